@@ -1,0 +1,91 @@
+/** What opens a registry, and how it is found in a docker `config.json` (docker/cli, config file format). */
+import type { RepositoryPath } from './reference.ts';
+import { Secret } from './secret.ts';
+
+export type Credential =
+  | { readonly kind: 'anonymous' }
+  | { readonly kind: 'basic'; readonly username: string; readonly password: Secret }
+  /** A refresh token of the OAuth2 token protocol (`identitytoken`). */
+  | { readonly kind: 'identity'; readonly token: Secret };
+
+export const ANONYMOUS: Credential = { kind: 'anonymous' };
+
+/** Says which part cannot be read; never shows it. */
+export class InvalidCredentialError extends Error {
+  override readonly name = 'InvalidCredentialError';
+}
+
+/**
+ * The credential of base64 `dockerCfg` for a repository: the host with its port must be equal, and of several paths the
+ * longest one that the repository's path begins with, component by component, wins. None that fits means anonymous.
+ */
+export function credentialFor(dockerCfg: string, host: string, path: RepositoryPath | undefined): Credential {
+  if (dockerCfg.trim() === '') return ANONYMOUS;
+  const fits = Object.entries(parseAuths(dockerCfg))
+    .map(([key, auth]) => ({ ...parseKey(key), auth }))
+    .filter((entry) => entry.host === host.toLowerCase() && isPrefix(entry.path, path ?? ''))
+    .sort((a, b) => b.path.length - a.path.length);
+  return fits[0] === undefined ? ANONYMOUS : parseAuth(fits[0].auth);
+}
+
+function parseAuths(dockerCfg: string): Record<string, unknown> {
+  const config = parseJson(decodeBase64(dockerCfg, 'not base64'), 'not base64 of JSON');
+  const auths = config['auths'] ?? {};
+  if (typeof auths !== 'object' || Array.isArray(auths)) throw new InvalidCredentialError('"auths" is not an object');
+  return auths as Record<string, unknown>;
+}
+
+/** `https://host:port/v1/` and `host:port` are the same registry; `host/path` is one part of it. */
+function parseKey(key: string): { host: string; path: string } {
+  const [host = '', ...path] = key
+    .replace(/^https?:\/\//i, '')
+    .split('/')
+    .filter((part) => part !== '');
+  if (path.length === 1 && (path[0] === 'v1' || path[0] === 'v2')) path.pop();
+  return { host: host.toLowerCase(), path: path.join('/') };
+}
+
+function isPrefix(prefix: string, path: string): boolean {
+  return prefix === '' || path === prefix || path.startsWith(`${prefix}/`);
+}
+
+function parseAuth(json: unknown): Credential {
+  if (typeof json !== 'object' || json === null)
+    throw new InvalidCredentialError('an entry of "auths" is not an object');
+  const { auth, username, password, identitytoken } = json as Record<string, unknown>;
+  if (typeof identitytoken === 'string' && identitytoken !== '') {
+    return { kind: 'identity', token: new Secret(identitytoken) };
+  }
+  if (typeof auth === 'string' && auth !== '') return parseBasic(decodeBase64(auth, '"auth" is not base64'));
+  if (typeof username === 'string' && username !== '' && typeof password === 'string') return basic(username, password);
+  return ANONYMOUS;
+}
+
+/** RFC 7617: the first colon ends the user's name, a password may hold more of them. */
+function parseBasic(pair: string): Credential {
+  const colon = pair.indexOf(':');
+  if (colon < 1) throw new InvalidCredentialError('"auth" is not base64 of username:password');
+  return basic(pair.slice(0, colon), pair.slice(colon + 1));
+}
+
+export function basic(username: string, password: string): Credential {
+  return { kind: 'basic', username, password: new Secret(password) };
+}
+
+function decodeBase64(text: string, complaint: string): string {
+  const compact = text.replace(/\s+/g, '');
+  if (!/^[A-Za-z0-9+/]+={0,2}$/.test(compact)) throw new InvalidCredentialError(complaint);
+  return Buffer.from(compact, 'base64').toString('utf8');
+}
+
+function parseJson(text: string, complaint: string): Record<string, unknown> {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    // No cause: a JSON syntax error quotes the text, and this text holds passwords.
+    throw new InvalidCredentialError(complaint);
+  }
+  if (typeof json !== 'object' || json === null || Array.isArray(json)) throw new InvalidCredentialError(complaint);
+  return json as Record<string, unknown>;
+}

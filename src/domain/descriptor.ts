@@ -1,0 +1,35 @@
+/** What OCI says of a blob before anyone has seen its bytes (image-spec, descriptor.md). */
+import { type Digest, parseDigest } from './digest.ts';
+import { InvalidContentError } from './errors.ts';
+
+export interface Descriptor {
+  readonly mediaType: string;
+  readonly digest: Digest;
+  /** Bytes. */
+  readonly size: number;
+}
+
+/** @throws InvalidContentError when a field is missing or is not what the image-spec asks for. */
+export function parseDescriptor(json: unknown): Descriptor {
+  const { mediaType, digest, size } = asObject(json, 'descriptor');
+  if (typeof mediaType !== 'string' || mediaType === '' || !/^[\x21-\x7e]+$/.test(mediaType)) {
+    throw new InvalidContentError('descriptor without a mediaType');
+  }
+  if (typeof digest !== 'string') throw new InvalidContentError('descriptor without a digest');
+  if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
+    throw new InvalidContentError('descriptor without a size');
+  }
+  try {
+    return { mediaType, digest: parseDigest(digest), size };
+  } catch (cause) {
+    throw new InvalidContentError('descriptor with a digest that is not sha256', { cause });
+  }
+}
+
+/** A JSON object's own fields and nothing inherited, so that a field named `__proto__` is only a field. */
+export function asObject(json: unknown, what: string): Record<string, unknown> {
+  if (typeof json !== 'object' || json === null || Array.isArray(json)) {
+    throw new InvalidContentError(`${what} is not a JSON object`);
+  }
+  return Object.assign(Object.create(null) as Record<string, unknown>, json);
+}

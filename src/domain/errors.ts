@@ -1,0 +1,137 @@
+/** Every way in which a package cannot be delivered. Born typed here, translated to HTTP once, logged once. */
+
+/** Stable for clients and dashboards; OCI's own codes (distribution-spec, error codes) where it has one. */
+export type ErrorCode =
+  | 'DIGEST_INVALID'
+  | 'NAME_INVALID'
+  | 'QUERY_INVALID'
+  | 'NAME_UNKNOWN'
+  | 'MANIFEST_UNKNOWN'
+  | 'BLOB_UNKNOWN'
+  | 'MANIFEST_INVALID'
+  | 'DIGEST_MISMATCH'
+  | 'CREDENTIALS_PENDING'
+  | 'TOOMANYREQUESTS'
+  | 'UPSTREAM_DENIED'
+  | 'UPSTREAM_UNAVAILABLE'
+  | 'UPSTREAM_TIMEOUT'
+  | 'STORE_FULL'
+  | 'STORE_FAILED'
+  | 'STOPPING';
+
+/** `message` is for whoever asked: one short line with neither a secret nor an internal address; details are in `cause`. */
+export abstract class PackageError extends Error {
+  abstract readonly code: ErrorCode;
+  override get name(): string {
+    return this.constructor.name;
+  }
+}
+
+/** The caller sent something that can never work. */
+export class InvalidArgumentError extends PackageError {
+  readonly code: 'DIGEST_INVALID' | 'NAME_INVALID' | 'QUERY_INVALID';
+  constructor(code: InvalidArgumentError['code'], message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** No configured registry goes by this name. */
+export class RepositoryUnknownError extends PackageError {
+  readonly code = 'NAME_UNKNOWN';
+  constructor(message = 'repository is not known to this proxy', options?: ErrorOptions) {
+    super(message, options);
+  }
+}
+
+/** The upstream says that it has no such manifest or blob. */
+export class PackageUnknownError extends PackageError {
+  readonly code: 'MANIFEST_UNKNOWN' | 'BLOB_UNKNOWN';
+  constructor(code: PackageUnknownError['code'], options?: ErrorOptions) {
+    super('package not found', options);
+    this.code = code;
+  }
+}
+
+/** The upstream's bytes are the asked-for ones, but not a package. */
+export class InvalidContentError extends PackageError {
+  readonly code = 'MANIFEST_INVALID';
+}
+
+/** Bytes that are not the ones their descriptor names. */
+export class DigestMismatchError extends PackageError {
+  readonly code = 'DIGEST_MISMATCH';
+  readonly expected: string;
+  readonly found: string;
+  constructor(expected: string, found: string) {
+    super('content does not match its digest');
+    this.expected = expected;
+    this.found = found;
+  }
+}
+
+/** The first list of credentials has not arrived. */
+export class CredentialsPendingError extends PackageError {
+  readonly code = 'CREDENTIALS_PENDING';
+  constructor(options?: ErrorOptions) {
+    super('registry credentials are not loaded yet', options);
+  }
+}
+
+/** The upstream asks for patience. */
+export class UpstreamThrottledError extends PackageError {
+  readonly code = 'TOOMANYREQUESTS';
+  readonly retryAfterSeconds: number;
+  constructor(retryAfterSeconds: number, options?: ErrorOptions) {
+    super('registry is throttling', options);
+    this.retryAfterSeconds = retryAfterSeconds;
+  }
+}
+
+/** The upstream does not accept what we know to enter it. */
+export class UpstreamDeniedError extends PackageError {
+  readonly code = 'UPSTREAM_DENIED';
+  constructor(options?: ErrorOptions) {
+    super('registry refused the configured credentials', options);
+  }
+}
+
+/** Name, connection, TLS or protocol failure, or a server error. */
+export class UpstreamUnavailableError extends PackageError {
+  readonly code = 'UPSTREAM_UNAVAILABLE';
+  constructor(message = 'registry is unavailable', options?: ErrorOptions) {
+    super(message, options);
+  }
+}
+
+/** A bounded wait for the upstream ran out. */
+export class UpstreamTimeoutError extends PackageError {
+  readonly code = 'UPSTREAM_TIMEOUT';
+  constructor(options?: ErrorOptions) {
+    super('registry did not answer in time', options);
+  }
+}
+
+/** There can be no room for this blob now; its source was not touched. */
+export class StoreFullError extends PackageError {
+  readonly code = 'STORE_FULL';
+  constructor() {
+    super('no room in the local store');
+  }
+}
+
+/** The local disk failed. */
+export class StoreFailedError extends PackageError {
+  readonly code = 'STORE_FAILED';
+  constructor(options?: ErrorOptions) {
+    super('local store failed', options);
+  }
+}
+
+/** The process is going away. */
+export class StoppingError extends PackageError {
+  readonly code = 'STOPPING';
+  constructor() {
+    super('service is stopping');
+  }
+}

@@ -1,0 +1,19 @@
+/** What a request names, and what it resolves to. */
+import type { Descriptor } from './descriptor.ts';
+import type { Digest } from './digest.ts';
+import type { RepositoryName, RepositoryPath } from './reference.ts';
+
+export interface PackageRequest {
+  /** Of an image manifest, or of an index of them. */
+  readonly digest: Digest;
+  readonly repository: RepositoryName;
+  /** Below the repository. */
+  readonly path: RepositoryPath | undefined;
+}
+
+export interface Package {
+  /** As requested. */
+  readonly digest: Digest;
+  /** The blob that is the package: the bytes as the registry stores them. */
+  readonly layer: Descriptor;
+}

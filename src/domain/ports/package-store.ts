@@ -1,0 +1,44 @@
+/** The port to local storage of blobs. */
+import type { Descriptor } from '../descriptor.ts';
+import type { Digest } from '../digest.ts';
+
+/** The bytes of one blob, readable at any offset, while they may still be arriving. */
+export interface BlobReader {
+  /** Bytes of the whole blob. */
+  readonly size: number;
+  /**
+   * Fills `into` from `offset` on with what is there, at least one byte: waits for it to arrive. Resolves with how many;
+   * 0 only at the end of the blob. Rejects with the error that ended the blob's arrival.
+   */
+  read(into: Uint8Array, offset: number): Promise<number>;
+  /** Must be called once; reads afterwards reject. */
+  close(): Promise<void>;
+}
+
+/** A kept blob, whole and proved. */
+export interface StoredBlob extends BlobReader {
+  readonly storedAt: Date;
+}
+
+/** A blob on its way in. */
+export interface IncomingBlob {
+  /** A reader that follows the arrival. Only to be asked for before `settled` does. */
+  read(): BlobReader;
+  /** Fulfils when the blob is kept, rejects when nothing of it is. Never an unhandled rejection. */
+  readonly settled: Promise<void>;
+}
+
+/** Opens the bytes of a blob from its first on; what it rejects with is what `ingest` rejects with. */
+export type BlobSource = () => Promise<AsyncIterable<Uint8Array>>;
+
+/** Blobs on local storage, each under the digest of its own bytes, bounded in bytes; the least recently used leave first. */
+export interface PackageStore {
+  /** An open blob, counted as a use; undefined when it is not here whole. Rejects with StoreFailedError. */
+  open(digest: Digest): Promise<StoredBlob | undefined>;
+  /**
+   * Takes a blob in, at the pace of its source; it is kept only when size and digest are proved, and its last 64 KiB are
+   * not readable before. Resolves once the source is open. Rejects with StoreFullError or StoreFailedError, the source
+   * untouched, when there can be no room.
+   */
+  ingest(descriptor: Descriptor, source: BlobSource): Promise<IncomingBlob>;
+}

@@ -1,0 +1,17 @@
+/** The port to wherever packages are published. */
+import type { Descriptor } from '../descriptor.ts';
+import type { Digest } from '../digest.ts';
+import type { Upstream } from '../upstream.ts';
+
+/** Content as an upstream has it, not yet proved. Rejects with PackageUnknownError and the Upstream…Errors. */
+export interface RegistryGateway {
+  /** A manifest or an index, 4 MiB at most. */
+  fetchManifest(upstream: Upstream, digest: Digest, signal: AbortSignal): Promise<Uint8Array>;
+  /** The bytes from `offset` on, so that a broken download can go on where it stopped; leaving the iteration ends it. */
+  fetchBlob(
+    upstream: Upstream,
+    blob: Descriptor,
+    offset: number,
+    signal: AbortSignal,
+  ): Promise<AsyncIterable<Uint8Array>>;
+}

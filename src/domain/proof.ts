@@ -1,0 +1,40 @@
+/** Proves that bytes which went by are the ones that a descriptor names. */
+import { createHash } from 'node:crypto';
+import type { Descriptor } from './descriptor.ts';
+import { DigestMismatchError } from './errors.ts';
+
+/** How much of a blob no client may see before all of it is proved: without its end a package cannot look complete. */
+export const WITHHELD_BYTES = 64 * 1024;
+
+export class Proof {
+  readonly #descriptor: Descriptor;
+  readonly #hash = createHash('sha256');
+  #bytes = 0;
+
+  constructor(descriptor: Descriptor) {
+    this.#descriptor = descriptor;
+  }
+
+  /** How many of the bytes seen so far may be shown. */
+  get presentable(): number {
+    return Math.min(this.#bytes, Math.max(0, this.#descriptor.size - WITHHELD_BYTES));
+  }
+
+  /** @throws DigestMismatchError as soon as there are more bytes than the descriptor says. */
+  update(chunk: Uint8Array): void {
+    this.#bytes += chunk.byteLength;
+    if (this.#bytes > this.#descriptor.size) {
+      throw new DigestMismatchError(`${String(this.#descriptor.size)} bytes`, 'more bytes');
+    }
+    this.#hash.update(chunk);
+  }
+
+  /** Ends the proof. @throws DigestMismatchError when size or digest differ. */
+  conclude(): void {
+    if (this.#bytes !== this.#descriptor.size) {
+      throw new DigestMismatchError(`${String(this.#descriptor.size)} bytes`, `${String(this.#bytes)} bytes`);
+    }
+    const found = `sha256:${this.#hash.digest('hex')}`;
+    if (found !== this.#descriptor.digest) throw new DigestMismatchError(this.#descriptor.digest, found);
+  }
+}

@@ -1,0 +1,98 @@
+/** Where a repository really is and how to enter it. */
+import { X509Certificate } from 'node:crypto';
+import { type Credential, credentialFor, InvalidCredentialError } from './credential.ts';
+import { joinPath, parseRepository, type RepositoryPath } from './reference.ts';
+
+/**
+ * One registry and one way into it. Configuration makes one object for as long as nothing of it changes, and a new one
+ * when anything does: adapters key connections and tokens by this identity, so a rotated password leaves none behind.
+ */
+export interface Registry {
+  readonly scheme: 'http' | 'https';
+  /** Host in lower case, with its port when one is given. */
+  readonly host: string;
+  readonly credential: Credential;
+  /** PEM certificates that are trusted besides the default roots. */
+  readonly ca: readonly string[];
+}
+
+export interface Upstream {
+  readonly registry: Registry;
+  readonly repository: RepositoryPath | undefined;
+}
+
+/** The fields of a ModuleSource's `spec.registry`, as text from outside. */
+export interface UpstreamFields {
+  readonly repo: string;
+  /** `HTTP` or `HTTPS` in either case; `HTTPS` when absent. */
+  readonly scheme?: string | undefined;
+  /** Base64 of a docker `config.json`; empty or absent for anonymous access. */
+  readonly dockerCfg?: string | undefined;
+  /** PEM, any number of certificates. */
+  readonly ca?: string | undefined;
+}
+
+/** A configured registry that cannot be used. The message names the field and what is wrong, never its content. */
+export class InvalidUpstreamError extends Error {
+  override readonly name = 'InvalidUpstreamError';
+  readonly field: keyof UpstreamFields;
+  constructor(field: keyof UpstreamFields, message: string, options?: ErrorOptions) {
+    super(`${field}: ${message}`, options);
+    this.field = field;
+  }
+}
+
+/** @throws InvalidUpstreamError */
+export function parseUpstream(fields: UpstreamFields): Upstream {
+  const { host, path } = parseRepo(fields.repo);
+  return {
+    registry: {
+      scheme: parseScheme(fields.scheme),
+      host,
+      credential: parseCredential(fields.dockerCfg, host, path),
+      ca: parseCertificates(fields.ca),
+    },
+    repository: path,
+  };
+}
+
+/** The repository `path` below the upstream's own; the registry, and so its connections, stay the same. */
+export function below(upstream: Upstream, path: RepositoryPath | undefined): Upstream {
+  return path === undefined ? upstream : { ...upstream, repository: joinPath(upstream.repository, path) };
+}
+
+function parseRepo(repo: string): ReturnType<typeof parseRepository> {
+  try {
+    return parseRepository(repo.replace(/\/$/, ''));
+  } catch (cause) {
+    throw new InvalidUpstreamError('repo', 'must be host[:port][/path]', { cause });
+  }
+}
+
+function parseScheme(scheme = 'HTTPS'): 'http' | 'https' {
+  const lower = scheme.toLowerCase();
+  if (lower !== 'http' && lower !== 'https') throw new InvalidUpstreamError('scheme', 'must be HTTP or HTTPS');
+  return lower;
+}
+
+function parseCredential(dockerCfg: string | undefined, host: string, path: RepositoryPath | undefined): Credential {
+  try {
+    return credentialFor(dockerCfg ?? '', host, path);
+  } catch (error) {
+    if (!(error instanceof InvalidCredentialError)) throw error;
+    throw new InvalidUpstreamError('dockerCfg', error.message);
+  }
+}
+
+function parseCertificates(pem = ''): string[] {
+  if (pem.trim() === '') return [];
+  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g);
+  if (blocks === null) throw new InvalidUpstreamError('ca', 'has no PEM certificate');
+  return blocks.map((block) => {
+    try {
+      return new X509Certificate(block).toString();
+    } catch (cause) {
+      throw new InvalidUpstreamError('ca', 'has a certificate that cannot be read', { cause });
+    }
+  });
+}

@@ -1,0 +1,88 @@
+/** The contract of RegistryGateway: what every adapter and every fake of it promises. */
+import { expect } from 'chai';
+import { PackageUnknownError } from '../../src/domain/errors.ts';
+import type { RegistryGateway } from '../../src/domain/ports/registry-gateway.ts';
+import type { Upstream } from '../../src/domain/upstream.ts';
+import { bytesOf, makeImage, makePackage, type TestImage } from '../support/image.ts';
+import { rejection } from '../support/rejection.ts';
+
+export interface GatewayUnderTest {
+  readonly gateway: RegistryGateway;
+  readonly upstream: Upstream;
+  publish(image: TestImage): Promise<void>;
+  close(): Promise<void>;
+}
+
+const never = new AbortController().signal;
+
+export function describeRegistryGateway(name: string, make: () => Promise<GatewayUnderTest>): void {
+  describe(`${name} is a RegistryGateway that`, () => {
+    let peer: GatewayUnderTest;
+    beforeEach(async () => {
+      peer = await make();
+    });
+    afterEach(() => peer.close());
+
+    for (const dialect of ['oci', 'docker'] as const) {
+      it(`fetches the very bytes of a manifest (${dialect})`, async () => {
+        const image = makeImage([bytesOf(10), bytesOf(2000, 2)], dialect);
+        await peer.publish(image);
+        const manifest = await peer.gateway.fetchManifest(peer.upstream, image.digest, never);
+        expect(Buffer.compare(manifest, image.manifest.bytes)).to.equal(0);
+      });
+    }
+
+    it('fetches the very bytes of a blob', async () => {
+      const image = makePackage(1_000_003);
+      await peer.publish(image);
+      expect(Buffer.compare(await fetchBlob(peer, image, 0), image.layer.bytes)).to.equal(0);
+    });
+
+    it('fetches a blob from an offset on', async () => {
+      const image = makePackage(300_000);
+      await peer.publish(image);
+      const tail = await fetchBlob(peer, image, 123_456);
+      expect(Buffer.compare(tail, image.layer.bytes.subarray(123_456))).to.equal(0);
+    });
+
+    it('says that it has no such manifest', async () => {
+      const error = await rejection(peer.gateway.fetchManifest(peer.upstream, makePackage(9, 99).digest, never));
+      expect(error).to.be.instanceOf(PackageUnknownError);
+      expect(error).to.have.property('code', 'MANIFEST_UNKNOWN');
+    });
+
+    it('says that it has no such blob', async () => {
+      const absent = makePackage(9, 99).layer.descriptor;
+      await peer.publish(makePackage(9));
+      const error = await rejection(peer.gateway.fetchBlob(peer.upstream, absent, 0, never));
+      expect(error).to.be.instanceOf(PackageUnknownError);
+      expect(error).to.have.property('code', 'BLOB_UNKNOWN');
+    });
+
+    it('stops when its caller has lost interest', async () => {
+      const image = makePackage(1000);
+      await peer.publish(image);
+      const signal = AbortSignal.abort(new Error('gone'));
+      await rejection(peer.gateway.fetchManifest(peer.upstream, image.digest, signal));
+      await rejection(peer.gateway.fetchBlob(peer.upstream, image.layer.descriptor, 0, signal));
+    });
+
+    it('lets its caller leave in the middle of a blob', async () => {
+      const image = makePackage(3_000_000);
+      await peer.publish(image);
+      for await (const chunk of await peer.gateway.fetchBlob(peer.upstream, image.layer.descriptor, 0, never)) {
+        expect(chunk.byteLength).to.be.greaterThan(0);
+        break;
+      }
+      expect(Buffer.compare(await fetchBlob(peer, image, 0), image.layer.bytes)).to.equal(0);
+    });
+  });
+}
+
+async function fetchBlob(peer: GatewayUnderTest, image: TestImage, offset: number): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of await peer.gateway.fetchBlob(peer.upstream, image.layer.descriptor, offset, never)) {
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
