@@ -27,6 +27,13 @@ export abstract class PackageError extends Error {
   }
 }
 
+export function isOneOf<Code extends ErrorCode>(
+  error: unknown,
+  ...codes: readonly Code[]
+): error is PackageError & { readonly code: Code } {
+  return error instanceof PackageError && codes.some((code) => code === error.code);
+}
+
 /** The caller sent something that can never work. */
 export class InvalidArgumentError extends PackageError {
   readonly code: 'DIGEST_INVALID' | 'NAME_INVALID' | 'QUERY_INVALID';

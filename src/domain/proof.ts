@@ -7,11 +7,11 @@ import { DigestMismatchError } from './errors.ts';
 export const WITHHELD_BYTES = 64 * 1024;
 
 export class Proof {
-  readonly #descriptor: Descriptor;
+  readonly #descriptor: Pick<Descriptor, 'digest' | 'size'>;
   readonly #hash = createHash('sha256');
   #bytes = 0;
 
-  constructor(descriptor: Descriptor) {
+  constructor(descriptor: Pick<Descriptor, 'digest' | 'size'>) {
     this.#descriptor = descriptor;
   }
 

@@ -1,0 +1,205 @@
+/** PackageStore on a directory: content-addressed files, a budget in bytes, and no database but the directory itself. */
+import { constants, renameSync, rmSync } from 'node:fs';
+import { type FileHandle, open, rm } from 'node:fs/promises';
+import type { Descriptor } from '../../domain/descriptor.ts';
+import type { Digest } from '../../domain/digest.ts';
+import { DigestMismatchError, StoreFailedError, StoreFullError } from '../../domain/errors.ts';
+import type { BlobSource, IncomingBlob, PackageStore, StoredBlob } from '../../domain/ports/package-store.ts';
+import { Proof } from '../../domain/proof.ts';
+import { GrowingFile } from './growing-file.ts';
+import { Layout } from './layout.ts';
+import { type Entry, Ledger } from './ledger.ts';
+import { leaveCleanMarker, scan } from './recovery.ts';
+
+/** What metrics and the status of the store are made of. */
+export interface StoreUsage {
+  /** Allocated on the volume, reservations included. */
+  readonly bytes: number;
+  readonly maxBytes: number;
+  readonly entries: number;
+  /** Since the start: removed to make room. */
+  readonly evicted: number;
+  /** Since the start: found missing, unreadable or with wrong bytes. */
+  readonly damaged: number;
+}
+
+export class FilesystemPackageStore implements PackageStore {
+  readonly #layout: Layout;
+  readonly #ledger: Ledger;
+  readonly #arriving = new Set<Promise<void>>();
+  #evicted = 0;
+  #damaged = 0;
+  #lastUseMs = 0;
+
+  constructor(options: { readonly directory: string; readonly maxBytes: number }) {
+    this.#layout = new Layout(options.directory);
+    this.#ledger = new Ledger(options.maxBytes);
+  }
+
+  /** Takes stock; to be called once, before anything else. @throws StoreFailedError when the directory cannot be used. */
+  async load(): Promise<void> {
+    await scan(this.#layout, this.#ledger);
+    this.#unlink(this.#ledger.evictSurplus());
+  }
+
+  /** Waits for what is arriving, whose sources must have ended or been stopped. */
+  async close(): Promise<void> {
+    await Promise.all(this.#arriving);
+    await leaveCleanMarker(this.#layout);
+  }
+
+  get usage(): StoreUsage {
+    const { bytes, maxBytes, entries } = this.#ledger;
+    return { bytes, maxBytes, entries, evicted: this.#evicted, damaged: this.#damaged };
+  }
+
+  /** Tries to make a file. @throws StoreFailedError */
+  async checkWritable(): Promise<void> {
+    const path = `${this.#layout.cleanMarker}.check`;
+    try {
+      const handle = await open(path, 'w', 0o600);
+      await handle.close();
+      await rm(path);
+    } catch (cause) {
+      throw new StoreFailedError({ cause });
+    }
+  }
+
+  async open(digest: Digest): Promise<StoredBlob | undefined> {
+    const entry = this.#ledger.use(digest);
+    if (entry === undefined) return undefined;
+    this.#ledger.pin(entry);
+    try {
+      return this.#reader(entry, await this.#openWhole(entry));
+    } catch (cause) {
+      this.#ledger.unpin(entry);
+      // Too many open files say nothing about this one.
+      if (isCode(cause, 'EMFILE') || isCode(cause, 'ENFILE')) throw new StoreFailedError({ cause });
+      this.#drop(entry);
+      return undefined;
+    }
+  }
+
+  async ingest(descriptor: Descriptor, source: BlobSource): Promise<IncomingBlob> {
+    const evicted = this.#ledger.reserve(descriptor.size);
+    if (evicted === undefined) throw new StoreFullError();
+    this.#unlink(evicted);
+    this.#evicted += evicted.length;
+    let file: GrowingFile | undefined;
+    try {
+      file = await GrowingFile.create(this.#layout.newIngest(descriptor.digest), descriptor);
+      const chunks = await source();
+      return this.#fill(descriptor, file, chunks);
+    } catch (error) {
+      await file?.discard();
+      this.#ledger.release(descriptor.size);
+      throw error;
+    }
+  }
+
+  #fill(descriptor: Descriptor, file: GrowingFile, chunks: AsyncIterable<Uint8Array>): IncomingBlob {
+    const settled = file.fill(chunks, (path) => {
+      this.#keep(descriptor, path, file.closed);
+    });
+    const arrived = settled.catch(async () => {
+      // The bytes are on the disk for as long as somebody has the unlinked file open.
+      await file.closed;
+      this.#ledger.release(descriptor.size);
+    });
+    this.#arriving.add(arrived);
+    void arrived.finally(() => this.#arriving.delete(arrived));
+    return { read: () => file.read(), settled };
+  }
+
+  /** Synchronous, as are all changes of what is kept: directory and ledger change in the same breath. */
+  #keep({ digest, size }: Descriptor, path: string, released: Promise<void>): void {
+    try {
+      renameSync(path, this.#layout.blob(digest));
+    } catch (cause) {
+      throw new StoreFailedError({ cause });
+    }
+    this.#ledger.release(size);
+    const entry = this.#ledger.use(digest) ?? this.#ledger.add(digest, size, new Date(), true);
+    this.#ledger.pin(entry);
+    void released.then(() => {
+      this.#ledger.unpin(entry);
+    });
+  }
+
+  /** The open file of an entry; rejects when it is not what the ledger says. */
+  async #openWhole(entry: Entry): Promise<FileHandle> {
+    const handle = await open(this.#layout.blob(entry.digest), constants.O_RDONLY | constants.O_NOFOLLOW);
+    try {
+      const stats = await handle.stat();
+      if (!stats.isFile() || stats.size !== entry.size) {
+        throw new DigestMismatchError(`${String(entry.size)} bytes`, `${String(stats.size)} bytes`);
+      }
+      if (!entry.proved) await prove(handle, entry);
+      entry.proved = true;
+      await handle.utimes(this.#nextUse(), entry.storedAt);
+      return handle;
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
+  }
+
+  #reader(entry: Entry, handle: FileHandle): StoredBlob {
+    return {
+      size: entry.size,
+      storedAt: entry.storedAt,
+      read: async (into, offset) => {
+        const length = Math.min(into.byteLength, entry.size - offset);
+        if (length <= 0) return 0;
+        const { bytesRead } = await handle.read(into, 0, length, offset).catch((cause: unknown) => {
+          throw new StoreFailedError({ cause });
+        });
+        if (bytesRead === 0) throw new StoreFailedError({ cause: new Error('file has become shorter') });
+        return bytesRead;
+      },
+      close: async () => {
+        await handle.close();
+        this.#ledger.unpin(entry);
+      },
+    };
+  }
+
+  #drop(entry: Entry): void {
+    if (!entry.kept) return;
+    this.#damaged++;
+    this.#ledger.remove(entry);
+    this.#unlink([entry]);
+  }
+
+  #unlink(entries: readonly Entry[]): void {
+    for (const { digest } of entries) {
+      try {
+        rmSync(this.#layout.blob(digest), { recursive: true, force: true });
+      } catch {
+        // A file that cannot be removed is found again by the next scan.
+      }
+    }
+  }
+
+  /** Never the same twice and never backwards, whatever the clock does: access times order the entries after a restart. */
+  #nextUse(): Date {
+    this.#lastUseMs = Math.max(Date.now(), this.#lastUseMs + 1);
+    return new Date(this.#lastUseMs);
+  }
+}
+
+async function prove(handle: FileHandle, entry: Entry): Promise<void> {
+  const proof = new Proof(entry);
+  const buffer = new Uint8Array(1024 * 1024);
+  for (let offset = 0; offset < entry.size;) {
+    const { bytesRead } = await handle.read(buffer, 0, buffer.byteLength, offset);
+    if (bytesRead === 0) break;
+    proof.update(buffer.subarray(0, bytesRead));
+    offset += bytesRead;
+  }
+  proof.conclude();
+}
+
+function isCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code;
+}

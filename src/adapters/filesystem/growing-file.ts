@@ -1,0 +1,135 @@
+/** A file that is read while it is written: the disk is the buffer between one fill and any number of readers. */
+import { type FileHandle, open, rm } from 'node:fs/promises';
+import type { Descriptor } from '../../domain/descriptor.ts';
+import { StoreFailedError } from '../../domain/errors.ts';
+import type { BlobReader } from '../../domain/ports/package-store.ts';
+import { Proof } from '../../domain/proof.ts';
+
+export class GrowingFile {
+  readonly #descriptor: Descriptor;
+  readonly #path: string;
+  readonly #handle: FileHandle;
+  /** The descriptor is closed when the fill and the last reader have let go of it. */
+  #holders = 1;
+  /** Bytes from the first on that may be shown. */
+  #readable = 0;
+  #failure: { readonly error: unknown } | undefined;
+  #growth: PromiseWithResolvers<void> = Promise.withResolvers();
+  readonly #closed: PromiseWithResolvers<void> = Promise.withResolvers();
+
+  private constructor(descriptor: Descriptor, path: string, handle: FileHandle) {
+    this.#descriptor = descriptor;
+    this.#path = path;
+    this.#handle = handle;
+  }
+
+  /** @throws StoreFailedError */
+  static async create(path: string, descriptor: Descriptor): Promise<GrowingFile> {
+    try {
+      return new GrowingFile(descriptor, path, await open(path, 'wx+', 0o600));
+    } catch (cause) {
+      throw new StoreFailedError({ cause });
+    }
+  }
+
+  /** Fulfils when nobody writes or reads any more. */
+  get closed(): Promise<void> {
+    return this.#closed.promise;
+  }
+
+  /** Writes and proves all of `chunks`, lets `keep` move the file to its place, and only then shows the end of it. */
+  async fill(chunks: AsyncIterable<Uint8Array>, keep: (path: string) => void): Promise<void> {
+    try {
+      await this.#write(chunks);
+      keep(this.#path);
+      this.#grow(this.#descriptor.size);
+    } catch (error) {
+      this.#fail(error);
+      await this.#remove();
+      throw error;
+    } finally {
+      await this.#letGo();
+    }
+  }
+
+  /** Gives up before a fill has begun. */
+  async discard(): Promise<void> {
+    await this.#remove();
+    await this.#letGo();
+  }
+
+  read(): BlobReader {
+    this.#holders++;
+    const reader = { closed: false };
+    return {
+      size: this.#descriptor.size,
+      read: (into, offset) => this.#readFrom(into, offset, reader),
+      close: () => {
+        reader.closed = true;
+        this.#wake();
+        return this.#letGo();
+      },
+    };
+  }
+
+  async #remove(): Promise<void> {
+    await rm(this.#path, { force: true }).catch(() => undefined);
+  }
+
+  async #write(chunks: AsyncIterable<Uint8Array>): Promise<void> {
+    const proof = new Proof(this.#descriptor);
+    let written = 0;
+    for await (const chunk of chunks) {
+      proof.update(chunk);
+      for (let done = 0; done < chunk.byteLength;) {
+        const { bytesWritten } = await this.#handle
+          .write(chunk, done, chunk.byteLength - done, written + done)
+          .catch(storeFailed);
+        done += bytesWritten;
+      }
+      written += chunk.byteLength;
+      this.#grow(proof.presentable);
+    }
+    proof.conclude();
+  }
+
+  async #readFrom(into: Uint8Array, offset: number, reader: { readonly closed: boolean }): Promise<number> {
+    if (offset >= this.#descriptor.size) return 0;
+    while (offset >= this.#readable && !reader.closed) {
+      if (this.#failure !== undefined) throw this.#failure.error;
+      await this.#growth.promise;
+    }
+    if (reader.closed) throw new Error('reader is closed');
+    const length = Math.min(into.byteLength, this.#readable - offset);
+    const { bytesRead } = await this.#handle.read(into, 0, length, offset).catch(storeFailed);
+    if (bytesRead === 0) throw new StoreFailedError({ cause: new Error('file is shorter than what was written') });
+    return bytesRead;
+  }
+
+  #grow(readable: number): void {
+    this.#readable = readable;
+    this.#wake();
+  }
+
+  #fail(error: unknown): void {
+    this.#failure = { error };
+    this.#wake();
+  }
+
+  #wake(): void {
+    const { resolve } = this.#growth;
+    this.#growth = Promise.withResolvers();
+    resolve();
+  }
+
+  async #letGo(): Promise<void> {
+    if (--this.#holders > 0) return;
+    await this.#handle.close().catch(() => undefined);
+    this.#closed.resolve();
+  }
+}
+
+/** A full or broken disk is the store's failure, not the upstream's: others can still answer the request. */
+function storeFailed(cause: unknown): never {
+  throw new StoreFailedError({ cause });
+}

@@ -1,0 +1,46 @@
+/** The HTTP interface: what every request goes through, and where it goes. */
+import { Router } from '@koa/router';
+import Koa from 'koa';
+import { errorResponses } from './error-response.ts';
+import { type PackageUseCases, packageRoute } from './package-route.ts';
+import { RefusedError } from './problem.ts';
+import { type ReadinessCheck, readiness } from './readiness.ts';
+import { recordRequests, type RequestObserver, type RequestState } from './request-record.ts';
+
+export interface HttpAppOptions {
+  readonly packages: PackageUseCases;
+  readonly readiness: readonly ReadinessCheck[];
+  /** The exposition of all metrics, and its media type. */
+  readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
+  readonly observers: readonly RequestObserver[];
+}
+
+const ROUTES: ReadonlySet<string> = new Set(['/package', '/healthz', '/readyz', '/metrics']);
+
+export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
+  const app = new Koa<RequestState>();
+  // Every error has its response and its log line by errorResponses; what Koa emits besides is the same error again.
+  app.on('error', () => undefined);
+  app.use(recordRequests(ROUTES, options.observers));
+  app.use(errorResponses());
+  app.use(async (ctx, next) => {
+    // Exact and unnormalized, as the sidecar compares them (so `//healthz` is not `/healthz`).
+    if (!ROUTES.has(ctx.path)) throw new RefusedError('PAGE_UNKNOWN', 'page not found');
+    if (ctx.method !== 'GET' && ctx.method !== 'HEAD')
+      throw new RefusedError('METHOD_UNSUPPORTED', 'method not allowed');
+    await next();
+  });
+  const router = new Router<RequestState>({ strict: true, sensitive: true });
+  router.get('/package', packageRoute(options.packages));
+  router.get('/healthz', (ctx) => {
+    ctx.body = 'ok';
+  });
+  router.get('/readyz', readiness(options.readiness));
+  router.get('/metrics', async (ctx) => {
+    const { contentType, text } = await options.metrics();
+    ctx.set('Content-Type', contentType);
+    ctx.body = text;
+  });
+  app.use(router.routes());
+  return app;
+}

@@ -1,0 +1,36 @@
+/** The one place where an error becomes an HTTP response. */
+import type { Context, Middleware } from 'koa';
+import { type Problem, problemOf } from './problem.ts';
+import type { RequestState } from './request-record.ts';
+
+/** What node scripts print of an error body. */
+const MAX_BODY_BYTES = 255;
+
+/** Catches whatever comes before the headers. What comes after them is the sender's to cut off. */
+export function errorResponses(): Middleware<RequestState> {
+  return async (ctx, next) => {
+    try {
+      await next();
+    } catch (error) {
+      ctx.state.record.error = error;
+      if (ctx.headerSent || ctx.res.destroyed) ctx.res.destroy();
+      else respond(ctx, problemOf(error), ctx.state.record.id);
+    }
+  };
+}
+
+function respond(ctx: Context, { status, code, detail, retryAfterSeconds }: Problem, requestId: string): void {
+  ctx.status = status;
+  ctx.set('Cache-Control', 'no-store');
+  ctx.set('X-Content-Type-Options', 'nosniff');
+  if (status === 405) ctx.set('Allow', 'GET, HEAD');
+  if (retryAfterSeconds !== undefined) ctx.set('Retry-After', String(retryAfterSeconds));
+  if (ctx.accepts('text/plain', 'application/problem+json', 'application/json') === 'text/plain') {
+    ctx.type = 'text/plain; charset=utf-8';
+    ctx.body = `${detail.slice(0, MAX_BODY_BYTES - 1)}\n`;
+  } else {
+    const title = code.toLowerCase().replaceAll('_', ' ');
+    ctx.type = 'application/problem+json';
+    ctx.body = JSON.stringify({ type: 'about:blank', title, status, detail, code, request_id: requestId });
+  }
+}

@@ -1,0 +1,56 @@
+/** The listening socket, its limits, and how it is closed without cutting anybody off who can still finish. */
+import { createServer, type RequestListener, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+/** The sidecar keeps idle connections for 90 s; whoever closes first must not be us, or its next request fails. */
+const KEEP_ALIVE_TIMEOUT_MS = 120_000;
+/** A request is one short line and few headers, and has no body. */
+const REQUEST_TIMEOUT_MS = 15_000;
+/** Idle connections that finished a response while draining are looked for this often. */
+const DRAIN_INTERVAL_MS = 250;
+
+export class HttpServer {
+  readonly #server: Server;
+  #closing = false;
+
+  constructor(listener: RequestListener) {
+    this.#server = createServer(
+      { keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS },
+      (request, response) => {
+        if (this.#closing) response.setHeader('Connection', 'close');
+        listener(request, response);
+      },
+    );
+  }
+
+  /** Port 0 takes any free one; resolves with the address in use. */
+  async listen(host: string | undefined, port: number): Promise<AddressInfo> {
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen({ ...(host !== undefined && { host }), port }, () => {
+        this.#server.off('error', reject);
+        resolve();
+      });
+    });
+    return this.#server.address() as AddressInfo;
+  }
+
+  /** Accepts nothing new, lets what runs go on until `deadlineMs` from now, then cuts the rest off. */
+  async close(deadlineMs: number): Promise<void> {
+    this.#closing = true;
+    const closed = new Promise<void>((resolve) => {
+      this.#server.close(() => {
+        resolve();
+      });
+    });
+    const idle = setInterval(() => {
+      this.#server.closeIdleConnections();
+    }, DRAIN_INTERVAL_MS);
+    const deadline = setTimeout(() => {
+      this.#server.closeAllConnections();
+    }, deadlineMs);
+    await closed;
+    clearInterval(idle);
+    clearTimeout(deadline);
+  }
+}

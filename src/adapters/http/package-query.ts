@@ -1,0 +1,50 @@
+/** The query of /package, parsed once and strictly: what a sidecar authorized must be what is served. */
+import { parseDigest } from '../../domain/digest.ts';
+import { InvalidArgumentError } from '../../domain/errors.ts';
+import type { PackageRequest } from '../../domain/package.ts';
+import { parseRepositoryName, parseRepositoryPath } from '../../domain/reference.ts';
+
+const MAX_BYTES = 2048;
+const KNOWN = ['digest', 'repository', 'path'];
+
+/**
+ * Of `a=b&c=d` without the `?`. Unknown parameters are ignored; everything that two parsers could read differently (a
+ * repeated parameter, a `;`, a bad escape) is refused, so that Go's reading and ours cannot differ.
+ * @throws InvalidArgumentError
+ */
+export function parsePackageQuery(query: string): PackageRequest {
+  if (query.length > MAX_BYTES) throw invalid('query is longer than 2 KiB');
+  if (query.includes(';')) throw invalid('query must not contain ";"');
+  const parameters = new Map<string, string>();
+  for (const pair of query.split('&')) {
+    const [key, value] = splitPair(pair);
+    if (parameters.has(key) && KNOWN.includes(key)) throw invalid(`repeated query parameter "${key}"`);
+    parameters.set(key, value);
+  }
+  const digest = parameters.get('digest') ?? '';
+  if (digest === '') throw new InvalidArgumentError('DIGEST_INVALID', 'missing required query parameter "digest"');
+  const path = parameters.get('path') ?? '';
+  return {
+    digest: parseDigest(digest),
+    repository: parseRepositoryName(parameters.get('repository') ?? ''),
+    path: path === '' ? undefined : parseRepositoryPath(path),
+  };
+}
+
+function splitPair(pair: string): [key: string, value: string] {
+  const equals = pair.indexOf('=');
+  return equals < 0 ? [decode(pair), ''] : [decode(pair.slice(0, equals)), decode(pair.slice(equals + 1))];
+}
+
+/** As forms are encoded: `+` is a space (which none of our grammars allows). */
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text.replaceAll('+', ' '));
+  } catch (cause) {
+    throw invalid('query has an invalid escape', cause);
+  }
+}
+
+function invalid(message: string, cause?: unknown): InvalidArgumentError {
+  return new InvalidArgumentError('QUERY_INVALID', message, { cause });
+}

@@ -1,0 +1,57 @@
+/** What an error means to a client: the one table from our codes to HTTP's. */
+import { type ErrorCode, PackageError, UpstreamThrottledError } from '../../domain/errors.ts';
+
+/** 4xx stops the clients of this service, 5xx lets them try again: so only what can never work is a 4xx. */
+const STATUS: Readonly<Record<ErrorCode, number>> = {
+  DIGEST_INVALID: 400,
+  NAME_INVALID: 400,
+  QUERY_INVALID: 400,
+  NAME_UNKNOWN: 404,
+  MANIFEST_UNKNOWN: 404,
+  BLOB_UNKNOWN: 404,
+  UPSTREAM_DENIED: 502,
+  UPSTREAM_UNAVAILABLE: 502,
+  MANIFEST_INVALID: 502,
+  DIGEST_MISMATCH: 502,
+  CREDENTIALS_PENDING: 503,
+  TOOMANYREQUESTS: 503,
+  STORE_FULL: 503,
+  STORE_FAILED: 503,
+  STOPPING: 503,
+  UPSTREAM_TIMEOUT: 504,
+};
+
+/** Refused by HTTP's own rules, before the service was asked. */
+export class RefusedError extends Error {
+  override readonly name = 'RefusedError';
+  readonly code: 'PAGE_UNKNOWN' | 'METHOD_UNSUPPORTED';
+  constructor(code: RefusedError['code'], message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+export interface Problem {
+  readonly status: number;
+  readonly code: ErrorCode | RefusedError['code'] | 'INTERNAL';
+  readonly detail: string;
+  readonly retryAfterSeconds: number | undefined;
+}
+
+export function problemOf(error: unknown): Problem {
+  if (error instanceof RefusedError) {
+    const status = error.code === 'PAGE_UNKNOWN' ? 404 : 405;
+    return { status, code: error.code, detail: error.message, retryAfterSeconds: undefined };
+  }
+  if (!(error instanceof PackageError)) {
+    return { status: 500, code: 'INTERNAL', detail: 'internal error', retryAfterSeconds: undefined };
+  }
+  const status = STATUS[error.code];
+  const patience = error instanceof UpstreamThrottledError ? error.retryAfterSeconds : 1;
+  return {
+    status,
+    code: error.code,
+    detail: error.message,
+    retryAfterSeconds: status === 503 ? patience : undefined,
+  };
+}

@@ -1,0 +1,73 @@
+/** What is known of a request when it is over: gathered on the way, told once, to the log and to the metrics. */
+import { randomUUID } from 'node:crypto';
+import type { Middleware } from 'koa';
+import type { CacheOutcome } from '../../application/get-package.ts';
+import type { PackageRequest } from '../../domain/package.ts';
+import { problemOf } from './problem.ts';
+import { ClientGoneError } from './send-blob.ts';
+
+export interface RequestRecord {
+  /** From `X-Request-Id`, or a new one. */
+  readonly id: string;
+  readonly method: string;
+  /** One of ours or `other`: never what the client wrote. */
+  readonly route: string;
+  /** As parsed; undefined until then. */
+  package: PackageRequest | undefined;
+  cache: CacheOutcome | undefined;
+  /** Of the body, taken by the system. */
+  bytes: number;
+  error: unknown;
+}
+
+export interface FinishedRequest extends Readonly<RequestRecord> {
+  /** What the client was told or, where it was too late for that, would have been; 499 when it left before the end. */
+  readonly status: number;
+  readonly seconds: number;
+}
+
+export interface RequestState {
+  record: RequestRecord;
+}
+
+export type RequestObserver = (request: FinishedRequest) => void;
+
+/** A client that leaves is nobody's error: nginx's status for it keeps it out of the 5xx. */
+const CLIENT_CLOSED_REQUEST = 499;
+
+export function recordRequests(
+  routes: ReadonlySet<string>,
+  observers: readonly RequestObserver[],
+): Middleware<RequestState> {
+  return async (ctx, next) => {
+    const started = process.hrtime.bigint();
+    const record: RequestRecord = {
+      id: requestId(ctx.get('X-Request-Id')),
+      method: ctx.method,
+      route: routes.has(ctx.path) ? ctx.path : 'other',
+      package: undefined,
+      cache: undefined,
+      bytes: 0,
+      error: undefined,
+    };
+    ctx.state.record = record;
+    ctx.set('X-Request-Id', record.id);
+    ctx.res.once('close', () => {
+      const seconds = Number(process.hrtime.bigint() - started) / 1e9;
+      const finished = { ...record, status: statusOf(record, ctx.res), seconds };
+      for (const observe of observers) observe(finished);
+    });
+    await next();
+  };
+}
+
+function statusOf(record: RequestRecord, response: { statusCode: number; writableFinished: boolean }): number {
+  if (response.writableFinished) return response.statusCode;
+  if (record.error === undefined || record.error instanceof ClientGoneError) return CLIENT_CLOSED_REQUEST;
+  return problemOf(record.error).status;
+}
+
+/** Echoed in a header and written to the log, so only what can do no harm there. */
+function requestId(given: string): string {
+  return /^[A-Za-z0-9._-]{1,64}$/.test(given) ? given : randomUUID();
+}

@@ -1,0 +1,58 @@
+/** Counts how the cache took part in each package, without the use case's knowing. */
+import { Counter, type Registry } from 'prom-client';
+import type { CacheOutcome, Delivery, GetPackage } from '../../application/get-package.ts';
+import { DigestMismatchError } from '../../domain/errors.ts';
+import type { PackageRequest } from '../../domain/package.ts';
+import type { BlobReader } from '../../domain/ports/package-store.ts';
+
+const RESULTS: readonly CacheOutcome['kind'][] = ['hit', 'miss', 'joined', 'bypass'];
+
+export class MeteredGetPackage implements Pick<GetPackage, 'execute'> {
+  readonly #get: Pick<GetPackage, 'execute'>;
+  readonly #results: Counter<'result'>;
+  readonly #mismatches: Counter;
+
+  constructor(get: Pick<GetPackage, 'execute'>, mismatches: Counter, registry: Registry) {
+    this.#get = get;
+    this.#mismatches = mismatches;
+    this.#results = new Counter({
+      name: 'registry_packages_proxy_cache_requests_total',
+      help: 'Packages by how the cache took part: hit, miss (download begun), joined (download in progress), bypass.',
+      labelNames: ['result'],
+      registers: [registry],
+    });
+    for (const result of RESULTS) this.#results.inc({ result }, 0);
+  }
+
+  async execute(request: PackageRequest): Promise<Delivery> {
+    try {
+      const delivery = await this.#get.execute(request);
+      this.#results.inc({ result: delivery.cache.kind });
+      return delivery.cache.kind === 'bypass' ? { ...delivery, blob: this.#watched(delivery.blob) } : delivery;
+    } catch (error) {
+      // A wrong manifest; wrong layers are seen where they arrive in the store.
+      this.#count(error);
+      throw error;
+    }
+  }
+
+  /** What passes the store by is proved while it is read. */
+  #watched(blob: BlobReader): BlobReader {
+    return {
+      size: blob.size,
+      close: () => blob.close(),
+      read: async (into, offset) => {
+        try {
+          return await blob.read(into, offset);
+        } catch (error) {
+          this.#count(error);
+          throw error;
+        }
+      },
+    };
+  }
+
+  #count(error: unknown): void {
+    if (error instanceof DigestMismatchError) this.#mismatches.inc();
+  }
+}

@@ -1,0 +1,85 @@
+/** Counts what a PackageStore does, without its knowing. */
+import { Counter, Gauge, type Registry } from 'prom-client';
+import type { Descriptor } from '../../domain/descriptor.ts';
+import type { Digest } from '../../domain/digest.ts';
+import { DigestMismatchError } from '../../domain/errors.ts';
+import type { BlobSource, IncomingBlob, PackageStore, StoredBlob } from '../../domain/ports/package-store.ts';
+
+/** What the store says of itself when metrics are asked for. */
+export interface StoreUsage {
+  readonly bytes: number;
+  readonly maxBytes: number;
+  readonly entries: number;
+  readonly evicted: number;
+  readonly damaged: number;
+}
+
+export class MeteredPackageStore implements PackageStore {
+  readonly #store: PackageStore;
+  readonly #inFlight: Gauge;
+  readonly #mismatches: Counter;
+
+  constructor(store: PackageStore, usage: () => StoreUsage, mismatches: Counter, registry: Registry) {
+    this.#store = store;
+    this.#mismatches = mismatches;
+    this.#inFlight = new Gauge({
+      name: 'registry_packages_proxy_downloads_in_flight',
+      help: 'Blobs that are arriving in the cache.',
+      registers: [registry],
+    });
+    exposeUsage(usage, registry);
+  }
+
+  open(digest: Digest): Promise<StoredBlob | undefined> {
+    return this.#store.open(digest);
+  }
+
+  async ingest(descriptor: Descriptor, source: BlobSource): Promise<IncomingBlob> {
+    const incoming = await this.#store.ingest(descriptor, source);
+    this.#inFlight.inc();
+    incoming.settled
+      .catch((error: unknown) => {
+        if (error instanceof DigestMismatchError) this.#mismatches.inc();
+      })
+      .finally(() => {
+        this.#inFlight.dec();
+      });
+    return incoming;
+  }
+}
+
+function exposeUsage(usage: () => StoreUsage, registry: Registry): void {
+  const gauges: [name: string, help: string, value: (usage: StoreUsage) => number][] = [
+    // The name that dashboards of the existing implementation ask for.
+    ['cache_size', 'Size of the cache in bytes.', ({ bytes }) => bytes],
+    [
+      'cache_size_bytes',
+      'Bytes that the cache takes from its volume, downloads in flight included.',
+      ({ bytes }) => bytes,
+    ],
+    ['cache_max_bytes', 'Bytes that the cache may take.', ({ maxBytes }) => maxBytes],
+    ['cache_entries', 'Blobs in the cache, manifests and layers.', ({ entries }) => entries],
+  ];
+  for (const [name, help, value] of gauges) {
+    new Gauge({
+      name: `registry_packages_proxy_${name}`,
+      help,
+      registers: [registry],
+      collect() {
+        this.set(value(usage()));
+      },
+    });
+  }
+  new Counter({
+    name: 'registry_packages_proxy_cache_evictions_total',
+    help: 'Blobs that left the cache: to make room (size), or because they were missing, unreadable or wrong (damaged).',
+    labelNames: ['reason'],
+    registers: [registry],
+    collect() {
+      const { evicted, damaged } = usage();
+      this.reset();
+      this.inc({ reason: 'size' }, evicted);
+      this.inc({ reason: 'damaged' }, damaged);
+    },
+  });
+}

@@ -1,0 +1,27 @@
+/** What a GET would answer, without moving a blob. */
+import type { Package, PackageRequest } from '../domain/package.ts';
+import type { PackageStore } from '../domain/ports/package-store.ts';
+import type { ResolvePackage } from './resolve-package.ts';
+
+export interface Description {
+  readonly package: Package;
+  /** Since when the package lies here; undefined when it does not. */
+  readonly storedAt: Date | undefined;
+}
+
+export class DescribePackage {
+  readonly #resolve: ResolvePackage;
+  readonly #store: PackageStore;
+
+  constructor(options: { readonly resolve: ResolvePackage; readonly store: PackageStore }) {
+    this.#resolve = options.resolve;
+    this.#store = options.store;
+  }
+
+  async execute(request: PackageRequest): Promise<Description> {
+    const found = await this.#resolve.execute(request);
+    const stored = await this.#store.open(found.layer.digest).catch(() => undefined);
+    await stored?.close();
+    return { package: found, storedAt: stored?.storedAt };
+  }
+}

@@ -1,0 +1,96 @@
+/** From a requested digest to the layer that is the package: by the manifest, kept like any other blob. */
+import type { Descriptor } from '../domain/descriptor.ts';
+import { type Digest, digestOf } from '../domain/digest.ts';
+import { DigestMismatchError, InvalidContentError, isOneOf } from '../domain/errors.ts';
+import {
+  type Index,
+  type Manifest,
+  MANIFEST_MEDIA_TYPES,
+  MAX_MANIFEST_BYTES,
+  packageLayer,
+  parseManifest,
+  type Platform,
+  selectPlatform,
+} from '../domain/manifest.ts';
+import type { Package, PackageRequest } from '../domain/package.ts';
+import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
+import type { PackageStore, StoredBlob } from '../domain/ports/package-store.ts';
+import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';
+import { below } from '../domain/upstream.ts';
+import { SingleFlight } from './single-flight.ts';
+
+export interface ResolvePackageOptions {
+  readonly store: PackageStore;
+  readonly gateway: RegistryGateway;
+  readonly credentials: CredentialProvider;
+  /** What an index resolves to. */
+  readonly platform: Platform;
+  /** Aborted when the process stops. */
+  readonly stopping: AbortSignal;
+}
+
+export class ResolvePackage {
+  readonly #options: ResolvePackageOptions;
+  readonly #fetches = new SingleFlight<string, Manifest | Index>();
+
+  constructor(options: ResolvePackageOptions) {
+    this.#options = options;
+  }
+
+  /** Asks the store before the credentials: whoever knows a digest may have what is here (RBAC stands before us). */
+  async execute(request: PackageRequest): Promise<Package> {
+    const document = await this.#manifest(request, request.digest);
+    if (document.kind === 'manifest') return { digest: request.digest, layer: packageLayer(document) };
+    const child = await this.#manifest(request, selectPlatform(document, this.#options.platform).digest);
+    if (child.kind === 'index') throw new InvalidContentError('index of indexes');
+    return { digest: request.digest, layer: packageLayer(child) };
+  }
+
+  async #manifest(request: PackageRequest, digest: Digest): Promise<Manifest | Index> {
+    const key = `${digest} ${request.path ?? ''} ${request.repository}`;
+    return (await this.#kept(digest)) ?? this.#fetches.run(key, () => this.#fetch(request, digest));
+  }
+
+  /** A kept blob under this digest that is not a manifest (a layer, say) is for the upstream to judge. */
+  async #kept(digest: Digest): Promise<Manifest | Index | undefined> {
+    let blob: StoredBlob | undefined;
+    try {
+      blob = await this.#options.store.open(digest);
+      if (blob === undefined || blob.size > MAX_MANIFEST_BYTES) return undefined;
+      const bytes = new Uint8Array(blob.size);
+      for (let at = 0; at < bytes.byteLength;) at += await blob.read(bytes.subarray(at), at);
+      return parseManifest(bytes);
+    } catch (error) {
+      if (!isOneOf(error, 'STORE_FAILED', 'MANIFEST_INVALID')) throw error;
+      return undefined;
+    } finally {
+      await blob?.close();
+    }
+  }
+
+  async #fetch({ repository, path }: PackageRequest, digest: Digest): Promise<Manifest | Index> {
+    const { credentials, gateway, stopping } = this.#options;
+    const upstream = below(await credentials.resolve(repository), path);
+    const bytes = await gateway.fetchManifest(upstream, digest, stopping);
+    const found = digestOf(bytes);
+    if (found !== digest) throw new DigestMismatchError(digest, found);
+    const document = parseManifest(bytes);
+    await this.#keep({ mediaType: MANIFEST_MEDIA_TYPES[0] ?? '', digest, size: bytes.byteLength }, bytes);
+    return document;
+  }
+
+  async #keep(manifest: Descriptor, bytes: Uint8Array): Promise<void> {
+    try {
+      const incoming = await this.#options.store.ingest(manifest, () => Promise.resolve(once(bytes)));
+      await incoming.settled;
+    } catch (error) {
+      // A store that is full or broken never keeps a package from being delivered.
+      if (!isOneOf(error, 'STORE_FULL', 'STORE_FAILED')) throw error;
+    }
+  }
+}
+
+// eslint-disable-next-line @typescript-eslint/require-await -- bytes that are here already, as a source of bytes
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}

@@ -1,0 +1,236 @@
+/** The contract of PackageStore: what every adapter and every fake of it promises. */
+import { expect } from 'chai';
+import { DigestMismatchError, StoreFullError, UpstreamUnavailableError } from '../../src/domain/errors.ts';
+import type { PackageStore } from '../../src/domain/ports/package-store.ts';
+import { WITHHELD_BYTES } from '../../src/domain/proof.ts';
+import { bytesOf, makeBlob, type TestBlob } from '../support/image.ts';
+import { rejection } from '../support/rejection.ts';
+import { HeldSource, readAll, readSome, sourceOf } from '../support/source.ts';
+
+export interface StoreUnderTest {
+  readonly store: PackageStore;
+  /** Bytes that the store takes or has promised, by whoever knows best: the disk, where there is one. */
+  bytes(): number | Promise<number>;
+  /** Ends the store and checks that it leaves nothing behind but kept blobs. */
+  close(): Promise<void>;
+}
+
+const KIB = 1024;
+const blob = (bytes: Uint8Array): TestBlob => makeBlob('application/octet-stream', bytes);
+
+export function describePackageStore(name: string, make: (maxBytes: number) => Promise<StoreUnderTest>): void {
+  describe(`${name} is a PackageStore that`, () => {
+    const maxBytes = 1024 * KIB;
+    let peer: StoreUnderTest;
+    let store: PackageStore;
+    beforeEach(async () => {
+      peer = await make(maxBytes);
+      ({ store } = peer);
+    });
+    afterEach(() => peer.close());
+
+    async function keep({ descriptor, bytes }: TestBlob): Promise<void> {
+      const incoming = await store.ingest(descriptor, sourceOf(bytes));
+      await incoming.settled;
+    }
+
+    async function has({ descriptor }: TestBlob): Promise<boolean> {
+      const stored = await store.open(descriptor.digest);
+      await stored?.close();
+      return stored !== undefined;
+    }
+
+    it('has nothing that was not given to it', async () => {
+      expect(await store.open(blob(bytesOf(5)).descriptor.digest)).to.equal(undefined);
+    });
+
+    for (const size of [0, 1, 4096, WITHHELD_BYTES, WITHHELD_BYTES + 1, 500_000]) {
+      it(`gives back what it was given (${String(size)} bytes)`, async () => {
+        const given = blob(bytesOf(size));
+        await keep(given);
+        const stored = await store.open(given.descriptor.digest);
+        if (stored === undefined) throw new Error('not kept');
+        expect(stored.size).to.equal(size);
+        expect(stored.storedAt.getTime()).to.be.closeTo(Date.now(), 60_000);
+        expect(Buffer.compare(await readAll(stored), given.bytes)).to.equal(0);
+      });
+    }
+
+    it('reads from any offset, and nothing beyond the end', async () => {
+      const given = blob(bytesOf(100_000));
+      await keep(given);
+      const stored = await store.open(given.descriptor.digest);
+      if (stored === undefined) throw new Error('not kept');
+      expect(await stored.read(new Uint8Array(10), 100_000)).to.equal(0);
+      expect(Buffer.compare(await readAll(stored, 99_990), given.bytes.subarray(99_990))).to.equal(0);
+    });
+
+    it('shows a blob while it arrives, to an early and to a late reader', async () => {
+      const given = blob(bytesOf(300_000));
+      const held = new HeldSource().give(given.bytes.subarray(0, 200_000));
+      const incoming = await store.ingest(given.descriptor, held.source);
+      const early = incoming.read();
+      expect(Buffer.compare(await readSome(early, 150_000), given.bytes.subarray(0, 150_000))).to.equal(0);
+      const late = incoming.read();
+      held.give(given.bytes.subarray(200_000)).end();
+      expect(Buffer.compare(await readAll(late), given.bytes)).to.equal(0);
+      expect(Buffer.compare(await readAll(early, 150_000), given.bytes.subarray(150_000))).to.equal(0);
+      await incoming.settled;
+    });
+
+    it('withholds the last 64 KiB until all of it is proved', async () => {
+      const given = blob(bytesOf(WITHHELD_BYTES + 100));
+      const held = new HeldSource().give(given.bytes);
+      const incoming = await store.ingest(given.descriptor, held.source);
+      const reader = incoming.read();
+      expect(await reader.read(new Uint8Array(WITHHELD_BYTES * 2), 0)).to.equal(100);
+      let shown = false;
+      const next = reader.read(new Uint8Array(10), 100).then((length) => {
+        shown = true;
+        return length;
+      });
+      await new Promise((resolve) => setImmediate(resolve));
+      expect(shown).to.equal(false);
+      held.end();
+      expect(await next).to.equal(10);
+      await reader.close();
+    });
+
+    it('keeps nothing whose bytes are wrong, and never shows the end of it', async () => {
+      const given = blob(bytesOf(200_000));
+      const forged = given.bytes.slice();
+      forged[199_999] = (forged[199_999] ?? 0) ^ 1;
+      const incoming = await store.ingest(given.descriptor, sourceOf(forged));
+      const reader = incoming.read();
+      expect(await rejection(readAll(reader))).to.be.instanceOf(DigestMismatchError);
+      expect(await rejection(incoming.settled)).to.be.instanceOf(DigestMismatchError);
+      expect(await has(given)).to.equal(false);
+    });
+
+    for (const [what, length] of [
+      ['fewer', 99_999],
+      ['more', 100_001],
+    ] as const) {
+      it(`keeps nothing that has ${what} bytes than it should`, async () => {
+        const bytes = bytesOf(100_001);
+        const given = blob(bytes.subarray(0, 100_000));
+        const incoming = await store.ingest(given.descriptor, sourceOf(bytes.subarray(0, length)));
+        expect(await rejection(incoming.settled)).to.be.instanceOf(DigestMismatchError);
+        expect(await has(given)).to.equal(false);
+      });
+    }
+
+    it('keeps nothing of a source that fails, and tells every reader why', async () => {
+      const given = blob(bytesOf(300_000));
+      const held = new HeldSource().give(given.bytes.subarray(0, 100_000));
+      const incoming = await store.ingest(given.descriptor, held.source);
+      const readers = [incoming.read(), incoming.read()];
+      const reason = new UpstreamUnavailableError();
+      const outcomes = readers.map((reader) => rejection(readAll(reader)));
+      held.fail(reason);
+      expect(await Promise.all(outcomes)).to.deep.equal([reason, reason]);
+      expect(await rejection(incoming.settled)).to.equal(reason);
+      expect(await has(given)).to.equal(false);
+    });
+
+    it('passes on why a source cannot be opened, and takes no room for it', async () => {
+      const reason = new UpstreamUnavailableError();
+      const refuse = async (): Promise<never> => {
+        throw reason;
+      };
+      expect(await rejection(store.ingest(blob(bytesOf(900 * KIB)).descriptor, refuse))).to.equal(reason);
+      expect(await peer.bytes()).to.equal(0);
+      const next = blob(bytesOf(900 * KIB, 2));
+      await keep(next);
+      expect(await has(next)).to.equal(true);
+    });
+
+    it('takes a blob again that failed once', async () => {
+      const given = blob(bytesOf(50_000));
+      const first = await store.ingest(given.descriptor, sourceOf(bytesOf(50_000, 9)));
+      await rejection(first.settled);
+      await keep(given);
+      expect(await has(given)).to.equal(true);
+    });
+
+    it('is not disturbed by a reader that leaves', async () => {
+      const given = blob(bytesOf(200_000));
+      const held = new HeldSource().give(given.bytes.subarray(0, 100_000));
+      const incoming = await store.ingest(given.descriptor, held.source);
+      const leaver = incoming.read();
+      const waiting = rejection(leaver.read(new Uint8Array(10), 150_000));
+      await leaver.close();
+      await waiting;
+      held.give(given.bytes.subarray(100_000)).end();
+      await incoming.settled;
+      expect(await has(given)).to.equal(true);
+    });
+
+    it('refuses what can never fit, its source untouched', async () => {
+      const held = new HeldSource();
+      const error = await rejection(store.ingest(blob(bytesOf(maxBytes + 1)).descriptor, held.source));
+      expect(error).to.be.instanceOf(StoreFullError);
+      expect(held.opened).to.equal(0);
+    });
+
+    it('refuses what cannot fit beside what is arriving', async () => {
+      const first = new HeldSource();
+      const bytes = bytesOf(700 * KIB);
+      const incoming = await store.ingest(blob(bytes).descriptor, first.source);
+      const second = await rejection(store.ingest(blob(bytesOf(700 * KIB, 2)).descriptor, new HeldSource().source));
+      expect(second).to.be.instanceOf(StoreFullError);
+      first.give(bytes).end();
+      await incoming.settled;
+    });
+
+    it('lets the least recently used leave first', async () => {
+      const blobs = [1, 2, 3].map((seed) => blob(bytesOf(300 * KIB, seed)));
+      const [first, second, third] = blobs as [TestBlob, TestBlob, TestBlob];
+      for (const given of blobs) await keep(given);
+      expect(await has(first)).to.equal(true);
+      const fourth = blob(bytesOf(300 * KIB, 4));
+      await keep(fourth);
+      expect(await has(second)).to.equal(false);
+      for (const given of [first, third, fourth]) expect(await has(given)).to.equal(true);
+    });
+
+    it('never takes more than its bytes, also while a blob arrives', async () => {
+      for (let seed = 1; seed <= 12; seed++) {
+        const given = blob(bytesOf(200 * KIB, seed));
+        const held = new HeldSource().give(given.bytes.subarray(0, 150 * KIB));
+        const incoming = await store.ingest(given.descriptor, held.source);
+        const reader = incoming.read();
+        await readSome(reader, 50 * KIB);
+        await reader.close();
+        expect(await peer.bytes()).to.be.at.most(maxBytes);
+        held.give(given.bytes.subarray(150 * KIB)).end();
+        await incoming.settled;
+        expect(await peer.bytes()).to.be.at.most(maxBytes);
+      }
+    });
+
+    it('makes one blob of two that arrive under one digest', async () => {
+      const given = blob(bytesOf(100_000));
+      const both = await Promise.all([1, 2].map(() => store.ingest(given.descriptor, sourceOf(given.bytes))));
+      await Promise.all(both.map(({ settled }) => settled));
+      const stored = await store.open(given.descriptor.digest);
+      if (stored === undefined) throw new Error('not kept');
+      expect(Buffer.compare(await readAll(stored), given.bytes)).to.equal(0);
+      expect(await peer.bytes()).to.be.at.most(102_400);
+    });
+
+    it('goes on reading a blob whatever arrives meanwhile', async () => {
+      const read = blob(bytesOf(400 * KIB));
+      await keep(read);
+      const stored = await store.open(read.descriptor.digest);
+      if (stored === undefined) throw new Error('not kept');
+      for (let seed = 2; seed < 8; seed++) {
+        const incoming = await store
+          .ingest(blob(bytesOf(300 * KIB, seed)).descriptor, sourceOf(bytesOf(300 * KIB, seed)))
+          .catch(() => undefined);
+        await incoming?.settled;
+      }
+      expect(Buffer.compare(await readAll(stored), read.bytes)).to.equal(0);
+    });
+  });
+}

@@ -1,0 +1,38 @@
+import { expect } from 'chai';
+import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { FilesystemPackageStore } from '../../src/adapters/filesystem/filesystem-package-store.ts';
+import { MemoryPackageStore } from '../support/memory-package-store.ts';
+import { describePackageStore } from './package-store.ts';
+
+describePackageStore('MemoryPackageStore', async (maxBytes) => {
+  const store = new MemoryPackageStore(maxBytes);
+  return { store, bytes: () => store.bytes, close: async () => undefined };
+});
+
+describePackageStore('FilesystemPackageStore', async (maxBytes) => {
+  const directory = await mkdtemp(join(tmpdir(), 'package-store-'));
+  const store = new FilesystemPackageStore({ directory, maxBytes });
+  await store.load();
+  return {
+    store,
+    bytes: () => allocatedBelow(directory),
+    close: async () => {
+      await store.close();
+      expect(await readdir(join(directory, 'v1/ingest'))).to.deep.equal([]);
+      expect(store.usage.bytes).to.equal(await allocatedBelow(directory));
+      await rm(directory, { recursive: true });
+    },
+  };
+});
+
+/** Bytes that the files below a directory take from the volume. */
+async function allocatedBelow(directory: string): Promise<number> {
+  const names = await readdir(directory, { recursive: true });
+  const sizes = names.map(async (name) => {
+    const stats = await stat(join(directory, name));
+    return stats.isFile() ? stats.blocks * 512 : 0;
+  });
+  return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
+}

@@ -1,0 +1,136 @@
+/** A PackageStore in memory that passes the same contract as the one on disk: for tests of whoever uses the port. */
+import type { Descriptor } from '../../src/domain/descriptor.ts';
+import type { Digest } from '../../src/domain/digest.ts';
+import { StoreFullError } from '../../src/domain/errors.ts';
+import type {
+  BlobReader,
+  BlobSource,
+  IncomingBlob,
+  PackageStore,
+  StoredBlob,
+} from '../../src/domain/ports/package-store.ts';
+import { Proof } from '../../src/domain/proof.ts';
+
+export class MemoryPackageStore implements PackageStore {
+  readonly #maxBytes: number;
+  readonly #kept = new Map<Digest, { bytes: Uint8Array; storedAt: Date }>();
+  #reserved = 0;
+
+  constructor(maxBytes = Infinity) {
+    this.#maxBytes = maxBytes;
+  }
+
+  get bytes(): number {
+    return this.#reserved + this.#kept.values().reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
+  }
+
+  has(digest: Digest): boolean {
+    return this.#kept.has(digest);
+  }
+
+  async open(digest: Digest): Promise<StoredBlob | undefined> {
+    const blob = this.#kept.get(digest);
+    if (blob === undefined) return undefined;
+    this.#kept.delete(digest);
+    this.#kept.set(digest, blob);
+    const arrival = new Arrival(blob.bytes.byteLength);
+    arrival.bytes.set(blob.bytes);
+    arrival.grow(arrival.size);
+    return { ...arrival.read(), storedAt: blob.storedAt };
+  }
+
+  async ingest(descriptor: Descriptor, source: BlobSource): Promise<IncomingBlob> {
+    if (this.#reserved + descriptor.size > this.#maxBytes) throw new StoreFullError();
+    this.#reserved += descriptor.size;
+    for (const digest of this.#kept.keys()) {
+      if (this.bytes <= this.#maxBytes) break;
+      this.#kept.delete(digest);
+    }
+    let chunks: AsyncIterable<Uint8Array>;
+    try {
+      chunks = await source();
+    } catch (error) {
+      this.#reserved -= descriptor.size;
+      throw error;
+    }
+    const arrival = new Arrival(descriptor.size);
+    const settled = this.#fill(descriptor, chunks, arrival);
+    settled.catch(() => undefined);
+    return { read: () => arrival.read(), settled };
+  }
+
+  async #fill(descriptor: Descriptor, chunks: AsyncIterable<Uint8Array>, arrival: Arrival): Promise<void> {
+    const proof = new Proof(descriptor);
+    let written = 0;
+    try {
+      for await (const chunk of chunks) {
+        proof.update(chunk);
+        arrival.bytes.set(chunk, written);
+        written += chunk.byteLength;
+        arrival.grow(proof.presentable);
+      }
+      proof.conclude();
+      this.#kept.set(descriptor.digest, { bytes: arrival.bytes, storedAt: new Date() });
+      arrival.grow(descriptor.size);
+    } catch (error) {
+      arrival.fail(error);
+      throw error;
+    } finally {
+      this.#reserved -= descriptor.size;
+    }
+  }
+}
+
+/** Bytes that arrive, and whoever waits for them. */
+class Arrival {
+  readonly bytes: Uint8Array;
+  #readable = 0;
+  #failure: { error: unknown } | undefined;
+  #growth: PromiseWithResolvers<void> = Promise.withResolvers();
+
+  constructor(size: number) {
+    this.bytes = new Uint8Array(size);
+  }
+
+  get size(): number {
+    return this.bytes.byteLength;
+  }
+
+  grow(readable: number): void {
+    this.#readable = readable;
+    this.#wake();
+  }
+
+  fail(error: unknown): void {
+    this.#failure = { error };
+    this.#wake();
+  }
+
+  read(): BlobReader {
+    const reader = { closed: false };
+    return {
+      size: this.size,
+      read: async (into, offset) => {
+        if (offset >= this.size) return 0;
+        while (offset >= this.#readable && !reader.closed) {
+          if (this.#failure !== undefined) throw this.#failure.error;
+          await this.#growth.promise;
+        }
+        if (reader.closed) throw new Error('reader is closed');
+        const part = this.bytes.subarray(offset, Math.min(offset + into.byteLength, this.#readable));
+        into.set(part);
+        return part.byteLength;
+      },
+      close: async () => {
+        reader.closed = true;
+        this.#wake();
+      },
+    };
+  }
+
+  #wake(): void {
+    const { resolve } = this.#growth;
+    this.#growth = Promise.withResolvers();
+    resolve();
+  }
+}

@@ -1,0 +1,87 @@
+/** Sources of bytes that a test holds the other end of. */
+import type { BlobReader, BlobSource } from '../../src/domain/ports/package-store.ts';
+
+/** All of `bytes`, in chunks. */
+export function sourceOf(bytes: Uint8Array, chunkBytes = 10_000): BlobSource {
+  return async () => chunksOf(bytes, chunkBytes);
+}
+
+export async function* chunksOf(bytes: Uint8Array, chunkBytes = 10_000): AsyncGenerator<Uint8Array> {
+  for (let offset = 0; offset < bytes.byteLength; offset += chunkBytes) {
+    yield bytes.subarray(offset, offset + chunkBytes);
+  }
+}
+
+/** A source that delivers what the test gives it, when the test does. */
+export class HeldSource {
+  readonly #steps: (Uint8Array | Error | 'end')[] = [];
+  #wake: PromiseWithResolvers<void> = Promise.withResolvers();
+  opened = 0;
+  left = false;
+
+  readonly source: BlobSource = async () => {
+    this.opened++;
+    return this.#chunks();
+  };
+
+  give(bytes: Uint8Array): this {
+    return this.#step(bytes);
+  }
+
+  fail(error: Error): this {
+    return this.#step(error);
+  }
+
+  end(): this {
+    return this.#step('end');
+  }
+
+  #step(step: Uint8Array | Error | 'end'): this {
+    this.#steps.push(step);
+    this.#wake.resolve();
+    return this;
+  }
+
+  async *#chunks(): AsyncGenerator<Uint8Array> {
+    try {
+      for (;;) {
+        const step = this.#steps.shift();
+        if (step === undefined) {
+          this.#wake = Promise.withResolvers();
+          await this.#wake.promise;
+        } else if (step === 'end') return;
+        else if (step instanceof Error) throw step;
+        else yield step;
+      }
+    } finally {
+      this.left = true;
+    }
+  }
+}
+
+/** Reads a blob from `offset` to its end and closes the reader. */
+export async function readAll(reader: BlobReader, offset = 0): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  try {
+    for (let at = offset; ;) {
+      const into = new Uint8Array(64 * 1024);
+      const length = await reader.read(into, at);
+      if (length === 0) return Buffer.concat(chunks);
+      chunks.push(into.subarray(0, length));
+      at += length;
+    }
+  } finally {
+    await reader.close();
+  }
+}
+
+/** Reads exactly `length` bytes from the blob's start; the reader stays open. */
+export async function readSome(reader: BlobReader, length: number): Promise<Buffer> {
+  const bytes = new Uint8Array(length);
+  for (let at = 0; at < length;) {
+    const read = await reader.read(bytes.subarray(at), at);
+    if (read === 0) break;
+    at += read;
+  }
+  return Buffer.from(bytes);
+}

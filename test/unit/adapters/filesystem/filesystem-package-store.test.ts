@@ -1,0 +1,208 @@
+import { expect } from 'chai';
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { FilesystemPackageStore } from '../../../../src/adapters/filesystem/filesystem-package-store.ts';
+import { digestHex } from '../../../../src/domain/digest.ts';
+import { StoreFailedError } from '../../../../src/domain/errors.ts';
+import { bytesOf, makeBlob, type TestBlob } from '../../../support/image.ts';
+import { rejection } from '../../../support/rejection.ts';
+import { HeldSource, readAll, readSome, sourceOf } from '../../../support/source.ts';
+
+const KIB = 1024;
+const blob = (bytes: Uint8Array): TestBlob => makeBlob('application/octet-stream', bytes);
+
+describe('FilesystemPackageStore', () => {
+  let directory: string;
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'package-store-'));
+  });
+  afterEach(() => rm(directory, { recursive: true }));
+
+  const fileOf = ({ descriptor }: TestBlob): string => join(directory, 'v1/blobs/sha256', digestHex(descriptor.digest));
+
+  async function start(maxBytes = 1024 * KIB): Promise<FilesystemPackageStore> {
+    const store = new FilesystemPackageStore({ directory, maxBytes });
+    await store.load();
+    return store;
+  }
+
+  async function keep(store: FilesystemPackageStore, { descriptor, bytes }: TestBlob): Promise<void> {
+    await (
+      await store.ingest(descriptor, sourceOf(bytes))
+    ).settled;
+  }
+
+  async function read(store: FilesystemPackageStore, { descriptor }: TestBlob): Promise<Buffer | undefined> {
+    const stored = await store.open(descriptor.digest);
+    return stored && (await readAll(stored));
+  }
+
+  it('lies on the disk as an OCI image layout does', async () => {
+    const store = await start();
+    const given = blob(bytesOf(5000));
+    await keep(store, given);
+    expect(Buffer.compare(await readFile(fileOf(given)), given.bytes)).to.equal(0);
+    await store.close();
+  });
+
+  it('has everything again after a restart, in the order of its use', async () => {
+    const before = await start();
+    const [a, b, c] = [1, 2, 3].map((seed) => blob(bytesOf(300 * KIB, seed))) as [TestBlob, TestBlob, TestBlob];
+    for (const given of [a, b, c]) await keep(before, given);
+    await read(before, a);
+    await before.close();
+
+    const after = await start();
+    expect(after.usage.entries).to.equal(3);
+    await keep(after, blob(bytesOf(300 * KIB, 4)));
+    expect(await read(after, b)).to.equal(undefined);
+    expect(Buffer.compare((await read(after, a)) ?? Buffer.of(), a.bytes)).to.equal(0);
+    expect(Buffer.compare((await read(after, c)) ?? Buffer.of(), c.bytes)).to.equal(0);
+    await after.close();
+  });
+
+  it('makes room at once when it has been given less of it', async () => {
+    const before = await start();
+    for (const seed of [1, 2, 3]) await keep(before, blob(bytesOf(300 * KIB, seed)));
+    await before.close();
+    const after = await start(700 * KIB);
+    expect(after.usage).to.include({ entries: 2, bytes: 600 * KIB });
+    expect(await readdir(join(directory, 'v1/blobs/sha256'))).to.have.lengthOf(2);
+    await after.close();
+  });
+
+  it('removes what was arriving when the process died', async () => {
+    const dying = await start();
+    const held = new HeldSource().give(bytesOf(100 * KIB));
+    const incoming = await dying.ingest(blob(bytesOf(200 * KIB)).descriptor, held.source);
+    const reader = incoming.read();
+    await readSome(reader, 1);
+    await reader.close();
+    expect(await readdir(join(directory, 'v1/ingest'))).to.have.lengthOf(1);
+
+    const after = await start();
+    expect(await readdir(join(directory, 'v1/ingest'))).to.deep.equal([]);
+    expect(after.usage).to.include({ entries: 0, bytes: 0 });
+    held.fail(new Error('gone'));
+    await rejection(incoming.settled);
+    await after.close();
+  });
+
+  it('starts among strangers and leaves them alone', async () => {
+    await (await start()).close();
+    const blobs = join(directory, 'v1/blobs/sha256');
+    await mkdir(join(blobs, 'a'.repeat(64)));
+    await symlink('/etc/hostname', join(blobs, 'b'.repeat(64)));
+    await writeFile(join(blobs, 'README'), 'hello');
+    await writeFile(join(directory, 'lost'), 'found');
+    const store = await start();
+    expect(store.usage.entries).to.equal(0);
+    expect(await readdir(blobs)).to.have.lengthOf(3);
+    await store.close();
+  });
+
+  it('says what is wrong with a directory that it cannot use', async () => {
+    await writeFile(join(directory, 'v1'), 'a file');
+    expect(await rejection(start()))
+      .to.be.instanceOf(StoreFailedError)
+      .with.nested.property('cause.code', 'ENOTDIR');
+  });
+
+  describe('open', () => {
+    const damages: Record<string, (path: string) => Promise<unknown>> = {
+      deleted: (path) => rm(path),
+      truncated: (path) => truncate(path, 10),
+      extended: (path) => truncate(path, 200_000),
+      'replaced by a link': async (path) => {
+        await rm(path);
+        await symlink('/etc/hostname', path);
+      },
+      'replaced by a directory': async (path) => {
+        await rm(path);
+        await mkdir(path);
+      },
+    };
+    for (const [how, damage] of Object.entries(damages)) {
+      it(`does not have a blob that was ${how} meanwhile, and takes it again`, async () => {
+        const store = await start();
+        const given = blob(bytesOf(100_000));
+        await keep(store, given);
+        await damage(fileOf(given));
+        expect(await read(store, given)).to.equal(undefined);
+        expect(store.usage).to.include({ entries: 0, bytes: 0, damaged: 1 });
+        await keep(store, given);
+        expect(Buffer.compare((await read(store, given)) ?? Buffer.of(), given.bytes)).to.equal(0);
+        await store.close();
+      });
+    }
+
+    it('proves again what an unclean stop left behind, before its first use', async () => {
+      const dying = await start();
+      const [good, bad] = [blob(bytesOf(100_000)), blob(bytesOf(100_000, 2))];
+      await keep(dying, good);
+      await keep(dying, bad);
+      const forged = bad.bytes.slice();
+      forged[50_000] = (forged[50_000] ?? 0) ^ 1;
+      await writeFile(fileOf(bad), forged);
+
+      const after = await start();
+      expect(await read(after, bad)).to.equal(undefined);
+      expect(Buffer.compare((await read(after, good)) ?? Buffer.of(), good.bytes)).to.equal(0);
+      expect(after.usage).to.include({ entries: 1, damaged: 1 });
+      await after.close();
+    });
+
+    it('keeps a blob that is being read from being evicted', async () => {
+      const store = await start();
+      const read = blob(bytesOf(400 * KIB));
+      await keep(store, read);
+      const stored = await store.open(read.descriptor.digest);
+      for (const seed of [2, 3, 4]) await keep(store, blob(bytesOf(400 * KIB, seed)));
+      expect(await readdir(join(directory, 'v1/blobs/sha256'))).to.include(digestHex(read.descriptor.digest));
+      await stored?.close();
+      await store.close();
+    });
+  });
+
+  describe('ingest', () => {
+    it('gives room back when a file cannot be made', async () => {
+      const store = await start();
+      await rm(join(directory, 'v1/ingest'), { recursive: true });
+      const error = await rejection(store.ingest(blob(bytesOf(10)).descriptor, new HeldSource().source));
+      expect(error).to.be.instanceOf(StoreFailedError);
+      expect(store.usage.bytes).to.equal(0);
+      await mkdir(join(directory, 'v1/ingest'));
+      await store.close();
+    });
+
+    it('fails as a store when a proved file cannot be moved to its place', async () => {
+      const store = await start();
+      const given = blob(bytesOf(10));
+      const incoming = await store.ingest(given.descriptor, async () => {
+        await rm(join(directory, 'v1/blobs'), { recursive: true });
+        return sourceOf(given.bytes)();
+      });
+      const reader = incoming.read();
+      expect(await rejection(readAll(reader))).to.be.instanceOf(StoreFailedError);
+      expect(await rejection(incoming.settled)).to.be.instanceOf(StoreFailedError);
+      await store.close();
+      expect(store.usage.bytes).to.equal(0);
+    });
+  });
+
+  describe('checkWritable', () => {
+    it('is content with a directory that takes files, and leaves none', async () => {
+      const store = await start();
+      await store.checkWritable();
+      expect(await readdir(join(directory, 'v1'))).to.have.members(['blobs', 'ingest']);
+      await store.close();
+    });
+
+    it('rejects when the directory is gone', async () => {
+      const store = await start();
+      await rm(join(directory, 'v1'), { recursive: true });
+      expect(await rejection(store.checkWritable())).to.be.instanceOf(StoreFailedError);
+    });
+  });
+});
