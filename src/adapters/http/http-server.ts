@@ -1,5 +1,5 @@
 /** The listening socket, its limits, and how it is closed without cutting anybody off who can still finish. */
-import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 /** The sidecar keeps idle connections for 90 s; whoever closes first must not be us, or its next request fails. */
@@ -13,12 +13,12 @@ export class HttpServer {
   readonly #server: Server;
   #closing = false;
 
-  constructor(listener: RequestListener) {
+  constructor(handle: (request: IncomingMessage, response: ServerResponse) => unknown) {
     this.#server = createServer(
       { keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS },
       (request, response) => {
         if (this.#closing) response.setHeader('Connection', 'close');
-        listener(request, response);
+        handle(request, response);
       },
     );
   }

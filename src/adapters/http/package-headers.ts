@@ -1,41 +1,74 @@
 /** The headers of a package: the same for hit and miss, GET and HEAD (RFC 9110 section 9.3.2). */
 import type { CacheOutcome } from '../../application/get-package.ts';
-import { digestHex } from '../../domain/digest.ts';
+import { type Digest, digestHex } from '../../domain/digest.ts';
 import type { Package } from '../../domain/package.ts';
+import type { ByteRange } from './range.ts';
+
+export function etagOf(digest: Digest): string {
+  return `"${digest}"`;
+}
+
+/** What a client needs in order to keep the package: all that a 304 says of it. */
+export function validatorHeaders(digest: Digest): Record<string, string> {
+  return {
+    ETag: etagOf(digest),
+    // "private": an answer to an authorized request is not for shared caches (RFC 9111 section 3.5).
+    'Cache-Control': 'private, max-age=31536000, immutable',
+    'Docker-Content-Digest': digest,
+  };
+}
 
 export function packageHeaders({ digest, layer }: Package): Record<string, string> {
   return {
+    ...validatorHeaders(digest),
     'Content-Type': contentType(layer.mediaType),
     'Content-Length': String(layer.size),
-    ETag: `"${digest}"`,
-    // "private": an answer to an authorized request is not for shared caches (RFC 9111 section 3.5).
-    'Cache-Control': 'private, max-age=31536000, immutable',
-    'Accept-Ranges': 'none',
+    'Accept-Ranges': 'bytes',
     'Content-Disposition': `attachment; filename="sha256-${digestHex(digest)}.tar.gz"`,
-    'Docker-Content-Digest': digest,
-    // Of the body, where the other two name the manifest (RFC 9530 section 3).
+    // Of the whole body, where ETag names the manifest (RFC 9530 section 3).
     'Repr-Digest': `sha-256=:${Buffer.from(digestHex(layer.digest), 'hex').toString('base64')}:`,
     'X-Content-Type-Options': 'nosniff',
   };
 }
 
+/** What a part says instead of the whole, and a part that does not exist. */
+export function rangeHeaders(range: ByteRange, size: number): Record<string, string> {
+  switch (range.kind) {
+    case 'whole':
+      return {};
+    case 'part':
+      return {
+        'Content-Length': String(range.end - range.start),
+        'Content-Range': `bytes ${String(range.start)}-${String(range.end - 1)}/${String(size)}`,
+      };
+    case 'unsatisfiable':
+      return { 'Content-Range': `bytes */${String(size)}`, 'Cache-Control': 'no-store' };
+  }
+}
+
 /** RFC 9211. Undefined stands for HEAD, which forwards nothing, on a package that is not here. */
 export function cacheHeaders(cache: CacheOutcome | undefined): Record<string, string> {
-  const status = (parameters: string): Record<string, string> => ({
-    'Cache-Status': `registry-packages-proxy; ${parameters}`,
-  });
   switch (cache?.kind) {
     case 'hit':
-      return { ...status('hit'), Age: String(Math.max(0, Math.floor((Date.now() - cache.storedAt.getTime()) / 1000))) };
+      return { ...cacheStatus('hit'), Age: ageOf(cache.storedAt) };
     case 'miss':
-      return status('fwd=miss; stored');
+      return cacheStatus('fwd=miss; stored');
     case 'joined':
-      return status('fwd=miss; collapsed');
+      return cacheStatus('fwd=miss; collapsed');
     case 'bypass':
-      return status(`fwd=bypass; detail=${cache.reason.toLowerCase().replace('_', '-')}`);
+      return cacheStatus(`fwd=bypass; detail=${cache.reason.toLowerCase().replace('_', '-')}`);
     case undefined:
-      return status('fwd=miss');
+      return cacheStatus('fwd=miss');
   }
+}
+
+function cacheStatus(parameters: string): Record<string, string> {
+  return { 'Cache-Status': `registry-packages-proxy; ${parameters}` };
+}
+
+/** Seconds; never negative, whatever the clock has done since (RFC 9111 section 5.1). */
+function ageOf(storedAt: Date): string {
+  return String(Math.max(0, Math.floor((Date.now() - storedAt.getTime()) / 1000)));
 }
 
 /** What clients of the existing implementation see for the gzip layers that packages are; the truth for others. */

@@ -1,10 +1,12 @@
 /** GET and HEAD /package: parse, ask once, send. */
-import type { Context, Middleware } from 'koa';
+import type { Middleware, ParameterizedContext } from 'koa';
 import type { DescribePackage } from '../../application/describe-package.ts';
-import type { CacheOutcome, GetPackage } from '../../application/get-package.ts';
-import type { Package } from '../../domain/package.ts';
-import { cacheHeaders, packageHeaders } from './package-headers.ts';
+import type { GetPackage } from '../../application/get-package.ts';
+import type { PackageRequest } from '../../domain/package.ts';
+import { matchesEtag } from './conditional.ts';
+import { cacheHeaders, etagOf, packageHeaders, rangeHeaders, validatorHeaders } from './package-headers.ts';
 import { parsePackageQuery } from './package-query.ts';
+import { parseRange } from './range.ts';
 import type { RequestState } from './request-record.ts';
 import { sendBlob } from './send-blob.ts';
 
@@ -13,36 +15,65 @@ export interface PackageUseCases {
   readonly describe: Pick<DescribePackage, 'execute'>;
 }
 
+type PackageContext = ParameterizedContext<RequestState>;
+
 export function packageRoute({ get, describe }: PackageUseCases): Middleware<RequestState> {
   return async (ctx) => {
-    const { record } = ctx.state;
     const request = parsePackageQuery(ctx.querystring);
-    record.package = request;
-    if (ctx.method === 'HEAD') {
-      const { package: found, storedAt } = await describe.execute(request);
-      record.cache = storedAt && { kind: 'hit', storedAt };
-      setHead(ctx, found, record.cache);
-      return;
-    }
-    const { package: found, cache, blob } = await get.execute(request);
-    record.cache = cache;
-    try {
-      await sendBlob(
-        ctx.res,
-        blob,
-        () => {
-          setHead(ctx, found, cache);
-          ctx.respond = false;
-        },
-        (bytes) => (record.bytes += bytes),
-      );
-    } finally {
-      await blob.close();
+    ctx.state.record.package = request;
+    const known = matchesEtag(ctx.get('If-None-Match'), etagOf(request.digest));
+    if (known === true) {
+      // Content under a digest does not change: no need to ask anybody.
+      notModified(ctx, request);
+    } else if (known === 'any' || ctx.method === 'HEAD') {
+      await answerHead(ctx, describe, request);
+      if (known === 'any') notModified(ctx, request);
+    } else {
+      await answerGet(ctx, get, request);
     }
   };
 }
 
-function setHead(ctx: Context, found: Package, cache: CacheOutcome | undefined): void {
+function notModified(ctx: PackageContext, { digest }: PackageRequest): void {
+  ctx.status = 304;
+  ctx.set(validatorHeaders(digest));
+}
+
+async function answerHead(
+  ctx: PackageContext,
+  describe: PackageUseCases['describe'],
+  request: PackageRequest,
+): Promise<void> {
+  const { package: found, storedAt } = await describe.execute(request);
+  ctx.state.record.cache = storedAt && { kind: 'hit', storedAt };
   ctx.status = 200;
-  ctx.set({ ...packageHeaders(found), ...cacheHeaders(cache) });
+  ctx.set({ ...packageHeaders(found), ...cacheHeaders(ctx.state.record.cache) });
+}
+
+async function answerGet(ctx: PackageContext, get: PackageUseCases['get'], request: PackageRequest): Promise<void> {
+  const { package: found, cache, blob } = await get.execute(request);
+  const { record } = ctx.state;
+  record.cache = cache;
+  try {
+    const { size } = found.layer;
+    const range = parseRange(ctx.get('Range'), ctx.get('If-Range'), etagOf(found.digest), size);
+    const setHead = (status: number): void => {
+      ctx.status = status;
+      ctx.set({ ...packageHeaders(found), ...cacheHeaders(cache), ...rangeHeaders(range, size) });
+    };
+    if (range.kind === 'unsatisfiable') {
+      setHead(416);
+      ctx.type = 'text/plain; charset=utf-8';
+      ctx.body = 'no byte of this range exists\n';
+      return;
+    }
+    const { start, end } = range.kind === 'part' ? range : { start: 0, end: size };
+    const writeHead = (): void => {
+      setHead(range.kind === 'part' ? 206 : 200);
+      ctx.respond = false;
+    };
+    await sendBlob(ctx.res, blob, { start, end, writeHead, onSent: (bytes) => (record.bytes += bytes) });
+  } finally {
+    await blob.close();
+  }
 }

@@ -17,17 +17,22 @@ export class ClientGoneError extends Error {
   }
 }
 
+export interface Sending {
+  /** The first byte. */
+  readonly start: number;
+  /** Behind the last byte. */
+  readonly end: number;
+  /** Called once the first bytes are there, so that until then a failure can still become an error response. */
+  readonly writeHead: () => void;
+  /** Hears of bytes that the system took. */
+  readonly onSent: (bytes: number) => void;
+}
+
 /**
- * Sends all of the blob and ends the response; calls `writeHead` once the first bytes are there, so that until then a
- * failure can still become an error response. Rejects with ClientGoneError or with what reading rejects with; then the
- * response is neither ended nor destroyed. `onSent` hears of the bytes that the system took.
+ * Sends bytes of the blob and ends the response. Rejects with ClientGoneError or with what reading rejects with; then the
+ * response is neither ended nor destroyed.
  */
-export async function sendBlob(
-  response: ServerResponse,
-  blob: BlobReader,
-  writeHead: () => void,
-  onSent: (bytes: number) => void,
-): Promise<void> {
+export async function sendBlob(response: ServerResponse, blob: BlobReader, sending: Sending): Promise<void> {
   if (response.destroyed) throw new ClientGoneError();
   const gone = new Promise<never>((_resolve, reject) => {
     response.once('close', () => {
@@ -35,22 +40,24 @@ export async function sendBlob(
     });
   });
   gone.catch(() => undefined);
+  const { end, writeHead, onSent } = sending;
+  const read = (into: Buffer, from: number): Promise<number> | number =>
+    from < end ? blob.read(into.subarray(0, end - from), from) : 0;
+
   let [current, next] = [takeBuffer(), takeBuffer()];
-  let offset = 0;
-  let length = await Promise.race([blob.read(current, 0), gone]);
+  let offset = sending.start;
+  let length = await Promise.race([read(current, offset), gone]);
   writeHead();
-  do {
+  while (offset < end) {
     // One read is ahead of one write, so that neither the disk nor the socket waits for the other.
-    const chunk = current.subarray(0, length);
-    const last = offset + length >= blob.size;
-    const sent = last ? end(response, chunk) : write(response, chunk);
-    const read = last ? 0 : blob.read(next, offset + length);
-    const [following] = await Promise.race([Promise.all([read, sent]), gone]);
+    const sent = write(response, current.subarray(0, length));
+    const [following] = await Promise.race([Promise.all([read(next, offset + length), sent]), gone]);
     onSent(length);
     offset += length;
     length = following;
     [current, next] = [next, current];
-  } while (offset < blob.size);
+  }
+  await Promise.race([finish(response), gone]);
   // Only here, where nothing is under way: after a failure the system may still hold the buffers.
   if (spare.length < MAX_SPARE_BUFFERS) spare.push(current, next);
 }
@@ -68,9 +75,9 @@ function write(response: ServerResponse, chunk: Uint8Array): Promise<void> {
   });
 }
 
-function end(response: ServerResponse, chunk: Uint8Array): Promise<void> {
+function finish(response: ServerResponse): Promise<void> {
   return new Promise((resolve) => {
-    response.end(chunk, () => {
+    response.end(() => {
       resolve();
     });
   });

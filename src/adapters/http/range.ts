@@ -1,0 +1,28 @@
+/** The Range header: which bytes of a package a client wants (RFC 9110 section 14). */
+
+export type ByteRange =
+  /** All of it: no range, one that we do not understand, or several, which a server may ignore (section 14.2). */
+  | { readonly kind: 'whole' }
+  /** From `start` up to, not including, `end`. */
+  | { readonly kind: 'part'; readonly start: number; readonly end: number }
+  /** No byte of it exists. */
+  | { readonly kind: 'unsatisfiable' };
+
+const WHOLE: ByteRange = { kind: 'whole' };
+const UNSATISFIABLE: ByteRange = { kind: 'unsatisfiable' };
+
+/** `ifRange` is that header's value: only our own strong validator lets the range stand (section 13.1.5). */
+export function parseRange(range: string, ifRange: string, etag: string, size: number): ByteRange {
+  if (ifRange !== '' && ifRange !== etag) return WHOLE;
+  const match = /^bytes=[ \t]*(\d{0,19})-(\d{0,19})[ \t]*$/i.exec(range);
+  if (match === null) return WHOLE;
+  const [, first = '', last = ''] = match;
+  if (first === '') return last === '' ? WHOLE : suffix(Number(last), size);
+  if (last !== '' && Number(last) < Number(first)) return WHOLE;
+  if (Number(first) >= size) return UNSATISFIABLE;
+  return { kind: 'part', start: Number(first), end: last === '' ? size : Math.min(Number(last) + 1, size) };
+}
+
+function suffix(length: number, size: number): ByteRange {
+  return length === 0 || size === 0 ? UNSATISFIABLE : { kind: 'part', start: Math.max(0, size - length), end: size };
+}

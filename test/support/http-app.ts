@@ -1,0 +1,47 @@
+/** The HTTP interface on a real socket, over whatever use cases a test brings. */
+import type { AddressInfo } from 'node:net';
+import { createHttpApp, type HttpAppOptions } from '../../src/adapters/http/app.ts';
+import { HttpServer } from '../../src/adapters/http/http-server.ts';
+import type { FinishedRequest } from '../../src/adapters/http/request-record.ts';
+
+export interface RunningApp {
+  readonly url: string;
+  readonly port: number;
+  /** In the order in which they ended. */
+  readonly finished: readonly FinishedRequest[];
+  /** Resolves when so many requests are over. */
+  finishedCount(count: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+export async function startHttpApp(options: Partial<HttpAppOptions>): Promise<RunningApp> {
+  const unused = { execute: () => Promise.reject(new Error('not part of this test')) };
+  const finished: FinishedRequest[] = [];
+  let waiting: { count: number; resolve: () => void } | undefined;
+  const app = createHttpApp({
+    packages: { get: unused, describe: unused },
+    readiness: [],
+    metrics: async () => ({ contentType: 'text/plain', text: '' }),
+    ...options,
+    observers: [
+      ...(options.observers ?? []),
+      (request) => {
+        finished.push(request);
+        if (waiting !== undefined && finished.length >= waiting.count) waiting.resolve();
+      },
+    ],
+  });
+  const server = new HttpServer(app.callback());
+  const { port }: AddressInfo = await server.listen('127.0.0.1', 0);
+  return {
+    url: `http://127.0.0.1:${String(port)}`,
+    port,
+    finished,
+    finishedCount: (count) =>
+      new Promise((resolve) => {
+        if (finished.length >= count) resolve();
+        else waiting = { count, resolve };
+      }),
+    close: () => server.close(0),
+  };
+}
