@@ -1,0 +1,150 @@
+import { expect } from 'chai';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ROOT, type SourceFile, sourceFiles } from './source-files.ts';
+
+/** Who may import what; the first rule whose room holds the file decides. */
+const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] = [
+  { room: 'src/domain/', project: ['src/domain/'], packages: ['node:crypto'] },
+  { room: 'src/application/', project: ['src/domain/', 'src/application/'], packages: [] },
+  ...Object.entries({
+    filesystem: ['node:fs', 'node:fs/promises', 'node:path', 'node:crypto'],
+    http: ['koa', '@koa/router', 'node:http', 'node:net', 'node:crypto'],
+    'oci-layout': ['node:fs', 'node:fs/promises', 'node:path'],
+    prometheus: ['prom-client'],
+    registry: [
+      'got',
+      'node:http',
+      'node:https',
+      'node:tls',
+      'node:net',
+      'node:timers/promises',
+      'node:stream',
+      'node:events',
+    ],
+    static: [],
+    unstored: [],
+  }).map(([name, packages]) => ({
+    room: `src/adapters/${name}/`,
+    project: ['src/domain/', 'src/application/', `src/adapters/${name}/`],
+    packages,
+  })),
+  { room: 'src/infrastructure/', project: ['src/'], packages: 'any' },
+];
+
+/** The only files that may know the container's packages. */
+const CONTAINER_FILES = ['src/infrastructure/container.ts', 'src/infrastructure/tokens.ts'];
+const NAMELESS_FOLDERS = /(^|\/)(utils?|helpers?|common|shared|misc|lib)\//;
+const MAX_LINES = 250;
+
+describe('the house', () => {
+  const files = sourceFiles('src');
+
+  it('has been read', () => {
+    expect(files.length).to.be.greaterThan(30);
+  });
+
+  it('has rooms that import inward only', () => {
+    const broken = files.flatMap((file) => {
+      const rule = ROOMS.find(({ room }) => file.path.startsWith(room));
+      if (rule === undefined) return [`${file.path} is in no room`];
+      return file.imports
+        .filter((name) => !isAllowed(name, rule))
+        .map((name) => `${file.path} must not import ${name}`);
+    });
+    expect(broken).to.deep.equal([]);
+  });
+
+  it('keeps the container in its own files', () => {
+    const knowing = files.filter(({ imports }) =>
+      imports.some((name) => name === 'inversify' || name === 'reflect-metadata'),
+    );
+    expect(knowing.map(({ path }) => path).filter((path) => !CONTAINER_FILES.includes(path))).to.deep.equal([]);
+  });
+
+  it('has no import cycle', () => {
+    expect(findCycle(files)).to.equal(undefined);
+  });
+
+  it('has no folder without a name of its own, no barrel, no default export, no file too long to read', () => {
+    const faults = files.flatMap(({ path, text }) => [
+      ...(NAMELESS_FOLDERS.test(path) ? [`${path}: folder says nothing`] : []),
+      ...(path.endsWith('/index.ts') ? [`${path}: barrel`] : []),
+      ...(/^export default/m.test(text) ? [`${path}: default export`] : []),
+      ...(text.split('\n').length > MAX_LINES ? [`${path}: over ${String(MAX_LINES)} lines`] : []),
+    ]);
+    expect(faults).to.deep.equal([]);
+  });
+
+  it('says in its first line why each file exists', () => {
+    expect(files.filter(({ text }) => !text.startsWith('/** ')).map(({ path }) => path)).to.deep.equal([]);
+  });
+
+  it('reads its environment and its arguments in main.ts only', () => {
+    const readers = files.filter(({ text }) => /process\.(env|argv|exit)\b/.test(text)).map(({ path }) => path);
+    expect(readers).to.deep.equal(['src/infrastructure/main.ts']);
+  });
+
+  it('never turns a certificate check off', () => {
+    expect(
+      files.filter(({ text }) => /rejectUnauthorized|NODE_TLS_REJECT/.test(text)).map(({ path }) => path),
+    ).to.deep.equal([]);
+  });
+
+  it('has a source file for each unit test', () => {
+    const orphans = readdirSync(join(ROOT, 'test/unit'), { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.test.ts') && !name.startsWith('examples/'))
+      .map((name) => join('src', name.replace(/\.test\.ts$/, '.ts')))
+      .filter((path) => !existsSync(join(ROOT, path)));
+    expect(orphans).to.deep.equal([]);
+  });
+
+  it('runs the contract of its port over each adapter and each fake', () => {
+    const contracts = sourceFiles('test/contract').map(({ text }) => text);
+    const implementations = [...files, ...sourceFiles('test/support')].flatMap(({ path, text }) =>
+      [...text.matchAll(/class (\w+) implements (PackageStore|RegistryGateway|CredentialProvider)\b/g)].map(
+        ([, name = '', port = '']) => ({ path, name, port }),
+      ),
+    );
+    expect(implementations.length).to.be.greaterThan(4);
+    const untested = implementations
+      // A decorator is what it decorates, and the store that keeps nothing has nothing to promise but that.
+      .filter(({ name }) => !name.startsWith('Metered') && name !== 'NoPackageStore')
+      .filter(({ name, port }) => !contracts.some((text) => text.includes(`describe${port}(`) && text.includes(name)));
+    expect(untested).to.deep.equal([]);
+  });
+
+  it('depends at run time on what the card names and the ADRs add, and on nothing else', () => {
+    const { dependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+      dependencies: Record<string, string>;
+    };
+    const imported = new Set(files.flatMap(({ imports }) => imports.filter((name) => !/^(node:|src\/)/.test(name))));
+    expect(Object.keys(dependencies).sort()).to.deep.equal([...imported].sort());
+  });
+});
+
+function isAllowed(name: string, rule: (typeof ROOMS)[number]): boolean {
+  if (name.startsWith('src/')) return rule.project.some((room) => name.startsWith(room));
+  return rule.packages === 'any' || rule.packages.includes(name);
+}
+
+/** One cycle of imports, as its files in order; undefined when there is none. */
+function findCycle(files: readonly SourceFile[]): string[] | undefined {
+  const byPath = new Map(files.map((file) => [file.path, file]));
+  const done = new Set<string>();
+  const visit = (path: string, trail: string[]): string[] | undefined => {
+    if (trail.includes(path)) return [...trail.slice(trail.indexOf(path)), path];
+    if (done.has(path)) return undefined;
+    for (const next of byPath.get(path)?.imports ?? []) {
+      const cycle = visit(next, [...trail, path]);
+      if (cycle !== undefined) return cycle;
+    }
+    done.add(path);
+    return undefined;
+  };
+  for (const { path } of files) {
+    const cycle = visit(path, []);
+    if (cycle !== undefined) return cycle;
+  }
+  return undefined;
+}

@@ -1,0 +1,228 @@
+import { expect } from 'chai';
+import sinon from 'sinon';
+import { type Delivery, GetPackage } from '../../../src/application/get-package.ts';
+import { ResolvePackage } from '../../../src/application/resolve-package.ts';
+import {
+  CredentialsPendingError,
+  DigestMismatchError,
+  PackageUnknownError,
+  RepositoryUnknownError,
+  StoreFailedError,
+  UpstreamUnavailableError,
+} from '../../../src/domain/errors.ts';
+import type { PackageRequest } from '../../../src/domain/package.ts';
+import type { PackageStore } from '../../../src/domain/ports/package-store.ts';
+import { DEFAULT_REPOSITORY, parseRepositoryPath } from '../../../src/domain/reference.ts';
+import { bytesOf, makePackage, type TestImage } from '../../support/image.ts';
+import { MemoryPackageStore } from '../../support/memory-package-store.ts';
+import { type StubbedCredentials, type StubbedGateway, stubCredentials, stubGateway } from '../../support/ports.ts';
+import { rejection } from '../../support/rejection.ts';
+import { HeldSource, readAll, readSome } from '../../support/source.ts';
+
+const image = makePackage(400_000);
+
+function requestOf({ digest }: TestImage, path?: string): PackageRequest {
+  return { digest, repository: DEFAULT_REPOSITORY, path: path === undefined ? undefined : parseRepositoryPath(path) };
+}
+
+describe('GetPackage', () => {
+  let gateway: StubbedGateway;
+  let credentials: StubbedCredentials;
+  beforeEach(() => {
+    gateway = stubGateway(image);
+    credentials = stubCredentials();
+  });
+
+  function over(store: PackageStore): GetPackage {
+    const stopping = new AbortController().signal;
+    const platform = { os: 'linux', architecture: 'amd64' };
+    const ports = { store, gateway, credentials, stopping };
+    return new GetPackage({ ...ports, resolve: new ResolvePackage({ ...ports, platform }) });
+  }
+
+  const get = (useCase: GetPackage): Promise<Delivery> => useCase.execute(requestOf(image));
+
+  it('delivers the last layer, and says that it had to be fetched', async () => {
+    const delivery = await get(over(new MemoryPackageStore()));
+    expect(delivery.cache).to.deep.equal({ kind: 'miss' });
+    expect(delivery.package).to.deep.equal({ digest: image.digest, layer: image.layer.descriptor });
+    expect(Buffer.compare(await readAll(delivery.blob), image.layer.bytes)).to.equal(0);
+  });
+
+  it('asks neither credentials nor registry for what it has', async () => {
+    const useCase = over(new MemoryPackageStore());
+    await readAll((await get(useCase)).blob);
+    credentials.resolve.resetHistory();
+    gateway.fetchManifest.resetHistory();
+    gateway.fetchBlob.resetHistory();
+    const delivery = await get(useCase);
+    expect(delivery.cache.kind).to.equal('hit');
+    expect(Buffer.compare(await readAll(delivery.blob), image.layer.bytes)).to.equal(0);
+    sinon.assert.notCalled(credentials.resolve);
+    sinon.assert.notCalled(gateway.fetchManifest);
+    sinon.assert.notCalled(gateway.fetchBlob);
+  });
+
+  it('looks below the repository when a path is given', async () => {
+    const delivery = await over(new MemoryPackageStore()).execute(requestOf(image, 'modules/ingress'));
+    await readAll(delivery.blob);
+    for (const call of [gateway.fetchManifest.firstCall, gateway.fetchBlob.firstCall]) {
+      expect(call.args[0].repository).to.equal('deckhouse/modules/ingress');
+    }
+  });
+
+  it('fetches once for all who ask at the same time', async () => {
+    const useCase = over(new MemoryPackageStore());
+    const deliveries = await Promise.all(Array.from({ length: 64 }, () => get(useCase)));
+    const bodies = await Promise.all(deliveries.map(({ blob }) => readAll(blob)));
+    for (const body of bodies) expect(Buffer.compare(body, image.layer.bytes)).to.equal(0);
+    sinon.assert.calledOnce(gateway.fetchManifest);
+    sinon.assert.calledOnce(gateway.fetchBlob);
+    const kinds = deliveries.map(({ cache }) => cache.kind);
+    expect(kinds.filter((kind) => kind === 'miss')).to.have.lengthOf(1);
+    expect(kinds.filter((kind) => kind === 'joined')).to.have.lengthOf(63);
+  });
+
+  it('goes on fetching when the client that began has left', async () => {
+    const held = new HeldSource().give(image.layer.bytes.subarray(0, 100_000));
+    gateway.fetchBlob.callsFake(() => held.source());
+    const store = new MemoryPackageStore();
+    const useCase = over(store);
+    const first = await get(useCase);
+    await readSome(first.blob, 10_000);
+    const second = await get(useCase);
+    await first.blob.close();
+    held.give(image.layer.bytes.subarray(100_000)).end();
+    expect(Buffer.compare(await readAll(second.blob), image.layer.bytes)).to.equal(0);
+    expect((await get(useCase)).cache.kind).to.equal('hit');
+  });
+
+  it('never delivers the end of a layer whose bytes are wrong, and starts anew next time', async () => {
+    const forged = image.layer.bytes.slice();
+    forged[0] = (forged[0] ?? 0) ^ 1;
+    gateway.fetchBlob.onFirstCall().callsFake(() => new HeldSource().give(forged).end().source());
+    const useCase = over(new MemoryPackageStore());
+    const { blob } = await get(useCase);
+    expect(await rejection(readAll(blob))).to.be.instanceOf(DigestMismatchError);
+    const again = await get(useCase);
+    expect(again.cache.kind).to.equal('miss');
+    expect(Buffer.compare(await readAll(again.blob), image.layer.bytes)).to.equal(0);
+  });
+
+  it('refuses a manifest that is not the one asked for, and keeps nothing of it', async () => {
+    const other = makePackage(10, 2);
+    gateway.fetchManifest.resolves(other.manifest.bytes);
+    const store = new MemoryPackageStore();
+    expect(await rejection(get(over(store)))).to.be.instanceOf(DigestMismatchError);
+    expect(store.bytes).to.equal(0);
+  });
+
+  const failures: [what: string, fail: () => void, error: new (...args: never[]) => Error][] = [
+    [
+      'the repository is unknown',
+      () => credentials.resolve.onFirstCall().rejects(new RepositoryUnknownError()),
+      RepositoryUnknownError,
+    ],
+    [
+      'credentials are pending',
+      () => credentials.resolve.onFirstCall().rejects(new CredentialsPendingError()),
+      CredentialsPendingError,
+    ],
+    [
+      'the registry is away',
+      () => gateway.fetchManifest.onFirstCall().rejects(new UpstreamUnavailableError()),
+      UpstreamUnavailableError,
+    ],
+    [
+      'the layer is not there',
+      () => gateway.fetchBlob.onFirstCall().rejects(new PackageUnknownError('BLOB_UNKNOWN')),
+      PackageUnknownError,
+    ],
+  ];
+  for (const [what, fail, error] of failures) {
+    it(`says so when ${what}, to all who wait, and tries again for the next`, async () => {
+      const useCase = over(new MemoryPackageStore());
+      fail();
+      const outcomes = await Promise.all([1, 2, 3].map(() => rejection(get(useCase))));
+      for (const outcome of outcomes) expect(outcome).to.be.instanceOf(error);
+      const healed = await get(useCase);
+      expect(Buffer.compare(await readAll(healed.blob), image.layer.bytes)).to.equal(0);
+    });
+  }
+
+  describe('when the package cannot be kept', () => {
+    it('passes it through a store without room', async () => {
+      const store = new MemoryPackageStore(10_000);
+      const useCase = over(store);
+      for (let times = 1; times <= 2; times++) {
+        const { cache, blob } = await get(useCase);
+        expect(cache).to.deep.equal({ kind: 'bypass', reason: 'STORE_FULL' });
+        expect(Buffer.compare(await readAll(blob), image.layer.bytes)).to.equal(0);
+        sinon.assert.callCount(gateway.fetchBlob, times);
+      }
+      expect(store.has(image.digest)).to.equal(true);
+      sinon.assert.calledOnce(gateway.fetchManifest);
+    });
+
+    it('passes it through a store that fails', async () => {
+      const broken: PackageStore = {
+        open: () => Promise.reject(new StoreFailedError()),
+        ingest: () => Promise.reject(new StoreFailedError()),
+      };
+      const { cache, blob } = await get(over(broken));
+      expect(cache).to.deep.equal({ kind: 'bypass', reason: 'STORE_FAILED' });
+      expect(Buffer.compare(await readAll(blob), image.layer.bytes)).to.equal(0);
+    });
+
+    it('never delivers the end of wrong bytes that pass through', async () => {
+      gateway.fetchBlob.callsFake(() => new HeldSource().give(bytesOf(400_000, 9)).end().source());
+      const { blob } = await get(over(new MemoryPackageStore(10_000)));
+      expect(await rejection(readAll(blob))).to.be.instanceOf(DigestMismatchError);
+    });
+
+    it('tells its source when the client leaves', async () => {
+      const held = new HeldSource().give(image.layer.bytes.subarray(0, 100_000));
+      gateway.fetchBlob.callsFake(() => held.source());
+      const { blob } = await get(over(new MemoryPackageStore(10_000)));
+      await readSome(blob, 100);
+      await blob.close();
+      expect(held.left).to.equal(true);
+    });
+  });
+
+  describe('when the disk fails on the way', () => {
+    /** Keeps manifests; layers fail after `bytes` bytes, as on a disk that has become full. */
+    function failingAfter(bytes: number): PackageStore {
+      const store = new MemoryPackageStore();
+      return {
+        open: (digest) => store.open(digest),
+        ingest: (descriptor, source) =>
+          store.ingest(descriptor, async () => {
+            const chunks = await source();
+            return descriptor.size < 10_000 ? chunks : cutAfter(chunks, bytes);
+          }),
+      };
+    }
+
+    it('goes on from the upstream, where the reader stood', async () => {
+      const { blob } = await get(over(failingAfter(250_000)));
+      expect(Buffer.compare(await readAll(blob), image.layer.bytes)).to.equal(0);
+      sinon.assert.calledTwice(gateway.fetchBlob);
+    });
+
+    it('does not go on when what it showed before turns out to be something else', async () => {
+      gateway.fetchBlob.onFirstCall().callsFake(() => new HeldSource().give(bytesOf(400_000, 9)).end().source());
+      const { blob } = await get(over(failingAfter(250_000)));
+      expect(await rejection(readAll(blob))).to.be.instanceOf(DigestMismatchError);
+    });
+  });
+});
+
+async function* cutAfter(chunks: AsyncIterable<Uint8Array>, bytes: number): AsyncGenerator<Uint8Array> {
+  let seen = 0;
+  for await (const chunk of chunks) {
+    yield chunk;
+    seen += chunk.byteLength;
+    if (seen >= bytes) throw new StoreFailedError();
+  }
+}

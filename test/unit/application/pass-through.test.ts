@@ -1,0 +1,56 @@
+import { expect } from 'chai';
+import fc from 'fast-check';
+import { PassThrough } from '../../../src/application/pass-through.ts';
+import { WITHHELD_BYTES } from '../../../src/domain/proof.ts';
+import { bytesOf, makeBlob } from '../../support/image.ts';
+import { rejection } from '../../support/rejection.ts';
+import { chunksOf, HeldSource, readAll } from '../../support/source.ts';
+
+describe('PassThrough', () => {
+  const blob = makeBlob('application/octet-stream', bytesOf(200_000));
+
+  it('delivers all bytes from any offset on, whatever the chunks and the buffers', async () => {
+    const sizes = fc.integer({ min: 1, max: 90_000 });
+    await fc.assert(
+      fc.asyncProperty(sizes, sizes, fc.nat(200_000), async (chunkBytes, bufferBytes, start) => {
+        const reader = new PassThrough(blob.descriptor, chunksOf(blob.bytes, chunkBytes));
+        const received = Buffer.alloc(200_000);
+        let offset = start;
+        for (;;) {
+          const length = await reader.read(received.subarray(offset, offset + bufferBytes), offset);
+          if (length === 0) break;
+          offset += length;
+        }
+        expect(offset).to.equal(200_000);
+        expect(received.subarray(start).equals(blob.bytes.subarray(start))).to.equal(true);
+        await reader.close();
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  it('withholds the last 64 KiB until all of it is proved', async () => {
+    const held = new HeldSource().give(blob.bytes);
+    const reader = new PassThrough(blob.descriptor, await held.source());
+    const shown = blob.bytes.byteLength - WITHHELD_BYTES;
+    expect(await reader.read(new Uint8Array(300_000), 0)).to.equal(shown);
+    const next = reader.read(new Uint8Array(300_000), shown);
+    held.end();
+    expect(await next).to.equal(WITHHELD_BYTES);
+    await reader.close();
+  });
+
+  it('reads forward only', async () => {
+    const reader = new PassThrough(blob.descriptor, chunksOf(blob.bytes));
+    await reader.read(new Uint8Array(1000), 50_000);
+    expect((await rejection(reader.read(new Uint8Array(1000), 0))).message).to.equal(
+      'what has passed through cannot be read again',
+    );
+    await reader.close();
+  });
+
+  it('reads an empty blob as its end', async () => {
+    const empty = makeBlob('application/octet-stream', new Uint8Array());
+    expect(await readAll(new PassThrough(empty.descriptor, chunksOf(empty.bytes)))).to.have.lengthOf(0);
+  });
+});

@@ -1,0 +1,101 @@
+import { expect } from 'chai';
+import sinon from 'sinon';
+import { ResolvePackage } from '../../../src/application/resolve-package.ts';
+import { InvalidContentError, PackageUnknownError } from '../../../src/domain/errors.ts';
+import { DEFAULT_REPOSITORY, parseRepositoryName } from '../../../src/domain/reference.ts';
+import { bytesOf, makeImage, makeIndex, makePackage } from '../../support/image.ts';
+import { MemoryPackageStore } from '../../support/memory-package-store.ts';
+import { type StubbedGateway, stubCredentials, stubGateway } from '../../support/ports.ts';
+import { rejection } from '../../support/rejection.ts';
+import { sourceOf } from '../../support/source.ts';
+
+const amd64 = { os: 'linux', architecture: 'amd64' };
+const arm64 = { os: 'linux', architecture: 'arm64' };
+
+describe('ResolvePackage', () => {
+  const credentials = stubCredentials();
+  let store: MemoryPackageStore;
+  beforeEach(() => {
+    store = new MemoryPackageStore();
+  });
+
+  function over(gateway: StubbedGateway, platform = amd64): ResolvePackage {
+    return new ResolvePackage({ store, gateway, credentials, platform, stopping: new AbortController().signal });
+  }
+
+  const request = (digest: ReturnType<typeof makePackage>['digest']) => ({
+    digest,
+    repository: DEFAULT_REPOSITORY,
+    path: undefined,
+  });
+
+  for (const dialect of ['oci', 'docker'] as const) {
+    it(`finds the last of several layers (${dialect})`, async () => {
+      const image = makeImage([bytesOf(10), bytesOf(20, 2), bytesOf(30, 3)], dialect);
+      const found = await over(stubGateway(image)).execute(request(image.digest));
+      expect(found).to.deep.equal({ digest: image.digest, layer: image.layer.descriptor });
+    });
+
+    it(`finds the configured platform's image in an index (${dialect})`, async () => {
+      const [first, second] = [makeImage([bytesOf(10)], dialect), makeImage([bytesOf(20, 2)], dialect)];
+      const index = makeIndex(
+        [
+          { image: first, platform: arm64 },
+          { image: second, platform: amd64 },
+        ],
+        dialect,
+      );
+      const gateway = stubGateway(index);
+      const found = await over(gateway).execute(request(index.digest));
+      expect(found).to.deep.equal({ digest: index.digest, layer: second.layer.descriptor });
+      expect((await over(gateway, arm64).execute(request(index.digest))).layer).to.deep.equal(first.layer.descriptor);
+    });
+  }
+
+  it('asks once for a manifest, an index and its image, and never again', async () => {
+    const index = makeIndex([{ image: makePackage(10), platform: amd64 }]);
+    const gateway = stubGateway(index);
+    const resolve = over(gateway);
+    await Promise.all([1, 2, 3].map(() => resolve.execute(request(index.digest))));
+    await resolve.execute(request(index.digest));
+    sinon.assert.calledTwice(gateway.fetchManifest);
+  });
+
+  it('does not share an answer between repositories', async () => {
+    const image = makePackage(10);
+    const gateway = stubGateway(image);
+    const resolve = over(gateway);
+    const other = { ...request(image.digest), repository: parseRepositoryName('other.example/modules') };
+    await Promise.all([resolve.execute(request(image.digest)), resolve.execute(other)]);
+    sinon.assert.calledTwice(gateway.fetchManifest);
+  });
+
+  it('refuses an image without layers, one for other platforms only, and an index of indexes', async () => {
+    const empty = makeImage([]);
+    const foreign = makeIndex([{ image: makePackage(10), platform: arm64 }]);
+    const inner = makeIndex([{ image: makePackage(10), platform: amd64 }]);
+    const outer = makeIndex([
+      { image: { ...makePackage(10), digest: inner.digest, manifest: inner.index }, platform: amd64 },
+    ]);
+    const resolve = over(stubGateway(empty, foreign, inner, outer));
+    for (const { digest } of [empty, foreign, outer]) {
+      expect(await rejection(resolve.execute(request(digest)))).to.be.instanceOf(InvalidContentError);
+    }
+  });
+
+  it('lets the registry judge a digest under which something else than a manifest is kept', async () => {
+    const { layer } = makePackage(5_000_000);
+    await (
+      await store.ingest(layer.descriptor, sourceOf(layer.bytes))
+    ).settled;
+    const small = makePackage(10).layer;
+    await (
+      await store.ingest(small.descriptor, sourceOf(small.bytes))
+    ).settled;
+    const resolve = over(stubGateway());
+    for (const { descriptor } of [layer, small]) {
+      const error = await rejection(resolve.execute(request(descriptor.digest)));
+      expect(error).to.be.instanceOf(PackageUnknownError);
+    }
+  });
+});
