@@ -3,7 +3,7 @@ import type { Descriptor } from '../domain/descriptor.ts';
 import { isOneOf } from '../domain/errors.ts';
 import type { Package, PackageRequest } from '../domain/package.ts';
 import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
-import type { BlobReader, BlobSource, PackageStore } from '../domain/ports/package-store.ts';
+import type { BlobReader, PackageStore } from '../domain/ports/package-store.ts';
 import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';
 import { below } from '../domain/upstream.ts';
 import { Fills } from './fills.ts';
@@ -49,10 +49,9 @@ export class GetPackage {
   /** Rejects with a PackageError as long as nothing of the package can be had. */
   async execute(request: PackageRequest): Promise<Delivery> {
     const found = await this.#options.resolve.execute(request);
-    const source = this.#source(request, found.layer);
-    const passThrough = async (): Promise<BlobReader> => new PassThrough(found.layer, await source());
+    const passThrough = (): Promise<BlobReader> => this.#passThrough(request, found.layer);
     try {
-      const { cache, blob } = await this.#open(found.layer, source);
+      const { cache, blob } = await this.#open(request, found.layer);
       return { package: found, cache, blob: new HealedReader(blob, passThrough) };
     } catch (error) {
       if (!isOneOf(error, 'STORE_FULL', 'STORE_FAILED')) throw error;
@@ -60,7 +59,7 @@ export class GetPackage {
     }
   }
 
-  async #open(layer: Descriptor, source: BlobSource): Promise<Pick<Delivery, 'cache' | 'blob'>> {
+  async #open(request: PackageRequest, layer: Descriptor): Promise<Pick<Delivery, 'cache' | 'blob'>> {
     // Asked for in one turn, fill and store leave no gap between "arriving" and "kept" in which a layer is neither.
     const joined = this.#fills.join(layer.digest);
     if (joined !== undefined) return { cache: { kind: 'joined' }, blob: await joined };
@@ -69,11 +68,26 @@ export class GetPackage {
     // Meanwhile somebody else may have begun.
     const begun = this.#fills.join(layer.digest);
     if (begun !== undefined) return { cache: { kind: 'joined' }, blob: await begun };
-    return { cache: { kind: 'miss' }, blob: await this.#fills.begin(layer, source) };
+    return {
+      cache: { kind: 'miss' },
+      blob: await this.#fills.begin(layer, () => this.#fetch(request, layer, this.#options.stopping)),
+    };
   }
 
-  #source({ repository, path }: PackageRequest, layer: Descriptor): BlobSource {
-    const { credentials, gateway, stopping } = this.#options;
-    return async () => gateway.fetchBlob(below(await credentials.resolve(repository), path), layer, 0, stopping);
+  async #passThrough(request: PackageRequest, layer: Descriptor): Promise<BlobReader> {
+    const leaving = new AbortController();
+    const signal = AbortSignal.any([this.#options.stopping, leaving.signal]);
+    return new PassThrough(layer, await this.#fetch(request, layer, signal), () => {
+      leaving.abort();
+    });
+  }
+
+  async #fetch(
+    { repository, path }: PackageRequest,
+    layer: Descriptor,
+    signal: AbortSignal,
+  ): Promise<AsyncIterable<Uint8Array>> {
+    const { credentials, gateway } = this.#options;
+    return gateway.fetchBlob(below(await credentials.resolve(repository), path), layer, 0, signal);
   }
 }

@@ -13,10 +13,14 @@ export class PassThrough implements BlobReader {
   #start = 0;
   #proved = false;
 
-  constructor(blob: Descriptor, chunks: AsyncIterable<Uint8Array>) {
+  readonly #abandon: () => void;
+
+  /** `abandon` tells the source at once that nobody reads on, also when it is being waited for. */
+  constructor(blob: Descriptor, chunks: AsyncIterable<Uint8Array>, abandon: () => void) {
     this.size = blob.size;
     this.#proof = new Proof(blob);
     this.#chunks = chunks[Symbol.asyncIterator]();
+    this.#abandon = abandon;
   }
 
   async read(into: Uint8Array, offset: number): Promise<number> {
@@ -31,6 +35,7 @@ export class PassThrough implements BlobReader {
   }
 
   async close(): Promise<void> {
+    this.#abandon();
     await this.#chunks.return?.();
   }
 

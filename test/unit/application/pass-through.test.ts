@@ -13,7 +13,7 @@ describe('PassThrough', () => {
     const sizes = fc.integer({ min: 1, max: 90_000 });
     await fc.assert(
       fc.asyncProperty(sizes, sizes, fc.nat(200_000), async (chunkBytes, bufferBytes, start) => {
-        const reader = new PassThrough(blob.descriptor, chunksOf(blob.bytes, chunkBytes));
+        const reader = new PassThrough(blob.descriptor, chunksOf(blob.bytes, chunkBytes), () => undefined);
         const received = Buffer.alloc(200_000);
         let offset = start;
         for (;;) {
@@ -31,7 +31,7 @@ describe('PassThrough', () => {
 
   it('withholds the last 64 KiB until all of it is proved', async () => {
     const held = new HeldSource().give(blob.bytes);
-    const reader = new PassThrough(blob.descriptor, await held.source());
+    const reader = new PassThrough(blob.descriptor, await held.source(), () => undefined);
     const shown = blob.bytes.byteLength - WITHHELD_BYTES;
     expect(await reader.read(new Uint8Array(300_000), 0)).to.equal(shown);
     const next = reader.read(new Uint8Array(300_000), shown);
@@ -41,7 +41,7 @@ describe('PassThrough', () => {
   });
 
   it('reads forward only', async () => {
-    const reader = new PassThrough(blob.descriptor, chunksOf(blob.bytes));
+    const reader = new PassThrough(blob.descriptor, chunksOf(blob.bytes), () => undefined);
     await reader.read(new Uint8Array(1000), 50_000);
     expect((await rejection(reader.read(new Uint8Array(1000), 0))).message).to.equal(
       'what has passed through cannot be read again',
@@ -51,6 +51,8 @@ describe('PassThrough', () => {
 
   it('reads an empty blob as its end', async () => {
     const empty = makeBlob('application/octet-stream', new Uint8Array());
-    expect(await readAll(new PassThrough(empty.descriptor, chunksOf(empty.bytes)))).to.have.lengthOf(0);
+    expect(await readAll(new PassThrough(empty.descriptor, chunksOf(empty.bytes), () => undefined))).to.have.lengthOf(
+      0,
+    );
   });
 });

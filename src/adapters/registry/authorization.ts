@@ -1,0 +1,148 @@
+/** What one registry has told us about entering it, and the tokens that it gave us (distribution-spec, token protocol). */
+import { SingleFlight } from '../../application/single-flight.ts';
+import { UpstreamDeniedError } from '../../domain/errors.ts';
+import type { Credential } from '../../domain/credential.ts';
+import type { Registry } from '../../domain/upstream.ts';
+import { readAtMost } from './body.ts';
+import { type Challenge, chooseChallenge, parseChallenges } from './challenge.ts';
+import type { HttpClient, HttpRequest } from './http-client.ts';
+import { judgeRealm } from './realm.ts';
+import { type Asked, failure, unavailable, UpstreamFault } from './upstream-errors.ts';
+
+const MAX_TOKEN_BYTES = 64 * 1024;
+/** What a token without `expires_in` means, and what it does not mean: for ever. */
+const DEFAULT_LIFETIME_SECONDS = 60;
+/** A token is replaced before it ends on the way. */
+const USED_LIFETIME = 0.8;
+const CLIENT_ID = 'registry-packages-proxy';
+
+interface Grant {
+  /** Value of an Authorization header. */
+  readonly header: string;
+  /** On the monotonic clock, in milliseconds. */
+  readonly usableUntil: number;
+}
+
+export interface AuthorizationOptions {
+  readonly registry: Registry;
+  readonly client: HttpClient;
+  /** Hosts that may see credentials although nothing but the settings says so. */
+  readonly trustedRealms: readonly string[];
+  readonly idleTimeoutMs: number;
+  /** Milliseconds on a clock that never jumps. */
+  readonly now: () => number;
+}
+
+export class Authorization {
+  readonly #options: AuthorizationOptions;
+  readonly #grants = new Map<string, Grant>();
+  readonly #requests = new SingleFlight<string, Grant>();
+
+  constructor(options: AuthorizationOptions) {
+    this.#options = options;
+  }
+
+  /** The header that opened this repository before and still should. */
+  remembered(repository: string): string | undefined {
+    const grant = this.#grants.get(repository);
+    return grant !== undefined && grant.usableUntil > this.#options.now() ? grant.header : undefined;
+  }
+
+  /**
+   * The answer to a 401 that came although `used` was sent. Rejects with UpstreamDeniedError when there is nothing better
+   * to answer.
+   */
+  async answer(challenges: string, repository: string, used: string | undefined, signal: AbortSignal): Promise<string> {
+    const current = this.remembered(repository);
+    // Somebody else has been refused too and has got a new one already.
+    if (current !== undefined && current !== used) return current;
+    this.#grants.delete(repository);
+    const challenge = chooseChallenge(parseChallenges(challenges));
+    const grant = await this.#requests.run(repository, () => this.#grant(challenge, repository, signal));
+    if (grant.header === used) throw this.#denied('credentials are refused');
+    this.#grants.set(repository, grant);
+    return grant.header;
+  }
+
+  async #grant(challenge: Challenge | undefined, repository: string, signal: AbortSignal): Promise<Grant> {
+    const { credential } = this.#options.registry;
+    if (challenge === undefined) throw this.#denied('no challenge that we can answer');
+    if (challenge.scheme === 'bearer') return this.#fetchToken(challenge, repository, signal);
+    if (credential.kind !== 'basic') throw this.#denied('a password is asked for and none is configured');
+    return { header: basicHeader(credential), usableUntil: Infinity };
+  }
+
+  async #fetchToken({ parameters }: Challenge, repository: string, signal: AbortSignal): Promise<Grant> {
+    const { registry, client, now, idleTimeoutMs } = this.#options;
+    const realm = this.#parseRealm(parameters.get('realm') ?? '');
+    const asked: Asked = { operation: 'token', host: realm.host };
+    const asking = { service: parameters.get('service'), scope: `repository:${repository}:pull` };
+    const started = now();
+    const response = await client.send(tokenRequest(asked, realm, asking, registry.credential), signal);
+    if (response.status !== 200) throw await client.reject(asked, response);
+    try {
+      const { token, seconds } = parseToken(await readAtMost(response.body, MAX_TOKEN_BYTES, idleTimeoutMs), asked);
+      return { header: `Bearer ${token}`, usableUntil: started + seconds * USED_LIFETIME * 1000 };
+    } catch (error) {
+      throw failure(asked, error, signal);
+    }
+  }
+
+  #parseRealm(text: string): URL {
+    const { registry, trustedRealms } = this.#options;
+    const realm = URL.parse(text);
+    if (realm === null) throw this.#denied('realm is not a URL');
+    const trust = judgeRealm(realm, registry, trustedRealms);
+    if (trust === 'trusted' || (trust === 'stranger' && registry.credential.kind === 'anonymous')) return realm;
+    throw this.#denied(
+      trust === 'refused'
+        ? `realm at ${realm.host} must not be asked`
+        : `realm at ${realm.host} is not trusted with credentials (settings: registry.trustedRealms)`,
+    );
+  }
+
+  #denied(why: string): UpstreamDeniedError {
+    return new UpstreamDeniedError({
+      cause: new UpstreamFault({ operation: 'token', host: this.#options.registry.host }, why),
+    });
+  }
+}
+
+function tokenRequest(
+  asked: Asked,
+  realm: URL,
+  { service, scope }: { service: string | undefined; scope: string },
+  credential: Credential,
+): HttpRequest {
+  if (credential.kind === 'identity') {
+    const refresh = { grant_type: 'refresh_token', refresh_token: credential.token.reveal(), client_id: CLIENT_ID };
+    return { asked, url: realm, headers: {}, form: { ...refresh, scope, ...(service !== undefined && { service }) } };
+  }
+  const url = new URL(realm);
+  if (service !== undefined) url.searchParams.set('service', service);
+  url.searchParams.set('scope', scope);
+  return { asked, url, headers: credential.kind === 'basic' ? { authorization: basicHeader(credential) } : {} };
+}
+
+function basicHeader({ username, password }: Extract<Credential, { kind: 'basic' }>): string {
+  return `Basic ${Buffer.from(`${username}:${password.reveal()}`).toString('base64')}`;
+}
+
+/** Registries answer with `token`, OAuth2 servers with `access_token`; both mean the same. */
+function parseToken(body: Buffer, asked: Asked): { token: string; seconds: number } {
+  let json: unknown;
+  try {
+    json = JSON.parse(body.toString());
+  } catch {
+    // No cause: the syntax error quotes the body, and the body may hold a token.
+    throw unavailable(new UpstreamFault(asked, 'answer is not JSON'));
+  }
+  const { token, access_token, expires_in } = (json ?? {}) as Record<string, unknown>;
+  const value = token ?? access_token;
+  // RFC 6750 section 2.1: what an Authorization header can carry.
+  if (typeof value !== 'string' || !/^[A-Za-z0-9._~+/-]+=*$/.test(value)) {
+    throw unavailable(new UpstreamFault(asked, 'answer has no token'));
+  }
+  const seconds = typeof expires_in === 'number' && expires_in > 0 ? expires_in : DEFAULT_LIFETIME_SECONDS;
+  return { token: value, seconds };
+}

@@ -1,0 +1,61 @@
+/** Bodies of upstreams: never longer than they may be, never waited for without end, never left open. */
+import type { Readable } from 'node:stream';
+
+/** No byte has come for as long as we wait. */
+export class IdleError extends Error {
+  override readonly name = 'IdleError';
+  readonly code = 'ERR_BODY_IDLE';
+  constructor() {
+    super('no byte has come in time');
+  }
+}
+
+/** More has come than may. */
+export class TooLongError extends Error {
+  override readonly name = 'TooLongError';
+  readonly code = 'ERR_BODY_TOO_LONG';
+  constructor() {
+    super('body is too long');
+  }
+}
+
+/** The chunks as they come, without the first `skip` bytes; leaving the iteration ends the response. */
+export async function* readChunks(body: Readable, skip: number, idleTimeoutMs: number): AsyncGenerator<Buffer> {
+  // Only while we wait for the upstream: a consumer may take its time.
+  let waiting = true;
+  const patience = new AbortController();
+  const watchdog = setTimeout(() => {
+    if (waiting) {
+      patience.abort();
+      body.destroy();
+    } else watchdog.refresh();
+  }, idleTimeoutMs);
+  let skipped = 0;
+  try {
+    for await (const chunk of body as AsyncIterable<Buffer>) {
+      waiting = false;
+      const excess = Math.min(skip - skipped, chunk.byteLength);
+      skipped += excess;
+      if (excess < chunk.byteLength) yield chunk.subarray(excess);
+      waiting = true;
+      watchdog.refresh();
+    }
+  } catch (error) {
+    throw patience.signal.aborted ? new IdleError() : error;
+  } finally {
+    clearTimeout(watchdog);
+    body.destroy();
+  }
+}
+
+/** All of a body that must not be longer than `maxBytes`. @throws IdleError, TooLongError */
+export async function readAtMost(body: Readable, maxBytes: number, idleTimeoutMs: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of readChunks(body, 0, idleTimeoutMs)) {
+    length += chunk.byteLength;
+    if (length > maxBytes) throw new TooLongError();
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}

@@ -1,0 +1,142 @@
+/** RegistryGateway to OCI and Docker registries (distribution-spec, pull). */
+import type { Descriptor } from '../../domain/descriptor.ts';
+import type { Digest } from '../../domain/digest.ts';
+import { InvalidArgumentError, InvalidContentError } from '../../domain/errors.ts';
+import { INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES, MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';
+import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
+import type { Registry, Upstream } from '../../domain/upstream.ts';
+import { Authorization } from './authorization.ts';
+import { readAtMost, readChunks, TooLongError } from './body.ts';
+import { HttpClient, type HttpResponse, type HttpSettings } from './http-client.ts';
+import { type Asked, failure, type Operation, unavailable, UpstreamFault } from './upstream-errors.ts';
+
+export interface OciRegistryGatewayOptions extends HttpSettings {
+  /** Hosts, with their port when it is not the scheme's, that may see credentials as token servers. */
+  readonly trustedRealms: readonly string[];
+  /** Milliseconds on a clock that never jumps; for tests of what a token's age does. */
+  readonly now?: () => number;
+}
+
+/** All four at once: a registry answers 404 for a manifest whose type is not accepted. */
+const ACCEPT = [...MANIFEST_MEDIA_TYPES, ...INDEX_MEDIA_TYPES].join(', ');
+
+interface Connection {
+  readonly client: HttpClient;
+  readonly authorization: Authorization;
+}
+
+export class OciRegistryGateway implements RegistryGateway {
+  readonly #options: OciRegistryGatewayOptions;
+  /** A registry object is one way into one registry; with it go its sockets and its tokens. */
+  readonly #connections = new WeakMap<Registry, Connection>();
+
+  constructor(options: OciRegistryGatewayOptions) {
+    this.#options = options;
+  }
+
+  async fetchManifest(upstream: Upstream, digest: Digest, signal: AbortSignal): Promise<Uint8Array> {
+    const asked = askedOf(upstream, 'manifest');
+    const response = await this.#get(upstream, asked, `manifests/${digest}`, { accept: ACCEPT }, signal);
+    if (response.status !== 200) throw await this.#connect(upstream.registry).client.reject(asked, response);
+    refuseEncoding(asked, response);
+    try {
+      return await readAtMost(response.body, MAX_MANIFEST_BYTES, this.#options.idleTimeoutMs);
+    } catch (error) {
+      if (error instanceof TooLongError) throw new InvalidContentError('manifest is larger than 4 MiB');
+      throw failure(asked, error, signal);
+    }
+  }
+
+  async fetchBlob(
+    upstream: Upstream,
+    blob: Descriptor,
+    offset: number,
+    signal: AbortSignal,
+  ): Promise<AsyncIterable<Uint8Array>> {
+    const asked = askedOf(upstream, 'blob');
+    // Closed, since some registries refuse an open end (and it says what we expect).
+    const range = { range: `bytes=${String(offset)}-${String(blob.size - 1)}` };
+    const response = await this.#get(upstream, asked, `blobs/${blob.digest}`, offset > 0 ? range : {}, signal);
+    if (response.status !== 200 && response.status !== 206) {
+      throw await this.#connect(upstream.registry).client.reject(asked, response);
+    }
+    refuseEncoding(asked, response);
+    const skip = expectBytes(asked, response, blob, offset);
+    return translated(readChunks(response.body, skip, this.#options.idleTimeoutMs), asked, signal);
+  }
+
+  /** The answer to a GET, after one new authorization if that is asked for. */
+  async #get(
+    { registry, repository }: Upstream,
+    asked: Asked,
+    what: string,
+    headers: Record<string, string>,
+    signal: AbortSignal,
+  ): Promise<HttpResponse> {
+    if (repository === undefined) {
+      throw new InvalidArgumentError('NAME_INVALID', 'this repository is a whole registry: "path" is needed');
+    }
+    const { client, authorization } = this.#connect(registry);
+    const url = new URL(`${registry.scheme}://${registry.host}/v2/${repository}/${what}`);
+    const send = (header: string | undefined): Promise<HttpResponse> =>
+      client.send(
+        { asked, url, headers: header === undefined ? headers : { ...headers, authorization: header } },
+        signal,
+      );
+    const used = authorization.remembered(repository);
+    const response = await send(used);
+    if (response.status !== 401) return response;
+    response.body.destroy();
+    return send(await authorization.answer(response.headers['www-authenticate'] ?? '', repository, used, signal));
+  }
+
+  #connect(registry: Registry): Connection {
+    let connection = this.#connections.get(registry);
+    if (connection === undefined) {
+      const { trustedRealms, idleTimeoutMs, now = () => performance.now() } = this.#options;
+      const client = new HttpClient(registry, this.#options);
+      const authorization = new Authorization({ registry, client, trustedRealms, idleTimeoutMs, now });
+      connection = { client, authorization };
+      this.#connections.set(registry, connection);
+    }
+    return connection;
+  }
+}
+
+function askedOf({ registry }: Upstream, operation: Operation): Asked {
+  return { operation, host: registry.host };
+}
+
+function refuseEncoding(asked: Asked, { headers, body }: HttpResponse): void {
+  const encoding = headers['content-encoding'];
+  if (encoding === undefined || encoding === 'identity') return;
+  body.destroy();
+  throw unavailable(new UpstreamFault(asked, 'answer has a Content-Encoding that nobody asked for'));
+}
+
+/** How many bytes of the body come before the first one that was asked for. Only an exact answer is taken. */
+function expectBytes(
+  asked: Asked,
+  { status, headers, body }: HttpResponse,
+  { size }: Descriptor,
+  offset: number,
+): number {
+  const part = `bytes ${String(offset)}-${String(size - 1)}/${String(size)}`;
+  const exact = status === 206 ? offset > 0 && headers['content-range'] === part : true;
+  const length = status === 206 ? size - offset : size;
+  if (exact && (headers['content-length'] ?? String(length)) === String(length)) return status === 206 ? 0 : offset;
+  body.destroy();
+  throw unavailable(new UpstreamFault(asked, `answer ${String(status)} has other bytes than those asked for`));
+}
+
+async function* translated(
+  chunks: AsyncIterable<Uint8Array>,
+  asked: Asked,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  try {
+    yield* chunks;
+  } catch (error) {
+    throw failure(asked, error, signal);
+  }
+}

@@ -1,0 +1,69 @@
+/** From what HTTP, TLS, DNS and got say to the errors of the domain; what they held (headers, URLs) stays behind. */
+import { TimeoutError } from 'got';
+import {
+  PackageError,
+  PackageUnknownError,
+  UpstreamDeniedError,
+  UpstreamThrottledError,
+  UpstreamTimeoutError,
+  UpstreamUnavailableError,
+} from '../../domain/errors.ts';
+import { IdleError } from './body.ts';
+
+export type Operation = 'manifest' | 'blob' | 'token';
+
+/** What was asked of whom, for the log. */
+export interface Asked {
+  readonly operation: Operation;
+  /** With its port; never a path or a query, which may be signed. */
+  readonly host: string;
+}
+
+/** For an upstream that throttles and does not say for how long. */
+const DEFAULT_RETRY_AFTER_SECONDS = 5;
+
+/** Shows what happened where. Never made from got's errors, which hold the request with its headers. */
+export class UpstreamFault extends Error {
+  override readonly name = 'UpstreamFault';
+  constructor({ operation, host }: Asked, what: string) {
+    super(`${operation} from ${host}: ${what}`);
+  }
+}
+
+/** For an answer that is not what was asked for. `ociCode` is the first code of OCI's error body, if there was one. */
+export function statusError(
+  asked: Asked,
+  status: number,
+  ociCode: string | undefined,
+  retryAfterSeconds: number | undefined,
+): PackageError {
+  const cause = new UpstreamFault(asked, `status ${String(status)}${ociCode === undefined ? '' : ` ${ociCode}`}`);
+  if (status === 401 || status === 403) return new UpstreamDeniedError({ cause });
+  if (status === 404 && asked.operation !== 'token') {
+    return new PackageUnknownError(asked.operation === 'manifest' ? 'MANIFEST_UNKNOWN' : 'BLOB_UNKNOWN', { cause });
+  }
+  if (status === 429 || (status === 503 && retryAfterSeconds !== undefined)) {
+    return new UpstreamThrottledError(retryAfterSeconds ?? DEFAULT_RETRY_AFTER_SECONDS, { cause });
+  }
+  return unavailable(cause);
+}
+
+/** For a request or a body that failed. An abort's own reason passes as it is. */
+export function failure(asked: Asked, error: unknown, signal: AbortSignal): Error {
+  if (signal.aborted && signal.reason instanceof Error) return signal.reason;
+  if (error instanceof PackageError) return error;
+  const cause = new UpstreamFault(asked, codeOf(error));
+  return error instanceof TimeoutError || error instanceof IdleError
+    ? new UpstreamTimeoutError({ cause })
+    : unavailable(cause);
+}
+
+export function unavailable(cause: UpstreamFault): UpstreamUnavailableError {
+  return new UpstreamUnavailableError(undefined, { cause });
+}
+
+/** `ECONNREFUSED`, `CERT_HAS_EXPIRED`, …: short, and never a part of the request. */
+export function codeOf(error: unknown): string {
+  if (!(error instanceof Error)) return 'unknown error';
+  return 'code' in error && typeof error.code === 'string' ? error.code : error.name;
+}

@@ -1,0 +1,182 @@
+/** A registry on a loopback socket that does what a test tells it, the wrong things too. */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { parseUpstream, type Upstream } from '../../src/domain/upstream.ts';
+import type { TestBlob, TestImage, TestIndex } from './image.ts';
+import { CA, serverCertificate } from './tls/certificates.ts';
+
+export interface FakeRegistryOptions {
+  /** Plain HTTP when absent. */
+  readonly tls?: 'localhost' | 'elsewhere';
+  /** How the registry wants to be entered: not at all, by USERNAME and PASSWORD, or by a token for them. */
+  readonly auth?: 'anonymous' | 'basic' | 'bearer';
+}
+
+export interface LoggedRequest {
+  readonly method: string;
+  readonly url: string;
+  readonly headers: IncomingMessage['headers'];
+  readonly body: string;
+}
+
+/** Answers a request instead of the registry, or returns false to leave it to it. */
+export type Script = (request: LoggedRequest, response: ServerResponse) => boolean;
+
+export const USERNAME = 'robot';
+export const PASSWORD = 'canary-pass:word';
+export const BASIC = `Basic ${Buffer.from(`${USERNAME}:${PASSWORD}`).toString('base64')}`;
+
+export class FakeRegistry {
+  readonly #server: Server;
+  readonly #options: FakeRegistryOptions;
+  readonly #manifests = new Map<string, TestBlob>();
+  readonly #blobs = new Map<string, TestBlob>();
+  readonly #scripts: Script[] = [];
+  #issued = 0;
+  /** Oldest first. */
+  readonly log: LoggedRequest[] = [];
+  /** What the token server answers besides the token. */
+  tokenFields: Record<string, unknown> = { expires_in: 300 };
+  /** Where 401s point to; the registry's own token server when undefined. */
+  realm: string | undefined;
+
+  private constructor(options: FakeRegistryOptions) {
+    this.#options = options;
+    const listener = (request: IncomingMessage, response: ServerResponse): void => void this.#serve(request, response);
+    this.#server =
+      options.tls === undefined ? createServer(listener) : createTlsServer(serverCertificate(options.tls), listener);
+  }
+
+  static async start(options: FakeRegistryOptions = {}): Promise<FakeRegistry> {
+    const registry = new FakeRegistry(options);
+    await new Promise<void>((resolve) => registry.#server.listen(0, '127.0.0.1', resolve));
+    return registry;
+  }
+
+  async close(): Promise<void> {
+    this.#server.closeAllConnections();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  get host(): string {
+    return `127.0.0.1:${String((this.#server.address() as AddressInfo).port)}`;
+  }
+
+  get origin(): string {
+    return `${this.#options.tls === undefined ? 'http' : 'https'}://${this.host}`;
+  }
+
+  /** A new way into this registry each time. */
+  upstream(overrides: { auth?: object; ca?: string; repo?: string; scheme?: string } = {}): Upstream {
+    const auth =
+      overrides.auth ?? (this.#options.auth === undefined ? undefined : { username: USERNAME, password: PASSWORD });
+    const dockerCfg = auth && Buffer.from(JSON.stringify({ auths: { [this.host]: auth } })).toString('base64');
+    return parseUpstream({
+      repo: overrides.repo ?? `${this.host}/deckhouse/ee`,
+      scheme: overrides.scheme ?? (this.#options.tls === undefined ? 'HTTP' : 'HTTPS'),
+      dockerCfg,
+      ca: overrides.ca ?? (this.#options.tls === undefined ? '' : CA),
+    });
+  }
+
+  publish(...images: readonly (TestImage | TestIndex)[]): void {
+    for (const image of images) {
+      if ('index' in image) {
+        this.#manifests.set(image.digest, image.index);
+        this.publish(...image.images);
+      } else {
+        this.#manifests.set(image.digest, image.manifest);
+        for (const blob of image.blobs) this.#blobs.set(blob.descriptor.digest, blob);
+      }
+    }
+  }
+
+  /** Scripts are asked in their order, before the registry's own answer. */
+  script(script: Script): void {
+    this.#scripts.push(script);
+  }
+
+  /** Answers the first requests whose URL contains `part` by a status each, then lets them be. */
+  failTimes(
+    part: string,
+    ...answers: readonly { status: number; headers?: Record<string, string>; body?: string }[]
+  ): void {
+    const left = [...answers];
+    this.script(({ url }, response) => {
+      const answer = url.includes(part) ? left.shift() : undefined;
+      if (answer === undefined) return false;
+      response.writeHead(answer.status, answer.headers).end(answer.body ?? '');
+      return true;
+    });
+  }
+
+  requests(part: string): LoggedRequest[] {
+    return this.log.filter(({ url }) => url.includes(part));
+  }
+
+  /** No token that was issued until now is good any more. */
+  revokeTokens(): void {
+    this.#issued += 1000;
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    let body = '';
+    for await (const chunk of request.setEncoding('utf8')) body += String(chunk);
+    const logged = { method: request.method ?? '', url: request.url ?? '', headers: request.headers, body };
+    this.log.push(logged);
+    if (this.#scripts.some((script) => script(logged, response))) return;
+    if (logged.url.startsWith('/token')) this.#serveToken(logged, response);
+    else if (!this.#isAllowed(logged)) this.#challenge(response);
+    else this.#serveContent(logged, response);
+  }
+
+  #isAllowed({ headers: { authorization } }: LoggedRequest): boolean {
+    if (this.#options.auth === 'basic') return authorization === BASIC;
+    return this.#options.auth !== 'bearer' || authorization === `Bearer canary-token-${String(this.#issued)}`;
+  }
+
+  #challenge(response: ServerResponse): void {
+    const realm = this.realm ?? `${this.origin}/token`;
+    const bearer = `Bearer realm="${realm}",service="fake, registry",scope="repository:deckhouse/ee:pull"`;
+    const challenge = this.#options.auth === 'basic' ? 'Basic realm="fake"' : bearer;
+    response.writeHead(401, { 'www-authenticate': `Negotiate, ${challenge}` }).end(errorBody('UNAUTHORIZED'));
+  }
+
+  #serveToken({ headers, method, body }: LoggedRequest, response: ServerResponse): void {
+    const known =
+      method === 'POST'
+        ? new URLSearchParams(body).get('refresh_token') === 'canary-refresh'
+        : headers.authorization === undefined || headers.authorization === BASIC;
+    if (!known) response.writeHead(401).end(errorBody('UNAUTHORIZED'));
+    else response.end(JSON.stringify({ token: `canary-token-${String(++this.#issued)}`, ...this.tokenFields }));
+  }
+
+  #serveContent({ url, headers }: LoggedRequest, response: ServerResponse): void {
+    const [, kind, digest = ''] = /^\/v2\/.+\/(manifests|blobs)\/([^/]+)$/.exec(url) ?? [];
+    const blob = (kind === 'manifests' ? this.#manifests : this.#blobs).get(digest);
+    if (blob === undefined) {
+      response.writeHead(404).end(errorBody(kind === 'manifests' ? 'MANIFEST_UNKNOWN' : 'BLOB_UNKNOWN'));
+      return;
+    }
+    const { bytes, descriptor } = blob;
+    if (kind === 'manifests' && !(headers.accept ?? '').includes(descriptor.mediaType)) {
+      response.writeHead(404).end(errorBody('MANIFEST_UNKNOWN'));
+      return;
+    }
+    const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(headers.range ?? '') ?? [];
+    const start = Number(first ?? 0);
+    const part = bytes.subarray(start, Number(last ?? bytes.byteLength - 1) + 1);
+    const range = `bytes ${String(start)}-${String(start + part.byteLength - 1)}/${String(bytes.byteLength)}`;
+    response.writeHead(first === undefined ? 200 : 206, {
+      'content-type': kind === 'manifests' ? descriptor.mediaType : 'application/octet-stream',
+      'content-length': part.byteLength,
+      ...(first !== undefined && { 'content-range': range }),
+    });
+    response.end(part);
+  }
+}
+
+export function errorBody(code: string): string {
+  return JSON.stringify({ errors: [{ code, message: 'canary-message', detail: {} }] });
+}

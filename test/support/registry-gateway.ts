@@ -1,0 +1,18 @@
+/** The got-based gateway as tests want it: little patience, no proxy. */
+import {
+  OciRegistryGateway,
+  type OciRegistryGatewayOptions,
+} from '../../src/adapters/registry/oci-registry-gateway.ts';
+
+export function makeRegistryGateway(overrides: Partial<OciRegistryGatewayOptions> = {}): OciRegistryGateway {
+  return new OciRegistryGateway({
+    connectTimeoutMs: 1000,
+    headersTimeoutMs: 1000,
+    idleTimeoutMs: 1000,
+    attempts: 3,
+    userAgent: 'registry-packages-proxy/test',
+    environment: {},
+    trustedRealms: [],
+    ...overrides,
+  });
+}

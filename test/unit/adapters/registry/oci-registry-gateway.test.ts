@@ -1,0 +1,524 @@
+import { expect } from 'chai';
+import { createServer as createHttpServer } from 'node:http';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { inspect } from 'node:util';
+import {
+  InvalidArgumentError,
+  InvalidContentError,
+  PackageUnknownError,
+  StoppingError,
+  UpstreamDeniedError,
+  UpstreamThrottledError,
+  UpstreamTimeoutError,
+  UpstreamUnavailableError,
+} from '../../../../src/domain/errors.ts';
+import type { RegistryGateway } from '../../../../src/domain/ports/registry-gateway.ts';
+import { parseUpstream, type Upstream } from '../../../../src/domain/upstream.ts';
+import { FakeRegistry, type FakeRegistryOptions, PASSWORD } from '../../../support/fake-registry.ts';
+import { bytesOf, makeBlob, makePackage } from '../../../support/image.ts';
+import { makeRegistryGateway } from '../../../support/registry-gateway.ts';
+import { rejection } from '../../../support/rejection.ts';
+
+const image = makePackage(200_000);
+const never = new AbortController().signal;
+
+describe('OciRegistryGateway', () => {
+  const closing: (() => Promise<unknown>)[] = [];
+  afterEach(async () => {
+    await Promise.all(closing.splice(0).map((close) => close()));
+  });
+
+  async function start(options: FakeRegistryOptions = {}): Promise<FakeRegistry> {
+    const registry = await FakeRegistry.start(options);
+    registry.publish(image);
+    closing.push(() => registry.close());
+    return registry;
+  }
+
+  async function listen(server: Server): Promise<number> {
+    const sockets = new Set<Socket>();
+    server.on('connection', (socket: Socket) => sockets.add(socket));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    closing.push(async () => {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    });
+    return (server.address() as AddressInfo).port;
+  }
+
+  const manifest = (gateway: RegistryGateway, upstream: Upstream): Promise<Uint8Array> =>
+    gateway.fetchManifest(upstream, image.digest, never);
+
+  async function blob(gateway: RegistryGateway, upstream: Upstream, offset = 0): Promise<Buffer> {
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of await gateway.fetchBlob(upstream, image.layer.descriptor, offset, never))
+      chunks.push(chunk);
+    return Buffer.concat(chunks);
+  }
+
+  describe('requests', () => {
+    it('ask for all four manifest types, for bytes as they are, and say who asks', async () => {
+      const registry = await start();
+      await manifest(makeRegistryGateway(), registry.upstream());
+      const { url, headers } = registry.log[0] ?? { url: '', headers: {} };
+      expect(url).to.equal(`/v2/deckhouse/ee/manifests/${image.digest}`);
+      expect(headers.accept?.split(', ')).to.have.lengthOf(4);
+      expect(headers['accept-encoding']).to.equal('identity');
+      expect(headers['user-agent']).to.equal('registry-packages-proxy/test');
+    });
+
+    it('share connections', async () => {
+      const registry = await start();
+      const ports = new Set<number | undefined>();
+      registry.script((_request, response) => {
+        ports.add(response.socket?.remotePort);
+        return false;
+      });
+      const [gateway, upstream] = [makeRegistryGateway(), registry.upstream()];
+      for (let i = 0; i < 5; i++) await blob(gateway, upstream);
+      expect(ports.size).to.equal(1);
+    });
+
+    it('need a repository in the registry', async () => {
+      const gateway = makeRegistryGateway();
+      const error = await rejection(manifest(gateway, parseUpstream({ repo: 'registry.example' })));
+      expect(error).to.be.instanceOf(InvalidArgumentError);
+    });
+  });
+
+  describe('authorization', () => {
+    it('gets a token when challenged, for pulling from this repository only, and uses it again', async () => {
+      const registry = await start({ auth: 'bearer' });
+      const [gateway, upstream] = [makeRegistryGateway(), registry.upstream()];
+      await manifest(gateway, upstream);
+      await blob(gateway, upstream);
+      expect(registry.log.map(({ url }) => url.split('?')[0]?.split('/').slice(0, 3).join('/'))).to.deep.equal([
+        '/v2/deckhouse',
+        '/token',
+        '/v2/deckhouse',
+        '/v2/deckhouse',
+      ]);
+      const asked = new URL(registry.requests('/token')[0]?.url ?? '', 'http://x').searchParams;
+      expect(Object.fromEntries(asked)).to.deep.equal({
+        service: 'fake, registry',
+        scope: 'repository:deckhouse/ee:pull',
+      });
+    });
+
+    it('asks for one token however many wait for it', async () => {
+      const registry = await start({ auth: 'bearer' });
+      const [gateway, upstream] = [makeRegistryGateway(), registry.upstream()];
+      await Promise.all(Array.from({ length: 50 }, () => manifest(gateway, upstream)));
+      expect(registry.requests('/token')).to.have.lengthOf(1);
+    });
+
+    it('gets anonymous tokens for public repositories', async () => {
+      const registry = await start({ auth: 'bearer' });
+      await manifest(makeRegistryGateway(), registry.upstream({ auth: {} }));
+      expect(registry.requests('/token')[0]?.headers).not.to.have.property('authorization');
+    });
+
+    it('exchanges an identity token by POST', async () => {
+      const registry = await start({ auth: 'bearer' });
+      await manifest(makeRegistryGateway(), registry.upstream({ auth: { identitytoken: 'canary-refresh' } }));
+      const { method, body, url } = registry.requests('/token')[0] ?? { method: '', body: '', url: '' };
+      expect(method).to.equal('POST');
+      expect(url).to.equal('/token');
+      expect(Object.fromEntries(new URLSearchParams(body))).to.include({
+        grant_type: 'refresh_token',
+        refresh_token: 'canary-refresh',
+        service: 'fake, registry',
+        scope: 'repository:deckhouse/ee:pull',
+      });
+    });
+
+    it('takes a token under either of its names', async () => {
+      const registry = await start({ auth: 'bearer' });
+      registry.tokenFields = { token: undefined, access_token: 'canary-token-1' };
+      await manifest(makeRegistryGateway(), registry.upstream());
+    });
+
+    it('replaces a token at four fifths of its life, of 60 s when nothing is said', async () => {
+      let now = 0;
+      const registry = await start({ auth: 'bearer' });
+      registry.tokenFields = {};
+      const [gateway, upstream] = [makeRegistryGateway({ now: () => now }), registry.upstream()];
+      await manifest(gateway, upstream);
+      now = 47_000;
+      await manifest(gateway, upstream);
+      expect(registry.requests('/token')).to.have.lengthOf(1);
+      now = 48_001;
+      await manifest(gateway, upstream);
+      expect(registry.requests('/token')).to.have.lengthOf(2);
+    });
+
+    it('replaces a token that is refused, once', async () => {
+      const registry = await start({ auth: 'bearer' });
+      const [gateway, upstream] = [makeRegistryGateway(), registry.upstream()];
+      await manifest(gateway, upstream);
+      registry.revokeTokens();
+      await manifest(gateway, upstream);
+      expect(registry.requests('/token')).to.have.lengthOf(2);
+    });
+
+    it('gives up when a fresh token is refused too', async () => {
+      const registry = await start({ auth: 'bearer' });
+      registry.tokenFields = { token: 'canary-token-useless' };
+      const error = await rejection(manifest(makeRegistryGateway(), registry.upstream()));
+      expect(error).to.be.instanceOf(UpstreamDeniedError);
+      expect(registry.log).to.have.lengthOf(3);
+    });
+
+    for (const auth of ['basic', 'bearer'] as const) {
+      it(`says that a wrong password is refused (${auth})`, async () => {
+        const registry = await start({ auth });
+        const upstream = registry.upstream({ auth: { username: 'robot', password: 'canary-wrong' } });
+        const error = await rejection(manifest(makeRegistryGateway(), upstream));
+        expect(error).to.be.instanceOf(UpstreamDeniedError);
+        expect(registry.log.length).to.be.at.most(3);
+      });
+
+      it(`says that a password is needed where none is configured (${auth})`, async () => {
+        const registry = await start({ auth });
+        registry.script(({ url }, response) => {
+          if (!url.startsWith('/token')) return false;
+          response.writeHead(401).end();
+          return true;
+        });
+        const error = await rejection(manifest(makeRegistryGateway(), registry.upstream({ auth: {} })));
+        expect(error).to.be.instanceOf(UpstreamDeniedError);
+      });
+    }
+
+    it('sends a password at once where one was asked for before', async () => {
+      const registry = await start({ auth: 'basic' });
+      const [gateway, upstream] = [makeRegistryGateway(), registry.upstream()];
+      await manifest(gateway, upstream);
+      await blob(gateway, upstream);
+      expect(registry.log).to.have.lengthOf(3);
+    });
+
+    it('begins anew with a changed credential', async () => {
+      const registry = await start({ auth: 'bearer' });
+      const gateway = makeRegistryGateway();
+      await manifest(gateway, registry.upstream());
+      await manifest(gateway, registry.upstream());
+      expect(registry.requests('/token')).to.have.lengthOf(2);
+    });
+
+    it('shows credentials to no token server of strangers', async () => {
+      const registry = await start({ auth: 'bearer' });
+      const thief = await start();
+      registry.realm = `${thief.origin}/steal`;
+      const error = await rejection(manifest(makeRegistryGateway(), registry.upstream()));
+      expect(error).to.be.instanceOf(UpstreamDeniedError);
+      expect(thief.log).to.deep.equal([]);
+    });
+
+    it('shows them to a token server that the settings name', async () => {
+      const registry = await start({ auth: 'bearer' });
+      const other = await start();
+      registry.realm = `${other.origin}/token`;
+      await rejection(manifest(makeRegistryGateway({ trustedRealms: [other.host] }), registry.upstream()));
+      expect(other.requests('/token')).to.have.lengthOf(1);
+    });
+
+    for (const [what, body] of [
+      ['is not JSON', 'canary-token {'],
+      ['has no token', '{"canary":"token"}'],
+      ['has a token that no header can carry', '{"token":"canary\\r\\nX: y"}'],
+      ['is endless', `{"token":"${'canary'.repeat(20_000)}"}`],
+    ] as const) {
+      it(`refuses a token server's answer that ${what}, and keeps it to itself`, async () => {
+        const registry = await start({ auth: 'bearer' });
+        registry.failTimes('/token', { status: 200, body });
+        const error = await rejection(manifest(makeRegistryGateway(), registry.upstream()));
+        expect(error).to.be.instanceOf(UpstreamUnavailableError);
+        expect(inspect(error, { depth: 10 })).not.to.include('canary');
+      });
+    }
+  });
+
+  describe('redirects', () => {
+    it('follows them, and takes no authorization along to another origin', async () => {
+      const [registry, storage] = [await start({ auth: 'basic' }), await start()];
+      storage.script(({ url, headers }, response) => {
+        // As S3 does: two authorizations, one of them in the signed URL, are one too many.
+        if (headers.authorization !== undefined) response.writeHead(400).end();
+        else response.end(url.includes('signature=canary') ? image.layer.bytes : '');
+        return true;
+      });
+      const location = `${storage.origin}/bucket?signature=canary`;
+      registry.script(({ url, headers }, response) => {
+        if (!url.includes('/blobs/') || headers.authorization === undefined) return false;
+        response.writeHead(307, { location }).end();
+        return true;
+      });
+      const body = await blob(makeRegistryGateway(), registry.upstream());
+      expect(Buffer.compare(body, image.layer.bytes)).to.equal(0);
+      expect(storage.log[0]?.headers).not.to.have.property('authorization');
+    });
+
+    it('refuses to be sent from https to http', async () => {
+      const [registry, plain] = [await start({ tls: 'localhost' }), await start()];
+      registry.failTimes('/blobs/', { status: 302, headers: { location: `${plain.origin}/x` } });
+      const error = await rejection(blob(makeRegistryGateway(), registry.upstream()));
+      expect(error)
+        .to.be.instanceOf(UpstreamUnavailableError)
+        .with.nested.property('cause.message')
+        .that.includes('ERR_INSECURE_REDIRECT');
+      expect(plain.log).to.deep.equal([]);
+    });
+
+    it('tires of a loop', async () => {
+      const registry = await start();
+      registry.script(({ url }, response) => {
+        response.writeHead(302, { location: url }).end();
+        return true;
+      });
+      expect(await rejection(blob(makeRegistryGateway(), registry.upstream()))).to.be.instanceOf(
+        UpstreamUnavailableError,
+      );
+      expect(registry.log).to.have.lengthOf(6);
+    });
+  });
+
+  describe('TLS', () => {
+    it('trusts the CA of its registry', async () => {
+      const registry = await start({ tls: 'localhost' });
+      expect(Buffer.compare(await blob(makeRegistryGateway(), registry.upstream()), image.layer.bytes)).to.equal(0);
+    });
+
+    it('trusts nobody without it', async () => {
+      const registry = await start({ tls: 'localhost' });
+      const error = await rejection(blob(makeRegistryGateway(), registry.upstream({ ca: ' ' })));
+      expect(error).to.be.instanceOf(UpstreamUnavailableError);
+      expect(error)
+        .to.have.nested.property('cause.message')
+        .that.matches(/SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_VERIFY_LEAF_SIGNATURE|UNABLE_TO_GET_ISSUER_CERT_LOCALLY/);
+    });
+
+    it('trusts no certificate for another name', async () => {
+      const registry = await start({ tls: 'elsewhere' });
+      const error = await rejection(blob(makeRegistryGateway(), registry.upstream()));
+      expect(error).to.have.nested.property('cause.message').that.includes('ERR_TLS_CERT_ALTNAME_INVALID');
+    });
+  });
+
+  describe('proxies', () => {
+    it('asks a proxy for http, and none for hosts that are to be reached directly', async () => {
+      const seen: string[] = [];
+      const proxy = createHttpServer((request, response) => {
+        seen.push(request.url ?? '');
+        response.end(image.manifest.bytes);
+      });
+      const HTTP_PROXY = `http://127.0.0.1:${String(await listen(proxy))}`;
+      const upstream = parseUpstream({ repo: 'registry.test/a', scheme: 'http' });
+      await manifest(makeRegistryGateway({ environment: { http_proxy: HTTP_PROXY } }), upstream);
+      expect(seen).to.deep.equal([`http://registry.test/v2/a/manifests/${image.digest}`]);
+      const gateway = makeRegistryGateway({ environment: { HTTP_PROXY, NO_PROXY: '.test' }, attempts: 1 });
+      await rejection(manifest(gateway, upstream));
+      expect(seen).to.have.lengthOf(1);
+    });
+
+    it('tunnels https through a proxy, and checks the certificate behind it', async () => {
+      const registry = await start({ tls: 'localhost' });
+      const targets: string[] = [];
+      const proxy = createHttpServer();
+      proxy.on('connect', (request, socket: Socket) => {
+        targets.push(request.url ?? '');
+        const onward = connect(Number(registry.host.split(':')[1]), '127.0.0.1', () => {
+          socket.write('HTTP/1.1 200 OK\r\n\r\n');
+          onward.pipe(socket).pipe(onward);
+        });
+        onward.on('error', () => socket.destroy());
+        socket.on('error', () => onward.destroy());
+        socket.on('close', () => onward.destroy());
+      });
+      const HTTPS_PROXY = `http://127.0.0.1:${String(await listen(proxy))}`;
+      const gateway = makeRegistryGateway({ environment: { HTTPS_PROXY } });
+      const repo = (name: string): Upstream => registry.upstream({ repo: `${name}:5000/deckhouse/ee` });
+      expect(Buffer.compare(await blob(gateway, repo('registry.test')), image.layer.bytes)).to.equal(0);
+      expect(targets).to.deep.equal(['registry.test:5000']);
+      const error = await rejection(blob(gateway, repo('other.test')));
+      expect(error).to.have.nested.property('cause.message').that.includes('ERR_TLS_CERT_ALTNAME_INVALID');
+    });
+  });
+
+  describe('retries', () => {
+    for (const status of [429, 500, 502, 503, 504]) {
+      it(`tries again after ${String(status)}`, async () => {
+        const registry = await start();
+        registry.failTimes('/manifests/', { status }, { status, headers: { 'retry-after': '0' } });
+        await manifest(makeRegistryGateway(), registry.upstream());
+        expect(registry.log).to.have.lengthOf(3);
+      });
+    }
+
+    it('tries again after a connection that breaks before the first byte', async () => {
+      const registry = await start();
+      let broken = 0;
+      registry.script((_request, response) => {
+        if (broken++ > 0) return false;
+        response.socket?.destroy();
+        return true;
+      });
+      expect(Buffer.compare(await blob(makeRegistryGateway(), registry.upstream()), image.layer.bytes)).to.equal(0);
+    });
+
+    it('gives up after as many attempts as it may', async () => {
+      const registry = await start();
+      registry.failTimes('/manifests/', ...Array.from({ length: 9 }, () => ({ status: 503 })));
+      const error = await rejection(manifest(makeRegistryGateway({ attempts: 2 }), registry.upstream()));
+      expect(error).to.be.instanceOf(UpstreamUnavailableError);
+      expect(registry.log).to.have.lengthOf(2);
+    });
+
+    it('hands on a wait that is too long for the client that waits', async () => {
+      const registry = await start();
+      registry.failTimes('/manifests/', { status: 503, headers: { 'retry-after': '30' } });
+      const error = await rejection(manifest(makeRegistryGateway(), registry.upstream()));
+      expect(error).to.be.instanceOf(UpstreamThrottledError).with.property('retryAfterSeconds', 30);
+      expect(registry.log).to.have.lengthOf(1);
+    });
+
+    it('stops waiting when it is told to', async () => {
+      const registry = await start();
+      registry.failTimes('/manifests/', { status: 503, headers: { 'retry-after': '3' } });
+      const stopping = new AbortController();
+      const reason = new StoppingError();
+      const outcome = rejection(
+        makeRegistryGateway().fetchManifest(registry.upstream(), image.digest, stopping.signal),
+      );
+      setTimeout(() => {
+        stopping.abort(reason);
+      }, 50);
+      expect(await outcome).to.equal(reason);
+    });
+
+    for (const status of [400, 403, 404, 410]) {
+      it(`does not try again after ${String(status)}`, async () => {
+        const registry = await start();
+        registry.failTimes('/manifests/', { status });
+        await rejection(manifest(makeRegistryGateway(), registry.upstream()));
+        expect(registry.log).to.have.lengthOf(1);
+      });
+    }
+  });
+
+  describe('failures', () => {
+    it('are denied for 403, unknown for 404, unavailable for the rest', async () => {
+      const registry = await start();
+      const table = [
+        [403, UpstreamDeniedError],
+        [404, PackageUnknownError],
+        [400, UpstreamUnavailableError],
+        [204, UpstreamUnavailableError],
+      ] as const;
+      for (const [status, type] of table) {
+        registry.failTimes('/manifests/', { status });
+        expect(await rejection(manifest(makeRegistryGateway(), registry.upstream()))).to.be.instanceOf(type);
+      }
+    });
+
+    it('name the host and the reason, and neither secrets nor what the registry wrote', async () => {
+      const registry = await start({ auth: 'basic' });
+      registry.failTimes(
+        '/manifests/',
+        { status: 401, headers: { 'www-authenticate': 'Basic realm="canary"' } },
+        { status: 403, body: '{"errors":[{"code":"DENIED","message":"canary"}]}' },
+      );
+      const error = await rejection(manifest(makeRegistryGateway(), registry.upstream()));
+      expect(error.cause).to.have.property('message', `manifest from ${registry.host}: status 403 DENIED`);
+      const everything = inspect(error, { depth: 20, showHidden: true });
+      expect(everything).not.to.include('canary');
+      expect(everything).not.to.include(PASSWORD);
+    });
+
+    it('are time-outs for a registry that does not answer', async () => {
+      const port = await listen(createServer());
+      const upstream = parseUpstream({ repo: `127.0.0.1:${String(port)}/a`, scheme: 'http' });
+      const error = await rejection(manifest(makeRegistryGateway({ headersTimeoutMs: 50 }), upstream));
+      expect(error).to.be.instanceOf(UpstreamTimeoutError);
+    });
+
+    it('are time-outs for a body that stalls', async () => {
+      const registry = await start();
+      registry.script((_request, response) => {
+        response.writeHead(200, { 'content-length': image.layer.descriptor.size });
+        return response.write(image.layer.bytes.subarray(0, 1000));
+      });
+      const gateway = makeRegistryGateway({ idleTimeoutMs: 50 });
+      expect(await rejection(blob(gateway, registry.upstream()))).to.be.instanceOf(UpstreamTimeoutError);
+      expect(await rejection(manifest(gateway, registry.upstream()))).to.be.instanceOf(UpstreamTimeoutError);
+    });
+
+    it('are no time-outs for a reader that takes its time', async () => {
+      const registry = await start();
+      const gateway = makeRegistryGateway({ idleTimeoutMs: 30 });
+      const big = makeBlob('application/octet-stream', bytesOf(20_000_000));
+      registry.publish({ ...image, blobs: [big] });
+      let length = 0;
+      for await (const chunk of await gateway.fetchBlob(registry.upstream(), big.descriptor, 0, never)) {
+        if (length === 0) await new Promise((resolve) => setTimeout(resolve, 100));
+        length += chunk.byteLength;
+      }
+      expect(length).to.equal(20_000_000);
+    });
+
+    it('are unavailable for a body that breaks off', async () => {
+      const registry = await start();
+      registry.script((_request, response) => {
+        response.writeHead(200, { 'content-length': image.layer.descriptor.size });
+        response.write(image.layer.bytes.subarray(0, 1000), () => response.socket?.destroy());
+        return true;
+      });
+      expect(await rejection(blob(makeRegistryGateway(), registry.upstream()))).to.be.instanceOf(
+        UpstreamUnavailableError,
+      );
+    });
+
+    it('refuses a manifest of more than 4 MiB', async () => {
+      const registry = await start();
+      registry.failTimes('/manifests/', { status: 200, body: ' '.repeat(4 * 1024 * 1024 + 1) });
+      const error = await rejection(manifest(makeRegistryGateway(), registry.upstream()));
+      expect(error).to.be.instanceOf(InvalidContentError);
+    });
+  });
+
+  describe('bodies', () => {
+    const size = image.layer.descriptor.size;
+    const answers: [what: string, status: number, headers: Record<string, string>, offset: number][] = [
+      ['another length', 200, { 'content-length': '5' }, 0],
+      ['an encoding', 200, { 'content-encoding': 'gzip' }, 0],
+      ['a part where all was asked for', 206, { 'content-range': `bytes 0-${String(size - 1)}/${String(size)}` }, 0],
+      ['a part without Content-Range', 206, {}, 100],
+      ['another part', 206, { 'content-range': `bytes 99-${String(size - 1)}/${String(size)}` }, 100],
+      ['a part of another whole', 206, { 'content-range': `bytes 100-${String(size - 1)}/*` }, 100],
+    ];
+    for (const [what, status, headers, offset] of answers) {
+      it(`are refused with ${what}`, async () => {
+        const registry = await start();
+        registry.failTimes('/blobs/', { status, headers, body: 'xxxxx' });
+        const error = await rejection(blob(makeRegistryGateway(), registry.upstream(), offset));
+        expect(error).to.be.instanceOf(UpstreamUnavailableError);
+      });
+    }
+
+    it('are asked for from an offset by a closed range', async () => {
+      const registry = await start();
+      await blob(makeRegistryGateway(), registry.upstream(), 150_000);
+      expect(registry.log[0]?.headers.range).to.equal('bytes=150000-199999');
+    });
+
+    it('are read from an offset out of a registry that knows no ranges', async () => {
+      const registry = await start();
+      registry.script((_request, response) => {
+        response.end(image.layer.bytes);
+        return true;
+      });
+      const tail = await blob(makeRegistryGateway(), registry.upstream(), 150_000);
+      expect(Buffer.compare(tail, image.layer.bytes.subarray(150_000))).to.equal(0);
+    });
+  });
+});
