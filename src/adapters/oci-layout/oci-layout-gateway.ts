@@ -1,0 +1,103 @@
+/** RegistryGateway to a directory in OCI image layout, for sites without a network (image-spec, image-layout.md). */
+import { createReadStream } from 'node:fs';
+import { type FileHandle, open, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { asObject, type Descriptor, parseDescriptor } from '../../domain/descriptor.ts';
+import { type Digest, digestHex } from '../../domain/digest.ts';
+import { InvalidContentError, PackageUnknownError, UpstreamUnavailableError } from '../../domain/errors.ts';
+import { MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';
+import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
+import type { Upstream } from '../../domain/upstream.ts';
+
+const CHUNK_BYTES = 512 * 1024;
+
+/** The directory is the one upstream: which registry and repository a request names makes no difference to it. */
+export class OciLayoutGateway implements RegistryGateway {
+  readonly #directory: string;
+
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  /** Says what is wrong before the first request does. @throws UpstreamUnavailableError */
+  async check(): Promise<void> {
+    const layout = await this.#readJson('oci-layout');
+    const version = layout['imageLayoutVersion'];
+    if (typeof version !== 'string' || !version.startsWith('1.')) throw this.#noLayout('its version is not 1');
+    await this.list();
+  }
+
+  /** The digests that index.json names: what a client can ask for. @throws UpstreamUnavailableError */
+  async list(): Promise<Digest[]> {
+    const { manifests } = await this.#readJson('index.json');
+    try {
+      return (manifests as unknown[]).map((manifest) => parseDescriptor(manifest).digest);
+    } catch (cause) {
+      throw this.#noLayout('its index.json lists something else than manifests', cause);
+    }
+  }
+
+  async #readJson(name: string): Promise<Record<string, unknown>> {
+    try {
+      return asObject(JSON.parse(await readFile(join(this.#directory, name), 'utf8')), name);
+    } catch (cause) {
+      throw this.#noLayout(`its file "${name}" cannot be read`, cause);
+    }
+  }
+
+  #noLayout(why: string, cause?: unknown): UpstreamUnavailableError {
+    return new UpstreamUnavailableError(`${this.#directory} is not an OCI image layout: ${why}`, { cause });
+  }
+
+  async fetchManifest(_upstream: Upstream, digest: Digest, signal: AbortSignal): Promise<Uint8Array> {
+    const handle = await this.#open('MANIFEST_UNKNOWN', digest, signal);
+    try {
+      if ((await handle.stat()).size > MAX_MANIFEST_BYTES)
+        throw new InvalidContentError('manifest is larger than 4 MiB');
+      return await handle.readFile();
+    } catch (cause) {
+      throw cause instanceof InvalidContentError ? cause : unreadable(digest, cause);
+    } finally {
+      await handle.close();
+    }
+  }
+
+  async fetchBlob(
+    _upstream: Upstream,
+    { digest, size }: Descriptor,
+    offset: number,
+    signal: AbortSignal,
+  ): Promise<AsyncIterable<Uint8Array>> {
+    const handle = await this.#open('BLOB_UNKNOWN', digest, signal);
+    const stats = await handle.stat();
+    if (!stats.isFile() || stats.size !== size) {
+      await handle.close();
+      throw unreadable(digest, new Error(`file is not one of ${String(size)} bytes`));
+    }
+    // Closes the file at its end, at an error and when the iteration is left.
+    return readable(createReadStream('', { fd: handle, start: offset, highWaterMark: CHUNK_BYTES, signal }), digest);
+  }
+
+  async #open(code: PackageUnknownError['code'], digest: Digest, signal: AbortSignal): Promise<FileHandle> {
+    signal.throwIfAborted();
+    try {
+      return await open(join(this.#directory, 'blobs', 'sha256', digestHex(digest)));
+    } catch (cause) {
+      if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') throw new PackageUnknownError(code);
+      throw unreadable(digest, cause);
+    }
+  }
+}
+
+async function* readable(chunks: AsyncIterable<Uint8Array>, digest: Digest): AsyncGenerator<Uint8Array> {
+  try {
+    yield* chunks;
+  } catch (cause) {
+    throw unreadable(digest, cause);
+  }
+}
+
+function unreadable(digest: Digest, cause: unknown): UpstreamUnavailableError {
+  const reason = cause instanceof Error ? cause.message : 'unknown error';
+  return new UpstreamUnavailableError('mirror cannot be read', { cause: new Error(`${digest}: ${reason}`) });
+}

@@ -1,0 +1,117 @@
+/** Settings out of files and flags, laid one over the other; all mistakes at once, each with its place. */
+import { readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { isMap, isScalar, LineCounter, parseDocument } from 'yaml';
+import type { z } from 'zod';
+import { type Settings, settingsSchema } from './settings.ts';
+
+export class SettingsError extends Error {
+  override readonly name = 'SettingsError';
+  /** One line each: `file:line: setting: what is wrong`. */
+  readonly problems: readonly string[];
+  constructor(problems: readonly string[]) {
+    super(problems.join('\n'));
+    this.problems = problems;
+  }
+}
+
+/** Part of the settings, and where each of them is written. */
+export interface Layer {
+  readonly data: Record<string, unknown>;
+  /** The place of a setting that this layer holds, or undefined. */
+  place(path: readonly PropertyKey[]): string | undefined;
+}
+
+/** Later layers win over earlier ones. @throws SettingsError */
+export function mergeSettings(layers: readonly Layer[]): Settings {
+  const result = settingsSchema.safeParse(layers.reduce((merged, { data }) => merge(merged, data), {}));
+  if (result.success) return result.data;
+  throw new SettingsError(result.error.issues.flatMap((issue) => describeIssue(issue, layers)));
+}
+
+/** Directories in a file are relative to that file, wherever the process was started. @throws SettingsError */
+export function readSettingsFile(path: string): Layer {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new SettingsError([
+      `${path}: cannot be read (${error instanceof Error && 'code' in error ? String(error.code) : 'unknown error'})`,
+    ]);
+  }
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
+  const place = (offset: number): string => `${path}:${String(lines.linePos(offset).line)}`;
+  if (document.errors.length > 0) {
+    // Without the library's excerpt of the file, which may hold a password.
+    throw new SettingsError(document.errors.map(({ pos, code }) => `${place(pos[0])}: not valid YAML (${code})`));
+  }
+  const data: unknown = document.toJS() ?? {};
+  if (!isRecord(data)) throw new SettingsError([`${path}:1: must hold settings by name`]);
+  return {
+    data: absolute(data, dirname(resolve(path))),
+    place: (setting) => {
+      const key = keyNode(document.contents, setting);
+      return key === undefined ? undefined : place(key);
+    },
+  };
+}
+
+function describeIssue(issue: z.core.$ZodIssue, layers: readonly Layer[]): string[] {
+  const paths = issue.code === 'unrecognized_keys' ? issue.keys.map((key) => [...issue.path, key]) : [issue.path];
+  return paths.map((path) => {
+    const message = issue.code === 'unrecognized_keys' ? 'is not a setting' : issue.message;
+    return [placeOf(path, layers), path.join('.'), message]
+      .filter((part) => part !== undefined && part !== '')
+      .join(': ');
+  });
+}
+
+/** Where the setting is written or, when it is missing, what it should be a part of. */
+function placeOf(path: readonly PropertyKey[], layers: readonly Layer[]): string | undefined {
+  for (let length = path.length; length > 0; length--) {
+    for (const layer of layers.toReversed()) {
+      const place = layer.place(path.slice(0, length));
+      if (place !== undefined) return place;
+    }
+  }
+  return undefined;
+}
+
+/** The offset at which a setting's name (or a list's item) begins. */
+function keyNode(node: unknown, path: readonly PropertyKey[]): number | undefined {
+  const [name, ...rest] = path;
+  if (name === undefined) return undefined;
+  if (isMap(node)) {
+    const pair = node.items.find(({ key }) => isScalar(key) && key.value === name);
+    if (pair === undefined || !isScalar(pair.key)) return undefined;
+    return rest.length === 0 ? pair.key.range?.[0] : keyNode(pair.value, rest);
+  }
+  if (typeof name !== 'number' || typeof node !== 'object' || node === null || !('items' in node)) return undefined;
+  const item = (node.items as { range?: [number, number, number] }[])[name];
+  return rest.length === 0 ? item?.range?.[0] : keyNode(item, rest);
+}
+
+/** A name without a value leaves what is below it as it is. */
+function merge(base: Record<string, unknown>, over: Record<string, unknown>): Record<string, unknown> {
+  const merged = { ...base };
+  for (const [name, value] of Object.entries(over)) {
+    const below = merged[name];
+    if (value !== null && value !== undefined)
+      merged[name] = isRecord(below) && isRecord(value) ? merge(below, value) : value;
+  }
+  return merged;
+}
+
+function absolute(data: Record<string, unknown>, base: string): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(data).map(([name, value]) => {
+      if (isRecord(value)) return [name, absolute(value, base)];
+      return [name, name === 'directory' && typeof value === 'string' ? resolve(base, value) : value];
+    }),
+  );
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,35 @@
+/** Logs how each download into the store ended: it may outlive every request that waited for it. */
+import type { Logger } from 'pino';
+import type { Descriptor } from '../domain/descriptor.ts';
+import type { Digest } from '../domain/digest.ts';
+import type { BlobSource, IncomingBlob, PackageStore, StoredBlob } from '../domain/ports/package-store.ts';
+
+export class LoggedPackageStore implements PackageStore {
+  readonly #store: PackageStore;
+  readonly #logger: Logger;
+
+  constructor(store: PackageStore, logger: Logger) {
+    this.#store = store;
+    this.#logger = logger;
+  }
+
+  open(digest: Digest): Promise<StoredBlob | undefined> {
+    return this.#store.open(digest);
+  }
+
+  async ingest(descriptor: Descriptor, source: BlobSource): Promise<IncomingBlob> {
+    const started = performance.now();
+    const incoming = await this.#store.ingest(descriptor, source);
+    const fields = { blob: descriptor.digest, bytes: descriptor.size };
+    const duration = (): { duration_ms: number } => ({ duration_ms: Math.round(performance.now() - started) });
+    incoming.settled.then(
+      () => {
+        this.#logger.info({ ...fields, ...duration() }, 'blob kept');
+      },
+      (err: unknown) => {
+        this.#logger.warn({ ...fields, ...duration(), err }, 'blob not kept');
+      },
+    );
+    return incoming;
+  }
+}

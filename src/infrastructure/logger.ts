@@ -1,0 +1,54 @@
+/** JSON lines on standard output, and what an error may show in them. */
+import { type DestinationStream, type Logger, pino } from 'pino';
+import { PackageError } from '../domain/errors.ts';
+
+/** Of a chain of causes; deeper ones have never helped anybody. */
+const MAX_CAUSES = 5;
+
+export function createLogger(level: string, destination: DestinationStream): Logger {
+  return pino(
+    {
+      level,
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      serializers: { err: describeError },
+      // A second line of defence: nothing that we log has such a field.
+      redact: [
+        '*.authorization',
+        '*.password',
+        '*.token',
+        '*.headers',
+        'authorization',
+        'password',
+        'token',
+        'headers',
+      ],
+    },
+    destination,
+  );
+}
+
+/** Named fields only: foreign errors carry requests, with headers, and whatever else they like. */
+function describeError(error: unknown): object | undefined {
+  if (error === undefined) return undefined;
+  if (!(error instanceof Error)) return { type: typeof error };
+  const expected = error instanceof PackageError;
+  return {
+    type: error.name,
+    ...('code' in error && { code: error.code }),
+    message: error.message,
+    ...('expected' in error && 'found' in error && { expected: error.expected, found: error.found }),
+    ...(error.cause !== undefined && { causes: causesOf(error) }),
+    // A failure that we have a name for needs no stack; a bug does.
+    ...(!expected && { stack: error.stack }),
+  };
+}
+
+function causesOf(error: Error): string[] {
+  const causes: string[] = [];
+  for (let { cause } = error; cause instanceof Error && causes.length < MAX_CAUSES; { cause } = cause) {
+    causes.push(`${cause.name}: ${cause.message}`);
+  }
+  return causes;
+}

@@ -1,0 +1,68 @@
+/** The running service: what starts in which order, and how it stops without losing anything. */
+import type { AddressInfo } from 'node:net';
+import type { HttpServer } from '../adapters/http/http-server.ts';
+import { StoppingError } from '../domain/errors.ts';
+
+/** Something that lives as long as the process does. */
+export interface Part {
+  start?(): Promise<void>;
+  stop?(): Promise<void>;
+  /** In words for an operator; undefined when nothing is missing. */
+  notReady?(): Promise<string | undefined>;
+}
+
+/** How the process tells everyone that it goes: first no new work, then no work at all. */
+export class Stopping {
+  readonly #draining = new AbortController();
+  readonly #aborting = new AbortController();
+
+  get draining(): AbortSignal {
+    return this.#draining.signal;
+  }
+
+  /** Ends downloads that nobody waits for any more. */
+  get aborting(): AbortSignal {
+    return this.#aborting.signal;
+  }
+
+  drain(): void {
+    this.#draining.abort();
+  }
+
+  abort(): void {
+    this.#aborting.abort(new StoppingError());
+  }
+}
+
+export interface ServiceOptions {
+  readonly parts: readonly Part[];
+  readonly server: HttpServer;
+  readonly stopping: Stopping;
+  readonly listen: { readonly host: string | undefined; readonly port: number };
+  /** How long running responses may take to finish. */
+  readonly shutdownTimeoutMs: number;
+}
+
+export class Service {
+  readonly #options: ServiceOptions;
+
+  constructor(options: ServiceOptions) {
+    this.#options = options;
+  }
+
+  /** The parts in their order, the listening socket last: nobody is let in before all is ready. */
+  async start(): Promise<AddressInfo> {
+    const { parts, server, listen } = this.#options;
+    for (const part of parts) await part.start?.();
+    return server.listen(listen.host, listen.port);
+  }
+
+  /** Not ready, no new connections, running responses until the deadline, then the parts in reverse order. */
+  async stop(): Promise<void> {
+    const { parts, server, stopping, shutdownTimeoutMs } = this.#options;
+    stopping.drain();
+    await server.close(shutdownTimeoutMs);
+    stopping.abort();
+    for (const part of parts.toReversed()) await part.stop?.();
+  }
+}

@@ -1,0 +1,109 @@
+/** What can be set, as values that are parsed once: config/default.yaml says what each of them means. */
+import { z } from 'zod';
+import type { NamedUpstream } from '../adapters/static/static-credential-provider.ts';
+import { basic } from '../domain/credential.ts';
+import { parsePlatform } from '../domain/manifest.ts';
+import { parseRepositoryName } from '../domain/reference.ts';
+import { InvalidUpstreamError, parseUpstream, type Upstream } from '../domain/upstream.ts';
+import { parseQuantity } from './quantity.ts';
+
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'] as const;
+
+export interface ListenAddress {
+  /** Undefined for all interfaces. */
+  readonly host: string | undefined;
+  readonly port: number;
+}
+
+/** A text that `parse` understands, or an issue with `complaint`. */
+function parsed<Value>(parse: (text: string) => Value | undefined, complaint: string) {
+  return z.coerce.string().transform((text, context): Value => {
+    const value = parse(text);
+    if (value !== undefined) return value;
+    context.issues.push({ code: 'custom', message: complaint, input: text });
+    return z.NEVER;
+  });
+}
+
+const seconds = z.number().positive().max(3600);
+
+const registry = z
+  .strictObject({
+    repo: z.string(),
+    default: z.boolean().default(false),
+    scheme: z.string().optional(),
+    dockerCfg: z.string().optional(),
+    username: z.string().min(1).optional(),
+    password: z.string().optional(),
+    ca: z.string().optional(),
+  })
+  .transform((fields, context): NamedUpstream => {
+    const complain = (path: string, message: string): never => {
+      context.issues.push({ code: 'custom', message, path: [path], input: undefined });
+      return z.NEVER;
+    };
+    const { username, password, dockerCfg } = fields;
+    if ((username === undefined) !== (password === undefined)) {
+      return complain(username === undefined ? 'password' : 'username', 'username and password go together');
+    }
+    if (username !== undefined && dockerCfg !== undefined) return complain('dockerCfg', 'there is a username already');
+    try {
+      const upstream = withPassword(parseUpstream(fields), username, password);
+      return { name: parseRepositoryName(fields.repo), isDefault: fields.default, upstream };
+    } catch (error) {
+      if (!(error instanceof InvalidUpstreamError)) throw error;
+      return complain(error.field, error.message);
+    }
+  });
+
+const registries = z.array(registry).superRefine((list, context) => {
+  const names = new Set<string>();
+  list.forEach(({ name, isDefault }, index) => {
+    if (names.has(name)) context.addIssue({ code: 'custom', path: [index, 'repo'], message: 'is listed twice' });
+    names.add(name);
+    if (isDefault && list.findIndex((other) => other.isDefault) !== index) {
+      context.addIssue({ code: 'custom', path: [index, 'default'], message: 'only one registry can be the default' });
+    }
+  });
+});
+
+export const settingsSchema = z.strictObject({
+  server: z.strictObject({
+    listenAddress: parsed(parseListenAddress, 'must be host:port or :port'),
+    shutdownTimeoutSeconds: z.number().min(0).max(3600),
+  }),
+  store: z.strictObject({
+    enabled: z.boolean(),
+    directory: z.string().min(1),
+    maxSize: parsed(parseQuantity, 'must be a size such as 1Gi, 500M or 1000000'),
+  }),
+  registry: z.strictObject({
+    gateway: z.enum(['oci', 'oci-layout']),
+    platform: parsed(parsePlatform, 'must be os/architecture, such as linux/amd64'),
+    trustedRealms: z.array(z.string().min(1)),
+    attempts: z.int().min(1).max(10),
+    timeouts: z.strictObject({ connectSeconds: seconds, headersSeconds: seconds, idleSeconds: seconds }),
+    ociLayout: z.strictObject({ directory: z.string().min(1) }),
+  }),
+  credentials: z.strictObject({
+    source: z.enum(['static']),
+    registries,
+  }),
+  log: z.strictObject({ level: z.enum(LOG_LEVELS) }),
+});
+
+export type Settings = z.output<typeof settingsSchema>;
+
+function withPassword(upstream: Upstream, username?: string, password?: string): Upstream {
+  if (username === undefined || password === undefined) return upstream;
+  return { ...upstream, registry: { ...upstream.registry, credential: basic(username, password) } };
+}
+
+/** `127.0.0.1:5080`, `[::1]:5080`, and Go's `:5080` for all interfaces. */
+function parseListenAddress(text: string): ListenAddress | undefined {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s]*)):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  if (match === null || port > 65535) return undefined;
+  const host = match[1] ?? match[2];
+  return { host: host === '' ? undefined : host, port };
+}

@@ -1,0 +1,33 @@
+/** What can be asked of the container, each by a token that knows its type: a swapped pair does not compile. */
+import type { ServiceIdentifier } from 'inversify';
+import type { Logger } from 'pino';
+import type { Counter, Registry } from 'prom-client';
+import type { PackageUseCases } from '../adapters/http/package-route.ts';
+import type { ResolvePackage } from '../application/resolve-package.ts';
+import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
+import type { PackageStore } from '../domain/ports/package-store.ts';
+import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';
+import type { Part, Service, Stopping } from './service.ts';
+import type { Settings } from './settings.ts';
+
+function token<Type>(name: string): ServiceIdentifier<Type> {
+  return Symbol(name);
+}
+
+export const SETTINGS = token<Settings>('Settings');
+export const LOGGER = token<Logger>('Logger');
+export const STOPPING = token<Stopping>('Stopping');
+export const METRICS = token<Registry>('Registry of metrics');
+export const MISMATCHES = token<Counter>('Counter of digest mismatches');
+
+export const PACKAGE_STORE = token<PackageStore>('PackageStore');
+export const REGISTRY_GATEWAY = token<RegistryGateway>('RegistryGateway');
+export const CREDENTIAL_PROVIDER = token<CredentialProvider>('CredentialProvider');
+/** The life of whatever stands behind each port. */
+export const STORE_PART = token<Part>('Part of PackageStore');
+export const GATEWAY_PART = token<Part>('Part of RegistryGateway');
+export const CREDENTIALS_PART = token<Part>('Part of CredentialProvider');
+
+export const RESOLVE_PACKAGE = token<ResolvePackage>('ResolvePackage');
+export const PACKAGES = token<PackageUseCases>('PackageUseCases');
+export const SERVICE = token<Service>('Service');

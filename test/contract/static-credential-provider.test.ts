@@ -1,0 +1,24 @@
+import { expect } from 'chai';
+import { StaticCredentialProvider } from '../../src/adapters/static/static-credential-provider.ts';
+import { DEFAULT_REPOSITORY, parseRepositoryName } from '../../src/domain/reference.ts';
+import { parseUpstream } from '../../src/domain/upstream.ts';
+import { rejection } from '../support/rejection.ts';
+import { describeCredentialProvider } from './credential-provider.ts';
+
+describeCredentialProvider('StaticCredentialProvider', async (registries) => ({
+  provider: new StaticCredentialProvider(
+    registries.map((fields) => ({
+      name: parseRepositoryName(fields.repo),
+      isDefault: fields.isDefault,
+      upstream: parseUpstream(fields),
+    })),
+  ),
+  close: async () => undefined,
+}));
+
+describe('StaticCredentialProvider', () => {
+  it('says that no registry is the default when none is', async () => {
+    const error = await rejection(new StaticCredentialProvider([]).resolve(DEFAULT_REPOSITORY));
+    expect(error.message).to.equal('no default registry is configured');
+  });
+});

@@ -1,0 +1,81 @@
+import { expect } from 'chai';
+import { mkdir, mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { OciLayoutGateway } from '../../../../src/adapters/oci-layout/oci-layout-gateway.ts';
+import { InvalidContentError, UpstreamUnavailableError } from '../../../../src/domain/errors.ts';
+import { makePackage } from '../../../support/image.ts';
+import { OciLayout } from '../../../support/oci-layout.ts';
+import { UPSTREAM } from '../../../support/ports.ts';
+import { rejection } from '../../../support/rejection.ts';
+
+const image = makePackage(100_000);
+const never = new AbortController().signal;
+
+describe('OciLayoutGateway', () => {
+  let directory: string;
+  let layout: OciLayout;
+  let gateway: OciLayoutGateway;
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'oci-layout-'));
+    layout = new OciLayout(directory);
+    await layout.create();
+    await layout.add(image);
+    gateway = new OciLayoutGateway(directory);
+  });
+  afterEach(() => rm(directory, { recursive: true }));
+
+  describe('check', () => {
+    it('is content with a layout', () => gateway.check());
+
+    const faults: [what: string, break_: () => Promise<unknown>, message: RegExp][] = [
+      ['has no oci-layout file', () => rm(join(directory, 'oci-layout')), /its file "oci-layout" cannot be read/],
+      [
+        'has another version',
+        () => writeFile(join(directory, 'oci-layout'), '{"imageLayoutVersion":"2.0"}'),
+        /its version is not 1/,
+      ],
+      ['has no index.json', () => rm(join(directory, 'index.json')), /its file "index.json" cannot be read/],
+      [
+        'has an index.json of something else',
+        () => writeFile(join(directory, 'index.json'), '{"manifests":[{"digest":"x"}]}'),
+        /lists something else/,
+      ],
+    ];
+    for (const [what, breakIt, message] of faults) {
+      it(`says that a directory is no layout when it ${what}`, async () => {
+        await breakIt();
+        const error = await rejection(gateway.check());
+        expect(error).to.be.instanceOf(UpstreamUnavailableError);
+        expect(error.message).to.match(message).and.to.include(directory);
+      });
+    }
+  });
+
+  it('lists what a client can ask for', async () => {
+    expect(await gateway.list()).to.deep.equal([image.digest]);
+  });
+
+  it('does not begin a blob whose file has another size', async () => {
+    await truncate(layout.path(image.layer), 10);
+    const error = await rejection(gateway.fetchBlob(UPSTREAM, image.layer.descriptor, 0, never));
+    expect(error).to.be.instanceOf(UpstreamUnavailableError);
+  });
+
+  it('does not take a directory for a blob or a manifest', async () => {
+    for (const blob of [image.layer, image.manifest]) {
+      await rm(layout.path(blob));
+      await mkdir(layout.path(blob));
+    }
+    const failures = [
+      gateway.fetchBlob(UPSTREAM, image.layer.descriptor, 0, never),
+      gateway.fetchManifest(UPSTREAM, image.digest, never),
+    ];
+    for (const failure of failures) expect(await rejection(failure)).to.be.instanceOf(UpstreamUnavailableError);
+  });
+
+  it('refuses a manifest of more than 4 MiB', async () => {
+    await truncate(layout.path(image.manifest), 4 * 1024 * 1024 + 1);
+    expect(await rejection(gateway.fetchManifest(UPSTREAM, image.digest, never))).to.be.instanceOf(InvalidContentError);
+  });
+});

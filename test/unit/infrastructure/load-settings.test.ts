@@ -1,0 +1,199 @@
+import { expect } from 'chai';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseDocument, visit } from 'yaml';
+import { parseCommandLine } from '../../../src/infrastructure/cli.ts';
+import { mergeSettings, readSettingsFile, SettingsError } from '../../../src/infrastructure/load-settings.ts';
+import type { Settings } from '../../../src/infrastructure/settings.ts';
+
+const CONFIG = join(import.meta.dirname, '../../../config');
+const defaults = readSettingsFile(join(CONFIG, 'default.yaml'));
+
+describe('settings', () => {
+  let directory: string;
+  let file: string;
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), 'settings-'));
+    file = join(directory, 'my.yaml');
+  });
+  afterEach(() => {
+    rmSync(directory, { recursive: true });
+  });
+
+  function load(yaml: string, ...flags: string[]): Settings {
+    writeFileSync(file, yaml);
+    const command = parseCommandLine(flags);
+    if (command.kind !== 'serve') throw new Error('no settings');
+    return mergeSettings([defaults, readSettingsFile(file), command.flags]);
+  }
+
+  function problems(yaml: string, ...flags: string[]): string[] {
+    try {
+      load(yaml, ...flags);
+    } catch (error) {
+      if (error instanceof SettingsError) return error.problems.map((problem) => problem.replace(file, 'my.yaml'));
+      throw error;
+    }
+    throw new Error('no problem was found');
+  }
+
+  it('are the defaults when nothing is set', () => {
+    const settings = load('');
+    expect(settings.server).to.deep.equal({
+      listenAddress: { host: '127.0.0.1', port: 5080 },
+      shutdownTimeoutSeconds: 25,
+    });
+    expect(settings.store).to.deep.equal({ enabled: true, directory: '/cache', maxSize: 2 ** 30 });
+    expect(settings.registry.platform).to.deep.equal({ os: 'linux', architecture: 'amd64' });
+    expect(settings.credentials.registries).to.deep.equal([]);
+  });
+
+  it('come from the file, and before it from flags', () => {
+    const yaml = 'store: { directory: /a, maxSize: 5M }\nlog: { level: debug }\n';
+    expect(load(yaml).store).to.include({ directory: '/a', maxSize: 5_000_000, enabled: true });
+    const flags = ['--cache-directory', '/b', '--disable-cache', '--log-level=warn', '--listen-address', ':0'];
+    const settings = load(yaml, ...flags);
+    expect(settings.store).to.include({ directory: '/b', maxSize: 5_000_000, enabled: false });
+    expect(settings.log.level).to.equal('warn');
+    expect(settings.server.listenAddress).to.deep.equal({ host: undefined, port: 0 });
+  });
+
+  it('leave the defaults alone where a name has no value', () => {
+    expect(load('store:\nlog:\n  level:\n').log.level).to.equal('info');
+  });
+
+  it('take directories relative to the file that names them', () => {
+    const settings = load('store: { directory: cache }\nregistry: { ociLayout: { directory: ../mirror } }\n');
+    expect(settings.store.directory).to.equal(join(directory, 'cache'));
+    expect(settings.registry.ociLayout.directory).to.equal(join(directory, '../mirror'));
+  });
+
+  it('hold registries as upstreams', () => {
+    const { registries } = load(`
+credentials:
+  registries:
+    - repo: Registry.example:5000/deckhouse/ee/
+      default: true
+      scheme: http
+      username: robot
+      password: "pass:word"
+    - repo: modules.example/a
+`).credentials;
+    expect(registries.map(({ name, isDefault }) => [name, isDefault])).to.deep.equal([
+      ['Registry.example:5000/deckhouse/ee', true],
+      ['modules.example/a', false],
+    ]);
+    const credential = registries[0]?.upstream.registry.credential;
+    expect(credential).to.include({ kind: 'basic', username: 'robot' });
+    expect(credential?.kind === 'basic' && credential.password.reveal()).to.equal('pass:word');
+    expect(registries[1]?.upstream.registry).to.include({ scheme: 'https', host: 'modules.example' });
+  });
+
+  it('report all mistakes at once, each with its line', () => {
+    const yaml = `store:
+  maxSize: plenty
+  size: 1Gi
+registry:
+  gateway: ftp
+  attempts: 0
+  platform: amd64
+credentials:
+  registries:
+    - repo: a.example/a
+      default: true
+    - repo: a.example/a
+      default: true
+    - repo: https://b.example
+    - repo: c.example
+      scheme: gopher
+    - repo: d.example
+      username: robot
+    - repo: e.example
+      ca: nonsense
+    - repo: f.example
+      dockerCfg: nonsense
+    - scheme: HTTP
+`;
+    const found = problems(yaml, '--listen-address', 'nowhere', '--log-level', 'loud');
+    expect(found).to.include.members([
+      '--listen-address: server.listenAddress: must be host:port or :port',
+      'my.yaml:2: store.maxSize: must be a size such as 1Gi, 500M or 1000000',
+      'my.yaml:3: store.size: is not a setting',
+      'my.yaml:7: registry.platform: must be os/architecture, such as linux/amd64',
+      'my.yaml:14: credentials.registries.2.repo: repo: must be host[:port][/path]',
+      'my.yaml:16: credentials.registries.3.scheme: scheme: must be HTTP or HTTPS',
+      'my.yaml:18: credentials.registries.4.username: username and password go together',
+      'my.yaml:20: credentials.registries.5.ca: ca: has no PEM certificate',
+      'my.yaml:22: credentials.registries.6.dockerCfg: dockerCfg: not base64 of JSON',
+    ]);
+    for (const start of [
+      'my.yaml:5: registry.gateway: ',
+      'my.yaml:6: registry.attempts: ',
+      'my.yaml:23: credentials.registries.7.repo: ',
+      '--log-level: log.level: ',
+    ]) {
+      expect(
+        found.filter((problem) => problem.startsWith(start)),
+        start,
+      ).to.have.lengthOf(1);
+    }
+  });
+
+  it('refuse a registry that is listed twice, and a second default', () => {
+    const registry = '    - { repo: a.example/a, default: true }\n';
+    expect(problems(`credentials:\n  registries:\n${registry}${registry}`)).to.deep.equal([
+      'my.yaml:4: credentials.registries.1.repo: is listed twice',
+      'my.yaml:4: credentials.registries.1.default: only one registry can be the default',
+    ]);
+  });
+
+  it('never show what is written beside a mistake', () => {
+    const secret = 'canary-secret';
+    const base64 = Buffer.from(`{"auths":{"${secret}`).toString('base64');
+    const mistakes = [
+      `credentials:\n  registries:\n    - { repo: a.example, username: x, password: ${secret}, dockerCfg: ${secret} }\n`,
+      `credentials:\n  registries:\n    - { repo: a.example, dockerCfg: ${base64} }\n`,
+      `credentials:\n  registries:\n    - { repo: a.example, password: [${secret}] }\n`,
+      `credentials:\n  registries:\n    - { repo: a.example, password: "${secret} }\n`,
+      `credentials: ${secret}\n`,
+      `credentials:\n  registries:\n    - ${secret}\n`,
+    ];
+    for (const yaml of mistakes) expect(problems(yaml).join('\n')).not.to.match(/canary|Y2FuYXJ5/);
+  });
+
+  it('say which file cannot be read, and what is not YAML, by its line', () => {
+    expect(() => readSettingsFile(join(directory, 'absent.yaml'))).to.throw(
+      SettingsError,
+      /absent\.yaml: cannot be read \(ENOENT\)/,
+    );
+    expect(problems('a: b\nc: [\n')[0]).to.match(/^my\.yaml:[23]: not valid YAML/);
+    expect(problems('a: 1\na: 2\n')).to.deep.equal(['my.yaml:2: not valid YAML (DUPLICATE_KEY)']);
+    expect(problems('- a\n')).to.deep.equal(['my.yaml:1: must hold settings by name']);
+  });
+
+  for (const name of readdirSync(CONFIG)) {
+    it(`can be read from config/${name}`, () => {
+      const settings = mergeSettings([defaults, readSettingsFile(join(CONFIG, name))]);
+      expect(settings.server.listenAddress.port).to.equal(5080);
+    });
+  }
+
+  it('are each explained in config/default.yaml', () => {
+    const text = readFileSync(join(CONFIG, 'default.yaml'), 'utf8');
+    const unexplained: string[] = [];
+    visit(parseDocument(text), {
+      Pair(_key, pair) {
+        const { key, value } = pair as { key: { value: string; commentBefore?: string }; value: { items?: unknown[] } };
+        const before =
+          text
+            .slice(0, text.indexOf(`${key.value}:`))
+            .trimEnd()
+            .split('\n')
+            .at(-1) ?? '';
+        if (value.items === undefined && !before.trimStart().startsWith('#')) unexplained.push(key.value);
+      },
+    });
+    expect(unexplained).to.deep.equal([]);
+  });
+});

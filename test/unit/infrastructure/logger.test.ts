@@ -1,0 +1,55 @@
+import { expect } from 'chai';
+import { DigestMismatchError, UpstreamUnavailableError } from '../../../src/domain/errors.ts';
+import { Secret } from '../../../src/domain/secret.ts';
+import { createLogger } from '../../../src/infrastructure/logger.ts';
+
+describe('createLogger', () => {
+  let lines: Record<string, unknown>[];
+  const logger = () =>
+    createLogger('info', { write: (line) => lines.push(JSON.parse(line) as Record<string, unknown>) });
+  beforeEach(() => {
+    lines = [];
+  });
+
+  it('writes JSON lines with level and time as text', () => {
+    logger().info({ bytes: 5 }, 'hello');
+    expect(lines[0]).to.include({ level: 'info', msg: 'hello', bytes: 5 });
+    expect(lines[0]?.['time']).to.match(/^\d{4}-\d\d-\d\dT/);
+  });
+
+  it('writes nothing below its level', () => {
+    logger().debug('hello');
+    expect(lines).to.deep.equal([]);
+  });
+
+  it('shows an error by code, message and causes, and a bug by its stack', () => {
+    const cause = new Error('blob from registry.example: ECONNRESET', { cause: new Error('deeper') });
+    logger().warn({ err: new UpstreamUnavailableError(undefined, { cause }) }, 'request');
+    expect(lines[0]?.['err']).to.deep.equal({
+      type: 'UpstreamUnavailableError',
+      code: 'UPSTREAM_UNAVAILABLE',
+      message: 'registry is unavailable',
+      causes: ['Error: blob from registry.example: ECONNRESET', 'Error: deeper'],
+    });
+    logger().warn({ err: new DigestMismatchError('a', 'b') });
+    expect(lines[1]?.['err']).to.include({ expected: 'a', found: 'b' });
+    logger().error({ err: new TypeError('oops') });
+    expect(lines[2]?.['err']).to.have.property('stack').that.includes('logger.test');
+  });
+
+  it('shows no secret and nothing of what foreign errors carry', () => {
+    const foreign = Object.assign(new Error('failed'), { options: { headers: { authorization: 'canary' } } });
+    logger().error({
+      err: foreign,
+      secret: new Secret('canary'),
+      headers: { x: 'canary' },
+      request: { authorization: 'canary' },
+    });
+    expect(JSON.stringify(lines)).not.to.include('canary');
+  });
+
+  it('says what was thrown when it was no error', () => {
+    logger().error({ err: 'canary' });
+    expect(lines[0]?.['err']).to.deep.equal({ type: 'string' });
+  });
+});
