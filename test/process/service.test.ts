@@ -1,0 +1,254 @@
+import { expect } from 'chai';
+import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { FakeRegistry, PASSWORD, USERNAME } from '../support/fake-registry.ts';
+import { bytesOf, makeImage, makePackage } from '../support/image.ts';
+import { rejection } from '../support/rejection.ts';
+import { type ServiceOptions, ServiceProcess } from '../support/service-process.ts';
+
+const MAIN = join(import.meta.dirname, '../../src/infrastructure/main.ts');
+const MIB = 1024 * 1024;
+
+describe('the service', () => {
+  let registry: FakeRegistry;
+  let service: ServiceProcess | undefined;
+  beforeEach(async () => {
+    registry = await FakeRegistry.start({ auth: 'bearer' });
+  });
+  afterEach(async () => {
+    await service?.close();
+    service = undefined;
+    await registry.close();
+  });
+
+  function options(extra: { store?: object; registry?: object; password?: string } = {}): ServiceOptions {
+    const repo = `${registry.host}/deckhouse/ee`;
+    const password = extra.password ?? PASSWORD;
+    return {
+      settings: {
+        store: { directory: 'cache', ...extra.store },
+        registry: { ...extra.registry },
+        credentials: { registries: [{ repo, default: true, scheme: 'HTTP', username: USERNAME, password }] },
+      },
+    };
+  }
+
+  it('fetches once and then serves from its cache, also after a restart', async () => {
+    const image = makePackage(3 * MIB);
+    registry.publish(image);
+    service = await ServiceProcess.start(options());
+    for (const status of ['fwd=miss; stored', 'hit']) {
+      const response = await service.client(`package?digest=${image.digest}`, { responseType: 'buffer' });
+      expect(response.headers['cache-status']).to.equal(`registry-packages-proxy; ${status}`);
+      expect(Buffer.compare(response.body, image.layer.bytes)).to.equal(0);
+    }
+    expect(await service.end()).to.equal(0);
+    const before = registry.log.length;
+    service = await service.restart(options());
+    const response = await service.client(`package?digest=${image.digest}`, { responseType: 'buffer' });
+    expect(response.headers['cache-status']).to.equal('registry-packages-proxy; hit');
+    expect(registry.log).to.have.lengthOf(before);
+  });
+
+  it('never takes more than its budget, and lets the least recently used leave', async () => {
+    const images = Array.from({ length: 12 }, (_, seed) => makePackage(MIB, seed + 1));
+    registry.publish(...images);
+    const limited = options({ store: { maxSize: '10M' } });
+    service = await ServiceProcess.start(limited);
+    const sampler = sample(service.cacheDirectory);
+    for (const { digest } of images) await service.client(`package?digest=${digest}`, { responseType: 'buffer' });
+    expect(await sampler.max()).to.be.within(8_000_000, 10_000_000);
+    expect(await service.end()).to.equal(0);
+
+    service = await service.restart(limited);
+    const kept: boolean[] = [];
+    for (const { digest } of images.toReversed()) {
+      const { headers } = await service.client.head(`package?digest=${digest}`);
+      kept.unshift(headers['cache-status'] === 'registry-packages-proxy; hit');
+    }
+    expect(kept.lastIndexOf(false)).to.be.lessThan(kept.indexOf(true));
+    expect(kept.filter(Boolean).length).to.be.at.least(8);
+  });
+
+  it('never delivers a package whose bytes are wrong, and keeps nothing of it', async () => {
+    const image = makePackage(MIB);
+    const forged = image.layer.bytes.slice();
+    forged[MIB - 1] = (forged[MIB - 1] ?? 0) ^ 1;
+    registry.publish(image);
+    registry.script(({ url }, response) => {
+      if (!url.includes('/blobs/')) return false;
+      response.end(forged);
+      return true;
+    });
+    service = await ServiceProcess.start(options());
+    const stream = service.client.stream(`package?digest=${image.digest}`);
+    let received = 0;
+    stream.on('data', (chunk: Buffer) => (received += chunk.byteLength));
+    expect(await rejection(once(stream, 'end'))).to.be.instanceOf(Error);
+    expect(received).to.be.at.most(MIB - 64 * 1024);
+    expect(await readdir(join(service.cacheDirectory, 'v1/blobs/sha256'))).to.have.lengthOf(1);
+    expect(await service.client('metrics').text()).to.include('registry_packages_proxy_digest_mismatch_total 1');
+  });
+
+  it('refuses what can never work, and asks nobody', async () => {
+    service = await ServiceProcess.start(options());
+    const { digest } = makePackage(1);
+    for (const query of [
+      '',
+      'digest=latest',
+      'digest=sha256:XYZ',
+      `digest=${digest}%0d%0a`,
+      `digest=${digest}&path=../x`,
+    ]) {
+      expect((await service.client(`package?${query}`)).statusCode, query).to.equal(400);
+    }
+    expect((await service.client(`package?digest=${digest}&repository=other.example/a`)).statusCode).to.equal(404);
+    expect(registry.log).to.deep.equal([]);
+  });
+
+  it('answers 404 for what the registry does not have', async () => {
+    service = await ServiceProcess.start(options());
+    const response = await service.client(`package?digest=${makePackage(1).digest}`);
+    expect(response.statusCode).to.equal(404);
+    expect(response.body).to.equal('package not found\n');
+  });
+
+  it('answers 502 for a password that the registry refuses, and shows it to nobody', async () => {
+    service = await ServiceProcess.start(options({ password: 'canary-wrong' }));
+    const response = await service.client(`package?digest=${makePackage(1).digest}`);
+    expect(response.statusCode).to.equal(502);
+    expect(response.body).to.equal('registry refused the configured credentials\n');
+    const line = await service.logged('request');
+    expect(line).to.include({ level: 'warn', status: 502 });
+    expect(line['err'])
+      .to.have.property('causes')
+      .that.deep.includes(`UpstreamFault: token from ${registry.host}: status 401 UNAUTHORIZED`);
+  });
+
+  it('moves no blob for HEAD, and passes no authorization of the caller on', async () => {
+    const image = makePackage(MIB);
+    registry.publish(image);
+    service = await ServiceProcess.start(options());
+    const headers = { authorization: 'Bearer canary-of-the-caller' };
+    const response = await service.client.head(`package?digest=${image.digest}`, { headers });
+    expect(response.headers['content-length']).to.equal(String(MIB));
+    expect(registry.requests('/blobs/')).to.deep.equal([]);
+    expect(JSON.stringify(registry.log)).not.to.include('of-the-caller');
+  });
+
+  it('keeps nothing when the cache is switched off', async () => {
+    const image = makePackage(MIB);
+    registry.publish(image);
+    service = await ServiceProcess.start({ ...options(), flags: ['--disable-cache'] });
+    for (let times = 1; times <= 2; times++) {
+      const response = await service.client(`package?digest=${image.digest}`, { responseType: 'buffer' });
+      expect(Buffer.compare(response.body, image.layer.bytes)).to.equal(0);
+      expect(response.headers['cache-status']).to.equal('registry-packages-proxy; fwd=bypass; detail=store-full');
+      expect(registry.requests('/blobs/')).to.have.lengthOf(times);
+    }
+  });
+
+  it('says whether it is alive and ready', async () => {
+    service = await ServiceProcess.start(options());
+    expect(await service.client('healthz').text()).to.equal('ok');
+    expect(await service.client('readyz').text()).to.equal('ok');
+    await rm(join(service.cacheDirectory, 'v1'), { recursive: true });
+    const response = await service.client('readyz');
+    expect(response.statusCode).to.equal(503);
+    expect(response.body).to.equal('the cache directory cannot be written\n');
+  });
+
+  it('lets a download finish that runs when it is told to stop', async () => {
+    const image = makeImage([bytesOf(30 * MIB)]);
+    registry.publish(image);
+    service = await ServiceProcess.start(options());
+    const stream = service.client.stream(`package?digest=${image.digest}`);
+    let received = 0;
+    let ended: Promise<number | null> | undefined;
+    for await (const chunk of stream as AsyncIterable<Buffer>) {
+      ended ??= service.end();
+      received += chunk.byteLength;
+    }
+    expect(received).to.equal(30 * MIB);
+    expect(await ended).to.equal(0);
+  });
+
+  it('does not wait for a download that nobody waits for', async () => {
+    const image = makePackage(MIB);
+    registry.publish(image);
+    registry.script(({ url }, response) => {
+      if (!url.includes('/blobs/')) return false;
+      response.writeHead(200, { 'content-length': MIB });
+      return response.write(image.layer.bytes.subarray(0, 200_000));
+    });
+    service = await ServiceProcess.start(options());
+    const stream = service.client.stream(`package?digest=${image.digest}`).on('error', () => undefined);
+    await once(stream, 'data');
+    stream.destroy();
+    expect(await service.end()).to.equal(0);
+    expect(await readdir(join(service.cacheDirectory, 'v1/ingest'))).to.deep.equal([]);
+  });
+
+  describe('that cannot start', () => {
+    const run = (...args: string[]) => spawnSync(process.execPath, [MAIN, ...args], { encoding: 'utf8' });
+
+    it('says all that is wrong with its settings', async () => {
+      const directory = await mkdtemp(join(tmpdir(), 'service-'));
+      await writeFile(join(directory, 'my.yaml'), 'store: { maxSize: plenty }\nnonsense: 1\n');
+      const { status, stderr } = run('--config', join(directory, 'my.yaml'));
+      await rm(directory, { recursive: true });
+      expect(status).to.equal(1);
+      expect(stderr).to.match(/my\.yaml:1: store\.maxSize: .*\n.*my\.yaml:2: nonsense: is not a setting\n/);
+    });
+
+    it('points to --help for a wrong flag, and has help and version', () => {
+      expect(run('--nonsense')).to.include({ status: 1 }).and.to.have.property('stderr').that.includes('See --help.');
+      expect(run('--help').stdout).to.include('Usage:');
+      expect(run('--version').stdout).to.match(/^\d+\.\d+\.\d+\n$/);
+    });
+
+    it('says why: an address in use, a cache directory that is a file, a mirror that is none', async () => {
+      const address = ['--listen-address', registry.host, '--cache-directory', join(tmpdir(), 'service-unused')];
+      const inUse = run(...address);
+      await rm(join(tmpdir(), 'service-unused'), { recursive: true });
+      expect(inUse).to.include({ status: 1 });
+      expect(inUse.stdout).to.include('EADDRINUSE');
+      const noDirectory = run('--cache-directory', MAIN);
+      expect(noDirectory).to.include({ status: 1 });
+      expect(noDirectory.stdout).to.include('ENOTDIR');
+    });
+  });
+});
+
+/** Looks every few milliseconds at how much the files below a directory take from the volume. */
+function sample(directory: string): { max: () => Promise<number> } {
+  let max = 0;
+  let running = true;
+  const loop = async (): Promise<void> => {
+    while (running) {
+      const names = await readdir(directory, { recursive: true });
+      const sizes = names.map((name) =>
+        stat(join(directory, name)).then(
+          (stats) => (stats.isFile() ? stats.blocks * 512 : 0),
+          () => 0,
+        ),
+      );
+      max = Math.max(
+        max,
+        (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0),
+      );
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  };
+  const done = loop();
+  return {
+    max: async () => {
+      running = false;
+      await done;
+      return max;
+    },
+  };
+}

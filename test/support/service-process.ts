@@ -1,0 +1,132 @@
+/** The service as a process of its own, with settings of a test; whatever it says is searched for secrets. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import got, { type Got } from 'got';
+import { stringify } from 'yaml';
+
+const MAIN = join(import.meta.dirname, '../../src/infrastructure/main.ts');
+
+/** Every password and token of every test holds this word, or is this word in base64. */
+const CANARIES = /canary|Y2FuYXJ5|NhbmFyeS|jYW5hcn/i;
+
+export interface ServiceOptions {
+  readonly settings?: object;
+  readonly flags?: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+export class ServiceProcess {
+  readonly #child: ChildProcess;
+  readonly #home: string;
+  /** Where its cache lies unless the settings say otherwise. */
+  readonly cacheDirectory: string;
+  #output = '';
+  #port = 0;
+
+  private constructor(child: ChildProcess, home: string) {
+    this.#child = child;
+    this.#home = home;
+    this.cacheDirectory = join(home, 'cache');
+  }
+
+  /** Resolves when it listens; rejects with what it printed when it ends instead. */
+  static async start(
+    { settings = {}, flags = [], environment = {} }: ServiceOptions = {},
+    home?: string,
+  ): Promise<ServiceProcess> {
+    const directory = home ?? (await mkdtemp(join(tmpdir(), 'service-')));
+    await writeFile(join(directory, 'settings.yaml'), stringify({ store: { directory: 'cache' }, ...settings }));
+    const args = ['--config', join(directory, 'settings.yaml'), '--listen-address', '127.0.0.1:0', ...flags];
+    const child = spawn(process.execPath, [MAIN, ...args], {
+      env: { ...withoutProxies(process.env), ...environment },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const service = new ServiceProcess(child, directory);
+    await service.#listening();
+    return service;
+  }
+
+  get client(): Got {
+    return got.extend({
+      prefixUrl: `http://127.0.0.1:${String(this.#port)}`,
+      retry: { limit: 0 },
+      throwHttpErrors: false,
+      decompress: false,
+    });
+  }
+
+  /** Standard output and standard error until now. */
+  get output(): string {
+    return this.#output;
+  }
+
+  /** The first log line with this message, when it comes. */
+  async logged(message: string): Promise<Record<string, unknown>> {
+    for (;;) {
+      const line = this.#lines().find(({ msg }) => msg === message);
+      if (line !== undefined) return line;
+      await once(this.#child.stdout ?? this.#child, 'data');
+    }
+  }
+
+  /** Ends it by a signal and resolves with its exit code; the home stays, for another start there. */
+  async end(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
+    const exited = once(this.#child, 'exit');
+    this.#child.kill(signal);
+    const [code] = (await exited) as [number | null];
+    expectNoCanary('output', this.#output);
+    return code;
+  }
+
+  /** Ends it after a look at its metrics, and removes all that it had. */
+  async close(): Promise<void> {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) {
+      expectNoCanary('metrics', await this.client('metrics').text());
+      await this.end();
+    }
+    await rm(this.#home, { recursive: true });
+  }
+
+  /** Starts it again on the same home. */
+  restart(options: ServiceOptions): Promise<ServiceProcess> {
+    return ServiceProcess.start(options, this.#home);
+  }
+
+  /** The last line may still be on its way. */
+  #lines(): Record<string, unknown>[] {
+    return this.#output
+      .split('\n')
+      .slice(0, -1)
+      .filter((line) => line.startsWith('{'))
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+  }
+
+  async #listening(): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      const listen = (chunk: Buffer): void => {
+        this.#output += chunk.toString();
+        const port = /"port":(\d+),"msg":"listening"/.exec(this.#output)?.[1];
+        if (port === undefined || this.#port !== 0) return;
+        this.#port = Number(port);
+        resolve();
+      };
+      this.#child.stdout?.on('data', listen);
+      this.#child.stderr?.on('data', listen);
+      this.#child.once('exit', (code) => {
+        reject(new Error(`ended with ${String(code)}: ${this.#output}`));
+      });
+    });
+  }
+}
+
+function withoutProxies(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => !/_proxy$/i.test(name)));
+}
+
+function expectNoCanary(where: string, text: string): void {
+  const found = text.split('\n').find((line) => CANARIES.test(line));
+  if (found !== undefined) throw new Error(`a secret in the ${where}: ${found}`);
+}
