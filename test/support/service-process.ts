@@ -49,6 +49,10 @@ export class ServiceProcess {
     return service;
   }
 
+  get port(): number {
+    return this.#port;
+  }
+
   get client(): Got {
     return got.extend({
       prefixUrl: `http://127.0.0.1:${String(this.#port)}`,
@@ -58,9 +62,13 @@ export class ServiceProcess {
     });
   }
 
-  /** Standard output and standard error until now. */
-  get output(): string {
-    return this.#output;
+  /** What it printed that looks like this, when it does. */
+  async printed(pattern: RegExp): Promise<string> {
+    for (;;) {
+      const [found] = pattern.exec(this.#output) ?? [];
+      if (found !== undefined) return found;
+      await once(this.#child.stderr ?? this.#child, 'data');
+    }
   }
 
   /** The first log line with this message, when it comes. */

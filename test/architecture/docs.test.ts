@@ -1,0 +1,77 @@
+import { expect } from 'chai';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parse } from 'yaml';
+import { ROOT, sourceFiles } from './source-files.ts';
+
+const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
+
+/** Rows of the first table behind a heading, as their cells' text. */
+function tableBehind(heading: string, markdown: string): string[][] {
+  const [, section = ''] = markdown.split(new RegExp(`^## ${heading}$`, 'm'));
+  const rows = /(?:^\|.*\|\n)+/m.exec(section)?.[0].trim().split('\n').slice(2) ?? [];
+  return rows.map((row) =>
+    row
+      .split(/(?<!\\)\|/)
+      .slice(1, -1)
+      .map((cell) => cell.trim()),
+  );
+}
+
+/** Each setting by its dotted name. */
+function flatten(value: unknown, name = ''): [string, unknown][] {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return [[name, value]];
+  return Object.entries(value).flatMap(([key, below]) => flatten(below, name === '' ? key : `${name}.${key}`));
+}
+
+describe('the README', () => {
+  it('lists every setting with its default', () => {
+    const documented = tableBehind('Settings', read('README.md')).map(
+      ([name, value]) => `${String(name)} ${String(value)}`,
+    );
+    const actual = flatten(parse(read('config/default.yaml'))).map(
+      ([name, value]) => `\`${name}\` \`${typeof value === 'string' ? value : JSON.stringify(value)}\``,
+    );
+    expect(documented).to.deep.equal(actual);
+  });
+
+  it('lists every metric', () => {
+    const documented = tableBehind('Metrics', read('README.md'))
+      .flatMap(([names = '']) => [...names.matchAll(/`(?:registry_packages_proxy|…)_(\w+)/g)])
+      .map(([, name]) => name);
+    const source = sourceFiles('src/adapters/prometheus')
+      .map(({ text }) => text)
+      .join('\n');
+    const names = [...source.matchAll(/'registry_packages_proxy_(\w+)'|\[\s*'(cache_\w+)',/g)].map(
+      ([, a, b]) => a ?? b,
+    );
+    expect(names.length).to.be.greaterThan(10);
+    expect(documented.sort()).to.deep.equal(names.sort());
+  });
+});
+
+describe('the documents', () => {
+  for (const document of ['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'docs/adr/README.md']) {
+    it(`point to what exists: ${document}`, () => {
+      const links = [...read(document).matchAll(/\]\((?!https?:)([^)#]+)\)/g)].map(([, path = '']) => path);
+      const paths = [...read(document).matchAll(/`((?:src|test|config|examples|tools|docs)\/[\w./-]+)`/g)].map(
+        ([, path = '']) => path,
+      );
+      const absent = [
+        ...links.filter((path) => !existsSync(join(ROOT, document, '..', path))),
+        // In CONTRIBUTING the S3 adapter is an example.
+        ...paths.filter((path) => !path.includes('/s3/') && !existsSync(join(ROOT, path))),
+      ];
+      expect(absent).to.deep.equal([]);
+    });
+  }
+
+  it('name types and functions that exist', () => {
+    const source = sourceFiles('src')
+      .map(({ text }) => text)
+      .join('\n');
+    const names = [...read('ARCHITECTURE.md').matchAll(/`([A-Za-z]+(?:\.[a-zA-Z]+)?)`/g)].map(([, name = '']) => name);
+    const missing = names.filter((name) => !source.includes(name.split('.').at(-1) ?? name));
+    expect(missing).to.deep.equal([]);
+  });
+});
