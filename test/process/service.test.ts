@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { eventually } from '../support/eventually.ts';
 import { FakeRegistry, PASSWORD, USERNAME } from '../support/fake-registry.ts';
 import { bytesOf, makeImage, makePackage } from '../support/image.ts';
 import { rejection } from '../support/rejection.ts';
@@ -89,8 +90,12 @@ describe('the service', () => {
     stream.on('data', (chunk: Buffer) => (received += chunk.byteLength));
     expect(await rejection(once(stream, 'end'))).to.be.instanceOf(Error);
     expect(received).to.be.at.most(MIB - 64 * 1024);
-    expect(await readdir(join(service.cacheDirectory, 'v1/blobs/sha256'))).to.have.lengthOf(1);
-    expect(await service.client('metrics').text()).to.include('registry_packages_proxy_digest_mismatch_total 1');
+    const { client, cacheDirectory } = service;
+    await eventually(async () => {
+      expect(await client('metrics').text()).to.include('registry_packages_proxy_digest_mismatch_total 1\n');
+    });
+    expect(await readdir(join(cacheDirectory, 'v1/blobs/sha256'))).to.have.lengthOf(1);
+    expect(await readdir(join(cacheDirectory, 'v1/ingest'))).to.deep.equal([]);
   });
 
   it('refuses what can never work, and asks nobody', async () => {

@@ -92,7 +92,9 @@ export class ServiceProcess {
   /** Ends it after a look at its metrics, and removes all that it had. */
   async close(): Promise<void> {
     if (this.#child.exitCode === null && this.#child.signalCode === null) {
-      expectNoCanary('metrics', await this.client('metrics').text());
+      const metrics = await this.client('metrics').text();
+      expectNoCanary('metrics', metrics);
+      if (/[0-9a-f]{64}/.test(metrics)) throw new Error('a digest in the metrics');
       await this.end();
     }
     await rm(this.#home, { recursive: true });
