@@ -1,5 +1,4 @@
 /** What one registry has told us about entering it, and the tokens that it gave us (distribution-spec, token protocol). */
-import { SingleFlight } from '../../application/single-flight.ts';
 import { UpstreamDeniedError } from '../../domain/errors.ts';
 import type { Credential } from '../../domain/credential.ts';
 import type { Registry } from '../../domain/upstream.ts';
@@ -7,6 +6,7 @@ import { readAtMost } from './body.ts';
 import { type Challenge, chooseChallenge, parseChallenges } from './challenge.ts';
 import type { HttpClient, HttpRequest } from './http-client.ts';
 import { judgeRealm } from './realm.ts';
+import { SharedRequest } from './shared-request.ts';
 import { type Asked, failure, unavailable, UpstreamFault } from './upstream-errors.ts';
 
 const MAX_TOKEN_BYTES = 64 * 1024;
@@ -14,6 +14,8 @@ const MAX_TOKEN_BYTES = 64 * 1024;
 const DEFAULT_LIFETIME_SECONDS = 60;
 /** A token is replaced before it ends on the way. */
 const USED_LIFETIME = 0.8;
+/** Repositories come from requests, and token servers grant tokens for some that do not exist. */
+const MAX_GRANTS = 1000;
 const CLIENT_ID = 'registry-packages-proxy';
 
 interface Grant {
@@ -36,7 +38,7 @@ export interface AuthorizationOptions {
 export class Authorization {
   readonly #options: AuthorizationOptions;
   readonly #grants = new Map<string, Grant>();
-  readonly #requests = new SingleFlight<string, Grant>();
+  readonly #requests = new SharedRequest<Grant>();
 
   constructor(options: AuthorizationOptions) {
     this.#options = options;
@@ -58,10 +60,20 @@ export class Authorization {
     if (current !== undefined && current !== used) return current;
     this.#grants.delete(repository);
     const challenge = chooseChallenge(parseChallenges(challenges));
-    const grant = await this.#requests.run(repository, () => this.#grant(challenge, repository, signal));
+    const grant = await this.#requests.join(
+      repository,
+      (abandoned) => this.#grant(challenge, repository, abandoned),
+      signal,
+    );
     if (grant.header === used) throw this.#denied('credentials are refused');
-    this.#grants.set(repository, grant);
+    this.#remember(repository, grant);
     return grant.header;
+  }
+
+  #remember(repository: string, grant: Grant): void {
+    const [oldest] = this.#grants.keys();
+    if (oldest !== undefined && this.#grants.size >= MAX_GRANTS) this.#grants.delete(oldest);
+    this.#grants.set(repository, grant);
   }
 
   async #grant(challenge: Challenge | undefined, repository: string, signal: AbortSignal): Promise<Grant> {

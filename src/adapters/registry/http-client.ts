@@ -1,25 +1,22 @@
 /** HTTP to one registry: its connections, its certificates, bounded waits, and patience before the first byte. */
 import got, { type Got, type PlainResponse } from 'got';
-import { Agent as HttpAgent, type IncomingHttpHeaders } from 'node:http';
-import { Agent as HttpsAgent } from 'node:https';
+import type { IncomingHttpHeaders } from 'node:http';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createSecureContext, getCACertificates } from 'node:tls';
 import type { Registry } from '../../domain/upstream.ts';
-import { readAtMost } from './body.ts';
-import { parseNoProxy, type ProxyVariables } from './no-proxy.ts';
+import { createAgents, type ProxyVariables } from './agents.ts';
+import { IdleError, readAtMost } from './body.ts';
 import { parseRetryAfter } from './retry-after.ts';
 import { type Asked, codeOf, failure, statusError } from './upstream-errors.ts';
 
 export interface HttpSettings {
   readonly connectTimeoutMs: number;
   readonly headersTimeoutMs: number;
-  /** Without a byte of a body. */
+  /** Without a byte of a blob; for the whole of what is small. */
   readonly idleTimeoutMs: number;
   /** Of one request, until its headers are there. */
   readonly attempts: number;
   readonly userAgent: string;
-  /** `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, in either case. */
   readonly environment: ProxyVariables;
 }
 
@@ -27,7 +24,7 @@ export interface HttpRequest {
   readonly asked: Asked;
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
-  /** Sent by POST. */
+  /** Sent by POST, to this URL and no other: a form holds a secret, and 307 and 308 would take it along (RFC 9110, 15.4.8). */
   readonly form?: Readonly<Record<string, string>>;
 }
 
@@ -40,8 +37,8 @@ export interface HttpResponse {
 
 const MAX_REDIRECTS = 5;
 const MAX_ERROR_BYTES = 4096;
-/** Idle sockets, those of a registry that is no longer configured too, are closed after this. */
-const IDLE_SOCKET_MS = 60_000;
+/** An error's code is for the log only, and somebody waits for the error. */
+const ERROR_BODY_MS = 1000;
 /** A client waits 10 s for its first byte; whoever asks for more patience than this is answered to the client. */
 const MAX_WAIT_SECONDS = 3;
 const BASE_BACKOFF_MS = 200;
@@ -59,11 +56,14 @@ const RETRIED_CODES: ReadonlySet<string> = new Set([
 export class HttpClient {
   readonly #settings: HttpSettings;
   readonly #got: Got;
+  /** For one exchange up to its headers: name, connection and handshake, then the answer; redirects are not extra. */
+  readonly #patienceMs: number;
 
   constructor(registry: Registry, settings: HttpSettings) {
     this.#settings = settings;
     const agents = createAgents(registry, settings.environment);
     const { connectTimeoutMs, headersTimeoutMs, userAgent } = settings;
+    this.#patienceMs = 3 * connectTimeoutMs + headersTimeoutMs;
     this.#got = got.extend({
       // Content is addressed by the digest of its bytes as they are stored: they must arrive as they are.
       decompress: false,
@@ -116,17 +116,26 @@ export class HttpClient {
 
   /** The error that an answer stands for; ends the answer. */
   async reject(asked: Asked, { status, headers, body }: HttpResponse): Promise<Error> {
-    const ociCode = await readErrorCode(body, this.#settings.idleTimeoutMs);
+    const ociCode = await readErrorCode(body);
     return statusError(asked, status, ociCode, parseRetryAfter(headers['retry-after'], new Date()));
   }
 
   #exchange({ url, headers, form }: HttpRequest, signal: AbortSignal): Promise<HttpResponse> {
-    const body = form === undefined ? {} : { method: 'POST' as const, form: { ...form } };
+    const body = form === undefined ? {} : { method: 'POST' as const, form: { ...form }, followRedirect: false };
     const stream = this.#got.stream(url, { headers: { ...headers }, signal, ...body });
-    return new Promise((resolve, reject) => {
+    return new Promise<HttpResponse>((resolve, reject) => {
+      // got watches a socket that it has been given: not a proxy that still makes one, nor several redirects together.
+      const patience = setTimeout(() => {
+        reject(new IdleError());
+        stream.destroy();
+      }, this.#patienceMs);
+      stream.once('close', () => {
+        clearTimeout(patience);
+      });
       // Stays for good: an error that comes while nobody reads the body yet is found by whoever will.
       stream.on('error', reject);
       stream.once('response', ({ statusCode, headers: answered }: PlainResponse) => {
+        clearTimeout(patience);
         resolve({ status: statusCode, headers: answered, body: stream });
       });
     });
@@ -146,30 +155,10 @@ function backoffMs(attempt: number): number {
   return Math.random() * BASE_BACKOFF_MS * 2 ** attempt;
 }
 
-function createAgents(
-  registry: Registry,
-  environment: ProxyVariables,
-): (url: URL) => { http: HttpAgent; https: HttpsAgent } {
-  const variable = (name: string): string => environment[name] ?? environment[name.toLowerCase()] ?? '';
-  const isDirect = parseNoProxy(variable('NO_PROXY'));
-  // One context for all connections: as `ca` of each request, 150 default roots would be a part of every pool's key.
-  const secureContext = createSecureContext({
-    ca: [...getCACertificates('default'), ...registry.ca],
-    minVersion: 'TLSv1.2',
-  });
-  const pair = (proxyEnv?: Record<string, string>): { http: HttpAgent; https: HttpsAgent } => {
-    const options = { keepAlive: true, timeout: IDLE_SOCKET_MS, ...(proxyEnv && { proxyEnv }) };
-    return { http: new HttpAgent(options), https: new HttpsAgent({ ...options, secureContext }) };
-  };
-  const direct = pair();
-  const proxied = pair({ HTTP_PROXY: variable('HTTP_PROXY'), HTTPS_PROXY: variable('HTTPS_PROXY') });
-  return (url) => (isDirect(url) ? direct : proxied);
-}
-
 /** The first code of OCI's error body (distribution-spec, error codes), for the log. */
-async function readErrorCode(body: Readable, idleTimeoutMs: number): Promise<string | undefined> {
+async function readErrorCode(body: Readable): Promise<string | undefined> {
   try {
-    const text = await readAtMost(body, MAX_ERROR_BYTES, idleTimeoutMs);
+    const text = await readAtMost(body, MAX_ERROR_BYTES, ERROR_BODY_MS);
     const code = (JSON.parse(text.toString()) as { errors?: { code?: unknown }[] }).errors?.[0]?.code;
     return typeof code === 'string' && /^[A-Z_]{1,64}$/.test(code) ? code : undefined;
   } catch {

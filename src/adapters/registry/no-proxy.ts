@@ -1,9 +1,6 @@
 /** Which hosts are reached directly although a proxy is set: NO_PROXY as Go tools read it (golang.org/x/net/http/httpproxy). */
 import { BlockList, isIP } from 'node:net';
 
-/** Names of variables that have a meaning here, in either case. */
-export type ProxyVariables = Readonly<Record<string, string | undefined>>;
-
 /** A predicate over URLs of requests. */
 export function parseNoProxy(noProxy: string): (url: URL) => boolean {
   const rules = noProxy
@@ -33,12 +30,19 @@ function parseRule(entry: string): Rule {
 /** `10.0.0.0/8`, `fd00::/8` */
 function parseNetwork(entry: string): Rule | undefined {
   const [address = '', prefix = '', ...rest] = entry.split('/');
-  const version = isIP(address);
-  if (rest.length > 0 || version === 0 || !/^\d{1,3}$/.test(prefix)) return undefined;
-  if (Number(prefix) > (version === 4 ? 32 : 128)) return () => false;
-  const network = new BlockList();
-  network.addSubnet(address, Number(prefix), version === 4 ? 'ipv4' : 'ipv6');
-  return ({ host }) => isIP(host) === version && network.check(host, version === 4 ? 'ipv4' : 'ipv6');
+  const bits = isIP(address) === 4 ? 32 : 128;
+  if (rest.length > 0 || isIP(address) === 0 || !/^\d{1,3}$/.test(prefix)) return undefined;
+  if (Number(prefix) > bits) return () => false;
+  const isInside = network(address, Number(prefix));
+  return ({ host }) => isInside(host);
+}
+
+/** Compares addresses, not their spelling: `2001:DB8:0::1` is `2001:db8::1`, `::ffff:192.0.2.7` is `192.0.2.7`. */
+function network(address: string, prefix: number): (host: string) => boolean {
+  const family = (ip: string): 'ipv4' | 'ipv6' => (isIP(ip) === 4 ? 'ipv4' : 'ipv6');
+  const list = new BlockList();
+  list.addSubnet(address, prefix, family(address));
+  return (host) => isIP(host) !== 0 && list.check(host, family(host));
 }
 
 /** An address, or a name: `a.b` is it and all below it, `.a.b` and `*.a.b` only what is below it; each with or without port. */
@@ -47,7 +51,10 @@ function parseHost(entry: string): Rule {
   const name = bracketed ?? (isIP(entry) === 6 ? entry : plain);
   const samePort = (target: Target): boolean => port === undefined || port === target.port;
   if (name === '') return () => false;
-  if (isIP(name) !== 0) return (target) => target.host === name && samePort(target);
+  if (isIP(name) !== 0) {
+    const isIt = network(name, isIP(name) === 4 ? 32 : 128);
+    return (target) => samePort(target) && isIt(target.host);
+  }
   const suffix = name.replace(/^\*?\.?/, '.');
   const itself = suffix.slice(1) === name;
   return (target) => samePort(target) && (target.host.endsWith(suffix) || (itself && target.host === name));

@@ -77,7 +77,9 @@ export class OciRegistryGateway implements RegistryGateway {
       throw new InvalidArgumentError('NAME_INVALID', 'this repository is a whole registry: "path" is needed');
     }
     const { client, authorization } = this.#connect(registry);
-    const url = new URL(`${registry.scheme}://${registry.host}/v2/${repository}/${what}`);
+    const url = URL.parse(`${registry.scheme}://${registry.host}/v2/${repository}/${what}`);
+    // 192.0.2.999 is a host to the grammar of names, and none to that of URLs.
+    if (url === null) throw unavailable(new UpstreamFault(asked, 'not a host'));
     const send = (header: string | undefined): Promise<HttpResponse> =>
       client.send(
         { asked, url, headers: header === undefined ? headers : { ...headers, authorization: header } },

@@ -16,8 +16,8 @@ export function judgeRealm(realm: URL, registry: Registry, trustedRealms: readon
   if (realm.host === new URL(`${registry.scheme}://${registry.host}`).host) return 'trusted';
   if (trustedRealms.includes(realm.host)) return 'trusted';
   const own = hostnameOf(registry);
-  if (realm.hostname === own && realm.protocol === 'https:') return 'trusted';
-  if (isAddress(realm.hostname) || realm.hostname === 'localhost') return 'refused';
+  if (realm.hostname === own) return realm.protocol === 'https:' ? 'trusted' : 'stranger';
+  if (isAddress(realm.hostname) || /(^|\.)localhost\.?$/.test(realm.hostname)) return 'refused';
   return areRelatives(realm.hostname, own) ? 'trusted' : 'stranger';
 }
 

@@ -1,6 +1,8 @@
 import { expect } from 'chai';
+import { getEventListeners } from 'node:events';
 import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { inspect } from 'node:util';
 import {
   InvalidArgumentError,
@@ -18,6 +20,7 @@ import { FakeRegistry, type FakeRegistryOptions, PASSWORD } from '../../../suppo
 import { bytesOf, makeBlob, makePackage } from '../../../support/image.ts';
 import { makeRegistryGateway } from '../../../support/registry-gateway.ts';
 import { rejection } from '../../../support/rejection.ts';
+import { CA, serverCertificate } from '../../../support/tls/certificates.ts';
 
 const image = makePackage(200_000);
 const never = new AbortController().signal;
@@ -56,6 +59,28 @@ describe('OciRegistryGateway', () => {
     return Buffer.concat(chunks);
   }
 
+  /** The first request for a token waits for `answer`. */
+  function heldToken(registry: FakeRegistry): { asked: Promise<void>; closed: Promise<void>; answer: () => void } {
+    const [asked, closed] = [Promise.withResolvers<undefined>(), Promise.withResolvers<undefined>()];
+    let answer = (): void => undefined;
+    let held = false;
+    registry.script(({ url }, response) => {
+      if (held || !url.startsWith('/token')) return false;
+      held = true;
+      response.on('close', closed.resolve);
+      answer = () => response.end('{"token":"canary-token-0"}');
+      asked.resolve(undefined);
+      return true;
+    });
+    return {
+      asked: asked.promise,
+      closed: closed.promise,
+      answer: () => {
+        answer();
+      },
+    };
+  }
+
   describe('requests', () => {
     it('ask for all four manifest types, for bytes as they are, and say who asks', async () => {
       const registry = await start();
@@ -77,6 +102,22 @@ describe('OciRegistryGateway', () => {
       const [gateway, upstream] = [makeRegistryGateway(), registry.upstream()];
       for (let i = 0; i < 5; i++) await blob(gateway, upstream);
       expect(ports.size).to.equal(1);
+    });
+
+    it('leave nothing on a signal that lives as long as the process', async () => {
+      const registry = await start({ auth: 'bearer' });
+      const [gateway, upstream, { signal }] = [makeRegistryGateway(), registry.upstream(), new AbortController()];
+      for await (const chunk of await gateway.fetchBlob(upstream, image.layer.descriptor, 0, signal)) {
+        expect(chunk.byteLength).to.be.greaterThan(0);
+      }
+      registry.failTimes('/manifests/', { status: 503 }, { status: 404 });
+      await rejection(gateway.fetchManifest(upstream, image.digest, signal));
+      expect(getEventListeners(signal, 'abort')).to.deep.equal([]);
+    });
+
+    it('go to no host that is none', async () => {
+      const upstream = parseUpstream({ repo: '192.0.2.999/a' });
+      expect(await rejection(manifest(makeRegistryGateway(), upstream))).to.be.instanceOf(UpstreamUnavailableError);
     });
 
     it('need a repository in the registry', async () => {
@@ -112,6 +153,42 @@ describe('OciRegistryGateway', () => {
       expect(registry.requests('/token')).to.have.lengthOf(1);
     });
 
+    it('goes on getting a token for the others when whoever asked first has left', async () => {
+      const registry = await start({ auth: 'bearer' });
+      const { asked, answer } = heldToken(registry);
+      const [gateway, upstream, leaving] = [makeRegistryGateway(), registry.upstream(), new AbortController()];
+      const reason = new StoppingError();
+      const first = rejection(gateway.fetchManifest(upstream, image.digest, leaving.signal));
+      await asked;
+      // A 401 that is let go before its end has been read: whoever got it waits for the token now.
+      const waiting = Promise.withResolvers<undefined>();
+      registry.script((_request, response) => {
+        if (registry.requests('/manifests/').length !== 2) return false;
+        response.writeHead(401, { 'www-authenticate': `Bearer realm="${registry.origin}/token"` }).flushHeaders();
+        response.on('close', waiting.resolve);
+        return true;
+      });
+      const second = manifest(gateway, upstream);
+      await waiting.promise;
+      leaving.abort(reason);
+      expect(await first).to.equal(reason);
+      answer();
+      expect((await second).byteLength).to.equal(image.manifest.bytes.byteLength);
+      expect(registry.requests('/token')).to.have.lengthOf(1);
+    });
+
+    it('stops asking for a token when all who wait for it have left, and begins anew for the next one', async () => {
+      const registry = await start({ auth: 'bearer' });
+      const { asked, closed } = heldToken(registry);
+      const [gateway, upstream, leaving] = [makeRegistryGateway(), registry.upstream(), new AbortController()];
+      const outcome = rejection(gateway.fetchManifest(upstream, image.digest, leaving.signal));
+      await asked;
+      leaving.abort(new StoppingError());
+      await Promise.all([outcome, closed]);
+      await manifest(gateway, upstream);
+      expect(registry.requests('/token')).to.have.lengthOf(2);
+    });
+
     it('gets anonymous tokens for public repositories', async () => {
       const registry = await start({ auth: 'bearer' });
       await manifest(makeRegistryGateway(), registry.upstream({ auth: {} }));
@@ -130,6 +207,37 @@ describe('OciRegistryGateway', () => {
         service: 'fake, registry',
         scope: 'repository:deckhouse/ee:pull',
       });
+    });
+
+    for (const status of [307, 308]) {
+      it(`lets no ${String(status)} take an identity token elsewhere`, async () => {
+        const [registry, thief] = [await start({ auth: 'bearer' }), await start()];
+        registry.failTimes('/token', { status, headers: { location: `${thief.origin}/steal` } });
+        const upstream = registry.upstream({ auth: { identitytoken: 'canary-refresh' } });
+        const error = await rejection(manifest(makeRegistryGateway(), upstream));
+        expect(error).to.be.instanceOf(UpstreamUnavailableError);
+        expect(thief.log).to.deep.equal([]);
+      });
+    }
+
+    it('lets no redirect take a password elsewhere', async () => {
+      const [registry, other] = [await start({ auth: 'bearer' }), await start({ auth: 'bearer' })];
+      registry.failTimes('/token', { status: 307, headers: { location: `${other.origin}/token` } });
+      await rejection(manifest(makeRegistryGateway(), registry.upstream()));
+      expect(registry.requests('/token')[0]?.headers).to.have.property('authorization');
+      expect(other.log[0]?.headers).not.to.have.property('authorization');
+    });
+
+    it('reads challenges that come in several headers', async () => {
+      const registry = await start({ auth: 'bearer' });
+      const challenges = ['Basic realm="a, b"', `Bearer realm="${registry.origin}/token"`];
+      registry.script((_request, response) => {
+        if (registry.log.length > 1) return false;
+        response.writeHead(401, { 'www-authenticate': challenges }).end();
+        return true;
+      });
+      await manifest(makeRegistryGateway(), registry.upstream());
+      expect(registry.requests('/token')).to.have.lengthOf(1);
     });
 
     it('takes a token under either of its names', async () => {
@@ -289,6 +397,17 @@ describe('OciRegistryGateway', () => {
       expect(Buffer.compare(await blob(makeRegistryGateway(), registry.upstream()), image.layer.bytes)).to.equal(0);
     });
 
+    it('trusts the default roots besides: a private registry may redirect to a public storage', async () => {
+      const registry = await start({ tls: 'localhost' });
+      const roots = getCACertificates('default');
+      setDefaultCACertificates([CA]);
+      try {
+        await manifest(makeRegistryGateway(), registry.upstream({ ca: serverCertificate('elsewhere').cert }));
+      } finally {
+        setDefaultCACertificates(roots);
+      }
+    });
+
     it('trusts nobody without it', async () => {
       const registry = await start({ tls: 'localhost' });
       const error = await rejection(blob(makeRegistryGateway(), registry.upstream({ ca: ' ' })));
@@ -314,12 +433,54 @@ describe('OciRegistryGateway', () => {
       });
       const HTTP_PROXY = `http://127.0.0.1:${String(await listen(proxy))}`;
       const upstream = parseUpstream({ repo: 'registry.test/a', scheme: 'http' });
-      await manifest(makeRegistryGateway({ environment: { http_proxy: HTTP_PROXY } }), upstream);
-      expect(seen).to.deep.equal([`http://registry.test/v2/a/manifests/${image.digest}`]);
+      for (const environment of [{ HTTP_PROXY: '', http_proxy: HTTP_PROXY }, { HTTP_PROXY: HTTP_PROXY.slice(7) }]) {
+        await manifest(makeRegistryGateway({ environment }), upstream);
+        expect(seen.splice(0)).to.deep.equal([`http://registry.test/v2/a/manifests/${image.digest}`]);
+      }
       const gateway = makeRegistryGateway({ environment: { HTTP_PROXY, NO_PROXY: '.test' }, attempts: 1 });
       await rejection(manifest(gateway, upstream));
-      expect(seen).to.have.lengthOf(1);
+      expect(seen).to.deep.equal([]);
     });
+
+    it('chooses anew for the host that it is redirected to', async () => {
+      const registry = await start();
+      const seen: string[] = [];
+      const proxy = createHttpServer((request, response) => {
+        seen.push(request.url ?? '');
+        response.end(image.layer.bytes);
+      });
+      const HTTP_PROXY = `http://127.0.0.1:${String(await listen(proxy))}`;
+      registry.failTimes('/blobs/', { status: 307, headers: { location: 'http://storage.test/bucket' } });
+      const body = await blob(makeRegistryGateway({ environment: { HTTP_PROXY } }), registry.upstream());
+      expect(Buffer.compare(body, image.layer.bytes)).to.equal(0);
+      expect(seen).to.deep.equal(['http://storage.test/bucket']);
+    });
+
+    for (const [what, answer] of [
+      ['a proxy that does not answer', ''],
+      ['a TLS handshake behind a proxy that stalls', 'HTTP/1.1 200 OK\r\n\r\n'],
+    ] as const) {
+      it(`waits no longer for ${what} than for a registry`, async () => {
+        const proxy = createServer((socket) =>
+          socket.on('error', () => undefined).once('data', () => socket.write(answer)),
+        );
+        const HTTPS_PROXY = `http://127.0.0.1:${String(await listen(proxy))}`;
+        const patience = { connectTimeoutMs: 20, headersTimeoutMs: 20 };
+        const gateway = makeRegistryGateway({ environment: { HTTPS_PROXY }, ...patience });
+        const error = await rejection(manifest(gateway, parseUpstream({ repo: 'registry.test/a' })));
+        expect(error).to.be.instanceOf(UpstreamTimeoutError);
+      });
+    }
+
+    for (const HTTP_PROXY of ['socks5://127.0.0.1:9', 'http://robot:canary@bad host']) {
+      it(`does not go past a proxy that it cannot use (${HTTP_PROXY})`, async () => {
+        const gateway = makeRegistryGateway({ environment: { HTTP_PROXY } });
+        const error = await rejection(manifest(gateway, parseUpstream({ repo: 'registry.test/a', scheme: 'http' })));
+        expect(error).to.be.instanceOf(UpstreamUnavailableError);
+        expect(error.cause).to.have.property('message', 'manifest from registry.test: ERR_INVALID_PROXY');
+        expect(inspect(error, { depth: 20 })).not.to.include('canary');
+      });
+    }
 
     it('tunnels https through a proxy, and checks the certificate behind it', async () => {
       const registry = await start({ tls: 'localhost' });
@@ -452,6 +613,25 @@ describe('OciRegistryGateway', () => {
       expect(await rejection(blob(gateway, registry.upstream()))).to.be.instanceOf(UpstreamTimeoutError);
       expect(await rejection(manifest(gateway, registry.upstream()))).to.be.instanceOf(UpstreamTimeoutError);
     });
+
+    for (const [status, type] of [
+      [200, UpstreamTimeoutError],
+      [404, PackageUnknownError],
+    ] as const) {
+      it(`are not put off by an answer ${String(status)} that comes byte by byte`, async () => {
+        const registry = await start();
+        registry.script((_request, response) => {
+          response.writeHead(status);
+          const drip = setInterval(() => response.write(' '), 10);
+          response.on('close', () => {
+            clearInterval(drip);
+          });
+          return true;
+        });
+        const error = await rejection(manifest(makeRegistryGateway({ idleTimeoutMs: 50 }), registry.upstream()));
+        expect(error).to.be.instanceOf(type);
+      });
+    }
 
     it('are no time-outs for a reader that takes its time', async () => {
       const registry = await start();
