@@ -1,6 +1,6 @@
 /** The command line: the flags of the existing implementation, and a settings file. */
 import { parseArgs } from 'node:util';
-import type { Layer } from './load-settings.ts';
+import { type Layer, merge } from './load-settings.ts';
 
 export class UsageError extends Error {
   override readonly name = 'UsageError';
@@ -23,6 +23,7 @@ const SETTING_OF_FLAG = {
   'cache-directory': ['store', 'directory'],
   'cache-retention-size': ['store', 'maxSize'],
   'disable-cache': ['store', 'enabled'],
+  kubeconfig: ['credentials', 'kubernetes', 'kubeconfig'],
   'log-level': ['log', 'level'],
 } as const;
 
@@ -35,6 +36,7 @@ Serves packages, published as OCI images, by digest, from a local cache or out o
   --cache-directory DIRECTORY   where to keep packages
   --cache-retention-size SIZE   how much to keep: 1Gi, 500M, ...
   --disable-cache               keep nothing
+  --kubeconfig FILE             how to reach the cluster from outside, with credentials.source: kubernetes
   --log-level LEVEL             trace, debug, info, warn, error or fatal
   --help, --version
 
@@ -54,7 +56,6 @@ export function parseCommandLine(args: readonly string[]): Command {
   const values = parse(args);
   if (values.help === true) return { kind: 'help' };
   if (values.version === true) return { kind: 'version' };
-  if (values.kubeconfig !== undefined) throw new UsageError('--kubeconfig needs credentials.source: kubernetes');
   return { kind: 'serve', config: values.config, flags: layerOf(values) };
 }
 
@@ -80,13 +81,14 @@ function parse(args: readonly string[]) {
 }
 
 function layerOf(values: Readonly<Record<string, string | boolean | undefined>>): Layer {
-  const data: Record<string, Record<string, unknown>> = {};
+  let data: Record<string, unknown> = {};
   const places = new Map<string, string>();
-  for (const [flag, [section, name]] of Object.entries(SETTING_OF_FLAG)) {
+  for (const [flag, path] of Object.entries(SETTING_OF_FLAG)) {
     const value = values[flag];
     if (value === undefined) continue;
-    (data[section] ??= {})[name] = flag === 'disable-cache' ? value !== true : value;
-    places.set(`${section}.${name}`, `--${flag}`);
+    const setting: unknown = flag === 'disable-cache' ? value !== true : value;
+    data = merge(data, path.reduceRight((below, name) => ({ [name]: below }), setting) as Record<string, unknown>);
+    places.set(path.join('.'), `--${flag}`);
   }
   return { data, place: (path) => places.get(path.join('.')) };
 }

@@ -29,7 +29,10 @@ export function mergeSettings(layers: readonly Layer[]): Settings {
   throw new SettingsError(result.error.issues.flatMap((issue) => describeIssue(issue, layers)));
 }
 
-/** Directories in a file are relative to that file, wherever the process was started. @throws SettingsError */
+/** Settings that are paths. */
+const PATHS = ['directory', 'kubeconfig'];
+
+/** Paths in a file are relative to that file, wherever the process was started. @throws SettingsError */
 export function readSettingsFile(path: string): Layer {
   let text: string;
   try {
@@ -92,8 +95,8 @@ function keyNode(node: unknown, path: readonly PropertyKey[]): number | undefine
   return rest.length === 0 ? item?.range?.[0] : keyNode(item, rest);
 }
 
-/** A name without a value leaves what is below it as it is. */
-function merge(base: Record<string, unknown>, over: Record<string, unknown>): Record<string, unknown> {
+/** One over the other; a name without a value leaves what is below it as it is. */
+export function merge(base: Record<string, unknown>, over: Record<string, unknown>): Record<string, unknown> {
   const merged = { ...base };
   for (const [name, value] of Object.entries(over)) {
     const below = merged[name];
@@ -107,7 +110,8 @@ function absolute(data: Record<string, unknown>, base: string): Record<string, u
   return Object.fromEntries(
     Object.entries(data).map(([name, value]) => {
       if (isRecord(value)) return [name, absolute(value, base)];
-      return [name, name === 'directory' && typeof value === 'string' ? resolve(base, value) : value];
+      const isPath = PATHS.includes(name) && typeof value === 'string' && value !== '';
+      return [name, isPath ? resolve(base, value) : value];
     }),
   );
 }

@@ -4,11 +4,11 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { OciLayoutGateway } from '../adapters/oci-layout/oci-layout-gateway.ts';
 import { HELP, parseCommandLine, UsageError } from './cli.ts';
-import { createContainer } from './container.ts';
+import { createContainer } from './container/container.ts';
 import { mergeSettings, readSettingsFile, SettingsError } from './load-settings.ts';
 import { createLogger } from './logger.ts';
 import type { Settings } from './settings.ts';
-import { SERVICE } from './tokens.ts';
+import { SERVICE } from './container/tokens.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 

@@ -25,6 +25,11 @@ function parsed<Value>(parse: (text: string) => Value | undefined, complaint: st
   });
 }
 
+/** As the API server takes it in a path and a selector. */
+const objectName = z
+  .string()
+  .regex(/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/, 'must be the name of a Kubernetes object');
+
 const seconds = z.number().positive().max(3600);
 
 const registry = z
@@ -85,10 +90,24 @@ export const settingsSchema = z.strictObject({
     timeouts: z.strictObject({ connectSeconds: seconds, headersSeconds: seconds, idleSeconds: seconds }),
     ociLayout: z.strictObject({ directory: z.string().min(1) }),
   }),
-  credentials: z.strictObject({
-    source: z.enum(['static']),
-    registries,
-  }),
+  credentials: z
+    .strictObject({
+      source: z.enum(['static', 'kubernetes']),
+      registries,
+      kubernetes: z.strictObject({
+        kubeconfig: z.string(),
+        secret: z.strictObject({ namespace: objectName, name: objectName }),
+      }),
+    })
+    .superRefine(({ source, registries: list, kubernetes }, context) => {
+      const complain = (path: string[], message: string): void => {
+        context.addIssue({ code: 'custom', path, message });
+      };
+      if (source !== 'kubernetes' && kubernetes.kubeconfig !== '') {
+        complain(['kubernetes', 'kubeconfig'], 'needs credentials.source: kubernetes');
+      }
+      if (source !== 'static' && list.length > 0) complain(['registries'], 'needs credentials.source: static');
+    }),
   log: z.strictObject({ level: z.enum(LOG_LEVELS) }),
 });
 

@@ -30,7 +30,7 @@ describe('the README', () => {
       ([name, value]) => `${String(name)} ${String(value)}`,
     );
     const actual = flatten(parse(read('config/default.yaml'))).map(
-      ([name, value]) => `\`${name}\` \`${typeof value === 'string' ? value : JSON.stringify(value)}\``,
+      ([name, value]) => `\`${name}\` \`${typeof value === 'string' && value !== '' ? value : JSON.stringify(value)}\``,
     );
     expect(documented).to.deep.equal(actual);
   });

@@ -2,13 +2,14 @@
 import type { ServiceIdentifier } from 'inversify';
 import type { Logger } from 'pino';
 import type { Counter, Registry } from 'prom-client';
-import type { PackageUseCases } from '../adapters/http/package-route.ts';
-import type { ResolvePackage } from '../application/resolve-package.ts';
-import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
-import type { PackageStore } from '../domain/ports/package-store.ts';
-import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';
-import type { Part, Service, Stopping } from './service.ts';
-import type { Settings } from './settings.ts';
+import type { PackageUseCases } from '../../adapters/http/package-route.ts';
+import type { KubernetesCredentialProvider } from '../../adapters/kubernetes/kubernetes-credential-provider.ts';
+import type { ResolvePackage } from '../../application/resolve-package.ts';
+import type { CredentialProvider } from '../../domain/ports/credential-provider.ts';
+import type { PackageStore } from '../../domain/ports/package-store.ts';
+import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
+import type { Part, Service, Stopping } from '../service.ts';
+import type { Settings } from '../settings.ts';
 
 function token<Type>(name: string): ServiceIdentifier<Type> {
   return Symbol(name);
@@ -23,6 +24,7 @@ export const MISMATCHES = token<Counter>('Counter of digest mismatches');
 export const PACKAGE_STORE = token<PackageStore>('PackageStore');
 export const REGISTRY_GATEWAY = token<RegistryGateway>('RegistryGateway');
 export const CREDENTIAL_PROVIDER = token<CredentialProvider>('CredentialProvider');
+export const WATCHED_CREDENTIALS = token<KubernetesCredentialProvider>('KubernetesCredentialProvider');
 /** The life of whatever stands behind each port. */
 export const STORE_PART = token<Part>('Part of PackageStore');
 export const GATEWAY_PART = token<Part>('Part of RegistryGateway');

@@ -1,0 +1,88 @@
+/** From objects to registries: a broken object keeps what it was, of two with one name the older wins. */
+import type { RepositoryName } from '../../domain/reference.ts';
+import { InvalidUpstreamError, type Upstream, type UpstreamFields } from '../../domain/upstream.ts';
+import type { RawObject } from './object-source.ts';
+import type { FieldReader, ParsedRegistry } from './registry-objects.ts';
+import { metadataOf } from './reflector.ts';
+
+export type IndexEvent =
+  /** The object cannot be used as it is now; `error` names the field and shows nothing of it. */
+  | { readonly kind: 'invalid'; readonly object: string; readonly error: InvalidUpstreamError }
+  /** The object's registry is that of another object already. */
+  | { readonly kind: 'conflict'; readonly object: string; readonly winner: string; readonly repository: string };
+
+interface Entry {
+  readonly object: string;
+  readonly created: string;
+  /** What was parsed; as long as it stays, so does the parsed registry, with its connections and tokens. */
+  readonly text: string;
+  /** Undefined when the object has never been usable. */
+  readonly registry: ParsedRegistry | undefined;
+}
+
+export class RegistryIndex {
+  readonly #read: FieldReader;
+  readonly #parse: (fields: UpstreamFields) => ParsedRegistry;
+  readonly #onEvent: (event: IndexEvent) => void;
+  /** By uid. */
+  #entries = new Map<string, Entry>();
+  #byName = new Map<RepositoryName, { object: string; upstream: Upstream }>();
+  #conflicts = new Set<string>();
+
+  constructor(
+    read: FieldReader,
+    parse: (fields: UpstreamFields) => ParsedRegistry,
+    onEvent: (event: IndexEvent) => void,
+  ) {
+    this.#read = read;
+    this.#parse = parse;
+    this.#onEvent = onEvent;
+  }
+
+  find(name: RepositoryName): Upstream | undefined {
+    return this.#byName.get(name)?.upstream;
+  }
+
+  /** Takes over all objects there are. */
+  update(objects: ReadonlyMap<string, RawObject>): void {
+    this.#entries = new Map(objects.entries().map(([uid, object]) => [uid, this.#enter(uid, object)]));
+    const oldestFirst = [...this.#entries].sort(
+      ([a, one], [b, other]) => compare(one.created, other.created) || compare(a, b),
+    );
+    this.#byName = new Map();
+    const conflicts = new Set<string>();
+    for (const [, { object, registry }] of oldestFirst) {
+      for (const name of registry?.names ?? []) {
+        const winner = this.#byName.get(name);
+        if (winner !== undefined) conflicts.add(this.#tellConflict(object, winner.object, name));
+        else if (registry !== undefined) this.#byName.set(name, { object, upstream: registry.upstream });
+      }
+    }
+    this.#conflicts = conflicts;
+  }
+
+  #enter(uid: string, object: RawObject): Entry {
+    const { name, created } = metadataOf(object);
+    const text = JSON.stringify([object['spec'], object['data']]);
+    const before = this.#entries.get(uid);
+    if (before?.text === text) return before;
+    try {
+      return { object: name, created, text, registry: this.#parse(this.#read(object)) };
+    } catch (error) {
+      if (!(error instanceof InvalidUpstreamError)) throw error;
+      this.#onEvent({ kind: 'invalid', object: name, error });
+      return { object: name, created, text, registry: before?.registry };
+    }
+  }
+
+  /** Once for as long as it lasts. */
+  #tellConflict(object: string, winner: string, repository: string): string {
+    const key = `${object} ${winner} ${repository}`;
+    if (!this.#conflicts.has(key)) this.#onEvent({ kind: 'conflict', object, winner, repository });
+    return key;
+  }
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

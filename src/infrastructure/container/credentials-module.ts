@@ -1,0 +1,63 @@
+/** Who knows the registries and how to enter them. */
+import { ContainerModule } from 'inversify';
+import type { Logger } from 'pino';
+import type { Registry } from 'prom-client';
+import {
+  clusterResources,
+  KubernetesCredentialProvider,
+  loadKubeConfig,
+} from '../../adapters/kubernetes/kubernetes-credential-provider.ts';
+import { informerMetrics } from '../../adapters/prometheus/informer-metrics.ts';
+import { StaticCredentialProvider } from '../../adapters/static/static-credential-provider.ts';
+import type { Part } from '../service.ts';
+import type { Settings } from '../settings.ts';
+import type { Surroundings } from '../surroundings.ts';
+import { watchLog } from '../watch-log.ts';
+import * as T from './tokens.ts';
+
+export function credentialsModule({ settings: { credentials }, logger }: Surroundings): ContainerModule {
+  return new ContainerModule(({ bind }) => {
+    switch (credentials.source) {
+      case 'static':
+        bind(T.CREDENTIAL_PROVIDER).toConstantValue(new StaticCredentialProvider(credentials.registries));
+        bind(T.CREDENTIALS_PART).toConstantValue({});
+        break;
+      case 'kubernetes':
+        bind(T.WATCHED_CREDENTIALS).toResolvedValue(
+          (metrics) => watchCluster(credentials.kubernetes, logger, metrics),
+          [T.METRICS],
+        );
+        bind(T.CREDENTIAL_PROVIDER).toResolvedValue((provider) => provider, [T.WATCHED_CREDENTIALS]);
+        bind(T.CREDENTIALS_PART).toResolvedValue(partOfCredentials, [T.WATCHED_CREDENTIALS]);
+    }
+  });
+}
+
+function watchCluster(
+  { kubeconfig, secret }: Settings['credentials']['kubernetes'],
+  logger: Logger,
+  metrics: Registry,
+): KubernetesCredentialProvider {
+  const sources = clusterResources(loadKubeConfig(kubeconfig === '' ? undefined : kubeconfig), secret);
+  const observers = [watchLog(logger), informerMetrics(metrics, Object.keys(sources))];
+  return new KubernetesCredentialProvider({
+    sources,
+    onEvent: (event) => {
+      for (const observe of observers) observe(event);
+    },
+  });
+}
+
+function partOfCredentials(provider: KubernetesCredentialProvider): Part {
+  return {
+    start: () => {
+      provider.start();
+      return Promise.resolve();
+    },
+    stop: () => provider.stop(),
+    notReady: () => {
+      const { pending } = provider;
+      return Promise.resolve(pending.length === 0 ? undefined : `not listed yet: ${pending.join(', ')}`);
+    },
+  };
+}

@@ -1,0 +1,42 @@
+/** Where packages come from. */
+import { ContainerModule } from 'inversify';
+import { OciLayoutGateway } from '../../adapters/oci-layout/oci-layout-gateway.ts';
+import { MeteredRegistryGateway } from '../../adapters/prometheus/metered-registry-gateway.ts';
+import { OciRegistryGateway } from '../../adapters/registry/oci-registry-gateway.ts';
+import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
+import type { Part } from '../service.ts';
+import type { Surroundings } from '../surroundings.ts';
+import * as T from './tokens.ts';
+
+export function gatewayModule(surroundings: Surroundings): ContainerModule {
+  return new ContainerModule(({ bind }) => {
+    const { gateway, part } = openGateway(surroundings);
+    bind(T.GATEWAY_PART).toConstantValue(part);
+    bind(T.REGISTRY_GATEWAY).toResolvedValue((metrics) => new MeteredRegistryGateway(gateway, metrics), [T.METRICS]);
+  });
+}
+
+function openGateway({ settings: { registry }, environment, version }: Surroundings): {
+  gateway: RegistryGateway;
+  part: Part;
+} {
+  switch (registry.gateway) {
+    case 'oci': {
+      const { timeouts, attempts, trustedRealms } = registry;
+      const gateway = new OciRegistryGateway({
+        connectTimeoutMs: timeouts.connectSeconds * 1000,
+        headersTimeoutMs: timeouts.headersSeconds * 1000,
+        idleTimeoutMs: timeouts.idleSeconds * 1000,
+        attempts,
+        trustedRealms,
+        environment,
+        userAgent: `registry-packages-proxy/${version}`,
+      });
+      return { gateway, part: {} };
+    }
+    case 'oci-layout': {
+      const gateway = new OciLayoutGateway(registry.ociLayout.directory);
+      return { gateway, part: { start: () => gateway.check() } };
+    }
+  }
+}

@@ -1,0 +1,73 @@
+/** The use cases behind the HTTP interface, and the process around them. */
+import { ContainerModule } from 'inversify';
+import { createHttpApp } from '../../adapters/http/app.ts';
+import { HttpServer } from '../../adapters/http/http-server.ts';
+import { MeteredGetPackage } from '../../adapters/prometheus/metered-get-package.ts';
+import { createMetricsRegistry, digestMismatches, requestMetrics } from '../../adapters/prometheus/process-metrics.ts';
+import { DescribePackage } from '../../application/describe-package.ts';
+import { GetPackage } from '../../application/get-package.ts';
+import { ResolvePackage } from '../../application/resolve-package.ts';
+import { accessLog } from '../access-log.ts';
+import { Service, Stopping } from '../service.ts';
+import type { Surroundings } from '../surroundings.ts';
+import * as T from './tokens.ts';
+
+export function processModule({ settings, logger, version }: Surroundings): ContainerModule {
+  return new ContainerModule(({ bind }) => {
+    bind(T.SETTINGS).toConstantValue(settings);
+    bind(T.LOGGER).toConstantValue(logger);
+    bind(T.STOPPING).toConstantValue(new Stopping());
+    bind(T.METRICS).toConstantValue(createMetricsRegistry(version));
+    bind(T.MISMATCHES).toResolvedValue(digestMismatches, [T.METRICS]);
+  });
+}
+
+export function serviceModule(): ContainerModule {
+  return new ContainerModule(({ bind }) => {
+    bind(T.RESOLVE_PACKAGE).toResolvedValue(
+      (store, gateway, credentials, { registry: { platform } }, { aborting: stopping }) =>
+        new ResolvePackage({ store, gateway, credentials, platform, stopping }),
+      [T.PACKAGE_STORE, T.REGISTRY_GATEWAY, T.CREDENTIAL_PROVIDER, T.SETTINGS, T.STOPPING],
+    );
+    bind(T.PACKAGES).toResolvedValue(
+      (resolve, store, gateway, credentials, { aborting: stopping }, mismatches, metrics) => ({
+        get: new MeteredGetPackage(
+          new GetPackage({ resolve, store, gateway, credentials, stopping }),
+          mismatches,
+          metrics,
+        ),
+        describe: new DescribePackage({ resolve, store }),
+      }),
+      [
+        T.RESOLVE_PACKAGE,
+        T.PACKAGE_STORE,
+        T.REGISTRY_GATEWAY,
+        T.CREDENTIAL_PROVIDER,
+        T.STOPPING,
+        T.MISMATCHES,
+        T.METRICS,
+      ],
+    );
+    bind(T.SERVICE).toResolvedValue(
+      (packages, settings, stopping, logger, metrics, ...parts) => {
+        const app = createHttpApp({
+          packages,
+          readiness: [
+            () => Promise.resolve(stopping.draining.aborted ? 'the service is stopping' : undefined),
+            ...parts.map((part) => async () => part.notReady?.()),
+          ],
+          metrics: async () => ({ contentType: metrics.contentType, text: await metrics.metrics() }),
+          observers: [accessLog(logger), requestMetrics(metrics)],
+        });
+        return new Service({
+          parts,
+          server: new HttpServer(app.callback()),
+          stopping,
+          listen: settings.server.listenAddress,
+          shutdownTimeoutMs: settings.server.shutdownTimeoutSeconds * 1000,
+        });
+      },
+      [T.PACKAGES, T.SETTINGS, T.STOPPING, T.LOGGER, T.METRICS, T.STORE_PART, T.GATEWAY_PART, T.CREDENTIALS_PART],
+    );
+  });
+}

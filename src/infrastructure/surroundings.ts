@@ -1,0 +1,11 @@
+/** What main.ts knows of the process, as values. */
+import type { Logger } from 'pino';
+import type { Settings } from './settings.ts';
+
+export interface Surroundings {
+  readonly settings: Settings;
+  readonly logger: Logger;
+  readonly version: string;
+  /** For the proxy variables. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
+}

@@ -1,0 +1,185 @@
+/** A Kubernetes API on a loopback socket with two resources, lists and watches, and the faults that a test asks for. */
+import { KubeConfig } from '@kubernetes/client-node';
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer, type Server } from 'node:https';
+import type { AddressInfo, Socket } from 'node:net';
+import type { UpstreamFields } from '../../src/domain/upstream.ts';
+import { CA, serverCertificate } from './tls/certificates.ts';
+
+type Resource = 'modulesources' | 'secrets';
+
+interface KubeObject {
+  readonly metadata: {
+    readonly name: string;
+    readonly uid: string;
+    creationTimestamp: string;
+    resourceVersion: string;
+  };
+  readonly spec?: object;
+  readonly data?: object;
+}
+
+interface OpenWatch {
+  readonly resource: Resource;
+  readonly response: ServerResponse;
+}
+
+const TOKEN = 'canary-of-the-service-account';
+
+export class FakeKubeApi {
+  readonly #server: Server;
+  readonly #objects: Record<Resource, Map<string, KubeObject>> = { modulesources: new Map(), secrets: new Map() };
+  readonly #history: { resource: Resource; version: number; type: string; object: KubeObject }[] = [];
+  readonly #watches = new Set<OpenWatch>();
+  readonly #sockets = new Set<Socket>();
+  /** Changes up to this version cannot be watched any more. */
+  #forgotten = 0;
+  #version = 100;
+  /** Instead of a list, or of a watch; undefined for the real answer. */
+  listStatus: number | undefined;
+  watchStatus: number | undefined;
+  /** What a new watch does instead of following: ends at once, says 410 as an event, garbage, or nothing for ever. */
+  watchFault: 'close' | 'gone' | 'garbage' | 'silence' | undefined;
+  /** `list modulesources`, `watch secrets`, …, with the time on the monotonic clock. */
+  readonly log: { readonly what: string; readonly at: number }[] = [];
+
+  private constructor() {
+    this.#server = createServer(serverCertificate('localhost'), (request, response) => {
+      this.#serve(request, response);
+    });
+    // Those in the middle of a handshake too, which HTTP does not know of.
+    this.#server.on('connection', (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.on('close', () => this.#sockets.delete(socket));
+    });
+  }
+
+  static async start(port = 0): Promise<FakeKubeApi> {
+    const api = new FakeKubeApi();
+    await api.listen(port);
+    return api;
+  }
+
+  async listen(port: number): Promise<void> {
+    await new Promise<void>((resolve) => this.#server.listen(port, '127.0.0.1', resolve));
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  /** Away until `listen` is called again; what it knows stays. */
+  async close(): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  get config(): KubeConfig {
+    const config = new KubeConfig();
+    config.loadFromOptions({
+      clusters: [
+        { name: 'fake', server: `https://127.0.0.1:${String(this.port)}`, caData: Buffer.from(CA).toString('base64') },
+      ],
+      users: [{ name: 'service', token: TOKEN }],
+      contexts: [{ name: 'fake', cluster: 'fake', user: 'service' }],
+      currentContext: 'fake',
+    });
+    return config;
+  }
+
+  requests(what: string): number[] {
+    return this.log.filter((entry) => entry.what === what).map(({ at }) => at);
+  }
+
+  putModuleSource(name: string, registry: UpstreamFields | object, created = '2026-01-01T00:00:00Z'): void {
+    this.#put('modulesources', name, { spec: { registry } }, created);
+  }
+
+  /** Values as text; they are kept in base64. */
+  putSecret(values: Readonly<Record<string, string>>): void {
+    const data = Object.fromEntries(
+      Object.entries(values).map(([key, value]) => [key, Buffer.from(value).toString('base64')]),
+    );
+    this.#put('secrets', 'deckhouse-registry', { data }, '2026-01-01T00:00:00Z');
+  }
+
+  remove(resource: Resource, name: string): void {
+    const object = this.#objects[resource].get(name);
+    if (object === undefined) throw new Error(`no ${name}`);
+    this.#objects[resource].delete(name);
+    object.metadata.resourceVersion = String(++this.#version);
+    this.#tell(resource, 'DELETED', object);
+  }
+
+  /** Nothing before now can be watched from any more, and running watches end. */
+  forget(): void {
+    this.#forgotten = this.#version;
+    this.cutWatches();
+  }
+
+  cutWatches(): void {
+    for (const { response } of this.#watches) response.socket?.destroy();
+  }
+
+  #put(resource: Resource, name: string, content: object, creationTimestamp: string): void {
+    const before = this.#objects[resource].get(name);
+    const uid = before?.metadata.uid ?? randomUUID();
+    const metadata = { name, uid, creationTimestamp, resourceVersion: String(++this.#version) };
+    const object = { ...content, metadata };
+    this.#objects[resource].set(name, object);
+    this.#tell(resource, before === undefined ? 'ADDED' : 'MODIFIED', object);
+  }
+
+  #tell(resource: Resource, type: string, object: KubeObject): void {
+    const line = JSON.parse(JSON.stringify(object)) as KubeObject;
+    this.#history.push({ resource, version: this.#version, type, object: line });
+    for (const watch of this.#watches) if (watch.resource === resource) send(watch.response, type, line);
+  }
+
+  #serve(request: IncomingMessage, response: ServerResponse): void {
+    const { pathname, searchParams } = new URL(request.url ?? '', 'https://x');
+    const resource = pathname.endsWith('/secrets') ? 'secrets' : 'modulesources';
+    const watching = searchParams.get('watch') === 'true';
+    this.log.push({ what: `${watching ? 'watch' : 'list'} ${resource}`, at: performance.now() });
+    const status =
+      request.headers.authorization === `Bearer ${TOKEN}` ? (watching ? this.watchStatus : this.listStatus) : 401;
+    if (status !== undefined) response.writeHead(status).end('{}');
+    else if (watching) this.#watch(resource, Number(searchParams.get('resourceVersion')), response);
+    else {
+      const items = [...this.#objects[resource].values()];
+      response.end(JSON.stringify({ kind: 'List', metadata: { resourceVersion: String(this.#version) }, items }));
+    }
+  }
+
+  #watch(resource: Resource, from: number, response: ServerResponse): void {
+    response.writeHead(200, { 'content-type': 'application/json' });
+    response.flushHeaders();
+    switch (from < this.#forgotten ? 'gone' : this.watchFault) {
+      case 'close':
+        response.end();
+        return;
+      case 'gone':
+        send(response, 'ERROR', { kind: 'Status', code: 410 });
+        response.end();
+        return;
+      case 'garbage':
+        response.end('{"type":\nnull\n[]\n{"type":"ADDED","object":7}\n');
+        return;
+      case 'silence':
+        return;
+      case undefined:
+        break;
+    }
+    for (const event of this.#history) {
+      if (event.resource === resource && event.version > from) send(response, event.type, event.object);
+    }
+    const watch = { resource, response };
+    this.#watches.add(watch);
+    response.on('close', () => this.#watches.delete(watch));
+  }
+}
+
+function send(response: ServerResponse, type: string, object: object): void {
+  response.write(`${JSON.stringify({ type, object })}\n`);
+}

@@ -1,0 +1,260 @@
+import { expect } from 'chai';
+import {
+  clusterResources,
+  KubernetesCredentialProvider,
+  type ProviderEvent,
+} from '../../../../src/adapters/kubernetes/kubernetes-credential-provider.ts';
+import { CredentialsPendingError, RepositoryUnknownError } from '../../../../src/domain/errors.ts';
+import { DEFAULT_REPOSITORY, parseRepositoryName } from '../../../../src/domain/reference.ts';
+import type { Upstream } from '../../../../src/domain/upstream.ts';
+import { eventually } from '../../../support/eventually.ts';
+import { FakeKubeApi } from '../../../support/fake-kube-api.ts';
+import { rejection } from '../../../support/rejection.ts';
+
+const config = (host: string, password: string): string =>
+  Buffer.from(JSON.stringify({ auths: { [host]: { username: 'robot', password } } })).toString('base64');
+
+describe('KubernetesCredentialProvider', () => {
+  let api: FakeKubeApi;
+  let events: ProviderEvent[];
+  let provider: KubernetesCredentialProvider;
+  beforeEach(async () => {
+    api = await FakeKubeApi.start();
+    events = [];
+    provider = new KubernetesCredentialProvider({
+      sources: clusterResources(api.config, { namespace: 'd8-system', name: 'deckhouse-registry' }),
+      onEvent: (event) => events.push(event),
+      pace: { firstPauseMs: 20, longestPauseMs: 100, minListIntervalMs: 20 },
+    });
+  });
+  afterEach(async () => {
+    await provider.stop();
+    await api.close().catch(() => undefined);
+  });
+
+  const resolve = (name: string): Promise<Upstream> => provider.resolve(parseRepositoryName(name));
+  const unknown = (name: string): Promise<void> =>
+    eventually(async () => {
+      expect(await rejection(resolve(name))).to.be.instanceOf(RepositoryUnknownError);
+    });
+  async function password(name: string, expected: string): Promise<void> {
+    await eventually(async () => {
+      const { credential } = (await resolve(name)).registry;
+      expect(credential.kind === 'basic' && credential.password.reveal()).to.equal(expected);
+    });
+  }
+  const known = (name: string): Promise<void> => eventually(() => resolve(name));
+  const kinds = (kind: ProviderEvent['kind']): ProviderEvent[] => events.filter((event) => event.kind === kind);
+
+  it('sees a ModuleSource come, change and go', async () => {
+    provider.start();
+    await unknown('a.example/m');
+    api.putModuleSource('a', { repo: 'a.example/m', dockerCfg: config('a.example', 'one') });
+    await password('a.example/m', 'one');
+    api.putModuleSource('a', { repo: 'a.example/m', dockerCfg: config('a.example', 'two') });
+    await password('a.example/m', 'two');
+    api.remove('modulesources', 'a');
+    await unknown('a.example/m');
+  });
+
+  it('drops the name that a ModuleSource had before', async () => {
+    api.putModuleSource('a', { repo: 'a.example/old' });
+    provider.start();
+    await known('a.example/old');
+    api.putModuleSource('a', { repo: 'a.example/new' });
+    await known('a.example/new');
+    await unknown('a.example/old');
+  });
+
+  it('keeps a registry, and so its connections and tokens, when only its status changes', async () => {
+    api.putModuleSource('a', { repo: 'a.example/m' });
+    provider.start();
+    await known('a.example/m');
+    const before = await resolve('a.example/m');
+    api.putModuleSource('a', { repo: 'a.example/m' });
+    api.putModuleSource('b', { repo: 'b.example/m' });
+    await known('b.example/m');
+    expect(await resolve('a.example/m')).to.equal(before);
+  });
+
+  it('knows the default registry by no name, its repository and its host', async () => {
+    api.putSecret({
+      address: 'registry.example:5000/',
+      path: '/deckhouse/ee/',
+      scheme: 'http',
+      '.dockerconfigjson': '{"auths":{"registry.example:5000":{"username":"robot","password":"p"}}}',
+    });
+    provider.start();
+    await known('registry.example:5000');
+    const upstream = await provider.resolve(DEFAULT_REPOSITORY);
+    expect(upstream.registry).to.include({ scheme: 'http', host: 'registry.example:5000' });
+    expect(upstream.registry.credential.kind).to.equal('basic');
+    expect(upstream.repository).to.equal('deckhouse/ee');
+    expect(await resolve('registry.example:5000/deckhouse/ee')).to.equal(upstream);
+    expect(await resolve('registry.example:5000')).to.equal(upstream);
+    api.remove('secrets', 'deckhouse-registry');
+    await unknown('registry.example:5000');
+    expect((await rejection(provider.resolve(DEFAULT_REPOSITORY))).message).to.equal(
+      'no default registry is configured',
+    );
+  });
+
+  it('takes the older of two with one repo, says so once, and goes on with the other', async () => {
+    api.putModuleSource(
+      'young',
+      { repo: 'a.example/m', dockerCfg: config('a.example', 'young') },
+      '2026-02-02T00:00:00Z',
+    );
+    api.putModuleSource('old', { repo: 'a.example/m', dockerCfg: config('a.example', 'old') }, '2026-01-01T00:00:00Z');
+    provider.start();
+    await password('a.example/m', 'old');
+    api.putModuleSource('other', { repo: 'b.example/m' });
+    await known('b.example/m');
+    expect(kinds('conflict')).to.deep.equal([
+      { kind: 'conflict', resource: 'modulesources', object: 'young', winner: 'old', repository: 'a.example/m' },
+    ]);
+    api.remove('modulesources', 'old');
+    await password('a.example/m', 'young');
+  });
+
+  for (const [field, broken] of [
+    ['dockerCfg', { dockerCfg: 'canary!' }],
+    ['ca', { ca: 'canary' }],
+    ['scheme', { scheme: 7 }],
+    ['repo', { repo: 'https://a.example' }],
+  ] as const) {
+    it(`keeps what a ModuleSource was when its ${field} breaks, and leaves others alone`, async () => {
+      api.putModuleSource('a', { repo: 'a.example/m', dockerCfg: config('a.example', 'one') });
+      provider.start();
+      await password('a.example/m', 'one');
+      api.putModuleSource('a', { repo: 'a.example/m', ...broken });
+      api.putModuleSource('b', { repo: 'b.example/m' });
+      await known('b.example/m');
+      await password('a.example/m', 'one');
+      const told = kinds('invalid');
+      expect(told).to.have.lengthOf(1);
+      expect(told[0]).to.include({ resource: 'modulesources', object: 'a' });
+      expect(told[0]).to.have.nested.property('error.field', field);
+      expect(JSON.stringify(told)).not.to.include('canary');
+    });
+  }
+
+  it('has no name for a ModuleSource that was never right', async () => {
+    api.putModuleSource('a', { repo: 'a.example/m', ca: 'nonsense' });
+    provider.start();
+    await unknown('a.example/m');
+  });
+
+  describe('before the first list', () => {
+    it('asks for patience, and says what is missing', async () => {
+      api.listStatus = 503;
+      provider.start();
+      expect(await rejection(resolve('a.example/m'))).to.be.instanceOf(CredentialsPendingError);
+      expect(provider.pending).to.deep.equal(['modulesources', 'secrets']);
+      await eventually(async () => {
+        expect(kinds('failed').length).to.be.greaterThan(2);
+      });
+      api.listStatus = undefined;
+      await unknown('a.example/m');
+    });
+
+    it('takes a missing kind for an empty list', async () => {
+      api.listStatus = 404;
+      provider.start();
+      await unknown('a.example/m');
+      expect(kinds('failed')).to.deep.equal([]);
+      api.listStatus = undefined;
+      api.putModuleSource('a', { repo: 'a.example/m' });
+      await known('a.example/m');
+    });
+  });
+
+  describe('when the API server fails', () => {
+    beforeEach(async () => {
+      api.putModuleSource('a', { repo: 'a.example/m' });
+      api.putModuleSource('b', { repo: 'b.example/m' });
+      provider.start();
+      await known('b.example/m');
+    });
+
+    it('knows what it knew while it is away, and what was deleted meanwhile when it is back', async () => {
+      const { port } = api;
+      await api.close();
+      await eventually(async () => {
+        expect(kinds('failed').length).to.be.greaterThan(1);
+      });
+      await known('a.example/m');
+      api.remove('modulesources', 'a');
+      await api.listen(port);
+      await unknown('a.example/m');
+      await known('b.example/m');
+    });
+
+    it('sees what was deleted while the watch was cut and its history lost', async () => {
+      api.watchStatus = 500;
+      api.cutWatches();
+      api.remove('modulesources', 'a');
+      api.forget();
+      api.watchStatus = undefined;
+      await unknown('a.example/m');
+    });
+
+    for (const fault of ['close', 'gone', 'garbage'] as const) {
+      it(`comes back from watches that end by ${fault}, without a storm of lists`, async () => {
+        api.watchFault = fault;
+        api.cutWatches();
+        const started = performance.now();
+        await eventually(async () => {
+          expect(api.requests('watch modulesources').length).to.be.greaterThan(6);
+        });
+        const lists = api.requests('list modulesources').filter((at) => at > started);
+        lists.slice(1).forEach((at, index) => expect(at - (lists[index] ?? 0)).to.be.greaterThan(15));
+        api.watchFault = undefined;
+        api.putModuleSource('c', { repo: 'c.example/m' });
+        await known('c.example/m');
+      });
+    }
+
+    for (const status of [401, 403, 410, 429, 500]) {
+      it(`comes back from watches that are answered ${String(status)}`, async () => {
+        api.watchStatus = status;
+        api.cutWatches();
+        await eventually(async () => {
+          expect(api.requests('watch modulesources').length).to.be.greaterThan(3);
+        });
+        await known('a.example/m');
+        api.watchStatus = undefined;
+        api.remove('modulesources', 'a');
+        await unknown('a.example/m');
+      });
+    }
+
+    it('draws its picture anew from time to time, in case a change was missed', async () => {
+      await provider.stop();
+      const again = new KubernetesCredentialProvider({
+        sources: clusterResources(api.config, { namespace: 'd8-system', name: 'deckhouse-registry' }),
+        onEvent: () => undefined,
+        pace: { relistIntervalMs: 50, minListIntervalMs: 20 },
+      });
+      api.watchFault = 'silence';
+      again.start();
+      await eventually(() => again.resolve(parseRepositoryName('a.example/m')));
+      api.remove('modulesources', 'a');
+      await eventually(async () => {
+        expect(await rejection(again.resolve(parseRepositoryName('a.example/m')))).to.be.instanceOf(
+          RepositoryUnknownError,
+        );
+      });
+      await again.stop();
+    });
+  });
+
+  it('is silent after it was stopped, whatever was under way', async () => {
+    provider.start();
+    await provider.stop();
+    const told = events.length;
+    api.putModuleSource('a', { repo: 'a.example/m' });
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(events).to.have.lengthOf(told);
+  });
+});
