@@ -1,23 +1,43 @@
 #!/usr/bin/env bash
-# Puts the real registries of `npm run test:peers` where the tests look for them; needs no root.
-# docker-registry comes out of Debian's package, the other two are built by Go.
+# Puts the real peers of `npm run test:peers` where the tests look for them; needs Go, apt-get and dpkg, but no root.
+# Versions are pinned here and in the go.sum of the modules beside this file, for programs that `go install` refuses.
 set -euo pipefail
 
+tools=$(cd "$(dirname "$0")" && pwd)
 bin=${XDG_CACHE_HOME:-$HOME/.cache}/registry-packages-proxy/peers/bin
 mkdir -p "$bin"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-if ! [ -x "$bin/docker-registry" ]; then
-  (cd "$work" && apt-get download docker-registry >/dev/null && dpkg -x docker-registry_*.deb .)
-  install "$work/usr/bin/docker-registry" "$bin/docker-registry"
-fi
-if ! [ -x "$bin/distribution-registry" ]; then
-  GOBIN=$work go install github.com/distribution/distribution/v3/cmd/registry@v3.1.1
-  install "$work/registry" "$bin/distribution-registry"
-fi
-if ! [ -x "$bin/crane" ]; then
-  GOBIN=$work go install github.com/google/go-containerregistry/cmd/crane@v0.22.1
-  install "$work/crane" "$bin/crane"
-fi
+missing() { ! [ -x "$bin/$1" ]; }
+
+install_from_debian() { # NAME
+  if missing "$1"; then
+    (cd "$work" && apt-get download "$1" >/dev/null && dpkg -x "$1"_*.deb .)
+    install "$work/usr/bin/$1" "$bin/$1"
+  fi
+}
+
+install_from_go() { # NAME PACKAGE@VERSION
+  if missing "$1"; then
+    GOBIN=$work go install "$2"
+    local package=${2%@*}
+    install "$work/${package##*/}" "$bin/$1"
+  fi
+}
+
+build_module() { # NAME PACKAGE
+  if missing "$1"; then
+    (cd "$tools/$1" && go build -o "$work/$1" "$2")
+    install "$work/$1" "$bin/$1"
+  fi
+}
+
+install_from_debian docker-registry
+install_from_go distribution-registry github.com/distribution/distribution/v3/cmd/registry@v3.1.1
+install_from_go crane github.com/google/go-containerregistry/cmd/crane@v0.22.1
+install_from_go helm helm.sh/helm/v4/cmd/helm@v4.3.1
+build_module etcd go.etcd.io/etcd/server/v3
+build_module kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver
+build_module kube-rbac-proxy github.com/brancz/kube-rbac-proxy/cmd/kube-rbac-proxy
 ls "$bin"

@@ -1,4 +1,4 @@
-/** Where the real registries are, and what to do without them. */
+/** Where the real peers are, and what to do without them. */
 import { accessSync, constants } from 'node:fs';
 import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
@@ -8,6 +8,10 @@ const PROGRAMS = {
   'docker-registry': 'DOCKER_REGISTRY',
   'distribution-registry': 'DISTRIBUTION_REGISTRY',
   crane: 'CRANE',
+  etcd: 'ETCD',
+  'kube-apiserver': 'KUBE_APISERVER',
+  'kube-rbac-proxy': 'KUBE_RBAC_PROXY',
+  helm: 'HELM',
 } as const;
 
 export type Program = keyof typeof PROGRAMS;
@@ -17,18 +21,34 @@ export function findProgram(program: Program): string | undefined {
   const override = process.env[PROGRAMS[program]];
   if (override !== undefined) return override;
   const cache = process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache');
-  const folders = [join(cache, 'registry-packages-proxy/peers/bin'), ...(process.env['PATH'] ?? '').split(delimiter)];
+  const assets = process.env['KUBEBUILDER_ASSETS'];
+  const folders = [
+    ...(assets === undefined ? [] : [assets]),
+    join(cache, 'registry-packages-proxy/peers/bin'),
+    ...(process.env['PATH'] ?? '').split(delimiter),
+  ];
   return folders.map((folder) => join(folder, program)).find(isExecutable);
 }
 
 /** Runs the suite over a program; without it the suite is a skip that says why or, with REQUIRE_PEERS=1, a failure. */
 export function describeWith(program: Program, suite: (path: string) => void): void {
-  const path = findProgram(program);
-  if (path !== undefined) {
-    suite(path);
+  describeWithAll([program], (paths) => {
+    suite(paths[program]);
+  });
+}
+
+/** The same for a suite that needs several programs together. */
+export function describeWithAll<Needed extends Program>(
+  programs: readonly Needed[],
+  suite: (paths: Record<Needed, string>) => void,
+): void {
+  const found = programs.map((program) => [program, findProgram(program)] as const);
+  const missing = found.filter(([, path]) => path === undefined).map(([program]) => program);
+  if (missing.length === 0) {
+    suite(Object.fromEntries(found) as Record<Needed, string>);
     return;
   }
-  const reason = `${program} is not here: tools/peers.sh installs it`;
+  const reason = `${missing.join(', ')} not here: tools/peers.sh installs it`;
   if (process.env['REQUIRE_PEERS'] === '1') {
     it(reason, () => {
       throw new Error(reason);

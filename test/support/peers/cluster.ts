@@ -1,0 +1,182 @@
+/** A Kubernetes API of real parts on loopback: etcd, kube-apiserver and, in front of a service, kube-rbac-proxy. */
+import { generateKeyPairSync } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import got, { type Got } from 'got';
+import { CA, serverCertificate } from '../tls/certificates.ts';
+import { freePort, PeerProcess } from './process.ts';
+
+export interface ClusterPrograms {
+  readonly etcd: string;
+  readonly 'kube-apiserver': string;
+  readonly 'kube-rbac-proxy': string;
+}
+
+/** The chart's release in the tests. */
+export const NAMESPACE = 'd8-cloud-instance-manager';
+
+/** Who can come: by which token, under which name, in which groups. */
+export const USERS = {
+  admin: { token: 'canary-admin', name: 'admin', groups: ['system:masters'] },
+  service: { token: 'canary-service', name: `system:serviceaccount:${NAMESPACE}:registry-packages-proxy`, groups: [] },
+  node: { token: 'canary-node', name: 'node', groups: ['system:bootstrappers:d8-node-manager'] },
+  scraper: { token: 'canary-scraper', name: 'd8-monitoring:scraper', groups: [] },
+  stranger: { token: 'canary-stranger', name: 'stranger', groups: [] },
+} as const;
+
+export type User = keyof typeof USERS;
+
+export class Cluster {
+  readonly #programs: ClusterPrograms;
+  readonly #home: string;
+  readonly #etcdPort: number;
+  readonly #port: number;
+  readonly #processes: PeerProcess[] = [];
+  #apiServer: PeerProcess | undefined;
+
+  private constructor(programs: ClusterPrograms, home: string, etcdPort: number, port: number) {
+    this.#programs = programs;
+    this.#home = home;
+    this.#etcdPort = etcdPort;
+    this.#port = port;
+  }
+
+  static async start(programs: ClusterPrograms): Promise<Cluster> {
+    const home = await mkdtemp(join(tmpdir(), 'cluster-'));
+    const cluster = new Cluster(programs, home, await freePort(), await freePort());
+    await cluster.#writeFiles();
+    await cluster.#startEtcd();
+    await cluster.startApiServer();
+    return cluster;
+  }
+
+  /** Asks the API server as somebody. */
+  as(user: User, port = this.#port): Got {
+    return got.extend({
+      prefixUrl: `https://127.0.0.1:${String(port)}`,
+      headers: { authorization: `Bearer ${USERS[user].token}` },
+      https: { certificateAuthority: CA },
+      retry: { limit: 0 },
+      responseType: 'json',
+    });
+  }
+
+  /** A kubeconfig of somebody. */
+  async kubeconfig(user: User): Promise<string> {
+    const path = join(this.#home, `${user}.kubeconfig`);
+    const config = {
+      apiVersion: 'v1',
+      kind: 'Config',
+      clusters: [
+        {
+          name: 'test',
+          cluster: {
+            server: `https://127.0.0.1:${String(this.#port)}`,
+            'certificate-authority-data': Buffer.from(CA).toString('base64'),
+          },
+        },
+      ],
+      users: [{ name: user, user: { token: USERS[user].token } }],
+      contexts: [{ name: 'test', context: { cluster: 'test', user } }],
+      'current-context': 'test',
+    };
+    await writeFile(path, JSON.stringify(config));
+    return path;
+  }
+
+  async startApiServer(): Promise<void> {
+    this.#apiServer = await this.#runApiServer(this.#port);
+  }
+
+  async stopApiServer(): Promise<void> {
+    await this.#apiServer?.end();
+  }
+
+  /** Runs something by another API server of the same cluster, while the one that is known is away. */
+  async behindItsBack(action: (client: Got) => Promise<unknown>): Promise<void> {
+    const port = await freePort();
+    const other = await this.#runApiServer(port);
+    await action(this.as('admin', port));
+    await other.end();
+  }
+
+  /** kube-rbac-proxy before a service: resolves with its port. */
+  async guard(servicePort: number): Promise<number> {
+    const port = await freePort();
+    const proxy = new PeerProcess(this.#programs['kube-rbac-proxy'], [
+      `--secure-listen-address=127.0.0.1:${String(port)}`,
+      `--upstream=http://127.0.0.1:${String(servicePort)}/`,
+      `--kubeconfig=${await this.kubeconfig('service')}`,
+      `--tls-cert-file=${join(this.#home, 'cert')}`,
+      `--tls-private-key-file=${join(this.#home, 'key')}`,
+      '--ignore-paths=/healthz',
+    ]);
+    this.#processes.push(proxy);
+    const client = got.extend({ https: { certificateAuthority: CA }, retry: { limit: 0 } });
+    await proxy.ready(async () => (await client(`https://127.0.0.1:${String(port)}/healthz`)).statusCode === 200);
+    return port;
+  }
+
+  async close(): Promise<void> {
+    await this.stopApiServer();
+    for (const process of this.#processes.toReversed()) await process.end();
+    await rm(this.#home, { recursive: true });
+  }
+
+  async #writeFiles(): Promise<void> {
+    const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+    const users = Object.values(USERS).map(
+      ({ token, name, groups }) => `${token},${name},${name},"${groups.join(',')}"`,
+    );
+    const files = {
+      ...serverCertificate('localhost'),
+      'tokens.csv': `${users.join('\n')}\n`,
+      'sa.key': privateKey.export({ type: 'pkcs8', format: 'pem' }),
+      'sa.pub': publicKey.export({ type: 'spki', format: 'pem' }),
+    };
+    for (const [name, content] of Object.entries(files)) await writeFile(join(this.#home, name), content);
+  }
+
+  async #startEtcd(): Promise<void> {
+    const url = `http://127.0.0.1:${String(this.#etcdPort)}`;
+    const peerUrl = `http://127.0.0.1:${String(await freePort())}`;
+    const etcd = new PeerProcess(this.#programs.etcd, [
+      `--data-dir=${join(this.#home, 'etcd')}`,
+      `--listen-client-urls=${url}`,
+      `--advertise-client-urls=${url}`,
+      `--listen-peer-urls=${peerUrl}`,
+      `--initial-advertise-peer-urls=${peerUrl}`,
+      `--initial-cluster=default=${peerUrl}`,
+      '--unsafe-no-fsync',
+    ]);
+    this.#processes.push(etcd);
+    await etcd.ready(async () => (await got(`${url}/health`, { retry: { limit: 0 } })).statusCode === 200);
+  }
+
+  async #runApiServer(port: number): Promise<PeerProcess> {
+    const file = (name: string): string => join(this.#home, name);
+    const server = new PeerProcess(this.#programs['kube-apiserver'], [
+      `--etcd-servers=http://127.0.0.1:${String(this.#etcdPort)}`,
+      '--bind-address=127.0.0.1',
+      '--advertise-address=127.0.0.1',
+      `--secure-port=${String(port)}`,
+      `--cert-dir=${file('certificates')}`,
+      `--tls-cert-file=${file('cert')}`,
+      `--tls-private-key-file=${file('key')}`,
+      `--token-auth-file=${file('tokens.csv')}`,
+      '--authorization-mode=RBAC',
+      '--service-cluster-ip-range=10.0.0.0/24',
+      '--service-account-issuer=https://kubernetes.default.svc',
+      `--service-account-key-file=${file('sa.pub')}`,
+      `--service-account-signing-key-file=${file('sa.key')}`,
+      // There is nobody here who would make them.
+      '--disable-admission-plugins=ServiceAccount',
+    ]);
+    this.#processes.push(server);
+    await server.ready(
+      async () => (await this.as('admin', port)('readyz', { responseType: 'text' })).statusCode === 200,
+    );
+    return server;
+  }
+}
