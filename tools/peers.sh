@@ -26,9 +26,9 @@ install_from_go() { # NAME PACKAGE@VERSION
   fi
 }
 
-build_module() { # NAME PACKAGE
+build_module() { # NAME PACKAGE [LDFLAGS]
   if missing "$1"; then
-    (cd "$tools/$1" && go build -o "$work/$1" "$2")
+    (cd "$tools/$1" && go build -ldflags "${3:-}" -o "$work/$1" "$2")
     install "$work/$1" "$bin/$1"
   fi
 }
@@ -38,6 +38,11 @@ install_from_go distribution-registry github.com/distribution/distribution/v3/cm
 install_from_go crane github.com/google/go-containerregistry/cmd/crane@v0.22.1
 install_from_go helm helm.sh/helm/v4/cmd/helm@v4.3.1
 build_module etcd go.etcd.io/etcd/server/v3
-build_module kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver
+# Built from a module it does not know its own version, which Helm asks it for.
+version=$(cd "$tools/kube-apiserver" && go list -m -f '{{.Version}}' k8s.io/kubernetes)
+minor=${version#v1.}
+variables=k8s.io/component-base/version
+build_module kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver \
+  "-X $variables.gitVersion=$version -X $variables.gitMajor=1 -X $variables.gitMinor=${minor%%.*}"
 build_module kube-rbac-proxy github.com/brancz/kube-rbac-proxy/cmd/kube-rbac-proxy
 ls "$bin"

@@ -30,7 +30,7 @@ export function mergeSettings(layers: readonly Layer[]): Settings {
 }
 
 /** Settings that are paths. */
-const PATHS = ['directory', 'kubeconfig'];
+const PATHS = ['directory', 'kubeconfig', 'certificate', 'key', 'clientCA'];
 
 /** Paths in a file are relative to that file, wherever the process was started. @throws SettingsError */
 export function readSettingsFile(path: string): Layer {

@@ -7,7 +7,9 @@ import { HELP, parseCommandLine, UsageError } from './cli.ts';
 import { createContainer } from './container/container.ts';
 import { mergeSettings, readSettingsFile, SettingsError } from './load-settings.ts';
 import { createLogger } from './logger.ts';
+import type { Service } from './service.ts';
 import type { Settings } from './settings.ts';
+import type { Surroundings } from './surroundings.ts';
 import { SERVICE } from './container/tokens.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -43,15 +45,7 @@ async function serve(settings: Settings, version: string): Promise<void> {
     logger.fatal({ err }, 'this is a bug');
     process.exit(1);
   });
-  const service = createContainer({ settings, logger, version, environment: process.env }).get(SERVICE);
-  try {
-    const listening = await service.start();
-    logger.info({ version, ...listening }, 'listening');
-    await suggest(settings, listening);
-  } catch (err) {
-    logger.fatal({ err }, 'cannot start');
-    process.exit(1);
-  }
+  const service = await start({ settings, logger, version, environment: process.env });
   await new Promise<void>((resolve) => {
     process.once('SIGTERM', resolve);
     process.once('SIGINT', resolve);
@@ -61,6 +55,20 @@ async function serve(settings: Settings, version: string): Promise<void> {
   await service.stop();
   logger.info('stopped');
   process.exit(0);
+}
+
+async function start(surroundings: Surroundings): Promise<Service> {
+  const { settings, logger, version } = surroundings;
+  try {
+    const service = createContainer(surroundings).get(SERVICE);
+    const listening = await service.start();
+    logger.info({ version, ...listening }, 'listening');
+    await suggest(settings, listening);
+    return service;
+  } catch (err) {
+    logger.fatal({ err }, 'cannot start');
+    process.exit(1);
+  }
 }
 
 /** A mirror knows what it holds, so whoever tries it by hand gets a line to paste. */

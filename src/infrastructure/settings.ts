@@ -76,6 +76,11 @@ export const settingsSchema = z.strictObject({
   server: z.strictObject({
     listenAddress: parsed(parseListenAddress, 'must be host:port or :port'),
     shutdownTimeoutSeconds: z.number().min(0).max(3600),
+    tls: z
+      .strictObject({ certificate: z.string(), key: z.string(), clientCA: z.string() })
+      .refine((files) => new Set(Object.values(files).map((file) => file === '')).size === 1, {
+        message: 'needs all three files or none',
+      }),
   }),
   store: z.strictObject({
     enabled: z.boolean(),

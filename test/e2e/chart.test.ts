@@ -1,8 +1,11 @@
 import { expect } from 'chai';
 import { execFile } from 'node:child_process';
 import { readdirSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { mergeSettings, readSettingsFile } from '../../src/infrastructure/load-settings.ts';
 import { describeWithAll } from '../support/peers/binaries.ts';
 import { applyObject, CHART, namespaceObject, renderChart } from '../support/peers/chart.ts';
 import { Cluster, NAMESPACE, USERS } from '../support/peers/cluster.ts';
@@ -14,6 +17,7 @@ const run = promisify(execFile);
 describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs) => {
   describe('the chart', () => {
     let cluster: Cluster;
+    let kubeconfig: string;
     before(async () => {
       cluster = await Cluster.start(programs);
       const admin = cluster.as('admin');
@@ -21,9 +25,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
       await defineKind(admin, { group: 'autoscaling.k8s.io', version: 'v1', kind: 'VerticalPodAutoscaler' });
       await defineKind(admin, { group: 'monitoring.coreos.com', version: 'v1', kind: 'PodMonitor' });
       for (const name of [NAMESPACE, 'd8-system']) await applyObject(admin, namespaceObject(name));
-      for (const object of await renderChart(programs.helm)) {
-        if (/Role|ServiceAccount/.test(object.kind)) await applyObject(admin, object);
-      }
+      kubeconfig = await cluster.kubeconfig('admin');
     });
     after(() => cluster.close());
 
@@ -40,6 +42,23 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
       });
     }
 
+    for (const values of readdirSync(join(CHART, 'ci'))) {
+      it(`writes settings that the service understands, with ci/${values}`, async () => {
+        const objects = await renderChart(programs.helm, '--values', join(CHART, 'ci', values));
+        const configMap = objects.find(({ kind }) => kind === 'ConfigMap') as
+          { data?: Record<string, string> } | undefined;
+        const directory = await mkdtemp(join(tmpdir(), 'chart-'));
+        await writeFile(join(directory, 'settings.yaml'), configMap?.data?.['settings.yaml'] ?? '');
+        const files = [join(CHART, '../../config/default.yaml'), join(directory, 'settings.yaml')];
+        const settings = mergeSettings(files.map(readSettingsFile));
+        await rm(directory, { recursive: true });
+        expect(settings.credentials.source).to.equal('kubernetes');
+        const deployment = JSON.stringify(objects.find(({ kind }) => kind === 'Deployment'));
+        const volumeMebibytes = Number(/"sizeLimit":"(\d+)Mi"/.exec(deployment)?.[1]);
+        expect(volumeMebibytes * 2 ** 20).to.be.at.least(settings.store.maxSize + 64 * 2 ** 20);
+      });
+    }
+
     it('refuses a wrong value and names its path', async () => {
       const wrong: [set: string, path: string][] = [
         ['cache.size=lots', '/cache/size'],
@@ -51,7 +70,17 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
       }
     });
 
-    describe('lets', () => {
+    it('is installed by one command', async () => {
+      const args = ['install', 'test', CHART, '--namespace', NAMESPACE, '--kubeconfig', kubeconfig];
+      const { stdout } = await run(programs.helm, args);
+      expect(stdout).to.include('STATUS: deployed');
+      const { body } = await cluster.as('admin')<{ spec: { replicas: number } }>(
+        `apis/apps/v1/namespaces/${NAMESPACE}/deployments/registry-packages-proxy`,
+      );
+      expect(body.spec.replicas).to.equal(1);
+    });
+
+    describe('lets, once it is installed,', () => {
       async function may(user: keyof typeof USERS, attributes: object): Promise<boolean> {
         const { name, groups } = USERS[user];
         const review = { apiVersion: 'authorization.k8s.io/v1', kind: 'SubjectAccessReview' };

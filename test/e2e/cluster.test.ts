@@ -7,6 +7,7 @@ import { applyObject, namespaceObject, renderChart } from '../support/peers/char
 import { Cluster, NAMESPACE, type User, USERS } from '../support/peers/cluster.ts';
 import { defineModuleSource, deleteModuleSource, putModuleSource } from '../support/peers/module-source.ts';
 import { PeerRegistry } from '../support/peers/peer-registry.ts';
+import { rejection } from '../support/rejection.ts';
 import { ServiceProcess } from '../support/service-process.ts';
 import { CA } from '../support/tls/certificates.ts';
 
@@ -62,17 +63,17 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
     const package_ = (digest: string, repository = registry.repo): string =>
       `package?${new URLSearchParams({ digest, repository }).toString()}`;
 
-    /** Asks until the answer is the expected one; resolves with how long that took. */
-    async function until(status: number, digest: string, limitMs: number): Promise<number> {
+    /** Asks for a package until the answer is as expected, which it must be within so many milliseconds. */
+    async function until(query: string, limitMs: number, expected: { status: number; body?: string }): Promise<void> {
       const started = performance.now();
       for (;;) {
-        const response = await service.client(package_(digest), { responseType: 'buffer' });
-        const elapsed = performance.now() - started;
-        if (response.statusCode === status) return elapsed;
-        if (elapsed > limitMs) throw new Error(`still ${String(response.statusCode)} ${response.body.toString()}`);
+        const { statusCode, body } = await service.client(query);
+        if (statusCode === expected.status && (expected.body === undefined || body === expected.body)) return;
+        if (performance.now() - started > limitMs) throw new Error(`still ${String(statusCode)} ${body.slice(0, 99)}`);
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
     }
+    const unknownRepository = { status: 404, body: 'repository is not known to this proxy\n' };
 
     it('is ready before its kind is defined, and knows no repository then', async () => {
       expect((await service.client('readyz')).body).to.equal('ok');
@@ -86,13 +87,13 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
         scheme: 'HTTP',
         dockerCfg: dockerCfg('canary-old'),
       });
-      await until(502, image.digest, 5000);
+      await until(package_(image.digest), 5000, { status: 502 });
       await putModuleSource(cluster.as('admin'), 'a', {
         repo: registry.repo,
         scheme: 'HTTP',
         dockerCfg: dockerCfg(PASSWORD),
       });
-      await until(200, image.digest, 5000);
+      await until(package_(image.digest), 5000, { status: 200 });
       expect(registry.accessLog.map(({ status }) => status)).to.include.members([401, 200]);
     });
 
@@ -127,21 +128,48 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
     it('forgets a deleted ModuleSource within 5 s', async () => {
       await putModuleSource(cluster.as('admin'), 'b', { repo: `${registry.host}/other`, scheme: 'HTTP' });
       const other = package_(makePackage(1, 7).digest, `${registry.host}/other`);
-      const body = async (): Promise<string> => (await service.client(other)).body;
-      const started = performance.now();
-      while ((await body()).startsWith('repository')) {
-        expect(performance.now() - started).to.be.lessThan(5000);
-        await new Promise((resolve) => setTimeout(resolve, 50));
-      }
+      await until(other, 5000, { status: 502 });
       await deleteModuleSource(cluster.as('admin'), 'b');
-      const deleted = performance.now();
-      while (!(await body()).startsWith('repository')) {
-        expect(performance.now() - deleted).to.be.lessThan(5000);
-        await new Promise((resolve) => setTimeout(resolve, 50));
+      await until(other, 5000, unknownRepository);
+    });
+
+    it('speaks in hardened mode with its sidecar and with nobody else', async () => {
+      const { cert, key, ca } = cluster.certificates;
+      const hardened = await ServiceProcess.start({
+        settings: {
+          server: { tls: { certificate: cert, key, clientCA: ca } },
+          store: { directory: 'cache' },
+          credentials: { source: 'kubernetes' },
+        },
+        flags: ['--kubeconfig', await cluster.kubeconfig('service')],
+      });
+      try {
+        const port = await cluster.guard(hardened.port, true);
+        const ask = (url: string, options: object) =>
+          got(`${url}/${package_(image.digest)}`, {
+            https: { certificateAuthority: CA },
+            retry: { limit: 0 },
+            ...options,
+          });
+        expect(await rejection(ask(`http://127.0.0.1:${String(hardened.port)}`, {}))).to.have.property(
+          'code',
+          'ECONNRESET',
+        );
+        expect(await rejection(ask(`https://127.0.0.1:${String(hardened.port)}`, {})))
+          .to.have.property('code')
+          .that.matches(/CERTIFICATE_REQUIRED|ECONNRESET/);
+        expect((await ask(`https://127.0.0.1:${String(port)}`, as('node'))).statusCode).to.equal(200);
+        const { statusCode } = await got(`https://127.0.0.1:${String(port)}/readyz`, {
+          https: { certificateAuthority: CA },
+        });
+        expect(statusCode).to.equal(200);
+      } finally {
+        await hardened.close();
       }
     });
 
-    it('goes on while the API server is away, and sees afterwards what was deleted meanwhile', async () => {
+    it('goes on while the API server is away, and sees afterwards what was deleted meanwhile', async function () {
+      this.timeout(OUTAGE_MS + 60_000);
       await cluster.stopApiServer();
       const ends = performance.now() + OUTAGE_MS;
       for (let seed = 100; performance.now() < ends; seed++) {
@@ -157,9 +185,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
       }
       await cluster.behindItsBack((client) => deleteModuleSource(client, 'a'));
       await cluster.startApiServer();
-      expect(await until(404, makePackage(1, 9999).digest, 10_000)).to.be.lessThan(10_000);
-      const { body } = await service.client(package_(makePackage(1, 9999).digest));
-      expect(body).to.equal('repository is not known to this proxy\n');
+      await until(package_(makePackage(1, 9999).digest), 10_000, unknownRepository);
     });
   });
 });

@@ -1,5 +1,6 @@
 /** The listening socket, its limits, and how it is closed without cutting anybody off who can still finish. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 
 /** The sidecar keeps idle connections for 90 s; whoever closes first must not be us, or its next request fails. */
@@ -9,18 +10,37 @@ const REQUEST_TIMEOUT_MS = 15_000;
 /** Idle connections that finished a response while draining are looked for this often. */
 const DRAIN_INTERVAL_MS = 250;
 
+export interface TlsFiles {
+  readonly certificate: string;
+  readonly key: string;
+  readonly clientCa: string;
+}
+
 export class HttpServer {
   readonly #server: Server;
   #closing = false;
 
-  constructor(handle: (request: IncomingMessage, response: ServerResponse) => unknown) {
-    this.#server = createServer(
-      { keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS },
-      (request, response) => {
-        if (this.#closing) response.setHeader('Connection', 'close');
-        handle(request, response);
-      },
-    );
+  /** With `tls` only clients that have a certificate of `clientCa` are let in; all three are PEM. */
+  constructor(handle: (request: IncomingMessage, response: ServerResponse) => unknown, tls?: TlsFiles) {
+    const limits = { keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS };
+    const listener = (request: IncomingMessage, response: ServerResponse): void => {
+      if (this.#closing) response.setHeader('Connection', 'close');
+      handle(request, response);
+    };
+    this.#server =
+      tls === undefined
+        ? createServer(limits, listener)
+        : createTlsServer(
+            {
+              ...limits,
+              cert: tls.certificate,
+              key: tls.key,
+              ca: tls.clientCa,
+              requestCert: true,
+              minVersion: 'TLSv1.2',
+            },
+            listener,
+          );
   }
 
   /** Port 0 takes any free one; resolves with the address in use. */

@@ -1,7 +1,8 @@
 /** The use cases behind the HTTP interface, and the process around them. */
 import { ContainerModule } from 'inversify';
+import { readFileSync } from 'node:fs';
 import { createHttpApp } from '../../adapters/http/app.ts';
-import { HttpServer } from '../../adapters/http/http-server.ts';
+import { HttpServer, type TlsFiles } from '../../adapters/http/http-server.ts';
 import { MeteredGetPackage } from '../../adapters/prometheus/metered-get-package.ts';
 import { createMetricsRegistry, digestMismatches, requestMetrics } from '../../adapters/prometheus/process-metrics.ts';
 import { DescribePackage } from '../../application/describe-package.ts';
@@ -9,6 +10,7 @@ import { GetPackage } from '../../application/get-package.ts';
 import { ResolvePackage } from '../../application/resolve-package.ts';
 import { accessLog } from '../access-log.ts';
 import { Service, Stopping } from '../service.ts';
+import type { Settings } from '../settings.ts';
 import type { Surroundings } from '../surroundings.ts';
 import * as T from './tokens.ts';
 
@@ -61,7 +63,7 @@ export function serviceModule(): ContainerModule {
         });
         return new Service({
           parts,
-          server: new HttpServer(app.callback()),
+          server: new HttpServer(app.callback(), readTlsFiles(settings.server.tls)),
           stopping,
           listen: settings.server.listenAddress,
           shutdownTimeoutMs: settings.server.shutdownTimeoutSeconds * 1000,
@@ -70,4 +72,10 @@ export function serviceModule(): ContainerModule {
       [T.PACKAGES, T.SETTINGS, T.STOPPING, T.LOGGER, T.METRICS, T.STORE_PART, T.GATEWAY_PART, T.CREDENTIALS_PART],
     );
   });
+}
+
+function readTlsFiles({ certificate, key, clientCA }: Settings['server']['tls']): TlsFiles | undefined {
+  if (certificate === '') return undefined;
+  const read = (path: string): string => readFileSync(path, 'utf8');
+  return { certificate: read(certificate), key: read(key), clientCa: read(clientCA) };
 }

@@ -45,10 +45,15 @@ export class Cluster {
   static async start(programs: ClusterPrograms): Promise<Cluster> {
     const home = await mkdtemp(join(tmpdir(), 'cluster-'));
     const cluster = new Cluster(programs, home, await freePort(), await freePort());
-    await cluster.#writeFiles();
-    await cluster.#startEtcd();
-    await cluster.startApiServer();
-    return cluster;
+    try {
+      await cluster.#writeFiles();
+      await cluster.#startEtcd();
+      await cluster.startApiServer();
+      return cluster;
+    } catch (error) {
+      await cluster.close();
+      throw error;
+    }
   }
 
   /** Asks the API server as somebody. */
@@ -101,21 +106,36 @@ export class Cluster {
     await other.end();
   }
 
-  /** kube-rbac-proxy before a service: resolves with its port. */
-  async guard(servicePort: number): Promise<number> {
+  /** kube-rbac-proxy before a service, which wants a client certificate when it is hardened: resolves with its port. */
+  async guard(servicePort: number, hardened = false): Promise<number> {
     const port = await freePort();
+    const { cert, key, ca } = this.certificates;
+    const upstream = hardened
+      ? [
+          `--upstream=https://127.0.0.1:${String(servicePort)}/`,
+          `--upstream-ca-file=${ca}`,
+          `--upstream-client-cert-file=${cert}`,
+          `--upstream-client-key-file=${key}`,
+        ]
+      : [`--upstream=http://127.0.0.1:${String(servicePort)}/`];
     const proxy = new PeerProcess(this.#programs['kube-rbac-proxy'], [
       `--secure-listen-address=127.0.0.1:${String(port)}`,
-      `--upstream=http://127.0.0.1:${String(servicePort)}/`,
+      ...upstream,
       `--kubeconfig=${await this.kubeconfig('service')}`,
-      `--tls-cert-file=${join(this.#home, 'cert')}`,
-      `--tls-private-key-file=${join(this.#home, 'key')}`,
-      '--ignore-paths=/healthz',
+      `--tls-cert-file=${cert}`,
+      `--tls-private-key-file=${key}`,
+      `--ignore-paths=/healthz${hardened ? ',/readyz' : ''}`,
     ]);
     this.#processes.push(proxy);
     const client = got.extend({ https: { certificateAuthority: CA }, retry: { limit: 0 } });
     await proxy.ready(async () => (await client(`https://127.0.0.1:${String(port)}/healthz`)).statusCode === 200);
     return port;
+  }
+
+  /** Files of one certificate for 127.0.0.1 that serves as server's and client's. */
+  get certificates(): { cert: string; key: string; ca: string } {
+    const file = (name: string): string => join(this.#home, name);
+    return { cert: file('cert'), key: file('key'), ca: file('ca') };
   }
 
   async close(): Promise<void> {
@@ -131,6 +151,7 @@ export class Cluster {
     );
     const files = {
       ...serverCertificate('localhost'),
+      ca: CA,
       'tokens.csv': `${users.join('\n')}\n`,
       'sa.key': privateKey.export({ type: 'pkcs8', format: 'pem' }),
       'sa.pub': publicKey.export({ type: 'spki', format: 'pem' }),

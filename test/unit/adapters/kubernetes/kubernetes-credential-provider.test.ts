@@ -229,6 +229,20 @@ describe('KubernetesCredentialProvider', () => {
       });
     }
 
+    it('lists once a second at most, whatever the server does', async () => {
+      await provider.stop();
+      const sources = clusterResources(api.config, { namespace: 'd8-system', name: 'deckhouse-registry' });
+      const patient = new KubernetesCredentialProvider({ sources, onEvent: () => undefined });
+      api.watchFault = 'gone';
+      const started = performance.now();
+      patient.start();
+      await new Promise((resolve) => setTimeout(resolve, 3200));
+      await patient.stop();
+      const lists = api.requests('list modulesources').filter((at) => at > started);
+      expect(lists.length).to.be.within(2, 4);
+      lists.slice(1).forEach((at, index) => expect(at - (lists[index] ?? 0)).to.be.greaterThan(950));
+    });
+
     it('draws its picture anew from time to time, in case a change was missed', async () => {
       await provider.stop();
       const again = new KubernetesCredentialProvider({
