@@ -43,6 +43,7 @@ describe('settings', () => {
     expect(settings.server).to.deep.equal({
       listenAddress: { host: '127.0.0.1', port: 5080 },
       shutdownTimeoutSeconds: 25,
+      tls: { certificate: '', key: '', clientCA: '' },
     });
     expect(settings.store).to.deep.equal({ enabled: true, directory: '/cache', maxSize: 2 ** 30 });
     expect(settings.registry.platform).to.deep.equal({ os: 'linux', architecture: 'amd64' });
@@ -146,6 +147,23 @@ credentials:
       'my.yaml:4: credentials.registries.1.repo: is listed twice',
       'my.yaml:4: credentials.registries.1.default: only one registry can be the default',
     ]);
+  });
+
+  it('refuse one file for TLS without the others', () => {
+    expect(problems('server:\n  tls: { key: k.pem }\n')).to.deep.equal([
+      'my.yaml:2: server.tls: needs all three files or none',
+    ]);
+  });
+
+  it('refuse what only the other source of credentials knows', () => {
+    expect(problems('', '--kubeconfig', '/x')).to.deep.equal([
+      '--kubeconfig: credentials.kubernetes.kubeconfig: needs credentials.source: kubernetes',
+    ]);
+    const yaml = 'credentials:\n  source: kubernetes\n  registries: [{ repo: a.example }]\n';
+    expect(problems(yaml)).to.deep.equal(['my.yaml:3: credentials.registries: needs credentials.source: static']);
+    expect(
+      load('credentials: { source: kubernetes }', '--kubeconfig', '/x').credentials.kubernetes.kubeconfig,
+    ).to.equal('/x');
   });
 
   it('never show what is written beside a mistake', () => {

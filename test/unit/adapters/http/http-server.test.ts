@@ -2,7 +2,9 @@ import { expect } from 'chai';
 import { once } from 'node:events';
 import { Agent, get, type IncomingMessage, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
+import got from 'got';
 import { HttpServer } from '../../../../src/adapters/http/http-server.ts';
+import { CA, serverCertificate } from '../../../support/tls/certificates.ts';
 import { rejection } from '../../../support/rejection.ts';
 
 describe('HttpServer', () => {
@@ -58,5 +60,31 @@ describe('HttpServer', () => {
     const second = new HttpServer(() => undefined);
     expect(await rejection(second.listen('127.0.0.1', port))).to.have.property('code', 'EADDRINUSE');
     await server.close(0);
+  });
+
+  describe('with TLS', () => {
+    const { cert, key } = serverCertificate('localhost');
+    let hardened: HttpServer;
+    let address: string;
+    beforeEach(async () => {
+      hardened = new HttpServer((_request, response) => response.end('ok'), {
+        certificate: cert,
+        key,
+        clientCa: CA,
+      });
+      address = `127.0.0.1:${String((await hardened.listen('127.0.0.1', 0)).port)}`;
+      await server.close(0);
+    });
+    afterEach(() => hardened.close(0));
+    const ask = (scheme: string, https: object) => got(`${scheme}://${address}`, { https, retry: { limit: 0 } }).text();
+
+    it('lets in whoever has a certificate of its CA', async () => {
+      expect(await ask('https', { certificateAuthority: CA, certificate: cert, key })).to.equal('ok');
+    });
+
+    it('lets in nobody else', async () => {
+      await rejection(ask('http', {}));
+      await rejection(ask('https', { certificateAuthority: CA }));
+    });
   });
 });
