@@ -39,8 +39,8 @@ export class FakeKubeApi {
   /** Instead of a list, or of a watch; undefined for the real answer. */
   listStatus: number | undefined;
   watchStatus: number | undefined;
-  /** What a new watch does instead of following: ends at once, says 410 as an event, garbage, or nothing for ever. */
-  watchFault: 'close' | 'gone' | 'garbage' | 'silence' | undefined;
+  /** What a new watch does instead of following: ends at once, says 410 as an event, garbage, nothing, or not even a status. */
+  watchFault: 'close' | 'gone' | 'garbage' | 'silence' | 'mute' | undefined;
   /** `list modulesources`, `watch secrets`, …, with the time on the monotonic clock. */
   readonly log: { readonly what: string; readonly at: number }[] = [];
 
@@ -153,6 +153,7 @@ export class FakeKubeApi {
   }
 
   #watch(resource: Resource, from: number, response: ServerResponse): void {
+    if (this.watchFault === 'mute') return;
     response.writeHead(200, { 'content-type': 'application/json' });
     response.flushHeaders();
     switch (from < this.#forgotten ? 'gone' : this.watchFault) {

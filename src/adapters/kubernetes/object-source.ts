@@ -81,12 +81,16 @@ export class ApiObjectSource implements ObjectSource {
       if (error === null || error === undefined) resolve(undefined);
       else reject(translate(error));
     };
-    const connection = await new Watch(this.#config).watch(this.#path, query, onData, onDone);
+    const opening = new Watch(this.#config).watch(this.#path, query, onData, onDone);
+    opening.catch(onDone);
+    // The library gives the connection away only once the server has begun to answer, and that may take it 30 s.
     const abort = (): void => {
-      connection.abort();
+      reject(signal.reason as Error);
+      opening.then((connection) => {
+        connection.abort();
+      }, onDone);
     };
     signal.addEventListener('abort', abort);
-    if (signal.aborted) abort();
     try {
       await promise;
     } finally {

@@ -263,6 +263,17 @@ describe('KubernetesCredentialProvider', () => {
     });
   });
 
+  it('stops at once, also while the server does not even begin to answer', async () => {
+    api.watchFault = 'mute';
+    provider.start();
+    await eventually(async () => {
+      expect(api.requests('watch secrets')).to.have.lengthOf(1);
+    });
+    const started = performance.now();
+    await provider.stop();
+    expect(performance.now() - started).to.be.lessThan(1000);
+  });
+
   it('is silent after it was stopped, whatever was under way', async () => {
     provider.start();
     await provider.stop();
