@@ -1,15 +1,15 @@
 /** PackageStore on a directory: content-addressed files, a budget in bytes, and no database but the directory itself. */
-import { constants, renameSync, rmSync } from 'node:fs';
-import { type FileHandle, open, rm } from 'node:fs/promises';
+import { renameSync, rmSync } from 'node:fs';
+import { open, rm } from 'node:fs/promises';
 import type { Descriptor } from '../../domain/descriptor.ts';
 import type { Digest } from '../../domain/digest.ts';
-import { DigestMismatchError, StoreFailedError, StoreFullError } from '../../domain/errors.ts';
+import { StoreFailedError, StoreFullError } from '../../domain/errors.ts';
 import type { BlobSource, IncomingBlob, PackageStore, StoredBlob } from '../../domain/ports/package-store.ts';
-import { Proof } from '../../domain/proof.ts';
 import { GrowingFile } from './growing-file.ts';
 import { Layout } from './layout.ts';
 import { type Entry, Ledger } from './ledger.ts';
 import { leaveCleanMarker, scan } from './recovery.ts';
+import { openStoredFile } from './stored-file.ts';
 
 /** What metrics and the status of the store are made of. */
 export interface StoreUsage {
@@ -70,7 +70,14 @@ export class FilesystemPackageStore implements PackageStore {
     if (entry === undefined) return undefined;
     this.#ledger.pin(entry);
     try {
-      return this.#reader(entry, await this.#openWhole(entry));
+      const blob = await openStoredFile(this.#layout.blob(digest), entry, this.#nextUse());
+      return {
+        ...blob,
+        close: async () => {
+          await blob.close();
+          this.#ledger.unpin(entry);
+        },
+      };
     } catch (cause) {
       this.#ledger.unpin(entry);
       // Too many open files say nothing about this one.
@@ -126,44 +133,6 @@ export class FilesystemPackageStore implements PackageStore {
     });
   }
 
-  /** The open file of an entry; rejects when it is not what the ledger says. */
-  async #openWhole(entry: Entry): Promise<FileHandle> {
-    const handle = await open(this.#layout.blob(entry.digest), constants.O_RDONLY | constants.O_NOFOLLOW);
-    try {
-      const stats = await handle.stat();
-      if (!stats.isFile() || stats.size !== entry.size) {
-        throw new DigestMismatchError(`${String(entry.size)} bytes`, `${String(stats.size)} bytes`);
-      }
-      if (!entry.proved) await prove(handle, entry);
-      entry.proved = true;
-      await handle.utimes(this.#nextUse(), entry.storedAt);
-      return handle;
-    } catch (error) {
-      await handle.close();
-      throw error;
-    }
-  }
-
-  #reader(entry: Entry, handle: FileHandle): StoredBlob {
-    return {
-      size: entry.size,
-      storedAt: entry.storedAt,
-      read: async (into, offset) => {
-        const length = Math.min(into.byteLength, entry.size - offset);
-        if (length <= 0) return 0;
-        const { bytesRead } = await handle.read(into, 0, length, offset).catch((cause: unknown) => {
-          throw new StoreFailedError({ cause });
-        });
-        if (bytesRead === 0) throw new StoreFailedError({ cause: new Error('file has become shorter') });
-        return bytesRead;
-      },
-      close: async () => {
-        await handle.close();
-        this.#ledger.unpin(entry);
-      },
-    };
-  }
-
   #drop(entry: Entry): void {
     if (!entry.kept) return;
     this.#damaged++;
@@ -186,18 +155,6 @@ export class FilesystemPackageStore implements PackageStore {
     this.#lastUseMs = Math.max(Date.now(), this.#lastUseMs + 1);
     return new Date(this.#lastUseMs);
   }
-}
-
-async function prove(handle: FileHandle, entry: Entry): Promise<void> {
-  const proof = new Proof(entry);
-  const buffer = new Uint8Array(1024 * 1024);
-  for (let offset = 0; offset < entry.size;) {
-    const { bytesRead } = await handle.read(buffer, 0, buffer.byteLength, offset);
-    if (bytesRead === 0) break;
-    proof.update(buffer.subarray(0, bytesRead));
-    offset += bytesRead;
-  }
-  proof.conclude();
 }
 
 function isCode(error: unknown, code: string): boolean {
