@@ -3,11 +3,12 @@ import got, { type Got, type PlainResponse } from 'got';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { UpstreamThrottledError } from '../../domain/errors.ts';
 import type { Registry } from '../../domain/upstream.ts';
 import { createAgents, type ProxyVariables } from './agents.ts';
 import { IdleError, readAtMost } from './body.ts';
 import { parseRetryAfter } from './retry-after.ts';
-import { type Asked, codeOf, failure, statusError } from './upstream-errors.ts';
+import { type Asked, codeOf, failure, statusError, UpstreamFault } from './upstream-errors.ts';
 
 export interface HttpSettings {
   readonly connectTimeoutMs: number;
@@ -58,6 +59,8 @@ export class HttpClient {
   readonly #got: Got;
   /** For one exchange up to its headers: name, connection and handshake, then the answer; redirects are not extra. */
   readonly #patienceMs: number;
+  /** By host (a registry and its token servers), on the monotonic clock, in milliseconds. */
+  readonly #busyUntil = new Map<string, number>();
 
   constructor(registry: Registry, settings: HttpSettings) {
     this.#settings = settings;
@@ -97,6 +100,7 @@ export class HttpClient {
   /** The first answer that is not worth another try. Rejects with domain errors when there is none. */
   async send(request: HttpRequest, signal: AbortSignal): Promise<HttpResponse> {
     for (let attempt = 1; ; attempt++) {
+      await this.#awaitTurn(request, signal);
       const outcome = await this.#exchange(request, signal).catch((error: unknown) => ({ error }));
       const last = attempt >= this.#settings.attempts;
       if ('error' in outcome) {
@@ -105,13 +109,25 @@ export class HttpClient {
         await this.#pause(request.asked, backoffMs(attempt), signal);
       } else if (RETRIED_STATUSES.has(outcome.status)) {
         const retryAfter = parseRetryAfter(outcome.headers['retry-after'], new Date());
+        if (retryAfter !== undefined) this.#busyUntil.set(request.url.host, performance.now() + retryAfter * 1000);
         if (last || (retryAfter ?? 0) > MAX_WAIT_SECONDS) throw await this.reject(request.asked, outcome);
         outcome.body.destroy();
-        await this.#pause(request.asked, retryAfter === undefined ? backoffMs(attempt) : retryAfter * 1000, signal);
+        if (retryAfter === undefined) await this.#pause(request.asked, backoffMs(attempt), signal);
       } else {
         return outcome;
       }
     }
+  }
+
+  /** Nobody asks a host that has asked for patience, whoever of us it said it to. Rejects when the wait is too long. */
+  async #awaitTurn({ asked, url }: HttpRequest, signal: AbortSignal): Promise<void> {
+    const seconds = ((this.#busyUntil.get(url.host) ?? 0) - performance.now()) / 1000;
+    if (seconds <= 0) return;
+    if (seconds > MAX_WAIT_SECONDS) {
+      const cause = new UpstreamFault(asked, 'asked for patience before');
+      throw new UpstreamThrottledError(Math.ceil(seconds), { cause });
+    }
+    await this.#pause(asked, seconds * 1000 + backoffMs(0), signal);
   }
 
   /** The error that an answer stands for; ends the answer. */

@@ -543,6 +543,16 @@ describe('OciRegistryGateway', () => {
       expect(registry.log).to.have.lengthOf(1);
     });
 
+    it('asks nothing more of a registry that asked for patience, for nobody', async () => {
+      const registry = await start();
+      registry.failTimes('/manifests/', { status: 429, headers: { 'retry-after': '20' } });
+      const [gateway, upstream] = [makeRegistryGateway(), registry.upstream()];
+      await rejection(manifest(gateway, upstream));
+      const error = await rejection(blob(gateway, upstream));
+      expect(error).to.be.instanceOf(UpstreamThrottledError).with.property('retryAfterSeconds').that.is.within(18, 20);
+      expect(registry.log).to.have.lengthOf(1);
+    });
+
     it('stops waiting when it is told to', async () => {
       const registry = await start();
       registry.failTimes('/manifests/', { status: 503, headers: { 'retry-after': '3' } });
