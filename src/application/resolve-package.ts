@@ -19,6 +19,9 @@ import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';
 import { below } from '../domain/upstream.ts';
 import { SingleFlight } from './single-flight.ts';
 
+/** About 3 MB, and more than the packages of any cluster. */
+const MAX_KNOWN = 10_000;
+
 export interface ResolvePackageOptions {
   readonly store: PackageStore;
   readonly gateway: RegistryGateway;
@@ -31,6 +34,8 @@ export interface ResolvePackageOptions {
 
 export class ResolvePackage {
   readonly #options: ResolvePackageOptions;
+  /** What a digest resolves to never changes, so a hit reads no manifest. */
+  readonly #known = new Map<Digest, Package>();
   readonly #fetches = new SingleFlight<string, Manifest | Index>();
 
   constructor(options: ResolvePackageOptions) {
@@ -39,11 +44,21 @@ export class ResolvePackage {
 
   /** Asks the store before the credentials: whoever knows a digest may have what is here (RBAC stands before us). */
   async execute(request: PackageRequest): Promise<Package> {
+    const known = this.#known.get(request.digest);
+    if (known !== undefined) return known;
+    const found = { digest: request.digest, layer: await this.#layer(request) };
+    const [oldest] = this.#known.keys();
+    if (oldest !== undefined && this.#known.size >= MAX_KNOWN) this.#known.delete(oldest);
+    this.#known.set(request.digest, found);
+    return found;
+  }
+
+  async #layer(request: PackageRequest): Promise<Descriptor> {
     const document = await this.#manifest(request, request.digest);
-    if (document.kind === 'manifest') return { digest: request.digest, layer: packageLayer(document) };
+    if (document.kind === 'manifest') return packageLayer(document);
     const child = await this.#manifest(request, selectPlatform(document, this.#options.platform).digest);
     if (child.kind === 'index') throw new InvalidContentError('index of indexes');
-    return { digest: request.digest, layer: packageLayer(child) };
+    return packageLayer(child);
   }
 
   async #manifest(request: PackageRequest, digest: Digest): Promise<Manifest | Index> {

@@ -61,6 +61,24 @@ describe('ResolvePackage', () => {
     sinon.assert.calledTwice(gateway.fetchManifest);
   });
 
+  it('reads no manifest for what it has resolved before', async () => {
+    const image = makePackage(10);
+    const open = sinon.spy(store, 'open');
+    const resolve = over(stubGateway(image));
+    const first = await resolve.execute(request(image.digest));
+    open.resetHistory();
+    expect(await resolve.execute(request(image.digest))).to.equal(first);
+    sinon.assert.notCalled(open);
+  });
+
+  it('resolves what a process before it has kept without asking anybody', async () => {
+    const index = makeIndex([{ image: makePackage(10), platform: amd64 }]);
+    const expected = await over(stubGateway(index)).execute(request(index.digest));
+    const gateway = stubGateway();
+    expect(await over(gateway).execute(request(index.digest))).to.deep.equal(expected);
+    sinon.assert.notCalled(gateway.fetchManifest);
+  });
+
   it('does not share an answer between repositories', async () => {
     const image = makePackage(10);
     const gateway = stubGateway(image);
