@@ -3,13 +3,14 @@ import type { Descriptor } from '../domain/descriptor.ts';
 import { isOneOf } from '../domain/errors.ts';
 import type { Package, PackageRequest } from '../domain/package.ts';
 import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
-import type { BlobReader, PackageStore } from '../domain/ports/package-store.ts';
+import type { BlobReader, BlobSource, PackageStore } from '../domain/ports/package-store.ts';
 import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';
 import { below } from '../domain/upstream.ts';
 import { Fills } from './fills.ts';
 import { HealedReader } from './healed-reader.ts';
 import { PassThrough } from './pass-through.ts';
 import type { ResolvePackage } from './resolve-package.ts';
+import { resumedDownload } from './resumed-download.ts';
 
 /** How the store took part. */
 export type CacheOutcome =
@@ -70,24 +71,23 @@ export class GetPackage {
     if (begun !== undefined) return { cache: { kind: 'joined' }, blob: await begun };
     return {
       cache: { kind: 'miss' },
-      blob: await this.#fills.begin(layer, () => this.#fetch(request, layer, this.#options.stopping)),
+      blob: await this.#fills.begin(layer, () => this.#download(request, layer, this.#options.stopping)),
     };
   }
 
   async #passThrough(request: PackageRequest, layer: Descriptor): Promise<BlobReader> {
     const leaving = new AbortController();
     const signal = AbortSignal.any([this.#options.stopping, leaving.signal]);
-    return new PassThrough(layer, await this.#fetch(request, layer, signal), () => {
+    return new PassThrough(layer, await this.#download(request, layer, signal), () => {
       leaving.abort();
     });
   }
 
-  async #fetch(
-    { repository, path }: PackageRequest,
-    layer: Descriptor,
-    signal: AbortSignal,
-  ): Promise<AsyncIterable<Uint8Array>> {
+  /** The bytes of a layer, whose download survives what breaks it off; the upstream is looked up for each try. */
+  #download({ repository, path }: PackageRequest, layer: Descriptor, signal: AbortSignal): ReturnType<BlobSource> {
     const { credentials, gateway } = this.#options;
-    return gateway.fetchBlob(below(await credentials.resolve(repository), path), layer, 0, signal);
+    return resumedDownload(layer.size, async (offset) =>
+      gateway.fetchBlob(below(await credentials.resolve(repository), path), layer, offset, signal),
+    );
   }
 }

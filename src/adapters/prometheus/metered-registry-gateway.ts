@@ -13,6 +13,7 @@ export class MeteredRegistryGateway implements RegistryGateway {
   readonly #requests: Counter<'operation' | 'code'>;
   readonly #seconds: Histogram<'operation'>;
   readonly #bytes: Counter;
+  readonly #resumed: Counter;
 
   constructor(gateway: RegistryGateway, registry: Registry) {
     this.#gateway = gateway;
@@ -34,6 +35,11 @@ export class MeteredRegistryGateway implements RegistryGateway {
       help: 'Bytes of blobs received from upstreams.',
       registers: [registry],
     });
+    this.#resumed = new Counter({
+      name: 'registry_packages_proxy_upstream_resumed_total',
+      help: 'Downloads that went on where they had broken off.',
+      registers: [registry],
+    });
   }
 
   fetchManifest(upstream: Upstream, digest: Digest, signal: AbortSignal): Promise<Uint8Array> {
@@ -46,7 +52,9 @@ export class MeteredRegistryGateway implements RegistryGateway {
     offset: number,
     signal: AbortSignal,
   ): Promise<AsyncIterable<Uint8Array>> {
-    return this.#counted(await this.#measure('blob', () => this.#gateway.fetchBlob(upstream, blob, offset, signal)));
+    const chunks = await this.#measure('blob', () => this.#gateway.fetchBlob(upstream, blob, offset, signal));
+    if (offset > 0) this.#resumed.inc();
+    return this.#counted(chunks);
   }
 
   async #measure<Outcome>(operation: Operation, run: () => Promise<Outcome>): Promise<Outcome> {

@@ -97,6 +97,28 @@ describe('GetPackage', () => {
     expect((await get(useCase)).cache.kind).to.equal('hit');
   });
 
+  for (const [where, maxBytes] of [
+    ['kept', undefined],
+    ['passed through', 10_000],
+  ] as const) {
+    it(`goes on where the download broke off, when the package is ${where}`, async () => {
+      gateway.fetchBlob
+        .onFirstCall()
+        .callsFake(() =>
+          new HeldSource().give(image.layer.bytes.subarray(0, 150_000)).fail(new UpstreamUnavailableError()).source(),
+        );
+      gateway.fetchBlob
+        .onSecondCall()
+        .callsFake((_upstream, _blob, offset) =>
+          new HeldSource().give(image.layer.bytes.subarray(offset)).end().source(),
+        );
+      const { blob } = await get(over(new MemoryPackageStore(maxBytes)));
+      expect(Buffer.compare(await readAll(blob), image.layer.bytes)).to.equal(0);
+      sinon.assert.calledTwice(gateway.fetchBlob);
+      expect(gateway.fetchBlob.secondCall.args[2]).to.equal(150_000);
+    });
+  }
+
   it('never delivers the end of a layer whose bytes are wrong, and starts anew next time', async () => {
     const forged = image.layer.bytes.slice();
     forged[0] = (forged[0] ?? 0) ^ 1;

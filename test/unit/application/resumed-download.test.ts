@@ -1,0 +1,88 @@
+import { expect } from 'chai';
+import sinon from 'sinon';
+import { resumedDownload } from '../../../src/application/resumed-download.ts';
+import { UpstreamDeniedError, UpstreamTimeoutError, UpstreamUnavailableError } from '../../../src/domain/errors.ts';
+import { bytesOf } from '../../support/image.ts';
+import { rejection } from '../../support/rejection.ts';
+
+const MIB = 1024 * 1024;
+const bytes = bytesOf(3 * MIB);
+const broken = new UpstreamUnavailableError();
+
+/** The bytes from `start` to `end`, and then what went wrong. */
+async function* cut(start: number, end: number, error?: Error): AsyncGenerator<Uint8Array> {
+  for (let at = start; at < end; at += 10_000) yield bytes.subarray(at, Math.min(end, at + 10_000));
+  if (error !== undefined) throw error;
+}
+
+async function readAll(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const all: Uint8Array[] = [];
+  for await (const chunk of chunks) all.push(chunk);
+  return Buffer.concat(all);
+}
+
+describe('resumedDownload', () => {
+  const fetch = sinon.stub<[number], Promise<AsyncIterable<Uint8Array>>>();
+  beforeEach(() => {
+    fetch.reset();
+  });
+
+  for (const error of [broken, new UpstreamTimeoutError()]) {
+    it(`goes on after ${error.code} at the byte where it broke off`, async () => {
+      fetch.withArgs(0).resolves(cut(0, 123_456, error));
+      fetch.withArgs(123_456).resolves(cut(123_456, bytes.byteLength));
+      const all = await readAll(await resumedDownload(bytes.byteLength, fetch));
+      expect(Buffer.compare(all, bytes)).to.equal(0);
+      sinon.assert.calledTwice(fetch);
+    });
+  }
+
+  it('asks for nothing again when the first byte cannot be had', async () => {
+    fetch.rejects(broken);
+    expect(await rejection(resumedDownload(bytes.byteLength, fetch))).to.equal(broken);
+    sinon.assert.calledOnce(fetch);
+  });
+
+  it('goes on for as long as each try brings something on', async () => {
+    fetch.callsFake(async (offset) => {
+      const end = Math.min(bytes.byteLength, offset + MIB);
+      return cut(offset, end, end < bytes.byteLength ? broken : undefined);
+    });
+    expect(await readAll(await resumedDownload(bytes.byteLength, fetch))).to.have.lengthOf(bytes.byteLength);
+    sinon.assert.calledThrice(fetch);
+  });
+
+  it('asks for nothing behind the last byte', async () => {
+    fetch.resolves(cut(0, bytes.byteLength, broken));
+    expect(await readAll(await resumedDownload(bytes.byteLength, fetch))).to.have.lengthOf(bytes.byteLength);
+    sinon.assert.calledOnce(fetch);
+  });
+
+  it('gives up after four tries that brought next to nothing', async () => {
+    fetch.callsFake(async (offset) => cut(offset, offset + 10, broken));
+    expect(await rejection(readAll(await resumedDownload(bytes.byteLength, fetch)))).to.equal(broken);
+    sinon.assert.callCount(fetch, 4);
+  });
+
+  it('tries again also when the next try does not even begin', async () => {
+    fetch.onCall(0).resolves(cut(0, 1000, broken));
+    fetch.onCall(1).rejects(broken);
+    fetch.onCall(2).resolves(cut(1000, bytes.byteLength));
+    expect(await readAll(await resumedDownload(bytes.byteLength, fetch))).to.have.lengthOf(bytes.byteLength);
+    expect(fetch.args).to.deep.equal([[0], [1000], [1000]]);
+  });
+
+  it('does not insist where it is not welcome any more', async () => {
+    const denied = new UpstreamDeniedError();
+    fetch.onCall(0).resolves(cut(0, 1000, broken));
+    fetch.onCall(1).rejects(denied);
+    expect(await rejection(readAll(await resumedDownload(bytes.byteLength, fetch)))).to.equal(denied);
+    sinon.assert.calledTwice(fetch);
+  });
+
+  it('ends where its upstream ends, for the proof to judge', async () => {
+    fetch.resolves(cut(0, 5000));
+    expect(await readAll(await resumedDownload(bytes.byteLength, fetch))).to.have.lengthOf(5000);
+    sinon.assert.calledOnce(fetch);
+  });
+});
