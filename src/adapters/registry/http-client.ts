@@ -32,6 +32,8 @@ export interface HttpRequest {
 export interface HttpResponse {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
+  /** It came from where a redirect led. */
+  readonly redirected: boolean;
   /** To be read or destroyed by whoever asked. */
   readonly body: Readable;
 }
@@ -150,9 +152,9 @@ export class HttpClient {
       });
       // Stays for good: an error that comes while nobody reads the body yet is found by whoever will.
       stream.on('error', reject);
-      stream.once('response', ({ statusCode, headers: answered }: PlainResponse) => {
+      stream.once('response', ({ statusCode, headers: answered, redirectUrls }: PlainResponse) => {
         clearTimeout(patience);
-        resolve({ status: statusCode, headers: answered, body: stream });
+        resolve({ status: statusCode, headers: answered, redirected: redirectUrls.length > 0, body: stream });
       });
     });
   }

@@ -56,7 +56,14 @@ export class OciRegistryGateway implements RegistryGateway {
     const asked = askedOf(upstream, 'blob');
     // Closed, since some registries refuse an open end (and it says what we expect).
     const range = { range: `bytes=${String(offset)}-${String(blob.size - 1)}` };
-    const response = await this.#get(upstream, asked, `blobs/${blob.digest}`, offset > 0 ? range : {}, signal);
+    const get = (): Promise<HttpResponse> =>
+      this.#get(upstream, asked, `blobs/${blob.digest}`, offset > 0 ? range : {}, signal);
+    let response = await get();
+    if (response.redirected && (response.status === 400 || response.status === 403)) {
+      // So object storages refuse a signed URL that has expired on the way; the registry signs another one.
+      response.body.destroy();
+      response = await get();
+    }
     if (response.status !== 200 && response.status !== 206) {
       throw await this.#connect(upstream.registry).client.reject(asked, response);
     }

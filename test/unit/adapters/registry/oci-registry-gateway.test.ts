@@ -367,6 +367,31 @@ describe('OciRegistryGateway', () => {
       expect(storage.log[0]?.headers).not.to.have.property('authorization');
     });
 
+    for (const [status, refusals, asked] of [
+      [403, 1, 2],
+      [400, 1, 2],
+      [403, 9, 2],
+    ] as const) {
+      it(`asks for another signed URL once after a ${String(status)} of the storage (of ${String(refusals)})`, async () => {
+        const [registry, storage] = [await start(), await start()];
+        let refused = 0;
+        storage.script((_request, response) => {
+          if (refused++ < refusals) response.writeHead(status).end();
+          else response.end(image.layer.bytes);
+          return true;
+        });
+        registry.script(({ url }, response) => {
+          if (!url.includes('/blobs/')) return false;
+          response.writeHead(307, { location: `${storage.origin}/bucket` }).end();
+          return true;
+        });
+        const outcome = await blob(makeRegistryGateway(), registry.upstream()).catch((error: unknown) => error);
+        if (refusals === 1) expect(Buffer.compare(outcome as Buffer, image.layer.bytes)).to.equal(0);
+        else expect(outcome).to.be.instanceOf(UpstreamDeniedError);
+        expect(storage.log).to.have.lengthOf(asked);
+      });
+    }
+
     it('refuses to be sent from https to http', async () => {
       const [registry, plain] = [await start({ tls: 'localhost' }), await start()];
       registry.failTimes('/blobs/', { status: 302, headers: { location: `${plain.origin}/x` } });
