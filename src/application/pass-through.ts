@@ -50,7 +50,8 @@ export class PassThrough implements BlobReader {
       this.#proved = true;
     } else {
       this.#proof.update(next.value);
-      this.#held.push(next.value);
+      // Ours to keep: the source uses its buffer again.
+      this.#held.push(new Uint8Array(next.value));
     }
   }
 

@@ -82,7 +82,7 @@ export function describeRegistryGateway(name: string, make: () => Promise<Gatewa
 async function fetchBlob(peer: GatewayUnderTest, image: TestImage, offset: number): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   for await (const chunk of await peer.gateway.fetchBlob(peer.upstream, image.layer.descriptor, offset, never)) {
-    chunks.push(chunk);
+    chunks.push(new Uint8Array(chunk));
   }
   return Buffer.concat(chunks);
 }

@@ -8,8 +8,15 @@ export function sourceOf(bytes: Uint8Array, chunkBytes = 10_000): BlobSource {
 
 export async function* chunksOf(bytes: Uint8Array, chunkBytes = 10_000): AsyncGenerator<Uint8Array> {
   for (let offset = 0; offset < bytes.byteLength; offset += chunkBytes) {
-    yield bytes.subarray(offset, offset + chunkBytes);
+    yield* once(bytes.subarray(offset, offset + chunkBytes));
   }
+}
+
+/** A chunk that is worth nothing any more when the next one is asked for, as the port allows. */
+function* once(chunk: Uint8Array): Generator<Uint8Array> {
+  const lent = new Uint8Array(chunk);
+  yield lent;
+  lent.fill(0xdd);
 }
 
 /** A source that delivers what the test gives it, when the test does. */
@@ -51,7 +58,7 @@ export class HeldSource {
           await this.#wake.promise;
         } else if (step === 'end') return;
         else if (step instanceof Error) throw step;
-        else yield step;
+        else yield* once(step);
       }
     } finally {
       this.left = true;

@@ -1,8 +1,11 @@
 /** The connections to one registry and to wherever it redirects: their certificates and their proxies. */
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { createSecureContext, getCACertificates } from 'node:tls';
 import type { Registry } from '../../domain/upstream.ts';
+import { Inflow } from './inflow.ts';
 import { parseNoProxy } from './no-proxy.ts';
 
 /** `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, in either case; others mean nothing here. */
@@ -24,21 +27,45 @@ export function createAgents(registry: Registry, environment: ProxyVariables): (
     ca: [...getCACertificates('default'), ...registry.ca],
     minVersion: 'TLSv1.2',
   });
-  const pair = (proxyEnv?: Record<string, string>): Agents => {
-    const options = { keepAlive: true, timeout: IDLE_SOCKET_MS, ...(proxyEnv && { proxyEnv }) };
-    return { http: new HttpAgent(options), https: new HttpsAgent({ ...options, secureContext }) };
-  };
-  const direct = pair();
+  const options = { keepAlive: true, timeout: IDLE_SOCKET_MS };
+  const direct = { http: new DirectHttpAgent(options), https: new DirectHttpsAgent({ ...options, secureContext }) };
   let proxied: Agents | undefined;
   return (url) => {
     if (isDirect(url)) return direct;
     // Not before it is needed: a proxy that cannot be used is no matter to those who do not use it.
-    proxied ??= pair({
-      HTTP_PROXY: parseProxy(read(environment, 'HTTP_PROXY')),
-      HTTPS_PROXY: parseProxy(read(environment, 'HTTPS_PROXY')),
-    });
+    if (proxied === undefined) {
+      const proxyEnv = {
+        HTTP_PROXY: parseProxy(read(environment, 'HTTP_PROXY')),
+        HTTPS_PROXY: parseProxy(read(environment, 'HTTPS_PROXY')),
+      };
+      proxied = {
+        http: new HttpAgent({ ...options, proxyEnv }),
+        https: new HttpsAgent({ ...options, proxyEnv, secureContext }),
+      };
+    }
     return proxied;
   };
+}
+
+type Connect = HttpAgent['createConnection'];
+
+class DirectHttpAgent extends HttpAgent {
+  override createConnection(...[options, callback]: Parameters<Connect>): ReturnType<Connect> {
+    return withInflow((onread) => super.createConnection({ ...options, ...onread }, callback));
+  }
+}
+
+class DirectHttpsAgent extends HttpsAgent {
+  override createConnection(...[options, callback]: Parameters<Connect>): ReturnType<Connect> {
+    return withInflow((onread) => super.createConnection({ ...options, ...onread }, callback));
+  }
+}
+
+function withInflow(connect: (options: object) => Duplex | null | undefined): Duplex | null | undefined {
+  const inflow = new Inflow();
+  const socket = connect({ onread: inflow.onread });
+  if (socket instanceof Socket) inflow.attach(socket);
+  return socket;
 }
 
 /** As Go does: the upper case first, and what is empty is not set. */

@@ -1,5 +1,9 @@
 /** Bodies of upstreams: never longer than they may be, never waited for without end, never left open. */
-import type { Readable } from 'node:stream';
+
+/** The bytes of a response as they come; ended by `destroy`. */
+export interface Body extends AsyncIterable<Uint8Array> {
+  destroy(): unknown;
+}
 
 /** What we waited for has not come in time. */
 export class IdleError extends Error {
@@ -7,6 +11,15 @@ export class IdleError extends Error {
   readonly code = 'ERR_IDLE';
   constructor() {
     super('nothing has come in time');
+  }
+}
+
+/** The connection has ended before the body. */
+export class IncompleteError extends Error {
+  override readonly name = 'IncompleteError';
+  readonly code = 'ERR_BODY_INCOMPLETE';
+  constructor() {
+    super('body is incomplete');
   }
 }
 
@@ -19,8 +32,8 @@ export class TooLongError extends Error {
   }
 }
 
-/** The chunks as they come, without the first `skip` bytes; leaving the iteration ends the response. */
-export async function* readChunks(body: Readable, skip: number, idleTimeoutMs: number): AsyncGenerator<Buffer> {
+/** The chunks as they come, each valid until the next, without the first `skip` bytes; leaving the iteration ends the response. */
+export async function* readChunks(body: Body, skip: number, idleTimeoutMs: number): AsyncGenerator<Uint8Array> {
   // Only while we wait for the upstream: a consumer may take its time.
   let waiting = true;
   const patience = new AbortController();
@@ -32,7 +45,7 @@ export async function* readChunks(body: Readable, skip: number, idleTimeoutMs: n
   }, idleTimeoutMs);
   let skipped = 0;
   try {
-    for await (const chunk of body as AsyncIterable<Buffer>) {
+    for await (const chunk of body) {
       waiting = false;
       const excess = Math.min(skip - skipped, chunk.byteLength);
       skipped += excess;
@@ -49,8 +62,8 @@ export async function* readChunks(body: Readable, skip: number, idleTimeoutMs: n
 }
 
 /** All of a body that must not be longer than `maxBytes` and must be here in time. @throws IdleError, TooLongError */
-export async function readAtMost(body: Readable, maxBytes: number, timeoutMs: number): Promise<Buffer> {
-  const chunks: Buffer[] = [];
+export async function readAtMost(body: Body, maxBytes: number, timeoutMs: number): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
   let length = 0;
   // Drop by drop a body is never idle, and 4 MiB of drops are years.
   const patience = new AbortController();
@@ -59,7 +72,7 @@ export async function readAtMost(body: Readable, maxBytes: number, timeoutMs: nu
     body.destroy();
   }, timeoutMs);
   try {
-    for await (const chunk of body as AsyncIterable<Buffer>) {
+    for await (const chunk of body) {
       length += chunk.byteLength;
       if (length > maxBytes) throw new TooLongError();
       chunks.push(chunk);

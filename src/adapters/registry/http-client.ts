@@ -1,12 +1,12 @@
 /** HTTP to one registry: its connections, its certificates, bounded waits, and patience before the first byte. */
 import got, { type Got, type PlainResponse } from 'got';
-import type { IncomingHttpHeaders } from 'node:http';
-import type { Readable } from 'node:stream';
+import type { ClientRequest, IncomingHttpHeaders } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { UpstreamThrottledError } from '../../domain/errors.ts';
 import type { Registry } from '../../domain/upstream.ts';
 import { createAgents, type ProxyVariables } from './agents.ts';
-import { IdleError, readAtMost } from './body.ts';
+import { type Body, IdleError, IncompleteError, readAtMost } from './body.ts';
+import { Inflow } from './inflow.ts';
 import { parseRetryAfter } from './retry-after.ts';
 import { type Asked, codeOf, failure, statusError, UpstreamFault } from './upstream-errors.ts';
 
@@ -25,6 +25,8 @@ export interface HttpRequest {
   readonly asked: Asked;
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
+  /** Its body may be large. */
+  readonly isBulk?: boolean;
   /** Sent by POST, to this URL and no other: a form holds a secret, and 307 and 308 would take it along (RFC 9110, 15.4.8). */
   readonly form?: Readonly<Record<string, string>>;
 }
@@ -35,7 +37,7 @@ export interface HttpResponse {
   /** It came from where a redirect led. */
   readonly redirected: boolean;
   /** To be read or destroyed by whoever asked. */
-  readonly body: Readable;
+  readonly body: Body;
 }
 
 const MAX_REDIRECTS = 5;
@@ -138,9 +140,18 @@ export class HttpClient {
     return statusError(asked, status, ociCode, parseRetryAfter(headers['retry-after'], new Date()));
   }
 
-  #exchange({ url, headers, form }: HttpRequest, signal: AbortSignal): Promise<HttpResponse> {
+  #exchange({ url, headers, form, isBulk = false }: HttpRequest, signal: AbortSignal): Promise<HttpResponse> {
     const body = form === undefined ? {} : { method: 'POST' as const, form: { ...form }, followRedirect: false };
     const stream = this.#got.stream(url, { headers: { ...headers }, signal, ...body });
+    let inflow: Inflow | undefined;
+    const bypassParser = (request: ClientRequest): void => {
+      request.once('socket', (socket) => {
+        inflow = Inflow.of(socket);
+        inflow?.expect(request);
+      });
+    };
+    // One for each redirect.
+    if (isBulk) stream.on('request', bypassParser);
     return new Promise<HttpResponse>((resolve, reject) => {
       // got watches a socket that it has been given: not a proxy that still makes one, nor several redirects together.
       const patience = setTimeout(() => {
@@ -149,12 +160,20 @@ export class HttpClient {
       }, this.#patienceMs);
       stream.once('close', () => {
         clearTimeout(patience);
+        inflow?.body?.fail(new IncompleteError());
       });
       // Stays for good: an error that comes while nobody reads the body yet is found by whoever will.
-      stream.on('error', reject);
+      stream.on('error', (error) => {
+        inflow?.body?.fail(error);
+        reject(error);
+      });
       stream.once('response', ({ statusCode, headers: answered, redirectUrls }: PlainResponse) => {
         clearTimeout(patience);
-        resolve({ status: statusCode, headers: answered, redirected: redirectUrls.length > 0, body: stream });
+        const redirected = redirectUrls.length > 0;
+        // The parser is still at work on what brought the headers; only behind it the inflow takes the body over.
+        queueMicrotask(() => {
+          resolve({ status: statusCode, headers: answered, redirected, body: inflow?.body ?? stream });
+        });
       });
     });
   }
@@ -174,7 +193,7 @@ function backoffMs(attempt: number): number {
 }
 
 /** The first code of OCI's error body (distribution-spec, error codes), for the log. */
-async function readErrorCode(body: Readable): Promise<string | undefined> {
+async function readErrorCode(body: Body): Promise<string | undefined> {
   try {
     const text = await readAtMost(body, MAX_ERROR_BYTES, ERROR_BODY_MS);
     const code = (JSON.parse(text.toString()) as { errors?: { code?: unknown }[] }).errors?.[0]?.code;

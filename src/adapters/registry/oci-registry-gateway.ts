@@ -89,7 +89,12 @@ export class OciRegistryGateway implements RegistryGateway {
     if (url === null) throw unavailable(new UpstreamFault(asked, 'not a host'));
     const send = (header: string | undefined): Promise<HttpResponse> =>
       client.send(
-        { asked, url, headers: header === undefined ? headers : { ...headers, authorization: header } },
+        {
+          asked,
+          url,
+          headers: header === undefined ? headers : { ...headers, authorization: header },
+          isBulk: asked.operation === 'blob',
+        },
         signal,
       );
     const used = authorization.remembered(repository);

@@ -7,7 +7,10 @@ import type { Upstream } from '../upstream.ts';
 export interface RegistryGateway {
   /** A manifest or an index, 4 MiB at most. */
   fetchManifest(upstream: Upstream, digest: Digest, signal: AbortSignal): Promise<Uint8Array>;
-  /** The bytes from `offset` on, so that a broken download can go on where it stopped; leaving the iteration ends it. */
+  /**
+   * The bytes from `offset` on, so that a broken download can go on where it stopped; leaving the iteration ends it. A chunk
+   * is valid until the next one is asked for.
+   */
   fetchBlob(
     upstream: Upstream,
     blob: Descriptor,

@@ -15,6 +15,7 @@ import {
   UpstreamUnavailableError,
 } from '../../../../src/domain/errors.ts';
 import type { RegistryGateway } from '../../../../src/domain/ports/registry-gateway.ts';
+import { Proof } from '../../../../src/domain/proof.ts';
 import { parseUpstream, type Upstream } from '../../../../src/domain/upstream.ts';
 import { FakeRegistry, type FakeRegistryOptions, PASSWORD } from '../../../support/fake-registry.ts';
 import { bytesOf, makeBlob, makePackage } from '../../../support/image.ts';
@@ -55,7 +56,7 @@ describe('OciRegistryGateway', () => {
   async function blob(gateway: RegistryGateway, upstream: Upstream, offset = 0): Promise<Buffer> {
     const chunks: Uint8Array[] = [];
     for await (const chunk of await gateway.fetchBlob(upstream, image.layer.descriptor, offset, never))
-      chunks.push(chunk);
+      chunks.push(new Uint8Array(chunk));
     return Buffer.concat(chunks);
   }
 
@@ -673,24 +674,55 @@ describe('OciRegistryGateway', () => {
       const gateway = makeRegistryGateway({ idleTimeoutMs: 30 });
       const big = makeBlob('application/octet-stream', bytesOf(20_000_000));
       registry.publish({ ...image, blobs: [big] });
-      let length = 0;
+      const proof = new Proof(big.descriptor);
       for await (const chunk of await gateway.fetchBlob(registry.upstream(), big.descriptor, 0, never)) {
-        if (length === 0) await new Promise((resolve) => setTimeout(resolve, 100));
-        length += chunk.byteLength;
+        if (proof.presentable === 0) await new Promise((resolve) => setTimeout(resolve, 100));
+        proof.update(chunk);
       }
-      expect(length).to.equal(20_000_000);
+      proof.conclude();
     });
 
-    it('are unavailable for a body that breaks off', async () => {
+    for (const [how, size, tls] of [
+      ['breaks off', image.layer.descriptor.size, undefined],
+      ['breaks off late', 3_000_000, undefined],
+      ['breaks off late', 3_000_000, 'localhost'],
+    ] as const) {
+      it(`are unavailable for a body that ${how}, after all that has come (${tls ?? 'plain'})`, async () => {
+        const registry = await start(tls && { tls });
+        const sent = size - 500;
+        registry.script((_request, response) => {
+          response.writeHead(200, { 'content-length': size });
+          response.write(Buffer.alloc(sent), () => response.socket?.end());
+          return true;
+        });
+        const descriptor = { ...image.layer.descriptor, size };
+        let received = 0;
+        const error = await rejection(
+          (async () => {
+            const chunks = await makeRegistryGateway().fetchBlob(registry.upstream(), descriptor, 0, never);
+            for await (const chunk of chunks) received += chunk.byteLength;
+          })(),
+        );
+        expect(error).to.be.instanceOf(UpstreamUnavailableError);
+        expect(received).to.equal(sent);
+      });
+    }
+
+    it('leave no bytes behind for the next answer, though more came than was announced', async () => {
       const registry = await start();
-      registry.script((_request, response) => {
-        response.writeHead(200, { 'content-length': image.layer.descriptor.size });
-        response.write(image.layer.bytes.subarray(0, 1000), () => response.socket?.destroy());
+      const big = makeBlob('application/octet-stream', bytesOf(1_000_000));
+      registry.script(({ url }, response) => {
+        if (!url.includes('/blobs/')) return false;
+        response.socket?.write('HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n');
+        response.socket?.write(big.bytes);
+        response.socket?.write('HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged');
         return true;
       });
-      expect(await rejection(blob(makeRegistryGateway(), registry.upstream()))).to.be.instanceOf(
-        UpstreamUnavailableError,
-      );
+      const [gateway, upstream] = [makeRegistryGateway(), registry.upstream()];
+      const proof = new Proof(big.descriptor);
+      for await (const chunk of await gateway.fetchBlob(upstream, big.descriptor, 0, never)) proof.update(chunk);
+      proof.conclude();
+      expect(Buffer.compare(await manifest(gateway, upstream), image.manifest.bytes)).to.equal(0);
     });
 
     it('refuses a manifest of more than 4 MiB', async () => {

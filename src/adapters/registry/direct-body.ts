@@ -1,0 +1,125 @@
+/** The body of a large blob: read by the kernel straight into big blocks, which are used again and again. */
+import type { Socket } from 'node:net';
+
+/** As large as one write to a file or a socket should be; a fresh buffer for each read costs more than the read. */
+const BLOCK_BYTES = 512 * 1024;
+/** With so many waiting, the socket waits too. */
+const MAX_WAITING_BLOCKS = 4;
+/** 16 MiB that are not given back to the system between downloads. */
+const MAX_SPARE_BLOCKS = 32;
+
+const spare: Uint8Array[] = [];
+
+interface Block {
+  readonly bytes: Uint8Array;
+  filled: number;
+  /** Handed out. */
+  taken: number;
+}
+
+/** Yields what has landed since; a chunk is valid until the next one is asked for. To be iterated once or destroyed. */
+export class DirectBody implements AsyncIterable<Uint8Array> {
+  readonly #socket: Socket;
+  /** Oldest first; the last one is being filled. */
+  readonly #blocks: Block[] = [];
+  #missing: number;
+  #isPaused = false;
+  #isReleased = false;
+  #failure: { readonly error: Error } | undefined;
+  #news: PromiseWithResolvers<void> = Promise.withResolvers();
+
+  /** `first` is what has come of the body already; `length` is that of the whole of it. */
+  constructor(socket: Socket, first: Uint8Array, length: number) {
+    this.#socket = socket;
+    this.#missing = length;
+    for (let start = 0; start < first.byteLength;) {
+      const copied = first.subarray(start);
+      const space = this.space() ?? new Uint8Array(0);
+      space.set(copied.subarray(0, space.byteLength));
+      this.land(Math.min(copied.byteLength, space.byteLength));
+      start += space.byteLength;
+    }
+  }
+
+  /** Where the next bytes go; nowhere when none are missing. */
+  space(): Uint8Array | undefined {
+    if (this.#missing === 0 || this.#isReleased) return undefined;
+    let last = this.#blocks.at(-1);
+    if (last === undefined || last.filled === BLOCK_BYTES) {
+      last = { bytes: spare.pop() ?? new Uint8Array(BLOCK_BYTES), filled: 0, taken: 0 };
+      this.#blocks.push(last);
+    }
+    return last.bytes.subarray(last.filled);
+  }
+
+  /** Hears of bytes in that space. False when no more should be read for now; what comes behind the end is nobody's. */
+  land(bytes: number): boolean {
+    const last = this.#blocks.at(-1);
+    if (last === undefined || this.#missing === 0) return false;
+    const ours = Math.min(bytes, this.#missing);
+    last.filled += ours;
+    this.#missing -= ours;
+    this.#isPaused = this.#blocks.length > MAX_WAITING_BLOCKS;
+    this.#news.resolve();
+    return this.#missing > 0 && !this.#isPaused;
+  }
+
+  /** The connection has ended. What has landed before is still read; nothing happens to a body that is whole. */
+  fail(error: Error): void {
+    this.#failure ??= { error };
+    this.#news.resolve();
+  }
+
+  /** Ends the connection too: the parser of its protocol has not seen this body, so no other response may follow. */
+  destroy(): void {
+    this.#socket.destroy();
+    this.fail(new Error('body was left'));
+    if (this.#isReleased) return;
+    this.#isReleased = true;
+    for (const { bytes } of this.#blocks.splice(0)) release(bytes);
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
+    try {
+      for (;;) {
+        const landed = this.#take();
+        if (landed !== undefined) {
+          yield landed;
+          this.#dropTaken();
+        } else if (this.#missing === 0) {
+          return;
+        } else if (this.#failure !== undefined) {
+          throw this.#failure.error;
+        } else {
+          await this.#news.promise;
+          this.#news = Promise.withResolvers();
+        }
+      }
+    } finally {
+      this.destroy();
+    }
+  }
+
+  #take(): Uint8Array | undefined {
+    const [first] = this.#blocks;
+    if (first === undefined || first.filled === first.taken) return undefined;
+    const start = first.taken;
+    first.taken = first.filled;
+    return first.bytes.subarray(start, first.filled);
+  }
+
+  #dropTaken(): void {
+    if (this.#blocks[0]?.taken === BLOCK_BYTES) {
+      const [{ bytes }] = this.#blocks.splice(0, 1) as [Block];
+      release(bytes);
+    }
+    if (this.#isPaused && this.#blocks.length <= MAX_WAITING_BLOCKS) {
+      this.#isPaused = false;
+      this.#socket.resume();
+    }
+  }
+}
+
+function release(block: Uint8Array): void {
+  if (spare.length < MAX_SPARE_BLOCKS) spare.push(block);
+}
