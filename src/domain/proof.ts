@@ -6,6 +6,11 @@ import { DigestMismatchError } from './errors.ts';
 /** How much of a blob no client may see before all of it is proved: without its end a package cannot look complete. */
 export const WITHHELD_BYTES = 64 * 1024;
 
+/** How many of the first `seen` bytes of a blob of `size` bytes may be shown before it is proved. */
+export function presentable(seen: number, size: number): number {
+  return Math.min(seen, Math.max(0, size - WITHHELD_BYTES));
+}
+
 export class Proof {
   readonly #descriptor: Pick<Descriptor, 'digest' | 'size'>;
   readonly #hash = createHash('sha256');
@@ -17,7 +22,7 @@ export class Proof {
 
   /** How many of the bytes seen so far may be shown. */
   get presentable(): number {
-    return Math.min(this.#bytes, Math.max(0, this.#descriptor.size - WITHHELD_BYTES));
+    return presentable(this.#bytes, this.#descriptor.size);
   }
 
   /** @throws DigestMismatchError as soon as there are more bytes than the descriptor says. */

@@ -6,6 +6,7 @@ import type { Digest } from '../../domain/digest.ts';
 import { StoreFailedError, StoreFullError } from '../../domain/errors.ts';
 import type { BlobSource, IncomingBlob, PackageStore, StoredBlob } from '../../domain/ports/package-store.ts';
 import { GrowingFile } from './growing-file.ts';
+import { HashThread } from './hash-thread.ts';
 import { Layout } from './layout.ts';
 import { type Entry, Ledger } from './ledger.ts';
 import { leaveCleanMarker, scan } from './recovery.ts';
@@ -26,6 +27,7 @@ export interface StoreUsage {
 export class FilesystemPackageStore implements PackageStore {
   readonly #layout: Layout;
   readonly #ledger: Ledger;
+  readonly #thread = new HashThread();
   readonly #arriving = new Set<Promise<void>>();
   #evicted = 0;
   #damaged = 0;
@@ -45,6 +47,7 @@ export class FilesystemPackageStore implements PackageStore {
   /** Waits for what is arriving, whose sources must have ended or been stopped. */
   async close(): Promise<void> {
     await Promise.all(this.#arriving);
+    await this.#thread.close();
     await leaveCleanMarker(this.#layout);
   }
 
@@ -94,7 +97,7 @@ export class FilesystemPackageStore implements PackageStore {
     this.#evicted += evicted.length;
     let file: GrowingFile | undefined;
     try {
-      file = await GrowingFile.create(this.#layout.newIngest(descriptor.digest), descriptor);
+      file = await GrowingFile.create(this.#layout.newIngest(descriptor.digest), descriptor, this.#thread);
       const chunks = await source();
       return this.#fill(descriptor, file, chunks);
     } catch (error) {

@@ -1,14 +1,17 @@
 /** A file that is read while it is written: the disk is the buffer between one fill and any number of readers. */
 import { type FileHandle, open, rm } from 'node:fs/promises';
 import type { Descriptor } from '../../domain/descriptor.ts';
-import { StoreFailedError } from '../../domain/errors.ts';
+import { DigestMismatchError, StoreFailedError } from '../../domain/errors.ts';
 import type { BlobReader } from '../../domain/ports/package-store.ts';
-import { Proof } from '../../domain/proof.ts';
+import { presentable } from '../../domain/proof.ts';
+import { type ArrivalProof, proveArrival } from './arrival-proof.ts';
+import type { HashThread } from './hash-thread.ts';
 
 export class GrowingFile {
   readonly #descriptor: Descriptor;
   readonly #path: string;
   readonly #handle: FileHandle;
+  readonly #thread: HashThread;
   /** The descriptor is closed when the fill and the last reader have let go of it. */
   #holders = 1;
   /** Bytes from the first on that may be shown. */
@@ -17,16 +20,17 @@ export class GrowingFile {
   #growth: PromiseWithResolvers<void> = Promise.withResolvers();
   readonly #closed: PromiseWithResolvers<void> = Promise.withResolvers();
 
-  private constructor(descriptor: Descriptor, path: string, handle: FileHandle) {
+  private constructor(descriptor: Descriptor, path: string, handle: FileHandle, thread: HashThread) {
     this.#descriptor = descriptor;
     this.#path = path;
     this.#handle = handle;
+    this.#thread = thread;
   }
 
   /** @throws StoreFailedError */
-  static async create(path: string, descriptor: Descriptor): Promise<GrowingFile> {
+  static async create(path: string, descriptor: Descriptor, thread: HashThread): Promise<GrowingFile> {
     try {
-      return new GrowingFile(descriptor, path, await open(path, 'wx+', 0o600));
+      return new GrowingFile(descriptor, path, await open(path, 'wx+', 0o600), thread);
     } catch (cause) {
       throw new StoreFailedError({ cause });
     }
@@ -39,8 +43,13 @@ export class GrowingFile {
 
   /** Writes and proves all of `chunks`, lets `keep` move the file to its place, and only then shows the end of it. */
   async fill(chunks: AsyncIterable<Uint8Array>, keep: (path: string) => void): Promise<void> {
+    const proof = proveArrival(this.#descriptor, this.#handle.fd, this.#thread);
     try {
-      await this.#write(chunks);
+      await this.#write(chunks, proof).catch(async (error: unknown) => {
+        await proof.abandon();
+        throw error;
+      });
+      await proof.conclude();
       keep(this.#path);
       this.#grow(this.#descriptor.size);
     } catch (error) {
@@ -76,11 +85,12 @@ export class GrowingFile {
     await rm(this.#path, { force: true }).catch(() => undefined);
   }
 
-  async #write(chunks: AsyncIterable<Uint8Array>): Promise<void> {
-    const proof = new Proof(this.#descriptor);
+  async #write(chunks: AsyncIterable<Uint8Array>, proof: ArrivalProof): Promise<void> {
+    const { size } = this.#descriptor;
     let written = 0;
     for await (const chunk of chunks) {
-      proof.update(chunk);
+      // Before they are written: room has been reserved for so many and no more.
+      if (written + chunk.byteLength > size) throw new DigestMismatchError(`${String(size)} bytes`, 'more bytes');
       for (let done = 0; done < chunk.byteLength;) {
         const { bytesWritten } = await this.#handle
           .write(chunk, done, chunk.byteLength - done, written + done)
@@ -88,9 +98,10 @@ export class GrowingFile {
         done += bytesWritten;
       }
       written += chunk.byteLength;
-      this.#grow(proof.presentable);
+      proof.wrote(chunk, written);
+      this.#grow(presentable(written, size));
     }
-    proof.conclude();
+    if (written !== size) throw new DigestMismatchError(`${String(size)} bytes`, `${String(written)} bytes`);
   }
 
   async #readFrom(into: Uint8Array, offset: number, reader: { readonly closed: boolean }): Promise<number> {

@@ -28,7 +28,7 @@ export interface IncomingBlob {
   readonly settled: Promise<void>;
 }
 
-/** Opens the bytes of a blob from its first on; what it rejects with is what `ingest` rejects with. */
+/** Opens the bytes of a blob from its first on, each chunk valid until the next; rejects with what `ingest` rejects with. */
 export type BlobSource = () => Promise<AsyncIterable<Uint8Array>>;
 
 /** Blobs on local storage, each under the digest of its own bytes, bounded in bytes; the least recently used leave first. */
