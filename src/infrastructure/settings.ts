@@ -86,6 +86,7 @@ export const settingsSchema = z.strictObject({
     enabled: z.boolean(),
     directory: z.string().min(1),
     maxSize: parsed(parseQuantity, 'must be a size such as 1Gi, 500M or 1000000'),
+    scrubRate: parsed(parseQuantity, 'must be bytes per second such as 8Mi, or 0'),
   }),
   registry: z.strictObject({
     gateway: z.enum(['oci', 'oci-layout']),

@@ -8,7 +8,15 @@ const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] =
   { room: 'src/domain/', project: ['src/domain/'], packages: ['node:crypto'] },
   { room: 'src/application/', project: ['src/domain/', 'src/application/'], packages: [] },
   ...Object.entries({
-    filesystem: ['node:fs', 'node:fs/promises', 'node:path', 'node:crypto', 'node:worker_threads'],
+    filesystem: [
+      'node:fs',
+      'node:fs/promises',
+      'node:path',
+      'node:crypto',
+      'node:timers/promises',
+      'node:util',
+      'node:worker_threads',
+    ],
     http: ['koa', '@koa/router', 'node:http', 'node:https', 'node:net', 'node:crypto'],
     kubernetes: ['@kubernetes/client-node', 'node:timers/promises'],
     'oci-layout': ['node:fs', 'node:fs/promises', 'node:path'],

@@ -9,8 +9,11 @@ import { GrowingFile } from './growing-file.ts';
 import { HashThread } from './hash-thread.ts';
 import { Layout } from './layout.ts';
 import { type Entry, Ledger } from './ledger.ts';
+import { OpenFiles } from './open-files.ts';
+import { Recency } from './recency.ts';
 import { leaveCleanMarker, scan } from './recovery.ts';
-import { openStoredFile } from './stored-file.ts';
+import { Scrub } from './scrub.ts';
+import { readStoredFile } from './stored-file.ts';
 
 /** What metrics and the status of the store are made of. */
 export interface StoreUsage {
@@ -22,6 +25,15 @@ export interface StoreUsage {
   readonly evicted: number;
   /** Since the start: found missing, unreadable or with wrong bytes. */
   readonly damaged: number;
+  /** Since the start: read again by the scrub. */
+  readonly scrubbedBytes: number;
+}
+
+export interface FilesystemPackageStoreOptions {
+  readonly directory: string;
+  readonly maxBytes: number;
+  /** How much of what is kept is read again in the background; nothing when absent or 0. */
+  readonly scrubBytesPerSecond?: number;
 }
 
 export class FilesystemPackageStore implements PackageStore {
@@ -29,31 +41,53 @@ export class FilesystemPackageStore implements PackageStore {
   readonly #ledger: Ledger;
   readonly #thread = new HashThread();
   readonly #arriving = new Set<Promise<void>>();
+  readonly #files = new OpenFiles();
+  readonly #recency = new Recency(({ digest }) => this.#layout.blob(digest));
+  readonly #scrub: Scrub | undefined;
   #evicted = 0;
   #damaged = 0;
-  #lastUseMs = 0;
 
-  constructor(options: { readonly directory: string; readonly maxBytes: number }) {
-    this.#layout = new Layout(options.directory);
-    this.#ledger = new Ledger(options.maxBytes);
+  constructor({ directory, maxBytes, scrubBytesPerSecond = 0 }: FilesystemPackageStoreOptions) {
+    this.#layout = new Layout(directory);
+    this.#ledger = new Ledger(maxBytes);
+    if (scrubBytesPerSecond === 0) return;
+    this.#scrub = new Scrub({
+      bytesPerSecond: scrubBytesPerSecond,
+      entries: () => this.#ledger.list(),
+      pathOf: ({ digest }) => this.#layout.blob(digest),
+      onDamage: (entry) => {
+        this.#drop(entry);
+      },
+    });
   }
 
   /** Takes stock; to be called once, before anything else. @throws StoreFailedError when the directory cannot be used. */
   async load(): Promise<void> {
     await scan(this.#layout, this.#ledger);
     this.#unlink(this.#ledger.evictSurplus());
+    this.#scrub?.start();
   }
 
   /** Waits for what is arriving, whose sources must have ended or been stopped. */
   async close(): Promise<void> {
+    await this.#scrub?.stop();
     await Promise.all(this.#arriving);
     await this.#thread.close();
+    await this.#recency.flush();
+    this.#files.closeAll();
     await leaveCleanMarker(this.#layout);
   }
 
   get usage(): StoreUsage {
     const { bytes, maxBytes, entries } = this.#ledger;
-    return { bytes, maxBytes, entries, evicted: this.#evicted, damaged: this.#damaged };
+    return {
+      bytes,
+      maxBytes,
+      entries,
+      evicted: this.#evicted,
+      damaged: this.#damaged,
+      scrubbedBytes: this.#scrub?.bytes ?? 0,
+    };
   }
 
   /** Tries to make a file. @throws StoreFailedError */
@@ -73,16 +107,18 @@ export class FilesystemPackageStore implements PackageStore {
     if (entry === undefined) return undefined;
     this.#ledger.pin(entry);
     try {
-      const blob = await openStoredFile(this.#layout.blob(digest), entry, this.#nextUse());
-      return {
-        ...blob,
-        close: async () => {
-          await blob.close();
-          this.#ledger.unpin(entry);
+      const file = await this.#files.open(this.#layout.blob(digest), entry);
+      this.#recency.use(entry);
+      return readStoredFile(file, {
+        onDamage: () => {
+          this.#drop(entry);
         },
-      };
+        onClosed: () => {
+          this.#unpin(entry);
+        },
+      });
     } catch (cause) {
-      this.#ledger.unpin(entry);
+      this.#unpin(entry);
       // Too many open files say nothing about this one.
       if (isCode(cause, 'EMFILE') || isCode(cause, 'ENFILE')) throw new StoreFailedError({ cause });
       this.#drop(entry);
@@ -136,6 +172,12 @@ export class FilesystemPackageStore implements PackageStore {
     });
   }
 
+  #unpin(entry: Entry): void {
+    this.#ledger.unpin(entry);
+    // Removed while it was read: its bytes are on the disk until now.
+    if (!entry.kept && entry.readers === 0) this.#files.close(entry);
+  }
+
   #drop(entry: Entry): void {
     if (!entry.kept) return;
     this.#damaged++;
@@ -144,19 +186,14 @@ export class FilesystemPackageStore implements PackageStore {
   }
 
   #unlink(entries: readonly Entry[]): void {
-    for (const { digest } of entries) {
+    for (const entry of entries) {
+      if (entry.readers === 0) this.#files.close(entry);
       try {
-        rmSync(this.#layout.blob(digest), { recursive: true, force: true });
+        rmSync(this.#layout.blob(entry.digest), { recursive: true, force: true });
       } catch {
         // A file that cannot be removed is found again by the next scan.
       }
     }
-  }
-
-  /** Never the same twice and never backwards, whatever the clock does: access times order the entries after a restart. */
-  #nextUse(): Date {
-    this.#lastUseMs = Math.max(Date.now(), this.#lastUseMs + 1);
-    return new Date(this.#lastUseMs);
   }
 }
 

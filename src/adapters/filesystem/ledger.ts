@@ -92,6 +92,11 @@ export class Ledger {
     return entry;
   }
 
+  /** The least recently used first. */
+  list(): Entry[] {
+    return [...this.#entries.values()];
+  }
+
   has(digest: Digest): boolean {
     return this.#entries.has(digest);
   }

@@ -7,6 +7,9 @@ const BUFFER_BYTES = 512 * 1024;
 /** 32 MiB that are not given back to the system between bursts of downloads. */
 const MAX_SPARE_BUFFERS = 64;
 
+/** Not worth two buffers of that size. */
+const ONE_READ_BYTES = 64 * 1024;
+
 const spare: Buffer[] = [];
 
 /** The client closed its connection before all was sent. */
@@ -40,12 +43,38 @@ export async function sendBlob(response: ServerResponse, blob: BlobReader, sendi
     });
   });
   gone.catch(() => undefined);
-  const { end, writeHead, onSent } = sending;
+  const { start, end } = sending;
+  if (end - start <= ONE_READ_BYTES) await sendAtOnce(response, blob, sending, gone);
+  else await pump(response, blob, sending, gone);
+}
+
+/** Head and body in one write: of a small package the bytes are the least of the work. */
+async function sendAtOnce(
+  response: ServerResponse,
+  blob: BlobReader,
+  { start, end, writeHead, onSent }: Sending,
+  gone: Promise<never>,
+): Promise<void> {
+  const buffer = Buffer.allocUnsafe(end - start);
+  for (let length = 0; length < buffer.byteLength;) {
+    length += await Promise.race([blob.read(buffer.subarray(length), start + length), gone]);
+  }
+  writeHead();
+  await Promise.race([finish(response, buffer), gone]);
+  onSent(buffer.byteLength);
+}
+
+async function pump(
+  response: ServerResponse,
+  blob: BlobReader,
+  { start, end, writeHead, onSent }: Sending,
+  gone: Promise<never>,
+): Promise<void> {
   const read = (into: Buffer, from: number): Promise<number> | number =>
     from < end ? blob.read(into.subarray(0, end - from), from) : 0;
 
   let [current, next] = [takeBuffer(), takeBuffer()];
-  let offset = sending.start;
+  let offset = start;
   let length = await Promise.race([read(current, offset), gone]);
   writeHead();
   while (offset < end) {
@@ -75,9 +104,9 @@ function write(response: ServerResponse, chunk: Uint8Array): Promise<void> {
   });
 }
 
-function finish(response: ServerResponse): Promise<void> {
+function finish(response: ServerResponse, last?: Uint8Array): Promise<void> {
   return new Promise((resolve) => {
-    response.end(() => {
+    response.end(last, () => {
       resolve();
     });
   });

@@ -12,6 +12,7 @@ export interface StoreUsage {
   readonly entries: number;
   readonly evicted: number;
   readonly damaged: number;
+  readonly scrubbedBytes: number;
 }
 
 export class MeteredPackageStore implements PackageStore {
@@ -80,6 +81,15 @@ function exposeUsage(usage: () => StoreUsage, registry: Registry): void {
       this.reset();
       this.inc({ reason: 'size' }, evicted);
       this.inc({ reason: 'damaged' }, damaged);
+    },
+  });
+  new Counter({
+    name: 'registry_packages_proxy_cache_scrubbed_bytes_total',
+    help: 'Bytes of the cache that were read and proved again in the background.',
+    registers: [registry],
+    collect() {
+      this.reset();
+      this.inc(usage().scrubbedBytes);
     },
   });
 }

@@ -8,14 +8,14 @@ import type { Part } from '../service.ts';
 import type { Settings } from '../settings.ts';
 import * as T from './tokens.ts';
 
-export function storeModule({ store: { enabled, directory, maxSize } }: Settings): ContainerModule {
+export function storeModule({ store: { enabled, directory, maxSize, scrubRate } }: Settings): ContainerModule {
   return new ContainerModule(({ bind }) => {
     if (!enabled) {
       bind(T.PACKAGE_STORE).toConstantValue(new NoPackageStore());
       bind(T.STORE_PART).toConstantValue({});
       return;
     }
-    const files = new FilesystemPackageStore({ directory, maxBytes: maxSize });
+    const files = new FilesystemPackageStore({ directory, maxBytes: maxSize, scrubBytesPerSecond: scrubRate });
     bind(T.STORE_PART).toConstantValue(partOfStore(files));
     bind(T.PACKAGE_STORE).toResolvedValue(
       (logger, mismatches, metrics) =>

@@ -45,7 +45,12 @@ describe('settings', () => {
       shutdownTimeoutSeconds: 25,
       tls: { certificate: '', key: '', clientCA: '' },
     });
-    expect(settings.store).to.deep.equal({ enabled: true, directory: '/cache', maxSize: 2 ** 30 });
+    expect(settings.store).to.deep.equal({
+      enabled: true,
+      directory: '/cache',
+      maxSize: 2 ** 30,
+      scrubRate: 8 * 2 ** 20,
+    });
     expect(settings.registry.platform).to.deep.equal({ os: 'linux', architecture: 'amd64' });
     expect(settings.credentials.registries).to.deep.equal([]);
   });

@@ -1,0 +1,123 @@
+/** Kept blobs that are ready to be read: descriptors that stay open between requests, and small files in memory. */
+import { close, closeSync, constants, fstat, open, read, type Stats } from 'node:fs';
+import { promisify } from 'node:util';
+import { DigestMismatchError } from '../../domain/errors.ts';
+import { Proof } from '../../domain/proof.ts';
+import type { Entry } from './ledger.ts';
+
+/** What one read brings is not worth a descriptor. */
+const SMALL_BYTES = 64 * 1024;
+/** Descriptors at most, or 16 MiB of small files. */
+const MAX_FILES = 256;
+const PROVED_AT_ONCE = 1024 * 1024;
+
+/** Descriptors as numbers, which can be closed in the very turn in which their file is removed. */
+const openFile = promisify(open);
+const statFile = promisify(fstat) as (fd: number) => Promise<Stats>;
+const closeFile = promisify(close);
+
+export interface OpenFile {
+  readonly entry: Entry;
+  /** All of a small file; a larger one is read by its descriptor. */
+  readonly content: Uint8Array | { readonly fd: number };
+}
+
+export class OpenFiles {
+  /** In the order of their use: the first is the least recently used. */
+  readonly #opened = new Map<Entry, OpenFile>();
+  readonly #opening = new Map<Entry, Promise<OpenFile>>();
+
+  /**
+   * The file of an entry, which must stay pinned for as long as it is read. Rejects with the error of the file system, or
+   * with DigestMismatchError when it is another file; what is not proved yet is read whole before.
+   */
+  async open(path: string, entry: Entry): Promise<OpenFile> {
+    const opened = this.#opened.get(entry);
+    if (opened !== undefined) {
+      this.#opened.delete(entry);
+      this.#opened.set(entry, opened);
+      return opened;
+    }
+    const opening = this.#opening.get(entry) ?? this.#open(path, entry);
+    this.#opening.set(entry, opening);
+    try {
+      return await opening;
+    } finally {
+      this.#opening.delete(entry);
+    }
+  }
+
+  /** Lets go of a file that nobody reads, at once: with its descriptor the bytes of a removed file leave the disk. */
+  close(entry: Entry): void {
+    const file = this.#opened.get(entry);
+    if (file === undefined) return;
+    this.#opened.delete(entry);
+    if ('fd' in file.content) closeSync(file.content.fd);
+  }
+
+  closeAll(): void {
+    for (const entry of this.#opened.keys()) this.close(entry);
+  }
+
+  async #open(path: string, entry: Entry): Promise<OpenFile> {
+    const fd = await openFile(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+    let content: OpenFile['content'] = { fd };
+    try {
+      const stats = await statFile(fd);
+      if (!stats.isFile() || stats.size !== entry.size) {
+        throw new DigestMismatchError(`${String(entry.size)} bytes`, `${String(stats.size)} bytes`);
+      }
+      if (!entry.proved) await prove(fd, entry);
+      entry.proved = true;
+      if (entry.size <= SMALL_BYTES) content = await readWhole(fd, entry.size);
+    } catch (error) {
+      await closeFile(fd);
+      throw error;
+    }
+    if (!('fd' in content)) await closeFile(fd);
+    const file: OpenFile = { entry, content };
+    this.#opened.set(entry, file);
+    this.#closeSurplus();
+    return file;
+  }
+
+  #closeSurplus(): void {
+    for (const entry of this.#opened.keys()) {
+      if (this.#opened.size <= MAX_FILES) return;
+      if (entry.readers === 0) this.close(entry);
+    }
+  }
+}
+
+/** Resolves with how many bytes were read. */
+export function readAt(fd: number, into: Uint8Array, length: number, offset: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    read(fd, into, 0, length, offset, (error, bytesRead) => {
+      if (error) reject(error);
+      else resolve(bytesRead);
+    });
+  });
+}
+
+async function readWhole(fd: number, size: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(size);
+  for (let offset = 0; offset < size;) {
+    const bytesRead = await readAt(fd, bytes.subarray(offset), size - offset, offset);
+    if (bytesRead === 0) throw new Error('file has become shorter');
+    offset += bytesRead;
+  }
+  return bytes;
+}
+
+/** Reads all of it. @throws DigestMismatchError when it is not what it should be. */
+async function prove(fd: number, entry: Entry): Promise<void> {
+  const proof = new Proof(entry);
+  const buffer = new Uint8Array(PROVED_AT_ONCE);
+  for (let offset = 0; ;) {
+    const bytesRead = await readAt(fd, buffer, buffer.byteLength, offset);
+    if (bytesRead === 0) break;
+    proof.update(buffer.subarray(0, bytesRead));
+    offset += bytesRead;
+  }
+  proof.conclude();
+}

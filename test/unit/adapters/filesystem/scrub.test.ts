@@ -1,0 +1,94 @@
+import { expect } from 'chai';
+import { appendFile, mkdtemp, rm, truncate, unlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { FilesystemPackageStore } from '../../../../src/adapters/filesystem/filesystem-package-store.ts';
+import { digestHex } from '../../../../src/domain/digest.ts';
+import { eventually } from '../../../support/eventually.ts';
+import { bytesOf, makeBlob } from '../../../support/image.ts';
+import { readAll, sourceOf } from '../../../support/source.ts';
+
+describe('the scrub of a FilesystemPackageStore', () => {
+  let directory: string;
+  let store: FilesystemPackageStore;
+  const given = makeBlob('application/octet-stream', bytesOf(300_000));
+  const keep = async (): Promise<void> => (await store.ingest(given.descriptor, sourceOf(given.bytes))).settled;
+  const flipped = (): Uint8Array => given.bytes.with(299_999, (given.bytes[299_999] ?? 0) ^ 1);
+  const path = (): string => join(directory, 'v1/blobs/sha256', digestHex(given.descriptor.digest));
+
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'scrub-'));
+    const before = new FilesystemPackageStore({ directory, maxBytes: 1e6 });
+    await before.load();
+    await (
+      await before.ingest(given.descriptor, sourceOf(given.bytes))
+    ).settled;
+    await before.close();
+  });
+  afterEach(async () => {
+    await store.close();
+    await rm(directory, { recursive: true });
+  });
+
+  async function start(scrubBytesPerSecond: number): Promise<void> {
+    store = new FilesystemPackageStore({ directory, maxBytes: 1e6, scrubBytesPerSecond });
+    await store.load();
+  }
+
+  const damages: [what: string, damage: () => Promise<void>][] = [
+    ['with a flipped bit', () => writeFile(path(), flipped())],
+    ['that has become shorter', () => truncate(path(), 1000)],
+    ['that has become longer', () => appendFile(path(), 'x')],
+  ];
+  for (const [what, damage] of damages) {
+    it(`finds a file ${what} though nobody reads it, counts it and lets it be fetched again`, async () => {
+      await damage();
+      await start(100e6);
+      await eventually(async () => {
+        expect(store.usage).to.include({ damaged: 1, entries: 0, bytes: 0 });
+      });
+      await keep();
+      const stored = await store.open(given.descriptor.digest);
+      if (stored === undefined) throw new Error('not kept');
+      expect(Buffer.compare(await readAll(stored), given.bytes)).to.equal(0);
+    });
+  }
+
+  it('finds that a file is gone since the start', async () => {
+    const second = makeBlob('application/octet-stream', bytesOf(5000, 2));
+    await start(0);
+    await (
+      await store.ingest(second.descriptor, sourceOf(second.bytes))
+    ).settled;
+    await store.close();
+    // While the first file is read at this rate, the second one disappears.
+    await start(1e6);
+    await unlink(join(directory, 'v1/blobs/sha256', digestHex(second.descriptor.digest)));
+    await eventually(async () => {
+      expect(store.usage).to.include({ damaged: 1, entries: 1 });
+    });
+  });
+
+  it('finds nothing wrong with what is right', async () => {
+    await start(100e6);
+    await eventually(async () => {
+      expect(store.usage.scrubbedBytes).to.equal(300_000);
+    });
+    expect(store.usage).to.include({ damaged: 0, entries: 1 });
+  });
+
+  it('takes its time, and stops at once', async () => {
+    await start(1);
+    await eventually(async () => {
+      expect(store.usage.scrubbedBytes).to.be.greaterThan(0);
+    });
+    await store.close();
+    expect(store.usage.scrubbedBytes).to.be.lessThan(300_000);
+  });
+
+  it('does not read at all when its rate is 0', async () => {
+    await writeFile(path(), flipped());
+    await start(0);
+    expect(store.usage).to.include({ scrubbedBytes: 0, damaged: 0, entries: 1 });
+  });
+});
