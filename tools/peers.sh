@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Puts the real peers of `npm run test:peers` where the tests look for them; needs Go, apt-get and dpkg, but no root.
+# Puts the real peers of `npm run test:peers` and `npm run bench` where these look for them; needs Go, apt-get and dpkg,
+# but no root.
 # Versions are pinned here and in the go.sum of the modules beside this file, for programs that `go install` refuses.
 set -euo pipefail
 
@@ -11,10 +12,10 @@ trap 'rm -rf "$work"' EXIT
 
 missing() { ! [ -x "$bin/$1" ]; }
 
-install_from_debian() { # NAME
+install_from_debian() { # NAME [PATH IN THE PACKAGE]
   if missing "$1"; then
     (cd "$work" && apt-get download "$1" >/dev/null && dpkg -x "$1"_*.deb .)
-    install "$work/usr/bin/$1" "$bin/$1"
+    install "$work/${2:-usr/bin/$1}" "$bin/$1"
   fi
 }
 
@@ -34,6 +35,7 @@ build_module() { # NAME PACKAGE [LDFLAGS]
 }
 
 install_from_debian docker-registry
+install_from_debian nginx usr/sbin/nginx
 install_from_go distribution-registry github.com/distribution/distribution/v3/cmd/registry@v3.1.1
 install_from_go crane github.com/google/go-containerregistry/cmd/crane@v0.22.1
 install_from_go helm helm.sh/helm/v4/cmd/helm@v4.3.1

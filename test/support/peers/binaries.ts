@@ -12,6 +12,7 @@ const PROGRAMS = {
   'kube-apiserver': 'KUBE_APISERVER',
   'kube-rbac-proxy': 'KUBE_RBAC_PROXY',
   helm: 'HELM',
+  nginx: 'NGINX',
 } as const;
 
 export type Program = keyof typeof PROGRAMS;

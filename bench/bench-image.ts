@@ -1,0 +1,59 @@
+/** Images of random bytes, as files that all peers have by a link of their own: same blobs, one page cache. */
+import { randomFillSync } from 'node:crypto';
+import { link, mkdir, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { digestHex } from '../src/domain/digest.ts';
+import { makeImage, type TestBlob } from '../test/support/image.ts';
+
+export interface BlobFile {
+  /** Of its digest. */
+  readonly hex: string;
+  readonly size: number;
+  readonly mediaType: string;
+  readonly path: string;
+}
+
+export interface BenchImage {
+  /** In hex: what a client asks for. */
+  readonly hex: string;
+  readonly manifest: BlobFile;
+  readonly config: BlobFile;
+  /** The package. */
+  readonly layer: BlobFile;
+}
+
+/** An image whose package is so many bytes, none of which was ever seen before. */
+export async function createImage(folder: string, size: number): Promise<BenchImage> {
+  const { manifest, blobs } = makeImage([randomFillSync(new Uint8Array(size))]);
+  const [config, layer] = blobs;
+  if (config === undefined || layer === undefined) throw new Error('an image without a layer');
+  const files = await Promise.all([manifest, config, layer].map((blob) => writeBlob(folder, blob)));
+  const [manifestFile, configFile, layerFile] = files as [BlobFile, BlobFile, BlobFile];
+  return { hex: manifestFile.hex, manifest: manifestFile, config: configFile, layer: layerFile };
+}
+
+export async function createImages(folder: string, size: number, count: number): Promise<BenchImage[]> {
+  const images: BenchImage[] = [];
+  while (images.length < count) images.push(await createImage(folder, size));
+  return images;
+}
+
+/** A second name of the file; a directory that is missing is made. */
+export async function place(blob: BlobFile, path: string): Promise<void> {
+  try {
+    await link(blob.path, path);
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    if (code === 'EEXIST') return;
+    if (code !== 'ENOENT') throw error;
+    await mkdir(dirname(path), { recursive: true });
+    await link(blob.path, path);
+  }
+}
+
+async function writeBlob(folder: string, { descriptor, bytes }: TestBlob): Promise<BlobFile> {
+  const hex = digestHex(descriptor.digest);
+  const path = join(folder, hex);
+  await writeFile(path, bytes);
+  return { hex, size: bytes.byteLength, mediaType: descriptor.mediaType, path };
+}

@@ -1,0 +1,61 @@
+/** The clients: bench/load, a process of its own per measurement. */
+import { execFile } from 'node:child_process';
+
+export interface LoadOptions {
+  readonly urls: readonly string[];
+  readonly clients: number;
+  /** Of all clients together. */
+  readonly requests?: number;
+  /** No request begins later than this. */
+  readonly seconds?: number;
+  /** Whatever runs longer is cut off, which is no failure. */
+  readonly cutOffSeconds?: number;
+  /** Each client reads no faster. */
+  readonly bytesPerSecond?: number;
+  /** In hex: what each body must be. */
+  readonly sha256?: string;
+}
+
+export interface LoadReport {
+  readonly seconds: number;
+  readonly bytes: number;
+  /** Taken by the clients. */
+  readonly clientCpuSeconds: number;
+  /** Answered in full. */
+  readonly requests: number;
+  readonly cutOff: number;
+  readonly failures: number;
+  /** One of them. */
+  readonly failure?: string;
+  readonly firstByteMedianMs: number;
+  readonly firstByteMs: readonly number[] | null;
+}
+
+export type LoadGenerator = (options: LoadOptions) => Promise<LoadReport>;
+
+/** Far above the longest measurement. */
+const TIMEOUT_MS = 300_000;
+
+/** With the path of the built program, and what ends it early. */
+export function loadGenerator(path: string, signal: AbortSignal): LoadGenerator {
+  return (options) =>
+    new Promise((resolve, reject) => {
+      const child = execFile(path, argumentsOf(options), { timeout: TIMEOUT_MS, signal }, (error, stdout, stderr) => {
+        if (error) reject(new Error(`load: ${stderr || error.message}`));
+        else resolve(JSON.parse(stdout) as LoadReport);
+      });
+      child.stdin?.end(options.urls.join('\n'));
+    });
+}
+
+function argumentsOf(options: LoadOptions): string[] {
+  const { clients, requests, seconds, cutOffSeconds, bytesPerSecond, sha256 } = options;
+  return [
+    `-clients=${String(clients)}`,
+    ...(requests === undefined ? [] : [`-requests=${String(requests)}`]),
+    ...(seconds === undefined ? [] : [`-duration=${String(seconds)}s`]),
+    ...(cutOffSeconds === undefined ? [] : [`-cut-off=${String(cutOffSeconds)}s`]),
+    ...(bytesPerSecond === undefined ? [] : [`-rate=${String(bytesPerSecond)}`]),
+    ...(sha256 === undefined ? [] : [`-sha256=${sha256}`]),
+  ];
+}

@@ -1,0 +1,250 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"net"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	bufferSize = 256 << 10
+	// What a slow client reads at once: a tenth of a second's worth at 256 KiB/s would be 26 KiB.
+	slowRead = 16 << 10
+	patience = 120 * time.Second
+)
+
+var errNotTheBytes = errors.New("body has another digest")
+
+// queue hands out requests until there are no more.
+type queue struct {
+	next  atomic.Int64
+	limit int64
+	until time.Time
+}
+
+func newQueue(load options) *queue {
+	work := &queue{limit: int64(load.requests)}
+	if load.duration > 0 {
+		work.until = time.Now().Add(load.duration)
+	}
+	return work
+}
+
+func (q *queue) take() (int, bool) {
+	index := q.next.Add(1) - 1
+	if (q.limit > 0 && index >= q.limit) || (!q.until.IsZero() && time.Now().After(q.until)) {
+		return 0, false
+	}
+	return int(index), true
+}
+
+type tally struct {
+	bytes       int64
+	requests    int
+	cutOff      int
+	failures    int
+	failure     error
+	firstByteMs []float64
+}
+
+type client struct {
+	load    options
+	buffer  []byte
+	conn    net.Conn
+	host    string
+	cutOff  time.Time
+	hashing hash.Hash
+}
+
+func newClient(load options, began time.Time) *client {
+	one := &client{load: load, buffer: make([]byte, bufferSize)}
+	if load.rate > 0 {
+		one.buffer = one.buffer[:slowRead]
+	}
+	if load.cutOff > 0 {
+		one.cutOff = began.Add(load.cutOff)
+	}
+	if load.sha256 != "" {
+		one.hashing = sha256.New()
+	}
+	return one
+}
+
+func (c *client) run(work *queue, result *tally) {
+	defer c.hangUp()
+	for {
+		index, more := work.take()
+		if !more {
+			return
+		}
+		err := c.get(c.load.urls[index%len(c.load.urls)], result)
+		switch {
+		case err == nil:
+			result.requests++
+		case !c.cutOff.IsZero() && errors.Is(err, os.ErrDeadlineExceeded) && !time.Now().Before(c.cutOff):
+			result.cutOff++
+			return
+		default:
+			result.failures++
+			result.failure = err
+			c.hangUp()
+		}
+	}
+}
+
+// get asks once, on the connection of the request before if there is one.
+func (c *client) get(address string, result *tally) error {
+	target, err := url.Parse(address)
+	if err != nil {
+		return err
+	}
+	if err := c.dial(target.Host); err != nil {
+		return err
+	}
+	began := time.Now()
+	deadline := began.Add(patience)
+	if !c.cutOff.IsZero() {
+		deadline = c.cutOff
+	}
+	c.conn.SetDeadline(deadline)
+	request := "GET " + target.RequestURI() + " HTTP/1.1\r\nHost: " + target.Host + "\r\n\r\n"
+	if _, err := c.conn.Write([]byte(request)); err != nil {
+		return err
+	}
+	length, rest, closes, err := c.readHead()
+	if err != nil {
+		return err
+	}
+	if err := c.readBody(length, rest, began, result); err != nil {
+		return err
+	}
+	if closes {
+		c.hangUp()
+	}
+	return nil
+}
+
+func (c *client) dial(host string) error {
+	if c.conn != nil && c.host == host {
+		return nil
+	}
+	c.hangUp()
+	conn, err := net.DialTimeout("tcp", host, patience)
+	if err != nil {
+		return err
+	}
+	if c.load.rate > 0 {
+		// A slow client is slow also in what the kernel takes for it.
+		conn.(*net.TCPConn).SetReadBuffer(bufferSize)
+	}
+	c.conn, c.host = conn, host
+	return nil
+}
+
+func (c *client) hangUp() {
+	if c.conn != nil {
+		c.conn.Close()
+		c.conn = nil
+	}
+}
+
+// readHead resolves to the announced length and to what came of the body along with the head.
+func (c *client) readHead() (length int64, rest []byte, closes bool, err error) {
+	filled := 0
+	for {
+		count, err := c.conn.Read(c.buffer[filled:])
+		filled += count
+		if end := bytes.Index(c.buffer[:filled], []byte("\r\n\r\n")); end >= 0 {
+			length, closes, err := parseHead(string(c.buffer[:end]))
+			return length, c.buffer[end+4 : filled], closes, err
+		}
+		if err != nil {
+			return 0, nil, false, err
+		}
+		if filled == len(c.buffer) {
+			return 0, nil, false, errors.New("head without an end")
+		}
+	}
+}
+
+func parseHead(head string) (length int64, closes bool, err error) {
+	lines := strings.Split(head, "\r\n")
+	if !strings.HasPrefix(lines[0], "HTTP/1.1 200 ") {
+		return 0, false, fmt.Errorf("status %q", lines[0])
+	}
+	length = -1
+	for _, line := range lines[1:] {
+		name, value, _ := strings.Cut(line, ":")
+		value = strings.TrimSpace(value)
+		switch strings.ToLower(name) {
+		case "content-length":
+			if length, err = strconv.ParseInt(value, 10, 64); err != nil {
+				return 0, false, err
+			}
+		case "connection":
+			closes = strings.EqualFold(value, "close")
+		}
+	}
+	if length < 0 {
+		return 0, false, errors.New("no Content-Length")
+	}
+	return length, closes, nil
+}
+
+// readBody reads exactly what was announced; a connection that ends before is an error.
+func (c *client) readBody(length int64, rest []byte, began time.Time, result *tally) error {
+	if int64(len(rest)) > length {
+		return errors.New("more bytes than announced")
+	}
+	if c.hashing != nil {
+		c.hashing.Reset()
+	}
+	first := true
+	started := time.Now()
+	chunk := rest
+	for read := int64(0); ; {
+		if first && (len(chunk) > 0 || length == 0) {
+			first = false
+			result.firstByteMs = append(result.firstByteMs, float64(time.Since(began).Microseconds())/1000)
+		}
+		read += int64(len(chunk))
+		result.bytes += int64(len(chunk))
+		if c.hashing != nil {
+			c.hashing.Write(chunk)
+		}
+		if read == length {
+			break
+		}
+		c.pace(started, read)
+		count, err := c.conn.Read(c.buffer[:min(int64(len(c.buffer)), length-read)])
+		chunk = c.buffer[:count]
+		if count == 0 && err != nil {
+			return fmt.Errorf("after %d of %d bytes: %w", read, length, err)
+		}
+	}
+	if c.hashing != nil && hex.EncodeToString(c.hashing.Sum(nil)) != c.load.sha256 {
+		return errNotTheBytes
+	}
+	return nil
+}
+
+func (c *client) pace(started time.Time, read int64) {
+	if c.load.rate <= 0 {
+		return
+	}
+	due := started.Add(time.Duration(float64(read) / c.load.rate * float64(time.Second)))
+	if !c.cutOff.IsZero() && due.After(c.cutOff) {
+		due = c.cutOff
+	}
+	time.Sleep(time.Until(due))
+}

@@ -1,0 +1,109 @@
+// Command load reads packages as many clients do and drops them, at less cost than it takes to send them: plain sockets,
+// one large buffer per client, no HTTP library. It takes the URLs from its input, one a line, asks for them in turn, and
+// prints what it saw as one line of JSON.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"sort"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+type options struct {
+	urls     []string
+	clients  int
+	requests int
+	duration time.Duration
+	cutOff   time.Duration
+	rate     float64
+	sha256   string
+}
+
+type report struct {
+	Seconds     float64   `json:"seconds"`
+	Bytes       int64     `json:"bytes"`
+	CPUSeconds  float64   `json:"clientCpuSeconds"`
+	Requests    int       `json:"requests"`
+	CutOff      int       `json:"cutOff"`
+	Failures    int       `json:"failures"`
+	Failure     string    `json:"failure,omitempty"`
+	MedianMs    float64   `json:"firstByteMedianMs"`
+	FirstByteMs []float64 `json:"firstByteMs"`
+}
+
+// At most this many times are printed; the median is that of all.
+const maxPrinted = 1000
+
+func main() {
+	load := parse()
+	work := newQueue(load)
+	seen := make([]tally, load.clients)
+	var clients sync.WaitGroup
+	began := time.Now()
+	for i := range seen {
+		clients.Add(1)
+		go func(result *tally) {
+			defer clients.Done()
+			newClient(load, began).run(work, result)
+		}(&seen[i])
+	}
+	clients.Wait()
+	json.NewEncoder(os.Stdout).Encode(sum(seen, time.Since(began)))
+}
+
+func parse() options {
+	var load options
+	flag.IntVar(&load.clients, "clients", 1, "connections at a time")
+	flag.IntVar(&load.requests, "requests", 0, "requests of all clients together; 0 for no end but -duration")
+	flag.DurationVar(&load.duration, "duration", 0, "no request begins later than this after the start")
+	flag.DurationVar(&load.cutOff, "cut-off", 0, "whatever is still running then is cut off, which is no failure")
+	flag.Float64Var(&load.rate, "rate", 0, "bytes per second that each client reads at most; 0 for no limit")
+	flag.StringVar(&load.sha256, "sha256", "", "in hex: what each body must be")
+	flag.Parse()
+	for scanner := bufio.NewScanner(os.Stdin); scanner.Scan(); {
+		if line := strings.TrimSpace(scanner.Text()); line != "" {
+			load.urls = append(load.urls, line)
+		}
+	}
+	if len(load.urls) == 0 || (load.requests == 0 && load.duration == 0 && load.cutOff == 0) {
+		fmt.Fprintln(os.Stderr, "needs URLs, and one of -requests, -duration and -cut-off")
+		os.Exit(2)
+	}
+	return load
+}
+
+// cpuSeconds is what this process has taken: a client that takes a whole processor is what limits the peer.
+func cpuSeconds() float64 {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		return 0
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano()).Seconds()
+}
+
+func sum(seen []tally, took time.Duration) report {
+	total := report{Seconds: took.Seconds(), CPUSeconds: cpuSeconds()}
+	for _, one := range seen {
+		total.Bytes += one.bytes
+		total.Requests += one.requests
+		total.CutOff += one.cutOff
+		total.Failures += one.failures
+		if one.failure != nil {
+			total.Failure = one.failure.Error()
+		}
+		total.FirstByteMs = append(total.FirstByteMs, one.firstByteMs...)
+	}
+	if all := total.FirstByteMs; len(all) > 0 {
+		sort.Float64s(all)
+		total.MedianMs = (all[(len(all)-1)/2] + all[len(all)/2]) / 2
+		total.FirstByteMs = all[:min(len(all), maxPrinted)]
+	}
+	return total
+}

@@ -1,0 +1,14 @@
+/** What a reader must know of the machine to judge the figures, and nothing that names it. */
+import { availableParallelism, totalmem } from 'node:os';
+import { relative } from 'node:path';
+import { type Programs, ROOT } from './peers/programs.ts';
+
+const GIB = 1024 ** 3;
+
+export function machineFacts({ service, versions }: Programs): string[] {
+  return [
+    `${String(availableParallelism())} CPUs, ${(totalmem() / GIB).toFixed(0)} GiB of memory, ${process.platform}/${process.arch}; clients and peers share them, over loopback`,
+    `Node ${process.versions.node}; ours is \`${relative(ROOT, service)}\``,
+    ...Object.entries(versions).map(([name, version]) => `${name} ${version}`),
+  ];
+}

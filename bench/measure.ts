@@ -1,0 +1,97 @@
+/** One measurement of one peer, rounds of them in which the peers take turns, and what they come to. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { median } from './figures.ts';
+import type { LoadGenerator, LoadOptions, LoadReport } from './load-generator.ts';
+import type { MeasuredProcess } from './measured-process.ts';
+import type { Peer, PeerName } from './peers/peer.ts';
+
+export interface Sample extends LoadReport {
+  readonly cpuSeconds: number;
+  readonly peakBytes: number;
+}
+
+export interface Summary {
+  readonly name: PeerName;
+  /** Medians of the rounds. */
+  readonly bytesPerSecond: number;
+  readonly requestsPerSecond: number;
+  readonly seconds: number;
+  readonly firstByteMs: number;
+  /** Of all rounds together: ticks are coarse. */
+  readonly cpuSecondsPerGiB: number;
+  readonly cpuMsPerRequest: number;
+  /** Of one processor: what the clients took. At 100 and more, they are what limits a peer that serves one client. */
+  readonly clientCpuPercent: number;
+  /** The highest of any round. */
+  readonly peakBytes: number;
+  readonly failures: number;
+  readonly failure: string | undefined;
+}
+
+const GIB = 1024 ** 3;
+/** Without a tick for so long, a process rests. */
+const REST_MS = 80;
+const REST_WITHIN_MS = 5000;
+
+export async function measure(load: LoadGenerator, peer: Peer, options: LoadOptions): Promise<Sample> {
+  peer.process.resetPeak();
+  const cpuBefore = peer.process.cpuSeconds();
+  const report = await load(options);
+  await atRest(peer.process);
+  return { ...report, cpuSeconds: peer.process.cpuSeconds() - cpuBefore, peakBytes: peer.process.peakBytes() };
+}
+
+/** What goes on behind the client's back, as storing what it has got already, is a cost too, and none of the next peer. */
+async function atRest(process: MeasuredProcess): Promise<void> {
+  const deadline = performance.now() + REST_WITHIN_MS;
+  for (let before = -1, now = process.cpuSeconds(); now !== before && performance.now() < deadline;) {
+    await sleep(REST_MS);
+    before = now;
+    now = process.cpuSeconds();
+  }
+}
+
+/** A, B, C, then B, C, A: whatever changes on the machine meanwhile, or suits who comes first, meets all of them. */
+export async function interleave(
+  peers: readonly Peer[],
+  rounds: number,
+  run: (peer: Peer, round: number) => Promise<Sample>,
+): Promise<Summary[]> {
+  const samples = new Map<Peer, Sample[]>(peers.map((peer) => [peer, []]));
+  for (let round = 0; round < rounds; round++) {
+    const first = round % peers.length;
+    for (const peer of [...peers.slice(first), ...peers.slice(0, first)]) {
+      samples.get(peer)?.push(await run(peer, round));
+    }
+  }
+  return [...samples].map(([{ name }, taken]) => summarise(name, taken));
+}
+
+export function summarise(name: PeerName, samples: readonly Sample[]): Summary {
+  const total = (pick: (sample: Sample) => number): number => samples.reduce((sum, sample) => sum + pick(sample), 0);
+  const cpuSeconds = total((sample) => sample.cpuSeconds);
+  return {
+    name,
+    bytesPerSecond: median(samples.map(({ bytes, seconds }) => bytes / seconds)),
+    requestsPerSecond: median(samples.map(({ requests, seconds }) => requests / seconds)),
+    seconds: median(samples.map(({ seconds }) => seconds)),
+    firstByteMs: median(samples.map(({ firstByteMedianMs }) => firstByteMedianMs)),
+    cpuSecondsPerGiB: cpuSeconds / (total(({ bytes }) => bytes) / GIB),
+    cpuMsPerRequest: (1000 * cpuSeconds) / total(({ requests }) => requests),
+    clientCpuPercent: (100 * total((sample) => sample.clientCpuSeconds)) / total(({ seconds }) => seconds),
+    peakBytes: Math.max(...samples.map(({ peakBytes }) => peakBytes)),
+    failures: total(({ failures }) => failures),
+    failure: samples.find(({ failure }) => failure !== undefined)?.failure,
+  };
+}
+
+/** What `pick` says of ours over what it says of a peer; undefined when that is missing or either has failed. */
+export function ratio(
+  summaries: readonly Summary[],
+  peer: PeerName,
+  pick: (summary: Summary) => number,
+): number | undefined {
+  const [ours, theirs] = [summaries.find(({ name }) => name === 'ours'), summaries.find(({ name }) => name === peer)];
+  if (ours === undefined || theirs === undefined || ours.failures + theirs.failures > 0) return undefined;
+  return pick(ours) / pick(theirs);
+}

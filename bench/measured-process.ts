@@ -1,0 +1,119 @@
+/** A process whose processor time and memory are read from /proc, those of its children included. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync, writeFileSync } from 'node:fs';
+
+export interface ProcessOptions {
+  /** All that it prints is kept, not only the last of it. */
+  readonly keepsOutput?: boolean;
+}
+
+/** USER_HZ, which is the same on every Linux that we run on (proc(5), /proc/pid/stat). */
+const TICKS_PER_SECOND = 100;
+const KEPT_OUTPUT = 4000;
+
+export class MeasuredProcess {
+  readonly #child: ChildProcess;
+  readonly #name: string;
+  #output = '';
+
+  constructor(path: string, args: readonly string[], { keepsOutput = false }: ProcessOptions) {
+    this.#name = path;
+    this.#child = spawn(path, args, { env: withoutProxies(process.env), stdio: ['ignore', 'pipe', 'pipe'] });
+    for (const stream of [this.#child.stdout, this.#child.stderr]) {
+      stream?.on('data', (chunk: Buffer) => {
+        this.#output += chunk.toString();
+        if (!keepsOutput) this.#output = this.#output.slice(-KEPT_OUTPUT);
+      });
+    }
+    this.#child.once('error', (error) => (this.#output += error.message));
+  }
+
+  get output(): string {
+    return this.#output;
+  }
+
+  get hasEnded(): boolean {
+    return this.#child.pid === undefined || this.#child.exitCode !== null || this.#child.signalCode !== null;
+  }
+
+  onExit(listener: () => void): void {
+    this.#child.once('exit', listener);
+  }
+
+  /** @throws Error with what it printed, when it has ended */
+  assertRuns(): void {
+    if (this.hasEnded) throw new Error(`${this.#name} has ended: ${this.#output.slice(-KEPT_OUTPUT)}`);
+  }
+
+  cpuSeconds(): number {
+    return sum(this.#family().map((pid) => cpuTicks(pid) / TICKS_PER_SECOND));
+  }
+
+  residentBytes(): number {
+    return sum(this.#family().map((pid) => statusBytes(pid, 'VmRSS')));
+  }
+
+  /** The most that was resident since `resetPeak`, or since the start. */
+  peakBytes(): number {
+    return sum(this.#family().map((pid) => statusBytes(pid, 'VmHWM')));
+  }
+
+  resetPeak(): void {
+    // proc(5): 5 resets the peak resident set size to what is resident now.
+    for (const pid of this.#family()) writeFileSync(`/proc/${String(pid)}/clear_refs`, '5');
+  }
+
+  /** By SIGTERM; by SIGKILL when that takes too long. */
+  async end(): Promise<void> {
+    if (this.hasEnded) return;
+    const exited = once(this.#child, 'exit');
+    this.#child.kill('SIGTERM');
+    const impatience = setTimeout(() => this.#child.kill('SIGKILL'), 5000);
+    await exited;
+    clearTimeout(impatience);
+  }
+
+  /** Its children too: nothing tells them that their parent was killed. */
+  kill(): void {
+    if (this.hasEnded) return;
+    for (const pid of this.#family().toReversed()) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // Gone in between.
+      }
+    }
+  }
+
+  #family(): number[] {
+    this.assertRuns();
+    const pid = this.#child.pid ?? 0;
+    return [pid, ...childrenOf(pid)];
+  }
+}
+
+function childrenOf(pid: number): number[] {
+  const text = readFileSync(`/proc/${String(pid)}/task/${String(pid)}/children`, 'utf8').trim();
+  return text === '' ? [] : text.split(' ').map(Number);
+}
+
+/** Fields 14 and 15, utime and stime; the second field is a name that may hold spaces. */
+function cpuTicks(pid: number): number {
+  const text = readFileSync(`/proc/${String(pid)}/stat`, 'utf8');
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  return Number(fields[11]) + Number(fields[12]);
+}
+
+function statusBytes(pid: number, name: 'VmRSS' | 'VmHWM'): number {
+  const text = readFileSync(`/proc/${String(pid)}/status`, 'utf8');
+  return 1024 * Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? 0);
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, one) => total + one, 0);
+}
+
+function withoutProxies(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => !/_proxy$/i.test(name)));
+}

@@ -1,0 +1,21 @@
+/** bench/peers/copyproxy: what the existing implementation does with a package, without the rest of it. */
+import { join } from 'node:path';
+import { freePort } from '../../test/support/peers/process.ts';
+import { place } from '../bench-image.ts';
+import { firstOk } from '../probe.ts';
+import type { Peer, PeerOptions } from './peer.ts';
+import { REPOSITORY } from './registry-storage.ts';
+
+export async function startCopyProxy(program: string, { workspace, cached = [], origin }: PeerOptions): Promise<Peer> {
+  const directory = await workspace.folder('copyproxy');
+  for (const { hex, layer } of cached) await place(layer, join(directory, hex));
+  const port = await freePort();
+  const process = workspace.spawn(program, [
+    `-listen=127.0.0.1:${String(port)}`,
+    `-directory=${directory}`,
+    `-upstream=${origin?.base ?? 'http://registry.invalid'}/v2/${REPOSITORY}`,
+  ]);
+  const base = `http://127.0.0.1:${String(port)}`;
+  await firstOk(`${base}/healthz`, process);
+  return { name: 'go io.Copy', process, url: ({ hex }) => `${base}/package?digest=sha256:${hex}` };
+}

@@ -1,0 +1,3 @@
+module copyproxy
+
+go 1.21

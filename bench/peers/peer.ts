@@ -1,0 +1,25 @@
+/** What every scenario may ask of every peer. */
+import type { BenchImage } from '../bench-image.ts';
+import type { MeasuredProcess } from '../measured-process.ts';
+import type { Workspace } from '../workspace.ts';
+import type { Origin } from './origin.ts';
+
+export const PEER_NAMES = ['ours', 'nginx', 'nginx proxy_cache', 'go io.Copy', 'distribution', 'origin'] as const;
+export type PeerName = (typeof PEER_NAMES)[number];
+
+export interface Peer {
+  readonly name: PeerName;
+  readonly process: MeasuredProcess;
+  /** Where it serves the package of an image. */
+  url(image: BenchImage): string;
+}
+
+export interface PeerOptions {
+  readonly workspace: Workspace;
+  /** What it has already. */
+  readonly cached?: readonly BenchImage[];
+  /** Where it gets the rest; undefined when there is no registry. */
+  readonly origin: Origin | undefined;
+}
+
+export type PeerOptionsWithOrigin = PeerOptions & { readonly origin: Origin };

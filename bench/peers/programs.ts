@@ -1,0 +1,66 @@
+/** Which peers there are on this machine, which are missing, and what versions they have. */
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { findProgram } from '../../test/support/peers/binaries.ts';
+import type { Workspace } from '../workspace.ts';
+
+export const ROOT = join(import.meta.dirname, '../..');
+const BUNDLE = 'dist/main.mjs';
+const SOURCES = 'src/infrastructure/main.ts';
+
+export interface Programs {
+  /** What of this project runs. */
+  readonly service: string;
+  readonly load: string;
+  readonly copyproxy: string;
+  readonly nginx: string | undefined;
+  readonly registry: string | undefined;
+  readonly versions: Readonly<Record<string, string>>;
+  /** Why some figures are not there. */
+  readonly missing: readonly string[];
+}
+
+const run = promisify(execFile);
+
+/** @throws Error without Go, of which the clients are made */
+export async function findPrograms(workspace: Workspace, service?: string): Promise<Programs> {
+  const nginx = findProgram('nginx');
+  const registry = findProgram('docker-registry');
+  const versions = {
+    nginx: nginx && (await printed(nginx, ['-v'], /nginx\/(\S+)/)),
+    distribution: registry && (await printed(registry, ['--version'], /(\d\S+)\s*$/)),
+    go: await printed('go', ['version'], /go(\d\S+)/),
+  };
+  return {
+    service: resolve(ROOT, service ?? (existsSync(join(ROOT, BUNDLE)) ? BUNDLE : SOURCES)),
+    load: await build(workspace, 'bench/load'),
+    copyproxy: await build(workspace, 'bench/peers/copyproxy'),
+    nginx,
+    registry,
+    versions: Object.fromEntries(Object.entries(versions).filter((entry) => entry[1] !== undefined)) as Record<
+      string,
+      string
+    >,
+    missing: [
+      ...(nginx === undefined ? ['nginx is not here (tools/peers.sh installs it): nothing is compared with it'] : []),
+      ...(registry === undefined
+        ? ['docker-registry is not here (tools/peers.sh installs it): no misses, nothing is compared with distribution']
+        : []),
+    ],
+  };
+}
+
+async function build(workspace: Workspace, folder: string): Promise<string> {
+  const path = join(workspace.directory, folder.replaceAll('/', '-'));
+  await run('go', ['build', '-o', path, '.'], { cwd: join(ROOT, folder) });
+  return path;
+}
+
+async function printed(path: string, args: readonly string[], pattern: RegExp): Promise<string> {
+  const { stdout, stderr } = await run(path, args).catch((cause: unknown) => {
+    throw new Error(`cannot run ${path}`, { cause });
+  });
+  return pattern.exec(`${stdout}${stderr}`)?.[1] ?? 'of unknown version';
+}

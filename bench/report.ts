@@ -1,0 +1,99 @@
+/** The findings as a document: targets with verdicts first, then each scenario's tables. */
+import { figure } from './figures.ts';
+import type { Findings, Scenario, Table } from './scenario.ts';
+import { type Target, TARGETS } from './targets.ts';
+
+export interface Outcome {
+  readonly scenario: Scenario;
+  /** Or why there are none. */
+  readonly findings: Findings | Error;
+}
+
+export interface Report {
+  readonly facts: readonly string[];
+  readonly missing: readonly string[];
+  readonly isFull: boolean;
+  /** Some scenarios were left out. */
+  readonly isPartial: boolean;
+  readonly rounds: number;
+  readonly outcomes: readonly Outcome[];
+}
+
+export function renderReport({ facts, missing, isFull, isPartial, rounds, outcomes }: Report): string {
+  return [
+    '# Performance',
+    `Written by \`npm run bench\`${isFull ? ' (with `--full`)' : ''}: do not edit. Peers take turns for ${String(rounds)} rounds over the same blobs; figures are medians.`,
+    bullets(facts),
+    ...(missing.length === 0 ? [] : ['Missing:', bullets(missing)]),
+    '## Targets',
+    render(targetTable(outcomes, isPartial)),
+    ...outcomes.flatMap(({ scenario, findings }) => section(scenario, findings)),
+    '',
+  ].join('\n\n');
+}
+
+/** All of them; or, for a run of a few scenarios, those that these look at. */
+export function targetTable(outcomes: readonly Outcome[], isPartial: boolean): Table {
+  const measured = Object.assign(
+    {},
+    ...outcomes.map(({ findings }) => (findings instanceof Error ? {} : findings.measured)),
+  ) as Findings['measured'];
+  return {
+    title: 'targets',
+    columns: ['target', 'limit', 'measured', 'verdict'],
+    rows: TARGETS.filter(({ id }) => !isPartial || id in measured).map((target) => {
+      const value = measured[target.id];
+      return [
+        target.what,
+        `${SIGNS[target.is]} ${figure(target.limit)} ${target.unit}`,
+        value === undefined ? '–' : `${figure(value)} ${target.unit}`,
+        value === undefined ? 'not measured' : verdict(target, value),
+      ];
+    }),
+  };
+}
+
+/** For a terminal. */
+export function renderText(table: Table): string {
+  const lines = [table.columns, ...table.rows];
+  const widths = table.columns.map((_, column) => Math.max(...lines.map((line) => (line[column] ?? '').length)));
+  const aligned = lines.map((line) =>
+    line
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
+  return `${table.title}\n${aligned.map((line) => `  ${line}`).join('\n')}\n`;
+}
+
+const SIGNS = { 'at least': '≥', 'at most': '≤', exactly: '=' } as const;
+
+function verdict({ is, limit }: Target, value: number): string {
+  const holds = is === 'at least' ? value >= limit : is === 'at most' ? value <= limit : value === limit;
+  return holds ? 'met' : '**missed**';
+}
+
+function section({ name, about }: Scenario, findings: Findings | Error): string[] {
+  const heading = [`## ${name}`, about];
+  if (findings instanceof Error) return [...heading, `Failed: ${withoutPaths(findings.message)}`];
+  return [
+    ...heading,
+    ...(findings.tables.length === 0 ? ['Not measured: a peer is missing.'] : []),
+    ...findings.tables.flatMap((table) => [`### ${table.title}`, render(table)]),
+    ...(findings.notes ?? []),
+  ];
+}
+
+/** What went wrong on one machine is no place to say where its files are. */
+function withoutPaths(text: string): string {
+  return text.replaceAll(/\/[^\s:]+/g, '…').replaceAll('\n', ' ');
+}
+
+function render({ columns, rows }: Table): string {
+  const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
+  return [row(columns), row(columns.map((_, index) => (index === 0 ? '---' : '---:'))), ...rows.map(row)].join('\n');
+}
+
+function bullets(lines: readonly string[]): string {
+  return lines.map((line) => `- ${line}`).join('\n');
+}

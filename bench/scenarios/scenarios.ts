@@ -1,0 +1,9 @@
+/** All scenarios, in the order of the report. */
+import type { Scenario } from '../scenario.ts';
+import { GROWTH } from './growth.ts';
+import { HITS } from './hits.ts';
+import { MISSES } from './misses.ts';
+import { SLOW_READERS } from './slow-readers.ts';
+import { STARTS } from './starts.ts';
+
+export const SCENARIOS: readonly Scenario[] = [...HITS, ...MISSES, SLOW_READERS, ...STARTS, ...GROWTH];

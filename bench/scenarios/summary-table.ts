@@ -1,0 +1,73 @@
+/** What most scenarios show of each peer. */
+import { figure, mebibytes, MIB } from '../figures.ts';
+import type { Summary } from '../measure.ts';
+import type { Findings, Table } from '../scenario.ts';
+
+/** For what is measured in requests, because the bodies hardly count. */
+export function requestsTable(title: string, summaries: readonly Summary[]): Table {
+  return {
+    title,
+    columns: ['peer', 'requests/s', 'first byte, ms', 'CPU ms/request', 'clients, CPU %', 'peak MiB', 'failures'],
+    rows: summaries.map((one) => [
+      one.name,
+      figure(one.requestsPerSecond),
+      figure(one.firstByteMs),
+      figure(one.cpuMsPerRequest),
+      figure(one.clientCpuPercent),
+      mebibytes(one.peakBytes),
+      String(one.failures),
+    ]),
+  };
+}
+
+/** For what is one download per round. */
+export function totalsTable(title: string, summaries: readonly Summary[]): Table {
+  return {
+    title,
+    columns: ['peer', 'total, s', 'MiB/s', 'first byte, ms', 'CPU s/GiB', 'peak MiB', 'failures'],
+    rows: summaries.map((one) => [
+      one.name,
+      figure(one.seconds),
+      figure(one.bytesPerSecond / MIB),
+      figure(one.firstByteMs),
+      figure(one.cpuSecondsPerGiB),
+      mebibytes(one.peakBytes),
+      String(one.failures),
+    ]),
+  };
+}
+
+/** For what is repeated for as long as a round lasts. */
+export function throughputTable(title: string, summaries: readonly Summary[]): Table {
+  return {
+    title,
+    columns: ['peer', 'MiB/s', 'first byte, ms', 'CPU s/GiB', 'clients, CPU %', 'peak MiB', 'failures'],
+    rows: summaries.map((one) => [
+      one.name,
+      figure(one.bytesPerSecond / MIB),
+      figure(one.firstByteMs),
+      figure(one.cpuSecondsPerGiB),
+      figure(one.clientCpuPercent),
+      mebibytes(one.peakBytes),
+      String(one.failures),
+    ]),
+  };
+}
+
+/** What failed, in words. */
+export function failureNotes(title: string, summaries: readonly Summary[]): string[] {
+  return summaries
+    .filter(({ failures }) => failures > 0)
+    .map(
+      ({ name, failures, failure }) =>
+        `${title}: ${String(failures)} requests to ${name} failed, one of them with: ${String(failure)}`,
+    );
+}
+
+export function joinFindings(all: readonly Findings[]): Findings {
+  return {
+    tables: all.flatMap(({ tables }) => tables),
+    measured: Object.assign({}, ...all.map(({ measured }) => measured)) as Findings['measured'],
+    notes: all.flatMap(({ notes }) => notes ?? []),
+  };
+}

@@ -1,0 +1,54 @@
+/** What the service is to reach, by figures that are compared with those of peers in the same run; never edited to fit. */
+import type { PeerName } from './peers/peer.ts';
+
+export interface Target {
+  readonly id: string;
+  readonly what: string;
+  readonly is: 'at least' | 'at most' | 'exactly';
+  readonly limit: number;
+  readonly unit: 'x' | 'ms' | 'MiB' | 'MB' | 'requests';
+}
+
+/** The cells of scenario `hits`: sizes in MiB, and clients at a time. */
+const BIG_HITS = [64, 256].flatMap((mib) => [1, 16].map((clients) => ({ mib, clients })));
+
+export const TARGETS: readonly Target[] = [
+  ...BIG_HITS.flatMap(({ mib, clients }) => {
+    const cell = `hit ${String(mib)} MiB, ${String(clients)} client${clients === 1 ? '' : 's'}`;
+    return [
+      atLeast(0.95, throughputId(cell, 'nginx'), `${cell}: bytes/s of nginx`),
+      atLeast(1.2, throughputId(cell, 'go io.Copy'), `${cell}: bytes/s of go io.Copy`),
+      atLeast(1.4, throughputId(cell, 'distribution'), `${cell}: bytes/s of distribution`),
+    ];
+  }),
+  atLeast(1.0, throughputId('hit 1 MiB, 16 clients', 'nginx'), 'hit 1 MiB, 16 clients: bytes/s of nginx'),
+  atLeast(5, throughputId('hit 1 MiB, 16 clients', 'distribution'), 'hit 1 MiB, 16 clients: bytes/s of distribution'),
+  atLeast(1.0, throughputId('hit 4 KiB, 64 clients', 'go io.Copy'), 'hit 4 KiB, 64 clients: requests/s of go io.Copy'),
+  atMost(1, 'ms', 'first-byte', 'first byte of a hit, 64 MiB, 1 client: later than nginx by'),
+  atMost(1.0, 'x', 'miss', 'miss, cold 64 MiB, 1 client: time of distribution'),
+  exactly(1, 'stampede-manifests', '64 clients on one cold 64 MiB: requests for the manifest'),
+  exactly(1, 'stampede-blobs', '64 clients on one cold 64 MiB: requests for the blob'),
+  atMost(0.5, 'x', 'stampede', '64 clients on one cold 64 MiB: time of distribution'),
+  atMost(64, 'MiB', 'slow-readers', '200 readers at 256 KiB/s of one 256 MiB: resident above idle'),
+  atMost(100, 'MB', 'idle', 'idle: resident'),
+  atMost(350, 'ms', 'start-healthz', 'start to the first 200 of /healthz'),
+  atMost(350, 'ms', 'start-package', 'start to the first 200 of a cached package'),
+  atMost(1000, 'ms', 'restart', 'start on 10 000 cached files to the first 200 of a cached package'),
+];
+
+/** What a hit's throughput over that of a peer is called. */
+export function throughputId(cell: string, peer: PeerName): string {
+  return `${cell} / ${peer}`;
+}
+
+function atLeast(limit: number, id: string, what: string): Target {
+  return { id, what, is: 'at least', limit, unit: 'x' };
+}
+
+function atMost(limit: number, unit: Target['unit'], id: string, what: string): Target {
+  return { id, what, is: 'at most', limit, unit };
+}
+
+function exactly(limit: number, id: string, what: string): Target {
+  return { id, what, is: 'exactly', limit, unit: 'requests' };
+}
