@@ -17,7 +17,7 @@ const HELP = `Usage: npm run bench -- [flags]
 
   --full             more rounds, longer ones, and how the service grows
   --only NAME,...    some scenarios; writes no document unless --output says where
-  --service FILE     what of this project to run: src/infrastructure/main.ts, or dist/main.mjs (the default if there)
+  --service FILE     what of this project to run: src/infrastructure/main.ts, or dist/start.mjs (the default if there)
   --output FILE      instead of docs/performance.md
   --help
 

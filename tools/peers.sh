@@ -3,6 +3,8 @@
 # but no root.
 # Versions are pinned here and in the go.sum of the modules beside this file, for programs that `go install` refuses.
 set -euo pipefail
+# Where Go's own installer puts it, which not every PATH knows.
+PATH=$PATH:/usr/local/go/bin
 
 tools=$(cd "$(dirname "$0")" && pwd)
 bin=${XDG_CACHE_HOME:-$HOME/.cache}/registry-packages-proxy/peers/bin

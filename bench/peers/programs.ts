@@ -7,7 +7,7 @@ import { findProgram } from '../../test/support/peers/binaries.ts';
 import type { Workspace } from '../workspace.ts';
 
 export const ROOT = join(import.meta.dirname, '../..');
-const BUNDLE = 'dist/main.mjs';
+const BUNDLE = 'dist/start.mjs';
 const SOURCES = 'src/infrastructure/main.ts';
 
 export interface Programs {

@@ -1,7 +1,8 @@
 /** From the command line to a running service, and from a signal to a clean end. */
 import { readFileSync } from 'node:fs';
+import { findPackageJSON } from 'node:module';
 import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { OciLayoutGateway } from '../adapters/oci-layout/oci-layout-gateway.ts';
 import { HELP, parseCommandLine, UsageError } from './cli.ts';
 import { createContainer } from './container/container.ts';
@@ -12,7 +13,8 @@ import type { Settings } from './settings.ts';
 import type { Surroundings } from './surroundings.ts';
 import { SERVICE } from './container/tokens.ts';
 
-const ROOT = join(import.meta.dirname, '../..');
+/** Where package.json and config/ are, whether this runs as a source or as a bundle. */
+const ROOT = dirname(findPackageJSON('..', import.meta.url) ?? '');
 
 try {
   await main(process.argv.slice(2));

@@ -1,5 +1,5 @@
 /** What can be set, as values that are parsed once: config/default.yaml says what each of them means. */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { NamedUpstream } from '../adapters/static/static-credential-provider.ts';
 import { basic } from '../domain/credential.ts';
 import { parsePlatform } from '../domain/manifest.ts';

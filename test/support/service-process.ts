@@ -16,6 +16,8 @@ export interface ServiceOptions {
   readonly settings?: object;
   readonly flags?: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
+  /** The sources unless it says another file. */
+  readonly main?: string;
 }
 
 export class ServiceProcess {
@@ -37,13 +39,13 @@ export class ServiceProcess {
 
   /** Resolves when it listens; rejects with what it printed when it ends instead. */
   static async start(
-    { settings = {}, flags = [], environment = {} }: ServiceOptions = {},
+    { settings = {}, flags = [], environment = {}, main = MAIN }: ServiceOptions = {},
     home?: string,
   ): Promise<ServiceProcess> {
     const directory = home ?? (await mkdtemp(join(tmpdir(), 'service-')));
     await writeFile(join(directory, 'settings.yaml'), stringify({ store: { directory: 'cache' }, ...settings }));
     const args = ['--config', join(directory, 'settings.yaml'), '--listen-address', '127.0.0.1:0', ...flags];
-    const child = spawn(process.execPath, [MAIN, ...args], {
+    const child = spawn(process.execPath, [main, ...args], {
       env: { ...withoutProxies(process.env), ...environment },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
