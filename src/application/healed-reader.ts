@@ -2,8 +2,6 @@
 import { DigestMismatchError, StoreFailedError } from '../domain/errors.ts';
 import type { BlobReader } from '../domain/ports/package-store.ts';
 
-const COMPARED_AT_ONCE = 256 * 1024;
-
 export class HealedReader implements BlobReader {
   readonly size: number;
   readonly #reopen: () => Promise<BlobReader>;
@@ -17,13 +15,13 @@ export class HealedReader implements BlobReader {
     this.#reopen = reopen;
   }
 
-  async read(into: Uint8Array, offset: number): Promise<number> {
+  async read(offset: number): Promise<Uint8Array> {
     try {
-      return await this.#blob.read(into, offset);
+      return await this.#blob.read(offset);
     } catch (error) {
       if (!(error instanceof StoreFailedError) || this.#healed || this.#closed) throw error;
       await this.#heal(offset);
-      return this.#blob.read(into, offset);
+      return this.#blob.read(offset);
     }
   }
 
@@ -49,12 +47,10 @@ export class HealedReader implements BlobReader {
 
 /** What a client has seen of a fill that broke off was never proved: only with the very same bytes may its end follow. */
 async function expectSame(fresh: BlobReader, shown: BlobReader, length: number): Promise<void> {
-  const [a, b] = [Buffer.alloc(COMPARED_AT_ONCE), Buffer.alloc(COMPARED_AT_ONCE)];
   for (let at = 0; at < length;) {
-    const some = await fresh.read(a.subarray(0, Math.min(a.byteLength, length - at)), at);
-    let compared = 0;
-    while (compared < some) compared += await shown.read(b.subarray(compared, some), at + compared);
-    if (some === 0 || !a.subarray(0, some).equals(b.subarray(0, some))) {
+    const [a, b] = [await fresh.read(at), await shown.read(at)];
+    const some = Math.min(a.byteLength, b.byteLength, length - at);
+    if (some === 0 || Buffer.compare(a.subarray(0, some), b.subarray(0, some)) !== 0) {
       throw new DigestMismatchError('the bytes that were shown', 'others');
     }
     at += some;

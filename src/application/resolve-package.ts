@@ -73,7 +73,11 @@ export class ResolvePackage {
       blob = await this.#options.store.open(digest);
       if (blob === undefined || blob.size > MAX_MANIFEST_BYTES) return undefined;
       const bytes = new Uint8Array(blob.size);
-      for (let at = 0; at < bytes.byteLength;) at += await blob.read(bytes.subarray(at), at);
+      for (let at = 0; at < bytes.byteLength;) {
+        const some = await blob.read(at);
+        bytes.set(some, at);
+        at += some.byteLength;
+      }
       return parseManifest(bytes);
     } catch (error) {
       if (!isOneOf(error, 'STORE_FAILED', 'MANIFEST_INVALID')) throw error;

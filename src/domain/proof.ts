@@ -20,11 +20,6 @@ export class Proof {
     this.#descriptor = descriptor;
   }
 
-  /** How many of the bytes seen so far may be shown. */
-  get presentable(): number {
-    return presentable(this.#bytes, this.#descriptor.size);
-  }
-
   /** @throws DigestMismatchError as soon as there are more bytes than the descriptor says. */
   update(chunk: Uint8Array): void {
     this.#bytes += chunk.byteLength;

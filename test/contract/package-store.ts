@@ -61,7 +61,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       await keep(given);
       const stored = await store.open(given.descriptor.digest);
       if (stored === undefined) throw new Error('not kept');
-      expect(await stored.read(new Uint8Array(10), 100_000)).to.equal(0);
+      expect(await stored.read(100_000)).to.have.lengthOf(0);
       expect(Buffer.compare(await readAll(stored, 99_990), given.bytes.subarray(99_990))).to.equal(0);
     });
 
@@ -83,16 +83,16 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       const held = new HeldSource().give(given.bytes);
       const incoming = await store.ingest(given.descriptor, held.source);
       const reader = incoming.read();
-      expect(await reader.read(new Uint8Array(WITHHELD_BYTES * 2), 0)).to.equal(100);
+      expect(await reader.read(0)).to.have.lengthOf(100);
       let shown = false;
-      const next = reader.read(new Uint8Array(10), 100).then((length) => {
+      const next = reader.read(100).then((bytes) => {
         shown = true;
-        return length;
+        return bytes.byteLength;
       });
       await new Promise((resolve) => setImmediate(resolve));
       expect(shown).to.equal(false);
       held.end();
-      expect(await next).to.equal(10);
+      expect(await next).to.be.greaterThan(0);
       await reader.close();
     });
 
@@ -158,7 +158,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       const held = new HeldSource().give(given.bytes.subarray(0, 100_000));
       const incoming = await store.ingest(given.descriptor, held.source);
       const leaver = incoming.read();
-      const waiting = rejection(leaver.read(new Uint8Array(10), 150_000));
+      const waiting = rejection(leaver.read(150_000));
       await leaver.close();
       await waiting;
       held.give(given.bytes.subarray(100_000)).end();

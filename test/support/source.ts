@@ -68,15 +68,8 @@ export class HeldSource {
 
 /** Reads a blob from `offset` to its end and closes the reader. */
 export async function readAll(reader: BlobReader, offset = 0): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
   try {
-    for (let at = offset; ;) {
-      const into = new Uint8Array(64 * 1024);
-      const length = await reader.read(into, at);
-      if (length === 0) return Buffer.concat(chunks);
-      chunks.push(into.subarray(0, length));
-      at += length;
-    }
+    return await readUpTo(reader, reader.size, offset);
   } finally {
     await reader.close();
   }
@@ -84,11 +77,16 @@ export async function readAll(reader: BlobReader, offset = 0): Promise<Buffer> {
 
 /** Reads exactly `length` bytes from the blob's start; the reader stays open. */
 export async function readSome(reader: BlobReader, length: number): Promise<Buffer> {
-  const bytes = new Uint8Array(length);
-  for (let at = 0; at < length;) {
-    const read = await reader.read(bytes.subarray(at), at);
-    if (read === 0) break;
-    at += read;
+  return readUpTo(reader, length, 0);
+}
+
+async function readUpTo(reader: BlobReader, end: number, start: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for (let at = start; at < end;) {
+    const chunk = Buffer.from((await reader.read(at)).subarray(0, end - at));
+    if (chunk.byteLength === 0) break;
+    chunks.push(chunk);
+    at += chunk.byteLength;
   }
-  return Buffer.from(bytes);
+  return Buffer.concat(chunks);
 }

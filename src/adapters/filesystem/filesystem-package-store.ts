@@ -5,6 +5,7 @@ import type { Descriptor } from '../../domain/descriptor.ts';
 import type { Digest } from '../../domain/digest.ts';
 import { StoreFailedError, StoreFullError } from '../../domain/errors.ts';
 import type { BlobSource, IncomingBlob, PackageStore, StoredBlob } from '../../domain/ports/package-store.ts';
+import { BlockPool } from './block-pool.ts';
 import { GrowingFile } from './growing-file.ts';
 import { HashThread } from './hash-thread.ts';
 import { Layout } from './layout.ts';
@@ -41,7 +42,8 @@ export class FilesystemPackageStore implements PackageStore {
   readonly #ledger: Ledger;
   readonly #thread = new HashThread();
   readonly #arriving = new Set<Promise<void>>();
-  readonly #files = new OpenFiles();
+  readonly #pool = new BlockPool();
+  readonly #files = new OpenFiles(this.#pool);
   readonly #recency = new Recency(({ digest }) => this.#layout.blob(digest));
   readonly #scrub: Scrub | undefined;
   #evicted = 0;
@@ -133,7 +135,10 @@ export class FilesystemPackageStore implements PackageStore {
     this.#evicted += evicted.length;
     let file: GrowingFile | undefined;
     try {
-      file = await GrowingFile.create(this.#layout.newIngest(descriptor.digest), descriptor, this.#thread);
+      file = await GrowingFile.create(this.#layout.newIngest(descriptor.digest), descriptor, {
+        thread: this.#thread,
+        pool: this.#pool,
+      });
       const chunks = await source();
       return this.#fill(descriptor, file, chunks);
     } catch (error) {

@@ -5,13 +5,22 @@ import { DigestMismatchError, StoreFailedError } from '../../domain/errors.ts';
 import type { BlobReader } from '../../domain/ports/package-store.ts';
 import { presentable } from '../../domain/proof.ts';
 import { type ArrivalProof, proveArrival } from './arrival-proof.ts';
+import { BlockFile } from './block-file.ts';
+import type { BlockPool } from './block-pool.ts';
+import { FileReading } from './file-reading.ts';
 import type { HashThread } from './hash-thread.ts';
+
+export interface GrowingFileOptions {
+  readonly thread: HashThread;
+  readonly pool: BlockPool;
+}
 
 export class GrowingFile {
   readonly #descriptor: Descriptor;
   readonly #path: string;
   readonly #handle: FileHandle;
   readonly #thread: HashThread;
+  readonly #blocks: BlockFile;
   /** The descriptor is closed when the fill and the last reader have let go of it. */
   #holders = 1;
   /** Bytes from the first on that may be shown. */
@@ -20,17 +29,18 @@ export class GrowingFile {
   #growth: PromiseWithResolvers<void> = Promise.withResolvers();
   readonly #closed: PromiseWithResolvers<void> = Promise.withResolvers();
 
-  private constructor(descriptor: Descriptor, path: string, handle: FileHandle, thread: HashThread) {
+  private constructor(descriptor: Descriptor, path: string, handle: FileHandle, { thread, pool }: GrowingFileOptions) {
     this.#descriptor = descriptor;
     this.#path = path;
     this.#handle = handle;
     this.#thread = thread;
+    this.#blocks = new BlockFile(handle.fd, pool);
   }
 
   /** @throws StoreFailedError */
-  static async create(path: string, descriptor: Descriptor, thread: HashThread): Promise<GrowingFile> {
+  static async create(path: string, descriptor: Descriptor, options: GrowingFileOptions): Promise<GrowingFile> {
     try {
-      return new GrowingFile(descriptor, path, await open(path, 'wx+', 0o600), thread);
+      return new GrowingFile(descriptor, path, await open(path, 'wx+', 0o600), options);
     } catch (cause) {
       throw new StoreFailedError({ cause });
     }
@@ -69,14 +79,18 @@ export class GrowingFile {
 
   read(): BlobReader {
     this.#holders++;
+    const { size } = this.#descriptor;
+    const reading = new FileReading(this.#blocks);
     const reader = { closed: false };
     return {
-      size: this.#descriptor.size,
-      read: (into, offset) => this.#readFrom(into, offset, reader),
-      close: () => {
+      size,
+      read: (offset) =>
+        offset < size ? reading.read(offset, this.#writtenBeyond(offset, reader)) : Promise.resolve(new Uint8Array()),
+      close: async () => {
         reader.closed = true;
         this.#wake();
-        return this.#letGo();
+        await reading.close();
+        await this.#letGo();
       },
     };
   }
@@ -104,17 +118,14 @@ export class GrowingFile {
     if (written !== size) throw new DigestMismatchError(`${String(size)} bytes`, `${String(written)} bytes`);
   }
 
-  async #readFrom(into: Uint8Array, offset: number, reader: { readonly closed: boolean }): Promise<number> {
-    if (offset >= this.#descriptor.size) return 0;
+  /** Waits for a byte at `offset`; resolves with how many may be read. */
+  async #writtenBeyond(offset: number, reader: { readonly closed: boolean }): Promise<number> {
     while (offset >= this.#readable && !reader.closed) {
       if (this.#failure !== undefined) throw this.#failure.error;
       await this.#growth.promise;
     }
     if (reader.closed) throw new Error('reader is closed');
-    const length = Math.min(into.byteLength, this.#readable - offset);
-    const { bytesRead } = await this.#handle.read(into, 0, length, offset).catch(storeFailed);
-    if (bytesRead === 0) throw new StoreFailedError({ cause: new Error('file is shorter than what was written') });
-    return bytesRead;
+    return this.#readable;
   }
 
   #grow(readable: number): void {
@@ -135,6 +146,7 @@ export class GrowingFile {
 
   async #letGo(): Promise<void> {
     if (--this.#holders > 0) return;
+    this.#blocks.forget();
     await this.#handle.close().catch(() => undefined);
     this.#closed.resolve();
   }

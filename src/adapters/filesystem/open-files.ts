@@ -1,8 +1,10 @@
 /** Kept blobs that are ready to be read: descriptors that stay open between requests, and small files in memory. */
-import { close, closeSync, constants, fstat, open, read, type Stats } from 'node:fs';
+import { close, closeSync, constants, fstat, open, type Stats } from 'node:fs';
 import { promisify } from 'node:util';
 import { DigestMismatchError } from '../../domain/errors.ts';
 import { Proof } from '../../domain/proof.ts';
+import { BlockFile, readAt } from './block-file.ts';
+import type { BlockPool } from './block-pool.ts';
 import type { Entry } from './ledger.ts';
 
 /** What one read brings is not worth a descriptor. */
@@ -18,14 +20,19 @@ const closeFile = promisify(close);
 
 export interface OpenFile {
   readonly entry: Entry;
-  /** All of a small file; a larger one is read by its descriptor. */
-  readonly content: Uint8Array | { readonly fd: number };
+  /** A small file is all in memory. */
+  readonly content: Uint8Array | BlockFile;
 }
 
 export class OpenFiles {
   /** In the order of their use: the first is the least recently used. */
   readonly #opened = new Map<Entry, OpenFile>();
   readonly #opening = new Map<Entry, Promise<OpenFile>>();
+  readonly #pool: BlockPool;
+
+  constructor(pool: BlockPool) {
+    this.#pool = pool;
+  }
 
   /**
    * The file of an entry, which must stay pinned for as long as it is read. Rejects with the error of the file system, or
@@ -52,7 +59,9 @@ export class OpenFiles {
     const file = this.#opened.get(entry);
     if (file === undefined) return;
     this.#opened.delete(entry);
-    if ('fd' in file.content) closeSync(file.content.fd);
+    if (!(file.content instanceof BlockFile)) return;
+    file.content.forget();
+    closeSync(file.content.fd);
   }
 
   closeAll(): void {
@@ -61,7 +70,7 @@ export class OpenFiles {
 
   async #open(path: string, entry: Entry): Promise<OpenFile> {
     const fd = await openFile(path, constants.O_RDONLY | constants.O_NOFOLLOW);
-    let content: OpenFile['content'] = { fd };
+    let content: OpenFile['content'] = new BlockFile(fd, this.#pool);
     try {
       const stats = await statFile(fd);
       if (!stats.isFile() || stats.size !== entry.size) {
@@ -74,7 +83,7 @@ export class OpenFiles {
       await closeFile(fd);
       throw error;
     }
-    if (!('fd' in content)) await closeFile(fd);
+    if (!(content instanceof BlockFile)) await closeFile(fd);
     const file: OpenFile = { entry, content };
     this.#opened.set(entry, file);
     this.#closeSurplus();
@@ -89,23 +98,9 @@ export class OpenFiles {
   }
 }
 
-/** Resolves with how many bytes were read. */
-export function readAt(fd: number, into: Uint8Array, length: number, offset: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    read(fd, into, 0, length, offset, (error, bytesRead) => {
-      if (error) reject(error);
-      else resolve(bytesRead);
-    });
-  });
-}
-
 async function readWhole(fd: number, size: number): Promise<Uint8Array> {
   const bytes = new Uint8Array(size);
-  for (let offset = 0; offset < size;) {
-    const bytesRead = await readAt(fd, bytes.subarray(offset), size - offset, offset);
-    if (bytesRead === 0) throw new Error('file has become shorter');
-    offset += bytesRead;
-  }
+  for (let offset = 0; offset < size;) offset += await readAt(fd, bytes.subarray(offset), offset);
   return bytes;
 }
 
@@ -113,9 +108,8 @@ async function readWhole(fd: number, size: number): Promise<Uint8Array> {
 async function prove(fd: number, entry: Entry): Promise<void> {
   const proof = new Proof(entry);
   const buffer = new Uint8Array(PROVED_AT_ONCE);
-  for (let offset = 0; ;) {
-    const bytesRead = await readAt(fd, buffer, buffer.byteLength, offset);
-    if (bytesRead === 0) break;
+  for (let offset = 0; offset < entry.size;) {
+    const bytesRead = await readAt(fd, buffer, offset);
     proof.update(buffer.subarray(0, bytesRead));
     offset += bytesRead;
   }

@@ -1,7 +1,8 @@
 /** One reader of a kept blob. */
-import { StoreFailedError } from '../../domain/errors.ts';
 import type { StoredBlob } from '../../domain/ports/package-store.ts';
-import { type OpenFile, readAt } from './open-files.ts';
+import { BlockFile } from './block-file.ts';
+import { FileReading } from './file-reading.ts';
+import type { OpenFile } from './open-files.ts';
 
 export interface StoredFileEvents {
   /** The file is not any more what it was when it was opened. */
@@ -12,34 +13,28 @@ export interface StoredFileEvents {
 
 export function readStoredFile({ entry, content }: OpenFile, events: StoredFileEvents): StoredBlob {
   const { size, storedAt } = entry;
-  const pending = new Set<Promise<number>>();
-  const readFile = async (fd: number, into: Uint8Array, length: number, offset: number): Promise<number> => {
-    const reading = readAt(fd, into, length, offset);
-    pending.add(reading);
-    try {
-      const bytesRead = await reading;
-      if (bytesRead === 0) throw new Error('file has become shorter');
-      return bytesRead;
-    } catch (cause) {
-      events.onDamage();
-      throw new StoreFailedError({ cause });
-    } finally {
-      pending.delete(reading);
-    }
-  };
+  if (!(content instanceof BlockFile)) {
+    const close = (): Promise<void> => {
+      events.onClosed();
+      return Promise.resolve();
+    };
+    return { size, storedAt, read: (offset) => Promise.resolve(content.subarray(offset)), close };
+  }
+  const reading = new FileReading(content);
   return {
     size,
     storedAt,
-    read: (into, offset) => {
-      const length = Math.min(into.byteLength, size - offset);
-      if (length <= 0) return Promise.resolve(0);
-      if ('fd' in content) return readFile(content.fd, into, length, offset);
-      into.set(content.subarray(offset, offset + length));
-      return Promise.resolve(length);
+    read: async (offset) => {
+      if (offset >= size) return new Uint8Array();
+      try {
+        return await reading.read(offset, size);
+      } catch (error) {
+        events.onDamage();
+        throw error;
+      }
     },
     close: async () => {
-      // The descriptor may be another file's as soon as it is closed.
-      await Promise.allSettled(pending);
+      await reading.close();
       events.onClosed();
     },
   };

@@ -41,9 +41,9 @@ export class MeteredGetPackage implements Pick<GetPackage, 'execute'> {
     return {
       size: blob.size,
       close: () => blob.close(),
-      read: async (into, offset) => {
+      read: async (offset) => {
         try {
-          return await blob.read(into, offset);
+          return await blob.read(offset);
         } catch (error) {
           this.#count(error);
           throw error;

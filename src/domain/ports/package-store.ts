@@ -7,10 +7,11 @@ export interface BlobReader {
   /** Bytes of the whole blob. */
   readonly size: number;
   /**
-   * Fills `into` from `offset` on with what is there, at least one byte: waits for it to arrive. Resolves with how many;
-   * 0 only at the end of the blob. Rejects with the error that ended the blob's arrival.
+   * What is there from `offset` on, at least one byte: waits for it to arrive. Empty only at the end of the blob. Not the
+   * reader's own and valid until its next read or close, so one read at a time. Rejects with the error that ended the
+   * blob's arrival.
    */
-  read(into: Uint8Array, offset: number): Promise<number>;
+  read(offset: number): Promise<Uint8Array>;
   /** Must be called once; reads afterwards reject. */
   close(): Promise<void>;
 }

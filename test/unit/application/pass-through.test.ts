@@ -9,17 +9,18 @@ import { chunksOf, HeldSource, readAll } from '../../support/source.ts';
 describe('PassThrough', () => {
   const blob = makeBlob('application/octet-stream', bytesOf(200_000));
 
-  it('delivers all bytes from any offset on, whatever the chunks and the buffers', async () => {
+  it('delivers all bytes from any offset on, whatever the chunks and how much of them is taken', async () => {
     const sizes = fc.integer({ min: 1, max: 90_000 });
     await fc.assert(
-      fc.asyncProperty(sizes, sizes, fc.nat(200_000), async (chunkBytes, bufferBytes, start) => {
+      fc.asyncProperty(sizes, sizes, fc.nat(200_000), async (chunkBytes, takenBytes, start) => {
         const reader = new PassThrough(blob.descriptor, chunksOf(blob.bytes, chunkBytes), () => undefined);
         const received = Buffer.alloc(200_000);
         let offset = start;
         for (;;) {
-          const length = await reader.read(received.subarray(offset, offset + bufferBytes), offset);
-          if (length === 0) break;
-          offset += length;
+          const bytes = (await reader.read(offset)).subarray(0, takenBytes);
+          if (bytes.byteLength === 0) break;
+          received.set(bytes, offset);
+          offset += bytes.byteLength;
         }
         expect(offset).to.equal(200_000);
         expect(received.subarray(start).equals(blob.bytes.subarray(start))).to.equal(true);
@@ -33,19 +34,17 @@ describe('PassThrough', () => {
     const held = new HeldSource().give(blob.bytes);
     const reader = new PassThrough(blob.descriptor, await held.source(), () => undefined);
     const shown = blob.bytes.byteLength - WITHHELD_BYTES;
-    expect(await reader.read(new Uint8Array(300_000), 0)).to.equal(shown);
-    const next = reader.read(new Uint8Array(300_000), shown);
+    expect(await reader.read(0)).to.have.lengthOf(shown);
+    const next = reader.read(shown);
     held.end();
-    expect(await next).to.equal(WITHHELD_BYTES);
+    expect(await next).to.have.lengthOf(WITHHELD_BYTES);
     await reader.close();
   });
 
   it('reads forward only', async () => {
     const reader = new PassThrough(blob.descriptor, chunksOf(blob.bytes), () => undefined);
-    await reader.read(new Uint8Array(1000), 50_000);
-    expect((await rejection(reader.read(new Uint8Array(1000), 0))).message).to.equal(
-      'what has passed through cannot be read again',
-    );
+    await reader.read(50_000);
+    expect((await rejection(reader.read(0))).message).to.equal('what has passed through cannot be read again');
     await reader.close();
   });
 

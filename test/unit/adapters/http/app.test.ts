@@ -23,7 +23,7 @@ const found = { digest: image.digest, layer: image.layer.descriptor };
 
 interface TestReader extends BlobReader {
   /** Instead of reading at or behind this offset. */
-  failure: { from: number; how: () => Promise<number> } | undefined;
+  failure: { from: number; how: () => Promise<never> } | undefined;
   readonly closed: PromiseWithResolvers<void>;
   closes: number;
 }
@@ -34,11 +34,9 @@ function readerOf(bytes: Uint8Array): TestReader {
     failure: undefined,
     closed: Promise.withResolvers(),
     closes: 0,
-    read: async (into, offset) => {
+    read: async (offset) => {
       if (reader.failure !== undefined && offset >= reader.failure.from) return reader.failure.how();
-      const part = bytes.subarray(offset, offset + into.byteLength);
-      into.set(part);
-      return part.byteLength;
+      return bytes.subarray(offset, reader.failure?.from);
     },
     close: async () => {
       reader.closes++;

@@ -1,0 +1,86 @@
+/** A file that is read in blocks of memory: what one reader has read is there for all others. */
+import { read } from 'node:fs';
+import { type Block, BLOCK_BYTES, type BlockPool } from './block-pool.ts';
+
+export interface HeldBytes {
+  readonly bytes: Uint8Array;
+  /** To be called once; the bytes are others' then. */
+  release(): void;
+}
+
+export class BlockFile {
+  readonly fd: number;
+  readonly #pool: BlockPool;
+  readonly #blocks = new Map<number, Block>();
+
+  /** `fd` stays open for as long as somebody reads. */
+  constructor(fd: number, pool: BlockPool) {
+    this.fd = fd;
+    this.#pool = pool;
+  }
+
+  /**
+   * The bytes from `offset` up to `limit`, at most to the end of their block; undefined when no block is free. The file
+   * must have been written up to `limit`. Rejects with the error of the file system.
+   */
+  async hold(offset: number, limit: number): Promise<HeldBytes | undefined> {
+    const index = Math.floor(offset / BLOCK_BYTES);
+    const block = this.#join(index) ?? this.#begin(index);
+    if (block === undefined) return undefined;
+    const start = index * BLOCK_BYTES;
+    const length = Math.min(BLOCK_BYTES, limit - start);
+    try {
+      while (block.length < length) await (block.loading ??= this.#load(block, start, length));
+    } catch (error) {
+      block.holders--;
+      throw error;
+    }
+    return {
+      bytes: block.bytes.subarray(offset - start, length),
+      release: () => {
+        block.holders--;
+      },
+    };
+  }
+
+  /** Whoever comes from now on reads anew. */
+  forget(): void {
+    for (const block of this.#blocks.values()) block.onTaken = () => undefined;
+    this.#blocks.clear();
+  }
+
+  #join(index: number): Block | undefined {
+    const block = this.#blocks.get(index);
+    if (block !== undefined) block.holders++;
+    return block;
+  }
+
+  #begin(index: number): Block | undefined {
+    const block = this.#pool.take(() => this.#blocks.delete(index));
+    if (block !== undefined) this.#blocks.set(index, block);
+    return block;
+  }
+
+  /** Goes on where the block ends, which may be in the middle: a file that grows is read as far as it has been written. */
+  async #load(block: Block, start: number, length: number): Promise<void> {
+    try {
+      while (block.length < length) {
+        const rest = block.bytes.subarray(block.length, length);
+        block.length += await readAt(this.fd, rest, start + block.length);
+      }
+    } finally {
+      block.loading = undefined;
+    }
+  }
+}
+
+/** Resolves with how many bytes were read, at least one: rejects where the file ends. */
+export function readAt(fd: number, into: Uint8Array, offset: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    read(fd, into, 0, into.byteLength, offset, (error, bytesRead) => {
+      if (error) reject(error);
+      else if (bytesRead === 0) reject(new Error('file is shorter than it should be'));
+      else resolve(bytesRead);
+    });
+  });
+}

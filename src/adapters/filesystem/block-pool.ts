@@ -1,0 +1,50 @@
+/** The memory that files are read into: a few large blocks, which are used again and again. */
+
+/** Measured: a third slower at 256 KiB, not faster at 1 MiB; fresh buffers cost several times the work itself. */
+export const BLOCK_BYTES = 512 * 1024;
+/** 48 MiB, allocated when first needed and then kept. */
+const MAX_BLOCKS = 96;
+
+export interface Block {
+  readonly bytes: Buffer;
+  /** How many of them have been read, from the first on. */
+  length: number;
+  /** Whoever reads it right now: until there is nobody, it stays what it is. */
+  holders: number;
+  /** A read into it that is under way. */
+  loading: Promise<void> | undefined;
+  /** Called when it becomes part of another file. */
+  onTaken: () => void;
+}
+
+export class BlockPool {
+  readonly #blocks: Block[] = [];
+
+  /** An empty block, held once; undefined when all are held. */
+  take(onTaken: () => void): Block | undefined {
+    const block = this.#blocks.length < MAX_BLOCKS ? this.#allocate() : this.#anyUnheld();
+    if (block === undefined) return undefined;
+    block.onTaken();
+    return Object.assign(block, { length: 0, holders: 1, loading: undefined, onTaken });
+  }
+
+  #allocate(): Block {
+    const bytes = Buffer.allocUnsafeSlow(BLOCK_BYTES);
+    const block: Block = { bytes, length: 0, holders: 0, loading: undefined, onTaken: () => undefined };
+    this.#blocks.push(block);
+    return block;
+  }
+
+  /**
+   * Any, not the least recently used: who reads a file from its first to its last byte again and again would of a file
+   * larger than the pool never find a block.
+   */
+  #anyUnheld(): Block | undefined {
+    const first = Math.floor(Math.random() * MAX_BLOCKS);
+    for (let step = 0; step < MAX_BLOCKS; step++) {
+      const block = this.#blocks[(first + step) % MAX_BLOCKS];
+      if (block?.holders === 0) return block;
+    }
+    return undefined;
+  }
+}

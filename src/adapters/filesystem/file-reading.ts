@@ -1,0 +1,100 @@
+/** One reader's way through a file: by large blocks, one read ahead, for as long as whoever takes them is quick. */
+import { StoreFailedError } from '../../domain/errors.ts';
+import { type BlockFile, type HeldBytes, readAt } from './block-file.ts';
+
+/** Who takes longer than at 1 MiB/s must not hold blocks that others could use. */
+const QUICK_BYTES_PER_MS = 1024;
+/** More than a socket's buffer swallows at once, which says nothing about who reads it. */
+const QUICK_AGAIN_BYTES = 8 * 1024 * 1024;
+/** All the memory that a slow reader takes. */
+const SMALL_READ_BYTES = 64 * 1024;
+
+export class FileReading {
+  readonly #file: BlockFile;
+  #reading: Promise<unknown> | undefined;
+  #held: HeldBytes | undefined;
+  #ahead: { readonly offset: number; readonly held: Promise<HeldBytes | undefined> } | undefined;
+  #own: Buffer | undefined;
+  #handedOutBytes = 0;
+  /** Nobody is slow from the start. */
+  #handedOutAt = Infinity;
+  /** Since it was last slow. */
+  #quickBytes = QUICK_AGAIN_BYTES;
+
+  constructor(file: BlockFile) {
+    this.#file = file;
+  }
+
+  /**
+   * Bytes from `offset` on, valid until the next call, once `written` says how far the file has been written. Rejects with
+   * StoreFailedError, or with what `written` rejects with.
+   */
+  read(offset: number, written: number | Promise<number>): Promise<Uint8Array> {
+    const reading = this.#read(offset, written);
+    this.#reading = reading;
+    return reading;
+  }
+
+  /** Fulfils when the system reads nothing more: the descriptor may be another file's as soon as it is closed. */
+  async close(): Promise<void> {
+    await this.#reading?.catch(() => undefined);
+    this.#held?.release();
+    await this.#dropAhead();
+  }
+
+  async #read(offset: number, written: number | Promise<number>): Promise<Uint8Array> {
+    this.#judgePace();
+    this.#held?.release();
+    this.#held = undefined;
+    const limit = typeof written === 'number' ? written : await written;
+    try {
+      const held = await this.#next(offset, limit);
+      const bytes = held?.bytes ?? (await this.#readSome(offset, limit));
+      this.#held = held;
+      if (held !== undefined && offset + bytes.byteLength < limit) this.#readAhead(offset + bytes.byteLength, limit);
+      this.#handedOutBytes = bytes.byteLength;
+      this.#handedOutAt = performance.now();
+      return bytes;
+    } catch (cause) {
+      throw new StoreFailedError({ cause });
+    }
+  }
+
+  get #isQuick(): boolean {
+    return this.#quickBytes >= QUICK_AGAIN_BYTES;
+  }
+
+  #judgePace(): void {
+    const quick = this.#handedOutBytes >= (performance.now() - this.#handedOutAt) * QUICK_BYTES_PER_MS;
+    this.#quickBytes = quick ? this.#quickBytes + this.#handedOutBytes : 0;
+  }
+
+  async #next(offset: number, limit: number): Promise<HeldBytes | undefined> {
+    if (this.#isQuick && this.#ahead?.offset === offset) {
+      const { held } = this.#ahead;
+      this.#ahead = undefined;
+      return held;
+    }
+    await this.#dropAhead();
+    return this.#isQuick ? this.#file.hold(offset, limit) : undefined;
+  }
+
+  #readAhead(offset: number, limit: number): void {
+    const held = this.#file.hold(offset, limit);
+    // Who never asks for it need not hear of it.
+    held.catch(() => undefined);
+    this.#ahead = { offset, held };
+  }
+
+  async #dropAhead(): Promise<void> {
+    const held = await this.#ahead?.held.catch(() => undefined);
+    this.#ahead = undefined;
+    held?.release();
+  }
+
+  async #readSome(offset: number, limit: number): Promise<Uint8Array> {
+    this.#own ??= Buffer.allocUnsafeSlow(SMALL_READ_BYTES);
+    const into = this.#own.subarray(0, Math.min(SMALL_READ_BYTES, limit - offset));
+    return into.subarray(0, await readAt(this.#file.fd, into, offset));
+  }
+}

@@ -1,0 +1,149 @@
+import { expect } from 'chai';
+import { type FileHandle, open, mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import sinon from 'sinon';
+import { BlockFile } from '../../../../src/adapters/filesystem/block-file.ts';
+import { BLOCK_BYTES, BlockPool } from '../../../../src/adapters/filesystem/block-pool.ts';
+import { FileReading } from '../../../../src/adapters/filesystem/file-reading.ts';
+import { StoreFailedError } from '../../../../src/domain/errors.ts';
+import { bytesOf } from '../../../support/image.ts';
+import { rejection } from '../../../support/rejection.ts';
+
+describe('A file read in blocks', () => {
+  const size = 2 * BLOCK_BYTES + 1000;
+  const content = bytesOf(size);
+  let directory: string;
+  let path: string;
+  let handle: FileHandle;
+  let pool: BlockPool;
+  let file: BlockFile;
+
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'blocks-'));
+    path = join(directory, 'file');
+    await writeFile(path, content);
+    handle = await open(path);
+    pool = new BlockPool();
+    file = new BlockFile(handle.fd, pool);
+  });
+
+  afterEach(async () => {
+    await handle.close();
+    await rm(directory, { recursive: true });
+  });
+
+  function same(bytes: Uint8Array, offset: number): boolean {
+    return Buffer.compare(bytes, content.subarray(offset, offset + bytes.byteLength)) === 0;
+  }
+
+  /** Holds every block of the pool until the test ends. */
+  function exhaust(): void {
+    while (pool.take(() => undefined) !== undefined);
+  }
+
+  it('gives all its readers the same memory, read once', async () => {
+    const [one, other] = await Promise.all([file.hold(0, size), file.hold(100, size)]);
+    expect(one?.bytes.buffer).to.equal(other?.bytes.buffer);
+    expect(same(one?.bytes ?? bytesOf(1), 0)).to.equal(true);
+    expect(same(other?.bytes ?? bytesOf(1), 100)).to.equal(true);
+    // What has been read is not read again.
+    await truncate(path, 0);
+    expect((await file.hold(0, size))?.bytes).to.have.lengthOf(BLOCK_BYTES);
+  });
+
+  it('reads on in a block of which only the beginning had been written', async () => {
+    const early = await file.hold(0, 1000);
+    expect(early?.bytes).to.have.lengthOf(1000);
+    const late = await file.hold(500, 300_000);
+    expect(late?.bytes).to.have.lengthOf(299_500);
+    expect(same(late?.bytes ?? bytesOf(1), 500)).to.equal(true);
+  });
+
+  it('never takes a block from whoever holds it, and others when the pool is used up', async () => {
+    const held = await file.hold(0, size);
+    const idle = await file.hold(BLOCK_BYTES, size);
+    idle?.release();
+    exhaust();
+    expect(same(held?.bytes ?? bytesOf(1), 0)).to.equal(true);
+    expect(await file.hold(BLOCK_BYTES, size)).to.equal(undefined);
+    expect((await file.hold(0, size))?.bytes).to.have.lengthOf(BLOCK_BYTES);
+  });
+
+  it('forgets what it has read when its descriptor is closed', async () => {
+    (await file.hold(0, size))?.release();
+    file.forget();
+    await truncate(path, 0);
+    expect((await rejection(file.hold(0, size))).message).to.equal('file is shorter than it should be');
+  });
+
+  it('is tried again after a read that failed', async () => {
+    await truncate(path, 0);
+    await rejection(file.hold(0, size));
+    await writeFile(path, content);
+    expect(same((await file.hold(0, size))?.bytes ?? bytesOf(1), 0)).to.equal(true);
+  });
+
+  it('is read whole by a reader, block by block and one ahead', async () => {
+    const reading = new FileReading(file);
+    let offset = 0;
+    const lengths: number[] = [];
+    while (offset < size) {
+      const bytes = await reading.read(offset, size);
+      expect(same(bytes, offset)).to.equal(true);
+      lengths.push(bytes.byteLength);
+      offset += bytes.byteLength;
+    }
+    expect(lengths).to.deep.equal([BLOCK_BYTES, BLOCK_BYTES, 1000]);
+    await reading.close();
+  });
+
+  it('is read by small steps when no block is free', async () => {
+    exhaust();
+    const reading = new FileReading(file);
+    for (let offset = 0; offset < 3 * 65_536; offset += 65_536) {
+      const bytes = await reading.read(offset, size);
+      expect(bytes).to.have.lengthOf(65_536);
+      expect(same(bytes, offset)).to.equal(true);
+    }
+    await reading.close();
+  });
+
+  it('is read by small steps by whoever is slow, and by blocks again when that has been over for a while', async () => {
+    const clock = sinon.useFakeTimers({ toFake: ['performance'] });
+    try {
+      const reading = new FileReading(file);
+      expect(await reading.read(0, size)).to.have.lengthOf(BLOCK_BYTES);
+      clock.tick(1000);
+      const steps: number[] = [];
+      while (steps.at(-1) !== BLOCK_BYTES) {
+        const bytes = await reading.read(0, size);
+        expect(same(bytes, 0)).to.equal(true);
+        steps.push(bytes.byteLength);
+        clock.tick(1);
+      }
+      expect(steps.slice(0, -1)).to.deep.equal(Array.from({ length: 128 }, () => 65_536));
+      await reading.close();
+    } finally {
+      clock.restore();
+    }
+  });
+
+  it('holds nothing for a reader that has left', async () => {
+    const reading = new FileReading(file);
+    await reading.read(0, size);
+    const leaving = reading.read(BLOCK_BYTES, size);
+    await reading.close();
+    await leaving;
+    let free = 0;
+    while (pool.take(() => undefined) !== undefined) free++;
+    expect(free).to.equal(96);
+  });
+
+  it('tells a reader of a failure as the failure of the store', async () => {
+    await truncate(path, 1000);
+    const reading = new FileReading(file);
+    expect(await rejection(reading.read(0, size))).to.be.instanceOf(StoreFailedError);
+    await reading.close();
+  });
+});
