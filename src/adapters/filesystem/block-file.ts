@@ -20,23 +20,25 @@ export class BlockFile {
   }
 
   /**
-   * The bytes from `offset` up to `limit`, at most to the end of their block; undefined when no block is free. The file
-   * must have been written up to `limit`. Rejects with the error of the file system.
+   * The bytes from `offset` up to `limit`, at most to the end of their block, and of those that are not in memory yet only
+   * the ones up to `enough`; undefined when no block is free. The file must have been written up to `limit`. Rejects with
+   * the error of the file system.
    */
-  async hold(offset: number, limit: number): Promise<HeldBytes | undefined> {
+  async hold(offset: number, limit: number, enough = limit): Promise<HeldBytes | undefined> {
     const index = Math.floor(offset / BLOCK_BYTES);
     const block = this.#join(index) ?? this.#begin(index);
     if (block === undefined) return undefined;
     const start = index * BLOCK_BYTES;
     const length = Math.min(BLOCK_BYTES, limit - start);
+    const needed = Math.min(length, enough - start);
     try {
-      while (block.length < length) await (block.loading ??= this.#load(block, start, length));
+      while (block.length < needed) await (block.loading ??= this.#load(block, start, needed));
     } catch (error) {
       block.holders--;
       throw error;
     }
     return {
-      bytes: block.bytes.subarray(offset - start, length),
+      bytes: block.bytes.subarray(offset - start, Math.min(block.length, length)),
       release: () => {
         block.holders--;
       },

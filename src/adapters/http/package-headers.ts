@@ -18,7 +18,16 @@ export function validatorHeaders(digest: Digest): Record<string, string> {
   };
 }
 
-export function packageHeaders({ digest, layer }: Package): Record<string, string> {
+/** A package that is asked for often is the same object each time. */
+const known = new WeakMap<Package, Record<string, string>>();
+
+export function packageHeaders(found: Package): Record<string, string> {
+  let headers = known.get(found);
+  if (headers === undefined) known.set(found, (headers = describe(found)));
+  return headers;
+}
+
+function describe({ digest, layer }: Package): Record<string, string> {
   return {
     ...validatorHeaders(digest),
     'Content-Type': contentType(layer.mediaType),

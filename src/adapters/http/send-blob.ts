@@ -26,27 +26,46 @@ export interface Sending {
  * response is neither ended nor destroyed.
  */
 export async function sendBlob(response: ServerResponse, blob: BlobReader, sending: Sending): Promise<void> {
-  if (response.destroyed) throw new ClientGoneError();
-  const gone = new Promise<never>((_resolve, reject) => {
-    response.once('close', () => {
-      reject(new ClientGoneError());
-    });
-  });
-  gone.catch(() => undefined);
   const { start, end, writeHead, onSent } = sending;
+  const client = new Client(response);
   for (let offset = start; offset < end;) {
-    const bytes = (await Promise.race([blob.read(offset), gone])).subarray(0, end - offset);
+    const bytes = (await client.unlessGone(blob.read(offset))).subarray(0, end - offset);
     if (bytes.byteLength === 0) throw new Error('blob is shorter than its size');
     if (offset === start) writeHead();
     offset += bytes.byteLength;
     const sent = write(response, bytes, onSent);
     // In the turn of its last bytes, and for a small blob in that of its head, too: all is one write.
     if (offset === end) response.end();
-    await Promise.race([sent, gone]);
+    await client.unlessGone(sent);
   }
   if (start < end) return;
   writeHead();
   response.end();
+}
+
+/** Whoever waits for the bytes. */
+class Client {
+  #isGone: boolean;
+  /** Of the one wait at a time: `Promise.race` would leave something behind for each of thousands. */
+  #leave: (() => void) | undefined;
+
+  constructor(response: ServerResponse) {
+    this.#isGone = response.destroyed;
+    response.once('close', () => {
+      this.#isGone = true;
+      this.#leave?.();
+    });
+  }
+
+  unlessGone<Value>(awaited: Promise<Value>): Promise<Value> {
+    return new Promise((resolve, reject) => {
+      this.#leave = () => {
+        reject(new ClientGoneError());
+      };
+      awaited.then(resolve, reject);
+      if (this.#isGone) this.#leave();
+    });
+  }
 }
 
 /** Resolves when the system has taken all of it: the bytes are the blob's again then. */

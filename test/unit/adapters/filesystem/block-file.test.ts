@@ -84,7 +84,7 @@ describe('A file read in blocks', () => {
     expect(same((await file.hold(0, size))?.bytes ?? bytesOf(1), 0)).to.equal(true);
   });
 
-  it('is read whole by a reader, block by block and one ahead', async () => {
+  it('is read whole by a reader: a little for a quick beginning, then block by block and one ahead', async () => {
     const reading = new FileReading(file);
     let offset = 0;
     const lengths: number[] = [];
@@ -94,8 +94,18 @@ describe('A file read in blocks', () => {
       lengths.push(bytes.byteLength);
       offset += bytes.byteLength;
     }
-    expect(lengths).to.deep.equal([BLOCK_BYTES, BLOCK_BYTES, 1000]);
+    expect(lengths).to.deep.equal([65_536, BLOCK_BYTES - 65_536, BLOCK_BYTES, 1000]);
     await reading.close();
+  });
+
+  it('keeps no reader waiting for more than the beginning, and takes at once what is in memory', async () => {
+    const first = await file.hold(0, size, 1000);
+    expect(first?.bytes).to.have.lengthOf(1000);
+    const rest = await file.hold(1000, size);
+    expect(rest?.bytes).to.have.lengthOf(BLOCK_BYTES - 1000);
+    const whole = await file.hold(0, size, 1000);
+    expect(whole?.bytes).to.have.lengthOf(BLOCK_BYTES);
+    expect(same(whole?.bytes ?? bytesOf(1), 0)).to.equal(true);
   });
 
   it('is read by small steps when no block is free', async () => {
@@ -113,7 +123,7 @@ describe('A file read in blocks', () => {
     const clock = sinon.useFakeTimers({ toFake: ['performance'] });
     try {
       const reading = new FileReading(file);
-      expect(await reading.read(0, size)).to.have.lengthOf(BLOCK_BYTES);
+      expect(await reading.read(0, size)).to.have.lengthOf(65_536);
       clock.tick(1000);
       const steps: number[] = [];
       while (steps.at(-1) !== BLOCK_BYTES) {
