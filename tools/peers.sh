@@ -38,6 +38,7 @@ build_module() { # NAME PACKAGE [LDFLAGS]
 
 install_from_debian docker-registry
 install_from_debian nginx usr/sbin/nginx
+install_from_debian shellcheck
 install_from_go distribution-registry github.com/distribution/distribution/v3/cmd/registry@v3.1.1
 install_from_go crane github.com/google/go-containerregistry/cmd/crane@v0.22.1
 install_from_go helm helm.sh/helm/v4/cmd/helm@v4.3.1

@@ -13,6 +13,7 @@ const PROGRAMS = {
   'kube-rbac-proxy': 'KUBE_RBAC_PROXY',
   helm: 'HELM',
   nginx: 'NGINX',
+  shellcheck: 'SHELLCHECK',
 } as const;
 
 export type Program = keyof typeof PROGRAMS;

@@ -1,0 +1,232 @@
+import { expect } from 'chai';
+import { execFile, spawnSync } from 'node:child_process';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { createServer, type IncomingHttpHeaders, request, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { FakeRegistry, PASSWORD, USERNAME } from '../support/fake-registry.ts';
+import { makePackage } from '../support/image.ts';
+import { rejection } from '../support/rejection.ts';
+import { ServiceProcess } from '../support/service-process.ts';
+
+const FETCH = join(import.meta.dirname, '../../examples/fetch-package.sh');
+const run = promisify(execFile);
+const curl = spawnSync('curl', ['--version']).status === 0 ? it : it.skip;
+
+/** What becomes of one answer of the service on its way through a master. */
+type Fault = (answer: { status: number; headers: IncomingHttpHeaders; body: Buffer }, response: ServerResponse) => void;
+
+/** A master: hands requests on to the service, and its answers back with the faults of a test, one after the other. */
+class Master {
+  readonly #server: Server;
+  readonly seen: IncomingHttpHeaders[] = [];
+  readonly faults: Fault[] = [];
+
+  private constructor(servicePort: number) {
+    this.#server = createServer(({ url, headers }, response) => {
+      this.seen.push(headers);
+      request({ port: servicePort, host: '127.0.0.1', path: url, headers }, (answer) => {
+        void answer.toArray().then((chunks: Buffer[]) => {
+          const fault = this.faults.shift() ?? whole;
+          const { statusCode: status = 0 } = answer;
+          fault({ status, headers: answer.headers, body: Buffer.concat(chunks) }, response);
+        });
+      }).end();
+    });
+  }
+
+  static async start(servicePort: number): Promise<Master> {
+    const master = new Master(servicePort);
+    await new Promise<void>((resolve) => master.#server.listen(0, '127.0.0.1', resolve));
+    return master;
+  }
+
+  get address(): string {
+    return `127.0.0.1:${String((this.#server.address() as AddressInfo).port)}`;
+  }
+
+  async close(): Promise<void> {
+    this.#server.closeAllConnections();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+}
+
+const whole: Fault = ({ status, headers, body }, response) => response.writeHead(status, headers).end(body);
+const refuse =
+  (status: number): Fault =>
+  (_answer, response) =>
+    response.writeHead(status).end('not now\n');
+const breakOffAfter =
+  (bytes: number): Fault =>
+  ({ status, headers, body }, response) =>
+    response.writeHead(status, headers).write(body.subarray(0, bytes), () => response.socket?.end());
+const withDigest =
+  (reprDigest: string | undefined): Fault =>
+  ({ headers, ...answer }, response) => {
+    const changed = reprDigest === undefined ? {} : { 'repr-digest': reprDigest };
+    whole({ ...answer, headers: { ...without(headers, 'repr-digest'), ...changed } }, response);
+  };
+
+function without(headers: IncomingHttpHeaders, name: string): IncomingHttpHeaders {
+  return Object.fromEntries(Object.entries(headers).filter(([other]) => other !== name));
+}
+
+describe('examples/fetch-package.sh', () => {
+  const image = makePackage(300_000);
+  let registry: FakeRegistry;
+  let service: ServiceProcess;
+  let masters: Master[];
+  let directory: string;
+  before(async () => {
+    registry = await FakeRegistry.start({ auth: 'basic' });
+    registry.publish(image);
+    const repo = `${registry.host}/deckhouse/ee`;
+    service = await ServiceProcess.start({
+      settings: {
+        credentials: { registries: [{ repo, default: true, scheme: 'HTTP', username: USERNAME, password: PASSWORD }] },
+      },
+    });
+  });
+  after(async () => {
+    await service.close();
+    await registry.close();
+  });
+  beforeEach(async () => {
+    masters = [await Master.start(service.port), await Master.start(service.port)];
+    directory = await mkdtemp(join(tmpdir(), 'fetch-'));
+  });
+  afterEach(async () => {
+    for (const master of masters) await master.close();
+    await rm(directory, { recursive: true });
+  });
+
+  const [HERE, ELSEWHERE] = ['package', '/nowhere/package'];
+  const fetchFrom = (addresses: readonly string[], query: readonly string[] = [image.digest], output = HERE) =>
+    run(FETCH, [query[0] ?? '', output, ...query.slice(1)], {
+      cwd: directory,
+      env: {
+        ...process.env,
+        PACKAGES_PROXY_ADDRESSES: addresses.join(),
+        PACKAGES_PROXY_ATTEMPTS: '3',
+        PACKAGES_PROXY_PAUSE: '0',
+        PACKAGES_PROXY_TOKEN: 'of-a-node',
+        // Masters are never behind a proxy.
+        http_proxy: 'http://127.0.0.1:1',
+      },
+    });
+  const fetchPackage = () => fetchFrom([masters[0]?.address ?? '']);
+  const seen = () => masters.flatMap((master) => master.seen);
+  const meet = (...faults: Fault[]): unknown => masters[0]?.faults.push(...faults);
+
+  async function expectPackage(): Promise<void> {
+    expect(Buffer.compare(await readFile(join(directory, HERE)), image.layer.bytes)).to.equal(0);
+    expect(await readdir(directory)).to.deep.equal([HERE]);
+  }
+
+  curl('fetches a package from the master that answers, with its token', async () => {
+    const addresses = ['127.0.0.1:1', masters[0]?.address ?? ''];
+    await fetchFrom(addresses, [image.digest, `${registry.host}/deckhouse/ee`, '']);
+    await expectPackage();
+    expect(seen()[0]?.authorization).to.equal('Bearer of-a-node');
+  });
+
+  curl('asks the masters in random order', async function () {
+    this.timeout(30_000);
+    const addresses = masters.map(({ address }) => address);
+    // Both by chance the same 24 times: once in eight million runs of this test.
+    for (let times = 0; times < 24; times++) await fetchFrom(addresses);
+    expect(seen()).to.have.lengthOf(24);
+    for (const master of masters) expect(master.seen).not.to.have.lengthOf(0);
+  });
+
+  for (const status of [408, 429, 500, 502, 503, 504]) {
+    curl(`tries again after ${String(status)}`, async () => {
+      meet(refuse(status));
+      await fetchPackage();
+      await expectPackage();
+      expect(seen()).to.have.lengthOf(2);
+    });
+  }
+
+  for (const status of [301, 400, 401, 403, 404]) {
+    curl(`gives up at once on ${String(status)}, says why and leaves nothing`, async () => {
+      meet(refuse(status));
+      const error = await rejection(fetchPackage());
+      expect(error)
+        .to.have.property('stderr')
+        .that.includes(`${String(status)} not now`);
+      expect(seen()).to.have.lengthOf(1);
+      expect(await readdir(directory)).to.deep.equal([]);
+    });
+  }
+
+  curl('goes on where a connection broke, at another master too', async () => {
+    for (const { faults } of masters) faults.push(breakOffAfter(100_000));
+    await fetchFrom(masters.map(({ address }) => address));
+    await expectPackage();
+    const ranges = seen().map(({ range }) => range ?? 'all');
+    expect(ranges.sort()).to.deep.equal(['all', 'bytes=100000-', 'bytes=200000-']);
+    for (const master of masters) expect(master.seen).not.to.have.lengthOf(0);
+    expect(seen().find(({ range }) => range !== undefined)).to.have.property('if-range', `"${image.digest}"`);
+  });
+
+  curl('begins anew where a range is not understood', async () => {
+    meet(breakOffAfter(100_000), ({ headers }, response) => {
+      response
+        .writeHead(200, { ...without(headers, 'content-range'), 'content-length': 300_000 })
+        .end(image.layer.bytes);
+    });
+    await fetchPackage();
+    await expectPackage();
+  });
+
+  const damages: [what: string, fault: Fault][] = [
+    [
+      'whose bytes are others',
+      ({ body, ...answer }, response) => {
+        whole({ ...answer, body: Buffer.from(body.map((byte, at) => (at === 7 ? byte ^ 1 : byte))) }, response);
+      },
+    ],
+    [
+      'that is shorter than the whole',
+      ({ headers, ...answer }, response) => {
+        const body = Buffer.from(image.layer.bytes.subarray(1));
+        whole({ ...answer, headers: without(headers, 'content-length'), body }, response);
+      },
+    ],
+    ['for another digest', withDigest(`sha-256=:${Buffer.alloc(32).toString('base64')}:`)],
+    ['without a digest', withDigest(undefined)],
+  ];
+  for (const [what, fault] of damages) {
+    curl(`does not keep a package ${what}`, async () => {
+      meet(fault, fault, fault);
+      const error = await rejection(fetchPackage());
+      expect(error).to.have.property('stderr').that.includes('package is damaged');
+      expect(await readdir(directory)).to.deep.equal([]);
+    });
+  }
+
+  curl('fetches a damaged package anew, from its first byte', async () => {
+    meet(damages[0]?.[1] ?? whole);
+    await fetchPackage();
+    await expectPackage();
+    expect(seen()[1]).not.to.have.property('range');
+  });
+
+  curl('blames no proxy for a disk that cannot be written', async () => {
+    const error = await rejection(fetchFrom([masters[0]?.address ?? ''], [image.digest], ELSEWHERE));
+    expect(error).to.have.property('code').that.is.greaterThan(0);
+    expect(seen()).to.deep.equal([]);
+  });
+
+  curl('says how it is used', async () => {
+    const { code, stderr } = (await rejection(run(FETCH, []))) as Error & { code?: number; stderr?: string };
+    expect(code).to.equal(2);
+    expect(stderr)
+      .to.include('fetch-package.sh DIGEST OUTPUT [REPOSITORY [PATH]]')
+      .and.to.include('PACKAGES_PROXY_PAUSE');
+    expect(stderr).not.to.include('set -eu');
+  });
+});
