@@ -8,7 +8,9 @@ PATH=$PATH:/usr/local/go/bin
 
 tools=$(cd "$(dirname "$0")" && pwd)
 bin=${XDG_CACHE_HOME:-$HOME/.cache}/registry-packages-proxy/peers/bin
-mkdir -p "$bin"
+# Kinds that the chart makes objects of, as their own projects define them.
+definitions=${bin%/bin}/definitions
+mkdir -p "$bin" "$definitions"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -36,12 +38,23 @@ build_module() { # NAME PACKAGE [LDFLAGS]
   fi
 }
 
+take_from_module() { # NAME MODULE@VERSION FILE
+  if ! [ -e "$definitions/$1.yaml" ]; then
+    local directory
+    directory=$(go mod download -json "$2" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
+    install -m 644 "$directory/$3" "$definitions/$1.yaml"
+  fi
+}
+
 install_from_debian docker-registry
 install_from_debian nginx usr/sbin/nginx
 install_from_debian shellcheck
 install_from_go distribution-registry github.com/distribution/distribution/v3/cmd/registry@v3.1.1
 install_from_go crane github.com/google/go-containerregistry/cmd/crane@v0.22.1
 install_from_go helm helm.sh/helm/v4/cmd/helm@v4.3.1
+take_from_module podmonitors github.com/prometheus-operator/prometheus-operator@v0.85.0 \
+  example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml
+take_from_module verticalpodautoscalers k8s.io/autoscaler/vertical-pod-autoscaler@v1.5.1 deploy/vpa-v1-crd-gen.yaml
 build_module etcd go.etcd.io/etcd/server/v3
 # Built from a module it does not know its own version, which Helm asks it for.
 version=$(cd "$tools/kube-apiserver" && go list -m -f '{{.Version}}' k8s.io/kubernetes)

@@ -7,14 +7,35 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { mergeSettings, readSettingsFile } from '../../src/infrastructure/load-settings.ts';
 import { describeWithAll } from '../support/peers/binaries.ts';
-import { applyObject, CHART, namespaceObject, renderChart } from '../support/peers/chart.ts';
+import {
+  applyObject,
+  CHART,
+  containerOf,
+  installDefinitions,
+  namespaceObject,
+  renderChart,
+  settingsOf,
+} from '../support/peers/chart.ts';
 import { Cluster, NAMESPACE, USERS } from '../support/peers/cluster.ts';
-import { defineKind, defineModuleSource } from '../support/peers/module-source.ts';
+import { defineModuleSource } from '../support/peers/module-source.ts';
 import { rejection } from '../support/rejection.ts';
 
 const run = promisify(execFile);
 
-describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs) => {
+const PEERS = [
+  'etcd',
+  'kube-apiserver',
+  'kube-rbac-proxy',
+  'helm',
+  'podmonitors.yaml',
+  'verticalpodautoscalers.yaml',
+] as const;
+
+/** What a pod needs that has to work before there is a network of pods: all else is as Kubernetes restricts it. */
+const UNRESTRICTED =
+  /^299 - "would violate PodSecurity .*: host namespaces \(hostNetwork=true\), hostPort [^,]* uses hostPort 4219\), probe or lifecycle host [^,]* host \\"127\.0\.0\.1\\"\)"$/;
+
+describeWithAll(PEERS, (programs) => {
   describe('the chart', () => {
     let cluster: Cluster;
     let kubeconfig: string;
@@ -22,9 +43,10 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
       cluster = await Cluster.start(programs);
       const admin = cluster.as('admin');
       await defineModuleSource(admin);
-      await defineKind(admin, { group: 'autoscaling.k8s.io', version: 'v1', kind: 'VerticalPodAutoscaler' });
-      await defineKind(admin, { group: 'monitoring.coreos.com', version: 'v1', kind: 'PodMonitor' });
-      for (const name of [NAMESPACE, 'd8-system']) await applyObject(admin, namespaceObject(name));
+      await installDefinitions(admin, programs['verticalpodautoscalers.yaml']);
+      await installDefinitions(admin, programs['podmonitors.yaml']);
+      for (const name of ['d8-system', 'd8-monitoring']) await applyObject(admin, namespaceObject(name));
+      await applyObject(admin, namespaceObject(NAMESPACE, { 'pod-security.kubernetes.io/warn': 'restricted' }));
       kubeconfig = await cluster.kubeconfig('admin');
     });
     after(() => cluster.close());
@@ -38,32 +60,76 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
       it(`renders objects that the API server takes, with ci/${values}`, async () => {
         const objects = await renderChart(programs.helm, '--values', join(CHART, 'ci', values));
         expect(objects.length).to.be.greaterThan(10);
-        for (const object of objects) await applyObject(cluster.as('admin'), object, true);
+        for (const object of objects) {
+          const warnings = await applyObject(cluster.as('admin'), object, true);
+          expect(warnings, object.kind).to.match(object.kind === 'Deployment' ? UNRESTRICTED : /^$/);
+        }
       });
     }
 
     for (const values of readdirSync(join(CHART, 'ci'))) {
       it(`writes settings that the service understands, with ci/${values}`, async () => {
         const objects = await renderChart(programs.helm, '--values', join(CHART, 'ci', values));
-        const configMap = objects.find(({ kind }) => kind === 'ConfigMap') as
-          { data?: Record<string, string> } | undefined;
         const directory = await mkdtemp(join(tmpdir(), 'chart-'));
-        await writeFile(join(directory, 'settings.yaml'), configMap?.data?.['settings.yaml'] ?? '');
+        await writeFile(join(directory, 'settings.yaml'), settingsOf(objects));
         const files = [join(CHART, '../../config/default.yaml'), join(directory, 'settings.yaml')];
         const settings = mergeSettings(files.map(readSettingsFile));
         await rm(directory, { recursive: true });
         expect(settings.credentials.source).to.equal('kubernetes');
         const deployment = JSON.stringify(objects.find(({ kind }) => kind === 'Deployment'));
         const volumeMebibytes = Number(/"sizeLimit":"(\d+)Mi"/.exec(deployment)?.[1]);
-        expect(volumeMebibytes * 2 ** 20).to.be.at.least(settings.store.maxSize + 64 * 2 ** 20);
+        const maxMebibytes = settings.store.maxSize / 2 ** 20;
+        expect(volumeMebibytes).to.be.at.least(maxMebibytes + Math.max(64, Math.floor(maxMebibytes / 10)));
+        expect(deployment).to.include(`"ephemeral-storage":"${String(volumeMebibytes)}Mi"`);
+      });
+
+      it(`has no probe by which a fault of the sidecar restarts the service, with ci/${values}`, async () => {
+        const objects = await renderChart(programs.helm, '--values', join(CHART, 'ci', values));
+        const probes = Object.entries(containerOf(objects, 'proxy')).filter(([name]) => name.endsWith('Probe'));
+        expect(probes.map(([name]) => name)).to.include.members(['startupProbe', 'livenessProbe']);
+        for (const [name, probe] of probes) {
+          const { httpGet, tcpSocket } = probe as Record<string, object | undefined>;
+          expect(httpGet ?? tcpSocket, name).to.include({ host: '127.0.0.1', port: 5080 });
+        }
       });
     }
+
+    it('runs three replicas, apart from each other, where that is asked for', async () => {
+      const deploymentWith = async (...args: string[]): Promise<string> => {
+        const objects = await renderChart(programs.helm, ...args);
+        return JSON.stringify(objects.find(({ kind }) => kind === 'Deployment'));
+      };
+      const [one, three] = [await deploymentWith(), await deploymentWith('--set', 'highAvailability=true')];
+      expect(one).to.include('"replicas":1').and.not.to.include('podAntiAffinity');
+      expect(three).to.include('"replicas":3').and.to.include('podAntiAffinity');
+      for (const deployment of [one, three]) expect(deployment).to.include('"maxSurge":0');
+    });
+
+    it('leaves out what the cluster has no kind for', async () => {
+      const { stdout } = await run(programs.helm, ['template', 'test', CHART]);
+      expect(stdout).not.to.match(/^kind: (PodMonitor|VerticalPodAutoscaler)$/m);
+      const kinds = (await renderChart(programs.helm)).map(({ kind }) => kind);
+      expect(kinds).to.include.members(['PodMonitor', 'VerticalPodAutoscaler']);
+    });
+
+    it('labels every object with what tools look for, and with what clients of the existing one do', async () => {
+      for (const { kind, metadata } of await renderChart(programs.helm)) {
+        for (const label of ['name', 'instance', 'version', 'component', 'part-of', 'managed-by']) {
+          expect(metadata.labels, kind).to.have.property(`app.kubernetes.io/${label}`);
+        }
+        expect(metadata.labels, kind).to.include({ app: 'registry-packages-proxy' });
+      }
+    });
 
     it('refuses a wrong value and names its path', async () => {
       const wrong: [set: string, path: string][] = [
         ['cache.size=lots', '/cache/size'],
         ['port=0', '/port'],
         ['nonsense=1', 'nonsense'],
+        ['hardened.secrets=x', 'secrets'],
+        ['resources.request.memory=1Gi', 'request'],
+        ['tolerations[0].operator=exists', '/tolerations/0/operator'],
+        ['podMonitor.namespace=D8', '/podMonitor/namespace'],
       ];
       for (const [set, path] of wrong) {
         expect((await rejection(renderChart(programs.helm, '--set', set))).message, set).to.include(path);
@@ -74,6 +140,9 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
       const args = ['install', 'test', CHART, '--namespace', NAMESPACE, '--kubeconfig', kubeconfig];
       const { stdout } = await run(programs.helm, args);
       expect(stdout).to.include('STATUS: deployed');
+      expect(stdout)
+        .to.match(/curl -fsS .*Authorization: Bearer \$TOKEN/)
+        .and.to.include('/package?digest=sha256:');
       const { body } = await cluster.as('admin')<{ spec: { replicas: number } }>(
         `apis/apps/v1/namespaces/${NAMESPACE}/deployments/registry-packages-proxy`,
       );
@@ -95,6 +164,17 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
         resourceAttributes: { group, resource: name, verb, ...more },
       });
       const path = (url: string, verb: string): object => ({ nonResourceAttributes: { path: url, verb } });
+      /** All that the service may do in a namespace. */
+      async function rulesOf(namespace: string): Promise<{ resources: string[]; verbs: string[] }[]> {
+        const review = { apiVersion: 'authorization.k8s.io/v1', kind: 'SelfSubjectRulesReview', spec: { namespace } };
+        const { body } = await cluster
+          .as('service')
+          .post<{ status: { resourceRules: { resources: string[]; verbs: string[] }[] } }>(
+            'apis/authorization.k8s.io/v1/selfsubjectrulesreviews',
+            { json: review },
+          );
+        return body.status.resourceRules;
+      }
       const theSecret = { namespace: 'd8-system', name: 'deckhouse-registry' };
 
       it('the service do what it does', async () => {
@@ -122,6 +202,24 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
         for (const attributes of forbidden) {
           expect(await may('service', attributes), JSON.stringify(attributes)).to.equal(false);
         }
+      });
+
+      it('the service do nothing but that, in all rules that the API server knows of', async () => {
+        const everywhere = (await rulesOf(NAMESPACE)).filter(({ resources }) => !resources.join().startsWith('self'));
+        expect(everywhere.map(({ resources, verbs }) => `${verbs.join()} ${resources.join()}`).sort()).to.deep.equal([
+          'create subjectaccessreviews',
+          'create tokenreviews',
+          'get,list,watch modulesources',
+        ]);
+        const secrets = (await rulesOf('d8-system')).filter(({ resources }) => resources.includes('secrets'));
+        expect(secrets).to.deep.equal([
+          {
+            apiGroups: [''],
+            resources: ['secrets'],
+            resourceNames: ['deckhouse-registry'],
+            verbs: ['get', 'list', 'watch'],
+          },
+        ]);
       });
 
       it('nodes fetch packages, monitoring read metrics, and neither the other', async () => {

@@ -1,15 +1,27 @@
 import { expect } from 'chai';
 import got, { type Got } from 'got';
+import { join } from 'node:path';
+import { parse } from 'yaml';
+import { Proof } from '../../src/domain/proof.ts';
 import { PASSWORD, USERNAME } from '../support/fake-registry.ts';
 import { makePackage } from '../support/image.ts';
+import { eventually } from '../support/eventually.ts';
 import { describeWithAll } from '../support/peers/binaries.ts';
-import { applyObject, namespaceObject, renderChart } from '../support/peers/chart.ts';
+import {
+  applyObject,
+  CHART,
+  containerOf,
+  type KubernetesObject,
+  namespaceObject,
+  renderChart,
+  settingsOf,
+} from '../support/peers/chart.ts';
 import { Cluster, NAMESPACE, type User, USERS } from '../support/peers/cluster.ts';
 import { defineModuleSource, deleteModuleSource, putModuleSource } from '../support/peers/module-source.ts';
 import { PeerRegistry } from '../support/peers/peer-registry.ts';
 import { rejection } from '../support/rejection.ts';
 import { ServiceProcess } from '../support/service-process.ts';
-import { CA } from '../support/tls/certificates.ts';
+import { CA, serverCertificate } from '../support/tls/certificates.ts';
 
 const MIB = 1024 * 1024;
 /** How long the API server is away; two minutes by default, as an operator would have it. */
@@ -19,6 +31,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
   describe('the service in a cluster', () => {
     let cluster: Cluster;
     let registry: PeerRegistry;
+    let chart: KubernetesObject[];
     let service: ServiceProcess;
     let guarded: Got;
     const image = makePackage(3 * MIB);
@@ -33,21 +46,10 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
       await registry.publish(image);
       const admin = cluster.as('admin');
       for (const name of [NAMESPACE, 'd8-system']) await applyObject(admin, namespaceObject(name));
-      for (const object of await renderChart(programs.helm)) {
-        if (/Role|ServiceAccount/.test(object.kind)) await applyObject(admin, object);
-      }
-      service = await ServiceProcess.start({
-        settings: { store: { directory: 'cache' }, credentials: { source: 'kubernetes' } },
-        flags: ['--kubeconfig', await cluster.kubeconfig('service')],
-        // Nobody is there: whoever asked this proxy for the API server would wait in vain.
-        environment: { HTTPS_PROXY: 'http://127.0.0.1:1', NO_PROXY: '' },
-      });
-      guarded = got.extend({
-        prefixUrl: `https://127.0.0.1:${String(await cluster.guard(service.port))}`,
-        https: { certificateAuthority: CA },
-        retry: { limit: 0 },
-        throwHttpErrors: false,
-      });
+      chart = await renderChart(programs.helm);
+      for (const object of chart) if (/Role|ServiceAccount/.test(object.kind)) await applyObject(admin, object);
+      service = await start(chart);
+      guarded = through(await cluster.guard(service.port, sidecarOf(chart)));
     });
     after(async () => {
       await service.close();
@@ -55,6 +57,27 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
       await cluster.close();
     });
 
+    /** The service with the settings that the chart writes for it. */
+    async function start(objects: KubernetesObject[]): Promise<ServiceProcess> {
+      const settings = parse(cluster.placed(settingsOf(objects))) as { store: object };
+      return ServiceProcess.start({
+        settings: { ...settings, store: { ...settings.store, directory: 'cache' } },
+        flags: ['--kubeconfig', await cluster.kubeconfig('service')],
+        // Nobody is there: whoever asked this proxy for the API server would wait in vain.
+        environment: { HTTPS_PROXY: 'http://127.0.0.1:1', NO_PROXY: '' },
+      });
+    }
+    const sidecarOf = (objects: KubernetesObject[]): readonly string[] => containerOf(objects, 'kube-rbac-proxy').args;
+    const chartWith = (values: string): Promise<KubernetesObject[]> =>
+      renderChart(programs.helm, '--values', join(CHART, 'ci', `${values}-values.yaml`));
+    const through = ({ port }: { readonly port: number }): Got =>
+      got.extend({
+        prefixUrl: `https://127.0.0.1:${String(port)}`,
+        https: { certificateAuthority: CA },
+        retry: { limit: 0 },
+        throwHttpErrors: false,
+        decompress: false,
+      });
     const as = (user: User): { headers: { authorization: string } } => ({
       headers: { authorization: `Bearer ${USERS[user].token}` },
     });
@@ -80,21 +103,33 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
       expect((await service.client(package_(image.digest))).statusCode).to.equal(404);
     });
 
-    it('uses a ModuleSource within 5 s, a changed password too', async () => {
+    it('is forbidden nothing with the rights that the chart gives it', async () => {
+      const metrics = await service.client('metrics').text();
+      for (const resource of ['modulesources', 'secrets']) {
+        expect(metrics).to.include(`registry_packages_proxy_informer_restarts_total{resource="${resource}"} 0\n`);
+      }
+    });
+
+    it('uses a ModuleSource within 5 s, and each password that it changes to', async () => {
       await defineModuleSource(cluster.as('admin'));
-      await putModuleSource(cluster.as('admin'), 'a', {
-        repo: registry.repo,
-        scheme: 'HTTP',
-        dockerCfg: dockerCfg('canary-old'),
-      });
-      await until(package_(image.digest), 5000, { status: 502 });
-      await putModuleSource(cluster.as('admin'), 'a', {
-        repo: registry.repo,
-        scheme: 'HTTP',
-        dockerCfg: dockerCfg(PASSWORD),
-      });
+      const passwords: [password: string, status: number][] = [
+        ['canary-old', 502],
+        [PASSWORD, 200],
+        ['canary-new', 502],
+        [PASSWORD, 200],
+      ];
+      for (const [seed, [password, status]] of passwords.entries()) {
+        const fresh = makePackage(1000, 50 + seed);
+        // What is not there cannot be kept either: who enters is told so, who is refused is not.
+        if (status === 200) await registry.publish(fresh);
+        const before = registry.accessLog.length;
+        const fields = { repo: registry.repo, scheme: 'HTTP', dockerCfg: dockerCfg(password) };
+        await putModuleSource(cluster.as('admin'), 'a', fields);
+        await until(package_(fresh.digest), 5000, { status });
+        const seen = registry.accessLog.slice(before).filter(({ url }) => url.includes(fresh.digest));
+        expect(seen.at(-1)?.status, password).to.equal(status === 200 ? 200 : 401);
+      }
       await until(package_(image.digest), 5000, { status: 200 });
-      expect(registry.accessLog.map(({ status }) => status)).to.include.members([401, 200]);
     });
 
     it('lets in through the sidecar whoever may, and nobody else', async () => {
@@ -114,7 +149,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
         const response = await guarded(path, user === undefined ? {} : as(user));
         expect(response.statusCode, `${path} as ${String(user)}`).to.equal(status);
       }
-      const response = await guarded(query, { ...as('node'), responseType: 'buffer', decompress: false });
+      const response = await guarded(query, { ...as('node'), responseType: 'buffer' });
       expect(Buffer.compare(response.body, image.layer.bytes)).to.equal(0);
     });
 
@@ -123,6 +158,51 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
       expect(response.statusCode).to.equal(200);
       expect(response.headers['content-length']).to.equal(String(3 * MIB));
       expect((await guarded.head(package_(image.digest), as('stranger'))).statusCode).to.equal(403);
+    });
+
+    it('lets a node in that is in no group, with the token of the reader', async () => {
+      const { body } = await cluster
+        .as('admin')
+        .post<{ status: { token: string } }>(
+          `api/v1/namespaces/${NAMESPACE}/serviceaccounts/registry-packages-proxy-reader/token`,
+          { json: { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenRequest', spec: {} } },
+        );
+      const headers = { authorization: `Bearer ${body.status.token}` };
+      expect((await guarded(package_(image.digest), { headers })).statusCode).to.equal(200);
+      expect((await guarded('metrics', { headers })).statusCode).to.equal(403);
+    });
+
+    it('knows those who come with a certificate of the CA that it was told of', async () => {
+      const client = through(await cluster.guard(service.port, sidecarOf(await chartWith('ha'))));
+      const { cert: certificate, key } = serverCertificate('localhost');
+      const options = { https: { certificateAuthority: CA, certificate, key } };
+      const response = await client(package_(image.digest), options);
+      expect(response.statusCode).to.equal(403);
+      expect(response.body).to.include('user=localhost');
+      expect((await client(package_(image.digest))).statusCode).to.equal(401);
+    });
+
+    it('lets a download through the sidecar finish when the pod is told to stop', async () => {
+      const large = makePackage(64 * MIB, 3);
+      await registry.publish(large);
+      const leaving = await start(chart);
+      const sidecar = await cluster.guard(leaving.port, sidecarOf(chart));
+      await eventually(async () => {
+        expect((await leaving.client('readyz')).body).to.equal('ok');
+      });
+      const proof = new Proof(large.layer.descriptor);
+      let stopped: Promise<unknown> | undefined;
+      for await (const chunk of through(sidecar).stream(package_(large.digest), as('node')) as AsyncIterable<Buffer>) {
+        if (stopped === undefined) {
+          stopped = Promise.all([leaving.end('SIGTERM'), sidecar.end('SIGTERM')]);
+          // Nobody new is let in: what follows is sent while they stop.
+          await eventually(() => rejection(leaving.client('healthz')));
+        }
+        proof.update(chunk);
+      }
+      proof.conclude();
+      await stopped;
+      await leaving.close();
     });
 
     it('forgets a deleted ModuleSource within 5 s', async () => {
@@ -134,35 +214,23 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
     });
 
     it('speaks in hardened mode with its sidecar and with nobody else', async () => {
-      const { cert, key, ca } = cluster.certificates;
-      const hardened = await ServiceProcess.start({
-        settings: {
-          server: { tls: { certificate: cert, key, clientCA: ca } },
-          store: { directory: 'cache' },
-          credentials: { source: 'kubernetes' },
-        },
-        flags: ['--kubeconfig', await cluster.kubeconfig('service')],
-      });
+      const hardenedChart = await chartWith('hardened');
+      const hardened = await start(hardenedChart);
       try {
-        const port = await cluster.guard(hardened.port, true);
-        const ask = (url: string, options: object) =>
-          got(`${url}/${package_(image.digest)}`, {
+        const client = through(await cluster.guard(hardened.port, sidecarOf(hardenedChart)));
+        const ask = (scheme: string) =>
+          got(`${scheme}://127.0.0.1:${String(hardened.port)}/${package_(image.digest)}`, {
             https: { certificateAuthority: CA },
             retry: { limit: 0 },
-            ...options,
           });
-        expect(await rejection(ask(`http://127.0.0.1:${String(hardened.port)}`, {}))).to.have.property(
-          'code',
-          'ECONNRESET',
-        );
-        expect(await rejection(ask(`https://127.0.0.1:${String(hardened.port)}`, {})))
+        expect(await rejection(ask('http'))).to.have.property('code', 'ECONNRESET');
+        expect(await rejection(ask('https')))
           .to.have.property('code')
           .that.matches(/CERTIFICATE_REQUIRED|ECONNRESET/);
-        expect((await ask(`https://127.0.0.1:${String(port)}`, as('node'))).statusCode).to.equal(200);
-        const { statusCode } = await got(`https://127.0.0.1:${String(port)}/readyz`, {
-          https: { certificateAuthority: CA },
+        await eventually(async () => {
+          expect((await client('readyz')).body).to.equal('ok');
         });
-        expect(statusCode).to.equal(200);
+        expect((await client(package_(image.digest), as('node'))).statusCode).to.equal(200);
       } finally {
         await hardened.close();
       }

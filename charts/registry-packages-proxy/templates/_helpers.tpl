@@ -9,10 +9,15 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- define "proxy.labels" -}}
 {{ include "proxy.selectorLabels" . }}
 app: registry-packages-proxy
+app.kubernetes.io/component: packages
+app.kubernetes.io/part-of: deckhouse
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
+
+{{/* Who fetches packages with a token of the cluster, where nobody else vouches for the node. */}}
+{{- define "proxy.readerName" -}}{{ include "proxy.name" . }}-reader{{- end }}
 
 {{/* Mebibytes of the cache's budget. */}}
 {{- define "proxy.cacheMebibytes" -}}

@@ -3,7 +3,7 @@ import { accessSync, constants } from 'node:fs';
 import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 
-/** Name of the program, and the variable that overrides where it is. */
+/** Name of the program (or of a definition that another project makes), and the variable that overrides where it is. */
 const PROGRAMS = {
   'docker-registry': 'DOCKER_REGISTRY',
   'distribution-registry': 'DISTRIBUTION_REGISTRY',
@@ -14,6 +14,8 @@ const PROGRAMS = {
   helm: 'HELM',
   nginx: 'NGINX',
   shellcheck: 'SHELLCHECK',
+  'podmonitors.yaml': 'PODMONITORS',
+  'verticalpodautoscalers.yaml': 'VERTICALPODAUTOSCALERS',
 } as const;
 
 export type Program = keyof typeof PROGRAMS;
@@ -23,13 +25,15 @@ export function findProgram(program: Program): string | undefined {
   const override = process.env[PROGRAMS[program]];
   if (override !== undefined) return override;
   const cache = process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache');
+  const peers = join(cache, 'registry-packages-proxy/peers');
   const assets = process.env['KUBEBUILDER_ASSETS'];
   const folders = [
     ...(assets === undefined ? [] : [assets]),
-    join(cache, 'registry-packages-proxy/peers/bin'),
+    join(peers, 'bin'),
+    join(peers, 'definitions'),
     ...(process.env['PATH'] ?? '').split(delimiter),
   ];
-  return folders.map((folder) => join(folder, program)).find(isExecutable);
+  return folders.map((folder) => join(folder, program)).find(isUsable);
 }
 
 /** Runs the suite over a program; without it the suite is a skip that says why or, with REQUIRE_PEERS=1, a failure. */
@@ -60,9 +64,9 @@ export function describeWithAll<Needed extends Program>(
   }
 }
 
-function isExecutable(path: string): boolean {
+function isUsable(path: string): boolean {
   try {
-    accessSync(path, constants.X_OK);
+    accessSync(path, path.endsWith('.yaml') ? constants.R_OK : constants.X_OK);
     return true;
   } catch {
     return false;

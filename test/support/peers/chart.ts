@@ -1,5 +1,6 @@
 /** The Helm chart: rendered by Helm, handed to an API server object by object. */
 import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Got } from 'got';
@@ -11,7 +12,11 @@ export const CHART = join(import.meta.dirname, '../../../charts/registry-package
 export interface KubernetesObject {
   readonly apiVersion: string;
   readonly kind: string;
-  readonly metadata: { readonly name: string; readonly namespace?: string };
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace?: string;
+    readonly labels?: Readonly<Record<string, string>>;
+  };
 }
 
 /** Kinds that the chart knows to be there or not. */
@@ -21,13 +26,16 @@ const PLURALS: Readonly<Record<string, string>> = {
   ClusterRole: 'clusterroles',
   ClusterRoleBinding: 'clusterrolebindings',
   ConfigMap: 'configmaps',
+  CustomResourceDefinition: 'customresourcedefinitions',
   Deployment: 'deployments',
   Namespace: 'namespaces',
+  NetworkPolicy: 'networkpolicies',
   PodDisruptionBudget: 'poddisruptionbudgets',
   PodMonitor: 'podmonitors',
   Role: 'roles',
   RoleBinding: 'rolebindings',
   Secret: 'secrets',
+  Service: 'services',
   ServiceAccount: 'serviceaccounts',
   VerticalPodAutoscaler: 'verticalpodautoscalers',
 };
@@ -37,12 +45,54 @@ const run = promisify(execFile);
 export async function renderChart(helm: string, ...args: readonly string[]): Promise<KubernetesObject[]> {
   const apis = OPTIONAL_APIS.flatMap((api) => ['--api-versions', api]);
   const { stdout } = await run(helm, ['template', 'test', CHART, '--namespace', NAMESPACE, ...apis, ...args]);
-  const objects = parseAllDocuments(stdout).map((document) => document.toJS() as KubernetesObject | null);
+  return parseObjects(stdout);
+}
+
+function parseObjects(yaml: string): KubernetesObject[] {
+  const objects = parseAllDocuments(yaml).map((document) => document.toJS() as KubernetesObject | null);
   return objects.filter((object) => object !== null);
 }
 
-/** Server-side apply; with `dryRun` the API server only says whether it would. Rejects with what it has against it. */
-export async function applyObject(client: Got, object: KubernetesObject, dryRun = false): Promise<void> {
+interface Container {
+  readonly name: string;
+  readonly args: readonly string[];
+}
+
+/** A container of the chart's Deployment. */
+export function containerOf(objects: readonly KubernetesObject[], name: string): Container {
+  const deployment = objects.find(({ kind }) => kind === 'Deployment') as
+    { spec?: { template: { spec: { containers: Container[] } } } } | undefined;
+  const container = deployment?.spec?.template.spec.containers.find((one) => one.name === name);
+  if (container === undefined) throw new Error(`the chart has no container ${name}`);
+  return container;
+}
+
+/** What the chart writes for the service to read. */
+export function settingsOf(objects: readonly KubernetesObject[]): string {
+  const configMap = objects.find(({ kind }) => kind === 'ConfigMap') as { data?: Record<string, string> } | undefined;
+  return configMap?.data?.['settings.yaml'] ?? '';
+}
+
+/** Resolves when objects of the kinds can be made that a file of another project defines. */
+export async function installDefinitions(client: Got, file: string): Promise<void> {
+  const definitions = parseObjects(await readFile(file, 'utf8'));
+  for (const definition of definitions) await applyObject(client, definition);
+  for (const { metadata } of definitions) {
+    const established = async (): Promise<boolean> => {
+      const { body } = await client<{ status?: { conditions?: { type: string; status: string }[] } }>(
+        `apis/apiextensions.k8s.io/v1/customresourcedefinitions/${metadata.name}`,
+      );
+      return body.status?.conditions?.some(({ type, status }) => type === 'Established' && status === 'True') ?? false;
+    };
+    while (!(await established())) await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/**
+ * Server-side apply; with `dryRun` the API server only says whether it would. Resolves with its warnings, rejects with what
+ * it has against it.
+ */
+export async function applyObject(client: Got, object: KubernetesObject, dryRun = false): Promise<string> {
   const { apiVersion, kind, metadata } = object;
   const plural = PLURALS[kind];
   if (plural === undefined) throw new Error(`what is the plural of ${kind}?`);
@@ -57,8 +107,9 @@ export async function applyObject(client: Got, object: KubernetesObject, dryRun 
   if (response.statusCode >= 300) {
     throw new Error(`${kind} ${metadata.name}: ${String(response.statusCode)} ${String(response.body.message)}`);
   }
+  return response.headers.warning ?? '';
 }
 
-export function namespaceObject(name: string): KubernetesObject {
-  return { apiVersion: 'v1', kind: 'Namespace', metadata: { name } };
+export function namespaceObject(name: string, labels: Readonly<Record<string, string>> = {}): KubernetesObject {
+  return { apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels } };
 }

@@ -106,30 +106,33 @@ export class Cluster {
     await other.end();
   }
 
-  /** kube-rbac-proxy before a service, which wants a client certificate when it is hardened: resolves with its port. */
-  async guard(servicePort: number, hardened = false): Promise<number> {
+  /** kube-rbac-proxy before a service, with the arguments that the chart gives it. */
+  async guard(servicePort: number, args: readonly string[]): Promise<PeerProcess & { readonly port: number }> {
     const port = await freePort();
-    const { cert, key, ca } = this.certificates;
-    const upstream = hardened
-      ? [
-          `--upstream=https://127.0.0.1:${String(servicePort)}/`,
-          `--upstream-ca-file=${ca}`,
-          `--upstream-client-cert-file=${cert}`,
-          `--upstream-client-key-file=${key}`,
-        ]
-      : [`--upstream=http://127.0.0.1:${String(servicePort)}/`];
-    const proxy = new PeerProcess(this.#programs['kube-rbac-proxy'], [
-      `--secure-listen-address=127.0.0.1:${String(port)}`,
-      ...upstream,
-      `--kubeconfig=${await this.kubeconfig('service')}`,
-      `--tls-cert-file=${cert}`,
-      `--tls-private-key-file=${key}`,
-      `--ignore-paths=/healthz${hardened ? ',/readyz' : ''}`,
-    ]);
+    const { cert, key } = this.certificates;
+    const placed = args.map((arg) =>
+      this.placed(arg)
+        .replace('$(POD_IP):4219', `127.0.0.1:${String(port)}`)
+        .replace('127.0.0.1:5080', `127.0.0.1:${String(servicePort)}`),
+    );
+    // Without them it makes a certificate for itself, which nobody can check.
+    if (!args.some((arg) => arg.startsWith('--tls-cert-file'))) {
+      placed.push(`--tls-cert-file=${cert}`, `--tls-private-key-file=${key}`);
+    }
+    placed.push(`--kubeconfig=${await this.kubeconfig('service')}`);
+    const proxy = new PeerProcess(this.#programs['kube-rbac-proxy'], placed);
     this.#processes.push(proxy);
     const client = got.extend({ https: { certificateAuthority: CA }, retry: { limit: 0 } });
     await proxy.ready(async () => (await client(`https://127.0.0.1:${String(port)}/healthz`)).statusCode === 200);
-    return port;
+    return Object.assign(proxy, { port });
+  }
+
+  /** A text of the chart with the files of this cluster where those of a pod's volumes stand. */
+  placed(text: string): string {
+    const { cert, key, ca } = this.certificates;
+    return text.replaceAll(/\/etc\/[\w-]+\/(\w+)\.(crt|key)/g, (_path, name: string, extension: string) =>
+      name === 'ca' ? ca : extension === 'crt' ? cert : key,
+    );
   }
 
   /** Files of one certificate for 127.0.0.1 that serves as server's and client's. */

@@ -11,43 +11,28 @@ const registry = {
   required: ['repo'],
   properties: { repo: text, scheme: text, dockerCfg: text, ca: text },
 };
+const schema = {
+  openAPIV3Schema: { type: 'object', properties: { spec: { type: 'object', properties: { registry } } } },
+};
 
 /** Resolves when objects of the kind can be made. */
 export async function defineModuleSource(client: Got): Promise<void> {
-  const schema = { type: 'object', properties: { spec: { type: 'object', properties: { registry } } } };
-  await defineKind(client, { group: GROUP, version: 'v1alpha1', kind: 'ModuleSource', scope: 'Cluster', schema });
-  while ((await client(PATH, { throwHttpErrors: false })).statusCode !== 200) {
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}
-
-export interface KindDefinition {
-  readonly group: string;
-  readonly version: string;
-  readonly kind: string;
-  readonly scope?: 'Cluster' | 'Namespaced';
-  /** Anything goes when absent. */
-  readonly schema?: object;
-}
-
-export async function defineKind(client: Got, definition: KindDefinition): Promise<void> {
-  const { group, version, kind, scope = 'Namespaced' } = definition;
-  const schema = definition.schema ?? { type: 'object', 'x-kubernetes-preserve-unknown-fields': true };
-  const plural = `${kind.toLowerCase()}s`;
-  const metadata = {
-    name: `${plural}.${group}`,
-    annotations: group.endsWith('k8s.io') ? { 'api-approved.kubernetes.io': 'unapproved, for a test' } : {},
-  };
-  const names = { plural, singular: kind.toLowerCase(), kind, listKind: `${kind}List` };
-  const versions = [{ name: version, served: true, storage: true, schema: { openAPIV3Schema: schema } }];
   await client.post('apis/apiextensions.k8s.io/v1/customresourcedefinitions', {
     json: {
       apiVersion: 'apiextensions.k8s.io/v1',
       kind: 'CustomResourceDefinition',
-      metadata,
-      spec: { group, scope, names, versions },
+      metadata: { name: `${PLURAL}.${GROUP}` },
+      spec: {
+        group: GROUP,
+        scope: 'Cluster',
+        names: { plural: PLURAL, singular: 'modulesource', kind: 'ModuleSource', listKind: 'ModuleSourceList' },
+        versions: [{ name: 'v1alpha1', served: true, storage: true, schema }],
+      },
     },
   });
+  while ((await client(PATH, { throwHttpErrors: false })).statusCode !== 200) {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
 }
 
 /** Makes it, or changes its registry. */
