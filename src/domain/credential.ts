@@ -8,6 +8,9 @@ export type Credential =
   /** A refresh token of the OAuth2 token protocol (`identitytoken`). */
   | { readonly kind: 'identity'; readonly token: Secret };
 
+/** The user whose password is an identity token (docker credential helpers). */
+const TOKEN_USER = '<token>';
+
 export const ANONYMOUS: Credential = { kind: 'anonymous' };
 
 /** Says which part cannot be read; never shows it. */
@@ -53,9 +56,7 @@ function parseAuth(json: unknown): Credential {
   if (typeof json !== 'object' || json === null)
     throw new InvalidCredentialError('an entry of "auths" is not an object');
   const { auth, username, password, identitytoken } = json as Record<string, unknown>;
-  if (typeof identitytoken === 'string' && identitytoken !== '') {
-    return { kind: 'identity', token: new Secret(identitytoken) };
-  }
+  if (typeof identitytoken === 'string' && identitytoken !== '') return identity(identitytoken);
   if (typeof auth === 'string' && auth !== '') return parseBasic(decodeBase64(auth, '"auth" is not base64'));
   if (typeof username === 'string' && username !== '' && typeof password === 'string') return basic(username, password);
   return ANONYMOUS;
@@ -69,7 +70,12 @@ function parseBasic(pair: string): Credential {
 }
 
 export function basic(username: string, password: string): Credential {
+  if (username === TOKEN_USER) return identity(password);
   return { kind: 'basic', username, password: new Secret(password) };
+}
+
+function identity(token: string): Credential {
+  return { kind: 'identity', token: new Secret(token) };
 }
 
 function decodeBase64(text: string, complaint: string): string {

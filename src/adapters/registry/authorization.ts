@@ -4,7 +4,7 @@ import type { Credential } from '../../domain/credential.ts';
 import type { Registry } from '../../domain/upstream.ts';
 import { readAtMost } from './body.ts';
 import { type Challenge, chooseChallenge, parseChallenges } from './challenge.ts';
-import type { HttpClient, HttpRequest } from './http-client.ts';
+import type { HttpClient, HttpRequest, HttpResponse } from './http-client.ts';
 import { judgeRealm } from './realm.ts';
 import { SharedRequest } from './shared-request.ts';
 import { type Asked, failure, unavailable, UpstreamFault } from './upstream-errors.ts';
@@ -17,6 +17,8 @@ const USED_LIFETIME = 0.8;
 /** Repositories come from requests, and token servers grant tokens for some that do not exist. */
 const MAX_GRANTS = 1000;
 const CLIENT_ID = 'registry-packages-proxy';
+/** How token servers say that they know nothing of POST: GCR and GitLab by 404, Artifactory by 401, ACR by 400, others by 405. */
+const NO_POST: ReadonlySet<number> = new Set([400, 401, 404, 405]);
 
 interface Grant {
   /** Value of an Authorization header. */
@@ -85,12 +87,12 @@ export class Authorization {
   }
 
   async #fetchToken({ parameters }: Challenge, repository: string, signal: AbortSignal): Promise<Grant> {
-    const { registry, client, now, idleTimeoutMs } = this.#options;
+    const { client, now, idleTimeoutMs } = this.#options;
     const realm = this.#parseRealm(parameters.get('realm') ?? '');
     const asked: Asked = { operation: 'token', host: realm.host };
-    const asking = { service: parameters.get('service'), scope: `repository:${repository}:pull` };
+    const asking = { service: parameters.get('service'), scopes: scopesOf(repository, parameters.get('scope') ?? '') };
     const started = now();
-    const response = await client.send(tokenRequest(asked, realm, asking, registry.credential), signal);
+    const response = await this.#askForToken(asked, realm, asking, signal);
     if (response.status !== 200) throw await client.reject(asked, response);
     try {
       const { token, seconds } = parseToken(await readAtMost(response.body, MAX_TOKEN_BYTES, idleTimeoutMs), asked);
@@ -98,6 +100,20 @@ export class Authorization {
     } catch (error) {
       throw failure(asked, error, signal);
     }
+  }
+
+  /** By POST for an identity token; by GET, which every token server knows, for the rest of us. */
+  async #askForToken(asked: Asked, realm: URL, asking: TokenScope, signal: AbortSignal): Promise<HttpResponse> {
+    const {
+      client,
+      registry: { credential },
+    } = this.#options;
+    if (credential.kind === 'identity') {
+      const response = await client.send(exchangeRequest(asked, realm, asking, credential), signal);
+      if (!NO_POST.has(response.status)) return response;
+      response.body.destroy();
+    }
+    return client.send(tokenRequest(asked, realm, asking, credential), signal);
   }
 
   #parseRealm(text: string): URL {
@@ -120,23 +136,43 @@ export class Authorization {
   }
 }
 
-function tokenRequest(
-  asked: Asked,
-  realm: URL,
-  { service, scope }: { service: string | undefined; scope: string },
-  credential: Credential,
-): HttpRequest {
-  if (credential.kind === 'identity') {
-    const refresh = { grant_type: 'refresh_token', refresh_token: credential.token.reveal(), client_id: CLIENT_ID };
-    return { asked, url: realm, headers: {}, form: { ...refresh, scope, ...(service !== undefined && { service }) } };
-  }
-  const url = new URL(realm);
-  if (service !== undefined) url.searchParams.set('service', service);
-  url.searchParams.set('scope', scope);
-  return { asked, url, headers: credential.kind === 'basic' ? { authorization: basicHeader(credential) } : {} };
+interface TokenScope {
+  readonly service: string | undefined;
+  readonly scopes: readonly string[];
 }
 
-function basicHeader({ username, password }: Extract<Credential, { kind: 'basic' }>): string {
+/** To pull from this repository, and from those that the registry asks for besides (a mirror's repository has another name). */
+function scopesOf(repository: string, challenged: string): string[] {
+  const others = challenged.split(' ').flatMap((scope) => {
+    const [, name = repository] = /^repository:([a-z0-9._/-]{1,255}):[a-z*,]+$/.exec(scope) ?? [];
+    return name === repository ? [] : [`repository:${name}:pull`];
+  });
+  return [`repository:${repository}:pull`, ...others];
+}
+
+/** distribution-spec, OAuth2 token protocol. */
+function exchangeRequest(
+  asked: Asked,
+  realm: URL,
+  { service, scopes }: TokenScope,
+  { token }: Extract<Credential, { kind: 'identity' }>,
+): HttpRequest {
+  const refresh = { grant_type: 'refresh_token', refresh_token: token.reveal(), client_id: CLIENT_ID };
+  const scope = scopes.join(' ');
+  return { asked, url: realm, headers: {}, form: { ...refresh, scope, ...(service !== undefined && { service }) } };
+}
+
+function tokenRequest(asked: Asked, realm: URL, { service, scopes }: TokenScope, credential: Credential): HttpRequest {
+  const url = new URL(realm);
+  if (service !== undefined) url.searchParams.set('service', service);
+  for (const scope of scopes) url.searchParams.append('scope', scope);
+  return { asked, url, headers: credential.kind === 'anonymous' ? {} : { authorization: basicHeader(credential) } };
+}
+
+function basicHeader(credential: Exclude<Credential, { kind: 'anonymous' }>): string {
+  // An identity token is a password of nobody's, as containerd sends it.
+  const [username, password] =
+    credential.kind === 'basic' ? [credential.username, credential.password] : ['', credential.token];
   return `Basic ${Buffer.from(`${username}:${password.reveal()}`).toString('base64')}`;
 }
 

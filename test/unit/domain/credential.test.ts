@@ -70,6 +70,7 @@ describe('credentialFor', () => {
     expect(find({ 'registry.example:5000': both })).to.include({ username: 'a' });
     expect(find({ 'registry.example:5000': { username: 'b', password: '2' } })).to.include({ username: 'b' });
     expect(find({ 'registry.example:5000': { ...both, identitytoken: 'x' } })).to.include({ kind: 'identity' });
+    expect(find({ 'registry.example:5000': { auth: base64('<token>:x') } })).to.include({ kind: 'identity' });
   });
 
   it('is anonymous where nothing is said', () => {

@@ -210,6 +210,39 @@ describe('OciRegistryGateway', () => {
       });
     });
 
+    for (const status of [400, 401, 404, 405]) {
+      it(`shows an identity token as a password to a token server that answers POST by ${String(status)}`, async () => {
+        const registry = await start({ auth: 'bearer' });
+        const methods: string[] = [];
+        let password: string | undefined;
+        registry.script(({ method, url, headers }, response) => {
+          if (!url.startsWith('/token')) return false;
+          methods.push(method);
+          password = headers.authorization;
+          response.writeHead(method === 'POST' ? status : 200).end('{"token":"canary-token-0"}');
+          return true;
+        });
+        const upstream = registry.upstream({ auth: { identitytoken: 'canary-refresh' } });
+        await manifest(makeRegistryGateway(), upstream);
+        expect(methods).to.deep.equal(['POST', 'GET']);
+        expect(password).to.equal(`Basic ${Buffer.from(':canary-refresh').toString('base64')}`);
+      });
+    }
+
+    it('asks to pull, and no more, from what else the registry names', async () => {
+      const registry = await start({ auth: 'bearer' });
+      registry.script(({ url, headers }, response) => {
+        if (!url.startsWith('/v2/') || headers.authorization !== undefined) return false;
+        const scope = 'repository:deckhouse/ee:pull repository:mirror/ee:pull,push registry:catalog:* nonsense';
+        const challenge = `Bearer realm="${registry.origin}/token",scope="${scope}",error="insufficient_scope"`;
+        response.writeHead(401, { 'www-authenticate': challenge }).end();
+        return true;
+      });
+      await manifest(makeRegistryGateway(), registry.upstream());
+      const asked = new URL(registry.requests('/token')[0]?.url ?? '', 'http://x').searchParams;
+      expect(asked.getAll('scope')).to.deep.equal(['repository:deckhouse/ee:pull', 'repository:mirror/ee:pull']);
+    });
+
     for (const status of [307, 308]) {
       it(`lets no ${String(status)} take an identity token elsewhere`, async () => {
         const [registry, thief] = [await start({ auth: 'bearer' }), await start()];
