@@ -103,7 +103,9 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
       expect((await service.client(package_(image.digest))).statusCode).to.equal(404);
     });
 
-    it('is forbidden nothing with the rights that the chart gives it', async () => {
+    it('is forbidden nothing with the rights that the chart gives it, and troubled by no silence', async () => {
+      // Longer than the client library waits for a word.
+      await new Promise((resolve) => setTimeout(resolve, 35_000));
       const metrics = await service.client('metrics').text();
       for (const resource of ['modulesources', 'secrets']) {
         expect(metrics).to.include(`registry_packages_proxy_informer_restarts_total{resource="${resource}"} 0\n`);

@@ -39,6 +39,8 @@ export class FakeKubeApi {
   /** Instead of a list, or of a watch; undefined for the real answer. */
   listStatus: number | undefined;
   watchStatus: number | undefined;
+  /** A list's text instead of the objects; empty for an answer that never comes. */
+  listText: string | undefined;
   /** What a new watch does instead of following: ends at once, says 410 as an event, garbage, nothing, or not even a status. */
   watchFault: 'close' | 'gone' | 'garbage' | 'silence' | 'mute' | undefined;
   /** `list modulesources`, `watch secrets`, …, with the time on the monotonic clock. */
@@ -146,6 +148,8 @@ export class FakeKubeApi {
       request.headers.authorization === `Bearer ${TOKEN}` ? (watching ? this.watchStatus : this.listStatus) : 401;
     if (status !== undefined) response.writeHead(status).end('{}');
     else if (watching) this.#watch(resource, Number(searchParams.get('resourceVersion')), response);
+    else if (this.listText === '') return;
+    else if (this.listText !== undefined) response.end(this.listText);
     else {
       const items = [...this.#objects[resource].values()];
       response.end(JSON.stringify({ kind: 'List', metadata: { resourceVersion: String(this.#version) }, items }));

@@ -34,8 +34,11 @@ export interface ObjectSource {
 
 /** A list of credentials is small; a server that needs longer is away. */
 const LIST_TIMEOUT_MS = 15_000;
-/** The server ends a watch after this; one that is silent for 30 s is ended by the client library. */
-const WATCH_TIMEOUT_SECONDS = 290;
+/**
+ * The server ends a watch after this, with a bookmark shortly before: sooner than the client library takes 30 s of silence
+ * for a connection that is dead, and silence is what there is most of the time.
+ */
+const WATCH_TIMEOUT_SECONDS = 25;
 
 export class ApiObjectSource implements ObjectSource {
   readonly #config: KubeConfig;

@@ -1,4 +1,4 @@
-/** Keeps a picture of one kind of object, whatever the API server does: lists, watches, comes back, never twice a second. */
+/** Keeps a picture of one kind of object, whatever the API server does: lists, watches, comes back, in its own time. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApiStatusError, type ObjectSource, type RawObject, type WatchEvent } from './object-source.ts';
 
@@ -25,7 +25,8 @@ export interface Pace {
   readonly longestPauseMs: number;
 }
 
-const PACE: Pace = { minListIntervalMs: 1000, relistIntervalMs: 600_000, firstPauseMs: 500, longestPauseMs: 4000 };
+/** Two kinds are watched, so that the API server sees one list a second at most. */
+const PACE: Pace = { minListIntervalMs: 2000, relistIntervalMs: 600_000, firstPauseMs: 500, longestPauseMs: 4000 };
 
 /** A server that ends so many watches without a word may have forgotten where we were (it should say 410, some do not). */
 const MAX_SILENT_WATCHES = 3;

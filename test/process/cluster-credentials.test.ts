@@ -1,0 +1,94 @@
+import { expect } from 'chai';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { eventually } from '../support/eventually.ts';
+import { FakeKubeApi } from '../support/fake-kube-api.ts';
+import { FakeRegistry } from '../support/fake-registry.ts';
+import { makePackage } from '../support/image.ts';
+import { type ServiceOptions, ServiceProcess } from '../support/service-process.ts';
+
+describe('the service with credentials from a cluster', () => {
+  let api: FakeKubeApi;
+  let registry: FakeRegistry;
+  let home: string;
+  let options: ServiceOptions;
+  let service: ServiceProcess;
+  beforeEach(async () => {
+    api = await FakeKubeApi.start();
+    registry = await FakeRegistry.start();
+    home = await mkdtemp(join(tmpdir(), 'cluster-'));
+    await writeFile(join(home, 'kubeconfig'), api.config.exportConfig());
+    options = {
+      settings: { store: { directory: 'cache' }, credentials: { source: 'kubernetes' } },
+      flags: ['--kubeconfig', join(home, 'kubeconfig')],
+    };
+  });
+  afterEach(async () => {
+    await service.close();
+    await registry.close();
+    await api.close();
+    await rm(home, { recursive: true });
+  });
+
+  const image = makePackage(200_000);
+  const ask = (digest: string, repository = `${registry.host}/a`) =>
+    service.client(`package?${new URLSearchParams({ digest, repository }).toString()}`);
+  const ready = () =>
+    eventually(async () => {
+      expect((await service.client('readyz')).body).to.equal('ok');
+    });
+
+  it('is alive but not ready before the first list: what it has is delivered, for the rest it asks for patience', async () => {
+    registry.publish(image);
+    api.putModuleSource('a', { repo: `${registry.host}/a`, scheme: 'HTTP' });
+    service = await ServiceProcess.start(options);
+    await ready();
+    expect((await ask(image.digest)).statusCode).to.equal(200);
+    expect(await service.end()).to.equal(0);
+    api.listStatus = 503;
+
+    service = await service.restart(options);
+    expect((await ask(image.digest)).headers['cache-status']).to.equal('registry-packages-proxy; hit');
+    const response = await ask(makePackage(1, 7).digest);
+    expect(response.statusCode).to.equal(503);
+    expect(response.headers['retry-after']).to.equal('1');
+    expect(response.body).to.equal('registry credentials are not loaded yet\n');
+    expect(await service.client('readyz')).to.include({
+      statusCode: 503,
+      body: 'not listed yet: modulesources, secrets\n',
+    });
+    expect(await service.client('healthz')).to.include({ statusCode: 200, body: 'ok' });
+
+    api.listStatus = undefined;
+    await ready();
+    expect((await ask(makePackage(1, 7).digest)).statusCode).to.equal(404);
+  });
+
+  it('says which object it cannot use and which one lost to an older one, in its log and its metrics', async () => {
+    api.putModuleSource('broken', { repo: 'broken.example/m', ca: 'canary' });
+    api.putModuleSource('young', { repo: 'a.example/m' }, '2026-02-02T00:00:00Z');
+    api.putModuleSource('old', { repo: 'a.example/m' }, '2026-01-01T00:00:00Z');
+    service = await ServiceProcess.start(options);
+    expect(await service.logged('object cannot be used, keeping its previous state')).to.include({
+      level: 'warn',
+      resource: 'modulesources',
+      object: 'broken',
+    });
+    expect(await service.logged('repository belongs to an older object')).to.include({
+      level: 'warn',
+      object: 'young',
+      winner: 'old',
+      repository: 'a.example/m',
+    });
+    const metrics = await service.client('metrics').text();
+    for (const line of [
+      'informer_rejected_total{resource="modulesources",reason="invalid"} 1',
+      'informer_rejected_total{resource="modulesources",reason="conflict"} 1',
+      'informer_objects{resource="modulesources"} 3',
+    ]) {
+      expect(metrics).to.include(`registry_packages_proxy_${line}\n`);
+    }
+    expect(metrics).to.match(/informer_last_sync_timestamp_seconds\{resource="modulesources"\} 1\d{9}\./);
+  });
+});
