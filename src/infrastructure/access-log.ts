@@ -7,10 +7,11 @@ const PROBES: ReadonlySet<string> = new Set(['/healthz', '/readyz', '/metrics'])
 
 export function accessLog(logger: Logger): RequestObserver {
   return (request) => {
-    const { id, method, route, status, seconds, bytes, cache, error } = request;
+    const { id, client, method, route, status, seconds, bytes, cache, error } = request;
     logger[levelOf(request)](
       {
         request_id: id,
+        client,
         method,
         route,
         status,

@@ -1,6 +1,7 @@
 /** What is known of a request when it is over: gathered on the way, told once, to the log and to the metrics. */
 import { randomUUID } from 'node:crypto';
-import type { Middleware } from 'koa';
+import { isIP } from 'node:net';
+import type { Middleware, Context } from 'koa';
 import type { CacheOutcome } from '../../application/get-package.ts';
 import type { PackageRequest } from '../../domain/package.ts';
 import { problemOf } from './problem.ts';
@@ -9,6 +10,8 @@ import { ClientGoneError } from './send-blob.ts';
 export interface RequestRecord {
   /** From `X-Request-Id`, or a new one. */
   readonly id: string;
+  /** Its address: what the sidecar says, or else the other end of the connection. */
+  readonly client: string;
   readonly method: string;
   /** One of ours or `other`: never what the client wrote. */
   readonly route: string;
@@ -49,6 +52,7 @@ export function recordRequests(
       cache: undefined,
       bytes: 0,
       error: undefined,
+      client: clientOf(ctx),
     };
     ctx.state.record = record;
     ctx.set('X-Request-Id', record.id);
@@ -65,6 +69,12 @@ function statusOf(record: RequestRecord, response: { statusCode: number; writabl
   if (response.writableFinished) return response.statusCode;
   if (record.error === undefined || record.error instanceof ClientGoneError) return CLIENT_CLOSED_REQUEST;
   return problemOf(record.error).status;
+}
+
+/** The sidecar appends it to what the client wrote itself; only an address can do no harm in the log. */
+function clientOf(ctx: Pick<Context, 'get' | 'req'>): string {
+  const forwarded = ctx.get('X-Forwarded-For').split(',').at(-1)?.trim() ?? '';
+  return isIP(forwarded) === 0 ? (ctx.req.socket.remoteAddress ?? '') : forwarded;
 }
 
 /** Echoed in a header and written to the log, so only what can do no harm there. */

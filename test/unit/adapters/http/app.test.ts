@@ -342,6 +342,18 @@ describe('the HTTP interface', () => {
     );
   });
 
+  it('knows a client by the address that the sidecar adds, and by no other text', async () => {
+    const addresses: [forwarded: string | undefined, client: string][] = [
+      [undefined, '127.0.0.1'],
+      ['192.0.2.7', '192.0.2.7'],
+      ['198.51.100.1, 2001:db8::7', '2001:db8::7'],
+      ['192.0.2.7, canary', '127.0.0.1'],
+    ];
+    for (const [forwarded] of addresses) await client('healthz', { headers: { 'x-forwarded-for': forwarded } });
+    await app.finishedCount(addresses.length);
+    expect(app.finished.map((request) => request.client)).to.deep.equal(addresses.map(([, address]) => address));
+  });
+
   it('tells once what became of each request', async () => {
     deliver({ kind: 'hit', storedAt: new Date() });
     await client(query);
