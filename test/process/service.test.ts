@@ -144,6 +144,40 @@ describe('the service', () => {
     expect(JSON.stringify(registry.log)).not.to.include('of-the-caller');
   });
 
+  it('shows in its metrics what it did, under names that dashboards know, and not for whom', async () => {
+    const image = makePackage(MIB);
+    registry.publish(image);
+    service = await ServiceProcess.start(options());
+    for (let times = 0; times < 3; times++) await service.client(`package?digest=${image.digest}&path=`).buffer();
+    await service.client(`package?digest=latest`);
+    await service.client('nowhere');
+    const metrics = await service.client('metrics').text();
+    const value = (name: string): number =>
+      Number(
+        metrics
+          .split('\n')
+          .find((line) => line.startsWith(`registry_packages_proxy_${name} `))
+          ?.split(' ')[1],
+      );
+    expect(value('cache_size')).to.be.within(MIB, 2 * MIB);
+    expect(value('cache_size_bytes')).to.equal(value('cache_size'));
+    expect(value('cache_max_bytes')).to.equal(1024 * MIB);
+    expect(value('cache_entries')).to.equal(2);
+    expect(value('cache_requests_total{result="miss"}')).to.equal(1);
+    expect(value('cache_requests_total{result="hit"}')).to.equal(2);
+    expect(value('cache_evictions_total{reason="size"}')).to.equal(0);
+    expect(value('upstream_requests_total{operation="blob",code="ok"}')).to.equal(1);
+    expect(value('upstream_bytes_total')).to.equal(MIB);
+    expect(value('downloads_in_flight')).to.equal(0);
+    expect(value('digest_mismatch_total')).to.equal(0);
+    expect(value('http_requests_total{route="/package",method="GET",code="200"}')).to.equal(3);
+    expect(value('http_requests_total{route="/package",method="GET",code="400"}')).to.equal(1);
+    expect(value('http_request_duration_seconds_count{route="/package"}')).to.equal(4);
+    expect(value('upstream_duration_seconds_count{operation="manifest"}')).to.equal(1);
+    expect(metrics).to.match(/^registry_packages_proxy_build_info\{version="\d+\.\d+\.\d+",node="[\d.]+"\} 1$/m);
+    expect(metrics).not.to.include(registry.host).and.not.to.include('deckhouse').and.not.to.include('nowhere');
+  });
+
   it('keeps nothing when the cache is switched off', async () => {
     const image = makePackage(MIB);
     registry.publish(image);

@@ -64,6 +64,14 @@ export class ServiceProcess {
       retry: { limit: 0 },
       throwHttpErrors: false,
       decompress: false,
+      hooks: {
+        afterResponse: [
+          (response) => {
+            if (response.statusCode >= 400) expectNoCanary('error', String(response.body));
+            return response;
+          },
+        ],
+      },
     });
   }
 
