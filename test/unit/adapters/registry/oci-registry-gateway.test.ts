@@ -451,6 +451,18 @@ describe('OciRegistryGateway', () => {
   });
 
   describe('TLS', () => {
+    it('speaks the scheme that is configured, and falls back to no other', async () => {
+      const [plain, secure] = [await start(), await start({ tls: 'localhost' })];
+      for (const [registry, scheme] of [
+        [plain, 'HTTPS'],
+        [secure, 'HTTP'],
+      ] as const) {
+        const error = await rejection(manifest(makeRegistryGateway(), registry.upstream({ scheme })));
+        expect(error).to.be.instanceOf(UpstreamUnavailableError);
+        expect(registry.log).to.deep.equal([]);
+      }
+    });
+
     it('trusts the CA of its registry', async () => {
       const registry = await start({ tls: 'localhost' });
       expect(Buffer.compare(await blob(makeRegistryGateway(), registry.upstream()), image.layer.bytes)).to.equal(0);
