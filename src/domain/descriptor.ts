@@ -9,10 +9,13 @@ export interface Descriptor {
   readonly size: number;
 }
 
+/** What a header can carry: type and subtype have at most 127 characters each (RFC 6838, section 4.2). */
+const MEDIA_TYPE = /^[\x21-\x7e]{1,255}$/;
+
 /** @throws InvalidContentError when a field is missing or is not what the image-spec asks for. */
 export function parseDescriptor(json: unknown): Descriptor {
   const { mediaType, digest, size } = asObject(json, 'descriptor');
-  if (typeof mediaType !== 'string' || mediaType === '' || !/^[\x21-\x7e]+$/.test(mediaType)) {
+  if (typeof mediaType !== 'string' || !MEDIA_TYPE.test(mediaType)) {
     throw new InvalidContentError('descriptor without a mediaType');
   }
   if (typeof digest !== 'string') throw new InvalidContentError('descriptor without a digest');

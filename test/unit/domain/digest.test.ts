@@ -2,6 +2,11 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { digestHex, digestOf, parseDigest } from '../../../src/domain/digest.ts';
 import { InvalidArgumentError } from '../../../src/domain/errors.ts';
+import { expectLinear, nearMiss, outcome } from '../../support/hostile-text.ts';
+
+const HEX_DIGITS = Array.from('0123456789abcdef');
+const PIECES = ['sha256:', 'sha512:', ':', 'a', 'A', 'g', '0', '..', '/', '%3a', '\n', '\0', '٠', 'ａ', '__proto__'];
+const parse = (text: string) => outcome(() => parseDigest(text), InvalidArgumentError);
 
 describe('Digest', () => {
   it('is the sha256 of its bytes', () => {
@@ -27,5 +32,24 @@ describe('Digest', () => {
         .to.throw(InvalidArgumentError)
         .with.property('code', 'DIGEST_INVALID');
     }
+  });
+
+  it('is not what looks like one', () => {
+    const digest = fc
+      .array(fc.constantFrom(...HEX_DIGITS), { minLength: 64, maxLength: 64 })
+      .map((digits) => `sha256:${digits.join('')}`);
+    const isDigest = (text: string): boolean =>
+      text.length === 71 &&
+      text.startsWith('sha256:') &&
+      Array.from(text.slice(7)).every((digit) => HEX_DIGITS.includes(digit));
+    fc.assert(
+      fc.property(fc.oneof(digest, nearMiss(digest, PIECES), fc.string({ unit: 'binary' })), (text) => {
+        expect(parse(text)).to.equal(isDigest(text) ? text : undefined);
+      }),
+    );
+  });
+
+  it('is told from 64 KiB of anything in linear time', () => {
+    expectLinear(PIECES, parse);
   });
 });

@@ -3,11 +3,64 @@ import fc from 'fast-check';
 import { digestOf } from '../../../src/domain/digest.ts';
 import { InvalidContentError } from '../../../src/domain/errors.ts';
 import { packageLayer, parseManifest, parsePlatform, selectPlatform } from '../../../src/domain/manifest.ts';
+import { expectLinear, nearMiss, outcome } from '../../support/hostile-text.ts';
 import { bytesOf, encode, makeImage, makeIndex, makePackage } from '../../support/image.ts';
 
 const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 const INDEX = 'application/vnd.oci.image.index.v1+json';
 const descriptor = { mediaType: 'a/b', digest: digestOf(bytesOf(1)), size: 1 };
+
+const descriptors = fc.record({
+  mediaType: fc.stringMatching(/^[!-~]{1,255}$/),
+  digest: fc.uint8Array({ maxLength: 4 }).map(digestOf),
+  size: fc.maxSafeNat(),
+});
+const name = fc.stringMatching(/^[a-z0-9]{1,8}$/);
+const platforms = fc.record({ os: name, architecture: name, variant: name }, { requiredKeys: ['os', 'architecture'] });
+const manifests = fc.record(
+  {
+    schemaVersion: fc.constant(2),
+    mediaType: fc.constant(MANIFEST),
+    config: descriptors,
+    layers: fc.array(descriptors),
+  },
+  { requiredKeys: ['layers'] },
+);
+const indexes = fc.record(
+  {
+    schemaVersion: fc.constant(2),
+    mediaType: fc.constant(INDEX),
+    manifests: fc.array(fc.tuple(descriptors, fc.option(platforms, { nil: undefined }))),
+  },
+  { requiredKeys: ['manifests'] },
+);
+const written = fc.oneof(
+  manifests,
+  indexes.map((index) => ({
+    ...index,
+    manifests: index.manifests.map(([entry, platform]) => ({ ...entry, platform })),
+  })),
+);
+const PIECES = [
+  ...['{', '}', '[', ']', ',', ':', '"', '"layers":', '"manifests":', '"mediaType":', '"__proto__":', '"constructor":'],
+  ...[
+    'null',
+    'true',
+    '0',
+    '-1',
+    '-0',
+    '1.5',
+    '"1"',
+    '1e400',
+    '9007199254740993',
+    'sha256:',
+    '\\u0000',
+    '\\',
+    '\n',
+    'ä',
+  ],
+];
+const parse = (text: string) => outcome(() => parseManifest(Buffer.from(text)), InvalidContentError);
 
 describe('parseManifest', () => {
   it('reads a manifest, and the package is its last layer', () => {
@@ -39,6 +92,8 @@ describe('parseManifest', () => {
     ['a size that is text', { layers: [{ ...descriptor, size: '1' }] }],
     ['a negative size', { layers: [{ ...descriptor, size: -1 }] }],
     ['a size beyond whole numbers', { layers: [{ ...descriptor, size: 2 ** 53 }] }],
+    ['a media type longer than any', { layers: [{ ...descriptor, mediaType: 'a'.repeat(256) }] }],
+    ['a layer that is no object', { layers: [null] }],
     ['a media type that would break a header', { layers: [{ ...descriptor, mediaType: 'a\r\nX: y' }] }],
     ['a list', []],
     ['null', null],
@@ -59,20 +114,62 @@ describe('parseManifest', () => {
     expect(parseManifest(json)).to.deep.equal({ kind: 'index', manifests: [] });
   });
 
-  it('ends in a manifest or in its one error, whatever it reads', () => {
+  it('reads back what is written as the specification says', () => {
     fc.assert(
-      fc.property(
-        fc.oneof(fc.jsonValue(), fc.record({ layers: fc.jsonValue(), mediaType: fc.jsonValue() })),
-        (json) => {
-          try {
-            parseManifest(encode(json));
-          } catch (error) {
-            expect(error).to.be.instanceOf(InvalidContentError);
-          }
-        },
-      ),
+      fc.property(manifests, ({ layers, ...rest }) => {
+        expect(parseManifest(encode({ ...rest, layers }))).to.deep.equal({ kind: 'manifest', layers });
+      }),
+    );
+    fc.assert(
+      fc.property(indexes, ({ manifests: entries, ...rest }) => {
+        const json = { ...rest, manifests: entries.map(([entry, platform]) => ({ ...entry, platform })) };
+        const expected = entries.map(([entry, platform]) => ({ descriptor: entry, platform }));
+        expect(parseManifest(encode(json))).to.deep.equal({ kind: 'index', manifests: expected });
+      }),
     );
   });
+
+  it('ends in a sound document or in its one error, whatever it reads', () => {
+    const text = fc.oneof(
+      nearMiss(
+        written.map((json) => JSON.stringify(json)),
+        PIECES,
+      ),
+      fc.json(),
+      fc
+        .record({ layers: fc.jsonValue(), manifests: fc.jsonValue(), mediaType: fc.jsonValue() }, { requiredKeys: [] })
+        .map((json) => JSON.stringify(json)),
+    );
+    fc.assert(
+      fc.property(text, (json) => {
+        const document = parse(json);
+        if (document === undefined) return;
+        const found = document.kind === 'index' ? document.manifests.map((entry) => entry.descriptor) : document.layers;
+        for (const { mediaType, digest, size } of found) {
+          expect(mediaType).to.match(/^[!-~]+$/);
+          expect(digest).to.match(/^sha256:[0-9a-f]{64}$/);
+          expect(Number.isSafeInteger(size) && size >= 0, 'size').to.equal(true);
+        }
+        expect(Object.keys(Object.prototype)).to.deep.equal([]);
+      }),
+    );
+  });
+
+  it('reads 64 KiB of anything in linear time', () => {
+    expectLinear(PIECES, parse);
+  });
+
+  for (const [start, end] of [
+    ['[', ']'],
+    ['{"layers":[', ']}'],
+    ['{"manifests":', '}'],
+    ['{"__proto__":', '}'],
+  ] as const) {
+    it(`refuses 4 MiB of ${start} in one another`, () => {
+      const times = Math.floor((4 * 1024 * 1024) / (start.length + end.length));
+      expect(parse(`${start.repeat(times)}1${end.repeat(times)}`)).to.equal(undefined);
+    });
+  }
 });
 
 describe('packageLayer', () => {
@@ -116,5 +213,20 @@ describe('parsePlatform', () => {
     for (const text of ['', 'linux', 'linux/', 'Linux/amd64', 'linux/amd64/v1/x', 'linux-amd64']) {
       expect(parsePlatform(text), text).to.equal(undefined);
     }
+  });
+
+  it('reads back what it is made of', () => {
+    fc.assert(
+      fc.property(platforms, (platform) => {
+        const text = [platform.os, platform.architecture, platform.variant]
+          .filter((part) => part !== undefined)
+          .join('/');
+        expect(parsePlatform(text)).to.deep.equal(platform);
+      }),
+    );
+  });
+
+  it('reads 64 KiB of anything in linear time', () => {
+    expectLinear(['a', '0', '/', 'A', '-', ' '], parsePlatform);
   });
 });

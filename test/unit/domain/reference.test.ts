@@ -8,6 +8,66 @@ import {
   parseRepositoryName,
   parseRepositoryPath,
 } from '../../../src/domain/reference.ts';
+import { expectLinear, nearMiss, outcome } from '../../support/hostile-text.ts';
+
+/** distribution-spec: `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`, made piece by piece. */
+const word = fc.stringMatching(/^[a-z0-9]{1,4}$/);
+const separator = fc.constantFrom('.', '_', '__', '-', '--', '-----');
+const component = fc
+  .tuple(word, fc.array(fc.tuple(separator, word), { maxLength: 3 }))
+  .map(([first, rest]) => first + rest.flat().join(''));
+const path = fc.array(component, { minLength: 1, maxLength: 5 }).map((components) => components.join('/'));
+const host = fc
+  .tuple(
+    fc.oneof(
+      fc.domain(),
+      fc.ipV4(),
+      fc.ipV6().map((address) => `[${address}]`),
+      fc.constantFrom('localhost', 'Registry.EXAMPLE', '0', '[::1]'),
+    ),
+    fc.option(fc.nat(65535)),
+  )
+  .map(([name, port]) => (port === null ? name : `${name}:${String(port)}`));
+const repository = fc.tuple(host, fc.option(path)).map(([name, below]) => (below === null ? name : `${name}/${below}`));
+
+const PATH_PIECES = [
+  'a',
+  '0',
+  '.',
+  '_',
+  '__',
+  '-',
+  '--',
+  '/',
+  '..',
+  'A',
+  '%2f',
+  ' ',
+  '\n',
+  '\0',
+  '\\',
+  '?',
+  '#',
+  'ä',
+  '٠',
+];
+const PIECES = [...PATH_PIECES, ':', ':5000', ':65536', '[', ']', '::', '@', '//', 'https://', '%', ';'];
+
+/** The grammar again, without a regular expression of the whole. */
+function isPath(text: string): boolean {
+  const isComponent = (name: string): boolean => {
+    const between = name.split(/[a-z0-9]+/);
+    const isSeparator = (found: string): boolean => ['.', '_', '__'].includes(found) || /^-+$/.test(found);
+    return (
+      between.length > 1 && between.at(0) === '' && between.at(-1) === '' && between.slice(1, -1).every(isSeparator)
+    );
+  };
+  return text.length <= 255 && text.split('/').every(isComponent);
+}
+
+const parsePath = (text: string) => outcome(() => parseRepositoryPath(text), InvalidArgumentError);
+const parse = (text: string) => outcome(() => parseRepository(text), InvalidArgumentError);
+const parseName = (text: string) => outcome(() => parseRepositoryName(text), InvalidArgumentError);
 
 describe('parseRepositoryPath', () => {
   for (const path of ['a', 'deckhouse/ee', 'a.b/c_d/e__f/g-h/i---j', '0/1', 'a'.repeat(255)]) {
@@ -40,15 +100,17 @@ describe('parseRepositoryPath', () => {
         .with.property('code', 'NAME_INVALID');
     });
   }
-  it('takes what the grammar of the specification makes', () => {
-    const component = fc.stringMatching(/^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+){0,2}$/);
+
+  it('takes what the grammar of the specification makes, and nothing that only looks like it', () => {
     fc.assert(
-      fc.property(fc.array(component, { minLength: 1, maxLength: 4 }), (components) => {
-        const path = components.join('/');
-        fc.pre(path.length <= 255);
-        expect(parseRepositoryPath(path)).to.equal(path);
+      fc.property(fc.oneof(path, nearMiss(path, PATH_PIECES), fc.string({ unit: 'binary' })), (text) => {
+        expect(parsePath(text)).to.equal(isPath(text) ? text : undefined);
       }),
     );
+  });
+
+  it('reads 64 KiB of anything in linear time', () => {
+    expectLinear(PATH_PIECES, parsePath);
   });
 });
 
@@ -86,6 +148,40 @@ describe('parseRepository', () => {
       expect(() => parseRepository(text)).to.throw(InvalidArgumentError);
     });
   }
+
+  it('reads back what it is made of', () => {
+    fc.assert(
+      fc.property(host, fc.option(path), (name, below) => {
+        const text = below === null ? name : `${name}/${below}`;
+        fc.pre(text.length <= 255);
+        expect(parse(text)).to.deep.equal({ host: name.toLowerCase(), path: below ?? undefined });
+      }),
+    );
+  });
+
+  it('takes nothing that a URL would read as another path, user, query or fragment', () => {
+    fc.assert(
+      fc.property(fc.oneof(repository, nearMiss(repository, PIECES), fc.string({ unit: 'binary' })), (text) => {
+        const parsed = parse(text);
+        if (parsed === undefined) return;
+        const below = parsed.path === undefined ? '/v2/' : `/v2/${parsed.path}/`;
+        const url = URL.parse(`https://${parsed.host}${below}manifests/x`);
+        // 192.0.2.999 is a host to the grammar of names, and none to that of URLs.
+        if (url === null) return;
+        expect([url.pathname, url.username, url.password, url.search, url.hash]).to.deep.equal([
+          `${below}manifests/x`,
+          '',
+          '',
+          '',
+          '',
+        ]);
+      }),
+    );
+  });
+
+  it('reads 64 KiB of anything in linear time', () => {
+    expectLinear(PIECES, parse);
+  });
 });
 
 describe('parseRepositoryName', () => {
@@ -96,6 +192,17 @@ describe('parseRepositoryName', () => {
   it('takes the empty name for the default registry', () => {
     expect(parseRepositoryName('')).to.equal(DEFAULT_REPOSITORY);
   });
+
+  it('names what it was read from, whatever that was', () => {
+    fc.assert(
+      fc.property(fc.oneof(repository, nearMiss(repository, PIECES), fc.string({ unit: 'binary' })), (text) => {
+        const name = parseName(text);
+        if (name === undefined) return;
+        expect([name, `${name}/`]).to.include(text);
+        expect(parseName(name)).to.equal(name);
+      }),
+    );
+  });
 });
 
 describe('joinPath', () => {
@@ -105,5 +212,17 @@ describe('joinPath', () => {
     expect(joinPath(undefined, b)).to.equal('b/c');
     expect(joinPath(a, undefined)).to.equal('a');
     expect(() => joinPath(undefined, undefined)).to.throw(InvalidArgumentError);
+  });
+
+  it('goes below by whole components, or not at all when the name becomes too long', () => {
+    fc.assert(
+      fc.property(fc.array(path, { minLength: 1, maxLength: 12 }), path, (above, below) => {
+        const base = parsePath(above.join('/'));
+        fc.pre(base !== undefined);
+        const joined = outcome(() => joinPath(base, parseRepositoryPath(below)), InvalidArgumentError);
+        const expected = `${above.join('/')}/${below}`;
+        expect(joined).to.equal(expected.length <= 255 ? expected : undefined);
+      }),
+    );
   });
 });
