@@ -1,7 +1,9 @@
 import { expect } from 'chai';
+import fc from 'fast-check';
 import { inspect } from 'node:util';
 import { type Credential, credentialFor, InvalidCredentialError } from '../../../src/domain/credential.ts';
 import { parseRepositoryPath } from '../../../src/domain/reference.ts';
+import { expectLinear, nearMiss, outcome } from '../../support/hostile-text.ts';
 
 const base64 = (value: unknown): string =>
   Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64');
@@ -10,6 +12,60 @@ const entry = (name: string): object => ({ auth: base64(`${name}:secret`) });
 function find(auths: object, host = 'registry.example:5000', path = 'deckhouse/ee'): Credential {
   return credentialFor(base64({ auths }), host, parseRepositoryPath(path));
 }
+
+/** Comparable, with its secret. */
+function revealed(credential: Credential): string[] {
+  if (credential.kind === 'basic') return ['basic', credential.username, credential.password.reveal()];
+  return credential.kind === 'identity' ? ['identity', credential.token.reveal()] : ['anonymous'];
+}
+
+const text = fc.string({ unit: 'grapheme', minLength: 1 });
+const username = text.filter((found) => !found.includes(':'));
+/** An entry of "auths", and what it stands for. */
+const entries = fc.oneof(
+  fc
+    .tuple(username, fc.string({ unit: 'grapheme' }))
+    .chain(([name, password]) =>
+      fc
+        .constantFrom<object>({ auth: base64(`${name}:${password}`) }, { username: name, password })
+        .map((json) => ({ json, expected: ['basic', name, password] })),
+    ),
+  text.map((token) => ({ json: { identitytoken: token, auth: base64('a:b') }, expected: ['identity', token] })),
+  fc
+    .constantFrom<object>({}, { auth: '' }, { email: 'a@b.example' })
+    .map((json) => ({ json, expected: ['anonymous'] })),
+);
+const segments = fc
+  .array(fc.constantFrom('a', 'b', 'ab', 'v1'), { maxLength: 3 })
+  .filter((list) => list.join() !== 'v1');
+/** A registry or a part of it, in one of the ways in which docker and others write it. */
+const keys = fc
+  .record({
+    host: fc.constantFrom('r.example', 'r.example:5000', 'R.Example', 'r.example:50'),
+    segments,
+    start: fc.constantFrom('', 'http://', 'https://', 'HTTPS://'),
+    end: fc.constantFrom('', '/', '/v1/', '/v2'),
+  })
+  .map(({ host, segments: below, start, end }) => ({
+    host: host.toLowerCase(),
+    below,
+    key: start + [host, ...below].join('/') + (below.length > 0 && end.length > 1 ? '/' : end),
+  }));
+
+const PIECES = [
+  ...['{', '}', '[', ']', ',', ':', '"', '\\', '=', '/', '//', '-', '_', ' ', '\n', 'a', 'ä', 'null', '1', 'true'],
+  ...['"auths":', '"auth":', '"identitytoken":', '"username":', '"password":', '"__proto__":', '"r.example":', 'e30='],
+];
+const COMPLAINTS = [
+  'not base64',
+  'not base64 of JSON',
+  '"auths" is not an object',
+  'an entry of "auths" is not an object',
+  '"auth" is not base64',
+  '"auth" is not base64 of username:password',
+];
+const parse = (dockerCfg: string) =>
+  outcome(() => credentialFor(dockerCfg, 'r.example', undefined), InvalidCredentialError);
 
 describe('credentialFor', () => {
   for (const key of [
@@ -100,4 +156,59 @@ describe('credentialFor', () => {
       }
     });
   }
+
+  it('finds the longest of what is written for a repository, however it is written', () => {
+    const written = fc.uniqueArray(fc.tuple(keys, entries), {
+      selector: ([{ host, below }]) => [host, ...below].join('/'),
+      maxLength: 8,
+    });
+    fc.assert(
+      fc.property(written, segments, (list, wanted) => {
+        const auths = Object.fromEntries(list.map(([{ key }, { json }]) => [key, json]));
+        const found = credentialFor(
+          base64({ auths }),
+          'r.example',
+          wanted.length === 0 ? undefined : parseRepositoryPath(wanted.join('/')),
+        );
+        const fits = list.filter(
+          ([{ host, below }]) => host === 'r.example' && below.every((segment, index) => segment === wanted[index]),
+        );
+        const [best] = fits.toSorted(([one], [other]) => other.below.length - one.below.length);
+        expect(revealed(found)).to.deep.equal(best?.[1].expected ?? ['anonymous']);
+      }),
+    );
+  });
+
+  it('ends in a credential or in its one error, which shows nothing, whatever it reads', () => {
+    const json = fc
+      .tuple(keys, entries, fc.jsonValue())
+      .map(([{ key }, entry, other]) => JSON.stringify({ auths: { [key]: entry.json, 'r.example': other } }));
+    const dockerCfg = fc.oneof(
+      nearMiss(json, PIECES).map(base64),
+      nearMiss(json.map(base64), PIECES),
+      fc.jsonValue().map((auths) => base64({ auths })),
+      fc.jsonValue().map((auth) => base64({ auths: { 'r.example': auth } })),
+      fc.string({ unit: 'binary' }),
+    );
+    fc.assert(
+      fc.property(dockerCfg, (found) => {
+        try {
+          const credential = credentialFor(found, 'r.example', undefined);
+          expect(credential.kind).to.be.oneOf(['anonymous', 'basic', 'identity']);
+        } catch (error) {
+          expect(error).to.be.instanceOf(InvalidCredentialError);
+          const { message, cause } = error as Error;
+          expect(cause).to.equal(undefined);
+          expect(message).to.be.oneOf(COMPLAINTS);
+        }
+      }),
+    );
+  });
+
+  it('reads 64 KiB of anything in linear time, as it is and in base64', () => {
+    expectLinear(PIECES, parse);
+    expectLinear(PIECES, (found) => parse(base64(found)));
+    expectLinear(PIECES, (found) => parse(base64({ auths: { [found]: {} } })));
+    expectLinear(PIECES, (found) => parse(base64({ auths: { 'r.example': { auth: found } } })));
+  });
 });
