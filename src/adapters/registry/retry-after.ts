@@ -3,11 +3,24 @@
 /** Whoever asks for more is not believed: nodes that wait for a package would rather try another replica. */
 const MAX_SECONDS = 60;
 
+/** The three forms of an HTTP date, of which the last does not say that it is GMT (section 5.6.7). */
+const HTTP_DATES = [
+  /^\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT$/,
+  /^\w{6,9}, \d\d-\w{3}-\d\d \d\d:\d\d:\d\d GMT$/,
+  /^\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}$/,
+];
+
 /** Seconds from `now` on, at most 60; undefined for what is neither a number of seconds nor a date. */
 export function parseRetryAfter(header: string | undefined, now: Date): number | undefined {
   if (header === undefined || header.length > 64) return undefined;
   const text = header.trim();
-  const seconds = /^\d+$/.test(text) ? Number(text) : (Date.parse(text) - now.getTime()) / 1000;
+  const seconds = /^\d+$/.test(text) ? Number(text) : (parseDate(text) - now.getTime()) / 1000;
   if (Number.isNaN(seconds)) return undefined;
   return Math.min(Math.max(0, Math.ceil(seconds)), MAX_SECONDS);
+}
+
+/** Milliseconds, or NaN. What Date.parse takes besides would make a moment of 2001 out of `1.5` or `-5`. */
+function parseDate(text: string): number {
+  if (!HTTP_DATES.some((form) => form.test(text))) return NaN;
+  return Date.parse(text.endsWith('GMT') ? text : `${text} GMT`);
 }
