@@ -37,27 +37,44 @@ function parseNetwork(entry: string): Rule | undefined {
   return ({ host }) => isInside(host);
 }
 
-/** Compares addresses, not their spelling: `2001:DB8:0::1` is `2001:db8::1`, `::ffff:192.0.2.7` is `192.0.2.7`. */
+/**
+ * Compares addresses, not their spelling: `2001:DB8:0::1` is `2001:db8::1`, and `::ffff:192.0.2.7` is `192.0.2.7`, which
+ * no network of IPv6 holds.
+ */
 function network(address: string, prefix: number): (host: string) => boolean {
-  const family = (ip: string): 'ipv4' | 'ipv6' => (isIP(ip) === 4 ? 'ipv4' : 'ipv6');
   const list = new BlockList();
-  list.addSubnet(address, prefix, family(address));
-  return (host) => isIP(host) !== 0 && list.check(host, family(host));
+  list.addSubnet(address, prefix, familyOf(address));
+  const holdsIPv4 = isIP(address) === 4 || (prefix >= 96 && isIPv4(address));
+  return (host) => isIP(host) !== 0 && isIPv4(host) === holdsIPv4 && list.check(host, familyOf(host));
+}
+
+function familyOf(address: string): 'ipv4' | 'ipv6' {
+  return isIP(address) === 4 ? 'ipv4' : 'ipv6';
+}
+
+const MAPPED = new BlockList();
+MAPPED.addSubnet('::ffff:0:0', 96, 'ipv6');
+
+/** In either spelling. */
+function isIPv4(address: string): boolean {
+  return MAPPED.check(address, familyOf(address));
 }
 
 /** An address, or a name: `a.b` is it and all below it, `.a.b` and `*.a.b` only what is below it; each with or without port. */
 function parseHost(entry: string): Rule {
-  const [, bracketed, plain = '', port] = /^(?:\[(.+)\]|([^:]*))(?::(\d+))?$/.exec(entry) ?? [];
-  const name = bracketed ?? (isIP(entry) === 6 ? entry : plain);
-  const samePort = (target: Target): boolean => port === undefined || port === target.port;
+  const split = isIP(entry) === 6 ? null : /^(?:\[(.+)\]|([^:]*)):(\d*)$/.exec(entry);
+  const name = split?.[1] ?? split?.[2] ?? entry;
+  const port = split?.[3] ?? '';
+  const samePort = (target: Target): boolean => port === '' || port === target.port;
   if (name === '') return () => false;
   if (isIP(name) !== 0) {
     const isIt = network(name, isIP(name) === 4 ? 32 : 128);
     return (target) => samePort(target) && isIt(target.host);
   }
-  const suffix = name.replace(/^\*?\.?/, '.');
-  const itself = suffix.slice(1) === name;
-  return (target) => samePort(target) && (target.host.endsWith(suffix) || (itself && target.host === name));
+  const below = name.replace(/^\*(?=\.)/, '');
+  const suffix = below.startsWith('.') ? below : `.${below}`;
+  return (target) =>
+    samePort(target) && isIP(target.host) === 0 && (target.host.endsWith(suffix) || target.host === below);
 }
 
 function targetOf({ hostname, port, protocol }: URL): Target {
@@ -67,6 +84,8 @@ function targetOf({ hostname, port, protocol }: URL): Target {
   };
 }
 
+const isLoopbackAddress = network('127.0.0.0', 8);
+
 function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+  return host === 'localhost' || host === '::1' || isLoopbackAddress(host);
 }
