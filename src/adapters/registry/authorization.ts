@@ -7,11 +7,10 @@ import { type Challenge, chooseChallenge, parseChallenges } from './challenge.ts
 import type { HttpClient, HttpRequest, HttpResponse } from './http-client.ts';
 import { judgeRealm } from './realm.ts';
 import { SharedRequest } from './shared-request.ts';
-import { type Asked, failure, unavailable, UpstreamFault } from './upstream-errors.ts';
+import { parseToken } from './token.ts';
+import { type Asked, failure, UpstreamFault } from './upstream-errors.ts';
 
 const MAX_TOKEN_BYTES = 64 * 1024;
-/** What a token without `expires_in` means, and what it does not mean: for ever. */
-const DEFAULT_LIFETIME_SECONDS = 60;
 /** A token is replaced before it ends on the way. */
 const USED_LIFETIME = 0.8;
 /** Repositories come from requests, and token servers grant tokens for some that do not exist. */
@@ -174,23 +173,4 @@ function basicHeader(credential: Exclude<Credential, { kind: 'anonymous' }>): st
   const [username, password] =
     credential.kind === 'basic' ? [credential.username, credential.password] : ['', credential.token];
   return `Basic ${Buffer.from(`${username}:${password.reveal()}`).toString('base64')}`;
-}
-
-/** Registries answer with `token`, OAuth2 servers with `access_token`; both mean the same. */
-function parseToken(body: Buffer, asked: Asked): { token: string; seconds: number } {
-  let json: unknown;
-  try {
-    json = JSON.parse(body.toString());
-  } catch {
-    // No cause: the syntax error quotes the body, and the body may hold a token.
-    throw unavailable(new UpstreamFault(asked, 'answer is not JSON'));
-  }
-  const { token, access_token, expires_in } = (json ?? {}) as Record<string, unknown>;
-  const value = token ?? access_token;
-  // RFC 6750 section 2.1: what an Authorization header can carry.
-  if (typeof value !== 'string' || !/^[A-Za-z0-9._~+/-]+=*$/.test(value)) {
-    throw unavailable(new UpstreamFault(asked, 'answer has no token'));
-  }
-  const seconds = typeof expires_in === 'number' && expires_in > 0 ? expires_in : DEFAULT_LIFETIME_SECONDS;
-  return { token: value, seconds };
 }

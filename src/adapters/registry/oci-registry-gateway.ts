@@ -7,6 +7,7 @@ import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Registry, Upstream } from '../../domain/upstream.ts';
 import { Authorization } from './authorization.ts';
 import { readAtMost, readChunks, TooLongError } from './body.ts';
+import { leadingBytes } from './content-range.ts';
 import { HttpClient, type HttpResponse, type HttpSettings } from './http-client.ts';
 import { type Asked, failure, type Operation, unavailable, UpstreamFault } from './upstream-errors.ts';
 
@@ -68,7 +69,12 @@ export class OciRegistryGateway implements RegistryGateway {
       throw await this.#connect(upstream.registry).client.reject(asked, response);
     }
     refuseEncoding(asked, response);
-    const skip = expectBytes(asked, response, blob, offset);
+    const skip = leadingBytes(response, blob.size, offset);
+    if (skip === undefined) {
+      response.body.destroy();
+      const what = `answer ${String(response.status)} has other bytes than those asked for`;
+      throw unavailable(new UpstreamFault(asked, what));
+    }
     return translated(readChunks(response.body, skip, this.#options.idleTimeoutMs), asked, signal);
   }
 
@@ -126,21 +132,6 @@ function refuseEncoding(asked: Asked, { headers, body }: HttpResponse): void {
   if (encoding === undefined || encoding === 'identity') return;
   body.destroy();
   throw unavailable(new UpstreamFault(asked, 'answer has a Content-Encoding that nobody asked for'));
-}
-
-/** How many bytes of the body come before the first one that was asked for. Only an exact answer is taken. */
-function expectBytes(
-  asked: Asked,
-  { status, headers, body }: HttpResponse,
-  { size }: Descriptor,
-  offset: number,
-): number {
-  const part = `bytes ${String(offset)}-${String(size - 1)}/${String(size)}`;
-  const exact = status === 206 ? offset > 0 && headers['content-range'] === part : true;
-  const length = status === 206 ? size - offset : size;
-  if (exact && (headers['content-length'] ?? String(length)) === String(length)) return status === 206 ? 0 : offset;
-  body.destroy();
-  throw unavailable(new UpstreamFault(asked, `answer ${String(status)} has other bytes than those asked for`));
 }
 
 async function* translated(

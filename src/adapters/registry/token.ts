@@ -1,0 +1,30 @@
+/** What a token server answers (distribution-spec, token protocol; RFC 6749 section 5.1). */
+import { type Asked, unavailable, UpstreamFault } from './upstream-errors.ts';
+
+/** What a token without `expires_in` means, and what it does not mean: for ever. */
+const DEFAULT_LIFETIME_SECONDS = 60;
+
+export interface Token {
+  readonly token: string;
+  /** For how long it is good. */
+  readonly seconds: number;
+}
+
+/** Registries answer with `token`, OAuth2 servers with `access_token`; both mean the same. @throws UpstreamUnavailableError */
+export function parseToken(body: Buffer, asked: Asked): Token {
+  let json: unknown;
+  try {
+    json = JSON.parse(body.toString());
+  } catch {
+    // No cause: the syntax error quotes the body, and the body may hold a token.
+    throw unavailable(new UpstreamFault(asked, 'answer is not JSON'));
+  }
+  const { token, access_token, expires_in } = (json ?? {}) as Record<string, unknown>;
+  const found = [token, access_token].find((text) => text !== undefined && text !== null && text !== '');
+  // RFC 6750 section 2.1: what an Authorization header can carry.
+  if (typeof found !== 'string' || !/^[A-Za-z0-9._~+/-]+=*$/.test(found)) {
+    throw unavailable(new UpstreamFault(asked, 'answer has no token'));
+  }
+  const seconds = typeof expires_in === 'number' && expires_in > 0 ? expires_in : DEFAULT_LIFETIME_SECONDS;
+  return { token: found, seconds };
+}
