@@ -14,7 +14,7 @@ export type IndexEvent =
 interface Entry {
   readonly object: string;
   readonly created: string;
-  /** What was parsed; as long as it stays, so does the parsed registry, with its connections and tokens. */
+  /** What was read; as long as it stays, so does the parsed registry, with its connections and tokens. */
   readonly text: string;
   /** Undefined when the object has never been usable. */
   readonly registry: ParsedRegistry | undefined;
@@ -63,13 +63,16 @@ export class RegistryIndex {
 
   #enter(uid: string, object: RawObject): Entry {
     const { name, created } = metadataOf(object);
-    const text = JSON.stringify([object['spec'], object['data']]);
     const before = this.#entries.get(uid);
-    if (before?.text === text) return before;
+    let text: string | undefined;
     try {
-      return { object: name, created, text, registry: this.#parse(this.#read(object)) };
+      const fields = this.#read(object);
+      text = JSON.stringify(fields);
+      return before?.text === text ? before : { object: name, created, text, registry: this.#parse(fields) };
     } catch (error) {
       if (!(error instanceof InvalidUpstreamError)) throw error;
+      text ??= error.message;
+      if (before?.text === text) return before;
       this.#onEvent({ kind: 'invalid', object: name, error });
       return { object: name, created, text, registry: before?.registry };
     }

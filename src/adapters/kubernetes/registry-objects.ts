@@ -25,9 +25,7 @@ export function readRegistrySecret(object: RawObject): UpstreamFields {
     const value = data[key];
     return typeof value === 'string' ? Buffer.from(value, 'base64').toString('utf8').trim() : '';
   };
-  const parts = [text('address'), text('path')]
-    .map((part) => part.replace(/^\/+|\/+$/g, ''))
-    .filter((part) => part !== '');
+  const parts = [text('address'), text('path')].map(withoutSlashes).filter((part) => part !== '');
   return fieldsOf({
     repo: parts.join('/'),
     scheme: text('scheme'),
@@ -57,6 +55,11 @@ function fieldsOf(fields: Readonly<Record<keyof UpstreamFields, unknown>>): Upst
     return value;
   };
   return { repo: text('repo') ?? '', scheme: text('scheme'), dockerCfg: text('dockerCfg'), ca: text('ca') };
+}
+
+/** Without those around it; in one pass, which two patterns for its ends would not be. */
+function withoutSlashes(part: string): string {
+  return /[^/](?:.*[^/])?/s.exec(part)?.[0] ?? '';
 }
 
 function record(value: unknown): Record<string, unknown> {

@@ -1,0 +1,55 @@
+import { expect } from 'chai';
+import type { RawObject } from '../../../../src/adapters/kubernetes/object-source.ts';
+import { type IndexEvent, RegistryIndex } from '../../../../src/adapters/kubernetes/registry-index.ts';
+import { parseModuleSource, readModuleSource } from '../../../../src/adapters/kubernetes/registry-objects.ts';
+import { parseRepositoryName } from '../../../../src/domain/reference.ts';
+
+const NAME = parseRepositoryName('a.example/m');
+
+function moduleSource(registry: unknown, rest: object = {}): RawObject {
+  return { metadata: { uid: '1', name: 'a', creationTimestamp: '2026-11-24T08:00:00Z' }, spec: { registry, ...rest } };
+}
+
+describe('RegistryIndex', () => {
+  let events: IndexEvent[];
+  let index: RegistryIndex;
+  beforeEach(() => {
+    events = [];
+    index = new RegistryIndex(readModuleSource, parseModuleSource, (event) => events.push(event));
+  });
+  const update = (object: RawObject): void => {
+    index.update(new Map([['1', object]]));
+  };
+
+  it('keeps a registry, and so its connections and tokens, while something else of its object changes', () => {
+    update(moduleSource({ repo: NAME }, { releaseChannel: 'Stable' }));
+    const upstream = index.find(NAME);
+    expect(upstream).not.to.equal(undefined);
+    update(moduleSource({ repo: NAME }, { releaseChannel: 'Alpha' }));
+    expect(index.find(NAME)).to.equal(upstream);
+    update(moduleSource({ repo: NAME, scheme: 'HTTP' }));
+    expect(index.find(NAME)?.registry.scheme).to.equal('http');
+  });
+
+  it('is not stopped by an object that is nested deeper than anybody can write', () => {
+    const depth = 100_000;
+    update(moduleSource({ repo: NAME }, { deep: JSON.parse('['.repeat(depth) + ']'.repeat(depth)) as unknown }));
+    expect(index.find(NAME)).not.to.equal(undefined);
+  });
+
+  for (const [what, registry] of [
+    ['that is no text', { repo: [] }],
+    ['that is no repository', { repo: 'a.example/M' }],
+  ] as const) {
+    it(`tells once of a field ${what}, and keeps what was there before`, () => {
+      update(moduleSource({ repo: NAME }));
+      const upstream = index.find(NAME);
+      for (let times = 0; times < 3; times++) update(moduleSource(registry));
+      expect(events.map(({ kind, object }) => [kind, object])).to.deep.equal([['invalid', 'a']]);
+      expect(index.find(NAME)).to.equal(upstream);
+      update(moduleSource({ repo: NAME }));
+      update(moduleSource(registry));
+      expect(events).to.have.lengthOf(2);
+    });
+  }
+});
