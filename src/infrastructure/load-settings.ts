@@ -1,7 +1,7 @@
 /** Settings out of files and flags, laid one over the other; all mistakes at once, each with its place. */
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { isMap, isScalar, LineCounter, parseDocument } from 'yaml';
+import { type Document, isMap, isScalar, LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
 import { type Settings, settingsSchema } from './settings.ts';
 
@@ -43,21 +43,31 @@ export function readSettingsFile(path: string): Layer {
     ]);
   }
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true, stringKeys: true });
   const place = (offset: number): string => `${path}:${String(lines.linePos(offset).line)}`;
   if (document.errors.length > 0) {
     // Without the library's excerpt of the file, which may hold a password.
     throw new SettingsError(document.errors.map(({ pos, code }) => `${place(pos[0])}: not valid YAML (${code})`));
   }
-  const data: unknown = document.toJS() ?? {};
-  if (!isRecord(data)) throw new SettingsError([`${path}:1: must hold settings by name`]);
   return {
-    data: absolute(data, dirname(resolve(path))),
+    data: dataOf(document, path),
     place: (setting) => {
       const key = keyNode(document.contents, setting);
       return key === undefined ? undefined : place(key);
     },
   };
+}
+
+function dataOf(document: Document, path: string): Record<string, unknown> {
+  let data: unknown;
+  try {
+    data = absolute(document.toJS() ?? {}, dirname(resolve(path)));
+  } catch {
+    // It has no anchor, holds itself, or grows beyond measure.
+    throw new SettingsError([`${path}: has an alias that cannot be followed`]);
+  }
+  if (!isRecord(data)) throw new SettingsError([`${path}:1: must hold settings by name`]);
+  return data;
 }
 
 function describeIssue(issue: z.core.$ZodIssue, layers: readonly Layer[]): string[] {
@@ -97,21 +107,22 @@ function keyNode(node: unknown, path: readonly PropertyKey[]): number | undefine
 
 /** One over the other; a name without a value leaves what is below it as it is. */
 export function merge(base: Record<string, unknown>, over: Record<string, unknown>): Record<string, unknown> {
-  const merged = { ...base };
+  // Not an object, in which a field named __proto__ would be more than a field.
+  const merged = new Map(Object.entries(base));
   for (const [name, value] of Object.entries(over)) {
-    const below = merged[name];
+    const below = merged.get(name);
     if (value !== null && value !== undefined)
-      merged[name] = isRecord(below) && isRecord(value) ? merge(below, value) : value;
+      merged.set(name, isRecord(below) && isRecord(value) ? merge(below, value) : value);
   }
-  return merged;
+  return Object.fromEntries(merged);
 }
 
-function absolute(data: Record<string, unknown>, base: string): Record<string, unknown> {
+function absolute(data: unknown, base: string): unknown {
+  if (!isRecord(data)) return data;
   return Object.fromEntries(
     Object.entries(data).map(([name, value]) => {
-      if (isRecord(value)) return [name, absolute(value, base)];
       const isPath = PATHS.includes(name) && typeof value === 'string' && value !== '';
-      return [name, isPath ? resolve(base, value) : value];
+      return [name, isPath ? resolve(base, value) : absolute(value, base)];
     }),
   );
 }

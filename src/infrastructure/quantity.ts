@@ -1,24 +1,30 @@
 /** Sizes as Kubernetes writes them (apimachinery, resource.Quantity): 1Gi, 500M, 1.5Gi, 1e9. */
 
-const FACTORS: Readonly<Record<string, number>> = {
-  '': 1,
-  k: 1e3,
-  M: 1e6,
-  G: 1e9,
-  T: 1e12,
-  P: 1e15,
-  Ki: 2 ** 10,
-  Mi: 2 ** 20,
-  Gi: 2 ** 30,
-  Ti: 2 ** 40,
-  Pi: 2 ** 50,
+const FACTORS: Readonly<Record<string, bigint>> = {
+  k: 10n ** 3n,
+  M: 10n ** 6n,
+  G: 10n ** 9n,
+  T: 10n ** 12n,
+  P: 10n ** 15n,
+  Ki: 2n ** 10n,
+  Mi: 2n ** 20n,
+  Gi: 2n ** 30n,
+  Ti: 2n ** 40n,
+  Pi: 2n ** 50n,
 };
 
 /** Whole bytes, rounded up as Kubernetes does; undefined when `text` is not a quantity or not a size that fits. */
 export function parseQuantity(text: string): number | undefined {
-  const match = /^(\d{1,15}(?:\.\d{0,9})?|\.\d{1,9})(?:([eE][+-]?\d{1,2})|([kMGTP]|[KMGTP]i))?$/.exec(text.trim());
+  const match = /^(?:(\d{1,16})(?:\.(\d{0,9}))?|\.(\d{1,9}))(?:[eE]([+-]?\d{1,2})|([kMGTP]|[KMGTP]i))?$/.exec(
+    text.trim(),
+  );
   if (match === null) return undefined;
-  const [, number = '', exponent = '', unit = ''] = match;
-  const bytes = Math.ceil(Number(number + exponent) * (FACTORS[unit] ?? 1));
+  const [, whole = '', decimals, decimalsAlone, exponent = '0', unit = ''] = match;
+  const fraction = decimals ?? decimalsAlone ?? '';
+  // In whole numbers: as one with a fraction, 2.007k would be 2007.0000000000002 and so 2008.
+  const shift = Number(exponent) - fraction.length;
+  const divisor = 10n ** BigInt(Math.max(0, -shift));
+  const dividend = BigInt(whole + fraction) * (FACTORS[unit] ?? 1n) * 10n ** BigInt(Math.max(0, shift));
+  const bytes = Number((dividend + divisor - 1n) / divisor);
   return Number.isSafeInteger(bytes) ? bytes : undefined;
 }

@@ -1,14 +1,79 @@
 import { expect } from 'chai';
+import fc from 'fast-check';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseDocument, visit } from 'yaml';
+import { parseDocument, stringify, visit } from 'yaml';
 import { parseCommandLine } from '../../../src/infrastructure/cli.ts';
 import { mergeSettings, readSettingsFile, SettingsError } from '../../../src/infrastructure/load-settings.ts';
-import type { Settings } from '../../../src/infrastructure/settings.ts';
+import { LOG_LEVELS, type Settings } from '../../../src/infrastructure/settings.ts';
+import { expectLinear, nearMiss, outcome } from '../../support/hostile-text.ts';
 
 const CONFIG = join(import.meta.dirname, '../../../config');
 const defaults = readSettingsFile(join(CONFIG, 'default.yaml'));
+
+const valid = fc.record(
+  {
+    server: fc.record({ shutdownTimeoutSeconds: fc.integer({ min: 0, max: 3600 }) }),
+    store: fc.record(
+      { enabled: fc.boolean(), directory: fc.stringMatching(/^\/[a-z]{1,8}$/), maxSize: fc.maxSafeNat() },
+      { requiredKeys: [] },
+    ),
+    registry: fc.record(
+      {
+        gateway: fc.constantFrom('oci', 'oci-layout'),
+        trustedRealms: fc.array(fc.domain()),
+        attempts: fc.integer({ min: 1, max: 10 }),
+        timeouts: fc.record({ connectSeconds: fc.integer({ min: 1, max: 3600 }) }),
+      },
+      { requiredKeys: [] },
+    ),
+    log: fc.record({ level: fc.constantFrom(...LOG_LEVELS) }),
+  },
+  { requiredKeys: [] },
+);
+const PIECES = [
+  ...[
+    'a: b\n',
+    ': ',
+    ':',
+    '- ',
+    '-',
+    '\n',
+    ' ',
+    '  ',
+    '\t',
+    '"',
+    "'",
+    '{',
+    '}',
+    '[',
+    ']',
+    ',',
+    '#',
+    '|\n',
+    '>\n',
+    '&a ',
+    '*a',
+    '<<: ',
+  ],
+  ...[
+    '!!binary ',
+    '!!set ',
+    '%YAML 1.1\n',
+    '---\n',
+    '...\n',
+    '? ',
+    '__proto__: ',
+    'constructor: ',
+    'null',
+    '~',
+    '.inf',
+    '-1',
+    '0x10',
+  ],
+  ...['1e400', '9007199254740993', '\0', '\ufeff', 'ä'],
+];
 
 describe('settings', () => {
   let directory: string;
@@ -193,6 +258,113 @@ credentials:
     expect(problems('a: b\nc: [\n')[0]).to.match(/^my\.yaml:[23]: not valid YAML/);
     expect(problems('a: 1\na: 2\n')).to.deep.equal(['my.yaml:2: not valid YAML (DUPLICATE_KEY)']);
     expect(problems('- a\n')).to.deep.equal(['my.yaml:1: must hold settings by name']);
+  });
+
+  it('are over the defaults what a file says, however it is written', () => {
+    fc.assert(
+      fc.property(valid, fc.constantFrom('BLOCK_FOLDED', 'QUOTE_DOUBLE', 'PLAIN'), fc.boolean(), (json, type, flow) => {
+        const defaultsAlone = load('');
+        const yaml = stringify(json, { defaultStringType: type, collectionStyle: flow ? 'flow' : 'any' });
+        const { server, store, registry, log } = load(yaml);
+        expect(server).to.deep.equal({ ...defaultsAlone.server, ...json.server });
+        expect(store).to.deep.equal({ ...defaultsAlone.store, ...json.store });
+        const timeouts = { ...defaultsAlone.registry.timeouts, ...json.registry?.timeouts };
+        expect(registry).to.deep.equal({ ...defaultsAlone.registry, ...json.registry, timeouts });
+        expect(log).to.deep.equal({ ...defaultsAlone.log, ...json.log });
+      }),
+    );
+  });
+
+  it('end in settings or in their one error, whatever the file holds', () => {
+    const text = fc.oneof(
+      nearMiss(
+        valid.map((json) => stringify(json)),
+        PIECES,
+      ),
+      nearMiss(fc.constantFrom(...readdirSync(CONFIG).map((name) => readFileSync(join(CONFIG, name), 'utf8'))), PIECES),
+      fc.string({ unit: 'binary' }),
+    );
+    fc.assert(
+      fc.property(text, (yaml) => {
+        const settings = outcome(() => load(yaml), SettingsError);
+        if (settings === undefined) return;
+        expect(Object.keys(settings)).to.deep.equal(Object.keys(defaults.data));
+        expect(settings.server.listenAddress.port).to.be.within(0, 65535);
+        expect(Number.isSafeInteger(settings.store.maxSize)).to.equal(true);
+      }),
+    );
+  });
+
+  it('end so whatever stands in the place of one of them', () => {
+    const places = [
+      'server',
+      'server.listenAddress',
+      'store',
+      'store.maxSize',
+      'registry.platform',
+      'registry.timeouts',
+    ];
+    const lists = [
+      'credentials',
+      'credentials.registries',
+      'credentials.registries.0',
+      'credentials.registries.0.repo',
+    ];
+    fc.assert(
+      fc.property(fc.constantFrom(...places, ...lists), fc.jsonValue(), (place, value) => {
+        const nested = place
+          .split('.')
+          .reduceRight<unknown>((inner, name) => (name === '0' ? [inner] : { [name]: inner }), value);
+        outcome(() => load(JSON.stringify(nested)), SettingsError);
+      }),
+    );
+  });
+
+  it('take a field named __proto__ for a field', () => {
+    expect(problems('__proto__: { log: { level: debug } }\n')).to.deep.equal([
+      'my.yaml:1: __proto__: is not a setting',
+    ]);
+    expect(problems('log:\n  __proto__: { level: debug }\n')).to.deep.equal([
+      'my.yaml:2: log.__proto__: is not a setting',
+    ]);
+  });
+
+  it('say that a name is none of them by its line, also when it is a number', () => {
+    expect(problems('log: {}\n1: 2\n')).to.deep.equal(['my.yaml:2: 1: is not a setting']);
+  });
+
+  const aliases = {
+    'without an anchor': 'log: *a\n',
+    'that holds itself': 'log: &a { level: *a }\n',
+    'that grows beyond measure': `a: &a [${'1,'.repeat(99)}]\nb: &b [${'*a,'.repeat(99)}]\nc: [${'*b,'.repeat(99)}]\n`,
+  };
+  for (const [how, yaml] of Object.entries(aliases)) {
+    it(`refuse an alias ${how}`, () => {
+      expect(problems(yaml)).to.deep.equal(['my.yaml: has an alias that cannot be followed']);
+    });
+  }
+
+  for (const [start, end] of [
+    ['[', ']'],
+    ['{a: ', '}'],
+    ['- ', ''],
+    ['? ', ''],
+    ['&a ', ''],
+    ['!a ', ''],
+    ['"', ''],
+    ['{a: 1}: ', ''],
+  ] as const) {
+    it(`refuse 300 of ${start}`, () => {
+      expect(problems(start.repeat(300) + end.repeat(300))[0]).to.match(/^my\.yaml(:\d+)?: /);
+    });
+  }
+
+  it('are read out of 64 KiB of anything in linear time', () => {
+    const read = (data: Record<string, unknown>): unknown =>
+      outcome(() => mergeSettings([defaults, { data, place: () => undefined }]), SettingsError);
+    expectLinear(['a', ':', '[', ']', '0', '.', '-', ' '], (listenAddress) => read({ server: { listenAddress } }));
+    expectLinear(['a', '0', '.', '-', 'A'], (name) => read({ credentials: { kubernetes: { secret: { name } } } }));
+    expectLinear(['a', '0', '/', 'A'], (platform) => read({ registry: { platform } }));
   });
 
   for (const name of readdirSync(CONFIG)) {

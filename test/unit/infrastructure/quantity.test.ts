@@ -1,5 +1,14 @@
 import { expect } from 'chai';
+import fc from 'fast-check';
 import { parseQuantity } from '../../../src/infrastructure/quantity.ts';
+import { expectLinear, nearMiss } from '../../support/hostile-text.ts';
+
+const UNITS: [unit: string, factor: bigint][] = [
+  ['', 1n],
+  ...['k', 'M', 'G', 'T', 'P'].map((unit, power): [string, bigint] => [unit, 1000n ** BigInt(power + 1)]),
+  ...['Ki', 'Mi', 'Gi', 'Ti', 'Pi'].map((unit, power): [string, bigint] => [unit, 1024n ** BigInt(power + 1)]),
+];
+const PIECES = ['0', '9', '.', 'e', 'E', '+', '-', 'k', 'M', 'Gi', 'i', 'm', ' ', ',', '0x', '٣', '9007199254740991'];
 
 describe('parseQuantity', () => {
   const cases: [text: string, bytes: number | undefined][] = [
@@ -12,6 +21,16 @@ describe('parseQuantity', () => {
     ['1e3', 1000],
     ['5E2', 500],
     ['1.0001Ki', 1025],
+    ['2.007k', 2007],
+    ['1.', 1],
+    ['1.e3', 1000],
+    ['15e-1', 2],
+    ['0e99', 0],
+    ['9007199254740991', 9007199254740991],
+    ['8191.999999999Ti', 9007199254739893],
+    ['8192Ti', undefined],
+    ['1e3k', undefined],
+    ['1.1.1', undefined],
     [' 2Mi ', 2097152],
     ['', undefined],
     ['Gi', undefined],
@@ -28,4 +47,38 @@ describe('parseQuantity', () => {
       expect(parseQuantity(text)).to.equal(bytes);
     });
   }
+
+  it('reads back any size, and rounds up what is no whole byte', () => {
+    const fractions = fc.option(fc.stringMatching(/^\d{1,9}$/), { nil: '' });
+    fc.assert(
+      fc.property(fc.nat(1e9), fractions, fc.constantFrom(...UNITS), (whole, fraction, [unit, factor]) => {
+        const divisor = 10n ** BigInt(fraction.length);
+        const exact = BigInt(`${String(whole)}${fraction}`) * factor;
+        const bytes = Number(exact / divisor + (exact % divisor === 0n ? 0n : 1n));
+        const text = `${String(whole)}${fraction === '' ? '' : `.${fraction}`}${unit}`;
+        expect(parseQuantity(text)).to.equal(Number.isSafeInteger(bytes) ? bytes : undefined);
+      }),
+    );
+    fc.assert(
+      fc.property(fc.maxSafeNat(), (bytes) => {
+        expect(parseQuantity(String(bytes))).to.equal(bytes);
+      }),
+    );
+  });
+
+  it('is a size that fits, or none, whatever it reads', () => {
+    const near = nearMiss(fc.constantFrom('1Gi', '1.5Ki', '.5k', '1e3', '500M', '15e-1'), PIECES);
+    fc.assert(
+      fc.property(fc.oneof(near, fc.string({ unit: 'binary' })), (text) => {
+        const bytes = parseQuantity(text);
+        if (bytes === undefined) return;
+        expect(Number.isSafeInteger(bytes) && bytes >= 0).to.equal(true);
+        expect(text.trim()).to.match(/^[0-9.]+([eE][+-]?[0-9]+|[kMGTP]i?|Ki)?$/);
+      }),
+    );
+  });
+
+  it('reads 64 KiB of anything in linear time', () => {
+    expectLinear(PIECES, parseQuantity);
+  });
 });
