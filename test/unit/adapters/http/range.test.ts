@@ -27,12 +27,14 @@ const PIECES = [
 
 /** RFC 9110 section 14.1.2 once more, in whole numbers of any size and without a regular expression of the whole. */
 function read(header: string, size: number): ByteRange {
-  const spec = header.slice('bytes='.length).replaceAll('\t', ' ').trim();
-  const dash = spec.indexOf('-');
-  const parts = [spec.slice(0, dash), spec.slice(dash + 1)];
+  const spec = header.slice('bytes='.length).replaceAll('\t', ' ');
+  const [word = '', ...others] = spec.split(' ').filter((part) => part !== '');
+  const dash = word.indexOf('-');
+  const parts = [word.slice(0, dash), word.slice(dash + 1)];
   const isNumber = (text: string): boolean =>
     text.length <= 19 && Array.from(text).every((digit) => '0123456789'.includes(digit));
-  if (!header.toLowerCase().startsWith('bytes=') || dash < 0 || !parts.every(isNumber)) return { kind: 'whole' };
+  if (!header.toLowerCase().startsWith('bytes=') || others.length > 0 || dash < 0 || !parts.every(isNumber))
+    return { kind: 'whole' };
   const [first, last] = parts.map((text) => (text === '' ? undefined : BigInt(text)));
   if (first === undefined && last === undefined) return { kind: 'whole' };
   if (first !== undefined && last !== undefined && last < first) return { kind: 'whole' };
