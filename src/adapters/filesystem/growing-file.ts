@@ -67,7 +67,8 @@ export class GrowingFile {
       await this.#remove();
       throw error;
     } finally {
-      await this.#letGo();
+      // In a later turn: whoever found this fill among those in progress in this one may still ask for a reader.
+      setImmediate(() => void this.#letGo());
     }
   }
 
