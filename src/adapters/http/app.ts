@@ -27,7 +27,7 @@ export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
     // Exact and unnormalized, as the sidecar compares them (so `//healthz` is not `/healthz`).
     if (!ROUTES.has(ctx.path)) throw new RefusedError('PAGE_UNKNOWN', 'page not found');
     if (ctx.method !== 'GET' && ctx.method !== 'HEAD')
-      throw new RefusedError('METHOD_UNSUPPORTED', 'method not allowed');
+      throw new RefusedError('METHOD_UNSUPPORTED', 'method not allowed', { Allow: 'GET, HEAD' });
     await next();
   });
   const router = new Router<RequestState>({ strict: true, sensitive: true });

@@ -19,12 +19,9 @@ export function errorResponses(): Middleware<RequestState> {
   };
 }
 
-function respond(ctx: Context, { status, code, detail, retryAfterSeconds }: Problem, requestId: string): void {
+function respond(ctx: Context, { status, code, detail, headers }: Problem, requestId: string): void {
   ctx.status = status;
-  ctx.set('Cache-Control', 'no-store');
-  ctx.set('X-Content-Type-Options', 'nosniff');
-  if (status === 405) ctx.set('Allow', 'GET, HEAD');
-  if (retryAfterSeconds !== undefined) ctx.set('Retry-After', String(retryAfterSeconds));
+  ctx.set({ 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff', ...headers });
   if (ctx.accepts('text/plain', 'application/problem+json', 'application/json') === 'text/plain') {
     ctx.type = 'text/plain; charset=utf-8';
     ctx.body = `${detail.slice(0, MAX_BODY_BYTES - 1)}\n`;

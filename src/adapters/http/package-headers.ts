@@ -2,7 +2,7 @@
 import type { CacheOutcome } from '../../application/get-package.ts';
 import { type Digest, digestHex } from '../../domain/digest.ts';
 import type { Package } from '../../domain/package.ts';
-import type { ByteRange } from './range.ts';
+import type { Part } from './range.ts';
 
 export function etagOf(digest: Digest): string {
   return `"${digest}"`;
@@ -40,19 +40,12 @@ function describe({ digest, layer }: Package): Record<string, string> {
   };
 }
 
-/** What a part says instead of the whole, and a part that does not exist. */
-export function rangeHeaders(range: ByteRange, size: number): Record<string, string> {
-  switch (range.kind) {
-    case 'whole':
-      return {};
-    case 'part':
-      return {
-        'Content-Length': String(range.end - range.start),
-        'Content-Range': `bytes ${String(range.start)}-${String(range.end - 1)}/${String(size)}`,
-      };
-    case 'unsatisfiable':
-      return { 'Content-Range': `bytes */${String(size)}`, 'Cache-Control': 'no-store' };
-  }
+/** What a part says instead of the whole (RFC 9110 section 15.3.7.1). */
+export function partHeaders({ start, end }: Part, size: number): Record<string, string> {
+  return {
+    'Content-Length': String(end - start),
+    'Content-Range': `bytes ${String(start)}-${String(end - 1)}/${String(size)}`,
+  };
 }
 
 /** RFC 9211. Undefined stands for HEAD, which forwards nothing, on a package that is not here. */

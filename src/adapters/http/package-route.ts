@@ -4,8 +4,9 @@ import type { DescribePackage } from '../../application/describe-package.ts';
 import type { GetPackage } from '../../application/get-package.ts';
 import type { PackageRequest } from '../../domain/package.ts';
 import { matchesEtag } from './conditional.ts';
-import { cacheHeaders, etagOf, packageHeaders, rangeHeaders, validatorHeaders } from './package-headers.ts';
+import { cacheHeaders, etagOf, packageHeaders, partHeaders, validatorHeaders } from './package-headers.ts';
 import { parsePackageQuery } from './package-query.ts';
+import { RefusedError } from './problem.ts';
 import { parseRange } from './range.ts';
 import type { RequestState } from './request-record.ts';
 import { sendBlob } from './send-blob.ts';
@@ -22,21 +23,17 @@ export function packageRoute({ get, describe }: PackageUseCases): Middleware<Req
     const request = parsePackageQuery(ctx.querystring);
     ctx.state.record.package = request;
     const known = matchesEtag(ctx.get('If-None-Match'), etagOf(request.digest));
-    if (known === true) {
-      // Content under a digest does not change: no need to ask anybody.
-      notModified(ctx, request);
-    } else if (known === 'any' || ctx.method === 'HEAD') {
+    if (known !== false) {
+      // Content under a digest does not change: whether it exists is all that there is to ask, and who has it knows.
+      if (known === 'any') await describe.execute(request);
+      ctx.status = 304;
+      ctx.set(validatorHeaders(request.digest));
+    } else if (ctx.method === 'HEAD') {
       await answerHead(ctx, describe, request);
-      if (known === 'any') notModified(ctx, request);
     } else {
       await answerGet(ctx, get, request);
     }
   };
-}
-
-function notModified(ctx: PackageContext, { digest }: PackageRequest): void {
-  ctx.status = 304;
-  ctx.set(validatorHeaders(digest));
 }
 
 async function answerHead(
@@ -57,19 +54,18 @@ async function answerGet(ctx: PackageContext, get: PackageUseCases['get'], reque
   try {
     const { size } = found.layer;
     const range = parseRange(ctx.get('Range'), ctx.get('If-Range'), etagOf(found.digest), size);
-    const setHead = (status: number): void => {
-      ctx.status = status;
-      ctx.set({ ...packageHeaders(found), ...cacheHeaders(cache), ...rangeHeaders(range, size) });
-    };
     if (range.kind === 'unsatisfiable') {
-      setHead(416);
-      ctx.type = 'text/plain; charset=utf-8';
-      ctx.body = 'no byte of this range exists\n';
-      return;
+      const headers = { 'Accept-Ranges': 'bytes', 'Content-Range': `bytes */${String(size)}` };
+      throw new RefusedError('RANGE_UNSATISFIABLE', 'no byte of this range exists', headers);
     }
     const { start, end } = range.kind === 'part' ? range : { start: 0, end: size };
     const writeHead = (): void => {
-      setHead(range.kind === 'part' ? 206 : 200);
+      ctx.status = range.kind === 'part' ? 206 : 200;
+      ctx.set({
+        ...packageHeaders(found),
+        ...cacheHeaders(cache),
+        ...(range.kind === 'part' && partHeaders(range, size)),
+      });
       ctx.respond = false;
     };
     await sendBlob(ctx.res, blob, { start, end, writeHead, onSent: (bytes) => (record.bytes += bytes) });

@@ -21,13 +21,18 @@ const STATUS: Readonly<Record<ErrorCode, number>> = {
   UPSTREAM_TIMEOUT: 504,
 };
 
-/** Refused by HTTP's own rules, before the service was asked. */
+const REFUSED = { PAGE_UNKNOWN: 404, METHOD_UNSUPPORTED: 405, RANGE_UNSATISFIABLE: 416 } as const;
+
+/** Refused by HTTP's own rules, whatever the package. */
 export class RefusedError extends Error {
   override readonly name = 'RefusedError';
-  readonly code: 'PAGE_UNKNOWN' | 'METHOD_UNSUPPORTED';
-  constructor(code: RefusedError['code'], message: string) {
+  readonly code: keyof typeof REFUSED;
+  /** What HTTP wants to be said besides. */
+  readonly headers: Readonly<Record<string, string>>;
+  constructor(code: RefusedError['code'], message: string, headers: RefusedError['headers'] = {}) {
     super(message);
     this.code = code;
+    this.headers = headers;
   }
 }
 
@@ -35,16 +40,15 @@ export interface Problem {
   readonly status: number;
   readonly code: ErrorCode | RefusedError['code'] | 'INTERNAL';
   readonly detail: string;
-  readonly retryAfterSeconds: number | undefined;
+  readonly headers: Readonly<Record<string, string>>;
 }
 
 export function problemOf(error: unknown): Problem {
   if (error instanceof RefusedError) {
-    const status = error.code === 'PAGE_UNKNOWN' ? 404 : 405;
-    return { status, code: error.code, detail: error.message, retryAfterSeconds: undefined };
+    return { status: REFUSED[error.code], code: error.code, detail: error.message, headers: error.headers };
   }
   if (!(error instanceof PackageError)) {
-    return { status: 500, code: 'INTERNAL', detail: 'internal error', retryAfterSeconds: undefined };
+    return { status: 500, code: 'INTERNAL', detail: 'internal error', headers: {} };
   }
   const status = STATUS[error.code];
   const patience = error instanceof UpstreamThrottledError ? error.retryAfterSeconds : 1;
@@ -52,6 +56,6 @@ export function problemOf(error: unknown): Problem {
     status,
     code: error.code,
     detail: error.message,
-    retryAfterSeconds: status === 503 ? patience : undefined,
+    headers: status === 503 ? { 'Retry-After': String(patience) } : {},
   };
 }
