@@ -6,6 +6,7 @@ import { type PackageUseCases, packageRoute } from './package-route.ts';
 import { RefusedError } from './problem.ts';
 import { type ReadinessCheck, readiness } from './readiness.ts';
 import { recordRequests, type RequestObserver, type RequestState } from './request-record.ts';
+import { isSafe, strictRequests } from './strict-requests.ts';
 
 export interface HttpAppOptions {
   readonly packages: PackageUseCases;
@@ -23,11 +24,11 @@ export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
   app.on('error', () => undefined);
   app.use(recordRequests(ROUTES, options.observers));
   app.use(errorResponses());
+  app.use(strictRequests());
   app.use(async (ctx, next) => {
     // Exact and unnormalized, as the sidecar compares them (so `//healthz` is not `/healthz`).
     if (!ROUTES.has(ctx.path)) throw new RefusedError('PAGE_UNKNOWN', 'page not found');
-    if (ctx.method !== 'GET' && ctx.method !== 'HEAD')
-      throw new RefusedError('METHOD_UNSUPPORTED', 'method not allowed', { Allow: 'GET, HEAD' });
+    if (!isSafe(ctx.method)) throw new RefusedError('METHOD_UNSUPPORTED', 'method not allowed', { Allow: 'GET, HEAD' });
     await next();
   });
   const router = new Router<RequestState>({ strict: true, sensitive: true });

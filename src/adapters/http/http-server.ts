@@ -1,7 +1,7 @@
 /** The listening socket, its limits, and how it is closed without cutting anybody off who can still finish. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 
 /** The sidecar keeps idle connections for 90 s; whoever closes first must not be us, or its next request fails. */
 const KEEP_ALIVE_TIMEOUT_MS = 120_000;
@@ -18,12 +18,20 @@ export interface TlsFiles {
 
 export class HttpServer {
   readonly #server: Server;
+  /** The last one on each connection. */
+  readonly #answers = new WeakMap<Socket, ServerResponse>();
   #closing = false;
 
   /** With `tls` only clients that have a certificate of `clientCa` are let in; all three are PEM. */
   constructor(handle: (request: IncomingMessage, response: ServerResponse) => unknown, tls?: TlsFiles) {
-    const limits = { keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS };
+    const limits = {
+      keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      // Whoever refuses a request says so and closes the connection; Node would only say so.
+      requireHostHeader: false,
+    };
     const listener = (request: IncomingMessage, response: ServerResponse): void => {
+      if (!this.#isNext(request, response)) return;
       if (this.#closing) response.setHeader('Connection', 'close');
       handle(request, response);
     };
@@ -41,6 +49,27 @@ export class HttpServer {
             },
             listener,
           );
+    // Who expects something of a request is told by its answer, and never to go on with a body.
+    this.#server.on('checkContinue', listener).on('checkExpectation', listener);
+  }
+
+  /**
+   * Whether all requests before this one have been answered. Node would run as many at a time as there are in a packet,
+   * also behind one that is refused; so the first is answered, and then the connection closed, as any client must expect
+   * (RFC 9112 section 9.3.2). The sidecar never sends two at a time.
+   */
+  #isNext({ socket }: IncomingMessage, response: ServerResponse): boolean {
+    const running = this.#answers.get(socket);
+    if (running === undefined || (running.writableEnded && running.getHeader('Connection') !== 'close')) {
+      this.#answers.set(socket, response);
+      return true;
+    }
+    socket.pause();
+    if (!running.headersSent) running.setHeader('Connection', 'close');
+    running.once('finish', () => {
+      socket.destroySoon();
+    });
+    return false;
   }
 
   /** Port 0 takes any free one; resolves with the address in use. */

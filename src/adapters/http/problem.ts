@@ -21,7 +21,14 @@ const STATUS: Readonly<Record<ErrorCode, number>> = {
   UPSTREAM_TIMEOUT: 504,
 };
 
-const REFUSED = { PAGE_UNKNOWN: 404, METHOD_UNSUPPORTED: 405, RANGE_UNSATISFIABLE: 416 } as const;
+const REFUSED = {
+  REQUEST_INVALID: 400,
+  PAGE_UNKNOWN: 404,
+  METHOD_UNSUPPORTED: 405,
+  TARGET_TOO_LONG: 414,
+  RANGE_UNSATISFIABLE: 416,
+  EXPECTATION_UNSUPPORTED: 417,
+} as const;
 
 /** Refused by HTTP's own rules, whatever the package. */
 export class RefusedError extends Error {

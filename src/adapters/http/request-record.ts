@@ -44,10 +44,12 @@ export function recordRequests(
 ): Middleware<RequestState> {
   return async (ctx, next) => {
     const started = process.hrtime.bigint();
+    // As it was written: Koa parses a whole URL, and throws at some.
+    const [path = ''] = ctx.url.split('?', 1);
     const record: RequestRecord = {
       id: requestId(ctx.get('X-Request-Id')),
       method: ctx.method,
-      route: routes.has(ctx.path) ? ctx.path : 'other',
+      route: routes.has(path) ? path : 'other',
       package: undefined,
       cache: undefined,
       bytes: 0,

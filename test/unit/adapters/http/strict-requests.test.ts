@@ -1,0 +1,80 @@
+import { expect } from 'chai';
+import { connect } from 'node:net';
+import { type RunningApp, startHttpApp } from '../../../support/http-app.ts';
+import { exchange, type Exchange, RawConnection } from '../../../support/raw-connection.ts';
+import { SMUGGLED_ID, SMUGGLING_SHAPES } from '../../../support/smuggling-shapes.ts';
+
+describe('strictRequests', () => {
+  let app: RunningApp;
+  let connection: RawConnection;
+  beforeEach(async () => {
+    app = await startHttpApp({});
+    connection = new RawConnection(connect(app.port, '127.0.0.1'));
+  });
+  afterEach(async () => {
+    await connection.close();
+    await app.close();
+  });
+  const ask = (...lines: string[]): Promise<Exchange> => exchange(connection, `${lines.join('\r\n')}\r\n\r\n`);
+
+  for (const { why, bytes, alone } of SMUGGLING_SHAPES) {
+    it(`answers ${String(alone)} to ${why}, and sees no second request`, async () => {
+      const { answers, isClosed } = await exchange(connection, bytes);
+      expect(answers.map(({ status }) => status)).to.deep.equal(alone === 'cut' ? [] : [alone]);
+      expect(isClosed).to.equal(true);
+      expect(app.finished.map(({ id }) => id)).not.to.include(SMUGGLED_ID);
+    });
+  }
+
+  it('takes what is merely unusual', async () => {
+    const unusual = [
+      ['Host:'],
+      ['Host: [::1]:5080'],
+      ['Host: a', 'Content-Length: 0'],
+      ['Host: a', 'Connection: upgrade', 'Upgrade: h2c'],
+      ['Host: a', 'TE: trailers', 'Via: 1.1 b'],
+    ];
+    for (const lines of unusual) {
+      const { answers, isClosed } = await ask('GET /healthz HTTP/1.1', ...lines);
+      expect(
+        answers.map(({ status }) => status),
+        lines.join(),
+      ).to.deep.equal([200]);
+      expect(isClosed, lines.join()).to.equal(false);
+    }
+  });
+
+  it('answers whoever expects to be told to go on, at once and for good', async () => {
+    const { answers, isClosed } = await ask('GET /healthz HTTP/1.1', 'Host: a', 'Expect: 100-continue');
+    expect(answers.map(({ status }) => status)).to.deep.equal([200]);
+    // A client that sends what nobody asked for must find nobody there.
+    expect(isClosed).to.equal(true);
+  });
+
+  it('answers one of several requests that come at a time, and closes the connection', async () => {
+    const request = 'GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n';
+    const { answers, isClosed } = await exchange(connection, request.repeat(100));
+    expect(answers.map(({ status }) => status)).to.deep.equal([200]);
+    expect(isClosed).to.equal(true);
+    expect(app.finished).to.have.lengthOf(1);
+  });
+
+  it('answers 414 to a target that is longer than any of ours', async () => {
+    const { answers, isClosed } = await ask(`GET /package?digest=${'a'.repeat(8192)} HTTP/1.1`, 'Host: a');
+    expect(answers.map(({ status }) => status)).to.deep.equal([414]);
+    expect(isClosed).to.equal(true);
+  });
+
+  it('has no use for who a client says it is', async () => {
+    const lines = ['X-Remote-User: system:admin', 'X-Remote-Group: system:masters', 'X-Forwarded-User: root'];
+    const forwarded = ['X-Original-URL: /metrics', 'X-Rewrite-URL: /metrics', 'X-HTTP-Method-Override: DELETE'];
+    const { answers } = await ask('GET /healthz HTTP/1.1', 'Host: a', ...lines, ...forwarded);
+    expect(answers.map(({ status, body }) => [status, body])).to.deep.equal([[200, 'ok']]);
+  });
+
+  it('says why, in a line', async () => {
+    const { answers } = await ask('GET /healthz HTTP/1.1', 'Host: a', 'Content-Length: 1');
+    expect(answers[0]?.body).to.equal('a request must have no body\n');
+    expect(app.finished[0]).to.include({ status: 400, route: '/healthz' });
+  });
+});
