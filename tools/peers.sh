@@ -63,4 +63,5 @@ variables=k8s.io/component-base/version
 build_module kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver \
   "-X $variables.gitVersion=$version -X $variables.gitMajor=1 -X $variables.gitMinor=${minor%%.*}"
 build_module kube-rbac-proxy github.com/brancz/kube-rbac-proxy/cmd/kube-rbac-proxy
+build_module parse-query .
 ls "$bin"

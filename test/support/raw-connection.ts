@@ -65,7 +65,8 @@ export class RawConnection {
     if (!Number.isNaN(length)) {
       end = await this.#until(() => (this.#received.length >= length ? length : -1));
     } else if (headers.get('transfer-encoding') === 'chunked') {
-      end = await this.#until(() => this.#received.indexOf('0\r\n\r\n') + 5 || -1);
+      const last = '0\r\n\r\n';
+      end = (await this.#until(() => this.#received.indexOf(last))) + last.length;
     } else {
       await this.closed();
     }

@@ -84,10 +84,11 @@ export class ServiceProcess {
     }
   }
 
-  /** The first log line with this message, when it comes. */
-  async logged(message: string): Promise<Record<string, unknown>> {
+  /** The first log line with this message and these fields, when it comes. */
+  async logged(message: string, fields: Readonly<Record<string, unknown>> = {}): Promise<Record<string, unknown>> {
     for (;;) {
-      const line = this.#lines().find(({ msg }) => msg === message);
+      const wanted = Object.entries({ ...fields, msg: message });
+      const line = this.lines.find((candidate) => wanted.every(([name, value]) => candidate[name] === value));
       if (line !== undefined) return line;
       await once(this.#child.stdout ?? this.#child, 'data');
     }
@@ -122,8 +123,8 @@ export class ServiceProcess {
     return ServiceProcess.start(options, this.#home);
   }
 
-  /** The last line may still be on its way. */
-  #lines(): Record<string, unknown>[] {
+  /** All that it has logged; the last line may still be on its way. */
+  get lines(): Record<string, unknown>[] {
     return this.#output
       .split('\n')
       .slice(0, -1)

@@ -16,6 +16,7 @@ const PROGRAMS = {
   shellcheck: 'SHELLCHECK',
   'podmonitors.yaml': 'PODMONITORS',
   'verticalpodautoscalers.yaml': 'VERTICALPODAUTOSCALERS',
+  'parse-query': 'PARSE_QUERY',
 } as const;
 
 export type Program = keyof typeof PROGRAMS;

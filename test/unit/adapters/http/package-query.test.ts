@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { parsePackageQuery } from '../../../../src/adapters/http/package-query.ts';
 import { InvalidArgumentError } from '../../../../src/domain/errors.ts';
+import { QUERY_DIGEST, QUERY_STRINGS } from '../../../support/query-strings.ts';
 
 const HEX = '4f'.repeat(32);
 const DIGEST = `sha256:${HEX}`;
@@ -58,6 +59,17 @@ describe('parsePackageQuery', () => {
       expect(() => parsePackageQuery(query))
         .to.throw(InvalidArgumentError)
         .with.property('code', code);
+    });
+  }
+
+  for (const { why, query, read } of QUERY_STRINGS) {
+    it(`${read === 'refused' ? 'refuses' : 'reads'} ${why}, which others may read differently`, () => {
+      if (read === 'refused') {
+        expect(() => parsePackageQuery(query)).to.throw(InvalidArgumentError);
+      } else {
+        const expected = { digest: QUERY_DIGEST, repository: '', path: undefined, ...read };
+        expect(parsePackageQuery(query)).to.deep.equal(expected);
+      }
     });
   }
 

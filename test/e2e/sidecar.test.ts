@@ -1,0 +1,102 @@
+import { expect } from 'chai';
+import { once } from 'node:events';
+import { connect } from 'node:tls';
+import { describeWithAll } from '../support/peers/binaries.ts';
+import { applyObject } from '../support/peers/chart.ts';
+import { Cluster, USERS } from '../support/peers/cluster.ts';
+import { QUERY_DIGEST, QUERY_STRINGS } from '../support/query-strings.ts';
+import { exchange, type Exchange, RawConnection } from '../support/raw-connection.ts';
+import { ServiceProcess } from '../support/service-process.ts';
+import { SMUGGLED_ID, SMUGGLING_SHAPES } from '../support/smuggling-shapes.ts';
+import { CA } from '../support/tls/certificates.ts';
+
+describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy'], (programs) => {
+  describe('what comes through the sidecar', () => {
+    let cluster: Cluster;
+    let service: ServiceProcess;
+    let port: number;
+    let requests = 0;
+
+    before(async () => {
+      cluster = await Cluster.start(programs);
+      // What the sidecar needs in order to ask who somebody is and what they may.
+      const binding = {
+        apiVersion: 'rbac.authorization.k8s.io/v1',
+        kind: 'ClusterRoleBinding',
+        metadata: { name: 'sidecar' },
+        roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'system:auth-delegator' },
+        subjects: [{ apiGroup: 'rbac.authorization.k8s.io', kind: 'User', name: USERS.service.name }],
+      };
+      await applyObject(cluster.as('admin'), binding);
+      service = await ServiceProcess.start({ settings: { log: { level: 'debug' } } });
+      port = await cluster.guard(service.port);
+    });
+    after(async () => {
+      await service.close();
+      await cluster.close();
+    });
+
+    async function send(bytes: string): Promise<Exchange> {
+      const socket = connect({ host: '127.0.0.1', port, ca: CA });
+      await once(socket, 'secureConnect');
+      const connection = new RawConnection(socket);
+      const answered = await exchange(connection, bytes);
+      await connection.close();
+      return answered;
+    }
+
+    /** As the one who may do everything, or as nobody. */
+    async function get(target: string, isAdmin = true): Promise<{ status: number | undefined; id: string }> {
+      const id = `request-${String(++requests)}`;
+      const authorization = isAdmin ? [`Authorization: Bearer ${USERS.admin.token}`] : [];
+      const lines = [`GET ${target} HTTP/1.1`, 'Host: a', `X-Request-Id: ${id}`, ...authorization];
+      const { answers } = await send(`${lines.join('\r\n')}\r\n\r\n`);
+      expect(answers).to.have.lengthOf(1);
+      return { status: answers[0]?.status, id };
+    }
+
+    for (const { why, query, read } of QUERY_STRINGS) {
+      it(`is a query with ${why}, and ${read === 'refused' ? 'refused' : 'read as the sidecar reads it'}`, async () => {
+        const { status, id } = await get(`/package?${query}`);
+        // No registry is known here, so whatever is read is not found.
+        expect(status).to.equal(read === 'refused' ? 400 : 404);
+        const line = await service.logged('request', { request_id: id, status });
+        const { digest, repository, path } = line;
+        const expected = { digest: QUERY_DIGEST, repository: '', path: undefined, ...(read !== 'refused' && read) };
+        if (read !== 'refused') expect({ digest, repository, path }).to.deep.equal(expected);
+      });
+    }
+
+    for (const { why, bytes } of SMUGGLING_SHAPES) {
+      it(`is ${why}, and no second request`, async () => {
+        await send(bytes);
+        const { id } = await get('/healthz');
+        await service.logged('request', { request_id: id });
+        expect(service.lines.map((line) => line['request_id'])).not.to.include(SMUGGLED_ID);
+      });
+    }
+
+    const detours = [
+      ...['//healthz', '/./healthz', '/healthz/', '/healthz/../package', '/healthz/%2e%2e/package', '/%68ealthz'],
+      ...[
+        '/healthz%2f..%2fpackage',
+        '/healthz%00',
+        '/healthz;/../package',
+        '/HEALTHZ',
+        '/healthz//package',
+        '/x/../healthz',
+      ],
+      ...['/healthz\\..\\package', '/healthz.', '/healthz%20', '/healthz%2f', '/%2fhealthz', '/healthz/..;/package'],
+    ];
+    for (const path of detours) {
+      it(`is ${path} of somebody unknown, and answered by nobody`, async () => {
+        const { status, id } = await get(`${path}?digest=${QUERY_DIGEST}`, false);
+        expect(status).to.be.oneOf([301, 307, 400, 401, 403, 404]);
+        await service.logged('request', { request_id: (await get('/healthz')).id });
+        const line = service.lines.find((other) => other['request_id'] === id);
+        // The sidecar's pattern may be more lenient than we are.
+        if (line !== undefined) expect(line).to.include({ route: 'other', status: 404 });
+      });
+    }
+  });
+});

@@ -1,0 +1,40 @@
+/** Randomness that comes again: a failure says the seed, and SEED=… repeats the run. */
+export class Dice {
+  readonly seed: number;
+  #state: number;
+
+  constructor(seed: number) {
+    this.seed = seed;
+    this.#state = seed >>> 0;
+  }
+
+  /** Seeded by the variable SEED, or newly. */
+  static ofEnvironment(): Dice {
+    return new Dice(Number(process.env['SEED'] ?? Math.floor(Math.random() * 2 ** 32)));
+  }
+
+  /** At least 0 and less than `limit`. */
+  below(limit: number): number {
+    return Math.floor(this.#next() * limit);
+  }
+
+  pick<Item>(items: readonly Item[]): Item {
+    const item = items[this.below(items.length)];
+    if (item === undefined) throw new Error('nothing to pick from');
+    return item;
+  }
+
+  /** Whether something happens that happens once in so many times. */
+  onceIn(times: number): boolean {
+    return this.below(times) === 0;
+  }
+
+  /** Mulberry32, by Tommy Ettinger: 32 bits of state, good enough to shuffle inputs. */
+  #next(): number {
+    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
+    let mixed = this.#state;
+    mixed = Math.imul(mixed ^ (mixed >>> 15), mixed | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  }
+}

@@ -1,0 +1,117 @@
+/** Query strings that two parsers may read differently, and what this service makes of each. */
+
+/** Of no package. */
+export const QUERY_DIGEST = `sha256:${'4f'.repeat(32)}`;
+const D = `digest=${QUERY_DIGEST}`;
+const ESCAPED = `digest=${Buffer.from(QUERY_DIGEST).toString('hex').replace(/../g, '%$&')}`;
+
+export interface QueryString {
+  readonly why: string;
+  readonly query: string;
+  readonly read: 'refused' | { readonly repository?: string; readonly path?: string };
+}
+
+const refused = (why: string, query: string): QueryString => ({ why, query, read: 'refused' });
+const read = (why: string, query: string, rest: { repository?: string; path?: string } = {}): QueryString => ({
+  why,
+  query,
+  read: rest,
+});
+
+export const QUERY_STRINGS: readonly QueryString[] = [
+  read('a digest alone', D),
+  read('a digest whose every byte is escaped', ESCAPED),
+  read('a digest whose colon is escaped in lower case', D.replace(':', '%3a')),
+  read('all three', `${D}&repository=a.example/b&path=c/d`, { repository: 'a.example/b', path: 'c/d' }),
+  read('all three, the other way round', `path=c/d&repository=a.example/b&${D}`, {
+    repository: 'a.example/b',
+    path: 'c/d',
+  }),
+  read('slashes that are escaped', `${D}&path=c%2Fd&repository=a.example%2fb`, {
+    repository: 'a.example/b',
+    path: 'c/d',
+  }),
+  read('a name that is escaped', `${D}&%70ath=c`, { path: 'c' }),
+  read('a name that is escaped whole', `${D}&%72%65%70%6f%73%69%74%6f%72%79=a.example`, { repository: 'a.example' }),
+  read('a port', `${D}&repository=a.example:5000/b`, { repository: 'a.example:5000/b' }),
+  read('an address in brackets', `${D}&repository=[::1]:5000/b`, { repository: '[::1]:5000/b' }),
+  read('empty parameters', `${D}&repository=&path=`),
+  read('parameters without an equals sign', `${D}&repository&path`),
+  read('ampersands around', `&&${D}&&path=c&&`, { path: 'c' }),
+  read('a parameter of others', `${D}&foo=bar`),
+  read('a repeated parameter of others', `${D}&foo=bar&foo=baz`),
+  read('a parameter without a name', `${D}&=c`),
+  read('an escaped semicolon in a parameter of others', `${D}&foo=a%3Bpath=c`),
+  read('an escaped ampersand in a parameter of others', `${D}&foo=a%26path=c`),
+  read('an escaped equals sign in a name', `${D}&path%3Dc`),
+  read('an equals sign in a parameter of others', `${D}&foo=a=b`),
+  read('a plus in a parameter of others', `${D}&foo=a+b`),
+  read('a question mark in a parameter of others', `${D}&foo=a?path=c`),
+  read('names that are nearly ours', `${D}&Path=c&PATH=c&path[]=c&path.=c&paths=c&Repository=x`),
+  read('a name with a blank before it', `${D}&+path=c&%20path=d`),
+  read('a name with a NUL behind it', `${D}&path%00=c`),
+  read('a name behind a byte order mark', `${D}&%EF%BB%BFpath=c`),
+  read('a name in full width', `${D}&%EF%BD%90ath=c`),
+  read('a name of what JavaScript objects have', `${D}&__proto__=c&constructor=d&toString=e`),
+  read('bytes that are UTF-8', `${D}&foo=%C3%A9%E2%82%AC%F0%9F%98%80`),
+
+  refused('nothing', ''),
+  refused('no digest', 'path=c'),
+  refused('an empty digest', 'digest='),
+  refused('a digest without an equals sign', 'digest'),
+  refused('a digest with an escaped equals sign', D.replace('=', '%3D')),
+  refused('a digest in upper case', D.replace('digest=', 'DIGEST=')),
+  refused('two digests', `${D}&${D}`),
+  refused('two digests, the first of them empty', `digest=&${D}`),
+  refused('two digests, the second of them empty', `${D}&digest`),
+  refused('two digests, the first escaped', `${ESCAPED}&${D}`),
+  refused('two digests, the name of one escaped', `${D}&%64igest=${QUERY_DIGEST}`),
+  refused('two digests, the name of one escaped elsewhere', `${D}&d%69gest=x`),
+  refused('two repositories', `${D}&repository=a&repository=b`),
+  refused('two repositories, one empty', `${D}&repository=a&repository=`),
+  refused('two repositories, one without an equals sign', `${D}&repository&repository=a`),
+  refused('two paths', `${D}&path=c&path=d`),
+  refused('the same path twice', `${D}&path=c&path=c`),
+  refused('a semicolon between parameters', `${D};path=c`),
+  refused('a semicolon in a value', `${D}&repository=a;repository=b`),
+  refused('a semicolon in a name', `${D}&path;x=c`),
+  refused('a semicolon in a parameter of others', `${D}&foo=a;b`),
+  refused('a semicolon alone', `${D}&;`),
+  refused('a semicolon that hides a second digest', `${D}&foo=1;digest=x`),
+  refused('a bad escape', `${D}&path=%zz`),
+  refused('a bad escape in a name', `${D}&%zz=c`),
+  refused('a bad escape in the name of one of ours', `${D}&pa%zzth=c`),
+  refused('a bad escape in a parameter of others', `${D}&foo=%zz`),
+  refused('a bad escape that hides a second digest', `${D}&digest=%zz`),
+  refused('half an escape', `${D}&foo=%4`),
+  refused('a percent sign at the end', `${D}&foo=%`),
+  refused('an escape of JavaScript', `${D}&foo=%u0041`),
+  refused('an escape that is escaped', D.replace(':', '%253A')),
+  refused('bytes that are not UTF-8', `${D}&foo=%ff`),
+  refused('a slash as overlong UTF-8', `${D}&path=c%c0%afd`),
+  refused('half a surrogate pair', `${D}&foo=%ED%A0%80`),
+  refused('a plus for a colon', D.replace(':', '+')),
+  refused('a plus before the digest', `digest=+${QUERY_DIGEST}`),
+  refused('a blank behind the digest', `${D}%20`),
+  refused('a NUL behind the digest', `${D}%00`),
+  refused('a line behind the digest', `${D}%0d%0aX-A:%20b`),
+  refused('a tab in a path', `${D}&path=c%09d`),
+  refused('a path upwards', `${D}&path=c/../d`),
+  refused('a path upwards, escaped', `${D}&path=%2e%2e%2fd`),
+  refused('a question mark in a value', `${D}&path=c?path=d`),
+  refused('a question mark before all', `?${D}`),
+  refused('an equals sign in a value', `${D}&path==c`),
+  refused('a value with an escaped ampersand', `${D}&path=c%26path=d`),
+  refused('a value with an escaped hash', `${D}&path=c%23d`),
+  refused('a repository with user information', `${D}&repository=a@b.example`),
+  refused('a repository with a scheme', `${D}&repository=http://a.example`),
+  refused('a repository with a backslash', `${D}&repository=a.example%5Cb`),
+  refused('a path in Cyrillic', `${D}&path=%D1%81`),
+  refused('a path in full width', `${D}&path=%EF%BD%83`),
+  refused('a byte order mark before the digest', `digest=%EF%BB%BF${QUERY_DIGEST}`),
+  refused('a comma between two digests', `${D},${QUERY_DIGEST}`),
+  refused('an array as PHP has it', `digest[]=${QUERY_DIGEST}`),
+  refused('an index as PHP has it', `digest[0]=${QUERY_DIGEST}`),
+  refused('more than 2 KiB', `${D}&foo=${'a'.repeat(2048)}`),
+  refused('more parameters than anybody has', `${D}${'&a'.repeat(1024)}`),
+];

@@ -1,0 +1,3 @@
+module registry-packages-proxy/tools/parse-query
+
+go 1.24

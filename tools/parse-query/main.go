@@ -1,0 +1,32 @@
+// parse-query says what Go's net/url makes of query strings: a JSON array of them in, a JSON array of readings out.
+package main
+
+import (
+	"encoding/json"
+	"log"
+	"net/url"
+	"os"
+)
+
+type reading struct {
+	Values url.Values `json:"values"`
+	Error  string     `json:"error,omitempty"`
+}
+
+func main() {
+	var queries []string
+	if err := json.NewDecoder(os.Stdin).Decode(&queries); err != nil {
+		log.Fatal(err)
+	}
+	readings := make([]reading, len(queries))
+	for i, query := range queries {
+		values, err := url.ParseQuery(query)
+		readings[i].Values = values
+		if err != nil {
+			readings[i].Error = err.Error()
+		}
+	}
+	if err := json.NewEncoder(os.Stdout).Encode(readings); err != nil {
+		log.Fatal(err)
+	}
+}
