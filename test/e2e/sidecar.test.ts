@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { once } from 'node:events';
 import { connect } from 'node:tls';
 import { describeWithAll } from '../support/peers/binaries.ts';
-import { applyObject } from '../support/peers/chart.ts';
+import { applyObject, containerOf, renderChart } from '../support/peers/chart.ts';
 import { Cluster, USERS } from '../support/peers/cluster.ts';
 import { QUERY_DIGEST, QUERY_STRINGS } from '../support/query-strings.ts';
 import { exchange, type Exchange, RawConnection } from '../support/raw-connection.ts';
@@ -10,7 +10,7 @@ import { ServiceProcess } from '../support/service-process.ts';
 import { SMUGGLED_ID, SMUGGLING_SHAPES } from '../support/smuggling-shapes.ts';
 import { CA } from '../support/tls/certificates.ts';
 
-describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy'], (programs) => {
+describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs) => {
   describe('what comes through the sidecar', () => {
     let cluster: Cluster;
     let service: ServiceProcess;
@@ -29,7 +29,8 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy'], (programs) => {
       };
       await applyObject(cluster.as('admin'), binding);
       service = await ServiceProcess.start({ settings: { log: { level: 'debug' } } });
-      port = await cluster.guard(service.port);
+      const { args } = containerOf(await renderChart(programs.helm), 'kube-rbac-proxy');
+      ({ port } = await cluster.guard(service.port, args));
     });
     after(async () => {
       await service.close();
