@@ -58,6 +58,20 @@ export class ServiceProcess {
     return this.#port;
   }
 
+  /** 0 when it could not be started. */
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
+  /** All that it has printed until now. */
+  get output(): string {
+    return this.#output;
+  }
+
+  get hasEnded(): boolean {
+    return this.#child.exitCode !== null || this.#child.signalCode !== null;
+  }
+
   get client(): Got {
     return got.extend({
       prefixUrl: `http://127.0.0.1:${String(this.#port)}`,
@@ -105,7 +119,7 @@ export class ServiceProcess {
 
   /** Ends it after a look at its metrics, and removes all that it had. */
   async close(): Promise<void> {
-    if (this.#child.exitCode === null && this.#child.signalCode === null) {
+    if (!this.hasEnded) {
       if (!this.#isHardened) await this.#checkMetrics();
       await this.end();
     }
@@ -136,8 +150,9 @@ export class ServiceProcess {
     await new Promise<void>((resolve, reject) => {
       const listen = (chunk: Buffer): void => {
         this.#output += chunk.toString();
+        if (this.#port !== 0) return;
         const port = /"port":(\d+),"msg":"listening"/.exec(this.#output)?.[1];
-        if (port === undefined || this.#port !== 0) return;
+        if (port === undefined) return;
         this.#port = Number(port);
         resolve();
       };
@@ -154,7 +169,12 @@ function withoutProxies(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(environment).filter(([name]) => !/_proxy$/i.test(name)));
 }
 
+/** The first line that shows a secret. */
+export function findCanary(text: string): string | undefined {
+  return CANARIES.test(text) ? text.split('\n').find((line) => CANARIES.test(line)) : undefined;
+}
+
 function expectNoCanary(where: string, text: string): void {
-  const found = text.split('\n').find((line) => CANARIES.test(line));
+  const found = findCanary(text);
   if (found !== undefined) throw new Error(`a secret in the ${where}: ${found}`);
 }

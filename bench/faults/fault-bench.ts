@@ -1,0 +1,132 @@
+/** What a fault is given: a registry to script, services to torment, clients, seeded chance, and invariants that are always looked at. */
+import { resolve } from 'node:path';
+import type { Workspace } from '../workspace.ts';
+import { FaultedService } from './faulted-service.ts';
+import { strangeDials, violationsAtRest, violationsOfStop } from './invariants/at-rest.ts';
+import { Random } from './random.ts';
+import { type RegistryOptions, ScriptedRegistry } from './registry/scripted-registry.ts';
+
+export interface ServiceOptions {
+  /** Its default registry; without one the settings must name where packages come from. */
+  readonly registry?: ScriptedRegistry;
+  /** Of the cache, in bytes. */
+  readonly maxBytes?: number;
+  /** Laid over ours, key by key. */
+  readonly settings?: object;
+  readonly environment?: Readonly<Record<string, string>>;
+  readonly flags?: readonly string[];
+  /** Of another service that was stopped or killed; a new one when absent. */
+  readonly home?: string;
+}
+
+const MAX_BYTES = 256 * 1024 * 1024;
+
+export class FaultBench {
+  /** Drawn from before anything runs at the same time. */
+  readonly random: Random;
+  readonly workspace: Workspace;
+  readonly isLong: boolean;
+  /** What went wrong besides what the fault itself finds; `complain` adds to it. */
+  readonly violations: string[] = [];
+  readonly #services: FaultedService[] = [];
+  readonly #registries: ScriptedRegistry[] = [];
+  readonly #allowedDials = new Set<string>();
+
+  constructor(workspace: Workspace, seed: string, isLong: boolean) {
+    this.workspace = workspace;
+    this.random = new Random(seed);
+    this.isLong = isLong;
+  }
+
+  /** How often, in the quick mode and in the long one. */
+  times(quick: number, long: number): number {
+    return this.isLong ? long : quick;
+  }
+
+  readonly complain = (violation: string): void => {
+    this.violations.push(violation);
+  };
+
+  async startRegistry(options: RegistryOptions = {}): Promise<ScriptedRegistry> {
+    const registry = await ScriptedRegistry.start(options, this.complain);
+    this.#registries.push(registry);
+    for (const host of registry.hosts) this.allowDial(host);
+    return registry;
+  }
+
+  /** `address:port` that a service may dial, besides the registries that were started here. */
+  allowDial(host: string): void {
+    this.#allowedDials.add(host);
+  }
+
+  /** Resolves when it listens. It is looked at when the fault is over, then stopped. */
+  async startService(options: ServiceOptions = {}): Promise<FaultedService> {
+    const { registry, maxBytes = MAX_BYTES, environment = {}, flags = [] } = options;
+    const home = options.home ?? (await this.workspace.folder('service'));
+    const settings = laidOver(
+      {
+        store: { directory: 'cache', maxSize: maxBytes },
+        ...(registry !== undefined && {
+          registry: { trustedRealms: registry.tokenHost === '' ? [] : [registry.tokenHost] },
+          credentials: { registries: [registry.entry] },
+        }),
+      },
+      options.settings ?? {},
+    ) as { readonly store: { readonly directory: string; readonly enabled?: boolean } };
+    const keeps = settings.store.enabled !== false && !flags.includes('--disable-cache');
+    const service = new FaultedService({
+      home,
+      settings,
+      maxBytes,
+      environment,
+      flags,
+      cacheDirectory: keeps ? resolve(home, settings.store.directory) : undefined,
+      onViolation: this.complain,
+    });
+    this.#services.push(service);
+    await service.start();
+    return service;
+  }
+
+  /** Looks at all services that the fault has left running, and stops them; then at what all of them have dialled. */
+  async conclude(): Promise<void> {
+    for (const registry of this.#registries) registry.closeIdle();
+    for (const service of this.#services) {
+      if (service.hasCrashed) this.complain(`the service has ended: ${service.running.output.slice(-2000)}`);
+      if (service.isRunning) this.violations.push(...(await violationsAtRest(service)));
+      if (service.isRunning) this.violations.push(...(await violationsOfStop(service)));
+      this.violations.push(...(await strangeDials(service, this.#allowedDials)));
+    }
+  }
+
+  /** Frees what the fault held, however it ended. */
+  async clear(): Promise<void> {
+    for (const service of this.#services) if (service.isRunning) await service.kill();
+    await Promise.all(this.#registries.map((registry) => registry.close()));
+    await this.workspace.clear();
+  }
+
+  /** How often the cache was looked at while the fault lasted. */
+  get samples(): number {
+    return this.#services.reduce((total, { budget }) => total + budget.count, 0);
+  }
+
+  /** Synchronous, for a bench that is about to exit. */
+  killAll(): void {
+    for (const service of this.#services) if (service.isRunning) service.signal('SIGKILL');
+  }
+}
+
+/** Objects are merged; everything else replaces. */
+function laidOver(below: object, above: object): object {
+  const merged: Record<string, unknown> = { ...below };
+  for (const [key, value] of Object.entries(above)) {
+    const under = merged[key];
+    merged[key] = isPlain(value) && isPlain(under) ? laidOver(under, value) : value;
+  }
+  return merged;
+}
+
+function isPlain(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,175 @@
+/** The service under fault: a real process in a home of its own that can be killed and started again there. */
+import { readFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import type { TestImage } from '../../test/support/image.ts';
+import { ServiceProcess } from '../../test/support/service-process.ts';
+import { get, type GetOptions, type Got } from './client.ts';
+import { type BudgetSamples, BudgetWatch } from './invariants/budget-watch.ts';
+import { Metrics } from './invariants/metrics.ts';
+import { type Descriptors, descriptorsOf, residentBytes } from './invariants/process-facts.ts';
+
+export interface ServiceSetup {
+  /** Where it lives; its cache is below, unless `store.directory` of the settings is an absolute path. */
+  readonly home: string;
+  readonly settings: object;
+  /** As `store.maxSize` says. */
+  readonly maxBytes: number;
+  /** Undefined with a store that is switched off. */
+  readonly cacheDirectory: string | undefined;
+  readonly environment: Readonly<Record<string, string>>;
+  readonly flags: readonly string[];
+  readonly onViolation: (violation: string) => void;
+}
+
+/** How it was before there was anything to do. */
+export interface Idle {
+  readonly descriptors: Descriptors;
+  readonly residentBytes: number;
+}
+
+const WITNESS = join(import.meta.dirname, 'dial-witness.ts');
+
+export class FaultedService {
+  readonly setup: ServiceSetup;
+  #budget: BudgetSamples = { count: 0, exceeded: 0, peakBytes: 0 };
+  #process: ServiceProcess | undefined;
+  #watch: BudgetWatch | undefined;
+  #idle: Idle | undefined;
+  /** Of clients, since the last start: what they got of `/package`, those that still run not among them. */
+  #answers: Got[] = [];
+  #readyMs = 0;
+  #wasEnded = false;
+
+  constructor(setup: ServiceSetup) {
+    this.setup = setup;
+  }
+
+  /** Resolves when it listens and is at rest. Can be called again behind `stop` and `kill`, with other settings too. */
+  async start(settings: object = this.setup.settings): Promise<void> {
+    const { home, flags, environment, cacheDirectory, maxBytes } = this.setup;
+    const began = performance.now();
+    const witnessed = { NODE_OPTIONS: `--import=${WITNESS}`, DIAL_JOURNAL: this.#journal };
+    this.#process = await ServiceProcess.start(
+      { settings, flags, environment: { ...witnessed, ...environment } },
+      home,
+    );
+    this.#readyMs = performance.now() - began;
+    this.#answers = [];
+    this.#wasEnded = false;
+    await this.metrics();
+    this.#idle = { descriptors: this.descriptors(), residentBytes: residentBytes(this.pid) };
+    if (cacheDirectory !== undefined) {
+      this.#watch = new BudgetWatch({ directory: cacheDirectory, pid: this.pid, maxBytes });
+    }
+  }
+
+  /** By SIGTERM; resolves with the exit code. */
+  async stop(): Promise<number | null> {
+    this.#wasEnded = true;
+    await this.#endWatch();
+    return this.running.end('SIGTERM');
+  }
+
+  /** By SIGKILL, at once. */
+  async kill(): Promise<void> {
+    this.#wasEnded = true;
+    const killed = this.running.end('SIGKILL');
+    await Promise.all([killed, this.#endWatch()]);
+  }
+
+  /** `SIGSTOP`, `SIGCONT`; it is not waited for. */
+  signal(signal: NodeJS.Signals): void {
+    process.kill(this.pid, signal);
+  }
+
+  get isRunning(): boolean {
+    return this.#process !== undefined && !this.#process.hasEnded;
+  }
+
+  /** By itself, or by somebody else than `stop` and `kill`. */
+  get hasCrashed(): boolean {
+    return !this.isRunning && !this.#wasEnded;
+  }
+
+  get running(): ServiceProcess {
+    if (this.#process === undefined) throw new Error('the service was not started');
+    return this.#process;
+  }
+
+  get pid(): number {
+    return this.running.pid;
+  }
+
+  get port(): number {
+    return this.running.port;
+  }
+
+  /** From the start of the process until it listened. */
+  get readyMs(): number {
+    return this.#readyMs;
+  }
+
+  get idle(): Idle {
+    if (this.#idle === undefined) throw new Error('the service was not started');
+    return this.#idle;
+  }
+
+  get answers(): readonly Got[] {
+    return this.#answers;
+  }
+
+  /** Of all the time until now. */
+  get budget(): BudgetSamples {
+    return this.#budget;
+  }
+
+  /** As a client: judged at once, and counted. Never rejects. */
+  async get(image: TestImage, options: GetOptions = {}): Promise<Got> {
+    const answers = this.#answers;
+    const got = await get(this.port, image, options);
+    answers.push(got);
+    const complain = this.setup.onViolation;
+    if (got.verdict === 'wrong') complain(`a client got something else as if it were right: ${got.why}`);
+    if (got.verdict === 'late')
+      complain(`a request did not end within its budget, ${String(got.bytes)} bytes were there`);
+    if (got.status === 500) complain(`500: ${got.why}`);
+    if (got.canary !== undefined) complain(`a secret in an answer: ${got.canary}`);
+    return got;
+  }
+
+  /** For `/readyz` and the like. */
+  async probe(path: string): Promise<{ status: number; body: string }> {
+    const response = await fetch(`http://127.0.0.1:${String(this.port)}${path}`, { headers: { connection: 'close' } });
+    return { status: response.status, body: await response.text() };
+  }
+
+  metrics(): Promise<Metrics> {
+    return Metrics.of(this.port);
+  }
+
+  descriptors(): Descriptors {
+    return descriptorsOf(this.pid, this.setup.cacheDirectory ?? this.setup.home);
+  }
+
+  /** `address:port` of all dials since the home exists. */
+  async dials(): Promise<ReadonlySet<string>> {
+    const text = await readFile(this.#journal, 'utf8').catch(() => '');
+    return new Set(text.split('\n').filter((line) => line !== ''));
+  }
+
+  get #journal(): string {
+    return resolve(this.setup.home, 'dials');
+  }
+
+  async #endWatch(): Promise<void> {
+    const watch = this.#watch;
+    this.#watch = undefined;
+    const samples = await watch?.end();
+    if (samples === undefined) return;
+    this.#budget = {
+      count: this.#budget.count + samples.count,
+      exceeded: this.#budget.exceeded + samples.exceeded,
+      peakBytes: Math.max(this.#budget.peakBytes, samples.peakBytes),
+    };
+  }
+}

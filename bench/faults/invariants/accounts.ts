@@ -1,0 +1,28 @@
+/** Do the service's counters say what its clients have seen? */
+import type { FaultedService } from '../faulted-service.ts';
+
+/** @throws Error with what does not add up */
+export async function addUp(service: FaultedService): Promise<void> {
+  const metrics = await service.metrics();
+  const { answers } = service;
+  const reached = answers.filter(({ verdict }) => verdict !== 'unreachable');
+  const counted = metrics.sum('http_requests_total', { route: '/package' });
+  // Who was cut off before the head, or left before he had sent his request, may have been heard or not.
+  const silent = answers.length - reached.length + reached.filter(({ status }) => status === 0).length;
+  if (counted > answers.length || counted < answers.length - silent) {
+    throw new Error(`${String(counted)} requests counted, ${String(answers.length)} made`);
+  }
+  const refusals = new Map<number, number>();
+  for (const { status } of reached) if (status >= 400) refusals.set(status, (refusals.get(status) ?? 0) + 1);
+  for (const [status, seen] of refusals) {
+    const code = metrics.sum('http_requests_total', { route: '/package', code: String(status) });
+    if (code < seen)
+      throw new Error(`status ${String(status)} counted ${String(code)} times, seen ${String(seen)} times`);
+  }
+  const results = metrics.sum('cache_requests_total');
+  const headless = metrics.sum('http_requests_total', { route: '/package', method: 'HEAD' });
+  const served = reached.filter(({ status, firstByteAt }) => status < 300 && firstByteAt !== undefined).length;
+  if (results < served || results > counted - headless) {
+    throw new Error(`${String(results)} hits, misses, joins and bypasses of ${String(served)} packages served`);
+  }
+}

@@ -1,0 +1,36 @@
+/** Looks every 50 ms at how much of its volume a cache takes. */
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+
+export interface WatchedCache {
+  readonly directory: string;
+  /** Of the service, whose open files count too. */
+  readonly pid: number;
+  readonly maxBytes: number;
+}
+
+export interface BudgetSamples {
+  readonly count: number;
+  readonly peakBytes: number;
+  /** Samples that were over the maximum. */
+  readonly exceeded: number;
+}
+
+export class BudgetWatch {
+  readonly #worker: Worker;
+
+  constructor(watched: WatchedCache) {
+    this.#worker = new Worker(join(import.meta.dirname, 'budget-worker.ts'), { workerData: watched });
+    this.#worker.unref();
+  }
+
+  async end(): Promise<BudgetSamples> {
+    const answer = once(this.#worker, 'message');
+    this.#worker.ref();
+    this.#worker.postMessage('end');
+    const [samples] = (await answer) as [BudgetSamples];
+    await once(this.#worker, 'exit');
+    return samples;
+  }
+}

@@ -1,0 +1,66 @@
+/** The thread of a BudgetWatch: it samples in time whatever the bench is busy with. */
+import { lstatSync, readdirSync, readlinkSync, statSync, type Stats } from 'node:fs';
+import { join, sep } from 'node:path';
+import { parentPort, workerData } from 'node:worker_threads';
+import type { BudgetSamples, WatchedCache } from './budget-watch.ts';
+
+const INTERVAL_MS = 50;
+const BLOCK_BYTES = 512;
+
+const { directory, pid, maxBytes } = workerData as WatchedCache;
+const samples = { count: 0, peakBytes: 0, exceeded: 0 };
+
+/** Allocated, of all files, those that are open and have no name any more too. */
+function sample(): void {
+  const first = filesOf();
+  const seen = total(first);
+  samples.count++;
+  if (seen > maxBytes) {
+    // Files came and went while we looked: only those that were there all the time were there together.
+    const second = filesOf();
+    const together = total(new Map([...first].filter(([inode]) => second.has(inode))));
+    if (together > maxBytes) samples.exceeded++;
+    samples.peakBytes = Math.max(samples.peakBytes, together);
+  } else {
+    samples.peakBytes = Math.max(samples.peakBytes, seen);
+  }
+}
+
+/** Allocated bytes by inode: a file that moves counts once. */
+function filesOf(): Map<number, number> {
+  const files = new Map<number, number>();
+  const add = (stats: Stats | undefined): void => {
+    if (stats?.isFile() === true) files.set(stats.ino, stats.blocks * BLOCK_BYTES);
+  };
+  for (const folder of ['v1/ingest', 'v1/blobs/sha256']) {
+    const path = join(directory, folder);
+    for (const name of attempt(() => readdirSync(path)) ?? []) add(attempt(() => lstatSync(join(path, name))));
+  }
+  for (const fd of attempt(() => readdirSync(`/proc/${String(pid)}/fd`)) ?? []) {
+    const link = `/proc/${String(pid)}/fd/${fd}`;
+    const target = attempt(() => readlinkSync(link)) ?? '';
+    if (target.startsWith(directory + sep) && target.endsWith(' (deleted)')) add(attempt(() => statSync(link)));
+  }
+  return files;
+}
+
+function total(files: ReadonlyMap<number, number>): number {
+  return files.values().reduce((sum, bytes) => sum + bytes, 0);
+}
+
+/** Files and descriptors may go at any moment. */
+function attempt<Value>(look: () => Value): Value | undefined {
+  try {
+    return look();
+  } catch {
+    return undefined;
+  }
+}
+
+const timer = setInterval(sample, INTERVAL_MS);
+parentPort?.once('message', () => {
+  clearInterval(timer);
+  sample();
+  parentPort?.postMessage(samples satisfies BudgetSamples);
+  parentPort?.close();
+});

@@ -1,0 +1,45 @@
+/** What the service counts, read from its Prometheus text. */
+import { get } from 'node:http';
+import { text } from 'node:stream/consumers';
+
+const PREFIX = 'registry_packages_proxy_';
+
+export class Metrics {
+  readonly text: string;
+
+  constructor(text: string) {
+    this.text = text;
+  }
+
+  /** On a connection of its own, which is closed afterwards: it must not count as one that was left. */
+  static async of(port: number): Promise<Metrics> {
+    const body = await new Promise<string>((resolve, reject) => {
+      const options = { host: '127.0.0.1', port, path: '/metrics', agent: false, timeout: 10_000 };
+      const asked = get(options, (response) => {
+        text(response).then(resolve, reject);
+      });
+      asked.once('error', reject);
+      asked.once('timeout', () => asked.destroy(new Error('no metrics in 10 s')));
+    });
+    return new Metrics(body);
+  }
+
+  /** Of all series of a metric of ours whose labels say so; 0 when there are none. */
+  sum(name: string, labels: Readonly<Record<string, string>> = {}): number {
+    return this.#series(`${PREFIX}${name}`, labels).reduce((total, value) => total + value, 0);
+  }
+
+  /** Of Node's own. */
+  active(type: string): number {
+    return this.#series('nodejs_active_resources', { type }).reduce((total, value) => total + value, 0);
+  }
+
+  #series(name: string, labels: Readonly<Record<string, string>>): number[] {
+    const wanted = Object.entries(labels).map(([label, value]) => `${label}="${value}"`);
+    return this.text
+      .split('\n')
+      .filter((line) => line.startsWith(`${name} `) || line.startsWith(`${name}{`))
+      .filter((line) => wanted.every((label) => line.includes(label)))
+      .map((line) => Number(line.slice(line.lastIndexOf(' ') + 1)));
+  }
+}

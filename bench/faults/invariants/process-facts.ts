@@ -1,0 +1,36 @@
+/** What the kernel knows of the service's process. */
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { sep } from 'node:path';
+
+export interface Descriptors {
+  readonly sockets: number;
+  /** Files of the cache that have no name any more. */
+  readonly removed: number;
+  /** Files of the cache: the service keeps some of them open. */
+  readonly cached: number;
+  readonly others: number;
+}
+
+export function descriptorsOf(pid: number, cacheDirectory: string): Descriptors {
+  const targets = readdirSync(`/proc/${String(pid)}/fd`).map((fd) => targetOf(pid, fd));
+  const inCache = targets.filter((target) => target.startsWith(cacheDirectory + sep));
+  const removed = inCache.filter((target) => target.endsWith(' (deleted)')).length;
+  const sockets = targets.filter((target) => target.startsWith('socket:')).length;
+  // What was closed while we looked has no target.
+  const gone = targets.filter((target) => target === '').length;
+  const others = targets.length - sockets - inCache.length - gone;
+  return { sockets, removed, cached: inCache.length - removed, others };
+}
+
+export function residentBytes(pid: number): number {
+  const text = readFileSync(`/proc/${String(pid)}/status`, 'utf8');
+  return 1024 * Number(/^VmRSS:\s+(\d+) kB/m.exec(text)?.[1] ?? 0);
+}
+
+function targetOf(pid: number, fd: string): string {
+  try {
+    return readlinkSync(`/proc/${String(pid)}/fd/${fd}`);
+  } catch {
+    return '';
+  }
+}

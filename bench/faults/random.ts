@@ -1,0 +1,48 @@
+/** Randomness that a seed repeats: the keystream of a cipher, whose key is the seed's hash. */
+import { createCipheriv, createHash, randomInt } from 'node:crypto';
+
+/**
+ * What runs at the same time must not draw from the same one, or the order of events decides who gets what: draw
+ * everything before, or `fork`.
+ */
+export class Random {
+  readonly seed: string;
+  readonly #stream: ReturnType<typeof createCipheriv>;
+  #forks = 0;
+
+  constructor(seed: string) {
+    this.seed = seed;
+    const key = createHash('sha256').update(seed).digest();
+    this.#stream = createCipheriv('aes-128-ctr', key.subarray(0, 16), key.subarray(16));
+  }
+
+  static freshSeed(): number {
+    return randomInt(1_000_000_000);
+  }
+
+  /** Independent of what this one is asked for later. */
+  fork(): Random {
+    return new Random(`${this.seed}.${String(++this.#forks)}`);
+  }
+
+  bytes(length: number): Uint8Array {
+    return this.#stream.update(Buffer.alloc(length));
+  }
+
+  /** At least `from` and less than `to`. */
+  between(from: number, to: number): number {
+    const unit = Buffer.from(this.bytes(6)).readUIntBE(0, 6) / 2 ** 48;
+    return from + Math.floor(unit * (to - from));
+  }
+
+  /** True in so many cases of one. */
+  chance(probability: number): boolean {
+    return this.between(0, 1_000_000) < probability * 1_000_000;
+  }
+
+  pick<Item>(items: readonly Item[]): Item {
+    const item = items[this.between(0, items.length)];
+    if (item === undefined) throw new Error('nothing to pick from');
+    return item;
+  }
+}

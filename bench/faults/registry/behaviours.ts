@@ -1,0 +1,110 @@
+/** What registries do wrong, each as something that an exchange can be given. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Answer, Behaviour, Exchange } from './exchange.ts';
+
+export const honestly: Behaviour = (exchange) => {
+  answer(exchange, exchange.honest);
+};
+
+/** Another answer; what is left out is the honest one's. */
+export function answering(change: Partial<Answer> | ((honest: Answer) => Partial<Answer>)): Behaviour {
+  return (exchange) => {
+    const { honest } = exchange;
+    answer(exchange, { ...honest, ...(typeof change === 'function' ? change(honest) : change) });
+  };
+}
+
+/** Only a status, as errors have it. */
+export function refusing(status: number, headers: Record<string, string> = {}): Behaviour {
+  const body = Buffer.from(JSON.stringify({ errors: [{ code: 'UNKNOWN', message: 'canary-message' }] }));
+  return answering({ status, headers: { 'content-length': body.byteLength, ...headers }, body });
+}
+
+/** The connection is reset behind so many bytes of the body; with -1 before the head. */
+export function resettingAfter(bytes: number): Behaviour {
+  return async (exchange) => {
+    if (bytes >= 0) await writePart(exchange, bytes);
+    exchange.response.socket?.resetAndDestroy();
+  };
+}
+
+/** The connection is closed properly behind so many bytes of the body, which are not all. */
+export function closingAfter(bytes: number): Behaviour {
+  return async (exchange) => {
+    await writePart(exchange, bytes);
+    exchange.response.socket?.end();
+  };
+}
+
+/** Nothing more comes behind so many bytes of the body, and the connection stays; with -1 not even a head. */
+export function stallingAfter(bytes: number): Behaviour {
+  return async (exchange) => {
+    if (bytes >= 0) await writePart(exchange, bytes);
+  };
+}
+
+/** The body comes byte by byte behind so many bytes of it, for as long as the connection lasts. */
+export function drippingAfter(bytes: number, intervalMs: number): Behaviour {
+  return async (exchange) => {
+    await writePart(exchange, bytes);
+    const { honest, response } = exchange;
+    for (let at = bytes; at < honest.body.byteLength && !response.destroyed; at++) {
+      await sleep(intervalMs);
+      exchange.write(honest.body.subarray(at, at + 1));
+    }
+    response.end();
+  };
+}
+
+/** The body comes at this rate. */
+export function pacedAt(bytesPerSecond: number, intervalMs = 20): Behaviour {
+  return async (exchange) => {
+    const { honest, response } = exchange;
+    response.writeHead(honest.status, honest.headers);
+    const step = Math.ceil((bytesPerSecond * intervalMs) / 1000);
+    const started = performance.now();
+    for (let at = 0; at < honest.body.byteLength && !response.destroyed; at += step) {
+      exchange.write(honest.body.subarray(at, at + step));
+      await sleep(Math.max(0, started + ((at + step) / bytesPerSecond) * 1000 - performance.now()));
+    }
+    response.end();
+  };
+}
+
+export function redirecting(location: string, status = 307): Behaviour {
+  return answering({ status, headers: { location, 'content-length': 0 }, body: new Uint8Array() });
+}
+
+/** These very bytes on the wire, which need not be HTTP, and then the end of the connection. */
+export function saying(bytes: string | Uint8Array): Behaviour {
+  return ({ response }) => {
+    response.socket?.end(bytes);
+  };
+}
+
+export function delayedBy(ms: number, then: Behaviour): Behaviour {
+  return async (exchange) => {
+    await sleep(ms);
+    await then(exchange);
+  };
+}
+
+function answer(exchange: Exchange, { status, headers, body }: Answer): void {
+  const { request, response } = exchange;
+  response.writeHead(status, headers);
+  if (request.method !== 'HEAD') exchange.write(body);
+  response.end();
+}
+
+/** Resolves when the system has the part: what comes then comes behind it. */
+async function writePart(exchange: Exchange, bytes: number): Promise<void> {
+  const { honest, response } = exchange;
+  response.writeHead(honest.status, honest.headers);
+  response.flushHeaders();
+  if (bytes > 0) exchange.write(honest.body.subarray(0, bytes));
+  await new Promise<void>((resolve) => {
+    response.write('', () => {
+      resolve();
+    });
+  });
+}

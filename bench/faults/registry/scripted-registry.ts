@@ -1,0 +1,229 @@
+/** A registry, its token server and its object storage on loopback, that do for each digest and attempt what a script says. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Digest } from '../../../src/domain/digest.ts';
+import { BASIC, PASSWORD, USERNAME } from '../../../test/support/fake-registry.ts';
+import type { TestBlob, TestImage } from '../../../test/support/image.ts';
+import { CA } from '../../../test/support/tls/certificates.ts';
+import { honestly } from './behaviours.ts';
+import type { Answer, Exchange, Place, Script } from './exchange.ts';
+import { Listener, type ListenerOptions } from './listener.ts';
+import { honestContent, refusal } from './honest-answers.ts';
+
+export interface RegistryOptions extends ListenerOptions {
+  /** How it wants to be entered; by a token of its own server when absent. */
+  readonly auth?: 'anonymous' | 'basic' | 'bearer';
+  /** Blobs are elsewhere: the registry redirects to signed URLs, as S3 has them. */
+  readonly hasStorage?: boolean;
+}
+
+const REPOSITORY = 'deckhouse/ee';
+
+interface Counts {
+  requests: number;
+  bytes: number;
+}
+
+export class ScriptedRegistry {
+  readonly #options: RegistryOptions;
+  readonly #onViolation: (violation: string) => void;
+  readonly #content = new Map<string, TestBlob>();
+  readonly #counts = new Map<string, Counts>();
+  readonly #scripts: Script[] = [];
+  readonly #byDigest = new Map<string, Script>();
+  readonly #listeners: Listener[] = [];
+  #issued = 0;
+  #firstValid = 1;
+  /** What the token server answers besides the token. */
+  tokenFields: Readonly<Record<string, unknown>> = { expires_in: 300 };
+
+  private constructor(options: RegistryOptions, onViolation: (violation: string) => void) {
+    this.#options = options;
+    this.#onViolation = onViolation;
+  }
+
+  static async start(options: RegistryOptions, onViolation: (violation: string) => void): Promise<ScriptedRegistry> {
+    const registry = new ScriptedRegistry(options, onViolation);
+    const { auth = 'bearer', hasStorage = false, ...listening } = options;
+    // Only the registry's port can be chosen.
+    const elsewhere = listening.tls === undefined ? {} : { tls: listening.tls };
+    registry.#listeners.push(await Listener.start(registry.#serving('blob'), listening));
+    if (auth === 'bearer') registry.#listeners.push(await Listener.start(registry.#serving('token'), elsewhere));
+    if (hasStorage) registry.#listeners.push(await Listener.start(registry.#serving('storage'), elsewhere));
+    return registry;
+  }
+
+  /** All connections are reset. Another one can be started on the same port. */
+  async close(): Promise<void> {
+    await Promise.all(this.#listeners.map((listener) => listener.close()));
+  }
+
+  closeIdle(): void {
+    for (const listener of this.#listeners) listener.closeIdle();
+  }
+
+  /** Where it may be dialled, its token server and its storage too. */
+  get hosts(): string[] {
+    return this.#listeners.map(({ host }) => host);
+  }
+
+  get port(): number {
+    return this.#registry.port;
+  }
+
+  get repo(): string {
+    return `${this.#registry.host}/${REPOSITORY}`;
+  }
+
+  get tokenHost(): string {
+    return this.#options.auth === undefined || this.#options.auth === 'bearer' ? (this.hosts[1] ?? '') : '';
+  }
+
+  /** For `credentials.registries`. */
+  get entry(): Record<string, unknown> {
+    const { tls, auth } = this.#options;
+    return {
+      repo: this.repo,
+      default: true,
+      scheme: tls === undefined ? 'HTTP' : 'HTTPS',
+      ...(tls !== undefined && { ca: CA }),
+      ...(auth !== 'anonymous' && { username: USERNAME, password: PASSWORD }),
+    };
+  }
+
+  publish(...images: readonly TestImage[]): void {
+    for (const { manifest, blobs } of images) {
+      this.#content.set(`manifest ${manifest.descriptor.digest}`, manifest);
+      for (const blob of blobs) this.#content.set(`blob ${blob.descriptor.digest}`, blob);
+    }
+  }
+
+  /** Forgets images that nobody will ask for any more, and their counts. */
+  withdraw(...images: readonly TestImage[]): void {
+    for (const { manifest, blobs } of images) {
+      for (const { descriptor } of [manifest, ...blobs]) {
+        for (const place of ['manifest', 'blob', 'storage']) {
+          this.#content.delete(`${place} ${descriptor.digest}`);
+          this.#counts.delete(`${place} ${descriptor.digest}`);
+        }
+        this.#byDigest.delete(descriptor.digest);
+      }
+    }
+  }
+
+  /** For a manifest or a blob, wherever it is asked for; before the scripts for everything. */
+  script(digest: Digest, script: Script): void {
+    this.#byDigest.set(digest, script);
+  }
+
+  /** For every request that may enter, tokens included; the latest is asked first. */
+  scriptAll(script: Script): void {
+    this.#scripts.unshift(script);
+  }
+
+  requests(place: Place, digest?: Digest): number {
+    return this.#countsOf(place, digest).requests;
+  }
+
+  /** Of bodies, as far as they were given to the system. */
+  bytes(place: Place, digest?: Digest): number {
+    return this.#countsOf(place, digest).bytes;
+  }
+
+  /** No token that was issued until now is good any more. */
+  revokeTokens(): void {
+    this.#firstValid = this.#issued + 1;
+  }
+
+  get #registry(): Listener {
+    const [registry] = this.#listeners;
+    if (registry === undefined) throw new Error('not started');
+    return registry;
+  }
+
+  #countsOf(place: Place, digest: Digest | undefined): Counts {
+    const key = `${place} ${digest ?? ''}`;
+    const counts = this.#counts.get(key) ?? { requests: 0, bytes: 0 };
+    this.#counts.set(key, counts);
+    return counts;
+  }
+
+  #serving(listener: 'blob' | 'token' | 'storage'): (request: IncomingMessage, response: ServerResponse) => void {
+    return (request, response) => {
+      response.on('error', () => undefined);
+      request.resume();
+      const { pathname } = new URL(request.url ?? '/', 'http://x');
+      const [, kind, digest] = /\/(manifests|blobs|storage)\/(sha256:[0-9a-f]{64})$/.exec(pathname) ?? [];
+      const place = listener === 'blob' && kind === 'manifests' ? 'manifest' : listener;
+      const honest = this.#honest(place, digest, request);
+      const isEntrance = honest.status === 401 && place !== 'token';
+      const counts = this.#countsOf(place, digest as Digest | undefined);
+      if (!isEntrance) counts.requests++;
+      const exchange: Exchange = {
+        place,
+        digest: digest as Digest | undefined,
+        attempt: counts.requests,
+        offset: Number(/^bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0),
+        request,
+        response,
+        honest,
+        write: (bytes) => {
+          if (response.destroyed) return;
+          counts.bytes += bytes.byteLength;
+          response.write(bytes);
+        },
+      };
+      void (isEntrance ? honestly : this.#behaviourFor(exchange))(exchange);
+    };
+  }
+
+  #behaviourFor(exchange: Exchange): (exchange: Exchange) => void | Promise<void> {
+    const own = exchange.digest === undefined ? undefined : this.#byDigest.get(exchange.digest)?.(exchange);
+    if (own !== undefined) return own;
+    for (const script of this.#scripts) {
+      const behaviour = script(exchange);
+      if (behaviour !== undefined) return behaviour;
+    }
+    return honestly;
+  }
+
+  #honest(place: Place, digest: string | undefined, request: IncomingMessage): Answer {
+    const { authorization } = request.headers;
+    if (place === 'token') return this.#token(authorization);
+    if (place === 'storage') {
+      // As S3 does; and a credential that comes here has left its registry.
+      if (authorization !== undefined) {
+        this.#onViolation('a credential was sent to the object storage');
+        return refusal(400, 'InvalidArgument');
+      }
+    } else if (!this.#isAllowed(authorization)) {
+      return refusal(401, 'UNAUTHORIZED', { 'www-authenticate': this.#challenge() });
+    }
+    const blob = this.#content.get(`${place === 'storage' ? 'blob' : place} ${digest ?? ''}`);
+    if (place === 'blob' && blob !== undefined && this.#options.hasStorage === true) {
+      const location = `${this.#listeners.at(-1)?.origin ?? ''}/storage/${digest ?? ''}?X-Amz-Signature=canary-signature`;
+      return { status: 307, headers: { location, 'content-length': 0 }, body: new Uint8Array() };
+    }
+    return honestContent(blob, place, request.headers);
+  }
+
+  #isAllowed(authorization: string | undefined): boolean {
+    const { auth = 'bearer' } = this.#options;
+    if (auth === 'anonymous') return true;
+    if (auth === 'basic') return authorization === BASIC;
+    const issued = Number(/^Bearer canary-token-(\d+)$/.exec(authorization ?? '')?.[1] ?? 0);
+    return issued >= this.#firstValid && issued <= this.#issued;
+  }
+
+  #challenge(): string {
+    if (this.#options.auth === 'basic') return 'Basic realm="scripted"';
+    const realm = `${this.#listeners[1]?.origin ?? ''}/token`;
+    return `Bearer realm="${realm}",service="scripted",scope="repository:${REPOSITORY}:pull"`;
+  }
+
+  #token(authorization: string | undefined): Answer {
+    if (authorization !== BASIC) return refusal(401, 'UNAUTHORIZED');
+    const token = `canary-token-${String(++this.#issued)}`;
+    const body = Buffer.from(JSON.stringify({ token, ...this.tokenFields }));
+    return { status: 200, headers: { 'content-length': body.byteLength }, body };
+  }
+}
