@@ -146,12 +146,13 @@ class JudgedBody {
   }
 
   #verdict(end: { method: string; isLate: boolean; status: number; complete: boolean }): Verdict {
-    if (this.#mistake !== undefined) return 'wrong';
     if (end.isLate) return 'late';
     if (end.status >= 400) return 'refused';
     if (this.left) return 'left';
     if (end.status === 0) return 'unreachable';
+    // Whatever came before: nobody takes it for the whole.
     if (!end.complete) return 'cut';
+    if (this.#mistake !== undefined) return 'wrong';
     const missing = end.method === 'HEAD' ? 0 : this.#expected.byteLength - this.#bytes;
     if (missing === 0 && this.#isDescribed(end.method)) return 'whole';
     this.#mistake = missing > 0 ? `a normal end, ${String(missing)} bytes short` : 'a head that does not fit';

@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { TestImage } from '../../test/support/image.ts';
+import { eventually } from '../../test/support/eventually.ts';
 import { ServiceProcess } from '../../test/support/service-process.ts';
 import { get, type GetOptions, type Got } from './client.ts';
 import { type BudgetSamples, BudgetWatch } from './invariants/budget-watch.ts';
@@ -145,6 +146,14 @@ export class FaultedService {
 
   metrics(): Promise<Metrics> {
     return Metrics.of(this.port);
+  }
+
+  /** Resolves when so many packages have been found or begun to arrive since the last start: their clients read, or wait to. */
+  async begun(count: number): Promise<void> {
+    await eventually(async () => {
+      const begun = (await this.metrics()).sum('cache_requests_total');
+      if (begun < count) throw new Error(`${String(begun)} of ${String(count)} packages have begun`);
+    });
   }
 
   descriptors(): Descriptors {

@@ -1,5 +1,18 @@
 /** All faults, in the order of the report. */
 import type { Fault } from './fault.ts';
 import { BROKEN_DOWNLOADS } from './faults/broken-downloads.ts';
+import { STALLS_OF_REGISTRIES } from './faults/stalls.ts';
+import { STAMPEDES } from './faults/stampedes.ts';
+import { WRONG_CONTENT } from './faults/wrong-content.ts';
+import { WRONG_RESUMES } from './faults/wrong-resumes.ts';
 
-export const FAULTS: readonly Fault[] = [...BROKEN_DOWNLOADS];
+const ALL: readonly Fault[] = [
+  ...BROKEN_DOWNLOADS,
+  WRONG_RESUMES,
+  ...WRONG_CONTENT,
+  STALLS_OF_REGISTRIES,
+  ...STAMPEDES,
+];
+
+/** By their number: F1, F1b, F2, …, F10. */
+export const FAULTS: readonly Fault[] = ALL.toSorted((a, b) => a.id.localeCompare(b.id, 'en', { numeric: true }));

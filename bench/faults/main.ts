@@ -26,6 +26,7 @@ const ROOT = join(import.meta.dirname, '../..');
 /** Of one fault: what hangs must not hang for ever. */
 const QUICK_LIMIT_MS = 90_000;
 const LONG_LIMIT_MS = 4 * 3600_000;
+const CLEAR_LIMIT_MS = 20_000;
 const SHOWN_VIOLATIONS = 10;
 
 const { values } = parseArgs({
@@ -89,7 +90,11 @@ async function run(fault: Fault, seed: number): Promise<{ outcome: Outcome; look
   const seen = await within(values.long ? LONG_LIMIT_MS : QUICK_LIMIT_MS, observe(fault, bench)).catch(
     (error: unknown): Seen => ({ injected: 0, figures: 'not completed', violations: [textOf(error)] }),
   );
-  await bench.clear();
+  // Nor must a bench hang that cannot clear away what a fault has left.
+  await within(CLEAR_LIMIT_MS, bench.clear()).catch((error: unknown) => {
+    bench.complain(textOf(error));
+    bench.killAll();
+  });
   workspace.close();
   process.off('exit', leave).off('SIGINT', end).off('SIGTERM', end);
   const violations = [...seen.violations, ...bench.violations];

@@ -10,6 +10,7 @@ const KIB = 1024;
 /** Above what goes through the parser of HTTP, and below it. */
 const SIZES = [1, 4096, 70 * KIB, 300 * KIB, 600 * KIB];
 const AT_ONCE = 16;
+const GIVEN_UP_MS = 35_000;
 
 const ONE_RESET: Fault = {
   id: 'F1',
@@ -25,7 +26,14 @@ const ONE_EARLY_END: Fault = {
   run: (bench) => breakOnce(bench, closingAfter),
 };
 
-export const BROKEN_DOWNLOADS: readonly Fault[] = [ONE_RESET, ONE_EARLY_END];
+const ENDLESS_RESETS: Fault = {
+  id: 'F1b',
+  what: 'the registry resets the connection at every attempt, always behind the same byte',
+  expected: '502 before the head, or a body that breaks off, within 35 s; nothing is left',
+  run: breakForGood,
+};
+
+export const BROKEN_DOWNLOADS: readonly Fault[] = [ONE_RESET, ENDLESS_RESETS, ONE_EARLY_END];
 
 async function breakOnce(bench: FaultBench, breaking: (bytes: number) => Behaviour): Promise<Seen> {
   const { random } = bench;
@@ -54,4 +62,34 @@ async function breakOnce(bench: FaultBench, breaking: (bytes: number) => Behavio
   });
   const figures = `${tally(gots)}; ${(requests / runs.length).toFixed(2)} blob requests each`;
   return { injected: runs.length, figures, violations };
+}
+
+async function breakForGood(bench: FaultBench): Promise<Seen> {
+  const { random } = bench;
+  const registry = await bench.startRegistry();
+  const service = await bench.startService({ registry });
+  const violations: string[] = [];
+  const runs = Array.from({ length: bench.times(96, 2000) }, () => {
+    const content = random.bytes(random.pick(SIZES));
+    // Before the head, too.
+    return { image: makeImage([content]), at: random.chance(0.25) ? -1 : random.between(0, content.byteLength) };
+  });
+  let resets = 0;
+  const gots = await swarm(runs, AT_ONCE, async ({ image, at }) => {
+    registry.publish(image);
+    const { digest } = image.layer.descriptor;
+    registry.script(digest, ({ place, offset }) =>
+      place === 'blob' ? resettingAfter(at < 0 ? at : Math.max(0, at - offset)) : undefined,
+    );
+    const got = await service.get(image);
+    resets += registry.requests('blob', digest);
+    registry.withdraw(image);
+    const isVisible = got.verdict === 'cut' || (got.verdict === 'refused' && got.status === 502);
+    if (!isVisible) violations.push(`${got.verdict}, status ${String(got.status)}: ${got.why}`);
+    if (got.ms > GIVEN_UP_MS) violations.push(`given up after ${String(got.ms)} ms`);
+    return got;
+  });
+  const slowest = Math.max(...gots.map(({ ms }) => ms)) / 1000;
+  const figures = `${tally(gots)}; over in ${slowest.toFixed(1)} s at most, ${(resets / runs.length).toFixed(1)} requests each`;
+  return { injected: resets, figures, violations };
 }

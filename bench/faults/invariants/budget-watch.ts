@@ -27,10 +27,12 @@ export class BudgetWatch {
 
   async end(): Promise<BudgetSamples> {
     const answer = once(this.#worker, 'message');
+    // Both may come in one turn.
+    const exit = once(this.#worker, 'exit');
     this.#worker.ref();
     this.#worker.postMessage('end');
     const [samples] = (await answer) as [BudgetSamples];
-    await once(this.#worker, 'exit');
+    await exit;
     return samples;
   }
 }

@@ -7,10 +7,12 @@ export const honestly: Behaviour = (exchange) => {
 };
 
 /** Another answer; what is left out is the honest one's. */
-export function answering(change: Partial<Answer> | ((honest: Answer) => Partial<Answer>)): Behaviour {
+export function answering(
+  change: Partial<Answer> | ((honest: Answer, exchange: Exchange) => Partial<Answer>),
+): Behaviour {
   return (exchange) => {
     const { honest } = exchange;
-    answer(exchange, { ...honest, ...(typeof change === 'function' ? change(honest) : change) });
+    answer(exchange, { ...honest, ...(typeof change === 'function' ? change(honest, exchange) : change) });
   };
 }
 
@@ -82,6 +84,25 @@ export function saying(bytes: string | Uint8Array): Behaviour {
   };
 }
 
+/** So many bytes of the body, or of another one, at once; when `awaited` is fulfilled it goes on or the connection is reset. */
+export function holdingAfter(
+  bytes: number,
+  awaited: Promise<unknown>,
+  then: 'goes on' | 'resets',
+  body?: Uint8Array,
+): Behaviour {
+  return async (exchange) => {
+    const whole = body ?? exchange.honest.body;
+    await writePart(exchange, bytes, whole);
+    await awaited;
+    if (then === 'resets') exchange.response.socket?.resetAndDestroy();
+    else {
+      exchange.write(whole.subarray(bytes));
+      exchange.response.end();
+    }
+  };
+}
+
 export function delayedBy(ms: number, then: Behaviour): Behaviour {
   return async (exchange) => {
     await sleep(ms);
@@ -97,11 +118,11 @@ function answer(exchange: Exchange, { status, headers, body }: Answer): void {
 }
 
 /** Resolves when the system has the part: what comes then comes behind it. */
-async function writePart(exchange: Exchange, bytes: number): Promise<void> {
+async function writePart(exchange: Exchange, bytes: number, body = exchange.honest.body): Promise<void> {
   const { honest, response } = exchange;
   response.writeHead(honest.status, honest.headers);
   response.flushHeaders();
-  if (bytes > 0) exchange.write(honest.body.subarray(0, bytes));
+  if (bytes > 0) exchange.write(body.subarray(0, bytes));
   await new Promise<void>((resolve) => {
     response.write('', () => {
       resolve();

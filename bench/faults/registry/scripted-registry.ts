@@ -90,6 +90,13 @@ export class ScriptedRegistry {
     };
   }
 
+  /** The `WWW-Authenticate` of its 401s. */
+  get challenge(): string {
+    if (this.#options.auth === 'basic') return 'Basic realm="scripted"';
+    const realm = `${this.#listeners[1]?.origin ?? ''}/token`;
+    return `Bearer realm="${realm}",service="scripted",scope="repository:${REPOSITORY}:pull"`;
+  }
+
   publish(...images: readonly TestImage[]): void {
     for (const { manifest, blobs } of images) {
       this.#content.set(`manifest ${manifest.descriptor.digest}`, manifest);
@@ -196,7 +203,7 @@ export class ScriptedRegistry {
         return refusal(400, 'InvalidArgument');
       }
     } else if (!this.#isAllowed(authorization)) {
-      return refusal(401, 'UNAUTHORIZED', { 'www-authenticate': this.#challenge() });
+      return refusal(401, 'UNAUTHORIZED', { 'www-authenticate': this.challenge });
     }
     const blob = this.#content.get(`${place === 'storage' ? 'blob' : place} ${digest ?? ''}`);
     if (place === 'blob' && blob !== undefined && this.#options.hasStorage === true) {
@@ -212,12 +219,6 @@ export class ScriptedRegistry {
     if (auth === 'basic') return authorization === BASIC;
     const issued = Number(/^Bearer canary-token-(\d+)$/.exec(authorization ?? '')?.[1] ?? 0);
     return issued >= this.#firstValid && issued <= this.#issued;
-  }
-
-  #challenge(): string {
-    if (this.#options.auth === 'basic') return 'Basic realm="scripted"';
-    const realm = `${this.#listeners[1]?.origin ?? ''}/token`;
-    return `Bearer realm="${realm}",service="scripted",scope="repository:${REPOSITORY}:pull"`;
   }
 
   #token(authorization: string | undefined): Answer {

@@ -1,0 +1,153 @@
+/** Many clients for one package that is not here yet: one download for all of them, whatever becomes of it. */
+import { makeImage, type TestImage } from '../../../test/support/image.ts';
+import type { GetOptions, Got } from '../client.ts';
+import type { Fault, Seen } from '../fault.ts';
+import type { FaultBench } from '../fault-bench.ts';
+import type { FaultedService } from '../faulted-service.ts';
+import type { Random } from '../random.ts';
+import { holdingAfter, pacedAt, resettingAfter } from '../registry/behaviours.ts';
+import type { ScriptedRegistry } from '../registry/scripted-registry.ts';
+import { tally } from '../swarm.ts';
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+/** The package takes seconds to arrive, and all clients come meanwhile. */
+const PACE = 40 * MIB;
+const MAX_START_MS = 1000;
+
+const STAMPEDE: Fault = {
+  id: 'F21',
+  what: '500 clients want a package that is not here, by GET, HEAD and ranges; 64 want one of 64 MiB, and the one that came first leaves at 10 %',
+  expected:
+    'all correct; one manifest and one blob request, upstream bytes are the size; the last client starts within 1 s of the first; then a hit',
+  run: stampede,
+};
+
+const BROKEN_STAMPEDE: Fault = {
+  id: 'F22',
+  what: 'a download fails at byte N with 50 clients at other offsets, once or for good',
+  expected: 'all correct behind one more request, or all visibly failed; the download tries again, not each client',
+  run: breakStampede,
+};
+
+export const STAMPEDES: readonly Fault[] = [STAMPEDE, BROKEN_STAMPEDE];
+
+async function stampede(bench: FaultBench): Promise<Seen> {
+  const { random } = bench;
+  const registry = await bench.startRegistry();
+  const service = await bench.startService({ registry, maxBytes: 1024 * MIB });
+  const seen: Seen[] = [];
+  const crowd = { registry, service };
+  seen.push(await rush(crowd, makeImage([random.bytes(64 * KIB)]), mixed(random, 500, 64 * KIB, 0.8)));
+  // In the quick mode most want parts: all of it for all of them would be the bench's own time.
+  const whole = bench.isLong ? 0.8 : 0.04;
+  seen.push(await rush(crowd, makeImage([random.bytes(64 * MIB)]), mixed(random, 500, 64 * MIB, whole)));
+  if (bench.isLong)
+    seen.push(await rush(crowd, makeImage([random.bytes(256 * MIB)]), mixed(random, 500, 256 * MIB, 0.3)));
+  const leader: GetOptions = { leaveAfter: 6.4 * MIB };
+  const followers: GetOptions[] = Array.from({ length: 63 }, () => ({}));
+  seen.push(await rush(crowd, makeImage([random.bytes(64 * MIB)]), [leader, ...followers]));
+  return {
+    injected: seen.reduce((total, { injected }) => total + injected, 0),
+    figures: seen.map(({ figures }) => figures).join('; '),
+    violations: seen.flatMap(({ violations }) => violations),
+  };
+}
+
+interface Crowd {
+  readonly registry: ScriptedRegistry;
+  readonly service: FaultedService;
+}
+
+/** The first of the clients comes first, the others when its bytes begin to come. */
+async function rush({ registry, service }: Crowd, image: TestImage, clients: readonly GetOptions[]): Promise<Seen> {
+  const { digest, size } = image.layer.descriptor;
+  registry.publish(image);
+  registry.script(digest, ({ place }) => (place === 'blob' ? pacedAt(PACE) : undefined));
+  const gots = await Promise.all(clients.map((options) => service.get(image, options)));
+  const next = await service.get(image);
+  const violations = gots
+    .filter(({ verdict }) => verdict !== 'whole' && verdict !== 'left')
+    .map(({ verdict, why }) => `${verdict}: ${why}`);
+  const asked = { manifests: registry.requests('manifest', image.digest), blobs: registry.requests('blob', digest) };
+  if (asked.manifests !== 1 || asked.blobs !== 1) {
+    violations.push(`${String(asked.manifests)} manifest and ${String(asked.blobs)} blob requests`);
+  }
+  const bytes = registry.bytes('blob', digest);
+  if (bytes !== size) violations.push(`${String(bytes)} bytes from upstream of a package of ${String(size)}`);
+  if (!String(next.headers['cache-status']).endsWith('; hit')) violations.push('the next request is no hit');
+  const startMs = spread(gots.filter((_, index) => clients[index]?.range === undefined));
+  if (startMs > MAX_START_MS) violations.push(`the last client started ${startMs.toFixed(0)} ms after the first`);
+  registry.withdraw(image);
+  const figures = `${String(clients.length)} clients, ${String(size / KIB)} KiB: ${tally(gots)}, factor ${(bytes / size).toFixed(3)}, last start after ${startMs.toFixed(0)} ms`;
+  return { injected: clients.length, figures, violations };
+}
+
+/** Between the first bytes of those who read from the beginning. */
+function spread(gots: readonly Got[]): number {
+  const starts = gots.map(({ firstByteAt }) => firstByteAt).filter((at) => at !== undefined);
+  return Math.max(...starts) - Math.min(...starts);
+}
+
+/** So large a part of them wants all of it, the others ask by HEAD or for at most 256 KiB of it. */
+function mixed(random: Random, count: number, size: number, whole: number): GetOptions[] {
+  return Array.from({ length: count }, () => {
+    if (random.chance(whole)) return {};
+    if (random.chance(0.3)) return { method: 'HEAD' as const };
+    const start = random.between(0, size);
+    return { range: [start, Math.min(size, start + random.between(1, 256 * KIB))] as const };
+  });
+}
+
+async function breakStampede(bench: FaultBench): Promise<Seen> {
+  const { random } = bench;
+  const registry = await bench.startRegistry();
+  const service = await bench.startService({ registry });
+  const violations: string[] = [];
+  const all: Got[] = [];
+  const rounds = bench.times(30, 1000);
+  let mended = 0;
+  for (let round = 0; round < rounds; round++) {
+    const size = random.pick([40 * KIB, 300 * KIB, 2 * MIB]);
+    const image = makeImage([random.bytes(size)]);
+    const { digest } = image.layer.descriptor;
+    const at = random.between(0, size);
+    const isOnce = random.chance(0.5);
+    const clients = mixed(random, 50, size, 0.5).map((options) => (options.method === 'HEAD' ? {} : options));
+    const joined = Promise.withResolvers<undefined>();
+    registry.publish(image);
+    registry.script(digest, ({ place, attempt, offset }) => {
+      if (place !== 'blob') return undefined;
+      if (attempt === 1) return holdingAfter(at, joined.promise, 'resets');
+      return isOnce ? undefined : resettingAfter(Math.max(0, at - offset));
+    });
+    const before = service.answers.length;
+    const waiting = clients.map((options) => service.get(image, options));
+    await service.begun(before + clients.length);
+    joined.resolve(undefined);
+    const gots = await Promise.all(waiting);
+    all.push(...gots);
+    mended += isOnce ? 1 : 0;
+    violations.push(
+      ...judge(gots, isOnce, registry.requests('blob', digest)).map(
+        (one) => `byte ${String(at)} of ${String(size)}: ${one}`,
+      ),
+    );
+    registry.withdraw(image);
+  }
+  const figures = `${tally(all)}; ${String(mended)} of ${String(rounds)} downloads went on`;
+  return { injected: rounds, figures, violations };
+}
+
+/** The fill gives up behind four tries that brought nothing; each may be sent three times. */
+const MAX_REQUESTS = 12;
+
+function judge(gots: readonly Got[], isMended: boolean, requests: number): string[] {
+  const violations: string[] = [];
+  const wholes = gots.filter(({ verdict }) => verdict === 'whole').length;
+  if (wholes !== (isMended ? gots.length : 0)) violations.push(`mixed: ${tally(gots)}`);
+  const statuses = new Set(gots.filter(({ verdict }) => verdict === 'refused').map(({ status }) => status));
+  if (statuses.size > 1) violations.push(`several reasons: ${[...statuses].join(', ')}`);
+  if (isMended ? requests !== 2 : requests > MAX_REQUESTS) violations.push(`${String(requests)} blob requests`);
+  return violations;
+}

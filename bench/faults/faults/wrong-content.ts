@@ -1,0 +1,187 @@
+/** Content that is not what its digest says, or not as long as was announced. */
+import { encode, makeBlob, makeImage, type TestImage } from '../../../test/support/image.ts';
+import type { GetOptions } from '../client.ts';
+import type { Fault, Seen } from '../fault.ts';
+import type { FaultBench } from '../fault-bench.ts';
+import type { Random } from '../random.ts';
+import { answering, holdingAfter, saying } from '../registry/behaviours.ts';
+import type { Behaviour } from '../registry/exchange.ts';
+import { swarm, tally } from '../swarm.ts';
+
+const KIB = 1024;
+const SIZES = [1, 40 * KIB, 200 * KIB, 700 * KIB];
+const FOLLOWERS = 50;
+const AT_ONCE = 16;
+
+const WRONG_DIGEST: Fault = {
+  id: 'F3',
+  what: 'a body of the right length with other bytes, while 50 clients wait for it, some for a range of it',
+  expected: 'all 50 fail visibly, nothing is kept, each is counted; the next request gets it right',
+  run: forge,
+};
+
+const WRONG_LENGTH: Fault = {
+  id: 'F5',
+  what: 'a body that is longer or shorter than announced, without Content-Length, chunked, empty; a manifest with another size',
+  expected: 'a correct body or a visible failure',
+  run: stretch,
+};
+
+export const WRONG_CONTENT: readonly Fault[] = [WRONG_DIGEST, WRONG_LENGTH];
+
+async function forge(bench: FaultBench): Promise<Seen> {
+  const { random } = bench;
+  const registry = await bench.startRegistry();
+  const service = await bench.startService({ registry });
+  const violations: string[] = [];
+  const rounds = bench.times(30, 1000);
+  const all: { readonly verdict: string }[] = [];
+  for (let round = 0; round < rounds; round++) {
+    const image = makeImage([random.bytes(random.pick(SIZES))]);
+    const size = image.layer.bytes.byteLength;
+    const forged = forgery(image.layer.bytes, random);
+    const options = Array.from({ length: FOLLOWERS }, () => (random.chance(0.3) ? rangeOf(size, random) : {}));
+    registry.publish(image);
+    const joined = Promise.withResolvers<undefined>();
+    registry.script(image.layer.descriptor.digest, ({ place, attempt }) =>
+      place === 'blob' && attempt === 1
+        ? holdingAfter(Math.floor(size / 2), joined.promise, 'goes on', forged)
+        : undefined,
+    );
+    const before = service.answers.length;
+    const clients = options.map((one) => service.get(image, one));
+    await service.begun(before + FOLLOWERS);
+    joined.resolve(undefined);
+    const gots = await Promise.all(clients);
+    all.push(...gots);
+    for (const { verdict, why } of gots) {
+      if (verdict !== 'cut' && verdict !== 'refused') violations.push(`${String(size)} bytes: ${verdict}, ${why}`);
+    }
+    const next = await service.get(image);
+    if (next.verdict !== 'whole') violations.push(`the next request: ${next.verdict}, ${next.why}`);
+    registry.withdraw(image);
+  }
+  const counted = (await service.metrics()).sum('digest_mismatch_total');
+  if (counted !== rounds) violations.push(`${String(counted)} mismatches counted of ${String(rounds)}`);
+  return { injected: rounds, figures: `${tally(all)}; ${String(counted)} counted`, violations };
+}
+
+function rangeOf(size: number, random: Random): GetOptions {
+  const start = random.between(0, size);
+  return { range: [start, random.between(start + 1, size + 1)] };
+}
+
+/** One bit, or all from somewhere on. */
+function forgery(bytes: Uint8Array, random: Random): Uint8Array {
+  const forged = bytes.slice();
+  const at = random.between(0, forged.byteLength);
+  const end = random.chance(0.5) ? at + 1 : forged.byteLength;
+  for (let index = at; index < end; index++) forged[index] = (forged[index] ?? 0) ^ 1;
+  return forged;
+}
+
+interface Shape {
+  readonly name: string;
+  readonly behaviour?: (whole: Uint8Array) => Behaviour;
+  /** What the manifest says instead of the size. */
+  readonly announced?: (size: number) => number;
+  readonly becomes: 'whole' | 'failed' | 'either';
+}
+
+const SHAPES: readonly Shape[] = [
+  {
+    name: 'bytes behind the end',
+    behaviour: (whole) => saying(message(whole, `content-length: ${length(whole)}`, whole)),
+    becomes: 'either',
+  },
+  { name: 'no length', behaviour: (whole) => saying(message(whole, 'connection: close')), becomes: 'whole' },
+  {
+    name: 'chunked',
+    behaviour: (whole) => answering({ headers: { 'transfer-encoding': 'chunked' }, body: whole }),
+    becomes: 'whole',
+  },
+  {
+    name: 'chunked, without its end',
+    behaviour: (whole) => saying(chunks(whole.subarray(0, whole.byteLength - 1))),
+    becomes: 'either',
+  },
+  { name: 'chunked, longer', behaviour: (whole) => saying(chunks(doubled(whole), '0\r\n\r\n')), becomes: 'failed' },
+  {
+    name: 'no length, longer',
+    behaviour: (whole) => saying(message(doubled(whole), 'connection: close')),
+    becomes: 'failed',
+  },
+  {
+    name: 'no length, shorter',
+    behaviour: (whole) => saying(message(whole.subarray(1), 'connection: close')),
+    becomes: 'failed',
+  },
+  { name: 'longer', behaviour: (whole) => answering(announced(doubled(whole))), becomes: 'failed' },
+  { name: 'shorter', behaviour: (whole) => answering(announced(whole.subarray(1))), becomes: 'failed' },
+  { name: 'empty', behaviour: () => answering(announced(new Uint8Array())), becomes: 'failed' },
+  { name: 'manifest says 0', announced: () => 0, becomes: 'failed' },
+  { name: 'manifest says one more', announced: (size) => size + 1, becomes: 'failed' },
+  { name: 'manifest says one less', announced: (size) => size - 1, becomes: 'failed' },
+  { name: 'manifest says 1 TiB', announced: () => 2 ** 40, becomes: 'failed' },
+  {
+    name: 'manifest says 0, and so it is',
+    behaviour: () => answering(announced(new Uint8Array())),
+    announced: () => 0,
+    becomes: 'failed',
+  },
+];
+
+async function stretch(bench: FaultBench): Promise<Seen> {
+  const { random } = bench;
+  const registry = await bench.startRegistry();
+  const service = await bench.startService({ registry });
+  const violations: string[] = [];
+  const runs = Array.from({ length: bench.times(20, 500) }, () =>
+    SHAPES.map((shape) => ({ shape, size: random.pick(SIZES), content: random.fork() })),
+  ).flat();
+  const gots = await swarm(runs, AT_ONCE, async ({ shape, size, content }) => {
+    const honest = makeImage([content.bytes(size)]);
+    const image = shape.announced === undefined ? honest : announcing(honest, shape.announced(size));
+    registry.publish(image);
+    const wrong = shape.behaviour?.(image.layer.bytes);
+    registry.script(image.layer.descriptor.digest, ({ place, attempt }) =>
+      place === 'blob' && attempt === 1 ? wrong : undefined,
+    );
+    const got = await service.get(image);
+    registry.withdraw(image);
+    const became = got.verdict === 'cut' || got.verdict === 'refused' ? 'failed' : got.verdict;
+    if (shape.becomes !== became && !(shape.becomes === 'either' && became !== 'wrong'))
+      violations.push(`${shape.name}, ${String(size)} bytes: ${got.verdict}, ${got.why}`);
+    return got;
+  });
+  return { injected: runs.length, figures: `${tally(gots)} in ${String(SHAPES.length)} shapes`, violations };
+}
+
+/** The same blobs under a manifest that says another size of the layer. */
+function announcing({ manifest, ...image }: TestImage, size: number): TestImage {
+  const content = JSON.parse(Buffer.from(manifest.bytes).toString()) as { layers: { size: number }[] };
+  for (const layer of content.layers) layer.size = size;
+  const blob = makeBlob(manifest.descriptor.mediaType, encode(content));
+  return { ...image, manifest: blob, digest: blob.descriptor.digest };
+}
+
+function announced(body: Uint8Array): { headers: Record<string, number>; body: Uint8Array } {
+  return { headers: { 'content-length': body.byteLength }, body };
+}
+
+function doubled(whole: Uint8Array): Uint8Array {
+  return Buffer.concat([whole, whole]);
+}
+
+function length(bytes: Uint8Array): string {
+  return String(bytes.byteLength);
+}
+
+function message(body: Uint8Array, field: string, excess: Uint8Array = new Uint8Array()): Uint8Array {
+  return Buffer.concat([Buffer.from(`HTTP/1.1 200 OK\r\n${field}\r\n\r\n`), body, excess]);
+}
+
+function chunks(body: Uint8Array, end = ''): Uint8Array {
+  const size = body.byteLength === 0 ? '' : `${body.byteLength.toString(16)}\r\n`;
+  return message(Buffer.concat([Buffer.from(size), body, Buffer.from(`\r\n${end}`)]), 'transfer-encoding: chunked');
+}
