@@ -26,7 +26,9 @@ export class Random {
   }
 
   bytes(length: number): Uint8Array {
-    return this.#stream.update(Buffer.alloc(length));
+    const { buffer, byteOffset } = this.#stream.update(Buffer.alloc(length));
+    // Not as a Buffer: the `slice` of that is no copy.
+    return new Uint8Array(buffer, byteOffset, length);
   }
 
   /** At least `from` and less than `to`. */

@@ -133,6 +133,16 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       expect(await has(given)).to.equal(false);
     });
 
+    it('has settled when a reader hears of a failure, so that nobody joins it then', async () => {
+      const given = blob(bytesOf(300_000));
+      const incoming = await store.ingest(given.descriptor, sourceOf(bytesOf(300_000, 9)));
+      let settled = false;
+      incoming.settled.catch(() => (settled = true));
+      await rejection(readAll(incoming.read()));
+      await new Promise((resolve) => setImmediate(resolve));
+      expect(settled).to.equal(true);
+    });
+
     it('passes on why a source cannot be opened, and takes no room for it', async () => {
       const reason = new UpstreamUnavailableError();
       const refuse = async (): Promise<never> => {

@@ -63,11 +63,12 @@ export class GrowingFile {
       keep(this.#path);
       this.#grow(this.#descriptor.size);
     } catch (error) {
-      this.#fail(error);
       await this.#remove();
+      this.#fail(error);
       throw error;
     } finally {
-      // In a later turn: whoever found this fill among those in progress in this one may still ask for a reader.
+      // The fill settles now, in the turn in which readers hear of its end. Its descriptor is let go in a later one: whoever
+      // has found this fill among those in progress may still ask for a reader.
       setImmediate(() => void this.#letGo());
     }
   }
@@ -148,8 +149,10 @@ export class GrowingFile {
   async #letGo(): Promise<void> {
     if (--this.#holders > 0) return;
     this.#blocks.forget();
-    await this.#handle.close().catch(() => undefined);
+    const closing = this.#handle.close().catch(() => undefined);
+    // The system has been told before it is told to write anything else in the place of this file.
     this.#closed.resolve();
+    await closing;
   }
 }
 
