@@ -6,6 +6,8 @@ export class HealedReader implements BlobReader {
   readonly size: number;
   readonly #reopen: () => Promise<BlobReader>;
   #blob: BlobReader;
+  /** Behind the last byte that was shown. */
+  #shown = 0;
   #healed = false;
   #closed = false;
 
@@ -17,10 +19,12 @@ export class HealedReader implements BlobReader {
 
   async read(offset: number): Promise<Uint8Array> {
     try {
-      return await this.#blob.read(offset);
+      const bytes = await this.#blob.read(offset);
+      this.#shown = offset + bytes.byteLength;
+      return bytes;
     } catch (error) {
       if (!(error instanceof StoreFailedError) || this.#healed || this.#closed) throw error;
-      await this.#heal(offset);
+      await this.#heal(Math.min(offset, this.#shown));
       return this.#blob.read(offset);
     }
   }
@@ -30,12 +34,12 @@ export class HealedReader implements BlobReader {
     await this.#blob.close();
   }
 
-  async #heal(offset: number): Promise<void> {
+  async #heal(length: number): Promise<void> {
     this.#healed = true;
     const broken = this.#blob;
     const fresh = await this.#reopen();
     try {
-      await expectSame(fresh, broken, offset);
+      await expectSame(fresh, broken, length);
     } catch (error) {
       await fresh.close();
       throw error;

@@ -27,8 +27,8 @@ export class PassThrough implements BlobReader {
   }
 
   async read(offset: number): Promise<Uint8Array> {
+    while (offset >= this.#presentable && !this.#proved) await this.#receive();
     if (offset >= this.size) return new Uint8Array();
-    while (offset >= this.#presentable) await this.#receive();
     const withheldFrom = this.#withheldFrom;
     if (offset >= withheldFrom) return this.#withheld.subarray(offset - withheldFrom);
     if (offset < this.#chunkStart) throw new Error('what has passed through cannot be read again');

@@ -96,6 +96,30 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       await reader.close();
     });
 
+    for (const size of [0, 300_000]) {
+      it(`shows the end of it only when all of it is proved (${String(size)} bytes)`, async () => {
+        const { descriptor, bytes } = blob(bytesOf(size));
+        const held = new HeldSource().give(bytes);
+        const reader = (await store.ingest(descriptor, held.source)).read();
+        let shown = false;
+        const end = reader.read(size).then((nothing) => {
+          shown = true;
+          return nothing;
+        });
+        await new Promise((resolve) => setImmediate(resolve));
+        expect(shown).to.equal(false);
+        held.end();
+        expect(await end).to.have.lengthOf(0);
+        await reader.close();
+      });
+    }
+
+    it('never shows the end of an empty blob that should have been another', async () => {
+      const given = blob(bytesOf(100));
+      const incoming = await store.ingest({ ...given.descriptor, size: 0 }, sourceOf(new Uint8Array()));
+      expect(await rejection(readAll(incoming.read()))).to.be.instanceOf(DigestMismatchError);
+    });
+
     it('keeps nothing whose bytes are wrong, and never shows the end of it', async () => {
       const given = blob(bytesOf(200_000));
       const forged = given.bytes.slice();

@@ -37,7 +37,7 @@ export class MemoryPackageStore implements PackageStore {
     this.#kept.set(digest, blob);
     const arrival = new Arrival(blob.bytes.byteLength);
     arrival.bytes.set(blob.bytes);
-    arrival.grow(arrival.size);
+    arrival.prove();
     return { ...arrival.read(), storedAt: blob.storedAt };
   }
 
@@ -73,7 +73,7 @@ export class MemoryPackageStore implements PackageStore {
       }
       proof.conclude();
       this.#kept.set(descriptor.digest, { bytes: arrival.bytes, storedAt: new Date() });
-      arrival.grow(descriptor.size);
+      arrival.prove();
     } catch (error) {
       arrival.fail(error);
       throw error;
@@ -87,6 +87,7 @@ export class MemoryPackageStore implements PackageStore {
 class Arrival {
   readonly bytes: Uint8Array;
   #readable = 0;
+  #isProved = false;
   #failure: { error: unknown } | undefined;
   #growth: PromiseWithResolvers<void> = Promise.withResolvers();
 
@@ -103,6 +104,11 @@ class Arrival {
     this.#wake();
   }
 
+  prove(): void {
+    this.#isProved = true;
+    this.grow(this.size);
+  }
+
   fail(error: unknown): void {
     this.#failure = { error };
     this.#wake();
@@ -114,8 +120,7 @@ class Arrival {
       size: this.size,
       read: async (offset) => {
         reader.lent.fill(0xdd);
-        if (offset >= this.size) return new Uint8Array();
-        while (offset >= this.#readable && !reader.closed) {
+        while (offset >= this.#readable && !this.#isProved && !reader.closed) {
           if (this.#failure !== undefined) throw this.#failure.error;
           await this.#growth.promise;
         }

@@ -66,10 +66,12 @@ export class HeldSource {
   }
 }
 
-/** Reads a blob from `offset` to its end and closes the reader. */
+/** Reads a blob from `offset` to its end, which is proved, and closes the reader. */
 export async function readAll(reader: BlobReader, offset = 0): Promise<Buffer> {
   try {
-    return await readUpTo(reader, reader.size, offset);
+    const bytes = await readUpTo(reader, reader.size, offset);
+    await reader.read(reader.size);
+    return bytes;
   } finally {
     await reader.close();
   }

@@ -25,6 +25,7 @@ export class GrowingFile {
   #holders = 1;
   /** Bytes from the first on that may be shown. */
   #readable = 0;
+  #isProved = false;
   #failure: { readonly error: unknown } | undefined;
   #growth: PromiseWithResolvers<void> = Promise.withResolvers();
   readonly #closed: PromiseWithResolvers<void> = Promise.withResolvers();
@@ -61,6 +62,7 @@ export class GrowingFile {
       });
       await proof.conclude();
       keep(this.#path);
+      this.#isProved = true;
       this.#grow(this.#descriptor.size);
     } catch (error) {
       await this.#remove();
@@ -86,8 +88,12 @@ export class GrowingFile {
     const reader = { closed: false };
     return {
       size,
-      read: (offset) =>
-        offset < size ? reading.read(offset, this.#writtenBeyond(offset, reader)) : Promise.resolve(new Uint8Array()),
+      read: async (offset) => {
+        const written = this.#writtenBeyond(offset, reader);
+        if (offset < size) return reading.read(offset, written);
+        await written;
+        return new Uint8Array();
+      },
       close: async () => {
         reader.closed = true;
         this.#wake();
@@ -120,9 +126,9 @@ export class GrowingFile {
     if (written !== size) throw new DigestMismatchError(`${String(size)} bytes`, `${String(written)} bytes`);
   }
 
-  /** Waits for a byte at `offset`; resolves with how many may be read. */
+  /** Waits for a byte at `offset`, or behind the last one for the proof; resolves with how many may be read. */
   async #writtenBeyond(offset: number, reader: { readonly closed: boolean }): Promise<number> {
-    while (offset >= this.#readable && !reader.closed) {
+    while (offset >= this.#readable && !this.#isProved && !reader.closed) {
       if (this.#failure !== undefined) throw this.#failure.error;
       await this.#growth.promise;
     }

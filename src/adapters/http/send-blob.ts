@@ -28,17 +28,29 @@ export interface Sending {
 export async function sendBlob(response: ServerResponse, blob: BlobReader, sending: Sending): Promise<void> {
   const { start, end, writeHead, onSent } = sending;
   const client = new Client(response);
+  // A blob withholds its own end until it is proved; a part that ends before must not end sooner.
+  const isPart = end < blob.size;
   for (let offset = start; offset < end;) {
     const bytes = (await client.unlessGone(blob.read(offset))).subarray(0, end - offset);
     if (bytes.byteLength === 0) throw new Error('blob is shorter than its size');
     if (offset === start) writeHead();
     offset += bytes.byteLength;
+    if (offset === end && isPart) {
+      // A copy: reading on takes it away.
+      const last = new Uint8Array(bytes.subarray(-1));
+      await client.unlessGone(write(response, bytes.subarray(0, -1), onSent));
+      await client.unlessGone(blob.read(blob.size));
+      write(response, last, onSent).catch(() => undefined);
+      response.end();
+      return;
+    }
     const sent = write(response, bytes, onSent);
     // In the turn of its last bytes, and for a small blob in that of its head, too: all is one write.
     if (offset === end) response.end();
     await client.unlessGone(sent);
   }
   if (start < end) return;
+  await client.unlessGone(blob.read(end));
   writeHead();
   response.end();
 }

@@ -232,6 +232,14 @@ describe('GetPackage', () => {
       sinon.assert.calledTwice(gateway.fetchBlob);
     });
 
+    it('proves the whole with the upstream for whoever has read a part', async () => {
+      const { blob } = await get(over(failingAfter(250_000)));
+      await readSome(blob, 1000);
+      expect(await blob.read(blob.size)).to.have.lengthOf(0);
+      sinon.assert.calledTwice(gateway.fetchBlob);
+      await blob.close();
+    });
+
     it('does not go on when what it showed before turns out to be something else', async () => {
       gateway.fetchBlob.onFirstCall().callsFake(() => new HeldSource().give(bytesOf(400_000, 9)).end().source());
       const { blob } = await get(over(failingAfter(250_000)));

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { PassThrough } from '../../../src/application/pass-through.ts';
+import { DigestMismatchError } from '../../../src/domain/errors.ts';
 import { WITHHELD_BYTES } from '../../../src/domain/proof.ts';
 import { bytesOf, makeBlob } from '../../support/image.ts';
 import { rejection } from '../../support/rejection.ts';
@@ -39,6 +40,15 @@ describe('PassThrough', () => {
     held.end();
     expect(await next).to.have.lengthOf(WITHHELD_BYTES);
     await reader.close();
+  });
+
+  it('shows the end of it only when all of it is proved', async () => {
+    const forged = blob.bytes.map((byte) => byte ^ 1);
+    for (const offset of [150_000, 200_000]) {
+      const reader = new PassThrough(blob.descriptor, chunksOf(forged), () => undefined);
+      expect(await rejection(reader.read(offset))).to.be.instanceOf(DigestMismatchError);
+      await reader.close();
+    }
   });
 
   it('reads forward only', async () => {

@@ -142,6 +142,12 @@ describe('the HTTP interface', () => {
       expect(response.headers['content-length']).to.equal('0');
     });
 
+    it('answers 502 for an empty package that should have been another', async () => {
+      const blob = deliver({ kind: 'miss' }, new Uint8Array());
+      blob.failure = { from: 0, how: () => Promise.reject(new DigestMismatchError('a', 'b')) };
+      expect((await client(query)).statusCode).to.equal(502);
+    });
+
     it('cuts the connection short of Content-Length when reading fails on the way', async () => {
       const blob = deliver();
       blob.failure = { from: 1_000_000, how: () => Promise.reject(new DigestMismatchError('a', 'b')) };
@@ -183,6 +189,18 @@ describe('the HTTP interface', () => {
           'content-length': '700000',
         });
         expect(Buffer.compare(response.body, image.layer.bytes.subarray(600_000, 1_300_000))).to.equal(0);
+      });
+
+      it('ends no part before the whole is proved', async () => {
+        const blob = deliver();
+        blob.failure = { from: 1_500_000, how: () => Promise.reject(new DigestMismatchError('a', 'b')) };
+        const error = await client(query, { headers: { range: 'bytes=0-999' } }).then(
+          () => undefined,
+          (cause: unknown) => cause,
+        );
+        expect(error).to.be.instanceOf(Error);
+        await app.finishedCount(1);
+        expect(app.finished[0]).to.include({ status: 502, bytes: 999 });
       });
 
       it('answers 416 with the size when there is no such byte', async () => {
