@@ -8,7 +8,7 @@ import { swarm, tally } from '../swarm.ts';
 
 const KIB = 1024;
 /** Above what goes through the parser of HTTP, and below it. */
-const SIZES = [1, 4096, 70 * KIB, 300 * KIB, 600 * KIB];
+const SIZES = [9, 4096, 70 * KIB, 300 * KIB, 600 * KIB];
 const AT_ONCE = 16;
 const GIVEN_UP_MS = 35_000;
 

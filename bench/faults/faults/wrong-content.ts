@@ -9,7 +9,7 @@ import type { Behaviour } from '../registry/exchange.ts';
 import { swarm, tally } from '../swarm.ts';
 
 const KIB = 1024;
-const SIZES = [1, 40 * KIB, 200 * KIB, 700 * KIB];
+const SIZES = [9, 40 * KIB, 200 * KIB, 700 * KIB];
 const FOLLOWERS = 50;
 const AT_ONCE = 16;
 
