@@ -4,7 +4,10 @@ import { isOneOf } from '../domain/errors.ts';
 /** Opens a blob's bytes from `offset` on, with what patience it has; anew, so that no expired URL or token is used again. */
 export type FetchFrom = (offset: number) => Promise<AsyncIterable<Uint8Array>>;
 
-/** A try that brought this much, or went on bringing for so long, was worth another; so few that were not end it all. */
+/**
+ * A try that brought this much, or went on bringing for so long until it broke off, was worth another; so few that were not
+ * end it all. One that dried up has brought what it did for too long.
+ */
 const FRUITFUL_BYTES = 1024 * 1024;
 const FRUITFUL_MS = 5000;
 const MAX_BARREN_TRIES = 4;
@@ -37,7 +40,8 @@ async function* follow(size: number, first: AsyncIterable<Uint8Array>, fetch: Fe
       // What broke off behind the last byte can only have been an empty chunk or a farewell.
       if (received >= size) return;
       const brought = received - startedAt;
-      const lasted = brought > 0 && performance.now() - startedMs >= FRUITFUL_MS;
+      const driedUp = isOneOf(error, 'UPSTREAM_TIMEOUT');
+      const lasted = brought > 0 && !driedUp && performance.now() - startedMs >= FRUITFUL_MS;
       barren = lasted || brought >= FRUITFUL_BYTES ? 0 : barren + 1;
       if (!isPassing(error) || barren >= MAX_BARREN_TRIES || tries >= MAX_TRIES) throw error;
       chunks = undefined;

@@ -32,31 +32,40 @@ export class TooLongError extends Error {
   }
 }
 
+/** What must come within one idle time-out, if it is not all the rest: a byte now and then is no progress. */
+const PROGRESS_BYTES = 64 * 1024;
+/** Whoever is told to notice a stall within some time notices it within this and that time. */
+const MAX_TICK_MS = 1000;
+
 /** The chunks as they come, each valid until the next, without the first `skip` bytes; leaving the iteration ends the response. */
 export async function* readChunks(body: Body, skip: number, idleTimeoutMs: number): AsyncGenerator<Uint8Array> {
-  // Only while we wait for the upstream: a consumer may take its time.
+  const tickMs = Math.min(MAX_TICK_MS, idleTimeoutMs / 4);
   let waiting = true;
+  let waitedMs = 0;
+  let progress = 0;
   const patience = new AbortController();
-  const watchdog = setTimeout(() => {
-    if (waiting) {
-      patience.abort();
-      body.destroy();
-    } else watchdog.refresh();
-  }, idleTimeoutMs);
+  const watchdog = setInterval(() => {
+    // Only while we wait for the upstream: a consumer may take its time.
+    if (waiting) waitedMs += tickMs;
+    if (waitedMs < idleTimeoutMs) return;
+    patience.abort();
+    body.destroy();
+  }, tickMs);
   let skipped = 0;
   try {
     for await (const chunk of body) {
       waiting = false;
+      progress += chunk.byteLength;
+      if (progress >= PROGRESS_BYTES) progress = waitedMs = 0;
       const excess = Math.min(skip - skipped, chunk.byteLength);
       skipped += excess;
       if (excess < chunk.byteLength) yield chunk.subarray(excess);
       waiting = true;
-      watchdog.refresh();
     }
   } catch (error) {
     throw patience.signal.aborted ? new IdleError() : error;
   } finally {
-    clearTimeout(watchdog);
+    clearInterval(watchdog);
     body.destroy();
   }
 }

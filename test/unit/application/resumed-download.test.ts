@@ -64,6 +64,20 @@ describe('resumedDownload', () => {
     sinon.assert.callCount(fetch, 4);
   });
 
+  it('gives up after four tries that dried up, however long it took them', async () => {
+    const clock = sinon.useFakeTimers({ toFake: ['performance'] });
+    async function* dryingUp(offset: number): AsyncGenerator<Uint8Array> {
+      yield bytes.subarray(offset, offset + 10);
+      clock.tick(30_000);
+      throw new UpstreamTimeoutError();
+    }
+    fetch.callsFake(async (offset) => dryingUp(offset));
+    const error = await rejection(readAll(await resumedDownload(bytes.byteLength, fetch)));
+    clock.restore();
+    expect(error).to.be.instanceOf(UpstreamTimeoutError);
+    sinon.assert.callCount(fetch, 4);
+  });
+
   it('tries again also when the next try does not even begin', async () => {
     fetch.onCall(0).resolves(cut(0, 1000, broken));
     fetch.onCall(1).rejects(broken);

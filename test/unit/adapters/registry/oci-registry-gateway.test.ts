@@ -714,6 +714,20 @@ describe('OciRegistryGateway', () => {
       });
     }
 
+    it('are time-outs for a blob of which a byte comes now and then', async () => {
+      const registry = await start();
+      registry.script((_request, response) => {
+        response.writeHead(200, { 'content-length': image.layer.descriptor.size });
+        const drip = setInterval(() => response.write('a'), 10);
+        response.on('close', () => {
+          clearInterval(drip);
+        });
+        return true;
+      });
+      const gateway = makeRegistryGateway({ idleTimeoutMs: 500 });
+      expect(await rejection(blob(gateway, registry.upstream()))).to.be.instanceOf(UpstreamTimeoutError);
+    });
+
     it('are no time-outs for a reader that takes its time', async () => {
       const registry = await start();
       const gateway = makeRegistryGateway({ idleTimeoutMs: 30 });
