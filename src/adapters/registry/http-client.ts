@@ -7,7 +7,7 @@ import type { Registry } from '../../domain/upstream.ts';
 import { createAgents, type ProxyVariables } from './agents.ts';
 import { type Body, IdleError, IncompleteError, readAtMost } from './body.ts';
 import { Inflow } from './inflow.ts';
-import { parseRetryAfter } from './retry-after.ts';
+import { retryAfterOf } from './retry-after.ts';
 import { type Asked, codeOf, failure, statusError, UpstreamFault } from './upstream-errors.ts';
 
 export interface HttpSettings {
@@ -112,8 +112,8 @@ export class HttpClient {
         if (!retried) throw failure(request.asked, outcome.error, signal);
         await this.#pause(request.asked, backoffMs(attempt), signal);
       } else if (RETRIED_STATUSES.has(outcome.status)) {
-        const retryAfter = parseRetryAfter(outcome.headers['retry-after'], new Date());
-        if (retryAfter !== undefined) this.#busyUntil.set(request.url.host, performance.now() + retryAfter * 1000);
+        const retryAfter = retryAfterOf(outcome.headers);
+        if (retryAfter !== undefined) this.#bePatient(request.url.host, retryAfter);
         if (last || (retryAfter ?? 0) > MAX_WAIT_SECONDS) throw await this.reject(request.asked, outcome);
         outcome.body.destroy();
         if (retryAfter === undefined) await this.#pause(request.asked, backoffMs(attempt), signal);
@@ -121,6 +121,12 @@ export class HttpClient {
         return outcome;
       }
     }
+  }
+
+  /** Of several waits that a host asks for at once, the longest counts: the others were asked for before it. */
+  #bePatient(host: string, seconds: number): void {
+    const until = performance.now() + seconds * 1000;
+    this.#busyUntil.set(host, Math.max(until, this.#busyUntil.get(host) ?? 0));
   }
 
   /** Nobody asks a host that has asked for patience, whoever of us it said it to. Rejects when the wait is too long. */
@@ -137,7 +143,7 @@ export class HttpClient {
   /** The error that an answer stands for; ends the answer. */
   async reject(asked: Asked, { status, headers, body }: HttpResponse): Promise<Error> {
     const ociCode = await readErrorCode(body);
-    return statusError(asked, status, ociCode, parseRetryAfter(headers['retry-after'], new Date()));
+    return statusError(asked, status, ociCode, retryAfterOf(headers));
   }
 
   #exchange({ url, headers, form, isBulk = false }: HttpRequest, signal: AbortSignal): Promise<HttpResponse> {

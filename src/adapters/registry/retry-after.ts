@@ -1,4 +1,5 @@
 /** The Retry-After header: how long an upstream asks us to wait (RFC 9110 section 10.2.3). */
+import type { IncomingHttpHeaders } from 'node:http';
 
 /** Whoever asks for more is not believed: nodes that wait for a package would rather try another replica. */
 const MAX_SECONDS = 60;
@@ -9,6 +10,12 @@ const HTTP_DATES = [
   /^\w{6,9}, \d\d-\w{3}-\d\d \d\d:\d\d:\d\d GMT$/,
   /^\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}$/,
 ];
+
+/** What an answer asks for. A date is compared with the answer's own `Date`, which is of the same clock; ours may be an hour off. */
+export function retryAfterOf({ 'retry-after': header, date = '' }: IncomingHttpHeaders): number | undefined {
+  const sentAt = parseDate(date);
+  return parseRetryAfter(header, Number.isNaN(sentAt) ? new Date() : new Date(sentAt));
+}
 
 /** Seconds from `now` on, at most 60; undefined for what is neither a number of seconds nor a date. */
 export function parseRetryAfter(header: string | undefined, now: Date): number | undefined {

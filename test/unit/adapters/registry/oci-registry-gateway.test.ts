@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { getEventListeners } from 'node:events';
-import { createServer as createHttpServer } from 'node:http';
+import { createServer as createHttpServer, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { inspect } from 'node:util';
@@ -622,6 +622,20 @@ describe('OciRegistryGateway', () => {
       const error = await rejection(blob(gateway, upstream));
       expect(error).to.be.instanceOf(UpstreamThrottledError).with.property('retryAfterSeconds').that.is.within(18, 20);
       expect(registry.log).to.have.lengthOf(1);
+    });
+
+    it('waits as long as the longest of several answers asks for, whichever comes last', async () => {
+      const registry = await start();
+      const held: ServerResponse[] = [];
+      registry.script((_request, response) => held.push(response) <= 2);
+      const [gateway, upstream] = [makeRegistryGateway(), registry.upstream()];
+      const outcomes = [rejection(manifest(gateway, upstream)), rejection(blob(gateway, upstream))];
+      while (held.length < 2) await new Promise(setImmediate);
+      held[0]?.writeHead(429, { 'retry-after': '20' }).end();
+      await Promise.race(outcomes);
+      held[1]?.writeHead(429, { 'retry-after': '0' }).end();
+      for (const error of await Promise.all(outcomes)) expect(error).to.be.instanceOf(UpstreamThrottledError);
+      expect(registry.log).to.have.lengthOf(2);
     });
 
     it('stops waiting when it is told to', async () => {

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { parseRetryAfter } from '../../../../src/adapters/registry/retry-after.ts';
+import { parseRetryAfter, retryAfterOf } from '../../../../src/adapters/registry/retry-after.ts';
 import { expectLinear, nearMiss } from '../../../support/hostile-text.ts';
 
 const PIECES = [
@@ -83,5 +83,20 @@ describe('parseRetryAfter', () => {
 
   it('reads 64 KiB of anything in linear time', () => {
     expectLinear(PIECES, (text) => parseRetryAfter(text, now));
+  });
+});
+
+describe('retryAfterOf', () => {
+  const from = (ms: number): string => new Date(Date.now() + ms).toUTCString();
+
+  it('reads a date by the clock of whoever sent it', () => {
+    expect(retryAfterOf({ date: from(-3600_000), 'retry-after': from(-3600_000 + 5000) })).to.equal(5);
+    expect(retryAfterOf({ date: from(3600_000), 'retry-after': from(3600_000 + 5000) })).to.equal(5);
+  });
+
+  it('reads it by our own when the answer has no date that can be read', () => {
+    expect(retryAfterOf({ 'retry-after': from(20_000) })).to.be.within(18, 20);
+    expect(retryAfterOf({ 'retry-after': from(20_000), date: 'now' })).to.be.within(18, 20);
+    expect(retryAfterOf({ 'retry-after': '7', date: 'now' })).to.equal(7);
   });
 });
