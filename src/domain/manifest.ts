@@ -1,4 +1,5 @@
 /** Image manifests and indexes, and which blob of them the package is (image-spec, manifest.md and image-index.md). */
+import { parseBoundedJson } from './bounded-json.ts';
 import { asObject, type Descriptor, parseDescriptor } from './descriptor.ts';
 import { InvalidContentError } from './errors.ts';
 
@@ -94,9 +95,9 @@ function parseIndexEntry(json: unknown): Index['manifests'][number] {
 
 function parseJson(bytes: Uint8Array): unknown {
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    return parseBoundedJson(bytes);
   } catch (cause) {
-    throw new InvalidContentError('manifest is not JSON', { cause });
+    throw new InvalidContentError('manifest is not JSON, or too much of it', { cause });
   }
 }
 

@@ -1,0 +1,49 @@
+import { expect } from 'chai';
+import fc from 'fast-check';
+import { parseBoundedJson } from '../../../src/domain/bounded-json.ts';
+import { encode } from '../../support/image.ts';
+
+const FOUR_MIB = 4 * 1024 * 1024;
+
+describe('parseBoundedJson', () => {
+  it('reads what JSON.parse reads', () => {
+    fc.assert(
+      fc.property(fc.jsonValue({ maxDepth: 8 }), (json) => {
+        expect(parseBoundedJson(encode(json))).to.deep.equal(JSON.parse(JSON.stringify(json)));
+      }),
+    );
+  });
+
+  it('takes brackets, commas and quotes in a text for text', () => {
+    const text = `${'[{,'.repeat(60_000)}\\"]}`;
+    expect(parseBoundedJson(encode({ text, [text]: [text] }))).to.deep.equal({ text, [text]: [text] });
+  });
+
+  it('reads 64 levels and 50 000 values', () => {
+    const deep = '['.repeat(64) + ']'.repeat(64);
+    expect(parseBoundedJson(Buffer.from(deep))).to.be.an('array');
+    expect(parseBoundedJson(encode(new Array(49_999).fill(0)))).to.have.lengthOf(49_999);
+  });
+
+  for (const [what, text] of [
+    ['one level more', '['.repeat(65) + ']'.repeat(65)],
+    ['one value more', JSON.stringify(new Array(50_000).fill(0))],
+    ['4 MiB of levels', '['.repeat(FOUR_MIB)],
+    ['4 MiB of empty lists', `[${'[],'.repeat(FOUR_MIB / 3)}[]]`],
+    ['4 MiB of names', `{${'"":0,'.repeat(FOUR_MIB / 5)}"":0}`],
+  ] as const) {
+    it(`refuses ${what} before it costs anything`, () => {
+      const bytes = Buffer.from(text);
+      const before = process.memoryUsage().heapTotal;
+      expect(() => parseBoundedJson(bytes)).to.throw(RangeError);
+      expect(process.memoryUsage().heapTotal - before).to.be.lessThan(8 * 1024 * 1024);
+    });
+  }
+
+  it('refuses what is not JSON, also in the middle of a text', () => {
+    for (const text of ['', '{', '"', '"\\', '"a\\"', ']', '[1,]', '\u0000']) {
+      expect(() => parseBoundedJson(Buffer.from(text)), text).to.throw(SyntaxError);
+    }
+    expect(() => parseBoundedJson(Uint8Array.of(0x22, 0xff, 0x22))).to.throw(TypeError);
+  });
+});
