@@ -65,7 +65,7 @@ export class FilesystemPackageStore implements PackageStore {
 
   /** Takes stock; to be called once, before anything else. @throws StoreFailedError when the directory cannot be used. */
   async load(): Promise<void> {
-    await scan(this.#layout, this.#ledger);
+    this.#recency.startAfter(await scan(this.#layout, this.#ledger));
     this.#unlink(this.#ledger.evictSurplus());
     this.#scrub?.start();
   }
@@ -171,6 +171,7 @@ export class FilesystemPackageStore implements PackageStore {
     }
     this.#ledger.release(size);
     const entry = this.#ledger.use(digest) ?? this.#ledger.add(digest, size, new Date(), true);
+    this.#recency.use(entry);
     this.#ledger.pin(entry);
     void released.then(() => {
       this.#ledger.unpin(entry);

@@ -15,6 +15,11 @@ export class Recency {
     this.#pathOf = pathOf;
   }
 
+  /** Of the files that a start finds; on a clock that has gone back, whoever is used from now on is later all the same. */
+  startAfter(latestMs: number): void {
+    this.#lastMs = Math.max(latestMs, this.#lastMs);
+  }
+
   use(entry: Entry): void {
     // Never the same twice and never backwards, whatever the clock does.
     this.#lastMs = Math.max(Date.now(), this.#lastMs + 1);

@@ -13,8 +13,11 @@ const STATS_AT_ONCE = 64;
 /** Private: packages run as root, and nobody else has business here. */
 const DIRECTORY_MODE = 0o700;
 
-/** Enters all blobs into an empty ledger. After an unclean stop none of them counts as proved. @throws StoreFailedError */
-export async function scan(layout: Layout, ledger: Ledger): Promise<void> {
+/**
+ * Enters all blobs into an empty ledger. After an unclean stop none of them counts as proved. Resolves with when the last
+ * of them was used, in milliseconds. @throws StoreFailedError
+ */
+export async function scan(layout: Layout, ledger: Ledger): Promise<number> {
   try {
     await mkdir(layout.blobs, { recursive: true, mode: DIRECTORY_MODE });
     await rm(layout.ingest, { recursive: true, force: true });
@@ -23,6 +26,7 @@ export async function scan(layout: Layout, ledger: Ledger): Promise<void> {
     const found = await listBlobs(layout);
     found.sort((a, b) => a.stats.atimeMs - b.stats.atimeMs);
     for (const { digest, stats } of found) ledger.add(digest, stats.size, stats.mtime, clean);
+    return found.at(-1)?.stats.atimeMs ?? 0;
   } catch (cause) {
     throw new StoreFailedError({ cause });
   }

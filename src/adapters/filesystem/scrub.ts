@@ -58,7 +58,7 @@ export class Scrub {
   async #check(entry: Entry, buffer: Uint8Array): Promise<void> {
     const { pathOf, onDamage } = this.#options;
     try {
-      const handle = await open(pathOf(entry), constants.O_RDONLY | constants.O_NOFOLLOW);
+      const handle = await openUnused(pathOf(entry));
       try {
         await this.#prove(handle, entry, buffer);
       } finally {
@@ -89,9 +89,23 @@ export class Scrub {
   }
 }
 
+/** Linux keeps the access time, which is the order of use, for the owner of a file only. */
+async function openUnused(path: string): Promise<FileHandle> {
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW;
+  try {
+    return await open(path, flags | constants.O_NOATIME);
+  } catch (error) {
+    if (codeOf(error) !== 'EPERM') throw error;
+    return open(path, flags);
+  }
+}
+
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && 'code' in error ? error.code : undefined;
+}
+
 /** Wrong bytes, no file, or a disk that cannot read it; not that there are too many open files. */
 function isDamage(error: unknown): boolean {
   if (error instanceof DigestMismatchError) return true;
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  return ['ENOENT', 'EIO', 'ELOOP', 'EISDIR'].some((known) => known === code);
+  return ['ENOENT', 'EIO', 'ELOOP', 'EISDIR'].some((known) => known === codeOf(error));
 }

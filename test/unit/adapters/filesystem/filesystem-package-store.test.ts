@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, truncate, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FilesystemPackageStore } from '../../../../src/adapters/filesystem/filesystem-package-store.ts';
@@ -76,6 +76,27 @@ describe('FilesystemPackageStore', () => {
     expect(Buffer.compare((await read(after, a)) ?? Buffer.of(), a.bytes)).to.equal(0);
     expect(Buffer.compare((await read(after, c)) ?? Buffer.of(), c.bytes)).to.equal(0);
     await after.close();
+  });
+
+  it('has them in that order too when the clock has gone back in between', async () => {
+    const sized = (kib: number, seed: number): TestBlob => blob(bytesOf(kib * KIB, seed));
+    const [a, b, c, d] = [1, 2, 3, 4].map((seed) => sized(200, seed)) as [TestBlob, TestBlob, TestBlob, TestBlob];
+    let store = await start();
+    for (const given of [a, b, c]) await keep(store, given);
+    await store.close();
+    const tomorrow = Date.now() / 1000 + 86_400;
+    for (const [later, given] of [a, b, c].entries()) await utimes(fileOf(given), tomorrow + later, tomorrow);
+
+    store = await start();
+    await read(store, a);
+    await keep(store, d);
+    await store.close();
+
+    store = await start();
+    await keep(store, sized(500, 5));
+    const kept = await Promise.all([a, b, c, d].map(async (given) => (await read(store, given)) !== undefined));
+    expect(kept).to.deep.equal([true, false, false, true]);
+    await store.close();
   });
 
   it('makes room at once when it has been given less of it', async () => {

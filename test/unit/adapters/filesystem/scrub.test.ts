@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { appendFile, mkdtemp, rm, truncate, unlink, writeFile } from 'node:fs/promises';
+import { appendFile, mkdtemp, rm, stat, truncate, unlink, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FilesystemPackageStore } from '../../../../src/adapters/filesystem/filesystem-package-store.ts';
@@ -75,6 +75,16 @@ describe('the scrub of a FilesystemPackageStore', () => {
       expect(store.usage.scrubbedBytes).to.equal(300_000);
     });
     expect(store.usage).to.include({ damaged: 0, entries: 1 });
+  });
+
+  it('is no use of a file: the order of those who were used stays', async () => {
+    const [long, longer] = [new Date('2026-01-02T00:00:00Z'), new Date('2026-01-01T00:00:00Z')];
+    await utimes(path(), long, longer);
+    await start(100e6);
+    await eventually(async () => {
+      expect(store.usage.scrubbedBytes).to.equal(300_000);
+    });
+    expect((await stat(path())).atime).to.deep.equal(long);
   });
 
   it('takes its time, and stops at once', async () => {
