@@ -22,6 +22,7 @@ const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] =
     'oci-layout': ['node:fs', 'node:fs/promises', 'node:path'],
     prometheus: ['prom-client'],
     registry: [
+      'node:dns',
       'got',
       'node:http',
       'node:https',

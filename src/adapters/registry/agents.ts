@@ -5,6 +5,7 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { createSecureContext, getCACertificates } from 'node:tls';
 import type { Registry } from '../../domain/upstream.ts';
+import type { DialGuard } from './dial-guard.ts';
 import { Inflow } from './inflow.ts';
 import { parseNoProxy } from './no-proxy.ts';
 
@@ -20,7 +21,7 @@ export interface Agents {
 const IDLE_SOCKET_MS = 60_000;
 
 /** Chooses by URL, since a redirect may lead from a host behind the proxy to one before it. */
-export function createAgents(registry: Registry, environment: ProxyVariables): (url: URL) => Agents {
+export function createAgents(registry: Registry, guard: DialGuard, environment: ProxyVariables): (url: URL) => Agents {
   const isDirect = parseNoProxy(read(environment, 'NO_PROXY'));
   // One context for all connections: as `ca` of each request, 150 default roots would be a part of every pool's key.
   const secureContext = createSecureContext({
@@ -28,7 +29,12 @@ export function createAgents(registry: Registry, environment: ProxyVariables): (
     minVersion: 'TLSv1.2',
   });
   const options = { keepAlive: true, timeout: IDLE_SOCKET_MS };
-  const direct = { http: new DirectHttpAgent(options), https: new DirectHttpsAgent({ ...options, secureContext }) };
+  // A proxy looks names up itself, and has rules of its own.
+  const { lookup } = guard;
+  const direct = {
+    http: new DirectHttpAgent({ ...options, lookup }),
+    https: new DirectHttpsAgent({ ...options, lookup, secureContext }),
+  };
   let proxied: Agents | undefined;
   return (url) => {
     if (isDirect(url)) return direct;

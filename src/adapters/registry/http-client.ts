@@ -6,6 +6,7 @@ import { UpstreamThrottledError } from '../../domain/errors.ts';
 import type { Registry } from '../../domain/upstream.ts';
 import { createAgents, type ProxyVariables } from './agents.ts';
 import { type Body, IdleError, IncompleteError, readAtMost } from './body.ts';
+import { DialGuard } from './dial-guard.ts';
 import { Inflow } from './inflow.ts';
 import { retryAfterOf } from './retry-after.ts';
 import { type Asked, codeOf, failure, statusError, UpstreamFault } from './upstream-errors.ts';
@@ -17,6 +18,8 @@ export interface HttpSettings {
   readonly idleTimeoutMs: number;
   /** Of one request, until its headers are there. */
   readonly attempts: number;
+  /** Hosts, with their port when it is not the scheme's, that may see credentials as token servers. */
+  readonly trustedRealms: readonly string[];
   readonly userAgent: string;
   readonly environment: ProxyVariables;
 }
@@ -68,7 +71,8 @@ export class HttpClient {
 
   constructor(registry: Registry, settings: HttpSettings) {
     this.#settings = settings;
-    const agents = createAgents(registry, settings.environment);
+    const guard = new DialGuard(registry, settings.trustedRealms);
+    const agents = createAgents(registry, guard, settings.environment);
     const { connectTimeoutMs, headersTimeoutMs, userAgent } = settings;
     this.#patienceMs = 3 * connectTimeoutMs + headersTimeoutMs;
     this.#got = got.extend({
@@ -86,8 +90,10 @@ export class HttpClient {
       },
       hooks: {
         beforeRequest: [
-          (options) => {
-            if (options.url instanceof URL) options.agent = agents(options.url);
+          async (options) => {
+            if (!(options.url instanceof URL)) return;
+            await guard.check(options.url);
+            options.agent = agents(options.url);
           },
         ],
         beforeRedirect: [

@@ -12,8 +12,6 @@ import { HttpClient, type HttpResponse, type HttpSettings } from './http-client.
 import { type Asked, failure, type Operation, unavailable, UpstreamFault } from './upstream-errors.ts';
 
 export interface OciRegistryGatewayOptions extends HttpSettings {
-  /** Hosts, with their port when it is not the scheme's, that may see credentials as token servers. */
-  readonly trustedRealms: readonly string[];
   /** Milliseconds on a clock that never jumps; for tests of what a token's age does. */
   readonly now?: () => number;
 }

@@ -14,6 +14,7 @@ describe('Authorization', () => {
       attempts: 1,
       userAgent: 'test',
       environment: {},
+      trustedRealms: [],
     });
     const authorization = new Authorization({ registry, client, trustedRealms: [], idleTimeoutMs: 1, now: () => 0 });
     const signal = new AbortController().signal;

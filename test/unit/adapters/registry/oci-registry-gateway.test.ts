@@ -437,6 +437,19 @@ describe('OciRegistryGateway', () => {
       expect(plain.log).to.deep.equal([]);
     });
 
+    for (const location of [
+      'http://169.254.169.254/latest/meta-data/',
+      'http://[::ffff:a9fe:a9fe]/',
+      'http://2852039166/',
+    ]) {
+      it(`refuses to be sent to ${location}, and does not even dial it`, async () => {
+        const registry = await start();
+        registry.failTimes('/blobs/', { status: 302, headers: { location } });
+        const error = await rejection(blob(makeRegistryGateway({ connectTimeoutMs: 1 }), registry.upstream()));
+        expect(error).to.have.nested.property('cause.message').that.includes('ERR_FORBIDDEN_ADDRESS');
+      });
+    }
+
     it('tires of a loop', async () => {
       const registry = await start();
       registry.script(({ url }, response) => {
