@@ -135,15 +135,22 @@ export class HttpClient {
     this.#busyUntil.set(host, Math.max(until, this.#busyUntil.get(host) ?? 0));
   }
 
-  /** Nobody asks a host that has asked for patience, whoever of us it said it to. Rejects when the wait is too long. */
+  /**
+   * Nobody asks a host that has asked for patience, whoever of us it said it to, and whether before we waited or
+   * meanwhile. Rejects when the wait is too long.
+   */
   async #awaitTurn({ asked, url }: HttpRequest, signal: AbortSignal): Promise<void> {
-    const seconds = ((this.#busyUntil.get(url.host) ?? 0) - performance.now()) / 1000;
-    if (seconds <= 0) return;
-    if (seconds > MAX_WAIT_SECONDS) {
-      const cause = new UpstreamFault(asked, 'asked for patience before');
-      throw new UpstreamThrottledError(Math.ceil(seconds), { cause });
+    const began = performance.now();
+    for (;;) {
+      const until = this.#busyUntil.get(url.host) ?? 0;
+      const ms = until - performance.now();
+      if (ms <= 0) return;
+      if (until - began > MAX_WAIT_SECONDS * 1000) {
+        const cause = new UpstreamFault(asked, 'asked for patience before');
+        throw new UpstreamThrottledError(Math.ceil(ms / 1000), { cause });
+      }
+      await this.#pause(asked, ms + backoffMs(0), signal);
     }
-    await this.#pause(asked, seconds * 1000 + backoffMs(0), signal);
   }
 
   /** The error that an answer stands for; ends the answer. */

@@ -651,6 +651,16 @@ describe('OciRegistryGateway', () => {
       expect(registry.log).to.have.lengthOf(2);
     });
 
+    it('waits again when the first who comes back is asked for patience again', async () => {
+      const registry = await start();
+      registry.failTimes('/', ...Array.from({ length: 99 }, () => ({ status: 503, headers: { 'retry-after': '1' } })));
+      const [gateway, upstream] = [makeRegistryGateway({ attempts: 1 }), registry.upstream()];
+      await rejection(manifest(gateway, upstream));
+      const outcomes = Array.from({ length: 20 }, () => rejection(manifest(gateway, upstream)));
+      for (const error of await Promise.all(outcomes)) expect(error).to.be.instanceOf(UpstreamThrottledError);
+      expect(registry.log.length).to.be.lessThan(12);
+    });
+
     it('stops waiting when it is told to', async () => {
       const registry = await start();
       registry.failTimes('/manifests/', { status: 503, headers: { 'retry-after': '3' } });
