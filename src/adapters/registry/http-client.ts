@@ -44,6 +44,8 @@ export interface HttpResponse {
 }
 
 const MAX_REDIRECTS = 5;
+/** 1xx; a registry has hardly a reason for one. */
+const MAX_INTERIM_ANSWERS = 100;
 const MAX_ERROR_BYTES = 4096;
 /** An error's code is for the log only, and somebody waits for the error. */
 const ERROR_BODY_MS = 1000;
@@ -169,14 +171,18 @@ export class HttpClient {
         inflow?.expect(request);
       });
     };
-    // One for each redirect.
-    if (isBulk) stream.on('request', bypassParser);
     return new Promise<HttpResponse>((resolve, reject) => {
-      // got watches a socket that it has been given: not a proxy that still makes one, nor several redirects together.
-      const patience = setTimeout(() => {
-        reject(new IdleError());
+      const giveUp = (error: Error): void => {
+        reject(error);
         stream.destroy();
-      }, this.#patienceMs);
+      };
+      // One for each redirect.
+      stream.on('request', (request: ClientRequest) => {
+        if (isBulk) bypassParser(request);
+        whenUnexpected(request, giveUp);
+      });
+      // got watches a socket that it has been given: not a proxy that still makes one, nor several redirects together.
+      const patience = setTimeout(giveUp, this.#patienceMs, new IdleError());
       stream.once('close', () => {
         clearTimeout(patience);
         inflow?.body?.fail(new IncompleteError());
@@ -204,6 +210,21 @@ export class HttpClient {
       throw failure(asked, error, signal);
     }
   }
+}
+
+/** Node would take interim answers for ever, and an upgrade, which nobody has asked for, would never be an answer. */
+function whenUnexpected(request: ClientRequest, give: (error: Error) => void): void {
+  let interim = 0;
+  const complain = (): void => {
+    give(Object.assign(new Error('answer is none to this request'), { code: 'ERR_UNEXPECTED_ANSWER' }));
+  };
+  request.on('information', () => {
+    if (++interim > MAX_INTERIM_ANSWERS) complain();
+  });
+  request.once('upgrade', (_response, socket) => {
+    socket.destroy();
+    complain();
+  });
 }
 
 /** Full jitter, so that those who failed together do not come back together. */

@@ -823,6 +823,31 @@ describe('OciRegistryGateway', () => {
       expect(Buffer.compare(await manifest(gateway, upstream), image.manifest.bytes)).to.equal(0);
     });
 
+    for (const [what, answer] of [
+      [
+        'an upgrade that nobody asked for',
+        'HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n',
+      ],
+      ['interim answers without end', 'HTTP/1.1 103 Early Hints\r\n\r\n'.repeat(101)],
+    ] as const) {
+      it(`are unavailable at once for ${what}`, async () => {
+        const registry = await start();
+        registry.script((_request, response) => response.socket?.write(answer) !== undefined);
+        const error = await rejection(manifest(makeRegistryGateway(), registry.upstream()));
+        expect(error).to.be.instanceOf(UpstreamUnavailableError);
+        expect(error).to.have.nested.property('cause.message').that.includes('ERR_UNEXPECTED_ANSWER');
+      });
+    }
+
+    it('are not made of interim answers', async () => {
+      const registry = await start();
+      registry.script((_request, response) => {
+        response.socket?.write('HTTP/1.1 100 Continue\r\n\r\n'.repeat(100));
+        return false;
+      });
+      await manifest(makeRegistryGateway(), registry.upstream());
+    });
+
     it('refuses a manifest of more than 4 MiB', async () => {
       const registry = await start();
       registry.failTimes('/manifests/', { status: 200, body: ' '.repeat(4 * 1024 * 1024 + 1) });
