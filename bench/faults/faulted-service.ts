@@ -17,6 +17,7 @@ export interface ServiceSetup {
   readonly maxBytes: number;
   /** Undefined with a store that is switched off. */
   readonly cacheDirectory: string | undefined;
+  /** `NODE_OPTIONS` are added to ours. */
   readonly environment: Readonly<Record<string, string>>;
   readonly flags: readonly string[];
   readonly onViolation: (violation: string) => void;
@@ -49,9 +50,12 @@ export class FaultedService {
   async start(settings: object = this.setup.settings): Promise<void> {
     const { home, flags, environment, cacheDirectory, maxBytes } = this.setup;
     const began = performance.now();
-    const witnessed = { NODE_OPTIONS: `--import=${WITNESS}`, DIAL_JOURNAL: this.#journal };
+    const witnessed = {
+      NODE_OPTIONS: `--import=${WITNESS} ${environment['NODE_OPTIONS'] ?? ''}`,
+      DIAL_JOURNAL: this.#journal,
+    };
     this.#process = await ServiceProcess.start(
-      { settings, flags, environment: { ...witnessed, ...environment } },
+      { settings, flags, environment: { ...environment, ...witnessed } },
       home,
     );
     this.#readyMs = performance.now() - began;

@@ -3,6 +3,7 @@ import type { Fault } from './fault.ts';
 import { BROKEN_DOWNLOADS } from './faults/broken-downloads.ts';
 import { STALLS_OF_REGISTRIES } from './faults/stalls.ts';
 import { STAMPEDES } from './faults/stampedes.ts';
+import { PEER_FAULTS } from './peer-faults.ts';
 import { WRONG_CONTENT } from './faults/wrong-content.ts';
 import { WRONG_RESUMES } from './faults/wrong-resumes.ts';
 
@@ -12,6 +13,7 @@ const ALL: readonly Fault[] = [
   ...WRONG_CONTENT,
   STALLS_OF_REGISTRIES,
   ...STAMPEDES,
+  ...PEER_FAULTS,
 ];
 
 /** By their number: F1, F1b, F2, …, F10. */

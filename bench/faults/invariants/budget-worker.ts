@@ -18,7 +18,7 @@ function sample(): void {
   if (seen > maxBytes) {
     // Files came and went while we looked: only those that were there all the time were there together.
     const second = filesOf();
-    const together = total(new Map([...first].filter(([inode]) => second.has(inode))));
+    const together = total(new Map([...first].filter(([file]) => second.has(file))));
     if (together > maxBytes) samples.exceeded++;
     samples.peakBytes = Math.max(samples.peakBytes, together);
   } else {
@@ -26,11 +26,12 @@ function sample(): void {
   }
 }
 
-/** Allocated bytes by inode: a file that moves counts once. */
-function filesOf(): Map<number, number> {
-  const files = new Map<number, number>();
+/** Allocated bytes by inode and birth: a file that moves counts once, and the next one may have the inode of one that went. */
+function filesOf(): Map<string, number> {
+  const files = new Map<string, number>();
   const add = (stats: Stats | undefined): void => {
-    if (stats?.isFile() === true) files.set(stats.ino, stats.blocks * BLOCK_BYTES);
+    if (stats?.isFile() !== true) return;
+    files.set(`${String(stats.ino)} ${String(stats.birthtimeMs)}`, stats.blocks * BLOCK_BYTES);
   };
   for (const folder of ['v1/ingest', 'v1/blobs/sha256']) {
     const path = join(directory, folder);
@@ -44,7 +45,7 @@ function filesOf(): Map<number, number> {
   return files;
 }
 
-function total(files: ReadonlyMap<number, number>): number {
+function total(files: ReadonlyMap<string, number>): number {
   return files.values().reduce((sum, bytes) => sum + bytes, 0);
 }
 

@@ -1,5 +1,5 @@
 /** What the kernel knows of the service's process. */
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { sep } from 'node:path';
 
 export interface Descriptors {
@@ -23,8 +23,7 @@ export function descriptorsOf(pid: number, cacheDirectory: string): Descriptors 
 }
 
 export function residentBytes(pid: number): number {
-  const text = readFileSync(`/proc/${String(pid)}/status`, 'utf8');
-  return 1024 * Number(/^VmRSS:\s+(\d+) kB/m.exec(text)?.[1] ?? 0);
+  return statusBytes(pid, 'VmRSS');
 }
 
 function targetOf(pid: number, fd: string): string {
@@ -33,4 +32,19 @@ function targetOf(pid: number, fd: string): string {
   } catch {
     return '';
   }
+}
+
+/** The most that was resident since `resetPeak`, or since the start. */
+export function peakBytes(pid: number): number {
+  return statusBytes(pid, 'VmHWM');
+}
+
+export function resetPeak(pid: number): void {
+  // proc(5): 5 resets the peak resident set size to what is resident now.
+  writeFileSync(`/proc/${String(pid)}/clear_refs`, '5');
+}
+
+function statusBytes(pid: number, name: 'VmRSS' | 'VmHWM'): number {
+  const text = readFileSync(`/proc/${String(pid)}/status`, 'utf8');
+  return 1024 * Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? 0);
 }

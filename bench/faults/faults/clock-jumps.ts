@@ -1,0 +1,180 @@
+/** A wall clock that jumps, while downloads and tokens live and between one start and the next. */
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { eventually } from '../../../test/support/eventually.ts';
+import { makeImage, type TestImage } from '../../../test/support/image.ts';
+import type { Fault } from '../fault.ts';
+import type { FaultBench } from '../fault-bench.ts';
+import type { FaultedService } from '../faulted-service.ts';
+import { pacedAt, refusing } from '../registry/behaviours.ts';
+import type { ScriptedRegistry } from '../registry/scripted-registry.ts';
+
+const HOUR_MS = 3600_000;
+const DAY_MS = 24 * HOUR_MS;
+/** Since the real one: the last but one is a day after the beginning of 1970. */
+const JUMPS_MS = [HOUR_MS, -HOUR_MS, DAY_MS, -DAY_MS, DAY_MS - Date.now(), 80 * 365 * DAY_MS];
+const SHIFT = join(import.meta.dirname, '../clock-shift.ts');
+const KEPT = 10;
+const NEWCOMERS = 5;
+const PACKAGE_BYTES = 200_000;
+/** Ten packages with their manifests, and not much more. */
+const MAX_BYTES = 2_500_000;
+
+export const CLOCK_JUMPS: Fault = {
+  id: 'F17',
+  what: 'the wall clock of the process (its `Date`, nothing else) jumps by an hour, by a day, to 1970 and to 2106, while downloads and tokens live and between two starts',
+  expected:
+    'no change: all bodies correct, at most one token per start, a dated Retry-After is kept, and the order of use survives two restarts',
+  run: async (bench) => {
+    const violations: string[] = [];
+    const registry = await bench.startRegistry();
+    const clock = await Clock.create(bench);
+    const service = await bench.startService({ registry, maxBytes: MAX_BYTES, environment: clock.environment });
+    const kept = Array.from({ length: KEPT }, () => imageOf(bench));
+    registry.publish(...kept);
+    const jumps = Array.from({ length: bench.times(12, 600) }, () => bench.random.pick(JUMPS_MS));
+    for (const [index, jump] of jumps.entries())
+      violations.push(...(await live(bench, { clock, registry, service }, jump, kept[index % KEPT])));
+
+    const order = shuffled(bench, kept);
+    // The first restart is on a clock that has gone back, and so is all that is used then.
+    for (const [start, images] of [
+      [DAY_MS, shuffled(bench, kept)],
+      [-DAY_MS, order],
+      [JUMPS_MS[4] ?? 0, []],
+    ] as const) {
+      await service.stop();
+      await clock.set(start);
+      await service.start();
+      for (const image of images) violations.push(...(await wholeOf(service, image, 'a package that was kept')));
+    }
+    violations.push(...(await expectOrder(bench, registry, service, order)));
+    const tokens = registry.requests('token');
+    if (tokens > 4) violations.push(`${String(tokens)} tokens over 4 starts`);
+    return {
+      injected: jumps.length + 3,
+      figures: `${String(jumps.length)} jumps among downloads, 3 between starts; ${String(tokens)} tokens over 4 starts`,
+      violations,
+    };
+  },
+};
+
+/** A download runs when the clock jumps; then another one, a package that may be kept, and a wait until a date. */
+async function live(
+  bench: FaultBench,
+  { clock, registry, service }: { clock: Clock; registry: ScriptedRegistry; service: FaultedService },
+  jump: number,
+  known: TestImage | undefined,
+): Promise<string[]> {
+  const [running, cold, patient] = [imageOf(bench), imageOf(bench), imageOf(bench)];
+  registry.publish(running, cold, patient);
+  registry.script(running.layer.descriptor.digest, () => pacedAt(PACKAGE_BYTES * 4));
+  let refusedAt = 0;
+  let askedAgainAt = 0;
+  registry.script(patient.manifest.descriptor.digest, ({ attempt }) => {
+    if (attempt > 1) {
+      askedAgainAt = performance.now();
+      return undefined;
+    }
+    refusedAt = performance.now();
+    return refusing(503, { 'retry-after': new Date(Date.now() + 1000).toUTCString() });
+  });
+  const begun = Promise.withResolvers<undefined>();
+  const first = wholeOf(service, running, 'a download during the jump', () => {
+    begun.resolve(undefined);
+  });
+  await begun.promise;
+  await clock.set(jump);
+  await clock.tell(service);
+  const found = await Promise.all([
+    first,
+    wholeOf(service, cold, 'a download after the jump'),
+    known === undefined ? [] : wholeOf(service, known, 'a package that may be kept'),
+  ]);
+  // Alone, since its wait is everybody's.
+  found.push(await wholeOf(service, patient, 'a package after a wait until a date'));
+  if (askedAgainAt - refusedAt < 990)
+    found.push([`asked again after ${(askedAgainAt - refusedAt).toFixed(0)} ms, not after 1 s`]);
+  registry.withdraw(running, cold, patient);
+  return found.flat();
+}
+
+/** New packages push out those that were used first. */
+async function expectOrder(
+  bench: FaultBench,
+  registry: ScriptedRegistry,
+  service: FaultedService,
+  order: readonly TestImage[],
+): Promise<string[]> {
+  const newcomers = Array.from({ length: NEWCOMERS }, () => imageOf(bench));
+  registry.publish(...newcomers);
+  const violations: string[] = [];
+  for (const image of newcomers) violations.push(...(await wholeOf(service, image, 'a newcomer')));
+  const isKept: boolean[] = [];
+  // From the latest on: to ask for one that is gone brings its manifest, which may cost the first of the others its place.
+  for (const image of order.toReversed()) {
+    const { headers } = await service.get(image, { method: 'HEAD' });
+    isKept.unshift(String(headers['cache-status']).endsWith('; hit'));
+  }
+  const gone = isKept.filter((is) => !is).length;
+  if (gone < NEWCOMERS - 3 || gone > NEWCOMERS + 1)
+    violations.push(`${String(gone)} left for ${String(NEWCOMERS)} newcomers`);
+  if (isKept.lastIndexOf(false) > isKept.indexOf(true))
+    violations.push(`the order of use was lost: ${isKept.join(', ')}`);
+  return violations;
+}
+
+async function wholeOf(
+  service: FaultedService,
+  image: TestImage,
+  what: string,
+  onBytes?: () => void,
+): Promise<string[]> {
+  const { verdict, why, headers } = await service.get(image, onBytes && { onBytes });
+  const { age } = headers;
+  return [
+    ...(verdict === 'whole' ? [] : [`${what}: ${verdict}, ${why}`]),
+    ...(age === undefined || /^\d+$/.test(age) ? [] : [`${what}: an age of ${age}`]),
+  ];
+}
+
+function imageOf({ random }: FaultBench): TestImage {
+  return makeImage([random.bytes(PACKAGE_BYTES)]);
+}
+
+function shuffled({ random }: FaultBench, images: readonly TestImage[]): TestImage[] {
+  const left = [...images];
+  return images.flatMap(() => left.splice(random.between(0, left.length), 1));
+}
+
+class Clock {
+  readonly #file: string;
+
+  private constructor(file: string) {
+    this.#file = file;
+  }
+
+  static async create({ workspace }: FaultBench): Promise<Clock> {
+    const clock = new Clock(join(await workspace.folder('clock'), 'shift'));
+    await clock.set(0);
+    return clock;
+  }
+
+  get environment(): Record<string, string> {
+    return { NODE_OPTIONS: `--import=${SHIFT}`, CLOCK_SHIFT_FILE: this.#file };
+  }
+
+  /** Milliseconds from the real one, for whoever starts from now on. */
+  async set(ms: number): Promise<void> {
+    await writeFile(this.#file, String(ms));
+  }
+
+  /** Resolves when the running service has it too. */
+  async tell(service: FaultedService): Promise<void> {
+    const wanted = await readFile(this.#file, 'utf8');
+    service.signal('SIGUSR2');
+    await eventually(async () => {
+      if ((await readFile(`${this.#file}.seen`, 'utf8')) !== wanted) throw new Error('the clock has not jumped');
+    });
+  }
+}

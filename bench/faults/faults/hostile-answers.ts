@@ -1,0 +1,226 @@
+/** A registry that answers in order to do harm: by size, by depth, by what is no HTTP, and by answers that nobody asked for. */
+import { makeBlob, makeImage, type TestBlob, type TestImage } from '../../../test/support/image.ts';
+import type { Fault } from '../fault.ts';
+import type { FaultBench } from '../fault-bench.ts';
+import { peakBytes, residentBytes, resetPeak } from '../invariants/process-facts.ts';
+import { answering, saying } from '../registry/behaviours.ts';
+import type { Behaviour, Exchange, Place } from '../registry/exchange.ts';
+import { swarm } from '../swarm.ts';
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const MAX_PEAK_GROWTH = 32 * MIB;
+/** V8 collects in time when there is no room to be lazy in; the idle service takes about 45 MiB of it. */
+const HEAP_LIMITS = '--max-old-space-size=64 --max-semi-space-size=2';
+const AT_ONCE = 1;
+const PACKAGE_BYTES = 3000;
+
+interface Hostility {
+  readonly name: string;
+  readonly behaviour: Behaviour;
+  /** Both when absent. */
+  readonly place?: Place;
+  /** Where what is sent besides the answer does no harm to it. */
+  readonly mayBeWhole?: boolean;
+}
+
+/** Written on the wire as it is, with the honest answer's length and body where they are named. */
+const raw =
+  (head: string): Behaviour =>
+  (exchange) => {
+    const { body } = exchange.honest;
+    const [before = '', after] = head.replace('LENGTH', String(body.byteLength)).split('BODY');
+    const parts = [Buffer.from(before), ...(after === undefined ? [] : [body, Buffer.from(after)])];
+    return saying(Buffer.concat(parts))(exchange);
+  };
+const status = (line: string, ...fields: string[]): string => [`HTTP/1.1 ${line}`, ...fields, '', ''].join('\r\n');
+const WHOLE = status('200 OK', 'Content-Length: LENGTH');
+
+const HOSTILITIES: readonly Hostility[] = [
+  { name: 'a header of 10 MiB', behaviour: raw(status('200 OK', `X: ${'x'.repeat(10 * MIB)}`)) },
+  { name: '100 000 headers', behaviour: raw(status('200 OK', ...new Array<string>(100_000).fill('X: y'))) },
+  { name: '10 MiB of status line', behaviour: raw(`HTTP/1.1 200 ${'O'.repeat(10 * MIB)}`) },
+  { name: 'an endless header', behaviour: endless('HTTP/1.1 200 OK\r\nX: ', 'x') },
+  { name: 'a manifest without end', place: 'manifest', behaviour: endless(status('200 OK'), '[') },
+  {
+    name: 'a manifest of 1 GiB',
+    place: 'manifest',
+    behaviour: endless(status('200 OK', `Content-Length: ${String(1024 * MIB)}`), ' '),
+  },
+  { name: 'a blob without end', place: 'blob', behaviour: endless(status('200 OK'), ' ') },
+  { name: 'chunks without end', behaviour: endless(status('200 OK', 'Transfer-Encoding: chunked'), '1\r\nx\r\n') },
+  {
+    name: 'an error body of 16 MiB',
+    behaviour: raw(status('404 Not Found', `Content-Length: ${String(16 * MIB)}`) + ' '.repeat(16 * MIB)),
+  },
+  { name: 'an error body without end', behaviour: endless(status('403 Forbidden'), '{"errors":[') },
+  {
+    name: 'chunk sizes that are no numbers',
+    behaviour: raw(`${status('200 OK', 'Transfer-Encoding: chunked')}zz\r\nBODY`),
+  },
+  {
+    name: 'a chunk of 2^64 bytes',
+    mayBeWhole: true,
+    behaviour: raw(`${status('200 OK', 'Transfer-Encoding: chunked')}ffffffffffffffff\r\nBODY`),
+  },
+  { name: 'a negative chunk', behaviour: raw(`${status('200 OK', 'Transfer-Encoding: chunked')}-1\r\nBODY`) },
+  {
+    name: 'a chunk extension of 1 MiB',
+    behaviour: raw(`${status('200 OK', 'Transfer-Encoding: chunked')}1;${'x'.repeat(MIB)}\r\nBODY`),
+  },
+  {
+    name: 'trailers of 1 MiB',
+    behaviour: raw(`${status('200 OK', 'Transfer-Encoding: chunked')}0\r\nX: ${'x'.repeat(MIB)}\r\n\r\n`),
+  },
+  {
+    name: 'both framings',
+    behaviour: raw(`${status('200 OK', 'Transfer-Encoding: chunked', 'Content-Length: 5')}0\r\n\r\n`),
+  },
+  { name: 'two lengths', behaviour: raw(`${status('200 OK', 'Content-Length: 5', 'Content-Length: 6')}BODY`) },
+  { name: 'a negative length', behaviour: raw(`${status('200 OK', 'Content-Length: -5')}BODY`) },
+  {
+    name: 'a length beyond all numbers',
+    behaviour: raw(`${status('200 OK', `Content-Length: ${'9'.repeat(40)}`)}BODY`),
+  },
+  {
+    name: 'an encoding',
+    behaviour: answering(({ headers }) => ({ headers: { ...headers, 'content-encoding': 'gzip' } })),
+  },
+  { name: 'a second answer', behaviour: answerTwice, mayBeWhole: true },
+  {
+    name: '100 Continue, 50 times',
+    behaviour: raw(status('100 Continue').repeat(50) + `${WHOLE}BODY`),
+    mayBeWhole: true,
+  },
+  {
+    name: '103 Early Hints of 8 KiB each',
+    behaviour: raw(status('103 Early Hints', `Link: <${'x'.repeat(8 * KIB)}>`).repeat(100) + `${WHOLE}BODY`),
+    mayBeWhole: true,
+  },
+  { name: '100 Continue, 10 000 times', behaviour: raw(status('100 Continue').repeat(10_000) + `${WHOLE}BODY`) },
+  { name: '100 Continue for ever', behaviour: endless('', status('100 Continue')) },
+  {
+    name: 'an upgrade',
+    behaviour: raw(status('101 Switching Protocols', 'Upgrade: websocket', 'Connection: upgrade')),
+  },
+  { name: 'an early end', behaviour: raw('HTTP/1.1 200') },
+  { name: 'nothing', behaviour: raw('') },
+  { name: 'a preface of HTTP/2', behaviour: raw('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n') },
+  { name: 'another protocol', behaviour: raw('SSH-2.0-OpenSSH_9.2\r\n') },
+  { name: 'a status of 999', behaviour: raw(status('999 What', 'Content-Length: 0')) },
+  { name: 'a status of 0', behaviour: raw(status('000 Zero', 'Content-Length: 0')) },
+  { name: 'no content', behaviour: raw(status('204 No Content')) },
+  { name: 'not modified', behaviour: raw(status('304 Not Modified')) },
+  {
+    name: 'a part that nobody asked for',
+    behaviour: raw(`${status('206 Partial Content', 'Content-Range: bytes 0-9/3000', 'Content-Length: 10')}0123456789`),
+  },
+  { name: 'NUL in a header', behaviour: raw(status('200 OK', 'X: a\0b', 'Content-Length: 0')) },
+  { name: 'folded headers', behaviour: raw(status('200 OK', 'X: a\r\n b', 'Content-Length: 0')) },
+];
+
+export const HOSTILE_ANSWERS: Fault = {
+  id: 'F10',
+  what: 'headers of 10 MiB, manifests of 1 GiB and of 4 MiB of brackets, broken chunks, unsolicited answers, encodings, endless interim answers, what is no HTTP',
+  expected:
+    'a visible failure, or the right bytes where the answer was right too; memory peaks at most 32 MiB above (with a heap of 64 MiB: what is held counts, not what waits to be collected)',
+  run: async (bench) => {
+    const violations: string[] = [];
+    const registry = await bench.startRegistry({ auth: 'basic' });
+    const timeouts = { headersSeconds: 2, idleSeconds: 2 };
+    const service = await bench.startService({
+      registry,
+      settings: { registry: { timeouts } },
+      environment: { NODE_OPTIONS: HEAP_LIMITS },
+    });
+    // What the engine takes for ordinary requests is nobody's harm.
+    const ordinary = Array.from({ length: 300 }, () => makeImage([bench.random.bytes(PACKAGE_BYTES)]));
+    registry.publish(...ordinary);
+    await swarm(ordinary, AT_ONCE, (image) => service.get(image));
+    const before = residentBytes(service.pid);
+    resetPeak(service.pid);
+
+    const attacks = attacksOf(bench);
+    const gots = await swarm(attacks, AT_ONCE, async ({ hostility, image, place }) => {
+      registry.publish(image);
+      if (hostility !== undefined) {
+        const content = place === 'manifest' ? image.manifest : image.layer;
+        registry.script(content.descriptor.digest, (exchange) =>
+          exchange.place === place ? hostility.behaviour : undefined,
+        );
+      }
+      const got = await service.get(image);
+      registry.withdraw(image);
+      const name = hostility === undefined ? 'a manifest of brackets' : `${hostility.name} as ${place}`;
+      const refused = got.verdict === 'refused' && [404, 502, 504].includes(got.status);
+      const mayBeWhole = hostility?.mayBeWhole === true && got.verdict === 'whole';
+      if (!refused && !mayBeWhole) violations.push(`${name}: ${got.verdict} ${String(got.status)} ${got.why}`);
+      return got;
+    });
+    const growth = peakBytes(service.pid) - before;
+    if (growth > MAX_PEAK_GROWTH) violations.push(`memory peaked ${mib(growth)} above`);
+    const refusals = gots.filter(({ verdict }) => verdict === 'refused').length;
+    return {
+      injected: attacks.length,
+      figures: `${String(HOSTILITIES.length + 1)} kinds: ${String(refusals)} refused, ${String(gots.length - refusals)} whole; memory peaked ${mib(growth)} above`,
+      violations,
+    };
+  },
+};
+
+interface Attack {
+  /** Undefined when the image itself is the attack. */
+  readonly hostility: Hostility | undefined;
+  readonly place: Place;
+  readonly image: TestImage;
+}
+
+function attacksOf(bench: FaultBench): Attack[] {
+  const { random } = bench;
+  const image = (): TestImage => makeImage([random.bytes(PACKAGE_BYTES)]);
+  return Array.from({ length: bench.times(2, 50) }, () => [
+    ...HOSTILITIES.map((hostility) => ({
+      hostility,
+      place: hostility.place ?? random.pick(['manifest', 'blob'] as const),
+      image: image(),
+    })),
+    { hostility: undefined, place: 'manifest' as const, image: withManifest(image(), brackets(random.between(1, 9))) },
+  ]).flat();
+}
+
+/** The digest is right, so nothing but its depth or its breadth speaks against it. */
+function brackets(kind: number): TestBlob {
+  const half = 2 * MIB - KIB;
+  const text = kind % 2 === 0 ? '['.repeat(half) + ']'.repeat(half) : `[${'{},'.repeat(Math.floor(half / 2))}{}]`;
+  return makeBlob('application/vnd.oci.image.manifest.v1+json', Buffer.from(`${' '.repeat(kind)}${text}`));
+}
+
+function withManifest(image: TestImage, manifest: TestBlob): TestImage {
+  return { ...image, manifest, digest: manifest.descriptor.digest };
+}
+
+/** As long as somebody reads. */
+function endless(head: string, piece: string): Behaviour {
+  return ({ response: { socket } }: Exchange) => {
+    if (socket === null) return;
+    const some = Buffer.from(piece.repeat(Math.ceil((64 * KIB) / piece.length)));
+    const pump = (): void => {
+      while (!socket.destroyed && socket.write(some));
+    };
+    socket.on('drain', pump);
+    socket.write(head);
+    pump();
+  };
+}
+
+function answerTwice(exchange: Exchange): void {
+  const { body } = exchange.honest;
+  const head = (length: number): string => status('200 OK', `Content-Length: ${String(length)}`);
+  exchange.response.socket?.write(
+    Buffer.concat([Buffer.from(head(body.byteLength)), body, Buffer.from(`${head(6)}forged`)]),
+  );
+}
+
+function mib(bytes: number): string {
+  return `${(bytes / MIB).toFixed(0)} MiB`;
+}

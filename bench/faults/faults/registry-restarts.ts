@@ -1,0 +1,114 @@
+/** A registry that goes away and comes back, once with a certificate that is not its own. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { makeImage, type TestImage } from '../../../test/support/image.ts';
+import type { Got } from '../client.ts';
+import type { Fault } from '../fault.ts';
+import type { FaultedService } from '../faulted-service.ts';
+import { pacedAt } from '../registry/behaviours.ts';
+import type { ScriptedRegistry } from '../registry/scripted-registry.ts';
+import { tally } from '../swarm.ts';
+
+const AWAY_MS = 2500;
+const LONG_AWAY_MS = 5000;
+const ASK_EVERY_MS = 100;
+const MAX_RECOVERY_MS = 2000;
+/** As long as a client of a package waits for its first byte. */
+const BUDGET_MS = 10_000;
+const STRANGER_MS = 1000;
+const RUNNING = 8;
+const RUNNING_BYTES = 400_000;
+
+export const REGISTRY_RESTARTS: Fault = {
+  id: 'F11',
+  what: 'a registry over TLS restarts: connections are reset, then refused, then a stranger answers with another certificate',
+  expected:
+    '502 or a broken body within the budget while it is away, nothing from the stranger, success at most 2 s after its return',
+  run: async (bench) => {
+    const violations: string[] = [];
+    const whileAway: Got[] = [];
+    let slowestMs = 0;
+    let registry = await bench.startRegistry({ tls: 'localhost', auth: 'basic' });
+    const service = await bench.startService({ registry });
+    const cycles = bench.times(1, 40);
+    for (let cycle = 0; cycle < cycles; cycle++) {
+      const images = Array.from({ length: 200 }, () => makeImage([bench.random.bytes(3000)]));
+      const large = Array.from({ length: RUNNING }, () => makeImage([bench.random.bytes(RUNNING_BYTES)]));
+      const fresh = images.values();
+      const { outcomes: running } = await begin(service, registry, large);
+      const { port } = registry;
+      await registry.close();
+      whileAway.push(...(await askFor(bench.isLong ? LONG_AWAY_MS : AWAY_MS, service, fresh)));
+
+      const stranger = await bench.startRegistry({ tls: 'elsewhere', auth: 'anonymous', port });
+      stranger.publish(...images);
+      whileAway.push(...(await askFor(STRANGER_MS, service, fresh)));
+      if (stranger.requests('manifest') > 0) violations.push('a stranger was asked for a manifest');
+      await stranger.close();
+
+      registry = await bench.startRegistry({ tls: 'localhost', auth: 'basic', port });
+      registry.publish(...images, ...large);
+      slowestMs = Math.max(slowestMs, await recover(service, fresh));
+      const outcomes = [...(await running), ...(await Promise.all(large.map((image) => service.get(image))))];
+      // Those that ran may have been cut off; those that ask again may not.
+      const isExpected = ({ verdict }: Got, index: number): boolean =>
+        verdict === 'whole' || (index < RUNNING && verdict === 'cut');
+      for (const { verdict, why } of outcomes.filter((got, index) => !isExpected(got, index))) {
+        violations.push(`a download: ${verdict}, ${why}`);
+      }
+    }
+    for (const { verdict, status, ms } of whileAway) {
+      if (verdict !== 'refused' || (status !== 502 && status !== 504))
+        violations.push(`${verdict} ${String(status)} while away`);
+      if (ms > BUDGET_MS) violations.push(`an answer after ${ms.toFixed(0)} ms`);
+    }
+    if (slowestMs > MAX_RECOVERY_MS) violations.push(`success ${slowestMs.toFixed(0)} ms after the return`);
+    return {
+      injected: whileAway.length + cycles * RUNNING,
+      figures: `${String(cycles)} restarts with ${String(RUNNING)} downloads running; ${tally(whileAway)} while away; success ${slowestMs.toFixed(0)} ms after the return`,
+      violations,
+    };
+  },
+};
+
+/** Resolves when all downloads have begun, with their outcomes. */
+async function begin(
+  service: FaultedService,
+  registry: ScriptedRegistry,
+  images: readonly TestImage[],
+): Promise<{ readonly outcomes: Promise<Got[]> }> {
+  registry.publish(...images);
+  registry.scriptAll(({ place }) => (place === 'blob' ? pacedAt(RUNNING_BYTES / 4) : undefined));
+  const begun = images.map(() => Promise.withResolvers<undefined>());
+  const outcomes = images.map((image, index) =>
+    service.get(image, {
+      onBytes: () => {
+        begun[index]?.resolve(undefined);
+      },
+    }),
+  );
+  await Promise.all(begun.map(({ promise }) => promise));
+  return { outcomes: Promise.all(outcomes) };
+}
+
+async function askFor(ms: number, service: FaultedService, fresh: Iterator<TestImage>): Promise<Got[]> {
+  const asked: Promise<Got>[] = [];
+  const until = performance.now() + ms;
+  while (performance.now() < until) {
+    asked.push(service.get(nextOf(fresh)));
+    await sleep(ASK_EVERY_MS);
+  }
+  return Promise.all(asked);
+}
+
+/** Resolves with how long the first success took, in milliseconds. */
+async function recover(service: FaultedService, fresh: Iterator<TestImage>): Promise<number> {
+  const returned = performance.now();
+  while ((await service.get(nextOf(fresh))).verdict !== 'whole') await sleep(ASK_EVERY_MS);
+  return performance.now() - returned;
+}
+
+function nextOf(fresh: Iterator<TestImage>): TestImage {
+  const next = fresh.next();
+  if (next.done === true) throw new Error('too few images');
+  return next.value;
+}

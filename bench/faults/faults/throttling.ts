@@ -1,0 +1,181 @@
+/** Registries that are overloaded and say so, with patience that they ask for and without. */
+import { makeImage, type TestImage } from '../../../test/support/image.ts';
+import type { Fault, Seen } from '../fault.ts';
+import type { FaultBench } from '../fault-bench.ts';
+import type { FaultedService } from '../faulted-service.ts';
+import type { Random } from '../random.ts';
+import { refusing } from '../registry/behaviours.ts';
+import type { ScriptedRegistry } from '../registry/scripted-registry.ts';
+import { swarm } from '../swarm.ts';
+
+/** Of the service, for a request until its answer begins (registry.attempts). */
+const ATTEMPTS = 3;
+/** What a client is not kept waiting for. */
+const LONGEST_WAIT_SECONDS = 3;
+/** What was on its way when the first answer came may arrive until then. */
+const ON_ITS_WAY_MS = 250;
+const OUTAGE_MS = 1500;
+
+/** Seconds that each says; undefined for what says nothing. Dates are built when they are sent. */
+const PATIENCE: readonly (readonly [say: string | undefined, seconds: number | undefined])[] = [
+  [undefined, undefined],
+  ['soon', undefined],
+  ['0', 0],
+  ['1', 1],
+  ['date', 1],
+  ['86400', 60],
+  ['9'.repeat(40), 60],
+  ['past', 0],
+];
+
+interface Throttle {
+  readonly status: number;
+  readonly say: string | undefined;
+  readonly seconds: number | undefined;
+  /** So many answers before the registry has recovered. */
+  readonly burst: number;
+  readonly place: 'manifest' | 'blob';
+  readonly image: TestImage;
+  readonly next: TestImage;
+}
+
+export const THROTTLING: Fault = {
+  id: 'F7',
+  what: 'answers 429, 500, 502, 503, 504 in bursts, with and without Retry-After (seconds, date, absurd)',
+  expected:
+    'success when the registry recovers within three attempts and 3 s of asked patience, else 502 or 503 with Retry-After; no request during a pause; no more attempts than that',
+  run: async (bench) => {
+    const violations: string[] = [];
+    const parts = await Promise.all([throttleEach(bench, violations), throttleCrowd(bench, violations)]);
+    return {
+      injected: parts.reduce((total, { injected }) => total + injected, 0),
+      figures: parts.map(({ figures }) => figures).join('; '),
+      violations,
+    };
+  },
+};
+
+/** Each on a registry of its own: a pause is one registry's. */
+async function throttleEach(bench: FaultBench, violations: string[]): Promise<Omit<Seen, 'violations'>> {
+  const throttles = [429, 500, 502, 503, 504].flatMap((status) =>
+    PATIENCE.flatMap(([say, seconds]) =>
+      [1, 2, 5].map((burst) => throttleOf(bench.random, { status, say, seconds, burst })),
+    ),
+  );
+  const registries = await Promise.all(throttles.map(() => bench.startRegistry({ auth: 'anonymous' })));
+  const entries = registries.map(({ entry }, index) => ({ ...entry, default: index === 0 }));
+  const service = await bench.startService({ settings: { credentials: { registries: entries } } });
+  const attempts = await swarm(throttles, throttles.length, async (throttle, index) => {
+    const registry = registries[index];
+    if (registry === undefined) throw new Error('a registry each');
+    return throttleOne(service, registry, throttle, violations);
+  });
+  const total = attempts.reduce((sum, one) => sum + one, 0);
+  return { injected: total, figures: `${String(throttles.length)} bursts, ${String(total)} refusals given` };
+}
+
+function throttleOf(random: Random, fields: Pick<Throttle, 'status' | 'say' | 'seconds' | 'burst'>): Throttle {
+  const place = random.pick(['manifest', 'blob'] as const);
+  const [image, next] = [makeImage([random.bytes(5000)]), makeImage([random.bytes(5000)])];
+  return { ...fields, place, image, next };
+}
+
+/** Resolves with how many refusals were given. */
+async function throttleOne(
+  service: FaultedService,
+  registry: ScriptedRegistry,
+  { status, say, seconds, burst, place, image, next }: Throttle,
+  violations: string[],
+): Promise<number> {
+  registry.publish(image, next);
+  const pauses = new Pauses();
+  let refused = 0;
+  registry.scriptAll((exchange) => {
+    pauses.arrived();
+    if (exchange.place !== place || exchange.digest === next.digest || exchange.attempt > burst) return undefined;
+    refused++;
+    pauses.asked(seconds ?? 0);
+    return refusing(status, headerOf(say));
+  });
+  const query = { repository: registry.repo };
+  const got = await service.get(image, { query });
+  const tooLong = seconds !== undefined && seconds > LONGEST_WAIT_SECONDS;
+  const recovers = burst < ATTEMPTS && !tooLong;
+  const asksPatience = status === 429 || (status === 503 && seconds !== undefined);
+  const expected = recovers ? 200 : asksPatience ? 503 : 502;
+  const allowed = tooLong ? 1 : Math.min(burst, ATTEMPTS);
+  const scene = `${String(status)}, Retry-After ${say ?? 'absent'}, ${String(burst)} times at ${place}`;
+  const told = Number(got.headers['retry-after'] ?? -1);
+  if (got.status !== expected) violations.push(`${scene}: ${String(got.status)}, not ${String(expected)}`);
+  if (refused !== allowed)
+    violations.push(`${scene}: ${String(refused)} attempts were refused, not ${String(allowed)}`);
+  if (expected === 503 && (told < 0 || told > 60)) violations.push(`${scene}: Retry-After ${String(told)}`);
+  if (tooLong) {
+    // The registry has recovered, but it has asked for patience, and nobody asks it meanwhile.
+    const asked = registry.requests('manifest', next.digest);
+    const other = await service.get(next, { query });
+    const patient = other.status === 503 && Number(other.headers['retry-after']) > LONGEST_WAIT_SECONDS;
+    if (!patient || registry.requests('manifest', next.digest) !== asked)
+      violations.push(`${scene}: no pause for others`);
+  }
+  if (pauses.broken > 0) violations.push(`${scene}: ${String(pauses.broken)} requests during a pause`);
+  return refused;
+}
+
+/** One registry that is away for a while and many who want something of it. */
+async function throttleCrowd(bench: FaultBench, violations: string[]): Promise<Omit<Seen, 'violations'>> {
+  const registry = await bench.startRegistry({ auth: 'anonymous' });
+  const service = await bench.startService({ registry });
+  const images = Array.from({ length: bench.times(200, 1000) }, () => makeImage([bench.random.bytes(2000)]));
+  registry.publish(...images);
+  const pauses = new Pauses();
+  let refused = 0;
+  const until = performance.now() + OUTAGE_MS;
+  registry.scriptAll(() => {
+    pauses.arrived();
+    if (performance.now() > until) return undefined;
+    refused++;
+    pauses.asked(1);
+    return refusing(503, { 'retry-after': '1' });
+  });
+  const gots = await swarm(images, images.length, (image) => service.get(image));
+  const failed = gots.filter(({ verdict }) => verdict !== 'whole').length;
+  const limit = 1.2 * ATTEMPTS * images.length;
+  if (failed > 0) violations.push(`${String(failed)} of ${String(images.length)} failed though the registry recovered`);
+  if (refused > limit) violations.push(`${String(refused)} attempts of ${String(images.length)} clients`);
+  if (pauses.broken > 0) violations.push(`${String(pauses.broken)} requests during a pause that all were told of`);
+  const figures = `${String(images.length)} clients over an outage of ${String(OUTAGE_MS)} ms: ${String(refused)} refusals, ${String(pauses.broken)} requests during a pause`;
+  return { injected: refused, figures };
+}
+
+/** Who comes although patience was asked for. */
+class Pauses {
+  #from = Infinity;
+  #until = 0;
+  broken = 0;
+
+  asked(seconds: number): void {
+    const now = performance.now();
+    if (now > this.#until) this.#from = now + ON_ITS_WAY_MS;
+    this.#until = Math.max(this.#until, now + 1000 * seconds);
+  }
+
+  arrived(): void {
+    const now = performance.now();
+    if (now > this.#from && now < this.#until) this.broken++;
+  }
+}
+
+function headerOf(say: string | undefined): Record<string, string> {
+  switch (say) {
+    case undefined:
+      return {};
+    case 'date':
+      // Whole seconds, as those of the answer's own date.
+      return { 'retry-after': new Date(Date.now() + 1000).toUTCString() };
+    case 'past':
+      return { 'retry-after': new Date(0).toUTCString() };
+    default:
+      return { 'retry-after': say };
+  }
+}

@@ -1,0 +1,123 @@
+/** Token servers that are slow, away, out of their mind, or that take their tokens back. */
+import { makeImage } from '../../../test/support/image.ts';
+import type { Fault } from '../fault.ts';
+import type { FaultBench } from '../fault-bench.ts';
+import type { FaultedService } from '../faulted-service.ts';
+import { answering, delayedBy, honestly, refusing, resettingAfter } from '../registry/behaviours.ts';
+import type { Behaviour } from '../registry/exchange.ts';
+import type { ScriptedRegistry } from '../registry/scripted-registry.ts';
+import { swarm } from '../swarm.ts';
+
+interface Trouble {
+  readonly name: string;
+  /** By the number of the request for a token; undefined where the server is itself. */
+  readonly answer?: (attempt: number) => Behaviour | undefined;
+  readonly fields?: Readonly<Record<string, unknown>>;
+  /** All tokens are taken back when all clients have one, and then as many ask again. */
+  readonly revokes?: boolean;
+  readonly expected: number;
+  /** Requests for tokens. */
+  readonly calls: number;
+}
+
+/** Of a request until its answer begins. */
+const HEADERS_SECONDS = 2;
+const MIB = 1024 * 1024;
+
+/** So late that all who wait are waiting: a failure is nobody's who comes after it. */
+const late = (behaviour: Behaviour): Behaviour => delayedBy(700, behaviour);
+const json = (body: string): Behaviour =>
+  late(answering({ status: 200, headers: { 'content-length': Buffer.byteLength(body) }, body: Buffer.from(body) }));
+
+const TROUBLES: readonly Trouble[] = [
+  { name: 'slow', answer: () => delayedBy(1000, honestly), expected: 200, calls: 1 },
+  { name: 'too slow', answer: () => delayedBy(1000 * HEADERS_SECONDS + 1500, honestly), expected: 504, calls: 1 },
+  { name: 'resets once', answer: (attempt) => once(attempt, resettingAfter(-1)), expected: 200, calls: 2 },
+  { name: 'resets always', answer: () => resettingAfter(-1), expected: 502, calls: 3 },
+  { name: '500 twice', answer: (attempt) => (attempt < 3 ? refusing(500) : undefined), expected: 200, calls: 3 },
+  { name: '503 always', answer: () => refusing(503), expected: 502, calls: 3 },
+  { name: 'refuses', answer: () => late(refusing(401)), expected: 502, calls: 1 },
+  { name: 'forbids', answer: () => late(refusing(403)), expected: 502, calls: 1 },
+  { name: 'takes tokens back', revokes: true, expected: 200, calls: 2 },
+  { name: 'says no lifetime', fields: {}, expected: 200, calls: 1 },
+  { name: 'says a lifetime in words', fields: { expires_in: '300' }, expected: 200, calls: 1 },
+  { name: 'says a lifetime of 1970', fields: { expires_in: -1 }, expected: 200, calls: 1 },
+  { name: 'gives a number', answer: () => json('{"token":7}'), expected: 502, calls: 1 },
+  { name: 'gives nothing', answer: () => json('{}'), expected: 502, calls: 1 },
+  { name: 'gives null', answer: () => json('null'), expected: 502, calls: 1 },
+  { name: 'gives no JSON', answer: () => json('{"token":"canary-'), expected: 502, calls: 1 },
+  { name: 'gives a header', answer: () => json('{"token":"canary\\r\\nx: y"}'), expected: 502, calls: 1 },
+  { name: 'gives 1 MiB', answer: () => json(`{"token":"${'c'.repeat(MIB)}"}`), expected: 502, calls: 1 },
+];
+
+export const TOKEN_SERVERS: Fault = {
+  id: 'F8',
+  what: 'a token server that is slow, away, answers 5xx, 1 MiB, other types or no lifetime, or takes its tokens back while many wait',
+  expected: 'one token for all who wait, one more when it is refused; then success, or 502 or 504 for all of them',
+  run: async (bench) => {
+    const violations: string[] = [];
+    const clients = bench.times(20, 200);
+    // Everybody waits for the one token that lasts shortest.
+    const crowd = bench.times(200, 1000);
+    const registries = await Promise.all(TROUBLES.map(() => bench.startRegistry()));
+    const service = await startService(bench, registries);
+    const calls = await swarm(TROUBLES, TROUBLES.length, (trouble, index) => {
+      const registry = registries[index];
+      if (registry === undefined) throw new Error('a registry each');
+      return ask(bench, service, registry, trouble, trouble.revokes === true ? crowd : clients, violations);
+    });
+    const total = calls.reduce((sum, one) => sum + one, 0);
+    const figures = `${String(TROUBLES.length)} servers, ${String(clients)} clients each and ${String(crowd)} at one: ${String(total)} requests for tokens, as many as expected`;
+    return {
+      injected: (TROUBLES.length - 1) * clients + crowd,
+      figures: violations.length === 0 ? figures : 'see below',
+      violations,
+    };
+  },
+};
+
+function startService(bench: FaultBench, registries: readonly ScriptedRegistry[]): Promise<FaultedService> {
+  return bench.startService({
+    settings: {
+      registry: {
+        trustedRealms: registries.map(({ tokenHost }) => tokenHost),
+        timeouts: { headersSeconds: HEADERS_SECONDS },
+      },
+      credentials: { registries: registries.map(({ entry }, index) => ({ ...entry, default: index === 0 })) },
+    },
+  });
+}
+
+/** Resolves with how many tokens were asked for. */
+async function ask(
+  { random }: FaultBench,
+  service: FaultedService,
+  registry: ScriptedRegistry,
+  { name, answer, fields, revokes = false, expected, calls }: Trouble,
+  clients: number,
+  violations: string[],
+): Promise<number> {
+  const images = Array.from({ length: 2 * clients }, () => makeImage([random.bytes(500)]));
+  registry.publish(...images);
+  if (fields !== undefined) registry.tokenFields = fields;
+  registry.scriptAll(({ place, attempt }) => (place === 'token' ? answer?.(attempt) : undefined));
+  const query = { repository: registry.repo };
+  const rounds = revokes ? [images.slice(0, clients), images.slice(clients)] : [images.slice(0, clients)];
+  for (const round of rounds) {
+    const gots = await swarm(round, round.length, (image) => service.get(image, { query }));
+    const others = gots.filter(({ status }) => status !== expected);
+    if (others.length > 0) {
+      violations.push(
+        `${name}: ${String(others.length)} answers such as ${String(others[0]?.status)} ${others[0]?.why ?? ''}`,
+      );
+    }
+    if (revokes) registry.revokeTokens();
+  }
+  const asked = registry.requests('token');
+  if (asked !== calls) violations.push(`${name}: ${String(asked)} requests for tokens, not ${String(calls)}`);
+  return asked;
+}
+
+function once(attempt: number, behaviour: Behaviour): Behaviour | undefined {
+  return attempt === 1 ? behaviour : undefined;
+}

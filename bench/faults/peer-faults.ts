@@ -1,0 +1,17 @@
+/** What registries, token servers, API servers, clients, clocks and the machine do to the service. */
+import type { Fault } from './fault.ts';
+import { CLOCK_JUMPS } from './faults/clock-jumps.ts';
+import { HOSTILE_ANSWERS } from './faults/hostile-answers.ts';
+import { REDIRECTS } from './faults/redirects.ts';
+import { REGISTRY_RESTARTS } from './faults/registry-restarts.ts';
+import { THROTTLING } from './faults/throttling.ts';
+import { TOKEN_SERVERS } from './faults/token-servers.ts';
+
+export const PEER_FAULTS: readonly Fault[] = [
+  THROTTLING,
+  TOKEN_SERVERS,
+  REDIRECTS,
+  HOSTILE_ANSWERS,
+  REGISTRY_RESTARTS,
+  CLOCK_JUMPS,
+];
