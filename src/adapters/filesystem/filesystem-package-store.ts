@@ -194,6 +194,7 @@ export class FilesystemPackageStore implements PackageStore {
   #unlink(entries: readonly Entry[]): void {
     for (const entry of entries) {
       if (entry.readers === 0) this.#files.close(entry);
+      this.#scrub?.letGo(entry);
       try {
         rmSync(this.#layout.blob(entry.digest), { recursive: true, force: true });
       } catch {

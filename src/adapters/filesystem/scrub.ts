@@ -1,10 +1,14 @@
 /** Reads kept blobs again, slowly and for ever: what the disk has changed is found before a client is given it. */
-import { constants } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import { closeSync, constants, open, read } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { DigestMismatchError } from '../../domain/errors.ts';
 import { Proof } from '../../domain/proof.ts';
 import type { Entry } from './ledger.ts';
+
+/** Descriptors as numbers, which can be closed in the very turn in which their file is removed. */
+const openFile = promisify(open);
+const readFile = promisify(read);
 
 export interface ScrubOptions {
   readonly bytesPerSecond: number;
@@ -23,6 +27,8 @@ export class Scrub {
   readonly #options: ScrubOptions;
   readonly #stopping = new AbortController();
   #running: Promise<void> = Promise.resolve();
+  /** What is open now. */
+  #reading: { readonly entry: Entry; readonly fd: number } | undefined;
   #bytes = 0;
 
   constructor(options: ScrubOptions) {
@@ -55,26 +61,36 @@ export class Scrub {
     }
   }
 
+  /** Closes the file of an entry that leaves, in the turn in which it leaves: with its descriptor the bytes leave the disk. */
+  letGo(entry: Entry): void {
+    if (this.#reading?.entry !== entry) return;
+    const { fd } = this.#reading;
+    this.#reading = undefined;
+    closeSync(fd);
+  }
+
   async #check(entry: Entry, buffer: Uint8Array): Promise<void> {
     const { pathOf, onDamage } = this.#options;
     try {
-      const handle = await openUnused(pathOf(entry));
+      const fd = await openUnused(pathOf(entry));
+      this.#reading = { entry, fd };
       try {
-        await this.#prove(handle, entry, buffer);
+        if (entry.kept) entry.proved = (await this.#prove(fd, entry, buffer)) || entry.proved;
       } finally {
-        await handle.close();
+        this.letGo(entry);
       }
-      entry.proved = true;
     } catch (error) {
       this.#stopping.signal.throwIfAborted();
       if (entry.kept && isDamage(error)) onDamage(entry);
     }
   }
 
-  async #prove(handle: FileHandle, entry: Entry, buffer: Uint8Array): Promise<void> {
+  /** False when the entry left meanwhile: then what was read last may be another file's. */
+  async #prove(fd: number, entry: Entry, buffer: Uint8Array): Promise<boolean> {
     const proof = new Proof(entry);
     for (let offset = 0; ;) {
-      const { bytesRead } = await handle.read(buffer, 0, buffer.byteLength, offset);
+      const { bytesRead } = await readFile(fd, buffer, 0, buffer.byteLength, offset);
+      if (!entry.kept) return false;
       if (bytesRead === 0) break;
       proof.update(buffer.subarray(0, bytesRead));
       offset += bytesRead;
@@ -82,6 +98,7 @@ export class Scrub {
       await this.#sleep((bytesRead / this.#options.bytesPerSecond) * 1000);
     }
     proof.conclude();
+    return true;
   }
 
   #sleep(ms: number): Promise<void> {
@@ -90,13 +107,13 @@ export class Scrub {
 }
 
 /** Linux keeps the access time, which is the order of use, for the owner of a file only. */
-async function openUnused(path: string): Promise<FileHandle> {
+async function openUnused(path: string): Promise<number> {
   const flags = constants.O_RDONLY | constants.O_NOFOLLOW;
   try {
-    return await open(path, flags | constants.O_NOATIME);
+    return await openFile(path, flags | constants.O_NOATIME);
   } catch (error) {
     if (codeOf(error) !== 'EPERM') throw error;
-    return open(path, flags);
+    return openFile(path, flags);
   }
 }
 

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { readdirSync, readlinkSync } from 'node:fs';
 import { appendFile, mkdtemp, rm, stat, truncate, unlink, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -87,6 +88,19 @@ describe('the scrub of a FilesystemPackageStore', () => {
     expect((await stat(path())).atime).to.deep.equal(long);
   });
 
+  it('lets go at once of a file that is evicted while it is read', async () => {
+    await start(1);
+    await eventually(async () => {
+      expect(store.usage.scrubbedBytes).to.be.greaterThan(0);
+    });
+    const other = makeBlob('application/octet-stream', bytesOf(900_000, 2));
+    const incoming = await store.ingest(other.descriptor, sourceOf(other.bytes));
+    const open = readdirSync('/proc/self/fd').map((fd) => readlinkOf(fd));
+    expect(open.filter((target) => target.startsWith(directory) && target.endsWith('(deleted)'))).to.deep.equal([]);
+    await incoming.settled;
+    expect(store.usage).to.include({ entries: 1, damaged: 0 });
+  });
+
   it('takes its time, and stops at once', async () => {
     await start(1);
     await eventually(async () => {
@@ -102,3 +116,12 @@ describe('the scrub of a FilesystemPackageStore', () => {
     expect(store.usage).to.include({ scrubbedBytes: 0, damaged: 0, entries: 1 });
   });
 });
+
+/** What was closed while we looked has no target. */
+function readlinkOf(fd: string): string {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`);
+  } catch {
+    return '';
+  }
+}
