@@ -88,6 +88,11 @@ export class FaultBench {
     return service;
   }
 
+  /** One that keeps packages and one that passes them through: what a registry does must do no harm in either. */
+  async startPair(options: ServiceOptions): Promise<readonly FaultedService[]> {
+    return [await this.startService(options), await this.startService({ ...options, flags: ['--disable-cache'] })];
+  }
+
   /** Looks at all services that the fault has left running, and stops them; then at what all of them have dialled. */
   async conclude(): Promise<void> {
     for (const registry of this.#registries) registry.closeIdle();

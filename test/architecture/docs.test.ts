@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
+import { FAULTS } from '../../bench/faults/faults.ts';
 import { ROOT, sourceFiles } from './source-files.ts';
 
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
@@ -47,6 +48,15 @@ describe('the README', () => {
     );
     expect(names.length).to.be.greaterThan(10);
     expect(documented.sort()).to.deep.equal(names.sort());
+  });
+});
+
+describe('docs/reliability.md', () => {
+  it('has a row for each fault of the bench, as the bench has it, and no violation', () => {
+    const document = read('docs/reliability.md');
+    const documented = tableBehind('Faults', document).map(([fault, , expected]) => [fault, expected]);
+    expect(documented).to.deep.equal(FAULTS.map(({ id, what, expected }) => [`${id}: ${what}`, expected]));
+    expect(document).not.to.include('violated');
   });
 });
 

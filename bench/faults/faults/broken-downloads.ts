@@ -38,16 +38,16 @@ export const BROKEN_DOWNLOADS: readonly Fault[] = [ONE_RESET, ENDLESS_RESETS, ON
 async function breakOnce(bench: FaultBench, breaking: (bytes: number) => Behaviour): Promise<Seen> {
   const { random } = bench;
   const registry = await bench.startRegistry();
-  const service = await bench.startService({ registry });
+  const services = await bench.startPair({ registry });
   const violations: string[] = [];
   const runs = Array.from({ length: bench.times(1000, 20_000) }, () => {
     const size = random.pick(SIZES);
     const edges = [0, 1, 4095, 64 * KIB, Math.floor(size / 2), size - 1].filter((at) => at < size);
     const at = random.chance(0.5) ? random.pick(edges) : random.between(0, size);
-    return { size, at, content: random.fork() };
+    return { size, at, content: random.fork(), service: random.pick(services) };
   });
   let requests = 0;
-  const gots = await swarm(runs, AT_ONCE, async ({ size, at, content }) => {
+  const gots = await swarm(runs, AT_ONCE, async ({ size, at, content, service }) => {
     const image = makeImage([content.bytes(size)]);
     registry.publish(image);
     const { digest } = image.layer.descriptor;
@@ -67,15 +67,16 @@ async function breakOnce(bench: FaultBench, breaking: (bytes: number) => Behavio
 async function breakForGood(bench: FaultBench): Promise<Seen> {
   const { random } = bench;
   const registry = await bench.startRegistry();
-  const service = await bench.startService({ registry });
+  const services = await bench.startPair({ registry });
   const violations: string[] = [];
   const runs = Array.from({ length: bench.times(96, 2000) }, () => {
     const content = random.bytes(random.pick(SIZES));
     // Before the head, too.
-    return { image: makeImage([content]), at: random.chance(0.25) ? -1 : random.between(0, content.byteLength) };
+    const at = random.chance(0.25) ? -1 : random.between(0, content.byteLength);
+    return { image: makeImage([content]), at, service: random.pick(services) };
   });
   let resets = 0;
-  const gots = await swarm(runs, AT_ONCE, async ({ image, at }) => {
+  const gots = await swarm(runs, AT_ONCE, async ({ image, at, service }) => {
     registry.publish(image);
     const { digest } = image.layer.descriptor;
     registry.script(digest, ({ place, offset }) =>

@@ -45,7 +45,7 @@ async function stall(bench: FaultBench): Promise<Seen> {
   const { random } = bench;
   const registry = await bench.startRegistry();
   const timeouts = { connectSeconds: LIMIT_S, headersSeconds: LIMIT_S, idleSeconds: LIMIT_S };
-  const service = await bench.startService({ registry, settings: { registry: { timeouts } } });
+  const services = await bench.startPair({ registry, settings: { registry: { timeouts } } });
   const violations: string[] = [];
   const noticed: number[] = [];
   const runs = Array.from({ length: bench.times(20, 1000) }, () =>
@@ -58,10 +58,11 @@ async function stall(bench: FaultBench): Promise<Seen> {
         at: random.between(1, content.byteLength),
         options,
         isOnce: random.chance(0.5),
+        service: random.pick(services),
       };
     }),
   ).flat();
-  const gots = await swarm(runs, AT_ONCE, async ({ kind, image, at, options, isOnce }) => {
+  const gots = await swarm(runs, AT_ONCE, async ({ kind, image, at, options, isOnce, service }) => {
     const digest = kind.place === 'manifest' ? image.digest : image.layer.descriptor.digest;
     registry.publish(image);
     registry.script(digest, ({ place, attempt, offset }) =>

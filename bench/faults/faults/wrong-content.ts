@@ -134,12 +134,15 @@ const SHAPES: readonly Shape[] = [
 async function stretch(bench: FaultBench): Promise<Seen> {
   const { random } = bench;
   const registry = await bench.startRegistry();
-  const service = await bench.startService({ registry });
+  const services = await bench.startPair({ registry });
   const violations: string[] = [];
   const runs = Array.from({ length: bench.times(20, 500) }, () =>
-    SHAPES.map((shape) => ({ shape, size: random.pick(SIZES), content: random.fork() })),
+    SHAPES.map((shape) => {
+      const service = random.pick(services);
+      return { shape, size: random.pick(SIZES), content: random.fork(), service };
+    }),
   ).flat();
-  const gots = await swarm(runs, AT_ONCE, async ({ shape, size, content }) => {
+  const gots = await swarm(runs, AT_ONCE, async ({ shape, size, content, service }) => {
     const honest = makeImage([content.bytes(size)]);
     const image = shape.announced === undefined ? honest : announcing(honest, shape.announced(size));
     registry.publish(image);
