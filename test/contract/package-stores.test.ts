@@ -21,7 +21,7 @@ describePackageStore('FilesystemPackageStore', async (maxBytes) => {
     close: async () => {
       await store.close();
       expect(await readdir(join(directory, 'v1/ingest'))).to.deep.equal([]);
-      expect(store.usage.bytes).to.equal(await allocatedBelow(directory));
+      expect(store.usage.bytes).to.equal(await allocatedBelow(join(directory, 'v1/blobs')));
       await rm(directory, { recursive: true });
     },
   };

@@ -1,5 +1,5 @@
 /** PackageStore on a directory: content-addressed files, a budget in bytes, and no database but the directory itself. */
-import { renameSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { open, rm } from 'node:fs/promises';
 import type { Descriptor } from '../../domain/descriptor.ts';
 import type { Digest } from '../../domain/digest.ts';
@@ -77,7 +77,7 @@ export class FilesystemPackageStore implements PackageStore {
     await this.#thread.close();
     await this.#recency.flush();
     this.#files.closeAll();
-    await leaveCleanMarker(this.#layout);
+    await leaveCleanMarker(this.#layout, this.#ledger);
   }
 
   get usage(): StoreUsage {
@@ -96,6 +96,7 @@ export class FilesystemPackageStore implements PackageStore {
   async checkWritable(): Promise<void> {
     const path = `${this.#layout.cleanMarker}.check`;
     try {
+      await this.#layout.make();
       const handle = await open(path, 'w', 0o600);
       await handle.close();
       await rm(path);
@@ -165,16 +166,18 @@ export class FilesystemPackageStore implements PackageStore {
   /** Synchronous, as are all changes of what is kept: directory and ledger change in the same breath. */
   #keep({ digest, size }: Descriptor, path: string, released: Promise<void>): void {
     try {
-      renameSync(path, this.#layout.blob(digest));
+      this.#layout.moveToBlobs(path, digest);
     } catch (cause) {
       throw new StoreFailedError({ cause });
     }
     this.#ledger.release(size);
-    const entry = this.#ledger.use(digest) ?? this.#ledger.add(digest, size, new Date(), true);
+    const replaced = this.#ledger.use(digest);
+    if (replaced !== undefined) this.#forget(replaced);
+    const entry = this.#ledger.add(digest, size, new Date(), true);
     this.#recency.use(entry);
     this.#ledger.pin(entry);
     void released.then(() => {
-      this.#ledger.unpin(entry);
+      this.#unpin(entry);
     });
   }
 
@@ -189,6 +192,12 @@ export class FilesystemPackageStore implements PackageStore {
     this.#damaged++;
     this.#ledger.remove(entry);
     this.#unlink([entry]);
+  }
+
+  /** Of an entry whose file has given its name to another one. */
+  #forget(entry: Entry): void {
+    this.#ledger.remove(entry);
+    if (entry.readers === 0) this.#files.close(entry);
   }
 
   #unlink(entries: readonly Entry[]): void {

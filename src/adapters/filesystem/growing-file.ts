@@ -1,5 +1,6 @@
 /** A file that is read while it is written: the disk is the buffer between one fill and any number of readers. */
-import { type FileHandle, open, rm } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import type { Descriptor } from '../../domain/descriptor.ts';
 import { DigestMismatchError, StoreFailedError } from '../../domain/errors.ts';
 import type { BlobReader } from '../../domain/ports/package-store.ts';
@@ -41,7 +42,7 @@ export class GrowingFile {
   /** @throws StoreFailedError */
   static async create(path: string, descriptor: Descriptor, options: GrowingFileOptions): Promise<GrowingFile> {
     try {
-      return new GrowingFile(descriptor, path, await open(path, 'wx+', 0o600), options);
+      return new GrowingFile(descriptor, path, await openNew(path), options);
     } catch (cause) {
       throw new StoreFailedError({ cause });
     }
@@ -160,6 +161,15 @@ export class GrowingFile {
     this.#closed.resolve();
     await closing;
   }
+}
+
+/** In its folder, which comes back when somebody has removed it. */
+async function openNew(path: string): Promise<FileHandle> {
+  const openOnce = (): Promise<FileHandle> => open(path, 'wx+', 0o600);
+  return openOnce().catch(async () => {
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    return openOnce();
+  });
 }
 
 /** A full or broken disk is the store's failure, not the upstream's: others can still answer the request. */

@@ -1,5 +1,7 @@
 /** Where things lie in the cache directory: an OCI image layout's blobs, and beside them what is still arriving. */
 import { randomUUID } from 'node:crypto';
+import { constants, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Digest, digestHex, parseDigest } from '../../domain/digest.ts';
 
@@ -8,9 +10,15 @@ import { type Digest, digestHex, parseDigest } from '../../domain/digest.ts';
  * <directory>/v1/                       another format would be another version: none ever reads the other's files
  *   blobs/sha256/4f5e…                  kept blobs, each named by its own digest
  *   ingest/4f5e….7c0b8d54-…             blobs on their way in; worthless after a restart
- *   clean                               only there while no process has the store open and none died with it open
+ *   clean                               what was proved when the last process ended; not there while one runs or when it died
  * ```
  */
+/** Private: packages run as root, and nobody else has business here. */
+const DIRECTORY = { recursive: true, mode: 0o700 } as const;
+
+/** How a blob is opened: not through a link that somebody has laid there, and without waiting at the end of a pipe. */
+export const READ_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
 export class Layout {
   readonly blobs: string;
   readonly ingest: string;
@@ -27,9 +35,26 @@ export class Layout {
     return join(this.blobs, digestHex(digest));
   }
 
+  /** Folders that are not there, at the start or because somebody has removed them. */
+  async make(): Promise<void> {
+    await mkdir(this.blobs, DIRECTORY);
+    await mkdir(this.ingest, DIRECTORY);
+  }
+
   /** A name that nobody else has, so that each fill removes its own file and no other. */
   newIngest(digest: Digest): string {
     return join(this.ingest, `${digestHex(digest)}.${randomUUID()}`);
+  }
+
+  /** Whatever else has the blob's name leaves. */
+  moveToBlobs(path: string, digest: Digest): void {
+    try {
+      renameSync(path, this.blob(digest));
+    } catch {
+      rmSync(this.blob(digest), { recursive: true, force: true });
+      mkdirSync(this.blobs, DIRECTORY);
+      renameSync(path, this.blob(digest));
+    }
   }
 
   /** The digest that a file below `blobs` is named by; undefined for a stranger. */

@@ -1,10 +1,11 @@
 /** Kept blobs that are ready to be read: descriptors that stay open between requests, and small files in memory. */
-import { close, closeSync, constants, fstat, open, type Stats } from 'node:fs';
+import { close, closeSync, fstat, open, type Stats } from 'node:fs';
 import { promisify } from 'node:util';
 import { DigestMismatchError } from '../../domain/errors.ts';
 import { Proof } from '../../domain/proof.ts';
 import { BlockFile, readAt } from './block-file.ts';
 import type { BlockPool } from './block-pool.ts';
+import { READ_FLAGS } from './layout.ts';
 import type { Entry } from './ledger.ts';
 
 /** What one read brings is not worth a descriptor. */
@@ -69,7 +70,7 @@ export class OpenFiles {
   }
 
   async #open(path: string, entry: Entry): Promise<OpenFile> {
-    const fd = await openFile(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+    const fd = await openFile(path, READ_FLAGS);
     let content: OpenFile['content'] = new BlockFile(fd, this.#pool);
     try {
       const stats = await statFile(fd);

@@ -1,9 +1,11 @@
-/** Who was used when, told to the files: their access times are the order of the entries after a restart. */
-import { utimes } from 'node:fs/promises';
+/** Who was used when, told to the files: their modification times, which no reading changes, are the order after a restart. */
+import { lutimes } from 'node:fs/promises';
 import type { Entry } from './ledger.ts';
 
 /** So much of the order may be lost when the process is killed. */
 const FLUSH_INTERVAL_MS = 10_000;
+/** So many uses a second leave the clock behind; numbers of seconds since 1970 hold a quarter of it. */
+const STEP_MS = 0.001;
 
 export class Recency {
   readonly #pathOf: (entry: Entry) => string;
@@ -15,14 +17,14 @@ export class Recency {
     this.#pathOf = pathOf;
   }
 
-  /** Of the files that a start finds; on a clock that has gone back, whoever is used from now on is later all the same. */
-  startAfter(latestMs: number): void {
-    this.#lastMs = Math.max(latestMs, this.#lastMs);
+  /** From now on, everything is used later than then. */
+  startAfter(usedMs: number): void {
+    this.#lastMs = usedMs;
   }
 
   use(entry: Entry): void {
     // Never the same twice and never backwards, whatever the clock does.
-    this.#lastMs = Math.max(Date.now(), this.#lastMs + 1);
+    this.#lastMs = Math.max(Date.now(), this.#lastMs + STEP_MS);
     this.#used.set(entry, this.#lastMs);
     this.#timer ??= setTimeout(() => void this.flush(), FLUSH_INTERVAL_MS).unref();
   }
@@ -34,7 +36,7 @@ export class Recency {
     this.#used.clear();
     for (const [entry, usedMs] of used) {
       // A file that is gone is missed by its next reader.
-      if (entry.kept) await utimes(this.#pathOf(entry), new Date(usedMs), entry.storedAt).catch(() => undefined);
+      if (entry.kept) await lutimes(this.#pathOf(entry), usedMs / 1000, usedMs / 1000).catch(() => undefined);
     }
   }
 }

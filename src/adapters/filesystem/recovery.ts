@@ -1,6 +1,6 @@
 /** A start is a scan: what lies in the directory is what is kept, in the order of its last use. */
 import type { Stats } from 'node:fs';
-import { lstat, mkdir, open, readdir, rm } from 'node:fs/promises';
+import { lstat, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Digest } from '../../domain/digest.ts';
 import { StoreFailedError } from '../../domain/errors.ts';
@@ -10,41 +10,51 @@ import type { Ledger } from './ledger.ts';
 /** Enough to keep the four threads of libuv's pool busy, few enough to need no thought about memory. */
 const STATS_AT_ONCE = 64;
 
-/** Private: packages run as root, and nobody else has business here. */
-const DIRECTORY_MODE = 0o700;
-
 /**
- * Enters all blobs into an empty ledger. After an unclean stop none of them counts as proved. Resolves with when the last
- * of them was used, in milliseconds. @throws StoreFailedError
+ * Enters all blobs into an empty ledger. Proved are those that the last clean end has called so, unless a file has another
+ * length since or was touched after it: after an unclean end none. Resolves with when the last of them was used, in
+ * milliseconds. @throws StoreFailedError
  */
 export async function scan(layout: Layout, ledger: Ledger): Promise<number> {
   try {
-    await mkdir(layout.blobs, { recursive: true, mode: DIRECTORY_MODE });
     await rm(layout.ingest, { recursive: true, force: true });
-    await mkdir(layout.ingest, { mode: DIRECTORY_MODE });
-    const clean = await takeCleanMarker(layout);
+    await layout.make();
+    const proved = await takeCleanMarker(layout);
     const found = await listBlobs(layout);
-    found.sort((a, b) => a.stats.atimeMs - b.stats.atimeMs);
-    for (const { digest, stats } of found) ledger.add(digest, stats.size, stats.mtime, clean);
-    return found.at(-1)?.stats.atimeMs ?? 0;
+    found.sort((a, b) => a.stats.mtimeMs - b.stats.mtimeMs);
+    for (const { digest, stats } of found) {
+      const isProved = proved.sizes.get(digest) === stats.size && stats.ctimeMs <= proved.atMs;
+      ledger.add(digest, stats.size, stats.birthtime, isProved);
+    }
+    return found.at(-1)?.stats.mtimeMs ?? 0;
   } catch (cause) {
     throw new StoreFailedError({ cause });
   }
 }
 
-/** Says to the next start that no write was cut off. */
-export async function leaveCleanMarker(layout: Layout): Promise<void> {
-  const marker = await open(layout.cleanMarker, 'w', 0o600);
-  await marker.close();
+/** Says to the next start which blobs need no second proof. */
+export async function leaveCleanMarker(layout: Layout, ledger: Ledger): Promise<void> {
+  const proved = ledger.list().filter((entry) => entry.proved);
+  const lines = proved.map(({ digest, size }) => `${digest} ${String(size)}\n`);
+  await writeFile(layout.cleanMarker, lines.join(''), { mode: 0o600 });
 }
 
-async function takeCleanMarker(layout: Layout): Promise<boolean> {
-  const clean = await lstat(layout.cleanMarker).then(
-    () => true,
-    () => false,
-  );
-  await rm(layout.cleanMarker, { recursive: true, force: true });
-  return clean;
+interface Proved {
+  readonly sizes: ReadonlyMap<string, number>;
+  readonly atMs: number;
+}
+
+async function takeCleanMarker(layout: Layout): Promise<Proved> {
+  try {
+    const text = await readFile(layout.cleanMarker, 'utf8');
+    const { mtimeMs } = await lstat(layout.cleanMarker);
+    const sizes = text.split('\n').map((line) => line.split(' '));
+    return { sizes: new Map(sizes.map(([digest = '', size]) => [digest, Number(size)])), atMs: mtimeMs };
+  } catch {
+    return { sizes: new Map(), atMs: 0 };
+  } finally {
+    await rm(layout.cleanMarker, { recursive: true, force: true });
+  }
 }
 
 /** Files named by a digest; whatever else lies there is a stranger and stays as it is. */

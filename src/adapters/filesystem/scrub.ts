@@ -1,9 +1,10 @@
 /** Reads kept blobs again, slowly and for ever: what the disk has changed is found before a client is given it. */
-import { closeSync, constants, open, read } from 'node:fs';
+import { closeSync, open, read } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { DigestMismatchError } from '../../domain/errors.ts';
 import { Proof } from '../../domain/proof.ts';
+import { READ_FLAGS } from './layout.ts';
 import type { Entry } from './ledger.ts';
 
 /** Descriptors as numbers, which can be closed in the very turn in which their file is removed. */
@@ -72,7 +73,7 @@ export class Scrub {
   async #check(entry: Entry, buffer: Uint8Array): Promise<void> {
     const { pathOf, onDamage } = this.#options;
     try {
-      const fd = await openUnused(pathOf(entry));
+      const fd = await openFile(pathOf(entry), READ_FLAGS);
       this.#reading = { entry, fd };
       try {
         if (entry.kept) entry.proved = (await this.#prove(fd, entry, buffer)) || entry.proved;
@@ -106,23 +107,9 @@ export class Scrub {
   }
 }
 
-/** Linux keeps the access time, which is the order of use, for the owner of a file only. */
-async function openUnused(path: string): Promise<number> {
-  const flags = constants.O_RDONLY | constants.O_NOFOLLOW;
-  try {
-    return await openFile(path, flags | constants.O_NOATIME);
-  } catch (error) {
-    if (codeOf(error) !== 'EPERM') throw error;
-    return openFile(path, flags);
-  }
-}
-
-function codeOf(error: unknown): unknown {
-  return error instanceof Error && 'code' in error ? error.code : undefined;
-}
-
 /** Wrong bytes, no file, or a disk that cannot read it; not that there are too many open files. */
 function isDamage(error: unknown): boolean {
   if (error instanceof DigestMismatchError) return true;
-  return ['ENOENT', 'EIO', 'ELOOP', 'EISDIR'].some((known) => known === codeOf(error));
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  return ['ENOENT', 'EIO', 'ELOOP', 'EISDIR', 'ENXIO', 'EACCES'].some((known) => known === code);
 }

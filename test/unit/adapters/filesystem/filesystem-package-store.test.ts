@@ -1,8 +1,22 @@
 import { expect } from 'chai';
+import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, readFile, rm, symlink, truncate, utimes, writeFile } from 'node:fs/promises';
+import {
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  readlink,
+  rm,
+  stat,
+  symlink,
+  truncate,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { FilesystemPackageStore } from '../../../../src/adapters/filesystem/filesystem-package-store.ts';
 import { digestHex } from '../../../../src/domain/digest.ts';
 import { StoreFailedError } from '../../../../src/domain/errors.ts';
@@ -85,7 +99,7 @@ describe('FilesystemPackageStore', () => {
     for (const given of [a, b, c]) await keep(store, given);
     await store.close();
     const tomorrow = Date.now() / 1000 + 86_400;
-    for (const [later, given] of [a, b, c].entries()) await utimes(fileOf(given), tomorrow + later, tomorrow);
+    for (const [later, given] of [a, b, c].entries()) await utimes(fileOf(given), tomorrow, tomorrow + later);
 
     store = await start();
     await read(store, a);
@@ -97,6 +111,44 @@ describe('FilesystemPackageStore', () => {
     const kept = await Promise.all([a, b, c, d].map(async (given) => (await read(store, given)) !== undefined));
     expect(kept).to.deep.equal([true, false, false, true]);
     await store.close();
+  });
+
+  it('has the order of use again after a restart, whatever was only read, scrubbed or used all at once', async () => {
+    const before = await start();
+    const blobs = Array.from({ length: 20 }, (_, seed) => blob(bytesOf(4096, seed + 1)));
+    for (const given of blobs) await keep(before, given);
+    const used = [3, 17, 4, 11, 0].map((index) => blobs[index] ?? blob(bytesOf(0)));
+    for (const given of used) await read(before, given);
+    await before.close();
+    // Whatever reads them, a scrub or a backup.
+    for (const given of blobs) await readFile(fileOf(given));
+    const order = [...blobs.filter((given) => !used.includes(given)), ...used];
+
+    const after = await start(10 * 4096);
+    const kept = order.slice(-10).map(({ descriptor }) => digestHex(descriptor.digest));
+    expect(await readdir(join(directory, 'v1/blobs/sha256'))).to.have.members(kept);
+    await after.close();
+  });
+
+  it('takes no use for later than one that comes after a restart, however many there were', async () => {
+    const before = await start();
+    const [often, once, last] = [1, 2, 3].map((seed) => blob(bytesOf(300 * KIB, seed))) as [
+      TestBlob,
+      TestBlob,
+      TestBlob,
+    ];
+    await keep(before, often);
+    for (let use = 0; use < 2000; use++) await (await before.open(often.descriptor.digest))?.close();
+    await before.close();
+    const between = await start();
+    await keep(between, once);
+    await between.close();
+
+    const after = await start(650 * KIB);
+    await keep(after, last);
+    expect(await read(after, often)).to.equal(undefined);
+    expect(await read(after, once)).to.have.lengthOf(300 * KIB);
+    await after.close();
   });
 
   it('makes room at once when it has been given less of it', async () => {
@@ -190,6 +242,68 @@ describe('FilesystemPackageStore', () => {
       await after.close();
     });
 
+    it('proves again before its first use what no process has proved since an unclean stop', async () => {
+      const dying = await start();
+      const given = blob(bytesOf(100_000));
+      await keep(dying, given);
+      await writeFile(fileOf(given), bytesOf(100_000, 2));
+      await (await start()).close();
+
+      const after = await start();
+      expect(await read(after, given)).to.equal(undefined);
+      await after.close();
+    });
+
+    it('proves again what was changed while no process had the store', async () => {
+      const before = await start();
+      const given = blob(bytesOf(100_000));
+      await keep(before, given);
+      await before.close();
+      // The clock of a file system ticks slowly.
+      await eventually(async () => {
+        await writeFile(fileOf(given), bytesOf(100_000, 2));
+        const [changed, ended] = await Promise.all([stat(fileOf(given)), stat(join(directory, 'v1/clean'))]);
+        expect(changed.ctimeMs).to.be.greaterThan(ended.mtimeMs);
+      });
+
+      const after = await start();
+      expect(await read(after, given)).to.equal(undefined);
+      await after.close();
+    });
+
+    it('does not have a blob that was truncated before a clean stop', async () => {
+      const before = await start();
+      const given = blob(bytesOf(100_000));
+      await keep(before, given);
+      await truncate(fileOf(given), 10);
+      await before.close();
+
+      const after = await start();
+      expect(await read(after, given)).to.equal(undefined);
+      await after.close();
+    });
+
+    it('does not trust a file that somebody else has laid there', async () => {
+      const before = await start();
+      const given = blob(bytesOf(100_000));
+      await writeFile(fileOf(given), bytesOf(100_000, 2));
+      await before.close();
+
+      const after = await start();
+      expect(await read(after, given)).to.equal(undefined);
+      await after.close();
+    });
+
+    it('is not held up by a pipe in the place of a file', async () => {
+      const store = await start();
+      const given = blob(bytesOf(100_000));
+      await keep(store, given);
+      await rm(fileOf(given));
+      await promisify(execFile)('mkfifo', [fileOf(given)]);
+      expect(await read(store, given)).to.equal(undefined);
+      await store.close();
+    });
+
     it('keeps a blob that is being read from being evicted', async () => {
       const store = await start();
       const read = blob(bytesOf(400 * KIB));
@@ -207,10 +321,10 @@ describe('FilesystemPackageStore', () => {
     it('gives room back when a file cannot be made', async () => {
       const store = await start();
       await rm(join(directory, 'v1/ingest'), { recursive: true });
+      await writeFile(join(directory, 'v1/ingest'), 'a file');
       const error = await rejection(store.ingest(blob(bytesOf(10)).descriptor, new HeldSource().source));
       expect(error).to.be.instanceOf(StoreFailedError);
       expect(store.usage.bytes).to.equal(0);
-      await mkdir(join(directory, 'v1/ingest'));
       await store.close();
     });
 
@@ -219,6 +333,7 @@ describe('FilesystemPackageStore', () => {
       const given = blob(bytesOf(10));
       const incoming = await store.ingest(given.descriptor, async () => {
         await rm(join(directory, 'v1/blobs'), { recursive: true });
+        await writeFile(join(directory, 'v1/blobs'), 'a file');
         return sourceOf(given.bytes)();
       });
       const reader = incoming.read();
@@ -226,6 +341,60 @@ describe('FilesystemPackageStore', () => {
       expect(await rejection(incoming.settled)).to.be.instanceOf(StoreFailedError);
       await store.close();
       expect(store.usage.bytes).to.equal(0);
+    });
+
+    for (const folder of ['', 'v1', 'v1/ingest', 'v1/blobs', 'v1/blobs/sha256']) {
+      it(`makes ${folder === '' ? 'the directory' : folder} again when somebody has removed it`, async () => {
+        const store = await start();
+        await rm(join(directory, folder), { recursive: true });
+        const given = blob(bytesOf(100_000));
+        await keep(store, given);
+        expect(Buffer.compare((await read(store, given)) ?? Buffer.of(), given.bytes)).to.equal(0);
+        await store.close();
+      });
+    }
+
+    it('takes the place of a directory that has the name of a blob', async () => {
+      await mkdir(join(directory, 'v1/blobs/sha256'), { recursive: true });
+      const given = blob(bytesOf(100_000));
+      await mkdir(fileOf(given));
+      await writeFile(join(fileOf(given), 'stranger'), 'hello');
+      const store = await start();
+      await keep(store, given);
+      expect(Buffer.compare((await read(store, given)) ?? Buffer.of(), given.bytes)).to.equal(0);
+      await store.close();
+    });
+
+    it('counts a file that another one has replaced until nobody reads it', async () => {
+      const store = await start();
+      const { descriptor, bytes } = blob(bytesOf(100 * KIB));
+      const first = await store.ingest(descriptor, sourceOf(bytes));
+      const reader = first.read();
+      await first.settled;
+      const second = await store.ingest(descriptor, sourceOf(bytes));
+      await second.settled;
+      expect(store.usage).to.include({ entries: 1, bytes: 200 * KIB });
+      expect(Buffer.compare(await readAll(reader), bytes)).to.equal(0);
+      await nextTurn();
+      expect(store.usage).to.include({ entries: 1, bytes: 100 * KIB });
+      await store.close();
+    });
+
+    it('lets go of a damaged file with the last of its readers, also if that one has followed its arrival', async () => {
+      const store = await start();
+      const given = blob(bytesOf(100 * KIB));
+      const incoming = await store.ingest(given.descriptor, sourceOf(given.bytes));
+      const follower = incoming.read();
+      await incoming.settled;
+      const stored = await store.open(given.descriptor.digest);
+      await truncate(fileOf(given), 10);
+      await rejection(stored?.read(1000) ?? Promise.resolve());
+      await stored?.close();
+      await follower.close();
+      await nextTurn();
+      expect(store.usage).to.include({ entries: 0, bytes: 0, damaged: 1 });
+      expect(await openBelow(directory)).to.deep.equal([]);
+      await store.close();
     });
   });
 
@@ -237,10 +406,29 @@ describe('FilesystemPackageStore', () => {
       await store.close();
     });
 
-    it('rejects when the directory is gone', async () => {
+    it('makes a directory again that is gone', async () => {
       const store = await start();
       await rm(join(directory, 'v1'), { recursive: true });
+      await store.checkWritable();
+      await store.close();
+    });
+
+    it('rejects when the directory is none any more', async () => {
+      const store = await start();
+      await rm(join(directory, 'v1'), { recursive: true });
+      await writeFile(join(directory, 'v1'), 'a file');
       expect(await rejection(store.checkWritable())).to.be.instanceOf(StoreFailedError);
     });
   });
 });
+
+/** Files that this process has open there, those without a name too. */
+async function openBelow(directory: string): Promise<string[]> {
+  const descriptors = await readdir('/proc/self/fd');
+  const targets = descriptors.map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => ''));
+  return (await Promise.all(targets)).filter((target) => target.startsWith(directory));
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
