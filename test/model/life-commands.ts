@@ -1,0 +1,59 @@
+/** What happens to the disk and to the process. */
+import { expect } from 'chai';
+import { type Command, command, nextTurn, pick } from './model-command.ts';
+import type { Damage, ModelFile, StoreModel } from './store-model.ts';
+
+/** A kept file is not any more what it was. */
+export function harm(index: number, damage: Damage): Command {
+  return command(
+    `${damage} ${String(index)}`,
+    (model, real) => {
+      const file = pick(unharmed(model), index);
+      real.harm(file, damage);
+      file.damage = damage;
+    },
+    (model) => unharmed(model).length > 0,
+  );
+}
+
+/** A clean end and a new start, perhaps with less room, perhaps with a scrub. */
+export function restart(maxBytes: number, scrubs: boolean): Command {
+  return command(`restart with ${String(maxBytes)}${scrubs ? ' and a scrub' : ''}`, async (model, real) => {
+    const order = [...model.kept.values()];
+    await real.restart(maxBytes, scrubs ? 1e12 : 0);
+    model.start(maxBytes, order, false);
+    if (!scrubs) return;
+    const bytes = model.kept.values().reduce((sum, { size }) => sum + size, 0);
+    model.scrub();
+    await real.scrubbed(bytes, model.damaged);
+  });
+}
+
+/** The process dies, if there is a fill so many turns of its event loop after the last bytes of it have come. */
+export function crash(turns: number, index: number, order: number): Command {
+  return command(`crash after ${String(turns)}, ${String(index)}, ${String(order)}`, async (model, real) => {
+    const dying = real.fills.length === 0 ? undefined : pick(real.fills, index);
+    const before = dying && real.inodeOf(dying.file);
+    const isRight = dying?.finish();
+    for (let turn = 0; turn < turns; turn++) await nextTurn();
+    const snapshot = real.snapshot();
+    if (dying !== undefined && real.inodeOf(dying.file) !== before) {
+      expect(isRight, 'a file has its name without a proof').to.equal(true);
+      model.keep(dying.file);
+    }
+    // What the process has not told the files yet is lost: any order may come back, but that one holds.
+    const files = shuffled([...model.kept.values()], order);
+    snapshot.setOrder(files);
+    await real.crash(snapshot, model.maxBytes);
+    model.start(model.maxBytes, files, true);
+  });
+}
+
+function shuffled(files: ModelFile[], seed: number): ModelFile[] {
+  const left = [...files];
+  return files.map((_file, index) => left.splice((seed >> index) % left.length, 1)).flat();
+}
+
+function unharmed({ kept }: StoreModel): ModelFile[] {
+  return [...kept.values()].filter(({ damage, size }) => damage === undefined && size > 0);
+}

@@ -1,0 +1,100 @@
+/** The real store in a directory of its own, with whatever reads it and arrives in it. */
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { FilesystemPackageStore } from '../../src/adapters/filesystem/filesystem-package-store.ts';
+import type { BlobReader } from '../../src/domain/ports/package-store.ts';
+import { eventually } from '../support/eventually.ts';
+import type { Fill } from './fill.ts';
+import { StoreDisk } from './store-disk.ts';
+import type { Damage, ModelFile } from './store-model.ts';
+
+export interface Reader {
+  readonly file: ModelFile;
+  readonly blob: BlobReader;
+  /** Of one that follows an arrival. */
+  readonly fill: Fill | undefined;
+  offset: number;
+}
+
+export class RealStore {
+  readonly #place: string;
+  #disk: StoreDisk;
+  #store: FilesystemPackageStore;
+  readers: Reader[] = [];
+  fills: Fill[] = [];
+
+  private constructor(place: string, maxBytes: number) {
+    this.#place = place;
+    this.#disk = new StoreDisk(join(place, '1'));
+    this.#store = new FilesystemPackageStore({ directory: this.#disk.directory, maxBytes });
+  }
+
+  static async start(below: string, maxBytes: number): Promise<RealStore> {
+    const real = new RealStore(mkdtempSync(join(below, 'store-model-')), maxBytes);
+    await real.store.load();
+    return real;
+  }
+
+  get store(): FilesystemPackageStore {
+    return this.#store;
+  }
+
+  get names(): string[] {
+    return this.#disk.names;
+  }
+
+  get bytesOnDisk(): number {
+    return this.#disk.bytes;
+  }
+
+  inodeOf(file: ModelFile): number | undefined {
+    return this.#disk.inodeOf(file);
+  }
+
+  harm(file: ModelFile, damage: Damage): void {
+    this.#disk.harm(file, damage);
+  }
+
+  async restart(maxBytes: number, scrubBytesPerSecond: number): Promise<void> {
+    await this.#end();
+    await this.#load(maxBytes, scrubBytesPerSecond);
+  }
+
+  /** The disk of this very moment, for a start after a crash. */
+  snapshot(): StoreDisk {
+    return this.#disk.copy(join(this.#place, String(readdirSync(this.#place).length + 1)));
+  }
+
+  async crash(snapshot: StoreDisk, maxBytes: number): Promise<void> {
+    // What the dead process would not have done any more happens to a directory that nobody looks at again.
+    await this.#end();
+    this.#disk = snapshot;
+    await this.#load(maxBytes, 0);
+  }
+
+  /** Waits for a pass over so many bytes that finds so many files damaged. */
+  async scrubbed(bytes: number, damaged: number): Promise<void> {
+    await eventually(async () => {
+      const { usage } = this.#store;
+      if (usage.scrubbedBytes < bytes || usage.damaged < damaged) throw new Error('the scrub has not come round');
+    });
+  }
+
+  async dispose(): Promise<void> {
+    await this.#end().catch(() => undefined);
+    rmSync(this.#place, { recursive: true });
+  }
+
+  async #load(maxBytes: number, scrubBytesPerSecond: number): Promise<void> {
+    this.#store = new FilesystemPackageStore({ directory: this.#disk.directory, maxBytes, scrubBytesPerSecond });
+    await this.#store.load();
+  }
+
+  async #end(): Promise<void> {
+    await Promise.all(this.fills.map((fill) => fill.stop()));
+    await Promise.all(this.readers.map(({ blob }) => blob.close()));
+    this.fills = [];
+    this.readers = [];
+    await this.#store.close();
+  }
+}

@@ -1,0 +1,98 @@
+/** The directory of a store, looked at and laid hands on from outside. */
+import {
+  cpSync,
+  fstatSync,
+  lstatSync,
+  lutimesSync,
+  mkdirSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  type Stats,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { digestHex } from '../../src/domain/digest.ts';
+import { type Damage, type ModelFile, sizeAfter } from './store-model.ts';
+
+export class StoreDisk {
+  readonly directory: string;
+
+  constructor(directory: string) {
+    this.directory = directory;
+  }
+
+  /** Of what is kept. */
+  get names(): string[] {
+    return readdirSync(this.#blobs);
+  }
+
+  /** What files take here, those too that have no name any more and that this process has open. */
+  get bytes(): number {
+    const ingest = join(this.directory, 'v1/ingest');
+    const named = [this.#blobs, ingest].flatMap((folder) => readdirSync(folder).map((name) => join(folder, name)));
+    const files = named.map((path) => lstatSync(path)).filter((stats) => stats.isFile());
+    const blocks = new Map([...files, ...this.#unlinked()].map((stats) => [stats.ino, stats.blocks]));
+    return blocks.values().reduce((sum, count) => sum + count * 512, 0);
+  }
+
+  /** Of the file that has its name; undefined when none has. */
+  inodeOf(file: ModelFile): number | undefined {
+    return lstatSync(this.#pathOf(file), { throwIfNoEntry: false })?.ino;
+  }
+
+  copy(directory: string): StoreDisk {
+    cpSync(this.directory, directory, { recursive: true, verbatimSymlinks: true });
+    return new StoreDisk(directory);
+  }
+
+  /** As hands do it, or in place as a disk decays, which changes no times. */
+  harm(file: ModelFile, damage: Damage): void {
+    const path = this.#pathOf(file);
+    const { atime, mtime } = statSync(path);
+    if (damage === 'flip') {
+      const at = file.size >> 1;
+      writeFileSync(path, file.blob.bytes.with(at, (file.blob.bytes[at] ?? 0) ^ 1), { flag: 'r+' });
+    } else if (damage === 'truncate' || damage === 'extend') {
+      truncateSync(path, sizeAfter({ ...file, damage }));
+    } else {
+      rmSync(path);
+      if (damage === 'link') symlinkSync('/etc/hostname', path);
+      if (damage === 'directory') mkdirSync(path);
+      return;
+    }
+    utimesSync(path, atime, mtime);
+  }
+
+  /** Lets these files be the ones that were used in this order. */
+  setOrder(files: readonly ModelFile[]): void {
+    const longAgo = 1_700_000_000;
+    for (const [index, file] of files.entries()) {
+      if (file.damage !== 'delete') lutimesSync(this.#pathOf(file), longAgo + index, longAgo + index);
+    }
+  }
+
+  get #blobs(): string {
+    return join(this.directory, 'v1/blobs/sha256');
+  }
+
+  #pathOf({ blob }: ModelFile): string {
+    return join(this.#blobs, digestHex(blob.descriptor.digest));
+  }
+
+  #unlinked(): Stats[] {
+    return readdirSync('/proc/self/fd').flatMap((fd) => {
+      try {
+        const target = readlinkSync(`/proc/self/fd/${fd}`);
+        return target.startsWith(this.directory) && target.endsWith(' (deleted)') ? [fstatSync(Number(fd))] : [];
+      } catch {
+        // Closed since it was listed.
+        return [];
+      }
+    });
+  }
+}
