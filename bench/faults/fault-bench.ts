@@ -15,6 +15,8 @@ export interface ServiceOptions {
   readonly settings?: object;
   readonly environment?: Readonly<Record<string, string>>;
   readonly flags?: readonly string[];
+  /** Another program than the sources: the bundle, which starts faster. */
+  readonly main?: string;
   /** Of another service that was stopped or killed; a new one when absent. */
   readonly home?: string;
 }
@@ -30,6 +32,7 @@ export class FaultBench {
   readonly violations: string[] = [];
   readonly #services: FaultedService[] = [];
   readonly #registries: ScriptedRegistry[] = [];
+  readonly #frees: (() => void | Promise<void>)[] = [];
   readonly #allowedDials = new Set<string>();
 
   constructor(workspace: Workspace, seed: string, isLong: boolean) {
@@ -59,6 +62,11 @@ export class FaultBench {
     this.#allowedDials.add(host);
   }
 
+  /** Something that is to be freed behind the services and before the folders; also, as far as that is synchronous, at an exit. */
+  onClear(free: () => void | Promise<void>): void {
+    this.#frees.push(free);
+  }
+
   /** Resolves when it listens. It is looked at when the fault is over, then stopped. */
   async startService(options: ServiceOptions = {}): Promise<FaultedService> {
     const { registry, maxBytes = MAX_BYTES, environment = {}, flags = [] } = options;
@@ -80,6 +88,7 @@ export class FaultBench {
       maxBytes,
       environment,
       flags,
+      ...(options.main !== undefined && { main: options.main }),
       cacheDirectory: keeps ? resolve(home, settings.store.directory) : undefined,
       onViolation: this.complain,
     });
@@ -108,6 +117,7 @@ export class FaultBench {
   async clear(): Promise<void> {
     for (const service of this.#services) if (service.isRunning) await service.kill();
     await Promise.all(this.#registries.map((registry) => registry.close()));
+    for (const free of this.#frees.splice(0)) await free();
     await this.workspace.clear();
   }
 
@@ -119,6 +129,7 @@ export class FaultBench {
   /** Synchronous, for a bench that is about to exit. */
   killAll(): void {
     for (const service of this.#services) if (service.isRunning) service.signal('SIGKILL');
+    for (const free of this.#frees) void free();
   }
 }
 

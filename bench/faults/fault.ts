@@ -8,6 +8,10 @@ export interface Fault {
   readonly what: string;
   /** The pass figure, in words. */
   readonly expected: string;
+  /** How long it may take in the quick mode, in milliseconds, when that is longer than others may. */
+  readonly limitMs?: number;
+  /** Only for who asks for it by its name. */
+  readonly isExtra?: boolean;
   /**
    * Injects it. What is wrong with an answer or with the service at rest need not be looked for here: `FaultBench` does,
    * during each fault and after it. A rejection is a violation too.

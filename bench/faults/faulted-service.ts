@@ -20,6 +20,7 @@ export interface ServiceSetup {
   /** `NODE_OPTIONS` are added to ours. */
   readonly environment: Readonly<Record<string, string>>;
   readonly flags: readonly string[];
+  readonly main?: string;
   readonly onViolation: (violation: string) => void;
 }
 
@@ -48,14 +49,14 @@ export class FaultedService {
 
   /** Resolves when it listens and is at rest. Can be called again behind `stop` and `kill`, with other settings too. */
   async start(settings: object = this.setup.settings): Promise<void> {
-    const { home, flags, environment, cacheDirectory, maxBytes } = this.setup;
+    const { home, flags, environment, main, cacheDirectory, maxBytes } = this.setup;
     const began = performance.now();
     const witnessed = {
       NODE_OPTIONS: `--import=${WITNESS} ${environment['NODE_OPTIONS'] ?? ''}`,
       DIAL_JOURNAL: this.#journal,
     };
     this.#process = await ServiceProcess.start(
-      { settings, flags, environment: { ...environment, ...witnessed } },
+      { settings, flags, environment: { ...environment, ...witnessed }, ...(main !== undefined && { main }) },
       home,
     );
     this.#readyMs = performance.now() - began;

@@ -1,9 +1,13 @@
 /** All faults, in the order of the report. */
 import type { Fault } from './fault.ts';
 import { BROKEN_DOWNLOADS } from './faults/broken-downloads.ts';
+import { DAMAGED_FILES } from './faults/damaged-files.ts';
+import { FULL_DISKS } from './faults/full-disks.ts';
+import { DEATHS } from './faults/kills.ts';
 import { STALLS_OF_REGISTRIES } from './faults/stalls.ts';
 import { STAMPEDES } from './faults/stampedes.ts';
 import { PEER_FAULTS } from './peer-faults.ts';
+import { STRANGE_DIRECTORIES } from './faults/strangers.ts';
 import { WRONG_CONTENT } from './faults/wrong-content.ts';
 import { WRONG_RESUMES } from './faults/wrong-resumes.ts';
 
@@ -14,6 +18,10 @@ const ALL: readonly Fault[] = [
   STALLS_OF_REGISTRIES,
   ...STAMPEDES,
   ...PEER_FAULTS,
+  ...FULL_DISKS,
+  ...DAMAGED_FILES,
+  ...STRANGE_DIRECTORIES,
+  ...DEATHS,
 ];
 
 /** By their number: F1, F1b, F2, …, F10. */

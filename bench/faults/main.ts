@@ -66,7 +66,7 @@ async function main(): Promise<void> {
 }
 
 function chosen(ids: readonly string[] | undefined): readonly Fault[] {
-  if (ids === undefined) return FAULTS;
+  if (ids === undefined) return FAULTS.filter(({ isExtra }) => isExtra !== true);
   return ids.map((wanted) => {
     const fault = FAULTS.find(({ id }) => id === wanted);
     if (fault === undefined) throw new Error(`no fault is called ${wanted}; see --help`);
@@ -87,9 +87,10 @@ async function run(fault: Fault, seed: number): Promise<{ outcome: Outcome; look
   process.once('exit', leave);
   const end = (): void => process.exit(130);
   process.once('SIGINT', end).once('SIGTERM', end);
-  const seen = await within(values.long ? LONG_LIMIT_MS : QUICK_LIMIT_MS, observe(fault, bench)).catch(
-    (error: unknown): Seen => ({ injected: 0, figures: 'not completed', violations: [textOf(error)] }),
-  );
+  const seen = await within(
+    values.long ? LONG_LIMIT_MS : (fault.limitMs ?? QUICK_LIMIT_MS),
+    observe(fault, bench),
+  ).catch((error: unknown): Seen => ({ injected: 0, figures: 'not completed', violations: [textOf(error)] }));
   // Nor must a bench hang that cannot clear away what a fault has left.
   await within(CLEAR_LIMIT_MS, bench.clear()).catch((error: unknown) => {
     bench.complain(textOf(error));

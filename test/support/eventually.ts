@@ -3,8 +3,8 @@ const DEADLINE_MS = 5000;
 const INTERVAL_MS = 10;
 
 /** Resolves when `check` no longer throws; rejects with what it throws when the deadline has come. */
-export async function eventually(check: () => Promise<unknown>): Promise<void> {
-  const deadline = performance.now() + DEADLINE_MS;
+export async function eventually(check: () => Promise<unknown>, deadlineMs = DEADLINE_MS): Promise<void> {
+  const deadline = performance.now() + deadlineMs;
   for (;;) {
     try {
       await check();

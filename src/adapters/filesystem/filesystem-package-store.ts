@@ -77,7 +77,8 @@ export class FilesystemPackageStore implements PackageStore {
     await this.#thread.close();
     await this.#recency.flush();
     this.#files.closeAll();
-    await leaveCleanMarker(this.#layout, this.#ledger);
+    // Without it, on a full disk, the next start proves everything again.
+    await leaveCleanMarker(this.#layout, this.#ledger).catch(() => undefined);
   }
 
   get usage(): StoreUsage {

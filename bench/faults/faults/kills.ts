@@ -1,0 +1,115 @@
+/** The process dies, again and again, in the middle of whatever it does. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { makeImage, type TestImage } from '../../../test/support/image.ts';
+import { bundle } from '../bundle.ts';
+import type { Got } from '../client.ts';
+import type { Fault, Seen } from '../fault.ts';
+import type { FaultBench } from '../fault-bench.ts';
+import { violationsAtRest } from '../invariants/at-rest.ts';
+import type { Random } from '../random.ts';
+import { pacedAt } from '../registry/behaviours.ts';
+import { tally } from '../swarm.ts';
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+/** About a third of all images: each cycle evicts. */
+const MAX_BYTES = 4 * MIB;
+const IMAGES = 24;
+const CLIENTS = 6;
+/** Services that die beside each other. */
+const LANES = 2;
+const MAX_READY_MS = 2000;
+
+const KILLS: Fault = {
+  id: 'F16',
+  what: 'SIGKILL at a random moment of fills and evictions, a restart, and again',
+  expected:
+    'after each restart every answer is right, no partial file is visible, the accounts are what the directory is; it serves within 2 s',
+  limitMs: 240_000,
+  async run(bench) {
+    const cycles = bench.times(200, 500);
+    const lanes = Array.from({ length: LANES }, () => new Lane(bench, bench.random.fork(), cycles / LANES));
+    const seen = await Promise.all(lanes.map((lane) => lane.run()));
+    const gots = lanes.flatMap((lane) => lane.gots);
+    const starts = lanes.flatMap((lane) => lane.readyMs).toSorted((a, b) => a - b);
+    const median = starts[starts.length >> 1] ?? 0;
+    const evicted = lanes.reduce((sum, lane) => sum + lane.evicted, 0);
+    return {
+      injected: cycles,
+      figures:
+        `${tally(gots)}; ${String(evicted)} evictions; ready in ${median.toFixed(0)} ms (median), ` +
+        `${(starts.at(-1) ?? 0).toFixed(0)} ms at most`,
+      violations: [...seen.flat(), ...(median > MAX_READY_MS ? ['it takes longer than 2 s until it serves'] : [])],
+    };
+  },
+};
+
+export const DEATHS: readonly Fault[] = [KILLS];
+
+class Lane {
+  readonly #bench: FaultBench;
+  readonly #random: Random;
+  readonly #cycles: number;
+  readonly gots: Got[] = [];
+  readonly readyMs: number[] = [];
+  evicted = 0;
+
+  constructor(bench: FaultBench, random: Random, cycles: number) {
+    this.#bench = bench;
+    this.#random = random;
+    this.#cycles = cycles;
+  }
+
+  async run(): Promise<Seen['violations']> {
+    const random = this.#random;
+    const main = bundle();
+    const registry = await this.#bench.startRegistry({ auth: 'anonymous' });
+    const images = Array.from({ length: IMAGES }, () => makeImage([random.bytes(random.between(50 * KIB, MIB))]));
+    registry.publish(...images);
+    // Slow enough to be caught in the middle, most of them.
+    const rates = random.fork();
+    registry.scriptAll(({ place }) => (place === 'blob' ? pacedAt(rates.between(20 * MIB, 200 * MIB), 5) : undefined));
+    const service = await this.#bench.startService({
+      registry,
+      maxBytes: MAX_BYTES,
+      ...(main !== undefined && { main }),
+    });
+    const violations: string[] = [];
+    for (let cycle = 1; cycle <= this.#cycles; cycle++) {
+      const wanted = Array.from({ length: CLIENTS }, () => this.#wanted(images));
+      const moment = random.between(5, 300);
+      const downloads = wanted.map((choices) => this.#follow(choices, (image) => service.get(image)));
+      await sleep(moment);
+      this.evicted += (await service.metrics()).sum('cache_evictions_total', { reason: 'size' });
+      await service.kill();
+      await Promise.all(downloads);
+      await service.start();
+      this.readyMs.push(service.readyMs);
+      const found = await violationsAtRest(service);
+      violations.push(...found.map((violation) => `cycle ${String(cycle)}: ${violation}`));
+    }
+    for (const image of images) {
+      const got = await service.get(image);
+      this.gots.push(got);
+      if (got.verdict !== 'whole') violations.push(`behind all cycles: ${got.verdict}, ${got.why}`);
+    }
+    return violations;
+  }
+
+  /** One after the other, for as long as somebody answers. */
+  async #follow(images: readonly TestImage[], get: (image: TestImage) => Promise<Got>): Promise<void> {
+    for (const image of images) {
+      const got = await get(image);
+      this.gots.push(got);
+      if (got.verdict !== 'whole') return;
+    }
+  }
+
+  /** The first ones more often than the last. */
+  #wanted(images: readonly TestImage[]): TestImage[] {
+    return Array.from({ length: 20 }, () => {
+      const below = this.#random.between(1, images.length + 1);
+      return images[this.#random.between(0, below)] ?? this.#random.pick(images);
+    });
+  }
+}

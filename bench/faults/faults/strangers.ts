@@ -1,0 +1,81 @@
+/** A cache directory in which others have left things. */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { digestHex } from '../../../src/domain/digest.ts';
+import { eventually } from '../../../test/support/eventually.ts';
+import { makeImage, type TestImage } from '../../../test/support/image.ts';
+import type { Fault } from '../fault.ts';
+import type { Random } from '../random.ts';
+import { bundle } from '../bundle.ts';
+import { swarm, tally } from '../swarm.ts';
+
+const KIB = 1024;
+const TEMPORARIES = 10_000;
+const MAX_START_MS = 2000;
+
+const STRANGERS: Fault = {
+  id: 'F15',
+  what: 'strangers in the cache directory: files, folders, links, devices, pipes, 10 000 temporary files, names of blobs that are none',
+  expected: 'starts within 2 s and serves',
+  async run(bench) {
+    const { random, workspace } = bench;
+    const registry = await bench.startRegistry();
+    const home = await workspace.folder('service');
+    const images = Array.from({ length: 10 }, () => makeImage([random.bytes(200 * KIB)]));
+    registry.publish(...images);
+    const { strangers, foreign } = populate(join(home, 'cache/v1'), images, random);
+    const main = bundle();
+    const service = await bench.startService({ registry, home, ...(main !== undefined && { main }) });
+    const { readyMs } = service;
+    const gots = await swarm([...images, ...images], 4, (image) => service.get(image));
+    // What has the name of a blob and other bytes is found when it is asked for, or by the scrub.
+    await eventually(async () => {
+      const damaged = (await service.metrics()).sum('cache_evictions_total', { reason: 'damaged' });
+      if (damaged < foreign) throw new Error(`${String(damaged)} of ${String(foreign)} forged blobs found`);
+    });
+    return {
+      injected: strangers,
+      figures: `started in ${(readyMs / 1000).toFixed(2)} s${main === undefined ? ' from the sources' : ''}, ${tally(gots)}`,
+      violations: [
+        ...(readyMs > MAX_START_MS ? [`it took ${readyMs.toFixed(0)} ms to start`] : []),
+        ...gots.filter(({ verdict }) => verdict !== 'whole').map(({ verdict, why }) => `${verdict}: ${why}`),
+      ],
+    };
+  },
+};
+
+export const STRANGE_DIRECTORIES: readonly Fault[] = [STRANGERS];
+
+/** Says how many strangers there are, and how many of them a scan takes for blobs. */
+function populate(root: string, images: readonly TestImage[], random: Random): { strangers: number; foreign: number } {
+  const blobs = join(root, 'blobs/sha256');
+  const ingest = join(root, 'ingest');
+  for (const folder of [blobs, ingest]) mkdirSync(folder, { recursive: true });
+  for (let index = 0; index < TEMPORARIES; index++) writeFileSync(join(ingest, `temporary-${String(index)}`), 'x');
+  const names = images.map(({ layer }) => join(blobs, digestHex(layer.descriptor.digest)));
+  const [folder = '', link = '', pipe = '', device = '', ...forged] = names;
+  mkdirSync(folder);
+  writeFileSync(join(folder, 'inside'), 'x');
+  symlinkSync('/etc/hostname', link);
+  execFileSync('mkfifo', [pipe]);
+  const hasDevices = makesDevice(device);
+  for (const path of forged) writeFileSync(path, random.bytes(200 * KIB), { mode: 0o777 });
+  const odd = ['README', '.hidden', 'A'.repeat(64), 'a'.repeat(63), 'sha256:abc', 'ä'.repeat(32), '%2e%2e'];
+  for (const name of odd) writeFileSync(join(blobs, name), 'hello');
+  for (const name of ['lost+found', 'v2', 'blobs/sha512', 'ingest/folder']) mkdirSync(join(root, name));
+  // Where the marker of a clean stop would be.
+  mkdirSync(join(root, 'clean'));
+  const strangers = TEMPORARIES + names.length - (hasDevices ? 0 : 1) + odd.length + 5;
+  return { strangers, foreign: forged.length };
+}
+
+/** As /dev/zero, which never ends; where we may. */
+function makesDevice(path: string): boolean {
+  try {
+    execFileSync('mknod', [path, 'c', '1', '5'], { stdio: 'pipe' });
+    return true;
+  } catch {
+    return false;
+  }
+}
