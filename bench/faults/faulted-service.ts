@@ -63,10 +63,15 @@ export class FaultedService {
     this.#answers = [];
     this.#wasEnded = false;
     await this.metrics();
-    this.#idle = { descriptors: this.descriptors(), residentBytes: residentBytes(this.pid) };
+    this.rest();
     if (cacheDirectory !== undefined) {
       this.#watch = new BudgetWatch({ directory: cacheDirectory, pid: this.pid, maxBytes });
     }
+  }
+
+  /** What it has open now is what it has open when idle. */
+  rest(): void {
+    this.#idle = { descriptors: this.descriptors(), residentBytes: residentBytes(this.pid) };
   }
 
   /** By SIGTERM; resolves with the exit code. */

@@ -1,5 +1,6 @@
 /** All faults, in the order of the report. */
 import type { Fault } from './fault.ts';
+import { API_SERVER } from './faults/api-server.ts';
 import { BROKEN_DOWNLOADS } from './faults/broken-downloads.ts';
 import { DAMAGED_FILES } from './faults/damaged-files.ts';
 import { FULL_DISKS } from './faults/full-disks.ts';
@@ -22,6 +23,7 @@ const ALL: readonly Fault[] = [
   ...DAMAGED_FILES,
   ...STRANGE_DIRECTORIES,
   ...DEATHS,
+  ...API_SERVER,
 ];
 
 /** By their number: F1, F1b, F2, …, F10. */

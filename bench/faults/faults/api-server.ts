@@ -1,0 +1,239 @@
+/** An API server that is away, or that does with lists and watches what API servers do in their worst hours. */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { BASIC } from '../../../test/support/fake-registry.ts';
+import { FakeKubeApi } from '../../../test/support/fake-kube-api.ts';
+import { makeImage, type TestImage } from '../../../test/support/image.ts';
+import type { Got } from '../client.ts';
+import type { Fault } from '../fault.ts';
+import type { FaultBench } from '../fault-bench.ts';
+import type { FaultedService } from '../faulted-service.ts';
+import type { ScriptedRegistry } from '../registry/scripted-registry.ts';
+import { tally } from '../swarm.ts';
+
+const HEAL_LIMIT_MS = 5000;
+const KIB = 1024;
+
+const AWAY: Fault = {
+  id: 'F18',
+  what: 'the API server is away: at the start, and while packages are served',
+  expected:
+    'no request for a known repository fails; at a start 503 with Retry-After, and not ready; right within 5 s of its return',
+  async run(bench) {
+    const scene = await Scene.set(bench);
+    const violations: string[] = [];
+    const { api, registry } = scene;
+    const port = api.port;
+    const cold = await coldStart(scene, port, violations);
+
+    const service = await scene.start();
+    const hit = scene.image();
+    await scene.untilKnown(service, registry.repo, hit);
+    service.rest();
+    await api.close();
+    const returns = performance.now() + bench.times(6, 600) * 1000;
+    const gots: Got[] = [];
+    while (performance.now() < returns) {
+      const query = { repository: registry.repo };
+      gots.push(await service.get(hit, { query }), await service.get(scene.image(), { query }));
+      await sleep(20);
+    }
+    const failed = gots.filter(({ verdict }) => verdict !== 'whole');
+    violations.push(...failed.map(({ verdict, why }) => `while it was away: ${verdict}, ${why}`));
+    const lines = service.running.output.split('watching failed').length - 1;
+    // One a minute of each of the two resources.
+    const allowed = 2 * Math.ceil(bench.times(6, 600) / 60);
+    if (lines > allowed) violations.push(`${String(lines)} log lines, ${String(allowed)} at most`);
+    scene.know(`${registry.repo}/later`);
+    await api.listen(port);
+    const healMs = await scene.untilKnown(service, `${registry.repo}/later`, scene.image());
+    for (const ms of [cold.healMs, healMs]) {
+      if (ms > HEAL_LIMIT_MS) violations.push(`right only ${ms.toFixed(0)} ms after its return`);
+    }
+    return {
+      injected: gots.length + cold.refused,
+      figures: `while away ${tally(gots)}; at a start ${String(cold.refused)} times 503; right ${seconds(cold.healMs)} and ${seconds(healMs)} after its return`,
+      violations,
+    };
+  },
+};
+
+const BAD_WATCHES: Fault = {
+  id: 'F19',
+  what: 'watches end at once, with 410 as status and as event, with garbage, in silence, without an answer; lists fail; objects are malformed or deleted',
+  expected:
+    'right within 5 s of the last fault, at most one list a second of each resource; a malformed object harms no other',
+  async run(bench) {
+    // Each API server has its own fault, and its own service: the longer one goes on, the more rarely it is asked.
+    const seen = await Promise.all(Object.entries(WATCH_FAULTS).map((fault) => endure(bench, ...fault)));
+    const sum = (of: (one: Endured) => number): number => seen.reduce((total, one) => total + of(one), 0);
+    const latest = Math.max(...seen.map(({ healMs }) => healMs));
+    return {
+      injected: sum(({ injected }) => injected),
+      figures: `right ${seconds(latest)} after a fault at the latest, ${String(sum(({ lists }) => lists))} lists in ${String(seen.length)} faults`,
+      violations: seen.flatMap(({ violations }) => violations),
+    };
+  },
+};
+
+export const API_SERVER: readonly Fault[] = [AWAY, BAD_WATCHES];
+
+const WATCH_FAULTS: Readonly<Record<string, (api: FakeKubeApi) => void>> = {
+  'watches end at once': (api) => (api.watchFault = 'close'),
+  '410 as an event': (api) => (api.watchFault = 'gone'),
+  '410 as a status': (api) => (api.watchStatus = 410),
+  garbage: (api) => (api.watchFault = 'garbage'),
+  silence: (api) => (api.watchFault = 'silence'),
+  'no answer': (api) => (api.watchFault = 'mute'),
+  'lists fail': (api) => {
+    api.watchFault = 'gone';
+    api.listStatus = 500;
+  },
+};
+
+interface Endured {
+  readonly injected: number;
+  readonly lists: number;
+  readonly healMs: number;
+  readonly violations: readonly string[];
+}
+
+async function endure(bench: FaultBench, what: string, begin: (api: FakeKubeApi) => void): Promise<Endured> {
+  const scene = await Scene.set(bench);
+  const { api, registry } = scene;
+  const service = await scene.start();
+  const violations: string[] = [];
+  await scene.untilKnown(service, registry.repo, scene.image());
+  service.rest();
+  begin(api);
+  const before = api.log.length;
+  api.cutWatches();
+  api.putModuleSource('malformed', { repo: 7, scheme: 'GOPHER' });
+  const later = `${registry.repo}/later`;
+  scene.know(later);
+  const faulty = bench.times(4, 100);
+  const deadline = performance.now() + bench.times(6000, 600_000);
+  while (api.log.length - before < faulty && performance.now() < deadline) await sleep(20);
+  const injected = api.log.length - before;
+  const known = await service.get(scene.image(), { query: { repository: registry.repo } });
+  if (known.verdict !== 'whole') violations.push(`a repository known before: ${known.verdict}, ${known.why}`);
+  await scene.heal();
+  const healMs = await scene.untilKnown(service, later, scene.image());
+  if (healMs > HEAL_LIMIT_MS) violations.push(`right only ${healMs.toFixed(0)} ms after it was over`);
+  api.remove('modulesources', nameOf(later));
+  const gone = await scene.until(service, later, ({ status }) => status === 404);
+  if (gone > HEAL_LIMIT_MS) violations.push(`a deleted repository was known for ${gone.toFixed(0)} ms`);
+  for (const list of ['list modulesources', 'list secrets']) violations.push(...tooFrequent(list, api.requests(list)));
+  const lists = api.requests('list modulesources').length;
+  return { injected, lists, healMs, violations: violations.map((violation) => `${what}: ${violation}`) };
+}
+
+class Scene {
+  readonly #bench: FaultBench;
+  readonly api: FakeKubeApi;
+  readonly registry: ScriptedRegistry;
+  readonly #kubeconfig: string;
+
+  private constructor(bench: FaultBench, api: FakeKubeApi, registry: ScriptedRegistry, kubeconfig: string) {
+    this.#bench = bench;
+    this.api = api;
+    this.registry = registry;
+    this.#kubeconfig = kubeconfig;
+  }
+
+  static async set(bench: FaultBench): Promise<Scene> {
+    const api = await FakeKubeApi.start();
+    bench.onClear(() => api.close());
+    bench.allowDial(`127.0.0.1:${String(api.port)}`);
+    const kubeconfig = join(await bench.workspace.folder('kubeconfig'), 'config');
+    await writeFile(kubeconfig, api.config.exportConfig());
+    const scene = new Scene(bench, api, await bench.startRegistry({ auth: 'basic' }), kubeconfig);
+    scene.know(scene.registry.repo);
+    return scene;
+  }
+
+  start(): Promise<FaultedService> {
+    const settings = { credentials: { source: 'kubernetes' } };
+    return this.#bench.startService({ settings, flags: ['--kubeconfig', this.#kubeconfig] });
+  }
+
+  /** Puts a ModuleSource for it. */
+  know(repo: string): void {
+    const auths = { [repo.split('/', 1)[0] ?? '']: { auth: BASIC.slice('Basic '.length) } };
+    const dockerCfg = Buffer.from(JSON.stringify({ auths })).toString('base64');
+    this.api.putModuleSource(nameOf(repo), { repo, scheme: 'HTTP', dockerCfg });
+  }
+
+  /** Honest from now on, and with no connection from before, as behind a restart. */
+  async heal(): Promise<void> {
+    this.api.watchFault = this.api.watchStatus = this.api.listStatus = undefined;
+    const { port } = this.api;
+    await this.api.close();
+    await this.api.listen(port);
+  }
+
+  /** One that nobody has asked for. */
+  image(): TestImage {
+    const image = makeImage([this.#bench.random.bytes(10 * KIB)]);
+    this.registry.publish(image);
+    return image;
+  }
+
+  untilKnown(service: FaultedService, repository: string, image: TestImage): Promise<number> {
+    return this.until(service, repository, ({ verdict }) => verdict === 'whole', image);
+  }
+
+  /** Resolves with how many milliseconds it took until the answer was like that, or twice the limit. */
+  async until(
+    service: FaultedService,
+    repository: string,
+    isRight: (got: Got) => boolean,
+    image?: TestImage,
+  ): Promise<number> {
+    const began = performance.now();
+    for (;;) {
+      const got = await service.get(image ?? this.image(), { query: { repository } });
+      const ms = performance.now() - began;
+      if (isRight(got) || ms > 2 * HEAL_LIMIT_MS) return ms;
+      await sleep(20);
+    }
+  }
+}
+
+/** A service that starts while nobody can tell it anything. */
+async function coldStart(
+  scene: Scene,
+  port: number,
+  violations: string[],
+): Promise<{ refused: number; healMs: number }> {
+  await scene.api.close();
+  const service = await scene.start();
+  const image = scene.image();
+  const query = { repository: scene.registry.repo };
+  const gots = await Promise.all(Array.from({ length: 20 }, () => service.get(image, { query })));
+  const refused = gots.filter(({ status, headers }) => status === 503 && headers['retry-after'] !== undefined).length;
+  if (refused < gots.length) violations.push(`at a start: ${tally(gots)} instead of 503 with Retry-After`);
+  const readiness = await service.probe('/readyz');
+  if (readiness.status !== 503) violations.push(`ready (${String(readiness.status)}) without any list`);
+  await scene.api.listen(port);
+  const healMs = await scene.untilKnown(service, scene.registry.repo, image);
+  const code = await service.stop();
+  if (code !== 0) violations.push(`exit code ${String(code)}`);
+  return { refused, healMs };
+}
+
+function nameOf(repo: string): string {
+  return `source-${repo.split('/').slice(1).join('-')}`;
+}
+
+/** Timers may be early by a little. */
+function tooFrequent(what: string, times: readonly number[]): string[] {
+  const gaps = times.slice(1).map((at, index) => at - (times[index] ?? 0));
+  const shortest = Math.min(Infinity, ...gaps);
+  return shortest < 950 ? [`${what}: again after ${shortest.toFixed(0)} ms`] : [];
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(1)} s`;
+}
