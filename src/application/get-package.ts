@@ -53,7 +53,7 @@ export class GetPackage {
     const passThrough = (): Promise<BlobReader> => this.#passThrough(request, found.layer);
     try {
       const { cache, blob } = await this.#open(request, found.layer);
-      return { package: found, cache, blob: new HealedReader(blob, passThrough) };
+      return { package: found, cache, blob: new HealedReader(blob, passThrough, cache.kind === 'hit') };
     } catch (error) {
       if (!isOneOf(error, 'STORE_FULL', 'STORE_FAILED')) throw error;
       return { package: found, cache: { kind: 'bypass', reason: error.code }, blob: await passThrough() };

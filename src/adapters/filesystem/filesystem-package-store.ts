@@ -66,7 +66,7 @@ export class FilesystemPackageStore implements PackageStore {
   /** Takes stock; to be called once, before anything else. @throws StoreFailedError when the directory cannot be used. */
   async load(): Promise<void> {
     this.#recency.startAfter(await scan(this.#layout, this.#ledger));
-    this.#unlink(this.#ledger.evictSurplus());
+    this.#evict(this.#ledger.evictSurplus());
     this.#scrub?.start();
   }
 
@@ -133,10 +133,11 @@ export class FilesystemPackageStore implements PackageStore {
   async ingest(descriptor: Descriptor, source: BlobSource): Promise<IncomingBlob> {
     const evicted = this.#ledger.reserve(descriptor.size);
     if (evicted === undefined) throw new StoreFullError();
-    this.#unlink(evicted);
-    this.#evicted += evicted.length;
+    const stuck = this.#evict(evicted);
+    this.#evicted += evicted.length - stuck;
     let file: GrowingFile | undefined;
     try {
+      if (stuck > 0) throw new StoreFailedError();
       file = await GrowingFile.create(this.#layout.newIngest(descriptor.digest), descriptor, {
         thread: this.#thread,
         pool: this.#pool,
@@ -192,7 +193,7 @@ export class FilesystemPackageStore implements PackageStore {
     if (!entry.kept) return;
     this.#damaged++;
     this.#ledger.remove(entry);
-    this.#unlink([entry]);
+    this.#unlink(entry);
   }
 
   /** Of an entry whose file has given its name to another one. */
@@ -201,15 +202,22 @@ export class FilesystemPackageStore implements PackageStore {
     if (entry.readers === 0) this.#files.close(entry);
   }
 
-  #unlink(entries: readonly Entry[]): void {
-    for (const entry of entries) {
-      if (entry.readers === 0) this.#files.close(entry);
-      this.#scrub?.letGo(entry);
-      try {
-        rmSync(this.#layout.blob(entry.digest), { recursive: true, force: true });
-      } catch {
-        // A file that cannot be removed is found again by the next scan.
-      }
+  /** Says how many stay, because the disk does not let them go: they count as before, and hits they are still. */
+  #evict(entries: readonly Entry[]): number {
+    const stuck = entries.filter((entry) => !this.#unlink(entry));
+    if (stuck.length > 0) this.#ledger.restore(stuck);
+    return stuck.length;
+  }
+
+  /** Says whether the file is gone; if not, the next scan finds it. */
+  #unlink(entry: Entry): boolean {
+    if (entry.readers === 0) this.#files.close(entry);
+    this.#scrub?.letGo(entry);
+    try {
+      rmSync(this.#layout.blob(entry.digest), { recursive: true, force: true });
+      return true;
+    } catch {
+      return false;
     }
   }
 }

@@ -74,6 +74,17 @@ export class Ledger {
     this.#reservedBytes -= allocated(size);
   }
 
+  /** Takes back entries that nobody reads and that could not leave; they are the next to try it. */
+  restore(entries: readonly Entry[]): void {
+    const others = [...this.#entries.values()];
+    this.#entries.clear();
+    for (const entry of [...entries, ...others]) this.#entries.set(entry.digest, entry);
+    for (const entry of entries) {
+      entry.kept = true;
+      this.#keptBytes += allocated(entry.size);
+    }
+  }
+
   /** Enters a blob as the most recently used. A reservation for it is to be released in the same breath. */
   add(digest: Digest, size: number, storedAt: Date, proved: boolean): Entry {
     const entry: Entry = { digest, size, storedAt, proved, readers: 0, kept: true };

@@ -232,6 +232,28 @@ describe('GetPackage', () => {
       sinon.assert.calledTwice(gateway.fetchBlob);
     });
 
+    it('goes on with a kept package also when the disk does not give again what it gave before', async () => {
+      const store = new MemoryPackageStore();
+      await readAll((await get(over(store))).blob);
+      let isBroken = false;
+      const failing: PackageStore = {
+        ingest: (descriptor, source) => store.ingest(descriptor, source),
+        open: async (digest) => {
+          const stored = await store.open(digest);
+          if (stored === undefined) return undefined;
+          const read = async (offset: number): Promise<Uint8Array> => {
+            isBroken ||= offset > 200_000;
+            if (isBroken && stored.size > 10_000) throw new StoreFailedError();
+            return stored.read(offset);
+          };
+          return { ...stored, read };
+        },
+      };
+      const { cache, blob } = await get(over(failing));
+      expect(cache.kind).to.equal('hit');
+      expect(Buffer.compare(await readAll(blob), image.layer.bytes)).to.equal(0);
+    });
+
     it('proves the whole with the upstream for whoever has read a part', async () => {
       const { blob } = await get(over(failingAfter(250_000)));
       await readSome(blob, 1000);

@@ -19,6 +19,16 @@ describe('Ledger', () => {
     expect(ledger.bytes).to.equal(4 * BLOCK);
   });
 
+  it('takes back what could not leave, as the next to leave', () => {
+    const ledger = new Ledger(3 * BLOCK);
+    for (const n of [1, 2, 3]) ledger.add(digest(n), BLOCK, new Date(0), true);
+    const evicted = ledger.reserve(2 * BLOCK) ?? [];
+    ledger.restore(evicted);
+    ledger.release(2 * BLOCK);
+    expect(ledger.bytes).to.equal(3 * BLOCK);
+    expect(ledger.reserve(BLOCK)?.map((entry) => entry.digest)).to.deep.equal([digest(1)]);
+  });
+
   it('evicts nobody for what cannot fit all the same', () => {
     const ledger = new Ledger(4 * BLOCK);
     ledger.add(digest(1), BLOCK, new Date(0), true);
