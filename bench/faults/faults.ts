@@ -3,6 +3,7 @@ import type { Fault } from './fault.ts';
 import { API_SERVER } from './faults/api-server.ts';
 import { BROKEN_DOWNLOADS } from './faults/broken-downloads.ts';
 import { DAMAGED_FILES } from './faults/damaged-files.ts';
+import { FAILING_DISKS } from './faults/failing-disks.ts';
 import { FULL_DISKS } from './faults/full-disks.ts';
 import { DEATHS } from './faults/kills.ts';
 import { STALLS_OF_REGISTRIES } from './faults/stalls.ts';
@@ -24,6 +25,7 @@ const ALL: readonly Fault[] = [
   ...STRANGE_DIRECTORIES,
   ...DEATHS,
   ...API_SERVER,
+  ...FAILING_DISKS,
 ];
 
 /** By their number: F1, F1b, F2, …, F10. */

@@ -1,0 +1,94 @@
+/** Preloaded into the service: lets its calls to the file system fail, in the cache, as often as a file says. */
+import fs from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
+
+/** How often, of 1; the file is JSON and may change at any moment. */
+export type DiskFaults = Partial<Record<'open' | 'read' | 'write' | 'full' | 'close' | 'rename', number>>;
+
+const RULES = process.env['DISK_FAULTS'] ?? '';
+const CACHE = process.env['DISK_FAULTS_BELOW'] ?? '';
+const REFRESH_MS = 20;
+
+let rules: DiskFaults = {};
+setInterval(() => {
+  try {
+    rules = JSON.parse(fs.readFileSync(RULES, 'utf8')) as DiskFaults;
+  } catch {
+    // Just being written.
+  }
+}, REFRESH_MS).unref();
+
+function fault(kind: keyof DiskFaults, code: string): Error | undefined {
+  if (Math.random() >= (rules[kind] ?? 0)) return undefined;
+  return Object.assign(new Error(`${code}: injected`), { code, syscall: kind });
+}
+
+function isOurs(path: unknown): boolean {
+  return typeof path === 'string' && path.startsWith(CACHE);
+}
+
+type Callback = (error: Error | null, ...rest: unknown[]) => void;
+type Call = (...args: unknown[]) => unknown;
+const patched = fs as unknown as Record<string, Call>;
+const promises = fs.promises as unknown as Record<string, Call>;
+
+function patch(target: Record<string, Call>, name: string, make: (original: Call) => Call): void {
+  const original = target[name];
+  if (original === undefined) throw new Error(`no ${name}`);
+  target[name] = make(original);
+}
+
+const calledBack =
+  (kind: keyof DiskFaults, code: string, concerns: (first: unknown) => boolean) =>
+  (original: Call): Call =>
+  (...args) => {
+    const error = concerns(args[0]) ? fault(kind, code) : undefined;
+    if (error === undefined) return original(...args);
+    process.nextTick(args.at(-1) as Callback, error);
+    return undefined;
+  };
+
+patch(patched, 'open', calledBack('open', 'EMFILE', isOurs));
+patch(
+  patched,
+  'read',
+  calledBack('read', 'EIO', () => true),
+);
+patch(patched, 'renameSync', (original) => (...args) => {
+  const error = isOurs(args[0]) ? fault('rename', 'EIO') : undefined;
+  if (error !== undefined) throw error;
+  return original(...args);
+});
+// What the hash's thread reads with.
+patch(patched, 'readSync', (original) => (...args) => {
+  const error = fault('read', 'EIO');
+  if (error !== undefined) throw error;
+  return original(...args);
+});
+patch(promises, 'open', (original) => async (...args) => {
+  const error = isOurs(args[0]) ? fault('open', 'EMFILE') : undefined;
+  if (error !== undefined) throw error;
+  const opened = (await original(...args)) as { close: () => Promise<void> };
+  const { close } = opened;
+  opened.close = async () => {
+    await close.call(opened);
+    const late = fault('close', 'EIO');
+    if (late !== undefined) throw late;
+  };
+  return opened;
+});
+
+const handle = await fs.promises.open('/dev/null');
+const prototype = Object.getPrototypeOf(handle) as Record<string, Call>;
+await handle.close();
+patch(
+  prototype,
+  'write',
+  (original) =>
+    async function (this: unknown, ...args) {
+      const error = fault('write', 'EIO') ?? fault('full', 'ENOSPC');
+      if (error !== undefined) throw error;
+      return original.apply(this, args);
+    },
+);
+syncBuiltinESMExports();

@@ -1,0 +1,160 @@
+/** A disk that fails now and then, becomes read-only, and a process that may open no more files. */
+import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pathToFileURL } from 'node:url';
+import { eventually } from '../../../test/support/eventually.ts';
+import { makeImage, type TestImage } from '../../../test/support/image.ts';
+import type { Got } from '../client.ts';
+import type { DiskFaults } from '../disk-faults.ts';
+import type { Fault, Seen } from '../fault.ts';
+import type { FaultBench } from '../fault-bench.ts';
+import type { FaultedService } from '../faulted-service.ts';
+import type { ScriptedRegistry } from '../registry/scripted-registry.ts';
+import { mountSmallDisk, remount } from '../small-disk.ts';
+import { swarm, tally } from '../swarm.ts';
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const SIZES = [20 * KIB, 200 * KIB, 600 * KIB, 2 * MIB];
+const AT_ONCE = 8;
+/** About a third of what is asked for in a round. */
+const MAX_BYTES = 8 * MIB;
+/** Until the service has heard of other rules. */
+const RULES_MS = 60;
+
+const ROUNDS: readonly [what: string, rules: DiskFaults][] = [
+  ['EIO on read', { read: 0.1 }],
+  ['EIO on write', { write: 0.1 }],
+  ['ENOSPC on write', { full: 0.1 }],
+  ['EIO on close', { close: 0.5 }],
+  ['EIO on rename', { rename: 0.5 }],
+  ['EMFILE on open', { open: 0.3 }],
+  ['all of them', { read: 0.03, write: 0.03, full: 0.03, close: 0.1, rename: 0.1, open: 0.1 }],
+];
+
+const FAILING_DISK: Fault = {
+  id: 'F25',
+  what: 'EIO on read, write, close and rename, ENOSPC, EMFILE, a cache that becomes read-only',
+  expected:
+    'all bodies correct, at the second try at the latest where reads fail; no process ends; not ready while the cache is read-only, ready again behind it',
+  async run(bench) {
+    const seen = [await flakyCalls(bench), await readOnly(bench), await fewDescriptors(bench)];
+    return {
+      injected: seen.reduce((sum, { injected }) => sum + injected, 0),
+      figures: seen.map(({ figures }) => figures).join('; '),
+      violations: seen.flatMap(({ violations }) => violations),
+    };
+  },
+};
+
+export const FAILING_DISKS: readonly Fault[] = [FAILING_DISK];
+
+async function flakyCalls(bench: FaultBench): Promise<Seen> {
+  const registry = await bench.startRegistry();
+  const home = await bench.workspace.folder('service');
+  const rules = join(home, 'disk-faults.json');
+  const imports = ['../disk-faults.ts', '../dial-witness.ts'].map((file) => join(import.meta.dirname, file));
+  const service = await bench.startService({
+    registry,
+    home,
+    maxBytes: MAX_BYTES,
+    environment: {
+      NODE_OPTIONS: imports.map((file) => `--import=${pathToFileURL(file).href}`).join(' '),
+      DISK_FAULTS: rules,
+      DISK_FAULTS_BELOW: join(home, 'cache/'),
+    },
+  });
+  const violations: string[] = [];
+  let injected = 0;
+  const all: Got[] = [];
+  for (const [what, faults] of ROUNDS) {
+    const images = publish(bench, registry, bench.times(25, 1000));
+    writeFileSync(rules, JSON.stringify(faults));
+    await sleep(RULES_MS);
+    // Each twice: as a miss, and as a hit if it could be kept.
+    const gots = await swarm([...images, ...images], AT_ONCE, (image) => persist(service, image, faults));
+    writeFileSync(rules, '{}');
+    await sleep(RULES_MS);
+    violations.push(...failuresOf(what, gots));
+    injected += gots.length;
+    all.push(...gots);
+  }
+  return { injected, figures: `failing calls: ${tally(all)}`, violations };
+}
+
+/**
+ * What was shown of a package that arrives, and cannot be read again, cannot be compared with what the registry says the
+ * second time: then the connection breaks, and the client asks again.
+ */
+async function persist(service: FaultedService, image: TestImage, faults: DiskFaults): Promise<Got> {
+  const got = await service.get(image);
+  return got.verdict === 'cut' && faults.read !== undefined ? service.get(image) : got;
+}
+
+async function readOnly(bench: FaultBench): Promise<Seen> {
+  const disk = await mountSmallDisk(bench, 2 * MAX_BYTES);
+  if ('reason' in disk) return { injected: 0, figures: `read-only: skipped, ${disk.reason}`, violations: [] };
+  const registry = await bench.startRegistry();
+  const store = { directory: disk.path };
+  const service = await bench.startService({ registry, maxBytes: MAX_BYTES, settings: { store } });
+  const kept = publish(bench, registry, 5);
+  await swarm(kept, AT_ONCE, (image) => service.get(image));
+  const cold = publish(bench, registry, 10);
+  await withoutArrivals(service);
+  remount(disk.path, 'ro');
+  const gots = await swarm([...kept, ...cold, ...kept], AT_ONCE, (image) => service.get(image));
+  const during = await service.probe('/readyz');
+  remount(disk.path, 'rw');
+  const after = await service.probe('/readyz');
+  gots.push(...(await swarm(cold, AT_ONCE, (image) => service.get(image))));
+  return {
+    injected: gots.length,
+    figures: `read-only: ${tally(gots)}`,
+    violations: [
+      ...failuresOf('read-only', gots),
+      ...(during.status === 503 ? [] : [`ready (${String(during.status)}) with a read-only cache`]),
+      ...(after.status === 200 ? [] : [`not ready (${after.body.trim()}) with a cache that can be written again`]),
+    ],
+  };
+}
+
+/** Really: the kernel refuses descriptors, for sockets too, so that some clients get nothing; none may get something wrong. */
+async function fewDescriptors(bench: FaultBench): Promise<Seen> {
+  const registry = await bench.startRegistry();
+  const service = await bench.startService({ registry, maxBytes: MAX_BYTES });
+  const images = publish(bench, registry, 40);
+  const { sockets, cached, others } = service.descriptors();
+  limitDescriptors(service, sockets + cached + others + 12);
+  const squeezed = await swarm(images, images.length, (image) => service.get(image, { budgetMs: 20_000 }));
+  limitDescriptors(service, 4096);
+  const after = await swarm(images, AT_ONCE, (image) => service.get(image));
+  return {
+    injected: squeezed.length,
+    figures: `12 descriptors for ${String(images.length)} clients: ${tally(squeezed)}, afterwards ${tally(after)}`,
+    violations: failuresOf('with descriptors again', after),
+  };
+}
+
+function limitDescriptors(service: FaultedService, files: number): void {
+  execFileSync('prlimit', ['--pid', String(service.pid), `--nofile=${String(files)}:4096`]);
+}
+
+function publish(bench: FaultBench, registry: ScriptedRegistry, count: number): TestImage[] {
+  const { random } = bench;
+  const images = Array.from({ length: count }, () => makeImage([random.bytes(random.pick(SIZES))]));
+  registry.publish(...images);
+  return images;
+}
+
+async function withoutArrivals(service: FaultedService): Promise<void> {
+  await eventually(async () => {
+    if ((await service.metrics()).sum('downloads_in_flight') > 0) throw new Error('downloads still run');
+  });
+}
+
+function failuresOf(what: string, gots: readonly Got[]): string[] {
+  const failed = gots.filter(({ verdict }) => verdict !== 'whole');
+  return failed.map(({ verdict, why, bytes }) => `${what}: ${verdict} behind ${String(bytes)} bytes: ${why}`);
+}
