@@ -6,6 +6,7 @@ import { DAMAGED_FILES } from './faults/damaged-files.ts';
 import { FAILING_DISKS } from './faults/failing-disks.ts';
 import { FULL_DISKS } from './faults/full-disks.ts';
 import { DEATHS } from './faults/kills.ts';
+import { SOAKS } from './faults/soak.ts';
 import { STALLS_OF_REGISTRIES } from './faults/stalls.ts';
 import { STAMPEDES } from './faults/stampedes.ts';
 import { PEER_FAULTS } from './peer-faults.ts';
@@ -26,6 +27,7 @@ const ALL: readonly Fault[] = [
   ...DEATHS,
   ...API_SERVER,
   ...FAILING_DISKS,
+  ...SOAKS,
 ];
 
 /** By their number: F1, F1b, F2, …, F10. */
