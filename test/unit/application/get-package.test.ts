@@ -83,6 +83,32 @@ describe('GetPackage', () => {
     expect(kinds.filter((kind) => kind === 'joined')).to.have.lengthOf(63);
   });
 
+  it('joins what is arriving before it looks for it in the store, where it is neither yet nor not any more', async () => {
+    const held = new HeldSource();
+    gateway.fetchBlob.callsFake(() => held.source());
+    const memory = new MemoryPackageStore();
+    const arrived = Promise.withResolvers<undefined>();
+    let begun = false;
+    const useCase = over({
+      open: async (digest) => {
+        const found = await memory.open(digest);
+        if (begun && digest === image.layer.descriptor.digest) await arrived.promise;
+        return found;
+      },
+      ingest: (descriptor, source) => memory.ingest(descriptor, source),
+    });
+    const first = await get(useCase);
+    begun = true;
+    const second = get(useCase);
+    held.give(image.layer.bytes).end();
+    await readAll(first.blob);
+    arrived.resolve(undefined);
+    const { cache, blob } = await second;
+    expect(cache).to.deep.equal({ kind: 'joined' });
+    expect(Buffer.compare(await readAll(blob), image.layer.bytes)).to.equal(0);
+    sinon.assert.calledOnce(gateway.fetchBlob);
+  });
+
   it('goes on fetching when the client that began has left', async () => {
     const held = new HeldSource().give(image.layer.bytes.subarray(0, 100_000));
     gateway.fetchBlob.callsFake(() => held.source());
@@ -207,8 +233,22 @@ describe('GetPackage', () => {
       gateway.fetchBlob.callsFake(() => held.source());
       const { blob } = await get(over(new MemoryPackageStore(10_000)));
       await readSome(blob, 100);
+      const signal = gateway.fetchBlob.firstCall.args[3];
+      expect(signal.aborted).to.equal(false);
       await blob.close();
       expect(held.left).to.equal(true);
+      expect(signal.aborted).to.equal(true);
+    });
+
+    it('tells its source when the process stops', async () => {
+      const stopping = new AbortController();
+      const platform = { os: 'linux', architecture: 'amd64' };
+      const ports = { store: new MemoryPackageStore(10_000), gateway, credentials, stopping: stopping.signal };
+      const { blob } = await get(new GetPackage({ ...ports, resolve: new ResolvePackage({ ...ports, platform }) }));
+      const signal = gateway.fetchBlob.firstCall.args[3];
+      stopping.abort();
+      expect(signal.aborted).to.equal(true);
+      await blob.close();
     });
   });
 

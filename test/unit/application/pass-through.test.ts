@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
+import sinon from 'sinon';
 import { PassThrough } from '../../../src/application/pass-through.ts';
 import { DigestMismatchError } from '../../../src/domain/errors.ts';
 import { WITHHELD_BYTES } from '../../../src/domain/proof.ts';
@@ -63,5 +64,27 @@ describe('PassThrough', () => {
     expect(await readAll(new PassThrough(empty.descriptor, chunksOf(empty.bytes), () => undefined))).to.have.lengthOf(
       0,
     );
+  });
+
+  it('tells its source at once when nobody reads on, also one that is being waited for', async () => {
+    const held = new HeldSource();
+    const abandon = sinon.spy();
+    const reader = new PassThrough(blob.descriptor, await held.source(), abandon);
+    const reading = rejection(reader.read(0));
+    const closing = reader.close();
+    sinon.assert.calledOnce(abandon);
+    held.fail(new Error('aborted'));
+    expect((await reading).message).to.equal('aborted');
+    await closing;
+  });
+
+  it('takes bytes from any iterator, also one that cannot be told to end', async () => {
+    const chunks = chunksOf(blob.bytes);
+    const reader = new PassThrough(
+      blob.descriptor,
+      { [Symbol.asyncIterator]: () => ({ next: () => chunks.next() }) },
+      () => undefined,
+    );
+    expect(Buffer.compare(await readAll(reader), blob.bytes)).to.equal(0);
   });
 });

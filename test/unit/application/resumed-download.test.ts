@@ -15,6 +15,11 @@ async function* cut(start: number, end: number, error?: Error): AsyncGenerator<U
   if (error !== undefined) throw error;
 }
 
+async function* breaking(chunk: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield chunk;
+  throw broken;
+}
+
 async function readAll(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
   const all: Uint8Array[] = [];
   for await (const chunk of chunks) all.push(chunk);
@@ -98,5 +103,67 @@ describe('resumedDownload', () => {
     fetch.resolves(cut(0, 5000));
     expect(await readAll(await resumedDownload(bytes.byteLength, fetch))).to.have.lengthOf(5000);
     sinon.assert.calledOnce(fetch);
+  });
+
+  it('goes on after many tries that brought a mebibyte each, but not for ever', async () => {
+    const mebibyte = bytes.subarray(0, MIB);
+    fetch.callsFake(async () => breaking(mebibyte));
+    let received = 0;
+    const reading = (async () => {
+      for await (const chunk of await resumedDownload(1000 * MIB, fetch)) received += chunk.byteLength;
+    })();
+    expect(await rejection(reading)).to.equal(broken);
+    sinon.assert.callCount(fetch, 100);
+    expect(received).to.equal(100 * MIB);
+  });
+
+  it('counts only what a try itself brought', async () => {
+    fetch.callsFake(async (offset) => breaking(bytes.subarray(offset, offset === 0 ? MIB : offset + 10)));
+    expect(await rejection(readAll(await resumedDownload(bytes.byteLength, fetch)))).to.equal(broken);
+    sinon.assert.callCount(fetch, 1 + 4);
+  });
+
+  describe('by the clock', () => {
+    let clock: sinon.SinonFakeTimers;
+    beforeEach(() => {
+      clock = sinon.useFakeTimers({ toFake: ['performance'] });
+    });
+    afterEach(() => {
+      clock.restore();
+    });
+
+    /** Brings `count` bytes in `ms` and breaks off. */
+    async function* lasting(ms: number, start: number, count: number): AsyncGenerator<Uint8Array> {
+      yield bytes.subarray(start, start + count);
+      clock.tick(ms);
+      throw broken;
+    }
+
+    it('goes on after a try that went on bringing something for five seconds', async () => {
+      fetch.callsFake(async (offset) => (offset < 10 ? lasting(5000, offset, 1) : cut(offset, bytes.byteLength)));
+      expect(await readAll(await resumedDownload(bytes.byteLength, fetch))).to.have.lengthOf(bytes.byteLength);
+      sinon.assert.callCount(fetch, 11);
+    });
+
+    it('gives up after four tries that lasted no longer, or as long and brought nothing', async () => {
+      for (const [ms, count] of [
+        [4999, 1],
+        [60_000, 0],
+      ] as const) {
+        fetch.resetHistory();
+        fetch.callsFake(async (offset) => lasting(ms, offset, count));
+        expect(await rejection(readAll(await resumedDownload(bytes.byteLength, fetch)))).to.equal(broken);
+        sinon.assert.callCount(fetch, 4);
+      }
+    });
+
+    it('does not count the time that a try took to begin', async () => {
+      fetch.callsFake(async (offset) => {
+        clock.tick(60_000);
+        return lasting(0, offset, 1);
+      });
+      expect(await rejection(readAll(await resumedDownload(bytes.byteLength, fetch)))).to.equal(broken);
+      sinon.assert.callCount(fetch, 4);
+    });
   });
 });

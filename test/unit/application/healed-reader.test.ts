@@ -1,0 +1,120 @@
+import { expect } from 'chai';
+import sinon from 'sinon';
+import { HealedReader } from '../../../src/application/healed-reader.ts';
+import { DigestMismatchError, StoreFailedError, UpstreamUnavailableError } from '../../../src/domain/errors.ts';
+import type { BlobReader } from '../../../src/domain/ports/package-store.ts';
+import { bytesOf } from '../../support/image.ts';
+import { rejection } from '../../support/rejection.ts';
+import { readAll } from '../../support/source.ts';
+
+const bytes = bytesOf(1000);
+const CHUNK = 30;
+
+/** Gives `from` in chunks, up to the byte at which it fails. */
+function readerOf(from: Uint8Array, failsAt = Infinity, error: Error = new StoreFailedError()) {
+  return {
+    size: bytes.byteLength,
+    read: sinon.spy(async (offset: number) => {
+      if (offset >= failsAt) throw error;
+      return from.subarray(offset, Math.min(offset + CHUNK, failsAt));
+    }),
+    close: sinon.spy(async () => undefined),
+  } satisfies BlobReader;
+}
+
+/** With the bytes from `start` on turned over. */
+function changedFrom(start: number): Uint8Array {
+  return bytes.map((byte, index) => (index < start ? byte : byte ^ 0xff));
+}
+
+describe('HealedReader', () => {
+  it('goes on from another reader where the disk failed, and closes each of them once', async () => {
+    const [broken, fresh] = [readerOf(bytes, 500), readerOf(bytes)];
+    const reopen = sinon.spy(async () => fresh);
+    const all = await readAll(new HealedReader(broken, reopen));
+    expect(Buffer.compare(all, bytes)).to.equal(0);
+    sinon.assert.calledOnce(reopen);
+    sinon.assert.calledOnce(broken.close);
+    sinon.assert.calledOnce(fresh.close);
+  });
+
+  it('needs no other reader while the disk does not fail', async () => {
+    const whole = readerOf(bytes);
+    const reopen = sinon.spy(async () => readerOf(bytes));
+    await readAll(new HealedReader(whole, reopen));
+    sinon.assert.notCalled(reopen);
+    sinon.assert.calledOnce(whole.close);
+  });
+
+  it('leaves every other failure as it is', async () => {
+    const error = new UpstreamUnavailableError();
+    const reopen = sinon.spy(async () => readerOf(bytes));
+    expect(await rejection(readAll(new HealedReader(readerOf(bytes, 500, error), reopen)))).to.equal(error);
+    sinon.assert.notCalled(reopen);
+  });
+
+  it('heals once: what fails again has failed', async () => {
+    const error = new StoreFailedError();
+    const reopen = sinon.spy(async () => readerOf(bytes, 700, error));
+    expect(await rejection(readAll(new HealedReader(readerOf(bytes, 500), reopen)))).to.equal(error);
+    sinon.assert.calledOnce(reopen);
+  });
+
+  it('fails as what it tried to go on from', async () => {
+    const error = new UpstreamUnavailableError();
+    const broken = readerOf(bytes, 500);
+    expect(await rejection(readAll(new HealedReader(broken, () => Promise.reject(error))))).to.equal(error);
+    sinon.assert.calledOnce(broken.close);
+  });
+
+  for (const [what, other] of [
+    ['are others', changedFrom(499)],
+    ['are fewer', bytes.subarray(0, 200)],
+  ] as const) {
+    it(`does not go on when the bytes that were shown ${what}, and closes both readers`, async () => {
+      const [broken, fresh] = [readerOf(bytes, 500), readerOf(other)];
+      const failure = await rejection(readAll(new HealedReader(broken, async () => fresh)));
+      expect(failure).to.be.instanceOf(DigestMismatchError);
+      expect(failure).to.include({ expected: 'the bytes that were shown', found: 'others' });
+      sinon.assert.calledOnce(broken.close);
+      sinon.assert.calledOnce(fresh.close);
+    });
+  }
+
+  it('compares what was taken only, not what was there besides', async () => {
+    const [broken, fresh] = [readerOf(bytes, 500), readerOf(changedFrom(50))];
+    broken.read = sinon.spy(async (offset: number) => {
+      if (broken.read.callCount > 2 && offset === 50) throw new StoreFailedError();
+      return bytes.subarray(offset, offset + CHUNK);
+    });
+    const reader = new HealedReader(broken, async () => fresh);
+    await reader.read(0);
+    await reader.read(CHUNK);
+    expect((await reader.read(50))[0]).to.equal((bytes[50] ?? 0) ^ 0xff);
+    await reader.close();
+  });
+
+  it('heals nothing for a reader that has left', async () => {
+    const reopen = sinon.spy(async () => readerOf(bytes));
+    const failing = Promise.withResolvers<Uint8Array>();
+    const reader = new HealedReader({ ...readerOf(bytes), read: () => failing.promise }, reopen);
+    const outcome = rejection(reader.read(0));
+    await reader.close();
+    failing.reject(new StoreFailedError());
+    expect(await outcome).to.be.instanceOf(StoreFailedError);
+    sinon.assert.notCalled(reopen);
+  });
+
+  it('keeps nothing open for a reader that leaves while it heals', async () => {
+    const [broken, fresh] = [readerOf(bytes, 0), readerOf(bytes)];
+    const opening = Promise.withResolvers<BlobReader>();
+    const reader = new HealedReader(broken, () => opening.promise);
+    const reading = reader.read(0).catch(() => undefined);
+    await Promise.resolve();
+    await reader.close();
+    opening.resolve(fresh);
+    await reading;
+    sinon.assert.calledOnce(broken.close);
+    sinon.assert.calledOnce(fresh.close);
+  });
+});
