@@ -1,6 +1,10 @@
 import { expect } from 'chai';
 import got, { type Got } from 'got';
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { parse } from 'yaml';
 import { Proof } from '../../src/domain/proof.ts';
 import { PASSWORD, USERNAME } from '../support/fake-registry.ts';
@@ -172,6 +176,26 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
       const headers = { authorization: `Bearer ${body.status.token}` };
       expect((await guarded(package_(image.digest), { headers })).statusCode).to.equal(200);
       expect((await guarded('metrics', { headers })).statusCode).to.equal(403);
+    });
+
+    it('is where examples/fetch-package.sh fetches from, with the token of a node', async () => {
+      const script = join(import.meta.dirname, '../../examples/fetch-package.sh');
+      const fetchAs = (user: User) =>
+        promisify(execFile)(script, [image.digest, output, registry.repo, ''], {
+          env: {
+            ...process.env,
+            PACKAGES_PROXY_ADDRESSES: new URL(String(guarded.defaults.options.prefixUrl)).host,
+            PACKAGES_PROXY_SCHEME: 'https',
+            PACKAGES_PROXY_CA: cluster.certificates.ca,
+            PACKAGES_PROXY_TOKEN: USERS[user].token,
+          },
+        });
+      const directory = await mkdtemp(join(tmpdir(), 'fetched-'));
+      const output = join(directory, 'package');
+      await fetchAs('node');
+      expect(Buffer.compare(await readFile(output), image.layer.bytes)).to.equal(0);
+      expect((await rejection(fetchAs('stranger'))).message).to.include('403');
+      await rm(directory, { recursive: true });
     });
 
     it('knows those who come with a certificate of the CA that it was told of', async () => {

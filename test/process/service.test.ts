@@ -232,7 +232,9 @@ describe('the service', () => {
   });
 
   describe('that cannot start', () => {
-    const run = (...args: string[]) => spawnSync(process.execPath, [MAIN, ...args], { encoding: 'utf8' });
+    // Wherever the tests run, these processes are in no cluster.
+    const env = { ...process.env, KUBERNETES_SERVICE_HOST: '' };
+    const run = (...args: string[]) => spawnSync(process.execPath, [MAIN, ...args], { encoding: 'utf8', env });
 
     it('says all that is wrong with its settings', async () => {
       const directory = await mkdtemp(join(tmpdir(), 'service-'));
@@ -247,6 +249,18 @@ describe('the service', () => {
       expect(run('--nonsense')).to.include({ status: 1 }).and.to.have.property('stderr').that.includes('See --help.');
       expect(run('--help').stdout).to.include('Usage:');
       expect(run('--version').stdout).to.match(/^\d+\.\d+\.\d+\n$/);
+    });
+
+    it('says that it is in no cluster, and that a kubeconfig leads to none', async () => {
+      const directory = await mkdtemp(join(tmpdir(), 'service-'));
+      const settings = join(directory, 'my.yaml');
+      await writeFile(settings, 'credentials: { source: kubernetes }\nstore: { directory: cache }\n');
+      await writeFile(join(directory, 'kubeconfig'), 'apiVersion: v1\nkind: Config\n');
+      const nowhere = run('--config', settings);
+      const unnamed = run('--config', settings, '--kubeconfig', join(directory, 'kubeconfig'));
+      await rm(directory, { recursive: true });
+      expect(nowhere).to.include({ status: 1 }).and.to.have.property('stdout').that.includes('not in a cluster');
+      expect(unnamed).to.include({ status: 1 }).and.to.have.property('stdout').that.includes('has no server');
     });
 
     it('says why: an address in use, a cache directory that is a file, a mirror that is none', async () => {

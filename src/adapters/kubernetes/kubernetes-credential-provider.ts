@@ -71,11 +71,19 @@ export class KubernetesCredentialProvider implements CredentialProvider {
   }
 }
 
-/** In-cluster configuration when no file is given. Proxy variables play no part in either. */
+/** In-cluster configuration when no file is given. Proxy variables play no part in either. Throws when it names no server. */
 export function loadKubeConfig(file: string | undefined): KubeConfig {
   const config = new KubeConfig();
   if (file === undefined) config.loadFromCluster();
   else config.loadFromFile(file);
+  // The library makes "https://undefined:undefined" of a cluster that is not there.
+  if (!URL.canParse(config.getCurrentCluster()?.server ?? '')) {
+    throw new Error(
+      file === undefined
+        ? 'not in a cluster: credentials.kubernetes.kubeconfig (--kubeconfig) says how to reach one'
+        : `${file}: the current context has no server`,
+    );
+  }
   return config;
 }
 
