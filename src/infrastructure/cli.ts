@@ -27,6 +27,12 @@ const SETTING_OF_FLAG = {
   'log-level': ['log', 'level'],
 } as const;
 
+/** A flag without a value may have one there. */
+const AS_GO_WRITES_IT: ReadonlyMap<string, string> = new Map([
+  ['--disable-cache=true', '--disable-cache'],
+  ['--disable-cache=false', '--no-disable-cache'],
+]);
+
 export const HELP = `Usage: registry-packages-proxy [flags]
 
 Serves packages, published as OCI images, by digest, from a local cache or out of a registry.
@@ -62,7 +68,8 @@ export function parseCommandLine(args: readonly string[]): Command {
 function parse(args: readonly string[]) {
   try {
     return parseArgs({
-      args: [...args],
+      args: args.map((arg) => AS_GO_WRITES_IT.get(arg) ?? arg),
+      allowNegative: true,
       options: {
         config: { type: 'string' },
         'listen-address': { type: 'string' },

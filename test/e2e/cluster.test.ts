@@ -237,6 +237,9 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
       await until(other, 5000, { status: 502 });
       await deleteModuleSource(cluster.as('admin'), 'b');
       await until(other, 5000, unknownRepository);
+      const { length } = registry.accessLog;
+      expect((await service.client(other)).statusCode).to.equal(404);
+      expect(registry.accessLog).to.have.lengthOf(length);
     });
 
     it('speaks in hardened mode with its sidecar and with nobody else', async () => {

@@ -11,6 +11,17 @@ describe('parseCommandLine', () => {
     expect(parseCommandLine(['--config', 'a.yaml', '--config=b.yaml'])).to.deep.include({ config: 'b.yaml' });
   });
 
+  it('takes a flag without a value as Go programs do, with one', () => {
+    const enabled = (...args: string[]): unknown => {
+      const command = parseCommandLine(args);
+      return command.kind === 'serve' && command.flags.data['store'];
+    };
+    expect(enabled()).to.equal(undefined);
+    for (const flag of ['--disable-cache', '--disable-cache=true'])
+      expect(enabled(flag)).to.deep.equal({ enabled: false });
+    expect(enabled('--disable-cache', '--disable-cache=false')).to.deep.equal({ enabled: true });
+  });
+
   it('shows help and version whatever else is asked', () => {
     expect(parseCommandLine(['--help', '--log-level', 'x'])).to.deep.equal({ kind: 'help' });
     expect(parseCommandLine(['--version'])).to.deep.equal({ kind: 'version' });
