@@ -47,6 +47,8 @@ async function serve(settings: Settings, version: string): Promise<void> {
     logger.fatal({ err }, 'this is a bug');
     process.exit(1);
   });
+  // Else Node would answer it with an inspector on the loopback of the host, for whoever wants to see our passwords.
+  process.on('SIGUSR1', () => undefined);
   const service = await start({ settings, logger, version, environment: process.env });
   await new Promise<void>((resolve) => {
     process.once('SIGTERM', resolve);

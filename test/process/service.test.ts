@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { Agent, type IncomingMessage, request } from 'node:http';
 import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -230,6 +231,48 @@ describe('the service', () => {
     expect(await service.end()).to.equal(0);
     expect(await readdir(join(service.cacheDirectory, 'v1/ingest'))).to.deep.equal([]);
   });
+
+  it('opens no inspector for a signal', async () => {
+    service = await ServiceProcess.start(options());
+    process.kill(service.pid, 'SIGUSR1');
+    expect((await service.client('healthz')).statusCode).to.equal(200);
+    expect(await service.end()).to.equal(0);
+    expect(service.output).not.to.include('Debugger');
+  });
+
+  it('has as many metrics after 10 000 different requests as before', async () => {
+    service = await ServiceProcess.start(options());
+    const { client, port } = service;
+    const agent = new Agent({ keepAlive: true, maxSockets: 16 });
+    const methods = ['GET', 'HEAD', 'POST', 'PROPFIND', 'M-SEARCH'];
+    const ask = async (index: number): Promise<void> => {
+      const hex = index.toString(16).padStart(64, '0');
+      const path = [
+        `/package?digest=sha256:${hex}&repository=r${String(index)}.example/a`,
+        `/package?digest=${hex}`,
+        `/x${hex}`,
+        `/healthz?${hex}`,
+      ][index % 4];
+      const headers = { 'user-agent': `agent-${hex}`, 'x-request-id': hex, host: `${hex}.example` };
+      const sent = request({ port, path, method: methods[index % methods.length], headers, agent }).end();
+      const [response] = (await once(sent, 'response')) as [IncomingMessage];
+      await once(response.resume(), 'end');
+    };
+    const series = async (): Promise<number> =>
+      (await client('metrics').text()).split('\n').filter((line) => line.startsWith('registry_packages_proxy_')).length;
+    /** All kinds of requests there are. */
+    for (let index = 0; index < 20; index++) await ask(index);
+    await client('metrics');
+    const before = await series();
+    let next = 20;
+    await Promise.all(
+      Array.from({ length: 16 }, async () => {
+        while (next < 10_000) await ask(next++);
+      }),
+    );
+    agent.destroy();
+    expect(await series()).to.equal(before);
+  }).timeout(60_000);
 
   describe('that cannot start', () => {
     // Wherever the tests run, these processes are in no cluster.

@@ -3,10 +3,24 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 
-/** The sidecar keeps idle connections for 90 s; whoever closes first must not be us, or its next request fails. */
-const KEEP_ALIVE_TIMEOUT_MS = 120_000;
-/** A request is one short line and few headers, and has no body. */
-const REQUEST_TIMEOUT_MS = 15_000;
+export interface ServerLimits {
+  readonly keepAliveTimeoutMs: number;
+  /** Of one request's head, from the connection or from the request's first byte on. */
+  readonly headersTimeoutMs: number;
+  readonly maxConnections: number;
+}
+
+export const LIMITS: ServerLimits = {
+  // The sidecar keeps idle connections for 90 s; whoever closes first must not be us, or its next request fails.
+  keepAliveTimeoutMs: 120_000,
+  // A request is one short line and few headers.
+  headersTimeoutMs: 10_000,
+  // Twice a cluster of a thousand nodes; a slow reader holds 64 KiB, so that all of them fit into the chart's memory.
+  maxConnections: 2048,
+};
+
+/** How late a time-out may be noticed. */
+const CHECKING_INTERVAL_MS = 1000;
 /** Idle connections that finished a response while draining are looked for this often. */
 const DRAIN_INTERVAL_MS = 250;
 
@@ -23,10 +37,17 @@ export class HttpServer {
   #closing = false;
 
   /** With `tls` only clients that have a certificate of `clientCa` are let in; all three are PEM. */
-  constructor(handle: (request: IncomingMessage, response: ServerResponse) => unknown, tls?: TlsFiles) {
+  constructor(
+    handle: (request: IncomingMessage, response: ServerResponse) => unknown,
+    tls?: TlsFiles,
+    { keepAliveTimeoutMs, headersTimeoutMs, maxConnections }: ServerLimits = LIMITS,
+  ) {
     const limits = {
-      keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
-      requestTimeout: REQUEST_TIMEOUT_MS,
+      keepAliveTimeout: keepAliveTimeoutMs,
+      headersTimeout: headersTimeoutMs,
+      // There is no body to wait for.
+      requestTimeout: headersTimeoutMs,
+      connectionsCheckingInterval: Math.min(CHECKING_INTERVAL_MS, headersTimeoutMs),
       // Whoever refuses a request says so and closes the connection; Node would only say so.
       requireHostHeader: false,
     };
@@ -49,6 +70,7 @@ export class HttpServer {
             },
             listener,
           );
+    this.#server.maxConnections = maxConnections;
     // Who expects something of a request is told by its answer, and never to go on with a body.
     this.#server.on('checkContinue', listener).on('checkExpectation', listener);
   }

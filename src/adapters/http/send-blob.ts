@@ -2,7 +2,10 @@
 import type { ServerResponse } from 'node:http';
 import type { BlobReader } from '../../domain/ports/package-store.ts';
 
-/** The client closed its connection before all was sent. */
+/** Nobody keeps a descriptor and a connection for less: 1 KiB/s, and no minute without a byte. */
+const SLOWEST = { bytesPerMs: 1.024, idleMs: 60_000 };
+
+/** The client closed its connection before all was sent, or as good as that. */
 export class ClientGoneError extends Error {
   override readonly name = 'ClientGoneError';
   constructor() {
@@ -19,15 +22,17 @@ export interface Sending {
   readonly writeHead: () => void;
   /** Hears of bytes that the system took. */
   readonly onSent: (bytes: number) => void;
+  /** How slow a client may be, and how long it may take nothing at all. */
+  readonly slowest?: typeof SLOWEST;
 }
 
 /**
- * Sends bytes of the blob and ends the response. Rejects with ClientGoneError or with what reading rejects with; then the
- * response is neither ended nor destroyed.
+ * Sends bytes of the blob and ends the response. Rejects with ClientGoneError, of a client that is too slow, too, or with
+ * what reading rejects with; then the response has not been ended.
  */
 export async function sendBlob(response: ServerResponse, blob: BlobReader, sending: Sending): Promise<void> {
-  const { start, end, writeHead, onSent } = sending;
-  const client = new Client(response);
+  const { start, end, writeHead, onSent, slowest = SLOWEST } = sending;
+  const client = new Client(response, slowest);
   // A blob withholds its own end until it is proved; a part that ends before must not end sooner.
   const isPart = end < blob.size;
   for (let offset = start; offset < end;) {
@@ -38,16 +43,16 @@ export async function sendBlob(response: ServerResponse, blob: BlobReader, sendi
     if (offset === end && isPart) {
       // A copy: reading on takes it away.
       const last = new Uint8Array(bytes.subarray(-1));
-      await client.unlessGone(write(response, bytes.subarray(0, -1), onSent));
+      await client.taken(write(response, bytes.subarray(0, -1), onSent), bytes.byteLength);
       await client.unlessGone(blob.read(blob.size));
-      write(response, last, onSent).catch(() => undefined);
+      client.taken(write(response, last, onSent), last.byteLength).catch(() => undefined);
       response.end();
       return;
     }
     const sent = write(response, bytes, onSent);
     // In the turn of its last bytes, and for a small blob in that of its head, too: all is one write.
     if (offset === end) response.end();
-    await client.unlessGone(sent);
+    await client.taken(sent, bytes.byteLength);
   }
   if (start < end) return;
   await client.unlessGone(blob.read(end));
@@ -57,16 +62,33 @@ export async function sendBlob(response: ServerResponse, blob: BlobReader, sendi
 
 /** Whoever waits for the bytes. */
 class Client {
+  readonly #response: ServerResponse;
+  readonly #slowest: typeof SLOWEST;
   #isGone: boolean;
   /** Of the one wait at a time: `Promise.race` would leave something behind for each of thousands. */
   #leave: (() => void) | undefined;
 
-  constructor(response: ServerResponse) {
+  constructor(response: ServerResponse, slowest: typeof SLOWEST) {
+    this.#response = response;
+    this.#slowest = slowest;
     this.#isGone = response.destroyed;
     response.once('close', () => {
       this.#isGone = true;
       this.#leave?.();
     });
+  }
+
+  /** Waits until so many bytes are taken, but not for ever. Waiting for the blob is not the client's fault. */
+  async taken(sent: Promise<void>, bytes: number): Promise<void> {
+    const { bytesPerMs, idleMs } = this.#slowest;
+    const slow = setTimeout(() => this.#response.destroy(), idleMs + bytes / bytesPerMs);
+    // Node destroys a socket that takes nothing for so long.
+    this.#response.socket?.setTimeout(idleMs);
+    await this.unlessGone(sent).finally(() => {
+      clearTimeout(slow);
+    });
+    // After the last bytes Node sets the time-out of an idle connection.
+    if (!this.#response.writableEnded) this.#response.socket?.setTimeout(0);
   }
 
   unlessGone<Value>(awaited: Promise<Value>): Promise<Value> {

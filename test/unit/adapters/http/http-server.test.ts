@@ -4,6 +4,8 @@ import { Agent, get, type IncomingMessage, type ServerResponse } from 'node:http
 import { connect } from 'node:net';
 import got from 'got';
 import { HttpServer } from '../../../../src/adapters/http/http-server.ts';
+import { eventually } from '../../../support/eventually.ts';
+import { RawConnection } from '../../../support/raw-connection.ts';
 import { CA, serverCertificate } from '../../../support/tls/certificates.ts';
 import { rejection } from '../../../support/rejection.ts';
 
@@ -60,6 +62,55 @@ describe('HttpServer', () => {
     const second = new HttpServer(() => undefined);
     expect(await rejection(second.listen('127.0.0.1', port))).to.have.property('code', 'EADDRINUSE');
     await server.close(0);
+  });
+
+  describe('against clients that only take its time', () => {
+    let limited: HttpServer;
+    let address: number;
+    beforeEach(async () => {
+      const limits = { keepAliveTimeoutMs: 100, headersTimeoutMs: 100, maxConnections: 3 };
+      limited = new HttpServer((_request, response) => response.end('ok'), undefined, limits);
+      address = (await limited.listen('127.0.0.1', 0)).port;
+      await server.close(0);
+    });
+    afterEach(() => limited.close(0));
+
+    const slow: [what: string, bytes: string, status: number | undefined][] = [
+      ['says nothing', '', 408],
+      ['says half a request line', 'GET /heal', 408],
+      ['never ends its headers', 'GET /healthz HTTP/1.1\r\nHost: a\r\n', 408],
+    ];
+    for (const [what, bytes, status] of slow) {
+      it(`closes the connection of one that ${what}`, async () => {
+        const connection = new RawConnection(connect(address, '127.0.0.1'));
+        connection.send(bytes);
+        expect((await connection.answer())?.status).to.equal(status);
+        await connection.closed();
+      });
+    }
+
+    it('closes the connection of one that says its headers one by one', async () => {
+      const connection = new RawConnection(connect(address, '127.0.0.1'));
+      connection.send('GET /healthz HTTP/1.1\r\n');
+      const trickle = setInterval(() => {
+        connection.send('X-A: b\r\n');
+      }, 10);
+      expect((await connection.answer())?.status).to.equal(408);
+      clearInterval(trickle);
+      await connection.close();
+    });
+
+    it('accepts no more connections than it can serve, and others again when these are gone', async () => {
+      const clients = Array.from({ length: 3 }, () => connect(address, '127.0.0.1'));
+      await Promise.all(clients.map((client) => once(client, 'connect')));
+      const surplus = new RawConnection(connect(address, '127.0.0.1'));
+      surplus.send('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+      expect(await surplus.answer()).to.equal(undefined);
+      for (const client of clients) client.destroy();
+      await eventually(async () => {
+        expect(await got(`http://127.0.0.1:${String(address)}`, { retry: { limit: 0 } }).text()).to.equal('ok');
+      });
+    });
   });
 
   describe('with TLS', () => {
