@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import got, { type Got } from 'got';
 import { stringify } from 'yaml';
 
-const MAIN = join(import.meta.dirname, '../../src/infrastructure/main.ts');
+const ROOT = join(import.meta.dirname, '../..');
+const MAIN = join(ROOT, 'src/infrastructure/main.ts');
 
 /** Every password and token of every test holds this word, or is this word in base64. */
 const CANARIES = /canary|Y2FuYXJ5|NhbmFyeS|jYW5hcn/i;
@@ -16,6 +17,8 @@ export interface ServiceOptions {
   readonly settings?: object;
   readonly flags?: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
+  /** Node lets it read this project and its home, and write its home, and nothing else. */
+  readonly isConfined?: boolean;
   /** The sources unless it says another file. */
   readonly main?: string;
 }
@@ -39,13 +42,15 @@ export class ServiceProcess {
 
   /** Resolves when it listens; rejects with what it printed when it ends instead. */
   static async start(
-    { settings = {}, flags = [], environment = {}, main = MAIN }: ServiceOptions = {},
+    { settings = {}, flags = [], environment = {}, isConfined = false, main = MAIN }: ServiceOptions = {},
     home?: string,
   ): Promise<ServiceProcess> {
     const directory = home ?? (await mkdtemp(join(tmpdir(), 'service-')));
     await writeFile(join(directory, 'settings.yaml'), stringify({ store: { directory: 'cache' }, ...settings }));
     const args = ['--config', join(directory, 'settings.yaml'), '--listen-address', '127.0.0.1:0', ...flags];
-    const child = spawn(process.execPath, [main, ...args], {
+    const permissions = [`--allow-fs-read=${ROOT}`, `--allow-fs-read=${directory}`, `--allow-fs-write=${directory}`];
+    const confinement = isConfined ? ['--permission', '--allow-worker', ...permissions] : [];
+    const child = spawn(process.execPath, [...confinement, main, ...args], {
       env: { ...withoutProxies(process.env), ...environment },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
