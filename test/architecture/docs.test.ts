@@ -61,7 +61,14 @@ describe('docs/reliability.md', () => {
 });
 
 describe('the documents', () => {
-  for (const document of ['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'docs/adr/README.md']) {
+  for (const document of [
+    'README.md',
+    'ARCHITECTURE.md',
+    'CONTRIBUTING.md',
+    'CHANGELOG.md',
+    'docs/adr/README.md',
+    'docs/threats.md',
+  ]) {
     it(`point to what exists: ${document}`, () => {
       const links = [...read(document).matchAll(/\]\((?!https?:)([^)#]+)\)/g)].map(([, path = '']) => path);
       const paths = [...read(document).matchAll(/`((?:src|test|config|examples|tools|docs)\/[\w./-]+)`/g)].map(
@@ -76,12 +83,32 @@ describe('the documents', () => {
     });
   }
 
-  it('name types and functions that exist', () => {
-    const source = sourceFiles('src')
+  for (const document of ['ARCHITECTURE.md', 'docs/threats.md']) {
+    it(`name types and functions that exist: ${document}`, () => {
+      const source = sourceFiles('src')
+        .map(({ text }) => text)
+        .join('\n');
+      const names = [...read(document).matchAll(/`([A-Za-z]+(?:\.[a-zA-Z]+)?)`/g)].map(([, name = '']) => name);
+      const missing = names.filter((name) => !source.includes(name.split('.').at(-1) ?? name));
+      expect(missing).to.deep.equal([]);
+    });
+  }
+
+  it('name a defence and a test, or the want of one, for each of the 34 threats', () => {
+    const rows = tableBehind('Table', `## Table\n${read('docs/threats.md')}`);
+    expect(rows.map(([number]) => number)).to.deep.equal(
+      Array.from({ length: 34 }, (_, index) => `T${String(index + 1)}`),
+    );
+    expect(rows.filter((cells) => cells.length !== 4 || cells.includes(''))).to.deep.equal([]);
+    const tests = sourceFiles('test')
       .map(({ text }) => text)
       .join('\n');
-    const names = [...read('ARCHITECTURE.md').matchAll(/`([A-Za-z]+(?:\.[a-zA-Z]+)?)`/g)].map(([, name = '']) => name);
-    const missing = names.filter((name) => !source.includes(name.split('.').at(-1) ?? name));
-    expect(missing).to.deep.equal([]);
+    const titles = rows.flatMap(([, , , test = '']) =>
+      [...test.replaceAll('\\', '').matchAll(/"([^"]+)"/g)].map(([, title = '']) => title),
+    );
+    expect(titles.length).to.be.greaterThan(40);
+    expect(
+      titles.filter((title) => !["'", '`'].some((quote) => tests.includes(`(${quote}${title}${quote},`))),
+    ).to.deep.equal([]);
   });
 });
