@@ -1,9 +1,11 @@
 /** What registries, token servers, API servers, clients, clocks and the machine do to the service. */
 import type { Fault } from './fault.ts';
+import { ABORTS } from './faults/aborts.ts';
 import { CLOCK_JUMPS } from './faults/clock-jumps.ts';
 import { HOSTILE_ANSWERS } from './faults/hostile-answers.ts';
 import { REDIRECTS } from './faults/redirects.ts';
 import { REGISTRY_RESTARTS } from './faults/registry-restarts.ts';
+import { SLOW_READERS } from './faults/slow-readers.ts';
 import { THROTTLING } from './faults/throttling.ts';
 import { TOKEN_SERVERS } from './faults/token-servers.ts';
 
@@ -14,4 +16,6 @@ export const PEER_FAULTS: readonly Fault[] = [
   HOSTILE_ANSWERS,
   REGISTRY_RESTARTS,
   CLOCK_JUMPS,
+  SLOW_READERS,
+  ABORTS,
 ];

@@ -1,4 +1,5 @@
 /** Registries that are overloaded and say so, with patience that they ask for and without. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { makeImage, type TestImage } from '../../../test/support/image.ts';
 import type { Fault, Seen } from '../fault.ts';
 import type { FaultBench } from '../fault-bench.ts';
@@ -14,7 +15,7 @@ const ATTEMPTS = 3;
 const LONGEST_WAIT_SECONDS = 3;
 /** What was on its way when the first answer came may arrive until then. */
 const ON_ITS_WAY_MS = 250;
-const OUTAGE_MS = 1500;
+const OUTAGE_MS = 1200;
 
 /** Seconds that each says; undefined for what says nothing. Dates are built when they are sent. */
 const PATIENCE: readonly (readonly [say: string | undefined, seconds: number | undefined])[] = [
@@ -122,30 +123,45 @@ async function throttleOne(
   return refused;
 }
 
-/** One registry that is away for a while and many who want something of it. */
+/** A registry that asks one client for patience, and one that is overloaded for a while by many. */
 async function throttleCrowd(bench: FaultBench, violations: string[]): Promise<Omit<Seen, 'violations'>> {
   const registry = await bench.startRegistry({ auth: 'anonymous' });
   const service = await bench.startService({ registry });
   const images = Array.from({ length: bench.times(200, 1000) }, () => makeImage([bench.random.bytes(2000)]));
-  registry.publish(...images);
-  const pauses = new Pauses();
+  const [scout, ...crowd] = Array.from({ length: images.length + 1 }, () => makeImage([bench.random.bytes(2000)]));
+  if (scout === undefined) throw new Error('somebody must be first');
+  registry.publish(...images, scout, ...crowd);
   let refused = 0;
+  let intruders = 0;
   const until = performance.now() + OUTAGE_MS;
   registry.scriptAll(() => {
-    pauses.arrived();
     if (performance.now() > until) return undefined;
     refused++;
-    pauses.asked(1);
     return refusing(503, { 'retry-after': '1' });
   });
   const gots = await swarm(images, images.length, (image) => service.get(image));
-  const failed = gots.filter(({ verdict }) => verdict !== 'whole').length;
   const limit = 1.2 * ATTEMPTS * images.length;
-  if (failed > 0) violations.push(`${String(failed)} of ${String(images.length)} failed though the registry recovered`);
   if (refused > limit) violations.push(`${String(refused)} attempts of ${String(images.length)} clients`);
-  if (pauses.broken > 0) violations.push(`${String(pauses.broken)} requests during a pause that all were told of`);
-  const figures = `${String(images.length)} clients over an outage of ${String(OUTAGE_MS)} ms: ${String(refused)} refusals, ${String(pauses.broken)} requests during a pause`;
-  return { injected: refused, figures };
+
+  const told = Promise.withResolvers<number>();
+  registry.script(scout.manifest.descriptor.digest, ({ attempt }) => {
+    if (attempt > 1) return undefined;
+    told.resolve(performance.now());
+    return refusing(429, { 'retry-after': '2' });
+  });
+  const first = service.get(scout);
+  const toldAt = await told.promise;
+  await sleep(ON_ITS_WAY_MS);
+  registry.scriptAll(() => {
+    if (performance.now() < toldAt + 2000) intruders++;
+    return undefined;
+  });
+  gots.push(...(await swarm(crowd, crowd.length, (image) => service.get(image))), await first);
+  const failed = gots.filter(({ verdict }) => verdict !== 'whole').length;
+  if (failed > 0) violations.push(`${String(failed)} of ${String(gots.length)} failed though the registry recovered`);
+  if (intruders > 0) violations.push(`${String(intruders)} requests during a pause that another client was told of`);
+  const figures = `${String(images.length)} clients over an outage of ${String(OUTAGE_MS)} ms: ${String(refused)} refusals; ${String(crowd.length)} clients during a pause: ${String(intruders)} requests`;
+  return { injected: refused + 1, figures };
 }
 
 /** Who comes although patience was asked for. */

@@ -1,0 +1,99 @@
+/** Clients that leave: before the head, in the middle, at the end, alone and among others. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { eventually } from '../../../test/support/eventually.ts';
+import { makeImage, type TestImage } from '../../../test/support/image.ts';
+import type { Fault } from '../fault.ts';
+import type { FaultBench } from '../fault-bench.ts';
+import type { FaultedService } from '../faulted-service.ts';
+import { pacedAt } from '../registry/behaviours.ts';
+import type { ScriptedRegistry } from '../registry/scripted-registry.ts';
+import { swarm } from '../swarm.ts';
+
+const KIB = 1024;
+const SIZES = [1, 4 * KIB, 70 * KIB, 300 * KIB, 900 * KIB];
+const CROWD = 20;
+const AT_ONCE = 6;
+/** Rounds between two looks at whether all has been given back. */
+const ROUNDS_AT_ONCE = 30;
+const MAX_BASELINE_MS = 5000;
+const LONGEST_MS = 40;
+
+interface Round {
+  readonly image: TestImage;
+  /** Those who leave are all there are. */
+  readonly isAlone: boolean;
+  readonly isHeld: boolean;
+  readonly leavers: readonly { readonly afterBytes: number; readonly afterMs: number | undefined }[];
+}
+
+export const ABORTS: Fault = {
+  id: 'F24',
+  what: 'clients leave at random bytes and moments of cold and warm packages, half of them the only ones who want it',
+  expected: 'nobody else notices; a download that has begun is kept; sockets and descriptors are back within 5 s',
+  run: async (bench) => {
+    const violations: string[] = [];
+    const registry = await bench.startRegistry();
+    const service = await bench.startService({ registry });
+    const rounds = Array.from({ length: bench.times(160, 1000) }, (_, index) => roundOf(bench, index));
+    let stayed = 0;
+    let slowestMs = 0;
+    for (let at = 0; at < rounds.length; at += ROUNDS_AT_ONCE) {
+      const batch = rounds.slice(at, at + ROUNDS_AT_ONCE);
+      const gots = await swarm(batch, AT_ONCE, (round) => abort(service, registry, round));
+      for (const { verdict, why } of gots.flat()) {
+        stayed++;
+        if (verdict !== 'whole') violations.push(`one who stayed: ${verdict}, ${why}`);
+      }
+      slowestMs = Math.max(slowestMs, await baseline(service));
+      registry.withdraw(...batch.map(({ image }) => image));
+    }
+    if (slowestMs > MAX_BASELINE_MS) violations.push(`the baseline was back after ${slowestMs.toFixed(0)} ms`);
+    const left = rounds.reduce((total, { leavers }) => total + leavers.length, 0);
+    return {
+      injected: left,
+      figures: `${String(left)} left, ${String(stayed)} stayed and got all; sockets and descriptors back after ${slowestMs.toFixed(0)} ms at most`,
+      violations,
+    };
+  },
+};
+
+function roundOf({ random }: FaultBench, index: number): Round {
+  const size = random.pick(SIZES);
+  const leavers = Array.from({ length: CROWD }, () => ({
+    afterBytes: random.between(0, size) + 1,
+    afterMs: random.chance(0.3) ? random.between(0, LONGEST_MS) : undefined,
+  }));
+  return { image: makeImage([random.bytes(size)]), isAlone: index % 2 === 0, isHeld: random.chance(0.5), leavers };
+}
+
+/** Resolves with what those got who stayed. */
+async function abort(service: FaultedService, registry: ScriptedRegistry, { image, isAlone, isHeld, leavers }: Round) {
+  registry.publish(image);
+  const { digest, size } = image.layer.descriptor;
+  if (isHeld)
+    registry.script(digest, ({ place }) => (place === 'blob' ? pacedAt(Math.max(size, 4 * KIB) * 10) : undefined));
+  const staying = isAlone ? [] : [service.get(image)];
+  await Promise.all(
+    leavers.map(({ afterBytes, afterMs }) => {
+      const signal = afterMs === undefined ? undefined : AbortSignal.timeout(afterMs);
+      return service.get(image, { leaveAfter: afterBytes, ...(signal && { signal }) });
+    }),
+  );
+  const last = await service.get(image);
+  return [...(await Promise.all(staying)), last];
+}
+
+/** Resolves with how long it took until nothing was left of those who have gone. */
+async function baseline(service: FaultedService): Promise<number> {
+  const since = performance.now();
+  await eventually(async () => {
+    const arriving = (await service.metrics()).sum('downloads_in_flight');
+    const { sockets, removed } = service.descriptors();
+    const upstream = 2 * AT_ONCE;
+    if (arriving > 0 || removed > 0 || sockets > service.idle.descriptors.sockets + upstream) {
+      await sleep(20);
+      throw new Error(`${String(arriving)} downloads, ${String(sockets)} sockets, ${String(removed)} removed files`);
+    }
+  });
+  return performance.now() - since;
+}
