@@ -74,7 +74,8 @@ class Client {
     this.#isGone = response.destroyed;
     response.once('close', () => {
       this.#isGone = true;
-      this.#leave?.();
+      // Behind the last byte nobody waits, and an error with its stack costs more than all headers of a small answer.
+      if (!response.writableFinished) this.#leave?.();
     });
   }
 
