@@ -1,17 +1,18 @@
 /** A registry, its token server and its object storage on loopback, that do for each digest and attempt what a script says. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Digest } from '../../../src/domain/digest.ts';
-import { BASIC, PASSWORD, USERNAME } from '../../../test/support/fake-registry.ts';
+import { PASSWORD, USERNAME } from '../../../test/support/fake-registry.ts';
 import type { TestBlob, TestImage } from '../../../test/support/image.ts';
 import { CA } from '../../../test/support/tls/certificates.ts';
 import { honestly } from './behaviours.ts';
+import { type Auth, Entrance } from './entrance.ts';
 import type { Answer, Exchange, Place, Script } from './exchange.ts';
 import { Listener, type ListenerOptions } from './listener.ts';
 import { honestContent, refusal } from './honest-answers.ts';
 
 export interface RegistryOptions extends ListenerOptions {
   /** How it wants to be entered; by a token of its own server when absent. */
-  readonly auth?: 'anonymous' | 'basic' | 'bearer';
+  readonly auth?: Auth;
   /** Blobs are elsewhere: the registry redirects to signed URLs, as S3 has them. */
   readonly hasStorage?: boolean;
 }
@@ -31,14 +32,12 @@ export class ScriptedRegistry {
   readonly #scripts: Script[] = [];
   readonly #byDigest = new Map<string, Script>();
   readonly #listeners: Listener[] = [];
-  #issued = 0;
-  #firstValid = 1;
-  /** What the token server answers besides the token. */
-  tokenFields: Readonly<Record<string, unknown>> = { expires_in: 300 };
+  readonly #entrance: Entrance;
 
   private constructor(options: RegistryOptions, onViolation: (violation: string) => void) {
     this.#options = options;
     this.#onViolation = onViolation;
+    this.#entrance = new Entrance(options.auth ?? 'bearer', REPOSITORY);
   }
 
   static async start(options: RegistryOptions, onViolation: (violation: string) => void): Promise<ScriptedRegistry> {
@@ -92,9 +91,12 @@ export class ScriptedRegistry {
 
   /** The `WWW-Authenticate` of its 401s. */
   get challenge(): string {
-    if (this.#options.auth === 'basic') return 'Basic realm="scripted"';
-    const realm = `${this.#listeners[1]?.origin ?? ''}/token`;
-    return `Bearer realm="${realm}",service="scripted",scope="repository:${REPOSITORY}:pull"`;
+    return this.#entrance.challenge(this.#listeners[1]?.origin ?? '');
+  }
+
+  /** What the token server answers besides the token. */
+  set tokenFields(fields: Readonly<Record<string, unknown>>) {
+    this.#entrance.tokenFields = fields;
   }
 
   publish(...images: readonly TestImage[]): void {
@@ -138,7 +140,7 @@ export class ScriptedRegistry {
 
   /** No token that was issued until now is good any more. */
   revokeTokens(): void {
-    this.#firstValid = this.#issued + 1;
+    this.#entrance.revoke();
   }
 
   get #registry(): Listener {
@@ -195,14 +197,14 @@ export class ScriptedRegistry {
 
   #honest(place: Place, digest: string | undefined, request: IncomingMessage): Answer {
     const { authorization } = request.headers;
-    if (place === 'token') return this.#token(authorization);
+    if (place === 'token') return this.#entrance.issue(authorization);
     if (place === 'storage') {
       // As S3 does; and a credential that comes here has left its registry.
       if (authorization !== undefined) {
         this.#onViolation('a credential was sent to the object storage');
         return refusal(400, 'InvalidArgument');
       }
-    } else if (!this.#isAllowed(authorization)) {
+    } else if (!this.#entrance.admits(authorization)) {
       return refusal(401, 'UNAUTHORIZED', { 'www-authenticate': this.challenge });
     }
     const blob = this.#content.get(`${place === 'storage' ? 'blob' : place} ${digest ?? ''}`);
@@ -211,20 +213,5 @@ export class ScriptedRegistry {
       return { status: 307, headers: { location, 'content-length': 0 }, body: new Uint8Array() };
     }
     return honestContent(blob, place, request.headers);
-  }
-
-  #isAllowed(authorization: string | undefined): boolean {
-    const { auth = 'bearer' } = this.#options;
-    if (auth === 'anonymous') return true;
-    if (auth === 'basic') return authorization === BASIC;
-    const issued = Number(/^Bearer canary-token-(\d+)$/.exec(authorization ?? '')?.[1] ?? 0);
-    return issued >= this.#firstValid && issued <= this.#issued;
-  }
-
-  #token(authorization: string | undefined): Answer {
-    if (authorization !== BASIC) return refusal(401, 'UNAUTHORIZED');
-    const token = `canary-token-${String(++this.#issued)}`;
-    const body = Buffer.from(JSON.stringify({ token, ...this.tokenFields }));
-    return { status: 200, headers: { 'content-length': body.byteLength }, body };
   }
 }

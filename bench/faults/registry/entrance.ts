@@ -1,0 +1,45 @@
+/** How the scripted registry is entered: not at all, by a password, or by the tokens that its server issues for one. */
+import { BASIC } from '../../../test/support/fake-registry.ts';
+import type { Answer } from './exchange.ts';
+import { refusal } from './honest-answers.ts';
+
+export type Auth = 'anonymous' | 'basic' | 'bearer';
+
+export class Entrance {
+  readonly #auth: Auth;
+  readonly #repository: string;
+  #issued = 0;
+  #firstValid = 1;
+  /** What is answered besides the token. */
+  tokenFields: Readonly<Record<string, unknown>> = { expires_in: 300 };
+
+  constructor(auth: Auth, repository: string) {
+    this.#auth = auth;
+    this.#repository = repository;
+  }
+
+  /** No token that was issued until now is good any more. */
+  revoke(): void {
+    this.#firstValid = this.#issued + 1;
+  }
+
+  admits(authorization: string | undefined): boolean {
+    if (this.#auth === 'anonymous') return true;
+    if (this.#auth === 'basic') return authorization === BASIC;
+    const issued = Number(/^Bearer canary-token-(\d+)$/.exec(authorization ?? '')?.[1] ?? 0);
+    return issued >= this.#firstValid && issued <= this.#issued;
+  }
+
+  challenge(tokenOrigin: string): string {
+    if (this.#auth === 'basic') return 'Basic realm="scripted"';
+    return `Bearer realm="${tokenOrigin}/token",service="scripted",scope="repository:${this.#repository}:pull"`;
+  }
+
+  /** The answer of the token server. */
+  issue(authorization: string | undefined): Answer {
+    if (authorization !== BASIC) return refusal(401, 'UNAUTHORIZED');
+    const token = `canary-token-${String(++this.#issued)}`;
+    const body = Buffer.from(JSON.stringify({ token, ...this.tokenFields }));
+    return { status: 200, headers: { 'content-length': body.byteLength }, body };
+  }
+}
