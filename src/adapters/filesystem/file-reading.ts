@@ -6,8 +6,10 @@ import { type BlockFile, type HeldBytes, readAt } from './block-file.ts';
 const QUICK_BYTES_PER_MS = 1024;
 /** More than a socket's buffer swallows at once, which says nothing about who reads it. */
 const QUICK_AGAIN_BYTES = 8 * 1024 * 1024;
-/** All the memory that a slow reader takes, and all that the first byte waits for. */
-const SMALL_READ_BYTES = 64 * 1024;
+/** All the memory that a slow reader takes: a thousand of them may crawl along together. */
+const SMALL_READ_BYTES = 16 * 1024;
+/** All that the first byte waits for. */
+const FIRST_READ_BYTES = 64 * 1024;
 
 export class FileReading {
   readonly #file: BlockFile;
@@ -78,7 +80,7 @@ export class FileReading {
     await this.#dropAhead();
     if (!this.#isQuick) return undefined;
     const isFirst = this.#handedOutAt === Infinity;
-    return this.#file.hold(offset, limit, isFirst ? Math.min(limit, offset + SMALL_READ_BYTES) : limit);
+    return this.#file.hold(offset, limit, isFirst ? Math.min(limit, offset + FIRST_READ_BYTES) : limit);
   }
 
   #readAhead(offset: number, limit: number): void {

@@ -111,9 +111,9 @@ describe('A file read in blocks', () => {
   it('is read by small steps when no block is free', async () => {
     exhaust();
     const reading = new FileReading(file);
-    for (let offset = 0; offset < 3 * 65_536; offset += 65_536) {
+    for (let offset = 0; offset < 3 * 16_384; offset += 16_384) {
       const bytes = await reading.read(offset, size);
-      expect(bytes).to.have.lengthOf(65_536);
+      expect(bytes).to.have.lengthOf(16_384);
       expect(same(bytes, offset)).to.equal(true);
     }
     await reading.close();
@@ -132,7 +132,7 @@ describe('A file read in blocks', () => {
         steps.push(bytes.byteLength);
         clock.tick(1);
       }
-      expect(steps.slice(0, -1)).to.deep.equal(Array.from({ length: 128 }, () => 65_536));
+      expect(steps.slice(0, -1)).to.deep.equal(Array.from({ length: 512 }, () => 16_384));
       await reading.close();
     } finally {
       clock.restore();
