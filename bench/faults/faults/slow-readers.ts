@@ -1,9 +1,10 @@
 /** Clients that read slowly, so many that nothing of them may cost much, and others that are in a hurry. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { makeImage, type TestImage } from '../../../test/support/image.ts';
 import type { Got } from '../client.ts';
 import type { Fault } from '../fault.ts';
 import type { FaultedService } from '../faulted-service.ts';
-import { peakBytes, resetPeak } from '../invariants/process-facts.ts';
+import { cpuSeconds, peakBytes, resetPeak } from '../invariants/process-facts.ts';
 import { tally } from '../swarm.ts';
 
 const MIB = 1024 * 1024;
@@ -13,6 +14,9 @@ const SLOW_PACKAGE_BYTES = 12 * MIB;
 const FAST_PACKAGE_BYTES = 16 * MIB;
 const FAST = 20;
 const ROUNDS = 3;
+const LOOK_MS = 500;
+const MAX_LOOKS = 20;
+const CALM_SHARE = 0.2;
 const MIN_SHARE = 0.8;
 const MAX_GROWTH_BYTES = 96 * MIB;
 const SPARE_DESCRIPTORS = 64;
@@ -52,6 +56,7 @@ export const SLOW_READERS: Fault = {
       });
     });
     await Promise.race([all.promise, Promise.all(crawl)]);
+    await calm(service);
     const beside = await speed(service, fastImage, bench.times(ROUNDS, 30 * ROUNDS));
     const { sockets, cached, others } = service.descriptors();
     const growth = peakBytes(service.pid) - before;
@@ -71,6 +76,16 @@ export const SLOW_READERS: Fault = {
     };
   },
 };
+
+/** Until the system has swallowed what it takes for each of them, and only their own pace counts. */
+async function calm({ pid }: FaultedService): Promise<void> {
+  for (let looks = 0, before = cpuSeconds(pid); looks < MAX_LOOKS; looks++) {
+    await sleep(LOOK_MS);
+    const now = cpuSeconds(pid);
+    if (now - before < (CALM_SHARE * LOOK_MS) / 1000) return;
+    before = now;
+  }
+}
 
 /** Bytes a second of all fast clients together, in the best of some rounds: the machine may have other things to do. */
 async function speed(service: FaultedService, image: TestImage, rounds: number): Promise<number> {

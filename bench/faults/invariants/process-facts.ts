@@ -2,6 +2,9 @@
 import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { sep } from 'node:path';
 
+/** USER_HZ, which is the same on every Linux that we run on. */
+const TICKS_PER_SECOND = 100;
+
 export interface Descriptors {
   readonly sockets: number;
   /** Files of the cache that have no name any more. */
@@ -42,6 +45,13 @@ export function peakBytes(pid: number): number {
 export function resetPeak(pid: number): void {
   // proc(5): 5 resets the peak resident set size to what is resident now.
   writeFileSync(`/proc/${String(pid)}/clear_refs`, '5');
+}
+
+/** Of all its threads since its start. Fields 14 and 15 of proc(5); the second field is a name that may hold spaces. */
+export function cpuSeconds(pid: number): number {
+  const text = readFileSync(`/proc/${String(pid)}/stat`, 'utf8');
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
 }
 
 function statusBytes(pid: number, name: 'VmRSS' | 'VmHWM'): number {
