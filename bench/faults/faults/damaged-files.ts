@@ -3,6 +3,7 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { eventually } from '../../../test/support/eventually.ts';
 import { makeImage, type TestImage } from '../../../test/support/image.ts';
+import { bundle } from '../bundle.ts';
 import type { Got } from '../client.ts';
 import { CONTENTS, LENGTHS, LOSSES, pathOf } from '../damage.ts';
 import type { Fault } from '../fault.ts';
@@ -12,7 +13,7 @@ import { swarm, tally } from '../swarm.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
-const SIZES = [4 * KIB, 100 * KIB, 300 * KIB, 300 * KIB, 3 * MIB];
+const SIZES = [4 * KIB, 100 * KIB, 100 * KIB, 200 * KIB, MIB];
 const AT_ONCE = 8;
 const FOLDERS = ['v1/blobs/sha256', 'v1/ingest', 'v1', ''];
 
@@ -20,6 +21,7 @@ const LOST_FILES: Fault = {
   id: 'F13',
   what: 'a cached file is deleted, unreadable, or replaced by a link, a directory or a pipe, while nobody and while somebody reads it; folders of the cache are removed',
   expected: 'all bodies correct',
+  limitMs: 180_000,
   async run(bench) {
     const { random } = bench;
     const registry = await bench.startRegistry();
@@ -60,6 +62,7 @@ const CHANGED_FILES: Fault = {
   what: 'cached files are truncated, extended, filled with NUL, or have a bit flipped: before a clean stop, behind it, behind a kill, and while the service runs',
   expected:
     'never served: other lengths found when opened, after an unclean stop and from outside all; flipped bits within one scrub period',
+  limitMs: 180_000,
   async run(bench) {
     const registry = await bench.startRegistry();
     const violations: string[] = [];
@@ -162,8 +165,13 @@ async function filled(
   registry: Registry,
   rate: number,
 ): Promise<{ service: FaultedService; images: TestImage[] }> {
-  const service = await bench.startService({ registry, settings: { store: { scrubRate: rate } } });
-  const images = Array.from({ length: bench.times(60, 500) }, () => makeImage([bench.random.bytes(IMAGE_BYTES)]));
+  const main = bundle();
+  const service = await bench.startService({
+    registry,
+    settings: { store: { scrubRate: rate } },
+    ...(main !== undefined && { main }),
+  });
+  const images = Array.from({ length: bench.times(40, 500) }, () => makeImage([bench.random.bytes(IMAGE_BYTES)]));
   registry.publish(...images);
   for (const image of images) await service.get(image);
   return { service, images };

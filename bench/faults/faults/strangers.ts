@@ -17,7 +17,7 @@ const MAX_START_MS = 2000;
 const STRANGERS: Fault = {
   id: 'F15',
   what: 'strangers in the cache directory: files, folders, links, devices, pipes, 10 000 temporary files, names of blobs that are none',
-  expected: 'starts within 2 s and serves',
+  expected: 'starts within 2 s, or within twice the time without them, and serves',
   async run(bench) {
     const { random, workspace } = bench;
     const registry = await bench.startRegistry();
@@ -26,7 +26,12 @@ const STRANGERS: Fault = {
     registry.publish(...images);
     const { strangers, foreign } = populate(join(home, 'cache/v1'), images, random);
     const main = bundle();
-    const service = await bench.startService({ registry, home, ...(main !== undefined && { main }) });
+    const program = main === undefined ? {} : { main };
+    // How long it takes on this machine, busy as it is.
+    const clean = await bench.startService({ registry, ...program });
+    await clean.stop();
+    const limitMs = Math.max(MAX_START_MS, 2 * clean.readyMs);
+    const service = await bench.startService({ registry, home, ...program });
     const { readyMs } = service;
     const gots = await swarm([...images, ...images], 4, (image) => service.get(image));
     // What has the name of a blob and other bytes is found when it is asked for, or by the scrub.
@@ -36,9 +41,9 @@ const STRANGERS: Fault = {
     });
     return {
       injected: strangers,
-      figures: `started in ${(readyMs / 1000).toFixed(2)} s${main === undefined ? ' from the sources' : ''}, ${tally(gots)}`,
+      figures: `started in ${seconds(readyMs)}, without strangers in ${seconds(clean.readyMs)}; ${tally(gots)}`,
       violations: [
-        ...(readyMs > MAX_START_MS ? [`it took ${readyMs.toFixed(0)} ms to start`] : []),
+        ...(readyMs > limitMs ? [`it took ${readyMs.toFixed(0)} ms to start`] : []),
         ...gots.filter(({ verdict }) => verdict !== 'whole').map(({ verdict, why }) => `${verdict}: ${why}`),
       ],
     };
@@ -78,4 +83,8 @@ function makesDevice(path: string): boolean {
   } catch {
     return false;
   }
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(2)} s`;
 }
