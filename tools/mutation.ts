@@ -1,0 +1,94 @@
+/**
+ * `npm run mutation [-- FILE...]`: changes the sources one place at a time and tells which changes no test notices. Stryker
+ * and what it needs are 200 packages, so they are not ours: npx fetches them.
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { parseArgs } from 'node:util';
+
+const STRYKER = ['@stryker-mutator/core@10.0.0', '@stryker-mutator/mocha-runner@10.0.0'];
+/** The runner requires files of mocha without their extension, which in mocha 12 is .cjs. */
+const FIND_CJS = "data:text/javascript,import%20m%20from'node:module';m._extensions['.cjs']??=m._extensions['.js']";
+const REPORTS = '.cache/mutation';
+
+/** Where integrity and secrets are decided; hash-worker.ts runs in a thread that Stryker does not reach. */
+const SUBJECTS: readonly { readonly folder: string; readonly files: readonly string[]; readonly specs: string }[] = [
+  { folder: 'src/adapters/http', files: ['range', 'conditional'], specs: 'test/unit/adapters/http/{}.test.ts' },
+  { folder: 'src/adapters/registry', files: ['challenge', 'realm'], specs: 'test/unit/adapters/registry/{}.test.ts' },
+  {
+    folder: 'src/adapters/registry',
+    files: ['authorization', 'token', 'content-range'],
+    specs: 'test/unit/adapters/registry/{authorization,token,content-range,oci-registry-gateway}.test.ts',
+  },
+  {
+    folder: 'src/application',
+    files: ['fills', 'get-package', 'pass-through', 'resumed-download', 'healed-reader'],
+    specs: 'test/unit/application/*.test.ts',
+  },
+  {
+    folder: 'src/adapters/filesystem',
+    files: [
+      ...['arrival-proof', 'block-file', 'block-pool', 'file-reading', 'filesystem-package-store', 'growing-file'],
+      ...['hash-thread', 'layout', 'ledger', 'open-files', 'recency', 'recovery', 'scrub', 'stored-file'],
+    ],
+    specs:
+      'test/{unit/adapters/filesystem,contract}/{*store*,*file*,ledger,re*,scrub,hash-thread,arrival-proof}*.test.ts',
+  },
+];
+
+interface Report {
+  readonly files: Readonly<Record<string, { readonly mutants: readonly { readonly status: string }[] }>>;
+}
+
+const { positionals } = parseArgs({ allowPositionals: true });
+mkdirSync(REPORTS, { recursive: true });
+process.stdout.write('| file | mutants | killed | survived |\n| --- | --: | --: | --: |\n');
+for (const { folder, files, specs } of SUBJECTS) {
+  for (const file of files) {
+    const source = `${folder}/${file}.ts`;
+    if (positionals.length > 0 && !positionals.includes(source)) continue;
+    process.stdout.write(`${rowOf(source, mutate(source, specs.replace('{}', file)))}\n`);
+  }
+}
+
+/** What it says of each survivor is in `.cache/mutation/<file>.txt`. */
+function mutate(source: string, specs: string): Report {
+  const name = basename(source, '.ts');
+  const config = join(REPORTS, `${name}.config.json`);
+  const report = join(REPORTS, `${name}.json`);
+  const settings = {
+    testRunner: 'mocha',
+    plugins: ['@stryker-mutator/mocha-runner'],
+    mochaOptions: { config: '.mocharc.json', spec: [specs] },
+    mutate: [source],
+    coverageAnalysis: 'perTest',
+    concurrency: 1,
+    timeoutMS: 3000,
+    // A mutant may leave something behind.
+    maxTestRunnerReuse: 40,
+    // Types are stripped, not checked.
+    tsconfigFile: 'none',
+    ignorePatterns: ['.cache', 'bench', 'charts', 'coverage', 'dist', 'docs'],
+    tempDirName: join(REPORTS, `${name}.sandbox`),
+    reporters: ['clear-text', 'json'],
+    clearTextReporter: { allowColor: false, logTests: false },
+    jsonReporter: { fileName: report },
+  };
+  writeFileSync(config, JSON.stringify(settings));
+  const packages = STRYKER.map((name) => `--package=${name}`);
+  const { stdout, stderr, status } = spawnSync('npx', ['--yes', ...packages, 'stryker', 'run', config], {
+    encoding: 'utf8',
+    env: { ...process.env, NODE_OPTIONS: `--import=${FIND_CJS}` },
+  });
+  writeFileSync(join(REPORTS, `${name}.txt`), stdout);
+  if (status !== 0) throw new Error(`Stryker failed:\n${stdout.slice(-2000)}${stderr.slice(-2000)}`);
+  return JSON.parse(readFileSync(report, 'utf8')) as Report;
+}
+
+function rowOf(source: string, { files }: Report): string {
+  const statuses = Object.values(files).flatMap(({ mutants }) => mutants.map(({ status }) => status));
+  const count = (...wanted: string[]): number => statuses.filter((status) => wanted.includes(status)).length;
+  const cells = [statuses.length, count('Killed', 'Timeout'), count('Survived', 'NoCoverage')];
+  return `| \`${source}\` | ${cells.join(' | ')} |`;
+}
