@@ -1,26 +1,149 @@
 import { expect } from 'chai';
 import { Authorization } from '../../../../src/adapters/registry/authorization.ts';
 import { HttpClient } from '../../../../src/adapters/registry/http-client.ts';
-import { basic } from '../../../../src/domain/credential.ts';
+import { ANONYMOUS, basic, type Credential } from '../../../../src/domain/credential.ts';
+import { UpstreamDeniedError, UpstreamUnavailableError } from '../../../../src/domain/errors.ts';
+import { Secret } from '../../../../src/domain/secret.ts';
 import type { Registry } from '../../../../src/domain/upstream.ts';
+import { BASIC, FakeRegistry, PASSWORD, USERNAME } from '../../../support/fake-registry.ts';
+import { rejection } from '../../../support/rejection.ts';
+
+const ROBOT = basic(USERNAME, PASSWORD);
+const signal = new AbortController().signal;
 
 describe('Authorization', () => {
-  it('remembers the last thousand repositories, however many are asked for', async () => {
-    const registry: Registry = { scheme: 'https', host: 'registry.test', credential: basic('robot', 'x'), ca: [] };
+  let tokens: FakeRegistry;
+  let now: number;
+  beforeEach(async () => {
+    tokens = await FakeRegistry.start({ auth: 'bearer' });
+    now = 0;
+  });
+  afterEach(() => tokens.close());
+
+  /** Of a registry beside the token server, unless another host is named. */
+  function enter(
+    credential: Credential,
+    { scheme = 'http', host = tokens.host }: Partial<Registry> = {},
+  ): Authorization {
+    const registry: Registry = { scheme, host, credential, ca: [] };
     const client = new HttpClient(registry, {
-      connectTimeoutMs: 1,
-      headersTimeoutMs: 1,
-      idleTimeoutMs: 1,
+      connectTimeoutMs: 1000,
+      headersTimeoutMs: 1000,
+      idleTimeoutMs: 1000,
       attempts: 1,
       userAgent: 'test',
       environment: {},
       trustedRealms: [],
     });
-    const authorization = new Authorization({ registry, client, trustedRealms: [], idleTimeoutMs: 1, now: () => 0 });
-    const signal = new AbortController().signal;
+    return new Authorization({ registry, client, trustedRealms: [], idleTimeoutMs: 1000, now: () => now });
+  }
+
+  const bearer = (rest = ''): string => `Bearer realm="${tokens.origin}/token"${rest}`;
+
+  it('remembers the last thousand repositories, however many are asked for', async () => {
+    const authorization = enter(ROBOT);
     for (let i = 0; i <= 1000; i++) await authorization.answer('Basic realm="a"', String(i), undefined, signal);
     expect(authorization.remembered('0')).to.equal(undefined);
-    expect(authorization.remembered('1')).to.be.a('string');
-    expect(authorization.remembered('1000')).to.be.a('string');
+    expect(authorization.remembered('1')).to.equal(BASIC);
+    expect(authorization.remembered('1000')).to.equal(BASIC);
+  });
+
+  it('forgets nobody for a repository that is asked for again', async () => {
+    const authorization = enter(ROBOT);
+    for (let i = 0; i < 1000; i++) await authorization.answer('Basic realm="a"', String(i), undefined, signal);
+    await rejection(authorization.answer('Basic realm="a"', '999', BASIC, signal));
+    await authorization.answer('Basic realm="a"', '999', undefined, signal);
+    expect(authorization.remembered('0')).to.equal(BASIC);
+  });
+
+  it('uses a token for four fifths of its life, and not a millisecond longer', async () => {
+    tokens.tokenFields = { expires_in: 100 };
+    const authorization = enter(ROBOT);
+    now = 5000;
+    const header = await authorization.answer(bearer(), 'a', undefined, signal);
+    now = 84_999;
+    expect(authorization.remembered('a')).to.equal(header);
+    now = 85_000;
+    expect(authorization.remembered('a')).to.equal(undefined);
+  });
+
+  it('answers with what somebody else has got meanwhile', async () => {
+    const authorization = enter(ROBOT);
+    const header = await authorization.answer(bearer(), 'a', undefined, signal);
+    expect(await authorization.answer(bearer(), 'a', 'Bearer old', signal)).to.equal(header);
+    expect(tokens.requests('/token')).to.have.lengthOf(1);
+    expect(await authorization.answer(bearer(), 'a', header, signal)).not.to.equal(header);
+    expect(tokens.requests('/token')).to.have.lengthOf(2);
+  });
+
+  it('forgets what has been refused, also when nothing better can be had', async () => {
+    const authorization = enter(ROBOT);
+    const header = await authorization.answer(bearer(), 'a', undefined, signal);
+    await rejection(authorization.answer('Negotiate', 'a', header, signal));
+    expect(authorization.remembered('a')).to.equal(undefined);
+  });
+
+  it('names a service only when it was named', async () => {
+    const queries = (): (string | null)[] =>
+      tokens.requests('/token').map(({ url }) => new URL(url, tokens.origin).searchParams.get('service'));
+    const authorization = enter(ROBOT);
+    await authorization.answer(bearer(), 'a', undefined, signal);
+    await authorization.answer(bearer(',service="a, b"'), 'b', undefined, signal);
+    expect(queries()).to.deep.equal([null, 'a, b']);
+  });
+
+  it('says who exchanges an identity token, and for what', async () => {
+    const authorization = enter({ kind: 'identity', token: new Secret('canary-refresh') });
+    await authorization.answer(bearer(), 'a/b', undefined, signal);
+    await authorization.answer(bearer(',service="s"'), 'c', undefined, signal);
+    const form = { grant_type: 'refresh_token', refresh_token: 'canary-refresh', client_id: 'registry-packages-proxy' };
+    expect(tokens.log.map(({ body }) => Object.fromEntries(new URLSearchParams(body)))).to.deep.equal([
+      { ...form, scope: 'repository:a/b:pull' },
+      { ...form, scope: 'repository:c:pull', service: 's' },
+    ]);
+  });
+
+  it('asks a stranger for an anonymous token, and nobody for one with credentials', async () => {
+    const elsewhere = { host: '127.0.0.1:1' };
+    expect(await enter(ANONYMOUS, elsewhere).answer(bearer(), 'a', undefined, signal)).to.match(
+      /^Bearer canary-token-/,
+    );
+    expect(tokens.log[0]?.headers.authorization).to.equal(undefined);
+    await rejection(enter(ROBOT, elsewhere).answer(bearer(), 'a', undefined, signal));
+    expect(tokens.log).to.have.lengthOf(1);
+  });
+
+  it('names the token server that does not answer as it should', async () => {
+    tokens.failTimes('/token', { status: 500 }, { status: 200, body: 'canary' });
+    for (const what of ['status 500', 'answer is not JSON']) {
+      const error = await rejection(enter(ROBOT).answer(bearer(), 'a', undefined, signal));
+      expect(error).to.be.instanceOf(UpstreamUnavailableError);
+      expect(error).to.have.nested.property('cause.message', `token from ${tokens.host}: ${what}`);
+    }
+  });
+
+  const stranger = 'realm at tokens.stranger.test is not trusted with credentials (settings: registry.trustedRealms)';
+  const denials: [challenge: string, credential: Credential, why: string][] = [
+    ['Negotiate', ROBOT, 'no challenge that we can answer'],
+    ['', ROBOT, 'no challenge that we can answer'],
+    ['Basic realm="a"', ANONYMOUS, 'a password is asked for and none is configured'],
+    ['Bearer realm="token"', ROBOT, 'realm is not a URL'],
+    ['Bearer realm="https://169.254.169.254/latest"', ROBOT, 'realm at 169.254.169.254 must not be asked'],
+    ['Bearer realm="https://169.254.169.254/latest"', ANONYMOUS, 'realm at 169.254.169.254 must not be asked'],
+    ['Bearer realm="https://tokens.stranger.test/"', ROBOT, stranger],
+  ];
+  for (const [challenge, credential, why] of denials) {
+    it(`is denied by "${challenge}" for ${credential.kind}, and says why`, async () => {
+      const authorization = enter(credential, { scheme: 'https', host: 'registry.example.test' });
+      const error = await rejection(authorization.answer(challenge, 'a', undefined, signal));
+      expect(error).to.be.instanceOf(UpstreamDeniedError);
+      expect(error).to.have.nested.property('cause.message', `token from registry.example.test: ${why}`);
+    });
+  }
+
+  it('does not answer with a password that has been refused', async () => {
+    const error = await rejection(enter(ROBOT).answer('Basic realm="a"', 'a', BASIC, signal));
+    expect(error).to.be.instanceOf(UpstreamDeniedError);
+    expect(error).to.have.nested.property('cause.message', `token from ${tokens.host}: credentials are refused`);
   });
 });
