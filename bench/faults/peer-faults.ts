@@ -6,6 +6,8 @@ import { HOSTILE_ANSWERS } from './faults/hostile-answers.ts';
 import { REDIRECTS } from './faults/redirects.ts';
 import { REGISTRY_RESTARTS } from './faults/registry-restarts.ts';
 import { SLOW_READERS } from './faults/slow-readers.ts';
+import { STALLED_PROCESSES } from './faults/stalled-processes.ts';
+import { TERMINATION } from './faults/termination.ts';
 import { THROTTLING } from './faults/throttling.ts';
 import { TOKEN_SERVERS } from './faults/token-servers.ts';
 
@@ -18,4 +20,6 @@ export const PEER_FAULTS: readonly Fault[] = [
   CLOCK_JUMPS,
   SLOW_READERS,
   ABORTS,
+  STALLED_PROCESSES,
+  TERMINATION,
 ];

@@ -1,0 +1,168 @@
+/** A process that does not get on: stopped by the machine, busy with itself, or without memory to be generous with. */
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { eventually } from '../../../test/support/eventually.ts';
+import { makeImage, type TestImage } from '../../../test/support/image.ts';
+import type { Got } from '../client.ts';
+import type { Fault } from '../fault.ts';
+import type { FaultBench } from '../fault-bench.ts';
+import type { FaultedService } from '../faulted-service.ts';
+import { residentBytes } from '../invariants/process-facts.ts';
+import { pacedAt } from '../registry/behaviours.ts';
+import type { ScriptedRegistry } from '../registry/scripted-registry.ts';
+import { swarm, tally } from '../swarm.ts';
+
+const TROUBLES = join(import.meta.dirname, '../machine-troubles.ts');
+const MIB = 1024 * 1024;
+const STALL_MS = 2000;
+/** Time-outs of registries that are shorter than the stall: what came meanwhile must count. */
+const IDLE_SECONDS = 1;
+const DOWNLOADS = 40;
+const PACKAGE_BYTES = 300_000;
+const HEAP_MIB = 192;
+const HEAP_SHARE = 0.9;
+const PRESSED = 200;
+const AT_ONCE = 16;
+/** As the chart has them; so many failures one after the other are a restart. */
+const PROBE_TIMEOUT_MS = 5000;
+const PROBE_EVERY_MS = 500;
+
+export const STALLED_PROCESSES: Fault = {
+  id: 'F26',
+  what: 'the process is stopped for 2 s, its event loop is held for 2 s, 90 % of its heap are taken',
+  expected: 'slower and correct; no probe of the kubelet fails, so no restart',
+  run: async (bench) => {
+    const violations: string[] = [];
+    const parts = await Promise.all([stall(bench, violations), press(bench, violations)]);
+    return {
+      injected: parts.reduce((total, { injected }) => total + injected, 0),
+      figures: parts.map(({ figures }) => figures).join('; '),
+      violations,
+    };
+  },
+};
+
+interface Part {
+  readonly injected: number;
+  readonly figures: string;
+}
+
+async function stall(bench: FaultBench, violations: string[]): Promise<Part> {
+  const registry = await bench.startRegistry();
+  const service = await bench.startService({
+    registry,
+    settings: { registry: { timeouts: { idleSeconds: IDLE_SECONDS } } },
+    environment: { NODE_OPTIONS: `--import=${TROUBLES}`, STALL_MS: String(STALL_MS) },
+  });
+  const stalls = bench.times(2, 100);
+  const probes = new Probes(service);
+  const gots: Got[] = [];
+  for (let stalled = 0; stalled < stalls; stalled++) {
+    const images = Array.from({ length: DOWNLOADS }, () => makeImage([bench.random.bytes(PACKAGE_BYTES)]));
+    const running = await begin(service, registry, images);
+    if (stalled % 2 === 0) {
+      service.signal('SIGUSR2');
+      await sleep(STALL_MS);
+    } else {
+      service.signal('SIGSTOP');
+      await sleep(STALL_MS);
+      service.signal('SIGCONT');
+    }
+    gots.push(...(await running.outcomes));
+    registry.withdraw(...images);
+  }
+  const failures = await probes.end();
+  for (const { verdict, why } of gots) if (verdict !== 'whole') violations.push(`during a stall: ${verdict}, ${why}`);
+  if (failures > 0) violations.push(`${String(failures)} probes failed during stalls`);
+  const slowest = Math.max(...gots.map(({ ms }) => ms));
+  return {
+    injected: stalls,
+    figures: `${String(stalls)} stalls under ${String(DOWNLOADS)} downloads: ${tally(gots)}, the slowest in ${(slowest / 1000).toFixed(1)} s, ${String(failures)} of ${String(probes.count)} probes failed`,
+  };
+}
+
+/** Half of the downloads wait for bytes when the loop stops, with little patience. */
+async function begin(
+  service: FaultedService,
+  registry: ScriptedRegistry,
+  images: readonly TestImage[],
+): Promise<{ readonly outcomes: Promise<Got[]> }> {
+  registry.publish(...images);
+  for (const { layer } of images) {
+    registry.script(layer.descriptor.digest, ({ place }) => (place === 'blob' ? pacedAt(PACKAGE_BYTES) : undefined));
+  }
+  const begun = Promise.withResolvers<undefined>();
+  const outcomes = images.map((image) =>
+    service.get(image, {
+      onBytes: () => {
+        begun.resolve(undefined);
+      },
+    }),
+  );
+  await begun.promise;
+  return { outcomes: Promise.all(outcomes) };
+}
+
+async function press(bench: FaultBench, violations: string[]): Promise<Part> {
+  const registry = await bench.startRegistry();
+  const service = await bench.startService({
+    registry,
+    environment: {
+      NODE_OPTIONS: `--import=${TROUBLES} --max-old-space-size=${String(HEAP_MIB)} --max-semi-space-size=2`,
+      HEAP_SHARE: String(HEAP_SHARE),
+    },
+  });
+  service.signal('SIGUSR2');
+  // eslint-disable-next-line @typescript-eslint/require-await -- looks, and waits for nothing
+  await eventually(async () => {
+    expectGrowth(service);
+  });
+  const images = Array.from({ length: bench.times(PRESSED, 20 * PRESSED) }, () =>
+    makeImage([bench.random.bytes(bench.random.pick([1000, 80_000, PACKAGE_BYTES]))]),
+  );
+  registry.publish(...images);
+  const gots = await swarm([...images, ...images], AT_ONCE, (image) => service.get(image));
+  for (const { verdict, why } of gots) if (verdict !== 'whole') violations.push(`without memory: ${verdict}, ${why}`);
+  return {
+    injected: gots.length,
+    figures: `${tally(gots)} with ${String(100 * HEAP_SHARE)} % of a heap of ${String(HEAP_MIB)} MiB taken`,
+  };
+}
+
+/** Of what is left of the heap, the service itself has taken a third when it is idle. */
+function expectGrowth(service: FaultedService): void {
+  const growth = residentBytes(service.pid) - service.idle.residentBytes;
+  if (growth < (HEAP_MIB / 3) * MIB) throw new Error(`only ${String(growth)} bytes of the heap were taken`);
+}
+
+/** Asks as the kubelet does, only more often. */
+class Probes {
+  readonly #service: FaultedService;
+  readonly #ending = new AbortController();
+  readonly #running: Promise<void>;
+  count = 0;
+  #failures = 0;
+
+  constructor(service: FaultedService) {
+    this.#service = service;
+    this.#running = this.#run();
+  }
+
+  async end(): Promise<number> {
+    this.#ending.abort();
+    await this.#running;
+    return this.#failures;
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#ending.signal.aborted) {
+      for (const path of ['/healthz', '/readyz']) {
+        const impatience = sleep(PROBE_TIMEOUT_MS, { status: 0 }, { ref: false });
+        const { status } = await Promise.race([this.#service.probe(path).catch(() => ({ status: 0 })), impatience]);
+        this.count++;
+        if (status !== 200) this.#failures++;
+      }
+      await sleep(PROBE_EVERY_MS);
+    }
+  }
+}

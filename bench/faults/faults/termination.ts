@@ -1,0 +1,103 @@
+/** SIGTERM while much is going on. */
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { makeImage } from '../../../test/support/image.ts';
+import type { Got } from '../client.ts';
+import type { Fault } from '../fault.ts';
+import type { FaultBench } from '../fault-bench.ts';
+import { pacedAt, stallingAfter } from '../registry/behaviours.ts';
+import { tally } from '../swarm.ts';
+
+const DOWNLOADS = 200;
+/** Whose registry says nothing more. */
+const STUCK = 20;
+const PACKAGE_BYTES = 300_000;
+/** All that can end ends by then. */
+const RUNNING_MS = 2000;
+const GRACE_SECONDS = 5;
+const SPARE_MS = 2000;
+
+export const TERMINATION: Fault = {
+  id: 'F27',
+  what: 'SIGTERM during 200 downloads, of which 20 can never end',
+  expected:
+    'none is cut off that can end within the grace period, the others visibly at its end; nobody new is let in; exit code 0, no temporary file',
+  run: async (bench) => {
+    const violations: string[] = [];
+    const all: Got[] = [];
+    let slowestMs = 0;
+    const stops = bench.times(1, 50);
+    for (let stop = 0; stop < stops; stop++) {
+      const { gots, late, code, ms, left } = await terminate(bench);
+      all.push(...gots);
+      slowestMs = Math.max(slowestMs, ms);
+      for (const [index, { verdict, why }] of gots.entries()) {
+        const expected = index < STUCK ? 'cut' : 'whole';
+        if (verdict !== expected) violations.push(`${verdict} instead of ${expected}: ${why}`);
+      }
+      if (late.verdict !== 'unreachable')
+        violations.push(`who came later got in: ${late.verdict} ${String(late.status)}`);
+      if (code !== 0) violations.push(`exit code ${String(code)}`);
+      if (left > 0) violations.push(`${String(left)} temporary files`);
+      if (ms > 1000 * GRACE_SECONDS + SPARE_MS) violations.push(`it took ${ms.toFixed(0)} ms to stop`);
+    }
+    return {
+      injected: stops * DOWNLOADS,
+      figures: `${String(stops)} stops: ${tally(all)}; over after ${(slowestMs / 1000).toFixed(1)} s of ${String(GRACE_SECONDS)} s`,
+      violations,
+    };
+  },
+};
+
+interface Stop {
+  readonly gots: readonly Got[];
+  readonly late: Got;
+  readonly code: number | null;
+  readonly ms: number;
+  /** Temporary files. */
+  readonly left: number;
+}
+
+async function terminate(bench: FaultBench): Promise<Stop> {
+  const registry = await bench.startRegistry();
+  const settings = { server: { shutdownTimeoutSeconds: GRACE_SECONDS } };
+  const service = await bench.startService({ registry, settings });
+  const images = Array.from({ length: DOWNLOADS }, () => makeImage([bench.random.bytes(PACKAGE_BYTES)]));
+  const newcomer = makeImage([bench.random.bytes(1000)]);
+  registry.publish(...images, newcomer);
+  for (const [index, { layer }] of images.entries()) {
+    const behaviour = index < STUCK ? stallingAfter(100_000) : pacedAt((1000 * PACKAGE_BYTES) / RUNNING_MS);
+    registry.script(layer.descriptor.digest, ({ place }) => (place === 'blob' ? behaviour : undefined));
+  }
+  const begun = images.map(() => Promise.withResolvers<undefined>());
+  const gets = images.map((image, index) =>
+    service.get(image, {
+      onBytes: () => {
+        begun[index]?.resolve(undefined);
+      },
+    }),
+  );
+  await Promise.all(begun.map(({ promise }) => promise));
+  const told = performance.now();
+  const stopped = service.stop();
+  const { status } = await untilRefused(() => service.probe('/readyz'));
+  if (status === 200) bench.complain('it was ready though it was stopping');
+  const late = await service.get(newcomer);
+  const code = await stopped;
+  const ms = performance.now() - told;
+  const left = readdirSync(join(service.setup.cacheDirectory ?? '', 'v1/ingest')).length;
+  return { gots: await Promise.all(gets), late, code, ms, left };
+}
+
+/** The last answer before connections are refused; they are as soon as the signal has been heard. */
+async function untilRefused(probe: () => Promise<{ status: number }>): Promise<{ status: number }> {
+  const deadline = performance.now() + 1000;
+  for (let last = { status: 0 }; ;) {
+    try {
+      last = await probe();
+    } catch {
+      return { status: 0 };
+    }
+    if (performance.now() > deadline) return last;
+  }
+}
