@@ -1,6 +1,7 @@
 /** What registries, token servers, API servers, clients, clocks and the machine do to the service. */
 import type { Fault } from './fault.ts';
 import { ABORTS } from './faults/aborts.ts';
+import { CHANGED_CREDENTIALS } from './faults/changed-credentials.ts';
 import { CLOCK_JUMPS } from './faults/clock-jumps.ts';
 import { HOSTILE_ANSWERS } from './faults/hostile-answers.ts';
 import { REDIRECTS } from './faults/redirects.ts';
@@ -22,4 +23,5 @@ export const PEER_FAULTS: readonly Fault[] = [
   ABORTS,
   STALLED_PROCESSES,
   TERMINATION,
+  CHANGED_CREDENTIALS,
 ];

@@ -1,5 +1,5 @@
 /** How the scripted registry is entered: not at all, by a password, or by the tokens that its server issues for one. */
-import { BASIC } from '../../../test/support/fake-registry.ts';
+import { PASSWORD, USERNAME } from '../../../test/support/fake-registry.ts';
 import type { Answer } from './exchange.ts';
 import { refusal } from './honest-answers.ts';
 
@@ -10,12 +10,19 @@ export class Entrance {
   readonly #repository: string;
   #issued = 0;
   #firstValid = 1;
+  #basic = basicOf(PASSWORD);
   /** What is answered besides the token. */
   tokenFields: Readonly<Record<string, unknown>> = { expires_in: 300 };
 
   constructor(auth: Auth, repository: string) {
     this.#auth = auth;
     this.#repository = repository;
+  }
+
+  /** The only one from now on; what was issued for another one is no good any more. */
+  changePassword(password: string): void {
+    this.#basic = basicOf(password);
+    this.revoke();
   }
 
   /** No token that was issued until now is good any more. */
@@ -25,7 +32,7 @@ export class Entrance {
 
   admits(authorization: string | undefined): boolean {
     if (this.#auth === 'anonymous') return true;
-    if (this.#auth === 'basic') return authorization === BASIC;
+    if (this.#auth === 'basic') return authorization === this.#basic;
     const issued = Number(/^Bearer canary-token-(\d+)$/.exec(authorization ?? '')?.[1] ?? 0);
     return issued >= this.#firstValid && issued <= this.#issued;
   }
@@ -37,9 +44,13 @@ export class Entrance {
 
   /** The answer of the token server. */
   issue(authorization: string | undefined): Answer {
-    if (authorization !== BASIC) return refusal(401, 'UNAUTHORIZED');
+    if (authorization !== this.#basic) return refusal(401, 'UNAUTHORIZED');
     const token = `canary-token-${String(++this.#issued)}`;
     const body = Buffer.from(JSON.stringify({ token, ...this.tokenFields }));
     return { status: 200, headers: { 'content-length': body.byteLength }, body };
   }
+}
+
+function basicOf(password: string): string {
+  return `Basic ${Buffer.from(`${USERNAME}:${password}`).toString('base64')}`;
 }

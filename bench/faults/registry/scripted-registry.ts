@@ -33,6 +33,8 @@ export class ScriptedRegistry {
   readonly #byDigest = new Map<string, Script>();
   readonly #listeners: Listener[] = [];
   readonly #entrance: Entrance;
+  /** Called for a credential that does not open it. */
+  onRefused: () => void = () => undefined;
 
   private constructor(options: RegistryOptions, onViolation: (violation: string) => void) {
     this.#options = options;
@@ -97,6 +99,11 @@ export class ScriptedRegistry {
   /** What the token server answers besides the token. */
   set tokenFields(fields: Readonly<Record<string, unknown>>) {
     this.#entrance.tokenFields = fields;
+  }
+
+  /** Opens to this one only, from now on; tokens that were issued for another one are no good any more. */
+  changePassword(password: string): void {
+    this.#entrance.changePassword(password);
   }
 
   publish(...images: readonly TestImage[]): void {
@@ -205,6 +212,7 @@ export class ScriptedRegistry {
         return refusal(400, 'InvalidArgument');
       }
     } else if (!this.#entrance.admits(authorization)) {
+      if (authorization !== undefined) this.onRefused();
       return refusal(401, 'UNAUTHORIZED', { 'www-authenticate': this.challenge });
     }
     const blob = this.#content.get(`${place === 'storage' ? 'blob' : place} ${digest ?? ''}`);

@@ -1,0 +1,177 @@
+/** Credentials and registries that change while packages of them are downloaded. */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { FakeKubeApi } from '../../../test/support/fake-kube-api.ts';
+import { USERNAME } from '../../../test/support/fake-registry.ts';
+import { makeImage, type TestImage } from '../../../test/support/image.ts';
+import type { Got } from '../client.ts';
+import type { Fault } from '../fault.ts';
+import type { FaultBench } from '../fault-bench.ts';
+import type { FaultedService } from '../faulted-service.ts';
+import { pacedAt } from '../registry/behaviours.ts';
+import type { Script } from '../registry/exchange.ts';
+import type { ScriptedRegistry } from '../registry/scripted-registry.ts';
+import { tally } from '../swarm.ts';
+
+const SOURCE = 'rotated';
+const RUNNING = 10;
+const PACKAGE_BYTES = 400_000;
+/** An old secret may be on its way for so long. */
+const BREAK_MS = 400;
+const MAX_OLD_MS = 5000;
+const KNOWN_LIMIT_MS = 5000;
+
+export const CHANGED_CREDENTIALS: Fault = {
+  id: 'F28',
+  what: 'the password of a registry is changed, or the registry removed, while ten packages of it arrive, half of which then break off',
+  expected:
+    'what has begun ends well, by the new password where it must ask again; no old secret 5 s later; what is removed is unknown, and hits go on',
+  run: async (bench) => {
+    const scene = await Scene.set(bench);
+    const rotations = bench.times(4, 200);
+    for (let rotation = 1; rotation <= rotations; rotation++) await scene.rotate(rotation);
+    await scene.remove();
+    const { violations, gots, slowestMs, lastOldMs } = scene;
+    if (slowestMs > KNOWN_LIMIT_MS) violations.push(`a change was known after ${slowestMs.toFixed(0)} ms`);
+    if (lastOldMs > MAX_OLD_MS) violations.push(`an old secret ${lastOldMs.toFixed(0)} ms after the change`);
+    return {
+      injected: gots.length,
+      figures: `${String(rotations)} changes and a removal during downloads: ${tally(gots)}; known after ${slowestMs.toFixed(0)} ms, last old secret after ${lastOldMs.toFixed(0)} ms`,
+      violations,
+    };
+  },
+};
+
+class Scene {
+  readonly #bench: FaultBench;
+  readonly #api: FakeKubeApi;
+  readonly #registry: ScriptedRegistry;
+  readonly #service: FaultedService;
+  readonly violations: string[] = [];
+  /** Of downloads that ran when something changed. */
+  readonly gots: Got[] = [];
+  slowestMs = 0;
+  lastOldMs = 0;
+  #changedAt = 0;
+
+  private constructor(bench: FaultBench, api: FakeKubeApi, registry: ScriptedRegistry, service: FaultedService) {
+    this.#bench = bench;
+    this.#api = api;
+    this.#registry = registry;
+    this.#service = service;
+  }
+
+  static async set(bench: FaultBench): Promise<Scene> {
+    const api = await FakeKubeApi.start();
+    bench.onClear(() => api.close());
+    bench.allowDial(`127.0.0.1:${String(api.port)}`);
+    const kubeconfig = join(await bench.workspace.folder('kubeconfig'), 'config');
+    await writeFile(kubeconfig, api.config.exportConfig());
+    // A password at each request, so that an old one is seen at once.
+    const registry = await bench.startRegistry({ auth: 'basic' });
+    const flags = ['--kubeconfig', kubeconfig];
+    const service = await bench.startService({ settings: { credentials: { source: 'kubernetes' } }, flags });
+    const scene = new Scene(bench, api, registry, service);
+    registry.onRefused = () => {
+      scene.lastOldMs = Math.max(scene.lastOldMs, performance.now() - scene.#changedAt);
+    };
+    scene.#change('canary-0');
+    await scene.#untilWhole();
+    service.rest();
+    return scene;
+  }
+
+  async rotate(rotation: number): Promise<void> {
+    const running = await this.#begin();
+    this.#change(`canary-${String(rotation)}`);
+    this.slowestMs = Math.max(this.slowestMs, await this.#untilWhole());
+    await this.#finish(running, ['whole']);
+  }
+
+  async remove(): Promise<void> {
+    const kept = this.#image();
+    await this.#get(kept);
+    const running = await this.#begin();
+    this.#api.remove('modulesources', SOURCE);
+    const began = performance.now();
+    while ((await this.#get(this.#image())).status !== 404) {
+      if (performance.now() - began > KNOWN_LIMIT_MS) {
+        this.violations.push('a registry that was removed is still known');
+        break;
+      }
+      await sleep(20);
+    }
+    // Those that break off have nobody to ask any more.
+    await this.#finish(running, ['whole', 'cut']);
+    const hit = await this.#get(kept);
+    if (hit.verdict !== 'whole') this.violations.push(`a hit after the removal: ${hit.verdict}, ${hit.why}`);
+  }
+
+  #change(password: string): void {
+    const { host } = new URL(`http://${this.#registry.repo}`);
+    const auth = Buffer.from(`${USERNAME}:${password}`).toString('base64');
+    const dockerCfg = Buffer.from(JSON.stringify({ auths: { [host]: { auth } } })).toString('base64');
+    this.#registry.changePassword(password);
+    this.#changedAt = performance.now();
+    this.#api.putModuleSource(SOURCE, { repo: this.#registry.repo, scheme: 'HTTP', dockerCfg });
+  }
+
+  /** Downloads of which each has begun; every other one breaks off a little later. */
+  async #begin(): Promise<Promise<Got>[]> {
+    const begun: Promise<undefined>[] = [];
+    const running = Array.from({ length: RUNNING }, (_, index) => {
+      const image = this.#image(PACKAGE_BYTES);
+      this.#registry.script(image.layer.descriptor.digest, index % 2 === 0 ? breakingOff : slowly);
+      const { promise, resolve } = Promise.withResolvers<undefined>();
+      begun.push(promise);
+      return this.#get(image, () => {
+        resolve(undefined);
+      });
+    });
+    await Promise.race([Promise.all(begun), Promise.all(running)]);
+    return running;
+  }
+
+  async #finish(running: readonly Promise<Got>[], expected: readonly string[]): Promise<void> {
+    for (const got of await Promise.all(running)) {
+      this.gots.push(got);
+      if (!expected.includes(got.verdict)) this.violations.push(`a running download: ${got.verdict}, ${got.why}`);
+    }
+  }
+
+  /** Resolves with how long it took, in milliseconds. */
+  async #untilWhole(): Promise<number> {
+    const began = performance.now();
+    for (;;) {
+      const { verdict } = await this.#get(this.#image());
+      const ms = performance.now() - began;
+      if (verdict === 'whole' || ms > 2 * KNOWN_LIMIT_MS) return ms;
+      await sleep(20);
+    }
+  }
+
+  #get(image: TestImage, onBytes?: () => void): Promise<Got> {
+    return this.#service.get(image, { query: { repository: this.#registry.repo }, ...(onBytes && { onBytes }) });
+  }
+
+  #image(bytes = 2000): TestImage {
+    const image = makeImage([this.#bench.random.bytes(bytes)]);
+    this.#registry.publish(image);
+    return image;
+  }
+}
+
+const slowly: Script = ({ place }) => (place === 'blob' ? pacedAt(PACKAGE_BYTES) : undefined);
+
+/** Behind half of it, when whatever changes has changed. */
+const breakingOff: Script = ({ place, attempt }) => {
+  if (place !== 'blob' || attempt > 1) return undefined;
+  return async (exchange) => {
+    const { honest, response } = exchange;
+    response.writeHead(honest.status, honest.headers);
+    exchange.write(honest.body.subarray(0, PACKAGE_BYTES / 2));
+    await sleep(BREAK_MS);
+    response.socket?.resetAndDestroy();
+  };
+};
