@@ -85,10 +85,9 @@ patch(
   prototype,
   'write',
   (original) =>
-    async function (this: unknown, ...args) {
+    function (this: unknown, ...args) {
       const error = fault('write', 'EIO') ?? fault('full', 'ENOSPC');
-      if (error !== undefined) throw error;
-      return original.apply(this, args);
+      return error === undefined ? original.apply(this, args) : Promise.reject(error);
     },
 );
 syncBuiltinESMExports();
