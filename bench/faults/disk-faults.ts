@@ -30,12 +30,12 @@ function isOurs(path: unknown): boolean {
 type Callback = (error: Error | null, ...rest: unknown[]) => void;
 type Call = (...args: unknown[]) => unknown;
 const patched = fs as unknown as Record<string, Call>;
-const promises = fs.promises as unknown as Record<string, Call>;
 
 function patch(target: Record<string, Call>, name: string, make: (original: Call) => Call): void {
   const original = target[name];
   if (original === undefined) throw new Error(`no ${name}`);
-  target[name] = make(original);
+  // What promisify() asks of it too.
+  target[name] = Object.defineProperties(make(original), Object.getOwnPropertyDescriptors(original));
 }
 
 const calledBack =
@@ -65,29 +65,16 @@ patch(patched, 'readSync', (original) => (...args) => {
   if (error !== undefined) throw error;
   return original(...args);
 });
-patch(promises, 'open', (original) => async (...args) => {
-  const error = isOurs(args[0]) ? fault('open', 'EMFILE') : undefined;
-  if (error !== undefined) throw error;
-  const opened = (await original(...args)) as { close: () => Promise<void> };
-  const { close } = opened;
-  opened.close = async () => {
-    await close.call(opened);
-    const late = fault('close', 'EIO');
-    if (late !== undefined) throw late;
-  };
-  return opened;
+patch(patched, 'write', (original) => (...args) => {
+  const error = fault('write', 'EIO') ?? fault('full', 'ENOSPC');
+  if (error === undefined) return original(...args);
+  process.nextTick(args.at(-1) as Callback, error);
+  return undefined;
 });
-
-const handle = await fs.promises.open('/dev/null');
-const prototype = Object.getPrototypeOf(handle) as Record<string, Call>;
-await handle.close();
-patch(
-  prototype,
-  'write',
-  (original) =>
-    function (this: unknown, ...args) {
-      const error = fault('write', 'EIO') ?? fault('full', 'ENOSPC');
-      return error === undefined ? original.apply(this, args) : Promise.reject(error);
-    },
-);
+// The descriptor is gone also when this fails.
+patch(patched, 'closeSync', (original) => (...args) => {
+  original(...args);
+  const error = fault('close', 'EIO');
+  if (error !== undefined) throw error;
+});
 syncBuiltinESMExports();

@@ -1,7 +1,6 @@
 /** How the commands are made, and what must be true of store and model after each. */
 import { expect } from 'chai';
 import type fc from 'fast-check';
-import { eventually } from '../support/eventually.ts';
 import { bytesOf, makeBlob, type TestBlob } from '../support/image.ts';
 import type { RealStore } from './real-store.ts';
 import type { StoreModel } from './store-model.ts';
@@ -44,10 +43,7 @@ async function agree(model: StoreModel, real: RealStore): Promise<void> {
   expect(real.names.toSorted()).to.deep.equal(model.names.toSorted());
   // What somebody else has appended is not in the accounts.
   if (model.kept.values().some(({ damage }) => damage === 'extend')) return;
-  // Of a file that is let go of, the system has been told; another thread of the pool does it.
-  await eventually(async () => {
-    expect(real.bytesOnDisk, 'bytes on the disk').to.be.at.most(bytes);
-  });
+  expect(real.bytesOnDisk, 'bytes on the disk').to.be.at.most(bytes);
 }
 
 export function nextTurn(): Promise<void> {

@@ -1,5 +1,5 @@
 /** A file that is read in blocks of memory: what one reader has read is there for all others. */
-import { read } from 'node:fs';
+import { closeSync, read } from 'node:fs';
 import { type Block, BLOCK_BYTES, type BlockPool } from './block-pool.ts';
 
 export interface HeldBytes {
@@ -73,6 +73,18 @@ export class BlockFile {
     } finally {
       block.loading = undefined;
     }
+  }
+}
+
+/**
+ * In this very turn: with its descriptor the bytes of a removed file leave the disk, before anything else is written there.
+ * A failure is nobody's any more: the descriptor is gone all the same, and what it wrote is proved from the disk.
+ */
+export function closeNow(fd: number): void {
+  try {
+    closeSync(fd);
+  } catch {
+    // See above.
   }
 }
 

@@ -1,15 +1,21 @@
 /** A file that is read while it is written: the disk is the buffer between one fill and any number of readers. */
-import { type FileHandle, mkdir, open, rm } from 'node:fs/promises';
+import { open, write } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { promisify } from 'node:util';
 import type { Descriptor } from '../../domain/descriptor.ts';
 import { DigestMismatchError, StoreFailedError } from '../../domain/errors.ts';
 import type { BlobReader } from '../../domain/ports/package-store.ts';
 import { presentable } from '../../domain/proof.ts';
 import { type ArrivalProof, proveArrival } from './arrival-proof.ts';
-import { BlockFile } from './block-file.ts';
+import { BlockFile, closeNow } from './block-file.ts';
 import type { BlockPool } from './block-pool.ts';
 import { FileReading } from './file-reading.ts';
 import type { HashThread } from './hash-thread.ts';
+
+/** A number, which can be closed in the very turn in which nobody needs it any more. */
+const openFile = promisify(open);
+const writeFile = promisify(write);
 
 export interface GrowingFileOptions {
   readonly thread: HashThread;
@@ -19,7 +25,7 @@ export interface GrowingFileOptions {
 export class GrowingFile {
   readonly #descriptor: Descriptor;
   readonly #path: string;
-  readonly #handle: FileHandle;
+  readonly #fd: number;
   readonly #thread: HashThread;
   readonly #blocks: BlockFile;
   /** The descriptor is closed when the fill and the last reader have let go of it. */
@@ -31,12 +37,12 @@ export class GrowingFile {
   #growth: PromiseWithResolvers<void> = Promise.withResolvers();
   readonly #closed: PromiseWithResolvers<void> = Promise.withResolvers();
 
-  private constructor(descriptor: Descriptor, path: string, handle: FileHandle, { thread, pool }: GrowingFileOptions) {
+  private constructor(descriptor: Descriptor, path: string, fd: number, { thread, pool }: GrowingFileOptions) {
     this.#descriptor = descriptor;
     this.#path = path;
-    this.#handle = handle;
+    this.#fd = fd;
     this.#thread = thread;
-    this.#blocks = new BlockFile(handle.fd, pool);
+    this.#blocks = new BlockFile(fd, pool);
   }
 
   /** @throws StoreFailedError */
@@ -55,7 +61,7 @@ export class GrowingFile {
 
   /** Writes and proves all of `chunks`, lets `keep` move the file to its place, and only then shows the end of it. */
   async fill(chunks: AsyncIterable<Uint8Array>, keep: (path: string) => void): Promise<void> {
-    const proof = proveArrival(this.#descriptor, this.#handle.fd, this.#thread);
+    const proof = proveArrival(this.#descriptor, this.#fd, this.#thread);
     try {
       await this.#write(chunks, proof).catch(async (error: unknown) => {
         await proof.abandon();
@@ -72,14 +78,16 @@ export class GrowingFile {
     } finally {
       // The fill settles now, in the turn in which readers hear of its end. Its descriptor is let go in a later one: whoever
       // has found this fill among those in progress may still ask for a reader.
-      setImmediate(() => void this.#letGo());
+      setImmediate(() => {
+        this.#letGo();
+      });
     }
   }
 
   /** Gives up before a fill has begun. */
   async discard(): Promise<void> {
     await this.#remove();
-    await this.#letGo();
+    this.#letGo();
   }
 
   read(): BlobReader {
@@ -99,7 +107,7 @@ export class GrowingFile {
         reader.closed = true;
         this.#wake();
         await reading.close();
-        await this.#letGo();
+        this.#letGo();
       },
     };
   }
@@ -115,9 +123,8 @@ export class GrowingFile {
       // Before they are written: room has been reserved for so many and no more.
       if (written + chunk.byteLength > size) throw new DigestMismatchError(`${String(size)} bytes`, 'more bytes');
       for (let done = 0; done < chunk.byteLength;) {
-        const { bytesWritten } = await this.#handle
-          .write(chunk, done, chunk.byteLength - done, written + done)
-          .catch(storeFailed);
+        const length = chunk.byteLength - done;
+        const { bytesWritten } = await writeFile(this.#fd, chunk, done, length, written + done).catch(storeFailed);
         done += bytesWritten;
       }
       written += chunk.byteLength;
@@ -153,19 +160,17 @@ export class GrowingFile {
     resolve();
   }
 
-  async #letGo(): Promise<void> {
+  #letGo(): void {
     if (--this.#holders > 0) return;
     this.#blocks.forget();
-    const closing = this.#handle.close().catch(() => undefined);
-    // The system has been told before it is told to write anything else in the place of this file.
+    closeNow(this.#fd);
     this.#closed.resolve();
-    await closing;
   }
 }
 
 /** In its folder, which comes back when somebody has removed it. */
-async function openNew(path: string): Promise<FileHandle> {
-  const openOnce = (): Promise<FileHandle> => open(path, 'wx+', 0o600);
+async function openNew(path: string): Promise<number> {
+  const openOnce = (): Promise<number> => openFile(path, 'wx+', 0o600);
   return openOnce().catch(async () => {
     await mkdir(dirname(path), { recursive: true, mode: 0o700 });
     return openOnce();

@@ -1,9 +1,9 @@
 /** Kept blobs that are ready to be read: descriptors that stay open between requests, and small files in memory. */
-import { close, closeSync, fstat, open, type Stats } from 'node:fs';
+import { close, fstat, open, type Stats } from 'node:fs';
 import { promisify } from 'node:util';
 import { DigestMismatchError } from '../../domain/errors.ts';
 import { Proof } from '../../domain/proof.ts';
-import { BlockFile, readAt } from './block-file.ts';
+import { BlockFile, closeNow, readAt } from './block-file.ts';
 import type { BlockPool } from './block-pool.ts';
 import { READ_FLAGS } from './layout.ts';
 import type { Entry } from './ledger.ts';
@@ -62,7 +62,7 @@ export class OpenFiles {
     this.#opened.delete(entry);
     if (!(file.content instanceof BlockFile)) return;
     file.content.forget();
-    closeSync(file.content.fd);
+    closeNow(file.content.fd);
   }
 
   closeAll(): void {

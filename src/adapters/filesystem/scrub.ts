@@ -1,9 +1,10 @@
 /** Reads kept blobs again, slowly and for ever: what the disk has changed is found before a client is given it. */
-import { closeSync, open, read } from 'node:fs';
+import { open, read } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { DigestMismatchError } from '../../domain/errors.ts';
 import { Proof } from '../../domain/proof.ts';
+import { closeNow } from './block-file.ts';
 import { READ_FLAGS } from './layout.ts';
 import type { Entry } from './ledger.ts';
 
@@ -67,7 +68,7 @@ export class Scrub {
     if (this.#reading?.entry !== entry) return;
     const { fd } = this.#reading;
     this.#reading = undefined;
-    closeSync(fd);
+    closeNow(fd);
   }
 
   async #check(entry: Entry, buffer: Uint8Array): Promise<void> {
