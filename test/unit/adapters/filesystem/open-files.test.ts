@@ -1,0 +1,131 @@
+import { expect } from 'chai';
+import { mkdtempSync, readdirSync, readlinkSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { BlockFile } from '../../../../src/adapters/filesystem/block-file.ts';
+import { BlockPool } from '../../../../src/adapters/filesystem/block-pool.ts';
+import { type Entry, Ledger } from '../../../../src/adapters/filesystem/ledger.ts';
+import { OpenFiles } from '../../../../src/adapters/filesystem/open-files.ts';
+import { digestHex, digestOf } from '../../../../src/domain/digest.ts';
+import { DigestMismatchError } from '../../../../src/domain/errors.ts';
+import { bytesOf } from '../../../support/image.ts';
+import { rejection } from '../../../support/rejection.ts';
+
+const SMALL = 64 * 1024;
+const LARGE = SMALL + 1;
+
+describe('OpenFiles', () => {
+  let directory: string;
+  let ledger: Ledger;
+  let files: OpenFiles;
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), 'open-files-'));
+    ledger = new Ledger(1e9);
+    files = new OpenFiles(new BlockPool());
+  });
+  afterEach(() => {
+    files.closeAll();
+    rmSync(directory, { recursive: true });
+  });
+
+  const pathOf = ({ digest }: Entry): string => join(directory, digestHex(digest));
+  const open = (entry: Entry) => files.open(pathOf(entry), entry);
+  /** Descriptors of this process that are files of the test. */
+  const openHere = (): number =>
+    readdirSync('/proc/self/fd').filter((fd) => {
+      try {
+        return readlinkSync(`/proc/self/fd/${fd}`).startsWith(directory);
+      } catch {
+        return false;
+      }
+    }).length;
+
+  function keep(size: number, seed = 1, proved = true): Entry {
+    const bytes = bytesOf(size, seed);
+    const entry = ledger.add(digestOf(bytes), size, new Date(0), proved);
+    writeFileSync(pathOf(entry), bytes);
+    return entry;
+  }
+
+  it('opens a file once for all who ask, at the same time and later', async () => {
+    const entry = keep(LARGE);
+    const [one, other] = await Promise.all([open(entry), open(entry)]);
+    expect(other).to.equal(one);
+    expect(await open(entry)).to.equal(one);
+    expect(one.content).to.be.instanceOf(BlockFile);
+    expect(openHere()).to.equal(1);
+  });
+
+  it('holds a small file in memory, without a descriptor', async () => {
+    const entry = keep(SMALL);
+    const { content } = await open(entry);
+    expect(content instanceof Uint8Array && Buffer.compare(content, bytesOf(SMALL)) === 0).to.equal(true);
+    expect(openHere()).to.equal(0);
+    rmSync(pathOf(entry));
+    expect((await open(entry)).content).to.equal(content);
+  });
+
+  for (const size of [SMALL, LARGE]) {
+    it(`lets go of a file of ${String(size)} bytes, and opens it anew`, async () => {
+      const entry = keep(size);
+      const before = await open(entry);
+      files.close(entry);
+      expect(openHere()).to.equal(0);
+      files.close(entry);
+      expect(await open(entry)).not.to.equal(before);
+    });
+  }
+
+  it('lets go of all', async () => {
+    for (const seed of [1, 2, 3]) await open(keep(LARGE, seed));
+    expect(openHere()).to.equal(3);
+    files.closeAll();
+    expect(openHere()).to.equal(0);
+  });
+
+  it('has 256 open at most, but for those that are read: the least recently used of the others leave', async () => {
+    const entries = Array.from({ length: 256 }, (_, seed) => keep(LARGE, seed));
+    const [read, oldest, next] = entries as [Entry, Entry, Entry];
+    for (const entry of entries) await open(entry);
+    ledger.pin(read);
+    const opened = await open(next);
+    await open(keep(LARGE, 256));
+    expect(openHere()).to.equal(256);
+    rmSync(pathOf(oldest));
+    rmSync(pathOf(read));
+    rmSync(pathOf(next));
+    expect(await rejection(open(oldest))).to.have.property('code', 'ENOENT');
+    expect((await open(read)).entry).to.equal(read);
+    expect(await open(next)).to.equal(opened);
+    ledger.unpin(read);
+  });
+
+  it('refuses a file of another size, says which, and leaves nothing open', async () => {
+    const entry = keep(LARGE);
+    truncateSync(pathOf(entry), 10);
+    const error = await rejection(open(entry));
+    expect(error).to.be.instanceOf(DigestMismatchError);
+    expect(error).to.include({ expected: `${String(LARGE)} bytes`, found: '10 bytes' });
+    expect(openHere()).to.equal(0);
+    writeFileSync(pathOf(entry), bytesOf(LARGE));
+    expect((await open(entry)).entry).to.equal(entry);
+  });
+
+  it('proves what is not proved, once', async () => {
+    const size = 3 * 1024 * 1024 + 7;
+    const entry = keep(size, 1, false);
+    await open(entry);
+    expect(entry.proved).to.equal(true);
+    files.close(entry);
+    writeFileSync(pathOf(entry), bytesOf(size, 2));
+    expect((await open(entry)).entry).to.equal(entry);
+  });
+
+  it('refuses other bytes under an entry that is not proved, and leaves nothing open', async () => {
+    const entry = keep(LARGE, 1, false);
+    writeFileSync(pathOf(entry), bytesOf(LARGE, 2));
+    expect(await rejection(open(entry))).to.be.instanceOf(DigestMismatchError);
+    expect(entry.proved).to.equal(false);
+    expect(openHere()).to.equal(0);
+  });
+});

@@ -1,0 +1,59 @@
+import { expect } from 'chai';
+import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import sinon from 'sinon';
+import { BlockFile } from '../../../../src/adapters/filesystem/block-file.ts';
+import { BlockPool } from '../../../../src/adapters/filesystem/block-pool.ts';
+import { Ledger } from '../../../../src/adapters/filesystem/ledger.ts';
+import type { OpenFile } from '../../../../src/adapters/filesystem/open-files.ts';
+import { readStoredFile } from '../../../../src/adapters/filesystem/stored-file.ts';
+import { digestOf } from '../../../../src/domain/digest.ts';
+import { StoreFailedError } from '../../../../src/domain/errors.ts';
+import { bytesOf } from '../../../support/image.ts';
+import { rejection } from '../../../support/rejection.ts';
+import { readAll } from '../../../support/source.ts';
+
+const bytes = bytesOf(100_000);
+const entry = new Ledger(1e9).add(digestOf(bytes), bytes.byteLength, new Date(5), true);
+
+describe('readStoredFile', () => {
+  let directory: string;
+  let fd: number;
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), 'stored-file-'));
+    writeFileSync(join(directory, 'blob'), bytes);
+    fd = openSync(join(directory, 'blob'), 'r+');
+  });
+  afterEach(() => {
+    closeSync(fd);
+    rmSync(directory, { recursive: true });
+  });
+
+  const contents: Record<string, () => OpenFile['content']> = {
+    'in memory': () => bytes,
+    'on the disk': () => new BlockFile(fd, new BlockPool()),
+  };
+  for (const [where, content] of Object.entries(contents)) {
+    it(`reads what is ${where} to its end, and says once that it is closed`, async () => {
+      const events = { onDamage: sinon.spy(), onClosed: sinon.spy() };
+      const stored = readStoredFile({ entry, content: content() }, events);
+      expect(stored).to.include({ size: 100_000, storedAt: entry.storedAt });
+      expect(await stored.read(100_000)).to.have.lengthOf(0);
+      expect((await stored.read(99_999))[0]).to.equal(bytes[99_999]);
+      sinon.assert.notCalled(events.onClosed);
+      expect(Buffer.compare(await readAll(stored), bytes)).to.equal(0);
+      sinon.assert.calledOnce(events.onClosed);
+      sinon.assert.notCalled(events.onDamage);
+    });
+  }
+
+  it('says when a file is not any more what it was', async () => {
+    const events = { onDamage: sinon.spy(), onClosed: sinon.spy() };
+    const stored = readStoredFile({ entry, content: new BlockFile(fd, new BlockPool()) }, events);
+    ftruncateSync(fd, 10);
+    expect(await rejection(readAll(stored))).to.be.instanceOf(StoreFailedError);
+    sinon.assert.calledOnce(events.onDamage);
+    sinon.assert.calledOnce(events.onClosed);
+  });
+});
