@@ -18,6 +18,7 @@ describe('matchesEtag', () => {
     ['"x,a"', false],
     ['xW/"a"', false],
     ['W/W/"a"', false],
+    ['"W/a"', false],
     ['"b"', false],
     ['a', false],
     [' * ', 'any'],

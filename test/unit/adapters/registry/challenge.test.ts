@@ -101,6 +101,13 @@ describe('parseChallenges', () => {
         ['basic', { realm: 'a' }],
       ],
     ],
+    [
+      'Basic realm="a", Negotiate  YQ==',
+      [
+        ['basic', { realm: 'a' }],
+        ['negotiate', {}],
+      ],
+    ],
     [', ,Basic realm="a",,', [['basic', { realm: 'a' }]]],
     ['Bearer realm="cut', [['bearer', {}]]],
     ['=nonsense', []],
