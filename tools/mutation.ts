@@ -13,18 +13,22 @@ const FIND_CJS = "data:text/javascript,import%20m%20from'node:module';m._extensi
 const REPORTS = '.cache/mutation';
 
 /** Where integrity and secrets are decided; hash-worker.ts runs in a thread that Stryker does not reach. */
-const SUBJECTS: readonly { readonly folder: string; readonly files: readonly string[]; readonly specs: string }[] = [
-  { folder: 'src/adapters/http', files: ['range', 'conditional'], specs: 'test/unit/adapters/http/{}.test.ts' },
-  { folder: 'src/adapters/registry', files: ['challenge', 'realm'], specs: 'test/unit/adapters/registry/{}.test.ts' },
+const SUBJECTS: readonly {
+  readonly folder: string;
+  readonly files: readonly string[];
+  readonly specs: readonly string[];
+}[] = [
+  { folder: 'src/adapters/http', files: ['range', 'conditional'], specs: ['test/unit/adapters/http/{}.test.ts'] },
+  { folder: 'src/adapters/registry', files: ['challenge', 'realm'], specs: ['test/unit/adapters/registry/{}.test.ts'] },
   {
     folder: 'src/adapters/registry',
     files: ['authorization', 'token', 'content-range'],
-    specs: 'test/unit/adapters/registry/{authorization,token,content-range,oci-registry-gateway}.test.ts',
+    specs: ['test/unit/adapters/registry/{}.test.ts', 'test/unit/adapters/registry/oci-registry-gateway.test.ts'],
   },
   {
     folder: 'src/application',
     files: ['fills', 'get-package', 'pass-through', 'resumed-download', 'healed-reader'],
-    specs: 'test/unit/application/*.test.ts',
+    specs: ['test/unit/application/*.test.ts'],
   },
   {
     folder: 'src/adapters/filesystem',
@@ -32,7 +36,7 @@ const SUBJECTS: readonly { readonly folder: string; readonly files: readonly str
       ...['arrival-proof', 'block-file', 'block-pool', 'file-reading', 'filesystem-package-store', 'growing-file'],
       ...['hash-thread', 'layout', 'ledger', 'open-files', 'recency', 'recovery', 'scrub', 'stored-file'],
     ],
-    specs: 'test/{unit/adapters/filesystem/*,contract/package-stores}.test.ts',
+    specs: ['test/unit/adapters/filesystem/*.test.ts', 'test/contract/package-stores.test.ts'],
   },
 ];
 
@@ -47,19 +51,23 @@ for (const { folder, files, specs } of SUBJECTS) {
   for (const file of files) {
     const source = `${folder}/${file}.ts`;
     if (positionals.length > 0 && !positionals.includes(source)) continue;
-    process.stdout.write(`${rowOf(source, mutate(source, specs.replace('{}', file)))}\n`);
+    const report = mutate(
+      source,
+      specs.map((spec) => spec.replace('{}', file)),
+    );
+    process.stdout.write(`${rowOf(source, report)}\n`);
   }
 }
 
 /** What it says of each survivor is in `.cache/mutation/<file>.txt`. */
-function mutate(source: string, specs: string): Report {
+function mutate(source: string, specs: readonly string[]): Report {
   const name = basename(source, '.ts');
   const config = join(REPORTS, `${name}.config.json`);
   const report = join(REPORTS, `${name}.json`);
   const settings = {
     testRunner: 'mocha',
     plugins: ['@stryker-mutator/mocha-runner'],
-    mochaOptions: { config: '.mocharc.json', spec: [specs] },
+    mochaOptions: { config: '.mocharc.json', spec: specs },
     mutate: [source],
     coverageAnalysis: 'perTest',
     concurrency: 1,

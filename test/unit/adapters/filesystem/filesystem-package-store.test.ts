@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { execFile, execFileSync } from 'node:child_process';
+import { closeSync, existsSync, openSync } from 'node:fs';
 import {
   mkdir,
   mkdtemp,
@@ -198,7 +198,91 @@ describe('FilesystemPackageStore', () => {
       .with.nested.property('cause.code', 'ENOTDIR');
   });
 
+  /** Descriptors of this process that are files of the store, removed ones too. */
+  async function openFiles(): Promise<number> {
+    const fds = await readdir('/proc/self/fd');
+    const paths = await Promise.all(fds.map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => '')));
+    return paths.filter((path) => path.startsWith(directory)).length;
+  }
+
+  it('remembers after a restart the order of use of what it reads from memory, too', async () => {
+    const before = await start();
+    const [a, b] = [1, 2].map((seed) => blob(bytesOf(40 * KIB, seed))) as [TestBlob, TestBlob];
+    for (const given of [a, b]) await keep(before, given);
+    for (const given of [a, b, a]) await read(before, given);
+    await before.close();
+    const after = await start(40 * KIB);
+    expect(await read(after, b)).to.equal(undefined);
+    expect(Buffer.compare((await read(after, a)) ?? Buffer.of(), a.bytes)).to.equal(0);
+    await after.close();
+  });
+
+  it('counts what leaves for others, and closes it at once', async () => {
+    const store = await start();
+    for (const seed of [1, 2, 3]) {
+      const given = blob(bytesOf(400 * KIB, seed));
+      await keep(store, given);
+      await read(store, given);
+    }
+    expect(store.usage).to.include({ evicted: 1, entries: 2, bytes: 800 * KIB });
+    expect(await openFiles()).to.equal(2);
+    await store.close();
+    expect(await openFiles()).to.equal(0);
+  });
+
   describe('open', () => {
+    it('lets go of a damaged file when its last reader leaves, and counts the damage once', async () => {
+      const store = await start();
+      const given = blob(bytesOf(100_000));
+      await keep(store, given);
+      const readers = [await store.open(given.descriptor.digest), await store.open(given.descriptor.digest)];
+      await truncate(fileOf(given), 10);
+      for (const reader of readers) {
+        expect(await rejection(reader?.read(50_000) ?? Promise.resolve())).to.be.instanceOf(StoreFailedError);
+      }
+      expect(store.usage).to.include({ entries: 0, damaged: 1 });
+      await readers[0]?.close();
+      expect(await openFiles()).to.equal(1);
+      expect(store.usage.bytes).to.be.greaterThan(0);
+      await readers[1]?.close();
+      expect(await openFiles()).to.equal(0);
+      expect(store.usage.bytes).to.equal(0);
+      await store.close();
+    });
+
+    it('is not able to when the process has too many files open, and says nothing of this one', async () => {
+      const store = await start();
+      const given = blob(bytesOf(100_000));
+      await keep(store, given);
+      const limit = (files: number | string): void => {
+        execFileSync('prlimit', ['--pid', String(process.pid), `--nofile=${String(files)}:`]);
+      };
+      const held: number[] = [];
+      const before = execFileSync('prlimit', [
+        '--pid',
+        String(process.pid),
+        '--nofile',
+        '--noheadings',
+        '--output=SOFT',
+      ]);
+      limit(Math.max(...(await readdir('/proc/self/fd')).map(Number)) + 50);
+      try {
+        // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition -- until there is none left
+        while (true) held.push(openSync('/dev/null', 'r'));
+      } catch (error) {
+        expect(error).to.have.property('code', 'EMFILE');
+        expect(await rejection(store.open(given.descriptor.digest)))
+          .to.be.instanceOf(StoreFailedError)
+          .with.nested.property('cause.code', 'EMFILE');
+      } finally {
+        held.forEach(closeSync);
+        limit(before.toString().trim());
+      }
+      expect(store.usage).to.include({ entries: 1, damaged: 0 });
+      expect(Buffer.compare((await read(store, given)) ?? Buffer.of(), given.bytes)).to.equal(0);
+      await store.close();
+    });
+
     const damages: Record<string, (path: string) => Promise<unknown>> = {
       deleted: (path) => rm(path),
       truncated: (path) => truncate(path, 10),

@@ -1,9 +1,24 @@
 import { expect } from 'chai';
 import { readdirSync, readlinkSync } from 'node:fs';
-import { appendFile, mkdtemp, rm, stat, truncate, unlink, utimes, writeFile } from 'node:fs/promises';
+import {
+  appendFile,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readlink,
+  rm,
+  stat,
+  symlink,
+  truncate,
+  unlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FilesystemPackageStore } from '../../../../src/adapters/filesystem/filesystem-package-store.ts';
+import { type Entry, Ledger } from '../../../../src/adapters/filesystem/ledger.ts';
+import { Scrub } from '../../../../src/adapters/filesystem/scrub.ts';
 import { digestHex } from '../../../../src/domain/digest.ts';
 import { eventually } from '../../../support/eventually.ts';
 import { bytesOf, makeBlob } from '../../../support/image.ts';
@@ -125,3 +140,121 @@ function readlinkOf(fd: string): string {
     return '';
   }
 }
+
+describe('Scrub', () => {
+  let directory: string;
+  let ledger: Ledger;
+  let damaged: Entry[];
+  let scrub: Scrub;
+  /** Fulfilled when a pass begins: of the first, the second, … */
+  let passes: PromiseWithResolvers<undefined>[];
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'scrub-'));
+    ledger = new Ledger(1e9);
+    damaged = [];
+    passes = Array.from({ length: 3 }, () => Promise.withResolvers<undefined>());
+  });
+  afterEach(async () => {
+    await scrub.stop();
+    await rm(directory, { recursive: true });
+  });
+
+  const pathOf = ({ digest }: Entry): string => join(directory, digestHex(digest));
+
+  async function keep(size: number, seed: number): Promise<Entry> {
+    const { descriptor, bytes } = makeBlob('application/octet-stream', bytesOf(size, seed));
+    const entry = ledger.add(descriptor.digest, size, new Date(0), false);
+    await writeFile(pathOf(entry), bytes);
+    return entry;
+  }
+
+  function start(bytesPerSecond = 1e9): void {
+    let begun = 0;
+    const entries = (): Entry[] => {
+      passes[begun++]?.resolve(undefined);
+      return ledger.list();
+    };
+    scrub = new Scrub({ bytesPerSecond, entries, pathOf, onDamage: (entry) => damaged.push(entry), restMs: 1 });
+    scrub.start();
+  }
+  const secondPass = async (): Promise<unknown> => passes[1]?.promise;
+
+  it('proves each blob in each pass, and says so of those that were not', async () => {
+    const [one, other] = [await keep(300_000, 1), await keep(10, 2)];
+    start();
+    await secondPass();
+    expect([one.proved, other.proved]).to.deep.equal([true, true]);
+    await passes[2]?.promise;
+    expect(scrub.bytes).to.be.at.least(2 * 300_010);
+    expect(damaged).to.deep.equal([]);
+  });
+
+  const replacements: [what: string, replace: (path: string) => Promise<unknown>][] = [
+    ['is gone', (path) => unlink(path)],
+    ['is a link', (path) => unlink(path).then(() => symlink('/etc/hostname', path))],
+    ['is a directory', (path) => unlink(path).then(() => mkdir(path))],
+  ];
+  for (const [what, replace] of replacements) {
+    it(`finds that a file ${what}, and goes on`, async () => {
+      const [bad, good] = [await keep(10, 1), await keep(10, 2)];
+      await replace(pathOf(bad));
+      start();
+      await secondPass();
+      expect(damaged[0]).to.equal(bad);
+      expect(damaged).not.to.include(good);
+      expect([bad.proved, good.proved]).to.deep.equal([false, true]);
+    });
+  }
+
+  it('calls no file damaged because it cannot be opened now', async () => {
+    const entry = await keep(10, 1);
+    const path = join(pathOf(entry), 'below a file');
+    scrub = new Scrub({
+      bytesPerSecond: 1e9,
+      entries: () => {
+        passes.shift()?.resolve(undefined);
+        return [entry];
+      },
+      pathOf: () => path,
+      onDamage: (found) => damaged.push(found),
+      restMs: 1,
+    });
+    const third = passes[2]?.promise;
+    scrub.start();
+    await third;
+    expect(damaged).to.deep.equal([]);
+    expect(entry.proved).to.equal(false);
+  });
+
+  it('reads nothing of what is not kept any more', async () => {
+    const removed = await keep(10, 1);
+    const listed = ledger.list();
+    ledger.remove(removed);
+    ledger.list = () => listed;
+    start();
+    await secondPass();
+    expect(scrub.bytes).to.equal(0);
+    expect(damaged).to.deep.equal([]);
+  });
+
+  it('reads no faster than it may', async () => {
+    await keep(300_000, 1);
+    const startedAt = performance.now();
+    start(1e6);
+    await secondPass();
+    expect(performance.now() - startedAt).to.be.within(290, 5000);
+  });
+
+  it('leaves no file open', async () => {
+    const bad = await keep(10, 1);
+    await keep(10, 2);
+    await writeFile(pathOf(bad), 'other');
+    start();
+    await passes[2]?.promise;
+    await scrub.stop();
+    const open = await Promise.all(
+      (await readdir('/proc/self/fd')).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => '')),
+    );
+    expect(open.filter((path) => path.startsWith(directory))).to.deep.equal([]);
+  });
+});
