@@ -85,16 +85,14 @@ describe('OpenFiles', () => {
 
   it('has 256 open at most, but for those that are read: the least recently used of the others leave', async () => {
     const entries = Array.from({ length: 256 }, (_, seed) => keep(LARGE, seed));
-    const [read, oldest, next] = entries as [Entry, Entry, Entry];
+    const [read, oldest, next, second] = entries as [Entry, Entry, Entry, Entry];
     for (const entry of entries) await open(entry);
     ledger.pin(read);
     const opened = await open(next);
-    await open(keep(LARGE, 256));
+    for (const seed of [256, 257]) await open(keep(LARGE, seed));
     expect(openHere()).to.equal(256);
-    rmSync(pathOf(oldest));
-    rmSync(pathOf(read));
-    rmSync(pathOf(next));
-    expect(await rejection(open(oldest))).to.have.property('code', 'ENOENT');
+    for (const entry of [oldest, second, read, next]) rmSync(pathOf(entry));
+    for (const left of [oldest, second]) expect(await rejection(open(left))).to.have.property('code', 'ENOENT');
     expect((await open(read)).entry).to.equal(read);
     expect(await open(next)).to.equal(opened);
     ledger.unpin(read);

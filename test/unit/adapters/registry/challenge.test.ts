@@ -108,6 +108,13 @@ describe('parseChallenges', () => {
         ['negotiate', {}],
       ],
     ],
+    [
+      'Basic realm="a", Bearer"b="',
+      [
+        ['basic', { realm: 'a' }],
+        ['bearer', {}],
+      ],
+    ],
     [', ,Basic realm="a",,', [['basic', { realm: 'a' }]]],
     ['Bearer realm="cut', [['bearer', {}]]],
     ['=nonsense', []],
