@@ -81,6 +81,8 @@ class Client {
 
   /** Waits until so many bytes are taken, but not for ever. Waiting for the blob is not the client's fault. */
   async taken(sent: Promise<void>, bytes: number): Promise<void> {
+    // The system had room for it, as it has for a small blob: a timer would cost more than the sending.
+    if (this.#response.writableLength === 0) return this.unlessGone(sent);
     const { bytesPerMs, idleMs } = this.#slowest;
     const slow = setTimeout(() => this.#response.destroy(), idleMs + bytes / bytesPerMs);
     // Node destroys a socket that takes nothing for so long.

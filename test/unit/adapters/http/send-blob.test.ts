@@ -78,9 +78,9 @@ describe('sendBlob', () => {
       close: async () => undefined,
     };
     client.resume();
-    const sending = send(blob, { idleMs: 50, bytesPerMs: 1_000_000 });
-    // Three times what a client may.
-    await new Promise((resolve) => setTimeout(resolve, 150));
+    const sending = send(blob, { idleMs: 400, bytesPerMs: 1_000_000 });
+    // Twice what a client may.
+    await new Promise((resolve) => setTimeout(resolve, 800));
     held.resolve(undefined);
     await sending;
     expect(response.writableEnded).to.equal(true);
