@@ -26,6 +26,8 @@ export class HashThread {
       worker.postMessage({ id, fd, end: written, then } satisfies HashOrder);
     };
     const answer = (then: 'digest' | 'forget'): Promise<string | undefined> => {
+      // From a thread that has died, for want of a descriptor say, no answer would ever come.
+      if (this.#worker !== worker) return Promise.resolve(undefined);
       const waiting = Promise.withResolvers<string | undefined>();
       this.#waiting.set(id, waiting);
       worker.ref();

@@ -41,6 +41,17 @@ describe('HashThread', () => {
     expect(found).to.deep.equal(blobs.map(hexOf));
   });
 
+  it('says that a file cannot be hashed whose thread has died, and hashes the next one in another', async () => {
+    const bytes = bytesOf(1000);
+    const [asked, forgotten] = [thread.hash((await file(bytes)).fd), thread.hash((await file(bytes)).fd)];
+    await thread.close();
+    expect((await rejection(asked.digest())).message).to.equal('file could not be hashed');
+    await forgotten.forget();
+    const next = thread.hash((await file(bytes)).fd);
+    next.grow(1000);
+    expect(await next.digest()).to.equal(hexOf(bytes));
+  });
+
   it('hashes what it was told of, not what is there besides', async () => {
     const bytes = bytesOf(1000);
     const hash = thread.hash((await file(bytes)).fd);
