@@ -8,7 +8,7 @@ const QUICK_BYTES_PER_MS = 1024;
 const QUICK_AGAIN_BYTES = 8 * 1024 * 1024;
 /** All the memory that a slow reader takes: a thousand of them may crawl along together. */
 const SMALL_READ_BYTES = 16 * 1024;
-/** All that the first byte waits for. */
+/** All that the first byte waits for, and the steps of a quick reader who finds no block free. */
 const FIRST_READ_BYTES = 64 * 1024;
 
 export class FileReading {
@@ -97,8 +97,9 @@ export class FileReading {
   }
 
   async #readSome(offset: number, limit: number): Promise<Uint8Array> {
-    this.#own ??= Buffer.allocUnsafeSlow(SMALL_READ_BYTES);
-    const into = this.#own.subarray(0, Math.min(SMALL_READ_BYTES, limit - offset));
+    const length = this.#isQuick ? FIRST_READ_BYTES : SMALL_READ_BYTES;
+    if (this.#own?.byteLength !== length) this.#own = Buffer.allocUnsafeSlow(length);
+    const into = this.#own.subarray(0, Math.min(length, limit - offset));
     return into.subarray(0, await readAt(this.#file.fd, into, offset));
   }
 }

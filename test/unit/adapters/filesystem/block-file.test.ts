@@ -111,9 +111,9 @@ describe('A file read in blocks', () => {
   it('is read by small steps when no block is free', async () => {
     exhaust();
     const reading = new FileReading(file);
-    for (let offset = 0; offset < 3 * 16_384; offset += 16_384) {
+    for (let offset = 0; offset < 3 * 65_536; offset += 65_536) {
       const bytes = await reading.read(offset, size);
-      expect(bytes).to.have.lengthOf(16_384);
+      expect(bytes).to.have.lengthOf(65_536);
       expect(same(bytes, offset)).to.equal(true);
     }
     await reading.close();
