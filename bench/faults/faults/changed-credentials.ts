@@ -18,7 +18,6 @@ const SOURCE = 'rotated';
 const RUNNING = 10;
 const PACKAGE_BYTES = 400_000;
 /** An old secret may be on its way for so long. */
-const BREAK_MS = 400;
 const MAX_OLD_MS = 5000;
 const KNOWN_LIMIT_MS = 5000;
 
@@ -54,6 +53,8 @@ class Scene {
   slowestMs = 0;
   lastOldMs = 0;
   #changedAt = 0;
+  /** That the service knows of the change. */
+  #known: PromiseWithResolvers<undefined> = Promise.withResolvers();
 
   private constructor(bench: FaultBench, api: FakeKubeApi, registry: ScriptedRegistry, service: FaultedService) {
     this.#bench = bench;
@@ -86,6 +87,7 @@ class Scene {
     const running = await this.#begin();
     this.#change(`canary-${String(rotation)}`);
     this.slowestMs = Math.max(this.slowestMs, await this.#untilWhole());
+    this.#known.resolve(undefined);
     await this.#finish(running, ['whole']);
   }
 
@@ -102,6 +104,7 @@ class Scene {
       }
       await sleep(20);
     }
+    this.#known.resolve(undefined);
     // Those that break off have nobody to ask any more.
     await this.#finish(running, ['whole', 'cut']);
     const hit = await this.#get(kept);
@@ -117,12 +120,13 @@ class Scene {
     this.#api.putModuleSource(SOURCE, { repo: this.#registry.repo, scheme: 'HTTP', dockerCfg });
   }
 
-  /** Downloads of which each has begun; every other one breaks off a little later. */
+  /** Downloads of which each has begun; every other one breaks off when the change is known. */
   async #begin(): Promise<Promise<Got>[]> {
+    this.#known = Promise.withResolvers();
     const begun: Promise<undefined>[] = [];
     const running = Array.from({ length: RUNNING }, (_, index) => {
       const image = this.#image(PACKAGE_BYTES);
-      this.#registry.script(image.layer.descriptor.digest, index % 2 === 0 ? breakingOff : slowly);
+      this.#registry.script(image.layer.descriptor.digest, index % 2 === 0 ? breakingOff(this.#known.promise) : slowly);
       const { promise, resolve } = Promise.withResolvers<undefined>();
       begun.push(promise);
       return this.#get(image, () => {
@@ -164,14 +168,16 @@ class Scene {
 
 const slowly: Script = ({ place }) => (place === 'blob' ? pacedAt(PACKAGE_BYTES) : undefined);
 
-/** Behind half of it, when whatever changes has changed. */
-const breakingOff: Script = ({ place, attempt }) => {
-  if (place !== 'blob' || attempt > 1) return undefined;
-  return async (exchange) => {
-    const { honest, response } = exchange;
-    response.writeHead(honest.status, honest.headers);
-    exchange.write(honest.body.subarray(0, PACKAGE_BYTES / 2));
-    await sleep(BREAK_MS);
-    response.socket?.resetAndDestroy();
+/** Behind half of it, when the change is known. */
+function breakingOff(known: Promise<unknown>): Script {
+  return ({ place, attempt }) => {
+    if (place !== 'blob' || attempt > 1) return undefined;
+    return async (exchange) => {
+      const { honest, response } = exchange;
+      response.writeHead(honest.status, honest.headers);
+      exchange.write(honest.body.subarray(0, PACKAGE_BYTES / 2));
+      await known;
+      response.socket?.resetAndDestroy();
+    };
   };
-};
+}

@@ -133,8 +133,9 @@ async function throttleCrowd(bench: FaultBench, violations: string[]): Promise<O
   registry.publish(...images, scout, ...crowd);
   let refused = 0;
   let intruders = 0;
-  const until = performance.now() + OUTAGE_MS;
+  let until = 0;
   registry.scriptAll(() => {
+    if (refused === 0) until = performance.now() + OUTAGE_MS;
     if (performance.now() > until) return undefined;
     refused++;
     return refusing(503, { 'retry-after': '1' });
