@@ -25,7 +25,7 @@ const KILLS: Fault = {
   what: 'SIGKILL at a random moment of fills and evictions, a restart, and again',
   expected:
     'after each restart every answer is right, no partial file is visible, the accounts are what the directory is; it serves within 2 s',
-  limitMs: 240_000,
+  limitMs: 300_000,
   async run(bench) {
     const cycles = bench.times(200, 500);
     const lanes = Array.from({ length: LANES }, () => new Lane(bench, bench.random.fork(), cycles / LANES));
