@@ -48,6 +48,7 @@ export class FilesystemPackageStore implements PackageStore {
   readonly #scrub: Scrub | undefined;
   #evicted = 0;
   #damaged = 0;
+  #check: Promise<void> | undefined;
 
   constructor({ directory, maxBytes, scrubBytesPerSecond = 0 }: FilesystemPackageStoreOptions) {
     this.#layout = new Layout(directory);
@@ -93,8 +94,13 @@ export class FilesystemPackageStore implements PackageStore {
     };
   }
 
-  /** Tries to make a file. @throws StoreFailedError */
-  async checkWritable(): Promise<void> {
+  /** Tries to make a file, one for all who ask meanwhile: it has one name. @throws StoreFailedError */
+  checkWritable(): Promise<void> {
+    this.#check ??= this.#makeFile().finally(() => (this.#check = undefined));
+    return this.#check;
+  }
+
+  async #makeFile(): Promise<void> {
     const path = `${this.#layout.cleanMarker}.check`;
     try {
       await this.#layout.make();

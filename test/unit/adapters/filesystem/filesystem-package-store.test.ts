@@ -490,6 +490,17 @@ describe('FilesystemPackageStore', () => {
       await store.close();
     });
 
+    it('is content however many ask at the same time', async () => {
+      const store = await start();
+      const checks: Promise<void>[] = [];
+      for (let asked = 0; asked < 200; asked++) {
+        checks.push(store.checkWritable());
+        await nextTurn();
+      }
+      await Promise.all(checks);
+      await store.close();
+    });
+
     it('makes a directory again that is gone', async () => {
       const store = await start();
       await rm(join(directory, 'v1'), { recursive: true });
