@@ -103,6 +103,15 @@ describe('Authorization', () => {
     ]);
   });
 
+  it('asks for the other repositories that a challenge names, and for nothing else in it', async () => {
+    const scope =
+      'repository:mirror/a:pull,push xrepository:b:pull repository:c:pull; registry:catalog:* repository:a:pull';
+    const authorization = enter({ kind: 'identity', token: new Secret('canary-refresh') });
+    await authorization.answer(bearer(`,scope="${scope}"`), 'a', undefined, signal);
+    const asked = new URLSearchParams(tokens.log[0]?.body).get('scope');
+    expect(asked).to.equal('repository:a:pull repository:mirror/a:pull');
+  });
+
   it('asks a stranger for an anonymous token, and nobody for one with credentials', async () => {
     const elsewhere = { host: '127.0.0.1:1' };
     expect(await enter(ANONYMOUS, elsewhere).answer(bearer(), 'a', undefined, signal)).to.match(
