@@ -49,6 +49,25 @@ describe('Ledger', () => {
     expect(ledger.bytes).to.equal(0);
   });
 
+  it('gives all of its room, to the last byte', () => {
+    const ledger = new Ledger(4 * BLOCK);
+    expect(ledger.reserve(4 * BLOCK)).to.deep.equal([]);
+    expect(ledger.reserve(1)).to.equal(undefined);
+  });
+
+  it('has all of its room again when what was removed under its readers is read no more', () => {
+    const ledger = new Ledger(4 * BLOCK);
+    const entry = ledger.add(digest(1), 2 * BLOCK, new Date(0), true);
+    ledger.pin(entry);
+    ledger.remove(entry);
+    ledger.remove(entry);
+    expect(ledger.bytes).to.equal(2 * BLOCK);
+    expect(ledger.reserve(2 * BLOCK)).to.deep.equal([]);
+    ledger.release(2 * BLOCK);
+    ledger.unpin(entry);
+    expect(ledger.reserve(4 * BLOCK)).to.deep.equal([]);
+  });
+
   it('adds up, whatever happens in whatever order', () => {
     const operation = fc.record({
       kind: fc.constantFrom('reserve', 'commit', 'release', 'use', 'pin', 'unpin', 'remove'),
