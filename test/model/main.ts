@@ -18,7 +18,9 @@ const seed = Number(values.seed);
 const started = performance.now();
 if (values.path === undefined) {
   const lanes = Array.from({ length: LANES }, (_, lane) => lane);
-  await Promise.all(lanes.map((lane) => storeIsAsItsModel({ sequences: sequences / LANES, seed: seed + lane })));
+  const runs = lanes.map((lane) => storeIsAsItsModel({ sequences: sequences / LANES, seed: seed + lane }));
+  // A lane that fails lets the others clear away what they have.
+  for (const outcome of await Promise.allSettled(runs)) if (outcome.status === 'rejected') throw outcome.reason;
 } else {
   const replayPath = values['replay-path'];
   await storeIsAsItsModel({ sequences, seed, path: values.path, ...(replayPath !== undefined && { replayPath }) });
