@@ -7,6 +7,7 @@ import { FAILING_DISKS } from './faults/failing-disks.ts';
 import { FULL_DISKS } from './faults/full-disks.ts';
 import { DEATHS } from './faults/kills.ts';
 import { SOAKS } from './faults/soak.ts';
+import { GENERATED_REQUESTS } from './faults/generated-requests.ts';
 import { STALLS_OF_REGISTRIES } from './faults/stalls.ts';
 import { STAMPEDES } from './faults/stampedes.ts';
 import { PEER_FAULTS } from './peer-faults.ts';
@@ -28,6 +29,7 @@ const ALL: readonly Fault[] = [
   ...API_SERVER,
   ...FAILING_DISKS,
   ...SOAKS,
+  GENERATED_REQUESTS,
 ];
 
 /** By their number: F1, F1b, F2, …, F10. */
