@@ -20,6 +20,8 @@ export const GENERATED_REQUESTS: Fault = {
   what: 'clients send requests that a grammar makes, a third of them mangled',
   expected:
     'each is answered within 1 s, none by a 5xx; the service neither ends nor asks a registry for what is no digest',
+  // No fault: CI sends them besides.
+  isExtra: true,
   run: sendGenerated,
 };
 
@@ -32,7 +34,7 @@ async function sendGenerated(bench: FaultBench): Promise<Seen> {
   const service = await bench.startService({ registry });
   const violations: string[] = [];
   const statuses = new Map<string, number>();
-  const total = bench.times(20_000, 1_000_000);
+  const total = bench.times(50_000, 1_000_000);
   let slowestMs = 0;
   for (let sent = 0; sent < total; sent += PER_START) {
     await service.get(kept);
