@@ -1,0 +1,180 @@
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import { expect } from 'chai';
+import type { OptionsInit, Response } from 'got';
+import { existsSync, readFileSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { problemOf } from '../../src/adapters/http/problem.ts';
+import { FakeKubeApi } from '../support/fake-kube-api.ts';
+import { FakeRegistry } from '../support/fake-registry.ts';
+import { exampleRequests, type ExampleRequest, parseOpenApi, type ResponseObject } from '../support/openapi.ts';
+import { ServiceProcess } from '../support/service-process.ts';
+
+const ROOT = join(import.meta.dirname, '../..');
+const BLOBS = join(ROOT, 'examples/mirror/blobs/sha256');
+
+const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
+const api = parseOpenApi(read('docs/openapi.yaml'));
+const requests = exampleRequests(api);
+const ajv = new Ajv2020({ coerceTypes: true, allErrors: true });
+
+/** Of the connection, not of this interface. */
+const CONNECTION_HEADERS = ['date', 'connection', 'keep-alive', 'content-type'];
+
+describe('docs/openapi.yaml', () => {
+  let registry: FakeRegistry;
+  let cluster: FakeKubeApi;
+  let home: string;
+  let service: ServiceProcess;
+  /** Has an API server that cannot list anything. */
+  let starting: ServiceProcess;
+  /** Leaves its registry alone once it has been told to. */
+  let throttled: ServiceProcess;
+  before(async function () {
+    this.timeout(20_000);
+    registry = await FakeRegistry.start();
+    scriptFaults(registry);
+    const registries = [
+      { repo: `${registry.host}/deckhouse/ee`, default: true, scheme: 'HTTP' },
+      { repo: 'registry.example.com/deckhouse/ee' },
+    ];
+    const settings = { credentials: { registries }, registry: { attempts: 1, timeouts: { headersSeconds: 0.5 } } };
+    service = await ServiceProcess.start({ settings });
+    throttled = await ServiceProcess.start({ settings });
+    cluster = await FakeKubeApi.start();
+    cluster.listStatus = 503;
+    home = await mkdtemp(join(tmpdir(), 'openapi-'));
+    await writeFile(join(home, 'kubeconfig'), cluster.config.exportConfig());
+    starting = await ServiceProcess.start({
+      settings: { credentials: { source: 'kubernetes' } },
+      flags: ['--kubeconfig', join(home, 'kubeconfig')],
+    });
+  });
+  after(async () => {
+    await service.close();
+    await starting.close();
+    await throttled.close();
+    await cluster.close();
+    await registry.close();
+    await rm(home, { recursive: true });
+  });
+
+  function send({ method, path, query, headers, example }: ExampleRequest): Promise<Response<Uint8Array>> {
+    const others: Record<string, ServiceProcess> = { 'before-the-first-list': starting, throttled };
+    const { client } = others[example] ?? service;
+    return client(path.slice(1), { method, searchParams: query, headers, responseType: 'buffer' });
+  }
+
+  for (const request of requests) {
+    it(`tells the truth of ${request.method} ${request.path}: ${request.status}, ${request.example}`, async () => {
+      const answer = await send(request);
+      expect(answer.statusCode, textOf(answer)).to.equal(Number(request.status));
+      expectHeaders(answer, request.response, request.example);
+      expectBody(answer, request.response, request.example);
+    });
+  }
+
+  it('tells the truth of HEAD where there is a GET', async () => {
+    for (const request of requests.filter(({ method, path }) => method === 'GET' && path !== '/package')) {
+      const answer = await send({ ...request, method: 'HEAD' });
+      expect(answer.statusCode).to.equal(Number(request.status));
+      expectHeaders(answer, request.response, request.example);
+    }
+  });
+
+  it('tells the truth of what HTTP itself forbids, at each path', async () => {
+    const refused: [status: number, options: Pick<OptionsInit, 'method' | 'headers' | 'searchParams'>][] = [
+      [400, { headers: { host: 'two hosts' } }],
+      [405, { method: 'DELETE' }],
+      [414, { searchParams: { x: 'x'.repeat(8192) } }],
+      [417, { headers: { expect: 'the-impossible' } }],
+    ];
+    for (const [path, { get }] of Object.entries(api.paths)) {
+      const response = get.responses['4XX'];
+      if (response === undefined) throw new Error(`no 4XX at ${path}`);
+      for (const [status, options] of refused) {
+        for (const accept of ['*/*', 'application/json']) {
+          const answer = await service.client.extend({ headers: { accept } }).extend(options)(path.slice(1), {
+            responseType: 'buffer',
+          });
+          expect(answer.statusCode, path).to.equal(status);
+          expectHeaders(answer, response);
+          expectBody(answer, response);
+        }
+      }
+    }
+  });
+
+  it('has an example of each answer that a client can bring about', () => {
+    const shown = requests.map(({ method, path, status }) => `${method} ${path} ${status}`);
+    const documented = Object.entries(api.paths).flatMap(([path, item]) =>
+      Object.keys(item.get.responses).map((status) => `GET ${path} ${status}`),
+    );
+    expect(documented.filter((answer) => !/(4XX|500)$/.test(answer) && !shown.includes(answer))).to.deep.equal([]);
+  });
+
+  it('names all codes that an error can have, and the version of the package', () => {
+    const { code } = (api.components.schemas['Problem'] as { properties: { code: { enum: string[] } } }).properties;
+    const source = ['src/domain/errors.ts', 'src/adapters/http/problem.ts'].map(read).join('\n');
+    const codes = [...source.matchAll(/^ {2}(?:\| ')?([A-Z]+(?:_[A-Z]+)*)(?:'|: \d)/gm)].map(([, name]) => name);
+    expect([...new Set(codes), problemOf(new Error()).code].sort()).to.deep.equal([...code.enum].sort());
+    expect(api.info.version).to.equal((JSON.parse(read('package.json')) as { version: string }).version);
+  });
+});
+
+function expectHeaders({ headers }: Response<Uint8Array>, response: ResponseObject, example = ''): void {
+  const documented = Object.entries(response.headers ?? {});
+  const names = documented.map(([name]) => name.toLowerCase());
+  const strangers = Object.keys(headers).filter((name) => ![...names, ...CONNECTION_HEADERS].includes(name));
+  expect(strangers, 'headers that are not documented').to.deep.equal([]);
+  for (const [name, { required = false, schema, examples = {} }] of documented) {
+    const value = headers[name.toLowerCase()];
+    if (value === undefined) expect(required, `${name} is missing`).to.equal(false);
+    else expectValid(schema, value, name);
+    const shown = examples[example];
+    if (shown !== undefined) expect(value, name).to.equal(String(shown.value));
+  }
+}
+
+function expectBody({ headers, body }: Response<Uint8Array>, { content }: ResponseObject, example = ''): void {
+  if (content === undefined) {
+    expect(body).to.have.lengthOf(0);
+    return;
+  }
+  const [type = ''] = (headers['content-type'] ?? '').split(';');
+  const media = content[type];
+  if (media === undefined) throw new Error(`${type} is not documented`);
+  const text = textOf({ body });
+  const value: unknown = type.endsWith('json') ? JSON.parse(text) : text;
+  expectValid(media.schema, value, type);
+  const shown = media.examples?.[example];
+  if (shown?.externalValue !== undefined) {
+    expect(Buffer.compare(body, readFileSync(join(ROOT, 'docs', shown.externalValue)))).to.equal(0);
+  } else if (shown?.value !== undefined) expect(value).to.deep.equal(shown.value);
+}
+
+function textOf({ body }: { readonly body: Uint8Array }): string {
+  return Buffer.from(body).toString();
+}
+
+function expectValid(schema: object, value: unknown, what: string): void {
+  // In an object, because only members of something can be coerced.
+  const valid = ajv.validate({ type: 'object', properties: { value: schema } }, { value });
+  expect(valid, `${what}: ${ajv.errorsText()} in ${JSON.stringify(value)}`).to.equal(true);
+}
+
+/** Has the packages of examples/mirror, and does under some paths what the examples tell of. */
+function scriptFaults(registry: FakeRegistry): void {
+  registry.failTimes('/modules/refused/', { status: 403 });
+  registry.failTimes('/modules/broken/', { status: 500 });
+  registry.failTimes('/modules/throttled/', { status: 429, headers: { 'retry-after': '7' } });
+  registry.script(({ url }, response) => {
+    if (url.includes('/modules/silent/')) return true;
+    const file = join(BLOBS, url.split('sha256:')[1] ?? '');
+    if (url.includes('/modules/wrong/')) response.end('{}');
+    else if (url.includes('sha256:') && existsSync(file)) response.end(readFileSync(file));
+    else return false;
+    return true;
+  });
+}

@@ -1,0 +1,106 @@
+/** An OpenAPI document as a list of requests: each example of an answer, with the parameters of the same name. */
+import { parse } from 'yaml';
+
+interface Example {
+  readonly value?: unknown;
+  /** Where it is, beside the document. */
+  readonly externalValue?: string;
+}
+
+type Examples = Readonly<Record<string, Example>>;
+
+interface Described {
+  readonly required?: boolean;
+  readonly schema: object;
+  readonly examples?: Examples;
+}
+
+interface Parameter extends Described {
+  readonly name: string;
+  readonly in: 'query' | 'header';
+}
+
+export interface ResponseObject {
+  readonly headers?: Readonly<Record<string, Described>>;
+  readonly content?: Readonly<Record<string, Described>>;
+  /** Names of the examples of an answer without a body. */
+  readonly 'x-examples'?: readonly string[];
+}
+
+interface Operation {
+  readonly parameters?: readonly Parameter[];
+  readonly responses: Readonly<Record<string, ResponseObject>>;
+}
+
+export interface OpenApi {
+  readonly info: { readonly version: string };
+  readonly paths: Readonly<
+    Record<string, { readonly parameters?: readonly Parameter[]; readonly get: Operation; readonly head?: Operation }>
+  >;
+  readonly components: { readonly schemas: Readonly<Record<string, object>> };
+}
+
+export interface ExampleRequest {
+  readonly example: string;
+  readonly method: 'GET' | 'HEAD';
+  readonly path: string;
+  readonly query: Readonly<Record<string, string>>;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly status: string;
+  readonly response: ResponseObject;
+}
+
+/** With each reference in the place of which it speaks; none of ours leads back to itself. */
+function dereference(node: unknown, document = node): unknown {
+  if (Array.isArray(node)) return node.map((item) => dereference(item, document));
+  if (typeof node !== 'object' || node === null) return node;
+  if ('$ref' in node) return dereference(target(String(node.$ref), document), document);
+  return Object.fromEntries(Object.entries(node).map(([key, value]) => [key, dereference(value, document)]));
+}
+
+function target(reference: string, document: unknown): unknown {
+  const found = reference
+    .replace(/^#\//, '')
+    .split('/')
+    .reduce<unknown>((node, key) => (node as Readonly<Record<string, unknown>> | undefined)?.[key], document);
+  if (found === undefined) throw new Error(`${reference} leads nowhere`);
+  return found;
+}
+
+export function parseOpenApi(yaml: string): OpenApi {
+  return dereference(parse(yaml)) as OpenApi;
+}
+
+export function exampleRequests({ paths }: OpenApi): ExampleRequest[] {
+  return Object.entries(paths).flatMap(([path, item]) =>
+    (['get', 'head'] as const).flatMap((verb) => {
+      const { parameters = [], responses } = item[verb] ?? { responses: {} };
+      const known = [...(item.parameters ?? []), ...parameters];
+      return Object.entries(responses).flatMap(([status, response]) =>
+        namesOf(response).map((example) => ({
+          example,
+          method: verb === 'get' ? 'GET' : 'HEAD',
+          path,
+          query: valuesOf(known, 'query', example),
+          headers: { accept: acceptOf(response, example), ...valuesOf(known, 'header', example) },
+          status,
+          response,
+        })),
+      );
+    }),
+  );
+}
+
+function namesOf({ content = {}, 'x-examples': names = [] }: ResponseObject): string[] {
+  return [...names, ...Object.values(content).flatMap(({ examples = {} }) => Object.keys(examples))];
+}
+
+function acceptOf({ content = {} }: ResponseObject, example: string): string {
+  const [type] = Object.entries(content).find(([, { examples }]) => examples?.[example] !== undefined) ?? [];
+  return type === 'application/problem+json' ? type : '*/*';
+}
+
+function valuesOf(parameters: readonly Parameter[], place: Parameter['in'], example: string): Record<string, string> {
+  const given = parameters.filter((parameter) => parameter.in === place && parameter.examples?.[example] !== undefined);
+  return Object.fromEntries(given.map(({ name, examples }) => [name, String(examples?.[example]?.value)]));
+}
