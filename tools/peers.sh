@@ -16,9 +16,10 @@ trap 'rm -rf "$work"' EXIT
 
 missing() { ! [ -x "$bin/$1" ]; }
 
-install_from_debian() { # NAME [PATH IN THE PACKAGE]
+install_from_debian() { # NAME [PATH IN THE PACKAGE [PACKAGE]]
   if missing "$1"; then
-    (cd "$work" && apt-get download "$1" >/dev/null && dpkg -x "$1"_*.deb .)
+    local package=${3:-$1}
+    (cd "$work" && apt-get download "$package" >/dev/null && dpkg -x "$package"_*.deb .)
     install "$work/${2:-usr/bin/$1}" "$bin/$1"
   fi
 }
@@ -49,11 +50,14 @@ take_from_module() { # NAME MODULE@VERSION FILE
 install_from_debian docker-registry
 install_from_debian nginx usr/sbin/nginx
 install_from_debian shellcheck
+install_from_debian promtool usr/bin/promtool prometheus
 install_from_go distribution-registry github.com/distribution/distribution/v3/cmd/registry@v3.1.1
 install_from_go crane github.com/google/go-containerregistry/cmd/crane@v0.22.1
 install_from_go helm helm.sh/helm/v4/cmd/helm@v4.3.1
 take_from_module podmonitors github.com/prometheus-operator/prometheus-operator@v0.85.0 \
   example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml
+take_from_module prometheusrules github.com/prometheus-operator/prometheus-operator@v0.85.0 \
+  example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml
 take_from_module verticalpodautoscalers k8s.io/autoscaler/vertical-pod-autoscaler@v1.5.1 deploy/vpa-v1-crd-gen.yaml
 build_module etcd go.etcd.io/etcd/server/v3
 # Built from a module it does not know its own version, which Helm asks it for.

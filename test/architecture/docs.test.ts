@@ -3,21 +3,10 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import { FAULTS } from '../../bench/faults/faults.ts';
+import { tableBehind } from '../support/markdown-table.ts';
 import { ROOT, sourceFiles } from './source-files.ts';
 
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
-
-/** Rows of the first table behind a heading, as their cells' text. */
-function tableBehind(heading: string, markdown: string): string[][] {
-  const [, section = ''] = markdown.split(new RegExp(`^## ${heading}$`, 'm'));
-  const rows = /(?:^\|.*\|\n)+/m.exec(section)?.[0].trim().split('\n').slice(2) ?? [];
-  return rows.map((row) =>
-    row
-      .split(/(?<!\\)\|/)
-      .slice(1, -1)
-      .map((cell) => cell.trim()),
-  );
-}
 
 /** Each setting by its dotted name. */
 function flatten(value: unknown, name = ''): [string, unknown][] {
@@ -34,20 +23,6 @@ describe('the README', () => {
       ([name, value]) => `\`${name}\` \`${typeof value === 'string' && value !== '' ? value : JSON.stringify(value)}\``,
     );
     expect(documented).to.deep.equal(actual);
-  });
-
-  it('lists every metric', () => {
-    const documented = tableBehind('Metrics', read('README.md'))
-      .flatMap(([names = '']) => [...names.matchAll(/`(?:registry_packages_proxy|…)_(\w+)/g)])
-      .map(([, name]) => name);
-    const source = sourceFiles('src/adapters/prometheus')
-      .map(({ text }) => text)
-      .join('\n');
-    const names = [...source.matchAll(/'registry_packages_proxy_(\w+)'|\[\s*'(cache_\w+)',/g)].map(
-      ([, a, b]) => a ?? b,
-    );
-    expect(names.length).to.be.greaterThan(10);
-    expect(documented.sort()).to.deep.equal(names.sort());
   });
 });
 

@@ -13,8 +13,10 @@ const PROGRAMS = {
   'kube-rbac-proxy': 'KUBE_RBAC_PROXY',
   helm: 'HELM',
   nginx: 'NGINX',
+  promtool: 'PROMTOOL',
   shellcheck: 'SHELLCHECK',
   'podmonitors.yaml': 'PODMONITORS',
+  'prometheusrules.yaml': 'PROMETHEUSRULES',
   'verticalpodautoscalers.yaml': 'VERTICALPODAUTOSCALERS',
   'parse-query': 'PARSE_QUERY',
 } as const;
