@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import { FAULTS } from '../../bench/faults/faults.ts';
@@ -44,6 +44,7 @@ describe('the documents', () => {
     'CHANGELOG.md',
     'docs/adr/README.md',
     'docs/threats.md',
+    ...readdirSync(join(ROOT, 'docs/runbooks')).map((page) => `docs/runbooks/${page}`),
   ]) {
     it(`point to what exists: ${document}`, () => {
       const links = [...read(document).matchAll(/\]\((?!https?:)([^)#]+)\)/g)].map(([, path = '']) => path);

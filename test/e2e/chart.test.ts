@@ -28,6 +28,7 @@ const PEERS = [
   'kube-rbac-proxy',
   'helm',
   'podmonitors.yaml',
+  'prometheusrules.yaml',
   'verticalpodautoscalers.yaml',
 ] as const;
 
@@ -45,6 +46,7 @@ describeWithAll(PEERS, (programs) => {
       await defineModuleSource(admin);
       await installDefinitions(admin, programs['verticalpodautoscalers.yaml']);
       await installDefinitions(admin, programs['podmonitors.yaml']);
+      await installDefinitions(admin, programs['prometheusrules.yaml']);
       for (const name of ['d8-system', 'd8-monitoring']) await applyObject(admin, namespaceObject(name));
       await applyObject(admin, namespaceObject(NAMESPACE, { 'pod-security.kubernetes.io/warn': 'restricted' }));
       kubeconfig = await cluster.kubeconfig('admin');
@@ -107,9 +109,9 @@ describeWithAll(PEERS, (programs) => {
 
     it('leaves out what the cluster has no kind for', async () => {
       const { stdout } = await run(programs.helm, ['template', 'test', CHART]);
-      expect(stdout).not.to.match(/^kind: (PodMonitor|VerticalPodAutoscaler)$/m);
+      expect(stdout).not.to.match(/^kind: (PodMonitor|PrometheusRule|VerticalPodAutoscaler)$/m);
       const kinds = (await renderChart(programs.helm)).map(({ kind }) => kind);
-      expect(kinds).to.include.members(['PodMonitor', 'VerticalPodAutoscaler']);
+      expect(kinds).to.include.members(['PodMonitor', 'PrometheusRule', 'VerticalPodAutoscaler']);
     });
 
     it('labels every object with what tools look for, and with what clients of the existing one do', async () => {
@@ -130,6 +132,7 @@ describeWithAll(PEERS, (programs) => {
         ['resources.request.memory=1Gi', 'request'],
         ['tolerations[0].operator=exists', '/tolerations/0/operator'],
         ['podMonitor.namespace=D8', '/podMonitor/namespace'],
+        ['prometheusRule.runbooks=', '/prometheusRule/runbooks'],
       ];
       for (const [set, path] of wrong) {
         expect((await rejection(renderChart(programs.helm, '--set', set))).message, set).to.include(path);

@@ -32,6 +32,7 @@ const PLURALS: Readonly<Record<string, string>> = {
   NetworkPolicy: 'networkpolicies',
   PodDisruptionBudget: 'poddisruptionbudgets',
   PodMonitor: 'podmonitors',
+  PrometheusRule: 'prometheusrules',
   Role: 'roles',
   RoleBinding: 'rolebindings',
   Secret: 'secrets',

@@ -1,0 +1,97 @@
+import { expect } from 'chai';
+import { execFile } from 'node:child_process';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { parse, stringify } from 'yaml';
+import { exposedMetrics } from '../support/exposed-metrics.ts';
+import { describeWithAll } from '../support/peers/binaries.ts';
+import { renderChart } from '../support/peers/chart.ts';
+
+const run = promisify(execFile);
+const RUNBOOKS = join(import.meta.dirname, '../../docs/runbooks');
+const UNIT_TESTS = join(import.meta.dirname, 'alerts.promtool.yaml');
+const BASE = 'https://docs.example.com/runbooks';
+
+interface Alert {
+  readonly alert: string;
+  readonly expr: string;
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+interface Rules {
+  readonly groups: readonly { readonly rules: readonly Alert[] }[];
+}
+
+interface UnitTests {
+  readonly tests: readonly { readonly alert_rule_test: readonly { alertname: string; exp_alerts?: unknown }[] }[];
+}
+
+describeWithAll(['helm', 'promtool'], ({ helm, promtool }) => {
+  describe('the alerts of the chart', () => {
+    let directory: string;
+    let rules: Rules;
+    let alerts: readonly Alert[];
+    before(async () => {
+      const objects = await renderChart(helm, '--set', `highAvailability=true,prometheusRule.runbooks=${BASE}`);
+      const rule = objects.find(({ kind }) => kind === 'PrometheusRule') as { spec?: Rules } | undefined;
+      if (rule?.spec === undefined) throw new Error('the chart has no PrometheusRule');
+      rules = rule.spec;
+      alerts = rules.groups.flatMap((group) => group.rules);
+      directory = await mkdtemp(join(tmpdir(), 'alerts-'));
+      await writeFile(join(directory, 'rules.yaml'), stringify(rules));
+    });
+    after(() => rm(directory, { recursive: true }));
+
+    it('are rules that Prometheus takes', async () => {
+      const { stdout } = await run(promtool, ['check', 'rules', '--lint-fatal', join(directory, 'rules.yaml')]);
+      expect(stdout).to.include(`SUCCESS: ${String(alerts.length)} rules found`);
+    });
+
+    it('come when they should, and not when something only looks like it', async () => {
+      const unitTests = parse(await readFile(UNIT_TESTS, 'utf8')) as UnitTests;
+      const file = join(directory, 'tests.yaml');
+      await writeFile(file, stringify({ rule_files: ['rules.yaml'], ...unitTests }));
+      const { stdout } = await run(promtool, ['test', 'rules', file]).catch(
+        (error: unknown) => error as { stdout: string },
+      );
+      expect(stdout).to.include('SUCCESS').and.not.to.include('FAILED');
+      const shown = unitTests.tests.flatMap(({ alert_rule_test: cases }) => cases);
+      for (const { alert } of alerts) {
+        expect(
+          shown.some(({ alertname, exp_alerts: expected }) => alertname === alert && expected),
+          alert,
+        ).to.equal(true);
+      }
+    });
+
+    it('ask only for metrics and labels that a running service has', async () => {
+      const text = await exposedMetrics();
+      for (const { alert, expr } of alerts) {
+        expect(expr, alert).to.match(
+          /\b(up|registry_packages_proxy_\w+)\{job="d8-monitoring\/registry-packages-proxy"/,
+        );
+        for (const [, name = '', selector = ''] of expr.matchAll(/\b(registry_packages_proxy_\w+)\{([^}]*)\}/g)) {
+          const sample = text.split('\n').find((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `));
+          expect(sample, `${name} of ${alert}`).not.to.equal(undefined);
+          const labels = [...selector.matchAll(/(\w+)=~?"/g)].map(([, label = '']) => label);
+          // The job is what Prometheus adds.
+          for (const label of labels.filter((one) => one !== 'job')) expect(sample, alert).to.include(`${label}="`);
+        }
+      }
+    });
+
+    it('have a runbook each, which says what it means, what suffers, where to look and how to mend it', async () => {
+      const pages = alerts.map(({ alert }) => `${alert}.md`);
+      expect((await readdir(RUNBOOKS)).sort()).to.deep.equal(pages.sort());
+      for (const { alert, annotations } of alerts) {
+        expect(annotations, alert).to.have.all.keys('summary', 'description', 'runbook_url');
+        expect(annotations['runbook_url']).to.equal(`${BASE}/${alert}.md`);
+        const page = await readFile(join(RUNBOOKS, `${alert}.md`), 'utf8');
+        const headings = [...page.matchAll(/^#+ (.*)$/gm)].map(([, heading]) => heading);
+        expect(headings, alert).to.deep.equal([alert, 'Meaning', 'Impact', 'Look here first', 'Mend']);
+      }
+    });
+  });
+});
