@@ -197,7 +197,11 @@ describe('the service', () => {
     service = await ServiceProcess.start(options());
     expect(await service.client('healthz').text()).to.equal('ok');
     expect(await service.client('readyz').text()).to.equal('ok');
-    await rm(join(service.cacheDirectory, 'v1'), { recursive: true });
+    const folder = join(service.cacheDirectory, 'v1');
+    await rm(folder, { recursive: true });
+    expect(await service.client('readyz').text()).to.equal('ok');
+    await rm(folder, { recursive: true });
+    await writeFile(folder, '');
     const response = await service.client('readyz');
     expect(response.statusCode).to.equal(503);
     expect(response.body).to.equal('the cache directory cannot be written\n');
