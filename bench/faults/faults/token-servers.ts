@@ -1,4 +1,5 @@
 /** Token servers that are slow, away, out of their mind, or that take their tokens back. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { makeImage } from '../../../test/support/image.ts';
 import type { Fault } from '../fault.ts';
 import type { FaultBench } from '../fault-bench.ts';
@@ -13,6 +14,8 @@ interface Trouble {
   /** By the number of the request for a token; undefined where the server is itself. */
   readonly answer?: (attempt: number) => Behaviour | undefined;
   readonly fields?: Readonly<Record<string, unknown>>;
+  /** It answers when all who wait are waiting: a failure is nobody's who comes after it. */
+  readonly isLate?: boolean;
   /** All tokens are taken back when all clients have one, and then as many ask again. */
   readonly revokes?: boolean;
   readonly expected: number;
@@ -24,10 +27,10 @@ interface Trouble {
 const HEADERS_SECONDS = 2;
 const MIB = 1024 * 1024;
 
-/** So late that all who wait are waiting: a failure is nobody's who comes after it. */
-const late = (behaviour: Behaviour): Behaviour => delayedBy(700, behaviour);
+/** From the last client's challenge until it waits like the others. */
+const LATE_MS = 300;
 const json = (body: string): Behaviour =>
-  late(answering({ status: 200, headers: { 'content-length': Buffer.byteLength(body) }, body: Buffer.from(body) }));
+  answering({ status: 200, headers: { 'content-length': Buffer.byteLength(body) }, body: Buffer.from(body) });
 
 const TROUBLES: readonly Trouble[] = [
   { name: 'slow', answer: () => delayedBy(1000, honestly), expected: 200, calls: 1 },
@@ -36,18 +39,18 @@ const TROUBLES: readonly Trouble[] = [
   { name: 'resets always', answer: () => resettingAfter(-1), expected: 502, calls: 3 },
   { name: '500 twice', answer: (attempt) => (attempt < 3 ? refusing(500) : undefined), expected: 200, calls: 3 },
   { name: '503 always', answer: () => refusing(503), expected: 502, calls: 3 },
-  { name: 'refuses', answer: () => late(refusing(401)), expected: 502, calls: 1 },
-  { name: 'forbids', answer: () => late(refusing(403)), expected: 502, calls: 1 },
+  { name: 'refuses', answer: () => refusing(401), isLate: true, expected: 502, calls: 1 },
+  { name: 'forbids', answer: () => refusing(403), isLate: true, expected: 502, calls: 1 },
   { name: 'takes tokens back', revokes: true, expected: 200, calls: 2 },
   { name: 'says no lifetime', fields: {}, expected: 200, calls: 1 },
   { name: 'says a lifetime in words', fields: { expires_in: '300' }, expected: 200, calls: 1 },
   { name: 'says a lifetime of 1970', fields: { expires_in: -1 }, expected: 200, calls: 1 },
-  { name: 'gives a number', answer: () => json('{"token":7}'), expected: 502, calls: 1 },
-  { name: 'gives nothing', answer: () => json('{}'), expected: 502, calls: 1 },
-  { name: 'gives null', answer: () => json('null'), expected: 502, calls: 1 },
-  { name: 'gives no JSON', answer: () => json('{"token":"canary-'), expected: 502, calls: 1 },
-  { name: 'gives a header', answer: () => json('{"token":"canary\\r\\nx: y"}'), expected: 502, calls: 1 },
-  { name: 'gives 1 MiB', answer: () => json(`{"token":"${'c'.repeat(MIB)}"}`), expected: 502, calls: 1 },
+  { name: 'gives a number', answer: () => json('{"token":7}'), isLate: true, expected: 502, calls: 1 },
+  { name: 'gives nothing', answer: () => json('{}'), isLate: true, expected: 502, calls: 1 },
+  { name: 'gives null', answer: () => json('null'), isLate: true, expected: 502, calls: 1 },
+  { name: 'gives no JSON', answer: () => json('{"token":"canary-'), isLate: true, expected: 502, calls: 1 },
+  { name: 'gives a header', answer: () => json('{"token":"canary\\r\\nx: y"}'), isLate: true, expected: 502, calls: 1 },
+  { name: 'gives 1 MiB', answer: () => json(`{"token":"${'c'.repeat(MIB)}"}`), isLate: true, expected: 502, calls: 1 },
 ];
 
 export const TOKEN_SERVERS: Fault = {
@@ -93,14 +96,25 @@ async function ask(
   { random }: FaultBench,
   service: FaultedService,
   registry: ScriptedRegistry,
-  { name, answer, fields, revokes = false, expected, calls }: Trouble,
+  { name, answer, fields, isLate = false, revokes = false, expected, calls }: Trouble,
   clients: number,
   violations: string[],
 ): Promise<number> {
   const images = Array.from({ length: 2 * clients }, () => makeImage([random.bytes(500)]));
   registry.publish(...images);
   if (fields !== undefined) registry.tokenFields = fields;
-  registry.scriptAll(({ place, attempt }) => (place === 'token' ? answer?.(attempt) : undefined));
+  const everybodyAsked = async (): Promise<void> => {
+    while (registry.challenged < clients) await sleep(10);
+    await sleep(LATE_MS);
+  };
+  registry.scriptAll(({ place, attempt }) => {
+    const behaviour = place === 'token' ? answer?.(attempt) : undefined;
+    if (behaviour === undefined || !isLate) return behaviour;
+    return async (exchange) => {
+      await everybodyAsked();
+      await behaviour(exchange);
+    };
+  });
   const query = { repository: registry.repo };
   const rounds = revokes ? [images.slice(0, clients), images.slice(clients)] : [images.slice(0, clients)];
   for (const round of rounds) {

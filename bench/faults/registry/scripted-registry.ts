@@ -35,6 +35,8 @@ export class ScriptedRegistry {
   readonly #entrance: Entrance;
   /** Called for a credential that does not open it. */
   onRefused: () => void = () => undefined;
+  /** How often it has said 401. */
+  challenged = 0;
 
   private constructor(options: RegistryOptions, onViolation: (violation: string) => void) {
     this.#options = options;
@@ -212,6 +214,7 @@ export class ScriptedRegistry {
         return refusal(400, 'InvalidArgument');
       }
     } else if (!this.#entrance.admits(authorization)) {
+      this.challenged++;
       if (authorization !== undefined) this.onRefused();
       return refusal(401, 'UNAUTHORIZED', { 'www-authenticate': this.challenge });
     }
