@@ -17,6 +17,12 @@ import type { HashThread } from './hash-thread.ts';
 const openFile = promisify(open);
 const writeFile = promisify(write);
 
+/**
+ * The larger a write, the larger the pieces in which the page cache takes memory, and the sooner that is memory which a
+ * virtual machine has never touched: measured there, 64 MiB took 230 ms and as much of a processor by 512 KiB, 110 ms by 128.
+ */
+const WRITE_BYTES = 128 * 1024;
+
 export interface GrowingFileOptions {
   readonly thread: HashThread;
   readonly pool: BlockPool;
@@ -123,7 +129,7 @@ export class GrowingFile {
       // Before they are written: room has been reserved for so many and no more.
       if (written + chunk.byteLength > size) throw new DigestMismatchError(`${String(size)} bytes`, 'more bytes');
       for (let done = 0; done < chunk.byteLength;) {
-        const length = chunk.byteLength - done;
+        const length = Math.min(WRITE_BYTES, chunk.byteLength - done);
         const { bytesWritten } = await writeFile(this.#fd, chunk, done, length, written + done).catch(storeFailed);
         done += bytesWritten;
       }
