@@ -2,8 +2,8 @@
 
 /** Measured: a third slower at 256 KiB, not faster at 1 MiB; fresh buffers cost several times the work itself. */
 export const BLOCK_BYTES = 512 * 1024;
-/** 48 MiB, allocated when first needed and then kept. */
-const MAX_BLOCKS = 96;
+/** 32 MiB, allocated when first needed and then kept. */
+const MAX_BLOCKS = 64;
 
 export interface Block {
   readonly bytes: Buffer;

@@ -147,7 +147,7 @@ describe('A file read in blocks', () => {
     await leaving;
     let free = 0;
     while (pool.take(() => undefined) !== undefined) free++;
-    expect(free).to.equal(96);
+    expect(free).to.equal(64);
   });
 
   it('tells a reader of a failure as the failure of the store', async () => {
