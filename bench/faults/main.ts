@@ -49,10 +49,16 @@ async function main(): Promise<void> {
   const outcomes: Outcome[] = [];
   let samples = 0;
   for (const fault of faults) {
-    const { outcome, looks } = await run(fault, seed);
-    outcomes.push(outcome);
-    samples += looks;
-    show(outcome, seed);
+    let done = await run(fault, seed);
+    show(done.outcome, seed);
+    if (done.isFigureOnly && values.only === undefined) {
+      // A time or a size may be the busy machine's fault, and counts when it is missed twice; a broken invariant always does.
+      say('      once more\n');
+      done = await run(fault, seed);
+      show(done.outcome, seed);
+    }
+    outcomes.push(done.outcome);
+    samples += done.looks;
   }
   const output = values.output ?? (values.only === undefined ? join(ROOT, 'docs/reliability.md') : undefined);
   if (output !== undefined) {
@@ -74,8 +80,15 @@ function chosen(ids: readonly string[] | undefined): readonly Fault[] {
   });
 }
 
+interface Done {
+  readonly outcome: Outcome;
+  readonly looks: number;
+  /** A pass figure was missed, and no invariant broken. */
+  readonly isFigureOnly: boolean;
+}
+
 /** In a workspace of its own, so that no fault sees what another one has left. */
-async function run(fault: Fault, seed: number): Promise<{ outcome: Outcome; looks: number }> {
+async function run(fault: Fault, seed: number): Promise<Done> {
   const began = performance.now();
   const workspace = await Workspace.create();
   // Each has a chance of its own: what one draws does not depend on which others run.
@@ -100,7 +113,8 @@ async function run(fault: Fault, seed: number): Promise<{ outcome: Outcome; look
   process.off('exit', leave).off('SIGINT', end).off('SIGTERM', end);
   const violations = [...seen.violations, ...bench.violations];
   const seconds = (performance.now() - began) / 1000;
-  return { outcome: { fault, seen: { ...seen, violations }, seconds }, looks: bench.samples };
+  const isFigureOnly = seen.violations.length > 0 && bench.violations.length === 0;
+  return { outcome: { fault, seen: { ...seen, violations }, seconds }, looks: bench.samples, isFigureOnly };
 }
 
 async function observe(fault: Fault, bench: FaultBench): Promise<Seen> {
