@@ -1,5 +1,7 @@
 /** What a fault is given: a registry to script, services to torment, clients, seeded chance, and invariants that are always looked at. */
-import { resolve } from 'node:path';
+import { writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { FakeKubeApi } from '../../test/support/fake-kube-api.ts';
 import type { Workspace } from '../workspace.ts';
 import { FaultedService } from './faulted-service.ts';
 import { strangeDials, violationsAtRest, violationsOfStop } from './invariants/at-rest.ts';
@@ -55,6 +57,16 @@ export class FaultBench {
     this.#registries.push(registry);
     for (const host of registry.hosts) this.allowDial(host);
     return registry;
+  }
+
+  /** With a file for `--kubeconfig`. */
+  async startKubeApi(): Promise<{ readonly api: FakeKubeApi; readonly kubeconfig: string }> {
+    const api = await FakeKubeApi.start();
+    this.onClear(() => api.close());
+    this.allowDial(`127.0.0.1:${String(api.port)}`);
+    const kubeconfig = join(await this.workspace.folder('kubeconfig'), 'config');
+    await writeFile(kubeconfig, api.config.exportConfig());
+    return { api, kubeconfig };
   }
 
   /** `address:port` that a service may dial, besides the registries that were started here. */

@@ -1,9 +1,7 @@
 /** An API server that is away, or that does with lists and watches what API servers do in their worst hours. */
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BASIC } from '../../../test/support/fake-registry.ts';
-import { FakeKubeApi } from '../../../test/support/fake-kube-api.ts';
+import type { FakeKubeApi } from '../../../test/support/fake-kube-api.ts';
 import { makeImage, type TestImage } from '../../../test/support/image.ts';
 import type { Got } from '../client.ts';
 import type { Fault } from '../fault.ts';
@@ -143,11 +141,7 @@ class Scene {
   }
 
   static async set(bench: FaultBench): Promise<Scene> {
-    const api = await FakeKubeApi.start();
-    bench.onClear(() => api.close());
-    bench.allowDial(`127.0.0.1:${String(api.port)}`);
-    const kubeconfig = join(await bench.workspace.folder('kubeconfig'), 'config');
-    await writeFile(kubeconfig, api.config.exportConfig());
+    const { api, kubeconfig } = await bench.startKubeApi();
     const scene = new Scene(bench, api, await bench.startRegistry({ auth: 'basic' }), kubeconfig);
     scene.know(scene.registry.repo);
     return scene;

@@ -1,8 +1,6 @@
 /** Credentials and registries that change while packages of them are downloaded. */
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { FakeKubeApi } from '../../../test/support/fake-kube-api.ts';
+import type { FakeKubeApi } from '../../../test/support/fake-kube-api.ts';
 import { USERNAME } from '../../../test/support/fake-registry.ts';
 import { makeImage, type TestImage } from '../../../test/support/image.ts';
 import type { Got } from '../client.ts';
@@ -64,11 +62,7 @@ class Scene {
   }
 
   static async set(bench: FaultBench): Promise<Scene> {
-    const api = await FakeKubeApi.start();
-    bench.onClear(() => api.close());
-    bench.allowDial(`127.0.0.1:${String(api.port)}`);
-    const kubeconfig = join(await bench.workspace.folder('kubeconfig'), 'config');
-    await writeFile(kubeconfig, api.config.exportConfig());
+    const { api, kubeconfig } = await bench.startKubeApi();
     // A password at each request, so that an old one is seen at once.
     const registry = await bench.startRegistry({ auth: 'basic' });
     const flags = ['--kubeconfig', kubeconfig];
