@@ -5,7 +5,6 @@ import { DigestMismatchError, InvalidContentError, isOneOf } from '../domain/err
 import {
   type Index,
   type Manifest,
-  MANIFEST_MEDIA_TYPES,
   MAX_MANIFEST_BYTES,
   packageLayer,
   parseManifest,
@@ -94,7 +93,7 @@ export class ResolvePackage {
     const found = digestOf(bytes);
     if (found !== digest) throw new DigestMismatchError(digest, found);
     const document = parseManifest(bytes);
-    await this.#keep({ mediaType: MANIFEST_MEDIA_TYPES[0] ?? '', digest, size: bytes.byteLength }, bytes);
+    await this.#keep({ mediaType: document.mediaType, digest, size: bytes.byteLength }, bytes);
     return document;
   }
 

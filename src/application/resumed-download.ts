@@ -1,8 +1,6 @@
 /** A download that goes on where it broke off. What went by before is not fetched again, and the proof runs on over it. */
 import { isOneOf } from '../domain/errors.ts';
-
-/** Opens a blob's bytes from `offset` on, with what patience it has; anew, so that no expired URL or token is used again. */
-export type FetchFrom = (offset: number) => Promise<AsyncIterable<Uint8Array>>;
+import type { FetchFrom } from '../domain/ports/image-layout.ts';
 
 /**
  * A try that brought this much, or went on bringing for so long until it broke off, was worth another; so few that were not
@@ -15,8 +13,9 @@ const MAX_BARREN_TRIES = 4;
 const MAX_TRIES = 100;
 
 /**
- * Rejects as `fetch` does when there is no first byte. Later the iteration throws what `fetch` or its bytes threw when going
- * on makes no sense any more. A clean end is an end, also before `size` bytes: the proof has the last word.
+ * `fetch` begins anew each time, so that no expired URL or token is used again, and with what patience it has. Rejects as it
+ * does when there is no first byte. Later the iteration throws what `fetch` or its bytes threw when going on makes no sense
+ * any more. A clean end is an end, also before `size` bytes: the proof has the last word.
  */
 export async function resumedDownload(size: number, fetch: FetchFrom): Promise<AsyncIterable<Uint8Array>> {
   return follow(size, await fetch(0), fetch);

@@ -4,12 +4,14 @@ import { asObject, type Descriptor, parseDescriptor } from './descriptor.ts';
 import { InvalidContentError } from './errors.ts';
 
 /** Docker's two types are synonyms of OCI's two; a registry is asked for all four. */
+const OCI_MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
+const OCI_INDEX = 'application/vnd.oci.image.index.v1+json';
 export const MANIFEST_MEDIA_TYPES: readonly string[] = [
-  'application/vnd.oci.image.manifest.v1+json',
+  OCI_MANIFEST,
   'application/vnd.docker.distribution.manifest.v2+json',
 ];
 export const INDEX_MEDIA_TYPES: readonly string[] = [
-  'application/vnd.oci.image.index.v1+json',
+  OCI_INDEX,
   'application/vnd.docker.distribution.manifest.list.v2+json',
 ];
 
@@ -26,11 +28,15 @@ export interface Platform {
 
 export interface Manifest {
   readonly kind: 'manifest';
+  readonly mediaType: string;
+  /** Absent where somebody has made the image by hand. */
+  readonly config: Descriptor | undefined;
   readonly layers: readonly Descriptor[];
 }
 
 export interface Index {
   readonly kind: 'index';
+  readonly mediaType: string;
   readonly manifests: readonly { readonly descriptor: Descriptor; readonly platform: Platform | undefined }[];
 }
 
@@ -45,14 +51,21 @@ export function parseManifest(bytes: Uint8Array): Manifest | Index {
   if (('manifests' in json && 'layers' in json) || isIndex === isManifest) {
     throw new InvalidContentError('neither an image manifest nor an index');
   }
-  return isIndex
-    ? { kind: 'index', manifests: asArray(json['manifests'], 'manifests').map(parseIndexEntry) }
-    : { kind: 'manifest', layers: asArray(json['layers'], 'layers').map(parseDescriptor) };
+  if (isIndex) {
+    const manifests = asArray(json['manifests'], 'manifests').map(parseIndexEntry);
+    return { kind: 'index', mediaType: mediaType ?? OCI_INDEX, manifests };
+  }
+  return {
+    kind: 'manifest',
+    mediaType: mediaType ?? OCI_MANIFEST,
+    config: json['config'] === undefined ? undefined : parseDescriptor(json['config']),
+    layers: asArray(json['layers'], 'layers').map(parseDescriptor),
+  };
 }
 
 /** The package is the last layer, still compressed. */
-export function packageLayer(manifest: Manifest): Descriptor {
-  const layer = manifest.layers.at(-1);
+export function packageLayer({ layers }: Pick<Manifest, 'layers'>): Descriptor {
+  const layer = layers.at(-1);
   if (layer === undefined) throw new InvalidContentError('image has no layers');
   return layer;
 }

@@ -19,7 +19,7 @@ const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] =
     ],
     http: ['koa', '@koa/router', 'node:http', 'node:https', 'node:net', 'node:crypto'],
     kubernetes: ['@kubernetes/client-node', 'node:timers/promises'],
-    'oci-layout': ['node:fs', 'node:fs/promises', 'node:path'],
+    'oci-layout': ['node:fs', 'node:fs/promises', 'node:net', 'node:path'],
     prometheus: ['prom-client'],
     registry: [
       'node:dns',
@@ -112,7 +112,7 @@ describe('the house', () => {
   it('runs the contract of its port over each adapter and each fake', () => {
     const contracts = sourceFiles('test/contract').map(({ text }) => text);
     const implementations = [...files, ...sourceFiles('test/support')].flatMap(({ path, text }) =>
-      [...text.matchAll(/class (\w+) implements (PackageStore|RegistryGateway|CredentialProvider)\b/g)].map(
+      [...text.matchAll(/class (\w+) implements (PackageStore|RegistryGateway|CredentialProvider|ImageLayout)\b/g)].map(
         ([, name = '', port = '']) => ({ path, name, port }),
       ),
     );

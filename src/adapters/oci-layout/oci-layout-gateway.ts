@@ -3,13 +3,12 @@ import { createReadStream } from 'node:fs';
 import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { asObject, type Descriptor, parseDescriptor } from '../../domain/descriptor.ts';
-import { type Digest, digestHex } from '../../domain/digest.ts';
+import type { Digest } from '../../domain/digest.ts';
 import { InvalidContentError, PackageUnknownError, UpstreamUnavailableError } from '../../domain/errors.ts';
 import { MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';
 import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Upstream } from '../../domain/upstream.ts';
-
-const CHUNK_BYTES = 512 * 1024;
+import { blobPath, CHUNK_BYTES } from './layout-files.ts';
 
 /** The directory is the one upstream: which registry and repository a request names makes no difference to it. */
 export class OciLayoutGateway implements RegistryGateway {
@@ -81,7 +80,7 @@ export class OciLayoutGateway implements RegistryGateway {
   async #open(code: PackageUnknownError['code'], digest: Digest, signal: AbortSignal): Promise<FileHandle> {
     signal.throwIfAborted();
     try {
-      return await open(join(this.#directory, 'blobs', 'sha256', digestHex(digest)));
+      return await open(blobPath(this.#directory, digest));
     } catch (cause) {
       if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') throw new PackageUnknownError(code);
       throw unreadable(digest, cause);

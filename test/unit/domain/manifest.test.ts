@@ -94,6 +94,7 @@ describe('parseManifest', () => {
     ['a size beyond whole numbers', { layers: [{ ...descriptor, size: 2 ** 53 }] }],
     ['a media type longer than any', { layers: [{ ...descriptor, mediaType: 'a'.repeat(256) }] }],
     ['a layer that is no object', { layers: [null] }],
+    ['a config that is no blob', { config: { mediaType: 'a/b' }, layers: [descriptor] }],
     ['a media type that would break a header', { layers: [{ ...descriptor, mediaType: 'a\r\nX: y' }] }],
     ['a list', []],
     ['null', null],
@@ -111,20 +112,23 @@ describe('parseManifest', () => {
 
   it('takes a field named __proto__ for a field', () => {
     const json = Buffer.from(`{"__proto__":{"layers":[]},"mediaType":"${INDEX}","manifests":[]}`);
-    expect(parseManifest(json)).to.deep.equal({ kind: 'index', manifests: [] });
+    expect(parseManifest(json)).to.deep.equal({ kind: 'index', mediaType: INDEX, manifests: [] });
   });
 
   it('reads back what is written as the specification says', () => {
     fc.assert(
       fc.property(manifests, ({ layers, ...rest }) => {
-        expect(parseManifest(encode({ ...rest, layers }))).to.deep.equal({ kind: 'manifest', layers });
+        const { mediaType = MANIFEST, config } = rest;
+        const expected = { kind: 'manifest', mediaType, config, layers };
+        expect(parseManifest(encode({ ...rest, layers }))).to.deep.equal(expected);
       }),
     );
     fc.assert(
       fc.property(indexes, ({ manifests: entries, ...rest }) => {
         const json = { ...rest, manifests: entries.map(([entry, platform]) => ({ ...entry, platform })) };
         const expected = entries.map(([entry, platform]) => ({ descriptor: entry, platform }));
-        expect(parseManifest(encode(json))).to.deep.equal({ kind: 'index', manifests: expected });
+        const { mediaType = INDEX } = rest;
+        expect(parseManifest(encode(json))).to.deep.equal({ kind: 'index', mediaType, manifests: expected });
       }),
     );
   });
@@ -174,7 +178,7 @@ describe('parseManifest', () => {
 
 describe('packageLayer', () => {
   it('refuses an image without layers', () => {
-    expect(() => packageLayer({ kind: 'manifest', layers: [] })).to.throw('image has no layers');
+    expect(() => packageLayer({ layers: [] })).to.throw('image has no layers');
   });
 });
 

@@ -1,0 +1,21 @@
+/** Keeps a second process from writing into the same directory: both would write the same part files. */
+import type { Stats } from 'node:fs';
+import { createServer, type Server } from 'node:net';
+
+/**
+ * A name in Linux' abstract namespace of sockets. It is nowhere on the disk, which may be carried to another host at any
+ * time, and goes with its process, however that ends. Undefined when somebody has it already.
+ */
+export async function lock({ dev, ino }: Stats): Promise<Server | undefined> {
+  const server = createServer((socket) => socket.destroy());
+  server.unref();
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EADDRINUSE') resolve(undefined);
+      else reject(error);
+    });
+    server.listen(`\0registry-packages-proxy/oci-layout/${String(dev)}:${String(ino)}`, () => {
+      resolve(server);
+    });
+  });
+}

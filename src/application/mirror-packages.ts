@@ -1,0 +1,132 @@
+/** Packages, as whole images, out of their registries into a layout that can be carried to where there is none. */
+import type { Descriptor } from '../domain/descriptor.ts';
+import type { Digest } from '../domain/digest.ts';
+import { isOneOf } from '../domain/errors.ts';
+import type { PackageRequest } from '../domain/package.ts';
+import type { FetchFrom } from '../domain/ports/image-layout.ts';
+import { below } from '../domain/upstream.ts';
+import { BlobArrivals } from './blob-arrivals.ts';
+import { patiently } from './patience.ts';
+import { type Image, ResolveImage, type ResolveImageOptions } from './resolve-image.ts';
+import { resumedDownload } from './resumed-download.ts';
+import { someAtATime } from './some-at-a-time.ts';
+
+export interface MirrorPackagesOptions extends ResolveImageOptions {
+  /** Packages that are worked on at any moment. */
+  readonly atATime: number;
+  /** Hears of every piece that has arrived. */
+  readonly onProgress: (progress: MirrorProgress) => void;
+}
+
+/** Of packages and bytes, until now. */
+export interface MirrorProgress {
+  /** Whose manifests are here, so that what it takes is known. */
+  readonly resolved: number;
+  readonly mirrored: number;
+  readonly failed: number;
+  /** Of all configs and layers of what is resolved, each counted once. */
+  readonly totalBytes: number;
+  /** Those of them that are here. */
+  readonly hereBytes: number;
+  /** Those of them that were not here before. */
+  readonly fetchedBytes: number;
+}
+
+export interface MirrorFailure<Request> {
+  readonly request: Request;
+  readonly error: unknown;
+}
+
+interface Prepared<Request> {
+  readonly request: Request;
+  readonly image: Image;
+}
+
+export class MirrorPackages<Request extends PackageRequest> {
+  readonly #options: MirrorPackagesOptions;
+  readonly #resolve: ResolveImage;
+  readonly #arrivals: BlobArrivals;
+  readonly #prepared: Prepared<Request>[] = [];
+  readonly #counted = new Set<Digest>();
+  readonly #failures: MirrorFailure<Request>[] = [];
+  #totalBytes = 0;
+  #mirrored = 0;
+
+  constructor(options: MirrorPackagesOptions) {
+    this.#options = options;
+    this.#resolve = new ResolveImage(options);
+    this.#arrivals = new BlobArrivals(options.layout, () => {
+      options.onProgress(this.progress);
+    });
+  }
+
+  get progress(): MirrorProgress {
+    return {
+      resolved: this.#prepared.length,
+      mirrored: this.#mirrored,
+      failed: this.#failures.length,
+      totalBytes: this.#totalBytes,
+      hereBytes: this.#arrivals.here,
+      fetchedBytes: this.#arrivals.fetched,
+    };
+  }
+
+  /**
+   * To be called once. Resolves with the packages that could not be had, which are no others' concern. Rejects with
+   * StoreFailedError, or with the reason of `interrupted`; what is in the layout then is sound, and the next try goes on there.
+   */
+  async execute(requests: readonly Request[], interrupted: AbortSignal): Promise<readonly MirrorFailure<Request>[]> {
+    const asked = requests.map((request) => ({ request }));
+    await this.#each(asked, interrupted, ({ request }, signal) => this.#prepare(request, signal));
+    await this.#each(this.#prepared, interrupted, (prepared, signal) => this.#mirror(prepared, signal));
+    return this.#failures;
+  }
+
+  async #each<Item extends { readonly request: Request }>(
+    items: readonly Item[],
+    interrupted: AbortSignal,
+    work: (item: Item, signal: AbortSignal) => Promise<void>,
+  ): Promise<void> {
+    // The layout is everybody's: when it fails one, the others need not go on.
+    const broken = new AbortController();
+    const signal = AbortSignal.any([interrupted, broken.signal]);
+    await someAtATime(items, this.#options.atATime, signal, async (item) => {
+      try {
+        await work(item, signal);
+      } catch (error) {
+        if (isOneOf(error, 'STORE_FAILED')) broken.abort(error);
+        signal.throwIfAborted();
+        this.#failures.push({ request: item.request, error });
+      }
+      this.#options.onProgress(this.progress);
+    });
+  }
+
+  async #prepare(request: Request, signal: AbortSignal): Promise<void> {
+    const image = await this.#resolve.execute(request, signal);
+    this.#prepared.push({ request, image });
+    for (const { digest, size } of image.blobs) {
+      if (!this.#counted.has(digest)) this.#totalBytes += size;
+      this.#counted.add(digest);
+    }
+  }
+
+  async #mirror({ request, image }: Prepared<Request>, signal: AbortSignal): Promise<void> {
+    for (const blob of image.blobs) await this.#arrivals.bring(blob, this.#download(request, blob, signal));
+    await this.#options.layout.list(image.descriptor);
+    this.#mirrored++;
+  }
+
+  /** The upstream is looked up for each try, so that no expired URL or token is used again. */
+  #download({ repository, path }: Request, blob: Descriptor, signal: AbortSignal): FetchFrom {
+    const { credentials, gateway } = this.#options;
+    return (start) =>
+      resumedDownload(blob.size - start, (offset) =>
+        patiently(
+          async () =>
+            gateway.fetchBlob(below(await credentials.resolve(repository), path), blob, start + offset, signal),
+          signal,
+        ),
+      );
+  }
+}

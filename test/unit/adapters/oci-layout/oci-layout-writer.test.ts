@@ -1,0 +1,135 @@
+import { expect } from 'chai';
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { OciLayoutGateway } from '../../../../src/adapters/oci-layout/oci-layout-gateway.ts';
+import { OciLayoutWriter } from '../../../../src/adapters/oci-layout/oci-layout-writer.ts';
+import { digestHex } from '../../../../src/domain/digest.ts';
+import { StoreFailedError, UpstreamUnavailableError } from '../../../../src/domain/errors.ts';
+import { makePackage, type TestBlob } from '../../../support/image.ts';
+import { rejection } from '../../../support/rejection.ts';
+import { chunksOf } from '../../../support/source.ts';
+
+const [first, second] = [makePackage(100_000), makePackage(200_000, 2)];
+
+describe('OciLayoutWriter', () => {
+  let directory: string;
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'oci-layout-'));
+  });
+  afterEach(() => rm(directory, { recursive: true }));
+
+  const into = async (work: (writer: OciLayoutWriter) => Promise<unknown>, isComplete = true): Promise<void> => {
+    const writer = await OciLayoutWriter.open(directory);
+    await work(writer).finally(() => writer.close(isComplete));
+  };
+  const keep = (writer: OciLayoutWriter, { descriptor, bytes }: TestBlob) =>
+    writer.keep(
+      descriptor,
+      async (offset) => chunksOf(bytes.subarray(offset)),
+      () => undefined,
+    );
+  const index = async () =>
+    JSON.parse(await readFile(join(directory, 'index.json'), 'utf8')) as { manifests: unknown[] };
+
+  it('makes a layout of a directory that is not there yet, and nothing else in it', async () => {
+    directory = join(directory, 'deep', 'mirror');
+    await into((writer) => keep(writer, first.layer));
+    expect((await readdir(directory)).sort()).to.deep.equal(['blobs', 'index.json', 'oci-layout']);
+    expect(await readdir(join(directory, 'blobs/sha256'))).to.deep.equal([digestHex(first.layer.descriptor.digest)]);
+    await new OciLayoutGateway(directory).check();
+    directory = join(directory, '../..');
+  });
+
+  it('does not mind what a file system brings along', async () => {
+    await mkdir(join(directory, 'lost+found'));
+    await into((writer) => keep(writer, first.layer));
+  });
+
+  it('adds images to those that are listed, each once, whatever else is said of those', async () => {
+    const other = { ...second.manifest.descriptor, annotations: { 'org.opencontainers.image.ref.name': 'jq:1.7' } };
+    await into((writer) => writer.list(first.manifest.descriptor));
+    await writeFile(
+      join(directory, 'index.json'),
+      JSON.stringify({ ...(await index()), manifests: [other], annotations: { made: 'by hand' } }),
+    );
+    await into(async (writer) => {
+      await Promise.all([first, second, first].map(({ manifest }) => writer.list(manifest.descriptor)));
+    });
+    expect(await index()).to.deep.equal({
+      schemaVersion: 2,
+      mediaType: 'application/vnd.oci.image.index.v1+json',
+      manifests: [other, first.manifest.descriptor],
+      annotations: { made: 'by hand' },
+    });
+  });
+
+  it('leaves what is half there for the next time, unless nobody wants it any more', async () => {
+    const begin = (writer: OciLayoutWriter) =>
+      rejection(
+        writer.keep(
+          first.layer.descriptor,
+          async () => {
+            return (async function* () {
+              yield first.layer.bytes.subarray(0, 1000);
+              throw new UpstreamUnavailableError();
+            })();
+          },
+          () => undefined,
+        ),
+      );
+    await into(begin, false);
+    expect(await readdir(join(directory, 'ingest'))).to.have.lengthOf(1);
+    await into(async () => undefined, true);
+    expect(await readdir(directory)).not.to.include('ingest');
+  });
+
+  it('keeps a second process away, and lets in the next one', async () => {
+    const writer = await OciLayoutWriter.open(directory);
+    const error = await rejection(OciLayoutWriter.open(directory));
+    expect(error).to.be.instanceOf(StoreFailedError);
+    expect(error.cause).to.have.property('message').that.includes('another process is writing into');
+    await writer.close(true);
+    await into(async () => undefined);
+  });
+
+  for (const name of ['index.json', 'blobs']) {
+    it(`leaves a directory alone that is no layout but has a file ${name}`, async () => {
+      await writeFile(join(directory, name), 'mine');
+      expect(await rejection(OciLayoutWriter.open(directory))).to.be.instanceOf(StoreFailedError);
+      expect(await readdir(directory)).to.deep.equal([name]);
+      expect(await readFile(join(directory, name), 'utf8')).to.equal('mine');
+    });
+  }
+
+  it('leaves a layout of another version alone', async () => {
+    await writeFile(join(directory, 'oci-layout'), '{"imageLayoutVersion":"2.0.0"}');
+    expect(await rejection(OciLayoutWriter.open(directory))).to.be.instanceOf(UpstreamUnavailableError);
+  });
+
+  it('goes on with a layout that was killed when it had only its name', async () => {
+    await writeFile(join(directory, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}');
+    await into((writer) => writer.list(first.manifest.descriptor));
+    expect((await index()).manifests).to.have.lengthOf(1);
+  });
+
+  it('writes through no link, and puts blobs in the place of links', async () => {
+    const outside = join(directory, 'outside');
+    await writeFile(outside, first.layer.bytes);
+    const name = digestHex(first.layer.descriptor.digest);
+    await into(async (writer) => {
+      await symlink(outside, join(directory, 'blobs/sha256', name));
+      expect(await keep(writer, first.layer)).to.equal(100_000);
+      await symlink(outside, join(directory, 'ingest', digestHex(second.layer.descriptor.digest)));
+      expect(await rejection(keep(writer, second.layer))).to.be.instanceOf(StoreFailedError);
+    });
+    expect(Buffer.compare(await readFile(outside), first.layer.bytes)).to.equal(0);
+  });
+
+  it('says that the disk is at fault when it is', async () => {
+    await into(async (writer) => {
+      await rm(join(directory, 'ingest'), { recursive: true });
+      expect(await rejection(keep(writer, first.layer))).to.be.instanceOf(StoreFailedError);
+    });
+  });
+});

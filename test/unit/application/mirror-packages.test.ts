@@ -1,0 +1,228 @@
+import { expect } from 'chai';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import sinon from 'sinon';
+import { OciLayoutGateway } from '../../../src/adapters/oci-layout/oci-layout-gateway.ts';
+import { OciLayoutWriter } from '../../../src/adapters/oci-layout/oci-layout-writer.ts';
+import {
+  MirrorPackages,
+  type MirrorPackagesOptions,
+  type MirrorProgress,
+} from '../../../src/application/mirror-packages.ts';
+import { type Digest, digestHex } from '../../../src/domain/digest.ts';
+import {
+  DigestMismatchError,
+  InvalidContentError,
+  PackageUnknownError,
+  StoreFailedError,
+  UpstreamDeniedError,
+  UpstreamThrottledError,
+} from '../../../src/domain/errors.ts';
+import { DEFAULT_REPOSITORY, parseRepositoryPath } from '../../../src/domain/reference.ts';
+import { bytesOf, encode, makeBlob, makeImage, makeIndex, makePackage, type TestImage } from '../../support/image.ts';
+import { type StubbedGateway, stubCredentials, stubGateway } from '../../support/ports.ts';
+import { rejection } from '../../support/rejection.ts';
+import { chunksOf } from '../../support/source.ts';
+
+const amd64 = { os: 'linux', architecture: 'amd64' };
+const arm64 = { os: 'linux', architecture: 'arm64' };
+const never = new AbortController().signal;
+
+const request = ({ digest }: { readonly digest: Digest }) => ({
+  digest,
+  repository: DEFAULT_REPOSITORY,
+  path: undefined,
+});
+
+describe('MirrorPackages', () => {
+  let directory: string;
+  let layout: OciLayoutWriter;
+  let last: MirrorProgress | undefined;
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'mirror-'));
+    layout = await OciLayoutWriter.open(directory);
+  });
+  afterEach(async () => {
+    await layout.close(true);
+    await rm(directory, { recursive: true });
+  });
+
+  const over = (gateway: StubbedGateway, options: Partial<MirrorPackagesOptions> = {}) =>
+    new MirrorPackages({
+      gateway,
+      credentials: stubCredentials(),
+      layout,
+      platform: amd64,
+      atATime: 3,
+      onProgress: (progress) => {
+        last = progress;
+      },
+      ...options,
+    });
+  const listed = () => new OciLayoutGateway(directory).list();
+  const expectWhole = async (...images: readonly TestImage[]): Promise<void> => {
+    for (const { descriptor, bytes } of images.flatMap(({ manifest, blobs }) => [manifest, ...blobs])) {
+      const found = await readFile(join(directory, 'blobs/sha256', digestHex(descriptor.digest)));
+      expect(Buffer.compare(found, bytes)).to.equal(0);
+    }
+  };
+
+  it('brings whole images, which other tools can use too', async () => {
+    const images = [makeImage([bytesOf(10), bytesOf(200_000, 2)]), makePackage(300_000, 3)];
+    expect(await over(stubGateway(...images)).execute(images.map(request), never)).to.deep.equal([]);
+    await expectWhole(...images);
+    expect((await listed()).sort()).to.deep.equal(images.map(({ digest }) => digest).sort());
+  });
+
+  it('says how far it is, and fetches what several images have only once', async () => {
+    const shared = bytesOf(200_000);
+    const images = [makeImage([shared, bytesOf(10, 2)]), makeImage([shared, bytesOf(20, 3)])];
+    const config = images[0]?.blobs[0]?.bytes.byteLength ?? 0;
+    const gateway = stubGateway(...images);
+    await over(gateway).execute(images.map(request), never);
+    const bytes = config + 200_030;
+    expect(last).to.deep.equal({
+      resolved: 2,
+      mirrored: 2,
+      failed: 0,
+      totalBytes: bytes,
+      hereBytes: bytes,
+      fetchedBytes: bytes,
+    });
+    sinon.assert.callCount(gateway.fetchBlob, 4);
+  });
+
+  it('asks nobody for what is here, not even for a manifest', async () => {
+    const index = makeIndex([{ image: makePackage(100_000), platform: amd64 }]);
+    await over(stubGateway(index)).execute([request(index)], never);
+    const gateway = stubGateway();
+    const credentials = stubCredentials();
+    expect(await over(gateway, { credentials }).execute([request(index)], never)).to.deep.equal([]);
+    sinon.assert.notCalled(credentials.resolve);
+    expect(last).to.include({ fetchedBytes: 0, mirrored: 1 });
+  });
+
+  it("brings of an index the configured platform's image, or all", async () => {
+    const [here, there] = [makePackage(1000), makePackage(2000, 2)];
+    const index = makeIndex([
+      { image: there, platform: arm64 },
+      { image: here, platform: amd64 },
+    ]);
+    const gateway = stubGateway(index);
+    await over(gateway).execute([request(index)], never);
+    await expectWhole(here);
+    expect(await readdir(join(directory, 'blobs/sha256'))).not.to.include(digestHex(there.digest));
+    await over(gateway, { platform: 'all' }).execute([request(index)], never);
+    await expectWhole(here, there);
+    expect(await listed()).to.deep.equal([index.digest]);
+  });
+
+  it('asks below the repository that a request names', async () => {
+    const image = makePackage(10);
+    const gateway = stubGateway(image);
+    const path = parseRepositoryPath('modules/ingress');
+    await over(gateway).execute([{ ...request(image), path }], never);
+    for (const { args } of [...gateway.fetchManifest.getCalls(), ...gateway.fetchBlob.getCalls()]) {
+      expect(args[0]).to.have.property('repository', 'deckhouse/modules/ingress');
+    }
+  });
+
+  it('goes on without those that cannot be had, and says which and why', async () => {
+    const [good, absent, denied, empty] = [makePackage(10), makePackage(20, 2), makePackage(30, 3), makeImage([])];
+    const gateway = stubGateway(good, denied, empty);
+    const refusal = new UpstreamDeniedError();
+    gateway.fetchBlob.withArgs(sinon.match.any, denied.layer.descriptor).rejects(refusal);
+    const failures = await over(gateway).execute([absent, denied, empty, good].map(request), never);
+    expect(failures.map(({ request: { digest } }) => digest)).to.have.members(
+      [absent, denied, empty].map((i) => i.digest),
+    );
+    const errorOf = ({ digest }: TestImage) => failures.find((failure) => failure.request.digest === digest)?.error;
+    expect(errorOf(absent)).to.be.instanceOf(PackageUnknownError);
+    expect(errorOf(denied)).to.equal(refusal);
+    expect(errorOf(empty)).to.be.instanceOf(InvalidContentError);
+    await expectWhole(good);
+    expect(await listed()).to.deep.equal([good.digest]);
+    expect(last).to.include({ mirrored: 1, failed: 3 });
+  });
+
+  it('keeps neither manifests nor blobs that are not what was asked for', async () => {
+    const [forged, spoilt] = [makePackage(100_000), makePackage(200_000, 2)];
+    const gateway = stubGateway(forged, spoilt);
+    gateway.fetchManifest.withArgs(sinon.match.any, forged.digest).resolves(makePackage(5).manifest.bytes);
+    gateway.fetchBlob
+      .withArgs(sinon.match.any, spoilt.layer.descriptor)
+      .callsFake(async () => chunksOf(bytesOf(200_000, 9)));
+    const failures = await over(gateway).execute([forged, spoilt].map(request), never);
+    for (const { error } of failures) expect(error).to.be.instanceOf(DigestMismatchError);
+    expect(failures).to.have.lengthOf(2);
+    const names = await readdir(join(directory, 'blobs/sha256'));
+    expect(names).not.to.include(digestHex(forged.digest));
+    expect(names).not.to.include(digestHex(spoilt.layer.descriptor.digest));
+    expect(await listed()).to.deep.equal([]);
+  });
+
+  it('lists no image whose manifest is wrong about a size, be its blob here or not', async () => {
+    const good = makePackage(100_000);
+    const { descriptor } = good.layer;
+    const lie = makeBlob(
+      'application/vnd.oci.image.manifest.v1+json',
+      encode({ schemaVersion: 2, layers: [{ ...descriptor, size: 99_999 }] }),
+    );
+    const gateway = stubGateway(good);
+    gateway.fetchManifest.withArgs(sinon.match.any, lie.descriptor.digest).resolves(lie.bytes);
+    const failures = await over(gateway, { atATime: 1 }).execute([good, lie.descriptor].map(request), never);
+    expect(failures.map(({ error }) => error)).to.have.lengthOf(1);
+    expect(await listed()).to.deep.equal([good.digest]);
+  });
+
+  it('tries for itself what another package could not get', async () => {
+    const image = makePackage(100_000);
+    const gateway = stubGateway(image);
+    gateway.fetchBlob
+      .withArgs(sinon.match.any, image.layer.descriptor)
+      .onFirstCall()
+      .rejects(new UpstreamDeniedError());
+    const failures = await over(gateway).execute([request(image), request(image)], never);
+    expect(failures).to.have.lengthOf(1);
+    await expectWhole(image);
+  });
+
+  it('waits when a registry asks for patience', async () => {
+    const image = makePackage(10);
+    const gateway = stubGateway(image);
+    gateway.fetchManifest.onFirstCall().rejects(new UpstreamThrottledError(0));
+    gateway.fetchBlob.onFirstCall().rejects(new UpstreamThrottledError(0));
+    expect(await over(gateway).execute([request(image)], never)).to.deep.equal([]);
+  });
+
+  it('begins nothing more when the layout fails', async () => {
+    const images = [makePackage(10), makePackage(20, 2)];
+    const broken = { readManifest: sinon.stub().resolves(undefined), keep: sinon.stub(), list: sinon.stub() };
+    const error = new StoreFailedError();
+    broken.keep.rejects(error);
+    const mirror = over(stubGateway(...images), { layout: broken, atATime: 1 });
+    expect(await rejection(mirror.execute(images.map(request), never))).to.equal(error);
+    sinon.assert.calledOnce(broken.keep);
+  });
+
+  it('ends when it is interrupted, and goes on there the next time', async () => {
+    const image = makePackage(300_000);
+    const interruption = new AbortController();
+    const reason = new Error('enough');
+    const gateway = stubGateway(image);
+    gateway.fetchBlob.withArgs(sinon.match.any, image.layer.descriptor).callsFake(async () =>
+      (async function* () {
+        yield image.layer.bytes.subarray(0, 200_000);
+        interruption.abort(reason);
+        throw reason;
+      })(),
+    );
+    expect(await rejection(over(gateway).execute([request(image)], interruption.signal))).to.equal(reason);
+    expect(await listed()).to.deep.equal([]);
+    const again = stubGateway(image);
+    await over(again).execute([request(image)], never);
+    expect(again.fetchBlob.getCalls().map(({ args }) => args[2])).to.deep.equal([200_000]);
+    await expectWhole(image);
+  });
+});
