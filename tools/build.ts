@@ -2,32 +2,44 @@
 import { execFileSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { build } from 'esbuild';
+import { build, type BuildOptions } from 'esbuild';
 
 const root = join(import.meta.dirname, '..');
 const dist = join(root, 'dist');
-
-rmSync(dist, { recursive: true, force: true });
-await build({
+const options = {
   absWorkingDir: root,
   // The names are those of the sources, by which they find each other.
-  entryPoints: ['src/infrastructure/start.ts', 'src/adapters/filesystem/hash-worker.ts'],
   entryNames: '[name]',
   outdir: dist,
-  outExtension: { '.js': '.mjs' },
   bundle: true,
-  splitting: true,
-  format: 'esm',
   platform: 'node',
   target: 'node24',
   minify: true,
   // Errors are told apart by their names.
   keepNames: true,
-  // Some packages are CommonJS, and require what Node brings.
-  banner: {
-    js: "import{createRequire as requireInBundle}from'node:module';const require=requireInBundle(import.meta.url);",
-  },
+} satisfies BuildOptions;
+
+rmSync(dist, { recursive: true, force: true });
+// What can have a code cache is a script; start.ts is around it.
+await build({
+  ...options,
+  entryPoints: ['src/infrastructure/main.ts'],
+  format: 'cjs',
+  outExtension: { '.js': '.cjs' },
+  define: { 'import.meta.url': 'bundleUrl' },
 });
-// It says what it is, and leaves behind what V8 made of it on the way.
-const version = execFileSync(process.execPath, [join(dist, 'start.mjs'), '--version'], { encoding: 'utf8' });
+await build({
+  ...options,
+  entryPoints: [
+    'src/infrastructure/start.ts',
+    'src/infrastructure/compile.ts',
+    'src/adapters/filesystem/hash-worker.ts',
+  ],
+  format: 'esm',
+  splitting: true,
+  outExtension: { '.js': '.mjs' },
+});
+// It says what it is, and leaves behind what V8 made of it on the way; with this seed the same bytes each time.
+const command = ['--random-seed=1', join(dist, 'compile.mjs'), '--version'];
+const version = execFileSync(process.execPath, command, { encoding: 'utf8' });
 process.stdout.write(`built registry-packages-proxy ${version.trim()} in dist/\n`);

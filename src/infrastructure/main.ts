@@ -16,13 +16,12 @@ import { SERVICE } from './container/tokens.ts';
 /** Where package.json and config/ are, whether this runs as a source or as a bundle. */
 const ROOT = dirname(findPackageJSON('..', import.meta.url) ?? '');
 
-try {
-  await main(process.argv.slice(2));
-} catch (error) {
+// Not awaited: the bundle is a script (start.ts).
+main(process.argv.slice(2)).catch((error: unknown) => {
   if (!(error instanceof UsageError || error instanceof SettingsError)) throw error;
   process.stderr.write(`${error.message}\n${error instanceof UsageError ? 'See --help.\n' : ''}`);
   process.exit(1);
-}
+});
 
 async function main(args: readonly string[]): Promise<void> {
   const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };

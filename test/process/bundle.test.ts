@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { execFile } from 'node:child_process';
-import { cp, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -41,7 +41,28 @@ describe('the bundle', () => {
     await registry.close();
   });
 
-  it('brings what V8 compiled of it', async () => {
-    expect(await readdir(join(place, 'dist/compile-cache'))).to.have.lengthOf(1);
+  it('brings what V8 compiled of it, for every user and every place', async () => {
+    const start = join(place, 'dist/start.mjs');
+    const isRefused = async (...flags: string[]): Promise<string> => {
+      const program = `import(${JSON.stringify(start)}).then(({ script }) => console.error(script.cachedDataRejected))`;
+      const { stdout, stderr } = await run(process.execPath, [...flags, '-e', program, 'start', '--version']);
+      expect(stdout).to.equal('0.1.0\n');
+      return stderr;
+    };
+    expect(await isRefused()).to.equal('false\n');
+    // Nor would it be of use to another V8.
+    expect(await isRefused('--no-opt')).to.equal('true\n');
+  });
+
+  it('has the same bytes when it is built again', async () => {
+    await run(process.execPath, [join(ROOT, 'tools/build.ts')]);
+    const names = await readdir(join(ROOT, 'dist'));
+    expect(names)
+      .to.include('main.code-cache')
+      .and.to.deep.equal(await readdir(join(place, 'dist')));
+    for (const name of names) {
+      const [again, before] = await Promise.all([ROOT, place].map((folder) => readFile(join(folder, 'dist', name))));
+      expect(again?.equals(before ?? again.subarray(1)), name).to.equal(true);
+    }
   });
 });
