@@ -1,0 +1,96 @@
+import { expect } from 'chai';
+import { rejection } from '../support/rejection.ts';
+import { executePage } from '../support/pages/execute.ts';
+import { parsePage, readPages } from '../support/pages/page.ts';
+import { Sandbox } from '../support/pages/sandbox.ts';
+
+const obstacle = Sandbox.obstacle();
+const PAGE_TIMEOUT_MS = 300_000;
+
+describe('the commands of the documents', () => {
+  const pages = readPages();
+
+  it('are found', () => {
+    expect(pages.map(({ path }) => path)).to.include.members(['README.md', 'CONTRIBUTING.md', 'docs/threats.md']);
+    expect(pages.flatMap(({ commands }) => commands)).to.have.length.greaterThan(4);
+  });
+
+  it('are in blocks, with comments before them, of which each is understood', () => {
+    expect(pages.flatMap(({ faults }) => faults)).to.deep.equal([]);
+  });
+
+  for (const { path, commands } of pages) {
+    for (const { line, execution } of commands) {
+      // Pending, so that every report has them.
+      if (execution.how === 'skipped') it(`cannot be executed in ${path}:${String(line)}: ${execution.reason}`);
+    }
+  }
+
+  for (const page of pages) {
+    if (page.needs.length > 0 || page.commands.every(({ execution }) => execution.how === 'skipped')) continue;
+    if (obstacle === undefined) {
+      it(`do what ${page.path} says`, () => executePage(page)).timeout(PAGE_TIMEOUT_MS);
+    } else {
+      it.skip(`do what ${page.path} says: ${obstacle}`);
+    }
+  }
+});
+
+describe('the execution of a page', () => {
+  /** A page of these lines, in which ' stands for a fence's backquote. */
+  const page = (...lines: readonly string[]) => parsePage('page.md', lines.join('\n').replaceAll("'''", '```'));
+  const execution = obstacle === undefined ? it : it.skip;
+
+  execution('runs its blocks by one shell, in its own network, with the files that it shows', async () => {
+    const { faults, ...rest } = page(
+      ...["'''yaml", '# a.yaml', 'b: c', "'''", "'''sh", 'cat a.yaml; A=1', "'''", '', "'''text", '…', 'b: …', "'''"],
+      ...['<!-- executed: stays, and says "listening" -->', '', "'''sh"],
+      ...['node -e \'require("net").createServer().listen(5080, () => console.log("listening"))\'', "'''"],
+      ...[
+        '- In a list:',
+        '',
+        "  '''sh",
+        '  test $A = 1 && test ! -e ~/.npm && : >/mnt/file && getent hosts master-0',
+        "  '''",
+      ],
+      ...['<!-- executed: fails -->', '', "'''sh", 'false', 'echo no', "'''"],
+      ...['<!-- not executed: it takes years -->', '', "'''sh", 'exit 5', "'''"],
+    );
+    expect(faults).to.deep.equal([]);
+    await executePage({ ...rest, faults });
+  });
+
+  const failures: [what: string, lines: string[], message: RegExp][] = [
+    [
+      'a command that fails',
+      ["'''sh", 'echo on the way', 'false', 'echo on', "'''"],
+      /page.md:1 ends with 1\s+on the way/,
+    ],
+    ['a variable that is not set', ["'''sh", 'echo $NAMESPACE', "'''"], /page.md:1 ends with 2[^]*NAMESPACE/],
+    ['an output that is another', ["'''sh", 'echo a b', "'''", '', "'''text", 'a …c', "'''"], /page.md:1 prints\s+a b/],
+    ['an output that is longer', ["'''sh", 'echo a; echo b', "'''", '', "'''text", 'a', "'''"], /page.md:1 prints/],
+    [
+      'a failure that does not come',
+      ['<!-- executed: fails -->', '', "'''sh", 'true', "'''"],
+      /page.md:3 does not fail/,
+    ],
+    [
+      'a program that does not stay',
+      ['<!-- executed: stays, and says "listening" -->', '', "'''sh", 'echo no', "'''"],
+      /page.md:3 does not say what it shall[^]*\nno/,
+    ],
+  ];
+  for (const [what, lines, message] of failures) {
+    execution(`tells of ${what}`, async () => {
+      expect((await rejection(executePage(page(...lines)))).message).to.match(message);
+    });
+  }
+
+  it('knows no comment but its own, and no block without a language', () => {
+    const { faults } = page(
+      ...['<!-- not executed -->', '', "'''sh", 'true', "'''", '<!-- executed: maybe -->', '', "'''sh", 'true', "'''"],
+      ...["'''", 'npm start', "'''", "'''bash", 'npm start', "'''"],
+    );
+    expect(faults).to.have.lengthOf(4);
+  });
+});

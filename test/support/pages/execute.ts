@@ -1,0 +1,87 @@
+/** Runs all commands of a page by one shell, in their order, and holds what they print against what the page shows. */
+import { execFile } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Block, type Page } from './page.ts';
+import { Sandbox } from './sandbox.ts';
+
+/** For a program that stays, until it says what it shall; deciseconds. */
+const READY_TENTHS = 600;
+const PAGE_TIMEOUT_MS = 300_000;
+
+export interface ExecuteOptions {
+  /** By their names, besides what the machine has. */
+  readonly programs?: Readonly<Record<string, string>>;
+  /** What runs the shell, in there. */
+  readonly under?: readonly string[];
+}
+
+/** Rejects with the first block that fails, or prints something else than the page shows. */
+export async function executePage(page: Page, { programs = {}, under = [] }: ExecuteOptions = {}): Promise<void> {
+  const blocks = page.commands.filter(({ execution }) => execution.how !== 'skipped');
+  const sandbox = Sandbox.make(!blocks.some(({ text }) => /^npm ci\b/m.test(text)), programs);
+  try {
+    for (const [name, text] of page.files) writeFileSync(join(sandbox.directory, name), `${text}\n`);
+    const logs = join(sandbox.directory, '../logs');
+    mkdirSync(logs);
+    const script = join(logs, 'script');
+    writeFileSync(script, `set -eu\n${blocks.map((block) => scriptOf(block, logs)).join('\n')}\n`);
+    const failure = await run(sandbox, [...under, 'sh', script]);
+    const begun = blocks.filter((block) => existsSync(logOf(block, logs)));
+    for (const block of begun) {
+      const output = readFileSync(logOf(block, logs), 'utf8');
+      const where = `${page.path}:${String(block.line)}`;
+      if (failure !== undefined && block === begun.at(-1)) throw new Error(`${where} ${failure}\n${output}`);
+      if (block.output !== undefined && !matches(output, block.output)) {
+        throw new Error(`${where} prints\n${output}\ninstead of\n${block.output}`);
+      }
+    }
+    if (failure !== undefined) throw new Error(`${page.path} ${failure}`);
+  } finally {
+    sandbox.remove();
+  }
+}
+
+const logOf = ({ line }: Block, logs: string): string => join(logs, String(line));
+
+function scriptOf(block: Block, logs: string): string {
+  const { execution, text } = block;
+  const output = `>${logOf(block, logs)} 2>&1`;
+  switch (execution.how) {
+    case 'skipped':
+      return '';
+    case 'succeeds':
+      return `{\n${text}\n} ${output}`;
+    case 'fails':
+      // A list of its own, where `set -e` holds.
+      return `(\n${text}\n) ${output} &\nif wait "$!"; then exit 99; fi`;
+    case 'stays': {
+      const isReady = `grep -sqF '${execution.until}' ${logOf(block, logs)}`;
+      const wait = `kill -0 "$!" && [ "$tenths" -gt 0 ] && sleep 0.1 && tenths=$((tenths - 1)) || exit 98`;
+      return `(\n${text}\n) ${output} &\ntenths=${String(READY_TENTHS)}\nuntil ${isReady}; do ${wait}; done`;
+    }
+  }
+}
+
+/** Undefined, or how it ended. */
+function run(sandbox: Sandbox, command: readonly string[]): Promise<string | undefined> {
+  const [program, ...args] = sandbox.wrap(command);
+  const options = { cwd: sandbox.directory, env: sandbox.environment(), timeout: PAGE_TIMEOUT_MS };
+  return new Promise((resolve) => {
+    execFile(program, args, options, (error, stdout, stderr) => {
+      const code = error?.code ?? error?.signal;
+      const how =
+        { 98: 'does not say what it shall', 99: 'does not fail' }[String(code)] ?? `ends with ${String(code)}`;
+      resolve(error === null ? undefined : `${how}\n${stdout}${stderr}`);
+    });
+  });
+}
+
+/** `…` stands for anything in a line, and on a line of its own for any number of lines. */
+export function matches(output: string, shown: string): boolean {
+  const pattern = shown
+    .split('\n')
+    .map((line) => (line.trim() === '…' ? '(?:.*\n)*?' : `${line.split('…').map(RegExp.escape).join('.*')}\n`))
+    .join('');
+  return new RegExp(`^${pattern}$`).test(`${output.trimEnd()}\n`);
+}

@@ -1,0 +1,106 @@
+/** A page of the documents as a program: its blocks of commands, the files and the output that it shows, its annotations. */
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+export const ROOT = join(import.meta.dirname, '../../..');
+
+/** What a comment before a block says of it; without one it is run to its end, and must succeed. */
+export type Execution =
+  | { readonly how: 'succeeds' | 'fails' }
+  | { readonly how: 'stays'; readonly until: string }
+  | { readonly how: 'skipped'; readonly reason: string };
+
+export interface Block {
+  /** Of its first fence, from 1. */
+  readonly line: number;
+  readonly text: string;
+  readonly execution: Execution;
+  /** Of the `text` block right behind it. */
+  readonly output?: string;
+}
+
+export interface Page {
+  /** From the project's root. */
+  readonly path: string;
+  readonly commands: readonly Block[];
+  /** Blocks that begin with a comment that is a file's name are that file, there at the start. */
+  readonly files: ReadonlyMap<string, string>;
+  /** Programs that it needs besides those of any Debian with Node. */
+  readonly needs: readonly string[];
+  /** Where it says something that nobody here understands. */
+  readonly faults: readonly string[];
+}
+
+interface Fence {
+  readonly line: number;
+  readonly end: number;
+  readonly language: string;
+  readonly text: string;
+  /** The line before it that is not empty. */
+  readonly before: string;
+}
+
+const COMMANDS = 'sh';
+const OUTPUT = 'text';
+/** Blocks that are read and not run. */
+const SHOWN = [OUTPUT, 'yaml', 'json', 'ts', 'promql', 'http'];
+const NEEDS = /^<!-- executed with: (.+) -->$/m;
+
+/** Every page that git knows of, or would be told of by `git add`. */
+export function readPages(): Page[] {
+  const list = execFileSync('git', ['ls-files', '-co', '--exclude-standard', '*.md'], { cwd: ROOT, encoding: 'utf8' });
+  return [...new Set(list.trim().split('\n'))].map((path) => parsePage(path, readFileSync(join(ROOT, path), 'utf8')));
+}
+
+export function parsePage(path: string, markdown: string): Page {
+  const lines = markdown.split('\n');
+  const fences = fencesOf(lines);
+  const faults: string[] = [];
+  const commands = fences
+    .filter(({ language }) => language === COMMANDS)
+    .map(({ line, end, text, before }): Block => {
+      const execution = parseExecution(before);
+      if (execution === undefined) faults.push(`${path}:${String(line)}: ${before}`);
+      const next = fences.find((fence) => fence.line > end && lines.slice(end, fence.line - 1).join('') === '');
+      return {
+        line,
+        text,
+        execution: execution ?? { how: 'succeeds' },
+        ...(next?.language === OUTPUT && { output: next.text }),
+      };
+    });
+  for (const { line, language } of fences) {
+    if (language !== COMMANDS && !SHOWN.includes(language)) faults.push(`${path}:${String(line)}: \`\`\`${language}`);
+  }
+  const files = fences.flatMap(({ text }) => {
+    const [, name] = /^# ([\w-]+\.\w+)$/m.exec(text.split('\n', 1)[0] ?? '') ?? [];
+    return name === undefined ? [] : [[name, text] as const];
+  });
+  return { path, commands, files: new Map(files), needs: NEEDS.exec(markdown)?.[1]?.split(', ') ?? [], faults };
+}
+
+/** Undefined for a comment that is meant for us and says nothing that we know. */
+function parseExecution(before: string): Execution | undefined {
+  if (!/^<!-- (not )?executed\b/.test(before) || NEEDS.test(before)) return { how: 'succeeds' };
+  if (before === '<!-- executed: fails -->') return { how: 'fails' };
+  const [, until] = /^<!-- executed: stays, and says "(.+)" -->$/.exec(before) ?? [];
+  if (until !== undefined) return { how: 'stays', until };
+  const [, reason] = /^<!-- not executed: (.{10,}) -->$/.exec(before) ?? [];
+  return reason === undefined ? undefined : { how: 'skipped', reason };
+}
+
+/** CommonMark, section 4.5, as far as prettier lets it be written; a fence in a list is indented. */
+function fencesOf(lines: readonly string[]): Fence[] {
+  const fences: Fence[] = [];
+  for (let start = 0; start < lines.length; start++) {
+    const [, indentation = '', language] = /^( *)```(\w*)$/.exec(lines[start] ?? '') ?? [];
+    if (language === undefined) continue;
+    const end = lines.indexOf(`${indentation}\`\`\``, start + 1);
+    const text = lines.slice(start + 1, end).map((line) => line.slice(indentation.length));
+    const before = lines.slice(0, start).findLast((line) => line !== '') ?? '';
+    fences.push({ line: start + 1, end: end + 1, language, text: text.join('\n'), before: before.trim() });
+    start = end;
+  }
+  return fences;
+}

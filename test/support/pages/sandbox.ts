@@ -1,0 +1,82 @@
+/** A place where a page may do what it says: its own copy of the project, home, network and directories of the machine. */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { delimiter, dirname, join } from 'node:path';
+import { ROOT } from './page.ts';
+
+/** Names of the documents; whoever they are lives here. */
+const HOSTS = '127.0.0.1 localhost registry.example.com master-0 master-1 master-2\n';
+
+/** Directories of the machine that a page may fill; they are empty, and gone with it. */
+const SCRATCH = ['/mnt', '/srv', '/var/tmp'];
+
+const UNSHARED = ['--net', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
+
+/** Raises the loopback interface (netdevice(7): SIOCSIFFLAGS, IFF_UP and IFF_RUNNING), by what every Debian has. */
+const LOOPBACK_UP = `perl -MSocket -e 'socket(my $s, AF_INET, SOCK_DGRAM, 0); my $up = pack("a16 s x22", "lo", 65); ioctl($s, 0x8914, $up) or die $!'`;
+
+export class Sandbox {
+  readonly #home: string;
+
+  private constructor(home: string) {
+    this.#home = home;
+  }
+
+  /** Why none can be made here; undefined when one can. */
+  static obstacle(): string | undefined {
+    const { status, stderr, error } = spawnSync('unshare', [...namespaces(), 'sh', '-c', LOOPBACK_UP]);
+    return status === 0 ? undefined : `no namespaces here: ${error?.message ?? stderr.toString().trim()}`;
+  }
+
+  /** With the packages of this project, unless the page gets them for itself. */
+  static make(hasPackages: boolean, programs: Readonly<Record<string, string>>): Sandbox {
+    const home = mkdtempSync(join(tmpdir(), 'page-'));
+    const sandbox = new Sandbox(home);
+    const list = execFileSync('git', ['ls-files', '-coz', '--exclude-standard'], { cwd: ROOT, encoding: 'utf8' });
+    for (const path of list.split('\0').filter((name) => name !== '')) {
+      mkdirSync(dirname(join(sandbox.directory, path)), { recursive: true });
+      cpSync(join(ROOT, path), join(sandbox.directory, path));
+    }
+    if (hasPackages) symlinkSync(join(ROOT, 'node_modules'), join(sandbox.directory, 'node_modules'));
+    for (const folder of ['home', 'bin', 'tmp']) mkdirSync(join(home, folder));
+    for (const [name, path] of Object.entries(programs)) symlinkSync(path, join(home, 'bin', name));
+    writeFileSync(join(home, 'hosts'), HOSTS);
+    return sandbox;
+  }
+
+  /** Where the copy of the project is. */
+  get directory(): string {
+    return join(this.#home, 'registry-packages-proxy');
+  }
+
+  /** A command and its arguments that run another one in there. */
+  wrap(command: readonly string[]): [string, ...string[]] {
+    const mounts = SCRATCH.map((path) => `mount -t tmpfs tmpfs ${path}`);
+    const enter = [LOOPBACK_UP, ...mounts, `mount --bind ${join(this.#home, 'hosts')} /etc/hosts`, 'exec "$@"'];
+    return ['unshare', ...namespaces(), 'sh', '-euc', enter.join('\n'), 'sh', ...command];
+  }
+
+  /** What a user's shell would have, and where npm has kept what the project was installed from. */
+  environment(): Record<string, string> {
+    // The host's own Node, if it has one: that of node_modules is what npm brings along.
+    const path = (process.env['PATH'] ?? '').split(delimiter).filter((folder) => !folder.includes('node_modules'));
+    return {
+      PATH: [join(this.#home, 'bin'), ...path].join(delimiter),
+      HOME: join(this.#home, 'home'),
+      TMPDIR: join(this.#home, 'tmp'),
+      LANG: 'C.UTF-8',
+      npm_config_cache: execFileSync('npm', ['config', 'get', 'cache'], { encoding: 'utf8' }).trim(),
+      npm_config_offline: 'true',
+      npm_config_update_notifier: 'false',
+    };
+  }
+
+  remove(): void {
+    rmSync(this.#home, { recursive: true });
+  }
+}
+
+function namespaces(): string[] {
+  return [...(process.getuid?.() === 0 ? [] : ['--map-root-user']), ...UNSHARED];
+}
