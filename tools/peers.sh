@@ -32,9 +32,9 @@ install_from_go() { # NAME PACKAGE@VERSION
   fi
 }
 
-build_module() { # NAME PACKAGE [LDFLAGS]
+build_module() { # NAME PACKAGE [LDFLAGS [MODULE]]
   if missing "$1"; then
-    (cd "$tools/$1" && go build -ldflags "${3:-}" -o "$work/$1" "$2")
+    (cd "$tools/${4:-$1}" && go build -ldflags "${3:-}" -o "$work/$1" "$2")
     install "$work/$1" "$bin/$1"
   fi
 }
@@ -61,11 +61,13 @@ take_from_module prometheusrules github.com/prometheus-operator/prometheus-opera
 take_from_module verticalpodautoscalers k8s.io/autoscaler/vertical-pod-autoscaler@v1.5.1 deploy/vpa-v1-crd-gen.yaml
 build_module etcd go.etcd.io/etcd/server/v3
 # Built from a module it does not know its own version, which Helm asks it for.
-version=$(cd "$tools/kube-apiserver" && go list -m -f '{{.Version}}' k8s.io/kubernetes)
+version=$(cd "$tools/kubernetes" && go list -m -f '{{.Version}}' k8s.io/kubernetes)
 minor=${version#v1.}
 variables=k8s.io/component-base/version
-build_module kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver \
-  "-X $variables.gitVersion=$version -X $variables.gitMajor=1 -X $variables.gitMinor=${minor%%.*}"
+built="-X $variables.gitVersion=$version -X $variables.gitMajor=1 -X $variables.gitMinor=${minor%%.*}"
+for program in kube-apiserver kube-controller-manager kubectl; do
+  build_module "$program" "k8s.io/kubernetes/cmd/$program" "$built" kubernetes
+done
 build_module kube-rbac-proxy github.com/brancz/kube-rbac-proxy/cmd/kube-rbac-proxy
 build_module parse-query .
 ls "$bin"

@@ -10,6 +10,8 @@ const PROGRAMS = {
   crane: 'CRANE',
   etcd: 'ETCD',
   'kube-apiserver': 'KUBE_APISERVER',
+  'kube-controller-manager': 'KUBE_CONTROLLER_MANAGER',
+  kubectl: 'KUBECTL',
   'kube-rbac-proxy': 'KUBE_RBAC_PROXY',
   helm: 'HELM',
   nginx: 'NGINX',

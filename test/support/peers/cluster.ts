@@ -68,7 +68,12 @@ export class Cluster {
   }
 
   /** A kubeconfig of somebody. */
-  async kubeconfig(user: User): Promise<string> {
+  kubeconfig(user: User): Promise<string> {
+    return this.kubeconfigFor(user, USERS[user].token);
+  }
+
+  /** The same for whoever has this token. */
+  async kubeconfigFor(user: string, token: string): Promise<string> {
     const path = join(this.#home, `${user}.kubeconfig`);
     const config = {
       apiVersion: 'v1',
@@ -82,12 +87,32 @@ export class Cluster {
           },
         },
       ],
-      users: [{ name: user, user: { token: USERS[user].token } }],
+      users: [{ name: user, user: { token } }],
       contexts: [{ name: 'test', context: { cluster: 'test', user } }],
       'current-context': 'test',
     };
     await writeFile(path, JSON.stringify(config));
     return path;
+  }
+
+  /** Who makes pods of Deployments, tokens for Secrets, and counts what a PodDisruptionBudget allows. */
+  async startControllers(program: string): Promise<void> {
+    const port = await freePort();
+    const controllers = ['deployment', 'replicaset', 'serviceaccount-token', 'disruption'];
+    const manager = new PeerProcess(program, [
+      `--kubeconfig=${await this.kubeconfig('admin')}`,
+      `--controllers=${controllers.map((name) => `${name}-controller`).join()}`,
+      `--service-account-private-key-file=${join(this.#home, 'sa.key')}`,
+      `--root-ca-file=${this.certificates.ca}`,
+      '--leader-elect=false',
+      '--bind-address=127.0.0.1',
+      `--secure-port=${String(port)}`,
+      `--tls-cert-file=${this.certificates.cert}`,
+      `--tls-private-key-file=${this.certificates.key}`,
+    ]);
+    this.#processes.push(manager);
+    const client = got.extend({ https: { certificateAuthority: CA }, retry: { limit: 0 } });
+    await manager.ready(async () => (await client(`https://127.0.0.1:${String(port)}/healthz`)).statusCode === 200);
   }
 
   async startApiServer(): Promise<void> {

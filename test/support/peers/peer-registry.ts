@@ -17,7 +17,9 @@ export interface PeerOptions {
   readonly path: string;
   /** With USERNAME and PASSWORD. */
   readonly basicAuth?: boolean;
-  readonly tls?: boolean;
+  readonly tls?: boolean | { readonly cert: string; readonly key: string };
+  /** Instead of a free port. */
+  readonly port?: number;
 }
 
 export interface AccessLogEntry {
@@ -63,9 +65,9 @@ export class PeerRegistry {
     const auths = this.#options.basicAuth === true ? { [this.host]: { username: USERNAME, password: PASSWORD } } : {};
     return parseUpstream({
       repo: this.repo,
-      scheme: this.#options.tls === true ? 'HTTPS' : 'HTTP',
+      scheme: isSecure(this.#options) ? 'HTTPS' : 'HTTP',
       dockerCfg: Buffer.from(JSON.stringify({ auths })).toString('base64'),
-      ca: this.#options.tls === true ? CA : '',
+      ca: isSecure(this.#options) ? CA : '',
     });
   }
 
@@ -92,9 +94,9 @@ export class PeerRegistry {
   }
 
   get #client(): Got {
-    const { tls, basicAuth } = this.#options;
+    const { basicAuth } = this.#options;
     return got.extend({
-      prefixUrl: `${tls === true ? 'https' : 'http'}://${this.host}`,
+      prefixUrl: `${isSecure(this.#options) ? 'https' : 'http'}://${this.host}`,
       retry: { limit: 0 },
       https: { certificateAuthority: CA },
       ...(basicAuth === true && { headers: { authorization: BASIC } }),
@@ -132,18 +134,21 @@ export class PeerRegistry {
   }
 }
 
-async function argumentsOf({ program, basicAuth, tls }: PeerOptions, home: string): Promise<string[]> {
+const isSecure = ({ tls = false }: PeerOptions): boolean => tls !== false;
+
+async function argumentsOf(options: PeerOptions, home: string): Promise<string[]> {
+  const { program, basicAuth, tls, port = 0 } = options;
   if (program === 'crane') return ['registry', 'serve', '--address', '127.0.0.1:0'];
-  const files = { htpasswd: HTPASSWD, ...serverCertificate('localhost') };
+  const files = { htpasswd: HTPASSWD, ...(typeof tls === 'object' ? tls : serverCertificate('localhost')) };
   for (const [name, text] of Object.entries(files)) await writeFile(join(home, name), text);
   const configuration = {
     version: 0.1,
     log: { level: 'info' },
     storage: { filesystem: { rootdirectory: join(home, 'data') } },
     http: {
-      addr: '127.0.0.1:0',
+      addr: `127.0.0.1:${String(port)}`,
       secret: 'of a test',
-      ...(tls === true && { tls: { certificate: join(home, 'cert'), key: join(home, 'key') } }),
+      ...(isSecure(options) && { tls: { certificate: join(home, 'cert'), key: join(home, 'key') } }),
     },
     ...(basicAuth === true && { auth: { htpasswd: { realm: 'test', path: join(home, 'htpasswd') } } }),
   };

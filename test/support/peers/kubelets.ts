@@ -1,0 +1,190 @@
+/** What the scheduler and the kubelets of three masters do with the pods of the chart: containers are processes of here. */
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Got } from 'got';
+import type { Cluster } from './cluster.ts';
+import { PeerProcess } from './process.ts';
+
+/** Nodes by name, each with an address of loopback of its own. */
+export const MASTERS: Readonly<Record<string, string>> = {
+  'master-0': '127.0.0.1',
+  'master-1': '127.0.0.2',
+  'master-2': '127.0.0.3',
+};
+
+const MAIN = join(import.meta.dirname, '../../../src/infrastructure/main.ts');
+const LOOK_EVERY_MS = 100;
+
+interface Container {
+  readonly name: string;
+  readonly args: readonly string[];
+  readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string }[];
+}
+
+interface Pod {
+  readonly metadata: { readonly name: string; readonly namespace: string; readonly deletionTimestamp?: string };
+  readonly spec: {
+    readonly nodeName?: string;
+    readonly serviceAccountName: string;
+    readonly containers: readonly Container[];
+    readonly volumes: readonly {
+      readonly name: string;
+      readonly configMap?: { readonly name: string };
+      readonly secret?: { readonly secretName: string };
+    }[];
+  };
+}
+
+export class Kubelets {
+  readonly #cluster: Cluster;
+  readonly #client: Got;
+  readonly #kubeRbacProxy: string;
+  readonly #running = new Map<string, { readonly home: string; readonly containers: PeerProcess[] }>();
+  #hasEnded = false;
+  #looking = Promise.resolve();
+
+  constructor(cluster: Cluster, kubeRbacProxy: string) {
+    this.#cluster = cluster;
+    this.#client = cluster.as('admin');
+    this.#kubeRbacProxy = kubeRbacProxy;
+  }
+
+  async start(): Promise<void> {
+    for (const name of Object.keys(MASTERS)) {
+      const labels = { 'node-role.kubernetes.io/control-plane': '', 'kubernetes.io/hostname': name };
+      await this.#client.post('api/v1/nodes', { json: { apiVersion: 'v1', kind: 'Node', metadata: { name, labels } } });
+    }
+    this.#looking = this.#keepLooking();
+  }
+
+  async end(): Promise<void> {
+    this.#hasEnded = true;
+    await this.#looking;
+    for (const pod of this.#running.keys()) await this.#stop(pod);
+  }
+
+  async #keepLooking(): Promise<void> {
+    while (!this.#hasEnded) {
+      await this.#look();
+      await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
+    }
+  }
+
+  async #look(): Promise<void> {
+    const { body } = await this.#client<{ items: Pod[] }>('api/v1/pods');
+    for (const pod of body.items) {
+      if (pod.metadata.deletionTimestamp !== undefined) await this.#remove(pod);
+      else if (pod.spec.nodeName === undefined) await this.#schedule(pod, body.items);
+      else if (!this.#running.has(pod.metadata.name)) await this.#run(pod, MASTERS[pod.spec.nodeName] ?? '');
+    }
+  }
+
+  /** On a master that takes pods and has none yet: their ports can be taken once. */
+  async #schedule({ metadata: { name, namespace } }: Pod, pods: readonly Pod[]): Promise<void> {
+    const { body } = await this.#client<{ items: { metadata: { name: string }; spec: { unschedulable?: boolean } }[] }>(
+      'api/v1/nodes',
+    );
+    const node = body.items.find(
+      ({ metadata, spec }) =>
+        spec.unschedulable !== true && !pods.some(({ spec: { nodeName } }) => nodeName === metadata.name),
+    );
+    if (node === undefined) return;
+    const target = { apiVersion: 'v1', kind: 'Node', name: node.metadata.name };
+    await this.#client.post(`api/v1/namespaces/${namespace}/pods/${name}/binding`, {
+      json: { apiVersion: 'v1', kind: 'Binding', metadata: { name }, target },
+    });
+  }
+
+  async #run(pod: Pod, address: string): Promise<void> {
+    const { name, namespace } = pod.metadata;
+    const home = await mkdtemp(join(tmpdir(), 'pod-'));
+    const kubeconfig = `--kubeconfig=${await this.#kubeconfig(pod)}`;
+    await this.#mount(pod, home, address);
+    const started = pod.spec.containers.map(({ name: container, args, volumeMounts = [] }) => {
+      const placed = [...args.map((arg) => place(arg, volumeMounts, home, address)), kubeconfig];
+      return container === 'proxy'
+        ? new PeerProcess(process.execPath, [MAIN, ...placed])
+        : new PeerProcess(this.#kubeRbacProxy, placed);
+    });
+    this.#running.set(name, { home, containers: started });
+    for (const [at, port] of [5080, 4219].entries()) await started[at]?.ready(() => listens(address, port));
+    const conditions = ['PodScheduled', 'Initialized', 'ContainersReady', 'Ready'].map((type) => ({
+      type,
+      status: 'True',
+      lastTransitionTime: new Date().toISOString(),
+    }));
+    await this.#client.patch(`api/v1/namespaces/${namespace}/pods/${name}/status`, {
+      headers: { 'content-type': 'application/merge-patch+json' },
+      body: JSON.stringify({ status: { phase: 'Running', podIP: address, podIPs: [{ ip: address }], conditions } }),
+    });
+  }
+
+  /** What the volumes of ConfigMaps and Secrets hold, and an empty directory for each other one. */
+  async #mount(
+    { metadata: { namespace }, spec: { volumes, containers } }: Pod,
+    home: string,
+    ip: string,
+  ): Promise<void> {
+    for (const { name, configMap, secret } of volumes) {
+      await mkdir(join(home, name));
+      const path =
+        configMap === undefined
+          ? secret === undefined
+            ? ''
+            : `secrets/${secret.secretName}`
+          : `configmaps/${configMap.name}`;
+      if (path === '') continue;
+      const { body } = await this.#client<{ data: Record<string, string> }>(`api/v1/namespaces/${namespace}/${path}`);
+      for (const [key, value] of Object.entries(body.data)) {
+        const text = secret === undefined ? value : Buffer.from(value, 'base64').toString();
+        await writeFile(join(home, name, key), place(text, containers[0]?.volumeMounts ?? [], home, ip));
+      }
+    }
+  }
+
+  /** Of the pod's own ServiceAccount. */
+  async #kubeconfig({ metadata: { namespace }, spec: { serviceAccountName: account } }: Pod): Promise<string> {
+    const { body } = await this.#client.post<{ status: { token: string } }>(
+      `api/v1/namespaces/${namespace}/serviceaccounts/${account}/token`,
+      { json: { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenRequest', spec: {} } },
+    );
+    return this.#cluster.kubeconfigFor(account, body.status.token);
+  }
+
+  async #remove({ metadata: { name, namespace } }: Pod): Promise<void> {
+    await this.#stop(name);
+    await this.#client.delete(`api/v1/namespaces/${namespace}/pods/${name}`, {
+      json: { gracePeriodSeconds: 0 },
+      throwHttpErrors: false,
+    });
+  }
+
+  async #stop(pod: string): Promise<void> {
+    const { home, containers } = this.#running.get(pod) ?? { home: '', containers: [] };
+    await Promise.all(containers.map((container) => container.end('SIGTERM')));
+    this.#running.delete(pod);
+    if (home !== '') await rm(home, { recursive: true });
+  }
+}
+
+/** A text of the pod with the paths and addresses of here; the masters of here share one network. */
+function place(text: string, mounts: NonNullable<Container['volumeMounts']>, home: string, address: string): string {
+  return mounts
+    .reduce((placed, { name, mountPath }) => placed.replaceAll(mountPath, join(home, name)), text)
+    .replaceAll('$(POD_IP)', address)
+    .replaceAll('127.0.0.1', address);
+}
+
+function listens(host: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, host, () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => {
+      resolve(false);
+    });
+  });
+}

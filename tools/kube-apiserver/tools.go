@@ -1,6 +1,0 @@
-//go:build tools
-
-// Package tools names the program that this module exists to build, at the versions of its go.sum.
-package tools
-
-import _ "k8s.io/kubernetes/cmd/kube-apiserver"
