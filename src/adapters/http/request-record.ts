@@ -6,10 +6,13 @@ import type { CacheOutcome } from '../../application/get-package.ts';
 import type { PackageRequest } from '../../domain/package.ts';
 import { problemOf } from './problem.ts';
 import { ClientGoneError } from './send-blob.ts';
+import { type Trace, traceOf } from './trace-context.ts';
 
 export interface RequestRecord {
   /** From `X-Request-Id`, or a new one. */
   readonly id: string;
+  /** From `traceparent` and `tracestate`, or a new one. */
+  readonly trace: Trace;
   /** Its address: what the sidecar says, or else the other end of the connection. */
   readonly client: string;
   readonly method: string;
@@ -48,6 +51,7 @@ export function recordRequests(
     const [path = ''] = ctx.url.split('?', 1);
     const record: RequestRecord = {
       id: requestId(ctx.get('X-Request-Id')),
+      trace: traceOf(ctx.get('traceparent'), ctx.get('tracestate')),
       method: ctx.method,
       route: routes.has(path) ? path : 'other',
       package: undefined,

@@ -360,6 +360,16 @@ describe('the HTTP interface', () => {
     );
   });
 
+  it('knows the trace that each request belongs to', async () => {
+    const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
+    await client('healthz', { headers: { traceparent, tracestate: 'rojo=1' } });
+    await client('healthz', { headers: { traceparent: 'nonsense', tracestate: 'rojo=1' } });
+    await app.finishedCount(2);
+    const [known, unknown] = app.finished.map(({ trace }) => trace);
+    expect(known).to.include({ traceId: '4bf92f3577b34da6a3ce929d0e0e4736', flags: '01', state: 'rojo=1' });
+    expect(unknown).to.include({ flags: '00', state: '' });
+  });
+
   it('knows a client by the address that the sidecar adds, and by no other text', async () => {
     const addresses: [forwarded: string | undefined, client: string][] = [
       [undefined, '127.0.0.1'],

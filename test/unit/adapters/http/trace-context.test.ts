@@ -1,0 +1,103 @@
+import { expect } from 'chai';
+import { traceHeaders, traceOf } from '../../../../src/adapters/http/trace-context.ts';
+
+const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736';
+const PARENT = '00f067aa0ba902b7';
+const VALID = `00-${TRACE}-${PARENT}-01`;
+
+describe('traceOf', () => {
+  it('goes on with the trace of the client, as a part of it with an id of its own', () => {
+    const trace = traceOf(VALID, '');
+    expect(trace).to.deep.equal({ traceId: TRACE, spanId: trace.spanId, flags: '01', state: '' });
+    expect(trace.spanId).to.match(/^[0-9a-f]{16}$/);
+    expect(trace.spanId).not.to.equal(PARENT);
+  });
+
+  it('understands what it knows of later versions, and keeps the flags that it knows', () => {
+    for (const [traceparent, flags] of [
+      [`01-${TRACE}-${PARENT}-01`, '01'],
+      [`cc-${TRACE}-${PARENT}-00-what-the-future-brings`, '00'],
+      [`fe-${TRACE}-${PARENT}-ff-`, '03'],
+      [`00-${TRACE}-${PARENT}-fe`, '02'],
+    ] as const) {
+      expect(traceOf(traceparent, ''), traceparent).to.include({ traceId: TRACE, flags });
+    }
+  });
+
+  for (const [what, traceparent] of [
+    ['nothing', ''],
+    ['a trace of zeros', `00-${'0'.repeat(32)}-${PARENT}-01`],
+    ['a parent of zeros', `00-${TRACE}-${'0'.repeat(16)}-01`],
+    ['the version that is none', `ff-${TRACE}-${PARENT}-01`],
+    ['capitals', `00-${TRACE.toUpperCase()}-${PARENT}-01`],
+    ['more than version 00 has', `${VALID}-what`],
+    ['a later version that goes on without a dash', `01-${TRACE}-${PARENT}-01what`],
+    ['too little', `00-${TRACE}-${PARENT}-1`],
+    ['other than hex digits', `00-${'g'.repeat(32)}-${PARENT}-01`],
+    ['a blank', ` ${VALID}`],
+    ['a line feed', `${VALID}\n`],
+    // So Node joins two headers of one name.
+    ['two of them', `${VALID}, ${VALID}`],
+  ] as const) {
+    it(`begins a new trace for ${what}, without the state of another`, () => {
+      const trace = traceOf(traceparent, 'vendor=1');
+      expect(trace.traceId)
+        .to.match(/^[0-9a-f]{32}$/)
+        .and.not.to.equal(TRACE);
+      expect(trace).to.include({ flags: '00', state: '' });
+    });
+  }
+
+  it('gives each request ids of its own', () => {
+    const traces = Array.from({ length: 1000 }, () => traceOf('', ''));
+    expect(new Set(traces.map(({ traceId }) => traceId))).to.have.property('size', 1000);
+    expect(new Set(traces.map(({ spanId }) => spanId))).to.have.property('size', 1000);
+  });
+
+  describe('with a tracestate', () => {
+    const state = (text: string): string => traceOf(VALID, text).state;
+
+    it('keeps what tracing systems have written, in its order', () => {
+      expect(state('rojo=00f067aa0ba902b7,congo=t61rcWkgMzE')).to.equal('rojo=00f067aa0ba902b7,congo=t61rcWkgMzE');
+      expect(state(' fw529a3039@dt=a b ,\t, 1a=!')).to.equal('fw529a3039@dt=a b,1a=!');
+    });
+
+    it('keeps nothing of one that is none', () => {
+      for (const text of ['congo', '=a', 'a=', 'A=b', 'a=b=c', 'a=\u00e9', 'a=b\r\nhost: c', `a=${'b'.repeat(257)}`]) {
+        expect(state(`${text},good=1`), text).to.equal('');
+      }
+      expect(state(Array.from({ length: 33 }, (_, index) => `a${String(index)}=b`).join(','))).to.equal('');
+    });
+
+    it('keeps 512 characters: of more, first the long members leave, then the last ones', () => {
+      const member = (name: string, length: number): string => `${name}=${'x'.repeat(length - name.length - 1)}`;
+      const short = ['a', 'b', 'c', 'd'].map((name) => member(name, 127));
+      expect(state(short.join(','))).to.have.lengthOf(511);
+      expect(state([member('long', 129), ...short].join(','))).to.equal(short.join(','));
+      expect(state([...short, member('e', 100)].join(','))).to.equal(short.join(','));
+    });
+
+    it('is read in linear time, whatever it is', () => {
+      const started = performance.now();
+      for (const text of [
+        'a=' + ' '.repeat(16_000),
+        `a=${' '.repeat(16_000)}é`,
+        ' '.repeat(16_000) + 'a',
+        ','.repeat(16_000),
+      ])
+        state(text);
+      expect(performance.now() - started).to.be.lessThan(500);
+    });
+  });
+});
+
+describe('traceHeaders', () => {
+  it('name the trace and this part of it, in version 00', () => {
+    const trace = traceOf(`01-${TRACE}-${PARENT}-01-more`, 'rojo=1');
+    expect(traceHeaders(trace)).to.deep.equal({
+      traceparent: `00-${TRACE}-${trace.spanId}-01`,
+      tracestate: 'rojo=1',
+    });
+    expect(traceHeaders(traceOf(VALID, ''))).not.to.have.property('tracestate');
+  });
+});
