@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { Descriptor } from '../domain/descriptor.ts';
 import type { Digest } from '../domain/digest.ts';
 import type { BlobSource, IncomingBlob, PackageStore, StoredBlob } from '../domain/ports/package-store.ts';
+import { traces } from './traces.ts';
 
 export class LoggedPackageStore implements PackageStore {
   readonly #store: PackageStore;
@@ -20,7 +21,7 @@ export class LoggedPackageStore implements PackageStore {
   async ingest(descriptor: Descriptor, source: BlobSource): Promise<IncomingBlob> {
     const started = performance.now();
     const incoming = await this.#store.ingest(descriptor, source);
-    const fields = { blob: descriptor.digest, bytes: descriptor.size };
+    const fields = { trace_id: traces.getStore()?.traceId, blob: descriptor.digest, bytes: descriptor.size };
     const duration = (): { duration_ms: number } => ({ duration_ms: Math.round(performance.now() - started) });
     incoming.settled.then(
       () => {

@@ -1,4 +1,5 @@
 /** The HTTP interface on a real socket, over whatever use cases a test brings. */
+import { AsyncLocalStorage } from 'node:async_hooks';
 import type { AddressInfo } from 'node:net';
 import { createHttpApp, type HttpAppOptions } from '../../src/adapters/http/app.ts';
 import { HttpServer } from '../../src/adapters/http/http-server.ts';
@@ -22,6 +23,7 @@ export async function startHttpApp(options: Partial<HttpAppOptions>): Promise<Ru
     packages: { get: unused, describe: unused },
     readiness: [],
     metrics: async () => ({ contentType: 'text/plain', text: '' }),
+    traces: new AsyncLocalStorage(),
     ...options,
     observers: [
       ...(options.observers ?? []),

@@ -13,6 +13,7 @@ export function makeRegistryGateway(overrides: Partial<OciRegistryGatewayOptions
     userAgent: 'registry-packages-proxy/test',
     environment: {},
     trustedRealms: [],
+    traceHeaders: () => ({}),
     ...overrides,
   });
 }

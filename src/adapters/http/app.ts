@@ -1,12 +1,14 @@
 /** The HTTP interface: what every request goes through, and where it goes. */
 import { Router } from '@koa/router';
 import Koa from 'koa';
+import type { AsyncLocalStorage } from 'node:async_hooks';
 import { errorResponses } from './error-response.ts';
 import { type PackageUseCases, packageRoute } from './package-route.ts';
 import { RefusedError } from './problem.ts';
 import { type ReadinessCheck, readiness } from './readiness.ts';
 import { recordRequests, type RequestObserver, type RequestState } from './request-record.ts';
 import { isSafe, strictRequests } from './strict-requests.ts';
+import type { Trace } from './trace-context.ts';
 
 export interface HttpAppOptions {
   readonly packages: PackageUseCases;
@@ -14,6 +16,8 @@ export interface HttpAppOptions {
   /** The exposition of all metrics, and its media type. */
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
   readonly observers: readonly RequestObserver[];
+  /** Where whatever a request begins finds the trace that it belongs to. */
+  readonly traces: AsyncLocalStorage<Trace>;
 }
 
 const ROUTES: ReadonlySet<string> = new Set(['/package', '/healthz', '/readyz', '/metrics']);
@@ -22,7 +26,7 @@ export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
   const app = new Koa<RequestState>();
   // Every error has its response and its log line by errorResponses; what Koa emits besides is the same error again.
   app.on('error', () => undefined);
-  app.use(recordRequests(ROUTES, options.observers));
+  app.use(recordRequests(ROUTES, options.observers, options.traces));
   app.use(errorResponses());
   app.use(strictRequests());
   app.use(async (ctx, next) => {

@@ -1,4 +1,5 @@
 /** What is known of a request when it is over: gathered on the way, told once, to the log and to the metrics. */
+import type { AsyncLocalStorage } from 'node:async_hooks';
 import { randomUUID } from 'node:crypto';
 import { isIP } from 'node:net';
 import type { Middleware, Context } from 'koa';
@@ -44,6 +45,7 @@ const CLIENT_CLOSED_REQUEST = 499;
 export function recordRequests(
   routes: ReadonlySet<string>,
   observers: readonly RequestObserver[],
+  traces: AsyncLocalStorage<Trace>,
 ): Middleware<RequestState> {
   return async (ctx, next) => {
     const started = process.hrtime.bigint();
@@ -67,7 +69,7 @@ export function recordRequests(
       const finished = { ...record, status: statusOf(record, ctx.res), seconds };
       for (const observe of observers) observe(finished);
     });
-    await next();
+    await traces.run(record.trace, next);
   };
 }
 

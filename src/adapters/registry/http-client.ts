@@ -8,6 +8,7 @@ import { createAgents, type ProxyVariables } from './agents.ts';
 import { type Body, IdleError, IncompleteError, readAtMost } from './body.ts';
 import { DialGuard } from './dial-guard.ts';
 import { Inflow } from './inflow.ts';
+import { checkRedirect } from './redirects.ts';
 import { retryAfterOf } from './retry-after.ts';
 import { type Asked, codeOf, failure, statusError, UpstreamFault } from './upstream-errors.ts';
 
@@ -21,6 +22,8 @@ export interface HttpSettings {
   /** Hosts, with their port when it is not the scheme's, that may see credentials as token servers. */
   readonly trustedRealms: readonly string[];
   readonly userAgent: string;
+  /** `traceparent` and `tracestate` of whoever sends a request now. */
+  readonly traceHeaders: () => Readonly<Record<string, string>>;
   readonly environment: ProxyVariables;
 }
 
@@ -98,13 +101,7 @@ export class HttpClient {
             options.agent = agents(options.url);
           },
         ],
-        beforeRedirect: [
-          ({ url }, response) => {
-            if (new URL(response.url).protocol === 'https:' && !(url instanceof URL && url.protocol === 'https:')) {
-              throw Object.assign(new Error('redirect from https to http'), { code: 'ERR_INSECURE_REDIRECT' });
-            }
-          },
-        ],
+        beforeRedirect: [checkRedirect],
       },
     });
   }
@@ -163,7 +160,11 @@ export class HttpClient {
 
   #exchange({ url, headers, form, isBulk = false }: HttpRequest, signal: AbortSignal): Promise<HttpResponse> {
     const body = form === undefined ? {} : { method: 'POST' as const, form: { ...form }, followRedirect: false };
-    const stream = this.#got.stream(url, { headers: { ...headers }, signal, ...body });
+    const stream = this.#got.stream(url, {
+      headers: { ...headers, ...this.#settings.traceHeaders() },
+      signal,
+      ...body,
+    });
     let inflow: Inflow | undefined;
     const bypassParser = (request: ClientRequest): void => {
       request.once('socket', (socket) => {

@@ -6,6 +6,7 @@ import { OciRegistryGateway } from '../../adapters/registry/oci-registry-gateway
 import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Part } from '../service.ts';
 import type { Surroundings } from '../surroundings.ts';
+import { currentTraceHeaders } from '../traces.ts';
 import * as T from './tokens.ts';
 
 export function gatewayModule(surroundings: Surroundings): ContainerModule {
@@ -31,6 +32,7 @@ function openGateway({ settings: { registry }, environment, version }: Surroundi
         trustedRealms,
         environment,
         userAgent: `registry-packages-proxy/${version}`,
+        traceHeaders: currentTraceHeaders,
       });
       return { gateway, part: {} };
     }

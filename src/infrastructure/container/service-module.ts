@@ -12,6 +12,7 @@ import { accessLog } from '../access-log.ts';
 import { Service, Stopping } from '../service.ts';
 import type { Settings } from '../settings.ts';
 import type { Surroundings } from '../surroundings.ts';
+import { traces } from '../traces.ts';
 import * as T from './tokens.ts';
 
 export function processModule({ settings, logger, version }: Surroundings): ContainerModule {
@@ -60,6 +61,7 @@ export function serviceModule(): ContainerModule {
           ],
           metrics: async () => ({ contentType: metrics.contentType, text: await metrics.metrics() }),
           observers: [accessLog(logger), requestMetrics(metrics)],
+          traces,
         });
         return new Service({
           parts,

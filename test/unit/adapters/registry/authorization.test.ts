@@ -34,6 +34,7 @@ describe('Authorization', () => {
       userAgent: 'test',
       environment: {},
       trustedRealms: [],
+      traceHeaders: () => ({}),
     });
     return new Authorization({ registry, client, trustedRealms: [], idleTimeoutMs: 1000, now: () => now });
   }

@@ -401,6 +401,34 @@ describe('OciRegistryGateway', () => {
       expect(storage.log[0]?.headers).not.to.have.property('authorization');
     });
 
+    it('tells the trace to whom it asks, and to no other origin', async () => {
+      const traceHeaders = (): Record<string, string> => ({ traceparent: '00-4bf9', tracestate: 'rojo=1' });
+      const [registry, storage] = [await start({ auth: 'bearer' }), await start()];
+      const leads = [`/elsewhere/blobs/${image.layer.descriptor.digest}`, storage.origin];
+      registry.script(({ url, headers }, response) => {
+        if (!url.includes('/blobs/') || headers.authorization === undefined) return false;
+        response.writeHead(307, { location: leads.shift() }).end();
+        return true;
+      });
+      storage.script((_request, response) => {
+        response.end(image.layer.bytes);
+        return true;
+      });
+      const gateway = makeRegistryGateway({ traceHeaders });
+      const upstream = registry.upstream();
+      await manifest(gateway, upstream);
+      await blob(gateway, upstream);
+      expect(registry.log.map(({ url }) => url.split(/[/?]/)[1])).to.deep.equal([
+        'v2',
+        'token',
+        'v2',
+        'v2',
+        'elsewhere',
+      ]);
+      for (const { headers } of registry.log) expect(headers).to.include(traceHeaders());
+      expect(storage.log[0]?.headers).not.to.have.any.keys('traceparent', 'tracestate');
+    });
+
     for (const [status, refusals, asked] of [
       [403, 1, 2],
       [400, 1, 2],
