@@ -85,6 +85,7 @@ describe('the service with credentials from a cluster', () => {
     for (const line of [
       'informer_rejected_total{resource="modulesources",reason="invalid"} 1',
       'informer_rejected_total{resource="modulesources",reason="conflict"} 1',
+      'informer_rejected_total{resource="secrets",reason="invalid"} 0',
       'informer_objects{resource="modulesources"} 3',
     ]) {
       expect(metrics).to.include(`registry_packages_proxy_${line}\n`);

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { exposedMetrics } from '../support/exposed-metrics.ts';
 import { tableBehind } from '../support/markdown-table.ts';
+import { ServiceProcess } from '../support/service-process.ts';
 
 const README = readFileSync(join(import.meta.dirname, '../../README.md'), 'utf8');
 
@@ -30,6 +31,25 @@ describe('the metrics of a running service', () => {
   it('are besides only those of the process and of Node', () => {
     const strangers = exposedNames(text).filter((name) => !/^(registry_packages_proxy|process|nodejs)_/.test(name));
     expect(strangers).to.deep.equal([]);
+  });
+
+  it('show from the start as 0 what dashboards and alerts wait for, so that the first time is an increase', async () => {
+    const service = await ServiceProcess.start();
+    const fresh = await service.client('metrics').text();
+    await service.close();
+    for (const line of [
+      'http_requests_total{route="/package",method="GET",code="502"} 0',
+      'http_request_duration_seconds_count{route="/package"} 0',
+      'served_bytes_total{result="bypass"} 0',
+      'cache_requests_total{result="bypass"} 0',
+      'cache_evictions_total{reason="damaged"} 0',
+      'digest_mismatch_total 0',
+      'upstream_requests_total{operation="blob",code="ok"} 0',
+      'upstream_requests_total{operation="manifest",code="upstream_denied"} 0',
+      'upstream_duration_seconds_count{operation="manifest"} 0',
+    ]) {
+      expect(fresh).to.include(`${OURS}${line}\n`);
+    }
   });
 });
 

@@ -168,6 +168,9 @@ describe('the service', () => {
     expect(value('cache_entries')).to.equal(2);
     expect(value('cache_requests_total{result="miss"}')).to.equal(1);
     expect(value('cache_requests_total{result="hit"}')).to.equal(2);
+    expect(value('served_bytes_total{result="miss"}')).to.equal(MIB);
+    expect(value('served_bytes_total{result="hit"}')).to.equal(2 * MIB);
+    expect(value('served_bytes_total{result="bypass"}')).to.equal(0);
     expect(value('cache_evictions_total{reason="size"}')).to.equal(0);
     expect(value('upstream_requests_total{operation="blob",code="ok"}')).to.equal(1);
     expect(value('upstream_bytes_total')).to.equal(MIB);
@@ -177,7 +180,7 @@ describe('the service', () => {
     expect(value('http_requests_total{route="/package",method="GET",code="400"}')).to.equal(1);
     expect(value('http_request_duration_seconds_count{route="/package"}')).to.equal(4);
     expect(value('upstream_duration_seconds_count{operation="manifest"}')).to.equal(1);
-    expect(metrics).to.match(/^registry_packages_proxy_build_info\{version="\d+\.\d+\.\d+",node="[\d.]+"\} 1$/m);
+    expect(metrics).to.match(/^registry_packages_proxy_build_info\{version="\d+\.\d+\.\d+",nodejs="[\d.]+"\} 1$/m);
     expect(metrics).not.to.include(registry.host).and.not.to.include('deckhouse').and.not.to.include('nowhere');
   });
 

@@ -36,6 +36,7 @@ export function informerMetrics(registry: Registry, resources: readonly string[]
     lastSync.set({ resource }, 0);
     objects.set({ resource }, 0);
     restarts.inc({ resource }, 0);
+    for (const reason of ['invalid', 'conflict']) rejected.inc({ resource, reason }, 0);
   }
   return (event) => {
     const { resource } = event;

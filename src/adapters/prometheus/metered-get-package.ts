@@ -1,11 +1,10 @@
 /** Counts how the cache took part in each package, without the use case's knowing. */
 import { Counter, type Registry } from 'prom-client';
-import type { CacheOutcome, Delivery, GetPackage } from '../../application/get-package.ts';
+import type { Delivery, GetPackage } from '../../application/get-package.ts';
 import { DigestMismatchError } from '../../domain/errors.ts';
 import type { PackageRequest } from '../../domain/package.ts';
 import type { BlobReader } from '../../domain/ports/package-store.ts';
-
-const RESULTS: readonly CacheOutcome['kind'][] = ['hit', 'miss', 'joined', 'bypass'];
+import { CACHE_RESULTS } from './cache-results.ts';
 
 export class MeteredGetPackage implements Pick<GetPackage, 'execute'> {
   readonly #get: Pick<GetPackage, 'execute'>;
@@ -21,7 +20,7 @@ export class MeteredGetPackage implements Pick<GetPackage, 'execute'> {
       labelNames: ['result'],
       registers: [registry],
     });
-    for (const result of RESULTS) this.#results.inc({ result }, 0);
+    for (const result of CACHE_RESULTS) this.#results.inc({ result }, 0);
   }
 
   async execute(request: PackageRequest): Promise<Delivery> {

@@ -6,7 +6,12 @@ import { PackageError } from '../../domain/errors.ts';
 import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Upstream } from '../../domain/upstream.ts';
 
-type Operation = 'manifest' | 'blob';
+const OPERATIONS = ['manifest', 'blob'] as const;
+
+type Operation = (typeof OPERATIONS)[number];
+
+/** What alerts ask for: there from the start, so that the first one is seen as an increase. */
+const CODES = ['ok', 'upstream_denied', 'upstream_unavailable', 'upstream_timeout', 'toomanyrequests'];
 
 export class MeteredRegistryGateway implements RegistryGateway {
   readonly #gateway: RegistryGateway;
@@ -40,6 +45,10 @@ export class MeteredRegistryGateway implements RegistryGateway {
       help: 'Downloads that went on where they had broken off.',
       registers: [registry],
     });
+    for (const operation of OPERATIONS) {
+      for (const code of CODES) this.#requests.inc({ operation, code }, 0);
+      this.#seconds.zero({ operation });
+    }
   }
 
   fetchManifest(upstream: Upstream, digest: Digest, signal: AbortSignal): Promise<Uint8Array> {
