@@ -50,6 +50,7 @@ take_from_module() { # NAME MODULE@VERSION FILE
 install_from_debian docker-registry
 install_from_debian nginx usr/sbin/nginx
 install_from_debian shellcheck
+install_from_debian prometheus
 install_from_debian promtool usr/bin/promtool prometheus
 install_from_go distribution-registry github.com/distribution/distribution/v3/cmd/registry@v3.1.1
 install_from_go crane github.com/google/go-containerregistry/cmd/crane@v0.22.1

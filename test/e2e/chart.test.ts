@@ -11,12 +11,15 @@ import {
   applyObject,
   CHART,
   containerOf,
+  define,
   installDefinitions,
+  type KubernetesObject,
   namespaceObject,
   renderChart,
   settingsOf,
 } from '../support/peers/chart.ts';
 import { Cluster, NAMESPACE, USERS } from '../support/peers/cluster.ts';
+import { API, GRAFANA_DASHBOARD_DEFINITION } from '../support/peers/grafana-dashboard-definition.ts';
 import { defineModuleSource } from '../support/peers/module-source.ts';
 import { rejection } from '../support/rejection.ts';
 
@@ -47,6 +50,7 @@ describeWithAll(PEERS, (programs) => {
       await installDefinitions(admin, programs['verticalpodautoscalers.yaml']);
       await installDefinitions(admin, programs['podmonitors.yaml']);
       await installDefinitions(admin, programs['prometheusrules.yaml']);
+      await define(admin, [GRAFANA_DASHBOARD_DEFINITION]);
       for (const name of ['d8-system', 'd8-monitoring']) await applyObject(admin, namespaceObject(name));
       await applyObject(admin, namespaceObject(NAMESPACE, { 'pod-security.kubernetes.io/warn': 'restricted' }));
       kubeconfig = await cluster.kubeconfig('admin');
@@ -114,6 +118,20 @@ describeWithAll(PEERS, (programs) => {
       expect(kinds).to.include.members(['PodMonitor', 'PrometheusRule', 'VerticalPodAutoscaler']);
     });
 
+    it('hands the dashboard to Grafana as a ConfigMap, or as Deckhouse wants it where its kind is known', async () => {
+      const dashboards = async (...args: string[]): Promise<KubernetesObject[]> =>
+        (await renderChart(programs.helm, ...args)).filter((object) =>
+          JSON.stringify(object).includes('schemaVersion'),
+        );
+      const [plain, ...others] = await dashboards();
+      expect(plain).to.include({ kind: 'ConfigMap' });
+      const [deckhouse, ...more] = await dashboards('--api-versions', API);
+      if (deckhouse === undefined) throw new Error('no dashboard');
+      expect(deckhouse).to.include({ kind: 'GrafanaDashboardDefinition' });
+      expect(await applyObject(cluster.as('admin'), deckhouse, true)).to.equal('');
+      expect([...others, ...more, ...(await dashboards('--set', 'dashboard.enabled=false'))]).to.deep.equal([]);
+    });
+
     it('labels every object with what tools look for, and with what clients of the existing one do', async () => {
       for (const { kind, metadata } of await renderChart(programs.helm)) {
         for (const label of ['name', 'instance', 'version', 'component', 'part-of', 'managed-by']) {
@@ -133,6 +151,8 @@ describeWithAll(PEERS, (programs) => {
         ['tolerations[0].operator=exists', '/tolerations/0/operator'],
         ['podMonitor.namespace=D8', '/podMonitor/namespace'],
         ['prometheusRule.runbooks=', '/prometheusRule/runbooks'],
+        ['dashboard.namespace=D8', '/dashboard/namespace'],
+        ['dashboard.folders=x', 'folders'],
       ];
       for (const [set, path] of wrong) {
         expect((await rejection(renderChart(programs.helm, '--set', set))).message, set).to.include(path);

@@ -15,6 +15,7 @@ const PROGRAMS = {
   'kube-rbac-proxy': 'KUBE_RBAC_PROXY',
   helm: 'HELM',
   nginx: 'NGINX',
+  prometheus: 'PROMETHEUS',
   promtool: 'PROMTOOL',
   shellcheck: 'SHELLCHECK',
   'podmonitors.yaml': 'PODMONITORS',

@@ -28,6 +28,7 @@ const PLURALS: Readonly<Record<string, string>> = {
   ConfigMap: 'configmaps',
   CustomResourceDefinition: 'customresourcedefinitions',
   Deployment: 'deployments',
+  GrafanaDashboardDefinition: 'grafanadashboarddefinitions',
   Namespace: 'namespaces',
   NetworkPolicy: 'networkpolicies',
   PodDisruptionBudget: 'poddisruptionbudgets',
@@ -70,13 +71,17 @@ export function containerOf(objects: readonly KubernetesObject[], name: string):
 
 /** What the chart writes for the service to read. */
 export function settingsOf(objects: readonly KubernetesObject[]): string {
-  const configMap = objects.find(({ kind }) => kind === 'ConfigMap') as { data?: Record<string, string> } | undefined;
-  return configMap?.data?.['settings.yaml'] ?? '';
+  const texts = objects.map((object) => (object as { data?: Record<string, string> }).data?.['settings.yaml']);
+  return texts.find((text) => text !== undefined) ?? '';
 }
 
 /** Resolves when objects of the kinds can be made that a file of another project defines. */
 export async function installDefinitions(client: Got, file: string): Promise<void> {
-  const definitions = parseObjects(await readFile(file, 'utf8'));
+  await define(client, parseObjects(await readFile(file, 'utf8')));
+}
+
+/** The same for definitions that are at hand. */
+export async function define(client: Got, definitions: readonly KubernetesObject[]): Promise<void> {
   for (const definition of definitions) await applyObject(client, definition);
   for (const { metadata } of definitions) {
     const established = async (): Promise<boolean> => {

@@ -1,0 +1,165 @@
+/** A service to which all happens that its dashboard can show: it serves, fails, forgets, heals and starts again. */
+import { mkdtemp, open, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { eventually } from './eventually.ts';
+import { FakeKubeApi } from './fake-kube-api.ts';
+import { FakeRegistry } from './fake-registry.ts';
+import { makePackage, type TestImage } from './image.ts';
+import { ServiceProcess, type ServiceOptions } from './service-process.ts';
+
+const MIB = 1024 * 1024;
+
+export class EventfulService {
+  readonly #registry: FakeRegistry;
+  readonly #api: FakeKubeApi;
+  readonly #home: string;
+  readonly #options: ServiceOptions;
+  #service: ServiceProcess;
+  #seed = 0;
+
+  private constructor(
+    registry: FakeRegistry,
+    api: FakeKubeApi,
+    home: string,
+    options: ServiceOptions,
+    service: ServiceProcess,
+  ) {
+    this.#registry = registry;
+    this.#api = api;
+    this.#home = home;
+    this.#options = options;
+    this.#service = service;
+  }
+
+  static async start(): Promise<EventfulService> {
+    const registry = await FakeRegistry.start();
+    const api = await FakeKubeApi.start();
+    const home = await mkdtemp(join(tmpdir(), 'eventful-'));
+    await writeFile(join(home, 'kubeconfig'), api.config.exportConfig());
+    api.putModuleSource('a', { repo: `${registry.host}/a`, scheme: 'HTTP' });
+    const options = {
+      settings: {
+        store: { directory: 'cache', maxSize: '4Mi' },
+        registry: { attempts: 1 },
+        credentials: { source: 'kubernetes' },
+      },
+      flags: ['--kubeconfig', join(home, 'kubeconfig')],
+    };
+    const service = new EventfulService(registry, api, home, options, await ServiceProcess.start(options));
+    await service.#ready();
+    return service;
+  }
+
+  get address(): string {
+    return `127.0.0.1:${String(this.#service.port)}`;
+  }
+
+  /** Misses and hits, more than fits, too large for the cache, wrong, broken off, unknown, and failing. */
+  async serve(): Promise<void> {
+    for (let times = 0; times < 8; times++) {
+      const image = this.#publish(MIB / 2);
+      await this.#ask(image);
+      await this.#ask(image);
+    }
+    await this.#ask(this.#publish(5 * MIB));
+    await this.#ask(this.#brokenOff());
+    await this.#ask(this.#wrong());
+    await this.#ask(makePackage(1, 1_000_000));
+    const failing = this.#publish(1000);
+    this.#registry.failTimes(failing.digest, { status: 500 }, { status: 500 });
+    await this.#ask(failing);
+    await this.#ask(failing);
+  }
+
+  /** Two clients of a download that is held up for as long as `meanwhile` takes. */
+  async hold(meanwhile: () => Promise<void>): Promise<void> {
+    const image = this.#publish(MIB / 2);
+    const { promise, resolve } = Promise.withResolvers<undefined>();
+    const { bytes, descriptor } = image.layer;
+    this.#registry.script(({ url }, response) => {
+      if (!url.endsWith(descriptor.digest)) return false;
+      response.writeHead(200, { 'content-length': bytes.byteLength });
+      response.write(bytes.subarray(0, MIB / 4));
+      void promise.then(() => response.end(bytes.subarray(MIB / 4)));
+      return true;
+    });
+    const clients = [this.#ask(image), this.#ask(image)];
+    await meanwhile();
+    resolve(undefined);
+    await Promise.all(clients);
+  }
+
+  /** Objects that cannot be used come, and the API server breaks off. */
+  disturbCredentials(): void {
+    this.#api.putModuleSource('broken', { repo: 'broken.example/m', ca: 'none' });
+    this.#api.cutWatches();
+  }
+
+  /** Ends it, damages a kept blob and starts it again, on the same port. */
+  async restart(): Promise<void> {
+    const { port, cacheDirectory } = this.#service;
+    await this.#service.end();
+    const folder = join(cacheDirectory, 'v1/blobs/sha256');
+    for (const name of await readdir(folder)) {
+      if ((await stat(join(folder, name))).size < MIB / 2) continue;
+      const file = await open(join(folder, name), 'r+');
+      await file.write('damaged', 0);
+      await file.close();
+      break;
+    }
+    const flags = [...(this.#options.flags ?? []), '--listen-address', `127.0.0.1:${String(port)}`];
+    this.#service = await this.#service.restart({ ...this.#options, flags });
+    await this.#ready();
+  }
+
+  async close(): Promise<void> {
+    await this.#service.close();
+    await this.#api.close();
+    await this.#registry.close();
+    await rm(this.#home, { recursive: true });
+  }
+
+  #ready(): Promise<void> {
+    return eventually(async () => {
+      const { statusCode } = await this.#service.client('readyz');
+      if (statusCode !== 200) throw new Error('not ready yet');
+    });
+  }
+
+  #publish(length: number): TestImage {
+    const image = makePackage(length, ++this.#seed);
+    this.#registry.publish(image);
+    return image;
+  }
+
+  /** The registry's first answer ends in its middle. */
+  #brokenOff(): TestImage {
+    const image = this.#publish(MIB / 2);
+    let isFirst = true;
+    this.#registry.script(({ url }, response) => {
+      if (!isFirst || !url.endsWith(image.layer.descriptor.digest)) return false;
+      isFirst = false;
+      response.writeHead(200, { 'content-length': image.layer.bytes.byteLength });
+      response.write(image.layer.bytes.subarray(0, MIB / 4), () => response.destroy());
+      return true;
+    });
+    return image;
+  }
+
+  /** The registry sends something else. */
+  #wrong(): TestImage {
+    const image = this.#publish(1000);
+    this.#registry.script(({ url }, response) => {
+      if (!url.endsWith(image.layer.descriptor.digest)) return false;
+      response.writeHead(200, { 'content-length': 1000 }).end(Buffer.alloc(1000));
+      return true;
+    });
+    return image;
+  }
+
+  async #ask({ digest }: TestImage): Promise<void> {
+    const searchParams = { digest, repository: `${this.#registry.host}/a` };
+    await this.#service.client('package', { searchParams, responseType: 'buffer' });
+  }
+}
