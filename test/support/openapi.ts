@@ -15,9 +15,11 @@ interface Described {
   readonly examples?: Examples;
 }
 
-interface Parameter extends Described {
+export interface Parameter extends Described {
   readonly name: string;
   readonly in: 'query' | 'header';
+  /** Those that its schema forbids. */
+  readonly 'x-wrong-examples'?: Examples;
 }
 
 export interface ResponseObject {
@@ -101,6 +103,10 @@ function acceptOf({ content = {} }: ResponseObject, example: string): string {
 }
 
 function valuesOf(parameters: readonly Parameter[], place: Parameter['in'], example: string): Record<string, string> {
-  const given = parameters.filter((parameter) => parameter.in === place && parameter.examples?.[example] !== undefined);
-  return Object.fromEntries(given.map(({ name, examples }) => [name, String(examples?.[example]?.value)]));
+  const values = parameters.flatMap((parameter): [string, string][] => {
+    const { examples, 'x-wrong-examples': wrong } = parameter;
+    const shown = examples?.[example] ?? wrong?.[example];
+    return parameter.in === place && shown !== undefined ? [[parameter.name, String(shown.value)]] : [];
+  });
+  return Object.fromEntries(values);
 }

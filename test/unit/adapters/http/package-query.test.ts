@@ -1,9 +1,38 @@
+import { Ajv2020 } from 'ajv/dist/2020.js';
 import { expect } from 'chai';
 import fc from 'fast-check';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { parsePackageQuery } from '../../../../src/adapters/http/package-query.ts';
 import { InvalidArgumentError } from '../../../../src/domain/errors.ts';
+import { nearMiss, outcome } from '../../../support/hostile-text.ts';
+import { parseOpenApi } from '../../../support/openapi.ts';
 import { QUERY_DIGEST, QUERY_STRINGS } from '../../../support/query-strings.ts';
 
+const OPENAPI = join(import.meta.dirname, '../../../../docs/openapi.yaml');
+/** Of names and digests, and of what is neither. */
+const PIECES = [
+  'a',
+  'A',
+  '0',
+  '.',
+  '..',
+  '-',
+  '_',
+  '__',
+  '/',
+  '//',
+  ':',
+  ':5000',
+  ':65536',
+  '[',
+  ']',
+  '@',
+  ' ',
+  '\n',
+  'ä',
+];
+const ODD = ['[::1]', '[.]', '[..]', '[]', 'a.-b', 'a-.b', 'a:', 'a:00080', 'a:65535', 'a/', 'a//', '/', 'a/b/', 'a.'];
 const HEX = '4f'.repeat(32);
 const DIGEST = `sha256:${HEX}`;
 
@@ -72,6 +101,23 @@ describe('parsePackageQuery', () => {
       }
     });
   }
+
+  it('takes what docs/openapi.yaml describes, and nothing else', () => {
+    const ajv = new Ajv2020();
+    const { parameters = [] } = parseOpenApi(readFileSync(OPENAPI, 'utf8')).paths['/package'] ?? {};
+    for (const { name, schema } of parameters.filter((parameter) => parameter.in === 'query')) {
+      const described = fc.stringMatching(new RegExp((schema as { pattern: string }).pattern, 'u'), { maxLength: 255 });
+      fc.assert(
+        fc.property(fc.oneof(described, nearMiss(described, PIECES), fc.constantFrom(...ODD)), (value) => {
+          // A name of 255 characters may have a slash behind it.
+          fc.pre(value.length <= 255);
+          const query = new URLSearchParams({ digest: DIGEST, [name]: value }).toString();
+          const request = outcome(() => parsePackageQuery(query), InvalidArgumentError);
+          expect(request !== undefined, `${name}=${value}`).to.equal(ajv.validate(schema, value));
+        }),
+      );
+    }
+  });
 
   it('never echoes what it was given', () => {
     expect(() => parsePackageQuery('digest=canary-4711'))
