@@ -60,13 +60,14 @@ async function answerGet(ctx: PackageContext, get: PackageUseCases['get'], reque
     }
     const { start, end } = range.kind === 'part' ? range : { start: 0, end: size };
     const writeHead = (): void => {
-      ctx.status = range.kind === 'part' ? 206 : 200;
-      ctx.set({
+      ctx.respond = false;
+      // All at once: header by header, by Koa and then by Node, took a tenth of the time of a small hit.
+      ctx.res.writeHead(range.kind === 'part' ? 206 : 200, {
         ...packageHeaders(found),
         ...cacheHeaders(cache),
         ...(range.kind === 'part' && partHeaders(range, size)),
+        'X-Request-Id': record.id,
       });
-      ctx.respond = false;
     };
     await sendBlob(ctx.res, blob, { start, end, writeHead, onSent: (bytes) => (record.bytes += bytes) });
   } finally {

@@ -63,13 +63,14 @@ export function recordRequests(
       client: clientOf(ctx),
     };
     ctx.state.record = record;
-    ctx.set('X-Request-Id', record.id);
     ctx.res.once('close', () => {
       const seconds = Number(process.hrtime.bigint() - started) / 1e9;
       const finished = { ...record, status: statusOf(record, ctx.res), seconds };
       for (const observe of observers) observe(finished);
     });
     await traces.run(record.trace, next);
+    // Whoever sends for himself, instead of leaving that to Koa, has said it.
+    if (!ctx.headerSent) ctx.set('X-Request-Id', record.id);
   };
 }
 
