@@ -43,8 +43,8 @@ export class FilesystemPackageStore implements PackageStore {
   readonly #thread = new HashThread();
   readonly #arriving = new Set<Promise<void>>();
   readonly #pool = new BlockPool();
-  readonly #files = new OpenFiles(this.#pool);
-  readonly #recency = new Recency(({ digest }) => this.#layout.blob(digest));
+  readonly #files = new OpenFiles(this.#pool, (entry) => this.#pathOf(entry));
+  readonly #recency = new Recency((entry) => this.#pathOf(entry));
   readonly #scrub: Scrub | undefined;
   #evicted = 0;
   #damaged = 0;
@@ -57,7 +57,7 @@ export class FilesystemPackageStore implements PackageStore {
     this.#scrub = new Scrub({
       bytesPerSecond: scrubBytesPerSecond,
       entries: () => this.#ledger.list(),
-      pathOf: ({ digest }) => this.#layout.blob(digest),
+      pathOf: (entry) => this.#pathOf(entry),
       onDamage: (entry) => {
         this.#drop(entry);
       },
@@ -117,7 +117,7 @@ export class FilesystemPackageStore implements PackageStore {
     if (entry === undefined) return undefined;
     this.#ledger.pin(entry);
     try {
-      const file = await this.#files.open(this.#layout.blob(digest), entry);
+      const file = await this.#files.open(entry);
       this.#recency.use(entry);
       return readStoredFile(file, {
         onDamage: () => {
@@ -215,12 +215,16 @@ export class FilesystemPackageStore implements PackageStore {
     return stuck.length;
   }
 
+  #pathOf({ digest }: Entry): string {
+    return this.#layout.blob(digest);
+  }
+
   /** Says whether the file is gone; if not, the next scan finds it. */
   #unlink(entry: Entry): boolean {
     if (entry.readers === 0) this.#files.close(entry);
     this.#scrub?.letGo(entry);
     try {
-      rmSync(this.#layout.blob(entry.digest), { recursive: true, force: true });
+      rmSync(this.#pathOf(entry), { recursive: true, force: true });
       return true;
     } catch {
       return false;

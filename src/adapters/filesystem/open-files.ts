@@ -30,23 +30,25 @@ export class OpenFiles {
   readonly #opened = new Map<Entry, OpenFile>();
   readonly #opening = new Map<Entry, Promise<OpenFile>>();
   readonly #pool: BlockPool;
+  readonly #pathOf: (entry: Entry) => string;
 
-  constructor(pool: BlockPool) {
+  constructor(pool: BlockPool, pathOf: (entry: Entry) => string) {
     this.#pool = pool;
+    this.#pathOf = pathOf;
   }
 
   /**
    * The file of an entry, which must stay pinned for as long as it is read. Rejects with the error of the file system, or
    * with DigestMismatchError when it is another file; what is not proved yet is read whole before.
    */
-  async open(path: string, entry: Entry): Promise<OpenFile> {
+  async open(entry: Entry): Promise<OpenFile> {
     const opened = this.#opened.get(entry);
     if (opened !== undefined) {
       this.#opened.delete(entry);
       this.#opened.set(entry, opened);
       return opened;
     }
-    const opening = this.#opening.get(entry) ?? this.#open(path, entry);
+    const opening = this.#opening.get(entry) ?? this.#open(entry);
     this.#opening.set(entry, opening);
     try {
       return await opening;
@@ -69,8 +71,8 @@ export class OpenFiles {
     for (const entry of this.#opened.keys()) this.close(entry);
   }
 
-  async #open(path: string, entry: Entry): Promise<OpenFile> {
-    const fd = await openFile(path, READ_FLAGS);
+  async #open(entry: Entry): Promise<OpenFile> {
+    const fd = await openFile(this.#pathOf(entry), READ_FLAGS);
     let content: OpenFile['content'] = new BlockFile(fd, this.#pool);
     try {
       const stats = await statFile(fd);

@@ -21,7 +21,7 @@ describe('OpenFiles', () => {
   beforeEach(() => {
     directory = mkdtempSync(join(tmpdir(), 'open-files-'));
     ledger = new Ledger(1e9);
-    files = new OpenFiles(new BlockPool());
+    files = new OpenFiles(new BlockPool(), pathOf);
   });
   afterEach(() => {
     files.closeAll();
@@ -29,7 +29,7 @@ describe('OpenFiles', () => {
   });
 
   const pathOf = ({ digest }: Entry): string => join(directory, digestHex(digest));
-  const open = (entry: Entry) => files.open(pathOf(entry), entry);
+  const open = (entry: Entry) => files.open(entry);
   /** Descriptors of this process that are files of the test. */
   const openHere = (): number =>
     readdirSync('/proc/self/fd').filter((fd) => {
