@@ -14,9 +14,11 @@ const options = {
   bundle: true,
   platform: 'node',
   target: 'node24',
-  minify: true,
-  // Errors are told apart by their names.
-  keepNames: true,
+  minifyWhitespace: true,
+  minifySyntax: true,
+  // Identifiers stay: errors are told apart by their names, and `keepNames` gives each closure its name again whenever it
+  // is made, which took 12 of the 45 us of a small hit.
+  minifyIdentifiers: false,
 } satisfies BuildOptions;
 
 rmSync(dist, { recursive: true, force: true });

@@ -65,4 +65,12 @@ describe('the bundle', () => {
       expect(again?.equals(before ?? again.subarray(1)), name).to.equal(true);
     }
   });
+
+  it('calls errors by the names that they have in the sources', async () => {
+    const service = await ServiceProcess.start({ main: join(place, 'dist/start.mjs') });
+    await service.client(`package?digest=${makePackage(1).digest}`);
+    const { err } = await service.logged('request', { status: 404 });
+    expect(err).to.deep.include({ type: 'RepositoryUnknownError', code: 'NAME_UNKNOWN' });
+    await service.close();
+  });
 });
