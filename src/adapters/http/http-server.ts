@@ -34,6 +34,8 @@ export class HttpServer {
   readonly #server: Server;
   /** The last one on each connection. */
   readonly #answers = new WeakMap<Socket, ServerResponse>();
+  /** Those behind which the connection is closed. */
+  readonly #last = new WeakSet<ServerResponse>();
   #closing = false;
 
   /** With `tls` only clients that have a certificate of `clientCa` are let in; all three are PEM. */
@@ -86,6 +88,8 @@ export class HttpServer {
       this.#answers.set(socket, response);
       return true;
     }
+    if (this.#last.has(running)) return false;
+    this.#last.add(running);
     socket.pause();
     if (!running.headersSent) running.setHeader('Connection', 'close');
     running.once('finish', () => {

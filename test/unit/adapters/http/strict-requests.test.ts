@@ -53,10 +53,16 @@ describe('strictRequests', () => {
 
   it('answers one of several requests that come at a time, and closes the connection', async () => {
     const request = 'GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n';
+    const warnings: Error[] = [];
+    const warned = (warning: Error): void => void warnings.push(warning);
+    process.on('warning', warned);
     const { answers, isClosed } = await exchange(connection, request.repeat(100));
+    process.off('warning', warned);
     expect(answers.map(({ status }) => status)).to.deep.equal([200]);
     expect(isClosed).to.equal(true);
     expect(app.finished).to.have.lengthOf(1);
+    // Of a hundred listeners, where one is enough.
+    expect(warnings).to.deep.equal([]);
   });
 
   it('answers 414 to a target that is longer than any of ours', async () => {
