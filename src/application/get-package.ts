@@ -7,6 +7,7 @@ import type { BlobReader, BlobSource, PackageStore } from '../domain/ports/packa
 import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';
 import { below } from '../domain/upstream.ts';
 import { Fills } from './fills.ts';
+import type { Fill, FillInspection } from './inspection.ts';
 import { HealedReader } from './healed-reader.ts';
 import { PassThrough } from './pass-through.ts';
 import type { ResolvePackage } from './resolve-package.ts';
@@ -38,7 +39,7 @@ export interface GetPackageOptions {
   readonly stopping: AbortSignal;
 }
 
-export class GetPackage {
+export class GetPackage implements FillInspection {
   readonly #options: GetPackageOptions;
   readonly #fills: Fills;
 
@@ -60,6 +61,10 @@ export class GetPackage {
     }
   }
 
+  fills(): Fill[] {
+    return this.#fills.list();
+  }
+
   async #open(request: PackageRequest, layer: Descriptor): Promise<Pick<Delivery, 'cache' | 'blob'>> {
     // Asked for in one turn, fill and store leave no gap between "arriving" and "kept" in which a layer is neither.
     const joined = this.#fills.join(layer.digest);
@@ -71,7 +76,9 @@ export class GetPackage {
     if (begun !== undefined) return { cache: { kind: 'joined' }, blob: await begun };
     return {
       cache: { kind: 'miss' },
-      blob: await this.#fills.begin(layer, () => this.#download(request, layer, this.#options.stopping)),
+      blob: await this.#fills.begin(request, layer, (onReceived) =>
+        this.#download(request, layer, this.#options.stopping, onReceived),
+      ),
     };
   }
 
@@ -84,10 +91,15 @@ export class GetPackage {
   }
 
   /** The bytes of a layer, whose download survives what breaks it off; the upstream is looked up for each try. */
-  #download({ repository, path }: PackageRequest, layer: Descriptor, signal: AbortSignal): ReturnType<BlobSource> {
+  #download(
+    { repository, path }: PackageRequest,
+    layer: Descriptor,
+    signal: AbortSignal,
+    onReceived?: (bytes: number) => void,
+  ): ReturnType<BlobSource> {
     const { credentials, gateway } = this.#options;
-    return resumedDownload(layer.size, async (offset) =>
-      gateway.fetchBlob(below(await credentials.resolve(repository), path), layer, offset, signal),
-    );
+    const fetch = async (offset: number): ReturnType<BlobSource> =>
+      gateway.fetchBlob(below(await credentials.resolve(repository), path), layer, offset, signal);
+    return resumedDownload(layer.size, fetch, onReceived);
   }
 }

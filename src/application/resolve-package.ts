@@ -16,6 +16,7 @@ import type { CredentialProvider } from '../domain/ports/credential-provider.ts'
 import type { PackageStore, StoredBlob } from '../domain/ports/package-store.ts';
 import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';
 import { below } from '../domain/upstream.ts';
+import type { PackageInspection } from './inspection.ts';
 import { SingleFlight } from './single-flight.ts';
 
 /** About 3 MB, and more than the packages of any cluster. */
@@ -31,7 +32,7 @@ export interface ResolvePackageOptions {
   readonly stopping: AbortSignal;
 }
 
-export class ResolvePackage {
+export class ResolvePackage implements PackageInspection {
   readonly #options: ResolvePackageOptions;
   /** What a digest resolves to never changes, so a hit reads no manifest. */
   readonly #known = new Map<Digest, Package>();
@@ -50,6 +51,10 @@ export class ResolvePackage {
     if (oldest !== undefined && this.#known.size >= MAX_KNOWN) this.#known.delete(oldest);
     this.#known.set(request.digest, found);
     return found;
+  }
+
+  known(): Package[] {
+    return [...this.#known.values()];
   }
 
   async #layer(request: PackageRequest): Promise<Descriptor> {

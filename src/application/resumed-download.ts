@@ -16,12 +16,22 @@ const MAX_TRIES = 100;
  * `fetch` begins anew each time, so that no expired URL or token is used again, and with what patience it has. Rejects as it
  * does when there is no first byte. Later the iteration throws what `fetch` or its bytes threw when going on makes no sense
  * any more. A clean end is an end, also before `size` bytes: the proof has the last word.
+ * `onReceived` hears how many bytes there are by now.
  */
-export async function resumedDownload(size: number, fetch: FetchFrom): Promise<AsyncIterable<Uint8Array>> {
-  return follow(size, await fetch(0), fetch);
+export async function resumedDownload(
+  size: number,
+  fetch: FetchFrom,
+  onReceived: (bytes: number) => void = () => undefined,
+): Promise<AsyncIterable<Uint8Array>> {
+  return follow(size, await fetch(0), fetch, onReceived);
 }
 
-async function* follow(size: number, first: AsyncIterable<Uint8Array>, fetch: FetchFrom): AsyncGenerator<Uint8Array> {
+async function* follow(
+  size: number,
+  first: AsyncIterable<Uint8Array>,
+  fetch: FetchFrom,
+  onReceived: (bytes: number) => void,
+): AsyncGenerator<Uint8Array> {
   let received = 0;
   let barren = 0;
   for (let tries = 1, chunks: AsyncIterable<Uint8Array> | undefined = first; ; tries++) {
@@ -32,6 +42,7 @@ async function* follow(size: number, first: AsyncIterable<Uint8Array>, fetch: Fe
       startedMs = performance.now();
       for await (const chunk of chunks) {
         received += chunk.byteLength;
+        onReceived(received);
         yield chunk;
       }
       return;

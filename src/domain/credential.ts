@@ -13,6 +13,13 @@ const TOKEN_USER = '<token>';
 
 export const ANONYMOUS: Credential = { kind: 'anonymous' };
 
+/** The name that a credential goes by; undefined when it has none, or when the name itself may be what opens the door. */
+export function userOf(credential: Credential): string | undefined {
+  if (credential.kind !== 'basic') return undefined;
+  // Some registries take a token for the user, with nothing or a fixed word as the password.
+  return ['', 'x-oauth-basic'].includes(credential.password.reveal()) ? undefined : credential.username;
+}
+
 /** Says which part cannot be read; never shows it. */
 export class InvalidCredentialError extends Error {
   override readonly name = 'InvalidCredentialError';

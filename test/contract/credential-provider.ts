@@ -1,5 +1,6 @@
 /** The contract of CredentialProvider: what every adapter and every fake of it promises. */
 import { expect } from 'chai';
+import type { CredentialInspection } from '../../src/application/inspection.ts';
 import { RepositoryUnknownError } from '../../src/domain/errors.ts';
 import type { CredentialProvider } from '../../src/domain/ports/credential-provider.ts';
 import { DEFAULT_REPOSITORY, parseRepositoryName } from '../../src/domain/reference.ts';
@@ -7,7 +8,7 @@ import type { UpstreamFields } from '../../src/domain/upstream.ts';
 import { rejection } from '../support/rejection.ts';
 
 export interface ProviderUnderTest {
-  readonly provider: CredentialProvider;
+  readonly provider: CredentialProvider & CredentialInspection;
   close(): Promise<void>;
 }
 
@@ -19,7 +20,9 @@ const REGISTRIES: readonly ConfiguredRegistry[] = [
   { repo: 'registry.example:5000/deckhouse/ee', scheme: 'HTTP', isDefault: true },
   {
     repo: 'modules.example/a',
-    dockerCfg: Buffer.from('{"auths":{"modules.example":{"username":"robot","password":"p"}}}').toString('base64'),
+    dockerCfg: Buffer.from('{"auths":{"modules.example":{"username":"robot","password":"hunter2"}}}').toString(
+      'base64',
+    ),
     isDefault: false,
   },
 ];
@@ -63,6 +66,38 @@ export function describeCredentialProvider(
         expect(error).to.be.instanceOf(RepositoryUnknownError);
       });
     }
+
+    it('shows who is configured and how they are entered, and never a secret', async () => {
+      const registries = peer.provider.registries();
+      const shown = registries.map(({ names, upstream }) => ({ names: names.toSorted(), upstream }));
+      const [module, byDefault] = shown.toSorted((a, b) => a.upstream.host.localeCompare(b.upstream.host));
+      expect(module).to.deep.equal({
+        names: ['modules.example/a'],
+        upstream: {
+          scheme: 'https',
+          host: 'modules.example',
+          repository: 'a',
+          credential: { kind: 'basic', user: 'robot' },
+          certificates: 0,
+        },
+      });
+      expect(byDefault?.names).to.include.members(['', 'registry.example:5000/deckhouse/ee']);
+      expect(byDefault?.upstream).to.deep.include({
+        scheme: 'http',
+        credential: { kind: 'anonymous', user: undefined },
+      });
+      expect(registries).to.have.lengthOf(2);
+      expect(JSON.stringify([registries, peer.provider.sources()])).not.to.match(/hunter2|auths|\[secret\]/);
+    });
+
+    it('shows since when it knows them', () => {
+      const sources = peer.provider.sources();
+      expect(sources.reduce((sum, { objects }) => sum + objects, 0)).to.equal(2);
+      for (const source of sources) {
+        expect(source.listedAt?.getTime()).to.be.closeTo(Date.now(), 60_000);
+        expect(source).to.deep.include({ rejected: [], failure: undefined });
+      }
+    });
 
     it('gives the same registry object for as long as nothing of it changes', async () => {
       const name = parseRepositoryName('modules.example/a');

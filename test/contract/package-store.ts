@@ -1,5 +1,6 @@
 /** The contract of PackageStore: what every adapter and every fake of it promises. */
 import { expect } from 'chai';
+import type { StoreInspection } from '../../src/application/inspection.ts';
 import { DigestMismatchError, StoreFullError, UpstreamUnavailableError } from '../../src/domain/errors.ts';
 import type { PackageStore } from '../../src/domain/ports/package-store.ts';
 import { WITHHELD_BYTES } from '../../src/domain/proof.ts';
@@ -8,7 +9,7 @@ import { rejection } from '../support/rejection.ts';
 import { HeldSource, readAll, readSome, sourceOf } from '../support/source.ts';
 
 export interface StoreUnderTest {
-  readonly store: PackageStore;
+  readonly store: PackageStore & StoreInspection;
   /** Bytes that the store takes or has promised, by whoever knows best: the disk, where there is one. */
   bytes(): number | Promise<number>;
   /** Ends the store and checks that it leaves nothing behind but kept blobs. */
@@ -22,7 +23,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
   describe(`${name} is a PackageStore that`, () => {
     const maxBytes = 1024 * KIB;
     let peer: StoreUnderTest;
-    let store: PackageStore;
+    let store: PackageStore & StoreInspection;
     beforeEach(async () => {
       peer = await make(maxBytes);
       ({ store } = peer);
@@ -226,6 +227,37 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       await keep(fourth);
       expect(await has(second)).to.equal(false);
       for (const given of [first, third, fourth]) expect(await has(given)).to.equal(true);
+    });
+
+    it('shows what it keeps, the latest used first, and looking is no use', async () => {
+      const [first, second] = [blob(bytesOf(300 * KIB, 1)), blob(bytesOf(300 * KIB, 2))];
+      const before = Date.now();
+      await keep(first);
+      await keep(second);
+      await has(first);
+      const { digest, size } = first.descriptor;
+      const shown = store.find(digest);
+      expect(shown).to.include({ digest, size });
+      for (const time of [shown?.storedAt, shown?.usedAt, shown?.verifiedAt]) {
+        expect(time?.getTime()).to.be.within(before, Date.now() + 1);
+      }
+      expect(store.kept().map((kept) => kept.digest)).to.deep.equal([digest, second.descriptor.digest]);
+      expect(store.usage).to.deep.include({ maxBytes, entries: 2 });
+      expect(store.usage.bytes).to.equal(await peer.bytes());
+      store.find(second.descriptor.digest);
+      for (const seed of [3, 4]) await keep(blob(bytesOf(300 * KIB, seed)));
+      expect(store.find(second.descriptor.digest)).to.equal(undefined);
+      expect(store.find(digest)?.usedAt).to.deep.equal(shown?.usedAt);
+    });
+
+    it('shows nothing that is arriving', async () => {
+      const given = blob(bytesOf(100_000));
+      const held = new HeldSource().give(given.bytes);
+      const incoming = await store.ingest(given.descriptor, held.source);
+      expect([store.find(given.descriptor.digest), store.kept()]).to.deep.equal([undefined, []]);
+      held.end();
+      await incoming.settled;
+      expect(store.kept()).to.have.lengthOf(1);
     });
 
     it('never takes more than its bytes, also while a blob arrives', async () => {

@@ -1,4 +1,5 @@
 /** A PackageStore in memory that passes the same contract as the one on disk: for tests of whoever uses the port. */
+import type { KeptBlob, StoreInspection, StoreUsage } from '../../src/application/inspection.ts';
 import type { Descriptor } from '../../src/domain/descriptor.ts';
 import type { Digest } from '../../src/domain/digest.ts';
 import { StoreFullError } from '../../src/domain/errors.ts';
@@ -13,9 +14,9 @@ import { presentable, Proof } from '../../src/domain/proof.ts';
 
 const MAX_READ_BYTES = 60_001;
 
-export class MemoryPackageStore implements PackageStore {
+export class MemoryPackageStore implements PackageStore, StoreInspection {
   readonly #maxBytes: number;
-  readonly #kept = new Map<Digest, { bytes: Uint8Array; storedAt: Date }>();
+  readonly #kept = new Map<Digest, { bytes: Uint8Array; storedAt: Date; usedAt: Date }>();
   #reserved = 0;
 
   constructor(maxBytes = Infinity) {
@@ -24,6 +25,28 @@ export class MemoryPackageStore implements PackageStore {
 
   get bytes(): number {
     return this.#reserved + this.#kept.values().reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
+  }
+
+  get usage(): StoreUsage {
+    return {
+      bytes: this.bytes,
+      maxBytes: this.#maxBytes,
+      entries: this.#kept.size,
+      evicted: 0,
+      damaged: 0,
+      scrubbedBytes: 0,
+    };
+  }
+
+  kept(): KeptBlob[] {
+    return [...this.#kept.keys()].reverse().flatMap((digest) => this.find(digest) ?? []);
+  }
+
+  find(digest: Digest): KeptBlob | undefined {
+    const blob = this.#kept.get(digest);
+    if (blob === undefined) return undefined;
+    const { bytes, storedAt, usedAt } = blob;
+    return { digest, size: bytes.byteLength, storedAt, usedAt, verifiedAt: storedAt };
   }
 
   has(digest: Digest): boolean {
@@ -35,6 +58,7 @@ export class MemoryPackageStore implements PackageStore {
     if (blob === undefined) return undefined;
     this.#kept.delete(digest);
     this.#kept.set(digest, blob);
+    blob.usedAt = new Date();
     const arrival = new Arrival(blob.bytes.byteLength);
     arrival.bytes.set(blob.bytes);
     arrival.prove();
@@ -72,7 +96,8 @@ export class MemoryPackageStore implements PackageStore {
         arrival.grow(presentable(written, descriptor.size));
       }
       proof.conclude();
-      this.#kept.set(descriptor.digest, { bytes: arrival.bytes, storedAt: new Date() });
+      const now = new Date();
+      this.#kept.set(descriptor.digest, { bytes: arrival.bytes, storedAt: now, usedAt: now });
       arrival.prove();
     } catch (error) {
       arrival.fail(error);

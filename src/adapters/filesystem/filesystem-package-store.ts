@@ -1,6 +1,7 @@
 /** PackageStore on a directory: content-addressed files, a budget in bytes, and no database but the directory itself. */
 import { rmSync } from 'node:fs';
 import { open, rm } from 'node:fs/promises';
+import type { KeptBlob, StoreInspection, StoreUsage } from '../../application/inspection.ts';
 import type { Descriptor } from '../../domain/descriptor.ts';
 import type { Digest } from '../../domain/digest.ts';
 import { StoreFailedError, StoreFullError } from '../../domain/errors.ts';
@@ -16,20 +17,6 @@ import { leaveCleanMarker, scan } from './recovery.ts';
 import { Scrub } from './scrub.ts';
 import { readStoredFile } from './stored-file.ts';
 
-/** What metrics and the status of the store are made of. */
-export interface StoreUsage {
-  /** Allocated on the volume, reservations included. */
-  readonly bytes: number;
-  readonly maxBytes: number;
-  readonly entries: number;
-  /** Since the start: removed to make room. */
-  readonly evicted: number;
-  /** Since the start: found missing, unreadable or with wrong bytes. */
-  readonly damaged: number;
-  /** Since the start: read again by the scrub. */
-  readonly scrubbedBytes: number;
-}
-
 export interface FilesystemPackageStoreOptions {
   readonly directory: string;
   readonly maxBytes: number;
@@ -37,7 +24,7 @@ export interface FilesystemPackageStoreOptions {
   readonly scrubBytesPerSecond?: number;
 }
 
-export class FilesystemPackageStore implements PackageStore {
+export class FilesystemPackageStore implements PackageStore, StoreInspection {
   readonly #layout: Layout;
   readonly #ledger: Ledger;
   readonly #thread = new HashThread();
@@ -92,6 +79,15 @@ export class FilesystemPackageStore implements PackageStore {
       damaged: this.#damaged,
       scrubbedBytes: this.#scrub?.bytes ?? 0,
     };
+  }
+
+  kept(): KeptBlob[] {
+    return this.#ledger.list().reverse().map(describe);
+  }
+
+  find(digest: Digest): KeptBlob | undefined {
+    const entry = this.#ledger.find(digest);
+    return entry && describe(entry);
   }
 
   /** Tries to make a file, one for all who ask meanwhile: it has one name. @throws StoreFailedError */
@@ -181,7 +177,7 @@ export class FilesystemPackageStore implements PackageStore {
     this.#ledger.release(size);
     const replaced = this.#ledger.use(digest);
     if (replaced !== undefined) this.#forget(replaced);
-    const entry = this.#ledger.add(digest, size, new Date(), true);
+    const entry = this.#ledger.add(digest, size, new Date(), Date.now());
     this.#recency.use(entry);
     this.#ledger.pin(entry);
     void released.then(() => {
@@ -230,6 +226,11 @@ export class FilesystemPackageStore implements PackageStore {
       return false;
     }
   }
+}
+
+function describe({ digest, size, storedAt, usedMs, verifiedMs }: Entry): KeptBlob {
+  const verifiedAt = verifiedMs === undefined ? undefined : new Date(verifiedMs);
+  return { digest, size, storedAt, usedAt: new Date(usedMs), verifiedAt };
 }
 
 function isCode(error: unknown, code: string): boolean {

@@ -7,8 +7,10 @@ export interface Entry {
   /** Bytes of the blob. */
   readonly size: number;
   readonly storedAt: Date;
-  /** False until a blob that an unclean stop left behind has been proved again. */
-  proved: boolean;
+  /** Milliseconds since 1970. */
+  usedMs: number;
+  /** When it was last proved; undefined until what an unclean stop left behind has been proved again. */
+  verifiedMs: number | undefined;
   readers: number;
   kept: boolean;
 }
@@ -86,8 +88,8 @@ export class Ledger {
   }
 
   /** Enters a blob as the most recently used. A reservation for it is to be released in the same breath. */
-  add(digest: Digest, size: number, storedAt: Date, proved: boolean): Entry {
-    const entry: Entry = { digest, size, storedAt, proved, readers: 0, kept: true };
+  add(digest: Digest, size: number, storedAt: Date, verifiedMs: number | undefined): Entry {
+    const entry: Entry = { digest, size, storedAt, usedMs: storedAt.getTime(), verifiedMs, readers: 0, kept: true };
     this.#entries.set(digest, entry);
     this.#keptBytes += allocated(size);
     return entry;
@@ -108,8 +110,9 @@ export class Ledger {
     return [...this.#entries.values()];
   }
 
-  has(digest: Digest): boolean {
-    return this.#entries.has(digest);
+  /** The entry, without using it. */
+  find(digest: Digest): Entry | undefined {
+    return this.#entries.get(digest);
   }
 
   /** Keeps the entry from being evicted until as many `unpin`s. */

@@ -79,8 +79,10 @@ export class OpenFiles {
       if (!stats.isFile() || stats.size !== entry.size) {
         throw new DigestMismatchError(`${String(entry.size)} bytes`, `${String(stats.size)} bytes`);
       }
-      if (!entry.proved) await prove(fd, entry);
-      entry.proved = true;
+      if (entry.verifiedMs === undefined) {
+        await prove(fd, entry);
+        entry.verifiedMs = Date.now();
+      }
       if (entry.size <= SMALL_BYTES) content = await readWhole(fd, entry.size);
     } catch (error) {
       await closeFile(fd);

@@ -9,7 +9,7 @@ const STEP_MS = 0.001;
 
 export class Recency {
   readonly #pathOf: (entry: Entry) => string;
-  readonly #used = new Map<Entry, number>();
+  readonly #used = new Set<Entry>();
   #lastMs = 0;
   #timer: NodeJS.Timeout | undefined;
 
@@ -25,7 +25,8 @@ export class Recency {
   use(entry: Entry): void {
     // Never the same twice and never backwards, whatever the clock does.
     this.#lastMs = Math.max(Date.now(), this.#lastMs + STEP_MS);
-    this.#used.set(entry, this.#lastMs);
+    entry.usedMs = this.#lastMs;
+    this.#used.add(entry);
     this.#timer ??= setTimeout(() => void this.flush(), FLUSH_INTERVAL_MS).unref();
   }
 
@@ -34,9 +35,10 @@ export class Recency {
     this.#timer = undefined;
     const used = [...this.#used];
     this.#used.clear();
-    for (const [entry, usedMs] of used) {
+    for (const entry of used) {
+      const usedSeconds = entry.usedMs / 1000;
       // A file that is gone is missed by its next reader.
-      if (entry.kept) await lutimes(this.#pathOf(entry), usedMs / 1000, usedMs / 1000).catch(() => undefined);
+      if (entry.kept) await lutimes(this.#pathOf(entry), usedSeconds, usedSeconds).catch(() => undefined);
     }
   }
 }

@@ -23,8 +23,9 @@ export async function scan(layout: Layout, ledger: Ledger): Promise<number> {
     const found = await listBlobs(layout);
     found.sort((a, b) => a.stats.mtimeMs - b.stats.mtimeMs);
     for (const { digest, stats } of found) {
-      const isProved = proved.sizes.get(digest) === stats.size && stats.ctimeMs <= proved.atMs;
-      ledger.add(digest, stats.size, stats.birthtime, isProved);
+      const known = stats.ctimeMs <= proved.atMs ? proved.blobs.get(digest) : undefined;
+      const verifiedMs = known?.size === stats.size ? known.verifiedMs : undefined;
+      ledger.add(digest, stats.size, stats.birthtime, verifiedMs).usedMs = stats.mtimeMs;
     }
     return found.at(-1)?.stats.mtimeMs ?? 0;
   } catch (cause) {
@@ -34,13 +35,17 @@ export async function scan(layout: Layout, ledger: Ledger): Promise<number> {
 
 /** Says to the next start which blobs need no second proof. */
 export async function leaveCleanMarker(layout: Layout, ledger: Ledger): Promise<void> {
-  const proved = ledger.list().filter((entry) => entry.proved);
-  const lines = proved.map(({ digest, size }) => `${digest} ${String(size)}\n`);
+  const lines = ledger
+    .list()
+    .flatMap(({ digest, size, verifiedMs }) =>
+      verifiedMs === undefined ? [] : [`${digest} ${String(size)} ${String(verifiedMs)}\n`],
+    );
   await writeFile(layout.cleanMarker, lines.join(''), { mode: 0o600 });
 }
 
 interface Proved {
-  readonly sizes: ReadonlyMap<string, number>;
+  readonly blobs: ReadonlyMap<string, { readonly size: number; readonly verifiedMs: number }>;
+  /** When the process ended. */
   readonly atMs: number;
 }
 
@@ -48,10 +53,15 @@ async function takeCleanMarker(layout: Layout): Promise<Proved> {
   try {
     const text = await readFile(layout.cleanMarker, 'utf8');
     const { mtimeMs } = await lstat(layout.cleanMarker);
-    const sizes = text.split('\n').map((line) => line.split(' '));
-    return { sizes: new Map(sizes.map(([digest = '', size]) => [digest, Number(size)])), atMs: mtimeMs };
+    const lines = text.split('\n').map((line) => line.split(' '));
+    // The first version did not say when: by its end at the latest, which is what the file's time says.
+    const blobs = lines.map(
+      ([digest = '', size, verifiedMs]) =>
+        [digest, { size: Number(size), verifiedMs: Number(verifiedMs) || mtimeMs }] as const,
+    );
+    return { blobs: new Map(blobs), atMs: mtimeMs };
   } catch {
-    return { sizes: new Map(), atMs: 0 };
+    return { blobs: new Map(), atMs: 0 };
   } finally {
     await rm(layout.cleanMarker, { recursive: true, force: true });
   }

@@ -77,7 +77,7 @@ export class Scrub {
       const fd = await openFile(pathOf(entry), READ_FLAGS);
       this.#reading = { entry, fd };
       try {
-        if (entry.kept) entry.proved = (await this.#prove(fd, entry, buffer)) || entry.proved;
+        if (entry.kept && (await this.#prove(fd, entry, buffer))) entry.verifiedMs = Date.now();
       } finally {
         this.letGo(entry);
       }

@@ -1,13 +1,15 @@
 /** CredentialProvider over watched ModuleSources and the Secret of the default registry. */
 import { KubeConfig } from '@kubernetes/client-node';
+import type { ConfiguredRegistry, CredentialInspection, CredentialSource } from '../../application/inspection.ts';
 import { CredentialsPendingError, RepositoryUnknownError } from '../../domain/errors.ts';
 import type { CredentialProvider } from '../../domain/ports/credential-provider.ts';
 import { DEFAULT_REPOSITORY, type RepositoryName } from '../../domain/reference.ts';
 import type { Upstream } from '../../domain/upstream.ts';
 import { ApiObjectSource, type ObjectSource } from './object-source.ts';
-import { type Pace, Reflector, type ReflectorEvent } from './reflector.ts';
-import { type IndexEvent, RegistryIndex } from './registry-index.ts';
+import type { Pace, ReflectorEvent } from './reflector.ts';
+import type { IndexEvent } from './registry-index.ts';
 import { parseDefaultRegistry, parseModuleSource, readModuleSource, readRegistrySecret } from './registry-objects.ts';
+import { WatchedRegistries, type WatchedRegistriesOptions } from './watched-registries.ts';
 
 export type ResourceName = 'modulesources' | 'secrets';
 
@@ -20,54 +22,62 @@ export interface KubernetesCredentialProviderOptions {
   readonly pace?: Partial<Pace>;
 }
 
-export class KubernetesCredentialProvider implements CredentialProvider {
-  readonly #moduleSources: RegistryIndex;
-  readonly #defaultRegistry: RegistryIndex;
-  readonly #reflectors: readonly Reflector[];
-  /** Resources whose first list has not arrived. */
-  readonly #pending = new Set<ResourceName>(['modulesources', 'secrets']);
+export class KubernetesCredentialProvider implements CredentialProvider, CredentialInspection {
+  readonly #moduleSources: WatchedRegistries;
+  readonly #defaultRegistry: WatchedRegistries;
 
   constructor({ sources, onEvent, pace = {} }: KubernetesCredentialProviderOptions) {
-    const tell =
-      (resource: ResourceName) =>
-      (event: ReflectorEvent | IndexEvent): void => {
-        onEvent({ ...event, resource });
-      };
-    this.#moduleSources = new RegistryIndex(readModuleSource, parseModuleSource, tell('modulesources'));
-    this.#defaultRegistry = new RegistryIndex(readRegistrySecret, parseDefaultRegistry, tell('secrets'));
-    const reflect = (resource: ResourceName, index: RegistryIndex): Reflector =>
-      new Reflector({
+    const watch = (
+      resource: ResourceName,
+      { read, parse }: Pick<WatchedRegistriesOptions, 'read' | 'parse'>,
+    ): WatchedRegistries =>
+      new WatchedRegistries({
+        resource,
         source: sources[resource],
-        onEvent: tell(resource),
-        onChange: (objects) => {
-          index.update(objects);
-          this.#pending.delete(resource);
+        read,
+        parse,
+        onEvent: (event) => {
+          onEvent({ ...event, resource });
         },
         pace,
       });
-    this.#reflectors = [reflect('modulesources', this.#moduleSources), reflect('secrets', this.#defaultRegistry)];
+    this.#moduleSources = watch('modulesources', { read: readModuleSource, parse: parseModuleSource });
+    this.#defaultRegistry = watch('secrets', { read: readRegistrySecret, parse: parseDefaultRegistry });
   }
 
   start(): void {
-    for (const reflector of this.#reflectors) reflector.start();
+    for (const watched of this.#watched) watched.start();
   }
 
   async stop(): Promise<void> {
-    await Promise.all(this.#reflectors.map((reflector) => reflector.stop()));
+    await Promise.all(this.#watched.map((watched) => watched.stop()));
   }
 
-  /** Whose first list has not arrived. */
-  get pending(): readonly ResourceName[] {
-    return [...this.#pending];
+  /** Resources whose first list has not arrived. */
+  get pending(): readonly string[] {
+    return this.#watched.filter(({ isPending }) => isPending).map(({ resource }) => resource);
   }
 
   /** What is known stays known while the API server is away. */
   resolve(name: RepositoryName): Promise<Upstream> {
     const upstream = this.#moduleSources.find(name) ?? this.#defaultRegistry.find(name);
     if (upstream !== undefined) return Promise.resolve(upstream);
-    if (this.#pending.size > 0) return Promise.reject(new CredentialsPendingError());
+    if (this.pending.length > 0) return Promise.reject(new CredentialsPendingError());
     const message = name === DEFAULT_REPOSITORY ? 'no default registry is configured' : undefined;
     return Promise.reject(new RepositoryUnknownError(message));
+  }
+
+  sources(): CredentialSource[] {
+    return this.#watched.map((watched) => watched.describe());
+  }
+
+  /** In the order in which they are asked: of two that have one name the first serves it. */
+  registries(): ConfiguredRegistry[] {
+    return this.#watched.flatMap((watched) => watched.list());
+  }
+
+  get #watched(): readonly WatchedRegistries[] {
+    return [this.#moduleSources, this.#defaultRegistry];
   }
 }
 

@@ -18,6 +18,14 @@ interface Entry {
   readonly text: string;
   /** Undefined when the object has never been usable. */
   readonly registry: ParsedRegistry | undefined;
+  /** Why the object cannot be used as it is now. */
+  readonly fault?: string;
+}
+
+/** An object that is not, or not quite, what it asks to be. */
+export interface RejectedObject {
+  readonly object: string;
+  readonly reason: string;
 }
 
 export class RegistryIndex {
@@ -27,7 +35,7 @@ export class RegistryIndex {
   /** By uid. */
   #entries = new Map<string, Entry>();
   #byName = new Map<RepositoryName, { object: string; upstream: Upstream }>();
-  #conflicts = new Set<string>();
+  #conflicts = new Map<string, RejectedObject>();
 
   constructor(
     read: FieldReader,
@@ -43,6 +51,23 @@ export class RegistryIndex {
     return this.#byName.get(name)?.upstream;
   }
 
+  /** Each registry by the object that it is from, with the names that are its own. */
+  list(): { readonly object: string; readonly names: readonly RepositoryName[]; readonly upstream: Upstream }[] {
+    const owners = Map.groupBy(this.#byName, ([, { upstream }]) => upstream);
+    return [...owners].map(([upstream, owned]) => ({
+      object: owned[0]?.[1].object ?? '',
+      names: owned.map(([name]) => name),
+      upstream,
+    }));
+  }
+
+  rejected(): RejectedObject[] {
+    const faulty = this.#entries
+      .values()
+      .flatMap(({ object, fault }) => (fault === undefined ? [] : [{ object, reason: fault }]));
+    return [...faulty, ...this.#conflicts.values()];
+  }
+
   /** Takes over all objects there are. */
   update(objects: ReadonlyMap<string, RawObject>): void {
     this.#entries = new Map(objects.entries().map(([uid, object]) => [uid, this.#enter(uid, object)]));
@@ -50,12 +75,14 @@ export class RegistryIndex {
       ([a, one], [b, other]) => compare(one.created, other.created) || compare(a, b),
     );
     this.#byName = new Map();
-    const conflicts = new Set<string>();
+    const conflicts = new Map<string, RejectedObject>();
     for (const [, { object, registry }] of oldestFirst) {
       for (const name of registry?.names ?? []) {
         const winner = this.#byName.get(name);
-        if (winner !== undefined) conflicts.add(this.#tellConflict(object, winner.object, name));
-        else if (registry !== undefined) this.#byName.set(name, { object, upstream: registry.upstream });
+        if (winner !== undefined) {
+          const reason = `${name === '' ? 'the default registry' : name} is that of ${winner.object} already`;
+          conflicts.set(this.#tellConflict(object, winner.object, name), { object, reason });
+        } else if (registry !== undefined) this.#byName.set(name, { object, upstream: registry.upstream });
       }
     }
     this.#conflicts = conflicts;
@@ -74,7 +101,7 @@ export class RegistryIndex {
       text ??= error.message;
       if (before?.text === text) return before;
       this.#onEvent({ kind: 'invalid', object: name, error });
-      return { object: name, created, text, registry: before?.registry };
+      return { object: name, created, text, registry: before?.registry, fault: error.message };
     }
   }
 

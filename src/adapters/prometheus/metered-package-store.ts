@@ -1,19 +1,10 @@
 /** Counts what a PackageStore does, without its knowing. */
 import { Counter, Gauge, type Registry } from 'prom-client';
+import type { StoreUsage } from '../../application/inspection.ts';
 import type { Descriptor } from '../../domain/descriptor.ts';
 import type { Digest } from '../../domain/digest.ts';
 import { DigestMismatchError } from '../../domain/errors.ts';
 import type { BlobSource, IncomingBlob, PackageStore, StoredBlob } from '../../domain/ports/package-store.ts';
-
-/** What the store says of itself when metrics are asked for. */
-export interface StoreUsage {
-  readonly bytes: number;
-  readonly maxBytes: number;
-  readonly entries: number;
-  readonly evicted: number;
-  readonly damaged: number;
-  readonly scrubbedBytes: number;
-}
 
 export class MeteredPackageStore implements PackageStore {
   readonly #store: PackageStore;

@@ -1,4 +1,10 @@
 /** CredentialProvider over a list that is known from the start and does not change. */
+import {
+  type ConfiguredRegistry,
+  type CredentialInspection,
+  type CredentialSource,
+  describeUpstream,
+} from '../../application/inspection.ts';
 import { RepositoryUnknownError } from '../../domain/errors.ts';
 import type { CredentialProvider } from '../../domain/ports/credential-provider.ts';
 import { DEFAULT_REPOSITORY, type RepositoryName } from '../../domain/reference.ts';
@@ -11,10 +17,16 @@ export interface NamedUpstream {
   readonly upstream: Upstream;
 }
 
-export class StaticCredentialProvider implements CredentialProvider {
+/** What the list is a part of. */
+const RESOURCE = 'settings';
+
+export class StaticCredentialProvider implements CredentialProvider, CredentialInspection {
+  readonly #registries: readonly NamedUpstream[];
+  readonly #readAt = new Date();
   readonly #upstreams = new Map<RepositoryName, Upstream>();
 
   constructor(registries: readonly NamedUpstream[]) {
+    this.#registries = registries;
     for (const { name, isDefault, upstream } of registries) {
       this.#upstreams.set(name, upstream);
       if (isDefault) this.#upstreams.set(DEFAULT_REPOSITORY, upstream);
@@ -26,5 +38,19 @@ export class StaticCredentialProvider implements CredentialProvider {
     if (upstream !== undefined) return Promise.resolve(upstream);
     const message = name === DEFAULT_REPOSITORY ? 'no default registry is configured' : undefined;
     return Promise.reject(new RepositoryUnknownError(message));
+  }
+
+  sources(): CredentialSource[] {
+    const objects = this.#registries.length;
+    return [{ resource: RESOURCE, listedAt: this.#readAt, objects, rejected: [], failure: undefined }];
+  }
+
+  registries(): ConfiguredRegistry[] {
+    return this.#registries.map(({ name, isDefault, upstream }) => ({
+      resource: RESOURCE,
+      object: undefined,
+      names: isDefault ? [name, DEFAULT_REPOSITORY] : [name],
+      upstream: describeUpstream(upstream),
+    }));
   }
 }

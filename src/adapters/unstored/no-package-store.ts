@@ -1,13 +1,24 @@
 /** A PackageStore that has no room for anything: for whoever switches the cache off. */
+import type { StoreInspection, StoreUsage } from '../../application/inspection.ts';
 import { StoreFullError } from '../../domain/errors.ts';
 import type { IncomingBlob, PackageStore, StoredBlob } from '../../domain/ports/package-store.ts';
 
-export class NoPackageStore implements PackageStore {
+export class NoPackageStore implements PackageStore, StoreInspection {
+  readonly usage: StoreUsage = { bytes: 0, maxBytes: 0, entries: 0, evicted: 0, damaged: 0, scrubbedBytes: 0 };
+
   open(): Promise<StoredBlob | undefined> {
     return Promise.resolve(undefined);
   }
 
   ingest(): Promise<IncomingBlob> {
     return Promise.reject(new StoreFullError());
+  }
+
+  kept(): never[] {
+    return [];
+  }
+
+  find(): undefined {
+    return undefined;
   }
 }

@@ -18,16 +18,20 @@ import * as T from './tokens.ts';
 export function credentialsModule({ settings: { credentials }, logger }: Surroundings): ContainerModule {
   return new ContainerModule(({ bind }) => {
     switch (credentials.source) {
-      case 'static':
-        bind(T.CREDENTIAL_PROVIDER).toConstantValue(new StaticCredentialProvider(credentials.registries));
+      case 'static': {
+        const provider = new StaticCredentialProvider(credentials.registries);
+        bind(T.CREDENTIAL_PROVIDER).toConstantValue(provider);
+        bind(T.CREDENTIAL_INSPECTION).toConstantValue(provider);
         bind(T.CREDENTIALS_PART).toConstantValue({});
         break;
+      }
       case 'kubernetes':
         bind(T.WATCHED_CREDENTIALS).toResolvedValue(
           (metrics) => watchCluster(credentials.kubernetes, logger, metrics),
           [T.METRICS],
         );
         bind(T.CREDENTIAL_PROVIDER).toResolvedValue((provider) => provider, [T.WATCHED_CREDENTIALS]);
+        bind(T.CREDENTIAL_INSPECTION).toResolvedValue((provider) => provider, [T.WATCHED_CREDENTIALS]);
         bind(T.CREDENTIALS_PART).toResolvedValue(partOfCredentials, [T.WATCHED_CREDENTIALS]);
     }
   });

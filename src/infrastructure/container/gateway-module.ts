@@ -3,6 +3,7 @@ import { ContainerModule } from 'inversify';
 import { OciLayoutGateway } from '../../adapters/oci-layout/oci-layout-gateway.ts';
 import { MeteredRegistryGateway } from '../../adapters/prometheus/metered-registry-gateway.ts';
 import { OciRegistryGateway } from '../../adapters/registry/oci-registry-gateway.ts';
+import { RecordedRegistryGateway } from '../../application/recorded-registry-gateway.ts';
 import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Part } from '../service.ts';
 import type { Surroundings } from '../surroundings.ts';
@@ -13,7 +14,9 @@ export function gatewayModule(surroundings: Surroundings): ContainerModule {
   return new ContainerModule(({ bind }) => {
     const { gateway, part } = openGateway(surroundings);
     bind(T.GATEWAY_PART).toConstantValue(part);
-    bind(T.REGISTRY_GATEWAY).toResolvedValue((metrics) => new MeteredRegistryGateway(gateway, metrics), [T.METRICS]);
+    const recorded = new RecordedRegistryGateway(gateway);
+    bind(T.UPSTREAM_INSPECTION).toConstantValue(recorded);
+    bind(T.REGISTRY_GATEWAY).toResolvedValue((metrics) => new MeteredRegistryGateway(recorded, metrics), [T.METRICS]);
   });
 }
 

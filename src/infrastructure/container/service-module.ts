@@ -3,6 +3,7 @@ import { ContainerModule } from 'inversify';
 import { readFileSync } from 'node:fs';
 import { createHttpApp } from '../../adapters/http/app.ts';
 import { HttpServer, type TlsFiles } from '../../adapters/http/http-server.ts';
+import { RequestHistory } from '../../adapters/http/request-history.ts';
 import { MeteredGetPackage } from '../../adapters/prometheus/metered-get-package.ts';
 import { createMetricsRegistry, digestMismatches, requestMetrics } from '../../adapters/prometheus/process-metrics.ts';
 import { DescribePackage } from '../../application/describe-package.ts';
@@ -32,27 +33,39 @@ export function serviceModule(): ContainerModule {
         new ResolvePackage({ store, gateway, credentials, platform, stopping }),
       [T.PACKAGE_STORE, T.REGISTRY_GATEWAY, T.CREDENTIAL_PROVIDER, T.SETTINGS, T.STOPPING],
     );
+    bind(T.GET_PACKAGE).toResolvedValue(
+      (resolve, store, gateway, credentials, { aborting: stopping }) =>
+        new GetPackage({ resolve, store, gateway, credentials, stopping }),
+      [T.RESOLVE_PACKAGE, T.PACKAGE_STORE, T.REGISTRY_GATEWAY, T.CREDENTIAL_PROVIDER, T.STOPPING],
+    );
     bind(T.PACKAGES).toResolvedValue(
-      (resolve, store, gateway, credentials, { aborting: stopping }, mismatches, metrics) => ({
-        get: new MeteredGetPackage(
-          new GetPackage({ resolve, store, gateway, credentials, stopping }),
-          mismatches,
-          metrics,
-        ),
+      (get, resolve, store, mismatches, metrics) => ({
+        get: new MeteredGetPackage(get, mismatches, metrics),
         describe: new DescribePackage({ resolve, store }),
       }),
+      [T.GET_PACKAGE, T.RESOLVE_PACKAGE, T.PACKAGE_STORE, T.MISMATCHES, T.METRICS],
+    );
+    bind(T.REQUEST_HISTORY).toConstantValue(new RequestHistory());
+    bind(T.INSPECTION).toResolvedValue(
+      (store, packages, fills, credentials, upstreams, requests) => ({
+        store,
+        packages,
+        fills,
+        credentials,
+        upstreams,
+        requests,
+      }),
       [
+        T.STORE_INSPECTION,
         T.RESOLVE_PACKAGE,
-        T.PACKAGE_STORE,
-        T.REGISTRY_GATEWAY,
-        T.CREDENTIAL_PROVIDER,
-        T.STOPPING,
-        T.MISMATCHES,
-        T.METRICS,
+        T.GET_PACKAGE,
+        T.CREDENTIAL_INSPECTION,
+        T.UPSTREAM_INSPECTION,
+        T.REQUEST_HISTORY,
       ],
     );
     bind(T.SERVICE).toResolvedValue(
-      (packages, settings, stopping, logger, metrics, ...parts) => {
+      (packages, history, settings, stopping, logger, metrics, ...parts) => {
         const app = createHttpApp({
           packages,
           readiness: [
@@ -60,7 +73,7 @@ export function serviceModule(): ContainerModule {
             ...parts.map((part) => async () => part.notReady?.()),
           ],
           metrics: async () => ({ contentType: metrics.contentType, text: await metrics.metrics() }),
-          observers: [accessLog(logger), requestMetrics(metrics)],
+          observers: [accessLog(logger), requestMetrics(metrics), history.observe],
           traces,
         });
         return new Service({
@@ -71,7 +84,17 @@ export function serviceModule(): ContainerModule {
           shutdownTimeoutMs: settings.server.shutdownTimeoutSeconds * 1000,
         });
       },
-      [T.PACKAGES, T.SETTINGS, T.STOPPING, T.LOGGER, T.METRICS, T.STORE_PART, T.GATEWAY_PART, T.CREDENTIALS_PART],
+      [
+        T.PACKAGES,
+        T.REQUEST_HISTORY,
+        T.SETTINGS,
+        T.STOPPING,
+        T.LOGGER,
+        T.METRICS,
+        T.STORE_PART,
+        T.GATEWAY_PART,
+        T.CREDENTIALS_PART,
+      ],
     );
   });
 }

@@ -11,12 +11,15 @@ import * as T from './tokens.ts';
 export function storeModule({ store: { enabled, directory, maxSize, scrubRate } }: Settings): ContainerModule {
   return new ContainerModule(({ bind }) => {
     if (!enabled) {
-      bind(T.PACKAGE_STORE).toConstantValue(new NoPackageStore());
+      const none = new NoPackageStore();
+      bind(T.PACKAGE_STORE).toConstantValue(none);
+      bind(T.STORE_INSPECTION).toConstantValue(none);
       bind(T.STORE_PART).toConstantValue({});
       return;
     }
     const files = new FilesystemPackageStore({ directory, maxBytes: maxSize, scrubBytesPerSecond: scrubRate });
     bind(T.STORE_PART).toConstantValue(partOfStore(files));
+    bind(T.STORE_INSPECTION).toConstantValue(files);
     bind(T.PACKAGE_STORE).toResolvedValue(
       (logger, mismatches, metrics) =>
         new MeteredPackageStore(new LoggedPackageStore(files, logger), () => files.usage, mismatches, metrics),

@@ -3,7 +3,15 @@ import type { ServiceIdentifier } from 'inversify';
 import type { Logger } from 'pino';
 import type { Counter, Registry } from 'prom-client';
 import type { PackageUseCases } from '../../adapters/http/package-route.ts';
+import type { RequestHistory } from '../../adapters/http/request-history.ts';
 import type { KubernetesCredentialProvider } from '../../adapters/kubernetes/kubernetes-credential-provider.ts';
+import type { GetPackage } from '../../application/get-package.ts';
+import type {
+  CredentialInspection,
+  Inspection,
+  StoreInspection,
+  UpstreamInspection,
+} from '../../application/inspection.ts';
 import type { ResolvePackage } from '../../application/resolve-package.ts';
 import type { CredentialProvider } from '../../domain/ports/credential-provider.ts';
 import type { PackageStore } from '../../domain/ports/package-store.ts';
@@ -21,6 +29,12 @@ export const STOPPING = token<Stopping>('Stopping');
 export const METRICS = token<Registry>('Registry of metrics');
 export const MISMATCHES = token<Counter>('Counter of digest mismatches');
 
+/** For operators: what the port's adapter is doing. */
+export const STORE_INSPECTION = token<StoreInspection>('StoreInspection');
+export const UPSTREAM_INSPECTION = token<UpstreamInspection>('UpstreamInspection');
+export const CREDENTIAL_INSPECTION = token<CredentialInspection>('CredentialInspection');
+export const INSPECTION = token<Inspection>('Inspection');
+
 export const PACKAGE_STORE = token<PackageStore>('PackageStore');
 export const REGISTRY_GATEWAY = token<RegistryGateway>('RegistryGateway');
 export const CREDENTIAL_PROVIDER = token<CredentialProvider>('CredentialProvider');
@@ -31,5 +45,7 @@ export const GATEWAY_PART = token<Part>('Part of RegistryGateway');
 export const CREDENTIALS_PART = token<Part>('Part of CredentialProvider');
 
 export const RESOLVE_PACKAGE = token<ResolvePackage>('ResolvePackage');
+export const GET_PACKAGE = token<GetPackage>('GetPackage');
+export const REQUEST_HISTORY = token<RequestHistory>('RequestHistory');
 export const PACKAGES = token<PackageUseCases>('PackageUseCases');
 export const SERVICE = token<Service>('Service');

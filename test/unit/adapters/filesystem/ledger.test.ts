@@ -13,7 +13,7 @@ describe('Ledger', () => {
 
   it('evicts no more than a reservation needs, the least recently used first', () => {
     const ledger = new Ledger(4 * BLOCK);
-    for (const n of [1, 2, 3, 4]) ledger.add(digest(n), BLOCK, new Date(0), true);
+    for (const n of [1, 2, 3, 4]) ledger.add(digest(n), BLOCK, new Date(0), 0);
     ledger.use(digest(1));
     expect(ledger.reserve(2 * BLOCK)?.map((entry) => entry.digest)).to.deep.equal([digest(2), digest(3)]);
     expect(ledger.bytes).to.equal(4 * BLOCK);
@@ -21,7 +21,7 @@ describe('Ledger', () => {
 
   it('takes back what could not leave, as the next to leave', () => {
     const ledger = new Ledger(3 * BLOCK);
-    for (const n of [1, 2, 3]) ledger.add(digest(n), BLOCK, new Date(0), true);
+    for (const n of [1, 2, 3]) ledger.add(digest(n), BLOCK, new Date(0), 0);
     const evicted = ledger.reserve(2 * BLOCK) ?? [];
     ledger.restore(evicted);
     ledger.release(2 * BLOCK);
@@ -31,15 +31,15 @@ describe('Ledger', () => {
 
   it('evicts nobody for what cannot fit all the same', () => {
     const ledger = new Ledger(4 * BLOCK);
-    ledger.add(digest(1), BLOCK, new Date(0), true);
-    ledger.pin(ledger.add(digest(2), 2 * BLOCK, new Date(0), true));
+    ledger.add(digest(1), BLOCK, new Date(0), 0);
+    ledger.pin(ledger.add(digest(2), 2 * BLOCK, new Date(0), 0));
     expect(ledger.reserve(3 * BLOCK)).to.equal(undefined);
     expect(ledger.entries).to.equal(2);
   });
 
   it('counts the bytes of a removed entry until its last reader has left', () => {
     const ledger = new Ledger(4 * BLOCK);
-    const entry = ledger.add(digest(1), BLOCK, new Date(0), true);
+    const entry = ledger.add(digest(1), BLOCK, new Date(0), 0);
     ledger.pin(entry);
     ledger.pin(entry);
     ledger.remove(entry);
@@ -57,7 +57,7 @@ describe('Ledger', () => {
 
   it('has all of its room again when what was removed under its readers is read no more', () => {
     const ledger = new Ledger(4 * BLOCK);
-    const entry = ledger.add(digest(1), 2 * BLOCK, new Date(0), true);
+    const entry = ledger.add(digest(1), 2 * BLOCK, new Date(0), 0);
     ledger.pin(entry);
     ledger.remove(entry);
     ledger.remove(entry);
@@ -84,8 +84,8 @@ describe('Ledger', () => {
           if (reserved !== undefined && (kind === 'commit' || kind === 'release')) {
             model.reserved.shift();
             ledger.release(sizeOf(reserved));
-            if (kind === 'commit' && !ledger.has(digest(reserved))) {
-              ledger.add(digest(reserved), sizeOf(reserved), new Date(0), true);
+            if (kind === 'commit' && !ledger.find(digest(reserved))) {
+              ledger.add(digest(reserved), sizeOf(reserved), new Date(0), 0);
             }
           }
           const entry = ['use', 'pin', 'remove'].includes(kind) ? ledger.use(digest(blob)) : undefined;
@@ -98,7 +98,7 @@ describe('Ledger', () => {
           if (pinned !== undefined) ledger.unpin(pinned);
 
           expect(ledger.bytes).to.be.within(0, ledger.maxBytes);
-          for (const held of model.pins) if (held.kept) expect(ledger.has(held.digest)).to.equal(true);
+          for (const held of model.pins) if (held.kept) expect(ledger.find(held.digest)).to.equal(held);
         }
         for (const blob of model.reserved) ledger.release(sizeOf(blob));
         for (const entry of model.pins) ledger.unpin(entry);

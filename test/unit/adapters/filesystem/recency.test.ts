@@ -30,7 +30,7 @@ describe('Recency', () => {
   const usedAt = (entry: Entry): number => statSync(pathOf(entry)).atimeMs;
 
   function keep(seed: number): Entry {
-    const entry = ledger.add(digestOf(Uint8Array.of(seed)), 1, new Date(0), true);
+    const entry = ledger.add(digestOf(Uint8Array.of(seed)), 1, new Date(0), 0);
     writeFileSync(pathOf(entry), Uint8Array.of(seed));
     return entry;
   }

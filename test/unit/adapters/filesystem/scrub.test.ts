@@ -163,7 +163,7 @@ describe('Scrub', () => {
 
   async function keep(size: number, seed: number): Promise<Entry> {
     const { descriptor, bytes } = makeBlob('application/octet-stream', bytesOf(size, seed));
-    const entry = ledger.add(descriptor.digest, size, new Date(0), false);
+    const entry = ledger.add(descriptor.digest, size, new Date(0), undefined);
     await writeFile(pathOf(entry), bytes);
     return entry;
   }
@@ -183,7 +183,7 @@ describe('Scrub', () => {
     const [one, other] = [await keep(300_000, 1), await keep(10, 2)];
     start();
     await secondPass();
-    expect([one.proved, other.proved]).to.deep.equal([true, true]);
+    for (const { verifiedMs } of [one, other]) expect(verifiedMs).to.be.closeTo(Date.now(), 60_000);
     await passes[2]?.promise;
     expect(scrub.bytes).to.be.at.least(2 * 300_010);
     expect(damaged).to.deep.equal([]);
@@ -202,7 +202,8 @@ describe('Scrub', () => {
       await secondPass();
       expect(damaged[0]).to.equal(bad);
       expect(damaged).not.to.include(good);
-      expect([bad.proved, good.proved]).to.deep.equal([false, true]);
+      expect(bad.verifiedMs).to.equal(undefined);
+      expect(good.verifiedMs).to.be.closeTo(Date.now(), 60_000);
     });
   }
 
@@ -223,7 +224,7 @@ describe('Scrub', () => {
     scrub.start();
     await third;
     expect(damaged).to.deep.equal([]);
-    expect(entry.proved).to.equal(false);
+    expect(entry.verifiedMs).to.equal(undefined);
   });
 
   it('reads nothing of what is not kept any more', async () => {

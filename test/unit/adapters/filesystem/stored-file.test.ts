@@ -15,7 +15,7 @@ import { rejection } from '../../../support/rejection.ts';
 import { readAll } from '../../../support/source.ts';
 
 const bytes = bytesOf(100_000);
-const entry = new Ledger(1e9).add(digestOf(bytes), bytes.byteLength, new Date(5), true);
+const entry = new Ledger(1e9).add(digestOf(bytes), bytes.byteLength, new Date(5), 5);
 
 describe('readStoredFile', () => {
   let directory: string;

@@ -1,0 +1,91 @@
+/** One watched kind of object, as the registries that it configures, and how fresh they are. */
+import { type ConfiguredRegistry, type CredentialSource, describeUpstream } from '../../application/inspection.ts';
+import type { RepositoryName } from '../../domain/reference.ts';
+import type { Upstream, UpstreamFields } from '../../domain/upstream.ts';
+import type { ObjectSource } from './object-source.ts';
+import { type Pace, Reflector, type ReflectorEvent } from './reflector.ts';
+import { type IndexEvent, RegistryIndex } from './registry-index.ts';
+import type { FieldReader, ParsedRegistry } from './registry-objects.ts';
+
+export interface WatchedRegistriesOptions {
+  readonly resource: string;
+  readonly source: ObjectSource;
+  readonly read: FieldReader;
+  readonly parse: (fields: UpstreamFields) => ParsedRegistry;
+  readonly onEvent: (event: ReflectorEvent | IndexEvent) => void;
+  readonly pace: Partial<Pace>;
+}
+
+export class WatchedRegistries {
+  readonly resource: string;
+  readonly #index: RegistryIndex;
+  readonly #reflector: Reflector;
+  #isPending = true;
+  #listedAt: Date | undefined;
+  #objects = 0;
+  #failure: CredentialSource['failure'];
+
+  constructor({ resource, source, read, parse, onEvent, pace }: WatchedRegistriesOptions) {
+    this.resource = resource;
+    this.#index = new RegistryIndex(read, parse, onEvent);
+    this.#reflector = new Reflector({
+      source,
+      onEvent: (event) => {
+        this.#note(event);
+        onEvent(event);
+      },
+      onChange: (objects) => {
+        this.#index.update(objects);
+        this.#objects = objects.size;
+        this.#isPending = false;
+      },
+      pace,
+    });
+  }
+
+  /** Whether the first list has not arrived. */
+  get isPending(): boolean {
+    return this.#isPending;
+  }
+
+  start(): void {
+    this.#reflector.start();
+  }
+
+  stop(): Promise<void> {
+    return this.#reflector.stop();
+  }
+
+  find(name: RepositoryName): Upstream | undefined {
+    return this.#index.find(name);
+  }
+
+  describe(): CredentialSource {
+    return {
+      resource: this.resource,
+      listedAt: this.#isPending ? undefined : this.#listedAt,
+      objects: this.#objects,
+      rejected: this.#index.rejected(),
+      failure: this.#failure,
+    };
+  }
+
+  list(): ConfiguredRegistry[] {
+    const describe = ({ upstream, ...rest }: ReturnType<RegistryIndex['list']>[number]): ConfiguredRegistry => ({
+      resource: this.resource,
+      ...rest,
+      upstream: describeUpstream(upstream),
+    });
+    return this.#index.list().map(describe);
+  }
+
+  #note(event: ReflectorEvent): void {
+    if (event.kind === 'listed') {
+      this.#listedAt = new Date();
+      this.#failure = undefined;
+    } else {
+      const reason = event.error instanceof Error ? event.error.message : 'unknown error';
+      this.#failure = { at: new Date(), reason: `${event.during}: ${reason}` };
+    }
+  }
+}

@@ -1,0 +1,161 @@
+/** What operators may see of the rooms behind the ports: what is kept, arriving, configured, answered. Never a secret. */
+import { userOf } from '../domain/credential.ts';
+import type { Descriptor } from '../domain/descriptor.ts';
+import type { Digest } from '../domain/digest.ts';
+import type { ErrorCode } from '../domain/errors.ts';
+import type { Package, PackageRequest } from '../domain/package.ts';
+import type { RepositoryName, RepositoryPath } from '../domain/reference.ts';
+import type { Upstream } from '../domain/upstream.ts';
+
+/** What metrics and the status of the store are made of. */
+export interface StoreUsage {
+  /** Allocated on the volume, reservations included. */
+  readonly bytes: number;
+  /** 0 when nothing can be kept. */
+  readonly maxBytes: number;
+  readonly entries: number;
+  /** Since the start: removed to make room. */
+  readonly evicted: number;
+  /** Since the start: found missing, unreadable or with wrong bytes. */
+  readonly damaged: number;
+  /** Since the start: read again by the scrub. */
+  readonly scrubbedBytes: number;
+}
+
+export interface KeptBlob {
+  readonly digest: Digest;
+  /** Bytes. */
+  readonly size: number;
+  readonly storedAt: Date;
+  readonly usedAt: Date;
+  /** When all its bytes were last seen to be those of its digest; undefined when not since an unclean stop. */
+  readonly verifiedAt: Date | undefined;
+}
+
+/** None of it counts as a use. */
+export interface StoreInspection {
+  readonly usage: StoreUsage;
+  /** The most recently used first. */
+  kept(): KeptBlob[];
+  find(digest: Digest): KeptBlob | undefined;
+}
+
+/** A layer on its way into the store. */
+export interface Fill {
+  /** Of the client that began it. */
+  readonly request: PackageRequest;
+  readonly layer: Descriptor;
+  readonly startedAt: Date;
+  /** Bytes that have arrived. */
+  readonly bytes: number;
+}
+
+export interface FillInspection {
+  /** The oldest first. */
+  fills(): Fill[];
+}
+
+/** An upstream without what opens it. */
+export interface UpstreamDescription {
+  readonly scheme: 'http' | 'https';
+  readonly host: string;
+  readonly repository: RepositoryPath | undefined;
+  readonly credential: { readonly kind: 'anonymous' | 'basic' | 'identity'; readonly user: string | undefined };
+  /** Certificates that are trusted besides the default roots. */
+  readonly certificates: number;
+}
+
+export function describeUpstream({ registry, repository }: Upstream): UpstreamDescription {
+  const { scheme, host, credential, ca } = registry;
+  return {
+    scheme,
+    host,
+    repository,
+    credential: { kind: credential.kind, user: userOf(credential) },
+    certificates: ca.length,
+  };
+}
+
+/** A registry that requests can name, and who says so. */
+export interface ConfiguredRegistry {
+  /** `settings`, or the plural of a Kubernetes resource. */
+  readonly resource: string;
+  /** The object's name; undefined for the settings. */
+  readonly object: string | undefined;
+  /** How requests may name it; the empty name is that of the default registry. */
+  readonly names: readonly RepositoryName[];
+  readonly upstream: UpstreamDescription;
+}
+
+/** Where registries are configured. */
+export interface CredentialSource {
+  readonly resource: string;
+  /** When it was last listed whole, or read; undefined while it is pending. Changes since then are known, too. */
+  readonly listedAt: Date | undefined;
+  /** Objects in it. */
+  readonly objects: number;
+  /** Objects that cannot be used as they are, and why; some go on being what they were before. */
+  readonly rejected: readonly { readonly object: string; readonly reason: string }[];
+  /** What has kept it from being listed or watched since `listedAt`. */
+  readonly failure: { readonly at: Date; readonly reason: string } | undefined;
+}
+
+export interface CredentialInspection {
+  sources(): CredentialSource[];
+  registries(): ConfiguredRegistry[];
+}
+
+/** What an upstream last answered to one question, or how it failed to. */
+export interface UpstreamAnswer {
+  readonly operation: 'manifest' | 'blob';
+  readonly host: string;
+  readonly repository: RepositoryPath | undefined;
+  readonly digest: Digest;
+  readonly at: Date;
+  /** `OK` when it began to answer; a blob that breaks off later is a failure then. */
+  readonly code: 'OK' | ErrorCode | 'INTERNAL';
+  /** In words for a client; empty when it answered. */
+  readonly detail: string;
+  /** In words for an operator, as in the log; undefined when there is no more to say. */
+  readonly cause: string | undefined;
+}
+
+export interface UpstreamInspection {
+  /** The latest first. */
+  answers(): UpstreamAnswer[];
+}
+
+/** Requests that failed for one reason. */
+export interface FailedRequests {
+  /** Undefined when the request could not be understood: what the client wrote is not kept. */
+  readonly request: PackageRequest | undefined;
+  readonly status: number;
+  readonly code: string;
+  readonly detail: string;
+  readonly cause: string | undefined;
+  readonly count: number;
+  readonly firstAt: Date;
+  readonly lastAt: Date;
+}
+
+/** Of requests for packages since the start. */
+export interface RequestInspection {
+  readonly outcomes: Readonly<Record<'hit' | 'miss' | 'joined' | 'bypass', number>>;
+  /** The latest first. */
+  failures(): FailedRequests[];
+}
+
+export interface PackageInspection {
+  /** What requested digests have turned out to be since the start; the first to be known first. */
+  known(): Package[];
+}
+
+/** All of it. */
+export interface Inspection {
+  readonly store: StoreInspection;
+  readonly packages: PackageInspection;
+  readonly fills: FillInspection;
+  readonly credentials: CredentialInspection;
+  readonly upstreams: UpstreamInspection;
+  readonly requests: RequestInspection;
+}

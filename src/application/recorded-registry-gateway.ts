@@ -1,0 +1,90 @@
+/** Remembers what upstreams answered last, without their gateway's knowing. */
+import type { Descriptor } from '../domain/descriptor.ts';
+import type { Digest } from '../domain/digest.ts';
+import { PackageError } from '../domain/errors.ts';
+import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';
+import type { Upstream } from '../domain/upstream.ts';
+import type { UpstreamAnswer, UpstreamInspection } from './inspection.ts';
+
+/** A few hundred KB; a cluster's upgrade asks for fewer packages. */
+const MAX_ANSWERS = 512;
+
+type Question = Pick<UpstreamAnswer, 'operation' | 'host' | 'repository' | 'digest'>;
+
+export class RecordedRegistryGateway implements RegistryGateway, UpstreamInspection {
+  readonly #gateway: RegistryGateway;
+  /** In the order of their times, one to each question. */
+  readonly #answers = new Map<string, UpstreamAnswer>();
+
+  constructor(gateway: RegistryGateway) {
+    this.#gateway = gateway;
+  }
+
+  answers(): UpstreamAnswer[] {
+    return [...this.#answers.values()].reverse();
+  }
+
+  async fetchManifest(upstream: Upstream, digest: Digest, signal: AbortSignal): Promise<Uint8Array> {
+    const question = questionOf('manifest', upstream, digest);
+    return this.#record(question, signal, () => this.#gateway.fetchManifest(upstream, digest, signal));
+  }
+
+  async fetchBlob(
+    upstream: Upstream,
+    blob: Descriptor,
+    offset: number,
+    signal: AbortSignal,
+  ): Promise<AsyncIterable<Uint8Array>> {
+    const question = questionOf('blob', upstream, blob.digest);
+    const chunks = await this.#record(question, signal, () => this.#gateway.fetchBlob(upstream, blob, offset, signal));
+    return this.#followed(question, signal, chunks);
+  }
+
+  async #record<Answer>(question: Question, signal: AbortSignal, ask: () => Promise<Answer>): Promise<Answer> {
+    try {
+      const answer = await ask();
+      this.#remember({ ...question, at: new Date(), code: 'OK', detail: '', cause: undefined });
+      return answer;
+    } catch (error) {
+      if (!signal.aborted) this.#fail(question, error);
+      throw error;
+    }
+  }
+
+  /** A blob that breaks off has not been answered; one that nobody wants any more has. */
+  async *#followed(
+    question: Question,
+    signal: AbortSignal,
+    chunks: AsyncIterable<Uint8Array>,
+  ): AsyncGenerator<Uint8Array> {
+    try {
+      yield* chunks;
+    } catch (error) {
+      if (!signal.aborted) this.#fail(question, error);
+      throw error;
+    }
+  }
+
+  #fail(question: Question, error: unknown): void {
+    const known = error instanceof PackageError ? error : undefined;
+    this.#remember({
+      ...question,
+      at: new Date(),
+      code: known?.code ?? 'INTERNAL',
+      detail: known?.message ?? 'internal error',
+      cause: known?.cause instanceof Error ? known.cause.message : undefined,
+    });
+  }
+
+  #remember(answer: UpstreamAnswer): void {
+    const key = `${answer.operation} ${answer.host}/${answer.repository ?? ''} ${answer.digest}`;
+    this.#answers.delete(key);
+    this.#answers.set(key, answer);
+    const [oldest] = this.#answers.keys();
+    if (oldest !== undefined && this.#answers.size > MAX_ANSWERS) this.#answers.delete(oldest);
+  }
+}
+
+function questionOf(operation: Question['operation'], { registry, repository }: Upstream, digest: Digest): Question {
+  return { operation, host: registry.host, repository, digest };
+}
