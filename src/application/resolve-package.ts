@@ -46,21 +46,44 @@ export class ResolvePackage implements PackageInspection {
   async execute(request: PackageRequest): Promise<Package> {
     const known = this.#known.get(request.digest);
     if (known !== undefined) return known;
-    const found = { digest: request.digest, layer: await this.#layer(request) };
-    const [oldest] = this.#known.keys();
-    if (oldest !== undefined && this.#known.size >= MAX_KNOWN) this.#known.delete(oldest);
-    this.#known.set(request.digest, found);
-    return found;
+    return this.#learn(
+      request.digest,
+      await this.#layer<never>(request.digest, (digest) => this.#manifest(request, digest)),
+    );
+  }
+
+  /**
+   * As far as it can be said without asking anybody: undefined when a manifest is not kept. Those that are count as used.
+   * Rejects with InvalidContentError when they lead to no package.
+   */
+  async recall(digest: Digest): Promise<Package | undefined> {
+    const known = this.#known.get(digest);
+    if (known !== undefined) return known;
+    const layer = await this.#layer(digest, (each) => this.#kept(each));
+    return layer && this.#learn(digest, layer);
   }
 
   known(): Package[] {
     return [...this.#known.values()];
   }
 
-  async #layer(request: PackageRequest): Promise<Descriptor> {
-    const document = await this.#manifest(request, request.digest);
+  #learn(digest: Digest, layer: Descriptor): Package {
+    const found = { digest, layer };
+    const [oldest] = this.#known.keys();
+    if (oldest !== undefined && this.#known.size >= MAX_KNOWN) this.#known.delete(oldest);
+    this.#known.set(digest, found);
+    return found;
+  }
+
+  async #layer<Absent extends undefined>(
+    digest: Digest,
+    find: (digest: Digest) => Promise<Manifest | Index | Absent>,
+  ): Promise<Descriptor | Absent> {
+    const document = await find(digest);
+    if (document === undefined) return document;
     if (document.kind === 'manifest') return packageLayer(document);
-    const child = await this.#manifest(request, selectPlatform(document, this.#options.platform).digest);
+    const child = await find(selectPlatform(document, this.#options.platform).digest);
+    if (child === undefined) return child;
     if (child.kind === 'index') throw new InvalidContentError('index of indexes');
     return packageLayer(child);
   }

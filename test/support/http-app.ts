@@ -21,6 +21,7 @@ export async function startHttpApp(options: Partial<HttpAppOptions>): Promise<Ru
   let waiting: { count: number; resolve: () => void } | undefined;
   const app = createHttpApp({
     packages: { get: unused, describe: unused },
+    explain: unused,
     readiness: [],
     metrics: async () => ({ contentType: 'text/plain', text: '' }),
     traces: new AsyncLocalStorage(),

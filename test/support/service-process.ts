@@ -87,6 +87,7 @@ export class ServiceProcess {
         afterResponse: [
           (response) => {
             if (response.statusCode >= 400) expectNoCanary('error', String(response.body));
+            if (response.requestUrl.pathname === '/explain') expectNoCanary('explanation', String(response.body));
             return response;
           },
         ],

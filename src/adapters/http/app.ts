@@ -2,7 +2,9 @@
 import { Router } from '@koa/router';
 import Koa from 'koa';
 import type { AsyncLocalStorage } from 'node:async_hooks';
+import type { ExplainPackage } from '../../application/explain-package.ts';
 import { errorResponses } from './error-response.ts';
+import { explainRoute } from './explain-route.ts';
 import { type PackageUseCases, packageRoute } from './package-route.ts';
 import { RefusedError } from './problem.ts';
 import { type ReadinessCheck, readiness } from './readiness.ts';
@@ -12,6 +14,7 @@ import type { Trace } from './trace-context.ts';
 
 export interface HttpAppOptions {
   readonly packages: PackageUseCases;
+  readonly explain: Pick<ExplainPackage, 'execute'>;
   readonly readiness: readonly ReadinessCheck[];
   /** The exposition of all metrics, and its media type. */
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
@@ -20,7 +23,7 @@ export interface HttpAppOptions {
   readonly traces: AsyncLocalStorage<Trace>;
 }
 
-const ROUTES: ReadonlySet<string> = new Set(['/package', '/healthz', '/readyz', '/metrics']);
+const ROUTES: ReadonlySet<string> = new Set(['/package', '/explain', '/healthz', '/readyz', '/metrics']);
 
 export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
   const app = new Koa<RequestState>();
@@ -37,6 +40,7 @@ export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
   });
   const router = new Router<RequestState>({ strict: true, sensitive: true });
   router.get('/package', packageRoute(options.packages));
+  router.get('/explain', explainRoute(options.explain));
   router.get('/healthz', (ctx) => {
     ctx.body = 'ok';
   });

@@ -21,6 +21,11 @@ const STATUS: Readonly<Record<ErrorCode, number>> = {
   UPSTREAM_TIMEOUT: 504,
 };
 
+/** `INTERNAL` is whatever has no code. */
+export function statusOf(code: ErrorCode | 'INTERNAL'): number {
+  return code === 'INTERNAL' ? 500 : STATUS[code];
+}
+
 const REFUSED = {
   REQUEST_INVALID: 400,
   PAGE_UNKNOWN: 404,
@@ -57,7 +62,7 @@ export function problemOf(error: unknown): Problem {
   if (!(error instanceof PackageError)) {
     return { status: 500, code: 'INTERNAL', detail: 'internal error', headers: {} };
   }
-  const status = STATUS[error.code];
+  const status = statusOf(error.code);
   const patience = error instanceof UpstreamThrottledError ? error.retryAfterSeconds : 1;
   return {
     status,

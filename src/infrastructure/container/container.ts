@@ -4,6 +4,7 @@ import { Container } from 'inversify';
 import type { Surroundings } from '../surroundings.ts';
 import { credentialsModule } from './credentials-module.ts';
 import { gatewayModule } from './gateway-module.ts';
+import { inspectionModule } from './inspection-module.ts';
 import { processModule, serviceModule } from './service-module.ts';
 import { storeModule } from './store-module.ts';
 
@@ -14,6 +15,7 @@ export function createContainer(surroundings: Surroundings): Container {
     storeModule(surroundings.settings),
     gatewayModule(surroundings),
     credentialsModule(surroundings),
+    inspectionModule(),
     serviceModule(),
   );
   return container;

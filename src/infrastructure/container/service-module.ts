@@ -3,7 +3,6 @@ import { ContainerModule } from 'inversify';
 import { readFileSync } from 'node:fs';
 import { createHttpApp } from '../../adapters/http/app.ts';
 import { HttpServer, type TlsFiles } from '../../adapters/http/http-server.ts';
-import { RequestHistory } from '../../adapters/http/request-history.ts';
 import { MeteredGetPackage } from '../../adapters/prometheus/metered-get-package.ts';
 import { createMetricsRegistry, digestMismatches, requestMetrics } from '../../adapters/prometheus/process-metrics.ts';
 import { DescribePackage } from '../../application/describe-package.ts';
@@ -45,29 +44,11 @@ export function serviceModule(): ContainerModule {
       }),
       [T.GET_PACKAGE, T.RESOLVE_PACKAGE, T.PACKAGE_STORE, T.MISMATCHES, T.METRICS],
     );
-    bind(T.REQUEST_HISTORY).toConstantValue(new RequestHistory());
-    bind(T.INSPECTION).toResolvedValue(
-      (store, packages, fills, credentials, upstreams, requests) => ({
-        store,
-        packages,
-        fills,
-        credentials,
-        upstreams,
-        requests,
-      }),
-      [
-        T.STORE_INSPECTION,
-        T.RESOLVE_PACKAGE,
-        T.GET_PACKAGE,
-        T.CREDENTIAL_INSPECTION,
-        T.UPSTREAM_INSPECTION,
-        T.REQUEST_HISTORY,
-      ],
-    );
     bind(T.SERVICE).toResolvedValue(
-      (packages, history, settings, stopping, logger, metrics, ...parts) => {
+      (packages, explain, history, settings, stopping, logger, metrics, ...parts) => {
         const app = createHttpApp({
           packages,
+          explain,
           readiness: [
             () => Promise.resolve(stopping.draining.aborted ? 'the service is stopping' : undefined),
             ...parts.map((part) => async () => part.notReady?.()),
@@ -86,6 +67,7 @@ export function serviceModule(): ContainerModule {
       },
       [
         T.PACKAGES,
+        T.EXPLAIN_PACKAGE,
         T.REQUEST_HISTORY,
         T.SETTINGS,
         T.STOPPING,

@@ -5,6 +5,7 @@ import type { Counter, Registry } from 'prom-client';
 import type { PackageUseCases } from '../../adapters/http/package-route.ts';
 import type { RequestHistory } from '../../adapters/http/request-history.ts';
 import type { KubernetesCredentialProvider } from '../../adapters/kubernetes/kubernetes-credential-provider.ts';
+import type { ExplainPackage } from '../../application/explain-package.ts';
 import type { GetPackage } from '../../application/get-package.ts';
 import type {
   CredentialInspection,
@@ -48,4 +49,5 @@ export const RESOLVE_PACKAGE = token<ResolvePackage>('ResolvePackage');
 export const GET_PACKAGE = token<GetPackage>('GetPackage');
 export const REQUEST_HISTORY = token<RequestHistory>('RequestHistory');
 export const PACKAGES = token<PackageUseCases>('PackageUseCases');
+export const EXPLAIN_PACKAGE = token<ExplainPackage>('ExplainPackage');
 export const SERVICE = token<Service>('Service');

@@ -1,7 +1,14 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { inspect } from 'node:util';
-import { type Credential, credentialFor, InvalidCredentialError } from '../../../src/domain/credential.ts';
+import {
+  ANONYMOUS,
+  basic,
+  type Credential,
+  credentialFor,
+  InvalidCredentialError,
+  userOf,
+} from '../../../src/domain/credential.ts';
 import { parseRepositoryPath } from '../../../src/domain/reference.ts';
 import { expectLinear, nearMiss, outcome } from '../../support/hostile-text.ts';
 
@@ -210,5 +217,13 @@ describe('credentialFor', () => {
     expectLinear(PIECES, (found) => parse(base64(found)));
     expectLinear(PIECES, (found) => parse(base64({ auths: { [found]: {} } })));
     expectLinear(PIECES, (found) => parse(base64({ auths: { 'r.example': { auth: found } } })));
+  });
+});
+
+describe('userOf', () => {
+  it('names the user, unless the name may be the secret', () => {
+    expect(userOf(basic('robot', 'secret'))).to.equal('robot');
+    const secrets = [basic('token', ''), basic('token', 'x-oauth-basic'), basic('<token>', 'token'), ANONYMOUS];
+    expect(secrets.map(userOf)).to.deep.equal(secrets.map(() => undefined));
   });
 });

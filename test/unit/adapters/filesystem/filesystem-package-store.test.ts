@@ -338,6 +338,39 @@ describe('FilesystemPackageStore', () => {
       await after.close();
     });
 
+    it('says when each blob was last proved: not before its next proof, after an unclean stop', async () => {
+      const given = blob(bytesOf(100_000));
+      const before = await start();
+      await keep(before, given);
+      const kept = before.find(given.descriptor.digest);
+      await before.close();
+      const again = await start();
+      const shown = again.find(given.descriptor.digest);
+      expect(shown?.verifiedAt).to.deep.equal(kept?.verifiedAt);
+      expect(shown?.usedAt.getTime()).to.be.closeTo(kept?.usedAt.getTime() ?? NaN, 1);
+
+      const after = await start();
+      expect(after.find(given.descriptor.digest)?.verifiedAt).to.equal(undefined);
+      await read(after, given);
+      expect(after.find(given.descriptor.digest)?.verifiedAt?.getTime()).to.be.greaterThan(
+        kept?.verifiedAt?.getTime() ?? NaN,
+      );
+      await after.close();
+      await again.close();
+    });
+
+    it('takes the word of a marker that does not say when', async () => {
+      const given = blob(bytesOf(100_000));
+      const before = await start();
+      await keep(before, given);
+      await before.close();
+      await writeFile(join(directory, 'v1/clean'), `${given.descriptor.digest} 100000\n`);
+      const { mtimeMs } = await stat(join(directory, 'v1/clean'));
+      const after = await start();
+      expect(after.find(given.descriptor.digest)?.verifiedAt?.getTime()).to.be.closeTo(mtimeMs, 1);
+      await after.close();
+    });
+
     it('proves again what was changed while no process had the store', async () => {
       const before = await start();
       const given = blob(bytesOf(100_000));

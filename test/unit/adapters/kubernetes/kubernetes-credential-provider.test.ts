@@ -145,6 +145,49 @@ describe('KubernetesCredentialProvider', () => {
     });
   }
 
+  it('shows who says what, what it cannot use, and what keeps it from listing', async () => {
+    expect(provider.sources().map(({ resource, listedAt }) => [resource, listedAt])).to.deep.equal([
+      ['modulesources', undefined],
+      ['secrets', undefined],
+    ]);
+    api.putModuleSource('a', { repo: 'a.example/m', dockerCfg: config('a.example', 'canary') });
+    api.putModuleSource('b', { repo: 'a.example/m' }, '2099-01-01T00:00:00Z');
+    api.putModuleSource('c', { repo: 'c.example/m', dockerCfg: 'canary!' });
+    provider.start();
+    await known('a.example/m');
+    expect(provider.registries()).to.deep.equal([
+      {
+        resource: 'modulesources',
+        object: 'a',
+        names: ['a.example/m'],
+        upstream: {
+          scheme: 'https',
+          host: 'a.example',
+          repository: 'm',
+          credential: { kind: 'basic', user: 'robot' },
+          certificates: 0,
+        },
+      },
+    ]);
+    const [source] = provider.sources();
+    expect(source).to.deep.include({
+      objects: 3,
+      rejected: [
+        { object: 'c', reason: 'dockerCfg: not base64' },
+        { object: 'b', reason: 'a.example/m is that of a already' },
+      ],
+      failure: undefined,
+    });
+    api.watchStatus = 403;
+    api.listStatus = 403;
+    api.cutWatches();
+    await eventually(async () => {
+      expect(provider.sources()[0]?.failure?.reason).to.equal('list: Kubernetes API answered 403');
+    });
+    expect(provider.sources()[0]?.listedAt).to.deep.equal(source?.listedAt);
+    expect(JSON.stringify([provider.sources(), provider.registries()])).not.to.include('canary');
+  });
+
   it('has no name for a ModuleSource that was never right', async () => {
     api.putModuleSource('a', { repo: 'a.example/m', ca: 'nonsense' });
     provider.start();

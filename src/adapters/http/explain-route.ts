@@ -1,0 +1,101 @@
+/** GET /explain: why a request for a package does what it does, as a document for people and programs; never a secret. */
+import type { Middleware } from 'koa';
+import type { Explanation, ExplainPackage } from '../../application/explain-package.ts';
+import type {
+  ConfiguredRegistry,
+  CredentialSource,
+  FailedRequests,
+  Fill,
+  KeptBlob,
+  UpstreamAnswer,
+  UpstreamDescription,
+} from '../../application/inspection.ts';
+import type { Verdict } from '../../application/verdict.ts';
+import { parsePackageQuery } from './package-query.ts';
+import { problemOf, statusOf } from './problem.ts';
+import type { RequestState } from './request-record.ts';
+
+/** Takes the query of /package. */
+export function explainRoute(explain: Pick<ExplainPackage, 'execute'>): Middleware<RequestState> {
+  return async (ctx) => {
+    const request = parsePackageQuery(ctx.querystring);
+    ctx.state.record.package = request;
+    const explanation = await explain.execute(request);
+    ctx.set({ 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff' });
+    ctx.type = 'application/json';
+    ctx.body = `${JSON.stringify(documentOf(explanation), undefined, 2)}\n`;
+  };
+}
+
+/** What is null is not there, or not known. */
+function documentOf({ request, verdict, configuration, layer, kept, fill, answers, failures }: Explanation): object {
+  const { registry, upstream, error, sources, known } = configuration;
+  return {
+    request: { digest: request.digest, repository: request.repository, path: request.path ?? null },
+    verdict: describeVerdict(verdict),
+    configuration: {
+      registry: registry === undefined ? null : describeRegistry(registry),
+      upstream: upstream === undefined ? null : describeUpstream(upstream),
+      error: error === undefined ? null : describeError(error),
+      sources: sources.map(describeSource),
+      known_repositories: known.flatMap(({ names }) => names),
+    },
+    layer: layer ?? null,
+    kept: { manifest: describeKept(kept.manifest), layer: describeKept(kept.layer) },
+    fill: fill === undefined ? null : describeFill(fill),
+    answers: {
+      manifest: describeAnswer(answers.manifest),
+      layer: describeAnswer(answers.layer),
+      latest: describeAnswer(answers.latest),
+    },
+    failures: failures.map(describeFailure),
+  };
+}
+
+function describeVerdict(verdict: Verdict): object {
+  if (verdict.outcome !== 'fail') {
+    const { outcome, reason, needsRegistry } = verdict;
+    return { outcome, status: 200, reason, needs_registry: needsRegistry };
+  }
+  const { outcome, code, reason, cause, seenAt } = verdict;
+  return { outcome, status: statusOf(code), code, reason, cause: cause ?? null, seen_at: seenAt ?? null };
+}
+
+function describeRegistry({ resource, object, names }: ConfiguredRegistry): object {
+  return { resource, object: object ?? null, names };
+}
+
+function describeUpstream({ scheme, host, repository, credential, certificates }: UpstreamDescription): object {
+  const { kind, user } = credential;
+  return { scheme, host, repository: repository ?? null, credential: { kind, user: user ?? null }, certificates };
+}
+
+function describeError(error: Error): object {
+  const { status, code, detail } = problemOf(error);
+  return { status, code, detail };
+}
+
+function describeSource({ resource, listedAt, objects, rejected, failure }: CredentialSource): object {
+  return { resource, listed_at: listedAt ?? null, objects, rejected, failure: failure ?? null };
+}
+
+function describeKept(blob: KeptBlob | undefined): object | null {
+  if (blob === undefined) return null;
+  const { digest, size, storedAt, usedAt, verifiedAt } = blob;
+  return { digest, size, stored_at: storedAt, used_at: usedAt, verified_at: verifiedAt ?? null };
+}
+
+function describeFill({ layer, bytes, startedAt }: Fill): object {
+  return { bytes, size: layer.size, started_at: startedAt };
+}
+
+function describeAnswer(answer: UpstreamAnswer | undefined): object | null {
+  if (answer === undefined) return null;
+  const { operation, host, repository, digest, at, code, detail, cause } = answer;
+  return { operation, host, repository: repository ?? null, digest, at, code, detail, cause: cause ?? null };
+}
+
+function describeFailure({ request, status, code, detail, cause, count, firstAt, lastAt }: FailedRequests): object {
+  const { repository = null, path = null } = request ?? {};
+  return { repository, path, status, code, detail, cause: cause ?? null, count, first_at: firstAt, last_at: lastAt };
+}

@@ -1,0 +1,124 @@
+/** What would become of a request and why, out of what is known here: nobody else is asked, and nothing is fetched. */
+import type { Descriptor } from '../domain/descriptor.ts';
+import { PackageError } from '../domain/errors.ts';
+import type { PackageRequest } from '../domain/package.ts';
+import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
+import { below } from '../domain/upstream.ts';
+import {
+  type ConfiguredRegistry,
+  type CredentialSource,
+  describeUpstream,
+  type FailedRequests,
+  type Fill,
+  type Inspection,
+  type KeptBlob,
+  type UpstreamAnswer,
+  type UpstreamDescription,
+} from './inspection.ts';
+import type { ResolvePackage } from './resolve-package.ts';
+import { judge, type Verdict } from './verdict.ts';
+
+export interface Explanation {
+  readonly request: PackageRequest;
+  readonly verdict: Verdict;
+  readonly configuration: {
+    /** What matched the repository's name. */
+    readonly registry: ConfiguredRegistry | undefined;
+    /** Where the package would be looked for, `path` included; undefined for the reason that `error` has. */
+    readonly upstream: UpstreamDescription | undefined;
+    readonly error: PackageError | undefined;
+    readonly sources: readonly CredentialSource[];
+    /** What requests could name instead; only when nothing matched. */
+    readonly known: readonly ConfiguredRegistry[];
+  };
+  /** Undefined while a manifest is not here. */
+  readonly layer: Descriptor | undefined;
+  readonly kept: {
+    /** Of the requested digest: a manifest, or an index of them. */
+    readonly manifest: KeptBlob | undefined;
+    readonly layer: KeptBlob | undefined;
+  };
+  readonly fill: Fill | undefined;
+  /** What the upstream answered last: for each of the two, and whatever it was asked for. */
+  readonly answers: Readonly<Record<'manifest' | 'layer' | 'latest', UpstreamAnswer | undefined>>;
+  /** Of this digest, of any repository; the latest first. */
+  readonly failures: readonly FailedRequests[];
+}
+
+export interface ExplainPackageOptions {
+  readonly resolve: Pick<ResolvePackage, 'recall'>;
+  readonly credentials: CredentialProvider;
+  readonly inspection: Inspection;
+}
+
+export class ExplainPackage {
+  readonly #options: ExplainPackageOptions;
+
+  constructor(options: ExplainPackageOptions) {
+    this.#options = options;
+  }
+
+  async execute(request: PackageRequest): Promise<Explanation> {
+    const { store, fills, upstreams, requests } = this.#options.inspection;
+    const content = await attempt(async () => (await this.#options.resolve.recall(request.digest))?.layer);
+    const configuration = await this.#configuration(request);
+    const layer = content.value;
+    const kept = { manifest: store.find(request.digest), layer: layer && store.find(layer.digest) };
+    const fill = fills.fills().find((each) => each.layer.digest === layer?.digest);
+    const answers = answersOf(configuration.upstream, upstreams.answers(), request, layer);
+    const failures = requests.failures().filter((failed) => failed.request?.digest === request.digest);
+    const verdict = judge({
+      request,
+      layer,
+      contentError: content.error,
+      upstreamError: configuration.error,
+      kept: kept.layer,
+      fill,
+      answers,
+      failures,
+      usage: store.usage,
+    });
+    return { request, verdict, configuration, layer, kept, fill, answers, failures };
+  }
+
+  async #configuration({ repository, path }: PackageRequest): Promise<Explanation['configuration']> {
+    const { credentials, inspection } = this.#options;
+    const registries = inspection.credentials.registries();
+    const registry = registries.find(({ names }) => names.includes(repository));
+    const { value, error } = await attempt(async () =>
+      describeUpstream(below(await credentials.resolve(repository), path)),
+    );
+    const sources = inspection.credentials.sources();
+    return { registry, upstream: value, error, sources, known: registry === undefined ? registries : [] };
+  }
+}
+
+/** What became of something that may fail in a way that we have a name for. */
+interface Attempt<Value> {
+  readonly value: Value | undefined;
+  readonly error: PackageError | undefined;
+}
+
+async function attempt<Value>(act: () => Promise<Value>): Promise<Attempt<Value>> {
+  try {
+    return { value: await act(), error: undefined };
+  } catch (error) {
+    if (!(error instanceof PackageError)) throw error;
+    return { value: undefined, error };
+  }
+}
+
+function answersOf(
+  upstream: UpstreamDescription | undefined,
+  answers: readonly UpstreamAnswer[],
+  request: PackageRequest,
+  layer: Descriptor | undefined,
+): Explanation['answers'] {
+  const here = answers.filter(({ host }) => host === upstream?.host);
+  const last = (operation: UpstreamAnswer['operation'], digest: string | undefined): UpstreamAnswer | undefined =>
+    here.find(
+      (answer) =>
+        answer.operation === operation && answer.digest === digest && answer.repository === upstream?.repository,
+    );
+  return { manifest: last('manifest', request.digest), layer: last('blob', layer?.digest), latest: here[0] };
+}

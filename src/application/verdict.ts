@@ -1,0 +1,88 @@
+/** Whether a request would be served now and out of what, or with which error it would fail. */
+import type { Descriptor } from '../domain/descriptor.ts';
+import type { PackageError } from '../domain/errors.ts';
+import type { PackageRequest } from '../domain/package.ts';
+import type { FailedRequests, Fill, KeptBlob, StoreUsage, UpstreamAnswer } from './inspection.ts';
+
+export type Verdict =
+  | {
+      readonly outcome: 'hit' | 'joined' | 'miss' | 'bypass';
+      readonly reason: string;
+      /** Whether the registry has to do its part yet. */
+      readonly needsRegistry: boolean;
+    }
+  | {
+      readonly outcome: 'fail';
+      readonly code: Exclude<UpstreamAnswer['code'], 'OK'>;
+      /** What a client is told. */
+      readonly reason: string;
+      /** What the log says besides. */
+      readonly cause: string | undefined;
+      /** When the registry was last seen to fail: asked again, it may do better. Undefined when that does not matter. */
+      readonly seenAt: Date | undefined;
+    };
+
+/** All that is known of a request. */
+export interface Evidence {
+  readonly request: PackageRequest;
+  readonly layer: Descriptor | undefined;
+  /** Why what is kept under the digest leads to no package, or nobody can be asked for it. */
+  readonly contentError: PackageError | undefined;
+  readonly upstreamError: PackageError | undefined;
+  readonly kept: KeptBlob | undefined;
+  readonly fill: Fill | undefined;
+  readonly answers: Readonly<Record<'manifest' | 'layer', UpstreamAnswer | undefined>>;
+  readonly failures: readonly FailedRequests[];
+  readonly usage: StoreUsage;
+}
+
+/** In the order in which a request would meet these things. */
+export function judge(evidence: Evidence): Verdict {
+  const { layer, contentError, upstreamError, kept, fill, usage } = evidence;
+  if (contentError !== undefined) return failing(contentError);
+  if (fill !== undefined) {
+    return { outcome: 'joined', reason: 'the package is arriving, for this request, too', needsRegistry: true };
+  }
+  if (kept !== undefined) {
+    const proof = kept.verifiedAt === undefined ? ', and will be proved before its first use' : '';
+    return { outcome: 'hit', reason: `the package is kept here${proof}`, needsRegistry: false };
+  }
+  if (upstreamError !== undefined) return failing(upstreamError);
+  return seenToFail(evidence) ?? fetching(layer, usage);
+}
+
+function failing({ code, message, cause }: PackageError): Verdict {
+  const because = cause instanceof Error ? cause.message : undefined;
+  return { outcome: 'fail', code, reason: message, cause: because, seenAt: undefined };
+}
+
+/** The registry's last word, when it was no answer, or none that could be used. */
+function seenToFail({ request, layer, answers, failures }: Evidence): Verdict | undefined {
+  const answer = layer === undefined ? answers.manifest : answers.layer;
+  const unusable = failures.find(
+    (failed) =>
+      isUnusable(failed) && failed.request?.repository === request.repository && failed.request.path === request.path,
+  );
+  if (isUnusable(unusable) && (answer === undefined || unusable.lastAt >= answer.at)) {
+    const { code, detail, cause, lastAt } = unusable;
+    return { outcome: 'fail', code, reason: detail, cause, seenAt: lastAt };
+  }
+  if (answer === undefined || answer.code === 'OK') return undefined;
+  return { outcome: 'fail', code: answer.code, reason: answer.detail, cause: answer.cause, seenAt: answer.at };
+}
+
+function isUnusable(
+  failed: FailedRequests | undefined,
+): failed is FailedRequests & { readonly code: 'DIGEST_MISMATCH' | 'MANIFEST_INVALID' } {
+  return failed?.code === 'DIGEST_MISMATCH' || failed?.code === 'MANIFEST_INVALID';
+}
+
+function fetching(layer: Descriptor | undefined, { maxBytes }: StoreUsage): Verdict {
+  if (maxBytes === 0) return { outcome: 'bypass', reason: 'nothing is kept here', needsRegistry: true };
+  if (layer === undefined) {
+    return { outcome: 'miss', reason: 'the manifest is not here: the registry will be asked', needsRegistry: true };
+  }
+  return layer.size > maxBytes
+    ? { outcome: 'bypass', reason: 'the package is larger than all that may be kept', needsRegistry: true }
+    : { outcome: 'miss', reason: 'the package is not here: the registry will be asked', needsRegistry: true };
+}

@@ -1,0 +1,198 @@
+import { expect } from 'chai';
+import got, { type Got } from 'got';
+import sinon from 'sinon';
+import type { Explanation } from '../../../../src/application/explain-package.ts';
+import { RepositoryUnknownError } from '../../../../src/domain/errors.ts';
+import { parseRepositoryName, parseRepositoryPath } from '../../../../src/domain/reference.ts';
+import { type RunningApp, startHttpApp } from '../../../support/http-app.ts';
+import { makePackage } from '../../../support/image.ts';
+
+const image = makePackage(1000);
+const AT = new Date(Date.UTC(2026, 10, 25, 3));
+const NOW = AT.toISOString();
+const request = {
+  digest: image.digest,
+  repository: parseRepositoryName('registry.example/ee'),
+  path: parseRepositoryPath('modules/a'),
+};
+
+const bare: Explanation = {
+  request,
+  verdict: {
+    outcome: 'fail',
+    code: 'NAME_UNKNOWN',
+    reason: 'repository is not known to this proxy',
+    cause: undefined,
+    seenAt: undefined,
+  },
+  configuration: {
+    registry: undefined,
+    upstream: undefined,
+    error: new RepositoryUnknownError(),
+    sources: [],
+    known: [],
+  },
+  layer: undefined,
+  kept: { manifest: undefined, layer: undefined },
+  fill: undefined,
+  answers: { manifest: undefined, layer: undefined, latest: undefined },
+  failures: [],
+};
+
+describe('GET /explain', () => {
+  const explain = { execute: sinon.stub() };
+  let app: RunningApp;
+  let client: Got;
+  beforeEach(async () => {
+    explain.execute.reset();
+    explain.execute.resolves(bare);
+    app = await startHttpApp({ explain });
+    client = got.extend({ prefixUrl: app.url, retry: { limit: 0 }, throwHttpErrors: false });
+  });
+  afterEach(() => app.close());
+
+  const ask = (extra = '') =>
+    client(`explain?digest=${image.digest}&repository=registry.example/ee/&path=modules/a${extra}`);
+  const documentOf = async (explanation: Explanation): Promise<unknown> => {
+    explain.execute.resolves(explanation);
+    return JSON.parse((await ask()).body);
+  };
+
+  it('takes the query of /package, and lets nobody keep the answer', async () => {
+    const answer = await ask();
+    sinon.assert.calledOnceWithExactly(explain.execute, request);
+    expect(answer.statusCode).to.equal(200);
+    expect(answer.headers).to.include({
+      'cache-control': 'no-store',
+      'content-type': 'application/json; charset=utf-8',
+      'x-content-type-options': 'nosniff',
+    });
+    await app.finishedCount(1);
+    expect(app.finished[0]).to.deep.include({ route: '/explain', package: request });
+  });
+
+  for (const [what, query] of [
+    ['no digest', ''],
+    ['a repeated parameter', `?digest=${image.digest}&digest=${image.digest}`],
+    ['a semicolon', `?digest=${image.digest};x`],
+    ['a path that leads upwards', `?digest=${image.digest}&path=../x`],
+  ]) {
+    it(`refuses ${String(what)}`, async () => {
+      expect((await client(`explain${String(query)}`)).statusCode).to.equal(400);
+      sinon.assert.notCalled(explain.execute);
+    });
+  }
+
+  it('says of what would fail with which status and code', async () => {
+    expect(await documentOf(bare)).to.deep.equal({
+      request,
+      verdict: {
+        outcome: 'fail',
+        status: 404,
+        code: 'NAME_UNKNOWN',
+        reason: 'repository is not known to this proxy',
+        cause: null,
+        seen_at: null,
+      },
+      configuration: {
+        registry: null,
+        upstream: null,
+        error: { status: 404, code: 'NAME_UNKNOWN', detail: 'repository is not known to this proxy' },
+        sources: [],
+        known_repositories: [],
+      },
+      layer: null,
+      kept: { manifest: null, layer: null },
+      fill: null,
+      answers: { manifest: null, layer: null, latest: null },
+      failures: [],
+    });
+  });
+
+  it('says all that is known', async () => {
+    const upstream = {
+      scheme: 'https',
+      host: 'registry.example',
+      repository: undefined,
+      credential: { kind: 'basic', user: 'robot' },
+      certificates: 1,
+    } as const;
+    const registry = { resource: 'modulesources', object: 'a', names: [request.repository], upstream };
+    const kept = { digest: image.digest, size: 400, storedAt: AT, usedAt: AT, verifiedAt: undefined };
+    const answer = {
+      operation: 'blob',
+      host: 'registry.example',
+      repository: undefined,
+      digest: image.layer.descriptor.digest,
+      at: AT,
+      code: 'OK',
+      detail: '',
+      cause: undefined,
+    } as const;
+    const failure = { status: 504, code: 'UPSTREAM_TIMEOUT', detail: 'too late', cause: 'ETIMEDOUT', count: 2 };
+    const document = await documentOf({
+      request,
+      verdict: { outcome: 'joined', reason: 'arriving', needsRegistry: true },
+      configuration: {
+        registry,
+        upstream,
+        error: undefined,
+        sources: [
+          {
+            resource: 'modulesources',
+            listedAt: undefined,
+            objects: 0,
+            rejected: [{ object: 'b', reason: 'ca: has no PEM certificate' }],
+            failure: { at: AT, reason: 'list: Kubernetes API answered 403' },
+          },
+        ],
+        known: [registry],
+      },
+      layer: image.layer.descriptor,
+      kept: { manifest: kept, layer: { ...kept, verifiedAt: AT } },
+      fill: { request, layer: image.layer.descriptor, bytes: 600, startedAt: AT },
+      answers: { manifest: undefined, layer: answer, latest: answer },
+      failures: [{ ...failure, request, firstAt: AT, lastAt: AT }],
+    });
+    const shownAnswer = { ...answer, repository: null, at: NOW, cause: null };
+    const shownKept = { digest: image.digest, size: 400, stored_at: NOW, used_at: NOW, verified_at: null };
+    expect(document).to.deep.equal({
+      request,
+      verdict: { outcome: 'joined', status: 200, reason: 'arriving', needs_registry: true },
+      configuration: {
+        registry: { resource: 'modulesources', object: 'a', names: ['registry.example/ee'] },
+        upstream: { ...upstream, repository: null },
+        error: null,
+        sources: [
+          {
+            resource: 'modulesources',
+            listed_at: null,
+            objects: 0,
+            rejected: [{ object: 'b', reason: 'ca: has no PEM certificate' }],
+            failure: { at: NOW, reason: 'list: Kubernetes API answered 403' },
+          },
+        ],
+        known_repositories: ['registry.example/ee'],
+      },
+      layer: image.layer.descriptor,
+      kept: { manifest: shownKept, layer: { ...shownKept, verified_at: NOW } },
+      fill: { bytes: 600, size: 1000, started_at: NOW },
+      answers: { manifest: null, layer: shownAnswer, latest: shownAnswer },
+      failures: [{ ...failure, repository: 'registry.example/ee', path: 'modules/a', first_at: NOW, last_at: NOW }],
+    });
+  });
+
+  it('names no user where there is none', async () => {
+    const upstream = {
+      scheme: 'https',
+      host: 'registry.example',
+      repository: request.path,
+      credential: { kind: 'identity', user: undefined },
+      certificates: 0,
+    } as const;
+    const document = await documentOf({ ...bare, configuration: { ...bare.configuration, upstream } });
+    expect(document)
+      .to.have.nested.property('configuration.upstream')
+      .that.deep.equals({ ...upstream, credential: { kind: 'identity', user: null } });
+  });
+});

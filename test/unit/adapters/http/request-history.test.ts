@@ -1,0 +1,92 @@
+import { expect } from 'chai';
+import { RequestHistory } from '../../../../src/adapters/http/request-history.ts';
+import type { FinishedRequest } from '../../../../src/adapters/http/request-record.ts';
+import { ClientGoneError } from '../../../../src/adapters/http/send-blob.ts';
+import { traceOf } from '../../../../src/adapters/http/trace-context.ts';
+import { InvalidArgumentError, UpstreamDeniedError, UpstreamTimeoutError } from '../../../../src/domain/errors.ts';
+import { DEFAULT_REPOSITORY } from '../../../../src/domain/reference.ts';
+import { makePackage } from '../../../support/image.ts';
+
+const requestOf = (seed: number): FinishedRequest['package'] => ({
+  digest: makePackage(8, seed).digest,
+  repository: DEFAULT_REPOSITORY,
+  path: undefined,
+});
+
+function finished(fields: Partial<FinishedRequest>): FinishedRequest {
+  return {
+    id: '1',
+    trace: traceOf('', ''),
+    client: '127.0.0.1',
+    method: 'GET',
+    route: '/package',
+    package: requestOf(1),
+    cache: undefined,
+    bytes: 0,
+    error: undefined,
+    status: 200,
+    seconds: 0.1,
+    ...fields,
+  };
+}
+
+describe('RequestHistory', () => {
+  let history: RequestHistory;
+  beforeEach(() => {
+    history = new RequestHistory();
+  });
+
+  it('counts how the cache took part in packages that were asked for whole, not in questions about them', () => {
+    for (const kind of ['miss', 'joined', 'hit'] as const) {
+      const cache = kind === 'hit' ? { kind, storedAt: new Date() } : { kind };
+      history.observe(finished({ cache }));
+      history.observe(finished({ cache, method: 'HEAD' }));
+    }
+    history.observe(finished({ cache: { kind: 'bypass', reason: 'STORE_FULL' } }));
+    history.observe(finished({ cache: { kind: 'bypass', reason: 'STORE_FULL' } }));
+    history.observe(finished({ route: '/metrics', package: undefined }));
+    expect(history.outcomes).to.deep.equal({ hit: 1, miss: 1, joined: 1, bypass: 2 });
+    expect(history.failures()).to.deep.equal([]);
+  });
+
+  it('keeps one reason for all who failed alike, the latest first', () => {
+    const denied = new UpstreamDeniedError({ cause: new Error('manifest from registry.example: status 401') });
+    history.observe(finished({ error: denied }));
+    history.observe(finished({ error: new UpstreamTimeoutError() }));
+    history.observe(finished({ error: denied, package: requestOf(2) }));
+    history.observe(finished({ error: denied }));
+    const failures = history.failures();
+    expect(failures.map(({ code, count, request }) => [code, count, request])).to.deep.equal([
+      ['UPSTREAM_DENIED', 2, requestOf(1)],
+      ['UPSTREAM_DENIED', 1, requestOf(2)],
+      ['UPSTREAM_TIMEOUT', 1, requestOf(1)],
+    ]);
+    expect(failures[0]).to.include({
+      status: 502,
+      detail: 'registry refused the configured credentials',
+      cause: 'manifest from registry.example: status 401',
+    });
+    expect(failures[0]?.lastAt.getTime()).to.be.at.least(failures[0]?.firstAt.getTime() ?? Infinity);
+  });
+
+  it('keeps of what could not be understood the complaint only', () => {
+    const error = new InvalidArgumentError('QUERY_INVALID', 'query has an invalid escape');
+    for (let times = 0; times < 3; times++) history.observe(finished({ package: undefined, error }));
+    const [failure] = history.failures();
+    expect(failure).to.include({ request: undefined, status: 400, code: 'QUERY_INVALID', count: 3 });
+  });
+
+  it('blames nobody for a client that left', () => {
+    history.observe(finished({ error: new ClientGoneError() }));
+    expect(history.failures()).to.deep.equal([]);
+  });
+
+  it('forgets the oldest of very many', () => {
+    for (let seed = 1; seed <= 200; seed++) {
+      history.observe(finished({ package: requestOf(seed), error: new UpstreamDeniedError() }));
+    }
+    const failures = history.failures();
+    expect(failures).to.have.lengthOf(128);
+    expect(failures[0]?.request).to.deep.equal(requestOf(200));
+  });
+});

@@ -1,0 +1,272 @@
+import { expect } from 'chai';
+import sinon from 'sinon';
+import { StaticCredentialProvider } from '../../../src/adapters/static/static-credential-provider.ts';
+import { NoPackageStore } from '../../../src/adapters/unstored/no-package-store.ts';
+import { ExplainPackage, type Explanation } from '../../../src/application/explain-package.ts';
+import { GetPackage } from '../../../src/application/get-package.ts';
+import type { CredentialInspection, FailedRequests, StoreInspection } from '../../../src/application/inspection.ts';
+import { RecordedRegistryGateway } from '../../../src/application/recorded-registry-gateway.ts';
+import { ResolvePackage } from '../../../src/application/resolve-package.ts';
+import { CredentialsPendingError, type ErrorCode, UpstreamDeniedError } from '../../../src/domain/errors.ts';
+import type { PackageRequest } from '../../../src/domain/package.ts';
+import type { CredentialProvider } from '../../../src/domain/ports/credential-provider.ts';
+import type { PackageStore } from '../../../src/domain/ports/package-store.ts';
+import { DEFAULT_REPOSITORY, parseRepositoryName, parseRepositoryPath } from '../../../src/domain/reference.ts';
+import { parseUpstream } from '../../../src/domain/upstream.ts';
+import { bytesOf, makeImage, makeIndex, makePackage } from '../../support/image.ts';
+import { MemoryPackageStore } from '../../support/memory-package-store.ts';
+import { type StubbedGateway, stubGateway } from '../../support/ports.ts';
+import { rejection } from '../../support/rejection.ts';
+import { HeldSource, readAll, readSome } from '../../support/source.ts';
+
+const REPO = 'registry.example/deckhouse';
+const image = makePackage(200_000);
+const PLATFORM = { os: 'linux', architecture: 'amd64' };
+const request: PackageRequest = { digest: image.digest, repository: DEFAULT_REPOSITORY, path: undefined };
+const dockerCfg = Buffer.from('{"auths":{"registry.example":{"username":"robot","password":"canary"}}}').toString(
+  'base64',
+);
+
+describe('ExplainPackage', () => {
+  let gateway: StubbedGateway;
+  let store: PackageStore & StoreInspection;
+  let credentials: CredentialProvider & CredentialInspection;
+  let failures: FailedRequests[];
+  let get: GetPackage;
+  let explain: ExplainPackage;
+
+  beforeEach(() => {
+    gateway = stubGateway(image);
+    failures = [];
+    credentials = new StaticCredentialProvider([
+      { name: parseRepositoryName(REPO), isDefault: true, upstream: parseUpstream({ repo: REPO, dockerCfg }) },
+    ]);
+    over(new MemoryPackageStore());
+  });
+
+  function over(given: PackageStore & StoreInspection): void {
+    store = given;
+    const upstreams = new RecordedRegistryGateway(gateway);
+    const ports = { store, gateway: upstreams, credentials, stopping: new AbortController().signal };
+    const resolve = new ResolvePackage({ ...ports, platform: PLATFORM });
+    get = new GetPackage({ ...ports, resolve });
+    const requests = { outcomes: { hit: 0, miss: 0, joined: 0, bypass: 0 }, failures: () => failures };
+    const inspection = { store, packages: resolve, fills: get, credentials, upstreams, requests };
+    explain = new ExplainPackage({ resolve, credentials, inspection });
+  }
+
+  /** The same store in a process that has resolved nothing yet. */
+  function restart(): void {
+    over(store);
+  }
+
+  function expectNobodyAsked(): void {
+    sinon.assert.notCalled(gateway.fetchManifest);
+    sinon.assert.notCalled(gateway.fetchBlob);
+  }
+
+  const failure = (code: ErrorCode, lastAt = new Date(), asked = request): FailedRequests => ({
+    ...{ request: asked, status: 502, code, detail: 'content does not match its digest', cause: undefined },
+    ...{ count: 1, firstAt: lastAt, lastAt },
+  });
+  const outcomeOf = ({ verdict }: Explanation): string =>
+    verdict.outcome === 'fail' ? `fail ${verdict.code}` : verdict.outcome;
+
+  it('says where an unknown digest would be looked for, and by whom, and asks nobody', async () => {
+    const asked = { ...request, path: parseRepositoryPath('modules/ingress') };
+    const explanation = await explain.execute(asked);
+    expect(explanation).to.deep.include({
+      request: asked,
+      verdict: {
+        outcome: 'miss',
+        reason: 'the manifest is not here: the registry will be asked',
+        needsRegistry: true,
+      },
+      layer: undefined,
+      kept: { manifest: undefined, layer: undefined },
+      fill: undefined,
+      answers: { manifest: undefined, layer: undefined, latest: undefined },
+      failures: [],
+    });
+    expect(explanation.configuration).to.deep.include({
+      registry: {
+        resource: 'settings',
+        object: undefined,
+        names: [REPO, DEFAULT_REPOSITORY],
+        upstream: { ...explanation.configuration.upstream, repository: 'deckhouse' },
+      },
+      upstream: {
+        scheme: 'https',
+        host: 'registry.example',
+        repository: 'deckhouse/modules/ingress',
+        credential: { kind: 'basic', user: 'robot' },
+        certificates: 0,
+      },
+      error: undefined,
+      known: [],
+    });
+    expectNobodyAsked();
+  });
+
+  it('finds what is kept, in a process that has not resolved it either, whatever repository is named', async () => {
+    await readAll((await get.execute(request)).blob);
+    for (const start of [() => undefined, restart]) {
+      start();
+      gateway.fetchManifest.resetHistory();
+      gateway.fetchBlob.resetHistory();
+      const explanation = await explain.execute({ ...request, repository: parseRepositoryName('other.example/x') });
+      expect(outcomeOf(explanation)).to.equal('hit');
+      expect(explanation.layer).to.deep.equal(image.layer.descriptor);
+      expect(explanation.kept.manifest).to.include({ digest: image.digest });
+      expect(explanation.kept.layer).to.include({ digest: image.layer.descriptor.digest, size: 200_000 });
+      expect(explanation.configuration.error).to.have.property('code', 'NAME_UNKNOWN');
+      expectNobodyAsked();
+    }
+  });
+
+  it('does not count as a use of the package', async () => {
+    await readAll((await get.execute(request)).blob);
+    const before = store.find(image.layer.descriptor.digest)?.usedAt;
+    expect((await explain.execute(request)).kept.layer?.usedAt).to.equal(before);
+  });
+
+  it('says of what nobody has proved since an unclean stop that it will be', async () => {
+    await readAll((await get.execute(request)).blob);
+    const { find } = store;
+    store.find = (digest) => {
+      const kept = find.call(store, digest);
+      return kept && { ...kept, verifiedAt: undefined };
+    };
+    expect((await explain.execute(request)).verdict).to.deep.include({
+      outcome: 'hit',
+      reason: 'the package is kept here, and will be proved before its first use',
+    });
+  });
+
+  it('shows how far a fill is', async () => {
+    const held = new HeldSource().give(image.layer.bytes.subarray(0, 120_000));
+    gateway.fetchBlob.callsFake(() => held.source());
+    const { blob } = await get.execute(request);
+    await readSome(blob, 50_000);
+    const explanation = await explain.execute(request);
+    expect(explanation.fill).to.deep.include({ request, layer: image.layer.descriptor, bytes: 120_000 });
+    expect(explanation.fill?.startedAt.getTime()).to.be.closeTo(Date.now(), 60_000);
+    expect(outcomeOf(explanation)).to.equal('joined');
+    held.give(image.layer.bytes.subarray(120_000)).end();
+    await readAll(blob);
+    expect(await explain.execute(request)).to.include({ fill: undefined });
+  });
+
+  it('knows the layer of an index only when the manifest behind it is here, too', async () => {
+    const index = makeIndex([{ image, platform: PLATFORM }]);
+    gateway = stubGateway(index);
+    over(new MemoryPackageStore());
+    const asked = { ...request, digest: index.digest };
+    gateway.fetchManifest.onSecondCall().rejects(new UpstreamDeniedError());
+    await rejection(get.execute(asked));
+    restart();
+    const half = await explain.execute(asked);
+    expect(half).to.include({ layer: undefined });
+    expect(half.kept.manifest?.digest).to.equal(index.digest);
+    await readAll((await get.execute(asked)).blob);
+    restart();
+    expect((await explain.execute(asked)).layer).to.deep.equal(image.layer.descriptor);
+  });
+
+  it('knows that an image without a layer is no package, whoever is asked', async () => {
+    const empty = makeImage([]);
+    gateway = stubGateway(empty);
+    over(new MemoryPackageStore());
+    const asked = { ...request, digest: empty.digest };
+    await rejection(get.execute(asked));
+    const { verdict } = await explain.execute(asked);
+    expect(verdict).to.include({ outcome: 'fail', code: 'MANIFEST_INVALID', seenAt: undefined });
+  });
+
+  it('says which repositories there are when none matches', async () => {
+    const explanation = await explain.execute({ ...request, repository: parseRepositoryName('registry.example/ee') });
+    expect(explanation.verdict).to.deep.include({
+      outcome: 'fail',
+      code: 'NAME_UNKNOWN',
+      reason: 'repository is not known to this proxy',
+      seenAt: undefined,
+    });
+    expect(explanation.configuration).to.include({ registry: undefined, upstream: undefined });
+    expect(explanation.configuration.known.flatMap(({ names }) => names)).to.deep.equal([REPO, DEFAULT_REPOSITORY]);
+  });
+
+  it('says that credentials are pending', async () => {
+    sinon.stub(credentials, 'resolve').rejects(new CredentialsPendingError());
+    expect(outcomeOf(await explain.execute(request))).to.equal('fail CREDENTIALS_PENDING');
+  });
+
+  it('takes the last word of the registry for what it would say, until it says something else', async () => {
+    const cause = new Error('manifest from registry.example: status 401');
+    gateway.fetchManifest.onFirstCall().rejects(new UpstreamDeniedError({ cause }));
+    await rejection(get.execute(request));
+    const explanation = await explain.execute(request);
+    expect(explanation.verdict).to.deep.equal({
+      outcome: 'fail',
+      code: 'UPSTREAM_DENIED',
+      reason: 'registry refused the configured credentials',
+      cause: cause.message,
+      seenAt: explanation.answers.manifest?.at,
+    });
+    expect(explanation.answers.latest).to.equal(explanation.answers.manifest);
+    const elsewhere = await explain.execute({ ...request, path: parseRepositoryPath('elsewhere') });
+    expect(outcomeOf(elsewhere)).to.equal('miss');
+    expect(elsewhere.answers).to.include({ manifest: undefined, latest: explanation.answers.manifest });
+    await readAll((await get.execute(request)).blob);
+    const healed = await explain.execute(request);
+    expect(outcomeOf(healed)).to.equal('hit');
+    expect([healed.answers.manifest?.code, healed.answers.layer?.code]).to.deep.equal(['OK', 'OK']);
+  });
+
+  it('knows of wrong content from the requests that met it, of this repository and not before it was healed', async () => {
+    failures = [failure('DIGEST_MISMATCH')];
+    expect(outcomeOf(await explain.execute(request))).to.equal('fail DIGEST_MISMATCH');
+    const elsewhere = { ...request, path: parseRepositoryPath('elsewhere') };
+    expect(outcomeOf(await explain.execute(elsewhere))).to.equal('miss');
+    failures = [failure('UPSTREAM_DENIED')];
+    expect(outcomeOf(await explain.execute(request))).to.equal('miss');
+    over(new NoPackageStore());
+    failures = [failure('DIGEST_MISMATCH', new Date(0))];
+    await readAll((await get.execute(request)).blob);
+    expect(outcomeOf(await explain.execute(request))).to.equal('bypass');
+    expect((await explain.execute(request)).failures).to.deep.equal(failures);
+  });
+
+  it('shows the failures of this digest and of no other', async () => {
+    const other = failure('UPSTREAM_DENIED', new Date(), { ...request, digest: makePackage(1, 2).digest });
+    failures = [other, failure('UPSTREAM_TIMEOUT'), { ...other, request: undefined }];
+    expect((await explain.execute(request)).failures).to.deep.equal([failures[1]]);
+  });
+
+  for (const [what, given, reason] of [
+    ['nothing is kept', (): NoPackageStore => new NoPackageStore(), 'nothing is kept here'],
+    [
+      'it is too large',
+      (): MemoryPackageStore => new MemoryPackageStore(150_000),
+      'the package is larger than all that may be kept',
+    ],
+  ] as const) {
+    it(`says that the store will be bypassed when ${what}`, async () => {
+      over(given());
+      await readAll((await get.execute(request)).blob);
+      expect((await explain.execute(request)).verdict).to.deep.equal({
+        outcome: 'bypass',
+        reason,
+        needsRegistry: true,
+      });
+    });
+  }
+
+  it('says that a package is missing when only its manifest is here', async () => {
+    gateway.fetchBlob.rejects(new UpstreamDeniedError());
+    await rejection(get.execute(request));
+    restart();
+    const { verdict, layer } = await explain.execute(request);
+    expect(layer).to.deep.equal({ ...image.layer.descriptor, size: bytesOf(200_000).byteLength });
+    expect(verdict).to.deep.include({ reason: 'the package is not here: the registry will be asked' });
+  });
+});

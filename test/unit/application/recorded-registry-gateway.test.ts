@@ -1,0 +1,89 @@
+import { expect } from 'chai';
+import type { UpstreamAnswer } from '../../../src/application/inspection.ts';
+import { RecordedRegistryGateway } from '../../../src/application/recorded-registry-gateway.ts';
+import { PackageUnknownError, UpstreamUnavailableError } from '../../../src/domain/errors.ts';
+import { parseRepositoryPath } from '../../../src/domain/reference.ts';
+import { below } from '../../../src/domain/upstream.ts';
+import { bytesOf, makePackage } from '../../support/image.ts';
+import { type StubbedGateway, stubGateway, UPSTREAM } from '../../support/ports.ts';
+import { rejection } from '../../support/rejection.ts';
+import { HeldSource } from '../../support/source.ts';
+
+const image = makePackage(100_000);
+const { descriptor } = image.layer;
+const never = new AbortController().signal;
+
+describe('RecordedRegistryGateway', () => {
+  let inner: StubbedGateway;
+  let gateway: RecordedRegistryGateway;
+  beforeEach(() => {
+    inner = stubGateway(image);
+    gateway = new RecordedRegistryGateway(inner);
+  });
+
+  const shown = (): Partial<UpstreamAnswer>[] =>
+    gateway.answers().map(({ operation, repository, digest, code }) => ({ operation, repository, digest, code }));
+
+  async function drain(chunks: AsyncIterable<Uint8Array>): Promise<number> {
+    let bytes = 0;
+    for await (const chunk of chunks) bytes += chunk.byteLength;
+    return bytes;
+  }
+
+  it('remembers the last answer to each question, the latest first', async () => {
+    const path = parseRepositoryPath('modules/a');
+    await gateway.fetchManifest(UPSTREAM, image.digest, never);
+    await drain(await gateway.fetchBlob(UPSTREAM, descriptor, 0, never));
+    const cause = new Error('manifest from registry.example: status 404 MANIFEST_UNKNOWN');
+    inner.fetchManifest.rejects(new PackageUnknownError('MANIFEST_UNKNOWN', { cause }));
+    await rejection(gateway.fetchManifest(below(UPSTREAM, path), image.digest, never));
+    expect(shown()).to.deep.equal([
+      { operation: 'manifest', repository: 'deckhouse/modules/a', digest: image.digest, code: 'MANIFEST_UNKNOWN' },
+      { operation: 'blob', repository: 'deckhouse', digest: descriptor.digest, code: 'OK' },
+      { operation: 'manifest', repository: 'deckhouse', digest: image.digest, code: 'OK' },
+    ]);
+    expect(gateway.answers()[0]).to.include({
+      host: 'registry.example',
+      detail: 'package not found',
+      cause: cause.message,
+    });
+    await rejection(gateway.fetchManifest(UPSTREAM, image.digest, never));
+    expect(shown().map(({ code }) => code)).to.deep.equal(['MANIFEST_UNKNOWN', 'MANIFEST_UNKNOWN', 'OK']);
+  });
+
+  it('remembers that a blob broke off', async () => {
+    const held = new HeldSource().give(bytesOf(5000)).fail(new UpstreamUnavailableError());
+    inner.fetchBlob.callsFake(() => held.source());
+    const chunks = await gateway.fetchBlob(UPSTREAM, descriptor, 0, never);
+    expect(shown().map(({ code }) => code)).to.deep.equal(['OK']);
+    await rejection(drain(chunks));
+    expect(shown().map(({ code }) => code)).to.deep.equal(['UPSTREAM_UNAVAILABLE']);
+  });
+
+  it('shows nothing of an error that has no name here', async () => {
+    inner.fetchManifest.rejects(new Error('canary', { cause: new Error('canary') }));
+    await rejection(gateway.fetchManifest(UPSTREAM, image.digest, never));
+    expect(gateway.answers()[0]).to.include({ code: 'INTERNAL', detail: 'internal error', cause: undefined });
+  });
+
+  it('takes nobody at his word whose asker has left', async () => {
+    const leaving = new AbortController();
+    const held = new HeldSource().give(bytesOf(5000)).fail(new UpstreamUnavailableError());
+    inner.fetchBlob.callsFake(() => held.source());
+    const chunks = await gateway.fetchBlob(UPSTREAM, descriptor, 0, leaving.signal);
+    leaving.abort();
+    await rejection(drain(chunks));
+    inner.fetchManifest.rejects(new UpstreamUnavailableError());
+    await rejection(gateway.fetchManifest(UPSTREAM, image.digest, leaving.signal));
+    expect(shown().map(({ code }) => code)).to.deep.equal(['OK']);
+  });
+
+  it('forgets the oldest of very many', async () => {
+    for (let seed = 1; seed <= 600; seed++) {
+      await rejection(gateway.fetchManifest(UPSTREAM, makePackage(8, seed).digest, never));
+    }
+    const answers = gateway.answers();
+    expect(answers).to.have.lengthOf(512);
+    expect(answers[0]?.digest).to.equal(makePackage(8, 600).digest);
+  });
+});
