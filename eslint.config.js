@@ -21,6 +21,11 @@ export default tseslint.config(
     },
   },
   {
+    // What runs in a browser knows one, and none of Node.
+    files: ['src/adapters/http/status/status.js'],
+    languageOptions: { parserOptions: { projectService: false, project: './tsconfig.browser.json' } },
+  },
+  {
     files: ['test/**'],
     // chai asserts by property access, sinon by naming a stubbed method; stand-ins are async in order to fit a port.
     rules: {

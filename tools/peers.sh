@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Puts the real peers of `npm run test:peers` and `npm run bench` where these look for them; needs Go, apt-get and dpkg,
-# but no root.
+# but no root, except for the browser.
 # Versions are pinned here and in the go.sum of the modules beside this file, for programs that `go install` refuses.
 set -euo pipefail
 # Where Go's own installer puts it, which not every PATH knows.
@@ -21,6 +21,16 @@ install_from_debian() { # NAME [PATH IN THE PACKAGE [PACKAGE]]
     local package=${3:-$1}
     (cd "$work" && apt-get download "$package" >/dev/null && dpkg -x "$package"_*.deb .)
     install "$work/${2:-usr/bin/$1}" "$bin/$1"
+  fi
+}
+
+# A program that is no single file: too many libraries to be taken apart.
+install_on_system() { # NAME
+  if command -v "$1" >/dev/null; then return; fi
+  if [ "$(id -u)" -eq 0 ]; then
+    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$1" >/dev/null
+  else
+    echo "$1 is missing: only root can install it, by apt-get install $1" >&2
   fi
 }
 
@@ -52,6 +62,7 @@ install_from_debian nginx usr/sbin/nginx
 install_from_debian shellcheck
 install_from_debian prometheus
 install_from_debian promtool usr/bin/promtool prometheus
+install_on_system chromium
 install_from_go distribution-registry github.com/distribution/distribution/v3/cmd/registry@v3.1.1
 install_from_go crane github.com/google/go-containerregistry/cmd/crane@v0.22.1
 install_from_go helm helm.sh/helm/v4/cmd/helm@v4.3.1

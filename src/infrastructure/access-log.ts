@@ -2,8 +2,8 @@
 import type { Logger } from 'pino';
 import type { FinishedRequest, RequestObserver } from '../adapters/http/request-record.ts';
 
-/** Asked every few seconds by machines; of interest only when the answer is no. */
-const PROBES: ReadonlySet<string> = new Set(['/healthz', '/readyz', '/metrics']);
+/** Asked every few seconds by machines, or by a page that is open; of interest only when the answer is no. */
+const PROBES: ReadonlySet<string> = new Set(['/healthz', '/readyz', '/metrics', '/status']);
 
 export function accessLog(logger: Logger): RequestObserver {
   return (request) => {

@@ -1,4 +1,4 @@
-/** What the parts of a service are made of. */
+/** What main.ts knows of the process, as values. */
 import type { Logger } from 'pino';
 import type { Settings } from './settings.ts';
 

@@ -17,7 +17,7 @@ const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] =
       'node:util',
       'node:worker_threads',
     ],
-    http: ['koa', '@koa/router', 'node:async_hooks', 'node:http', 'node:https', 'node:net', 'node:crypto'],
+    http: ['koa', '@koa/router', 'node:async_hooks', 'node:http', 'node:https', 'node:net', 'node:crypto', 'node:fs'],
     kubernetes: ['@kubernetes/client-node', 'node:timers/promises'],
     'oci-layout': ['node:fs', 'node:fs/promises', 'node:net', 'node:path'],
     prometheus: ['prom-client'],

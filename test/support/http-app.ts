@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { createHttpApp, type HttpAppOptions } from '../../src/adapters/http/app.ts';
 import { HttpServer } from '../../src/adapters/http/http-server.ts';
 import type { FinishedRequest } from '../../src/adapters/http/request-record.ts';
+import { inspectionOf } from './inspection.ts';
 
 export interface RunningApp {
   readonly url: string;
@@ -23,6 +24,7 @@ export async function startHttpApp(options: Partial<HttpAppOptions>): Promise<Ru
     packages: { get: unused, describe: unused },
     explain: unused,
     readiness: [],
+    status: { version: '0.0.0', startedAt: new Date(), inspection: inspectionOf() },
     metrics: async () => ({ contentType: 'text/plain', text: '' }),
     traces: new AsyncLocalStorage(),
     ...options,

@@ -9,6 +9,8 @@ import { type PackageUseCases, packageRoute } from './package-route.ts';
 import { RefusedError } from './problem.ts';
 import { type ReadinessCheck, readiness } from './readiness.ts';
 import { recordRequests, type RequestObserver, type RequestState } from './request-record.ts';
+import { knownHosts } from './status/known-hosts.ts';
+import { type StatusOptions, statusRoute } from './status/status-route.ts';
 import { isSafe, strictRequests } from './strict-requests.ts';
 import type { Trace } from './trace-context.ts';
 
@@ -18,12 +20,13 @@ export interface HttpAppOptions {
   readonly readiness: readonly ReadinessCheck[];
   /** The exposition of all metrics, and its media type. */
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
+  readonly status: StatusOptions;
   readonly observers: readonly RequestObserver[];
   /** Where whatever a request begins finds the trace that it belongs to. */
   readonly traces: AsyncLocalStorage<Trace>;
 }
 
-const ROUTES: ReadonlySet<string> = new Set(['/package', '/explain', '/healthz', '/readyz', '/metrics']);
+const ROUTES: ReadonlySet<string> = new Set(['/package', '/explain', '/healthz', '/readyz', '/metrics', '/status']);
 
 export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
   const app = new Koa<RequestState>();
@@ -50,6 +53,7 @@ export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
     ctx.set('Content-Type', contentType);
     ctx.body = text;
   });
+  router.get('/status', knownHosts(), statusRoute(options.status, options.explain, options.readiness));
   app.use(router.routes());
   return app;
 }

@@ -5,30 +5,38 @@ import type { PackageRequest } from '../../domain/package.ts';
 import { parseRepositoryName, parseRepositoryPath } from '../../domain/reference.ts';
 
 const MAX_BYTES = 2048;
-const KNOWN = ['digest', 'repository', 'path'];
+const KNOWN = ['digest', 'repository', 'path'] as const;
+
+/** @throws InvalidArgumentError */
+export function parsePackageQuery(query: string): PackageRequest {
+  const { digest, repository, path } = readParameters(query);
+  if (digest === '') throw new InvalidArgumentError('DIGEST_INVALID', 'missing required query parameter "digest"');
+  return {
+    digest: parseDigest(digest),
+    repository: parseRepositoryName(repository),
+    path: path === '' ? undefined : parseRepositoryPath(path),
+  };
+}
+
+/** What stands in the query, decoded and nothing else; empty where there is nothing. */
+export type PackageParameters = Readonly<Record<(typeof KNOWN)[number], string>>;
 
 /**
  * Of `a=b&c=d` without the `?`. Unknown parameters are ignored; everything that two parsers could read differently (a
  * repeated parameter, a `;`, a bad escape) is refused, so that Go's reading and ours cannot differ.
  * @throws InvalidArgumentError
  */
-export function parsePackageQuery(query: string): PackageRequest {
+export function readParameters(query: string): PackageParameters {
   if (query.length > MAX_BYTES) throw invalid('query is longer than 2 KiB');
   if (query.includes(';')) throw invalid('query must not contain ";"');
-  const parameters = new Map<string, string>();
+  const found = new Map<string, string>();
   for (const pair of query.split('&')) {
     const [key, value] = splitPair(pair);
-    if (parameters.has(key) && KNOWN.includes(key)) throw invalid(`repeated query parameter "${key}"`);
-    parameters.set(key, value);
+    if (found.has(key) && KNOWN.some((known) => known === key)) throw invalid(`repeated query parameter "${key}"`);
+    found.set(key, value);
   }
-  const digest = parameters.get('digest') ?? '';
-  if (digest === '') throw new InvalidArgumentError('DIGEST_INVALID', 'missing required query parameter "digest"');
-  const path = parameters.get('path') ?? '';
-  return {
-    digest: parseDigest(digest),
-    repository: parseRepositoryName(parameters.get('repository') ?? ''),
-    path: path === '' ? undefined : parseRepositoryPath(path),
-  };
+  const valueOf = (name: (typeof KNOWN)[number]): string => found.get(name) ?? '';
+  return { digest: valueOf('digest'), repository: valueOf('repository'), path: valueOf('path') };
 }
 
 function splitPair(pair: string): [key: string, value: string] {

@@ -22,6 +22,8 @@ export function processModule({ settings, logger, version }: Surroundings): Cont
     bind(T.STOPPING).toConstantValue(new Stopping());
     bind(T.METRICS).toConstantValue(createMetricsRegistry(version));
     bind(T.MISMATCHES).toResolvedValue(digestMismatches, [T.METRICS]);
+    const startedAt = new Date();
+    bind(T.STATUS).toResolvedValue((inspection) => ({ version, startedAt, inspection }), [T.INSPECTION]);
   });
 }
 
@@ -45,7 +47,7 @@ export function serviceModule(): ContainerModule {
       [T.GET_PACKAGE, T.RESOLVE_PACKAGE, T.PACKAGE_STORE, T.MISMATCHES, T.METRICS],
     );
     bind(T.SERVICE).toResolvedValue(
-      (packages, explain, history, settings, stopping, logger, metrics, ...parts) => {
+      (packages, explain, status, history, settings, stopping, logger, metrics, ...parts) => {
         const app = createHttpApp({
           packages,
           explain,
@@ -54,6 +56,7 @@ export function serviceModule(): ContainerModule {
             ...parts.map((part) => async () => part.notReady?.()),
           ],
           metrics: async () => ({ contentType: metrics.contentType, text: await metrics.metrics() }),
+          status,
           observers: [accessLog(logger), requestMetrics(metrics), history.observe],
           traces,
         });
@@ -68,6 +71,7 @@ export function serviceModule(): ContainerModule {
       [
         T.PACKAGES,
         T.EXPLAIN_PACKAGE,
+        T.STATUS,
         T.REQUEST_HISTORY,
         T.SETTINGS,
         T.STOPPING,

@@ -1,0 +1,80 @@
+/** What would become of a request, and all that is known of the reason. */
+import type { Explanation } from '../../../application/explain-package.ts';
+import type { KeptBlob, UpstreamAnswer } from '../../../application/inspection.ts';
+import { statusOf } from '../problem.ts';
+import { html, type Html } from './html.ts';
+import { placeText } from './parts.ts';
+import { ageOf, countText, shareText, sizeText } from './quantities.ts';
+
+export function renderExplanation(explanation: Explanation, now: Date): Html {
+  const { request, configuration, layer, kept, fill, answers, failures } = explanation;
+  const facts: [term: string, fact: Html | undefined][] = [
+    ['Asked for', html`<code>${request.digest}</code> <small>${placeText(request)}</small>`],
+    ['Looked for in', placeOf(configuration)],
+    ['Layer', layer && html`<code>${layer.digest}</code> <small>${sizeText(layer.size)}, ${layer.mediaType}</small>`],
+    ['Manifest here', keptText(kept.manifest, now)],
+    ['Layer here', keptText(kept.layer, now)],
+    ['Arriving', fill && html`${shareText(fill.bytes, fill.layer.size)}, begun ${ageOf(fill.startedAt, now)}`],
+    ['Manifest at the registry', answerText(answers.manifest, now)],
+    ['Layer at the registry', answerText(answers.layer, now)],
+    ['Its latest answer', answerText(answers.latest, now)],
+    [
+      'Failed before',
+      failures.length === 0
+        ? undefined
+        : html`<ul>
+            ${failures.map(
+              ({ status, code, detail, cause, count, lastAt }) =>
+                html`<li>
+                  ${status} ${code}: ${detail} <small>${cause}</small> ${countText(count)} ×, last ${ageOf(lastAt, now)}
+                </li>`,
+            )}
+          </ul>`,
+    ],
+  ];
+  return html`<div class="explanation">
+    <h3>Now it would ${verdictOf(explanation, now)}</h3>
+    <dl>
+      ${facts.map(
+        ([term, fact]) =>
+          html`<div>
+            <dt>${term}</dt>
+            <dd>${fact ?? html`<span class="quiet">nothing is known</span>`}</dd>
+          </div>`,
+      )}
+    </dl>
+  </div>`;
+}
+
+function verdictOf({ verdict }: Explanation, now: Date): Html {
+  if (verdict.outcome !== 'fail') {
+    return html`<span class="good">✓ succeed (${verdict.outcome})</span>: ${verdict.reason}`;
+  }
+  const { code, reason, cause, seenAt } = verdict;
+  return html`<span class="bad">✗ fail (${statusOf(code)} ${code})</span>: ${reason}
+    <small>${cause} ${seenAt && html`as seen ${ageOf(seenAt, now)}`}</small>`;
+}
+
+function placeOf({ registry, upstream, error, known }: Explanation['configuration']): Html {
+  if (upstream === undefined) {
+    const names = known.flatMap((each) => each.names).map((name) => (name === '' ? 'the default' : name));
+    return html`<span class="bad">✗ ${error?.message}</span> <small>Known: ${names.join(', ') || 'none'}.</small>`;
+  }
+  const { scheme, host, repository } = upstream;
+  const from = registry === undefined ? undefined : html`known from ${registry.resource} ${registry.object}`;
+  return html`<code>${scheme}://${host}${repository === undefined ? '' : `/${repository}`}</code>
+    <small>${from}</small>`;
+}
+
+function keptText(blob: KeptBlob | undefined, now: Date): Html {
+  if (blob === undefined) return html`no`;
+  const { size, storedAt, usedAt, verifiedAt } = blob;
+  return html`${sizeText(size)}, stored ${ageOf(storedAt, now)}, used ${ageOf(usedAt, now)},
+  ${verifiedAt === undefined ? 'not verified yet' : html`verified ${ageOf(verifiedAt, now)}`}`;
+}
+
+function answerText(answer: UpstreamAnswer | undefined, now: Date): Html | undefined {
+  if (answer === undefined) return undefined;
+  const { code, detail, cause, at } = answer;
+  return html`${code} ${detail} ${ageOf(at, now)} <small>${cause}</small>`;
+}

@@ -1,0 +1,20 @@
+/** Who a page for people answers to: a name that somebody else can point here makes his script one of our own origin. */
+import type { Middleware } from 'koa';
+import { RefusedError } from '../problem.ts';
+
+/** An address, which nobody can point elsewhere, or a name that is this very machine (RFC 6761 section 6.3). */
+const KNOWN = /^(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]+\]|(?:[a-z0-9-]+\.)*localhost)(?::\d*)?$/i;
+
+/** Browsers always say which host they mean; `kubectl port-forward` is localhost. */
+export function knownHosts(): Middleware {
+  return async (ctx, next) => {
+    const { host } = ctx.req.headers;
+    if (host !== undefined && !KNOWN.test(host)) {
+      throw new RefusedError(
+        'REQUEST_INVALID',
+        'this page is for localhost and for IP addresses, for no other host name',
+      );
+    }
+    await next();
+  };
+}

@@ -1,0 +1,72 @@
+/** What the sections of the page are made of. */
+import type { Digest } from '../../../domain/digest.ts';
+import type { PackageRequest } from '../../../domain/package.ts';
+import { html, type Html } from './html.ts';
+
+/** More is longer than anybody reads, and than the service should spend its time on every second. */
+const MAX_ROWS = 200;
+
+export interface Section {
+  /** In the page's own links, too. */
+  readonly id: string;
+  readonly title: string;
+  /** Whether the script may keep it fresh. */
+  readonly isLive: boolean;
+  readonly content: Html;
+}
+
+export function renderSection({ id, title, isLive, content }: Section): Html {
+  return html`<section id="${id}" aria-labelledby="${id}-title" ${isLive ? html`data-live` : undefined}>
+    <h2 id="${id}-title">${title}</h2>
+    ${content}
+  </section>`;
+}
+
+export interface Listing<Item> {
+  /** The id of its heading. */
+  readonly heading: string;
+  readonly columns: Readonly<Record<string, 'text' | 'number'>>;
+  readonly items: readonly Item[];
+  readonly row: (item: Item) => Html;
+  /** What is said when there are none. */
+  readonly none: string;
+  /** What there are more of than are shown. */
+  readonly rest: string;
+}
+
+/** A table in a frame that can be moved by keys where the window is too small for it. */
+export function list<Item>({ heading, columns, items, row, none, rest }: Listing<Item>): Html {
+  if (items.length === 0) return html`<p class="quiet">${none}</p>`;
+  const heads = Object.entries(columns).map(([title, kind]) => html`<th scope="col" class="${kind}">${title}</th>`);
+  const surplus = items.length - MAX_ROWS;
+  return html`<div class="frame" role="region" aria-labelledby="${heading}" tabindex="0">
+      <table aria-labelledby="${heading}">
+        <thead>
+          <tr>
+            ${heads}
+          </tr>
+        </thead>
+        <tbody>
+          ${items.slice(0, MAX_ROWS).map(row)}
+        </tbody>
+      </table>
+    </div>
+    ${surplus > 0 ? html`<p class="quiet">And ${surplus} ${rest}.</p>` : undefined}`;
+}
+
+/** All of it to be found and copied; the style shows its beginning, or all of it where the keyboard is. */
+export function digestText(digest: Digest): Html {
+  return html`<code class="digest">${digest}</code>`;
+}
+
+/** To the explanation of this package; the whole digest can be read there. */
+export function packageLink({ digest, repository, path }: PackageRequest): Html {
+  const place = { ...(repository !== '' && { repository }), ...(path !== undefined && { path }) };
+  return html`<a href="?${new URLSearchParams({ digest, ...place }).toString()}#explain">${digestText(digest)}</a>`;
+}
+
+/** Where a request looks for its package. */
+export function placeText({ repository, path }: Pick<PackageRequest, 'repository' | 'path'>): string {
+  const registry = repository === '' ? 'default registry' : repository;
+  return path === undefined ? registry : `${registry} / ${path}`;
+}

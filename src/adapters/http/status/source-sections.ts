@@ -1,0 +1,78 @@
+/** Where packages come from, and how that is known. */
+import type { ConfiguredRegistry, CredentialSource, Inspection } from '../../../application/inspection.ts';
+import { html, type Html } from './html.ts';
+import { list, type Section } from './parts.ts';
+import { ageOf, countText } from './quantities.ts';
+
+export function registriesSection({ credentials }: Inspection, now: Date): Section {
+  return {
+    id: 'registries',
+    title: 'Registries and credentials',
+    isLive: true,
+    content: html`<h3 id="registries-known">Registries</h3>
+      ${list({
+        heading: 'registries-known',
+        columns: { 'Requests name it': 'text', 'Where it is': 'text', Entered: 'text', 'Known from': 'text' },
+        items: credentials.registries(),
+        row: registryRow,
+        none: 'No registry is known.',
+        rest: 'more',
+      })}
+      <h3 id="registries-sources">Sources</h3>
+      ${list({
+        heading: 'registries-sources',
+        columns: { Source: 'text', 'Last read': 'text', Objects: 'number', Trouble: 'text' },
+        items: credentials.sources(),
+        row: (source) => sourceRow(source, now),
+        none: 'There is none.',
+        rest: 'more',
+      })}`,
+  };
+}
+
+function registryRow({ resource, object, names, upstream }: ConfiguredRegistry): Html {
+  const { scheme, host, repository, credential, certificates } = upstream;
+  const place = `${scheme}://${host}${repository === undefined ? '' : `/${repository}`}`;
+  const called = names.map((name) => (name === '' ? 'default registry' : name)).join(', ');
+  const cas = certificates === 0 ? undefined : html`<small>${certificates} CA certificates of its own</small>`;
+  return html`<tr>
+    <th scope="row">${called === '' ? html`<span class="quiet">not at all</span>` : called}</th>
+    <td><code>${place}</code></td>
+    <td>${entryText(credential)} ${cas}</td>
+    <td>${resource}${object === undefined ? '' : ` / ${object}`}</td>
+  </tr>`;
+}
+
+function entryText({ kind, user }: ConfiguredRegistry['upstream']['credential']): string {
+  switch (kind) {
+    case 'anonymous':
+      return 'by anybody';
+    case 'basic':
+      return user === undefined ? 'by a password' : `as ${user}`;
+    case 'identity':
+      return 'by an identity token';
+  }
+}
+
+function sourceRow({ resource, listedAt, objects, rejected, failure }: CredentialSource, now: Date): Html {
+  const troubles = [
+    ...(failure === undefined
+      ? []
+      : [html`<li><span class="bad">Failing</span> ${ageOf(failure.at, now)}: ${failure.reason}</li>`]),
+    ...rejected.map(({ object, reason }) => html`<li><span class="bad">Rejected</span> ${object}: ${reason}</li>`),
+  ];
+  return html`<tr>
+    <th scope="row">${resource}</th>
+    <td class="when">${listedAt === undefined ? html`<span class="bad">pending</span>` : ageOf(listedAt, now)}</td>
+    <td class="number">${countText(objects)}</td>
+    <td>
+      ${
+        troubles.length === 0
+          ? html`<span class="quiet">none</span>`
+          : html`<ul>
+              ${troubles}
+            </ul>`
+      }
+    </td>
+  </tr>`;
+}

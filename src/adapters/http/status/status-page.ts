@@ -1,0 +1,102 @@
+/** The status page as a whole: its head, its sections, and the policy that lets it run nothing but its own. */
+import type { Explanation } from '../../../application/explain-package.ts';
+import type { Inspection } from '../../../application/inspection.ts';
+import { cacheSection, downloadsSection, overviewSection } from './cache-sections.ts';
+import { type Question, renderForm } from './explain-form.ts';
+import { renderExplanation } from './explanation.ts';
+import { failuresSection } from './failure-section.ts';
+import { html, Html } from './html.ts';
+import { renderSection, type Section } from './parts.ts';
+import { ageOf, clockText } from './quantities.ts';
+import { registriesSection } from './source-sections.ts';
+
+const STYLE = Html.ofFile('style', new URL('./status.css', import.meta.url));
+const SCRIPT = Html.ofFile('script', new URL('./status.js', import.meta.url));
+
+/** Known by what they are instead of by where they come from: a package served by this origin is no script. */
+export const CONTENT_SECURITY_POLICY = [
+  "default-src 'none'",
+  `style-src ${STYLE.source}`,
+  `script-src ${SCRIPT.source}`,
+  'img-src data:',
+  "connect-src 'self'",
+  "form-action 'self'",
+  "base-uri 'none'",
+  "frame-ancestors 'none'",
+].join('; ');
+
+export interface Status {
+  readonly version: string;
+  readonly startedAt: Date;
+  readonly now: Date;
+  /** What keeps it from being ready, in words for an operator. */
+  readonly missing: readonly string[];
+  readonly inspection: Inspection;
+  readonly question: Question;
+  readonly explanation: Explanation | undefined;
+}
+
+export function renderStatus(status: Status): Html {
+  const { version, startedAt, now, missing, inspection } = status;
+  const sections = [
+    overviewSection(inspection),
+    downloadsSection(inspection, now),
+    explainSection(status),
+    cacheSection(inspection, now),
+    registriesSection(inspection, now),
+    failuresSection(inspection, now),
+  ];
+  const readiness =
+    missing.length === 0
+      ? html`<span class="good">✓ Ready</span>`
+      : html`<span class="bad">✗ Not ready: ${missing.join('; ')}</span>`;
+  return html`<!doctype html>
+    <html lang="en">
+      <head>
+        <meta charset="utf-8" />
+        <meta name="viewport" content="width=device-width, initial-scale=1" />
+        <title>Status of registry-packages-proxy</title>
+        <link rel="icon" href="data:image/svg+xml,${encodeURIComponent(ICON)}" />
+        ${STYLE.markup}
+      </head>
+      <body>
+        <a class="skip" href="#main">Skip to content</a>
+        <header>
+          <div>
+            <h1>registry-packages-proxy</h1>
+            <p>
+              <span id="updates" class="quiet" role="status"></span>
+              <button type="button" id="pause" hidden>Pause updates</button>
+            </p>
+          </div>
+          <p id="state" data-live>
+            ${readiness}
+            <span>version ${version}</span>
+            <span>started ${ageOf(startedAt, now)}</span>
+            <span>as of <time datetime="${now.toISOString()}">${clockText(now)}</time> UTC</span>
+          </p>
+          <nav aria-label="Sections">
+            <ul>
+              ${sections.map(({ id, title }) => html`<li><a href="#${id}">${title}</a></li>`)}
+            </ul>
+          </nav>
+        </header>
+        <main id="main">${sections.map(renderSection)}</main>
+        ${SCRIPT.markup}
+      </body>
+    </html>`;
+}
+
+function explainSection({ inspection, question, explanation, now }: Status): Section {
+  return {
+    id: 'explain',
+    title: 'Explain a request',
+    isLive: false,
+    content: html`${renderForm(question, inspection.credentials.registries())}
+    ${explanation && renderExplanation(explanation, now)}`,
+  };
+}
+
+/** A parcel. */
+const ICON =
+  '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><path fill="#1f5fbf" d="M2 5l6-3 6 3v6l-6 3-6-3z"/><path fill="none" stroke="#fff" d="M2 5l6 3 6-3M8 8v6"/></svg>';

@@ -1,0 +1,40 @@
+/** GET /status: what the service has, does and knows, as a page for people. */
+import type { Middleware } from 'koa';
+import type { ExplainPackage } from '../../../application/explain-package.ts';
+import type { Inspection } from '../../../application/inspection.ts';
+import { readParameters } from '../package-query.ts';
+import type { ReadinessCheck } from '../readiness.ts';
+import { parseQuestion } from './explain-form.ts';
+import { CONTENT_SECURITY_POLICY, renderStatus } from './status-page.ts';
+
+export interface StatusOptions {
+  readonly version: string;
+  readonly startedAt: Date;
+  readonly inspection: Inspection;
+}
+
+const HEADERS = {
+  'Content-Security-Policy': CONTENT_SECURITY_POLICY,
+  'X-Content-Type-Options': 'nosniff',
+  'Referrer-Policy': 'no-referrer',
+  'Cross-Origin-Opener-Policy': 'same-origin',
+  'Cross-Origin-Resource-Policy': 'same-origin',
+  'Cache-Control': 'no-store',
+};
+
+/** With the query of /package, its explanation, too. */
+export function statusRoute(
+  status: StatusOptions,
+  explain: Pick<ExplainPackage, 'execute'>,
+  checks: readonly ReadinessCheck[],
+): Middleware {
+  return async (ctx) => {
+    const question = parseQuestion(readParameters(ctx.querystring));
+    const explanation = question.request && (await explain.execute(question.request));
+    const missing = (await Promise.all(checks.map((check) => check()))).filter((reason) => reason !== undefined);
+    ctx.status = Object.keys(question.mistakes).length === 0 ? 200 : 400;
+    ctx.set(HEADERS);
+    ctx.type = 'text/html; charset=utf-8';
+    ctx.body = renderStatus({ ...status, now: new Date(), missing, question, explanation }).toString();
+  };
+}

@@ -1,0 +1,18 @@
+/** What operators see of a service that has nothing and does nothing, but for what a test says. */
+import type { Inspection } from '../../src/application/inspection.ts';
+
+export function inspectionOf(known: Partial<Inspection> = {}): Inspection {
+  return {
+    store: {
+      usage: { bytes: 0, maxBytes: 1024 ** 3, entries: 0, evicted: 0, damaged: 0, scrubbedBytes: 0 },
+      kept: () => [],
+      find: () => undefined,
+    },
+    packages: { known: () => [] },
+    fills: { fills: () => [] },
+    credentials: { sources: () => [], registries: () => [] },
+    upstreams: { answers: () => [] },
+    requests: { outcomes: { hit: 0, miss: 0, joined: 0, bypass: 0 }, failures: () => [] },
+    ...known,
+  };
+}

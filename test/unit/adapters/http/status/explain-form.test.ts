@@ -1,0 +1,49 @@
+import { expect } from 'chai';
+import { parseQuestion, renderForm } from '../../../../../src/adapters/http/status/explain-form.ts';
+import { makePackage } from '../../../../support/image.ts';
+
+const { digest } = makePackage(1);
+const EMPTY = { digest: '', repository: '', path: '' };
+
+describe('the form that explains a request', () => {
+  it('asks nothing when nothing is filled in', () => {
+    expect(parseQuestion(EMPTY)).to.deep.equal({ fields: EMPTY, mistakes: {}, request: undefined });
+  });
+
+  it('takes what was pasted without the blanks around it', () => {
+    const { request, mistakes } = parseQuestion({
+      digest: ` ${digest}\n`,
+      repository: ' registry.example/modules/ ',
+      path: '\tingress',
+    });
+    expect(request).to.deep.equal({ digest, repository: 'registry.example/modules', path: 'ingress' });
+    expect(mistakes).to.deep.equal({});
+  });
+
+  it('tells all mistakes at once, each at its own field, and keeps what was filled in', () => {
+    const question = parseQuestion({ digest: 'latest', repository: 'a b"', path: '../x' });
+    expect(question.request).to.equal(undefined);
+    expect(question.mistakes).to.deep.equal({
+      digest: 'digest must be "sha256:" and 64 lower-case hex digits',
+      repository: 'repository must be host[:port][/path]',
+      path: 'path must be lower-case name components joined by "/"',
+    });
+    const markup = String(renderForm(question, []));
+    for (const [name, value] of [
+      ['digest', 'latest'],
+      ['repository', 'a b&quot;'],
+      ['path', '../x'],
+    ] as const) {
+      const input = new RegExp(`<input[^>]*id="ask-${name}"[^>]*>`).exec(markup)?.[0] ?? '';
+      expect(input).to.include(`value="${value}"`).and.include('aria-invalid="true"');
+      expect(input).to.include(`aria-describedby="ask-${name}-hint"`);
+      expect(input.includes('autofocus')).to.equal(name === 'digest');
+    }
+    expect(markup).to.include('✗ path must be lower-case name components joined by &quot;/&quot;.');
+  });
+
+  it('wants a digest when there is anything else', () => {
+    const { mistakes } = parseQuestion({ ...EMPTY, path: 'ingress' });
+    expect(mistakes).to.have.all.keys('digest');
+  });
+});

@@ -1,0 +1,131 @@
+import { expect } from 'chai';
+import got, { type Got } from 'got';
+import { createHash } from 'node:crypto';
+import sinon from 'sinon';
+import type { Explanation } from '../../../../../src/application/explain-package.ts';
+import { RepositoryUnknownError } from '../../../../../src/domain/errors.ts';
+import { type RunningApp, startHttpApp } from '../../../../support/http-app.ts';
+import { makePackage } from '../../../../support/image.ts';
+
+const { digest } = makePackage(1);
+
+function explanationOf(request: Explanation['request']): Explanation {
+  return {
+    request,
+    verdict: {
+      outcome: 'fail',
+      code: 'NAME_UNKNOWN',
+      reason: 'repository is not known',
+      cause: undefined,
+      seenAt: undefined,
+    },
+    configuration: {
+      registry: undefined,
+      upstream: undefined,
+      error: new RepositoryUnknownError(),
+      sources: [],
+      known: [],
+    },
+    layer: undefined,
+    kept: { manifest: undefined, layer: undefined },
+    fill: undefined,
+    answers: { manifest: undefined, layer: undefined, latest: undefined },
+    failures: [],
+  };
+}
+
+describe('GET /status', () => {
+  const explain = { execute: sinon.stub() };
+  let app: RunningApp;
+  let client: Got;
+  beforeEach(async () => {
+    explain.execute.reset();
+    explain.execute.callsFake(async (request: Explanation['request']) => explanationOf(request));
+    app = await startHttpApp({
+      explain,
+      readiness: [async () => 'the cache directory cannot be written', async () => undefined],
+    });
+    client = got.extend({ prefixUrl: app.url, retry: { limit: 0 }, throwHttpErrors: false });
+  });
+  afterEach(() => app.close());
+
+  it('answers with a page that may run and load nothing but itself, in no frame, kept by nobody', async () => {
+    const { statusCode, headers, body } = await client('status');
+    expect(statusCode).to.equal(200);
+    expect(headers).to.include({
+      'content-type': 'text/html; charset=utf-8',
+      'x-content-type-options': 'nosniff',
+      'referrer-policy': 'no-referrer',
+      'cross-origin-opener-policy': 'same-origin',
+      'cross-origin-resource-policy': 'same-origin',
+      'cache-control': 'no-store',
+    });
+    const hashOf = (element: string): string => {
+      const [, text = ''] = new RegExp(`<${element}>(.*?)</${element}>`, 's').exec(body) ?? [];
+      expect(text.length).to.be.greaterThan(1000);
+      return `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
+    };
+    expect(String(headers['content-security-policy']).split('; ')).to.deep.equal([
+      "default-src 'none'",
+      `style-src ${hashOf('style')}`,
+      `script-src ${hashOf('script')}`,
+      'img-src data:',
+      "connect-src 'self'",
+      "form-action 'self'",
+      "base-uri 'none'",
+      "frame-ancestors 'none'",
+    ]);
+    expect(body).not.to.match(/ style=| on\w+=|javascript:|https?:\/\/(?!www\.w3\.org)/);
+    expect(body).to.include('Not ready: the cache directory cannot be written');
+  });
+
+  it('answers HEAD with the same headers', async () => {
+    const [get, head] = [await client('status'), await client.head('status')];
+    for (const name of ['content-type', 'content-security-policy', 'cache-control'] as const) {
+      expect(head.headers[name]).to.equal(get.headers[name]);
+    }
+    expect(head.body).to.equal('');
+  });
+
+  it('explains what is asked for, and asks nothing of what is not', async () => {
+    await client('status');
+    expect(explain.execute.called).to.equal(false);
+    const searchParams = { digest, repository: 'registry.example/modules', path: 'ingress' };
+    const { statusCode, body } = await client('status', { searchParams });
+    expect(statusCode).to.equal(200);
+    expect(explain.execute.args).to.deep.equal([[searchParams]]);
+    expect(body).to.include('✗ fail (404 NAME_UNKNOWN)').and.include('repository is not known');
+  });
+
+  it('answers 400 with the page, and with the mistake at its field', async () => {
+    const { statusCode, body } = await client('status', { searchParams: { digest: 'latest' } });
+    expect(statusCode).to.equal(400);
+    expect(body).to.include('✗ digest must be &quot;sha256:&quot; and 64 lower-case hex digits.');
+    expect(explain.execute.called).to.equal(false);
+  });
+
+  it('refuses a query that two parsers could read differently', async () => {
+    const { statusCode, body } = await client(`status?digest=${digest}&digest=${digest}`);
+    expect(statusCode).to.equal(400);
+    expect(body).to.equal('repeated query parameter "digest"\n');
+  });
+
+  it('answers to addresses and to localhost, and to no name that somebody else can point here', async () => {
+    const statusFor = async (host: string): Promise<number> =>
+      (await client('status', { headers: { host } })).statusCode;
+    for (const host of [
+      'localhost',
+      'localhost:5080',
+      'LOCALHOST',
+      'a.localhost:1',
+      '127.0.0.1:5080',
+      '192.0.2.1',
+      '[::1]:5080',
+    ]) {
+      expect(await statusFor(host), host).to.equal(200);
+    }
+    for (const host of ['evil.example', 'localhost.evil.example', '127.0.0.1.evil.example:5080', 'notlocalhost']) {
+      expect(await statusFor(host), host).to.equal(400);
+    }
+  });
+});
