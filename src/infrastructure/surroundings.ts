@@ -1,4 +1,4 @@
-/** What main.ts knows of the process, as values. */
+/** What the parts of a service are made of. */
 import type { Logger } from 'pino';
 import type { Settings } from './settings.ts';
 

@@ -46,8 +46,11 @@ describe('the bundle', () => {
   it('brings what V8 compiled of it, for every user and every place', async () => {
     const start = join(place, 'dist/start.mjs');
     const isRefused = async (...flags: string[]): Promise<string> => {
-      const program = `import(${JSON.stringify(start)}).then(({ script }) => console.error(script.cachedDataRejected))`;
-      const { stdout, stderr } = await run(process.execPath, [...flags, '-e', program, 'start', '--version']);
+      // It ends as soon as it has said its version.
+      const program = `import { script } from ${JSON.stringify(start)};
+        process.once('exit', () => console.error(script.cachedDataRejected));`;
+      const args = [...flags, '--input-type=module', '-e', program, 'start', '--version'];
+      const { stdout, stderr } = await run(process.execPath, args);
       expect(stdout).to.equal('0.1.0\n');
       return stderr;
     };

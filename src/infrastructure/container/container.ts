@@ -1,4 +1,4 @@
-/** Who is behind which port: one module for each choice, joined here and asked once, by main.ts. */
+/** Who is behind which port: one module for each choice, joined here and asked once, by `serve`. */
 import 'reflect-metadata';
 import { Container } from 'inversify';
 import type { Surroundings } from '../surroundings.ts';

@@ -1,50 +1,77 @@
 import { expect } from 'chai';
-import { HELP, parseCommandLine, UsageError } from '../../../src/infrastructure/cli.ts';
+import { parseCommandLine, runCommandLine } from '../../../src/infrastructure/cli.ts';
+import { COMMANDS } from '../../../src/infrastructure/commands/table.ts';
+import { FakeTerminal } from '../../support/fake-terminal.ts';
 
 describe('parseCommandLine', () => {
-  it('serves, with a file when one is named', () => {
-    expect(parseCommandLine([])).to.deep.include({ kind: 'serve', config: undefined });
-    expect(parseCommandLine(['--config', 'a.yaml'])).to.deep.include({ kind: 'serve', config: 'a.yaml' });
+  it('serves when no command is named, with all arguments', () => {
+    for (const args of [[], ['--config', 'a.yaml'], ['--disable-cache=true', 'verify']]) {
+      const request = parseCommandLine(args);
+      expect(request).to.deep.include({ kind: 'run', args });
+      expect(request).to.have.nested.property('row.name', 'serve');
+    }
   });
 
-  it('lets the last of two flags win', () => {
-    expect(parseCommandLine(['--config', 'a.yaml', '--config=b.yaml'])).to.deep.include({ config: 'b.yaml' });
-  });
-
-  it('takes a flag without a value as Go programs do, with one', () => {
-    const enabled = (...args: string[]): unknown => {
-      const command = parseCommandLine(args);
-      return command.kind === 'serve' && command.flags.data['store'];
-    };
-    expect(enabled()).to.equal(undefined);
-    for (const flag of ['--disable-cache', '--disable-cache=true'])
-      expect(enabled(flag)).to.deep.equal({ enabled: false });
-    expect(enabled('--disable-cache', '--disable-cache=false')).to.deep.equal({ enabled: true });
+  it('gives a command the arguments behind its name', () => {
+    const request = parseCommandLine(['serve', '--config', 'a.yaml']);
+    expect(request).to.deep.include({ kind: 'run', args: ['--config', 'a.yaml'] });
   });
 
   it('shows help and version whatever else is asked', () => {
     expect(parseCommandLine(['--help', '--log-level', 'x'])).to.deep.equal({ kind: 'help' });
+    expect(parseCommandLine(['-h', '--nonsense'])).to.deep.equal({ kind: 'help' });
+    expect(parseCommandLine(['help'])).to.deep.equal({ kind: 'help' });
     expect(parseCommandLine(['--version'])).to.deep.equal({ kind: 'version' });
+    expect(parseCommandLine(['serve', '--', '--version'])).to.include({ kind: 'run' });
   });
 
-  for (const args of [['--port', '1'], ['serve'], ['--config'], ['--disable-cache=yes']]) {
-    it(`refuses ${args.join(' ')}`, () => {
-      expect(() => parseCommandLine(args)).to.throw(UsageError);
+  for (const { name } of COMMANDS) {
+    it(`has help for ${name} by either of two ways`, () => {
+      for (const args of [
+        ['help', name],
+        [name, '--help'],
+        [name, '--nonsense', '-h'],
+      ]) {
+        const request = parseCommandLine(args);
+        expect(request.kind).to.equal('help');
+        expect(request).to.have.nested.property('row.name', name);
+      }
     });
   }
+});
 
-  it('explains every flag', () => {
-    for (const flag of [
-      'config',
-      'listen-address',
-      'cache-directory',
-      'cache-retention-size',
-      'disable-cache',
-      'log-level',
-      'help',
-      'version',
-    ]) {
-      expect(HELP).to.include(`--${flag}`);
-    }
+describe('runCommandLine', () => {
+  let terminal: FakeTerminal;
+  beforeEach(() => {
+    terminal = new FakeTerminal();
   });
+
+  it('prints help and version as a result', async () => {
+    expect(await runCommandLine(['--version'], terminal)).to.equal(0);
+    expect(terminal.stdout.text).to.equal('1.2.3\n');
+    expect(await runCommandLine(['--help'], terminal)).to.equal(0);
+    for (const { name, summary } of COMMANDS) {
+      expect(terminal.stdout.text.replaceAll(/\s+/g, ' ')).to.include(`${name} ${summary}`);
+    }
+    expect(await runCommandLine(['help', 'serve'], terminal)).to.equal(0);
+    expect(terminal.stdout.text).to.include('Usage: registry-packages-proxy [serve] [flags]\n');
+    expect(terminal.stderr.text).to.equal('');
+  });
+
+  for (const [args, complaint] of [
+    [['--nonsense'], 'there is no flag --nonsense\nSee --help.\n'],
+    [['serve', '--log-leval', 'x'], 'there is no flag --log-leval, did you mean --log-level?\nSee serve --help.\n'],
+    [['--config'], "Option '--config <value>' argument missing\nSee --help.\n"],
+    [['--disable-cache=yes'], "Option '--disable-cache' does not take an argument\nSee --help.\n"],
+    [['swerve'], 'there is no command swerve, did you mean serve?\nSee --help.\n'],
+    [['help', 'me'], 'there is no command me\nSee --help.\n'],
+    [['serve', 'cache'], '"cache" is one argument too many\nSee serve --help.\n'],
+    [['--config', 'nowhere.yaml'], 'nowhere.yaml: cannot be read (ENOENT)\n'],
+  ] as const) {
+    it(`refuses ${args.join(' ')}`, async () => {
+      expect(await runCommandLine(args, terminal)).to.equal(1);
+      expect(terminal.stderr.text).to.equal(complaint);
+      expect(terminal.stdout.text).to.equal('');
+    });
+  }
 });

@@ -4,7 +4,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseDocument, stringify, visit } from 'yaml';
-import { parseCommandLine } from '../../../src/infrastructure/cli.ts';
+import { parseFlags } from '../../../src/infrastructure/commands/flags.ts';
+import { readSettings, SETTINGS_FLAGS } from '../../../src/infrastructure/commands/settings-flags.ts';
 import { mergeSettings, readSettingsFile, SettingsError } from '../../../src/infrastructure/load-settings.ts';
 import { LOG_LEVELS, type Settings } from '../../../src/infrastructure/settings.ts';
 import { expectLinear, nearMiss, outcome } from '../../support/hostile-text.ts';
@@ -88,9 +89,8 @@ describe('settings', () => {
 
   function load(yaml: string, ...flags: string[]): Settings {
     writeFileSync(file, yaml);
-    const command = parseCommandLine(flags);
-    if (command.kind !== 'serve') throw new Error('no settings');
-    return mergeSettings([defaults, readSettingsFile(file), command.flags]);
+    const { flags: values } = parseFlags(['--config', file, ...flags], SETTINGS_FLAGS, []);
+    return readSettings(values, { defaultSettings: join(CONFIG, 'default.yaml') });
   }
 
   function problems(yaml: string, ...flags: string[]): string[] {

@@ -1,0 +1,61 @@
+/** What a command of the command line is, and how one is added. */
+import { type Flags, type Given, parseFlags } from './flags.ts';
+import type { ExitCode } from './exit-code.ts';
+
+/** What main.ts knows of the process, as values. Results go to `stdout`, complaints and progress to `stderr`. */
+export interface Terminal {
+  readonly stdout: Output;
+  readonly stderr: Output;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Of this program. */
+  readonly version: string;
+  /** The settings file that every other one is laid over. */
+  readonly defaultSettings: string;
+  /** Aborts at the first SIGINT or SIGTERM; a second one ends the process at once. */
+  readonly interrupted: AbortSignal;
+}
+
+/** As process.stdout is. */
+export interface Output {
+  readonly isTTY?: boolean | undefined;
+  /** Of a terminal: how wide it is now. */
+  readonly columns?: number | undefined;
+  write(text: string): unknown;
+}
+
+export interface Declaration<Known extends Flags> {
+  /** What it does, in sentences, below the summary of its row in table.ts. */
+  readonly about: string;
+  readonly flags: Known;
+  /** By their names in the help: `FILE`, `[FILE]` when it can be left out, `FILE...` for one and more. */
+  readonly operands?: readonly string[];
+  /** At least one. `run` follows the program's name. */
+  readonly examples: readonly { readonly to: string; readonly run: string }[];
+  /** What it may end with: what EXIT_CODES says of it, or what that means here. */
+  readonly exits: Partial<Readonly<Record<ExitCode, string>>>;
+  /**
+   * @throws UsageError for what flags cannot express
+   * @throws CommandFailure when it could not begin
+   * @throws the reason of `interrupted`, or an AbortError, when that is why it ends
+   */
+  readonly run: (given: Given<Known>, terminal: Terminal) => Promise<ExitCode>;
+}
+
+/** A declaration whose flags have become its own business. */
+export interface Command extends Omit<Declaration<Flags>, 'run'> {
+  /** @throws UsageError when `args` are not its flags and operands; and what its declaration throws */
+  readonly run: (args: readonly string[], terminal: Terminal) => Promise<ExitCode>;
+}
+
+/**
+ * To add a command: a file beside this one that exports what `command({ … })` makes of its flags, operands, help and
+ * `run`; its row in table.ts, which loads that file only when the command is asked for; its section in
+ * docs/command-line.md.
+ */
+export function command<const Known extends Flags>(declaration: Declaration<Known>): Command {
+  const { flags, operands = [], run } = declaration;
+  return {
+    ...declaration,
+    run: async (args, terminal) => run(parseFlags(args, flags, operands), terminal),
+  };
+}

@@ -1,0 +1,11 @@
+/** Why a command was not begun; anything else that it throws is a bug. */
+
+/** The line was wrong. Its message is a sentence for whoever has typed it. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+/** The world was wrong: a directory is not there, a registry does not answer. A sentence for an operator. */
+export class CommandFailure extends Error {
+  override readonly name = 'CommandFailure';
+}

@@ -1,0 +1,130 @@
+/** How far a command has come: a bar where somebody watches, else now and then a line. Never in colour. */
+import { formatBytes, formatSeconds } from './amounts.ts';
+import type { Output, Terminal } from './command.ts';
+
+/** Of a bar: more often than this nobody sees. */
+const REDRAW_MS = 100;
+/** Of lines: not sooner than this, */
+const LINE_MS = 5_000;
+/** and not for less than this part of the whole, */
+const LINE_PART = 0.1;
+/** unless it has been silent for this long. */
+const SILENCE_MS = 60_000;
+const WIDEST_BAR = 40;
+const NARROWEST_BAR = 8;
+/** Back to the first column, and nothing behind it. */
+const CLEAR = '\r\x1b[K';
+
+export interface ProgressOptions {
+  /** What is done, in one word; each line begins with it. */
+  readonly title: string;
+  /** What is counted: bytes, or things by their name in the plural. */
+  readonly unit: string;
+  /** Milliseconds on a clock that never goes back; for tests. */
+  readonly now?: () => number;
+}
+
+export class Progress {
+  readonly #stream: Output;
+  readonly #options: ProgressOptions;
+  readonly #isBar: boolean;
+  readonly #now: () => number;
+  readonly #started: number;
+  /** 0 while it is not known; may grow on the way. */
+  total = 0;
+  #done = 0;
+  #label = '';
+  #drawn = { at: -Infinity, done: 0, isThere: false };
+
+  constructor({ stderr, environment }: Pick<Terminal, 'stderr' | 'environment'>, options: ProgressOptions) {
+    this.#stream = stderr;
+    this.#options = options;
+    this.#isBar = stderr.isTTY === true && environment['TERM'] !== 'dumb';
+    this.#now = options.now ?? (() => performance.now());
+    this.#started = this.#now();
+    // No first line: what is done at once needs only the last.
+    if (!this.#isBar) this.#drawn.at = this.#started;
+  }
+
+  /** `amount` more is done; `label` says of what, where there is room for it. */
+  advance(amount: number, label = this.#label): void {
+    this.#done += amount;
+    this.#label = label;
+    const silence = this.#now() - this.#drawn.at;
+    if (this.#isBar) {
+      if (silence >= REDRAW_MS) this.#draw();
+    } else if (silence >= LINE_MS) {
+      const hasCome = this.total > 0 && (this.#done - this.#drawn.done) / this.total >= LINE_PART;
+      if (hasCome || silence >= SILENCE_MS) this.#line();
+    }
+  }
+
+  /** Takes the bar away, so that something else can be written; the next `advance` brings it back. */
+  clear(): void {
+    if (this.#drawn.isThere) this.#stream.write(CLEAR);
+    this.#drawn = { ...this.#drawn, at: this.#isBar ? -Infinity : this.#drawn.at, isThere: false };
+  }
+
+  /** The bar goes; where there was none, a last line says how far it came. */
+  end(): void {
+    this.clear();
+    if (!this.#isBar) this.#line();
+  }
+
+  #draw(): void {
+    this.#drawn = { at: this.#now(), done: this.#done, isThere: true };
+    // One column less, else some terminals begin the next line.
+    const room = (this.#stream.columns ?? 80) - 1;
+    this.#stream.write(`${CLEAR}${this.#bar(room)}`);
+  }
+
+  /** What does not fit is left out, the least telling first. */
+  #bar(room: number): string {
+    const part = this.#part();
+    const title = this.#options.title;
+    const percent = part === undefined ? '' : `${String(Math.floor(part * 100)).padStart(3)} %`;
+    let line = [title, percent].filter(Boolean).join(' ');
+    for (const more of [this.#amount(), this.#rate(), this.#left(), this.#label]) {
+      if (more !== '' && line.length + 2 + more.length <= room) line += `  ${more}`;
+    }
+    const barRoom = Math.min(WIDEST_BAR, room - line.length - 3);
+    if (part !== undefined && barRoom >= NARROWEST_BAR) {
+      const full = Math.floor(part * barRoom);
+      line = `${title} [${'#'.repeat(full)}${'.'.repeat(barRoom - full)}]${line.slice(title.length)}`;
+    }
+    return line.slice(0, Math.max(0, room));
+  }
+
+  #line(): void {
+    this.#drawn = { at: this.#now(), done: this.#done, isThere: false };
+    const details = [this.#amount(), formatSeconds(this.#seconds()), this.#rate()].filter(Boolean).join(', ');
+    this.#stream.write(`${this.#options.title}: ${details}\n`);
+  }
+
+  #part(): number | undefined {
+    return this.total > 0 ? Math.min(1, this.#done / this.total) : undefined;
+  }
+
+  #seconds(): number {
+    return (this.#now() - this.#started) / 1000;
+  }
+
+  #amount(): string {
+    const { unit } = this.#options;
+    const [done, total] = [this.#done, this.total].map((count) =>
+      unit === 'bytes' ? formatBytes(count) : String(count),
+    );
+    return `${done ?? ''}${this.total > 0 ? ` of ${total ?? ''}` : ''}${unit === 'bytes' ? '' : ` ${unit}`}`;
+  }
+
+  #rate(): string {
+    const seconds = this.#seconds();
+    return this.#options.unit === 'bytes' && seconds >= 1 ? `${formatBytes(this.#done / seconds)}/s` : '';
+  }
+
+  #left(): string {
+    const seconds = this.#seconds();
+    if (this.total <= this.#done || this.#done === 0 || seconds < 1) return '';
+    return `${formatSeconds((seconds * (this.total - this.#done)) / this.#done)} left`;
+  }
+}

@@ -1,0 +1,74 @@
+/** `serve`: from settings to a running service, and from a signal to a clean end. */
+import type { Logger } from 'pino';
+import type { AddressInfo } from 'node:net';
+import { OciLayoutGateway } from '../../adapters/oci-layout/oci-layout-gateway.ts';
+import { createContainer } from '../container/container.ts';
+import { SERVICE } from '../container/tokens.ts';
+import { createLogger } from '../logger.ts';
+import type { Service } from '../service.ts';
+import type { Settings } from '../settings.ts';
+import { command, type Output, type Terminal } from './command.ts';
+import { EXIT_CODE, EXIT_CODES, type ExitCode } from './exit-code.ts';
+import { readSettings, SETTINGS_FLAGS } from './settings-flags.ts';
+
+export const SERVE = command({
+  about: `A flag wins over the file, and the last of two flags over the first. It logs JSON lines to standard output. \
+SIGTERM and SIGINT let running responses finish, for server.shutdownTimeoutSeconds at most; a second signal does not.`,
+  flags: SETTINGS_FLAGS,
+  examples: [
+    { to: 'the tiny mirror of this repository', run: '--config config/demo.yaml' },
+    {
+      to: 'a registry of your own, on another port, with a small cache',
+      run: '--config my.yaml --listen-address 127.0.0.1:5090 --cache-retention-size 200Mi',
+    },
+  ],
+  exits: { 0: 'stopped by SIGTERM or SIGINT', 1: EXIT_CODES[1] },
+  async run({ flags }, terminal) {
+    const settings = readSettings(flags, terminal);
+    const logger = createLogger(settings.log.level, terminal.stdout);
+    // Whatever was still to be done is no longer known.
+    const bug = Promise.withResolvers<ExitCode>();
+    process.on('uncaughtException', (err) => {
+      logger.fatal({ err }, 'this is a bug');
+      bug.resolve(EXIT_CODE.refused);
+    });
+    // Else Node would answer it with an inspector on the loopback of the host, for whoever wants to see our passwords.
+    process.on('SIGUSR1', () => undefined);
+    return Promise.race([bug.promise, live(settings, logger, terminal)]);
+  },
+});
+
+async function live(settings: Settings, logger: Logger, terminal: Terminal): Promise<ExitCode> {
+  const { version, environment, interrupted } = terminal;
+  let service: Service;
+  try {
+    service = createContainer({ settings, logger, version, environment }).get(SERVICE);
+    const listening = await service.start();
+    logger.info({ version, ...listening }, 'listening');
+    await suggest(settings, listening, terminal.stderr);
+  } catch (err) {
+    logger.fatal({ err }, 'cannot start');
+    return EXIT_CODE.refused;
+  }
+  await new Promise((resolve) => {
+    if (interrupted.aborted) resolve(undefined);
+    else interrupted.addEventListener('abort', resolve, { once: true });
+  });
+  logger.info('stopping');
+  await service.stop();
+  logger.info('stopped');
+  return EXIT_CODE.done;
+}
+
+/** A mirror knows what it holds, so whoever tries it by hand gets a line to paste. */
+async function suggest(
+  { registry: { gateway, ociLayout } }: Settings,
+  { address, family, port }: AddressInfo,
+  stderr: Output,
+): Promise<void> {
+  if (gateway !== 'oci-layout') return;
+  const [digest] = await new OciLayoutGateway(ociLayout.directory).list();
+  if (digest === undefined) return;
+  const host = family === 'IPv6' ? `[${address}]` : address;
+  stderr.write(`\n  curl -fsS 'http://${host}:${String(port)}/package?digest=${digest}' -o package.tar.gz\n\n`);
+}

@@ -1,0 +1,17 @@
+/** Every command, in the order of the help; its file is loaded when it is asked for, so that it costs the service nothing. */
+import type { Command } from './command.ts';
+
+export interface Row {
+  readonly name: string;
+  /** What it does, in one line: it completes "registry-packages-proxy NAME: …". */
+  readonly summary: string;
+  load(): Promise<Command>;
+}
+
+export const COMMANDS = [
+  {
+    name: 'serve',
+    summary: 'serve packages by digest, from a local cache or out of a registry (the default)',
+    load: async () => (await import('./serve.ts')).SERVE,
+  },
+] as const satisfies readonly Row[];

@@ -1,0 +1,38 @@
+/** A terminal for commands that run in the test's own process: what it shows, as text. */
+import { join } from 'node:path';
+import type { Output, Terminal } from '../../src/infrastructure/commands/command.ts';
+
+export class FakeTerminal implements Terminal {
+  readonly stdout = new FakeOutput();
+  readonly stderr = new FakeOutput();
+  readonly environment: Readonly<Record<string, string | undefined>> = {};
+  readonly version = '1.2.3';
+  readonly defaultSettings = join(import.meta.dirname, '../../config/default.yaml');
+  readonly #interruption = new AbortController();
+
+  get interrupted(): AbortSignal {
+    return this.#interruption.signal;
+  }
+
+  interrupt(): void {
+    this.#interruption.abort();
+  }
+}
+
+/** As a pipe, or as a terminal when it has columns. */
+export class FakeOutput implements Output {
+  columns: number | undefined;
+  text = '';
+
+  constructor(columns?: number) {
+    this.columns = columns;
+  }
+
+  get isTTY(): boolean {
+    return this.columns !== undefined;
+  }
+
+  write(text: string): void {
+    this.text += text;
+  }
+}

@@ -1,0 +1,50 @@
+import { expect } from 'chai';
+import { UsageError } from '../../../../src/infrastructure/commands/failures.ts';
+import { parseFlags } from '../../../../src/infrastructure/commands/flags.ts';
+
+const FLAGS = {
+  file: { type: 'string', value: 'FILE', about: 'a file' },
+  brief: { type: 'boolean', about: 'say less' },
+} as const;
+
+describe('parseFlags', () => {
+  const flagsOf = (...args: string[]): unknown => parseFlags(args, FLAGS, []).flags;
+  const operandsOf = (names: string[], ...args: string[]): readonly string[] => parseFlags(args, FLAGS, names).operands;
+
+  it('lets the last of two flags win', () => {
+    expect(flagsOf('--file', 'a', '--file=b')).to.include({ file: 'b' });
+  });
+
+  it('takes a flag without a value as Go programs do, with one', () => {
+    expect(flagsOf()).not.to.have.property('brief');
+    for (const flag of ['--brief', '--brief=true']) expect(flagsOf(flag)).to.include({ brief: true });
+    for (const flag of ['--no-brief', '--brief=false']) expect(flagsOf('--brief', flag)).to.include({ brief: false });
+  });
+
+  it('leaves a value alone that looks like it', () => {
+    expect(flagsOf('--file=true')).to.include({ file: 'true' });
+  });
+
+  it('takes operands between flags, and anything behind --', () => {
+    expect(operandsOf(['A', '[B]'], 'a', '--brief', 'b')).to.deep.equal(['a', 'b']);
+    expect(operandsOf(['A', '[B]'], 'a')).to.deep.equal(['a']);
+    expect(operandsOf(['A...'], '--', '--brief', 'b', 'c')).to.deep.equal(['--brief', 'b', 'c']);
+  });
+
+  for (const [names, args, complaint] of [
+    [['A'], [], 'A is missing'],
+    [['A', 'B...'], ['a'], 'B... is missing'],
+    [['A'], ['a', 'b'], '"b" is one argument too many'],
+    [[], ['--fil', 'a'], 'there is no flag --fil, did you mean --file?'],
+    [[], ['-x'], 'there is no flag -x'],
+    [[], ['--file'], "Option '--file <value>' argument missing"],
+    [[], ['--file', '--brief'], "Option '--file' argument is ambiguous"],
+    [[], ['--brief=maybe'], "Option '--brief' does not take an argument"],
+  ] as const) {
+    it(`refuses ${args.join(' ') || 'nothing'} where ${names.join(' ') || 'nothing'} is expected`, () => {
+      expect(() => parseFlags(args, FLAGS, names))
+        .to.throw(UsageError)
+        .with.property('message', complaint);
+    });
+  }
+});
