@@ -1,15 +1,14 @@
 /** Packages, as whole images, out of their registries into a layout that can be carried to where there is none. */
 import type { Descriptor } from '../domain/descriptor.ts';
 import type { Digest } from '../domain/digest.ts';
-import { isOneOf } from '../domain/errors.ts';
 import type { PackageRequest } from '../domain/package.ts';
 import type { FetchFrom } from '../domain/ports/image-layout.ts';
 import { below } from '../domain/upstream.ts';
 import { BlobArrivals } from './blob-arrivals.ts';
+import { eachPackage, type PackageFailure } from './each-package.ts';
 import { patiently } from './patience.ts';
 import { type Image, ResolveImage, type ResolveImageOptions } from './resolve-image.ts';
 import { resumedDownload } from './resumed-download.ts';
-import { someAtATime } from './some-at-a-time.ts';
 
 export interface MirrorPackagesOptions extends ResolveImageOptions {
   /** Packages that are worked on at any moment. */
@@ -32,11 +31,6 @@ export interface MirrorProgress {
   readonly fetchedBytes: number;
 }
 
-export interface MirrorFailure<Request> {
-  readonly request: Request;
-  readonly error: unknown;
-}
-
 interface Prepared<Request> {
   readonly request: Request;
   readonly image: Image;
@@ -48,7 +42,7 @@ export class MirrorPackages<Request extends PackageRequest> {
   readonly #arrivals: BlobArrivals;
   readonly #prepared: Prepared<Request>[] = [];
   readonly #counted = new Set<Digest>();
-  readonly #failures: MirrorFailure<Request>[] = [];
+  readonly #failures: PackageFailure<Request>[] = [];
   #totalBytes = 0;
   #mirrored = 0;
 
@@ -75,30 +69,29 @@ export class MirrorPackages<Request extends PackageRequest> {
    * To be called once. Resolves with the packages that could not be had, which are no others' concern. Rejects with
    * StoreFailedError, or with the reason of `interrupted`; what is in the layout then is sound, and the next try goes on there.
    */
-  async execute(requests: readonly Request[], interrupted: AbortSignal): Promise<readonly MirrorFailure<Request>[]> {
+  async execute(requests: readonly Request[], interrupted: AbortSignal): Promise<readonly PackageFailure<Request>[]> {
     const asked = requests.map((request) => ({ request }));
     await this.#each(asked, interrupted, ({ request }, signal) => this.#prepare(request, signal));
     await this.#each(this.#prepared, interrupted, (prepared, signal) => this.#mirror(prepared, signal));
     return this.#failures;
   }
 
-  async #each<Item extends { readonly request: Request }>(
+  #each<Item extends { readonly request: Request }>(
     items: readonly Item[],
     interrupted: AbortSignal,
     work: (item: Item, signal: AbortSignal) => Promise<void>,
   ): Promise<void> {
-    // The layout is everybody's: when it fails one, the others need not go on.
-    const broken = new AbortController();
-    const signal = AbortSignal.any([interrupted, broken.signal]);
-    await someAtATime(items, this.#options.atATime, signal, async (item) => {
-      try {
+    return eachPackage(items, {
+      atATime: this.#options.atATime,
+      interrupted,
+      work: async (item, signal) => {
         await work(item, signal);
-      } catch (error) {
-        if (isOneOf(error, 'STORE_FAILED')) broken.abort(error);
-        signal.throwIfAborted();
-        this.#failures.push({ request: item.request, error });
-      }
-      this.#options.onProgress(this.progress);
+        this.#options.onProgress(this.progress);
+      },
+      onFailure: ({ request }, error) => {
+        this.#failures.push({ request, error });
+        this.#options.onProgress(this.progress);
+      },
     });
   }
 

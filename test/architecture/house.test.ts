@@ -32,6 +32,7 @@ const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] =
       'node:stream',
       'node:events',
     ],
+    service: ['node:http', 'node:https'],
     static: [],
     unstored: [],
   }).map(([name, packages]) => ({

@@ -1,0 +1,146 @@
+/** PackageCache of a service that runs somewhere, filled by asking it for packages as a node does. */
+import { Agent as HttpAgent, type IncomingMessage, request as requestHttp } from 'node:http';
+import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
+import { type Digest, parseDigest } from '../../domain/digest.ts';
+import { PackageError, UpstreamThrottledError } from '../../domain/errors.ts';
+import type { PackageRequest } from '../../domain/package.ts';
+import { Proof } from '../../domain/proof.ts';
+import type { Secret } from '../../domain/secret.ts';
+import type { PackageCache } from '../../application/prefetch-packages.ts';
+
+export interface ServiceClientOptions {
+  /** `http://host:port` or `https://host:port`. */
+  readonly origin: URL;
+  /** For the sidecar. */
+  readonly token: Secret | undefined;
+  /** PEM certificates that are trusted instead of the default roots. */
+  readonly ca: string | undefined;
+  /** For the next byte of an answer, the first one too: the service has patience with registries of its own. */
+  readonly idleTimeoutMs: number;
+}
+
+/** What the service says, or what happened to its answer. */
+export class ServiceError extends Error {
+  override readonly name = 'ServiceError';
+}
+
+/** As much of an error as nodes show. */
+const MAX_REASON_BYTES = 255;
+/** No more than the service itself would ask for. */
+const MAX_WAIT_SECONDS = 60;
+
+export class ServiceClient implements PackageCache {
+  readonly #options: ServiceClientOptions;
+  readonly #agent: HttpAgent;
+
+  constructor(options: ServiceClientOptions) {
+    this.#options = options;
+    const { origin, ca } = options;
+    this.#agent =
+      origin.protocol === 'https:'
+        ? new HttpsAgent({ keepAlive: true, ...(ca !== undefined && { ca }) })
+        : new HttpAgent({ keepAlive: true });
+  }
+
+  close(): void {
+    this.#agent.destroy();
+  }
+
+  async fetch(request: PackageRequest, onBytes: (bytes: number) => void, signal: AbortSignal): Promise<boolean> {
+    const response = await this.#send('GET', request, signal);
+    if (response.statusCode !== 200) throw await refusal(response);
+    const proof = new Proof(describedBy(response));
+    try {
+      for await (const chunk of response as AsyncIterable<Uint8Array>) {
+        proof.update(chunk);
+        onBytes(chunk.byteLength);
+      }
+    } catch (error) {
+      throw broken(error, signal);
+    }
+    proof.conclude();
+    const status = cacheStatus(response);
+    if (status.startsWith('fwd=bypass')) throw new ServiceError(`the service did not keep it (${status})`);
+    return status === 'hit';
+  }
+
+  /** True where the sidecar lets nobody ask by HEAD: the service has said that it keeps it, and no more can be known. */
+  async has(request: PackageRequest, signal: AbortSignal): Promise<boolean> {
+    const response = await this.#send('HEAD', request, signal);
+    response.resume();
+    if (response.statusCode === 401 || response.statusCode === 403) return true;
+    if (response.statusCode !== 200) throw await refusal(response);
+    return cacheStatus(response) === 'hit';
+  }
+
+  async #send(method: 'GET' | 'HEAD', request: PackageRequest, signal: AbortSignal): Promise<IncomingMessage> {
+    const { origin, token, idleTimeoutMs } = this.#options;
+    const url = new URL('/package', origin);
+    url.searchParams.set('digest', request.digest);
+    if (request.repository !== '') url.searchParams.set('repository', request.repository);
+    if (request.path !== undefined) url.searchParams.set('path', request.path);
+    const send = url.protocol === 'https:' ? requestHttps : requestHttp;
+    const headers = token === undefined ? {} : { authorization: `Bearer ${token.reveal()}` };
+    const asked = send(url, { method, headers, agent: this.#agent, signal });
+    let answer: IncomingMessage | undefined;
+    asked.setTimeout(idleTimeoutMs, () => {
+      (answer ?? asked).destroy(new ServiceError(`nothing came for ${String(idleTimeoutMs / 1000)} s`));
+    });
+    try {
+      return await new Promise<IncomingMessage>((resolve, reject) => {
+        asked.once('response', (response) => {
+          answer = response;
+          resolve(response);
+        });
+        // Stays: an error that comes later is found by whoever reads the response.
+        asked.on('error', reject);
+        asked.end();
+      });
+    } catch (error) {
+      throw broken(error, signal);
+    }
+  }
+}
+
+/** What the body has to be. @throws ServiceError */
+function describedBy({ headers }: IncomingMessage): { digest: Digest; size: number } {
+  const base64 = /(?:^|,)\s*sha-256=:([A-Za-z0-9+/]{43}=):/.exec(String(headers['repr-digest']))?.[1];
+  const size = Number(headers['content-length']);
+  if (base64 === undefined || !Number.isSafeInteger(size)) {
+    throw new ServiceError('the answer says neither digest nor size: is this a registry-packages-proxy?');
+  }
+  return { digest: parseDigest(`sha256:${Buffer.from(base64, 'base64').toString('hex')}`), size };
+}
+
+/** `hit`, `fwd=miss; stored`, … of RFC 9211, without the name of the cache. */
+function cacheStatus({ headers }: IncomingMessage): string {
+  return String(headers['cache-status']).replace(/^[^;]*;\s*/, '');
+}
+
+async function refusal(response: IncomingMessage): Promise<Error> {
+  const { statusCode = 0, headers } = response;
+  let reason = '';
+  try {
+    for await (const chunk of response.setEncoding('utf8') as AsyncIterable<string>) {
+      reason += chunk;
+      if (reason.length > MAX_REASON_BYTES) break;
+    }
+  } catch {
+    // The status says enough.
+  }
+  const printable = reason
+    .slice(0, MAX_REASON_BYTES)
+    .replace(/[^\x20-\x7e]+/g, ' ')
+    .trim();
+  const error = new ServiceError(`${String(statusCode)} ${printable}`.trim());
+  const seconds = Number(headers['retry-after']);
+  if ((statusCode !== 503 && statusCode !== 429) || !Number.isSafeInteger(seconds)) return error;
+  return new UpstreamThrottledError(Math.min(MAX_WAIT_SECONDS, Math.max(0, seconds)), { cause: error });
+}
+
+/** Without what else Node's errors hold. */
+function broken(error: unknown, signal: AbortSignal): unknown {
+  if (signal.aborted) return signal.reason;
+  if (error instanceof PackageError || !(error instanceof Error && 'code' in error)) return error;
+  return new ServiceError(`connection to the service failed: ${String(error.code)}`);
+}

@@ -1,0 +1,188 @@
+import { expect } from 'chai';
+import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { ServiceClient, ServiceError } from '../../../../src/adapters/service/service-client.ts';
+import { digestHex } from '../../../../src/domain/digest.ts';
+import { DigestMismatchError, UpstreamThrottledError } from '../../../../src/domain/errors.ts';
+import { DEFAULT_REPOSITORY, parseRepositoryName, parseRepositoryPath } from '../../../../src/domain/reference.ts';
+import { Secret } from '../../../../src/domain/secret.ts';
+import { makePackage } from '../../../support/image.ts';
+import { rejection } from '../../../support/rejection.ts';
+import { CA, serverCertificate } from '../../../support/tls/certificates.ts';
+
+const image = makePackage(200_000);
+const request = { digest: image.digest, repository: DEFAULT_REPOSITORY, path: undefined };
+const never = new AbortController().signal;
+const HEADERS = {
+  'content-length': 200_000,
+  'repr-digest': `sha-256=:${Buffer.from(digestHex(image.layer.descriptor.digest), 'hex').toString('base64')}:`,
+  'cache-status': 'registry-packages-proxy; fwd=miss; stored',
+};
+
+describe('ServiceClient', () => {
+  let server: Server | undefined;
+  let client: ServiceClient | undefined;
+  let asked: { method?: string; url?: string; authorization?: string | undefined }[];
+  beforeEach(() => {
+    asked = [];
+  });
+  afterEach(async () => {
+    client?.close();
+    server?.closeAllConnections();
+    await new Promise((resolve) => server?.close(resolve));
+  });
+
+  interface How {
+    readonly isSecure?: boolean;
+    readonly ca?: string;
+  }
+  async function to(answer: RequestListener, { isSecure = false, ca }: How = {}): Promise<ServiceClient> {
+    const listener: RequestListener = (incoming, response) => {
+      const { method = '', url = '', headers } = incoming;
+      asked.push({ method, url, authorization: headers.authorization });
+      answer(incoming, response);
+    };
+    const listening = isSecure ? createTlsServer(serverCertificate('localhost'), listener) : createServer(listener);
+    server = listening;
+    await new Promise<void>((resolve) => listening.listen(0, '127.0.0.1', resolve));
+    const { port } = listening.address() as AddressInfo;
+    client = new ServiceClient({
+      origin: new URL(isSecure ? `https://localhost:${String(port)}` : `http://127.0.0.1:${String(port)}`),
+      token: new Secret('canary-token'),
+      ca,
+      idleTimeoutMs: 300,
+    });
+    return client;
+  }
+  const fetch = (service: ServiceClient, onBytes: (bytes: number) => void = () => undefined) =>
+    service.fetch(request, onBytes, never);
+  const whole =
+    (headers: object = {}, body: Uint8Array = image.layer.bytes): RequestListener =>
+    (_request, response) =>
+      response.writeHead(200, { ...HEADERS, ...headers }).end(body);
+
+  it('asks as a node does, with its token', async () => {
+    const service = await to(whole());
+    const repository = parseRepositoryName('registry.example:5000/modules');
+    const path = parseRepositoryPath('ingress/nginx');
+    await service.fetch({ ...request, repository, path }, () => undefined, never);
+    const query = `digest=${encodeURIComponent(image.digest)}&repository=registry.example%3A5000%2Fmodules&path=ingress%2Fnginx`;
+    expect(asked).to.deep.equal([{ method: 'GET', url: `/package?${query}`, authorization: 'Bearer canary-token' }]);
+  });
+
+  it('counts the bytes, and says whether the package was there', async () => {
+    let bytes = 0;
+    const count = (more: number): void => {
+      bytes += more;
+    };
+    expect(await fetch(await to(whole()), count)).to.equal(false);
+    expect(bytes).to.equal(200_000);
+  });
+
+  it('says that the package was there when it was', async () => {
+    expect(await fetch(await to(whole({ 'cache-status': 'registry-packages-proxy; hit' })))).to.equal(true);
+  });
+
+  it('is not content with a package that the service could not keep', async () => {
+    const status = 'registry-packages-proxy; fwd=bypass; detail=store-full';
+    const error = await rejection(fetch(await to(whole({ 'cache-status': status }))));
+    expect(error.message).to.equal('the service did not keep it (fwd=bypass; detail=store-full)');
+  });
+
+  it('proves what it gets', async () => {
+    const service = await to(
+      whole(
+        {},
+        image.layer.bytes.map((byte, at) => (at === 7 ? byte ^ 1 : byte)),
+      ),
+    );
+    expect(await rejection(fetch(service))).to.be.instanceOf(DigestMismatchError);
+  });
+
+  it('does not take an answer without a digest for a package', async () => {
+    const error = await rejection(fetch(await to(whole({ 'repr-digest': 'none' }))));
+    expect(error).to.be.instanceOf(ServiceError);
+    expect(error.message).to.include('is this a registry-packages-proxy?');
+  });
+
+  it('says what the service says, on one line', async () => {
+    const service = await to((_request, response) => {
+      response.writeHead(404).end(`package\r\n\u001b[31mnot found${'x'.repeat(1000)}`);
+    });
+    const error = await rejection(fetch(service));
+    expect(error).to.be.instanceOf(ServiceError);
+    expect(error.message).to.match(/^404 package \[31mnot foundx{200,}$/);
+  });
+
+  for (const [status, header, seconds] of [
+    [503, '7', 7],
+    [429, '100000', 60],
+  ] as const) {
+    it(`asks for the patience that a ${String(status)} asks for, a minute at most`, async () => {
+      const service = await to((_request, response) => response.writeHead(status, { 'retry-after': header }).end());
+      const error = await rejection(fetch(service));
+      expect(error).to.be.instanceOf(UpstreamThrottledError).and.to.have.property('retryAfterSeconds', seconds);
+    });
+  }
+
+  it('says so when a connection breaks or cannot be made', async () => {
+    const service = await to((_request, response) => {
+      response.writeHead(200, HEADERS).write(image.layer.bytes.subarray(0, 100_000), () => response.destroy());
+    });
+    expect((await rejection(fetch(service))).message).to.equal('connection to the service failed: ECONNRESET');
+    await new Promise((resolve) => server?.close(resolve));
+    expect((await rejection(fetch(service))).message).to.equal('connection to the service failed: ECONNREFUSED');
+  });
+
+  it('does not wait for ever for an answer', async () => {
+    const silent = await to(() => undefined);
+    expect((await rejection(fetch(silent))).message).to.equal('nothing came for 0.3 s');
+  });
+
+  it('does not wait for ever for the rest of an answer', async () => {
+    const slow = await to((_request, response) => response.writeHead(200, HEADERS).write('some'));
+    expect((await rejection(fetch(slow))).message).to.equal('nothing came for 0.3 s');
+  });
+
+  it('ends when it is interrupted', async () => {
+    const interruption = new AbortController();
+    const reason = new Error('enough');
+    const service = await to((_request, response) => {
+      response.writeHead(200, HEADERS).write('some', () => {
+        interruption.abort(reason);
+      });
+    });
+    expect(await rejection(service.fetch(request, () => undefined, interruption.signal))).to.equal(reason);
+  });
+
+  it('trusts the CA that it is given', async () => {
+    await fetch(await to(whole(), { isSecure: true, ca: CA }));
+  });
+
+  it('trusts no certificate that nobody vouches for', async () => {
+    const error = await rejection(fetch(await to(whole(), { isSecure: true })));
+    expect(error.message).to.match(/UNABLE_TO_VERIFY|SELF_SIGNED|UNABLE_TO_GET_ISSUER/);
+  });
+
+  describe('has', () => {
+    const answers = (status: number, headers: object): RequestListener => {
+      return (_request, response) => response.writeHead(status, { ...headers }).end();
+    };
+    it('asks without moving the package', async () => {
+      const service = await to(answers(200, { 'cache-status': 'registry-packages-proxy; hit' }));
+      expect(await service.has(request, never)).to.equal(true);
+      expect(asked.map(({ method }) => method)).to.deep.equal(['HEAD']);
+    });
+    it('sees that a package is not there', async () => {
+      const service = await to(answers(200, { 'cache-status': 'registry-packages-proxy; fwd=miss' }));
+      expect(await service.has(request, never)).to.equal(false);
+    });
+    it('believes the service where the sidecar allows no HEAD', async () => {
+      expect(await (await to(answers(403, {}))).has(request, never)).to.equal(true);
+    });
+    it('says what else goes wrong', async () => {
+      expect((await rejection((await to(answers(502, {}))).has(request, never))).message).to.equal('502');
+    });
+  });
+});
