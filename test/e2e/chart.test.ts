@@ -160,8 +160,10 @@ describeWithAll(PEERS, (programs) => {
     });
 
     it('is installed by one command', async () => {
+      const { name } = USERS.operator;
+      const operators = JSON.stringify([{ kind: 'User', apiGroup: 'rbac.authorization.k8s.io', name }]);
       const args = ['install', 'test', CHART, '--namespace', NAMESPACE, '--kubeconfig', kubeconfig];
-      const { stdout } = await run(programs.helm, args);
+      const { stdout } = await run(programs.helm, [...args, '--set-json', `clients.explain=${operators}`]);
       expect(stdout).to.include('STATUS: deployed');
       expect(stdout)
         .to.match(/curl -fsS .*Authorization: Bearer \$TOKEN/)
@@ -245,8 +247,14 @@ describeWithAll(PEERS, (programs) => {
         ]);
       });
 
-      it('nodes fetch packages, monitoring read metrics, and neither the other', async () => {
+      it('nodes fetch packages, monitoring read metrics, operators ask why, and none the other', async () => {
         for (const verb of ['get', '*']) {
+          expect(await may('operator', path('/explain', verb))).to.equal(true);
+          for (const other of ['/package', '/metrics'])
+            expect(await may('operator', path(other, verb))).to.equal(false);
+          for (const user of ['node', 'scraper', 'stranger'] as const) {
+            expect(await may(user, path('/explain', verb)), user).to.equal(false);
+          }
           expect(await may('node', path('/package', verb))).to.equal(true);
           expect(await may('scraper', path('/metrics', verb))).to.equal(true);
           expect(await may('node', path('/metrics', verb))).to.equal(false);

@@ -150,6 +150,10 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
         ['metrics', 'node', 403],
         ['metrics', 'scraper', 200],
         ['readyz', undefined, 401],
+        [query.replace('package', 'explain'), undefined, 401],
+        [query.replace('package', 'explain'), 'node', 403],
+        [query.replace('package', 'explain'), 'scraper', 403],
+        [query.replace('package', 'explain'), 'admin', 200],
       ];
       for (const [path, user, status] of table) {
         const response = await guarded(path, user === undefined ? {} : as(user));

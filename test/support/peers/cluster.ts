@@ -22,6 +22,7 @@ export const USERS = {
   service: { token: 'canary-service', name: `system:serviceaccount:${NAMESPACE}:registry-packages-proxy`, groups: [] },
   node: { token: 'canary-node', name: 'node', groups: ['system:bootstrappers:d8-node-manager'] },
   scraper: { token: 'canary-scraper', name: 'd8-monitoring:scraper', groups: [] },
+  operator: { token: 'canary-operator', name: 'operator', groups: [] },
   stranger: { token: 'canary-stranger', name: 'stranger', groups: [] },
 } as const;
 
