@@ -1,9 +1,12 @@
 import { expect } from 'chai';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import { FAULTS } from '../../bench/faults/faults.ts';
+import { problemOf, RefusedError } from '../../src/adapters/http/problem.ts';
+import { type ErrorCode, PackageError } from '../../src/domain/errors.ts';
 import { tableBehind } from '../support/markdown-table.ts';
+import { readPages } from '../support/pages/page.ts';
 import { ROOT, sourceFiles } from './source-files.ts';
 
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
@@ -12,6 +15,23 @@ const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
 function flatten(value: unknown, name = ''): [string, unknown][] {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return [[name, value]];
   return Object.entries(value).flatMap(([key, below]) => flatten(below, name === '' ? key : `${name}.${key}`));
+}
+
+const unquoted = (cell = ''): string => cell.replaceAll('`', '');
+
+/** A file or a folder and, behind `#`, a heading of it as GitHub names it. */
+function isThere(document: string, link: string): boolean {
+  const [path = '', anchor] = link.split('#');
+  const target = path === '' ? document : join(document, '..', path);
+  if (!existsSync(join(ROOT, target))) return false;
+  if (anchor === undefined) return true;
+  const headings = [...read(target).matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  );
+  return headings.includes(anchor);
 }
 
 describe('the README', () => {
@@ -36,23 +56,88 @@ describe('docs/reliability.md', () => {
   });
 });
 
+describe('docs/sizing.md', () => {
+  const measured = read('docs/performance.md');
+
+  it('promises what the benchmark has met', () => {
+    const targets = tableBehind('Targets', measured)
+      .filter(([, , , verdict]) => verdict === 'met')
+      .map(([target, limit]) => `${String(target)} ${String(limit)}`);
+    const promised = ['Memory', 'Processor and network']
+      .flatMap((section) => tableBehind(section, read('docs/sizing.md')))
+      .map(([target, limit]) => `${String(target)} ${String(limit)}`);
+    expect(promised).to.have.length.greaterThan(4);
+    expect(targets).to.include.members(promised);
+  });
+
+  it('says at least what a GiB costs', () => {
+    const processorSeconds = (title: string, column: number): number =>
+      Number(new RegExp(`^### ${title}$[^#]*?^\\| ours {2}([^\\n]*)`, 'm').exec(measured)?.[1]?.split('|')[column]);
+    const hits = ['64 MiB, 1', '64 MiB, 16', '256 MiB, 1', '256 MiB, 16', '1 MiB, 16'];
+    for (const hit of hits) expect(processorSeconds(`hit ${hit} clients?`, 3), hit).to.be.below(0.6);
+    expect(processorSeconds('miss, cold 64 MiB, 1 client', 4)).to.be.below(3);
+  });
+});
+
+describe('docs/troubleshooting.md', () => {
+  const page = read('docs/troubleshooting.md');
+  const rows = tableBehind('What the client sees', page).map(([status, code, line]) => ({
+    status: Number(status),
+    code: unquoted(code),
+    line: unquoted(line),
+  }));
+  const codes = (file: string, pattern: RegExp): string[] =>
+    [...(pattern.exec(read(file))?.[1] ?? '').matchAll(/\b([A-Z]{3,}(?:_[A-Z]+)*)\b/g)].map(([, code = '']) => code);
+
+  it('has every code that a client can see, with its status', () => {
+    const errors = codes('src/domain/errors.ts', /type ErrorCode =([^;]+);/) as ErrorCode[];
+    const refusals = codes('src/adapters/http/problem.ts', /REFUSED = \{([^}]+)\}/) as RefusedError['code'][];
+    expect(errors).to.include.members(['DIGEST_INVALID', 'STOPPING']);
+    expect(refusals).to.include.members(['REQUEST_INVALID', 'PAGE_UNKNOWN']);
+    const problems = [
+      ...errors.map((code) =>
+        problemOf(
+          new (class extends PackageError {
+            readonly code = code;
+          })(''),
+        ),
+      ),
+      ...refusals.map((code) => problemOf(new RefusedError(code, ''))),
+      problemOf(new Error()),
+    ];
+    for (const { code, status } of problems) {
+      const documented = rows.filter((row) => row.code === code).map((row) => row.status);
+      expect([...new Set(documented)], code).to.deep.equal([status]);
+    }
+    expect(rows.map(({ code }) => code)).to.have.members(
+      rows.map(({ code }) => code).filter((code) => problems.some((problem) => problem.code === code)),
+    );
+  });
+
+  it('has the lines that the sources write', () => {
+    const sources = sourceFiles('src').map(({ text }) => text);
+    expect(rows.filter(({ line }) => !sources.some((text) => text.includes(`'${line}'`)))).to.deep.equal([]);
+  });
+
+  it('has every reason not to be ready', () => {
+    const reasons = sourceFiles('src/infrastructure')
+      .flatMap(({ text }) => [...text.matchAll(/(?:notReady: |readiness: \[)[^]*?['`]([a-z][^'`$]+)/g)])
+      .map(([, reason = '']) => reason.trim());
+    expect(reasons).to.have.length.greaterThan(2);
+    const documented = tableBehind('Not ready', page).map(([line]) => unquoted(line).replace(/ …$/, ''));
+    expect(documented).to.have.members(reasons);
+  });
+});
+
 describe('the documents', () => {
-  for (const document of [
-    'README.md',
-    'ARCHITECTURE.md',
-    'CONTRIBUTING.md',
-    'CHANGELOG.md',
-    'docs/adr/README.md',
-    'docs/threats.md',
-    ...readdirSync(join(ROOT, 'docs/runbooks')).map((page) => `docs/runbooks/${page}`),
-  ]) {
+  for (const { path: document } of readPages()) {
     it(`point to what exists: ${document}`, () => {
-      const links = [...read(document).matchAll(/\]\((?!https?:)([^)#]+)\)/g)].map(([, path = '']) => path);
+      const links = [...read(document).matchAll(/\]\((?!https?:)([^)]+)\)/g)].map(([, path = '']) => path);
       const paths = [...read(document).matchAll(/`((?:src|test|config|examples|tools|docs)\/[\w./-]+)`/g)].map(
         ([, path = '']) => path,
       );
       const absent = [
-        ...links.filter((path) => !existsSync(join(ROOT, document, '..', path))),
+        ...links.filter((link) => !isThere(document, link)),
         // In CONTRIBUTING the S3 adapter is an example.
         ...paths.filter((path) => !path.includes('/s3/') && !existsSync(join(ROOT, path))),
       ];

@@ -1,7 +1,7 @@
 /** Runs all commands of a page by one shell, in their order, and holds what they print against what the page shows. */
 import { execFile } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { type Block, type Page } from './page.ts';
 import { Sandbox } from './sandbox.ts';
 
@@ -12,16 +12,23 @@ const PAGE_TIMEOUT_MS = 300_000;
 export interface ExecuteOptions {
   /** By their names, besides what the machine has. */
   readonly programs?: Readonly<Record<string, string>>;
+  /** A page whose commands and files come first. */
+  readonly after?: Page | undefined;
   /** What runs the shell, in there. */
   readonly under?: readonly string[];
 }
 
 /** Rejects with the first block that fails, or prints something else than the page shows. */
-export async function executePage(page: Page, { programs = {}, under = [] }: ExecuteOptions = {}): Promise<void> {
-  const blocks = page.commands.filter(({ execution }) => execution.how !== 'skipped');
+export async function executePage(page: Page, options: ExecuteOptions = {}): Promise<void> {
+  const { programs = {}, after, under = [] } = options;
+  const pages = [...(after === undefined ? [] : [after]), page];
+  const blocks = pages
+    .flatMap(({ path, commands }) => commands.map((block) => ({ path, ...block })))
+    .filter(({ execution }) => execution.how !== 'skipped');
   const sandbox = Sandbox.make(!blocks.some(({ text }) => /^npm ci\b/m.test(text)), programs);
   try {
-    for (const [name, text] of page.files) writeFileSync(join(sandbox.directory, name), `${text}\n`);
+    for (const [name, text] of pages.flatMap(({ files }) => [...files]))
+      writeFileSync(join(sandbox.directory, name), `${text}\n`);
     const logs = join(sandbox.directory, '../logs');
     mkdirSync(logs);
     const script = join(logs, 'script');
@@ -30,7 +37,7 @@ export async function executePage(page: Page, { programs = {}, under = [] }: Exe
     const begun = blocks.filter((block) => existsSync(logOf(block, logs)));
     for (const block of begun) {
       const output = readFileSync(logOf(block, logs), 'utf8');
-      const where = `${page.path}:${String(block.line)}`;
+      const where = `${block.path}:${String(block.line)}`;
       if (failure !== undefined && block === begun.at(-1)) throw new Error(`${where} ${failure}\n${output}`);
       if (block.output !== undefined && !matches(output, block.output)) {
         throw new Error(`${where} prints\n${output}\ninstead of\n${block.output}`);
@@ -42,9 +49,11 @@ export async function executePage(page: Page, { programs = {}, under = [] }: Exe
   }
 }
 
-const logOf = ({ line }: Block, logs: string): string => join(logs, String(line));
+type PlacedBlock = Block & Pick<Page, 'path'>;
 
-function scriptOf(block: Block, logs: string): string {
+const logOf = ({ path, line }: PlacedBlock, logs: string): string => join(logs, `${basename(path)}:${String(line)}`);
+
+function scriptOf(block: PlacedBlock, logs: string): string {
   const { execution, text } = block;
   const output = `>${logOf(block, logs)} 2>&1`;
   switch (execution.how) {

@@ -14,6 +14,8 @@ export type Execution =
 export interface Block {
   /** Of its first fence, from 1. */
   readonly line: number;
+  /** The section that it is in. */
+  readonly section: string;
   readonly text: string;
   readonly execution: Execution;
   /** Of the `text` block right behind it. */
@@ -57,15 +59,17 @@ export function parsePage(path: string, markdown: string): Page {
   const lines = markdown.split('\n');
   const fences = fencesOf(lines);
   const faults: string[] = [];
-  const commands = fences
+  const blocks = fences
     .filter(({ language }) => language === COMMANDS)
-    .map(({ line, end, text, before }): Block => {
+    .map(({ line, end, text: commands, before }): Block => {
       const execution = parseExecution(before);
       if (execution === undefined) faults.push(`${path}:${String(line)}: ${before}`);
+      const section = lines.slice(0, line).findLast((text) => text.startsWith('## ')) ?? '';
       const next = fences.find((fence) => fence.line > end && lines.slice(end, fence.line - 1).join('') === '');
       return {
         line,
-        text,
+        section: section.slice(3),
+        text: commands,
         execution: execution ?? { how: 'succeeds' },
         ...(next?.language === OUTPUT && { output: next.text }),
       };
@@ -77,7 +81,7 @@ export function parsePage(path: string, markdown: string): Page {
     const [, name] = /^# ([\w-]+\.\w+)$/m.exec(text.split('\n', 1)[0] ?? '') ?? [];
     return name === undefined ? [] : [[name, text] as const];
   });
-  return { path, commands, files: new Map(files), needs: NEEDS.exec(markdown)?.[1]?.split(', ') ?? [], faults };
+  return { path, commands: blocks, files: new Map(files), needs: NEEDS.exec(markdown)?.[1]?.split(', ') ?? [], faults };
 }
 
 /** Undefined for a comment that is meant for us and says nothing that we know. */

@@ -76,13 +76,14 @@ export class Kubelets {
     const { body } = await this.#client<{ items: Pod[] }>('api/v1/pods');
     for (const pod of body.items) {
       if (pod.metadata.deletionTimestamp !== undefined) await this.#remove(pod);
-      else if (pod.spec.nodeName === undefined) await this.#schedule(pod, body.items);
-      else if (!this.#running.has(pod.metadata.name)) await this.#run(pod, MASTERS[pod.spec.nodeName] ?? '');
+      else if (pod.spec.nodeName === undefined) {
+        if (await this.#schedule(pod, body.items)) return;
+      } else if (!this.#running.has(pod.metadata.name)) await this.#run(pod, MASTERS[pod.spec.nodeName] ?? '');
     }
   }
 
-  /** On a master that takes pods and has none yet: their ports can be taken once. */
-  async #schedule({ metadata: { name, namespace } }: Pod, pods: readonly Pod[]): Promise<void> {
+  /** On a master that takes pods and has none yet: their ports can be taken once. Resolves with whether there was one. */
+  async #schedule({ metadata: { name, namespace } }: Pod, pods: readonly Pod[]): Promise<boolean> {
     const { body } = await this.#client<{ items: { metadata: { name: string }; spec: { unschedulable?: boolean } }[] }>(
       'api/v1/nodes',
     );
@@ -90,11 +91,12 @@ export class Kubelets {
       ({ metadata, spec }) =>
         spec.unschedulable !== true && !pods.some(({ spec: { nodeName } }) => nodeName === metadata.name),
     );
-    if (node === undefined) return;
+    if (node === undefined) return false;
     const target = { apiVersion: 'v1', kind: 'Node', name: node.metadata.name };
     await this.#client.post(`api/v1/namespaces/${namespace}/pods/${name}/binding`, {
       json: { apiVersion: 'v1', kind: 'Binding', metadata: { name }, target },
     });
+    return true;
   }
 
   async #run(pod: Pod, address: string): Promise<void> {
