@@ -111,6 +111,18 @@ describeWithAll(PEERS, (programs) => {
       for (const deployment of [one, three]) expect(deployment).to.include('"maxSurge":0');
     });
 
+    it('replaces its pods for other settings, and not for another level of the log', async () => {
+      const templateWith = async (set: string): Promise<string> => {
+        const objects = await renderChart(programs.helm, '--set', set);
+        return JSON.stringify(objects.find(({ kind }) => kind === 'Deployment')?.['spec' as keyof object]);
+      };
+      const [info, debug] = [await templateWith('logLevel=info'), await templateWith('logLevel=debug')];
+      expect(info)
+        .to.match(/"checksum\/settings":"[0-9a-f]{64}"/)
+        .and.to.equal(debug);
+      expect(await templateWith('registrySecret.name=other')).not.to.equal(info);
+    });
+
     it('leaves out what the cluster has no kind for', async () => {
       const { stdout } = await run(programs.helm, ['template', 'test', CHART]);
       expect(stdout).not.to.match(/^kind: (PodMonitor|PrometheusRule|VerticalPodAutoscaler)$/m);

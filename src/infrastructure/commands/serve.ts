@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { OciLayoutGateway } from '../../adapters/oci-layout/oci-layout-gateway.ts';
 import { createContainer } from '../container/container.ts';
 import { SERVICE } from '../container/tokens.ts';
+import { followLogLevel } from '../log-level.ts';
 import { createLogger } from '../logger.ts';
 import type { Service } from '../service.ts';
 import type { Settings } from '../settings.ts';
@@ -24,8 +25,10 @@ SIGTERM and SIGINT let running responses finish, for server.shutdownTimeoutSecon
   ],
   exits: { 0: 'stopped by SIGTERM or SIGINT', 1: EXIT_CODES[1] },
   async run({ flags }, terminal) {
-    const settings = readSettings(flags, terminal);
+    const read = (): Settings => readSettings(flags, terminal);
+    const settings = read();
     const logger = createLogger(settings.log.level, terminal.stdout);
+    if (flags.config !== undefined) followLogLevel(flags.config, read, logger);
     // Whatever was still to be done is no longer known.
     const bug = Promise.withResolvers<ExitCode>();
     process.on('uncaughtException', (err) => {

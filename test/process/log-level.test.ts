@@ -1,0 +1,67 @@
+import { expect } from 'chai';
+import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ServiceProcess } from '../support/service-process.ts';
+
+/** Changes are looked for every two seconds. */
+const PATIENCE_MS = 20_000;
+
+describe('the level of the log', function () {
+  this.timeout(PATIENCE_MS);
+  let directory: string;
+  let service: ServiceProcess;
+  let versions = 0;
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'config-'));
+    await symlink('..data/settings.yaml', join(directory, 'settings.yaml'));
+  });
+  afterEach(async () => {
+    await service.close();
+    await rm(directory, { recursive: true });
+  });
+
+  /** As the kubelet brings a new ConfigMap: a folder of its own, and one symbolic link that is replaced. */
+  async function configure(text: string): Promise<void> {
+    const version = `..${String(++versions)}`;
+    await mkdir(join(directory, version));
+    await writeFile(join(directory, version, 'settings.yaml'), text);
+    await symlink(version, join(directory, '..data_tmp'));
+    await rename(join(directory, '..data_tmp'), join(directory, '..data'));
+  }
+
+  async function start(): Promise<void> {
+    await configure('log: { level: info }');
+    service = await ServiceProcess.start({
+      flags: ['--config', join(directory, 'settings.yaml'), '--cache-directory', join(directory, 'cache')],
+    });
+  }
+
+  it('follows the settings, and says so whichever is the quieter one', async () => {
+    await start();
+    await service.client('healthz');
+    await configure('log: { level: debug }');
+    expect(await service.logged('log level changed')).to.include({ level: 'info', previous: 'info', current: 'debug' });
+    await service.client('readyz');
+    await service.logged('request', { route: '/readyz' });
+    expect(service.lines.filter(({ route }) => route === '/healthz')).to.deep.equal([]);
+
+    await configure('log: { level: error }');
+    await service.logged('log level changed', { previous: 'debug', current: 'error' });
+    const lines = service.lines.length;
+    await service.client('nowhere');
+    await service.end();
+    expect(service.lines).to.have.lengthOf(lines);
+  });
+
+  it('stays as it is while the settings cannot be used, and says what is wrong with them', async () => {
+    await start();
+    await configure('log: { level: canary-loud }');
+    const { problems } = await service.logged('settings cannot be used, keeping the log level', { level: 'warn' });
+    expect(problems).to.have.lengthOf(1);
+    expect((problems as string[])[0]).to.match(/settings\.yaml:1: log\.level: /);
+    await configure('{}');
+    await configure('log: { level: debug }');
+    await service.logged('log level changed', { previous: 'info', current: 'debug' });
+  });
+});
