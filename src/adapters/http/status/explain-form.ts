@@ -5,6 +5,7 @@ import { InvalidArgumentError } from '../../../domain/errors.ts';
 import type { PackageRequest } from '../../../domain/package.ts';
 import { parseRepositoryName, parseRepositoryPath } from '../../../domain/reference.ts';
 import type { PackageParameters } from '../package-query.ts';
+import { BAD } from './parts.ts';
 import { html, type Html } from './html.ts';
 
 export interface Question {
@@ -62,7 +63,7 @@ export function renderForm({ fields, mistakes }: Question, registries: readonly 
         ${attributes}
       />
       <p class="hint" id="ask-${name}-hint">
-        ${mistake === undefined ? undefined : html`<strong class="bad">✗ ${mistake}.</strong>`} ${hint}
+        ${mistake === undefined ? undefined : html`<strong class="bad">${BAD} ${mistake}.</strong>`} ${hint}
       </p>
     </div>`;
   };

@@ -3,7 +3,7 @@ import type { Explanation } from '../../../application/explain-package.ts';
 import type { KeptBlob, UpstreamAnswer } from '../../../application/inspection.ts';
 import { statusOf } from '../problem.ts';
 import { html, type Html } from './html.ts';
-import { placeText } from './parts.ts';
+import { GOOD, BAD, placeText } from './parts.ts';
 import { ageOf, countText, shareText, sizeText } from './quantities.ts';
 
 export function renderExplanation(explanation: Explanation, now: Date): Html {
@@ -48,17 +48,17 @@ export function renderExplanation(explanation: Explanation, now: Date): Html {
 
 function verdictOf({ verdict }: Explanation, now: Date): Html {
   if (verdict.outcome !== 'fail') {
-    return html`<span class="good">✓ succeed (${verdict.outcome})</span>: ${verdict.reason}`;
+    return html`<span class="good">${GOOD} succeed (${verdict.outcome})</span>: ${verdict.reason}`;
   }
   const { code, reason, cause, seenAt } = verdict;
-  return html`<span class="bad">✗ fail (${statusOf(code)} ${code})</span>: ${reason}
+  return html`<span class="bad">${BAD} fail (${statusOf(code)} ${code})</span>: ${reason}
     <small>${cause} ${seenAt && html`as seen ${ageOf(seenAt, now)}`}</small>`;
 }
 
 function placeOf({ registry, upstream, error, known }: Explanation['configuration']): Html {
   if (upstream === undefined) {
     const names = known.flatMap((each) => each.names).map((name) => (name === '' ? 'the default' : name));
-    return html`<span class="bad">✗ ${error?.message}</span> <small>Known: ${names.join(', ') || 'none'}.</small>`;
+    return html`<span class="bad">${BAD} ${error?.message}</span> <small>Known: ${names.join(', ') || 'none'}.</small>`;
   }
   const { scheme, host, repository } = upstream;
   const from = registry === undefined ? undefined : html`known from ${registry.resource} ${registry.object}`;

@@ -6,6 +6,10 @@ import { html, type Html } from './html.ts';
 /** More is longer than anybody reads, and than the service should spend its time on every second. */
 const MAX_ROWS = 200;
 
+/** Signs, so that nothing is told by colour alone. In a template the bundler would leave them as they are (tools/build.ts). */
+export const GOOD = '✓';
+export const BAD = '✗';
+
 export interface Section {
   /** In the page's own links, too. */
   readonly id: string;

@@ -6,7 +6,7 @@ import { type Question, renderForm } from './explain-form.ts';
 import { renderExplanation } from './explanation.ts';
 import { failuresSection } from './failure-section.ts';
 import { html, Html } from './html.ts';
-import { renderSection, type Section } from './parts.ts';
+import { GOOD, BAD, renderSection, type Section } from './parts.ts';
 import { ageOf, clockText } from './quantities.ts';
 import { registriesSection } from './source-sections.ts';
 
@@ -48,8 +48,8 @@ export function renderStatus(status: Status): Html {
   ];
   const readiness =
     missing.length === 0
-      ? html`<span class="good">✓ Ready</span>`
-      : html`<span class="bad">✗ Not ready: ${missing.join('; ')}</span>`;
+      ? html`<span class="good">${GOOD} Ready</span>`
+      : html`<span class="bad">${BAD} Not ready: ${missing.join('; ')}</span>`;
   return html`<!doctype html>
     <html lang="en">
       <head>
