@@ -1,6 +1,7 @@
 /** `serve`: from settings to a running service, and from a signal to a clean end. */
 import type { Logger } from 'pino';
 import type { AddressInfo } from 'node:net';
+import { setFlagsFromString } from 'node:v8';
 import { OciLayoutGateway } from '../../adapters/oci-layout/oci-layout-gateway.ts';
 import { createContainer } from '../container/container.ts';
 import { SERVICE } from '../container/tokens.ts';
@@ -48,6 +49,9 @@ async function live(settings: Settings, logger: Logger, terminal: Terminal): Pro
     service = createContainer({ settings, logger, version, environment }).get(SERVICE);
     const listening = await service.start();
     logger.info({ version, ...listening }, 'listening');
+    // All is loaded, so the young generation may grow as V8 would let it, which start.ts has kept from it until now: with
+    // 1 MiB of it, collecting takes a third of the time of a small hit.
+    setFlagsFromString('--semi-space-growth-factor=2');
     await suggest(settings, listening, terminal.stderr);
   } catch (err) {
     logger.fatal({ err }, 'cannot start');
