@@ -50,7 +50,14 @@ export function parseRepository(text: string): Repository {
   return { host: host.toLowerCase(), path: slash < 0 ? undefined : parseRepositoryPath(text.slice(slash + 1)) };
 }
 
-/** `base/path`; either part may be absent, but not both. */
-export function joinPath(base: RepositoryPath | undefined, path: RepositoryPath | undefined): RepositoryPath {
-  return parseRepositoryPath([base, path].filter((part) => part !== undefined).join('/'));
+/**
+ * `base/path`; the base may be absent.
+ * @throws InvalidArgumentError when that is too long for a name, which neither of them is.
+ */
+export function joinPath(base: RepositoryPath | undefined, path: RepositoryPath): RepositoryPath {
+  const joined = base === undefined ? path : `${base}/${path}`;
+  if (joined.length > MAX_LENGTH) {
+    throw new InvalidArgumentError('NAME_INVALID', 'path is too long below this repository');
+  }
+  return joined as RepositoryPath;
 }

@@ -1,18 +1,18 @@
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { expect } from 'chai';
 import type { OptionsInit, Response } from 'got';
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { problemOf } from '../../src/adapters/http/problem.ts';
+import { startExampleRegistry } from '../support/example-registry.ts';
 import { FakeKubeApi } from '../support/fake-kube-api.ts';
-import { FakeRegistry } from '../support/fake-registry.ts';
+import type { FakeRegistry } from '../support/fake-registry.ts';
 import { exampleRequests, type ExampleRequest, parseOpenApi, type ResponseObject } from '../support/openapi.ts';
 import { ServiceProcess } from '../support/service-process.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
-const BLOBS = join(ROOT, 'examples/mirror/blobs/sha256');
 
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
 const api = parseOpenApi(read('docs/openapi.yaml'));
@@ -33,8 +33,7 @@ describe('docs/openapi.yaml', () => {
   let throttled: ServiceProcess;
   before(async function () {
     this.timeout(20_000);
-    registry = await FakeRegistry.start();
-    scriptFaults(registry);
+    registry = await startExampleRegistry();
     const registries = [
       { repo: `${registry.host}/deckhouse/ee`, default: true, scheme: 'HTTP' },
       { repo: 'registry.example.com/deckhouse/ee' },
@@ -162,19 +161,4 @@ function expectValid(schema: object, value: unknown, what: string): void {
   // In an object, because only members of something can be coerced.
   const valid = ajv.validate({ type: 'object', properties: { value: schema } }, { value });
   expect(valid, `${what}: ${ajv.errorsText()} in ${JSON.stringify(value)}`).to.equal(true);
-}
-
-/** Has the packages of examples/mirror, and does under some paths what the examples tell of. */
-function scriptFaults(registry: FakeRegistry): void {
-  registry.failTimes('/modules/refused/', { status: 403 });
-  registry.failTimes('/modules/broken/', { status: 500 });
-  registry.failTimes('/modules/throttled/', { status: 429, headers: { 'retry-after': '7' } });
-  registry.script(({ url }, response) => {
-    if (url.includes('/modules/silent/')) return true;
-    const file = join(BLOBS, url.split('sha256:')[1] ?? '');
-    if (url.includes('/modules/wrong/')) response.end('{}');
-    else if (url.includes('sha256:') && existsSync(file)) response.end(readFileSync(file));
-    else return false;
-    return true;
-  });
 }

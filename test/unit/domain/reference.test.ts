@@ -210,8 +210,14 @@ describe('joinPath', () => {
     const [a, b] = [parseRepositoryPath('a'), parseRepositoryPath('b/c')];
     expect(joinPath(a, b)).to.equal('a/b/c');
     expect(joinPath(undefined, b)).to.equal('b/c');
-    expect(joinPath(a, undefined)).to.equal('a');
-    expect(() => joinPath(undefined, undefined)).to.throw(InvalidArgumentError);
+  });
+
+  it('says of two good names that they are too long together, not that one of them is bad', () => {
+    const [base, below] = [parseRepositoryPath('a'.repeat(127)), parseRepositoryPath('b'.repeat(128))];
+    expect(() => joinPath(base, below))
+      .to.throw(InvalidArgumentError, 'path is too long below this repository')
+      .with.property('code', 'NAME_INVALID');
+    expect(joinPath(base, parseRepositoryPath('b'.repeat(127)))).to.have.lengthOf(255);
   });
 
   it('goes below by whole components, or not at all when the name becomes too long', () => {
