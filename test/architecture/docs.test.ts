@@ -1,3 +1,5 @@
+// Leaves global names, which nobody who loads a command within a test shall be blamed for.
+import 'zod';
 import { expect } from 'chai';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -5,6 +7,9 @@ import { parse } from 'yaml';
 import { FAULTS } from '../../bench/faults/faults.ts';
 import { problemOf, RefusedError } from '../../src/adapters/http/problem.ts';
 import { type ErrorCode, PackageError } from '../../src/domain/errors.ts';
+import { EXIT_CODES } from '../../src/infrastructure/commands/exit-code.ts';
+import { commandHelp } from '../../src/infrastructure/commands/help.ts';
+import { COMMANDS } from '../../src/infrastructure/commands/table.ts';
 import { tableBehind } from '../support/markdown-table.ts';
 import { readPages } from '../support/pages/page.ts';
 import { ROOT, sourceFiles } from './source-files.ts';
@@ -127,6 +132,22 @@ describe('docs/troubleshooting.md', () => {
     const documented = tableBehind('Not ready', page).map(([line]) => unquoted(line).replace(/ …$/, ''));
     expect(documented).to.have.members(reasons);
   });
+});
+
+describe('docs/command-line.md', () => {
+  const page = read('docs/command-line.md');
+
+  it('has the exit codes of the program', () => {
+    const documented = tableBehind('Command line', page.replace('# Command', '## Command'));
+    expect(documented).to.deep.equal(Object.entries(EXIT_CODES));
+  });
+
+  for (const row of COMMANDS) {
+    it(`has the help of ${row.name}`, async () => {
+      const section = page.split(/^## /m).find((text) => text.startsWith(`\`${row.name}\`\n`));
+      expect(section).to.include(`\`\`\`text\n${commandHelp(row, await row.load())}\`\`\`\n`);
+    });
+  }
 });
 
 describe('the documents', () => {

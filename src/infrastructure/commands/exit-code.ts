@@ -15,6 +15,6 @@ export type ExitCode = (typeof EXIT_CODE)[keyof typeof EXIT_CODE];
 export const EXIT_CODES: Readonly<Record<ExitCode, string>> = {
   0: 'done',
   1: 'wrong flags or settings, or it could not begin',
-  2: 'something was found damaged, missing or suspicious, or not everything could be done',
+  2: 'something was found damaged, missing or unusable, or not everything could be done',
   130: 'ended by SIGINT or SIGTERM',
 };

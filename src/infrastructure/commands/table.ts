@@ -14,4 +14,9 @@ export const COMMANDS = [
     summary: 'serve packages by digest, from a local cache or out of a registry (the default)',
     load: async () => (await import('./serve.ts')).SERVE,
   },
+  {
+    name: 'verify',
+    summary: 'prove every blob of a cache or a mirror again',
+    load: async () => (await import('./verify.ts')).VERIFY,
+  },
 ] as const satisfies readonly Row[];

@@ -1,3 +1,5 @@
+// Leaves global names, which nobody who loads a command within a test shall be blamed for.
+import 'zod';
 import { expect } from 'chai';
 import { commandHelp, programHelp } from '../../../../src/infrastructure/commands/help.ts';
 import { COMMANDS } from '../../../../src/infrastructure/commands/table.ts';

@@ -1,0 +1,88 @@
+/** Whether an OCI image layout has what its index.json promises: a mirror that lacks a layer is none of that package. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { OciLayoutGateway } from '../../adapters/oci-layout/oci-layout-gateway.ts';
+import type { Digest } from '../../domain/digest.ts';
+import { PackageError } from '../../domain/errors.ts';
+import { MAX_MANIFEST_BYTES, parseManifest } from '../../domain/manifest.ts';
+import type { BlobFile } from './blob-directory.ts';
+
+export interface Fault {
+  readonly kind: 'missing' | 'damaged';
+  /** A digest, or the path of index.json. */
+  readonly what: string;
+  readonly why: string;
+}
+
+/** `sound` are the blobs that are proved; of those in `reported` it has been said already what is wrong. */
+export async function findReferenceFaults(
+  directory: string,
+  sound: ReadonlyMap<Digest, BlobFile>,
+  reported: ReadonlySet<Digest>,
+): Promise<Fault[]> {
+  let listed: Digest[];
+  try {
+    listed = await new OciLayoutGateway(directory).list();
+  } catch (error) {
+    if (!(error instanceof PackageError)) throw error;
+    return [{ kind: 'damaged', what: join(directory, 'index.json'), why: error.message }];
+  }
+  const search = new ReferenceSearch(sound, reported);
+  for (const digest of listed) await search.manifest(digest, 'index.json');
+  return search.faults;
+}
+
+class ReferenceSearch {
+  readonly faults: Fault[] = [];
+  readonly #sound: ReadonlyMap<Digest, BlobFile>;
+  readonly #seen: Set<Digest>;
+
+  constructor(sound: ReadonlyMap<Digest, BlobFile>, reported: ReadonlySet<Digest>) {
+    this.#sound = sound;
+    this.#seen = new Set(reported);
+  }
+
+  async manifest(digest: Digest, namedBy: string): Promise<void> {
+    if (this.#isSeen(digest)) return;
+    const file = this.#sound.get(digest);
+    if (file === undefined) {
+      this.faults.push({ kind: 'missing', what: digest, why: `manifest that ${namedBy} lists` });
+      return;
+    }
+    try {
+      if (file.size > MAX_MANIFEST_BYTES) throw new Error('manifest is larger than 4 MiB');
+      const content = parseManifest(await readFile(file.path));
+      if (content.kind === 'manifest') for (const { digest: layer } of content.layers) this.#layer(layer, digest);
+      else
+        await this.#index(
+          digest,
+          content.manifests.map(({ descriptor }) => descriptor.digest),
+        );
+    } catch (error) {
+      this.faults.push({ kind: 'damaged', what: digest, why: error instanceof Error ? error.message : 'unreadable' });
+    }
+  }
+
+  /** A mirror may hold some platforms only. */
+  async #index(index: Digest, manifests: readonly Digest[]): Promise<void> {
+    const here = manifests.filter((digest) => this.#sound.has(digest) || this.#seen.has(digest));
+    for (const digest of here) await this.manifest(digest, index);
+    if (here.length > 0 || manifests.length === 0) return;
+    this.faults.push({
+      kind: 'missing',
+      what: index,
+      why: `none of the ${String(manifests.length)} manifests of this index is here`,
+    });
+  }
+
+  #layer(digest: Digest, manifest: Digest): void {
+    if (this.#isSeen(digest) || this.#sound.has(digest)) return;
+    this.faults.push({ kind: 'missing', what: digest, why: `layer of ${manifest}` });
+  }
+
+  #isSeen(digest: Digest): boolean {
+    if (this.#seen.has(digest)) return true;
+    this.#seen.add(digest);
+    return false;
+  }
+}

@@ -1,0 +1,288 @@
+import { expect } from 'chai';
+import { spawnSync } from 'node:child_process';
+import { chmod, mkdir, mkdtemp, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { digestHex } from '../../src/domain/digest.ts';
+import { FakeRegistry } from '../support/fake-registry.ts';
+import { bytesOf, encode, makeBlob, makeImage, makeIndex, makePackage, type TestBlob } from '../support/image.ts';
+import { OciLayout } from '../support/oci-layout.ts';
+import { type Launcher, Program, runProgram } from '../support/program.ts';
+import { ServiceProcess } from '../support/service-process.ts';
+
+const MIB = 1024 * 1024;
+
+describe('verify', function () {
+  // Each starts the program, on machines that do other things too.
+  this.timeout(30_000);
+  let directory: string;
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'verify-'));
+  });
+  afterEach(() => rm(directory, { recursive: true }));
+
+  describe('of a cache', () => {
+    let blobs: string;
+    beforeEach(async () => {
+      blobs = join(directory, 'v1/blobs/sha256');
+      await mkdir(blobs, { recursive: true });
+    });
+
+    const path = ({ descriptor }: TestBlob): string => join(blobs, digestHex(descriptor.digest));
+    const blob = (length: number, seed: number): TestBlob =>
+      makeBlob('application/octet-stream', bytesOf(length, seed));
+    const keep = (kept: TestBlob, bytes = kept.bytes): Promise<void> => writeFile(path(kept), bytes);
+
+    it('finds a cache sound, and an empty one too', async () => {
+      expect(await runProgram('verify', directory)).to.deep.include({ code: 0, stdout: '0 blobs, 0 B, all sound\n' });
+      await keep(blob(3 * MIB, 1));
+      await keep(blob(MIB + 1, 2));
+      await keep(blob(0, 3));
+      const { code, stdout, stderr } = await runProgram('verify', directory);
+      expect({ code, stdout }).to.deep.equal({ code: 0, stdout: '3 blobs, 4.0 MiB, all sound\n' });
+      expect(stderr).to.match(/^verify: 4\.0 MiB of 4\.0 MiB, \d+ s(, [\d.]+ [KMG]iB\/s)?\n$/);
+    });
+
+    it('finds a flipped bit and missing bytes, says what is there instead, and changes nothing', async () => {
+      const [flipped, cut, sound] = [blob(3 * MIB, 1), blob(2 * MIB, 2), blob(MIB, 3)];
+      const other = flipped.bytes.slice();
+      other[2 * MIB] = (other[2 * MIB] ?? 0) ^ 1;
+      await keep(flipped, other);
+      await keep(cut);
+      await truncate(path(cut), MIB);
+      await keep(sound);
+      const { code, stdout } = await runProgram('verify', directory);
+      expect(code).to.equal(2);
+      expect(stdout.split('\n')).to.have.members([
+        `damaged: ${path(flipped)}: holds ${makeBlob('', other).descriptor.digest}`,
+        `damaged: ${path(cut)}: holds ${makeBlob('', cut.bytes.subarray(0, MIB)).descriptor.digest}`,
+        '3 blobs, 5.0 MiB, 2 damaged',
+        '',
+      ]);
+      expect(await runProgram('verify', directory)).to.include({ code: 2, stdout });
+    });
+
+    it('lists strangers, which harm nobody, on a line each whatever they are called', async () => {
+      await keep(blob(1, 1));
+      await writeFile(join(blobs, 'README'), 'who was here?');
+      await writeFile(join(blobs, 'two\nlines\x1b[2J'), '');
+      await mkdir(join(blobs, 'f'.repeat(64)));
+      await symlink('/etc/passwd', join(blobs, 'e'.repeat(64)));
+      const { code, stdout } = await runProgram('verify', directory);
+      expect(code).to.equal(0);
+      expect(stdout.split('\n')).to.deep.equal([
+        `stranger: ${join(blobs, 'README')}: no digest names it`,
+        `stranger: ${join(blobs, 'e'.repeat(64))}: no digest names it`,
+        `stranger: ${join(blobs, 'f'.repeat(64))}: no digest names it`,
+        `stranger: ${join(blobs, 'two?lines?[2J')}: no digest names it`,
+        '1 blob, 1 B, all sound, 4 strangers',
+        '',
+      ]);
+    });
+
+    it('says which file cannot be read', async function () {
+      const closed = blob(MIB, 1);
+      await keep(closed);
+      await chmod(path(closed), 0);
+      const { code, stdout } = await new Program(['verify', directory], asNobodySpecial(this)).end();
+      expect({ code, stdout }).to.deep.equal({
+        code: 2,
+        stdout: `unreadable: ${path(closed)}: EACCES\n1 blob, 1.0 MiB, 1 unreadable\n`,
+      });
+    });
+
+    it('says the result to scripts as JSON', async () => {
+      const cut = blob(2, 1);
+      await keep(cut, cut.bytes.subarray(0, 1));
+      const { code, stdout } = await runProgram('verify', '--json', directory);
+      expect(code).to.equal(2);
+      const why = `holds ${makeBlob('', cut.bytes.subarray(0, 1)).descriptor.digest}`;
+      expect(JSON.parse(stdout)).to.deep.equal({
+        blobs: 1,
+        bytes: 1,
+        findings: [{ kind: 'damaged', what: path(cut), why }],
+      });
+    });
+
+    it('ends at once when it is interrupted', async () => {
+      // What is found first is said first; then there is a terabyte of nothing to read.
+      await writeFile(join(blobs, '0'.repeat(64)), 'damaged');
+      await writeFile(join(blobs, 'f'.repeat(64)), '');
+      await truncate(join(blobs, 'f'.repeat(64)), 2 ** 40);
+      for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+        const program = new Program(['verify', directory]);
+        await program.printed(/^damaged: /);
+        program.signal(signal);
+        const { code, stdout, stderr } = await program.end();
+        expect(code).to.equal(130);
+        expect(stdout).to.match(/^damaged: .*\n$/);
+        expect(stderr).to.match(/^verify: .* of 1\.0 TiB, /);
+      }
+    });
+
+    it('shows a bar on a terminal, takes it away at the end, and heeds Ctrl-C', async function () {
+      await writeFile(join(blobs, '0'.repeat(64)), 'damaged');
+      await writeFile(join(blobs, 'f'.repeat(64)), '');
+      await truncate(join(blobs, 'f'.repeat(64)), 2 ** 40);
+      const program = new Program(['verify', directory], onTerminal(this, 60));
+      await program.printed(/\r\x1b\[Kverify \[\.+\] {3}0 % [^\r]*\r\x1b\[Kverify/);
+      program.type('\x03');
+      const { code, stdout } = await program.end();
+      expect(code).to.equal(130);
+      expect(stdout).to.match(/\r\x1b\[Kdamaged: .*\r\n/);
+      expect(stdout.endsWith('\r\x1b[K'), JSON.stringify(stdout.slice(-200))).to.equal(true);
+      const drawn = stdout.split('\r\x1b[K').filter((line) => line.startsWith('verify'));
+      for (const line of drawn) expect(line.replace('^C', '')).to.have.length.below(60);
+    });
+
+    it('disturbs no service that runs on it', async () => {
+      const registry = await FakeRegistry.start();
+      const image = makePackage(MIB);
+      registry.publish(image);
+      const service = await ServiceProcess.start({
+        settings: { credentials: { registries: [{ repo: `${registry.host}/a`, default: true, scheme: 'HTTP' }] } },
+      });
+      const get = () => service.client(`package?digest=${image.digest}`, { responseType: 'buffer' });
+      await get();
+      const { code, stdout } = await runProgram('verify', service.cacheDirectory);
+      expect({ code, stdout }).to.deep.equal({ code: 0, stdout: '2 blobs, 1.0 MiB, all sound\n' });
+      expect((await get()).headers['cache-status']).to.equal('registry-packages-proxy; hit');
+      await service.close();
+      await registry.close();
+    });
+  });
+
+  describe('of an OCI image layout', () => {
+    let layout: OciLayout;
+    beforeEach(async () => {
+      layout = new OciLayout(directory);
+      await layout.create();
+    });
+
+    it('follows index.json to every layer', async () => {
+      const image = makeImage([bytesOf(2, 1), bytesOf(3, 2)]);
+      await layout.add(image);
+      expect(await runProgram('verify', directory)).to.include({ code: 0 });
+      const [, lower] = image.blobs;
+      if (lower === undefined) throw new Error('no layer');
+      await rm(layout.path(lower));
+      await rm(layout.path(image.layer));
+      const { code, stdout } = await runProgram('verify', directory);
+      expect(code).to.equal(2);
+      expect(stdout).to.match(/^(missing: .*\n){2}2 blobs, .*, 2 missing\n$/);
+      for (const { descriptor } of [lower, image.layer]) {
+        expect(stdout).to.include(`missing: ${descriptor.digest}: layer of ${image.digest}\n`);
+      }
+      await rm(layout.path(image.manifest));
+      expect((await runProgram('verify', directory)).stdout).to.match(
+        new RegExp(`^missing: ${image.digest}: manifest that index.json lists\n1 blob, `),
+      );
+    });
+
+    it('says once what is wrong with a blob, whoever needs it', async () => {
+      const layer = bytesOf(MIB, 1);
+      const image = makeImage([layer]);
+      await layout.add(image);
+      await layout.add(makeImage([bytesOf(1, 2), layer]));
+      await writeFile(layout.path(image.layer), 'else');
+      const { code, stdout } = await runProgram('verify', directory);
+      expect(code).to.equal(2);
+      expect(stdout).to.match(/^damaged: .*\n\d blobs, .*, 1 damaged\n$/);
+    });
+
+    it('is content with one platform of an index, and not with none', async () => {
+      const platforms = ['amd64', 'arm64'].map((architecture, seed) => ({
+        platform: { os: 'linux', architecture },
+        image: makeImage([bytesOf(2, seed + 1)]),
+      }));
+      const [amd64, arm64] = platforms.map(({ image }) => image);
+      if (amd64 === undefined || arm64 === undefined) throw new Error('no images');
+      const { digest, index } = makeIndex(platforms);
+      await layout.add(amd64);
+      await writeFile(layout.path(index), index.bytes);
+      await writeFile(join(directory, 'index.json'), encode({ schemaVersion: 2, manifests: [index.descriptor] }));
+      expect(await runProgram('verify', directory)).to.include({ code: 0 });
+      await rm(layout.path(amd64.manifest));
+      const { code, stdout } = await runProgram('verify', directory);
+      expect(code).to.equal(2);
+      expect(stdout).to.include(`missing: ${digest}: none of the 2 manifests of this index is here\n`);
+    });
+
+    it('finds an index.json, and a manifest, that is none', async () => {
+      const nonsense = makeBlob('application/vnd.oci.image.manifest.v1+json', encode({ schemaVersion: 2 }));
+      await writeFile(layout.path(nonsense), nonsense.bytes);
+      await writeFile(join(directory, 'index.json'), encode({ manifests: [nonsense.descriptor] }));
+      expect(await runProgram('verify', directory)).to.deep.include({
+        code: 2,
+        stdout: `damaged: ${nonsense.descriptor.digest}: neither an image manifest nor an index\n1 blob, 19 B, 1 damaged\n`,
+      });
+      await writeFile(join(directory, 'index.json'), '{');
+      const { code, stdout } = await runProgram('verify', directory);
+      expect(code).to.equal(2);
+      expect(stdout).to.include(`damaged: ${join(directory, 'index.json')}: `);
+    });
+  });
+
+  it('takes directories from a settings file, and goes through them all', async () => {
+    const layout = new OciLayout(join(directory, 'mirror'));
+    await layout.create();
+    await layout.add(makePackage(5));
+    await mkdir(join(directory, 'cache/v1/blobs/sha256'), { recursive: true });
+    await writeFile(join(directory, 'cache/v1/blobs/sha256', '0'.repeat(64)), 'damaged');
+    const settings = join(directory, 'my.yaml');
+    await writeFile(
+      settings,
+      'store: { directory: cache }\nregistry: { gateway: oci-layout, ociLayout: { directory: mirror } }\n',
+    );
+    const { code, stdout } = await runProgram('verify', '--config', settings);
+    expect(code).to.equal(2);
+    expect(stdout).to.match(/^damaged: .*\/cache\/v1\/.*\n4 blobs, .*, 1 damaged\n$/);
+  });
+
+  it('says what it cannot verify', async () => {
+    await writeFile(join(directory, 'file'), '');
+    const [nowhere, file] = [join(directory, 'nowhere'), join(directory, 'file')];
+    for (const [args, complaint] of [
+      [[], 'DIRECTORY or --config is missing\nSee verify --help.\n'],
+      [[directory, '--config', file], 'either DIRECTORY or --config\nSee verify --help.\n'],
+      [[nowhere], `${nowhere}: no such directory\n`],
+      [[directory], `${directory}: neither a cache (no v1/blobs/sha256) nor an OCI image layout (no oci-layout)\n`],
+      [[file], `${file}: neither a cache (no v1/blobs/sha256) nor an OCI image layout (no oci-layout)\n`],
+      [['--config', nowhere], `${nowhere}: cannot be read (ENOENT)\n`],
+    ] as const) {
+      expect(await runProgram('verify', ...args)).to.deep.equal({ code: 1, stdout: '', stderr: complaint });
+    }
+  });
+});
+
+/** Starts a process for which the modes of files hold, also when it is root's. */
+function asNobodySpecial(test: Mocha.Context): Launcher {
+  if (process.getuid?.() !== 0) return (command) => command;
+  const capabilities = '-dac_override,-dac_read_search';
+  const launch: Launcher = (command) => [
+    'setpriv',
+    `--inh-caps=${capabilities}`,
+    `--bounding-set=${capabilities}`,
+    ...command,
+  ];
+  const [program = '', ...args] = launch(['true']);
+  if (spawnSync(program, args).status !== 0) test.skip();
+  return launch;
+}
+
+/** Starts a process on a terminal of its own, which is so many columns wide. */
+function onTerminal(test: Mocha.Context, columns: number): Launcher {
+  if (spawnSync('script', ['--version']).status !== 0) test.skip();
+  return (command) => {
+    const quoted = command.map((part) => `'${part}'`).join(' ');
+    return [
+      'env',
+      'TERM=xterm',
+      'SHELL=/bin/sh',
+      'script',
+      '-qefc',
+      `stty cols ${String(columns)}; exec ${quoted}`,
+      '/dev/null',
+    ];
+  };
+}

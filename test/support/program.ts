@@ -1,0 +1,52 @@
+/** The program as a process of its own that ends by itself, or is ended by a signal. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+
+const MAIN = join(import.meta.dirname, '../../src/infrastructure/main.ts');
+
+export interface Ended {
+  /** Null when a signal has killed it. */
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Makes a command of another one that starts it. */
+export type Launcher = (command: readonly string[]) => readonly string[];
+
+export class Program {
+  readonly #child: ChildProcess;
+  #stdout = '';
+  #stderr = '';
+
+  constructor(args: readonly string[], launch: Launcher = (command) => command) {
+    const [command = '', ...rest] = launch([process.execPath, MAIN, ...args]);
+    this.#child = spawn(command, rest, { stdio: ['pipe', 'pipe', 'pipe'] });
+    this.#child.stdout?.on('data', (chunk: Buffer) => (this.#stdout += chunk.toString()));
+    this.#child.stderr?.on('data', (chunk: Buffer) => (this.#stderr += chunk.toString()));
+  }
+
+  /** Resolves as soon as standard output has shown this. */
+  async printed(pattern: RegExp): Promise<void> {
+    while (!pattern.test(this.#stdout)) await once(this.#child.stdout ?? this.#child, 'data');
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
+  /** What somebody types, on a terminal that the launcher has made. */
+  type(keys: string): void {
+    this.#child.stdin?.write(keys);
+  }
+
+  async end(): Promise<Ended> {
+    const [code] = (await once(this.#child, 'close')) as [number | null];
+    return { code, stdout: this.#stdout, stderr: this.#stderr };
+  }
+}
+
+export function runProgram(...args: string[]): Promise<Ended> {
+  return new Program(args).end();
+}
