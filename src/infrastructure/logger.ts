@@ -1,9 +1,13 @@
 /** JSON lines on standard output, and what an error may show in them. */
 import { type DestinationStream, type Logger, pino } from 'pino';
+import { RefusedError } from '../adapters/http/problem.ts';
+import { ClientGoneError } from '../adapters/http/send-blob.ts';
 import { PackageError } from '../domain/errors.ts';
 
 /** Of a chain of causes; deeper ones have never helped anybody. */
 const MAX_CAUSES = 5;
+/** What we have a name for needs no stack; a bug does. */
+const EXPECTED = [PackageError, RefusedError, ClientGoneError];
 
 export function createLogger(level: string, destination: DestinationStream): Logger {
   return pino(
@@ -33,15 +37,13 @@ export function createLogger(level: string, destination: DestinationStream): Log
 function describeError(error: unknown): object | undefined {
   if (error === undefined) return undefined;
   if (!(error instanceof Error)) return { type: typeof error };
-  const expected = error instanceof PackageError;
   return {
     type: error.name,
     ...('code' in error && { code: error.code }),
     message: error.message,
     ...('expected' in error && 'found' in error && { expected: error.expected, found: error.found }),
     ...(error.cause !== undefined && { causes: causesOf(error) }),
-    // A failure that we have a name for needs no stack; a bug does.
-    ...(!expected && { stack: error.stack }),
+    ...(!EXPECTED.some((kind) => error instanceof kind) && { stack: error.stack }),
   };
 }
 

@@ -1,4 +1,6 @@
 import { expect } from 'chai';
+import { RefusedError } from '../../../src/adapters/http/problem.ts';
+import { ClientGoneError } from '../../../src/adapters/http/send-blob.ts';
 import { DigestMismatchError, UpstreamUnavailableError } from '../../../src/domain/errors.ts';
 import { Secret } from '../../../src/domain/secret.ts';
 import { createLogger } from '../../../src/infrastructure/logger.ts';
@@ -33,8 +35,11 @@ describe('createLogger', () => {
     });
     logger().warn({ err: new DigestMismatchError('a', 'b') });
     expect(lines[1]?.['err']).to.include({ expected: 'a', found: 'b' });
+    logger().info({ err: new RefusedError('PAGE_UNKNOWN', 'page not found') });
+    logger().info({ err: new ClientGoneError() });
+    for (const line of lines) expect(line['err']).not.to.have.property('stack');
     logger().error({ err: new TypeError('oops') });
-    expect(lines[2]?.['err']).to.have.property('stack').that.includes('logger.test');
+    expect(lines.at(-1)?.['err']).to.have.property('stack').that.includes('logger.test');
   });
 
   it('shows no secret and nothing of what foreign errors carry', () => {

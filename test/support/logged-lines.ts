@@ -1,0 +1,127 @@
+/** What a service logs that has met everything: each outcome of a request, a changed level, a cluster with mistakes in it. */
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { stringify } from 'yaml';
+import { FakeKubeApi } from './fake-kube-api.ts';
+import { FakeRegistry } from './fake-registry.ts';
+import { bytesOf, makeImage, makePackage } from './image.ts';
+import { rejection } from './rejection.ts';
+import { type ServiceOptions, ServiceProcess } from './service-process.ts';
+
+export type Line = Readonly<Record<string, unknown>>;
+
+/** Of the one request with a trace. */
+export const TRACE_ID = '4bf92f3577b34da6a3ce929d0e0e4736';
+
+const MIB = 1024 * 1024;
+
+export async function loggedLines(): Promise<Line[]> {
+  return [...(await linesOfRequests()), ...(await linesOfCluster()), ...(await linesOfFailedStart())];
+}
+
+async function linesOfRequests(): Promise<Line[]> {
+  const registry = await FakeRegistry.start();
+  const [image, arriving, wrong] = [1, 2, 3].map((seed) => makePackage(MIB, seed)) as [Image, Image, Image];
+  const large = makeImage([bytesOf(9 * MIB)]);
+  registry.publish(image, arriving, wrong, large);
+  const [asked, go] = [deferred(), deferred()];
+  registry.script(({ url }, response) => {
+    if (url.includes('/silent/')) return true;
+    if (url.includes('/broken/')) response.writeHead(500).end();
+    else if (url.includes('/throttled/')) response.writeHead(429, { 'retry-after': '60' }).end();
+    else if (url.endsWith(wrong.layer.descriptor.digest)) response.end(bytesOf(MIB, 9));
+    else if (url.endsWith(arriving.layer.descriptor.digest)) {
+      response.writeHead(200, { 'content-length': MIB }).write(arriving.layer.bytes.subarray(0, MIB / 2));
+      asked.resolve(undefined);
+      void go.promise.then(() => response.end(arriving.layer.bytes.subarray(MIB / 2)));
+    } else return false;
+    return true;
+  });
+  const settings = {
+    log: { level: 'debug' },
+    store: { directory: 'cache', maxSize: '8Mi' },
+    registry: { attempts: 1, timeouts: { headersSeconds: 0.5 } },
+    credentials: { registries: [{ repo: `${registry.host}/modules`, default: true, scheme: 'HTTP' }] },
+  };
+  const service = await ServiceProcess.start({ settings });
+  const get = (digest: string, rest = '', headers: Record<string, string> = {}): Promise<unknown> =>
+    service.client(`package?digest=${digest}${rest}`, { headers }).buffer();
+  const unknown = makePackage(1, 4).digest;
+
+  await get(image.digest, '', { traceparent: `00-${TRACE_ID}-00f067aa0ba902b7-01` });
+  await get(image.digest);
+  await get(image.digest, '', { range: 'bytes=0-9' });
+  await get(image.digest, '', { range: `bytes=${String(MIB)}-` });
+  await get(image.digest, '', { 'if-none-match': '*' });
+  await service.client.head(`package?digest=${image.digest}`);
+  await get(large.digest);
+  await get('latest');
+  await get(unknown);
+  await get(unknown, '&repository=other.example/modules');
+  for (const path of ['silent', 'broken']) await get(unknown, `&path=${path}`);
+  await service.client.put('package');
+  for (const path of ['healthz', 'readyz', 'metrics', 'nowhere']) await service.client(path);
+  // An answer that is an error, or one that breaks off: as far as it came before it was found out.
+  await get(wrong.digest).catch(() => undefined);
+  await service.logged('blob not kept');
+
+  const leaving = service.client.stream(`package?digest=${arriving.digest}`).on('error', () => undefined);
+  await once(leaving, 'data');
+  const joining = once(service.client.stream(`package?digest=${arriving.digest}`).resume(), 'end');
+  leaving.destroy();
+  await service.logged('request', { status: 499 });
+  go.resolve(undefined);
+  await joining;
+  // The last one: for a minute this host is not asked again.
+  await get(unknown, '&path=throttled');
+
+  const file = join(service.cacheDirectory, '../settings.yaml');
+  await writeFile(file, 'nonsense: 1\n');
+  await service.logged('settings cannot be used, keeping the log level');
+  await writeFile(file, stringify({ ...settings, log: { level: 'info' } }));
+  await service.logged('log level changed');
+  await service.end();
+  const { lines } = service;
+  await service.close();
+  await registry.close();
+  return lines;
+}
+
+async function linesOfCluster(): Promise<Line[]> {
+  const api = await FakeKubeApi.start();
+  const home = await mkdtemp(join(tmpdir(), 'logs-'));
+  await writeFile(join(home, 'kubeconfig'), api.config.exportConfig());
+  api.putModuleSource('broken', { repo: 'broken.example/m', ca: 'none' });
+  api.putModuleSource('young', { repo: 'a.example/m' }, '2026-02-02T00:00:00Z');
+  api.putModuleSource('old', { repo: 'a.example/m' }, '2026-01-01T00:00:00Z');
+  api.watchStatus = 500;
+  const service = await ServiceProcess.start({
+    settings: { credentials: { source: 'kubernetes' }, log: { level: 'debug' } },
+    flags: ['--kubeconfig', join(home, 'kubeconfig')],
+  });
+  await service.logged('watching failed, trying again');
+  await service.logged('listed', { resource: 'modulesources' });
+  const { lines } = service;
+  await service.close();
+  await api.close();
+  await rm(home, { recursive: true });
+  return lines;
+}
+
+async function linesOfFailedStart(): Promise<Line[]> {
+  const settings: ServiceOptions['settings'] = {
+    registry: { gateway: 'oci-layout', ociLayout: { directory: 'nowhere' } },
+  };
+  const home = await mkdtemp(join(tmpdir(), 'logs-'));
+  const { message } = await rejection(ServiceProcess.start({ settings }, home));
+  await rm(home, { recursive: true });
+  return [JSON.parse(message.slice(message.indexOf('{'))) as Line];
+}
+
+type Image = ReturnType<typeof makePackage>;
+
+function deferred(): PromiseWithResolvers<unknown> {
+  return Promise.withResolvers();
+}
