@@ -36,7 +36,8 @@ describeWithAll(['helm', 'prometheus'], ({ helm, prometheus: path }) => {
       await until('registry_packages_proxy_cache_evictions_total{reason="damaged"} > 0');
       await service.serve();
       service.disturbCredentials();
-      await service.hold(() => until('max(registry_packages_proxy_downloads_in_flight) > 0'));
+      // Longer than from one point of a graph to the next.
+      await service.hold(() => until('min_over_time(registry_packages_proxy_downloads_in_flight[2s]) > 0'));
       await scrapes();
     });
     after(async () => {

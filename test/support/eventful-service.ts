@@ -1,5 +1,6 @@
 /** A service to which all happens that its dashboard can show: it serves, fails, forgets, heals and starts again. */
 import { mkdtemp, open, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import type { ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { eventually } from './eventually.ts';
@@ -10,25 +11,20 @@ import { ServiceProcess, type ServiceOptions } from './service-process.ts';
 
 const MIB = 1024 * 1024;
 
+interface Surroundings {
+  readonly registry: FakeRegistry;
+  readonly api: FakeKubeApi;
+  readonly home: string;
+  readonly options: ServiceOptions;
+}
+
 export class EventfulService {
-  readonly #registry: FakeRegistry;
-  readonly #api: FakeKubeApi;
-  readonly #home: string;
-  readonly #options: ServiceOptions;
+  readonly #around: Surroundings;
   #service: ServiceProcess;
   #seed = 0;
 
-  private constructor(
-    registry: FakeRegistry,
-    api: FakeKubeApi,
-    home: string,
-    options: ServiceOptions,
-    service: ServiceProcess,
-  ) {
-    this.#registry = registry;
-    this.#api = api;
-    this.#home = home;
-    this.#options = options;
+  private constructor(around: Surroundings, service: ServiceProcess) {
+    this.#around = around;
     this.#service = service;
   }
 
@@ -46,7 +42,7 @@ export class EventfulService {
       },
       flags: ['--kubeconfig', join(home, 'kubeconfig')],
     };
-    const service = new EventfulService(registry, api, home, options, await ServiceProcess.start(options));
+    const service = new EventfulService({ registry, api, home, options }, await ServiceProcess.start(options));
     await service.#ready();
     return service;
   }
@@ -63,26 +59,25 @@ export class EventfulService {
       await this.#ask(image);
     }
     await this.#ask(this.#publish(5 * MIB));
-    await this.#ask(this.#brokenOff());
-    await this.#ask(this.#wrong());
+    await this.#ask(
+      this.#publish(MIB / 2, (bytes, response) => {
+        response.write(bytes.subarray(0, MIB / 4), () => response.destroy());
+      }),
+    );
+    await this.#ask(this.#publish(1000, (bytes, response) => response.end(Buffer.alloc(bytes.byteLength))));
     await this.#ask(makePackage(1, 1_000_000));
     const failing = this.#publish(1000);
-    this.#registry.failTimes(failing.digest, { status: 500 }, { status: 500 });
+    this.#around.registry.failTimes(failing.digest, { status: 500 }, { status: 500 });
     await this.#ask(failing);
     await this.#ask(failing);
   }
 
   /** Two clients of a download that is held up for as long as `meanwhile` takes. */
   async hold(meanwhile: () => Promise<void>): Promise<void> {
-    const image = this.#publish(MIB / 2);
     const { promise, resolve } = Promise.withResolvers<undefined>();
-    const { bytes, descriptor } = image.layer;
-    this.#registry.script(({ url }, response) => {
-      if (!url.endsWith(descriptor.digest)) return false;
-      response.writeHead(200, { 'content-length': bytes.byteLength });
+    const image = this.#publish(MIB / 2, (bytes, response) => {
       response.write(bytes.subarray(0, MIB / 4));
       void promise.then(() => response.end(bytes.subarray(MIB / 4)));
-      return true;
     });
     const clients = [this.#ask(image), this.#ask(image)];
     await meanwhile();
@@ -92,8 +87,8 @@ export class EventfulService {
 
   /** Objects that cannot be used come, and the API server breaks off. */
   disturbCredentials(): void {
-    this.#api.putModuleSource('broken', { repo: 'broken.example/m', ca: 'none' });
-    this.#api.cutWatches();
+    this.#around.api.putModuleSource('broken', { repo: 'broken.example/m', ca: 'none' });
+    this.#around.api.cutWatches();
   }
 
   /** Ends it, damages a kept blob and starts it again, on the same port. */
@@ -108,16 +103,16 @@ export class EventfulService {
       await file.close();
       break;
     }
-    const flags = [...(this.#options.flags ?? []), '--listen-address', `127.0.0.1:${String(port)}`];
-    this.#service = await this.#service.restart({ ...this.#options, flags });
+    const flags = [...(this.#around.options.flags ?? []), '--listen-address', `127.0.0.1:${String(port)}`];
+    this.#service = await this.#service.restart({ ...this.#around.options, flags });
     await this.#ready();
   }
 
   async close(): Promise<void> {
     await this.#service.close();
-    await this.#api.close();
-    await this.#registry.close();
-    await rm(this.#home, { recursive: true });
+    await this.#around.api.close();
+    await this.#around.registry.close();
+    await rm(this.#around.home, { recursive: true });
   }
 
   #ready(): Promise<void> {
@@ -127,39 +122,23 @@ export class EventfulService {
     });
   }
 
-  #publish(length: number): TestImage {
+  /** Another package each time; its layer is sent by `send`, once, when there is one. */
+  #publish(length: number, send?: (bytes: Uint8Array, response: ServerResponse) => void): TestImage {
     const image = makePackage(length, ++this.#seed);
-    this.#registry.publish(image);
-    return image;
-  }
-
-  /** The registry's first answer ends in its middle. */
-  #brokenOff(): TestImage {
-    const image = this.#publish(MIB / 2);
-    let isFirst = true;
-    this.#registry.script(({ url }, response) => {
-      if (!isFirst || !url.endsWith(image.layer.descriptor.digest)) return false;
+    this.#around.registry.publish(image);
+    const { bytes, descriptor } = image.layer;
+    let isFirst = send !== undefined;
+    this.#around.registry.script(({ url }, response) => {
+      if (!isFirst || !url.endsWith(descriptor.digest)) return false;
       isFirst = false;
-      response.writeHead(200, { 'content-length': image.layer.bytes.byteLength });
-      response.write(image.layer.bytes.subarray(0, MIB / 4), () => response.destroy());
-      return true;
-    });
-    return image;
-  }
-
-  /** The registry sends something else. */
-  #wrong(): TestImage {
-    const image = this.#publish(1000);
-    this.#registry.script(({ url }, response) => {
-      if (!url.endsWith(image.layer.descriptor.digest)) return false;
-      response.writeHead(200, { 'content-length': 1000 }).end(Buffer.alloc(1000));
+      send?.(bytes, response.writeHead(200, { 'content-length': bytes.byteLength }));
       return true;
     });
     return image;
   }
 
   async #ask({ digest }: TestImage): Promise<void> {
-    const searchParams = { digest, repository: `${this.#registry.host}/a` };
+    const searchParams = { digest, repository: `${this.#around.registry.host}/a` };
     await this.#service.client('package', { searchParams, responseType: 'buffer' });
   }
 }
