@@ -2,9 +2,11 @@ import { expect } from 'chai';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { runCommandLine } from '../../src/infrastructure/cli.ts';
 import { eventually } from '../support/eventually.ts';
 import { FakeKubeApi } from '../support/fake-kube-api.ts';
 import { FakeRegistry, PASSWORD, USERNAME } from '../support/fake-registry.ts';
+import { FakeTerminal } from '../support/fake-terminal.ts';
 import { makePackage } from '../support/image.ts';
 import { rejection } from '../support/rejection.ts';
 import { type ServiceOptions, ServiceProcess } from '../support/service-process.ts';
@@ -101,6 +103,21 @@ describe('GET /explain of the service', () => {
       expect(failures.map((failure) => [failure.code, failure.count])).to.deep.equal([[code, 2]]);
     });
   }
+
+  it('is what the command line prints, in words and as it is', async () => {
+    await start();
+    expect((await fetch()).statusCode).to.equal(404);
+    const told = async (...flags: string[]): Promise<string> => {
+      const terminal = new FakeTerminal();
+      const args = ['explain', '--digest', image.digest, '--url', `http://127.0.0.1:${String(service.port)}`, ...flags];
+      expect(await runCommandLine(args, terminal)).to.equal(2);
+      return terminal.stdout.text;
+    };
+    expect(await told()).to.match(
+      /^verdict +would fail with 404 MANIFEST_UNKNOWN: package not found\n +manifest from 127\S+ status 404 MANIFEST_UNKNOWN\n/,
+    );
+    expect(JSON.parse(await told('--json'))).to.deep.equal(await explain());
+  });
 
   it('tells that the registry refuses our password, and not which it is', async () => {
     registry.publish(image);

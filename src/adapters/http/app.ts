@@ -43,7 +43,7 @@ export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
   });
   const router = new Router<RequestState>({ strict: true, sensitive: true });
   router.get('/package', packageRoute(options.packages));
-  router.get('/explain', explainRoute(options.explain));
+  router.get('/explain', knownHosts(), explainRoute(options.explain));
   router.get('/healthz', (ctx) => {
     ctx.body = 'ok';
   });

@@ -19,4 +19,9 @@ export const COMMANDS = [
     summary: 'prove every blob of a cache or a mirror again',
     load: async () => (await import('./verify.ts')).VERIFY,
   },
+  {
+    name: 'explain',
+    summary: 'say what would become of a request for a package, and why',
+    load: async () => (await import('./explain.ts')).EXPLAIN,
+  },
 ] as const satisfies readonly Row[];

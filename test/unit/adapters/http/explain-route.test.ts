@@ -83,6 +83,12 @@ describe('GET /explain', () => {
     });
   }
 
+  it('answers to no name that somebody may have pointed here', async () => {
+    const answer = await client(`explain?digest=${image.digest}`, { headers: { host: 'rebound.example:5080' } });
+    expect(answer.statusCode).to.equal(400);
+    sinon.assert.notCalled(explain.execute);
+  });
+
   it('says of what would fail with which status and code', async () => {
     expect(await documentOf(bare)).to.deep.equal({
       request,

@@ -1,0 +1,125 @@
+import { expect } from 'chai';
+import { createServer, type RequestListener, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { z } from 'zod';
+import { runCommandLine } from '../../../../src/infrastructure/cli.ts';
+import type { explanationSchema } from '../../../../src/infrastructure/commands/explanation.ts';
+import { FakeTerminal } from '../../../support/fake-terminal.ts';
+import { makePackage } from '../../../support/image.ts';
+
+type Document = z.input<typeof explanationSchema>;
+
+const { digest } = makePackage(10);
+
+const DOCUMENT: Document = {
+  request: { digest, repository: '', path: null },
+  verdict: { outcome: 'hit', reason: 'the package is kept here', needs_registry: false },
+  configuration: { registry: null, upstream: null, error: null, sources: [], known_repositories: [] },
+  layer: null,
+  kept: { manifest: null, layer: null },
+  fill: null,
+  answers: { manifest: null, layer: null, latest: null },
+  failures: [],
+};
+const FAILING = {
+  outcome: 'fail',
+  status: 404,
+  code: 'NAME_UNKNOWN',
+  reason: 'repository is not known to this proxy',
+  cause: null,
+  seen_at: null,
+} as const;
+
+describe('explain', () => {
+  let terminal: FakeTerminal;
+  let server: Server | undefined;
+  let urls: string[];
+  beforeEach(() => {
+    terminal = new FakeTerminal();
+    urls = [];
+  });
+  afterEach(() => {
+    server?.closeAllConnections();
+    server?.close();
+    server = undefined;
+  });
+
+  /** Runs the command against a service that answers so. */
+  async function run(answer: RequestListener, ...args: readonly string[]): Promise<number> {
+    server = createServer((request, response) => {
+      urls.push(request.url ?? '');
+      answer(request, response);
+    });
+    const { promise, resolve } = Promise.withResolvers<undefined>();
+    server.listen(0, '127.0.0.1', () => {
+      resolve(undefined);
+    });
+    await promise;
+    const url = `http://127.0.0.1:${String((server.address() as AddressInfo).port)}`;
+    return runCommandLine(['explain', '--digest', digest, '--url', url, ...args], terminal);
+  }
+  const explaining =
+    (document: unknown): RequestListener =>
+    (_request, response) => {
+      response.end(JSON.stringify(document));
+    };
+
+  it('asks what its flags say, and ends with 0 for what would be served', async () => {
+    expect(await run(explaining(DOCUMENT), '--repository', 'registry.example/ee/', '--path', 'a/b')).to.equal(0);
+    expect(urls).to.deep.equal([
+      `/explain?${new URLSearchParams({ digest, repository: 'registry.example/ee', path: 'a/b' }).toString()}`,
+    ]);
+    expect(terminal.stdout.text).to.match(/^verdict {5}would be served \(hit\): the package is kept here\n/);
+    expect(terminal.stderr.text).to.equal('');
+  });
+
+  it('ends with 2 for what would fail', async () => {
+    expect(await run(explaining({ ...DOCUMENT, verdict: FAILING }))).to.equal(2);
+    expect(terminal.stdout.text).to.match(/^verdict {5}would fail with 404 NAME_UNKNOWN: repository is not known/);
+  });
+
+  it('prints with --json what the service says as it is, what it does not know of, too', async () => {
+    const document = { ...DOCUMENT, verdict: FAILING, news: 1 };
+    expect(await run(explaining(document), '--json')).to.equal(2);
+    expect(terminal.stdout.text).to.equal(JSON.stringify(document));
+  });
+
+  for (const [what, args, complaint] of [
+    ['without a digest', [], '--digest is missing'],
+    ['with half a digest', ['--digest', 'sha256:4f'], '--digest must be "sha256:" and 64 lower-case hex digits'],
+    ['with a path upwards', ['--digest', digest, '--path', '../x'], '--path must be lower-case name components'],
+    ['with a URL that is none', ['--digest', digest, '--url', 'localhost:5080'], '--url is not a URL of HTTP'],
+  ] as const) {
+    it(`asks nobody ${what}`, async () => {
+      expect(await runCommandLine(['explain', ...args], terminal)).to.equal(1);
+      expect(terminal.stderr.text).to.include(complaint).and.to.include('See explain --help.');
+    });
+  }
+
+  const silly: [what: string, answer: RequestListener, complaint: RegExp][] = [
+    ['refuses', (_request, response) => response.writeHead(404).end(), /answered with status 404\n$/],
+    ['says something else', (_request, response) => response.end('<html>'), /did not answer with an explanation\n$/],
+    ['says half of it', explaining({ ...DOCUMENT, kept: null }), /did not answer with an explanation\n$/],
+    [
+      'sends it elsewhere',
+      (_request, response) => response.writeHead(302, { location: '/x' }).end(),
+      /does not answer/,
+    ],
+    ['hangs up', (request) => request.socket.destroy(), /does not answer: (UND_ERR_SOCKET|ECONNRESET)\n$/],
+  ];
+  for (const [what, answer, complaint] of silly) {
+    it(`complains in one sentence of a service that ${what}`, async () => {
+      expect(await run(answer)).to.equal(1);
+      expect(terminal.stderr.text).to.match(complaint);
+      expect(terminal.stdout.text).to.equal('');
+    });
+  }
+
+  it('ends at once when it is interrupted', async () => {
+    expect(
+      await run(() => {
+        terminal.interrupt();
+      }),
+    ).to.equal(130);
+  });
+});
