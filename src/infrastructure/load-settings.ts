@@ -24,9 +24,14 @@ export interface Layer {
 
 /** Later layers win over earlier ones. @throws SettingsError */
 export function mergeSettings(layers: readonly Layer[]): Settings {
-  const result = settingsSchema.safeParse(layers.reduce((merged, { data }) => merge(merged, data), {}));
+  const result = settingsSchema.safeParse(layOver(layers));
   if (result.success) return result.data;
   throw new SettingsError(result.error.issues.flatMap((issue) => describeIssue(issue, layers)));
+}
+
+/** The same, as it is written. */
+export function layOver(layers: readonly Layer[]): Record<string, unknown> {
+  return layers.reduce<Record<string, unknown>>((merged, { data }) => merge(merged, data), {});
 }
 
 /** Settings that are paths. */

@@ -31,9 +31,14 @@ const SETTING_OF_FLAG = {
 } as const;
 
 /** A flag wins over the file, and the file over the defaults. @throws SettingsError with every mistake at once */
-export function readSettings(flags: SettingsValues, { defaultSettings }: Pick<Terminal, 'defaultSettings'>): Settings {
+export function readSettings(flags: SettingsValues, terminal: Pick<Terminal, 'defaultSettings'>): Settings {
+  return mergeSettings(readLayers(flags, terminal));
+}
+
+/** What the settings are made of, each over the one before. @throws SettingsError for a file that cannot be read */
+export function readLayers(flags: SettingsValues, { defaultSettings }: Pick<Terminal, 'defaultSettings'>): Layer[] {
   const files = [defaultSettings, ...(flags.config === undefined ? [] : [flags.config])];
-  return mergeSettings([...files.map(readSettingsFile), layerOf(flags)]);
+  return [...files.map(readSettingsFile), layerOf(flags)];
 }
 
 function layerOf(values: SettingsValues): Layer {

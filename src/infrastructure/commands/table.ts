@@ -15,6 +15,11 @@ export const COMMANDS = [
     load: async () => (await import('./serve.ts')).SERVE,
   },
   {
+    name: 'check-config',
+    summary: 'say what is wrong with settings, and what looks wrong',
+    load: async () => (await import('./check-config.ts')).CHECK_CONFIG,
+  },
+  {
     name: 'verify',
     summary: 'prove every blob of a cache or a mirror again',
     load: async () => (await import('./verify.ts')).VERIFY,

@@ -1,0 +1,48 @@
+/** Why `serve` could not start with right settings on this machine: it is built as `serve` builds it, and not started. */
+import { accessSync, constants, statSync } from 'node:fs';
+import { OciLayoutGateway } from '../../adapters/oci-layout/oci-layout-gateway.ts';
+import { createContainer } from '../container/container.ts';
+import { SERVICE } from '../container/tokens.ts';
+import { createLogger } from '../logger.ts';
+import type { Settings } from '../settings.ts';
+import type { Surroundings } from '../surroundings.ts';
+import { nearestDirectory } from './nearest-directory.ts';
+
+export async function obstaclesToStart(
+  settings: Settings,
+  version: string,
+  environment: Surroundings['environment'],
+): Promise<string[]> {
+  const { store, registry } = settings;
+  const checks: (() => unknown)[] = [
+    () => {
+      // Files of TLS, kubeconfig, proxies.
+      const logger = createLogger('fatal', { write: () => undefined });
+      createContainer({ settings, logger, version, environment }).get(SERVICE);
+    },
+    () => {
+      if (store.enabled) checkStore(store.directory);
+    },
+    () => (registry.gateway === 'oci-layout' ? new OciLayoutGateway(registry.ociLayout.directory).check() : undefined),
+  ];
+  const obstacles: string[] = [];
+  for (const check of checks) {
+    try {
+      await check();
+    } catch (error) {
+      obstacles.push(error instanceof Error ? error.message : 'unknown error');
+    }
+  }
+  return obstacles;
+}
+
+function checkStore(directory: string): void {
+  const nearest = nearestDirectory(directory);
+  const where = nearest === directory ? directory : `${directory} cannot be made: ${nearest}`;
+  if (!statSync(nearest).isDirectory()) throw new Error(`store.directory: ${where} is no directory`);
+  try {
+    accessSync(nearest, constants.W_OK | constants.X_OK);
+  } catch (cause) {
+    throw new Error(`store.directory: ${where} cannot be written`, { cause });
+  }
+}

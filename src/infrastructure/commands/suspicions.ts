@@ -1,0 +1,58 @@
+/** Settings that are allowed and seldom meant, each as a sentence that begins with the setting. */
+import { existsSync, statSync } from 'node:fs';
+import { statfs } from 'node:fs/promises';
+import { isIP } from 'node:net';
+import { Layout } from '../../adapters/filesystem/layout.ts';
+import type { Settings } from '../settings.ts';
+import { formatBytes } from './amounts.ts';
+import { listBlobs } from './blob-directory.ts';
+import { nearestDirectory } from './nearest-directory.ts';
+
+/** For everybody, in the mode of a file. */
+const READABLE = 0o004;
+
+/** `file` is where the settings come from, when they come from one. */
+export async function suspicionsOf(settings: Settings, file: string | undefined): Promise<string[]> {
+  return [
+    ...suspiciousServer(settings),
+    ...(await suspiciousStore(settings)),
+    ...suspiciousCredentials(settings),
+    ...suspiciousFile(settings, file),
+  ];
+}
+
+function suspiciousServer({ server: { listenAddress, tls } }: Settings): string[] {
+  const { host } = listenAddress;
+  const isLocal =
+    host === 'localhost' || host === '::1' || (isIP(host ?? '') === 4 && host?.startsWith('127.') === true);
+  if (isLocal || tls.certificate !== '') return [];
+  return ['server.listenAddress: other machines may reach it, and nothing asks them who they are'];
+}
+
+async function suspiciousStore({ store: { enabled, directory, maxSize } }: Settings): Promise<string[]> {
+  if (!enabled) return [];
+  const { bavail, bsize } = await statfs(nearestDirectory(directory));
+  const { blobs } = new Layout(directory);
+  const kept = existsSync(blobs) ? (await listBlobs(blobs)).blobs.reduce((sum, { size }) => sum + size, 0) : 0;
+  const room = bavail * bsize + kept;
+  if (maxSize <= room) return [];
+  return [`store.maxSize: ${formatBytes(maxSize)} are more than the volume has for it, which is ${formatBytes(room)}`];
+}
+
+function suspiciousCredentials({ credentials: { source, registries } }: Settings): string[] {
+  if (source !== 'static') return [];
+  const inClear = registries.flatMap(({ upstream: { registry } }, index) => {
+    if (registry.scheme === 'https' || registry.credential.kind === 'anonymous') return [];
+    return [`credentials.registries.${String(index)}.scheme: the password goes to ${registry.host} unencrypted`];
+  });
+  if (registries.length === 0)
+    return ['credentials.registries: without any, every request is for an unknown repository'];
+  if (registries.some(({ isDefault }) => isDefault)) return inClear;
+  return [...inClear, 'credentials.registries: none is the default, so every request must name its repository'];
+}
+
+function suspiciousFile({ credentials: { registries } }: Settings, file: string | undefined): string[] {
+  const hasSecret = registries.some(({ upstream }) => upstream.registry.credential.kind !== 'anonymous');
+  if (file === undefined || !hasSecret || (statSync(file).mode & READABLE) === 0) return [];
+  return [`${file}: holds a password, and everybody on this machine can read it`];
+}

@@ -1,0 +1,98 @@
+import { expect } from 'chai';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parse, stringify } from 'yaml';
+import { OciLayout } from '../support/oci-layout.ts';
+import { type Ended, runProgram } from '../support/program.ts';
+import { findCanary } from '../support/service-process.ts';
+
+describe('check-config', function () {
+  // Each starts the program, on machines that do other things too.
+  this.timeout(30_000);
+  let directory: string;
+  let file: string;
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'check-config-'));
+    file = join(directory, 'my.yaml');
+  });
+  afterEach(() => rm(directory, { recursive: true }));
+
+  const REGISTRY = { repo: 'registry.example.com/a', default: true };
+
+  async function check(settings: object, ...flags: string[]): Promise<Ended> {
+    const complete = {
+      store: { directory: 'cache', maxSize: '1Mi' },
+      credentials: { registries: [REGISTRY] },
+      ...settings,
+    };
+    await writeFile(file, stringify(complete), { mode: 0o600 });
+    return runProgram('check-config', '--config', file, ...flags);
+  }
+
+  it('has nothing to say of right settings, and makes nothing', async () => {
+    expect(await check({})).to.deep.equal({ code: 0, stdout: 'the settings are right\n', stderr: '' });
+    expect(await readdir(directory)).to.deep.equal(['my.yaml']);
+  });
+
+  it('says of mistakes what serve says', async () => {
+    await writeFile(file, 'store: { maxSize: plenty }\nnonsense: 1\nlog:\n  level: loud\n');
+    for (const flags of [[], ['--listen-address', 'here']]) {
+      const checked = await runProgram('check-config', '--config', file, ...flags);
+      expect(checked).to.include({ code: 1, stdout: '' });
+      expect(checked.stderr.split('\n')).to.have.lengthOf(4 + flags.length / 2);
+      expect(checked.stderr).to.include('my.yaml:4: log.level: ');
+      expect(await runProgram('serve', '--config', file, ...flags)).to.deep.equal(checked);
+    }
+  });
+
+  it('warns, and is content', async () => {
+    const { code, stdout, stderr } = await check({ server: { listenAddress: ':5080' }, credentials: {} });
+    expect({ code, stdout }).to.deep.equal({ code: 0, stdout: 'the settings are right\n' });
+    expect(stderr).to.match(/^warning: server\.listenAddress: .*\nwarning: credentials\.registries: .*\n$/);
+  });
+
+  it('says all that keeps serve from starting here', async () => {
+    await writeFile(join(directory, 'file'), '');
+    const { code, stdout, stderr } = await check({
+      server: { tls: { certificate: 'no.pem', key: 'no.pem', clientCA: 'no.pem' } },
+      store: { directory: 'file/cache', maxSize: '1Mi' },
+      registry: { gateway: 'oci-layout', ociLayout: { directory: 'mirror' } },
+    });
+    expect({ code, stdout }).to.deep.equal({ code: 2, stdout: 'the settings are right, but not here\n' });
+    expect(stderr).to.match(/^(error: .*\n){3}$/);
+    expect(stderr).to.include(`open '${join(directory, 'no.pem')}'`);
+    const cache = join(directory, 'file/cache');
+    expect(stderr).to.include(`store.directory: ${cache} cannot be made: ${join(directory, 'file')} is no directory\n`);
+    expect(stderr).to.include(`${join(directory, 'mirror')} is not an OCI image layout`);
+
+    await new OciLayout(join(directory, 'mirror')).create();
+    const registry = { gateway: 'oci-layout', ociLayout: { directory: 'mirror' } };
+    expect(await check({ registry })).to.include({ code: 0, stderr: '' });
+  });
+
+  it('prints what is in effect as settings, and no secret', async () => {
+    const dockerCfg = Buffer.from(
+      JSON.stringify({ auths: { 'registry.example.com': { auth: Buffer.from('a:canary').toString('base64') } } }),
+    ).toString('base64');
+    const registries = [
+      { ...REGISTRY, username: 'robot', password: 'canary-1' },
+      { repo: 'registry.example.com/b', username: 'canary-token', password: 'x-oauth-basic' },
+      { repo: 'registry.example.com/c', dockerCfg },
+    ];
+    const { code, stdout, stderr } = await check({ credentials: { registries } }, '--log-level=debug', '--print');
+    expect({ code, stderr }).to.deep.equal({ code: 0, stderr: '' });
+    expect(findCanary(stdout)).to.equal(undefined);
+    const printed = parse(stdout) as Record<string, unknown>;
+    expect(printed).to.have.nested.property('log.level', 'debug');
+    expect(printed).to.have.nested.property('store.directory', join(directory, 'cache'));
+    expect(printed).to.have.nested.property('registry.attempts', 3);
+    expect(printed)
+      .to.have.nested.property('credentials.registries')
+      .that.deep.equals([
+        { ...REGISTRY, username: 'robot', password: '[secret]' },
+        { repo: 'registry.example.com/b', username: '[secret]', password: '[secret]' },
+        { repo: 'registry.example.com/c', dockerCfg: '[secret]' },
+      ]);
+  });
+});

@@ -1,0 +1,93 @@
+import { expect } from 'chai';
+import { mkdir, mkdtemp, rm, statfs, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { stringify } from 'yaml';
+import { readSettings } from '../../../../src/infrastructure/commands/settings-flags.ts';
+import { suspicionsOf } from '../../../../src/infrastructure/commands/suspicions.ts';
+import { FakeTerminal } from '../../../support/fake-terminal.ts';
+
+describe('suspicionsOf', () => {
+  let directory: string;
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'suspicions-'));
+  });
+  afterEach(() => rm(directory, { recursive: true }));
+
+  const REGISTRY = { repo: 'registry.example.com/a', default: true };
+  const PASSWORD = { username: 'robot', password: 'canary' };
+
+  async function suspicions(settings: object, mode = 0o600): Promise<string[]> {
+    const config = join(directory, 'my.yaml');
+    const complete = {
+      store: { directory: 'cache', maxSize: 1 },
+      credentials: { registries: [REGISTRY] },
+      ...settings,
+    };
+    await rm(config, { force: true });
+    await writeFile(config, stringify(complete), { mode });
+    const found = await suspicionsOf(readSettings({ config }, new FakeTerminal()), config);
+    return found.map((text) => text.replace(directory, '.'));
+  }
+
+  it('has nothing against usual settings', async () => {
+    expect(await suspicions({})).to.deep.equal([]);
+    expect(await suspicions({ server: { listenAddress: '[::1]:5080' }, store: { enabled: false } })).to.deep.equal([]);
+    expect(await suspicions({ credentials: { registries: [{ ...REGISTRY, ...PASSWORD }] } })).to.deep.equal([]);
+    expect(await suspicions({ credentials: { registries: [{ ...REGISTRY, scheme: 'HTTP' }] } }, 0o644)).to.deep.equal(
+      [],
+    );
+    expect(await suspicions({ credentials: { source: 'kubernetes' } })).to.deep.equal([]);
+  });
+
+  for (const listenAddress of [':5080', '0.0.0.0:5080', '[::]:5080', 'master-0:5080', '10.0.0.1:5080']) {
+    it(`warns of an open door at ${listenAddress}, unless clients need a certificate`, async () => {
+      const server = { listenAddress };
+      expect(await suspicions({ server })).to.deep.equal([
+        'server.listenAddress: other machines may reach it, and nothing asks them who they are',
+      ]);
+      const tls = { certificate: 'a.pem', key: 'b.pem', clientCA: 'c.pem' };
+      expect(await suspicions({ server: { ...server, tls } })).to.deep.equal([]);
+    });
+  }
+
+  it('warns of a cache that is larger than what there is on its volume', async () => {
+    const { bsize, blocks } = await statfs(directory);
+    const [suspicion, ...others] = await suspicions({ store: { directory: 'cache', maxSize: bsize * blocks + 1 } });
+    expect(others).to.deep.equal([]);
+    expect(suspicion).to.match(/^store\.maxSize: \S+ [KMGT]iB are more than the volume has for it, which is /);
+  });
+
+  it('counts what is in the cache as room for it', async () => {
+    const { bsize, bavail } = await statfs(directory);
+    const blobs = join(directory, 'cache/v1/blobs/sha256');
+    await mkdir(blobs, { recursive: true });
+    // A file of a terabyte that takes no room.
+    await writeFile(join(blobs, '0'.repeat(64)), '');
+    await truncate(join(blobs, '0'.repeat(64)), 2 ** 40);
+    const maxSize = Math.floor(bsize * bavail + 2 ** 39);
+    expect(await suspicions({ store: { directory: 'cache', maxSize } })).to.deep.equal([]);
+  });
+
+  it('warns of a password that goes over the network unencrypted', async () => {
+    const registries = [REGISTRY, { repo: 'registry.example.com/b', scheme: 'HTTP', ...PASSWORD }];
+    expect(await suspicions({ credentials: { registries } })).to.deep.equal([
+      'credentials.registries.1.scheme: the password goes to registry.example.com unencrypted',
+    ]);
+  });
+
+  it('warns when nothing can be asked for, or not without a repository', async () => {
+    expect(await suspicions({ credentials: {} })).to.deep.equal([
+      'credentials.registries: without any, every request is for an unknown repository',
+    ]);
+    expect(await suspicions({ credentials: { registries: [{ repo: REGISTRY.repo }] } })).to.deep.equal([
+      'credentials.registries: none is the default, so every request must name its repository',
+    ]);
+  });
+
+  it('warns of a file with a password that everybody can read', async () => {
+    expect(await suspicions({ credentials: { registries: [{ ...REGISTRY, ...PASSWORD }] } }, 0o644)).to.deep.equal([
+      './my.yaml: holds a password, and everybody on this machine can read it',
+    ]);
+  });
+});
