@@ -10,7 +10,7 @@ import { type Digest, digestHex, parseDigest } from '../../domain/digest.ts';
  * <directory>/v1/                       another format would be another version: none ever reads the other's files
  *   blobs/sha256/4f5e…                  kept blobs, each named by its own digest
  *   ingest/4f5e….7c0b8d54-…             blobs on their way in; worthless after a restart
- *   clean                               what was proved when the last process ended; not there while one runs or when it died
+ *   clean                               what was proved when, up to the end of the last process; not there while one runs or when it died
  * ```
  */
 /** Private: packages run as root, and nobody else has business here. */
