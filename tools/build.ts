@@ -48,8 +48,9 @@ if (wide !== null) throw new Error(`the bundle holds "${wide[0]}": write it as a
 for (const name of ['status.css', 'status.js']) {
   copyFileSync(join(root, 'src/adapters/http/status', name), join(dist, name));
 }
-// Without the environment: options of Node's, or coverage, would make other code of it.
-const run = (...args: string[]): string => execFileSync(process.execPath, args, { encoding: 'utf8', env: {} });
+// Options of Node's, or coverage, which Node hands on to whomever is not said to go without, would make other code of it.
+const env = { NODE_V8_COVERAGE: undefined };
+const run = (...args: string[]): string => execFileSync(process.execPath, args, { encoding: 'utf8', env });
 // It loads what serves, and leaves behind what V8 made of it on the way; with this seed the same bytes each time. Other
 // commands are compiled when they are asked for: what is in the cache is in the memory of the service.
 run('--random-seed=1', join(dist, 'compile.mjs'), 'serve', '--help');
