@@ -1,9 +1,11 @@
 /** What the scheduler and the kubelets of three masters do with the pods of the chart: containers are processes of here. */
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:https';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Got } from 'got';
+import { serverCertificate } from '../tls/certificates.ts';
 import type { Cluster } from './cluster.ts';
 import { PeerProcess } from './process.ts';
 
@@ -14,6 +16,8 @@ export const MASTERS: Readonly<Record<string, string>> = {
   'master-2': '127.0.0.3',
 };
 
+/** Where the API server finds them. */
+const KUBELET_PORT = 10250;
 const MAIN = join(import.meta.dirname, '../../../src/infrastructure/main.ts');
 const LOOK_EVERY_MS = 100;
 
@@ -41,7 +45,11 @@ export class Kubelets {
   readonly #cluster: Cluster;
   readonly #client: Got;
   readonly #kubeRbacProxy: string;
-  readonly #running = new Map<string, { readonly home: string; readonly containers: PeerProcess[] }>();
+  readonly #running = new Map<
+    string,
+    { readonly home: string; readonly containers: ReadonlyMap<string, PeerProcess> }
+  >();
+  readonly #logs: Server;
   #hasEnded = false;
   #looking = Promise.resolve();
 
@@ -49,19 +57,32 @@ export class Kubelets {
     this.#cluster = cluster;
     this.#client = cluster.as('admin');
     this.#kubeRbacProxy = kubeRbacProxy;
+    this.#logs = createServer(serverCertificate('localhost'), ({ url = '' }, response) => {
+      const [, , , pod = '', container = ''] = new URL(url, 'https://kubelet').pathname.split('/');
+      response.end(this.#running.get(pod)?.containers.get(container)?.output);
+    });
   }
 
   async start(): Promise<void> {
-    for (const name of Object.keys(MASTERS)) {
+    for (const [name, address] of Object.entries(MASTERS)) {
       const labels = { 'node-role.kubernetes.io/control-plane': '', 'kubernetes.io/hostname': name };
-      await this.#client.post('api/v1/nodes', { json: { apiVersion: 'v1', kind: 'Node', metadata: { name, labels } } });
+      const status = {
+        addresses: [{ type: 'InternalIP', address }],
+        daemonEndpoints: { kubeletEndpoint: { Port: KUBELET_PORT } },
+      };
+      await this.#client.post('api/v1/nodes', {
+        json: { apiVersion: 'v1', kind: 'Node', metadata: { name, labels }, status },
+      });
     }
+    await new Promise<void>((resolve) => this.#logs.listen(KUBELET_PORT, resolve));
     this.#looking = this.#keepLooking();
   }
 
   async end(): Promise<void> {
     this.#hasEnded = true;
     await this.#looking;
+    this.#logs.closeAllConnections();
+    await new Promise((resolve) => this.#logs.close(resolve));
     for (const pod of this.#running.keys()) await this.#stop(pod);
   }
 
@@ -106,12 +127,14 @@ export class Kubelets {
     await this.#mount(pod, home, address);
     const started = pod.spec.containers.map(({ name: container, args, volumeMounts = [] }) => {
       const placed = [...args.map((arg) => place(arg, volumeMounts, home, address)), kubeconfig];
-      return container === 'proxy'
-        ? new PeerProcess(process.execPath, [MAIN, ...placed])
-        : new PeerProcess(this.#kubeRbacProxy, placed);
+      const program: [string, string[]] =
+        container === 'proxy' ? [process.execPath, [MAIN, ...placed]] : [this.#kubeRbacProxy, placed];
+      return [container, new PeerProcess(...program)] as const;
     });
-    this.#running.set(name, { home, containers: started });
-    for (const [at, port] of [5080, 4219].entries()) await started[at]?.ready(() => listens(address, port));
+    this.#running.set(name, { home, containers: new Map(started) });
+    for (const [container, running] of started) {
+      await running.ready(() => listens(address, container === 'proxy' ? 5080 : 4219));
+    }
     const conditions = ['PodScheduled', 'Initialized', 'ContainersReady', 'Ready'].map((type) => ({
       type,
       status: 'True',
@@ -164,10 +187,11 @@ export class Kubelets {
   }
 
   async #stop(pod: string): Promise<void> {
-    const { home, containers } = this.#running.get(pod) ?? { home: '', containers: [] };
-    await Promise.all(containers.map((container) => container.end('SIGTERM')));
+    const running = this.#running.get(pod);
+    if (running === undefined) return;
+    await Promise.all(running.containers.values().map((container) => container.end('SIGTERM')));
     this.#running.delete(pod);
-    if (home !== '') await rm(home, { recursive: true });
+    await rm(running.home, { recursive: true });
   }
 }
 

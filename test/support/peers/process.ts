@@ -17,6 +17,11 @@ export class PeerProcess {
     }
   }
 
+  /** All that it has printed until now. */
+  get output(): string {
+    return this.#output;
+  }
+
   /** Resolves when `check` holds; rejects with what it printed when it ends or takes too long. */
   async ready(check: () => Promise<boolean>, timeoutMs = 60_000): Promise<void> {
     const deadline = performance.now() + timeoutMs;
