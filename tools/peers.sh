@@ -65,6 +65,8 @@ install_from_debian promtool usr/bin/promtool prometheus
 install_on_system chromium
 install_from_go distribution-registry github.com/distribution/distribution/v3/cmd/registry@v3.1.1
 install_from_go crane github.com/google/go-containerregistry/cmd/crane@v0.22.1
+# The same language, in one file.
+install_from_go jq github.com/itchyny/gojq/cmd/gojq@v0.12.17
 install_from_go helm helm.sh/helm/v4/cmd/helm@v4.3.1
 take_from_module podmonitors github.com/prometheus-operator/prometheus-operator@v0.85.0 \
   example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml

@@ -32,8 +32,8 @@ export async function executePage(page: Page, options: ExecuteOptions = {}): Pro
     const logs = join(sandbox.directory, '../logs');
     mkdirSync(logs);
     const script = join(logs, 'script');
-    writeFileSync(script, `set -eu\n${blocks.map((block) => scriptOf(block, logs)).join('\n')}\n`);
-    const failure = await run(sandbox, [...under, 'sh', script]);
+    writeFileSync(script, `set -euo pipefail\n${blocks.map((block) => scriptOf(block, logs)).join('\n')}\n`);
+    const failure = await run(sandbox, [...under, 'bash', '--posix', script]);
     const begun = blocks.filter((block) => existsSync(logOf(block, logs)));
     for (const block of begun) {
       const output = readFileSync(logOf(block, logs), 'utf8');

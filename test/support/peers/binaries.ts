@@ -15,6 +15,7 @@ const PROGRAMS = {
   kubectl: 'KUBECTL',
   'kube-rbac-proxy': 'KUBE_RBAC_PROXY',
   helm: 'HELM',
+  jq: 'JQ',
   nginx: 'NGINX',
   prometheus: 'PROMETHEUS',
   promtool: 'PROMTOOL',
