@@ -21,6 +21,11 @@ export default tseslint.config(
     },
   },
   {
+    // What it imports is not here but with whoever wants it.
+    files: ['examples/*.mjs'],
+    ...tseslint.configs.disableTypeChecked,
+  },
+  {
     // What runs in a browser knows one, and none of Node.
     files: ['src/adapters/http/status/status.js'],
     languageOptions: { parserOptions: { projectService: false, project: './tsconfig.browser.json' } },

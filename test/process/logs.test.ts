@@ -86,7 +86,7 @@ describe('docs/logs.md', () => {
 
   jq('has queries that find what they look for', () => {
     const input = lines.map((line) => JSON.stringify(line)).join('\n');
-    const queries = [...PAGE.matchAll(/^kubectl .* logs .* \| (jq .*)$/gm)].map(([, query = '']) => query);
+    const queries = [...PAGE.matchAll(/^log \| (jq .*)$/gm)].map(([, query = '']) => query);
     expect(queries).to.have.lengthOf(4);
     expect(PAGE).to.include(TRACE_ID);
     for (const query of queries) {
