@@ -19,6 +19,7 @@ export interface MirrorPackagesOptions extends ResolveImageOptions {
 
 /** Of packages and bytes, until now. */
 export interface MirrorProgress {
+  readonly phase: 'manifests' | 'blobs';
   /** Whose manifests are here, so that what it takes is known. */
   readonly resolved: number;
   readonly mirrored: number;
@@ -43,6 +44,7 @@ export class MirrorPackages<Request extends PackageRequest> {
   readonly #prepared: Prepared<Request>[] = [];
   readonly #counted = new Set<Digest>();
   readonly #failures: PackageFailure<Request>[] = [];
+  #phase: MirrorProgress['phase'] = 'manifests';
   #totalBytes = 0;
   #mirrored = 0;
 
@@ -56,6 +58,7 @@ export class MirrorPackages<Request extends PackageRequest> {
 
   get progress(): MirrorProgress {
     return {
+      phase: this.#phase,
       resolved: this.#prepared.length,
       mirrored: this.#mirrored,
       failed: this.#failures.length,
@@ -72,6 +75,7 @@ export class MirrorPackages<Request extends PackageRequest> {
   async execute(requests: readonly Request[], interrupted: AbortSignal): Promise<readonly PackageFailure<Request>[]> {
     const asked = requests.map((request) => ({ request }));
     await this.#each(asked, interrupted, ({ request }, signal) => this.#prepare(request, signal));
+    this.#phase = 'blobs';
     await this.#each(this.#prepared, interrupted, (prepared, signal) => this.#mirror(prepared, signal));
     return this.#failures;
   }

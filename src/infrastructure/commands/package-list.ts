@@ -5,6 +5,7 @@ import { InvalidArgumentError } from '../../domain/errors.ts';
 import type { PackageRequest } from '../../domain/package.ts';
 import { parseRepositoryName, parseRepositoryPath } from '../../domain/reference.ts';
 import { CommandFailure } from './failures.ts';
+import { abridged } from './reasons.ts';
 
 export interface ListedPackage extends PackageRequest {
   /** Where it is listed: `packages.txt:7`, `images_digests.json: registrypackages.jq171`. */
@@ -16,8 +17,6 @@ export type Defaults = Pick<PackageRequest, 'repository' | 'path'>;
 
 /** In a line, for the repository of the defaults. */
 const DEFAULT = '-';
-/** Of mistakes, more than anybody reads. */
-const MAX_MISTAKES = 50;
 
 /** Each package once. @throws CommandFailure with every mistake, each with its place */
 export function parsePackageList(text: string, name: string, defaults: Defaults): ListedPackage[] {
@@ -33,7 +32,7 @@ export function parsePackageList(text: string, name: string, defaults: Defaults)
       mistakes.push(`${place}: ${error.message}`);
     }
   }
-  if (mistakes.length > 0) throw new CommandFailure(abridged(mistakes).join('\n'));
+  if (mistakes.length > 0) throw new CommandFailure(abridged(mistakes));
   if (packages.size === 0) throw new CommandFailure(`${name}: names no package`);
   return [...packages.values()];
 }
@@ -90,9 +89,4 @@ function digestsOf(text: string, name: string): Entry[] {
     throw new CommandFailure(`${name}: is not JSON, or too much of it`, { cause });
   }
   return entries;
-}
-
-function abridged(lines: readonly string[]): string[] {
-  const rest = lines.length - MAX_MISTAKES;
-  return rest <= 0 ? [...lines] : [...lines.slice(0, MAX_MISTAKES), `… and ${String(rest)} more`];
 }

@@ -29,4 +29,14 @@ export const COMMANDS = [
     summary: 'say what would become of a request for a package, and why',
     load: async () => (await import('./explain.ts')).EXPLAIN,
   },
+  {
+    name: 'mirror',
+    summary: 'bring packages into a directory, for a site without a registry',
+    load: async () => (await import('./mirror.ts')).MIRROR,
+  },
+  {
+    name: 'prefetch',
+    summary: 'bring packages into a cache before anybody asks for them',
+    load: async () => (await import('./prefetch.ts')).PREFETCH,
+  },
 ] as const satisfies readonly Row[];

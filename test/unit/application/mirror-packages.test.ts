@@ -83,6 +83,7 @@ describe('MirrorPackages', () => {
     await over(gateway).execute(images.map(request), never);
     const bytes = config + 200_030;
     expect(last).to.deep.equal({
+      phase: 'blobs',
       resolved: 2,
       mirrored: 2,
       failed: 0,

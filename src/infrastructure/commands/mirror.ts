@@ -1,0 +1,140 @@
+/** `mirror`: packages out of registries into a directory for a site that has none. */
+import { OciLayoutWriter } from '../../adapters/oci-layout/oci-layout-writer.ts';
+import { MirrorPackages, type MirrorProgress } from '../../application/mirror-packages.ts';
+import { CREDENTIAL_PROVIDER, CREDENTIALS_PART, GATEWAY_PART, REGISTRY_GATEWAY } from '../container/tokens.ts';
+import type { Settings } from '../settings.ts';
+import { formatBytes } from './amounts.ts';
+import { command, type Terminal } from './command.ts';
+import { EXIT_CODE, EXIT_CODES, type ExitCode } from './exit-code.ts';
+import { CommandFailure, UsageError } from './failures.ts';
+import { LIST_FLAGS, readPackageList } from './list-flags.ts';
+import { isFlawless } from './package-failures.ts';
+import type { ListedPackage } from './package-list.ts';
+import { withParts } from './parts.ts';
+import { Progress } from './progress.ts';
+import { reasonOf } from './reasons.ts';
+import { readSettings, SETTINGS_FLAGS } from './settings-flags.ts';
+
+/** Enough to fill a line, and few enough for any registry. */
+const AT_A_TIME = 3;
+
+export const MIRROR = command({
+  about: `Brings each package of the list as the whole image that it is, so that other tools can read the directory too; \
+an index with the image of registry.platform. Every byte is proved before it has a name. Run again, it proves what is there \
+and fetches what is missing: after an interruption, a kill or a failure it goes on where it was, and with a longer list it adds \
+what is new. Registries and their credentials are those of the settings. A service with registry.gateway: oci-layout hands \
+the packages out; docs/air-gapped.md has all the steps.`,
+  flags: {
+    config: SETTINGS_FLAGS.config,
+    ...LIST_FLAGS,
+    output: {
+      type: 'string',
+      value: 'DIRECTORY',
+      about: 'an OCI image layout: a new directory, or one that another run has begun',
+    },
+    'all-platforms': { type: 'boolean', about: 'every image of an index instead of one' },
+    kubeconfig: SETTINGS_FLAGS.kubeconfig,
+  },
+  examples: [
+    {
+      to: 'the packages of a list, from the registries of the settings, onto a disk',
+      run: 'mirror --config my.yaml --list packages.txt --output /media/mirror',
+    },
+    {
+      to: 'the packages of a Deckhouse release, by the digests in its image',
+      run: 'mirror --config my.yaml --list images_digests.json --output /media/mirror',
+    },
+    {
+      to: 'packages of one path of a repository, of which the list says digests only',
+      run: 'mirror --config my.yaml --list ingress.txt --path ingress --output mirror',
+    },
+  ],
+  exits: {
+    ...EXIT_CODES,
+    0: 'all packages are there',
+    2: 'some could not be had, or the directory could not be written any more; the others are there',
+  },
+  async run({ flags }, terminal) {
+    const { output } = flags;
+    if (output === undefined) throw new UsageError('--output is missing');
+    const settings = readSettings(flags, terminal);
+    const packages = await readPackageList(flags, terminal.interrupted);
+    const platform = flags['all-platforms'] === true ? 'all' : settings.registry.platform;
+    return mirror({ settings, packages, output, platform }, terminal);
+  },
+});
+
+interface Order {
+  readonly settings: Settings;
+  readonly packages: readonly ListedPackage[];
+  readonly output: string;
+  readonly platform: Settings['registry']['platform'] | 'all';
+}
+
+async function mirror({ settings, packages, output, platform }: Order, terminal: Terminal): Promise<ExitCode> {
+  const { stdout, interrupted } = terminal;
+  const layout = await OciLayoutWriter.open(output).catch((cause: unknown) => {
+    throw new CommandFailure(`${output}: ${reasonOf(cause)}`, { cause });
+  });
+  let isComplete = false;
+  try {
+    return await withParts(settings, [GATEWAY_PART, CREDENTIALS_PART], terminal, async (container) => {
+      const display = new MirrorDisplay(terminal, packages.length);
+      const mirroring = new MirrorPackages<ListedPackage>({
+        gateway: container.get(REGISTRY_GATEWAY),
+        credentials: container.get(CREDENTIAL_PROVIDER),
+        layout,
+        platform,
+        atATime: AT_A_TIME,
+        onProgress: (progress) => {
+          display.show(progress);
+        },
+      });
+      const work = mirroring.execute(packages, interrupted).finally(() => {
+        display.end();
+      });
+      isComplete = await isFlawless(work, output, terminal);
+      const { mirrored, hereBytes, fetchedBytes } = mirroring.progress;
+      stdout.write(
+        `${output} has ${String(mirrored)} of ${String(packages.length)} packages, ${formatBytes(hereBytes)}; ${formatBytes(fetchedBytes)} of it fetched now\n`,
+      );
+      interrupted.throwIfAborted();
+      return isComplete ? EXIT_CODE.done : EXIT_CODE.faulty;
+    });
+  } finally {
+    await layout.close(isComplete);
+  }
+}
+
+/** First how many manifests have come, then, when it is known what they take, how many bytes. */
+class MirrorDisplay {
+  readonly #terminal: Terminal;
+  readonly #packages: number;
+  #phase: MirrorProgress['phase'] = 'manifests';
+  #progress: Progress;
+  #shown = 0;
+
+  constructor(terminal: Terminal, packages: number) {
+    this.#terminal = terminal;
+    this.#packages = packages;
+    this.#progress = new Progress(terminal, { title: 'manifests', unit: 'packages' });
+    this.#progress.total = packages;
+  }
+
+  show({ phase, resolved, failed, mirrored, hereBytes, totalBytes }: MirrorProgress): void {
+    if (phase !== this.#phase) {
+      this.#progress.end();
+      this.#progress = new Progress(this.#terminal, { title: 'packages', unit: 'bytes' });
+      this.#phase = phase;
+      this.#shown = 0;
+    }
+    const done = phase === 'manifests' ? resolved + failed : hereBytes;
+    if (phase === 'blobs') this.#progress.total = totalBytes;
+    this.#progress.advance(done - this.#shown, `${String(mirrored)} of ${String(this.#packages)}`);
+    this.#shown = done;
+  }
+
+  end(): void {
+    this.#progress.end();
+  }
+}

@@ -1,0 +1,132 @@
+/** `prefetch`: packages into a cache before anybody asks for them. */
+import { readFile } from 'node:fs/promises';
+import type { ServiceClientOptions } from '../../adapters/service/service-client.ts';
+import { type PackageCache, PrefetchPackages } from '../../application/prefetch-packages.ts';
+import { Secret } from '../../domain/secret.ts';
+import { formatBytes } from './amounts.ts';
+import { withLocalCache, withServiceCache } from './caches.ts';
+import { command, type Terminal } from './command.ts';
+import { EXIT_CODE, EXIT_CODES, type ExitCode } from './exit-code.ts';
+import { CommandFailure, UsageError } from './failures.ts';
+import { LIST_FLAGS, readPackageList } from './list-flags.ts';
+import { isFlawless } from './package-failures.ts';
+import type { ListedPackage } from './package-list.ts';
+import { Progress } from './progress.ts';
+import { reasonOf } from './reasons.ts';
+import { readSettings, SETTINGS_FLAGS } from './settings-flags.ts';
+
+/** A service has clients besides. */
+const AT_A_TIME = 3;
+
+const LOCAL_FLAGS = {
+  config: SETTINGS_FLAGS.config,
+  'cache-directory': SETTINGS_FLAGS['cache-directory'],
+  'cache-retention-size': SETTINGS_FLAGS['cache-retention-size'],
+  kubeconfig: SETTINGS_FLAGS.kubeconfig,
+} as const;
+
+const SERVICE_FLAGS = {
+  url: {
+    type: 'string',
+    value: 'URL',
+    about: 'a running service, whose cache is filled instead of that of the settings',
+  },
+  'token-file': { type: 'string', value: 'FILE', about: 'holds the bearer token for its sidecar' },
+  ca: { type: 'string', value: 'FILE', about: 'PEM: who has signed the certificate of its sidecar' },
+} as const;
+
+export const PREFETCH = command({
+  about: `By --url it asks a running service for each package, proves what comes and drops it: the service keeps it. \
+Without, it fills the cache of the settings, as the user that the service will be, while no service runs on it: it takes \
+server.listenAddress as long as it works, so that it finds one and none begins. What is there already is proved. When \
+the cache is too small for the whole list it says which packages have left it again.`,
+  flags: { ...LIST_FLAGS, ...SERVICE_FLAGS, ...LOCAL_FLAGS },
+  examples: [
+    {
+      to: 'into the service of this host',
+      run: 'prefetch --url http://127.0.0.1:5080 --list packages.txt',
+    },
+    {
+      to: 'into the service of a master, through its sidecar',
+      run: 'prefetch --url https://master-0:4219 --token-file token --ca tls.crt --list packages.txt',
+    },
+    {
+      to: 'into a cache that a service will run on',
+      run: 'prefetch --config my.yaml --list packages.txt',
+    },
+  ],
+  exits: { ...EXIT_CODES, 0: 'all packages are in the cache', 2: 'some are not; the others are' },
+  async run({ flags }, terminal) {
+    const packages = await readPackageList(flags, terminal.interrupted);
+    if (flags.url === undefined) {
+      refuse(SERVICE_FLAGS, flags, 'needs --url');
+      const settings = readSettings(flags, terminal);
+      return withLocalCache(settings, terminal, (cache) =>
+        prefetch(cache, settings.store.directory, packages, terminal),
+      );
+    }
+    refuse(LOCAL_FLAGS, flags, 'is of no use with --url: the service has settings of its own');
+    const service = await parseService(flags.url, flags['token-file'], flags.ca);
+    return withServiceCache(service, (cache) => prefetch(cache, service.origin.origin, packages, terminal));
+  },
+});
+
+async function prefetch(
+  cache: PackageCache,
+  where: string,
+  packages: readonly ListedPackage[],
+  terminal: Terminal,
+): Promise<ExitCode> {
+  const progress = new Progress(terminal, { title: 'prefetch', unit: 'packages' });
+  progress.total = packages.length;
+  let shown = 0;
+  const prefetching = new PrefetchPackages<ListedPackage>({
+    cache,
+    atATime: AT_A_TIME,
+    onProgress: ({ fetched, hits, bytes }) => {
+      const done = fetched + hits;
+      progress.advance(done - shown, formatBytes(bytes));
+      shown = done;
+    },
+  });
+  const work = prefetching.execute(packages, terminal.interrupted).finally(() => {
+    progress.end();
+  });
+  const isDone = await isFlawless(work, where, terminal);
+  const { fetched, hits, bytes } = prefetching.progress;
+  terminal.stdout.write(
+    `${where}: ${String(fetched)} of ${String(packages.length)} packages fetched, ${String(hits)} were there, ${formatBytes(bytes)} in all\n`,
+  );
+  terminal.interrupted.throwIfAborted();
+  return isDone ? EXIT_CODE.done : EXIT_CODE.faulty;
+}
+
+/** @throws UsageError for the first of these flags that was given */
+function refuse(known: object, given: Readonly<Record<string, unknown>>, why: string): void {
+  for (const name of Object.keys(known)) if (given[name] !== undefined) throw new UsageError(`--${name} ${why}`);
+}
+
+/** @throws UsageError, CommandFailure for files that cannot be read */
+async function parseService(
+  text: string,
+  tokenFile: string | undefined,
+  caFile: string | undefined,
+): Promise<Pick<ServiceClientOptions, 'origin' | 'token' | 'ca'>> {
+  const origin = URL.parse(text);
+  if (origin === null || !/^https?:$/.test(origin.protocol) || origin.href !== `${origin.origin}/`) {
+    throw new UsageError('--url must be http://HOST:PORT or https://HOST:PORT');
+  }
+  const isSecure = origin.protocol === 'https:';
+  if (!isSecure && tokenFile !== undefined) throw new UsageError('--token-file needs https: the token is a secret');
+  return {
+    origin,
+    token: tokenFile === undefined ? undefined : new Secret((await read(tokenFile)).trim()),
+    ca: caFile === undefined ? undefined : await read(caFile),
+  };
+}
+
+async function read(path: string): Promise<string> {
+  return readFile(path, 'utf8').catch((cause: unknown) => {
+    throw new CommandFailure(`${path} cannot be read: ${reasonOf(cause)}`, { cause });
+  });
+}

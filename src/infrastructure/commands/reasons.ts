@@ -1,0 +1,29 @@
+/** Why something failed, in one line for an operator. */
+import { DigestMismatchError } from '../../domain/errors.ts';
+
+/** Of a chain of causes; deeper ones have never helped anybody. */
+const MAX_CAUSES = 5;
+/** Of packages that failed; more than anybody reads. */
+const MAX_LINES = 50;
+
+/** The error's message and those of what caused it, as they are logged too: none of them holds a secret. */
+export function reasonOf(error: unknown): string {
+  const messages: string[] = [];
+  for (let cause = error; cause instanceof Error && messages.length < MAX_CAUSES; { cause } = cause) {
+    messages.push(messageOf(cause));
+  }
+  return messages.join(': ') || 'unknown error';
+}
+
+function messageOf(error: Error): string {
+  if (error instanceof DigestMismatchError) {
+    return `${error.message}: expected ${error.expected}, found ${error.found}`;
+  }
+  return error.message;
+}
+
+/** The first lines, and how many more there are. */
+export function abridged(lines: readonly string[]): string {
+  const rest = lines.length - MAX_LINES;
+  return (rest <= 0 ? lines : [...lines.slice(0, MAX_LINES), `… and ${String(rest)} more`]).join('\n');
+}
