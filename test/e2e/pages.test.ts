@@ -3,18 +3,22 @@ import { executePage } from '../support/pages/execute.ts';
 import { type Page, readPages } from '../support/pages/page.ts';
 import { Sandbox } from '../support/pages/sandbox.ts';
 
-/** What a page that needs a cluster gets, besides what it needs by name. */
-const CLUSTER = [
-  'etcd',
-  'kube-apiserver',
-  'kube-controller-manager',
-  'kube-rbac-proxy',
-  'kubectl',
-  'helm',
-  'docker-registry',
-  'crane',
-] as const;
-const IN_CLUSTER = [process.execPath, 'test/support/pages/in-cluster.ts'];
+interface Place {
+  /** What a page gets besides what it needs by name. */
+  readonly programs: readonly Program[];
+  readonly script: string;
+}
+
+const REGISTRY: Place = { programs: ['docker-registry', 'crane'], script: 'test/support/pages/beside-registry.ts' };
+const CLUSTER: Place = {
+  programs: [
+    ...REGISTRY.programs,
+    ...(['etcd', 'kube-apiserver', 'kube-controller-manager', 'kube-rbac-proxy', 'kubectl', 'helm'] as const),
+  ],
+  script: 'test/support/pages/in-cluster.ts',
+};
+/** By what a page says that it needs. */
+const PLACES: Readonly<Record<string, Place>> = { registry: REGISTRY, cluster: CLUSTER };
 
 /** What needs the chart comes after these. */
 const INSTALLATION = 'docs/install.md';
@@ -30,14 +34,14 @@ function installation(): Page | undefined {
 
 for (const page of pages.filter(({ needs }) => needs.length > 0)) {
   const hasChart = page.needs.includes('chart');
-  const hasCluster = hasChart || page.needs.includes('cluster');
-  const others = page.needs.filter((need) => need !== 'chart' && need !== 'cluster') as Program[];
-  describeWithAll([...(hasCluster ? CLUSTER : []), ...others], (programs) => {
+  const place = hasChart ? CLUSTER : page.needs.map((need) => PLACES[need]).find((found) => found !== undefined);
+  const others = page.needs.filter((need) => need !== 'chart' && !(need in PLACES)) as Program[];
+  describeWithAll([...(place?.programs ?? []), ...others], (programs) => {
     (obstacle === undefined ? it : it.skip)(`the commands of ${page.path} do what it says`, () =>
       executePage(page, {
         programs,
         after: hasChart ? installation() : undefined,
-        under: hasCluster ? IN_CLUSTER : [],
+        under: place === undefined ? [] : [process.execPath, place.script],
       }),
     ).timeout(300_000);
   });
