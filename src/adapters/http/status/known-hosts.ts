@@ -2,17 +2,21 @@
 import type { Middleware } from 'koa';
 import { RefusedError } from '../problem.ts';
 
-/** An address, which nobody can point elsewhere, or a name that is this very machine (RFC 6761 section 6.3). */
-const KNOWN = /^(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]+\]|(?:[a-z0-9-]+\.)*localhost)(?::\d*)?$/i;
+/**
+ * An address, which nobody can point elsewhere, a name that is this very machine (RFC 6761 section 6.3), or that of a Service,
+ * by which the sidecar is asked: `svc` is a domain that nobody can have, and `local` is not the DNS' (RFC 6762 section 3).
+ */
+const KNOWN =
+  /^(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]+\]|(?:[a-z0-9-]+\.)*localhost|(?:[a-z0-9-]+\.){2}svc(?:\.cluster\.local)?)(?::\d*)?$/i;
 
-/** Browsers always say which host they mean; `kubectl port-forward` is localhost. */
+/** Browsers always say which host they mean; with `kubectl port-forward` it is localhost. */
 export function knownHosts(): Middleware {
   return async (ctx, next) => {
     const { host } = ctx.req.headers;
     if (host !== undefined && !KNOWN.test(host)) {
       throw new RefusedError(
         'REQUEST_INVALID',
-        'this page is for localhost and for IP addresses, for no other host name',
+        'this page is for localhost, IP addresses and Services (….svc), for no other host name',
       );
     }
     await next();

@@ -118,13 +118,22 @@ describe('GET /status', () => {
       'localhost:5080',
       'LOCALHOST',
       'a.localhost:1',
+      'registry-packages-proxy.d8-cloud-instance-manager.svc:4219',
+      'registry-packages-proxy.d8-cloud-instance-manager.svc.cluster.local',
       '127.0.0.1:5080',
       '192.0.2.1',
       '[::1]:5080',
     ]) {
       expect(await statusFor(host), host).to.equal(200);
     }
-    for (const host of ['evil.example', 'localhost.evil.example', '127.0.0.1.evil.example:5080', 'notlocalhost']) {
+    for (const host of [
+      'evil.example',
+      'localhost.evil.example',
+      '127.0.0.1.evil.example:5080',
+      'notlocalhost',
+      'a.b.svc.evil.example',
+      'b.svc',
+    ]) {
       expect(await statusFor(host), host).to.equal(400);
     }
   });
