@@ -22,10 +22,19 @@ const options = {
 } satisfies BuildOptions;
 
 rmSync(dist, { recursive: true, force: true });
-// What can have a code cache is a script; start.ts is around it.
+// What can have a code cache is a script: what serves, and nothing else. start.ts is around it.
 await build({
   ...options,
   entryPoints: ['src/infrastructure/main.ts'],
+  plugins: [
+    {
+      name: 'serving-table',
+      setup: (bundle) => {
+        const path = join(root, 'src/infrastructure/commands/serving-table.ts');
+        bundle.onResolve({ filter: /\/commands\/table\.ts$/ }, () => ({ path }));
+      },
+    },
+  ],
   format: 'cjs',
   outExtension: { '.js': '.cjs' },
   define: { 'import.meta.url': 'bundleUrl' },
@@ -40,6 +49,10 @@ await build({
   format: 'esm',
   splitting: true,
   outExtension: { '.js': '.mjs' },
+  // Some packages are CommonJS, and require what Node brings.
+  banner: {
+    js: "import{createRequire as requireInBundle}from'node:module';const require=requireInBundle(import.meta.url);",
+  },
 });
 // One character of two bytes, which esbuild leaves in a tagged template, and V8 holds all of them in two: 4 MB.
 const wide = /[^\u0000-\u00ff]/.exec(readFileSync(join(dist, 'main.cjs'), 'utf8'));
@@ -51,7 +64,6 @@ for (const name of ['status.css', 'status.js']) {
 // Options of Node's, or coverage, which Node hands on to whomever is not said to go without, would make other code of it.
 const env = { NODE_V8_COVERAGE: undefined };
 const run = (...args: string[]): string => execFileSync(process.execPath, args, { encoding: 'utf8', env });
-// It loads what serves, and leaves behind what V8 made of it on the way; with this seed the same bytes each time. Other
-// commands are compiled when they are asked for: what is in the cache is in the memory of the service.
+// It leaves behind what V8 made of it on the way; with this seed the same bytes each time.
 run('--random-seed=1', join(dist, 'compile.mjs'), 'serve', '--help');
 process.stdout.write(`built registry-packages-proxy ${run(join(dist, 'start.mjs'), '--version').trim()} in dist/\n`);

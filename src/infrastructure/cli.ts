@@ -1,4 +1,5 @@
 /** The command line: which command is meant, and how one ends. */
+import { flagsOf } from './asks-to-serve.ts';
 import type { Terminal } from './commands/command.ts';
 import { didYouMean } from './commands/did-you-mean.ts';
 import { EXIT_CODE, type ExitCode } from './commands/exit-code.ts';
@@ -40,7 +41,7 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
 /** @throws UsageError */
 export function parseCommandLine(args: readonly string[]): Request {
   const [first, second] = args;
-  const flags = args.slice(0, args.includes('--') ? args.indexOf('--') : args.length);
+  const flags = flagsOf(args);
   if (first === 'help') return second === undefined ? { kind: 'help' } : { kind: 'help', row: rowOf(second) };
   const isNamed = first !== undefined && !first.startsWith('-');
   if (flags.includes('--help') || flags.includes('-h'))

@@ -1,30 +1,7 @@
-/** The bundle's way in: `main.ts` as one script, with what V8 had compiled of it when the bundle was made (ADR 16). */
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { join } from 'node:path';
-import { setFlagsFromString } from 'node:v8';
-import { Script } from 'node:vm';
+/** The bundle's way in: the service as a script that is compiled already, any other command as modules. */
+import { asksToServe } from './asks-to-serve.ts';
+import { runServingScript } from './serving-script.ts';
 
-// Nearly all that loading makes stays, which V8 takes for a reason to let the young generation grow to 16 MiB. Without
-// this the idle process is 8 MB larger; `serve` takes it back before the first request.
-setFlagsFromString('--semi-space-growth-factor=1');
-
-/** Written by `compile.ts`, and of use to the very Node that ran it. */
-export const CODE_CACHE = join(import.meta.dirname, 'main.code-cache');
-const MAIN = join(import.meta.dirname, 'main.cjs');
-
-/** V8 refuses a cache of another version or other flags, and compiles. */
-export const script = new Script(`(function(require,bundleUrl){${readFileSync(MAIN, 'utf8')}\n})`, {
-  filename: MAIN,
-  cachedData: readCodeCache(),
-});
-const run = script.runInThisContext() as (require: NodeJS.Require, bundleUrl: string) => void;
-run(createRequire(import.meta.url), import.meta.url);
-
-function readCodeCache(): Buffer | undefined {
-  try {
-    return readFileSync(CODE_CACHE);
-  } catch {
-    return undefined;
-  }
-}
+/** Of the service. */
+export const script = asksToServe(process.argv.slice(2)) ? runServingScript() : undefined;
+if (script === undefined) await import('./main.ts');

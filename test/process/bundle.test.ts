@@ -4,8 +4,10 @@ import { cp, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { COMMANDS } from '../../src/infrastructure/commands/table.ts';
 import { FakeRegistry } from '../support/fake-registry.ts';
 import { makePackage } from '../support/image.ts';
+import { rejection } from '../support/rejection.ts';
 import { ServiceProcess } from '../support/service-process.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -46,17 +48,26 @@ describe('the bundle', () => {
   it('brings what V8 compiled of it, for every user and every place', async () => {
     const start = join(place, 'dist/start.mjs');
     const isRefused = async (...flags: string[]): Promise<string> => {
-      // It ends as soon as it has said its version.
+      // It ends as soon as all is loaded.
       const program = `import { script } from ${JSON.stringify(start)};
         process.once('exit', () => console.error(script.cachedDataRejected));`;
-      const args = [...flags, '--input-type=module', '-e', program, 'start', '--version'];
-      const { stdout, stderr } = await run(process.execPath, args);
-      expect(stdout).to.equal('0.1.0\n');
+      const args = [...flags, '--input-type=module', '-e', program, 'start', '--log-level', 'loud'];
+      const { stderr } = (await rejection(run(process.execPath, args))) as Error & { stderr: string };
       return stderr;
     };
-    expect(await isRefused()).to.equal('false\n');
+    expect(await isRefused()).to.match(/^--log-level: .*\nfalse\n$/);
     // Nor would it be of use to another V8.
-    expect(await isRefused('--no-opt')).to.equal('true\n');
+    expect(await isRefused('--no-opt')).to.match(/\ntrue\n$/);
+  });
+
+  it('has every command', async () => {
+    const start = join(place, 'dist/start.mjs');
+    for (const { name } of COMMANDS) {
+      const { stdout } = await run(process.execPath, [start, 'help', name]);
+      expect(stdout, name).to.match(/^Usage: registry-packages-proxy /);
+    }
+    const { stdout } = await run(process.execPath, [start, 'verify', join(ROOT, 'examples/mirror')]);
+    expect(stdout).to.match(/, all sound\n$/);
   });
 
   it('has the same bytes when it is built again', async () => {

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { asksToServe } from '../../../src/infrastructure/asks-to-serve.ts';
 import { parseCommandLine, runCommandLine } from '../../../src/infrastructure/cli.ts';
 import { COMMANDS } from '../../../src/infrastructure/commands/table.ts';
 import { FakeTerminal } from '../../support/fake-terminal.ts';
@@ -36,6 +37,30 @@ describe('parseCommandLine', () => {
         expect(request.kind).to.equal('help');
         expect(request).to.have.nested.property('row.name', name);
       }
+    });
+  }
+});
+
+describe('asksToServe', () => {
+  for (const args of [
+    [],
+    ['serve'],
+    ['--config', 'a.yaml'],
+    ['serve', '--nonsense'],
+    ['-x'],
+    ['--', '--help'],
+    ['serve', '--', '-h'],
+    ['--help'],
+    ['serve', '-h'],
+    ['--config', 'a.yaml', '--version'],
+    ['verify', '/cache'],
+    ['help'],
+    ['help', 'serve'],
+    ['verify', '--help'],
+  ]) {
+    it(`knows what the command line makes of ${args.join(' ') || 'nothing'}`, () => {
+      const request = parseCommandLine(args);
+      expect(asksToServe(args)).to.equal(request.kind === 'run' && request.row.name === 'serve');
     });
   }
 });
