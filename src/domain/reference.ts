@@ -1,5 +1,5 @@
 /** Names of repositories, as requests and settings write them (distribution-spec, "Pulling manifests": the name grammar). */
-import { InvalidArgumentError } from './errors.ts';
+import { InvalidArgumentError, RepositoryUnknownError } from './errors.ts';
 
 declare const nameBrand: unique symbol;
 declare const pathBrand: unique symbol;
@@ -52,12 +52,12 @@ export function parseRepository(text: string): Repository {
 
 /**
  * `base/path`; the base may be absent.
- * @throws InvalidArgumentError when that is too long for a name, which neither of them is.
+ * @throws RepositoryUnknownError when that is too long for a name, which neither of them is: nothing can be called so.
  */
 export function joinPath(base: RepositoryPath | undefined, path: RepositoryPath): RepositoryPath {
   const joined = base === undefined ? path : `${base}/${path}`;
   if (joined.length > MAX_LENGTH) {
-    throw new InvalidArgumentError('NAME_INVALID', 'path is too long below this repository');
+    throw new RepositoryUnknownError('path is too long below this repository');
   }
   return joined as RepositoryPath;
 }

@@ -35,9 +35,8 @@ const api = await FakeKubeApi.start();
 api.listStatus = 503;
 const home = await mkdtemp(join(tmpdir(), 'schema-'));
 await writeFile(join(home, 'kubeconfig'), api.config.exportConfig());
-// Without a path of its own: below one, not every path that the document takes makes a name.
 const registries = [
-  { repo: registry.host, default: true, scheme: 'HTTP' },
+  { repo: `${registry.host}/deckhouse/ee`, default: true, scheme: 'HTTP' },
   { repo: 'registry.example.com/deckhouse/ee' },
 ];
 const settings = { credentials: { registries }, registry: { attempts: 1, timeouts: { headersSeconds: 0.2 } } };

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { InvalidArgumentError } from '../../../src/domain/errors.ts';
+import { InvalidArgumentError, RepositoryUnknownError } from '../../../src/domain/errors.ts';
 import {
   DEFAULT_REPOSITORY,
   joinPath,
@@ -215,8 +215,8 @@ describe('joinPath', () => {
   it('says of two good names that they are too long together, not that one of them is bad', () => {
     const [base, below] = [parseRepositoryPath('a'.repeat(127)), parseRepositoryPath('b'.repeat(128))];
     expect(() => joinPath(base, below))
-      .to.throw(InvalidArgumentError, 'path is too long below this repository')
-      .with.property('code', 'NAME_INVALID');
+      .to.throw(RepositoryUnknownError, 'path is too long below this repository')
+      .with.property('code', 'NAME_UNKNOWN');
     expect(joinPath(base, parseRepositoryPath('b'.repeat(127)))).to.have.lengthOf(255);
   });
 
@@ -225,7 +225,7 @@ describe('joinPath', () => {
       fc.property(fc.array(path, { minLength: 1, maxLength: 12 }), path, (above, below) => {
         const base = parsePath(above.join('/'));
         fc.pre(base !== undefined);
-        const joined = outcome(() => joinPath(base, parseRepositoryPath(below)), InvalidArgumentError);
+        const joined = outcome(() => joinPath(base, parseRepositoryPath(below)), RepositoryUnknownError);
         const expected = `${above.join('/')}/${below}`;
         expect(joined).to.equal(expected.length <= 255 ? expected : undefined);
       }),
