@@ -59,6 +59,13 @@ describe('the dashboard', () => {
     expect([...new Set(pages)].sort()).to.deep.equal(readdirSync(join(ROOT, 'docs/runbooks')).sort());
   });
 
+  it('has in docs/dashboard.md the question that each panel answers', () => {
+    const page = readFileSync(join(ROOT, 'docs/dashboard.md'), 'utf8');
+    const listed = [...page.matchAll(/_([^_]+)_[,\s]/g)].map(([, title]) => title);
+    const titles = panels.filter(({ type }) => type !== 'row').map(({ title }) => title);
+    expect(listed.sort()).to.deep.equal(titles.sort());
+  });
+
   it('asks for one job and the chosen nodes, over windows that follow the time shown', () => {
     for (const { where, expr } of queries) {
       const selectors = [...expr.matchAll(/\b\w+\{([^}]*)\}/g)].map(([, selector = '']) => selector);
