@@ -6,7 +6,8 @@ import { delimiter, dirname, join } from 'node:path';
 import { ROOT } from './page.ts';
 
 /** Names of the documents; whoever they are lives here. */
-const HOSTS = '127.0.0.1 localhost registry.example.com master-0\n127.0.0.2 master-1\n127.0.0.3 master-2\n';
+const HOSTS =
+  '127.0.0.1 localhost registry.example.com registry.site.example master-0\n127.0.0.2 master-1\n127.0.0.3 master-2\n';
 
 /** Directories of the machine that a page may fill; they are empty, and gone with it. */
 const SCRATCH = ['/mnt', '/srv', '/var/tmp'];

@@ -20,7 +20,12 @@ export interface SiteRegistry {
 export async function startSiteRegistry(): Promise<SiteRegistry> {
   const home = await mkdtemp(join(tmpdir(), 'registry-'));
   const [ca, key] = [join(home, 'ca.pem'), join(home, 'key.pem')];
-  const names = ['-subj', `/CN=${HOST}`, '-addext', `subjectAltName=DNS:${HOST},IP:127.0.0.1`];
+  const names = [
+    '-subj',
+    `/CN=${HOST}`,
+    '-addext',
+    `subjectAltName=DNS:${HOST},DNS:registry.site.example,IP:127.0.0.1`,
+  ];
   const certificate = ['-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '1', '-keyout', key, '-out', ca, ...names];
   execFileSync('openssl', ['req', ...certificate], { stdio: 'pipe' });
   const files = { cert: await readFile(ca, 'utf8'), key: await readFile(key, 'utf8') };
