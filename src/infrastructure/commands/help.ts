@@ -5,17 +5,19 @@ import type { Flags } from './flags.ts';
 import type { Row } from './table.ts';
 
 const PROGRAM = 'registry-packages-proxy';
-/** Help is read in terminals of 80 columns, and in documents. */
-const WIDTH = 100;
+/** Of the usual terminal. Examples are as long as they are: they are to be copied. */
+const WIDTH = 80;
 
 export function programHelp(rows: readonly Row[]): string {
   return `Usage: ${PROGRAM} [COMMAND] [flags]
 
-Serves packages, published as OCI images, by digest, from a local cache or out of a registry.
+Serves packages, published as OCI images, by digest, from a local cache or out
+of a registry.
 
 Commands:
 ${columns(rows.map(({ name, summary }) => [name, summary]))}
-Without a command it serves. "${PROGRAM} help COMMAND", or COMMAND --help, says more and has examples.
+Without a command it serves. "${PROGRAM} help COMMAND", or
+COMMAND --help, says more and has examples.
 
   --help, -h    this text, or a command's
   --version     which version this is

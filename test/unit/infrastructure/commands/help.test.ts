@@ -19,7 +19,7 @@ describe('help', () => {
         expect(text).to.match(new RegExp(`^  --${flag}( [A-Z:]+)?  +\\S`, 'm'));
       expect(text).to.match(/^Examples:\n {2}# .+\n {2}registry-packages-proxy \S/m);
       expect(text).to.match(/^Exit status:\n {2}0 /m);
-      expect(text.split('\n').filter((line) => line.length > 100 && !line.startsWith('  registry'))).to.deep.equal([]);
+      expect(text.split('\n').filter((line) => line.length > 80 && !line.startsWith('  registry'))).to.deep.equal([]);
     });
   }
 });
