@@ -9,6 +9,7 @@ import { FakeRegistry } from '../support/fake-registry.ts';
 import { makePackage } from '../support/image.ts';
 import { rejection } from '../support/rejection.ts';
 import { ServiceProcess } from '../support/service-process.ts';
+import type { Sbom } from '../../tools/sbom.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const run = promisify(execFile);
@@ -68,6 +69,34 @@ describe('the bundle', () => {
     }
     const { stdout } = await run(process.execPath, [start, 'verify', join(ROOT, 'examples/mirror')]);
     expect(stdout).to.match(/, all sound\n$/);
+  });
+
+  it('lists its parts: every run-time dependency by name and version, and nothing else', async () => {
+    const { packages: locked } = JSON.parse(await readFile(join(ROOT, 'package-lock.json'), 'utf8')) as {
+      packages: Record<string, { version: string; dependencies?: object; peerDependencies?: object }>;
+    };
+    const wanted = new Set<string>();
+    // As Node looks for packages: in the folder of who asks, then in those above.
+    const visit = (path: string): void => {
+      const { dependencies = {}, peerDependencies = {} } = locked[path] ?? {};
+      for (const name of Object.keys({ ...dependencies, ...peerDependencies })) {
+        const folders = path
+          .split(/(?=\/node_modules\/)/)
+          .map((_, depth, all) => all.slice(0, all.length - depth).join(''));
+        const found = [...folders, ''].map((folder) => join(folder, 'node_modules', name)).find((at) => at in locked);
+        if (found === undefined || wanted.has(found)) continue;
+        wanted.add(found);
+        visit(found);
+      }
+    };
+    visit('');
+    const nameOf = (path: string): string => path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length);
+    const expected = new Set([...wanted].map((path) => `${nameOf(path)}@${locked[path]?.version ?? ''}`));
+    const sbom = JSON.parse(await readFile(join(place, 'dist/sbom.spdx.json'), 'utf8')) as Sbom;
+    const [project, ...parts] = sbom.packages.map(({ name, versionInfo }) => `${name}@${versionInfo}`);
+    expect(project).to.equal('registry-packages-proxy@0.1.0');
+    expect(parts.sort()).to.deep.equal([...expected].sort());
+    expect(parts.length).to.be.greaterThan(100);
   });
 
   it('has the same bytes when it is built again', async () => {
