@@ -60,6 +60,7 @@ take_from_module() { # NAME MODULE@VERSION FILE
 install_from_debian docker-registry
 install_from_debian nginx usr/sbin/nginx
 install_from_debian shellcheck
+install_from_debian bwrap usr/bin/bwrap bubblewrap
 install_from_debian prometheus
 install_from_debian promtool usr/bin/promtool prometheus
 install_on_system chromium

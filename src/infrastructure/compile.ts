@@ -1,11 +1,9 @@
-/**
- * Runs the service's script once and keeps what V8 has compiled of it by then, for every start after that. The same bytes
- * each time under `node --predictable --no-flush-bytecode`: else threads and the moments of garbage collection decide.
- */
+/** Runs the service's script once and keeps what V8 has compiled of it by then, for every start after that. */
 import { writeFileSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { CODE_CACHE, runServingScript } from './serving-script.ts';
 
+// The same bytes each time by `node --predictable --no-flush-bytecode`: else threads decide, and when garbage is collected.
 const script = runServingScript();
 process.once('exit', () => {
   // A cache is good for the flags under which it was written, and those are nobody else's.
