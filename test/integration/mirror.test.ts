@@ -1,0 +1,69 @@
+import { expect } from 'chai';
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { stringify } from 'yaml';
+import { bytesOf } from '../support/image.ts';
+import { describeWithAll } from '../support/peers/binaries.ts';
+import { PeerRegistry } from '../support/peers/peer-registry.ts';
+import { runProgram } from '../support/program.ts';
+
+const run = promisify(execFile);
+
+describeWithAll(['docker-registry', 'crane'], ({ 'docker-registry': registry, crane: path }) => {
+  describe('a mirror of what crane has pushed', function () {
+    this.timeout(60_000);
+    let directory: string;
+    let [outside, inside]: PeerRegistry[] = [];
+    beforeEach(async () => {
+      directory = await mkdtemp(join(tmpdir(), 'mirror-'));
+      outside = await PeerRegistry.start({ program: 'docker-registry', path: registry });
+      inside = await PeerRegistry.start({ program: 'docker-registry', path: registry });
+    });
+    afterEach(async () => {
+      await outside?.close();
+      await inside?.close();
+      await rm(directory, { recursive: true });
+    });
+
+    const crane = async (...args: string[]): Promise<string> => {
+      const { stdout } = await run(path, args, { env: { ...process.env, HOME: directory } });
+      return stdout.trim();
+    };
+
+    it('is one for crane too: it pushes it into another registry, and finds it valid there', async () => {
+      const [from, to] = [outside?.repo ?? '', inside?.repo ?? ''];
+      const digests: string[] = [];
+      for (const [seed, type] of [
+        [1, 'application/vnd.oci.image.layer.v1.tar+gzip'],
+        [2, 'application/vnd.docker.image.rootfs.diff.tar.gzip'],
+      ] as const) {
+        const content = join(directory, `content-${String(seed)}`);
+        await writeFile(content, bytesOf(300_000, seed));
+        await run('tar', ['-czf', `${content}.tar.gz`, '-C', directory, `content-${String(seed)}`]);
+        const oci = type.includes('oci') ? ['--oci-empty-base'] : [];
+        await crane('append', ...oci, '--new_layer', `${content}.tar.gz`, '--new_tag', `${from}:v${String(seed)}`);
+        digests.push(await crane('digest', `${from}:v${String(seed)}`));
+      }
+      const [list, settings, output] = ['list', 'my.yaml', 'mirror'].map((name) => join(directory, name)) as [
+        string,
+        string,
+        string,
+      ];
+      await writeFile(list, `${digests.join('\n')}\n`);
+      await writeFile(
+        settings,
+        stringify({ credentials: { registries: [{ repo: from, default: true, scheme: 'HTTP' }] } }),
+      );
+      const { code, stderr } = await runProgram('mirror', '--config', settings, '--list', list, '--output', output);
+      expect(code, stderr).to.equal(0);
+      await crane('push', '--index', output, `${to}:all`);
+      for (const digest of digests) {
+        expect(await crane('validate', '--remote', `${to}@${digest}`)).to.include('PASS');
+      }
+      expect((await runProgram('verify', output)).code).to.equal(0);
+    });
+  });
+});

@@ -1,0 +1,121 @@
+import { expect } from 'chai';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { stringify } from 'yaml';
+import { FakeRegistry, PASSWORD, USERNAME } from '../support/fake-registry.ts';
+import { makePackage } from '../support/image.ts';
+import { type Ended, Program } from '../support/program.ts';
+import { findCanary, ServiceProcess } from '../support/service-process.ts';
+
+const MIB = 1024 * 1024;
+
+describe('prefetch', function () {
+  // Each starts the program, on machines that do other things too.
+  this.timeout(60_000);
+  const images = [makePackage(2 * MIB), makePackage(3 * MIB, 2)];
+  let registry: FakeRegistry;
+  let directory: string;
+  let packages: string;
+  let settings: object;
+  beforeEach(async () => {
+    registry = await FakeRegistry.start({ auth: 'basic' });
+    registry.publish(...images);
+    directory = await mkdtemp(join(tmpdir(), 'prefetch-'));
+    packages = join(directory, 'packages.txt');
+    const repo = `${registry.host}/deckhouse/ee`;
+    settings = {
+      credentials: { registries: [{ repo, default: true, scheme: 'HTTP', username: USERNAME, password: PASSWORD }] },
+    };
+    await writeFile(packages, images.map(({ digest }) => `${digest}\n`).join(''));
+  });
+  afterEach(async () => {
+    await registry.close();
+    await rm(directory, { recursive: true });
+  });
+
+  const prefetch = async (...flags: readonly string[]): Promise<Ended> => {
+    const end = await new Program(['prefetch', '--list', packages, ...flags]).end();
+    expect(findCanary(end.stdout + end.stderr)).to.equal(undefined);
+    return end;
+  };
+  const write = async (more: object): Promise<string> => {
+    const path = join(directory, 'my.yaml');
+    await writeFile(path, stringify({ ...settings, ...more }));
+    return path;
+  };
+
+  it('lets a running service fetch what it does not have', async () => {
+    const service = await ServiceProcess.start({ settings });
+    const url = `http://127.0.0.1:${String(service.port)}`;
+    for (const done of ['2 of 2 packages fetched, 0 were there', '0 of 2 packages fetched, 2 were there']) {
+      const { code, stdout } = await prefetch('--url', url);
+      expect({ code, stdout }).to.deep.equal({ code: 0, stdout: `${url}: ${done}, 5.0 MiB in all\n` });
+    }
+    await registry.close();
+    for (const { digest } of images) {
+      const { headers } = await service.client(`package?digest=${digest}`);
+      expect(headers['cache-status']).to.include('hit');
+    }
+    await service.close();
+    registry = await FakeRegistry.start();
+  });
+
+  it('says which packages a service cannot get, and what it says of them', async () => {
+    const absent = makePackage(1, 3).digest;
+    await writeFile(packages, `${absent}\n${images[0]?.digest ?? ''} - modules\n`);
+    const service = await ServiceProcess.start({ settings });
+    const url = `http://127.0.0.1:${String(service.port)}`;
+    const { code, stdout, stderr } = await prefetch('--url', url);
+    expect({ code, stdout }).to.deep.equal({
+      code: 2,
+      stdout: `${url}: 1 of 2 packages fetched, 0 were there, 2.0 MiB in all\n`,
+    });
+    expect(stderr).to.include(`${packages}:1: ${absent}: 404 package not found\n`);
+    await service.close();
+  });
+
+  it('fills a cache on which a service begins with hits, of packages that no registry has any more', async () => {
+    const service = await ServiceProcess.start({ settings });
+    await service.end();
+    // Whatever else listens on this machine.
+    const config = await write({
+      server: { listenAddress: '127.0.0.1:0' },
+      store: { directory: service.cacheDirectory },
+    });
+    const { code, stdout } = await prefetch('--config', config);
+    expect({ code, stdout }).to.deep.equal({
+      code: 0,
+      stdout: `${service.cacheDirectory}: 2 of 2 packages fetched, 0 were there, 5.0 MiB in all\n`,
+    });
+    await registry.close();
+    const again = await service.restart({ settings });
+    for (const { digest } of images) {
+      const { headers } = await again.client(`package?digest=${digest}`);
+      expect(headers['cache-status']).to.include('hit');
+    }
+    await again.close();
+    registry = await FakeRegistry.start();
+  });
+
+  it('does not write into the cache of a service that runs', async () => {
+    const service = await ServiceProcess.start({ settings });
+    const listenAddress = `127.0.0.1:${String(service.port)}`;
+    const config = await write({ server: { listenAddress }, store: { directory: service.cacheDirectory } });
+    const { code, stderr } = await prefetch('--config', config);
+    expect({ code, stderr }).to.deep.equal({
+      code: 1,
+      stderr: `${listenAddress} is taken: stop the service that runs on this cache, or fill it by --url\n`,
+    });
+    await service.close();
+  });
+
+  it('says which packages have left a cache that is too small for all of them', async () => {
+    const config = await write({ server: { listenAddress: '127.0.0.1:0' } });
+    const cache = join(directory, 'cache');
+    const flags = ['--config', config, '--cache-directory', cache, '--cache-retention-size', '4Mi'];
+    const { code, stderr } = await prefetch(...flags);
+    expect(code).to.equal(2);
+    expect(stderr).to.match(/: sha256:[0-9a-f]{64}: (is not in the cache any more|no room in the local store)/);
+  });
+});
