@@ -163,19 +163,35 @@ describe('verify', function () {
       const image = makeImage([bytesOf(2, 1), bytesOf(3, 2)]);
       await layout.add(image);
       expect(await runProgram('verify', directory)).to.include({ code: 0 });
-      const [, lower] = image.blobs;
-      if (lower === undefined) throw new Error('no layer');
-      await rm(layout.path(lower));
-      await rm(layout.path(image.layer));
+      const [config, lower] = image.blobs;
+      if (config === undefined || lower === undefined) throw new Error('no layer');
+      for (const blob of [config, lower, image.layer]) await rm(layout.path(blob));
       const { code, stdout } = await runProgram('verify', directory);
       expect(code).to.equal(2);
-      expect(stdout).to.match(/^(missing: .*\n){2}2 blobs, .*, 2 missing\n$/);
+      expect(stdout).to.match(/^(missing: .*\n){3}1 blob, .*, 3 missing\n$/);
+      expect(stdout).to.include(`missing: ${config.descriptor.digest}: config of ${image.digest}\n`);
       for (const { descriptor } of [lower, image.layer]) {
         expect(stdout).to.include(`missing: ${descriptor.digest}: layer of ${image.digest}\n`);
       }
       await rm(layout.path(image.manifest));
       expect((await runProgram('verify', directory)).stdout).to.match(
-        new RegExp(`^missing: ${image.digest}: manifest that index.json lists\n1 blob, `),
+        new RegExp(`^missing: ${image.digest}: manifest that index.json lists\n0 blobs, `),
+      );
+    });
+
+    it('finds a manifest that has its layer larger than it is', async () => {
+      const { layer } = makePackage(5);
+      const descriptor = { ...layer.descriptor, size: 6 };
+      const manifest = makeBlob(
+        'application/vnd.oci.image.manifest.v1+json',
+        encode({ schemaVersion: 2, mediaType: 'application/vnd.oci.image.manifest.v1+json', layers: [descriptor] }),
+      );
+      for (const blob of [layer, manifest]) await writeFile(layout.path(blob), blob.bytes);
+      await writeFile(join(directory, 'index.json'), encode({ manifests: [manifest.descriptor] }));
+      const { code, stdout } = await runProgram('verify', directory);
+      expect(code).to.equal(2);
+      expect(stdout).to.include(
+        `damaged: ${layer.descriptor.digest}: layer of ${manifest.descriptor.digest}, which says 6 bytes\n`,
       );
     });
 

@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OciLayoutGateway } from '../../adapters/oci-layout/oci-layout-gateway.ts';
+import type { Descriptor } from '../../domain/descriptor.ts';
 import type { Digest } from '../../domain/digest.ts';
 import { PackageError } from '../../domain/errors.ts';
 import { MAX_MANIFEST_BYTES, parseManifest } from '../../domain/manifest.ts';
@@ -52,12 +53,15 @@ class ReferenceSearch {
     try {
       if (file.size > MAX_MANIFEST_BYTES) throw new Error('manifest is larger than 4 MiB');
       const content = parseManifest(await readFile(file.path));
-      if (content.kind === 'manifest') for (const { digest: layer } of content.layers) this.#layer(layer, digest);
-      else
+      if (content.kind === 'index') {
         await this.#index(
           digest,
           content.manifests.map(({ descriptor }) => descriptor.digest),
         );
+        return;
+      }
+      if (content.config !== undefined) this.#blob(content.config, `config of ${digest}`);
+      for (const layer of content.layers) this.#blob(layer, `layer of ${digest}`);
     } catch (error) {
       this.faults.push({ kind: 'damaged', what: digest, why: error instanceof Error ? error.message : 'unreadable' });
     }
@@ -75,9 +79,14 @@ class ReferenceSearch {
     });
   }
 
-  #layer(digest: Digest, manifest: Digest): void {
-    if (this.#isSeen(digest) || this.#sound.has(digest)) return;
-    this.faults.push({ kind: 'missing', what: digest, why: `layer of ${manifest}` });
+  #blob({ digest, size }: Descriptor, role: string): void {
+    const file = this.#sound.get(digest);
+    if (file !== undefined && file.size !== size) {
+      // By its digest it is the right one, so the manifest is wrong, and nobody can be given it.
+      this.faults.push({ kind: 'damaged', what: digest, why: `${role}, which says ${String(size)} bytes` });
+    }
+    if (this.#isSeen(digest) || file !== undefined) return;
+    this.faults.push({ kind: 'missing', what: digest, why: role });
   }
 
   #isSeen(digest: Digest): boolean {

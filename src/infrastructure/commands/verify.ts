@@ -9,7 +9,7 @@ import { type Finding, type Verification, verifyFolders } from './verification.t
 
 export const VERIFY = command({
   about: `Reads every blob of each DIRECTORY, a cache or an OCI image layout as "mirror" makes it, and compares it with \
-the digest that it is named by. Of a layout also every manifest and layer that its index.json leads to must be there; \
+the digest that it is named by. Of a layout also every manifest, config and layer that its index.json leads to must be there; \
 of an index for several platforms one is enough. Without DIRECTORY it reads what --config names.
 
 It only reads, and is safe beside a running service: the service finds damage by itself, removes it and fetches the \
