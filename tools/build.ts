@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { copyFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build, type BuildOptions } from 'esbuild';
+import { licenceTexts } from './release/licences.ts';
 import { bundledPackages, createSbom } from './sbom.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -73,6 +74,8 @@ const bundled = bundledPackages(service.metafile).union(bundledPackages(commands
 const unlisted = bundled.difference(new Set(sbom.packages.map(({ name }) => name)));
 if (unlisted.size > 0) throw new Error(`in the bundle, but no run-time dependency: ${[...unlisted].join(', ')}`);
 writeFileSync(join(dist, 'sbom.spdx.json'), JSON.stringify(sbom, undefined, 1));
+// With these the packages may be given to others.
+writeFileSync(join(dist, 'licences.txt'), licenceTexts(root));
 // Options of Node's, a terminal, or coverage, which Node hands on to whomever is not said to go without, would make other
 // code of it.
 const env = { NODE_V8_COVERAGE: undefined };

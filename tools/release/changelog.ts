@@ -1,0 +1,16 @@
+/** The section of a release in CHANGELOG.md (Keep a Changelog 1.1.0): there, dated, and nothing left behind as unreleased. */
+
+/** `today` and the dates are as `2026-11-25`. What is wrong, in words. */
+export function judgeChangelog(text: string, version: string, today: string): string[] {
+  const [, ...sections] = text.split(/^## /m);
+  const unreleased = sections.find((section) => section.startsWith('[Unreleased]'));
+  const [latest = ''] = sections.filter((section) => section !== unreleased);
+  const [heading = '', ...body] = latest.split('\n');
+  const [, named, date = ''] = /^\[(.+)\] - (\d{4}-\d\d-\d\d)$/.exec(heading) ?? [];
+  return [
+    ...(/^- /m.test(unreleased ?? '') ? ['there are changes under [Unreleased]'] : []),
+    ...(named === version ? [] : [`the latest section is "${heading}", and not "[${version}] - ${today}"`]),
+    ...(named === version && (Number.isNaN(Date.parse(date)) || date > today) ? [`${date} is no day until today`] : []),
+    ...(named === version && !body.some((line) => line.startsWith('- ')) ? [`nothing has changed in ${version}`] : []),
+  ];
+}

@@ -1,0 +1,99 @@
+/** The licences of what runs besides our own code: which may be, which there are, and their texts. `npm run licences` lists them. */
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { format } from 'prettier';
+
+/** SPDX ids of licences that let the service be given to anybody, changed or not, with their texts beside it. */
+const ALLOWED: ReadonlySet<string> = new Set([
+  '0BSD',
+  'Apache-2.0',
+  'BSD-2-Clause',
+  'BSD-3-Clause',
+  'CC0-1.0',
+  'ISC',
+  'MIT',
+  'PSF-2.0',
+  'Unlicense',
+]);
+
+/** The part of package-lock.json that says what is installed. */
+export interface Lock {
+  readonly packages: Readonly<Record<string, LockedPackage>>;
+}
+
+interface LockedPackage {
+  readonly version?: string;
+  readonly license?: string;
+  readonly dev?: boolean;
+  readonly devOptional?: boolean;
+  /** With us, only the Node of old hosts, which is in no bundle and in no image. */
+  readonly optional?: boolean;
+}
+
+/** Where each package is that `npm ci --omit=dev` installs, whether it ends in the bundle or not. */
+function runningPackages({ packages }: Lock): [folder: string, locked: LockedPackage][] {
+  return Object.entries(packages).filter(
+    ([path, { dev, devOptional, optional }]) =>
+      path !== '' && dev !== true && devOptional !== true && optional !== true,
+  );
+}
+
+/** By name. */
+export function licencesOf(lock: Lock): Map<string, string> {
+  return new Map(runningPackages(lock).map(([folder, { license = '' }]) => [nameOf(folder), license]));
+}
+
+/** What is wrong with them, in words. */
+export function judgeLicences(licences: ReadonlyMap<string, string>): string[] {
+  return [...licences].flatMap(([name, licence]) =>
+    isAllowed(licence) ? [] : [`${name}: ${licence === '' ? 'no licence' : `licence ${licence}`} is not allowed`],
+  );
+}
+
+/** SPDX, as far as packages use it: a list of choices, or of what holds together. */
+function isAllowed(expression: string): boolean {
+  const text = expression.replace(/^\((.*)\)$/, '$1');
+  if (/[()]/.test(text)) return false;
+  return text.split(' OR ').some((choice) => choice.split(' AND ').every((id) => ALLOWED.has(id)));
+}
+
+/** docs/licences.md, as prettier has it. */
+export async function licencePage(licences: ReadonlyMap<string, string>): Promise<string> {
+  const names = Map.groupBy(licences.keys(), (name) => licences.get(name) ?? '');
+  const rows = [...names].sort(([a], [b]) => a.localeCompare(b));
+  const page = `# Licences
+
+The service is under Apache-2.0. What it needs to run is under these; \`npm run licences\` writes this page, and \`npm run build\` their texts to \`dist/licences.txt\`, beside the bundle. Which licences may be here is in \`tools/release/licences.ts\`; [releasing](releasing.md) says when that is checked.
+
+| licence | packages |
+| --- | --- |
+${rows.map(([licence, own]) => `| ${licence} | ${own.sort().join(', ')} |`).join('\n')}
+`;
+  return format(page, { parser: 'markdown', printWidth: 120 });
+}
+
+/** The texts of all these packages, one after the other, as they are installed. */
+export function licenceTexts(root: string): string {
+  const texts = runningPackages(readLock(root)).map(([folder, { version = '', license = '' }]) => {
+    const files = readdirSync(join(root, folder)).filter((file) =>
+      /^(licen[cs]e|copying|notice|unlicense)/i.test(file),
+    );
+    const text = files.sort().map((file) => readFileSync(join(root, folder, file), 'utf8').trim());
+    return [`${nameOf(folder)} ${version} (${license})`, ...text].join('\n\n');
+  });
+  return `${texts.join(`\n\n${'-'.repeat(80)}\n\n`)}\n`;
+}
+
+/** Of `node_modules/a/node_modules/@b/c`: `@b/c`. */
+function nameOf(path: string): string {
+  return path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length);
+}
+
+export function readLock(root: string): Lock {
+  return JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as Lock;
+}
+
+if (import.meta.main) {
+  const root = join(import.meta.dirname, '../..');
+  writeFileSync(join(root, 'docs/licences.md'), await licencePage(licencesOf(readLock(root))));
+}
