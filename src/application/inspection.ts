@@ -35,8 +35,8 @@ export interface KeptBlob {
 /** None of it counts as a use. */
 export interface StoreInspection {
   readonly usage: StoreUsage;
-  /** The most recently used first. */
-  kept(): KeptBlob[];
+  /** The most recently used first, so many at most: of a hundred thousand nobody reads all. */
+  kept(most: number): KeptBlob[];
   find(digest: Digest): KeptBlob | undefined;
 }
 

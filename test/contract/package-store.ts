@@ -241,7 +241,8 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       for (const time of [shown?.storedAt, shown?.usedAt, shown?.verifiedAt]) {
         expect(time?.getTime()).to.be.within(before, Date.now() + 1);
       }
-      expect(store.kept().map((kept) => kept.digest)).to.deep.equal([digest, second.descriptor.digest]);
+      expect(store.kept(9).map((kept) => kept.digest)).to.deep.equal([digest, second.descriptor.digest]);
+      expect(store.kept(1).map((kept) => kept.digest)).to.deep.equal([digest]);
       expect(store.usage).to.deep.include({ maxBytes, entries: 2 });
       expect(store.usage.bytes).to.equal(await peer.bytes());
       store.find(second.descriptor.digest);
@@ -254,10 +255,10 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       const given = blob(bytesOf(100_000));
       const held = new HeldSource().give(given.bytes);
       const incoming = await store.ingest(given.descriptor, held.source);
-      expect([store.find(given.descriptor.digest), store.kept()]).to.deep.equal([undefined, []]);
+      expect([store.find(given.descriptor.digest), store.kept(9)]).to.deep.equal([undefined, []]);
       held.end();
       await incoming.settled;
-      expect(store.kept()).to.have.lengthOf(1);
+      expect(store.kept(9)).to.have.lengthOf(1);
     });
 
     it('never takes more than its bytes, also while a blob arrives', async () => {

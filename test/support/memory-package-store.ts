@@ -38,8 +38,9 @@ export class MemoryPackageStore implements PackageStore, StoreInspection {
     };
   }
 
-  kept(): KeptBlob[] {
-    return [...this.#kept.keys()].reverse().flatMap((digest) => this.find(digest) ?? []);
+  kept(most: number): KeptBlob[] {
+    const recent = [...this.#kept.keys()].reverse().slice(0, most);
+    return recent.flatMap((digest) => this.find(digest) ?? []);
   }
 
   find(digest: Digest): KeptBlob | undefined {

@@ -81,8 +81,8 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
     };
   }
 
-  kept(): KeptBlob[] {
-    return this.#ledger.list().reverse().map(describe);
+  kept(most: number): KeptBlob[] {
+    return this.#ledger.list().reverse().slice(0, most).map(describe);
   }
 
   find(digest: Digest): KeptBlob | undefined {

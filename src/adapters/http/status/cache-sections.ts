@@ -4,7 +4,7 @@ import type { Digest } from '../../../domain/digest.ts';
 import type { Package } from '../../../domain/package.ts';
 import { DEFAULT_REPOSITORY } from '../../../domain/reference.ts';
 import { html, type Html } from './html.ts';
-import { digestText, list, packageLink, placeText, type Section } from './parts.ts';
+import { MAX_ROWS, digestText, list, packageLink, placeText, type Section } from './parts.ts';
 import { ageOf, countText, shareText, sizeText, spanText } from './quantities.ts';
 
 export function overviewSection({ store: { usage }, requests: { outcomes } }: Inspection): Section {
@@ -86,7 +86,8 @@ export function cacheSection({ store, packages }: Inspection, now: Date): Sectio
     content: list({
       heading: 'cache-title',
       columns: { Blob: 'text', Kind: 'text', Size: 'number', Stored: 'text', 'Last used': 'text', Verified: 'text' },
-      items: store.kept(),
+      items: store.kept(MAX_ROWS),
+      total: store.usage.entries,
       row: (blob) => blobRow(blob, names, now),
       none: 'Nothing is cached.',
       rest: 'more that were used longer ago',

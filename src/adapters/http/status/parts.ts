@@ -4,7 +4,7 @@ import type { PackageRequest } from '../../../domain/package.ts';
 import { html, type Html } from './html.ts';
 
 /** More is longer than anybody reads, and than the service should spend its time on every second. */
-const MAX_ROWS = 200;
+export const MAX_ROWS = 200;
 
 /** Signs, so that nothing is told by colour alone. In a template the bundler would leave them as they are (tools/build.ts). */
 export const GOOD = '✓';
@@ -31,6 +31,8 @@ export interface Listing<Item> {
   readonly heading: string;
   readonly columns: Readonly<Record<string, 'text' | 'number'>>;
   readonly items: readonly Item[];
+  /** How many there are, when that is more than those. */
+  readonly total?: number;
   readonly row: (item: Item) => Html;
   /** What is said when there are none. */
   readonly none: string;
@@ -39,10 +41,10 @@ export interface Listing<Item> {
 }
 
 /** A table in a frame that can be moved by keys where the window is too small for it. */
-export function list<Item>({ heading, columns, items, row, none, rest }: Listing<Item>): Html {
+export function list<Item>({ heading, columns, items, total = items.length, row, none, rest }: Listing<Item>): Html {
   if (items.length === 0) return html`<p class="quiet">${none}</p>`;
   const heads = Object.entries(columns).map(([title, kind]) => html`<th scope="col" class="${kind}">${title}</th>`);
-  const surplus = items.length - MAX_ROWS;
+  const surplus = total - MAX_ROWS;
   return html`<div class="frame" role="region" aria-labelledby="${heading}" tabindex="0">
       <table aria-labelledby="${heading}">
         <thead>
