@@ -61,6 +61,15 @@ describe('docs/reliability.md', () => {
   });
 });
 
+describe('docs/README.md', () => {
+  it('leads to every page of its folder', () => {
+    const pages = readPages().flatMap(({ path }) => /^docs\/([\w-]+\.md)$/.exec(path)?.[1] ?? []);
+    expect(pages).to.include.members(['README.md', 'install.md']);
+    const contents = read('docs/README.md');
+    expect(pages.filter((page) => page !== 'README.md' && !contents.includes(`(${page}`))).to.deep.equal([]);
+  });
+});
+
 describe('docs/sizing.md', () => {
   const measured = read('docs/performance.md');
 
