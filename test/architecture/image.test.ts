@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import { parseContext, parseDockerfile, parseExecForm, parseLabels } from '../../tools/image/dockerfile.ts';
-import { ROOT } from './source-files.ts';
+import { ROOT, sourceFiles } from './source-files.ts';
 
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
 
@@ -47,6 +47,17 @@ describe('the Dockerfile', () => {
     const copied = only('COPY').flatMap((text) => [...text.matchAll(/\/src\/(\S+)/g)].map(([, path = '']) => path));
     expect(copied.filter((path) => path !== 'dist' && !context.includes(path))).to.deep.equal([]);
     expect(copied).to.include('dist');
+  });
+
+  it('lets the build see what it imports', () => {
+    const context = parseContext(read('.dockerignore'));
+    const tools = sourceFiles('tools');
+    const needed = new Set(['tools/build.ts']);
+    for (const path of needed) {
+      const { imports = [] } = tools.find((file) => file.path === path) ?? {};
+      for (const name of imports) if (name.startsWith('tools/')) needed.add(name);
+    }
+    expect([...needed].sort()).to.deep.equal(context.filter((path) => path.startsWith('tools/')).sort());
   });
 });
 
