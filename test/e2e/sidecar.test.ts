@@ -1,9 +1,13 @@
 import { expect } from 'chai';
 import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { describeWithAll } from '../support/peers/binaries.ts';
 import { applyObject, containerOf, renderChart } from '../support/peers/chart.ts';
 import { Cluster, USERS } from '../support/peers/cluster.ts';
+import { runProgram } from '../support/program.ts';
 import { QUERY_DIGEST, QUERY_STRINGS } from '../support/query-strings.ts';
 import { exchange, type Exchange, RawConnection } from '../support/raw-connection.ts';
 import { ServiceProcess } from '../support/service-process.ts';
@@ -76,6 +80,26 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
         expect(service.lines.map((line) => line['request_id'])).not.to.include(SMUGGLED_ID);
       });
     }
+
+    it('is what prefetch asks for, with its token and the CA of the sidecar', async () => {
+      const directory = await mkdtemp(join(tmpdir(), 'prefetch-'));
+      const [list, token, ca] = ['list', 'token', 'ca'].map((name) => join(directory, name)) as [
+        string,
+        string,
+        string,
+      ];
+      await writeFile(list, QUERY_DIGEST);
+      await writeFile(ca, CA);
+      const prefetch = async (text: string): Promise<string> => {
+        await writeFile(token, `${text}\n`);
+        const url = `https://127.0.0.1:${String(port)}`;
+        const flags = ['--url', url, '--token-file', token, '--ca', ca, '--list', list];
+        return (await runProgram('prefetch', ...flags)).stderr;
+      };
+      expect(await prefetch(USERS.admin.token)).to.include(`${QUERY_DIGEST}: 404 no default registry is configured\n`);
+      expect(await prefetch('nobody')).to.include(`${QUERY_DIGEST}: 401 Unauthorized\n`);
+      await rm(directory, { recursive: true });
+    }).timeout(60_000);
 
     const detours = [
       ...['//healthz', '/./healthz', '/healthz/', '/healthz/../package', '/healthz/%2e%2e/package', '/%68ealthz'],

@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import { stringify } from 'yaml';
 import { digestHex } from '../../src/domain/digest.ts';
 import { eventually } from '../support/eventually.ts';
+import { FakeKubeApi } from '../support/fake-kube-api.ts';
 import { FakeRegistry, PASSWORD, USERNAME } from '../support/fake-registry.ts';
 import { bytesOf, makeImage, makeIndex, makePackage, type TestBlob, type TestImage } from '../support/image.ts';
 import { type Ended, type Launcher, Program } from '../support/program.ts';
@@ -229,6 +230,46 @@ describe('mirror', function () {
     });
     expect(registry.log).to.deep.equal([]);
     expect(await readdir(directory)).not.to.include('mirror');
+  });
+
+  describe('with the registries of a cluster', () => {
+    let api: FakeKubeApi;
+    let flags: string[];
+    beforeEach(async () => {
+      api = await FakeKubeApi.start();
+      const kubeconfig = join(directory, 'kubeconfig');
+      await writeFile(kubeconfig, api.config.exportConfig());
+      await writeFile(join(directory, 'my.yaml'), stringify({ credentials: { source: 'kubernetes' } }));
+      flags = ['--kubeconfig', kubeconfig];
+      await list(`${image.digest} ${registry.host}/modules`);
+    });
+    afterEach(() => api.close());
+
+    it('enters them as ModuleSources say', async () => {
+      const auths = { [registry.host]: { username: USERNAME, password: PASSWORD } };
+      const dockerCfg = Buffer.from(JSON.stringify({ auths })).toString('base64');
+      api.putModuleSource('a', { repo: `${registry.host}/modules`, scheme: 'HTTP', dockerCfg });
+      registry.publish(image);
+      expect((await mirror(flags)).code).to.equal(0);
+      await expectMirrored(image);
+    });
+
+    it('waits for them, and can be interrupted', async () => {
+      api.listStatus = 503;
+      const program = start(flags);
+      await eventually(async () => {
+        expect(api.log).to.have.lengthOf.greaterThan(1);
+      }, 30_000);
+      program.signal('SIGTERM');
+      expect((await ended(program)).code).to.equal(130);
+      expect(await readdir(output)).not.to.include('ingest');
+    });
+
+    it('says that it cannot read how to reach it', async () => {
+      const { code, stderr } = await mirror(['--kubeconfig', join(directory, 'nowhere')]);
+      expect(code).to.equal(1);
+      expect(stderr).to.match(/^ENOENT: .*nowhere'\n$/);
+    });
   });
 
   canMount('says when the disk is full, and goes on when there is room', async () => {
