@@ -123,7 +123,9 @@ export class FakeRegistry {
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     let body = '';
     for await (const chunk of request.setEncoding('utf8')) body += String(chunk);
-    const logged = { method: request.method ?? '', url: request.url ?? '', headers: request.headers, body };
+    // As an HTTP proxy it is every registry that is asked for by name.
+    const url = (request.url ?? '').replace(/^http:\/\/[^/]+/, '');
+    const logged = { method: request.method ?? '', url, headers: request.headers, body };
     this.log.push(logged);
     if (this.#scripts.some((script) => script(logged, response))) return;
     if (logged.url.startsWith('/token')) this.#serveToken(logged, response);

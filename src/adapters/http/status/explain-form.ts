@@ -45,7 +45,6 @@ function attempt<Value>(parse: () => Value): { readonly value: Value } | { reado
 }
 
 export function renderForm({ fields, mistakes }: Question, registries: readonly ConfiguredRegistry[]): Html {
-  const [wrong] = Object.keys(mistakes);
   const field = (name: keyof PackageParameters, label: string, hint: string, attributes?: Html): Html => {
     const mistake = mistakes[name];
     return html`<div ${name === 'digest' ? html`class="wide"` : undefined}>
@@ -59,7 +58,6 @@ export function renderForm({ fields, mistakes }: Question, registries: readonly 
         spellcheck="false"
         aria-describedby="ask-${name}-hint"
         ${mistake === undefined ? undefined : html`aria-invalid="true"`}
-        ${name === wrong ? html`autofocus` : undefined}
         ${attributes}
       />
       <p class="hint" id="ask-${name}-hint">

@@ -45,7 +45,7 @@ export function list<Item>({ heading, columns, items, total = items.length, row,
   if (items.length === 0) return html`<p class="quiet">${none}</p>`;
   const heads = Object.entries(columns).map(([title, kind]) => html`<th scope="col" class="${kind}">${title}</th>`);
   const surplus = total - MAX_ROWS;
-  return html`<div class="frame" role="region" aria-labelledby="${heading}" tabindex="0">
+  return html`<div class="frame" role="group" aria-labelledby="${heading}" tabindex="0">
       <table aria-labelledby="${heading}">
         <thead>
           <tr>

@@ -112,4 +112,8 @@ button.addEventListener('click', () => {
 });
 document.addEventListener('visibilitychange', proceed);
 button.hidden = false;
+// Not before: on its way to the fragment, which leads to the form, the browser takes the focus away again.
+addEventListener('load', () => {
+  /** @type {HTMLElement | null} */ (document.querySelector('[aria-invalid]'))?.focus();
+});
 schedule();
