@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # The image of the service; docs/image.md says more. Where there is no container engine, `npm run image` follows these
 # same lines, so they are only what it understands.
 
