@@ -1,5 +1,5 @@
 /** An image as a container runtime runs it, by bubblewrap: a user without rights, a root that is read-only, no network. */
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { copyFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -152,17 +152,18 @@ export class RunningImage {
 }
 
 /** Why images cannot be run here; undefined when they can. */
-export async function obstacle(bubblewrap: string): Promise<string | undefined> {
-  // Root may what the user of the image may not.
-  const command = ['--unshare-all', '--ro-bind', '/', '/', 'true'];
-  const nobody = isRoot() ? ['--reuid=64535', '--regid=64535', '--clear-groups', 'unshare', '--user', 'true'] : [];
-  try {
-    await run(bubblewrap, command);
-    if (isRoot()) await run('setpriv', nobody);
-    return undefined;
-  } catch (error) {
-    return error instanceof Error ? error.message.trim() : String(error);
+export function obstacle(bubblewrap: string): string | undefined {
+  const asNobody = isRoot() ? ['setpriv', '--reuid=64535', '--regid=64535', '--clear-groups'] : [];
+  const attempts = [
+    [bubblewrap, '--unshare-all', '--ro-bind', '/', '/', 'true'],
+    // Root may what the user of the image may not.
+    [...asNobody, 'unshare', '--user', 'true'],
+  ];
+  for (const [program = '', ...args] of attempts) {
+    const { status, stderr } = spawnSync(program, args, { encoding: 'utf8' });
+    if (status !== 0) return `no namespaces for users without rights: ${stderr.trim()}`;
   }
+  return undefined;
 }
 
 /** Reads what `tools/image/main.ts` has written. */
