@@ -175,6 +175,15 @@ describe('the documents', () => {
     });
   }
 
+  it('name scripts that package.json has', () => {
+    const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
+    const named = readPages().flatMap(({ path }) =>
+      [...read(path).matchAll(/npm run (?:--silent )?([\w:-]+)/g)].map(([, script = '']) => script),
+    );
+    expect(named).to.include.members(['peers', 'bench:faults']);
+    expect(named.filter((script) => !(script in scripts))).to.deep.equal([]);
+  });
+
   for (const document of ['ARCHITECTURE.md', 'docs/threats.md']) {
     it(`name types and functions that exist: ${document}`, () => {
       const source = sourceFiles('src')
