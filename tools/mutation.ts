@@ -38,6 +38,11 @@ const SUBJECTS: readonly {
     ],
     specs: ['test/unit/adapters/filesystem/*.test.ts', 'test/contract/package-stores.test.ts'],
   },
+  {
+    folder: 'src/adapters/oci-layout',
+    files: ['arriving-blob', 'layout-files', 'layout-index', 'oci-layout-writer'],
+    specs: ['test/unit/adapters/oci-layout/*.test.ts', 'test/contract/oci-layout-writer.test.ts'],
+  },
 ];
 
 interface Report {

@@ -25,7 +25,7 @@ export class BlobArrivals {
     return this.#here;
   }
 
-  /** Bytes that did not lie here before. */
+  /** Bytes that did not lie here before, those of failed tries too. */
   get fetched(): number {
     return this.#fetched;
   }
@@ -34,14 +34,21 @@ export class BlobArrivals {
   async bring(blob: Descriptor, fetch: FetchFrom): Promise<void> {
     await this.#turns.take(blob.digest, async () => {
       if (this.#arrived.has(keyOf(blob))) return;
-      const fetched = await this.#layout.keep(blob, fetch, (here) => {
+      const counted: FetchFrom = async (offset) => this.#count(await fetch(offset));
+      await this.#layout.keep(blob, counted, (here) => {
         this.#here += here - (this.#bytes.get(blob.digest) ?? 0);
         this.#bytes.set(blob.digest, here);
         this.#onProgress();
       });
-      this.#fetched += fetched;
       this.#arrived.add(keyOf(blob));
     });
+  }
+
+  async *#count(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    for await (const chunk of chunks) {
+      this.#fetched += chunk.byteLength;
+      yield chunk;
+    }
   }
 }
 

@@ -28,7 +28,7 @@ export interface MirrorProgress {
   readonly totalBytes: number;
   /** Those of them that are here. */
   readonly hereBytes: number;
-  /** Those of them that were not here before. */
+  /** Those that were not here before, and those of failed tries. */
   readonly fetchedBytes: number;
 }
 

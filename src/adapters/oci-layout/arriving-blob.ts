@@ -11,7 +11,7 @@ import { onDisk, show } from './layout-files.ts';
 const FLAGS = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW;
 
 /**
- * Resolves with the bytes that were fetched, once the file lies proved and on the disk at `place`. Rejects with
+ * Resolves once the file lies proved and on the disk at `place`. Rejects with
  * DigestMismatchError when they were the wrong ones, and then nothing is left of them.
  */
 export async function receive(
@@ -19,41 +19,29 @@ export async function receive(
   { part, place }: { readonly part: string; readonly place: string },
   fetch: FetchFrom,
   onBytes: (here: number) => void,
-): Promise<number> {
+): Promise<void> {
   const handle = await onDisk(open(part, FLAGS, 0o644));
-  let begun = 0;
+  let left = 0;
   try {
+    ({ size: left } = await onDisk(handle.stat()));
     const proof = new Proof(blob);
-    begun = await readAgain(handle, blob, proof, onBytes);
-    if (begun < blob.size) await append(handle, begun, await fetch(begun), proof, onBytes);
+    const here = await show(handle, proof, onBytes);
+    if (here < blob.size) await append(handle, here, await fetch(here), proof, onBytes);
     proof.conclude();
     // A disk that is full, or gone, may say so only now.
     await onDisk(handle.sync());
     await onDisk(rename(part, place));
-    return blob.size - begun;
+    return;
   } catch (error) {
     if (!(error instanceof DigestMismatchError)) throw error;
-    await onDisk(rm(part, { force: true }));
+    await onDisk(rm(part));
     onBytes(0);
-    // What lay here may have been wrong, which is no fault of who has sent the rest.
-    if (begun === 0) throw error;
+    // What an earlier try has left may have been wrong, which is no fault of who has sent the rest.
+    if (left === 0) throw error;
   } finally {
     await handle.close();
   }
-  return receive(blob, { part, place }, fetch, onBytes);
-}
-
-/** Resolves with how much an earlier try has left; nothing when it is more than the blob has. */
-async function readAgain(
-  handle: FileHandle,
-  blob: Descriptor,
-  proof: Proof,
-  onBytes: (here: number) => void,
-): Promise<number> {
-  const { size } = await onDisk(handle.stat());
-  if (size <= blob.size) return show(handle, proof, onBytes);
-  await onDisk(handle.truncate(0));
-  return 0;
+  await receive(blob, { part, place }, fetch, onBytes);
 }
 
 async function append(

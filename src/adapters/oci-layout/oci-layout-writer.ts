@@ -70,19 +70,19 @@ export class OciLayoutWriter implements ImageLayout {
     }
   }
 
-  async keep(blob: Descriptor, fetch: FetchFrom, onBytes: (here: number) => void): Promise<number> {
+  async keep(blob: Descriptor, fetch: FetchFrom, onBytes: (here: number) => void): Promise<void> {
     const place = blobPath(this.#directory, blob.digest);
     const stats = await find(place);
     if (stats !== undefined) {
       if (await isBlob(place, stats, blob.digest, onBytes)) {
         // Its digest is right: it is the manifest that is wrong.
         if (stats.size !== blob.size) throw new DigestMismatchError(inBytes(blob.size), inBytes(stats.size));
-        return 0;
+        return;
       }
       onBytes(0);
       await onDisk(rm(place, { recursive: true, force: true }));
     }
-    return receive(blob, { part: join(this.#ingest, digestHex(blob.digest)), place }, fetch, onBytes);
+    await receive(blob, { part: join(this.#ingest, digestHex(blob.digest)), place }, fetch, onBytes);
   }
 
   list(image: Descriptor): Promise<void> {

@@ -81,7 +81,7 @@ function digestsOf(text: string, name: string): Entry[] {
   const collect = (value: unknown, names: readonly string[]): void => {
     if (typeof value === 'object' && value !== null) {
       for (const [below, more] of Object.entries(value)) collect(more, [...names, below]);
-    } else entries.push({ place: `${name}: ${names.join('.')}`, fields: [String(value)] });
+    } else entries.push({ place: `${name}: ${names.join('.').replace(/\p{C}/gu, '?')}`, fields: [String(value)] });
   };
   try {
     collect(parseBoundedJson(Buffer.from(text)), []);

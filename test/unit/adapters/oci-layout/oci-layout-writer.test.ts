@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { OciLayoutGateway } from '../../../../src/adapters/oci-layout/oci-layout-gateway.ts';
@@ -84,6 +84,17 @@ describe('OciLayoutWriter', () => {
     expect(await readdir(directory)).not.to.include('ingest');
   });
 
+  it('begins anew when more of a blob lies there than it has', async () => {
+    await into(async (writer) => {
+      const part = join(directory, 'ingest', digestHex(first.layer.descriptor.digest));
+      await writeFile(part, Buffer.concat([first.layer.bytes, first.layer.bytes]));
+      await keep(writer, first.layer);
+    });
+    const { digest } = first.layer.descriptor;
+    const kept = await readFile(join(directory, 'blobs/sha256', digestHex(digest)));
+    expect(Buffer.compare(kept, first.layer.bytes)).to.equal(0);
+  });
+
   it('keeps a second process away, and lets in the next one', async () => {
     const writer = await OciLayoutWriter.open(directory);
     const error = await rejection(OciLayoutWriter.open(directory));
@@ -119,7 +130,8 @@ describe('OciLayoutWriter', () => {
     const name = digestHex(first.layer.descriptor.digest);
     await into(async (writer) => {
       await symlink(outside, join(directory, 'blobs/sha256', name));
-      expect(await keep(writer, first.layer)).to.equal(100_000);
+      await keep(writer, first.layer);
+      expect((await lstat(join(directory, 'blobs/sha256', name))).isFile()).to.equal(true);
       await symlink(outside, join(directory, 'ingest', digestHex(second.layer.descriptor.digest)));
       expect(await rejection(keep(writer, second.layer))).to.be.instanceOf(StoreFailedError);
     });

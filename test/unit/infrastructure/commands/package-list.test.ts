@@ -44,6 +44,7 @@ describe('parsePackageList', () => {
       [b, 'list: registrypackages.yq.v4'],
     ]);
     expect(parse(JSON.stringify([a, b]))).to.have.lengthOf(2);
+    expect(parse(JSON.stringify({ '\u001b[2J': a }))[0]?.place).to.equal('list: ?[2J');
   });
 
   it('says all mistakes at once, with their places', () => {
