@@ -175,7 +175,11 @@ describeWithAll(PEERS, (programs) => {
       const { name } = USERS.operator;
       const operators = JSON.stringify([{ kind: 'User', apiGroup: 'rbac.authorization.k8s.io', name }]);
       const args = ['install', 'test', CHART, '--namespace', NAMESPACE, '--kubeconfig', kubeconfig];
-      const { stdout } = await run(programs.helm, [...args, '--set-json', `clients.explain=${operators}`]);
+      const { stdout } = await run(programs.helm, [
+        ...args,
+        '--set-json',
+        `clients.explain=${operators},clients.status=${operators}`,
+      ]);
       expect(stdout).to.include('STATUS: deployed');
       expect(stdout)
         .to.match(/curl -fsS .*Authorization: Bearer \$TOKEN/)
@@ -261,12 +265,14 @@ describeWithAll(PEERS, (programs) => {
 
       it('nodes fetch packages, monitoring read metrics, operators ask why, and none the other', async () => {
         for (const verb of ['get', '*']) {
-          expect(await may('operator', path('/explain', verb))).to.equal(true);
+          for (const seen of ['/explain', '/status']) {
+            expect(await may('operator', path(seen, verb))).to.equal(true);
+            for (const user of ['node', 'scraper', 'stranger'] as const) {
+              expect(await may(user, path(seen, verb)), user).to.equal(false);
+            }
+          }
           for (const other of ['/package', '/metrics'])
             expect(await may('operator', path(other, verb))).to.equal(false);
-          for (const user of ['node', 'scraper', 'stranger'] as const) {
-            expect(await may(user, path('/explain', verb)), user).to.equal(false);
-          }
           expect(await may('node', path('/package', verb))).to.equal(true);
           expect(await may('scraper', path('/metrics', verb))).to.equal(true);
           expect(await may('node', path('/metrics', verb))).to.equal(false);

@@ -154,6 +154,10 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
         [query.replace('package', 'explain'), 'node', 403],
         [query.replace('package', 'explain'), 'scraper', 403],
         [query.replace('package', 'explain'), 'admin', 200],
+        ['status', undefined, 401],
+        ['status', 'node', 403],
+        ['status', 'scraper', 403],
+        ['status', 'admin', 200],
       ];
       for (const [path, user, status] of table) {
         const response = await guarded(path, user === undefined ? {} : as(user));

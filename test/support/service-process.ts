@@ -87,7 +87,8 @@ export class ServiceProcess {
         afterResponse: [
           (response) => {
             if (response.statusCode >= 400) expectNoCanary('error', String(response.body));
-            if (response.requestUrl.pathname === '/explain') expectNoCanary('explanation', String(response.body));
+            const { pathname } = response.requestUrl;
+            if (['/explain', '/status'].includes(pathname)) expectNoCanary(pathname, String(response.body));
             return response;
           },
         ],
