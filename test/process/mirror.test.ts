@@ -99,7 +99,7 @@ describe('mirror', function () {
     const { code, stdout } = await mirror();
     expect({ code, stdout }).to.deep.equal({
       code: 0,
-      stdout: `${output} has 3 of 3 packages, 4.1 MiB; 4.1 MiB of it fetched now\n`,
+      stdout: `${output} has 3 of 3 packages, 4.1 MiB; 4.1 MiB fetched now\n`,
     });
     await expectMirrored(image);
     expect(registry.requests('/v2/deckhouse/ee/modules/ingress/')).to.have.lengthOf.greaterThan(2);
@@ -138,7 +138,7 @@ describe('mirror', function () {
     const { code, stdout } = await mirror();
     expect({ code, stdout }).to.deep.equal({
       code: 0,
-      stdout: `${output} has 1 of 1 packages, 4.0 MiB; 2.0 MiB of it fetched now\n`,
+      stdout: `${output} has 1 of 1 packages, 4.0 MiB; 2.0 MiB fetched now\n`,
     });
     const asked = registry.log.slice(before).filter(({ headers }) => headers.authorization !== undefined);
     expect(asked.map(({ url, headers }) => [url.split('/').at(-1), headers.range])).to.deep.equal([
@@ -157,7 +157,7 @@ describe('mirror', function () {
     const { code, stderr } = await ended(program);
     expect(code).to.equal(130);
     expect(stderr).to.include(`${output}: interrupted; the same command goes on from here\n`);
-    expect((await mirror()).stdout).to.include('2.0 MiB of it fetched now');
+    expect((await mirror()).stdout).to.include('2.0 MiB fetched now');
     await expectMirrored(image);
   });
 
@@ -168,12 +168,12 @@ describe('mirror', function () {
     const before = registry.log.length;
     const { code, stdout } = await mirror();
     expect(code).to.equal(0);
-    expect(stdout).to.include('1 of 1 packages, 4.0 MiB; 0 B of it fetched now');
+    expect(stdout).to.include('1 of 1 packages, 4.0 MiB; 0 B fetched now');
     expect(registry.log).to.have.lengthOf(before);
     const fresh = makePackage(MIB, 2);
     registry.publish(fresh);
     await list(image.digest, fresh.digest);
-    expect((await mirror()).stdout).to.include('2 of 2 packages, 5.0 MiB; 1.0 MiB of it fetched now');
+    expect((await mirror()).stdout).to.include('2 of 2 packages, 5.0 MiB; 1.0 MiB fetched now');
     await expectMirrored(fresh);
   });
 
@@ -183,7 +183,7 @@ describe('mirror', function () {
     await mirror();
     await writeFile(pathOf(image.layer), bytesOf(4 * MIB, 9));
     await writeFile(pathOf(image.manifest), '{}');
-    expect((await mirror()).stdout).to.include('4.0 MiB of it fetched now');
+    expect((await mirror()).stdout).to.include('4.0 MiB fetched now');
     await expectMirrored(image);
     await rm(pathOf(image.layer));
     await mkdir(join(output, 'ingest'));
@@ -204,7 +204,7 @@ describe('mirror', function () {
     await list(forged.digest, image.digest, absent.digest);
     const { code, stdout, stderr } = await mirror();
     expect(code).to.equal(2);
-    expect(stdout).to.equal(`${output} has 1 of 3 packages, 4.0 MiB; 4.0 MiB of it fetched now\n`);
+    expect(stdout).to.equal(`${output} has 1 of 3 packages, 4.0 MiB; 5.0 MiB fetched now\n`);
     const places = join(directory, 'packages.txt');
     expect(stderr).to.include(`${places}:1: ${forged.digest}: content does not match its digest: expected sha256:`);
     expect(stderr).to.match(

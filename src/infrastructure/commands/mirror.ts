@@ -96,7 +96,7 @@ async function mirror({ settings, packages, output, platform }: Order, terminal:
       isComplete = await isFlawless(work, output, terminal);
       const { mirrored, hereBytes, fetchedBytes } = mirroring.progress;
       stdout.write(
-        `${output} has ${String(mirrored)} of ${String(packages.length)} packages, ${formatBytes(hereBytes)}; ${formatBytes(fetchedBytes)} of it fetched now\n`,
+        `${output} has ${String(mirrored)} of ${String(packages.length)} packages, ${formatBytes(hereBytes)}; ${formatBytes(fetchedBytes)} fetched now\n`,
       );
       interrupted.throwIfAborted();
       return isComplete ? EXIT_CODE.done : EXIT_CODE.faulty;
