@@ -1,12 +1,11 @@
 /** Which trace the running code works for: from a request to whatever it begins, past all that need not know of it (ADR 17). */
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { type Trace, traceHeaders } from '../adapters/http/trace-context.ts';
+import type { RequestTrace } from '../adapters/http/trace-context.ts';
 
 /** One for the process, as asynchronous contexts are. A download keeps the trace of the request that began it. */
-export const traces = new AsyncLocalStorage<Trace>();
+export const traces = new AsyncLocalStorage<RequestTrace>();
 
 /** For a request to a registry; none for what no request has begun. */
 export function currentTraceHeaders(): Readonly<Record<string, string>> {
-  const trace = traces.getStore();
-  return trace === undefined ? {} : traceHeaders(trace);
+  return traces.getStore()?.headers() ?? {};
 }

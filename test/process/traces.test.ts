@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { FakeRegistry, PASSWORD, USERNAME } from '../support/fake-registry.ts';
 import { makePackage } from '../support/image.ts';
-import { ServiceProcess } from '../support/service-process.ts';
+import { type ServiceOptions, ServiceProcess } from '../support/service-process.ts';
 
 const MIB = 1024 * 1024;
 const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736';
@@ -11,11 +11,13 @@ const TRACEPARENT = `00-${TRACE}-${PARENT}-01`;
 describe('the trace of a request', () => {
   let registry: FakeRegistry;
   let service: ServiceProcess;
+  let options: ServiceOptions;
   beforeEach(async () => {
     registry = await FakeRegistry.start({ auth: 'bearer' });
     const repo = `${registry.host}/deckhouse/ee`;
     const registries = [{ repo, default: true, scheme: 'HTTP', username: USERNAME, password: PASSWORD }];
-    service = await ServiceProcess.start({ settings: { credentials: { registries } } });
+    options = { settings: { credentials: { registries } } };
+    service = await ServiceProcess.start(options);
   });
   afterEach(async () => {
     await service.close();
@@ -28,24 +30,9 @@ describe('the trace of a request', () => {
     return service.logged('request', { request_id: id });
   }
 
-  const told = (part: string): unknown[] => registry.requests(part).map(({ headers }) => headers['traceparent']);
-
-  it('is logged: the one that it came with, or a new one', async () => {
-    const known = await ask('known', 'none', { traceparent: TRACEPARENT });
-    expect(known).to.include({ trace_id: TRACE });
-    expect(known['span_id'])
-      .to.match(/^[0-9a-f]{16}$/)
-      .and.not.to.equal(PARENT);
-    const unknown = await ask('unknown', 'none', { traceparent: TRACEPARENT.toUpperCase() });
-    expect(unknown['trace_id'])
-      .to.match(/^[0-9a-f]{32}$/)
-      .and.not.to.equal(TRACE);
-  });
-
-  it('is told to the registry with all that the request brings about: token, manifest, and every piece of the blob', async () => {
-    const image = makePackage(MIB);
-    registry.publish(image);
-    let breaks = 2;
+  /** Sends 200 kB of the rest of the image's blob, so many times, and breaks off. */
+  function breakOff(image: ReturnType<typeof makePackage>, times: number): void {
+    let breaks = times;
     registry.script(({ url, headers }, response) => {
       if (!url.includes('/blobs/') || headers.authorization === undefined || breaks-- === 0) return false;
       const begin = Number(/\d+/.exec(headers.range ?? '')?.[0] ?? 0);
@@ -56,6 +43,27 @@ describe('the trace of a request', () => {
       response.write(image.layer.bytes.subarray(begin, begin + 200_000), () => response.destroy());
       return true;
     });
+  }
+
+  const told = (part: string): unknown[] => registry.requests(part).map(({ headers }) => headers['traceparent']);
+
+  it('is logged where the client names one, and else where a registry is told of one', async () => {
+    const image = makePackage(1000);
+    registry.publish(image);
+    const miss = await ask('miss', image.digest, { traceparent: TRACEPARENT.toUpperCase() });
+    expect(miss['trace_id']).to.match(/^[0-9a-f]{32}$/);
+    expect(miss['trace_id']).not.to.equal(TRACE);
+    expect(miss['span_id']).to.match(/^[0-9a-f]{16}$/);
+    expect(await ask('hit', image.digest, {})).not.to.have.any.keys('trace_id', 'span_id');
+    const named = await ask('named', image.digest, { traceparent: TRACEPARENT });
+    expect(named).to.include({ cache: 'hit', trace_id: TRACE });
+    expect(named).not.to.have.property('span_id');
+  });
+
+  it('is told to the registry with all that the request brings about: token, manifest, and every piece of the blob', async () => {
+    const image = makePackage(MIB);
+    registry.publish(image);
+    breakOff(image, 2);
     const headers = { traceparent: TRACEPARENT, tracestate: 'rojo=1', baggage: 'user=canary', 'x-b3-traceid': TRACE };
     const line = await ask('first', image.digest, headers);
     expect(line).to.include({ cache: 'miss', trace_id: TRACE });
@@ -68,6 +76,18 @@ describe('the trace of a request', () => {
       expect(request.headers).not.to.have.any.keys('baggage', 'x-b3-traceid');
     }
     expect(await service.logged('blob kept', { blob: image.layer.descriptor.digest })).to.include({ trace_id: TRACE });
+  });
+
+  it('is told with every piece of a package that is not kept', async () => {
+    const image = makePackage(MIB);
+    registry.publish(image);
+    breakOff(image, 2);
+    await service.end();
+    service = await service.restart({ ...options, flags: ['--disable-cache'] });
+    const line = await ask('first', image.digest, { traceparent: TRACEPARENT });
+    expect(line).to.include({ cache: 'bypass', status: 200 });
+    const traceparent = `00-${TRACE}-${String(line['span_id'])}-01`;
+    expect(told('/blobs/')).to.deep.equal([traceparent, traceparent, traceparent]);
   });
 
   it('is a new one at the registry when the client has none', async () => {

@@ -12,7 +12,7 @@ import { recordRequests, type RequestObserver, type RequestState } from './reque
 import { knownHosts } from './status/known-hosts.ts';
 import { type StatusOptions, statusRoute } from './status/status-route.ts';
 import { isSafe, strictRequests } from './strict-requests.ts';
-import type { Trace } from './trace-context.ts';
+import type { RequestTrace } from './trace-context.ts';
 
 export interface HttpAppOptions {
   readonly packages: PackageUseCases;
@@ -23,7 +23,7 @@ export interface HttpAppOptions {
   readonly status: StatusOptions;
   readonly observers: readonly RequestObserver[];
   /** Where whatever a request begins finds the trace that it belongs to. */
-  readonly traces: AsyncLocalStorage<Trace>;
+  readonly traces: AsyncLocalStorage<RequestTrace>;
 }
 
 const ROUTES: ReadonlySet<string> = new Set(['/package', '/explain', '/healthz', '/readyz', '/metrics', '/status']);
@@ -32,7 +32,7 @@ export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
   const app = new Koa<RequestState>();
   // Every error has its response and its log line by errorResponses; what Koa emits besides is the same error again.
   app.on('error', () => undefined);
-  app.use(recordRequests(ROUTES, options.observers, options.traces));
+  app.use(recordRequests(ROUTES, options.observers));
   app.use(errorResponses());
   app.use(strictRequests());
   app.use(async (ctx, next) => {
@@ -42,7 +42,7 @@ export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
     await next();
   });
   const router = new Router<RequestState>({ strict: true, sensitive: true });
-  router.get('/package', packageRoute(options.packages));
+  router.get('/package', packageRoute(options.packages, options.traces));
   router.get('/explain', knownHosts(), explainRoute(options.explain));
   router.get('/healthz', (ctx) => {
     ctx.body = 'ok';

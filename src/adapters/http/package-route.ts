@@ -1,8 +1,8 @@
 /** GET and HEAD /package: parse, ask once, send. */
 import type { Middleware, ParameterizedContext } from 'koa';
-import type { DescribePackage } from '../../application/describe-package.ts';
-import type { GetPackage } from '../../application/get-package.ts';
-import type { PackageRequest } from '../../domain/package.ts';
+import type { AsyncLocalStorage } from 'node:async_hooks';
+import type { DescribePackage, Description } from '../../application/describe-package.ts';
+import type { Delivery, GetPackage } from '../../application/get-package.ts';
 import { matchesEtag } from './conditional.ts';
 import { cacheHeaders, etagOf, packageHeaders, partHeaders, validatorHeaders } from './package-headers.ts';
 import { parsePackageQuery } from './package-query.ts';
@@ -10,6 +10,7 @@ import { RefusedError } from './problem.ts';
 import { parseRange } from './range.ts';
 import type { RequestState } from './request-record.ts';
 import { sendBlob } from './send-blob.ts';
+import type { RequestTrace } from './trace-context.ts';
 
 export interface PackageUseCases {
   readonly get: Pick<GetPackage, 'execute'>;
@@ -18,37 +19,39 @@ export interface PackageUseCases {
 
 type PackageContext = ParameterizedContext<RequestState>;
 
-export function packageRoute({ get, describe }: PackageUseCases): Middleware<RequestState> {
+/** `traces` is where whatever a request begins finds the trace that it belongs to. */
+export function packageRoute(
+  { get, describe }: PackageUseCases,
+  traces: AsyncLocalStorage<RequestTrace>,
+): Middleware<RequestState> {
   return async (ctx) => {
     const request = parsePackageQuery(ctx.querystring);
-    ctx.state.record.package = request;
+    const { record } = ctx.state;
+    record.package = request;
     const known = matchesEtag(ctx.get('If-None-Match'), etagOf(request.digest));
     if (known !== false) {
       // Content under a digest does not change: whether it exists is all that there is to ask, and who has it knows.
-      if (known === 'any') await describe.execute(request);
+      if (known === 'any') await traces.run(record.trace, () => describe.execute(request));
       ctx.status = 304;
       ctx.set(validatorHeaders(request.digest));
     } else if (ctx.method === 'HEAD') {
-      await answerHead(ctx, describe, request);
+      answerHead(ctx, await traces.run(record.trace, () => describe.execute(request)));
     } else {
-      await answerGet(ctx, get, request);
+      const delivery = await traces.run(record.trace, () => get.execute(request));
+      const answer = (): Promise<void> => answerGet(ctx, delivery);
+      // Within a context all that sends costs Node more; who has found what he wants has nobody to ask any more (ADR 17).
+      await (delivery.cache.kind === 'hit' ? answer() : traces.run(record.trace, answer));
     }
   };
 }
 
-async function answerHead(
-  ctx: PackageContext,
-  describe: PackageUseCases['describe'],
-  request: PackageRequest,
-): Promise<void> {
-  const { package: found, storedAt } = await describe.execute(request);
+function answerHead(ctx: PackageContext, { package: found, storedAt }: Description): void {
   ctx.state.record.cache = storedAt && { kind: 'hit', storedAt };
   ctx.status = 200;
   ctx.set({ ...packageHeaders(found), ...cacheHeaders(ctx.state.record.cache) });
 }
 
-async function answerGet(ctx: PackageContext, get: PackageUseCases['get'], request: PackageRequest): Promise<void> {
-  const { package: found, cache, blob } = await get.execute(request);
+async function answerGet(ctx: PackageContext, { package: found, cache, blob }: Delivery): Promise<void> {
   const { record } = ctx.state;
   record.cache = cache;
   try {

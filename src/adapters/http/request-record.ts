@@ -1,5 +1,4 @@
 /** What is known of a request when it is over: gathered on the way, told once, to the log and to the metrics. */
-import type { AsyncLocalStorage } from 'node:async_hooks';
 import { randomUUID } from 'node:crypto';
 import { isIP } from 'node:net';
 import type { Middleware, Context } from 'koa';
@@ -7,13 +6,13 @@ import type { CacheOutcome } from '../../application/get-package.ts';
 import type { PackageRequest } from '../../domain/package.ts';
 import { problemOf } from './problem.ts';
 import { ClientGoneError } from './send-blob.ts';
-import { type Trace, traceOf } from './trace-context.ts';
+import { RequestTrace } from './trace-context.ts';
 
 export interface RequestRecord {
   /** From `X-Request-Id`, or a new one. */
   readonly id: string;
-  /** From `traceparent` and `tracestate`, or a new one. */
-  readonly trace: Trace;
+  /** From `traceparent` and `tracestate`. */
+  readonly trace: RequestTrace;
   /** Its address: what the sidecar says, or else the other end of the connection. */
   readonly client: string;
   readonly method: string;
@@ -45,7 +44,6 @@ const CLIENT_CLOSED_REQUEST = 499;
 export function recordRequests(
   routes: ReadonlySet<string>,
   observers: readonly RequestObserver[],
-  traces: AsyncLocalStorage<Trace>,
 ): Middleware<RequestState> {
   return async (ctx, next) => {
     const started = process.hrtime.bigint();
@@ -53,7 +51,7 @@ export function recordRequests(
     const [path = ''] = ctx.url.split('?', 1);
     const record: RequestRecord = {
       id: requestId(ctx.get('X-Request-Id')),
-      trace: traceOf(ctx.get('traceparent'), ctx.get('tracestate')),
+      trace: new RequestTrace(ctx.get('traceparent'), ctx.get('tracestate')),
       method: ctx.method,
       route: routes.has(path) ? path : 'other',
       package: undefined,
@@ -68,7 +66,7 @@ export function recordRequests(
       const finished = { ...record, status: statusOf(record, ctx.res), seconds };
       for (const observe of observers) observe(finished);
     });
-    await traces.run(record.trace, next);
+    await next();
     // Whoever sends for himself, instead of leaving that to Koa, has said it.
     if (!ctx.headerSent) ctx.set('X-Request-Id', record.id);
   };

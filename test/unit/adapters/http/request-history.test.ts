@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { RequestHistory } from '../../../../src/adapters/http/request-history.ts';
 import type { FinishedRequest } from '../../../../src/adapters/http/request-record.ts';
 import { ClientGoneError } from '../../../../src/adapters/http/send-blob.ts';
-import { traceOf } from '../../../../src/adapters/http/trace-context.ts';
+import { RequestTrace } from '../../../../src/adapters/http/trace-context.ts';
 import { InvalidArgumentError, UpstreamDeniedError, UpstreamTimeoutError } from '../../../../src/domain/errors.ts';
 import { DEFAULT_REPOSITORY } from '../../../../src/domain/reference.ts';
 import { makePackage } from '../../../support/image.ts';
@@ -16,7 +16,7 @@ const requestOf = (seed: number): FinishedRequest['package'] => ({
 function finished(fields: Partial<FinishedRequest>): FinishedRequest {
   return {
     id: '1',
-    trace: traceOf('', ''),
+    trace: new RequestTrace('', ''),
     client: '127.0.0.1',
     method: 'GET',
     route: '/package',

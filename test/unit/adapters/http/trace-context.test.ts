@@ -1,26 +1,40 @@
 import { expect } from 'chai';
-import { traceHeaders, traceOf } from '../../../../src/adapters/http/trace-context.ts';
+import { RequestTrace } from '../../../../src/adapters/http/trace-context.ts';
 
 const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736';
 const PARENT = '00f067aa0ba902b7';
 const VALID = `00-${TRACE}-${PARENT}-01`;
 
-describe('traceOf', () => {
+describe('RequestTrace', () => {
   it('goes on with the trace of the client, as a part of it with an id of its own', () => {
-    const trace = traceOf(VALID, '');
-    expect(trace).to.deep.equal({ traceId: TRACE, spanId: trace.spanId, flags: '01', state: '' });
+    const trace = new RequestTrace(VALID, '');
+    expect(trace.traceId).to.equal(TRACE);
+    const told = trace.headers();
+    expect(told).to.deep.equal({ traceparent: `00-${TRACE}-${String(trace.spanId)}-01` });
     expect(trace.spanId).to.match(/^[0-9a-f]{16}$/);
     expect(trace.spanId).not.to.equal(PARENT);
+    expect(trace.headers()).to.deep.equal(told);
   });
 
-  it('understands what it knows of later versions, and keeps the flags that it knows', () => {
+  it('has no ids of its own before somebody is told of them', () => {
+    const [known, unknown] = [new RequestTrace(VALID, ''), new RequestTrace('', '')];
+    expect([known.traceId, known.spanId]).to.deep.equal([TRACE, undefined]);
+    expect([unknown.traceId, unknown.spanId]).to.deep.equal([undefined, undefined]);
+    expect(unknown.headers()).to.deep.equal({
+      traceparent: `00-${String(unknown.traceId)}-${String(unknown.spanId)}-00`,
+    });
+  });
+
+  it('understands what it knows of later versions, keeps the flags that it knows, and speaks version 00', () => {
     for (const [traceparent, flags] of [
       [`01-${TRACE}-${PARENT}-01`, '01'],
       [`cc-${TRACE}-${PARENT}-00-what-the-future-brings`, '00'],
       [`fe-${TRACE}-${PARENT}-ff-`, '03'],
       [`00-${TRACE}-${PARENT}-fe`, '02'],
     ] as const) {
-      expect(traceOf(traceparent, ''), traceparent).to.include({ traceId: TRACE, flags });
+      const trace = new RequestTrace(traceparent, '');
+      const told = trace.headers()['traceparent'];
+      expect(told, traceparent).to.equal(`00-${TRACE}-${String(trace.spanId)}-${flags}`);
     }
   });
 
@@ -40,22 +54,22 @@ describe('traceOf', () => {
     ['two of them', `${VALID}, ${VALID}`],
   ] as const) {
     it(`begins a new trace for ${what}, without the state of another`, () => {
-      const trace = traceOf(traceparent, 'vendor=1');
-      expect(trace.traceId)
-        .to.match(/^[0-9a-f]{32}$/)
-        .and.not.to.equal(TRACE);
-      expect(trace).to.include({ flags: '00', state: '' });
+      const trace = new RequestTrace(traceparent, 'vendor=1');
+      expect(trace.traceId).to.equal(undefined);
+      const told = trace.headers();
+      expect(told).to.have.all.keys('traceparent');
+      expect(told['traceparent']).to.match(/^00-[0-9a-f]{32}-[0-9a-f]{16}-00$/);
+      expect(told['traceparent']).not.to.include(TRACE);
     });
   }
 
   it('gives each request ids of its own', () => {
-    const traces = Array.from({ length: 1000 }, () => traceOf('', ''));
-    expect(new Set(traces.map(({ traceId }) => traceId))).to.have.property('size', 1000);
-    expect(new Set(traces.map(({ spanId }) => spanId))).to.have.property('size', 1000);
+    const told = Array.from({ length: 1000 }, () => new RequestTrace('', '').headers()['traceparent']?.split('-'));
+    for (const part of [1, 2]) expect(new Set(told.map((parts) => parts?.[part]))).to.have.property('size', 1000);
   });
 
   describe('with a tracestate', () => {
-    const state = (text: string): string => traceOf(VALID, text).state;
+    const state = (text: string): string => new RequestTrace(VALID, text).headers()['tracestate'] ?? '';
 
     it('keeps what tracing systems have written, in its order', () => {
       expect(state('rojo=00f067aa0ba902b7,congo=t61rcWkgMzE')).to.equal('rojo=00f067aa0ba902b7,congo=t61rcWkgMzE');
@@ -88,16 +102,5 @@ describe('traceOf', () => {
         state(text);
       expect(performance.now() - started).to.be.lessThan(500);
     });
-  });
-});
-
-describe('traceHeaders', () => {
-  it('name the trace and this part of it, in version 00', () => {
-    const trace = traceOf(`01-${TRACE}-${PARENT}-01-more`, 'rojo=1');
-    expect(traceHeaders(trace)).to.deep.equal({
-      traceparent: `00-${TRACE}-${trace.spanId}-01`,
-      tracestate: 'rojo=1',
-    });
-    expect(traceHeaders(traceOf(VALID, ''))).not.to.have.property('tracestate');
   });
 });
