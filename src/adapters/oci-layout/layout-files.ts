@@ -1,6 +1,6 @@
 /** Where things lie in an OCI image layout, and how its files are read and written (image-spec, image-layout.md). */
 import { constants } from 'node:fs';
-import { type FileHandle, open, rename } from 'node:fs/promises';
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Digest, digestHex } from '../../domain/digest.ts';
 import { StoreFailedError } from '../../domain/errors.ts';
@@ -39,7 +39,9 @@ export async function show(handle: FileHandle, proof: Proof, onBytes: (here: num
 /** Whoever reads it meanwhile, or after a crash, has the old text or the new one. Rejects with StoreFailedError. */
 export async function replaceFile(path: string, text: string): Promise<void> {
   const fresh = `${path}.new`;
-  const handle = await onDisk(open(fresh, 'w'));
+  // What a kill has left, or a link that somebody has laid there: a file made anew is behind neither.
+  await onDisk(rm(fresh, { force: true }));
+  const handle = await onDisk(open(fresh, 'wx'));
   try {
     await onDisk(handle.writeFile(text));
     await onDisk(handle.sync());

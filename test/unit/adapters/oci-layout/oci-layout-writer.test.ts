@@ -138,6 +138,21 @@ describe('OciLayoutWriter', () => {
     expect(Buffer.compare(await readFile(outside), first.layer.bytes)).to.equal(0);
   });
 
+  it('writes what it says of the images through no link either, and over what a kill has left', async () => {
+    const outside = join(directory, 'outside');
+    await writeFile(outside, 'mine');
+    for (const name of ['oci-layout', 'index.json']) await symlink(outside, join(directory, `${name}.new`));
+    await into(async (writer) => {
+      await writeFile(join(directory, 'index.json.new'), 'half of');
+      await writer.list(first.manifest.descriptor);
+    });
+    expect(await readFile(outside, 'utf8')).to.equal('mine');
+    expect((await index()).manifests).to.deep.equal([first.manifest.descriptor]);
+    for (const name of ['oci-layout', 'index.json']) {
+      expect((await lstat(join(directory, name))).isFile(), name).to.equal(true);
+    }
+  });
+
   it('says that the disk is at fault when it is', async () => {
     await into(async (writer) => {
       await rm(join(directory, 'ingest'), { recursive: true });
