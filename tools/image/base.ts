@@ -47,8 +47,8 @@ function download(directory: string): string[] {
   const get = (...names: string[]): string[] => {
     execFileSync('apt-get', ['download', ...names], { cwd: directory, stdio: ['ignore', 'ignore', 'pipe'] });
     return names.map((name) => {
-      const [newest = ''] = globSync(`${name}_*.deb`, { cwd: directory }).sort().reverse();
-      return join(directory, newest);
+      const [file = ''] = globSync(`${name}_*.deb`, { cwd: directory });
+      return join(directory, file);
     });
   };
   const files = get('base-files', 'libc6', 'libgcc-s1', 'libstdc++6');

@@ -22,18 +22,20 @@ const places = {
   bubblewrap,
 };
 const secondsSinceEpoch = Number(process.env['SOURCE_DATE_EPOCH'] ?? 0);
-// Files are for everybody to read, whoever builds.
+// What is made here is for everybody to read, whoever builds.
 process.umask(0o022);
+const packages = join(flags.output, 'packages');
 
 const dockerfile = readFileSync(join(project, 'Dockerfile'), 'utf8');
 const [build, final] = parseDockerfile(dockerfile, { BASE_IMAGE: 'scratch' });
 if (build === undefined || final === undefined) throw new Error('the Dockerfile has no two stages');
-for (const directory of [places.source, places.root]) {
+// Packages too: the newest is what apt-get downloads, and not what it downloaded before.
+for (const directory of [places.source, places.root, packages]) {
   rmSync(directory, { recursive: true, force: true });
   mkdirSync(directory, { recursive: true });
 }
 runBuildStage(build, places);
-createBase(places.root, join(flags.output, 'packages'));
+createBase(places.root, packages);
 const base = listPaths(places.root);
 const config = runFinalStage(final, places);
 const added = new Set(listPaths(places.root)).difference(new Set(base));
