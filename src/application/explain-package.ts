@@ -16,7 +16,7 @@ import {
   type UpstreamDescription,
 } from './inspection.ts';
 import type { ResolvePackage } from './resolve-package.ts';
-import { judge, type Verdict } from './verdict.ts';
+import { isOf, judge, type Verdict } from './verdict.ts';
 
 export interface Explanation {
   readonly request: PackageRequest;
@@ -39,7 +39,7 @@ export interface Explanation {
     readonly layer: KeptBlob | undefined;
   };
   readonly fill: Fill | undefined;
-  /** What the upstream answered last: for each of the two, and whatever it was asked for. */
+  /** What the upstream answered last: for each of the two, and whatever it was asked for. Behind an index, how that failed. */
   readonly answers: Readonly<Record<'manifest' | 'layer' | 'latest', UpstreamAnswer | undefined>>;
   /** Of this digest, of any repository; the latest first. */
   readonly failures: readonly FailedRequests[];
@@ -65,8 +65,8 @@ export class ExplainPackage {
     const layer = content.value;
     const kept = { manifest: store.find(request.digest), layer: layer && store.find(layer.digest) };
     const fill = fills.fills().find((each) => each.layer.digest === layer?.digest);
-    const answers = answersOf(configuration.upstream, upstreams.answers(), request, layer);
     const failures = requests.failures().filter((failed) => failed.request?.digest === request.digest);
+    const answers = answersOf({ ...configuration, answers: upstreams.answers(), request, layer, failures });
     const verdict = judge({
       request,
       layer,
@@ -108,17 +108,37 @@ async function attempt<Value>(act: () => Promise<Value>): Promise<Attempt<Value>
   }
 }
 
-function answersOf(
-  upstream: UpstreamDescription | undefined,
-  answers: readonly UpstreamAnswer[],
-  request: PackageRequest,
-  layer: Descriptor | undefined,
-): Explanation['answers'] {
-  const here = answers.filter(({ host }) => host === upstream?.host);
+interface Asked {
+  readonly upstream: UpstreamDescription | undefined;
+  readonly answers: readonly UpstreamAnswer[];
+  readonly request: PackageRequest;
+  readonly layer: Descriptor | undefined;
+  readonly failures: readonly FailedRequests[];
+}
+
+function answersOf({ upstream, answers, request, layer, failures }: Asked): Explanation['answers'] {
+  const ofHost = answers.filter(({ host }) => host === upstream?.host);
+  const here = ofHost.filter(({ repository }) => repository === upstream?.repository);
   const last = (operation: UpstreamAnswer['operation'], digest: string | undefined): UpstreamAnswer | undefined =>
-    here.find(
-      (answer) =>
-        answer.operation === operation && answer.digest === digest && answer.repository === upstream?.repository,
-    );
-  return { manifest: last('manifest', request.digest), layer: last('blob', layer?.digest), latest: here[0] };
+    here.find((answer) => answer.operation === operation && answer.digest === digest);
+  const manifest = last('manifest', request.digest);
+  const isEnough = layer !== undefined || (manifest !== undefined && manifest.code !== 'OK');
+  return {
+    manifest: isEnough ? manifest : (behindIndex(here, failures.filter(isOf(request)), manifest) ?? manifest),
+    layer: last('blob', layer?.digest),
+    latest: ofHost[0],
+  };
+}
+
+/** An index is kept or answered, its manifest is not: no client asks for that, but requests have failed with its error. */
+function behindIndex(
+  answers: readonly UpstreamAnswer[],
+  failures: readonly FailedRequests[],
+  index: UpstreamAnswer | undefined,
+): UpstreamAnswer | undefined {
+  const since = failures.filter(({ lastAt }) => index === undefined || lastAt >= index.at);
+  return answers.find(
+    ({ operation, code, at }) =>
+      operation === 'manifest' && since.some((failed) => failed.code === code && failed.lastAt >= at),
+  );
 }

@@ -59,11 +59,8 @@ function failing({ code, message, cause }: PackageError): Verdict {
 /** The registry's last word, when it was no answer, or none that could be used. */
 function seenToFail({ request, layer, answers, failures }: Evidence): Verdict | undefined {
   const answer = layer === undefined ? answers.manifest : answers.layer;
-  const unusable = failures.find(
-    (failed) =>
-      isUnusable(failed) && failed.request?.repository === request.repository && failed.request.path === request.path,
-  );
-  if (isUnusable(unusable) && (answer === undefined || unusable.lastAt >= answer.at)) {
+  const unusable = failures.filter(isOf(request)).find(isUnusable);
+  if (unusable !== undefined && (answer === undefined || unusable.lastAt >= answer.at)) {
     const { code, detail, cause, lastAt } = unusable;
     return { outcome: 'fail', code, reason: detail, cause, seenAt: lastAt };
   }
@@ -71,10 +68,15 @@ function seenToFail({ request, layer, answers, failures }: Evidence): Verdict | 
   return { outcome: 'fail', code: answer.code, reason: answer.detail, cause: answer.cause, seenAt: answer.at };
 }
 
+/** Of those of its digest, the ones that went to the same place. */
+export function isOf({ repository, path }: PackageRequest): (failed: FailedRequests) => boolean {
+  return ({ request }) => request?.repository === repository && request.path === path;
+}
+
 function isUnusable(
-  failed: FailedRequests | undefined,
+  failed: FailedRequests,
 ): failed is FailedRequests & { readonly code: 'DIGEST_MISMATCH' | 'MANIFEST_INVALID' } {
-  return failed?.code === 'DIGEST_MISMATCH' || failed?.code === 'MANIFEST_INVALID';
+  return failed.code === 'DIGEST_MISMATCH' || failed.code === 'MANIFEST_INVALID';
 }
 
 function fetching(layer: Descriptor | undefined, { maxBytes }: StoreUsage): Verdict {

@@ -173,6 +173,28 @@ describe('ExplainPackage', () => {
     expect((await explain.execute(asked)).layer).to.deep.equal(image.layer.descriptor);
   });
 
+  for (const [where, storeOf] of [
+    ['kept', (): MemoryPackageStore => new MemoryPackageStore()],
+    ['not kept', (): NoPackageStore => new NoPackageStore()],
+  ] as const) {
+    it(`says how the registry refuses the manifest behind an index that is ${where}, until requests succeed`, async () => {
+      const index = makeIndex([{ image, platform: PLATFORM }]);
+      const asked = { ...request, digest: index.digest };
+      gateway = stubGateway(index);
+      over(storeOf());
+      gateway.fetchManifest.withArgs(sinon.match.any, image.digest).rejects(new UpstreamDeniedError());
+      await rejection(get.execute(asked));
+      failures = [failure('UPSTREAM_DENIED', new Date(), asked)];
+      const { verdict, answers } = await explain.execute(asked);
+      expect(answers.manifest).to.include({ digest: image.digest, code: 'UPSTREAM_DENIED' });
+      expect(verdict).to.deep.include({ outcome: 'fail', code: 'UPSTREAM_DENIED', seenAt: answers.manifest?.at });
+      failures = [failure('UPSTREAM_DENIED', new Date(0), asked)];
+      expect((await explain.execute(asked)).verdict.outcome).to.be.oneOf(['miss', 'bypass']);
+      failures = [failure('UPSTREAM_DENIED', new Date(), { ...asked, path: parseRepositoryPath('elsewhere') })];
+      expect((await explain.execute(asked)).verdict.outcome).to.be.oneOf(['miss', 'bypass']);
+    });
+  }
+
   it('knows that an image without a layer is no package, whoever is asked', async () => {
     const empty = makeImage([]);
     gateway = stubGateway(empty);
