@@ -13,11 +13,16 @@ const TOKEN_USER = '<token>';
 
 export const ANONYMOUS: Credential = { kind: 'anonymous' };
 
+/** No password, but what documents of registries propose beside a token that is the user. */
+const NO_PASSWORD = /^(?:.{0,5}|x-oauth-basic|unused|nopass|nopassword|password)$/i;
+
 /** The name that a credential goes by; undefined when it has none, or when the name itself may be what opens the door. */
 export function userOf(credential: Credential): string | undefined {
   if (credential.kind !== 'basic') return undefined;
-  // Some registries take a token for the user, with nothing or a fixed word as the password.
-  return ['', 'x-oauth-basic'].includes(credential.password.reveal()) ? undefined : credential.username;
+  const { username } = credential;
+  const password = credential.password.reveal();
+  // Or the token stands in both places.
+  return NO_PASSWORD.test(password) || password === username ? undefined : username;
 }
 
 /** Says which part cannot be read; never shows it. */

@@ -222,8 +222,9 @@ describe('credentialFor', () => {
 
 describe('userOf', () => {
   it('names the user, unless the name may be the secret', () => {
-    expect(userOf(basic('robot', 'secret'))).to.equal('robot');
-    const secrets = [basic('token', ''), basic('token', 'x-oauth-basic'), basic('<token>', 'token'), ANONYMOUS];
+    expect(userOf(basic('robot', 'a-password'))).to.equal('robot');
+    const doors = ['', 'x', 'unused', 'x-oauth-basic', 'dop_v1_0123'].map((password) => basic('dop_v1_0123', password));
+    const secrets = [...doors, basic('<token>', 'dop_v1_0123'), ANONYMOUS];
     expect(secrets.map(userOf)).to.deep.equal(secrets.map(() => undefined));
   });
 });
