@@ -29,7 +29,7 @@ export interface Platform {
 export interface Manifest {
   readonly kind: 'manifest';
   readonly mediaType: string;
-  /** Absent where somebody has made the image by hand. */
+  /** Undefined also where somebody has made the image by hand, and it is none: no package depends on it. */
   readonly config: Descriptor | undefined;
   readonly layers: readonly Descriptor[];
 }
@@ -58,9 +58,18 @@ export function parseManifest(bytes: Uint8Array): Manifest | Index {
   return {
     kind: 'manifest',
     mediaType: mediaType ?? OCI_MANIFEST,
-    config: json['config'] === undefined ? undefined : parseDescriptor(json['config']),
+    config: parseConfig(json['config']),
     layers: asArray(json['layers'], 'layers').map(parseDescriptor),
   };
+}
+
+function parseConfig(json: unknown): Descriptor | undefined {
+  try {
+    return parseDescriptor(json);
+  } catch (error) {
+    if (!(error instanceof InvalidContentError)) throw error;
+    return undefined;
+  }
 }
 
 /** The package is the last layer, still compressed. */
