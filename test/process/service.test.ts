@@ -26,6 +26,14 @@ describe('the service', () => {
     await registry.close();
   });
 
+  it('ends with 1, and says so, when it cannot even stop', async () => {
+    const broken = 'import{Server}from"node:net";Server.prototype.close=()=>{throw new Error("broken")}';
+    const environment = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(broken)}` };
+    service = await ServiceProcess.start({ ...options(), environment });
+    expect(await service.end()).to.equal(1);
+    expect(await service.logged('this is a bug')).to.include({ level: 'fatal' });
+  });
+
   function options(extra: { store?: object; registry?: object; password?: string } = {}): ServiceOptions {
     const repo = `${registry.host}/deckhouse/ee`;
     const password = extra.password ?? PASSWORD;

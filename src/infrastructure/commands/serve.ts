@@ -30,15 +30,17 @@ SIGTERM and SIGINT let running responses finish, for server.shutdownTimeoutSecon
     const settings = read();
     const logger = createLogger(settings.log.level, terminal.stdout);
     if (flags.config !== undefined) followLogLevel(flags.config, read, logger);
+    const end = Promise.withResolvers<ExitCode>();
     // Whatever was still to be done is no longer known.
-    const bug = Promise.withResolvers<ExitCode>();
-    process.on('uncaughtException', (err) => {
+    const onBug = (err: unknown): void => {
       logger.fatal({ err }, 'this is a bug');
-      bug.resolve(EXIT_CODE.refused);
-    });
+      end.resolve(EXIT_CODE.refused);
+    };
+    process.on('uncaughtException', onBug);
     // Else Node would answer it with an inspector on the loopback of the host, for whoever wants to see our passwords.
     process.on('SIGUSR1', () => undefined);
-    return Promise.race([bug.promise, live(settings, logger, terminal)]);
+    live(settings, logger, terminal).then(end.resolve, onBug);
+    return end.promise;
   },
 });
 
