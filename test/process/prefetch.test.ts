@@ -1,14 +1,17 @@
 import { expect } from 'chai';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { FakeRegistry, PASSWORD, USERNAME } from '../support/fake-registry.ts';
 import { makePackage } from '../support/image.ts';
-import { type Ended, Program } from '../support/program.ts';
+import { type Ended, Program, runProgram } from '../support/program.ts';
 import { findCanary, ServiceProcess } from '../support/service-process.ts';
 
 const MIB = 1024 * 1024;
+
+const inUse = (directory: string): string =>
+  `${directory} is in use by another process: a service, or prefetch without --url\n`;
 
 describe('prefetch', function () {
   // Each starts the program, on machines that do other things too.
@@ -78,11 +81,7 @@ describe('prefetch', function () {
   it('fills a cache on which a service begins with hits, of packages that no registry has any more', async () => {
     const service = await ServiceProcess.start({ settings });
     await service.end();
-    // Whatever else listens on this machine.
-    const config = await write({
-      server: { listenAddress: '127.0.0.1:0' },
-      store: { directory: service.cacheDirectory },
-    });
+    const config = await write({ store: { directory: service.cacheDirectory } });
     const { code, stdout } = await prefetch('--config', config);
     expect({ code, stdout }).to.deep.equal({
       code: 0,
@@ -98,20 +97,43 @@ describe('prefetch', function () {
     registry = await FakeRegistry.start();
   });
 
-  it('does not write into the cache of a service that runs', async () => {
+  it('leaves the cache of a service that runs as it is, wherever that listens', async () => {
     const service = await ServiceProcess.start({ settings });
-    const listenAddress = `127.0.0.1:${String(service.port)}`;
-    const config = await write({ server: { listenAddress }, store: { directory: service.cacheDirectory } });
+    const arriving = join(service.cacheDirectory, 'v1/ingest/arriving');
+    await writeFile(arriving, '');
+    const config = await write({ store: { directory: service.cacheDirectory } });
     const { code, stderr } = await prefetch('--config', config);
-    expect({ code, stderr }).to.deep.equal({
-      code: 1,
-      stderr: `${listenAddress} is taken: stop the service that runs on this cache, or fill it by --url\n`,
-    });
+    expect({ code, stderr }).to.deep.equal({ code: 1, stderr: inUse(service.cacheDirectory) });
+    expect(await readFile(arriving, 'utf8')).to.equal('');
+    expect(await readdir(join(service.cacheDirectory, 'v1'))).to.have.members(['blobs', 'ingest']);
     await service.close();
   });
 
+  it('keeps its cache from a second one, and from a service, until it ends', async () => {
+    const cache = join(directory, 'cache');
+    const config = await write({ store: { directory: cache } });
+    const asked = Promise.withResolvers<undefined>();
+    let isSilent = true;
+    registry.script(() => {
+      asked.resolve(undefined);
+      return isSilent;
+    });
+    const first = new Program(['prefetch', '--list', packages, '--config', config]);
+    await asked.promise;
+    expect(await prefetch('--config', config)).to.deep.include({ code: 1, stderr: inUse(cache) });
+    const serve = await runProgram('serve', '--config', config, '--listen-address', '127.0.0.1:0');
+    expect(serve.code).to.equal(1);
+    expect(JSON.parse(serve.stdout))
+      .to.deep.include({ msg: 'cannot start' })
+      .and.to.have.nested.property('err.message', inUse(cache).trimEnd());
+    first.signal('SIGKILL');
+    await first.end();
+    isSilent = false;
+    expect(await prefetch('--config', config)).to.include({ code: 0 });
+  });
+
   it('says which packages have left a cache that is too small for all of them', async () => {
-    const config = await write({ server: { listenAddress: '127.0.0.1:0' } });
+    const config = await write({});
     const cache = join(directory, 'cache');
     const flags = ['--config', config, '--cache-directory', cache, '--cache-retention-size', '4Mi'];
     const { code, stderr } = await prefetch(...flags);

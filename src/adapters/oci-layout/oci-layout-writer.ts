@@ -10,9 +10,9 @@ import { INDEX_MEDIA_TYPES, MAX_MANIFEST_BYTES } from '../../domain/manifest.ts'
 import type { FetchFrom, ImageLayout } from '../../domain/ports/image-layout.ts';
 import { Proof } from '../../domain/proof.ts';
 import { receive } from './arriving-blob.ts';
+import { lock } from './directory-lock.ts';
 import { blobPath, onDisk, READ_FLAGS, replaceFile, show } from './layout-files.ts';
 import { LayoutIndex } from './layout-index.ts';
-import { lock } from './layout-lock.ts';
 import { OciLayoutGateway } from './oci-layout-gateway.ts';
 
 /**

@@ -1,5 +1,4 @@
 /** The two caches that can be filled: that of the settings, while no service runs on it, and that of a running service. */
-import { createServer, type Server } from 'node:net';
 import { ServiceClient, type ServiceClientOptions } from '../../adapters/service/service-client.ts';
 import { DescribePackage } from '../../application/describe-package.ts';
 import { LocalCache } from '../../application/local-cache.ts';
@@ -34,44 +33,17 @@ export async function withServiceCache<Outcome>(
   }
 }
 
-/** @throws CommandFailure when there is none, or a service runs on it */
+/** @throws CommandFailure when there is none, or another process works on it */
 export async function withLocalCache<Outcome>(
   settings: Settings,
   terminal: Terminal,
   work: Work<Outcome>,
 ): Promise<Outcome> {
   if (!settings.store.enabled) throw new CommandFailure('store.enabled is false: there is no cache to fill');
-  const held = await holdPlace(settings.server.listenAddress);
-  try {
-    // Whatever is old in there is not our business.
-    const quiet = { ...settings, store: { ...settings.store, scrubRate: 0 } };
-    return await withParts(quiet, [STORE_PART, GATEWAY_PART, CREDENTIALS_PART], terminal, (container) => {
-      const [resolve, store] = [container.get(RESOLVE_PACKAGE), container.get(PACKAGE_STORE)];
-      return work(
-        new LocalCache({ get: container.get(GET_PACKAGE), describe: new DescribePackage({ resolve, store }) }),
-      );
-    });
-  } finally {
-    held.close();
-  }
-}
-
-/**
- * Two processes on one directory would each count their own bytes and evict what the other has just kept. So the place where
- * the service listens is taken: whoever has it runs on this directory, and nobody begins meanwhile.
- */
-async function holdPlace({ host, port }: Settings['server']['listenAddress']): Promise<Server> {
-  const server = createServer((socket) => socket.destroy());
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) => {
-      const place = `${host ?? ''}:${String(port)}`;
-      const why =
-        cause.code === 'EADDRINUSE'
-          ? `${place} is taken: stop the service that runs on this cache, or fill it by --url`
-          : `${place}, where the service would listen, cannot be taken (${cause.code ?? cause.message})`;
-      reject(new CommandFailure(why, { cause }));
-    });
-    server.listen({ port, ...(host !== undefined && { host }) }, resolve);
+  // Whatever is old in there is not our business.
+  const quiet = { ...settings, store: { ...settings.store, scrubRate: 0 } };
+  return withParts(quiet, [STORE_PART, GATEWAY_PART, CREDENTIALS_PART], terminal, (container) => {
+    const [resolve, store] = [container.get(RESOLVE_PACKAGE), container.get(PACKAGE_STORE)];
+    return work(new LocalCache({ get: container.get(GET_PACKAGE), describe: new DescribePackage({ resolve, store }) }));
   });
-  return server;
 }

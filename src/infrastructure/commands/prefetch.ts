@@ -37,9 +37,9 @@ const SERVICE_FLAGS = {
 
 export const PREFETCH = command({
   about: `By --url it asks a running service for each package, proves what comes and drops it: the service keeps it. \
-Without, it fills the cache of the settings, as the user that the service will be, while no service runs on it: it takes \
-server.listenAddress as long as it works, so that it finds one and none begins. What is there already is proved. When \
-the cache is too small for the whole list it says which packages have left it again.`,
+Without, it fills the cache of the settings, as the user that the service will be, while no service runs on it: \
+each holds the directory as long as it works, and the other does not begin. What is there already is proved. When the \
+cache is too small for the whole list it says which packages have left it again.`,
   flags: { ...LIST_FLAGS, ...SERVICE_FLAGS, ...LOCAL_FLAGS },
   examples: [
     {

@@ -1,6 +1,10 @@
 /** Who keeps packages. */
 import { ContainerModule } from 'inversify';
+import { stat } from 'node:fs/promises';
+import type { Server } from 'node:net';
 import { FilesystemPackageStore } from '../../adapters/filesystem/filesystem-package-store.ts';
+import { Layout } from '../../adapters/filesystem/layout.ts';
+import { lock } from '../../adapters/oci-layout/directory-lock.ts';
 import { MeteredPackageStore } from '../../adapters/prometheus/metered-package-store.ts';
 import { NoPackageStore } from '../../adapters/unstored/no-package-store.ts';
 import { LoggedPackageStore } from '../logged-package-store.ts';
@@ -18,7 +22,7 @@ export function storeModule({ store: { enabled, directory, maxSize, scrubRate } 
       return;
     }
     const files = new FilesystemPackageStore({ directory, maxBytes: maxSize, scrubBytesPerSecond: scrubRate });
-    bind(T.STORE_PART).toConstantValue(partOfStore(files));
+    bind(T.STORE_PART).toConstantValue(partOfStore(files, directory));
     bind(T.STORE_INSPECTION).toConstantValue(files);
     bind(T.PACKAGE_STORE).toResolvedValue(
       (logger, mismatches, metrics) =>
@@ -28,10 +32,24 @@ export function storeModule({ store: { enabled, directory, maxSize, scrubRate } 
   });
 }
 
-function partOfStore(store: FilesystemPackageStore): Part {
+/** Two processes on one directory would each count their own bytes and evict what the other has just kept. */
+function partOfStore(store: FilesystemPackageStore, directory: string): Part {
+  let held: Server | undefined;
   return {
-    start: () => store.load(),
-    stop: () => store.close(),
+    start: async () => {
+      await new Layout(directory).make();
+      held = await lock(await stat(directory));
+      if (held === undefined) {
+        throw new Error(`${directory} is in use by another process: a service, or prefetch without --url`);
+      }
+      await store.load();
+    },
+    stop: async () => {
+      // What lies there is the other's, and so is its clean marker.
+      if (held === undefined) return;
+      await store.close();
+      held.close();
+    },
     notReady: () =>
       store.checkWritable().then(
         () => undefined,

@@ -1,10 +1,11 @@
-/** Keeps a second process from writing into the same directory: both would write the same part files. */
+/** Keeps a second process from writing into the same directory: both would write, count or remove the same files. */
 import type { Stats } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 
 /**
  * A name in Linux' abstract namespace of sockets. It is nowhere on the disk, which may be carried to another host at any
- * time, and goes with its process, however that ends. Undefined when somebody has it already.
+ * time, and goes with its process, however that ends. It holds on one host and within one network namespace: pods with
+ * hostNetwork share the host's, all others have their own. Undefined when somebody has it already.
  */
 export async function lock({ dev, ino }: Stats): Promise<Server | undefined> {
   const server = createServer((socket) => socket.destroy());
@@ -14,7 +15,7 @@ export async function lock({ dev, ino }: Stats): Promise<Server | undefined> {
       if (error.code === 'EADDRINUSE') resolve(undefined);
       else reject(error);
     });
-    server.listen(`\0registry-packages-proxy/oci-layout/${String(dev)}:${String(ino)}`, () => {
+    server.listen(`\0registry-packages-proxy/${String(dev)}:${String(ino)}`, () => {
       resolve(server);
     });
   });
