@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { spawnSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { chmod, mkdir, mkdtemp, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -237,6 +237,25 @@ describe('verify', function () {
       expect(code).to.equal(2);
       expect(stdout).to.include(`damaged: ${join(directory, 'index.json')}: `);
     });
+  });
+
+  it('waits at no pipe that a disk brings along', async () => {
+    const layout = new OciLayout(directory);
+    await layout.create();
+    const image = makePackage(5);
+    await layout.add(image);
+    await rm(layout.path(image.layer));
+    execFileSync('mkfifo', [layout.path(image.layer)]);
+    const blob = await runProgram('verify', directory);
+    expect(blob.code).to.equal(2);
+    expect(blob.stdout)
+      .to.include(`stranger: ${layout.path(image.layer)}: no digest names it\n`)
+      .and.to.include(`missing: ${image.layer.descriptor.digest}: layer of ${image.digest}\n`);
+    await rm(join(directory, 'index.json'));
+    execFileSync('mkfifo', [join(directory, 'index.json')]);
+    const index = await runProgram('verify', directory);
+    expect(index.code).to.equal(2);
+    expect(index.stdout).to.include(`damaged: ${join(directory, 'index.json')}: `);
   });
 
   it('takes directories from a settings file, and goes through them all', async () => {

@@ -2,6 +2,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { asObject } from '../../domain/descriptor.ts';
 import { type Digest, digestHex } from '../../domain/digest.ts';
 import { StoreFailedError } from '../../domain/errors.ts';
 import type { Proof } from '../../domain/proof.ts';
@@ -11,8 +12,35 @@ export const CHUNK_BYTES = 512 * 1024;
 /** Not through a link that somebody has laid there, and without waiting at the end of a pipe. */
 export const READ_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
+/** Of an index.json: some 400 000 images. */
+const MAX_JSON_BYTES = 64 * 1024 * 1024;
+
 export function blobPath(directory: string, digest: Digest): string {
   return join(directory, 'blobs', 'sha256', digestHex(digest));
+}
+
+/** To be closed; `size` in bytes. Rejects when it is no regular file, which a disk that is carried may bring, or as `open`. */
+export async function openFile(path: string): Promise<{ handle: FileHandle; size: number }> {
+  const handle = await open(path, READ_FLAGS);
+  try {
+    const stats = await handle.stat();
+    if (!stats.isFile()) throw new Error('no regular file');
+    return { handle, size: stats.size };
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
+/** The JSON object that a file of the directory itself is. Rejects when it is none, or as `openFile`. */
+export async function readObject(directory: string, name: string): Promise<Record<string, unknown>> {
+  const { handle, size } = await openFile(join(directory, name));
+  try {
+    if (size > MAX_JSON_BYTES) throw new Error('larger than 64 MiB');
+    return asObject(JSON.parse(await handle.readFile('utf8')), name);
+  } finally {
+    await handle.close();
+  }
 }
 
 /** What the disk refuses is its own failure, not that of who has sent the bytes. Rejects with StoreFailedError. */

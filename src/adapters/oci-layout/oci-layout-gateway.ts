@@ -1,14 +1,13 @@
 /** RegistryGateway to a directory in OCI image layout, for sites without a network (image-spec, image-layout.md). */
 import { createReadStream } from 'node:fs';
-import { type FileHandle, open, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { asObject, type Descriptor, parseDescriptor } from '../../domain/descriptor.ts';
+import type { FileHandle } from 'node:fs/promises';
+import { type Descriptor, parseDescriptor } from '../../domain/descriptor.ts';
 import type { Digest } from '../../domain/digest.ts';
 import { InvalidContentError, PackageUnknownError, UpstreamUnavailableError } from '../../domain/errors.ts';
 import { MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';
 import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Upstream } from '../../domain/upstream.ts';
-import { blobPath, CHUNK_BYTES } from './layout-files.ts';
+import { blobPath, CHUNK_BYTES, openFile, readObject } from './layout-files.ts';
 
 /** The directory is the one upstream: which registry and repository a request names makes no difference to it. */
 export class OciLayoutGateway implements RegistryGateway {
@@ -38,7 +37,7 @@ export class OciLayoutGateway implements RegistryGateway {
 
   async #readJson(name: string): Promise<Record<string, unknown>> {
     try {
-      return asObject(JSON.parse(await readFile(join(this.#directory, name), 'utf8')), name);
+      return await readObject(this.#directory, name);
     } catch (cause) {
       throw this.#noLayout(`its file "${name}" cannot be read`, cause);
     }
@@ -49,10 +48,9 @@ export class OciLayoutGateway implements RegistryGateway {
   }
 
   async fetchManifest(_upstream: Upstream, digest: Digest, signal: AbortSignal): Promise<Uint8Array> {
-    const handle = await this.#open('MANIFEST_UNKNOWN', digest, signal);
+    const { handle, size } = await this.#open('MANIFEST_UNKNOWN', digest, signal);
     try {
-      if ((await handle.stat()).size > MAX_MANIFEST_BYTES)
-        throw new InvalidContentError('manifest is larger than 4 MiB');
+      if (size > MAX_MANIFEST_BYTES) throw new InvalidContentError('manifest is larger than 4 MiB');
       return await handle.readFile();
     } catch (cause) {
       throw cause instanceof InvalidContentError ? cause : unreadable(digest, cause);
@@ -67,9 +65,8 @@ export class OciLayoutGateway implements RegistryGateway {
     offset: number,
     signal: AbortSignal,
   ): Promise<AsyncIterable<Uint8Array>> {
-    const handle = await this.#open('BLOB_UNKNOWN', digest, signal);
-    const stats = await handle.stat();
-    if (!stats.isFile() || stats.size !== size) {
+    const { handle, size: found } = await this.#open('BLOB_UNKNOWN', digest, signal);
+    if (found !== size) {
       await handle.close();
       throw unreadable(digest, new Error(`file is not one of ${String(size)} bytes`));
     }
@@ -77,10 +74,14 @@ export class OciLayoutGateway implements RegistryGateway {
     return readable(createReadStream('', { fd: handle, start: offset, highWaterMark: CHUNK_BYTES, signal }), digest);
   }
 
-  async #open(code: PackageUnknownError['code'], digest: Digest, signal: AbortSignal): Promise<FileHandle> {
+  async #open(
+    code: PackageUnknownError['code'],
+    digest: Digest,
+    signal: AbortSignal,
+  ): Promise<{ handle: FileHandle; size: number }> {
     signal.throwIfAborted();
     try {
-      return await open(blobPath(this.#directory, digest));
+      return await openFile(blobPath(this.#directory, digest));
     } catch (cause) {
       if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') throw new PackageUnknownError(code);
       throw unreadable(digest, cause);

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import { mkdir, mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { mkdir, mkdtemp, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { OciLayoutGateway } from '../../../../src/adapters/oci-layout/oci-layout-gateway.ts';
@@ -37,6 +38,27 @@ describe('OciLayoutGateway', () => {
       ],
       ['has no index.json', () => rm(join(directory, 'index.json')), /its file "index.json" cannot be read/],
       [
+        'has a pipe for an index.json, at which nobody waits',
+        async () => {
+          await rm(join(directory, 'index.json'));
+          execFileSync('mkfifo', [join(directory, 'index.json')]);
+        },
+        /its file "index.json" cannot be read/,
+      ],
+      [
+        'has an index.json elsewhere',
+        async () => {
+          await rename(join(directory, 'index.json'), join(directory, 'elsewhere'));
+          await symlink('elsewhere', join(directory, 'index.json'));
+        },
+        /its file "index.json" cannot be read/,
+      ],
+      [
+        'has an index.json of more than 64 MiB',
+        () => writeFile(join(directory, 'index.json'), '{"manifests":[]}'.padEnd(64 * 1024 * 1024 + 1)),
+        /its file "index.json" cannot be read/,
+      ],
+      [
         'has an index.json of something else',
         () => writeFile(join(directory, 'index.json'), '{"manifests":[{"digest":"x"}]}'),
         /lists something else/,
@@ -62,17 +84,33 @@ describe('OciLayoutGateway', () => {
     expect(error).to.be.instanceOf(UpstreamUnavailableError);
   });
 
-  it('does not take a directory for a blob or a manifest', async () => {
-    for (const blob of [image.layer, image.manifest]) {
-      await rm(layout.path(blob));
-      await mkdir(layout.path(blob));
-    }
-    const failures = [
-      gateway.fetchBlob(UPSTREAM, image.layer.descriptor, 0, never),
-      gateway.fetchManifest(UPSTREAM, image.digest, never),
-    ];
-    for (const failure of failures) expect(await rejection(failure)).to.be.instanceOf(UpstreamUnavailableError);
-  });
+  const impostors: [what: string, make: (path: string) => unknown][] = [
+    ['a directory', (path) => mkdir(path)],
+    ['a pipe, at which nobody waits,', (path) => execFileSync('mkfifo', [path])],
+    [
+      'a link',
+      async (path) => {
+        await writeFile(
+          join(directory, 'elsewhere'),
+          path === layout.path(image.layer) ? image.layer.bytes : image.manifest.bytes,
+        );
+        await symlink(join(directory, 'elsewhere'), path);
+      },
+    ],
+  ];
+  for (const [what, make] of impostors) {
+    it(`does not take ${what} for a blob or a manifest`, async () => {
+      for (const blob of [image.layer, image.manifest]) {
+        await rm(layout.path(blob));
+        await make(layout.path(blob));
+        const failure =
+          blob === image.layer
+            ? gateway.fetchBlob(UPSTREAM, blob.descriptor, 0, never)
+            : gateway.fetchManifest(UPSTREAM, image.digest, never);
+        expect(await rejection(failure)).to.be.instanceOf(UpstreamUnavailableError);
+      }
+    });
+  }
 
   it('refuses a manifest of more than 4 MiB', async () => {
     await truncate(layout.path(image.manifest), 4 * 1024 * 1024 + 1);
