@@ -1,6 +1,8 @@
 /** What would become of a request and why, out of what is known here: nobody else is asked, and nothing is fetched. */
 import type { Descriptor } from '../domain/descriptor.ts';
+import type { Digest } from '../domain/digest.ts';
 import { PackageError } from '../domain/errors.ts';
+import { MAX_MANIFEST_BYTES } from '../domain/manifest.ts';
 import type { PackageRequest } from '../domain/package.ts';
 import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
 import { below } from '../domain/upstream.ts';
@@ -60,7 +62,7 @@ export class ExplainPackage {
 
   async execute(request: PackageRequest): Promise<Explanation> {
     const { store, fills, upstreams, requests } = this.#options.inspection;
-    const content = await attempt(async () => (await this.#options.resolve.recall(request.digest))?.layer);
+    const content = await attempt(() => this.#layer(request.digest));
     const configuration = await this.#configuration(request);
     const layer = content.value;
     const kept = { manifest: store.find(request.digest), layer: layer && store.find(layer.digest) };
@@ -79,6 +81,14 @@ export class ExplainPackage {
       usage: store.usage,
     });
     return { request, verdict, configuration, layer, kept, fill, answers, failures };
+  }
+
+  /** A layer that is asked for as if it were a manifest is left alone: to open it could be to hash all of it. */
+  async #layer(digest: Digest): Promise<Descriptor | undefined> {
+    const { inspection, resolve } = this.#options;
+    const kept = inspection.store.find(digest);
+    if (kept !== undefined && kept.size > MAX_MANIFEST_BYTES) return undefined;
+    return (await resolve.recall(digest))?.layer;
   }
 
   async #configuration({ repository, path }: PackageRequest): Promise<Explanation['configuration']> {

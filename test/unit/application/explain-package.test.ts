@@ -130,6 +130,24 @@ describe('ExplainPackage', () => {
     expect((await explain.execute(request)).kept.layer?.usedAt).to.equal(before);
   });
 
+  it('opens nothing that is too large for a manifest, and a manifest once', async () => {
+    const large = makePackage(4 * 1024 ** 2 + 1);
+    const { digest } = large.layer.descriptor;
+    gateway = stubGateway(large);
+    over(new MemoryPackageStore());
+    await readAll((await get.execute({ ...request, digest: large.digest })).blob);
+    restart();
+    const open = sinon.spy(store, 'open');
+    const explanation = await explain.execute({ ...request, digest });
+    expect(explanation.kept.manifest).to.include({ digest });
+    expect(outcomeOf(explanation)).to.equal('miss');
+    sinon.assert.notCalled(open);
+    for (const times of [1, 2]) {
+      expect(outcomeOf(await explain.execute({ ...request, digest: large.digest })), String(times)).to.equal('hit');
+    }
+    sinon.assert.calledOnceWithExactly(open, large.digest);
+  });
+
   it('says of what nobody has proved since an unclean stop that it will be', async () => {
     await readAll((await get.execute(request)).blob);
     const { find } = store;
