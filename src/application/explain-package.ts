@@ -74,6 +74,7 @@ export class ExplainPackage {
       layer,
       contentError: content.error,
       upstreamError: configuration.error,
+      upstream: configuration.upstream,
       kept: kept.layer,
       fill,
       answers,

@@ -1,7 +1,7 @@
 /** Remembers what upstreams answered last, without their gateway's knowing. */
 import type { Descriptor } from '../domain/descriptor.ts';
 import type { Digest } from '../domain/digest.ts';
-import { PackageError } from '../domain/errors.ts';
+import { InvalidArgumentError, PackageError } from '../domain/errors.ts';
 import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';
 import type { Upstream } from '../domain/upstream.ts';
 import type { UpstreamAnswer, UpstreamInspection } from './inspection.ts';
@@ -66,6 +66,8 @@ export class RecordedRegistryGateway implements RegistryGateway, UpstreamInspect
   }
 
   #fail(question: Question, error: unknown): void {
+    // Refused on this side, before anybody was asked.
+    if (error instanceof InvalidArgumentError) return;
     const known = error instanceof PackageError ? error : undefined;
     this.#remember({
       ...question,

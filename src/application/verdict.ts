@@ -2,7 +2,7 @@
 import type { Descriptor } from '../domain/descriptor.ts';
 import type { PackageError } from '../domain/errors.ts';
 import type { PackageRequest } from '../domain/package.ts';
-import type { FailedRequests, Fill, KeptBlob, StoreUsage, UpstreamAnswer } from './inspection.ts';
+import type { FailedRequests, Fill, KeptBlob, StoreUsage, UpstreamAnswer, UpstreamDescription } from './inspection.ts';
 
 export type Verdict =
   | {
@@ -29,6 +29,8 @@ export interface Evidence {
   /** Why what is kept under the digest leads to no package, or nobody can be asked for it. */
   readonly contentError: PackageError | undefined;
   readonly upstreamError: PackageError | undefined;
+  /** Where the package would be looked for; undefined for the reason that `upstreamError` has. */
+  readonly upstream: Pick<UpstreamDescription, 'repository'> | undefined;
   readonly kept: KeptBlob | undefined;
   readonly fill: Fill | undefined;
   readonly answers: Readonly<Record<'manifest' | 'layer', UpstreamAnswer | undefined>>;
@@ -56,12 +58,15 @@ function failing({ code, message, cause }: PackageError): Verdict {
   return { outcome: 'fail', code, reason: message, cause: because, seenAt: undefined };
 }
 
-/** The registry's last word, when it was no answer, or none that could be used. */
-function seenToFail({ request, layer, answers, failures }: Evidence): Verdict | undefined {
+/** The registry's last word, when it was no answer, or none that could be used; or that it cannot be asked. */
+function seenToFail({ request, layer, upstream, answers, failures }: Evidence): Verdict | undefined {
   const answer = layer === undefined ? answers.manifest : answers.layer;
-  const unusable = failures.filter(isOf(request)).find(isUnusable);
-  if (unusable !== undefined && (answer === undefined || unusable.lastAt >= answer.at)) {
-    const { code, detail, cause, lastAt } = unusable;
+  const ours = failures
+    .filter(isOf(request))
+    .filter(isOurs)
+    .find(({ code }) => code !== 'NAME_INVALID' || upstream?.repository === undefined);
+  if (ours !== undefined && (answer === undefined || ours.lastAt >= answer.at)) {
+    const { code, detail, cause, lastAt } = ours;
     return { outcome: 'fail', code, reason: detail, cause, seenAt: lastAt };
   }
   if (answer === undefined || answer.code === 'OK') return undefined;
@@ -73,10 +78,11 @@ export function isOf({ repository, path }: PackageRequest): (failed: FailedReque
   return ({ request }) => request?.repository === repository && request.path === path;
 }
 
-function isUnusable(
+/** Said on this side: the answer cannot be used, or nobody can be asked, as when a whole registry is named and no path. */
+function isOurs(
   failed: FailedRequests,
-): failed is FailedRequests & { readonly code: 'DIGEST_MISMATCH' | 'MANIFEST_INVALID' } {
-  return failed.code === 'DIGEST_MISMATCH' || failed.code === 'MANIFEST_INVALID';
+): failed is FailedRequests & { readonly code: 'DIGEST_MISMATCH' | 'MANIFEST_INVALID' | 'NAME_INVALID' } {
+  return failed.code === 'DIGEST_MISMATCH' || failed.code === 'MANIFEST_INVALID' || failed.code === 'NAME_INVALID';
 }
 
 function fetching(layer: Descriptor | undefined, { maxBytes }: StoreUsage): Verdict {

@@ -276,6 +276,22 @@ describe('ExplainPackage', () => {
     expect((await explain.execute(request)).failures).to.deep.equal(failures);
   });
 
+  it('has seen that a whole registry needs a path, until its repository is configured', async () => {
+    failures = [failure('NAME_INVALID')];
+    expect(outcomeOf(await explain.execute(request))).to.equal('miss');
+    credentials = new StaticCredentialProvider([
+      {
+        name: parseRepositoryName('registry.example'),
+        isDefault: true,
+        upstream: parseUpstream({ repo: 'registry.example' }),
+      },
+    ]);
+    restart();
+    expect(outcomeOf(await explain.execute(request))).to.equal('fail NAME_INVALID');
+    const elsewhere = { ...request, path: parseRepositoryPath('deckhouse') };
+    expect(outcomeOf(await explain.execute(elsewhere))).to.equal('miss');
+  });
+
   it('shows the failures of this digest and of no other', async () => {
     const other = failure('UPSTREAM_DENIED', new Date(), { ...request, digest: makePackage(1, 2).digest });
     failures = [other, failure('UPSTREAM_TIMEOUT'), { ...other, request: undefined }];

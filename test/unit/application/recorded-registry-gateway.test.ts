@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type { UpstreamAnswer } from '../../../src/application/inspection.ts';
 import { RecordedRegistryGateway } from '../../../src/application/recorded-registry-gateway.ts';
-import { PackageUnknownError, UpstreamUnavailableError } from '../../../src/domain/errors.ts';
+import { InvalidArgumentError, PackageUnknownError, UpstreamUnavailableError } from '../../../src/domain/errors.ts';
 import { parseRepositoryPath } from '../../../src/domain/reference.ts';
 import { below } from '../../../src/domain/upstream.ts';
 import { bytesOf, makePackage } from '../../support/image.ts';
@@ -64,6 +64,13 @@ describe('RecordedRegistryGateway', () => {
     inner.fetchManifest.rejects(new Error('canary', { cause: new Error('canary') }));
     await rejection(gateway.fetchManifest(UPSTREAM, image.digest, never));
     expect(gateway.answers()[0]).to.include({ code: 'INTERNAL', detail: 'internal error', cause: undefined });
+  });
+
+  it('takes no refusal of this side for an answer', async () => {
+    await gateway.fetchManifest(UPSTREAM, image.digest, never);
+    inner.fetchManifest.rejects(new InvalidArgumentError('NAME_INVALID', '"path" is needed'));
+    await rejection(gateway.fetchManifest(UPSTREAM, image.digest, never));
+    expect(shown().map(({ code }) => code)).to.deep.equal(['OK']);
   });
 
   it('takes nobody at his word whose asker has left', async () => {
