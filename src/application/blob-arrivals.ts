@@ -31,15 +31,16 @@ export class BlobArrivals {
   }
 
   /** Who comes second tries for itself when the first has failed: it may have another repository to ask. Rejects as `keep`. */
-  async bring(blob: Descriptor, fetch: FetchFrom): Promise<void> {
+  async bring(blob: Descriptor, fetch: FetchFrom, signal: AbortSignal): Promise<void> {
     await this.#turns.take(blob.digest, async () => {
       if (this.#arrived.has(keyOf(blob))) return;
       const counted: FetchFrom = async (offset) => this.#count(await fetch(offset));
-      await this.#layout.keep(blob, counted, (here) => {
+      const onBytes = (here: number): void => {
         this.#here += here - (this.#bytes.get(blob.digest) ?? 0);
         this.#bytes.set(blob.digest, here);
         this.#onProgress();
-      });
+      };
+      await this.#layout.keep(blob, counted, onBytes, signal);
       this.#arrived.add(keyOf(blob));
     });
   }

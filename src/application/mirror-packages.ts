@@ -109,7 +109,11 @@ export class MirrorPackages<Request extends PackageRequest> {
   }
 
   async #mirror({ request, image }: Prepared<Request>, signal: AbortSignal): Promise<void> {
-    for (const blob of image.blobs) await this.#arrivals.bring(blob, this.#download(request, blob, signal));
+    for (const blob of image.blobs) {
+      signal.throwIfAborted();
+      await this.#arrivals.bring(blob, this.#download(request, blob, signal), signal);
+    }
+    signal.throwIfAborted();
     await this.#options.layout.list(image.descriptor);
     this.#mirrored++;
   }

@@ -91,6 +91,7 @@ export class ResolveImage {
       descriptor,
       (offset) => Promise.resolve(once(bytes.subarray(offset))),
       () => undefined,
+      signal,
     );
     return { document, size: bytes.byteLength };
   }

@@ -31,7 +31,12 @@ export function describeImageLayout(name: string, make: () => Promise<LayoutUnde
 
     const all: FetchFrom = async (offset) => chunksOf(layer.bytes.subarray(offset));
     /** Resolves with how many bytes were fetched. */
-    const keep = async (fetch: FetchFrom = all, { descriptor }: TestBlob = layer): Promise<number> => {
+    const keep = async (
+      fetch: FetchFrom = all,
+      { descriptor }: TestBlob = layer,
+      onBytes = (bytes: number): unknown => here.push(bytes),
+      signal = new AbortController().signal,
+    ): Promise<number> => {
       let fetched = 0;
       await place.layout.keep(
         descriptor,
@@ -45,7 +50,8 @@ export function describeImageLayout(name: string, make: () => Promise<LayoutUnde
             }
           })();
         },
-        (bytes) => here.push(bytes),
+        onBytes,
+        signal,
       );
       return fetched;
     };
@@ -94,6 +100,26 @@ export function describeImageLayout(name: string, make: () => Promise<LayoutUnde
       expect(await keep()).to.equal(0);
       expect(offsets).to.deep.equal([]);
     });
+
+    for (const [what, begin] of [
+      ['is here', () => keep()],
+      ['an earlier try has left', () => breakOffAfter(layer.bytes)],
+    ] as const) {
+      it(`stops in the middle of the proof of what ${what}, and has it the next time`, async () => {
+        await begin();
+        const interruption = new AbortController();
+        const heard: number[] = [];
+        const onBytes = (bytes: number): void => {
+          heard.push(bytes);
+          interruption.abort();
+        };
+        const error = await rejection(keep(all, layer, onBytes, interruption.signal));
+        expect(error).to.equal(interruption.signal.reason);
+        expect(heard).to.have.lengthOf(1);
+        expect(heard[0]).to.be.below(SIZE);
+        expect(await keep()).to.equal(0);
+      });
+    }
 
     for (const [what, bytes] of [
       ['something else', bytesOf(700_000, 7)],

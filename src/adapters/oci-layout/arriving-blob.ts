@@ -12,20 +12,22 @@ const FLAGS = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW;
 
 /**
  * Resolves once the file lies proved and on the disk at `place`. Rejects with
- * DigestMismatchError when they were the wrong ones, and then nothing is left of them.
+ * DigestMismatchError when they were the wrong ones, and then nothing is left of them. `signal` ends the proof of what lies
+ * here already; `fetch` has its own.
  */
 export async function receive(
   blob: Descriptor,
   { part, place }: { readonly part: string; readonly place: string },
   fetch: FetchFrom,
   onBytes: (here: number) => void,
+  signal: AbortSignal,
 ): Promise<void> {
   const handle = await onDisk(open(part, FLAGS, 0o644));
   let left = 0;
   try {
     ({ size: left } = await onDisk(handle.stat()));
     const proof = new Proof(blob);
-    const here = await show(handle, proof, onBytes);
+    const here = await show(handle, proof, onBytes, signal);
     if (here < blob.size) await append(handle, here, await fetch(here), proof, onBytes);
     proof.conclude();
     // A disk that is full, or gone, may say so only now.
@@ -41,7 +43,7 @@ export async function receive(
   } finally {
     await handle.close();
   }
-  await receive(blob, { part, place }, fetch, onBytes);
+  await receive(blob, { part, place }, fetch, onBytes, signal);
 }
 
 async function append(

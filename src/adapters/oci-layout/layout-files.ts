@@ -52,10 +52,16 @@ export async function onDisk<Outcome>(operation: Promise<Outcome>): Promise<Outc
   }
 }
 
-/** Shows all of a file to the proof, and how much that is to `onBytes`. Rejects with StoreFailedError, or as the proof throws. */
-export async function show(handle: FileHandle, proof: Proof, onBytes: (here: number) => void): Promise<number> {
+/** Shows all of a file to the proof, and how much that is to `onBytes`. Rejects with StoreFailedError, the reason of `signal`, or as the proof throws. */
+export async function show(
+  handle: FileHandle,
+  proof: Proof,
+  onBytes: (here: number) => void,
+  signal: AbortSignal,
+): Promise<number> {
   const buffer = new Uint8Array(CHUNK_BYTES);
   for (let here = 0; ;) {
+    signal.throwIfAborted();
     const { bytesRead } = await onDisk(handle.read(buffer, 0, CHUNK_BYTES, here));
     if (bytesRead === 0) return here;
     proof.update(buffer.subarray(0, bytesRead));

@@ -70,11 +70,11 @@ export class OciLayoutWriter implements ImageLayout {
     }
   }
 
-  async keep(blob: Descriptor, fetch: FetchFrom, onBytes: (here: number) => void): Promise<void> {
+  async keep(blob: Descriptor, fetch: FetchFrom, onBytes: (here: number) => void, signal: AbortSignal): Promise<void> {
     const place = blobPath(this.#directory, blob.digest);
     const stats = await find(place);
     if (stats !== undefined) {
-      if (await isBlob(place, stats, blob.digest, onBytes)) {
+      if (await isBlob(place, stats, blob.digest, onBytes, signal)) {
         // Its digest is right: it is the manifest that is wrong.
         if (stats.size !== blob.size) throw new DigestMismatchError(inBytes(blob.size), inBytes(stats.size));
         return;
@@ -82,7 +82,7 @@ export class OciLayoutWriter implements ImageLayout {
       onBytes(0);
       await onDisk(rm(place, { recursive: true, force: true }));
     }
-    await receive(blob, { part: join(this.#ingest, digestHex(blob.digest)), place }, fetch, onBytes);
+    await receive(blob, { part: join(this.#ingest, digestHex(blob.digest)), place }, fetch, onBytes, signal);
   }
 
   list(image: Descriptor): Promise<void> {
@@ -121,12 +121,18 @@ async function find(path: string): Promise<Stats | undefined> {
   );
 }
 
-async function isBlob(path: string, stats: Stats, digest: Digest, onBytes: (here: number) => void): Promise<boolean> {
+async function isBlob(
+  path: string,
+  stats: Stats,
+  digest: Digest,
+  onBytes: (here: number) => void,
+  signal: AbortSignal,
+): Promise<boolean> {
   if (!stats.isFile()) return false;
   const proof = new Proof({ digest, size: stats.size });
   const handle = await onDisk(open(path, READ_FLAGS));
   try {
-    await show(handle, proof, onBytes);
+    await show(handle, proof, onBytes, signal);
     proof.conclude();
     return true;
   } catch (error) {

@@ -13,9 +13,9 @@ export interface ImageLayout {
    * Brings a blob here, and proves it; for one caller at a time. What lies here already is proved instead of fetched, and fetched if it is something
    * else; what an earlier try has left of it is not fetched again. `onBytes` hears how many bytes of it are here, a number
    * that falls when they were the wrong ones. Rejects with DigestMismatchError,
-   * StoreFailedError, or what `fetch` and its bytes reject with; nothing unproved has the blob's name then.
+   * StoreFailedError, the reason of `signal`, or what `fetch` and its bytes reject with; nothing unproved has the blob's name then.
    */
-  keep(blob: Descriptor, fetch: FetchFrom, onBytes: (here: number) => void): Promise<void>;
+  keep(blob: Descriptor, fetch: FetchFrom, onBytes: (here: number) => void, signal: AbortSignal): Promise<void>;
   /** Names an image all of whose blobs are here. Rejects with StoreFailedError. */
   list(image: Descriptor): Promise<void>;
 }

@@ -207,6 +207,46 @@ describe('MirrorPackages', () => {
     sinon.assert.calledOnce(broken.keep);
   });
 
+  for (const [what, isThen] of [
+    ['in the middle', ({ hereBytes }) => hereBytes > 0],
+    ['at the very end', ({ hereBytes, totalBytes }) => hereBytes === totalBytes],
+  ] as const satisfies [string, (progress: MirrorProgress) => boolean][]) {
+    it(`ends when it is interrupted ${what} of the proof of what is here, and counts no package then`, async () => {
+      const image = makePackage(2_000_000);
+      await over(stubGateway(image)).execute([request(image)], never);
+      const interruption = new AbortController();
+      const reason = new Error('enough');
+      const mirror = over(stubGateway(), {
+        onProgress: (progress) => {
+          if (progress.phase === 'blobs' && isThen(progress)) interruption.abort(reason);
+        },
+      });
+      expect(await rejection(mirror.execute([request(image)], interruption.signal))).to.equal(reason);
+      expect(mirror.progress).to.include({ mirrored: 0, failed: 0 });
+      expect(await listed()).to.deep.equal([image.digest]);
+    });
+  }
+
+  it('begins no blob more when it is interrupted, and lists no image behind the last', async () => {
+    const image = makePackage(10);
+    for (const [before, { descriptor }] of image.blobs.entries()) {
+      const interruption = new AbortController();
+      const stub = {
+        readManifest: sinon.stub().resolves(image.manifest.bytes),
+        keep: sinon.stub(),
+        list: sinon.stub(),
+      };
+      stub.keep.withArgs(descriptor).callsFake(async () => {
+        interruption.abort();
+      });
+      const mirror = over(stubGateway(), { layout: stub });
+      const error = await rejection(mirror.execute([request(image)], interruption.signal));
+      expect(error).to.equal(interruption.signal.reason);
+      sinon.assert.callCount(stub.keep, before + 1);
+      sinon.assert.notCalled(stub.list);
+    }
+  });
+
   it('ends when it is interrupted, and goes on there the next time', async () => {
     const image = makePackage(300_000);
     const interruption = new AbortController();

@@ -10,6 +10,7 @@ import { makePackage, type TestBlob } from '../../../support/image.ts';
 import { rejection } from '../../../support/rejection.ts';
 import { chunksOf } from '../../../support/source.ts';
 
+const never = new AbortController().signal;
 const [first, second] = [makePackage(100_000), makePackage(200_000, 2)];
 
 describe('OciLayoutWriter', () => {
@@ -28,6 +29,7 @@ describe('OciLayoutWriter', () => {
       descriptor,
       async (offset) => chunksOf(bytes.subarray(offset)),
       () => undefined,
+      never,
     );
   const index = async () =>
     JSON.parse(await readFile(join(directory, 'index.json'), 'utf8')) as { manifests: unknown[] };
@@ -76,6 +78,7 @@ describe('OciLayoutWriter', () => {
             })();
           },
           () => undefined,
+          never,
         ),
       );
     await into(begin, false);
