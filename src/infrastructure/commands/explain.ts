@@ -9,6 +9,7 @@ import { explanationSchema } from './explanation.ts';
 import { explanationText } from './explanation-text.ts';
 import { CommandFailure, UsageError } from './failures.ts';
 import type { Values } from './flags.ts';
+import { parseServiceUrl } from './service-url.ts';
 
 /** It answers out of its memory. */
 const TIMEOUT_MS = 10_000;
@@ -51,8 +52,7 @@ no registry and fetches nothing. Ages are by its own clock.`,
 
 /** @throws UsageError */
 function explainUrl(flags: Values<typeof FLAGS>): URL {
-  const url = URL.parse('/explain', flags.url ?? DEFAULT_URL);
-  if (url === null || !/^https?:$/.test(url.protocol)) throw new UsageError('--url is not a URL of HTTP');
+  const url = new URL('/explain', parseServiceUrl(flags.url ?? DEFAULT_URL));
   const { digest, repository, path } = requestOf(flags);
   url.search = new URLSearchParams({ digest, repository, ...(path !== undefined && { path }) }).toString();
   return url;

@@ -13,6 +13,7 @@ import { isFlawless } from './package-failures.ts';
 import type { ListedPackage } from './package-list.ts';
 import { Progress } from './progress.ts';
 import { reasonOf } from './reasons.ts';
+import { parseServiceUrl } from './service-url.ts';
 import { readSettings, SETTINGS_FLAGS } from './settings-flags.ts';
 
 /** A service has clients besides. */
@@ -112,10 +113,7 @@ async function parseService(
   tokenFile: string | undefined,
   caFile: string | undefined,
 ): Promise<Pick<ServiceClientOptions, 'origin' | 'token' | 'ca'>> {
-  const origin = URL.parse(text);
-  if (origin === null || !/^https?:$/.test(origin.protocol) || origin.href !== `${origin.origin}/`) {
-    throw new UsageError('--url must be http://HOST:PORT or https://HOST:PORT');
-  }
+  const origin = parseServiceUrl(text);
   const isSecure = origin.protocol === 'https:';
   if (!isSecure && tokenFile !== undefined) throw new UsageError('--token-file needs https: the token is a secret');
   return {

@@ -88,13 +88,21 @@ describe('explain', () => {
     ['without a digest', [], '--digest is missing'],
     ['with half a digest', ['--digest', 'sha256:4f'], '--digest must be "sha256:" and 64 lower-case hex digits'],
     ['with a path upwards', ['--digest', digest, '--path', '../x'], '--path must be lower-case name components'],
-    ['with a URL that is none', ['--digest', digest, '--url', 'localhost:5080'], '--url is not a URL of HTTP'],
+    ['with a URL that is none', ['--digest', digest, '--url', 'localhost:5080'], '--url must be http://HOST:PORT'],
+    ['with a URL with a path', ['--digest', digest, '--url', 'http://a/explain'], '--url must be http://HOST:PORT'],
   ] as const) {
     it(`asks nobody ${what}`, async () => {
       expect(await runCommandLine(['explain', ...args], terminal)).to.equal(1);
       expect(terminal.stderr.text).to.include(complaint).and.to.include('See explain --help.');
     });
   }
+
+  it('shows no password of a URL, and asks nobody with one', async () => {
+    expect(
+      await runCommandLine(['explain', '--digest', digest, '--url', 'http://u:canary@[::1]:1'], terminal),
+    ).to.equal(1);
+    expect(terminal.stderr.text).to.equal('--url must be http://HOST:PORT or https://HOST:PORT\nSee explain --help.\n');
+  });
 
   const silly: [what: string, answer: RequestListener, complaint: RegExp][] = [
     ['refuses', (_request, response) => response.writeHead(404).end(), /answered with status 404\n$/],
