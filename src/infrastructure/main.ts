@@ -17,8 +17,12 @@ for (const signal of ['SIGTERM', 'SIGINT']) {
   });
 }
 
-// Whoever was to read it has gone, as `head` does.
-process.stdout.once('error', () => process.exit(EXIT_CODE.refused));
+process.stdout.once('error', ({ code, message }: NodeJS.ErrnoException) => {
+  // Whoever was to read it has gone, as `head` does.
+  if (code === 'EPIPE') process.exit(EXIT_CODE.refused);
+  process.stderr.write(`standard output: ${code ?? message}\n`);
+  process.exit(EXIT_CODE.faulty);
+});
 
 // Not awaited: the bundle is a script (start.ts).
 void runCommandLine(process.argv.slice(2), {
@@ -28,4 +32,7 @@ void runCommandLine(process.argv.slice(2), {
   version,
   defaultSettings: join(ROOT, 'config/default.yaml'),
   interrupted: interruption.signal,
-}).then((code) => process.exit(code));
+}).then((code) => {
+  // Not before all is written: what fails then is heard above.
+  process.stdout.write('', (error) => error ?? process.exit(code));
+});

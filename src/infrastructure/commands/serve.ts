@@ -24,7 +24,7 @@ SIGTERM and SIGINT let running responses finish, for server.shutdownTimeoutSecon
       run: '--config my.yaml --listen-address 127.0.0.1:5090 --cache-retention-size 200Mi',
     },
   ],
-  exits: { 0: 'stopped by SIGTERM or SIGINT', 1: EXIT_CODES[1] },
+  exits: { 0: 'stopped by SIGTERM or SIGINT', 1: EXIT_CODES[1], 2: 'its log could not be written any more' },
   async run({ flags }, terminal) {
     const read = (): Settings => readSettings(flags, terminal);
     const settings = read();
