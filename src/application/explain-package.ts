@@ -5,7 +5,7 @@ import { PackageError } from '../domain/errors.ts';
 import { MAX_MANIFEST_BYTES } from '../domain/manifest.ts';
 import type { PackageRequest } from '../domain/package.ts';
 import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
-import { below } from '../domain/upstream.ts';
+import { below, type Upstream } from '../domain/upstream.ts';
 import {
   type ConfiguredRegistry,
   type CredentialSource,
@@ -14,11 +14,11 @@ import {
   type Fill,
   type Inspection,
   type KeptBlob,
-  type UpstreamAnswer,
   type UpstreamDescription,
 } from './inspection.ts';
+import { lastAnswers, type LastAnswers } from './last-answers.ts';
 import type { ResolvePackage } from './resolve-package.ts';
-import { isOf, judge, type Verdict } from './verdict.ts';
+import { judge, type Verdict } from './verdict.ts';
 
 export interface Explanation {
   readonly request: PackageRequest;
@@ -41,8 +41,7 @@ export interface Explanation {
     readonly layer: KeptBlob | undefined;
   };
   readonly fill: Fill | undefined;
-  /** What the upstream answered last: for each of the two, and whatever it was asked for. Behind an index, how that failed. */
-  readonly answers: Readonly<Record<'manifest' | 'layer' | 'latest', UpstreamAnswer | undefined>>;
+  readonly answers: LastAnswers;
   /** Of this digest, of any repository; the latest first. */
   readonly failures: readonly FailedRequests[];
 }
@@ -63,18 +62,19 @@ export class ExplainPackage {
   async execute(request: PackageRequest): Promise<Explanation> {
     const { store, fills, upstreams, requests } = this.#options.inspection;
     const content = await attempt(() => this.#layer(request.digest));
-    const configuration = await this.#configuration(request);
+    const upstream = await this.#upstream(request);
+    const configuration = this.#configuration(request, upstream);
     const layer = content.value;
     const kept = { manifest: store.find(request.digest), layer: layer && store.find(layer.digest) };
     const fill = fills.fills().find((each) => each.layer.digest === layer?.digest);
     const failures = requests.failures().filter((failed) => failed.request?.digest === request.digest);
-    const answers = answersOf({ ...configuration, answers: upstreams.answers(), request, layer, failures });
+    const answers = lastAnswers({ upstreams, upstream: upstream.value, request, layer, failures });
     const verdict = judge({
       request,
       layer,
       contentError: content.error,
-      upstreamError: configuration.error,
-      upstream: configuration.upstream,
+      upstreamError: upstream.error,
+      upstream: upstream.value,
       kept: kept.layer,
       fill,
       answers,
@@ -92,15 +92,16 @@ export class ExplainPackage {
     return (await resolve.recall(digest))?.layer;
   }
 
-  async #configuration({ repository, path }: PackageRequest): Promise<Explanation['configuration']> {
-    const { credentials, inspection } = this.#options;
-    const registries = inspection.credentials.registries();
+  #upstream({ repository, path }: PackageRequest): Promise<Attempt<Upstream>> {
+    return attempt(async () => below(await this.#options.credentials.resolve(repository), path));
+  }
+
+  #configuration({ repository }: PackageRequest, { value, error }: Attempt<Upstream>): Explanation['configuration'] {
+    const { credentials } = this.#options.inspection;
+    const registries = credentials.registries();
     const registry = registries.find(({ names }) => names.includes(repository));
-    const { value, error } = await attempt(async () =>
-      describeUpstream(below(await credentials.resolve(repository), path)),
-    );
-    const sources = inspection.credentials.sources();
-    return { registry, upstream: value, error, sources, known: registry === undefined ? registries : [] };
+    const upstream = value && describeUpstream(value);
+    return { registry, upstream, error, sources: credentials.sources(), known: registry ? [] : registries };
   }
 }
 
@@ -117,39 +118,4 @@ async function attempt<Value>(act: () => Promise<Value>): Promise<Attempt<Value>
     if (!(error instanceof PackageError)) throw error;
     return { value: undefined, error };
   }
-}
-
-interface Asked {
-  readonly upstream: UpstreamDescription | undefined;
-  readonly answers: readonly UpstreamAnswer[];
-  readonly request: PackageRequest;
-  readonly layer: Descriptor | undefined;
-  readonly failures: readonly FailedRequests[];
-}
-
-function answersOf({ upstream, answers, request, layer, failures }: Asked): Explanation['answers'] {
-  const ofHost = answers.filter(({ host }) => host === upstream?.host);
-  const here = ofHost.filter(({ repository }) => repository === upstream?.repository);
-  const last = (operation: UpstreamAnswer['operation'], digest: string | undefined): UpstreamAnswer | undefined =>
-    here.find((answer) => answer.operation === operation && answer.digest === digest);
-  const manifest = last('manifest', request.digest);
-  const isEnough = layer !== undefined || (manifest !== undefined && manifest.code !== 'OK');
-  return {
-    manifest: isEnough ? manifest : (behindIndex(here, failures.filter(isOf(request)), manifest) ?? manifest),
-    layer: last('blob', layer?.digest),
-    latest: ofHost[0],
-  };
-}
-
-/** An index is kept or answered, its manifest is not: no client asks for that, but requests have failed with its error. */
-function behindIndex(
-  answers: readonly UpstreamAnswer[],
-  failures: readonly FailedRequests[],
-  index: UpstreamAnswer | undefined,
-): UpstreamAnswer | undefined {
-  const since = failures.filter(({ lastAt }) => index === undefined || lastAt >= index.at);
-  return answers.find(
-    ({ operation, code, at }) =>
-      operation === 'manifest' && since.some((failed) => failed.code === code && failed.lastAt >= at),
-  );
 }

@@ -5,7 +5,7 @@ import type { Digest } from '../domain/digest.ts';
 import type { ErrorCode } from '../domain/errors.ts';
 import type { Package, PackageRequest } from '../domain/package.ts';
 import type { RepositoryName, RepositoryPath } from '../domain/reference.ts';
-import type { Upstream } from '../domain/upstream.ts';
+import type { Registry, Upstream } from '../domain/upstream.ts';
 
 /** What metrics and the status of the store are made of. */
 export interface StoreUsage {
@@ -121,8 +121,8 @@ export interface UpstreamAnswer {
 }
 
 export interface UpstreamInspection {
-  /** The latest first. */
-  answers(): UpstreamAnswer[];
+  /** The latest first; with a registry, only what was answered to whoever entered it in this very way. */
+  answers(registry?: Registry): UpstreamAnswer[];
 }
 
 /** Requests that failed for one reason. */

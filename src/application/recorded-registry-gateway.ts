@@ -3,25 +3,35 @@ import type { Descriptor } from '../domain/descriptor.ts';
 import type { Digest } from '../domain/digest.ts';
 import { InvalidArgumentError, PackageError } from '../domain/errors.ts';
 import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';
-import type { Upstream } from '../domain/upstream.ts';
+import type { Registry, Upstream } from '../domain/upstream.ts';
 import type { UpstreamAnswer, UpstreamInspection } from './inspection.ts';
 
 /** A few hundred KB; a cluster's upgrade asks for fewer packages. */
 const MAX_ANSWERS = 512;
 
-type Question = Pick<UpstreamAnswer, 'operation' | 'host' | 'repository' | 'digest'>;
+interface Question extends Pick<UpstreamAnswer, 'operation' | 'host' | 'repository' | 'digest'> {
+  /** Weak, so that a credential that has been replaced is not kept for this. */
+  readonly registry: WeakRef<Registry>;
+}
+
+interface Remembered {
+  readonly answer: UpstreamAnswer;
+  readonly registry: WeakRef<Registry>;
+}
 
 export class RecordedRegistryGateway implements RegistryGateway, UpstreamInspection {
   readonly #gateway: RegistryGateway;
   /** In the order of their times, one to each question. */
-  readonly #answers = new Map<string, UpstreamAnswer>();
+  readonly #answers = new Map<string, Remembered>();
 
   constructor(gateway: RegistryGateway) {
     this.#gateway = gateway;
   }
 
-  answers(): UpstreamAnswer[] {
-    return [...this.#answers.values()].reverse();
+  answers(registry?: Registry): UpstreamAnswer[] {
+    const all = [...this.#answers.values()].reverse();
+    const those = registry === undefined ? all : all.filter((each) => each.registry.deref() === registry);
+    return those.map(({ answer }) => answer);
   }
 
   async fetchManifest(upstream: Upstream, digest: Digest, signal: AbortSignal): Promise<Uint8Array> {
@@ -43,7 +53,7 @@ export class RecordedRegistryGateway implements RegistryGateway, UpstreamInspect
   async #record<Answer>(question: Question, signal: AbortSignal, ask: () => Promise<Answer>): Promise<Answer> {
     try {
       const answer = await ask();
-      this.#remember({ ...question, at: new Date(), code: 'OK', detail: '', cause: undefined });
+      this.#remember(question, { code: 'OK', detail: '', cause: undefined });
       return answer;
     } catch (error) {
       if (!signal.aborted) this.#fail(question, error);
@@ -69,24 +79,22 @@ export class RecordedRegistryGateway implements RegistryGateway, UpstreamInspect
     // Refused on this side, before anybody was asked.
     if (error instanceof InvalidArgumentError) return;
     const known = error instanceof PackageError ? error : undefined;
-    this.#remember({
-      ...question,
-      at: new Date(),
+    this.#remember(question, {
       code: known?.code ?? 'INTERNAL',
       detail: known?.message ?? 'internal error',
       cause: known?.cause instanceof Error ? known.cause.message : undefined,
     });
   }
 
-  #remember(answer: UpstreamAnswer): void {
-    const key = `${answer.operation} ${answer.host}/${answer.repository ?? ''} ${answer.digest}`;
+  #remember({ registry, ...question }: Question, said: Pick<UpstreamAnswer, 'code' | 'detail' | 'cause'>): void {
+    const key = `${question.operation} ${question.host}/${question.repository ?? ''} ${question.digest}`;
     this.#answers.delete(key);
-    this.#answers.set(key, answer);
+    this.#answers.set(key, { answer: { ...question, at: new Date(), ...said }, registry });
     const [oldest] = this.#answers.keys();
     if (oldest !== undefined && this.#answers.size > MAX_ANSWERS) this.#answers.delete(oldest);
   }
 }
 
 function questionOf(operation: Question['operation'], { registry, repository }: Upstream, digest: Digest): Question {
-  return { operation, host: registry.host, repository, digest };
+  return { operation, host: registry.host, repository, digest, registry: new WeakRef(registry) };
 }

@@ -262,6 +262,18 @@ describe('ExplainPackage', () => {
     expect([healed.answers.manifest?.code, healed.answers.layer?.code]).to.deep.equal(['OK', 'OK']);
   });
 
+  it('takes no word of a registry that was asked with another credential', async () => {
+    gateway.fetchManifest.onFirstCall().rejects(new UpstreamDeniedError());
+    await rejection(get.execute(request));
+    expect(outcomeOf(await explain.execute(request))).to.equal('fail UPSTREAM_DENIED');
+    failures = [failure('UPSTREAM_DENIED')];
+    sinon.stub(credentials, 'resolve').resolves(parseUpstream({ repo: REPO, dockerCfg }));
+    const mended = await explain.execute(request);
+    expect(outcomeOf(mended)).to.equal('miss');
+    expect(mended.answers.manifest).to.equal(undefined);
+    expect(mended.answers.latest).to.include({ code: 'UPSTREAM_DENIED' });
+  });
+
   it('knows of wrong content from the requests that met it, of this repository and not before it was healed', async () => {
     failures = [failure('DIGEST_MISMATCH')];
     expect(outcomeOf(await explain.execute(request))).to.equal('fail DIGEST_MISMATCH');

@@ -3,7 +3,7 @@ import type { UpstreamAnswer } from '../../../src/application/inspection.ts';
 import { RecordedRegistryGateway } from '../../../src/application/recorded-registry-gateway.ts';
 import { InvalidArgumentError, PackageUnknownError, UpstreamUnavailableError } from '../../../src/domain/errors.ts';
 import { parseRepositoryPath } from '../../../src/domain/reference.ts';
-import { below } from '../../../src/domain/upstream.ts';
+import { below, parseUpstream } from '../../../src/domain/upstream.ts';
 import { bytesOf, makePackage } from '../../support/image.ts';
 import { type StubbedGateway, stubGateway, UPSTREAM } from '../../support/ports.ts';
 import { rejection } from '../../support/rejection.ts';
@@ -64,6 +64,23 @@ describe('RecordedRegistryGateway', () => {
     inner.fetchManifest.rejects(new Error('canary', { cause: new Error('canary') }));
     await rejection(gateway.fetchManifest(UPSTREAM, image.digest, never));
     expect(gateway.answers()[0]).to.include({ code: 'INTERNAL', detail: 'internal error', cause: undefined });
+  });
+
+  it('tells apart who entered the same registry in another way, and shows neither', async () => {
+    const { host } = UPSTREAM.registry;
+    const dockerCfg = Buffer.from(JSON.stringify({ auths: { [host]: { auth: 'cm9ib3Q6Y2FuYXJ5' } } })).toString(
+      'base64',
+    );
+    const mended = parseUpstream({ repo: `${host}/deckhouse`, dockerCfg });
+    await gateway.fetchManifest(UPSTREAM, image.digest, never);
+    expect(gateway.answers(UPSTREAM.registry)).to.deep.equal(gateway.answers());
+    expect(gateway.answers(mended.registry)).to.deep.equal([]);
+    await gateway.fetchManifest(mended, image.digest, never);
+    expect(gateway.answers(mended.registry)).to.deep.equal(gateway.answers()).and.have.lengthOf(1);
+    expect(gateway.answers(UPSTREAM.registry)).to.deep.equal([]);
+    expect(gateway.answers()[0]).to.have.all.keys(
+      ...['operation', 'host', 'repository', 'digest', 'at', 'code', 'detail', 'cause'],
+    );
   });
 
   it('takes no refusal of this side for an answer', async () => {
