@@ -5,7 +5,8 @@ import { createServer, type Server } from 'node:net';
 /**
  * A name in Linux' abstract namespace of sockets. It is nowhere on the disk, which may be carried to another host at any
  * time, and goes with its process, however that ends. It holds on one host and within one network namespace: pods with
- * hostNetwork share the host's, all others have their own. Undefined when somebody has it already.
+ * hostNetwork share the host's, all others have their own. Files that two without a lock have spoilt are found by `verify`
+ * and by the service, which prove every byte. Undefined when somebody has it already.
  */
 export async function lock({ dev, ino }: Stats): Promise<Server | undefined> {
   const server = createServer((socket) => socket.destroy());
