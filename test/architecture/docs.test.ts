@@ -175,6 +175,15 @@ describe('the documents', () => {
     });
   }
 
+  it('pass no secret as an argument, which everybody on the host could read', () => {
+    const blocks = readPages().flatMap(({ path, commands }) =>
+      commands.map(({ text, line }) => ({ path, line, text })),
+    );
+    expect(blocks.some(({ text }) => text.includes('$REGISTRY_PASSWORD'))).to.equal(true);
+    const shown = blocks.filter(({ text }) => /\s--?[\w-]+[ =]\S*\$\{?\w*(PASSWORD|TOKEN|auth)\b/.test(text));
+    expect(shown.map(({ path, line }) => `${path}:${String(line)}`)).to.deep.equal([]);
+  });
+
   it('name scripts that package.json has', () => {
     const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
     const named = readPages().flatMap(({ path }) =>
