@@ -96,7 +96,7 @@ export interface CredentialSource {
   readonly objects: number;
   /** Objects that cannot be used as they are, and why; some go on being what they were before. */
   readonly rejected: readonly { readonly object: string; readonly reason: string }[];
-  /** What has kept it from being listed or watched since `listedAt`. */
+  /** What keeps it from being listed or watched; undefined once it is listed again, or its watch tells of anything. */
   readonly failure: { readonly at: Date; readonly reason: string } | undefined;
 }
 

@@ -188,6 +188,21 @@ describe('KubernetesCredentialProvider', () => {
     expect(JSON.stringify([provider.sources(), provider.registries()])).not.to.include('canary');
   });
 
+  it('fails no more once a watch tells of anything again', async () => {
+    provider.start();
+    await eventually(async () => {
+      expect(api.requests('watch modulesources')).to.have.lengthOf(1);
+    });
+    api.cutWatches();
+    await eventually(async () => {
+      expect(provider.sources()[0]?.failure?.reason).to.match(/^watch: /);
+    });
+    api.putModuleSource('a', { repo: 'a.example/m' });
+    await known('a.example/m');
+    expect(provider.sources()[0]).to.include({ objects: 1, failure: undefined });
+    expect(api.requests('list modulesources')).to.have.lengthOf(1);
+  });
+
   it('has no name for a ModuleSource that was never right', async () => {
     api.putModuleSource('a', { repo: 'a.example/m', ca: 'nonsense' });
     provider.start();
