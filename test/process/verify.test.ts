@@ -274,15 +274,30 @@ describe('verify', function () {
     expect(stdout).to.match(/^damaged: .*\/cache\/v1\/.*\n4 blobs, .*, 1 damaged\n$/);
   });
 
+  it('says that it may not enter a directory', async function () {
+    const closed = join(directory, 'closed');
+    await mkdir(join(closed, 'v1/blobs/sha256'), { recursive: true });
+    await chmod(closed, 0);
+    expect(await new Program(['verify', closed], asNobodySpecial(this)).end()).to.deep.equal({
+      code: 1,
+      stdout: '',
+      stderr: `${join(closed, 'v1/blobs/sha256')}: cannot be read (EACCES)\n`,
+    });
+    await chmod(closed, 0o700);
+  });
+
   it('says what it cannot verify', async () => {
     await writeFile(join(directory, 'file'), '');
-    const [nowhere, file] = [join(directory, 'nowhere'), join(directory, 'file')];
+    await symlink('loop', join(directory, 'loop'));
+    const [nowhere, file, loop] = [join(directory, 'nowhere'), join(directory, 'file'), join(directory, 'loop')];
     for (const [args, complaint] of [
       [[], 'DIRECTORY or --config is missing\nSee verify --help.\n'],
       [[directory, '--config', file], 'either DIRECTORY or --config\nSee verify --help.\n'],
       [[nowhere], `${nowhere}: no such directory\n`],
       [[directory], `${directory}: neither a cache (no v1/blobs/sha256) nor an OCI image layout (no oci-layout)\n`],
       [[file], `${file}: neither a cache (no v1/blobs/sha256) nor an OCI image layout (no oci-layout)\n`],
+      [[join(file, 'below')], `${join(file, 'below')}: no such directory\n`],
+      [[loop], `${join(loop, 'v1/blobs/sha256')}: cannot be read (ELOOP)\n`],
       [['--config', nowhere], `${nowhere}: cannot be read (ENOENT)\n`],
     ] as const) {
       expect(await runProgram('verify', ...args)).to.deep.equal({ code: 1, stdout: '', stderr: complaint });

@@ -1,5 +1,5 @@
 /** The two kinds of directories that hold blobs: which one this is, and where they lie in it. */
-import { existsSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Layout } from '../../adapters/filesystem/layout.ts';
 import { CommandFailure } from './failures.ts';
@@ -11,16 +11,26 @@ export interface BlobFolder {
   readonly blobs: string;
 }
 
-/** @throws CommandFailure when it is neither */
+/** @throws CommandFailure when it is neither, or cannot be looked into */
 export function blobFolderOf(directory: string): BlobFolder {
   const cache = new Layout(directory).blobs;
-  if (existsSync(cache)) return { kind: 'cache', directory, blobs: cache };
-  if (existsSync(join(directory, 'oci-layout'))) {
+  if (isThere(cache)) return { kind: 'cache', directory, blobs: cache };
+  if (isThere(join(directory, 'oci-layout'))) {
     return { kind: 'OCI image layout', directory, blobs: join(directory, 'blobs', 'sha256') };
   }
   throw new CommandFailure(
-    existsSync(directory)
+    isThere(directory)
       ? `${directory}: neither a cache (no v1/blobs/sha256) nor an OCI image layout (no oci-layout)`
       : `${directory}: no such directory`,
   );
+}
+
+/** @throws CommandFailure when it may be, and we cannot know */
+function isThere(path: string): boolean {
+  try {
+    return statSync(path, { throwIfNoEntry: false }) !== undefined;
+  } catch (cause) {
+    const { code = 'unknown error' } = cause as NodeJS.ErrnoException;
+    throw new CommandFailure(`${path}: cannot be read (${code})`, { cause });
+  }
 }
