@@ -22,6 +22,9 @@ const HEADERS = {
   'Cache-Control': 'no-store',
 };
 
+/** A disk that hangs answers no check, and then this page is wanted most. */
+const CHECK_TIMEOUT_MS = 2000;
+
 /** With the query of /package, its explanation, too. */
 export function statusRoute(
   status: StatusOptions,
@@ -31,10 +34,20 @@ export function statusRoute(
   return async (ctx) => {
     const question = parseQuestion(readParameters(ctx.querystring));
     const explanation = question.request && (await explain.execute(question.request));
-    const missing = (await Promise.all(checks.map((check) => check()))).filter((reason) => reason !== undefined);
+    const missing = (await Promise.all(checks.map(soon))).filter((reason) => reason !== undefined);
     ctx.status = Object.keys(question.mistakes).length === 0 ? 200 : 400;
     ctx.set(HEADERS);
     ctx.type = 'text/html; charset=utf-8';
     ctx.body = renderStatus({ ...status, now: new Date(), missing, question, explanation }).toString();
   };
+}
+
+async function soon(check: ReadinessCheck): ReturnType<ReadinessCheck> {
+  const { promise: late, resolve } = Promise.withResolvers<string>();
+  const timer = setTimeout(resolve, CHECK_TIMEOUT_MS, 'a readiness check does not answer');
+  try {
+    return await Promise.race([check(), late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

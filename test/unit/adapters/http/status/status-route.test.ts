@@ -79,6 +79,26 @@ describe('GET /status', () => {
     expect(body).to.include('Not ready: the cache directory cannot be written');
   });
 
+  it('waits two seconds for what says whether it is ready, and says so', async () => {
+    const clock = sinon.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    const asked = Promise.withResolvers<undefined>();
+    const hanging = async (): Promise<undefined> => {
+      asked.resolve(undefined);
+      return new Promise(() => undefined);
+    };
+    const stuck = await startHttpApp({ readiness: [async () => 'credentials are not listed', hanging] });
+    try {
+      const response = fetch(`${stuck.url}/status`);
+      await asked.promise;
+      clock.tick(2000);
+      const text = await (await response).text();
+      expect(text).to.include('credentials are not listed').and.include('a readiness check does not answer');
+    } finally {
+      clock.restore();
+      await stuck.close();
+    }
+  });
+
   it('answers HEAD with the same headers', async () => {
     const [get, head] = [await client('status'), await client.head('status')];
     for (const name of ['content-type', 'content-security-policy', 'cache-control'] as const) {
