@@ -140,6 +140,7 @@ describe('GET /status', () => {
       'a.localhost:1',
       'registry-packages-proxy.d8-cloud-instance-manager.svc:4219',
       'registry-packages-proxy.d8-cloud-instance-manager.svc.cluster.local',
+      'registry-packages-proxy.d8-cloud-instance-manager.svc.cluster.local:443',
       '127.0.0.1:5080',
       '192.0.2.1',
       '[::1]:5080',
@@ -153,6 +154,10 @@ describe('GET /status', () => {
       'notlocalhost',
       'a.b.svc.evil.example',
       'b.svc',
+      'a.b.svc:5080',
+      'a.b.svc.cluster.local:8080',
+      'a.b.svc:',
+      'a.b.svc:42190',
     ]) {
       expect(await statusFor(host), host).to.equal(400);
     }
