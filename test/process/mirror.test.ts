@@ -147,6 +147,19 @@ describe('mirror', function () {
     await expectMirrored(image);
   });
 
+  it('keeps a second one away from its directory, and lets in the next one', async () => {
+    registry.publish(image);
+    stall(image);
+    await list(image.digest);
+    const first = start();
+    await whenHalfIsThere(image);
+    const { code, stderr } = await mirror();
+    expect({ code, stderr }).to.deep.equal({ code: 1, stderr: `${output}: another process is writing there\n` });
+    first.signal('SIGKILL');
+    await first.end();
+    expect((await mirror()).code).to.equal(0);
+  });
+
   it('ends by a signal with 130, says that it can go on, and does', async () => {
     registry.publish(image);
     stall(image);

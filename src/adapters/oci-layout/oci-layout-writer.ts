@@ -1,7 +1,6 @@
 /** ImageLayout as a directory that other tools, and the gateway beside this file, can read (image-spec, image-layout.md). */
 import { type Stats } from 'node:fs';
-import { lstat, mkdir, open, rm, rmdir, stat } from 'node:fs/promises';
-import type { Server } from 'node:net';
+import { lstat, mkdir, open, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Descriptor } from '../../domain/descriptor.ts';
 import { type Digest, digestHex, digestOf } from '../../domain/digest.ts';
@@ -10,7 +9,6 @@ import { INDEX_MEDIA_TYPES, MAX_MANIFEST_BYTES } from '../../domain/manifest.ts'
 import type { FetchFrom, ImageLayout } from '../../domain/ports/image-layout.ts';
 import { Proof } from '../../domain/proof.ts';
 import { receive } from './arriving-blob.ts';
-import { lock } from './directory-lock.ts';
 import { blobPath, onDisk, READ_FLAGS, replaceFile, show } from './layout-files.ts';
 import { LayoutIndex } from './layout-index.ts';
 import { OciLayoutGateway } from './oci-layout-gateway.ts';
@@ -26,35 +24,25 @@ export class OciLayoutWriter implements ImageLayout {
   readonly #directory: string;
   readonly #ingest: string;
   readonly #index: LayoutIndex;
-  readonly #lock: Server;
 
-  private constructor(directory: string, held: Server) {
+  private constructor(directory: string) {
     this.#directory = directory;
     this.#ingest = join(directory, 'ingest');
     this.#index = new LayoutIndex(directory);
-    this.#lock = held;
   }
 
-  /** Makes the directory a layout when it is none. To be closed. Rejects with StoreFailedError, or as `OciLayoutGateway.check`. */
+  /** Makes the directory a layout when it is none; nobody else may write there until it is closed. Rejects with StoreFailedError, or as `OciLayoutGateway.check`. */
   static async open(directory: string): Promise<OciLayoutWriter> {
     await onDisk(mkdir(directory, { recursive: true }));
-    const held = await onDisk(lock(await onDisk(stat(directory))));
-    if (held === undefined) throw refusal(`another process is writing into ${directory}`);
-    const writer = new OciLayoutWriter(directory, held);
-    try {
-      await writer.#prepare();
-      return writer;
-    } catch (error) {
-      held.close();
-      throw error;
-    }
+    const writer = new OciLayoutWriter(directory);
+    await writer.#prepare();
+    return writer;
   }
 
   /** With `isComplete`, what the parts were for is here, or nobody wants it any more. */
   async close(isComplete: boolean): Promise<void> {
     if (isComplete) await onDisk(rm(this.#ingest, { recursive: true, force: true }));
     else await rmdir(this.#ingest).catch(() => undefined);
-    this.#lock.close();
   }
 
   async readManifest(digest: Digest): Promise<Uint8Array | undefined> {

@@ -1,7 +1,9 @@
 /** `mirror`: packages out of registries into a directory for a site that has none. */
+import { mkdir } from 'node:fs/promises';
 import { OciLayoutWriter } from '../../adapters/oci-layout/oci-layout-writer.ts';
 import { MirrorPackages, type MirrorProgress } from '../../application/mirror-packages.ts';
 import { CREDENTIAL_PROVIDER, CREDENTIALS_PART, GATEWAY_PART, REGISTRY_GATEWAY } from '../container/tokens.ts';
+import { holdDirectory } from '../directory-lock.ts';
 import type { Settings } from '../settings.ts';
 import { formatBytes } from './amounts.ts';
 import { command, type Terminal } from './command.ts';
@@ -73,9 +75,7 @@ interface Order {
 
 async function mirror({ settings, packages, output, platform }: Order, terminal: Terminal): Promise<ExitCode> {
   const { stdout, interrupted } = terminal;
-  const layout = await OciLayoutWriter.open(output).catch((cause: unknown) => {
-    throw new CommandFailure(`${output}: ${reasonOf(cause)}`, { cause });
-  });
+  const layout = await openLayout(output);
   let isComplete = false;
   try {
     return await withParts(settings, [GATEWAY_PART, CREDENTIALS_PART], terminal, async (container) => {
@@ -103,6 +103,17 @@ async function mirror({ settings, packages, output, platform }: Order, terminal:
     });
   } finally {
     await layout.close(isComplete);
+  }
+}
+
+/** For this process alone, until it ends. */
+async function openLayout(output: string): Promise<OciLayoutWriter> {
+  try {
+    await mkdir(output, { recursive: true });
+    await holdDirectory(output, 'another process is writing there');
+    return await OciLayoutWriter.open(output);
+  } catch (cause) {
+    throw new CommandFailure(`${output}: ${reasonOf(cause)}`, { cause });
   }
 }
 

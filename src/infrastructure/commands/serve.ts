@@ -51,7 +51,7 @@ async function live(settings: Settings, logger: Logger, terminal: Terminal): Pro
     service = createContainer({ settings, logger, version, environment }).get(SERVICE);
     const listening = await service.start();
     logger.info({ version, ...listening }, 'listening');
-    // All is loaded, so the young generation may grow as V8 would let it, which start.ts has kept from it until now: with
+    // All is loaded, so the young generation may grow as V8 would let it, which serving-script.ts has kept from it until now: with
     // 1 MiB of it, collecting takes a third of the time of a small hit.
     setFlagsFromString('--semi-space-growth-factor=2');
     await suggest(settings, listening, terminal.stderr);

@@ -1,12 +1,11 @@
 /** Who keeps packages. */
 import { ContainerModule } from 'inversify';
-import { stat } from 'node:fs/promises';
 import type { Server } from 'node:net';
 import { FilesystemPackageStore } from '../../adapters/filesystem/filesystem-package-store.ts';
 import { Layout } from '../../adapters/filesystem/layout.ts';
-import { lock } from '../../adapters/oci-layout/directory-lock.ts';
 import { MeteredPackageStore } from '../../adapters/prometheus/metered-package-store.ts';
 import { NoPackageStore } from '../../adapters/unstored/no-package-store.ts';
+import { holdDirectory } from '../directory-lock.ts';
 import { LoggedPackageStore } from '../logged-package-store.ts';
 import type { Part } from '../service.ts';
 import type { Settings } from '../settings.ts';
@@ -38,10 +37,10 @@ function partOfStore(store: FilesystemPackageStore, directory: string): Part {
   return {
     start: async () => {
       await new Layout(directory).make();
-      held = await lock(await stat(directory));
-      if (held === undefined) {
-        throw new Error(`${directory} is in use by another process: a service, or prefetch without --url`);
-      }
+      held = await holdDirectory(
+        directory,
+        `${directory} is in use by another process: a service, or prefetch without --url`,
+      );
       await store.load();
     },
     stop: async () => {

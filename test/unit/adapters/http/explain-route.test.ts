@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import got, { type Got } from 'got';
 import sinon from 'sinon';
 import type { Explanation } from '../../../../src/application/explain-package.ts';
-import { RepositoryUnknownError } from '../../../../src/domain/errors.ts';
+import { explanationOf } from '../../../support/explanation.ts';
 import { parseRepositoryName, parseRepositoryPath } from '../../../../src/domain/reference.ts';
 import { type RunningApp, startHttpApp } from '../../../support/http-app.ts';
 import { makePackage } from '../../../support/image.ts';
@@ -16,28 +16,7 @@ const request = {
   path: parseRepositoryPath('modules/a'),
 };
 
-const bare: Explanation = {
-  request,
-  verdict: {
-    outcome: 'fail',
-    code: 'NAME_UNKNOWN',
-    reason: 'repository is not known to this proxy',
-    cause: undefined,
-    seenAt: undefined,
-  },
-  configuration: {
-    registry: undefined,
-    upstream: undefined,
-    error: new RepositoryUnknownError(),
-    sources: [],
-    known: [],
-  },
-  layer: undefined,
-  kept: { manifest: undefined, layer: undefined },
-  fill: undefined,
-  answers: { manifest: undefined, layer: undefined, latest: undefined },
-  failures: [],
-};
+const bare = explanationOf(request);
 
 describe('GET /explain', () => {
   const explain = { execute: sinon.stub() };

@@ -98,15 +98,6 @@ describe('OciLayoutWriter', () => {
     expect(Buffer.compare(kept, first.layer.bytes)).to.equal(0);
   });
 
-  it('keeps a second process away, and lets in the next one', async () => {
-    const writer = await OciLayoutWriter.open(directory);
-    const error = await rejection(OciLayoutWriter.open(directory));
-    expect(error).to.be.instanceOf(StoreFailedError);
-    expect(error.cause).to.have.property('message').that.includes('another process is writing into');
-    await writer.close(true);
-    await into(async () => undefined);
-  });
-
   for (const name of ['index.json', 'blobs']) {
     it(`leaves a directory alone that is no layout but has a file ${name}`, async () => {
       await writeFile(join(directory, name), 'mine');

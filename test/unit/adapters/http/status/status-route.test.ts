@@ -3,36 +3,11 @@ import got, { type Got } from 'got';
 import { createHash } from 'node:crypto';
 import sinon from 'sinon';
 import type { Explanation } from '../../../../../src/application/explain-package.ts';
-import { RepositoryUnknownError } from '../../../../../src/domain/errors.ts';
+import { explanationOf } from '../../../../support/explanation.ts';
 import { type RunningApp, startHttpApp } from '../../../../support/http-app.ts';
 import { makePackage } from '../../../../support/image.ts';
 
 const { digest } = makePackage(1);
-
-function explanationOf(request: Explanation['request']): Explanation {
-  return {
-    request,
-    verdict: {
-      outcome: 'fail',
-      code: 'NAME_UNKNOWN',
-      reason: 'repository is not known',
-      cause: undefined,
-      seenAt: undefined,
-    },
-    configuration: {
-      registry: undefined,
-      upstream: undefined,
-      error: new RepositoryUnknownError(),
-      sources: [],
-      known: [],
-    },
-    layer: undefined,
-    kept: { manifest: undefined, layer: undefined },
-    fill: undefined,
-    answers: { manifest: undefined, layer: undefined, latest: undefined },
-    failures: [],
-  };
-}
 
 describe('GET /status', () => {
   const explain = { execute: sinon.stub() };

@@ -1,6 +1,6 @@
 /** Who a page for people answers to: a name that somebody else can point here makes his script one of our own origin. */
 import type { Middleware } from 'koa';
-import { RefusedError } from '../problem.ts';
+import { RefusedError } from './problem.ts';
 
 /**
  * An address, which nobody can point elsewhere, a name that is this very machine (RFC 6761 section 6.3), or that of a Service,

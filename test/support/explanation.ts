@@ -1,0 +1,17 @@
+/** What is said of a request when nothing is known, of its repository neither. */
+import type { Explanation } from '../../src/application/explain-package.ts';
+import { RepositoryUnknownError } from '../../src/domain/errors.ts';
+
+export function explanationOf(request: Explanation['request']): Explanation {
+  const error = new RepositoryUnknownError();
+  return {
+    request,
+    verdict: { outcome: 'fail', code: error.code, reason: error.message, cause: undefined, seenAt: undefined },
+    configuration: { registry: undefined, upstream: undefined, error, sources: [], known: [] },
+    layer: undefined,
+    kept: { manifest: undefined, layer: undefined },
+    fill: undefined,
+    answers: { manifest: undefined, layer: undefined, latest: undefined },
+    failures: [],
+  };
+}
