@@ -13,7 +13,7 @@ RUN npm ci --ignore-scripts
 COPY . .
 ARG SOURCE_DATE_EPOCH=0
 # Whatever umask the checkout was made under: COPY keeps the modes of files, and their owner is not who reads them.
-RUN npm run build && rm dist/main.code-cache && chmod -R a+rX LICENSE package.json config dist
+RUN npm run build && rm dist/program.code-cache && chmod -R a+rX LICENSE package.json config dist
 
 FROM ${BASE_IMAGE}
 ARG BASE_IMAGE

@@ -33,7 +33,7 @@ rmSync(dist, { recursive: true, force: true });
 // What can have a code cache is a script: what serves, and nothing else. start.ts is around it.
 const service = await build({
   ...options,
-  entryPoints: ['src/infrastructure/main.ts'],
+  entryPoints: ['src/infrastructure/program.ts'],
   plugins: [
     {
       name: 'serving-table',
@@ -63,7 +63,7 @@ const commands = await build({
   },
 });
 // One character of two bytes, which esbuild leaves in a tagged template, and V8 holds all of them in two: 4 MB.
-const wide = /[^\u0000-\u00ff]/.exec(readFileSync(join(dist, 'main.cjs'), 'utf8'));
+const wide = /[^\u0000-\u00ff]/.exec(readFileSync(join(dist, 'program.cjs'), 'utf8'));
 if (wide !== null) throw new Error(`the bundle holds "${wide[0]}": write it as an escape or an entity`);
 // Read as they are.
 for (const name of ['status.css', 'status.js']) {

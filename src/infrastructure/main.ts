@@ -1,38 +1,4 @@
-/** From the process to the command line, and back to an exit code. */
-import { readFileSync } from 'node:fs';
-import { findPackageJSON } from 'node:module';
-import { dirname, join } from 'node:path';
-import { runCommandLine } from './cli.ts';
-import { EXIT_CODE } from './commands/exit-code.ts';
+/** The entry point of the sources. The program is imported when signals are heard: all static imports load first. */
+import './interruption.ts';
 
-/** Where package.json and config/ are, whether this runs as a source or as a bundle. */
-const ROOT = dirname(findPackageJSON('..', import.meta.url) ?? '');
-
-const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };
-const interruption = new AbortController();
-// A second one finds nobody who listens, and ends the process at once.
-for (const signal of ['SIGTERM', 'SIGINT']) {
-  process.once(signal, () => {
-    interruption.abort();
-  });
-}
-
-process.stdout.once('error', ({ code, message }: NodeJS.ErrnoException) => {
-  // Whoever was to read it has gone, as `head` does.
-  if (code === 'EPIPE') process.exit(EXIT_CODE.refused);
-  process.stderr.write(`standard output: ${code ?? message}\n`);
-  process.exit(EXIT_CODE.faulty);
-});
-
-// Not awaited: the bundle is a script (start.ts).
-void runCommandLine(process.argv.slice(2), {
-  stdout: process.stdout,
-  stderr: process.stderr,
-  environment: process.env,
-  version,
-  defaultSettings: join(ROOT, 'config/default.yaml'),
-  interrupted: interruption.signal,
-}).then((code) => {
-  // Not before all is written: what fails then is heard above.
-  process.stdout.write('', (error) => error ?? process.exit(code));
-});
+await import('./program.ts');

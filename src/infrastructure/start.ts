@@ -1,7 +1,8 @@
 /** The bundle's way in: the service as a script that is compiled already, any other command as modules. */
+import './interruption.ts';
 import { asksToServe } from './asks-to-serve.ts';
 import { runServingScript } from './serving-script.ts';
 
 /** Of the service. */
 export const script = asksToServe(process.argv.slice(2)) ? runServingScript() : undefined;
-if (script === undefined) await import('./main.ts');
+if (script === undefined) await import('./program.ts');

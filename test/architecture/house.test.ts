@@ -91,11 +91,20 @@ describe('the house', () => {
     expect(files.filter(({ text }) => !text.startsWith('/** ')).map(({ path }) => path)).to.deep.equal([]);
   });
 
-  it('reads its environment and its arguments in main.ts only, which the bundle begins by a look at the latter', () => {
+  it('reads its environment and its arguments in program.ts only, besides the look at the latter that begins the bundle', () => {
     const readers = (pattern: RegExp): string[] =>
       files.filter(({ text }) => pattern.test(text)).map(({ path }) => path);
-    expect(readers(/process\.(env|exit)\b/)).to.deep.equal(['src/infrastructure/main.ts']);
-    expect(readers(/process\.argv\b/)).to.deep.equal(['src/infrastructure/main.ts', 'src/infrastructure/start.ts']);
+    expect(readers(/process\.(env|exit)\b/)).to.deep.equal(['src/infrastructure/program.ts']);
+    expect(readers(/process\.argv\b/)).to.deep.equal(['src/infrastructure/program.ts', 'src/infrastructure/start.ts']);
+  });
+
+  it('hears signals before it loads anything else', () => {
+    const importsOf = (name: string): string[] => {
+      const { text = '' } = files.find(({ path }) => path === `src/infrastructure/${name}`) ?? {};
+      return [...text.matchAll(/^import .*?'(.*)';$/gm)].map(([, from = '']) => from);
+    };
+    expect(importsOf('main.ts')).to.deep.equal(['./interruption.ts']);
+    for (const entry of ['start.ts', 'program.ts']) expect(importsOf(entry)[0]).to.equal('./interruption.ts');
   });
 
   it('never turns a certificate check off', () => {

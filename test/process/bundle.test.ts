@@ -103,7 +103,7 @@ describe('the bundle', () => {
     await run(process.execPath, [join(ROOT, 'tools/build.ts')]);
     const names = await readdir(join(ROOT, 'dist'));
     expect(names)
-      .to.include('main.code-cache')
+      .to.include('program.code-cache')
       .and.to.deep.equal(await readdir(join(place, 'dist')));
     for (const name of names) {
       const [again, before] = await Promise.all([ROOT, place].map((folder) => readFile(join(folder, 'dist', name))));

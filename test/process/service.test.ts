@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { Agent, type IncomingMessage, request } from 'node:http';
 import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -33,6 +34,28 @@ describe('the service', () => {
     expect(await service.end()).to.equal(1);
     expect(await service.logged('this is a bug')).to.include({ level: 'fatal' });
   });
+
+  // A signal on the first turn of the event loop behind the handler: most of the program is not loaded yet.
+  const signalled = `process.on("newListener", (name) => {
+    if (name === "SIGTERM") setImmediate(() => process.kill(process.pid, "SIGTERM"));
+  })`;
+  const preload = `--import=data:text/javascript,${encodeURIComponent(signalled)}`;
+
+  const container = ['unshare', '--pid', '--fork', '--kill-child'];
+  for (const [where, launcher] of [
+    ['', []],
+    [', as process 1 of a container', container],
+  ] as const) {
+    it(`ends with 0 when SIGTERM comes before it has loaded${where}`, function () {
+      const [program = '', ...args] = [...launcher, process.execPath, preload, MAIN, '--listen-address', '127.0.0.1:0'];
+      if (launcher.length > 0 && spawnSync('unshare', ['--pid', '--fork', 'true']).status !== 0) this.skip();
+      const cwd = mkdtempSync(join(tmpdir(), 'service-'));
+      const { status, stdout } = spawnSync(program, [...args, '--cache-directory', join(cwd, 'cache')], { cwd });
+      rmSync(cwd, { recursive: true });
+      expect(status).to.equal(0);
+      expect(stdout.toString()).to.match(/"stopped"}\n$/);
+    });
+  }
 
   function options(extra: { store?: object; registry?: object; password?: string } = {}): ServiceOptions {
     const repo = `${registry.host}/deckhouse/ee`;

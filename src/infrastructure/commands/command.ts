@@ -2,7 +2,7 @@
 import { type Flags, type Given, parseFlags } from './flags.ts';
 import type { ExitCode } from './exit-code.ts';
 
-/** What main.ts knows of the process, as values. Results go to `stdout`, complaints and progress to `stderr`. */
+/** What program.ts knows of the process, as values. Results go to `stdout`, complaints and progress to `stderr`. */
 export interface Terminal {
   readonly stdout: Output;
   readonly stderr: Output;
