@@ -1,21 +1,16 @@
 /** From a requested digest to all blobs of its image, whose manifests lie in the layout then. */
 import type { Descriptor } from '../domain/descriptor.ts';
 import { type Digest, digestOf } from '../domain/digest.ts';
-import { DigestMismatchError, InvalidContentError } from '../domain/errors.ts';
-import {
-  type Index,
-  type Manifest,
-  packageLayer,
-  parseManifest,
-  type Platform,
-  selectPlatform,
-} from '../domain/manifest.ts';
+import { DigestMismatchError } from '../domain/errors.ts';
+import { type Index, type Manifest, packageLayer, parseManifest } from '../domain/manifest.ts';
 import type { PackageRequest } from '../domain/package.ts';
+import type { Platform } from '../domain/platform.ts';
 import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
 import type { ImageLayout } from '../domain/ports/image-layout.ts';
 import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';
 import { below } from '../domain/upstream.ts';
 import { patiently } from './patience.ts';
+import { allManifests, platformManifest } from './platform-manifest.ts';
 import { Turns } from './turns.ts';
 
 export interface Image {
@@ -59,15 +54,9 @@ export class ResolveImage {
 
   async #children(request: PackageRequest, index: Index, signal: AbortSignal): Promise<Manifest[]> {
     const { platform } = this.#options;
-    const chosen =
-      platform === 'all' ? index.manifests.map(({ descriptor }) => descriptor) : [selectPlatform(index, platform)];
-    const manifests: Manifest[] = [];
-    for (const { digest } of chosen) {
-      const { document } = await this.#manifest(request, digest, signal);
-      if (document.kind === 'index') throw new InvalidContentError('index of indexes');
-      manifests.push(document);
-    }
-    return manifests;
+    const find = async (digest: Digest): Promise<Manifest | Index> =>
+      (await this.#manifest(request, digest, signal)).document;
+    return platform === 'all' ? allManifests(index, find) : [await platformManifest<never>(index, platform, find)];
   }
 
   /** Two packages may have it, and the second one finds it in the layout. */

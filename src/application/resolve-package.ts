@@ -1,22 +1,16 @@
 /** From a requested digest to the layer that is the package: by the manifest, kept like any other blob. */
 import type { Descriptor } from '../domain/descriptor.ts';
 import { type Digest, digestOf } from '../domain/digest.ts';
-import { DigestMismatchError, InvalidContentError, isOneOf } from '../domain/errors.ts';
-import {
-  type Index,
-  type Manifest,
-  MAX_MANIFEST_BYTES,
-  packageLayer,
-  parseManifest,
-  type Platform,
-  selectPlatform,
-} from '../domain/manifest.ts';
+import { DigestMismatchError, isOneOf } from '../domain/errors.ts';
+import { type Index, type Manifest, MAX_MANIFEST_BYTES, packageLayer, parseManifest } from '../domain/manifest.ts';
 import type { Package, PackageRequest } from '../domain/package.ts';
+import type { Platform } from '../domain/platform.ts';
 import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
 import type { PackageStore, StoredBlob } from '../domain/ports/package-store.ts';
 import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';
 import { below } from '../domain/upstream.ts';
 import type { PackageInspection } from './inspection.ts';
+import { platformManifest } from './platform-manifest.ts';
 import { SingleFlight } from './single-flight.ts';
 
 /** About 3 MB, and more than the packages of any cluster. */
@@ -82,10 +76,8 @@ export class ResolvePackage implements PackageInspection {
     const document = await find(digest);
     if (document === undefined) return document;
     if (document.kind === 'manifest') return packageLayer(document);
-    const child = await find(selectPlatform(document, this.#options.platform).digest);
-    if (child === undefined) return child;
-    if (child.kind === 'index') throw new InvalidContentError('index of indexes');
-    return packageLayer(child);
+    const manifest = await platformManifest(document, this.#options.platform, find);
+    return manifest === undefined ? manifest : packageLayer(manifest);
   }
 
   async #manifest(request: PackageRequest, digest: Digest): Promise<Manifest | Index> {

@@ -29,10 +29,12 @@ export function parseDescriptor(json: unknown): Descriptor {
   }
 }
 
+export function isObject(json: unknown): json is object {
+  return typeof json === 'object' && json !== null && !Array.isArray(json);
+}
+
 /** A JSON object's own fields and nothing inherited, so that a field named `__proto__` is only a field. */
 export function asObject(json: unknown, what: string): Record<string, unknown> {
-  if (typeof json !== 'object' || json === null || Array.isArray(json)) {
-    throw new InvalidContentError(`${what} is not a JSON object`);
-  }
+  if (!isObject(json)) throw new InvalidContentError(`${what} is not a JSON object`);
   return Object.assign(Object.create(null) as Record<string, unknown>, json);
 }

@@ -9,12 +9,14 @@ export type Digest = string & { readonly [brand]: 'Digest' };
 
 const SHA256 = /^sha256:[0-9a-f]{64}$/;
 
+export function isDigest(text: string): text is Digest {
+  return SHA256.test(text);
+}
+
 /** @throws InvalidArgumentError when `text` is anything but a sha256 digest in its canonical form. */
 export function parseDigest(text: string): Digest {
-  if (!SHA256.test(text)) {
-    throw new InvalidArgumentError('DIGEST_INVALID', 'digest must be "sha256:" and 64 lower-case hex digits');
-  }
-  return text as Digest;
+  if (isDigest(text)) return text;
+  throw new InvalidArgumentError('DIGEST_INVALID', 'digest must be "sha256:" and 64 lower-case hex digits');
 }
 
 /** The digest of these very bytes. */

@@ -2,7 +2,7 @@
 import * as z from 'zod';
 import type { NamedUpstream } from '../adapters/static/static-credential-provider.ts';
 import { basic } from '../domain/credential.ts';
-import { parsePlatform } from '../domain/manifest.ts';
+import { parsePlatform } from '../domain/platform.ts';
 import { parseRepositoryName } from '../domain/reference.ts';
 import { InvalidUpstreamError, parseUpstream, type Upstream } from '../domain/upstream.ts';
 import { parseQuantity } from './quantity.ts';

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import type { Descriptor } from '../../domain/descriptor.ts';
 import { type Digest, digestHex, digestOf } from '../../domain/digest.ts';
 import { DigestMismatchError, StoreFailedError } from '../../domain/errors.ts';
-import { INDEX_MEDIA_TYPES, MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';
+import { MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';
+import { OCI_INDEX } from '../../domain/media-types.ts';
 import type { FetchFrom, ImageLayout } from '../../domain/ports/image-layout.ts';
 import { Proof } from '../../domain/proof.ts';
 import { receive } from './arriving-blob.ts';
@@ -87,7 +88,7 @@ export class OciLayoutWriter implements ImageLayout {
       await replaceFile(layout, JSON.stringify({ imageLayoutVersion: '1.0.0' }));
     }
     if ((await find(index)) === undefined) {
-      await replaceFile(index, JSON.stringify({ schemaVersion: 2, mediaType: INDEX_MEDIA_TYPES[0], manifests: [] }));
+      await replaceFile(index, JSON.stringify({ schemaVersion: 2, mediaType: OCI_INDEX, manifests: [] }));
     }
     await new OciLayoutGateway(this.#directory).check();
     await onDisk(mkdir(join(blobs, 'sha256'), { recursive: true }));

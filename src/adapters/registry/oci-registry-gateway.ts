@@ -2,7 +2,8 @@
 import type { Descriptor } from '../../domain/descriptor.ts';
 import type { Digest } from '../../domain/digest.ts';
 import { InvalidArgumentError, InvalidContentError } from '../../domain/errors.ts';
-import { INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES, MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';
+import { MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';
+import { INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES } from '../../domain/media-types.ts';
 import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Registry, Upstream } from '../../domain/upstream.ts';
 import { Authorization } from './authorization.ts';

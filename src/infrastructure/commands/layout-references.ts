@@ -56,7 +56,7 @@ class ReferenceSearch {
       if (content.kind === 'index') {
         await this.#index(
           digest,
-          content.manifests.map(({ descriptor }) => descriptor.digest),
+          content.manifests.map((entry) => entry.digest),
         );
         return;
       }

@@ -88,17 +88,25 @@ describe('ResolvePackage', () => {
     sinon.assert.calledTwice(gateway.fetchManifest);
   });
 
-  it('refuses an image without layers, one for other platforms only, and an index of indexes', async () => {
+  it('refuses an image without layers, and one for other platforms only', async () => {
     const empty = makeImage([]);
     const foreign = makeIndex([{ image: makePackage(10), platform: arm64 }]);
+    const resolve = over(stubGateway(empty, foreign));
+    for (const { digest } of [empty, foreign]) {
+      expect(await rejection(resolve.execute(request(digest)))).to.be.instanceOf(InvalidContentError);
+    }
+  });
+
+  it('follows an index within an index, and recalls what it leads to', async () => {
     const inner = makeIndex([{ image: makePackage(10), platform: amd64 }]);
     const outer = makeIndex([
       { image: { ...makePackage(10), digest: inner.digest, manifest: inner.index }, platform: amd64 },
     ]);
-    const resolve = over(stubGateway(empty, foreign, inner, outer));
-    for (const { digest } of [empty, foreign, outer]) {
-      expect(await rejection(resolve.execute(request(digest)))).to.be.instanceOf(InvalidContentError);
-    }
+    const resolve = over(stubGateway(inner, outer));
+    expect(await resolve.recall(outer.digest)).to.equal(undefined);
+    const found = await resolve.execute(request(outer.digest));
+    expect(found.layer).to.deep.equal(makePackage(10).layer.descriptor);
+    expect(await over(stubGateway()).recall(outer.digest)).to.deep.equal(found);
   });
 
   it('lets the registry judge a digest under which something else than a manifest is kept', async () => {

@@ -2,9 +2,9 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { digestOf } from '../../../src/domain/digest.ts';
 import { InvalidContentError } from '../../../src/domain/errors.ts';
-import { packageLayer, parseManifest, parsePlatform, selectPlatform } from '../../../src/domain/manifest.ts';
+import { packageLayer, parseManifest } from '../../../src/domain/manifest.ts';
 import { expectLinear, nearMiss, outcome } from '../../support/hostile-text.ts';
-import { bytesOf, encode, makeImage, makeIndex, makePackage } from '../../support/image.ts';
+import { bytesOf, encode, makeImage } from '../../support/image.ts';
 
 const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 const INDEX = 'application/vnd.oci.image.index.v1+json';
@@ -26,11 +26,16 @@ const manifests = fc.record(
   },
   { requiredKeys: ['layers'] },
 );
+const entries = fc.record({
+  mediaType: fc.constantFrom(MANIFEST, INDEX),
+  digest: fc.uint8Array({ maxLength: 4 }).map(digestOf),
+  size: fc.maxSafeNat(),
+});
 const indexes = fc.record(
   {
     schemaVersion: fc.constant(2),
     mediaType: fc.constant(INDEX),
-    manifests: fc.array(fc.tuple(descriptors, fc.option(platforms, { nil: undefined }))),
+    manifests: fc.array(fc.tuple(entries, fc.option(platforms, { nil: undefined }))),
   },
   { requiredKeys: ['manifests'] },
 );
@@ -60,6 +65,12 @@ const PIECES = [
     'ä',
   ],
 ];
+const ODD_DESCRIPTORS: readonly [what: string, json: unknown][] = [
+  ['with a sha512 digest', { ...descriptor, digest: `sha512:${'a'.repeat(128)}` }],
+  ['without a mediaType', { ...descriptor, mediaType: undefined }],
+  ['without a size', { ...descriptor, size: undefined }],
+  ['that is null', null],
+];
 const parse = (text: string) => outcome(() => parseManifest(Buffer.from(text)), InvalidContentError);
 
 describe('parseManifest', () => {
@@ -85,6 +96,9 @@ describe('parseManifest', () => {
     ['another type', { mediaType: 'application/vnd.docker.distribution.manifest.v1+json', layers: [] }],
     ['a mediaType that is no text', { mediaType: 1, layers: [] }],
     ['neither layers nor manifests', {}],
+    ['both, and no type', { layers: [descriptor], manifests: [descriptor] }],
+    ['an index that lists layers besides', { mediaType: INDEX, layers: [descriptor], manifests: [] }],
+    ['layers that are no list beside manifests', { mediaType: INDEX, layers: {}, manifests: [descriptor] }],
     ['layers that are no list', { layers: {} }],
     ['too many layers', { layers: Array.from({ length: 1001 }, () => descriptor) }],
     ['a layer without a digest', { layers: [{ ...descriptor, digest: undefined }] }],
@@ -109,6 +123,36 @@ describe('parseManifest', () => {
     expect(() => parseManifest(Uint8Array.of(0x22, 0xff, 0x22))).to.throw(InvalidContentError);
   });
 
+  it('takes null for an empty list, as programs in Go write it, and passes over the empty list of the other kind', () => {
+    for (const manifests of [null, []]) {
+      for (const mediaType of [MANIFEST, undefined, null, '']) {
+        const expected = { kind: 'manifest', mediaType: MANIFEST, config: undefined, layers: [descriptor] };
+        expect(parseManifest(encode({ mediaType, layers: [descriptor], manifests }))).to.deep.equal(expected);
+      }
+      expect(parseManifest(encode({ manifests }))).to.deep.equal({ kind: 'index', mediaType: INDEX, manifests: [] });
+    }
+    for (const layers of [null, []]) {
+      const { kind } = parseManifest(encode({ mediaType: INDEX, layers, manifests: [descriptor] }));
+      expect(kind).to.equal('index');
+      const empty = { kind: 'manifest', mediaType: MANIFEST, config: undefined, layers: [] };
+      expect(parseManifest(encode({ layers }))).to.deep.equal(empty);
+    }
+  });
+
+  for (const [what, odd] of ODD_DESCRIPTORS) {
+    it(`passes over a layer ${what} before the package, but not at its place`, () => {
+      const parsed = parseManifest(encode({ layers: [odd, descriptor] }));
+      expect(parsed).to.deep.include({ kind: 'manifest', layers: [descriptor] });
+      expect(() => parseManifest(encode({ layers: [descriptor, odd] }))).to.throw(InvalidContentError);
+    });
+  }
+
+  it('passes over the entries of an index that it cannot use', () => {
+    const manifests = [null, 'text', { digest: 'sha512:aa' }, { ...descriptor, mediaType: MANIFEST }, descriptor];
+    const usable = { digest: descriptor.digest, isIndex: false, platform: undefined, role: 'image' };
+    expect(parseManifest(encode({ manifests }))).to.deep.include({ manifests: [usable] });
+  });
+
   it('asks nothing of a config, which no package depends on', () => {
     for (const config of [undefined, null, {}, { ...descriptor, digest: 'sha512:aa' }, 'text']) {
       const layers = [descriptor];
@@ -131,9 +175,11 @@ describe('parseManifest', () => {
       }),
     );
     fc.assert(
-      fc.property(indexes, ({ manifests: entries, ...rest }) => {
-        const json = { ...rest, manifests: entries.map(([entry, platform]) => ({ ...entry, platform })) };
-        const expected = entries.map(([entry, platform]) => ({ descriptor: entry, platform }));
+      fc.property(indexes, ({ manifests: listed, ...rest }) => {
+        const json = { ...rest, manifests: listed.map(([entry, platform]) => ({ ...entry, platform })) };
+        const expected = listed.map(([{ digest, mediaType: type }, platform]) => {
+          return { digest, isIndex: type === INDEX, platform, role: 'image' };
+        });
         const { mediaType = INDEX } = rest;
         expect(parseManifest(encode(json))).to.deep.equal({ kind: 'index', mediaType, manifests: expected });
       }),
@@ -155,10 +201,12 @@ describe('parseManifest', () => {
       fc.property(text, (json) => {
         const document = parse(json);
         if (document === undefined) return;
-        const found = document.kind === 'index' ? document.manifests.map((entry) => entry.descriptor) : document.layers;
-        for (const { mediaType, digest, size } of found) {
-          expect(mediaType).to.match(/^[!-~]+$/);
+        const isIndex = document.kind === 'index';
+        for (const { digest } of isIndex ? document.manifests : document.layers) {
           expect(digest).to.match(/^sha256:[0-9a-f]{64}$/);
+        }
+        for (const { mediaType, size } of isIndex ? [] : document.layers) {
+          expect(mediaType).to.match(/^[!-~]+$/);
           expect(Number.isSafeInteger(size) && size >= 0, 'size').to.equal(true);
         }
         expect(Object.keys(Object.prototype)).to.deep.equal([]);
@@ -186,58 +234,5 @@ describe('parseManifest', () => {
 describe('packageLayer', () => {
   it('refuses an image without layers', () => {
     expect(() => packageLayer({ layers: [] })).to.throw('image has no layers');
-  });
-});
-
-describe('selectPlatform', () => {
-  const [arm, armV7, amd] = [1, 2, 3].map((seed) => makePackage(10, seed));
-  if (arm === undefined || armV7 === undefined || amd === undefined) throw new Error('three packages');
-  const { index } = makeIndex([
-    { image: armV7, platform: { os: 'linux', architecture: 'arm', variant: 'v7' } },
-    { image: arm, platform: { os: 'linux', architecture: 'arm', variant: 'v6' } },
-    { image: amd, platform: { os: 'linux', architecture: 'amd64' } },
-  ]);
-  const parsed = parseManifest(index.bytes);
-  if (parsed.kind !== 'index') throw new Error('not an index');
-
-  it('takes the first that fits; a variant counts when it is asked for', () => {
-    expect(selectPlatform(parsed, { os: 'linux', architecture: 'amd64' }).digest).to.equal(amd.digest);
-    expect(selectPlatform(parsed, { os: 'linux', architecture: 'arm' }).digest).to.equal(armV7.digest);
-    expect(selectPlatform(parsed, { os: 'linux', architecture: 'arm', variant: 'v6' }).digest).to.equal(arm.digest);
-  });
-
-  it('says which platform is missing', () => {
-    const select = () => selectPlatform(parsed, { os: 'windows', architecture: 'amd64' });
-    expect(select).to.throw(InvalidContentError, 'image has no windows/amd64 manifest');
-  });
-
-  it('passes over entries without a platform', () => {
-    const loose = parseManifest(encode({ manifests: [descriptor, { ...descriptor, platform: { os: 1 } }] }));
-    if (loose.kind !== 'index') throw new Error('not an index');
-    expect(() => selectPlatform(loose, { os: 'linux', architecture: 'amd64' })).to.throw(InvalidContentError);
-  });
-});
-
-describe('parsePlatform', () => {
-  it('reads os/architecture[/variant] and nothing else', () => {
-    expect(parsePlatform('linux/arm64/v8')).to.deep.equal({ os: 'linux', architecture: 'arm64', variant: 'v8' });
-    for (const text of ['', 'linux', 'linux/', 'Linux/amd64', 'linux/amd64/v1/x', 'linux-amd64']) {
-      expect(parsePlatform(text), text).to.equal(undefined);
-    }
-  });
-
-  it('reads back what it is made of', () => {
-    fc.assert(
-      fc.property(platforms, (platform) => {
-        const text = [platform.os, platform.architecture, platform.variant]
-          .filter((part) => part !== undefined)
-          .join('/');
-        expect(parsePlatform(text)).to.deep.equal(platform);
-      }),
-    );
-  });
-
-  it('reads 64 KiB of anything in linear time', () => {
-    expectLinear(['a', '0', '/', 'A', '-', ' '], parsePlatform);
   });
 });

@@ -1,0 +1,84 @@
+/** An entry of an index, and which entries may hold the image for a platform (image-spec, image-index.md). */
+import { asObject, isObject } from './descriptor.ts';
+import { type Digest, isDigest } from './digest.ts';
+import { CONFIG_MEDIA_TYPES, INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES } from './media-types.ts';
+import type { Platform } from './platform.ts';
+
+export interface IndexEntry {
+  /** Enough to fetch and verify the document, so the size and the type of the entry are not needed. */
+  readonly digest: Digest;
+  readonly isIndex: boolean;
+  readonly platform: Platform | undefined;
+  readonly role: 'image' | 'artifact' | 'attestation';
+}
+
+const KNOWN_MEDIA_TYPES: ReadonlySet<unknown> = new Set([...MANIFEST_MEDIA_TYPES, ...INDEX_MEDIA_TYPES]);
+const ATTESTATION = 'application/vnd.docker.attestation.manifest.v1+json';
+
+/** Undefined when an entry is malformed or of an unknown type, since the image may well be in another one. */
+export function parseIndexEntry(json: unknown): IndexEntry | undefined {
+  if (!isObject(json)) return undefined;
+  const { digest, mediaType, platform, annotations, artifactType } = asObject(json, 'index entry');
+  if (typeof digest !== 'string' || !isDigest(digest)) return undefined;
+  if (!isAbsent(mediaType) && !KNOWN_MEDIA_TYPES.has(mediaType)) return undefined;
+  const isIndex = INDEX_MEDIA_TYPES.some((type) => type === mediaType);
+  return { digest, isIndex, platform: parseEntryPlatform(platform), role: roleOf(annotations, artifactType) };
+}
+
+function isAbsent(field: unknown): boolean {
+  return field === undefined || field === null || field === '';
+}
+
+/** A platform that names nothing is none; one that is malformed matches no other. */
+function parseEntryPlatform(json: unknown): Platform | undefined {
+  if (isAbsent(json)) return undefined;
+  const { os, architecture, variant } = isObject(json) ? asObject(json, 'platform') : { os: json };
+  if (isAbsent(os) && isAbsent(architecture)) return undefined;
+  const platform = { os: textOf(os), architecture: textOf(architecture) };
+  return isAbsent(variant) ? platform : { ...platform, variant: textOf(variant) };
+}
+
+function textOf(json: unknown): string {
+  return typeof json === 'string' ? json : '';
+}
+
+/** BuildKit lists attestations beside the images that they are about; some tools give them the platform of the image. */
+function roleOf(annotations: unknown, artifactType: unknown): IndexEntry['role'] {
+  const isAbout = isObject(annotations) && Object.hasOwn(annotations, 'vnd.docker.reference.type');
+  if (isAbout || artifactType === ATTESTATION) return 'attestation';
+  // The artifactType of an image is the type of its config (image-spec, descriptor.md).
+  return isAbsent(artifactType) || CONFIG_MEDIA_TYPES.some((type) => type === artifactType) ? 'image' : 'artifact';
+}
+
+/** The entries that may hold the image for a platform, the best match first. */
+export function platformCandidates(entries: readonly IndexEntry[], wanted: Platform): IndexEntry[] {
+  const images = entries.filter(({ role }) => role !== 'attestation');
+  const isOnly = images.length === 1;
+  return images
+    .flatMap((entry) => {
+      const distance = distanceOf(entry, wanted, isOnly);
+      return distance === undefined ? [] : { entry, distance: entry.role === 'image' ? distance : distance + 3 };
+    })
+    .toSorted((a, b) => a.distance - b.distance)
+    .map(({ entry }) => entry);
+}
+
+/**
+ * How far an entry is from the wanted platform; undefined when it is for another one. An entry without a platform stands
+ * for linux/amd64, as in go-containerregistry, and for any platform when the index has no other choice.
+ */
+function distanceOf({ platform, isIndex }: IndexEntry, wanted: Platform, isOnly: boolean): number | undefined {
+  if (platform === undefined) {
+    const isDefault = wanted.os === 'linux' && wanted.architecture === 'amd64';
+    return isIndex || isOnly || isDefault ? 2 : undefined;
+  }
+  if (platform.os !== wanted.os || platform.architecture !== wanted.architecture) return undefined;
+  if (variantOf(platform) === variantOf(wanted)) return 0;
+  return wanted.variant === undefined ? 1 : undefined;
+}
+
+/** `amd64/v1` is `amd64`, and `arm64/v8` is `arm64`: tools write the variant of the oldest processors or leave it out. */
+function variantOf({ architecture, variant = '' }: Platform): string {
+  const oldest = { amd64: 'v1', arm64: 'v8' }[architecture];
+  return variant === oldest ? '' : variant;
+}
