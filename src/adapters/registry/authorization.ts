@@ -4,8 +4,10 @@ import type { Credential } from '../../domain/credential.ts';
 import type { Registry } from '../../domain/upstream.ts';
 import { readAtMost } from './body.ts';
 import { type Challenge, chooseChallenge, parseChallenges } from './challenge.ts';
-import type { HttpClient, HttpRequest, HttpResponse } from './http-client.ts';
+import type { HttpClient } from './http-client.ts';
+import type { AuthorizeHost, HttpRequest, HttpResponse } from './http-message.ts';
 import { judgeRealm } from './realm.ts';
+import { refusal } from './refusal.ts';
 import { SharedRequest } from './shared-request.ts';
 import { parseToken } from './token.ts';
 import { type Asked, failure, UpstreamFault } from './upstream-errors.ts';
@@ -86,13 +88,13 @@ export class Authorization {
   }
 
   async #fetchToken({ parameters }: Challenge, repository: string, signal: AbortSignal): Promise<Grant> {
-    const { client, now, idleTimeoutMs } = this.#options;
+    const { now, idleTimeoutMs } = this.#options;
     const realm = this.#parseRealm(parameters.get('realm') ?? '');
     const asked: Asked = { operation: 'token', host: realm.host };
     const asking = { service: parameters.get('service'), scopes: scopesOf(repository, parameters.get('scope') ?? '') };
     const started = now();
     const response = await this.#askForToken(asked, realm, asking, signal);
-    if (response.status !== 200) throw await client.reject(asked, response);
+    if (response.status !== 200) throw await refusal(response);
     try {
       const { token, seconds } = parseToken(await readAtMost(response.body, MAX_TOKEN_BYTES, idleTimeoutMs), asked);
       return { header: `Bearer ${token}`, usableUntil: started + seconds * USED_LIFETIME * 1000 };
@@ -165,7 +167,17 @@ function tokenRequest(asked: Asked, realm: URL, { service, scopes }: TokenScope,
   const url = new URL(realm);
   if (service !== undefined) url.searchParams.set('service', service);
   for (const scope of scopes) url.searchParams.append('scope', scope);
-  return { asked, url, headers: credential.kind === 'anonymous' ? {} : { authorization: basicHeader(credential) } };
+  return {
+    asked,
+    url,
+    headers: {},
+    ...(credential.kind !== 'anonymous' && { authorize: only(url, basicHeader(credential)) }),
+  };
+}
+
+/** A token server that redirects takes the password nowhere else. */
+function only({ origin }: URL, header: string): AuthorizeHost {
+  return (url) => ({ header: url.origin === origin ? header : undefined, isTrusted: url.origin === origin });
 }
 
 function basicHeader(credential: Exclude<Credential, { kind: 'anonymous' }>): string {

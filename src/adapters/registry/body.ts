@@ -36,6 +36,9 @@ export class TooLongError extends Error {
 const PROGRESS_BYTES = 64 * 1024;
 /** Whoever is told to notice a stall within some time notices it within this and that time. */
 const MAX_TICK_MS = 1000;
+/** A new connection costs less than reading more than this, or waiting longer for it. */
+const MAX_DISCARDED_BYTES = 4096;
+const DISCARD_MS = 100;
 
 /** The chunks as they come, each valid until the next, without the first `skip` bytes; leaving the iteration ends the response. */
 export async function* readChunks(body: Body, skip: number, idleTimeoutMs: number): AsyncGenerator<Uint8Array> {
@@ -93,4 +96,9 @@ export async function readAtMost(body: Body, maxBytes: number, timeoutMs: number
     clearTimeout(deadline);
     body.destroy();
   }
+}
+
+/** Reads the little that is left of a body in the background, so that its connection serves the next request; ends a long one. */
+export function discard(body: Body): void {
+  readAtMost(body, MAX_DISCARDED_BYTES, DISCARD_MS).catch(() => undefined);
 }

@@ -1,5 +1,5 @@
 /** Which bytes of a blob an answer has: those that were asked for, or all of them (RFC 9110 sections 14.4 and 15.3.7). */
-import type { HttpResponse } from './http-client.ts';
+import type { HttpResponse } from './http-message.ts';
 
 /**
  * How many bytes of the answer to a closed range, from `offset` to the end of a blob of `size` bytes, come before the

@@ -6,10 +6,12 @@ import { MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';
 import { INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES } from '../../domain/media-types.ts';
 import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Registry, Upstream } from '../../domain/upstream.ts';
-import { Authorization } from './authorization.ts';
 import { readAtMost, readChunks, TooLongError } from './body.ts';
 import { leadingBytes } from './content-range.ts';
-import { HttpClient, type HttpResponse, type HttpSettings } from './http-client.ts';
+import { HostAuthorizations } from './host-authorizations.ts';
+import { HttpClient, type HttpSettings } from './http-client.ts';
+import type { HttpResponse } from './http-message.ts';
+import { refusal } from './refusal.ts';
 import { type Asked, failure, type Operation, unavailable, UpstreamFault } from './upstream-errors.ts';
 
 export interface OciRegistryGatewayOptions extends HttpSettings {
@@ -22,7 +24,9 @@ const ACCEPT = [...MANIFEST_MEDIA_TYPES, ...INDEX_MEDIA_TYPES].join(', ');
 
 interface Connection {
   readonly client: HttpClient;
-  readonly authorization: Authorization;
+  /** The registry's own URL. */
+  readonly home: URL;
+  readonly authorizations: HostAuthorizations;
 }
 
 export class OciRegistryGateway implements RegistryGateway {
@@ -37,13 +41,13 @@ export class OciRegistryGateway implements RegistryGateway {
   async fetchManifest(upstream: Upstream, digest: Digest, signal: AbortSignal): Promise<Uint8Array> {
     const asked = askedOf(upstream, 'manifest');
     const response = await this.#get(upstream, asked, `manifests/${digest}`, { accept: ACCEPT }, signal);
-    if (response.status !== 200) throw await this.#connect(upstream.registry).client.reject(asked, response);
-    refuseEncoding(asked, response);
+    if (response.status !== 200) throw await refusal(response);
+    refuseEncoding(response);
     try {
       return await readAtMost(response.body, MAX_MANIFEST_BYTES, this.#options.idleTimeoutMs);
     } catch (error) {
       if (error instanceof TooLongError) throw new InvalidContentError('manifest is larger than 4 MiB');
-      throw failure(asked, error, signal);
+      throw failure(response.asked, error, signal);
     }
   }
 
@@ -56,28 +60,19 @@ export class OciRegistryGateway implements RegistryGateway {
     const asked = askedOf(upstream, 'blob');
     // Closed, since some registries refuse an open end (and it says what we expect).
     const range = { range: `bytes=${String(offset)}-${String(blob.size - 1)}` };
-    const get = (): Promise<HttpResponse> =>
-      this.#get(upstream, asked, `blobs/${blob.digest}`, offset > 0 ? range : {}, signal);
-    let response = await get();
-    if (response.redirected && (response.status === 400 || response.status === 403)) {
-      // So object storages refuse a signed URL that has expired on the way; the registry signs another one.
-      response.body.destroy();
-      response = await get();
-    }
-    if (response.status !== 200 && response.status !== 206) {
-      throw await this.#connect(upstream.registry).client.reject(asked, response);
-    }
-    refuseEncoding(asked, response);
+    const response = await this.#get(upstream, asked, `blobs/${blob.digest}`, offset > 0 ? range : {}, signal);
+    if (response.status !== 200 && response.status !== 206) throw await refusal(response);
+    refuseEncoding(response);
     const skip = leadingBytes(response, blob.size, offset);
     if (skip === undefined) {
       response.body.destroy();
       const what = `answer ${String(response.status)} has other bytes than those asked for`;
-      throw unavailable(new UpstreamFault(asked, what));
+      throw unavailable(new UpstreamFault(response.asked, what));
     }
-    return translated(readChunks(response.body, skip, this.#options.idleTimeoutMs), asked, signal);
+    return translated(readChunks(response.body, skip, this.#options.idleTimeoutMs), response.asked, signal);
   }
 
-  /** The answer to a GET, after one new authorization if that is asked for. */
+  /** The answer to a GET, after redirects and challenges. */
   async #get(
     { registry, repository }: Upstream,
     asked: Asked,
@@ -88,34 +83,22 @@ export class OciRegistryGateway implements RegistryGateway {
     if (repository === undefined) {
       throw new InvalidArgumentError('NAME_INVALID', 'this repository is a whole registry: "path" is needed');
     }
-    const { client, authorization } = this.#connect(registry);
-    const url = URL.parse(`${registry.scheme}://${registry.host}/v2/${repository}/${what}`);
-    // 192.0.2.999 is a host to the grammar of names, and none to that of URLs.
-    if (url === null) throw unavailable(new UpstreamFault(asked, 'not a host'));
-    const send = (header: string | undefined): Promise<HttpResponse> =>
-      client.send(
-        {
-          asked,
-          url,
-          headers: header === undefined ? headers : { ...headers, authorization: header },
-          isBulk: asked.operation === 'blob',
-        },
-        signal,
-      );
-    const used = authorization.remembered(repository);
-    const response = await send(used);
-    if (response.status !== 401) return response;
-    response.body.destroy();
-    return send(await authorization.answer(response.headers['www-authenticate'] ?? '', repository, used, signal));
+    const { client, home, authorizations } = this.#connect(registry, asked);
+    const url = new URL(`v2/${repository}/${what}`, home);
+    const authorize = authorizations.for(repository);
+    return client.send({ asked, url, headers, authorize, isBulk: asked.operation === 'blob' }, signal);
   }
 
-  #connect(registry: Registry): Connection {
+  #connect(registry: Registry, asked: Asked): Connection {
     let connection = this.#connections.get(registry);
     if (connection === undefined) {
+      const home = URL.parse(`${registry.scheme}://${registry.host}`);
+      // 192.0.2.999 is a host to the grammar of names, and none to that of URLs.
+      if (home === null) throw unavailable(new UpstreamFault(asked, 'not a host'));
       const { trustedRealms, idleTimeoutMs, now = () => performance.now() } = this.#options;
       const client = new HttpClient(registry, this.#options);
-      const authorization = new Authorization({ registry, client, trustedRealms, idleTimeoutMs, now });
-      connection = { client, authorization };
+      const options = { registry, client, trustedRealms, idleTimeoutMs, now };
+      connection = { client, home, authorizations: new HostAuthorizations(home, options) };
       this.#connections.set(registry, connection);
     }
     return connection;
@@ -126,7 +109,7 @@ function askedOf({ registry }: Upstream, operation: Operation): Asked {
   return { operation, host: registry.host };
 }
 
-function refuseEncoding(asked: Asked, { headers, body }: HttpResponse): void {
+function refuseEncoding({ asked, headers, body }: HttpResponse): void {
   const encoding = headers['content-encoding'];
   if (encoding === undefined || encoding === 'identity') return;
   body.destroy();

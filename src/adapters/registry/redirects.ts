@@ -1,15 +1,27 @@
-/** Where no redirect may lead, and what goes along to where it does (besides what got itself takes away). */
-import type { BeforeRedirectHook } from 'got';
+/** Where a redirect leads, and where none may lead. */
+import type { HttpResponse } from './http-message.ts';
+import { unavailable, UpstreamFault } from './upstream-errors.ts';
 
-export const checkRedirect: BeforeRedirectHook = ({ url, headers }, response) => {
-  const from = new URL(response.url);
-  const to = new URL(url ?? '');
+/** 300 with a Location names the choice of the server (RFC 9110, 15.4.1). */
+const REDIRECTS: ReadonlySet<number> = new Set([300, 301, 302, 303, 307, 308]);
+/** Signatures of S3, GCS, CloudFront and Azure. */
+const SIGNATURE = /[?&](?:x-amz-signature|x-goog-signature|signature|sig)=/i;
+
+/** The next URL; undefined for an answer that leads nowhere. @throws UpstreamUnavailableError */
+export function redirectOf({ asked, status, headers: { location } }: HttpResponse, from: URL): URL | undefined {
+  if (!REDIRECTS.has(status) || location === undefined) return undefined;
+  // Node reads headers as Latin-1, and servers write paths in UTF-8.
+  const to = URL.parse(Buffer.from(location, 'latin1').toString(), from.href);
+  if (to === null || (to.protocol !== 'https:' && to.protocol !== 'http:')) {
+    throw unavailable(new UpstreamFault(asked, 'redirect to no http or https URL (ERR_INVALID_REDIRECT)'));
+  }
   if (from.protocol === 'https:' && to.protocol !== 'https:') {
-    throw Object.assign(new Error('redirect from https to http'), { code: 'ERR_INSECURE_REDIRECT' });
+    throw unavailable(new UpstreamFault(asked, 'redirect from https to http (ERR_INSECURE_REDIRECT)'));
   }
-  // A state holds what others have written: no business of a storage that nobody has configured.
-  if (to.origin !== from.origin) {
-    delete headers['traceparent'];
-    delete headers['tracestate'];
-  }
-};
+  return to;
+}
+
+/** A URL with a signature of its own: storages refuse a second proof beside it. */
+export function isSigned({ search }: URL): boolean {
+  return SIGNATURE.test(search);
+}

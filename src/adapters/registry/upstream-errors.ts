@@ -17,6 +17,8 @@ export interface Asked {
   readonly operation: Operation;
   /** With its port; never a path or a query, which may be signed. */
   readonly host: string;
+  /** The host that was asked first, when another one answers. */
+  readonly redirectedBy?: string;
 }
 
 /** For an upstream that throttles and does not say for how long. */
@@ -25,8 +27,9 @@ const DEFAULT_RETRY_AFTER_SECONDS = 5;
 /** Shows what happened where. Never made from got's errors, which hold the request with its headers. */
 export class UpstreamFault extends Error {
   override readonly name = 'UpstreamFault';
-  constructor({ operation, host }: Asked, what: string) {
-    super(`${operation} from ${host}: ${what}`);
+  constructor({ operation, host, redirectedBy }: Asked, what: string) {
+    const by = redirectedBy === undefined ? '' : ` (redirected by ${redirectedBy})`;
+    super(`${operation} from ${host}${by}: ${what}`);
   }
 }
 

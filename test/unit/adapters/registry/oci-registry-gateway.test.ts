@@ -449,7 +449,7 @@ describe('OciRegistryGateway', () => {
         });
         const outcome = await blob(makeRegistryGateway(), registry.upstream()).catch((error: unknown) => error);
         if (refusals === 1) expect(Buffer.compare(outcome as Buffer, image.layer.bytes)).to.equal(0);
-        else expect(outcome).to.be.instanceOf(UpstreamDeniedError);
+        else expect(outcome).to.be.instanceOf(UpstreamUnavailableError);
         expect(storage.log).to.have.lengthOf(asked);
       });
     }

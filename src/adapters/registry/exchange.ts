@@ -1,0 +1,129 @@
+/** One request to one host, up to the headers of its answer: certificates, connections, bounded waits, no redirects. */
+import got, { type Got, type PlainResponse } from 'got';
+import type { ClientRequest } from 'node:http';
+import type { Registry } from '../../domain/upstream.ts';
+import { createAgents, type ProxyVariables } from './agents.ts';
+import { IdleError, IncompleteError } from './body.ts';
+import { DialGuard } from './dial-guard.ts';
+import type { HttpRequest, HttpResponse } from './http-message.ts';
+import { Inflow } from './inflow.ts';
+
+export interface ExchangeSettings {
+  readonly connectTimeoutMs: number;
+  readonly headersTimeoutMs: number;
+  /** Hosts, with their port when it is not the scheme's, that may see credentials as token servers. */
+  readonly trustedRealms: readonly string[];
+  readonly userAgent: string;
+  readonly environment: ProxyVariables;
+}
+
+/** The server had ended a connection that waited for its next request: another connection may do (RFC 9112, 9.3.1). */
+export class StaleConnectionError extends Error {
+  override readonly name = 'StaleConnectionError';
+  readonly code = 'ECONNRESET';
+}
+
+/** Google's registry has sent 21 KB; Node's default is 16 KiB, Go's clients take 1 MiB. */
+const MAX_HEADER_BYTES = 64 * 1024;
+/** Interim answers (1xx); a registry hardly has a reason for one. */
+const MAX_INTERIM_ANSWERS = 100;
+/** How a connection ends that was reused while its server closed it. */
+const STALE_CODES: ReadonlySet<unknown> = new Set(['ECONNRESET', 'EPIPE']);
+
+export class Exchange {
+  readonly #got: Got;
+  /** For name, connection and handshake, then for the headers of the answer. */
+  readonly #patienceMs: number;
+
+  constructor(registry: Registry, settings: ExchangeSettings) {
+    const { connectTimeoutMs, headersTimeoutMs, userAgent, trustedRealms, environment } = settings;
+    const guard = new DialGuard(registry, trustedRealms);
+    const agents = createAgents(registry, guard, environment);
+    this.#patienceMs = 3 * connectTimeoutMs + headersTimeoutMs;
+    this.#got = got.extend({
+      // Content is addressed by the digest of its bytes as they are stored: they must arrive as they are.
+      decompress: false,
+      headers: { 'user-agent': userAgent, 'accept-encoding': 'identity' },
+      throwHttpErrors: false,
+      followRedirect: false,
+      retry: { limit: 0 },
+      maxHeaderSize: MAX_HEADER_BYTES,
+      timeout: {
+        lookup: connectTimeoutMs,
+        connect: connectTimeoutMs,
+        secureConnect: connectTimeoutMs,
+        response: headersTimeoutMs,
+      },
+      hooks: {
+        beforeRequest: [
+          async (options) => {
+            if (!(options.url instanceof URL)) return;
+            await guard.check(options.url);
+            options.agent = agents(options.url);
+          },
+        ],
+      },
+    });
+  }
+
+  /** Rejects with the errors of Node and got, and with StaleConnectionError. */
+  run({ asked, url, headers, form, isBulk = false }: HttpRequest, signal: AbortSignal): Promise<HttpResponse> {
+    const stream = this.#got.stream(url, { headers, signal, ...(form && { method: 'POST', form: { ...form } }) });
+    let sent: ClientRequest | undefined;
+    let inflow: Inflow | undefined;
+    const bypassParser = (request: ClientRequest): void => {
+      request.once('socket', (socket) => {
+        inflow = Inflow.of(socket);
+        inflow?.expect(request);
+      });
+    };
+    return new Promise<HttpResponse>((resolve, reject) => {
+      const giveUp = (error: Error): void => {
+        reject(error);
+        stream.destroy();
+      };
+      stream.once('request', (request: ClientRequest) => {
+        sent = request;
+        if (isBulk) bypassParser(request);
+        whenUnexpected(request, giveUp);
+      });
+      // got watches a socket that it has been given, but not a proxy that still makes one.
+      const patience = setTimeout(giveUp, this.#patienceMs, new IdleError());
+      stream.once('close', () => {
+        clearTimeout(patience);
+        inflow?.body?.fail(new IncompleteError());
+      });
+      // Stays for good: the reader of the body finds an error that comes before it reads.
+      stream.on('error', (error) => {
+        inflow?.body?.fail(error);
+        reject(isStale(sent, error) ? new StaleConnectionError() : error);
+      });
+      stream.once('response', ({ statusCode, headers: answered }: PlainResponse) => {
+        clearTimeout(patience);
+        // The parser is still at work on the bytes that brought the headers; the inflow takes the body over behind it.
+        queueMicrotask(() => {
+          resolve({ asked, status: statusCode, headers: answered, body: inflow?.body ?? stream });
+        });
+      });
+    });
+  }
+}
+
+/** Node accepts interim answers without end, and an upgrade that was not asked for would never become an answer. */
+function whenUnexpected(request: ClientRequest, give: (error: Error) => void): void {
+  let interim = 0;
+  const complain = (): void => {
+    give(Object.assign(new Error('answer is none to this request'), { code: 'ERR_UNEXPECTED_ANSWER' }));
+  };
+  request.on('information', () => {
+    if (++interim > MAX_INTERIM_ANSWERS) complain();
+  });
+  request.once('upgrade', (_response, socket) => {
+    socket.destroy();
+    complain();
+  });
+}
+
+function isStale(request: ClientRequest | undefined, error: Error): boolean {
+  return request?.reusedSocket === true && 'code' in error && STALE_CODES.has(error.code);
+}

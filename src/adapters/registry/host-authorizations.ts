@@ -1,0 +1,62 @@
+/** The authorization of each host that a registry leads to: the credential for the registry, anonymous tokens for strangers. */
+import { ANONYMOUS } from '../../domain/credential.ts';
+import type { Registry } from '../../domain/upstream.ts';
+import { Authorization, type AuthorizationOptions } from './authorization.ts';
+import type { AuthorizeHost } from './http-message.ts';
+
+/** A registry leads to a few storages; one that names ever new ones does not fill the memory. */
+const MAX_HOSTS = 100;
+
+interface Host {
+  readonly authorization: Authorization;
+  readonly isTrusted: boolean;
+}
+
+export class HostAuthorizations {
+  readonly #options: AuthorizationOptions;
+  readonly #home: URL;
+  /** By origin. */
+  readonly #hosts = new Map<string, Host>();
+
+  /** `home` is the registry's own URL. */
+  constructor(home: URL, options: AuthorizationOptions) {
+    this.#options = options;
+    this.#home = home;
+  }
+
+  for(repository: string): AuthorizeHost {
+    return (url) => {
+      const { authorization, isTrusted } = this.#hosts.get(url.origin) ?? this.#begin(url);
+      return {
+        header: authorization.remembered(repository),
+        isTrusted,
+        answer: (challenges, used, signal) => authorization.answer(challenges, repository, used, signal),
+      };
+    };
+  }
+
+  #begin(url: URL): Host {
+    const isTrusted = this.#isTrusted(url);
+    const registry = url.origin === this.#home.origin ? this.#options.registry : this.#elsewhere(url, isTrusted);
+    const host = { authorization: new Authorization({ ...this.#options, registry }), isTrusted };
+    const evicted = [...this.#hosts.keys()].find((origin) => origin !== this.#home.origin);
+    if (evicted !== undefined && this.#hosts.size >= MAX_HOSTS) this.#hosts.delete(evicted);
+    this.#hosts.set(url.origin, host);
+    return host;
+  }
+
+  #elsewhere({ protocol, host }: URL, isTrusted: boolean): Registry {
+    const { registry } = this.#options;
+    const scheme = protocol === 'https:' ? 'https' : 'http';
+    return { ...registry, scheme, host, credential: isTrusted ? registry.credential : ANONYMOUS };
+  }
+
+  /** The registry, the same host by the safer scheme, and hosts that the settings name. */
+  #isTrusted({ origin, protocol, hostname, host }: URL): boolean {
+    const home = this.#home;
+    if (origin === home.origin) return true;
+    if (protocol === 'https:' && home.protocol === 'http:' && hostname === home.hostname) return true;
+    const isAsSafe = protocol === 'https:' || protocol === home.protocol;
+    return isAsSafe && this.#options.trustedRealms.includes(host);
+  }
+}
