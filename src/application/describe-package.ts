@@ -20,7 +20,7 @@ export class DescribePackage {
 
   async execute(request: PackageRequest): Promise<Description> {
     const found = await this.#resolve.execute(request);
-    const stored = await this.#store.open(found.layer.digest).catch(() => undefined);
+    const stored = await this.#store.open(found.layer).catch(() => undefined);
     await stored?.close();
     return { package: found, storedAt: stored?.storedAt };
   }

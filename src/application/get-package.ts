@@ -69,7 +69,7 @@ export class GetPackage implements FillInspection {
     // Asked for in one turn, fill and store leave no gap between "arriving" and "kept" in which a layer is neither.
     const joined = this.#fills.join(layer.digest);
     if (joined !== undefined) return { cache: { kind: 'joined' }, blob: await joined };
-    const stored = await this.#options.store.open(layer.digest);
+    const stored = await this.#options.store.open(layer);
     if (stored !== undefined) return { cache: { kind: 'hit', storedAt: stored.storedAt }, blob: stored };
     // Meanwhile somebody else may have begun.
     const begun = this.#fills.join(layer.digest);

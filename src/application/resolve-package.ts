@@ -89,7 +89,7 @@ export class ResolvePackage implements PackageInspection {
   async #kept(digest: Digest): Promise<Manifest | Index | undefined> {
     let blob: StoredBlob | undefined;
     try {
-      blob = await this.#options.store.open(digest);
+      blob = await this.#options.store.open({ digest });
       if (blob === undefined || blob.size > MAX_MANIFEST_BYTES) return undefined;
       const bytes = new Uint8Array(blob.size);
       for (let at = 0; at < bytes.byteLength;) {

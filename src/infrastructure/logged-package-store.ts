@@ -1,8 +1,7 @@
 /** Logs how each download into the store ended: it may outlive every request that waited for it. */
 import type { Logger } from 'pino';
 import type { Descriptor } from '../domain/descriptor.ts';
-import type { Digest } from '../domain/digest.ts';
-import type { BlobSource, IncomingBlob, PackageStore, StoredBlob } from '../domain/ports/package-store.ts';
+import type { BlobSource, IncomingBlob, PackageStore, SoughtBlob, StoredBlob } from '../domain/ports/package-store.ts';
 import { traces } from './traces.ts';
 
 export class LoggedPackageStore implements PackageStore {
@@ -14,8 +13,8 @@ export class LoggedPackageStore implements PackageStore {
     this.#logger = logger;
   }
 
-  open(digest: Digest): Promise<StoredBlob | undefined> {
-    return this.#store.open(digest);
+  open(blob: SoughtBlob): Promise<StoredBlob | undefined> {
+    return this.#store.open(blob);
   }
 
   async ingest(descriptor: Descriptor, source: BlobSource): Promise<IncomingBlob> {

@@ -33,23 +33,25 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
     async function keep({ descriptor, bytes }: TestBlob): Promise<void> {
       const incoming = await store.ingest(descriptor, sourceOf(bytes));
       await incoming.settled;
+      // Its last hold is let go of a turn later: until then it cannot leave.
+      await new Promise((resolve) => setImmediate(resolve));
     }
 
     async function has({ descriptor }: TestBlob): Promise<boolean> {
-      const stored = await store.open(descriptor.digest);
+      const stored = await store.open(descriptor);
       await stored?.close();
       return stored !== undefined;
     }
 
     it('has nothing that was not given to it', async () => {
-      expect(await store.open(blob(bytesOf(5)).descriptor.digest)).to.equal(undefined);
+      expect(await store.open(blob(bytesOf(5)).descriptor)).to.equal(undefined);
     });
 
     for (const size of [0, 1, 4096, WITHHELD_BYTES, WITHHELD_BYTES + 1, 500_000]) {
       it(`gives back what it was given (${String(size)} bytes)`, async () => {
         const given = blob(bytesOf(size));
         await keep(given);
-        const stored = await store.open(given.descriptor.digest);
+        const stored = await store.open(given.descriptor);
         if (stored === undefined) throw new Error('not kept');
         expect(stored.size).to.equal(size);
         expect(stored.storedAt.getTime()).to.be.closeTo(Date.now(), 60_000);
@@ -60,7 +62,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
     it('reads from any offset, and nothing beyond the end', async () => {
       const given = blob(bytesOf(100_000));
       await keep(given);
-      const stored = await store.open(given.descriptor.digest);
+      const stored = await store.open(given.descriptor);
       if (stored === undefined) throw new Error('not kept');
       expect(await stored.read(100_000)).to.have.lengthOf(0);
       expect(Buffer.compare(await readAll(stored, 99_990), given.bytes.subarray(99_990))).to.equal(0);
@@ -180,6 +182,56 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       expect(await has(next)).to.equal(true);
     });
 
+    it('evicts nothing for a blob that does not come: the registry refuses it, or never sends a byte', async () => {
+      const blobs = [1, 2, 3].map((seed) => blob(bytesOf(300 * KIB, seed)));
+      for (const given of blobs) await keep(given);
+      const { descriptor } = blob(bytesOf(900 * KIB, 4));
+      await rejection(store.ingest(descriptor, () => Promise.reject(new UpstreamUnavailableError())));
+      const silent = new HeldSource();
+      const incoming = await store.ingest(descriptor, silent.source);
+      for (const given of blobs) expect(await has(given)).to.equal(true);
+      silent.fail(new UpstreamUnavailableError());
+      await rejection(incoming.settled);
+      for (const given of blobs) expect(await has(given)).to.equal(true);
+    });
+
+    it('evicts as much as arrives, and no more when the rest of it never comes', async () => {
+      const blobs = [1, 2, 3].map((seed) => blob(bytesOf(300 * KIB, seed))) as [TestBlob, TestBlob, TestBlob];
+      for (const given of blobs) await keep(given);
+      const large = blob(bytesOf(900 * KIB, 4));
+      const held = new HeldSource().give(large.bytes.subarray(0, 300 * KIB));
+      const incoming = await store.ingest(large.descriptor, held.source);
+      const reader = incoming.read();
+      await readSome(reader, 200 * KIB);
+      await reader.close();
+      held.fail(new UpstreamUnavailableError());
+      await rejection(incoming.settled);
+      expect(await Promise.all(blobs.map(has))).to.deep.equal([false, true, true]);
+    });
+
+    for (const size of [0, 1, 99_999, 100_001, 2 ** 40]) {
+      it(`does not have a blob of 100000 bytes as one of ${String(size)}, and goes on having it`, async () => {
+        const given = blob(bytesOf(100_000));
+        await keep(given);
+        const { digest } = given.descriptor;
+        expect(await store.open({ digest, size })).to.equal(undefined);
+        expect(await has(given)).to.equal(true);
+        const stored = await store.open({ digest });
+        expect(stored?.size).to.equal(100_000);
+        await stored?.close();
+      });
+
+      if (size > 2 ** 20) continue;
+      it(`goes on having a blob of 100000 bytes when it arrives as one of ${String(size)}`, async () => {
+        const given = blob(bytesOf(100_000));
+        await keep(given);
+        const incoming = await store.ingest({ ...given.descriptor, size }, sourceOf(given.bytes));
+        expect(await rejection(readAll(incoming.read()))).to.be.instanceOf(DigestMismatchError);
+        expect(await rejection(incoming.settled)).to.be.instanceOf(DigestMismatchError);
+        expect(await has(given)).to.equal(true);
+      });
+    }
+
     it('takes a blob again that failed once', async () => {
       const given = blob(bytesOf(50_000));
       const first = await store.ingest(given.descriptor, sourceOf(bytesOf(50_000, 9)));
@@ -280,7 +332,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       const given = blob(bytesOf(100_000));
       const both = await Promise.all([1, 2].map(() => store.ingest(given.descriptor, sourceOf(given.bytes))));
       await Promise.all(both.map(({ settled }) => settled));
-      const stored = await store.open(given.descriptor.digest);
+      const stored = await store.open(given.descriptor);
       if (stored === undefined) throw new Error('not kept');
       expect(Buffer.compare(await readAll(stored), given.bytes)).to.equal(0);
       expect(await peer.bytes()).to.be.at.most(102_400);
@@ -289,7 +341,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
     it('goes on reading a blob whatever arrives meanwhile', async () => {
       const read = blob(bytesOf(400 * KIB));
       await keep(read);
-      const stored = await store.open(read.descriptor.digest);
+      const stored = await store.open(read.descriptor);
       if (stored === undefined) throw new Error('not kept');
       for (let seed = 2; seed < 8; seed++) {
         const incoming = await store

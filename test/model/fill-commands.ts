@@ -1,6 +1,11 @@
 /** Blobs that arrive as they should, wrongly, or not at all. */
 import { expect } from 'chai';
-import { DigestMismatchError, StoreFullError, UpstreamUnavailableError } from '../../src/domain/errors.ts';
+import {
+  DigestMismatchError,
+  StoreFailedError,
+  StoreFullError,
+  UpstreamUnavailableError,
+} from '../../src/domain/errors.ts';
 import { rejection } from '../support/rejection.ts';
 import { HeldSource } from '../support/source.ts';
 import { type Delivery, Fill } from './fill.ts';
@@ -39,8 +44,11 @@ export function beginUnopenable(index: number): Command {
 
 /** Half of what is left of it arrives. */
 export function give(index: number): Command {
-  return withFill(`give ${String(index)}`, (_model, real) => {
-    pick(real.fills, index).give();
+  return withFill(`give ${String(index)}`, async (model, real) => {
+    const fill = pick(real.fills, index);
+    const fits = fill.give((end, length) => model.grow(fill.file, end, length));
+    await fill.taken();
+    if (!fits) await failForRoom(fill, model, real);
   });
 }
 
@@ -82,8 +90,13 @@ async function ingest(
 }
 
 async function settle(fill: Fill, model: StoreModel, real: RealStore): Promise<void> {
+  const kept = fill.finish((end, length) => model.grow(fill.file, end, length));
+  if (kept === 'full') {
+    await failForRoom(fill, model, real);
+    return;
+  }
   real.fills.splice(real.fills.indexOf(fill), 1);
-  if (fill.finish()) {
+  if (kept) {
     await fill.settled;
     model.keep(fill.file);
   } else {
@@ -91,4 +104,11 @@ async function settle(fill: Fill, model: StoreModel, real: RealStore): Promise<v
     expect(await rejection(fill.settled)).to.be.instanceOf(expected);
     model.leave(fill.file);
   }
+}
+
+/** Readers hold on to what was promised to it, or the volume is full. */
+async function failForRoom(fill: Fill, model: StoreModel, real: RealStore): Promise<void> {
+  real.fills.splice(real.fills.indexOf(fill), 1);
+  expect(await rejection(fill.settled)).to.be.instanceOf(StoreFailedError);
+  model.leave(fill.file);
 }

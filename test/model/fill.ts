@@ -7,6 +7,11 @@ import type { ModelFile } from './store-model.ts';
 
 export type Delivery = 'right' | 'wrong' | 'short' | 'long' | 'failing';
 
+/** Whether there is room up to `end`, for a write of the last `length` bytes. */
+type HasRoom = (end: number, length: number) => boolean;
+
+const WRITE_BYTES = 128 * 1024;
+
 export interface FillOptions {
   readonly file: ModelFile;
   readonly incoming: IncomingBlob;
@@ -34,6 +39,17 @@ export class Fill {
     return this.#options.incoming.settled;
   }
 
+  /** Bytes that have been given and written. */
+  get given(): number {
+    return this.#given;
+  }
+
+  /** Fulfils when the store has taken all that was given, or has given up. */
+  async taken(): Promise<void> {
+    const { source } = this.#options;
+    while (!source.waits && !source.left) await new Promise((resolve) => setImmediate(resolve));
+  }
+
   /** How much of it may be read, unless it is kept. */
   get readable(): number {
     return presentable(this.#given, this.file.size);
@@ -43,16 +59,20 @@ export class Fill {
     return this.#options.incoming.read();
   }
 
-  /** Half of what is left; never the last byte, the one that is wrong or missing. */
-  give(): void {
+  /** Half of what is left, never the last byte, the one that is wrong or missing; false when there is no room for it. */
+  give(hasRoom: HasRoom): boolean {
     const { bytes } = this.file.blob;
-    const start = this.#given;
-    this.#given += Math.floor((bytes.byteLength - start) / 2);
-    if (this.#given > start) this.#options.source.give(bytes.subarray(start, this.#given));
+    const end = this.#given + Math.floor((bytes.byteLength - this.#given) / 2);
+    if (end === this.#given) return true;
+    this.#options.source.waits = false;
+    this.#options.source.give(bytes.subarray(this.#given, end));
+    if (!this.#isWritten(end, hasRoom)) return false;
+    this.#given = end;
+    return true;
   }
 
-  /** All that is still to come; says whether it is to be kept. */
-  finish(): boolean {
+  /** All that is still to come; says whether it is to be kept, `full` when there is no room for it. */
+  finish(hasRoom: HasRoom): boolean | 'full' {
     const { source, delivery, file } = this.#options;
     const rest = file.blob.bytes.slice(this.#given);
     const last = rest.byteLength - 1;
@@ -62,9 +82,20 @@ export class Fill {
     if (delivery === 'long') source.give(Uint8Array.of(0));
     if (delivery === 'failing') source.fail(new UpstreamUnavailableError());
     else source.end();
-    // What is shorter than a block and all of it, as far as may be seen before the proof, has been given now.
-    this.#given += delivery === 'short' && !isEmpty ? last : rest.byteLength;
+    const end = this.#given + (delivery === 'short' && !isEmpty ? last : rest.byteLength);
+    if (!this.#isWritten(end, hasRoom)) return 'full';
+    this.#given = end;
     return delivery === 'right' || (isEmpty && (delivery === 'wrong' || delivery === 'short'));
+  }
+
+  /** The store writes a chunk in pieces. */
+  #isWritten(end: number, hasRoom: HasRoom): boolean {
+    for (let at = this.#given; at < end;) {
+      const length = Math.min(WRITE_BYTES, end - at);
+      at += length;
+      if (!hasRoom(at, length)) return false;
+    }
+    return true;
   }
 
   async stop(): Promise<void> {

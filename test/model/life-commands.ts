@@ -29,20 +29,31 @@ export function restart(maxBytes: number, scrubs: boolean): Command {
   });
 }
 
+/** Other files take or leave the room on the volume: so many bytes are left for the store, by its own count. */
+export function limitVolume(bytes: number | undefined): Command {
+  return command(`a volume of ${String(bytes)}`, (model, real) => {
+    model.capacity = real.capacity = bytes;
+  });
+}
+
 /** The process dies, if there is a fill so many turns of its event loop after the last bytes of it have come. */
 export function crash(turns: number, index: number, order: number): Command {
   return command(`crash after ${String(turns)}, ${String(index)}, ${String(order)}`, async (model, real) => {
     const dying = real.fills.length === 0 ? undefined : pick(real.fills, index);
     const before = dying && real.inodeOf(dying.file);
-    const isRight = dying?.finish();
+    const kept = [...model.kept.values()];
+    const isRight = dying?.finish((end, length) => model.grow(dying.file, end, length));
     for (let turn = 0; turn < turns; turn++) await nextTurn();
     const snapshot = real.snapshot();
-    if (dying !== undefined && real.inodeOf(dying.file) !== before) {
+    const after = dying && real.inodeOf(dying.file);
+    if (dying !== undefined && after !== undefined && after !== before) {
       expect(isRight, 'a file has its name without a proof').to.equal(true);
       model.keep(dying.file);
     }
-    // What the process has not told the files yet is lost: any order may come back, but that one holds.
-    const files = shuffled([...model.kept.values()], order);
+    // Entries that were still to be evicted for the dying download are kept.
+    const spared = kept.filter((file) => !model.kept.has(file.blob.descriptor.digest) && snapshot.has(file));
+    // Uses that the process has not written to the files yet are lost: any order may come back, but that one holds.
+    const files = shuffled([...spared, ...model.kept.values()], order);
     snapshot.setOrder(files);
     await real.crash(snapshot, model.maxBytes);
     model.start(model.maxBytes, files, true);

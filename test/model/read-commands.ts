@@ -5,7 +5,7 @@ import type { TestBlob } from '../support/image.ts';
 import { rejection } from '../support/rejection.ts';
 import { BLOBS, type Command, command, pick } from './model-command.ts';
 import type { Reader, RealStore } from './real-store.ts';
-import type { StoreModel } from './store-model.ts';
+import type { ModelFile, StoreModel } from './store-model.ts';
 
 /** There or not. */
 export function open(index: number): Command {
@@ -17,6 +17,19 @@ export function openKept(index: number): Command {
     `open kept ${String(index)}`,
     (model, real) => openBlob(pick([...model.kept.values()], index).blob, model, real),
     ({ kept }) => kept.size > 0,
+  );
+}
+
+/** With a size that a wrong manifest says: no bytes, and no use of those that are kept. */
+export function openAs(index: number, size: number): Command {
+  return command(
+    `open kept ${String(index)} as one of ${String(size)} bytes`,
+    async (model, real) => {
+      const { blob } = pick(whole(model), index);
+      const wrong = size === blob.descriptor.size ? size + 1 : size;
+      expect(await real.store.open({ ...blob.descriptor, size: wrong })).to.equal(undefined);
+    },
+    (model) => whole(model).length > 0,
   );
 }
 
@@ -51,7 +64,7 @@ export function close(index: number): Command {
 
 async function openBlob({ descriptor: { digest, size } }: TestBlob, model: StoreModel, real: RealStore): Promise<void> {
   const file = model.use(digest);
-  const blob = await real.store.open(digest);
+  const blob = await real.store.open({ digest, size });
   if (file === undefined) {
     expect(blob).to.equal(undefined);
   } else if (blob === undefined) {
@@ -82,4 +95,8 @@ function readable({ file, fill }: Reader): number {
 
 function withReader(text: string, does: (model: StoreModel, real: RealStore) => Promise<void>): Command {
   return command(text, does, ({ files }) => files.values().some(({ readers }) => readers > 0));
+}
+
+function whole({ kept }: StoreModel): ModelFile[] {
+  return [...kept.values()].filter(({ damage }) => damage === undefined);
 }

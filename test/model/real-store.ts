@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { FilesystemPackageStore } from '../../src/adapters/filesystem/filesystem-package-store.ts';
 import type { BlobReader } from '../../src/domain/ports/package-store.ts';
 import { eventually } from '../support/eventually.ts';
+import { limitDisk } from '../support/full-disk.ts';
 import type { Fill } from './fill.ts';
 import { StoreDisk } from './store-disk.ts';
 import type { Damage, ModelFile } from './store-model.ts';
@@ -22,11 +23,18 @@ export class RealStore {
   #store: FilesystemPackageStore;
   readers: Reader[] = [];
   fills: Fill[] = [];
+  /** Bytes that the volume has for the store; undefined when there are enough. */
+  capacity: number | undefined;
+  readonly #unlimit: () => void;
 
   private constructor(place: string, maxBytes: number) {
     this.#place = place;
     this.#disk = new StoreDisk(join(place, '1'));
     this.#store = new FilesystemPackageStore({ directory: this.#disk.directory, maxBytes });
+    this.#unlimit = limitDisk(place, {
+      fits: () => this.#store.usage.bytes <= (this.capacity ?? Infinity),
+      free: () => Math.max(0, (this.capacity ?? Infinity) - this.#store.usage.bytes),
+    });
   }
 
   static async start(below: string, maxBytes: number): Promise<RealStore> {
@@ -57,6 +65,7 @@ export class RealStore {
 
   async restart(maxBytes: number, scrubBytesPerSecond: number): Promise<void> {
     await this.#end();
+    this.capacity = undefined;
     await this.#load(maxBytes, scrubBytesPerSecond);
   }
 
@@ -68,6 +77,7 @@ export class RealStore {
   async crash(snapshot: StoreDisk, maxBytes: number): Promise<void> {
     // What the dead process would not have done any more happens to a directory that nobody looks at again.
     await this.#end();
+    this.capacity = undefined;
     this.#disk = snapshot;
     await this.#load(maxBytes, 0);
   }
@@ -82,6 +92,7 @@ export class RealStore {
 
   async dispose(): Promise<void> {
     await this.#end().catch(() => undefined);
+    this.#unlimit();
     rmSync(this.#place, { recursive: true });
   }
 

@@ -45,6 +45,11 @@ export class StoreDisk {
     return lstatSync(this.#pathOf(file), { throwIfNoEntry: false })?.ino;
   }
 
+  /** The name at least: a link or a directory may have it. */
+  has(file: ModelFile): boolean {
+    return this.inodeOf(file) !== undefined;
+  }
+
   copy(directory: string): StoreDisk {
     cpSync(this.directory, directory, { recursive: true, verbatimSymlinks: true });
     return new StoreDisk(directory);

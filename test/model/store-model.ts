@@ -12,6 +12,8 @@ export interface ModelFile {
   /** Bytes that the store takes it to have: those of the blob, until a start has seen others. */
   size: number;
   state: 'arriving' | 'kept' | 'gone';
+  /** Bytes of the volume that it takes: as many as have arrived. */
+  room: number;
   /** Its end was shown. */
   wasKept: boolean;
   readers: number;
@@ -27,10 +29,17 @@ export function sizeAfter({ blob: { descriptor }, damage }: Pick<ModelFile, 'blo
 }
 
 const BLOCK_BYTES = 4096;
+/** Of one write on a full volume. */
+const MAX_TRIES = 4;
+const holdsRoom = ({ state, readers }: ModelFile): boolean => state !== 'gone' || readers > 0;
 const blocks = (bytes: number): number => Math.ceil(bytes / BLOCK_BYTES) * BLOCK_BYTES;
 
 export class StoreModel {
   maxBytes: number;
+  /** What the store takes for its budget: less than it was given when the volume was full before. */
+  limit: number;
+  /** Bytes that the volume has for files of the store; undefined when there are enough. */
+  capacity: number | undefined;
   /** Of one digest there can be several: one kept, others arriving or still being read. */
   readonly files = new Set<ModelFile>();
   /** In the order of their use. */
@@ -41,7 +50,7 @@ export class StoreModel {
   damaged = 0;
 
   constructor(maxBytes: number) {
-    this.maxBytes = maxBytes;
+    this.maxBytes = this.limit = maxBytes;
   }
 
   /** Of the files, as they should be on the disk. */
@@ -51,20 +60,25 @@ export class StoreModel {
   }
 
   get bytes(): number {
-    return this.#sum(({ state, readers }) => state !== 'gone' || readers > 0);
+    return this.#sum(holdsRoom, ({ room }) => room);
   }
 
   /** A file that arrives; undefined when there can be no room. */
   begin(blob: TestBlob): ModelFile | undefined {
-    const room = blocks(blob.descriptor.size);
-    const immovable = this.#sum(({ state, readers }) => state === 'arriving' || readers > 0);
-    if (immovable + room > this.maxBytes) return undefined;
-    this.evicted += this.#evict(this.maxBytes - room);
     const size = blob.descriptor.size;
+    if (this.limit < this.maxBytes) {
+      this.limit = Math.min(this.maxBytes, Math.max(this.bytes, this.capacity ?? Infinity));
+    }
+    const immovable = this.#sum(
+      ({ state, readers }) => state === 'arriving' || readers > 0,
+      (file) => blocks(file.size),
+    );
+    if (immovable + blocks(size) > this.limit) return undefined;
     const file: ModelFile = {
       blob,
       size,
       state: 'arriving',
+      room: 0,
       wasKept: false,
       readers: 0,
       damage: undefined,
@@ -74,12 +88,28 @@ export class StoreModel {
     return file;
   }
 
+  /** The first `end` bytes of a file arrive, the last of them by one write; false when there is no room for it. */
+  grow(file: ModelFile, end: number, length: number): boolean {
+    const more = Math.max(0, blocks(end) - file.room);
+    this.#evict(this.limit - more);
+    if (this.bytes + more > this.limit) return false;
+    file.room += more;
+    for (let tries = 1; this.bytes > (this.capacity ?? Infinity); tries++) {
+      const onDisk = this.bytes - blocks(length);
+      const evicted = this.#evict(onDisk);
+      this.limit = Math.max(0, Math.min(this.maxBytes, Math.max(this.bytes, onDisk)));
+      if (evicted === 0 || tries === MAX_TRIES) return false;
+    }
+    return true;
+  }
+
   keep(file: ModelFile): void {
     const { digest } = file.blob.descriptor;
     const replaced = this.kept.get(digest);
     if (replaced !== undefined) this.leave(replaced);
     this.strangers.delete(digest);
     file.state = 'kept';
+    file.room = blocks(file.size);
     file.wasKept = true;
     this.kept.set(digest, file);
   }
@@ -106,7 +136,8 @@ export class StoreModel {
   /** Nothing is read or arrives any more; what is kept is what files are there, in this order. */
   start(maxBytes: number, order: readonly ModelFile[], afterCrash: boolean): void {
     this.evicted = this.damaged = 0;
-    this.maxBytes = maxBytes;
+    this.maxBytes = this.limit = maxBytes;
+    this.capacity = undefined;
     this.kept.clear();
     this.files.clear();
     for (const file of order) {
@@ -116,6 +147,8 @@ export class StoreModel {
       file.size = sizeAfter(file);
       // Only a change that has left the length alone, and before a clean end, is for the scrub.
       if (file.damage !== undefined && (afterCrash || file.damage !== 'flip')) file.mustBeFound = true;
+      file.state = 'kept';
+      file.room = blocks(file.size);
       file.readers = 0;
       this.files.add(file);
       this.kept.set(digest, file);
@@ -137,12 +170,11 @@ export class StoreModel {
       this.leave(file);
       evicted++;
     }
+    this.evicted += evicted;
     return evicted;
   }
 
-  #sum(counts: (file: ModelFile) => boolean): number {
-    let sum = 0;
-    for (const file of this.files) if (counts(file)) sum += blocks(file.size);
-    return sum;
+  #sum(counts: (file: ModelFile) => boolean, bytesOf: (file: ModelFile) => number): number {
+    return this.files.values().reduce((sum, file) => sum + (counts(file) ? bytesOf(file) : 0), 0);
   }
 }

@@ -4,9 +4,9 @@ import { constants, accessSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import type { Delivery } from './fill.ts';
 import { begin, beginUnopenable, finish, give, join, keep } from './fill-commands.ts';
-import { crash, harm, restart } from './life-commands.ts';
+import { crash, harm, limitVolume, restart } from './life-commands.ts';
 import { BLOBS, type Command, MAX_BYTES } from './model-command.ts';
-import { close, open, openKept, read } from './read-commands.ts';
+import { close, open, openAs, openKept, read } from './read-commands.ts';
 import { RealStore } from './real-store.ts';
 import { DAMAGES, StoreModel } from './store-model.ts';
 
@@ -49,6 +49,8 @@ function commands(replayPath?: string): fc.Arbitrary<Iterable<Command>> {
     [2, any.map(finish)],
     [1, blob.map(open)],
     [4, any.map(openKept)],
+    [1, fc.tuple(any, fc.nat(100_000)).map((given) => openAs(...given))],
+    [1, fc.constantFrom(MAX_BYTES / 4, MAX_BYTES / 2, MAX_BYTES - 4096, undefined).map(limitVolume)],
     [4, readings.map((given) => read(...given))],
     [3, any.map(close)],
     [2, fc.tuple(any, fc.constantFrom(...DAMAGES)).map((given) => harm(...given))],

@@ -8,6 +8,7 @@ import type {
   BlobSource,
   IncomingBlob,
   PackageStore,
+  SoughtBlob,
   StoredBlob,
 } from '../../src/domain/ports/package-store.ts';
 import { presentable, Proof } from '../../src/domain/proof.ts';
@@ -17,14 +18,16 @@ const MAX_READ_BYTES = 60_001;
 export class MemoryPackageStore implements PackageStore, StoreInspection {
   readonly #maxBytes: number;
   readonly #kept = new Map<Digest, { bytes: Uint8Array; storedAt: Date; usedAt: Date }>();
-  #reserved = 0;
+  /** Sizes of the blobs that arrive, and how many bytes of them have arrived. */
+  #promised = 0;
+  #arrived = 0;
 
   constructor(maxBytes = Infinity) {
     this.#maxBytes = maxBytes;
   }
 
   get bytes(): number {
-    return this.#reserved + this.#kept.values().reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
+    return this.#arrived + this.#kept.values().reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
   }
 
   get usage(): StoreUsage {
@@ -54,9 +57,9 @@ export class MemoryPackageStore implements PackageStore, StoreInspection {
     return this.#kept.has(digest);
   }
 
-  async open(digest: Digest): Promise<StoredBlob | undefined> {
+  async open({ digest, size }: SoughtBlob): Promise<StoredBlob | undefined> {
     const blob = this.#kept.get(digest);
-    if (blob === undefined) return undefined;
+    if (blob === undefined || (size !== undefined && size !== blob.bytes.byteLength)) return undefined;
     this.#kept.delete(digest);
     this.#kept.set(digest, blob);
     blob.usedAt = new Date();
@@ -67,17 +70,13 @@ export class MemoryPackageStore implements PackageStore, StoreInspection {
   }
 
   async ingest(descriptor: Descriptor, source: BlobSource): Promise<IncomingBlob> {
-    if (this.#reserved + descriptor.size > this.#maxBytes) throw new StoreFullError();
-    this.#reserved += descriptor.size;
-    for (const digest of this.#kept.keys()) {
-      if (this.bytes <= this.#maxBytes) break;
-      this.#kept.delete(digest);
-    }
+    if (this.#promised + descriptor.size > this.#maxBytes) throw new StoreFullError();
+    this.#promised += descriptor.size;
     let chunks: AsyncIterable<Uint8Array>;
     try {
       chunks = await source();
     } catch (error) {
-      this.#reserved -= descriptor.size;
+      this.#promised -= descriptor.size;
       throw error;
     }
     const arrival = new Arrival(descriptor.size);
@@ -92,6 +91,7 @@ export class MemoryPackageStore implements PackageStore, StoreInspection {
     try {
       for await (const chunk of chunks) {
         proof.update(chunk);
+        this.#evictFor(chunk.byteLength);
         arrival.bytes.set(chunk, written);
         written += chunk.byteLength;
         arrival.grow(presentable(written, descriptor.size));
@@ -104,7 +104,16 @@ export class MemoryPackageStore implements PackageStore, StoreInspection {
       arrival.fail(error);
       throw error;
     } finally {
-      this.#reserved -= descriptor.size;
+      this.#promised -= descriptor.size;
+      this.#arrived -= written;
+    }
+  }
+
+  #evictFor(bytes: number): void {
+    this.#arrived += bytes;
+    for (const digest of this.#kept.keys()) {
+      if (this.bytes <= this.#maxBytes) break;
+      this.#kept.delete(digest);
     }
   }
 }

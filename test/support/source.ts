@@ -25,6 +25,8 @@ export class HeldSource {
   #wake: PromiseWithResolvers<void> = Promise.withResolvers();
   opened = 0;
   left = false;
+  /** All that was given has been taken, and the next chunk is asked for. */
+  waits = false;
 
   readonly source: BlobSource = async () => {
     this.opened++;
@@ -55,7 +57,9 @@ export class HeldSource {
         const step = this.#steps.shift();
         if (step === undefined) {
           this.#wake = Promise.withResolvers();
+          this.waits = true;
           await this.#wake.promise;
+          this.waits = false;
         } else if (step === 'end') return;
         else if (step instanceof Error) throw step;
         else yield* once(step);

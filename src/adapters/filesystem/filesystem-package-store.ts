@@ -1,21 +1,29 @@
 /** PackageStore on a directory: content-addressed files, a budget in bytes, and no database but the directory itself. */
 import { rmSync } from 'node:fs';
-import { open, rm } from 'node:fs/promises';
 import type { KeptBlob, StoreInspection, StoreUsage } from '../../application/inspection.ts';
 import type { Descriptor } from '../../domain/descriptor.ts';
 import type { Digest } from '../../domain/digest.ts';
 import { StoreFailedError, StoreFullError } from '../../domain/errors.ts';
-import type { BlobSource, IncomingBlob, PackageStore, StoredBlob } from '../../domain/ports/package-store.ts';
+import type {
+  BlobSource,
+  IncomingBlob,
+  PackageStore,
+  SoughtBlob,
+  StoredBlob,
+} from '../../domain/ports/package-store.ts';
 import { BlockPool } from './block-pool.ts';
+import { codeOf } from './disk-error.ts';
+import { Eviction } from './eviction.ts';
 import { GrowingFile } from './growing-file.ts';
 import { HashThread } from './hash-thread.ts';
 import { Layout } from './layout.ts';
-import { type Entry, Ledger } from './ledger.ts';
+import { type Entry, Ledger, type Room } from './ledger.ts';
 import { OpenFiles } from './open-files.ts';
 import { Recency } from './recency.ts';
 import { leaveCleanMarker, scan } from './recovery.ts';
 import { Scrub } from './scrub.ts';
 import { readStoredFile } from './stored-file.ts';
+import { WritableCheck } from './writable-check.ts';
 
 export interface FilesystemPackageStoreOptions {
   readonly directory: string;
@@ -27,19 +35,26 @@ export interface FilesystemPackageStoreOptions {
 export class FilesystemPackageStore implements PackageStore, StoreInspection {
   readonly #layout: Layout;
   readonly #ledger: Ledger;
+  readonly #eviction: Eviction;
+  readonly #check: WritableCheck;
   readonly #thread = new HashThread();
   readonly #arriving = new Set<Promise<void>>();
   readonly #pool = new BlockPool();
   readonly #files = new OpenFiles(this.#pool, (entry) => this.#pathOf(entry));
   readonly #recency = new Recency((entry) => this.#pathOf(entry));
   readonly #scrub: Scrub | undefined;
-  #evicted = 0;
   #damaged = 0;
-  #check: Promise<void> | undefined;
 
   constructor({ directory, maxBytes, scrubBytesPerSecond = 0 }: FilesystemPackageStoreOptions) {
     this.#layout = new Layout(directory);
     this.#ledger = new Ledger(maxBytes);
+    this.#eviction = new Eviction({
+      ledger: this.#ledger,
+      unlink: (entry) => {
+        this.#unlink(entry);
+      },
+    });
+    this.#check = new WritableCheck(this.#layout, this.#eviction);
     if (scrubBytesPerSecond === 0) return;
     this.#scrub = new Scrub({
       bytesPerSecond: scrubBytesPerSecond,
@@ -54,7 +69,7 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
   /** Takes stock; to be called once, before anything else. @throws StoreFailedError when the directory cannot be used. */
   async load(): Promise<void> {
     this.#recency.startAfter(await scan(this.#layout, this.#ledger));
-    this.#evict(this.#ledger.evictSurplus());
+    await this.#eviction.fit();
     this.#scrub?.start();
   }
 
@@ -75,7 +90,7 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
       bytes,
       maxBytes,
       entries,
-      evicted: this.#evicted,
+      evicted: this.#eviction.evicted,
       damaged: this.#damaged,
       scrubbedBytes: this.#scrub?.bytes ?? 0,
     };
@@ -90,30 +105,25 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
     return entry && describe(entry);
   }
 
-  /** Tries to make a file, one for all who ask meanwhile: it has one name. @throws StoreFailedError */
+  /** @throws StoreFailedError when the directory takes no file. */
   checkWritable(): Promise<void> {
-    this.#check ??= this.#makeFile().finally(() => (this.#check = undefined));
-    return this.#check;
+    return this.#check.run();
   }
 
-  async #makeFile(): Promise<void> {
-    const path = `${this.#layout.cleanMarker}.check`;
-    try {
-      await this.#layout.make();
-      const handle = await open(path, 'w', 0o600);
-      await handle.close();
-      await rm(path);
-    } catch (cause) {
-      throw new StoreFailedError({ cause });
-    }
-  }
-
-  async open(digest: Digest): Promise<StoredBlob | undefined> {
-    const entry = this.#ledger.use(digest);
+  async open({ digest, size }: SoughtBlob): Promise<StoredBlob | undefined> {
+    const entry = this.#ledger.find(digest);
     if (entry === undefined) return undefined;
+    const isAnother = size !== undefined && size !== entry.size;
+    // Its bytes are verified, so the descriptor is wrong; of other bytes, the file may be.
+    if (isAnother && entry.verifiedMs !== undefined) return undefined;
+    if (!isAnother) this.#ledger.use(digest);
     this.#ledger.pin(entry);
     try {
       const file = await this.#files.open(entry);
+      if (isAnother) {
+        this.#unpin(entry);
+        return undefined;
+      }
       this.#recency.use(entry);
       return readStoredFile(file, {
         onDamage: () => {
@@ -126,55 +136,59 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
     } catch (cause) {
       this.#unpin(entry);
       // Too many open files say nothing about this one.
-      if (isCode(cause, 'EMFILE') || isCode(cause, 'ENFILE')) throw new StoreFailedError({ cause });
+      if (codeOf(cause) === 'EMFILE' || codeOf(cause) === 'ENFILE') throw new StoreFailedError({ cause });
       this.#drop(entry);
       return undefined;
     }
   }
 
   async ingest(descriptor: Descriptor, source: BlobSource): Promise<IncomingBlob> {
-    const evicted = this.#ledger.reserve(descriptor.size);
-    if (evicted === undefined) throw new StoreFullError();
-    const stuck = this.#evict(evicted);
-    this.#evicted += evicted.length - stuck;
+    await this.#eviction.recheck(this.#layout.blobs);
+    const room = this.#ledger.promise(descriptor.size);
+    if (room === undefined) throw new StoreFullError();
     let file: GrowingFile | undefined;
     try {
-      if (stuck > 0) throw new StoreFailedError();
       file = await GrowingFile.create(this.#layout.newIngest(descriptor.digest), descriptor, {
         thread: this.#thread,
         pool: this.#pool,
+        room: {
+          grow: (end) => {
+            this.#eviction.grow(room, end);
+          },
+          relieve: (bytes) => this.#eviction.relieve(bytes),
+        },
       });
       const chunks = await source();
-      return this.#fill(descriptor, file, chunks);
+      return this.#fill(descriptor, file, room, chunks);
     } catch (error) {
       await file?.discard();
-      this.#ledger.release(descriptor.size);
+      room.release();
       throw error;
     }
   }
 
-  #fill(descriptor: Descriptor, file: GrowingFile, chunks: AsyncIterable<Uint8Array>): IncomingBlob {
+  #fill(descriptor: Descriptor, file: GrowingFile, room: Room, chunks: AsyncIterable<Uint8Array>): IncomingBlob {
     const settled = file.fill(chunks, (path) => {
-      this.#keep(descriptor, path, file.closed);
+      this.#keep(descriptor, path, room, file.closed);
     });
     const arrived = settled.catch(async () => {
-      // The bytes are on the disk for as long as somebody has the unlinked file open.
+      // The bytes are on the disk for as long as a reader has the unlinked file open.
       await file.closed;
-      this.#ledger.release(descriptor.size);
+      room.release();
     });
     this.#arriving.add(arrived);
     void arrived.finally(() => this.#arriving.delete(arrived));
     return { read: () => file.read(), settled };
   }
 
-  /** Synchronous, as are all changes of what is kept: directory and ledger change in the same breath. */
-  #keep({ digest, size }: Descriptor, path: string, released: Promise<void>): void {
+  /** Synchronous, as are all changes of what is kept: directory and ledger change in the same turn. */
+  #keep({ digest, size }: Descriptor, path: string, room: Room, released: Promise<void>): void {
     try {
       this.#layout.moveToBlobs(path, digest);
     } catch (cause) {
       throw new StoreFailedError({ cause });
     }
-    this.#ledger.release(size);
+    room.release();
     const replaced = this.#ledger.use(digest);
     if (replaced !== undefined) this.#forget(replaced);
     const entry = this.#ledger.add(digest, size, new Date(), Date.now());
@@ -195,7 +209,11 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
     if (!entry.kept) return;
     this.#damaged++;
     this.#ledger.remove(entry);
-    this.#unlink(entry);
+    try {
+      this.#unlink(entry);
+    } catch {
+      // The next scan finds the file.
+    }
   }
 
   /** Of an entry whose file has given its name to another one. */
@@ -204,35 +222,19 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
     if (entry.readers === 0) this.#files.close(entry);
   }
 
-  /** Says how many stay, because the disk does not let them go: they count as before, and hits they are still. */
-  #evict(entries: readonly Entry[]): number {
-    const stuck = entries.filter((entry) => !this.#unlink(entry));
-    if (stuck.length > 0) this.#ledger.restore(stuck);
-    return stuck.length;
-  }
-
   #pathOf({ digest }: Entry): string {
     return this.#layout.blob(digest);
   }
 
-  /** Says whether the file is gone; if not, the next scan finds it. */
-  #unlink(entry: Entry): boolean {
+  /** @throws the error of the file system when the file stays. */
+  #unlink(entry: Entry): void {
     if (entry.readers === 0) this.#files.close(entry);
     this.#scrub?.letGo(entry);
-    try {
-      rmSync(this.#pathOf(entry), { recursive: true, force: true });
-      return true;
-    } catch {
-      return false;
-    }
+    rmSync(this.#pathOf(entry), { recursive: true, force: true });
   }
 }
 
 function describe({ digest, size, storedAt, usedMs, verifiedMs }: Entry): KeptBlob {
   const verifiedAt = verifiedMs === undefined ? undefined : new Date(verifiedMs);
   return { digest, size, storedAt, usedAt: new Date(usedMs), verifiedAt };
-}
-
-function isCode(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code;
 }

@@ -1,5 +1,5 @@
 /** A file that is read while it is written: the disk is the buffer between one fill and any number of readers. */
-import { open, write } from 'node:fs';
+import { ftruncate, open, write } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
@@ -11,11 +11,13 @@ import { type ArrivalProof, proveArrival } from './arrival-proof.ts';
 import { BlockFile, closeNow } from './block-file.ts';
 import type { BlockPool } from './block-pool.ts';
 import { FileReading } from './file-reading.ts';
+import { isOutOfSpace } from './disk-error.ts';
 import type { HashThread } from './hash-thread.ts';
+import { type Relief, withRoom } from './with-room.ts';
 
 /** A number, which can be closed in the very turn in which nobody needs it any more. */
 const openFile = promisify(open);
-const writeFile = promisify(write);
+const truncateFile = promisify(ftruncate);
 
 /**
  * The larger a write, the larger the pieces in which the page cache takes memory, and the sooner that is memory which a
@@ -23,9 +25,16 @@ const writeFile = promisify(write);
  */
 const WRITE_BYTES = 128 * 1024;
 
+/** The room of a file that grows. */
+export interface GrowingRoom extends Relief {
+  /** Takes the room of the first `end` bytes. @throws StoreFailedError when it is not there any more. */
+  grow(end: number): void;
+}
+
 export interface GrowingFileOptions {
   readonly thread: HashThread;
   readonly pool: BlockPool;
+  readonly room: GrowingRoom;
 }
 
 export class GrowingFile {
@@ -33,6 +42,7 @@ export class GrowingFile {
   readonly #path: string;
   readonly #fd: number;
   readonly #thread: HashThread;
+  readonly #room: GrowingRoom;
   readonly #blocks: BlockFile;
   /** The descriptor is closed when the fill and the last reader have let go of it. */
   #holders = 1;
@@ -43,21 +53,27 @@ export class GrowingFile {
   #growth: PromiseWithResolvers<void> = Promise.withResolvers();
   readonly #closed: PromiseWithResolvers<void> = Promise.withResolvers();
 
-  private constructor(descriptor: Descriptor, path: string, fd: number, { thread, pool }: GrowingFileOptions) {
+  private constructor(descriptor: Descriptor, path: string, fd: number, { thread, pool, room }: GrowingFileOptions) {
     this.#descriptor = descriptor;
     this.#path = path;
     this.#fd = fd;
     this.#thread = thread;
+    this.#room = room;
     this.#blocks = new BlockFile(fd, pool);
   }
 
   /** @throws StoreFailedError */
   static async create(path: string, descriptor: Descriptor, options: GrowingFileOptions): Promise<GrowingFile> {
+    const fd = await withRoom(options.room, 1, () => openNew(path));
+    const file = new GrowingFile(descriptor, path, fd, options);
     try {
-      return new GrowingFile(descriptor, path, await openNew(path), options);
+      // XFS allocates up to twice the size of a file that grows; not of one whose end is known. No block is taken by this.
+      if (descriptor.size > 0) await truncateFile(fd, descriptor.size);
     } catch (cause) {
+      await file.discard();
       throw new StoreFailedError({ cause });
     }
+    return file;
   }
 
   /** Fulfils when nobody writes or reads any more. */
@@ -126,12 +142,13 @@ export class GrowingFile {
     const { size } = this.#descriptor;
     let written = 0;
     for await (const chunk of chunks) {
-      // Before they are written: room has been reserved for so many and no more.
+      // Before they are written: room is promised for so many and no more.
       if (written + chunk.byteLength > size) throw new DigestMismatchError(`${String(size)} bytes`, 'more bytes');
       for (let done = 0; done < chunk.byteLength;) {
-        const length = Math.min(WRITE_BYTES, chunk.byteLength - done);
-        const { bytesWritten } = await writeFile(this.#fd, chunk, done, length, written + done).catch(storeFailed);
-        done += bytesWritten;
+        const [start, at] = [done, written + done];
+        const length = Math.min(WRITE_BYTES, chunk.byteLength - start);
+        this.#room.grow(at + length);
+        done += await withRoom(this.#room, length, () => writeAt(this.#fd, chunk.subarray(start, start + length), at));
       }
       written += chunk.byteLength;
       proof.wrote(chunk, written);
@@ -174,16 +191,22 @@ export class GrowingFile {
   }
 }
 
-/** In its folder, which comes back when somebody has removed it. */
+/** A new file under a name that no other file has; its folder is made again when it is gone. */
 async function openNew(path: string): Promise<number> {
   const openOnce = (): Promise<number> => openFile(path, 'wx+', 0o600);
-  return openOnce().catch(async () => {
+  return openOnce().catch(async (error: unknown) => {
+    if (isOutOfSpace(error)) throw error;
     await mkdir(dirname(path), { recursive: true, mode: 0o700 });
     return openOnce();
   });
 }
 
-/** A full or broken disk is the store's failure, not the upstream's: others can still answer the request. */
-function storeFailed(cause: unknown): never {
-  throw new StoreFailedError({ cause });
+/** Resolves with how many bytes were written, which may be fewer. */
+function writeAt(fd: number, bytes: Uint8Array, offset: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    write(fd, bytes, 0, bytes.byteLength, offset, (error, bytesWritten) => {
+      if (error) reject(error);
+      else resolve(bytesWritten);
+    });
+  });
 }

@@ -1,4 +1,4 @@
-/** The accounts of the store: who is kept, in which order they leave, and how many bytes are spoken for. */
+/** The accounts of the store: its entries in the order of their use, and how many bytes of the volume are taken or promised. */
 import type { Digest } from '../../domain/digest.ts';
 
 /** One kept blob. Only the ledger changes `readers` and `kept`. */
@@ -23,26 +23,41 @@ export function allocated(size: number): number {
   return Math.ceil(size / BLOCK_BYTES) * BLOCK_BYTES;
 }
 
+/** The room of one blob that arrives: all of it is promised, and taken as its bytes arrive. */
+export interface Room {
+  /** Bytes of the volume that a file of `end` bytes takes beyond those taken so far. */
+  missing(end: number): number;
+  /** Takes the room of a file of `end` bytes, which must be free. */
+  take(end: number): void;
+  /** Gives all of it back; to be called once. */
+  release(): void;
+}
+
 /**
  * Synchronous and whole: between two `await`s of its callers everything adds up. `bytes` never exceeds `maxBytes`, because
- * room is reserved before the first byte is written, and because an entry that is being read is not evicted: its bytes
- * would stay on the disk, unlinked, for as long as the reader does.
+ * room is taken before the bytes are written, and because an entry that is being read is not evicted: its bytes would stay
+ * on the disk, unlinked, for as long as the reader does. Promised room evicts nothing: a download that never sends a byte
+ * costs no entry.
  */
 export class Ledger {
   readonly maxBytes: number;
   /** In the order of their use: the first is the least recently used. */
   readonly #entries = new Map<Digest, Entry>();
+  #limit: number;
   #keptBytes = 0;
-  /** Room of blobs on their way in, and of removed ones that somebody still reads. */
+  /** Taken by arriving blobs, and by removed ones that are still read. */
   #reservedBytes = 0;
+  /** Promised to arriving blobs and not taken yet. */
+  #promisedBytes = 0;
   /** The part of the kept bytes that cannot leave now. */
   #pinnedBytes = 0;
 
   constructor(maxBytes: number) {
     this.maxBytes = maxBytes;
+    this.#limit = maxBytes;
   }
 
-  /** Bytes of the volume that are taken or spoken for. */
+  /** Bytes of the volume that are taken. */
   get bytes(): number {
     return this.#keptBytes + this.#reservedBytes;
   }
@@ -51,43 +66,52 @@ export class Ledger {
     return this.#entries.size;
   }
 
-  /** Speaks for the room of a blob of `size` bytes; says who left for it, or undefined when there can be no room now. */
-  reserve(size: number): Entry[] | undefined {
-    const bytes = allocated(size);
-    if (this.#reservedBytes + this.#pinnedBytes + bytes > this.maxBytes) return undefined;
-    this.#reservedBytes += bytes;
-    return this.evictSurplus();
+  /** The budget as far as the volume has room for it: `maxBytes` or less. */
+  get limit(): number {
+    return this.#limit;
   }
 
-  /** Removes the least recently used entries that nobody reads until the rest fits, and says which. */
-  evictSurplus(): Entry[] {
-    const evicted: Entry[] = [];
-    for (const entry of this.#entries.values()) {
-      if (this.bytes <= this.maxBytes) break;
-      if (entry.readers > 0) continue;
-      this.remove(entry);
-      evicted.push(entry);
-    }
-    return evicted;
+  set limit(bytes: number) {
+    this.#limit = Math.max(0, Math.min(bytes, this.maxBytes));
   }
 
-  /** Gives the reservation of a blob of `size` bytes back. */
-  release(size: number): void {
-    this.#reservedBytes -= allocated(size);
+  /** Promises room for a blob of `size` bytes; undefined when it cannot fit beside what is promised, taken and read. */
+  promise(size: number): Room | undefined {
+    const promised = allocated(size);
+    if (this.#reservedBytes + this.#promisedBytes + this.#pinnedBytes + promised > this.#limit) return undefined;
+    this.#promisedBytes += promised;
+    let taken = 0;
+    const missing = (end: number): number => Math.max(0, allocated(end) - taken);
+    return {
+      missing,
+      take: (end) => {
+        const more = missing(end);
+        taken += more;
+        this.#reservedBytes += more;
+        this.#promisedBytes -= more;
+      },
+      release: () => {
+        this.#reservedBytes -= taken;
+        this.#promisedBytes -= promised - taken;
+      },
+    };
   }
 
-  /** Takes back entries that nobody reads and that could not leave; they are the next to try it. */
-  restore(entries: readonly Entry[]): void {
+  /** The entries that can leave now, the least recently used first. The caller may remove each as it comes. */
+  *evictable(): Generator<Entry> {
+    for (const entry of this.#entries.values()) if (entry.readers === 0) yield entry;
+  }
+
+  /** Takes an entry without readers back, whose file could not be removed; it is the next to leave. */
+  restore(entry: Entry): void {
     const others = [...this.#entries.values()];
     this.#entries.clear();
-    for (const entry of [...entries, ...others]) this.#entries.set(entry.digest, entry);
-    for (const entry of entries) {
-      entry.kept = true;
-      this.#keptBytes += allocated(entry.size);
-    }
+    for (const each of [entry, ...others]) this.#entries.set(each.digest, each);
+    entry.kept = true;
+    this.#keptBytes += allocated(entry.size);
   }
 
-  /** Enters a blob as the most recently used. A reservation for it is to be released in the same breath. */
+  /** Enters a blob as the most recently used. Its room is to be released in the same turn. */
   add(digest: Digest, size: number, storedAt: Date, verifiedMs: number | undefined): Entry {
     const entry: Entry = { digest, size, storedAt, usedMs: storedAt.getTime(), verifiedMs, readers: 0, kept: true };
     this.#entries.set(digest, entry);

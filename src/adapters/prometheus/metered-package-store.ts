@@ -2,9 +2,14 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
 import type { StoreUsage } from '../../application/inspection.ts';
 import type { Descriptor } from '../../domain/descriptor.ts';
-import type { Digest } from '../../domain/digest.ts';
 import { DigestMismatchError } from '../../domain/errors.ts';
-import type { BlobSource, IncomingBlob, PackageStore, StoredBlob } from '../../domain/ports/package-store.ts';
+import type {
+  BlobSource,
+  IncomingBlob,
+  PackageStore,
+  SoughtBlob,
+  StoredBlob,
+} from '../../domain/ports/package-store.ts';
 
 export class MeteredPackageStore implements PackageStore {
   readonly #store: PackageStore;
@@ -22,8 +27,8 @@ export class MeteredPackageStore implements PackageStore {
     exposeUsage(usage, registry);
   }
 
-  open(digest: Digest): Promise<StoredBlob | undefined> {
-    return this.#store.open(digest);
+  open(blob: SoughtBlob): Promise<StoredBlob | undefined> {
+    return this.#store.open(blob);
   }
 
   async ingest(descriptor: Descriptor, source: BlobSource): Promise<IncomingBlob> {

@@ -29,17 +29,26 @@ export interface IncomingBlob {
   readonly settled: Promise<void>;
 }
 
+/** A blob that is looked for: a descriptor, or the digest alone where its size is not known. */
+export interface SoughtBlob {
+  readonly digest: Digest;
+  readonly size?: number;
+}
+
 /** Opens the bytes of a blob from its first on, each chunk valid until the next; rejects with what `ingest` rejects with. */
 export type BlobSource = () => Promise<AsyncIterable<Uint8Array>>;
 
 /** Blobs on local storage, each under the digest of its own bytes, bounded in bytes; the least recently used leave first. */
 export interface PackageStore {
-  /** An open blob, counted as a use; undefined when it is not here whole. Rejects with StoreFailedError. */
-  open(digest: Digest): Promise<StoredBlob | undefined>;
   /**
-   * Takes a blob in, at the pace of its source; it is kept only when size and digest are proved, and its last 64 KiB are
+   * An open blob, counted as a use; undefined when it is not here whole, or has another size than the one looked for: a
+   * manifest that names a wrong size must fail as it does for a blob that is not cached. Rejects with StoreFailedError.
+   */
+  open(blob: SoughtBlob): Promise<StoredBlob | undefined>;
+  /**
+   * Takes a blob in, at the pace of its source; it is kept only when size and digest are verified, and its last 64 KiB are
    * not readable before. Resolves once the source is open. Rejects with StoreFullError or StoreFailedError, the source
-   * untouched, when there can be no room.
+   * untouched, when there can be no room. Other blobs leave only as its bytes arrive, and only for as many.
    */
   ingest(descriptor: Descriptor, source: BlobSource): Promise<IncomingBlob>;
 }

@@ -145,7 +145,7 @@ describe('ExplainPackage', () => {
     for (const times of [1, 2]) {
       expect(outcomeOf(await explain.execute({ ...request, digest: large.digest })), String(times)).to.equal('hit');
     }
-    sinon.assert.calledOnceWithExactly(open, large.digest);
+    sinon.assert.calledOnceWithExactly(open, { digest: large.digest });
   });
 
   it('says of what nobody has proved since an unclean stop that it will be', async () => {

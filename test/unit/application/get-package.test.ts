@@ -90,9 +90,9 @@ describe('GetPackage', () => {
     const arrived = Promise.withResolvers<undefined>();
     let begun = false;
     const useCase = over({
-      open: async (digest) => {
-        const found = await memory.open(digest);
-        if (begun && digest === image.layer.descriptor.digest) await arrived.promise;
+      open: async (sought) => {
+        const found = await memory.open(sought);
+        if (begun && sought.digest === image.layer.descriptor.digest) await arrived.promise;
         return found;
       },
       ingest: (descriptor, source) => memory.ingest(descriptor, source),
@@ -257,7 +257,7 @@ describe('GetPackage', () => {
     function failingAfter(bytes: number): PackageStore {
       const store = new MemoryPackageStore();
       return {
-        open: (digest) => store.open(digest),
+        open: (sought) => store.open(sought),
         ingest: (descriptor, source) =>
           store.ingest(descriptor, async () => {
             const chunks = await source();
@@ -278,8 +278,8 @@ describe('GetPackage', () => {
       let isBroken = false;
       const failing: PackageStore = {
         ingest: (descriptor, source) => store.ingest(descriptor, source),
-        open: async (digest) => {
-          const stored = await store.open(digest);
+        open: async (sought) => {
+          const stored = await store.open(sought);
           if (stored === undefined) return undefined;
           const read = async (offset: number): Promise<Uint8Array> => {
             isBroken ||= offset > 200_000;

@@ -54,7 +54,7 @@ describe('PrefetchPackages', () => {
     expect(await into(localCache(store, stubGateway(...images))).execute(images.map(request), never)).to.deep.equal([]);
     expect(last).to.deep.equal({ fetched: 3, hits: 0, failed: 0, bytes: 600_000 });
     for (const { layer } of images) {
-      const kept = await store.open(layer.descriptor.digest);
+      const kept = await store.open(layer.descriptor);
       expect(kept && Buffer.compare(await readAll(kept), layer.bytes)).to.equal(0);
     }
     const nobody = stubGateway();

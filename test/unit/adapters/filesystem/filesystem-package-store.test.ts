@@ -50,7 +50,7 @@ describe('FilesystemPackageStore', () => {
   }
 
   async function read(store: FilesystemPackageStore, { descriptor }: TestBlob): Promise<Buffer | undefined> {
-    const stored = await store.open(descriptor.digest);
+    const stored = await store.open(descriptor);
     return stored && (await readAll(stored));
   }
 
@@ -138,7 +138,7 @@ describe('FilesystemPackageStore', () => {
       TestBlob,
     ];
     await keep(before, often);
-    for (let use = 0; use < 2000; use++) await (await before.open(often.descriptor.digest))?.close();
+    for (let use = 0; use < 2000; use++) await (await before.open(often.descriptor))?.close();
     await before.close();
     const between = await start();
     await keep(between, once);
@@ -235,7 +235,7 @@ describe('FilesystemPackageStore', () => {
       const store = await start();
       const given = blob(bytesOf(100_000));
       await keep(store, given);
-      const readers = [await store.open(given.descriptor.digest), await store.open(given.descriptor.digest)];
+      const readers = [await store.open(given.descriptor), await store.open(given.descriptor)];
       await truncate(fileOf(given), 10);
       for (const reader of readers) {
         expect(await rejection(reader?.read(50_000) ?? Promise.resolve())).to.be.instanceOf(StoreFailedError);
@@ -271,7 +271,7 @@ describe('FilesystemPackageStore', () => {
         while (true) held.push(openSync('/dev/null', 'r'));
       } catch (error) {
         expect(error).to.have.property('code', 'EMFILE');
-        expect(await rejection(store.open(given.descriptor.digest)))
+        expect(await rejection(store.open(given.descriptor)))
           .to.be.instanceOf(StoreFailedError)
           .with.nested.property('cause.code', 'EMFILE');
       } finally {
@@ -425,7 +425,7 @@ describe('FilesystemPackageStore', () => {
       const store = await start();
       const read = blob(bytesOf(400 * KIB));
       await keep(store, read);
-      const stored = await store.open(read.descriptor.digest);
+      const stored = await store.open(read.descriptor);
       // What has just been kept can leave once its descriptor is closed, a moment later.
       for (const seed of [2, 3, 4]) await eventually(() => keep(store, blob(bytesOf(400 * KIB, seed))));
       expect(await readdir(join(directory, 'v1/blobs/sha256'))).to.include(digestHex(read.descriptor.digest));
@@ -503,7 +503,7 @@ describe('FilesystemPackageStore', () => {
       const incoming = await store.ingest(given.descriptor, sourceOf(given.bytes));
       const follower = incoming.read();
       await incoming.settled;
-      const stored = await store.open(given.descriptor.digest);
+      const stored = await store.open(given.descriptor);
       await truncate(fileOf(given), 10);
       await rejection(stored?.read(1000) ?? Promise.resolve());
       await stored?.close();

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { allocated, type Entry, Ledger } from '../../../../src/adapters/filesystem/ledger.ts';
-import { digestOf } from '../../../../src/domain/digest.ts';
+import { allocated, type Entry, Ledger, type Room } from '../../../../src/adapters/filesystem/ledger.ts';
+import { type Digest, digestOf } from '../../../../src/domain/digest.ts';
 
 const digest = (n: number) => digestOf(Uint8Array.of(n));
 const BLOCK = 4096;
@@ -11,29 +11,75 @@ describe('Ledger', () => {
     expect([0, 1, BLOCK, BLOCK + 1].map(allocated)).to.deep.equal([0, BLOCK, BLOCK, 2 * BLOCK]);
   });
 
-  it('evicts no more than a reservation needs, the least recently used first', () => {
+  /** What leaves for a blob of `size` bytes, all of which arrives; undefined when there can be no room. */
+  function admit(ledger: Ledger, size: number): Digest[] | undefined {
+    const room = ledger.promise(size);
+    if (room === undefined) return undefined;
+    const left: Digest[] = [];
+    for (const entry of ledger.evictable()) {
+      if (ledger.bytes + room.missing(size) <= ledger.limit) break;
+      ledger.remove(entry);
+      left.push(entry.digest);
+    }
+    room.take(size);
+    return left;
+  }
+
+  it('names entries that can leave, the least recently used first', () => {
     const ledger = new Ledger(4 * BLOCK);
-    for (const n of [1, 2, 3, 4]) ledger.add(digest(n), BLOCK, new Date(0), 0);
+    const entries = [1, 2, 3, 4].map((n) => ledger.add(digest(n), BLOCK, new Date(0), 0));
     ledger.use(digest(1));
-    expect(ledger.reserve(2 * BLOCK)?.map((entry) => entry.digest)).to.deep.equal([digest(2), digest(3)]);
-    expect(ledger.bytes).to.equal(4 * BLOCK);
+    for (const entry of entries.slice(1, 2)) ledger.pin(entry);
+    expect([...ledger.evictable()].map((entry) => entry.digest)).to.deep.equal([digest(3), digest(4), digest(1)]);
   });
 
-  it('takes back what could not leave, as the next to leave', () => {
-    const ledger = new Ledger(3 * BLOCK);
-    for (const n of [1, 2, 3]) ledger.add(digest(n), BLOCK, new Date(0), 0);
-    const evicted = ledger.reserve(2 * BLOCK) ?? [];
-    ledger.restore(evicted);
-    ledger.release(2 * BLOCK);
+  it('takes promised room as bytes arrive, in whole blocks, and gives all of it back', () => {
+    const ledger = new Ledger(4 * BLOCK);
+    const room = ledger.promise(3 * BLOCK - 1);
+    expect(ledger.bytes).to.equal(0);
+    room?.take(1);
+    expect([ledger.bytes, room?.missing(BLOCK), room?.missing(BLOCK + 1)]).to.deep.equal([BLOCK, 0, BLOCK]);
+    room?.take(3 * BLOCK - 1);
+    room?.take(BLOCK);
     expect(ledger.bytes).to.equal(3 * BLOCK);
-    expect(ledger.reserve(BLOCK)?.map((entry) => entry.digest)).to.deep.equal([digest(1)]);
+    room?.release();
+    expect([ledger.bytes, admit(ledger, 4 * BLOCK)]).to.deep.equal([0, []]);
   });
 
-  it('evicts nobody for what cannot fit all the same', () => {
+  it('promises no room twice, however little of it is taken', () => {
+    const ledger = new Ledger(4 * BLOCK);
+    const room = ledger.promise(3 * BLOCK);
+    expect(ledger.promise(2 * BLOCK)).to.equal(undefined);
+    room?.take(BLOCK);
+    expect(ledger.promise(2 * BLOCK)).to.equal(undefined);
+    room?.release();
+    expect(ledger.promise(4 * BLOCK)).not.to.equal(undefined);
+  });
+
+  it('promises no more than a lowered limit, which never exceeds the maximum', () => {
+    const ledger = new Ledger(4 * BLOCK);
+    ledger.limit = 2 * BLOCK;
+    expect(ledger.promise(3 * BLOCK)).to.equal(undefined);
+    ledger.limit = 9 * BLOCK;
+    expect([ledger.limit, ledger.maxBytes]).to.deep.equal([4 * BLOCK, 4 * BLOCK]);
+    ledger.limit = -1;
+    expect(ledger.limit).to.equal(0);
+  });
+
+  it('takes an entry back that could not leave, as the next to leave', () => {
+    const ledger = new Ledger(3 * BLOCK);
+    const [first] = [1, 2, 3].map((n) => ledger.add(digest(n), BLOCK, new Date(0), 0)) as [Entry];
+    ledger.remove(first);
+    ledger.restore(first);
+    expect(ledger.bytes).to.equal(3 * BLOCK);
+    expect(admit(ledger, BLOCK)).to.deep.equal([digest(1)]);
+  });
+
+  it('promises nothing to a blob that cannot fit beside what is read', () => {
     const ledger = new Ledger(4 * BLOCK);
     ledger.add(digest(1), BLOCK, new Date(0), 0);
     ledger.pin(ledger.add(digest(2), 2 * BLOCK, new Date(0), 0));
-    expect(ledger.reserve(3 * BLOCK)).to.equal(undefined);
+    expect(ledger.promise(3 * BLOCK)).to.equal(undefined);
     expect(ledger.entries).to.equal(2);
   });
 
@@ -51,8 +97,8 @@ describe('Ledger', () => {
 
   it('gives all of its room, to the last byte', () => {
     const ledger = new Ledger(4 * BLOCK);
-    expect(ledger.reserve(4 * BLOCK)).to.deep.equal([]);
-    expect(ledger.reserve(1)).to.equal(undefined);
+    expect(admit(ledger, 4 * BLOCK)).to.deep.equal([]);
+    expect(admit(ledger, 1)).to.equal(undefined);
   });
 
   it('has all of its room again when what was removed under its readers is read no more', () => {
@@ -62,30 +108,44 @@ describe('Ledger', () => {
     ledger.remove(entry);
     ledger.remove(entry);
     expect(ledger.bytes).to.equal(2 * BLOCK);
-    expect(ledger.reserve(2 * BLOCK)).to.deep.equal([]);
-    ledger.release(2 * BLOCK);
+    const room = ledger.promise(2 * BLOCK);
+    room?.take(2 * BLOCK);
+    room?.release();
     ledger.unpin(entry);
-    expect(ledger.reserve(4 * BLOCK)).to.deep.equal([]);
+    expect(admit(ledger, 4 * BLOCK)).to.deep.equal([]);
   });
 
   it('adds up, whatever happens in whatever order', () => {
     const operation = fc.record({
-      kind: fc.constantFrom('reserve', 'commit', 'release', 'use', 'pin', 'unpin', 'remove'),
+      kind: fc.constantFrom('promise', 'grow', 'commit', 'release', 'use', 'pin', 'unpin', 'remove'),
       blob: fc.nat(5),
     });
     fc.assert(
       fc.property(fc.array(operation, { maxLength: 60 }), (operations) => {
         const ledger = new Ledger(8 * BLOCK);
-        const model = { reserved: [] as number[], pins: [] as Entry[] };
+        const model = { rooms: [] as { blob: number; room: Room }[], pins: [] as Entry[] };
         const sizeOf = (blob: number): number => (blob + 1) * BLOCK - 7;
+        /** False when readers hold on to what was promised. */
+        const grow = (room: Room, end: number): boolean => {
+          for (const entry of ledger.evictable()) {
+            if (ledger.bytes + room.missing(end) <= ledger.limit) break;
+            ledger.remove(entry);
+          }
+          if (ledger.bytes + room.missing(end) > ledger.limit) return false;
+          room.take(end);
+          return true;
+        };
         for (const { kind, blob } of operations) {
-          if (kind === 'reserve' && ledger.reserve(sizeOf(blob)) !== undefined) model.reserved.push(blob);
-          const reserved = model.reserved[0];
-          if (reserved !== undefined && (kind === 'commit' || kind === 'release')) {
-            model.reserved.shift();
-            ledger.release(sizeOf(reserved));
-            if (kind === 'commit' && !ledger.find(digest(reserved))) {
-              ledger.add(digest(reserved), sizeOf(reserved), new Date(0), 0);
+          const room = kind === 'promise' ? ledger.promise(sizeOf(blob)) : undefined;
+          if (room !== undefined) model.rooms.push({ blob, room });
+          const [oldest] = model.rooms;
+          if (oldest !== undefined && kind === 'grow') grow(oldest.room, sizeOf(oldest.blob) / 2);
+          if (oldest !== undefined && (kind === 'commit' || kind === 'release')) {
+            model.rooms.shift();
+            const isWhole = kind === 'commit' && grow(oldest.room, sizeOf(oldest.blob));
+            oldest.room.release();
+            if (isWhole && !ledger.find(digest(oldest.blob))) {
+              ledger.add(digest(oldest.blob), sizeOf(oldest.blob), new Date(0), 0);
             }
           }
           const entry = ['use', 'pin', 'remove'].includes(kind) ? ledger.use(digest(blob)) : undefined;
@@ -100,7 +160,7 @@ describe('Ledger', () => {
           expect(ledger.bytes).to.be.within(0, ledger.maxBytes);
           for (const held of model.pins) if (held.kept) expect(ledger.find(held.digest)).to.equal(held);
         }
-        for (const blob of model.reserved) ledger.release(sizeOf(blob));
+        for (const { room } of model.rooms) room.release();
         for (const entry of model.pins) ledger.unpin(entry);
         for (let blob = 0; blob <= 5; blob++) {
           const entry = ledger.use(digest(blob));

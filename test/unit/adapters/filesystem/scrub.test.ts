@@ -64,7 +64,7 @@ describe('the scrub of a FilesystemPackageStore', () => {
         expect(store.usage).to.include({ damaged: 1, entries: 0, bytes: 0 });
       });
       await keep();
-      const stored = await store.open(given.descriptor.digest);
+      const stored = await store.open(given.descriptor);
       if (stored === undefined) throw new Error('not kept');
       expect(Buffer.compare(await readAll(stored), given.bytes)).to.equal(0);
     });

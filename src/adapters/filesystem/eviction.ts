@@ -1,0 +1,97 @@
+/** Makes room: within the budget, and on a volume that is full before the budget is. */
+import { statfs } from 'node:fs/promises';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { StoreFailedError } from '../../domain/errors.ts';
+import { allocated, type Entry, type Ledger, type Room } from './ledger.ts';
+
+/** Removing a file takes about 20 µs. */
+const EVICTED_AT_ONCE = 256;
+
+export interface EvictionOptions {
+  readonly ledger: Ledger;
+  /** Removes the file of an entry that nothing reads; throws the error of the file system when it stays. */
+  readonly unlink: (entry: Entry) => void;
+}
+
+export class Eviction {
+  readonly #ledger: Ledger;
+  readonly #unlink: (entry: Entry) => void;
+  #evicted = 0;
+
+  constructor({ ledger, unlink }: EvictionOptions) {
+    this.#ledger = ledger;
+    this.#unlink = unlink;
+  }
+
+  /** Entries that left to make room. */
+  get evicted(): number {
+    return this.#evicted;
+  }
+
+  /**
+   * Takes the room of a file of `end` bytes, for which no more entries leave than its new bytes need: a turn evicts what one
+   * write replaces, and never a whole cache. @throws StoreFailedError when readers or the disk hold on to the room.
+   */
+  grow(room: Room, end: number): void {
+    const missing = room.missing(end);
+    if (missing === 0) return;
+    if (!this.#evictUntil(this.#ledger.limit - missing)) {
+      throw new StoreFailedError({ cause: new Error('readers have taken the room that was promised') });
+    }
+    room.take(end);
+  }
+
+  /**
+   * For a write of `bytes` bytes, whose room is taken and for which the volume has no block: evicts as much as it needs and
+   * lets the budget be what is there. Says whether a second try has a chance. @throws StoreFailedError when files stay.
+   */
+  relieve(bytes: number): boolean {
+    const onDisk = this.#ledger.bytes - allocated(bytes);
+    const before = this.#evicted;
+    this.#evictUntil(onDisk);
+    this.#ledger.limit = Math.max(this.#ledger.bytes, onDisk);
+    return this.#evicted > before;
+  }
+
+  /** Lets a lowered budget be what the volume has room for by now. */
+  async recheck(directory: string): Promise<void> {
+    if (this.#ledger.limit === this.#ledger.maxBytes) return;
+    try {
+      const { bavail, bsize } = await statfs(directory);
+      this.#ledger.limit = this.#ledger.bytes + bavail * bsize;
+    } catch {
+      // The write that follows says what is wrong.
+    }
+  }
+
+  /** Evicts what a smaller budget has no room for, in turns of a few milliseconds. */
+  async fit(): Promise<void> {
+    try {
+      while (!this.#evictUntil(this.#ledger.limit, EVICTED_AT_ONCE)) await nextTurn();
+    } catch {
+      // The disk holds on to the files: they count, and the next download tries again.
+    }
+  }
+
+  /** False when more than `bytes` are left. */
+  #evictUntil(bytes: number, most = Infinity): boolean {
+    const last = this.#evicted + most;
+    for (const entry of this.#ledger.evictable()) {
+      if (this.#ledger.bytes <= bytes || this.#evicted === last) break;
+      this.#evict(entry);
+    }
+    return this.#ledger.bytes <= bytes;
+  }
+
+  #evict(entry: Entry): void {
+    this.#ledger.remove(entry);
+    try {
+      this.#unlink(entry);
+    } catch (cause) {
+      // It counts as before, and requests still hit it.
+      this.#ledger.restore(entry);
+      throw new StoreFailedError({ cause });
+    }
+    this.#evicted++;
+  }
+}
