@@ -18,7 +18,15 @@ const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] =
       'node:worker_threads',
     ],
     http: ['koa', '@koa/router', 'node:async_hooks', 'node:http', 'node:https', 'node:net', 'node:crypto', 'node:fs'],
-    kubernetes: ['@kubernetes/client-node', 'node:timers/promises'],
+    kubernetes: [
+      '@kubernetes/client-node',
+      'node:child_process',
+      'node:fs',
+      'node:fs/promises',
+      'node:https',
+      'node:path',
+      'node:timers/promises',
+    ],
     'oci-layout': ['node:fs', 'node:fs/promises', 'node:net', 'node:path'],
     prometheus: ['prom-client'],
     registry: [

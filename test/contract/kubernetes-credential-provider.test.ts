@@ -13,7 +13,7 @@ describeCredentialProvider('KubernetesCredentialProvider', async (registries) =>
     if (isDefault) api.putSecret({ address, path: `/${path.join('/')}`, scheme: scheme.toLowerCase() });
     else api.putModuleSource(repo.replaceAll(/\W/g, '-'), { repo, scheme, dockerCfg });
   }
-  const sources = clusterResources(api.config, { namespace: 'd8-system', name: 'deckhouse-registry' });
+  const sources = clusterResources(api.access, { namespace: 'd8-system', name: 'deckhouse-registry' });
   const provider = new KubernetesCredentialProvider({ sources, onEvent: () => undefined });
   provider.start();
   await eventually(async () => {

@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
+import type { ClusterAccess } from '../../src/adapters/kubernetes/cluster-access.ts';
 import type { UpstreamFields } from '../../src/domain/upstream.ts';
 import { CA, serverCertificate } from './tls/certificates.ts';
 
@@ -25,6 +26,9 @@ interface OpenWatch {
   readonly response: ServerResponse;
 }
 
+const KINDS: Readonly<Record<Resource, string>> = { modulesources: 'ModuleSourceList', secrets: 'SecretList' };
+const DISCOVERY = /^\/apis(\/deckhouse\.io\/v1alpha1)?$/;
+
 const TOKEN = 'canary-of-the-service-account';
 
 export class FakeKubeApi {
@@ -43,6 +47,10 @@ export class FakeKubeApi {
   listText: string | undefined;
   /** What a new watch does instead of following: ends at once, says 410 as an event, garbage, nothing, or not even a status. */
   watchFault: 'close' | 'gone' | 'garbage' | 'silence' | 'mute' | undefined;
+  /** The definition of ModuleSources is not there, as during bootstrap. */
+  isWithoutModuleSources = false;
+  /** Tokens that open the API. */
+  readonly tokens = new Set([TOKEN]);
   /** `list modulesources`, `watch secrets`, …, with the time on the monotonic clock. */
   readonly log: { readonly what: string; readonly at: number }[] = [];
 
@@ -90,6 +98,10 @@ export class FakeKubeApi {
     return config;
   }
 
+  get access(): ClusterAccess {
+    return { config: () => Promise.resolve(this.config), refused: () => undefined };
+  }
+
   requests(what: string): number[] {
     return this.log.filter((entry) => entry.what === what).map(({ at }) => at);
   }
@@ -120,6 +132,17 @@ export class FakeKubeApi {
     this.cutWatches();
   }
 
+  /** The state before the last ModuleSource, from a backup; watches that run go on and hear of it by a bookmark. */
+  setBack(): void {
+    const [name] = [...this.#objects.modulesources.keys()].slice(-1);
+    if (name !== undefined) this.#objects.modulesources.delete(name);
+    this.#history.length = 0;
+    this.#version = 50;
+    for (const { response } of this.#watches) {
+      send(response, 'BOOKMARK', { metadata: { resourceVersion: String(this.#version) } });
+    }
+  }
+
   cutWatches(): void {
     for (const { response } of this.#watches) response.socket?.destroy();
   }
@@ -141,19 +164,35 @@ export class FakeKubeApi {
 
   #serve(request: IncomingMessage, response: ServerResponse): void {
     const { pathname, searchParams } = new URL(request.url ?? '', 'https://x');
+    if (DISCOVERY.test(pathname)) {
+      this.#discover(pathname, response);
+      return;
+    }
     const resource = pathname.endsWith('/secrets') ? 'secrets' : 'modulesources';
     const watching = searchParams.get('watch') === 'true';
     this.log.push({ what: `${watching ? 'watch' : 'list'} ${resource}`, at: performance.now() });
-    const status =
-      request.headers.authorization === `Bearer ${TOKEN}` ? (watching ? this.watchStatus : this.listStatus) : 401;
+    const isKnown = this.tokens.has(request.headers.authorization?.replace('Bearer ', '') ?? '');
+    const status = isKnown ? (watching ? this.watchStatus : this.listStatus) : 401;
     if (status !== undefined) response.writeHead(status).end('{}');
+    else if (this.isWithoutModuleSources && resource === 'modulesources') notFound(response);
     else if (watching) this.#watch(resource, Number(searchParams.get('resourceVersion')), response);
     else if (this.listText === '') return;
     else if (this.listText !== undefined) response.end(this.listText);
     else {
       const items = [...this.#objects[resource].values()];
-      response.end(JSON.stringify({ kind: 'List', metadata: { resourceVersion: String(this.#version) }, items }));
+      response.end(
+        JSON.stringify({ kind: KINDS[resource], metadata: { resourceVersion: String(this.#version) }, items }),
+      );
     }
+  }
+
+  /** As kube-apiserver does it: a group without any kind is not listed. */
+  #discover(pathname: string, response: ServerResponse): void {
+    const versions = [{ groupVersion: 'deckhouse.io/v1alpha1', version: 'v1alpha1' }];
+    const groups = this.isWithoutModuleSources ? [] : [{ name: 'deckhouse.io', versions }];
+    if (pathname === '/apis') response.end(JSON.stringify({ kind: 'APIGroupList', groups }));
+    else if (this.isWithoutModuleSources) notFound(response);
+    else response.end(JSON.stringify({ kind: 'APIResourceList', resources: [{ name: 'modulesources' }] }));
   }
 
   #watch(resource: Resource, from: number, response: ServerResponse): void {
@@ -183,6 +222,11 @@ export class FakeKubeApi {
     this.#watches.add(watch);
     response.on('close', () => this.#watches.delete(watch));
   }
+}
+
+/** kube-apiserver answers so for a kind that it does not know, and a balancer for any path. */
+function notFound(response: ServerResponse): void {
+  response.writeHead(404, { 'content-type': 'text/plain' }).end('404 page not found\n');
 }
 
 function send(response: ServerResponse, type: string, object: object): void {

@@ -1,10 +1,10 @@
 /** CredentialProvider over watched ModuleSources and the Secret of the default registry. */
-import { KubeConfig } from '@kubernetes/client-node';
 import type { ConfiguredRegistry, CredentialInspection, CredentialSource } from '../../application/inspection.ts';
 import { CredentialsPendingError, RepositoryUnknownError } from '../../domain/errors.ts';
 import type { CredentialProvider } from '../../domain/ports/credential-provider.ts';
 import { DEFAULT_REPOSITORY, type RepositoryName } from '../../domain/reference.ts';
 import type { Upstream } from '../../domain/upstream.ts';
+import type { ClusterAccess } from './cluster-access.ts';
 import { ApiObjectSource, type ObjectSource } from './object-source.ts';
 import type { Pace, ReflectorEvent } from './reflector.ts';
 import type { IndexEvent } from './registry-index.ts';
@@ -81,32 +81,21 @@ export class KubernetesCredentialProvider implements CredentialProvider, Credent
   }
 }
 
-/** In-cluster configuration when no file is given. Proxy variables play no part in either. Throws when it names no server. */
-export function loadKubeConfig(file: string | undefined): KubeConfig {
-  const config = new KubeConfig();
-  if (file === undefined) config.loadFromCluster();
-  else config.loadFromFile(file);
-  // The library makes "https://undefined:undefined" of a cluster that is not there.
-  if (!URL.canParse(config.getCurrentCluster()?.server ?? '')) {
-    throw new Error(
-      file === undefined
-        ? 'not in a cluster: credentials.kubernetes.kubeconfig (--kubeconfig) says how to reach one'
-        : `${file}: the current context has no server`,
-    );
-  }
-  return config;
-}
-
 /** The two resources; `secret` is that of the default registry. */
 export function clusterResources(
-  config: KubeConfig,
+  access: ClusterAccess,
   secret: { readonly namespace: string; readonly name: string },
 ): Readonly<Record<ResourceName, ObjectSource>> {
   return {
-    modulesources: new ApiObjectSource(config, '/apis/deckhouse.io/v1alpha1/modulesources'),
+    modulesources: new ApiObjectSource(access, {
+      kind: 'ModuleSource',
+      path: '/apis/deckhouse.io/v1alpha1/modulesources',
+    }),
     // The field selector is what lets a role that names the one Secret allow list and watch.
-    secrets: new ApiObjectSource(config, `/api/v1/namespaces/${secret.namespace}/secrets`, {
-      fieldSelector: `metadata.name=${secret.name}`,
+    secrets: new ApiObjectSource(access, {
+      kind: 'Secret',
+      path: `/api/v1/namespaces/${secret.namespace}/secrets`,
+      query: { fieldSelector: `metadata.name=${secret.name}` },
     }),
   };
 }

@@ -1,6 +1,7 @@
 /** One kind of object at the Kubernetes API: a list of it, and what becomes of the list (API concepts, "Efficient detection of changes"). */
-import { createConfiguration, HttpMethod, type KubeConfig, RequestContext, Watch } from '@kubernetes/client-node';
+import { createConfiguration, HttpMethod, RequestContext, Watch } from '@kubernetes/client-node';
 import { asObject } from '../../domain/descriptor.ts';
+import type { ClusterAccess } from './cluster-access.ts';
 
 /** As it came: checked by whoever knows the kind. */
 export type RawObject = Readonly<Record<string, unknown>>;
@@ -25,8 +26,25 @@ export class ApiStatusError extends Error {
   }
 }
 
+/** The API server lists what it serves, and this kind is not part of it. */
+export class KindAbsentError extends Error {
+  override readonly name = 'KindAbsentError';
+  constructor(path: string) {
+    super(`Kubernetes API does not serve ${path}`);
+  }
+}
+
+/** The kind of objects that a source lists. */
+export interface Resource {
+  /** `ModuleSource`; a list of it is a `ModuleSourceList`. */
+  readonly kind: string;
+  /** `/apis/<group>/<version>/<plural>` or `/api/v1/…`. */
+  readonly path: string;
+  readonly query?: Readonly<Record<string, string>>;
+}
+
 export interface ObjectSource {
-  /** Rejects with ApiStatusError, or with whatever keeps the answer from coming. */
+  /** Rejects with KindAbsentError, ApiStatusError, or the error of the connection. */
   list(signal: AbortSignal): Promise<ObjectList>;
   /** Events after `resourceVersion`, until the server ends them. Rejects as `list` does; `onEvent` must not throw. */
   watch(resourceVersion: string, onEvent: (event: WatchEvent) => void, signal: AbortSignal): Promise<void>;
@@ -41,38 +59,74 @@ const LIST_TIMEOUT_MS = 15_000;
 const WATCH_TIMEOUT_SECONDS = 25;
 
 export class ApiObjectSource implements ObjectSource {
-  readonly #config: KubeConfig;
-  readonly #path: string;
-  readonly #query: Readonly<Record<string, string>>;
+  readonly #access: ClusterAccess;
+  readonly #resource: Resource;
 
-  /** `path` as `/apis/<group>/<version>/<plural>`. */
-  constructor(config: KubeConfig, path: string, query: Readonly<Record<string, string>> = {}) {
-    this.#config = config;
-    this.#path = path;
-    this.#query = query;
+  constructor(access: ClusterAccess, resource: Resource) {
+    this.#access = access;
+    this.#resource = resource;
   }
 
   async list(signal: AbortSignal): Promise<ObjectList> {
-    const server = this.#config.getCurrentCluster()?.server ?? '';
-    const url = new URL(server + this.#path);
-    for (const [name, value] of Object.entries(this.#query)) url.searchParams.set(name, value);
-    const request = new RequestContext(url.href, HttpMethod.GET);
-    await this.#config.applySecurityAuthentication(request);
-    request.setSignal(AbortSignal.any([signal, AbortSignal.timeout(LIST_TIMEOUT_MS)]));
-    const response = await createConfiguration().httpApi.send(request).toPromise();
-    const text = await response.body.text();
-    if (response.httpStatusCode !== 200) throw new ApiStatusError(response.httpStatusCode);
-    const { items, metadata } = asObject(JSON.parse(text), 'list');
+    const { kind, path, query = {} } = this.#resource;
+    const bounded = AbortSignal.any([signal, AbortSignal.timeout(LIST_TIMEOUT_MS)]);
+    const document = await this.#get(path, query, bounded).catch(async (error: unknown) => {
+      if (isStatus(error, 404) && (await this.#isAbsent(bounded))) throw new KindAbsentError(path);
+      throw error;
+    });
+    const { items, metadata } = document;
+    // A balancer or a mock may answer 200 with another document; "List" is what kubectl and proxies make of several.
+    if (document['kind'] !== `${kind}List` && document['kind'] !== 'List')
+      throw new TypeError(`list is no ${kind}List`);
     const { resourceVersion } = asObject(metadata, "list's metadata");
     if (!Array.isArray(items) || typeof resourceVersion !== 'string') throw new TypeError('list without items');
     return { items: items.map((item) => asObject(item, 'item')), resourceVersion };
+  }
+
+  /**
+   * An API server answers 404 as plain text for a kind that it does not know, and so does any balancer before it. The
+   * discovery documents tell the two apart. The core group is always served.
+   */
+  async #isAbsent(signal: AbortSignal): Promise<boolean> {
+    const [, root, group, version, plural] = this.#resource.path.split('/');
+    if (root !== 'apis') return false;
+    const { kind, groups } = await this.#get('/apis', {}, signal);
+    if (kind !== 'APIGroupList' || !Array.isArray(groups)) return false;
+    const served = groups.map((each) => asObject(each, 'group')).find(({ name }) => name === group);
+    const versions = Array.isArray(served?.['versions']) ? served['versions'] : [];
+    if (!versions.some((each) => asObject(each, 'version')['version'] === version)) return true;
+    const list = await this.#get(`/apis/${String(group)}/${String(version)}`, {}, signal);
+    if (list['kind'] !== 'APIResourceList' || !Array.isArray(list['resources'])) return false;
+    return !list['resources'].some((each) => asObject(each, 'resource')['name'] === plural);
+  }
+
+  async #get(
+    path: string,
+    query: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<Record<string, unknown>> {
+    const config = await this.#access.config();
+    const url = new URL(`${config.getCurrentCluster()?.server ?? ''}${path}`);
+    for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
+    const request = new RequestContext(url.href, HttpMethod.GET);
+    await unlessAborted(config.applySecurityAuthentication(request), signal);
+    request.setSignal(signal);
+    const response = await createConfiguration().httpApi.send(request).toPromise();
+    const text = await response.body.text();
+    if (response.httpStatusCode !== 200) throw this.#refusal(response.httpStatusCode);
+    return asObject(JSON.parse(text), 'answer');
+  }
+
+  #refusal(status: number): ApiStatusError {
+    if (status === 401) this.#access.refused();
+    return new ApiStatusError(status);
   }
 
   async watch(resourceVersion: string, onEvent: (event: WatchEvent) => void, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<undefined>();
     const query = {
-      ...this.#query,
+      ...this.#resource.query,
       resourceVersion,
       allowWatchBookmarks: 'true',
       timeoutSeconds: String(WATCH_TIMEOUT_SECONDS),
@@ -82,9 +136,9 @@ export class ApiObjectSource implements ObjectSource {
     };
     const onDone = (error: unknown): void => {
       if (error === null || error === undefined) resolve(undefined);
-      else reject(translate(error));
+      else reject(this.#translate(error));
     };
-    const opening = new Watch(this.#config).watch(this.#path, query, onData, onDone);
+    const opening = new Watch(await this.#access.config()).watch(this.#resource.path, query, onData, onDone);
     opening.catch(onDone);
     // The library gives the connection away only once the server has begun to answer, and that may take it 30 s.
     const abort = (): void => {
@@ -100,11 +154,29 @@ export class ApiObjectSource implements ObjectSource {
       signal.removeEventListener('abort', abort);
     }
   }
+
+  #translate(error: unknown): Error {
+    if (error instanceof Error && 'statusCode' in error && typeof error.statusCode === 'number') {
+      return this.#refusal(error.statusCode);
+    }
+    return error instanceof Error ? error : new Error('watch failed');
+  }
 }
 
-function translate(error: unknown): Error {
-  if (error instanceof Error && 'statusCode' in error && typeof error.statusCode === 'number') {
-    return new ApiStatusError(error.statusCode);
-  }
-  return error instanceof Error ? error : new Error('watch failed');
+function isStatus(error: unknown, status: number): boolean {
+  return error instanceof ApiStatusError && error.status === status;
+}
+
+/** A credential plugin can need longer than a stopping process may wait. */
+function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  return new Promise((resolve, reject) => {
+    const abort = (): void => {
+      reject(signal.reason as Error);
+    };
+    signal.addEventListener('abort', abort, { once: true });
+    void work.then(resolve, reject).finally(() => {
+      signal.removeEventListener('abort', abort);
+    });
+  });
 }

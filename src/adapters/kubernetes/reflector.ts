@@ -1,6 +1,12 @@
 /** Keeps a picture of one kind of object, whatever the API server does: lists, watches, comes back, in its own time. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ApiStatusError, type ObjectSource, type RawObject, type WatchEvent } from './object-source.ts';
+import {
+  ApiStatusError,
+  KindAbsentError,
+  type ObjectSource,
+  type RawObject,
+  type WatchEvent,
+} from './object-source.ts';
 
 export type ReflectorEvent =
   | { readonly kind: 'listed'; readonly objects: number }
@@ -23,14 +29,20 @@ export interface Pace {
   /** Pauses after failures double from the first to the second, with jitter. */
   readonly firstPauseMs: number;
   readonly longestPauseMs: number;
+  /** Known objects outlive the absence of their kind for this long: a definition that is replaced comes back. */
+  readonly absenceMs: number;
 }
 
 /** Two kinds are watched, so that the API server sees one list a second at most. */
-const PACE: Pace = { minListIntervalMs: 2000, relistIntervalMs: 600_000, firstPauseMs: 500, longestPauseMs: 4000 };
+const PACE: Pace = {
+  minListIntervalMs: 2000,
+  relistIntervalMs: 600_000,
+  firstPauseMs: 500,
+  longestPauseMs: 4000,
+  absenceMs: 300_000,
+};
 
-/** A server that ends so many watches without a word may have forgotten where we were (it should say 410, some do not). */
-const MAX_SILENT_WATCHES = 3;
-/** A watch of this age has worked, whatever ended it. */
+/** A watch of this age has worked; a server that ends watches sooner is asked for a list again, with pauses. */
 const HEALTHY_WATCH_MS = 5000;
 
 export class Reflector {
@@ -40,6 +52,8 @@ export class Reflector {
   #objects = new Map<string, RawObject>();
   #failures = 0;
   #listedAt = -Infinity;
+  /** When the API server first said that the kind is absent, on the monotonic clock. */
+  #absentSince: number | undefined;
   #running: Promise<void> | undefined;
 
   constructor(options: ReflectorOptions) {
@@ -71,52 +85,68 @@ export class Reflector {
     this.#listedAt = performance.now();
     try {
       const { items, resourceVersion } = await this.#options.source.list(this.#stopping.signal);
-      this.#failures = 0;
+      this.#absentSince = undefined;
       this.#replace(items);
       return resourceVersion;
     } catch (error) {
-      // The kind is not there yet, as during bootstrap: that is an answer, and it means none.
-      if (error instanceof ApiStatusError && error.status === 404) this.#replace([]);
+      if (this.#isCredible(error)) this.#replace([]);
       else this.#fail('list', error);
       await this.#pause();
       return undefined;
     }
   }
 
-  /** Follows the changes until the picture must be drawn anew. */
+  /** Whether the error means an empty list: at once as long as no object is known, as during bootstrap, otherwise after minutes. */
+  #isCredible(error: unknown): boolean {
+    if (!(error instanceof KindAbsentError)) {
+      this.#absentSince = undefined;
+      return false;
+    }
+    this.#absentSince ??= performance.now();
+    return this.#objects.size === 0 || performance.now() - this.#absentSince >= this.#pace.absenceMs;
+  }
+
+  /**
+   * Follows the changes for as long as the server ends each watch in its time. After any other end a new list is needed: the
+   * server behind a new connection may have been restored from a backup, and would not tell.
+   */
   async #watch(resourceVersion: string): Promise<void> {
     const outdated = AbortSignal.timeout(this.#pace.relistIntervalMs);
     const signal = AbortSignal.any([this.#stopping.signal, outdated]);
-    let position: string | undefined = resourceVersion;
-    for (let silent = 0; position !== undefined && silent < MAX_SILENT_WATCHES && !signal.aborted;) {
+    for (let position: string | undefined = resourceVersion; position !== undefined && !signal.aborted;) {
       const opened = performance.now();
       const reached: string | undefined = await this.#follow(position, signal);
-      const healthy = performance.now() - opened >= HEALTHY_WATCH_MS;
-      silent = healthy || reached !== position ? 0 : silent + 1;
-      position = reached;
-      if (healthy) this.#failures = 0;
-      else if (position !== undefined) await this.#pause();
+      const isHealthy = performance.now() - opened >= HEALTHY_WATCH_MS;
+      if (isHealthy) this.#failures = 0;
+      else await this.#pause();
+      position = isHealthy ? reached : undefined;
     }
   }
 
   /** One watch: resolves with the version up to which changes were seen, undefined when a list is needed to go on. */
   async #follow(from: string, signal: AbortSignal): Promise<string | undefined> {
+    const lost = new AbortController();
     let position: string | undefined = from;
     const onEvent = ({ type, object }: WatchEvent): void => {
       // An ERROR's object is a Status; 410 is the usual one, and after any other a list is as good an answer.
       position = type === 'ERROR' || position === undefined ? undefined : this.#apply(type, object, position);
+      if (position === undefined) lost.abort();
     };
     try {
-      await this.#options.source.watch(from, onEvent, signal);
+      await this.#options.source.watch(from, onEvent, AbortSignal.any([signal, lost.signal]));
+      return position;
     } catch (error) {
-      if (error instanceof ApiStatusError && error.status === 410) return undefined;
-      if (!signal.aborted) this.#fail('watch', error);
+      const isExpected =
+        signal.aborted || lost.signal.aborted || (error instanceof ApiStatusError && error.status === 410);
+      if (!isExpected) this.#fail('watch', error);
+      return undefined;
     }
-    return position;
   }
 
-  #apply(type: string, object: RawObject, before: string): string {
+  /** Undefined when the object is older than what was seen before: the server has been set back. */
+  #apply(type: string, object: RawObject, before: string): string | undefined {
     const { uid, resourceVersion } = metadataOf(object);
+    if (isOlder(resourceVersion, before)) return undefined;
     if (type === 'DELETED') this.#objects.delete(uid);
     else if (type === 'ADDED' || type === 'MODIFIED') this.#objects.set(uid, object);
     if (type !== 'BOOKMARK') this.#tell();
@@ -156,6 +186,12 @@ export class Reflector {
   get #stopped(): boolean {
     return this.#stopping.signal.aborted;
   }
+}
+
+/** Resource versions are decimal numbers that can be compared (KEP-5504); any other spelling is left to the server. */
+function isOlder(version: string, than: string): boolean {
+  const isNumber = /^\d{1,40}$/;
+  return isNumber.test(version) && isNumber.test(than) && BigInt(version) < BigInt(than);
 }
 
 /** Strings, empty where there are none. */

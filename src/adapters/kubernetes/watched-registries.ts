@@ -2,7 +2,7 @@
 import { type ConfiguredRegistry, type CredentialSource, describeUpstream } from '../../application/inspection.ts';
 import type { RepositoryName } from '../../domain/reference.ts';
 import type { Upstream, UpstreamFields } from '../../domain/upstream.ts';
-import type { ObjectSource, WatchEvent } from './object-source.ts';
+import type { ObjectSource } from './object-source.ts';
 import { type Pace, Reflector, type ReflectorEvent } from './reflector.ts';
 import { type IndexEvent, RegistryIndex } from './registry-index.ts';
 import type { FieldReader, ParsedRegistry } from './registry-objects.ts';
@@ -29,7 +29,7 @@ export class WatchedRegistries {
     this.resource = resource;
     this.#index = new RegistryIndex(read, parse, onEvent);
     this.#reflector = new Reflector({
-      source: this.#heard(source),
+      source,
       onEvent: (event) => {
         this.#note(event);
         onEvent(event);
@@ -77,20 +77,6 @@ export class WatchedRegistries {
       upstream: describeUpstream(upstream),
     });
     return this.#index.list().map(describe);
-  }
-
-  /** A watch that tells something, if only a bookmark, has recovered from whatever broke the one before. */
-  #heard(source: ObjectSource): ObjectSource {
-    return {
-      list: (signal) => source.list(signal),
-      watch: (resourceVersion, onEvent, signal) => {
-        const hear = (event: WatchEvent): void => {
-          if (event.type !== 'ERROR') this.#failure = undefined;
-          onEvent(event);
-        };
-        return source.watch(resourceVersion, hear, signal);
-      },
-    };
   }
 
   #note(event: ReflectorEvent): void {

@@ -2,10 +2,10 @@
 import { ContainerModule } from 'inversify';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
+import { openClusterAccess } from '../../adapters/kubernetes/cluster-access.ts';
 import {
   clusterResources,
   KubernetesCredentialProvider,
-  loadKubeConfig,
 } from '../../adapters/kubernetes/kubernetes-credential-provider.ts';
 import { informerMetrics } from '../../adapters/prometheus/informer-metrics.ts';
 import { StaticCredentialProvider } from '../../adapters/static/static-credential-provider.ts';
@@ -15,7 +15,7 @@ import type { Surroundings } from '../surroundings.ts';
 import { watchLog } from '../watch-log.ts';
 import * as T from './tokens.ts';
 
-export function credentialsModule({ settings: { credentials }, logger }: Surroundings): ContainerModule {
+export function credentialsModule({ settings: { credentials }, logger, environment }: Surroundings): ContainerModule {
   return new ContainerModule(({ bind }) => {
     switch (credentials.source) {
       case 'static': {
@@ -27,7 +27,7 @@ export function credentialsModule({ settings: { credentials }, logger }: Surroun
       }
       case 'kubernetes':
         bind(T.WATCHED_CREDENTIALS).toResolvedValue(
-          (metrics) => watchCluster(credentials.kubernetes, logger, metrics),
+          (metrics) => watchCluster(credentials.kubernetes, environment, logger, metrics),
           [T.METRICS],
         );
         bind(T.CREDENTIAL_PROVIDER).toResolvedValue((provider) => provider, [T.WATCHED_CREDENTIALS]);
@@ -39,10 +39,11 @@ export function credentialsModule({ settings: { credentials }, logger }: Surroun
 
 function watchCluster(
   { kubeconfig, secret }: Settings['credentials']['kubernetes'],
+  environment: Surroundings['environment'],
   logger: Logger,
   metrics: Registry,
 ): KubernetesCredentialProvider {
-  const sources = clusterResources(loadKubeConfig(kubeconfig === '' ? undefined : kubeconfig), secret);
+  const sources = clusterResources(openClusterAccess(kubeconfig === '' ? undefined : kubeconfig, environment), secret);
   const observers = [watchLog(logger), informerMetrics(metrics, Object.keys(sources))];
   return new KubernetesCredentialProvider({
     sources,

@@ -22,7 +22,7 @@ describe('KubernetesCredentialProvider', () => {
     api = await FakeKubeApi.start();
     events = [];
     provider = new KubernetesCredentialProvider({
-      sources: clusterResources(api.config, { namespace: 'd8-system', name: 'deckhouse-registry' }),
+      sources: clusterResources(api.access, { namespace: 'd8-system', name: 'deckhouse-registry' }),
       onEvent: (event) => events.push(event),
       pace: { firstPauseMs: 20, longestPauseMs: 100, minListIntervalMs: 20 },
     });
@@ -188,19 +188,19 @@ describe('KubernetesCredentialProvider', () => {
     expect(JSON.stringify([provider.sources(), provider.registries()])).not.to.include('canary');
   });
 
-  it('fails no more once a watch tells of anything again', async () => {
+  it('fails no more once it has listed again after a watch that broke', async () => {
     provider.start();
     await eventually(async () => {
       expect(api.requests('watch modulesources')).to.have.lengthOf(1);
     });
     api.cutWatches();
     await eventually(async () => {
-      expect(provider.sources()[0]?.failure?.reason).to.match(/^watch: /);
+      expect(kinds('failed')).not.to.deep.equal([]);
     });
     api.putModuleSource('a', { repo: 'a.example/m' });
     await known('a.example/m');
     expect(provider.sources()[0]).to.include({ objects: 1, failure: undefined });
-    expect(api.requests('list modulesources')).to.have.lengthOf(1);
+    expect(api.requests('list modulesources')).to.have.lengthOf(2);
   });
 
   it('has no name for a ModuleSource that was never right', async () => {
@@ -222,14 +222,23 @@ describe('KubernetesCredentialProvider', () => {
       await unknown('a.example/m');
     });
 
-    it('takes a missing kind for an empty list', async () => {
-      api.listStatus = 404;
+    it('takes a kind that the API server does not serve for an empty list', async () => {
+      api.isWithoutModuleSources = true;
       provider.start();
       await unknown('a.example/m');
       expect(kinds('failed')).to.deep.equal([]);
-      api.listStatus = undefined;
+      api.isWithoutModuleSources = false;
       api.putModuleSource('a', { repo: 'a.example/m' });
       await known('a.example/m');
+    });
+
+    it('takes a 404 for no answer while the API server serves the kind, as behind a balancer', async () => {
+      api.listStatus = 404;
+      provider.start();
+      await eventually(async () => {
+        expect(kinds('failed').length).to.be.greaterThan(2);
+      });
+      expect(provider.pending).to.deep.equal(['modulesources', 'secrets']);
     });
   });
 
@@ -252,6 +261,53 @@ describe('KubernetesCredentialProvider', () => {
       await api.listen(port);
       await unknown('a.example/m');
       await known('b.example/m');
+    });
+
+    it('knows what it knew while the kind is away for a moment, and says so', async () => {
+      api.isWithoutModuleSources = true;
+      api.cutWatches();
+      await eventually(async () => {
+        expect(provider.sources()[0]?.failure?.reason).to.equal(
+          'list: Kubernetes API does not serve /apis/deckhouse.io/v1alpha1/modulesources',
+        );
+      });
+      await known('a.example/m');
+      api.isWithoutModuleSources = false;
+      api.remove('modulesources', 'a');
+      await unknown('a.example/m');
+      await known('b.example/m');
+    });
+
+    it('forgets what it knew once the kind has been away for minutes', async () => {
+      await provider.stop();
+      const absent = new KubernetesCredentialProvider({
+        sources: clusterResources(api.access, { namespace: 'd8-system', name: 'deckhouse-registry' }),
+        onEvent: (event) => events.push(event),
+        pace: { firstPauseMs: 20, longestPauseMs: 40, minListIntervalMs: 20, absenceMs: 200 },
+      });
+      absent.start();
+      const name = parseRepositoryName('a.example/m');
+      await eventually(() => absent.resolve(name));
+      api.isWithoutModuleSources = true;
+      api.cutWatches();
+      await eventually(async () => {
+        expect(await rejection(absent.resolve(name))).to.be.instanceOf(RepositoryUnknownError);
+      });
+      expect(kinds('failed')).not.to.deep.equal([]);
+      await absent.stop();
+    });
+
+    it('lists anew when the resource version goes backwards, as after a restored backup of etcd', async () => {
+      await eventually(async () => {
+        expect(api.requests('watch modulesources')).to.have.lengthOf(1);
+      });
+      const lists = api.requests('list modulesources').length;
+      api.setBack();
+      await eventually(async () => {
+        expect(api.requests('list modulesources').length).to.be.greaterThan(lists);
+      });
+      await unknown('b.example/m');
+      await known('a.example/m');
     });
 
     it('sees what was deleted while the watch was cut and its history lost', async () => {
@@ -297,9 +353,11 @@ describe('KubernetesCredentialProvider', () => {
       'null',
       '[]',
       '{}',
-      '{"items":{},"metadata":{"resourceVersion":"1"}}',
-      '{"items":[],"metadata":null}',
-      '{"items":[7],"metadata":{"resourceVersion":"1"}}',
+      '{"kind":"List","items":{},"metadata":{"resourceVersion":"1"}}',
+      '{"kind":"List","items":[],"metadata":null}',
+      '{"kind":"ModuleSourceList","items":[7],"metadata":{"resourceVersion":"1"}}',
+      '{"kind":"PodList","items":[],"metadata":{"resourceVersion":"1"}}',
+      '{"kind":"Status","status":"Failure","code":404,"reason":"NotFound"}',
     ]) {
       it(`knows what it knew when a list is ${text}`, async () => {
         api.listText = text;
@@ -319,7 +377,7 @@ describe('KubernetesCredentialProvider', () => {
     it('lists once a second at most, whatever the server does', async function () {
       this.timeout(15_000);
       await provider.stop();
-      const sources = clusterResources(api.config, { namespace: 'd8-system', name: 'deckhouse-registry' });
+      const sources = clusterResources(api.access, { namespace: 'd8-system', name: 'deckhouse-registry' });
       const patient = new KubernetesCredentialProvider({ sources, onEvent: () => undefined });
       api.watchFault = 'gone';
       const started = performance.now();
@@ -335,7 +393,7 @@ describe('KubernetesCredentialProvider', () => {
     it('draws its picture anew from time to time, in case a change was missed', async () => {
       await provider.stop();
       const again = new KubernetesCredentialProvider({
-        sources: clusterResources(api.config, { namespace: 'd8-system', name: 'deckhouse-registry' }),
+        sources: clusterResources(api.access, { namespace: 'd8-system', name: 'deckhouse-registry' }),
         onEvent: () => undefined,
         pace: { relistIntervalMs: 50, minListIntervalMs: 20 },
       });
