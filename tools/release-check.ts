@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { type Answer, askAdvisories, askSignatures } from './release/advisories.ts';
 import { judgeChangelog } from './release/changelog.ts';
 import { judgeLicences, licencePage, licencesOf, readLock } from './release/licences.ts';
+import { judgeNodeBinaries } from './release/node-binaries.ts';
 import { judgeVersions, readVersion } from './release/versions.ts';
 
 export interface Check {
@@ -30,6 +31,7 @@ export const CHECKS: readonly Check[] = [
     },
   },
   { what: 'the licences are listed and allowed', run: checkLicences },
+  { what: 'the Node of npm is that of its release', run: (root) => judgeNodeBinaries(root) },
   { what: 'figures come from their benchmarks, without a violation', run: checkFigures },
   { what: 'no advisory against what runs', run: askAdvisories },
   { what: 'packages are signed by their registry', run: askSignatures },

