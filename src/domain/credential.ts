@@ -1,5 +1,6 @@
 /** What opens a registry, and how it is found in a docker `config.json` (docker/cli, config file format). */
-import type { RepositoryPath } from './reference.ts';
+import { parseHost, type RepositoryPath } from './reference.ts';
+import { registryKey } from './registry-host.ts';
 import { Secret } from './secret.ts';
 
 export type Credential =
@@ -31,14 +32,21 @@ export class InvalidCredentialError extends Error {
 }
 
 /**
- * The credential of base64 `dockerCfg` for a repository: the host with its port must be equal, and of several paths the
- * longest one that the repository's path begins with, component by component, wins. None that fits means anonymous.
+ * The credential of base64 `dockerCfg` for a repository: the host with its port must be that of the registry, in any
+ * spelling, and of several paths the longest one that the repository's path begins with, component by component, wins.
+ * None that fits means anonymous.
  */
-export function credentialFor(dockerCfg: string, host: string, path: RepositoryPath | undefined): Credential {
+export function credentialFor(
+  dockerCfg: string,
+  { scheme, host }: { readonly scheme: 'http' | 'https'; readonly host: string },
+  path: RepositoryPath | undefined,
+): Credential {
   if (dockerCfg.trim() === '') return ANONYMOUS;
+  const wanted = registryKey(host, scheme);
   const fits = Object.entries(parseAuths(dockerCfg))
     .map(([key, auth]) => ({ ...parseKey(key), auth }))
-    .filter((entry) => entry.host === host.toLowerCase() && isPrefix(entry.path, path ?? ''))
+    .filter((entry) => entry.host !== undefined && registryKey(entry.host, scheme) === wanted)
+    .filter((entry) => isPrefix(entry.path, path ?? ''))
     .sort((a, b) => b.path.length - a.path.length);
   return fits[0] === undefined ? ANONYMOUS : parseAuth(fits[0].auth);
 }
@@ -51,13 +59,13 @@ function parseAuths(dockerCfg: string): Record<string, unknown> {
 }
 
 /** `https://host:port/v1/` and `host:port` are the same registry; `host/path` is one part of it. */
-function parseKey(key: string): { host: string; path: string } {
+function parseKey(key: string): { host: string | undefined; path: string } {
   const [host = '', ...path] = key
     .replace(/^https?:\/\//i, '')
     .split('/')
     .filter((part) => part !== '');
   if (path.length === 1 && (path[0] === 'v1' || path[0] === 'v2')) path.pop();
-  return { host: host.toLowerCase(), path: path.join('/') };
+  return { host: parseHost(host), path: path.join('/') };
 }
 
 function isPrefix(prefix: string, path: string): boolean {

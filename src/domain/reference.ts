@@ -11,7 +11,7 @@ export type RepositoryName = string & { readonly [nameBrand]: 'RepositoryName' }
 export type RepositoryPath = string & { readonly [pathBrand]: 'RepositoryPath' };
 
 export interface Repository {
-  /** Host in lower case, with its port when one is given. */
+  /** As a URL spells it (lower case, Punycode, the short form of an IPv6 address), with its port when one is given. */
   readonly host: string;
   /** Undefined for a bare host, which names a registry but no repository in it. */
   readonly path: RepositoryPath | undefined;
@@ -21,7 +21,8 @@ export const DEFAULT_REPOSITORY = '' as RepositoryName;
 
 const MAX_LENGTH = 255;
 const PATH = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/;
-const HOST = /^(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?$/;
+/** Go's library takes any host of a URL; underscores and letters of all scripts are among them. */
+const HOST = /^([\p{L}\p{N}](?:[\p{L}\p{M}\p{N}._-]*[\p{L}\p{M}\p{N}])?|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?$/u;
 
 /** @throws InvalidArgumentError when `text` is not the OCI grammar of a repository's name. */
 export function parseRepositoryPath(text: string): RepositoryPath {
@@ -42,12 +43,22 @@ export function parseRepositoryName(text: string): RepositoryName {
 /** @throws InvalidArgumentError when `text` is not `host[:port][/path]`. */
 export function parseRepository(text: string): Repository {
   const slash = text.indexOf('/');
-  const host = slash < 0 ? text : text.slice(0, slash);
-  const match = text.length <= MAX_LENGTH ? HOST.exec(host) : null;
-  if (match === null || host.includes('..') || Number(match[1] ?? 0) > 65535) {
-    throw new InvalidArgumentError('NAME_INVALID', 'repository must be host[:port][/path]');
-  }
-  return { host: host.toLowerCase(), path: slash < 0 ? undefined : parseRepositoryPath(text.slice(slash + 1)) };
+  const host = text.length <= MAX_LENGTH ? parseHost(slash < 0 ? text : text.slice(0, slash)) : undefined;
+  if (host === undefined) throw new InvalidArgumentError('NAME_INVALID', 'repository must be host[:port][/path]');
+  return { host, path: slash < 0 ? undefined : parseRepositoryPath(text.slice(slash + 1)) };
+}
+
+/**
+ * The one spelling of `host[:port]`; undefined when `text` is none. The port stays: which one is the default depends on
+ * the scheme.
+ */
+export function parseHost(text: string): string | undefined {
+  const [, name, port] = HOST.exec(text) ?? [];
+  if (name === undefined || name.includes('..') || Number(port ?? 1) < 1 || Number(port ?? 1) > 65_535)
+    return undefined;
+  // 192.0.2.999 is a host to the expression, and none to a URL.
+  const hostname = URL.parse(`https://${name}`)?.hostname;
+  return hostname === undefined || port === undefined ? hostname : `${hostname}:${String(Number(port))}`;
 }
 
 /**

@@ -1,6 +1,7 @@
 /** Where a repository really is and how to enter it. */
 import { X509Certificate } from 'node:crypto';
 import { type Credential, credentialFor, InvalidCredentialError } from './credential.ts';
+import { registryHost, repositoryIn } from './registry-host.ts';
 import { joinPath, parseRepository, type RepositoryPath } from './reference.ts';
 
 /**
@@ -9,7 +10,7 @@ import { joinPath, parseRepository, type RepositoryPath } from './reference.ts';
  */
 export interface Registry {
   readonly scheme: 'http' | 'https';
-  /** Host in lower case, with its port when one is given. */
+  /** As a URL of the scheme spells it: in lower case, and without the scheme's default port. */
   readonly host: string;
   readonly credential: Credential;
   /** PEM certificates that are trusted besides the default roots. */
@@ -44,12 +45,14 @@ export class InvalidUpstreamError extends Error {
 
 /** @throws InvalidUpstreamError */
 export function parseUpstream(fields: UpstreamFields): Upstream {
-  const { host, path } = parseRepo(fields.repo);
+  const scheme = parseScheme(fields.scheme);
+  const { host: named, path } = parseRepo(fields.repo);
+  const host = registryHost(named, scheme);
   return {
     registry: {
-      scheme: parseScheme(fields.scheme),
+      scheme,
       host,
-      credential: parseCredential(fields.dockerCfg, host, path),
+      credential: parseCredential(fields.dockerCfg, { scheme, host }, path),
       ca: parseCertificates(fields.ca),
     },
     repository: path,
@@ -58,7 +61,10 @@ export function parseUpstream(fields: UpstreamFields): Upstream {
 
 /** The repository `path` below the upstream's own; the registry, and so its connections, stay the same. */
 export function below(upstream: Upstream, path: RepositoryPath | undefined): Upstream {
-  return path === undefined ? upstream : { ...upstream, repository: joinPath(upstream.repository, path) };
+  const { registry, repository } = upstream;
+  const joined = path === undefined ? repository : joinPath(repository, path);
+  const found = joined === undefined ? undefined : repositoryIn(registry.host, joined);
+  return found === repository ? upstream : { registry, repository: found };
 }
 
 function parseRepo(repo: string): ReturnType<typeof parseRepository> {
@@ -75,9 +81,13 @@ function parseScheme(scheme = 'HTTPS'): 'http' | 'https' {
   return lower;
 }
 
-function parseCredential(dockerCfg: string | undefined, host: string, path: RepositoryPath | undefined): Credential {
+function parseCredential(
+  dockerCfg: string | undefined,
+  registry: Pick<Registry, 'scheme' | 'host'>,
+  path: RepositoryPath | undefined,
+): Credential {
   try {
-    return credentialFor(dockerCfg ?? '', host, path);
+    return credentialFor(dockerCfg ?? '', registry, path);
   } catch (error) {
     if (!(error instanceof InvalidCredentialError)) throw error;
     throw new InvalidUpstreamError('dockerCfg', error.message);

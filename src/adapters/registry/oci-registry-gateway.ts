@@ -83,18 +83,16 @@ export class OciRegistryGateway implements RegistryGateway {
     if (repository === undefined) {
       throw new InvalidArgumentError('NAME_INVALID', 'this repository is a whole registry: "path" is needed');
     }
-    const { client, home, authorizations } = this.#connect(registry, asked);
+    const { client, home, authorizations } = this.#connect(registry);
     const url = new URL(`v2/${repository}/${what}`, home);
     const authorize = authorizations.for(repository);
     return client.send({ asked, url, headers, authorize, isBulk: asked.operation === 'blob' }, signal);
   }
 
-  #connect(registry: Registry, asked: Asked): Connection {
+  #connect(registry: Registry): Connection {
     let connection = this.#connections.get(registry);
     if (connection === undefined) {
-      const home = URL.parse(`${registry.scheme}://${registry.host}`);
-      // 192.0.2.999 is a host to the grammar of names, and none to that of URLs.
-      if (home === null) throw unavailable(new UpstreamFault(asked, 'not a host'));
+      const home = new URL(`${registry.scheme}://${registry.host}`);
       const { trustedRealms, idleTimeoutMs, now = () => performance.now() } = this.#options;
       const client = new HttpClient(registry, this.#options);
       const options = { registry, client, trustedRealms, idleTimeoutMs, now };

@@ -16,8 +16,11 @@ const base64 = (value: unknown): string =>
   Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64');
 const entry = (name: string): object => ({ auth: base64(`${name}:secret`) });
 
+/** A registry that speaks HTTPS. */
+const at = (host: string) => ({ scheme: 'https' as const, host });
+
 function find(auths: object, host = 'registry.example:5000', path = 'deckhouse/ee'): Credential {
-  return credentialFor(base64({ auths }), host, parseRepositoryPath(path));
+  return credentialFor(base64({ auths }), at(host), parseRepositoryPath(path));
 }
 
 /** Comparable, with its secret. */
@@ -72,7 +75,7 @@ const COMPLAINTS = [
   '"auth" is not base64 of username:password',
 ];
 const parse = (dockerCfg: string) =>
-  outcome(() => credentialFor(dockerCfg, 'r.example', undefined), InvalidCredentialError);
+  outcome(() => credentialFor(dockerCfg, at('r.example'), undefined), InvalidCredentialError);
 
 describe('credentialFor', () => {
   for (const key of [
@@ -108,6 +111,46 @@ describe('credentialFor', () => {
     });
   }
 
+  const spelled: [host: string, scheme: 'http' | 'https', key: string][] = [
+    ['registry.example', 'https', 'registry.example:443'],
+    ['registry.example', 'https', 'https://Registry.Example:443/v2/'],
+    ['registry.example', 'http', 'registry.example:80'],
+    ['registry.example', 'http', 'http://registry.example'],
+    ['registry.example:5000', 'https', 'registry.example:05000'],
+    ['[2001:db8::1]:5000', 'https', '[2001:DB8:0:0::1]:5000'],
+    ['xn--bcher-kva.example', 'https', 'bücher.example'],
+    ['index.docker.io', 'https', 'https://index.docker.io/v1/'],
+    ['index.docker.io', 'https', 'docker.io'],
+    ['index.docker.io', 'https', 'registry-1.docker.io'],
+    ['registry-1.docker.io', 'https', 'https://index.docker.io/v1/'],
+  ];
+  for (const [host, scheme, key] of spelled) {
+    it(`finds ${key} for ${host} by ${scheme}`, () => {
+      const found = credentialFor(base64({ auths: { [key]: entry('robot') } }), { scheme, host }, undefined);
+      expect(found).to.include({ kind: 'basic', username: 'robot' });
+    });
+  }
+
+  const others: [host: string, scheme: 'http' | 'https', key: string][] = [
+    ['registry.example', 'https', 'registry.example:80'],
+    ['registry.example', 'http', 'registry.example:443'],
+    ['registry.example:8443', 'https', 'registry.example'],
+    ['registry.example', 'https', 'user@registry.example'],
+    ['registry.example', 'https', 'registry.example?a'],
+    ['registry.example', 'https', 'registry.example\\@evil.example'],
+    ['index.docker.io', 'https', 'hub.docker.io'],
+    ['index.docker.io', 'https', 'docker.io.evil.example'],
+    ['evil.example', 'https', 'https://index.docker.io/v1/'],
+    ['index.docker.io:5000', 'https', 'docker.io'],
+    ['index.docker.io', 'https', 'https://index.docker.io/v1/access-token'],
+  ];
+  for (const [host, scheme, key] of others) {
+    it(`does not take ${key} for ${host} by ${scheme}`, () => {
+      const found = credentialFor(base64({ auths: { [key]: entry('robot') } }), { scheme, host }, undefined);
+      expect(found).to.deep.equal({ kind: 'anonymous' });
+    });
+  }
+
   it('takes the longest path that fits', () => {
     const auths = {
       'registry.example:5000/deckhouse': entry('middle'),
@@ -137,8 +180,8 @@ describe('credentialFor', () => {
   });
 
   it('is anonymous where nothing is said', () => {
-    expect(credentialFor('', 'a.example', undefined)).to.deep.equal({ kind: 'anonymous' });
-    expect(credentialFor(base64({}), 'a.example', undefined)).to.deep.equal({ kind: 'anonymous' });
+    expect(credentialFor('', at('a.example'), undefined)).to.deep.equal({ kind: 'anonymous' });
+    expect(credentialFor(base64({}), at('a.example'), undefined)).to.deep.equal({ kind: 'anonymous' });
     expect(find({ 'registry.example:5000': {} })).to.deep.equal({ kind: 'anonymous' });
   });
 
@@ -155,7 +198,7 @@ describe('credentialFor', () => {
   for (const [what, dockerCfg] of broken) {
     it(`says that a dockerCfg ${what}, and shows nothing of it`, () => {
       try {
-        credentialFor(dockerCfg, 'registry.example:5000', undefined);
+        credentialFor(dockerCfg, at('registry.example:5000'), undefined);
         throw new Error('no error');
       } catch (error) {
         expect(error).to.be.instanceOf(InvalidCredentialError);
@@ -174,7 +217,7 @@ describe('credentialFor', () => {
         const auths = Object.fromEntries(list.map(([{ key }, { json }]) => [key, json]));
         const found = credentialFor(
           base64({ auths }),
-          'r.example',
+          at('r.example'),
           wanted.length === 0 ? undefined : parseRepositoryPath(wanted.join('/')),
         );
         const fits = list.filter(
@@ -200,7 +243,7 @@ describe('credentialFor', () => {
     fc.assert(
       fc.property(dockerCfg, (found) => {
         try {
-          const credential = credentialFor(found, 'r.example', undefined);
+          const credential = credentialFor(found, at('r.example'), undefined);
           expect(credential.kind).to.be.oneOf(['anonymous', 'basic', 'identity']);
         } catch (error) {
           expect(error).to.be.instanceOf(InvalidCredentialError);

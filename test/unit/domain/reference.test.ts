@@ -25,7 +25,7 @@ const host = fc
       fc.ipV6().map((address) => `[${address}]`),
       fc.constantFrom('localhost', 'Registry.EXAMPLE', '0', '[::1]'),
     ),
-    fc.option(fc.nat(65535)),
+    fc.option(fc.integer({ min: 1, max: 65_535 })),
   )
   .map(([name, port]) => (port === null ? name : `${name}:${String(port)}`));
 const repository = fc.tuple(host, fc.option(path)).map(([name, below]) => (below === null ? name : `${name}/${below}`));
@@ -121,6 +121,10 @@ describe('parseRepository', () => {
     ['192.0.2.1:5000/a/b', '192.0.2.1:5000', 'a/b'],
     ['[2001:db8::1]:5000/a', '[2001:db8::1]:5000', 'a'],
     ['localhost/a', 'localhost', 'a'],
+    ['[2001:DB8:0:0::1]:05000/a', '[2001:db8::1]:5000', 'a'],
+    ['registry.example:443/a', 'registry.example:443', 'a'],
+    ['Bücher.example/a', 'xn--bcher-kva.example', 'a'],
+    ['a_b:5000/c', 'a_b:5000', 'c'],
   ];
   for (const [text, host, path] of good) {
     it(`reads ${text}`, () => {
@@ -137,7 +141,10 @@ describe('parseRepository', () => {
     'a..b/c',
     'a.example/B',
     'a.example/b?c',
-    'a_b/c',
+    '_a/c',
+    'a.example:0',
+    '192.0.2.999/a',
+    'a%2eb/c',
     '-a/b',
     'a.example\\b',
     '[::1%eth0]/a',
@@ -154,7 +161,9 @@ describe('parseRepository', () => {
       fc.property(host, fc.option(path), (name, below) => {
         const text = below === null ? name : `${name}/${below}`;
         fc.pre(text.length <= 255);
-        expect(parse(text)).to.deep.equal({ host: name.toLowerCase(), path: below ?? undefined });
+        const { hostname } = new URL(`https://${name}`);
+        const port = /:([0-9]+)$/.exec(name.replace(/^\[.*\]/, ''))?.[0] ?? '';
+        expect(parse(text)).to.deep.equal({ host: `${hostname}${port}`, path: below ?? undefined });
       }),
     );
   });
@@ -166,7 +175,7 @@ describe('parseRepository', () => {
         if (parsed === undefined) return;
         const below = parsed.path === undefined ? '/v2/' : `/v2/${parsed.path}/`;
         const url = URL.parse(`https://${parsed.host}${below}manifests/x`);
-        // 192.0.2.999 is a host to the grammar of names, and none to that of URLs.
+        expect(url).not.to.equal(null);
         if (url === null) return;
         expect([url.pathname, url.username, url.password, url.search, url.hash]).to.deep.equal([
           `${below}manifests/x`,

@@ -11,6 +11,23 @@ describe('parseUpstream', () => {
     expect(upstream.repository).to.equal('deckhouse/ee');
   });
 
+  it('leaves the default port of its scheme out, as a URL does', () => {
+    const hostOf = (repo: string, scheme: string): string => parseUpstream({ repo, scheme }).registry.host;
+    expect(hostOf('a.example:443/b', 'HTTPS')).to.equal('a.example');
+    expect(hostOf('a.example:80/b', 'HTTP')).to.equal('a.example');
+    expect(hostOf('a.example:80/b', 'HTTPS')).to.equal('a.example:80');
+    expect(hostOf('[2001:DB8::0:1]:443', 'HTTPS')).to.equal('[2001:db8::1]');
+  });
+
+  it('enters Docker Hub under each of its names by the key that docker writes', () => {
+    const auths = { 'https://index.docker.io/v1/': { username: 'robot', password: 'canary' } };
+    const dockerCfg = Buffer.from(JSON.stringify({ auths })).toString('base64');
+    for (const repo of ['docker.io/a/b', 'index.docker.io/a/b', 'registry-1.docker.io/a/b', 'Docker.io:443/a/b']) {
+      expect(parseUpstream({ repo, dockerCfg }).registry.credential, repo).to.include({ username: 'robot' });
+    }
+    expect(parseUpstream({ repo: 'docker.io/a/b' }).registry.host).to.equal('index.docker.io');
+  });
+
   it('reads the scheme in either case', () => {
     expect(parseUpstream({ repo: 'a.example', scheme: 'HTTP' }).registry.scheme).to.equal('http');
     expect(parseUpstream({ repo: 'a.example', scheme: 'https' }).registry.scheme).to.equal('https');
@@ -19,6 +36,9 @@ describe('parseUpstream', () => {
   const broken: [field: keyof UpstreamFields, fields: UpstreamFields][] = [
     ['repo', { repo: '' }],
     ['repo', { repo: 'https://a.example' }],
+    ['repo', { repo: '192.0.2.999/a' }],
+    ['repo', { repo: 'a.example:0/a' }],
+    ['repo', { repo: 'user@a.example/a' }],
     ['scheme', { repo: 'a.example', scheme: 'ftp' }],
     ['dockerCfg', { repo: 'a.example', dockerCfg: 'nonsense!' }],
     ['ca', { repo: 'a.example', ca: 'nonsense' }],
@@ -40,5 +60,17 @@ describe('below', () => {
     expect(deeper.repository).to.equal('b/c');
     expect(deeper.registry).to.equal(upstream.registry);
     expect(below(upstream, undefined)).to.equal(upstream);
+  });
+
+  it('looks for images of one component in the namespace that Docker Hub has for them', () => {
+    const found = (repo: string, path?: string): string | undefined =>
+      below(parseUpstream({ repo }), path === undefined ? undefined : parseRepositoryPath(path)).repository;
+    expect(found('docker.io/alpine')).to.equal('library/alpine');
+    expect(found('docker.io', 'alpine')).to.equal('library/alpine');
+    expect(found('registry-1.docker.io', 'alpine')).to.equal('library/alpine');
+    expect(found('docker.io/deckhouse', 'ee')).to.equal('deckhouse/ee');
+    expect(found('docker.io/library', 'alpine')).to.equal('library/alpine');
+    expect(found('docker.io')).to.equal(undefined);
+    expect(found('registry.example/alpine')).to.equal('alpine');
   });
 });
