@@ -1,5 +1,6 @@
 /** What can be set, as values that are parsed once: config/default.yaml says what each of them means. */
 import * as z from 'zod';
+import { parseTrustedRealm } from '../adapters/registry/trusted-realm.ts';
 import type { NamedUpstream } from '../adapters/static/static-credential-provider.ts';
 import { basic } from '../domain/credential.ts';
 import { parsePlatform } from '../domain/platform.ts';
@@ -91,7 +92,12 @@ export const settingsSchema = z.strictObject({
   registry: z.strictObject({
     gateway: z.enum(['oci', 'oci-layout']),
     platform: parsed(parsePlatform, 'must be os/architecture, such as linux/amd64'),
-    trustedRealms: z.array(z.string().min(1)),
+    trustedRealms: z.array(
+      parsed(
+        parseTrustedRealm,
+        'must be the host of a token server, such as auth.example.com or auth.example.com:8443',
+      ),
+    ),
     attempts: z.int().min(1).max(10),
     timeouts: z.strictObject({ connectSeconds: seconds, headersSeconds: seconds, idleSeconds: seconds }),
     ociLayout: z.strictObject({ directory: z.string().min(1) }),

@@ -32,6 +32,7 @@ const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] =
     registry: [
       'node:dns',
       'got',
+      'tldts',
       'node:http',
       'node:https',
       'node:tls',

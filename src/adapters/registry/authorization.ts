@@ -6,7 +6,6 @@ import { readAtMost } from './body.ts';
 import { type Challenge, chooseChallenge, parseChallenges } from './challenge.ts';
 import type { HttpClient } from './http-client.ts';
 import type { AuthorizeHost, HttpRequest, HttpResponse } from './http-message.ts';
-import { judgeRealm } from './realm.ts';
 import { refusal } from './refusal.ts';
 import { SharedRequest } from './shared-request.ts';
 import { parseToken } from './token.ts';
@@ -89,7 +88,7 @@ export class Authorization {
 
   async #fetchToken({ parameters }: Challenge, repository: string, signal: AbortSignal): Promise<Grant> {
     const { now, idleTimeoutMs } = this.#options;
-    const realm = this.#parseRealm(parameters.get('realm') ?? '');
+    const realm = await this.#parseRealm(parameters.get('realm') ?? '');
     const asked: Asked = { operation: 'token', host: realm.host };
     const asking = { service: parameters.get('service'), scopes: scopesOf(repository, parameters.get('scope') ?? '') };
     const started = now();
@@ -117,10 +116,12 @@ export class Authorization {
     return client.send(tokenRequest(asked, realm, asking, credential), signal);
   }
 
-  #parseRealm(text: string): URL {
+  async #parseRealm(text: string): Promise<URL> {
     const { registry, trustedRealms } = this.#options;
     const realm = URL.parse(text);
     if (realm === null) throw this.#denied('realm is not a URL');
+    // The list of public suffixes costs 1 MB and 10 ms, and not every registry names a realm.
+    const { judgeRealm } = await import('./realm.ts');
     const trust = judgeRealm(realm, registry, trustedRealms);
     if (trust === 'trusted' || (trust === 'stranger' && registry.credential.kind === 'anonymous')) return realm;
     throw this.#denied(

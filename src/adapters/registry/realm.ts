@@ -1,5 +1,6 @@
 /** Whether a token server that a registry names may see that registry's credentials (CVE-2020-15157 and its siblings). */
 import { isIP } from 'node:net';
+import { getPublicSuffix } from 'tldts';
 import type { Registry } from '../../domain/upstream.ts';
 
 export type Trust =
@@ -7,28 +8,47 @@ export type Trust =
   | 'trusted'
   /** May be asked for an anonymous token. */
   | 'stranger'
-  /** Must not even be contacted: a downgrade, or an address that only somebody inside would name. */
+  /** Must not even be contacted: a downgrade, or an address that only a server inside would name. */
   | 'refused';
 
+/** `trustedRealms` are `host` or `host:port`, as `parseTrustedRealm` writes them. */
 export function judgeRealm(realm: URL, registry: Registry, trustedRealms: readonly string[]): Trust {
   if (realm.username !== '' || realm.password !== '') return 'refused';
   if (realm.protocol !== 'https:' && realm.protocol !== `${registry.scheme}:`) return 'refused';
-  if (realm.host === new URL(`${registry.scheme}://${registry.host}`).host) return 'trusted';
-  if (trustedRealms.includes(realm.host)) return 'trusted';
-  const own = hostnameOf(registry);
+  const { host, hostname: own } = new URL(`${registry.scheme}://${registry.host}`);
+  if (realm.host === host) return 'trusted';
+  if (trustedRealms.some((entry) => originOf(entry, realm.protocol) === realm.origin)) return 'trusted';
   if (realm.hostname === own) return realm.protocol === 'https:' ? 'trusted' : 'stranger';
   if (isAddress(realm.hostname) || /(^|\.)localhost\.?$/.test(realm.hostname)) return 'refused';
-  return areRelatives(realm.hostname, own) ? 'trusted' : 'stranger';
+  return isInside(realm.hostname, domainOf(own)) ? 'trusted' : 'stranger';
 }
 
-function hostnameOf({ scheme, host }: Registry): string {
-  return new URL(`${scheme}://${host}`).hostname;
+/** Without a port an entry means the default port of either scheme; 443 and 80 mean HTTPS and HTTP, as in a URL. */
+function originOf(entry: string, protocol: string): string | undefined {
+  const [, port] = /:(443|80)$/.exec(entry) ?? [];
+  const scheme = port === undefined ? protocol : port === '443' ? 'https:' : 'http:';
+  return URL.parse(`${scheme}//${entry}`)?.origin;
 }
 
-/** registry-1.docker.io and auth.docker.io; registry.gitlab.com and gitlab.com. A parent of one label is nobody's own. */
-function areRelatives(realm: string, registry: string): boolean {
+/**
+ * The names that belong to the same owner as a registry: those below its parent (registry-1.docker.io and auth.docker.io,
+ * registry.gitlab.com and gitlab.com), or below itself when the parent is a public suffix, under which anyone may
+ * register a name (co.uk, github.io). Undefined when there is no owner: for an address, and for a public suffix itself.
+ */
+function domainOf(registry: string): string | undefined {
+  if (isAddress(registry) || isPublicSuffix(registry)) return undefined;
   const parent = registry.slice(registry.indexOf('.') + 1);
-  return !isAddress(registry) && parent.includes('.') && (realm === parent || realm.endsWith(`.${parent}`));
+  return isPublicSuffix(parent) ? registry : parent;
+}
+
+/** By the list of publicsuffix.org, its private part (github.io, fly.dev) included. A single label is always one. */
+function isPublicSuffix(name: string): boolean {
+  const host = name.replace(/\.$/, '');
+  return getPublicSuffix(host, { allowPrivateDomains: true, validateHostname: false }) === host;
+}
+
+function isInside(name: string, domain: string | undefined): boolean {
+  return domain !== undefined && (name === domain || name.endsWith(`.${domain}`));
 }
 
 function isAddress(hostname: string): boolean {
