@@ -3,6 +3,7 @@ import { ANONYMOUS } from '../../domain/credential.ts';
 import type { Registry } from '../../domain/upstream.ts';
 import { Authorization, type AuthorizationOptions } from './authorization.ts';
 import type { AuthorizeHost } from './http-message.ts';
+import { isTrustedRealm } from './trusted-realm.ts';
 
 /** A registry leads to a few storages; one that names ever new ones does not fill the memory. */
 const MAX_HOSTS = 100;
@@ -52,11 +53,12 @@ export class HostAuthorizations {
   }
 
   /** The registry, the same host by the safer scheme, and hosts that the settings name. */
-  #isTrusted({ origin, protocol, hostname, host }: URL): boolean {
+  #isTrusted(url: URL): boolean {
+    const { origin, protocol, hostname } = url;
     const home = this.#home;
     if (origin === home.origin) return true;
     if (protocol === 'https:' && home.protocol === 'http:' && hostname === home.hostname) return true;
     const isAsSafe = protocol === 'https:' || protocol === home.protocol;
-    return isAsSafe && this.#options.trustedRealms.includes(host);
+    return isAsSafe && isTrustedRealm(url, this.#options.trustedRealms);
   }
 }

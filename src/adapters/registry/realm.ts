@@ -2,6 +2,7 @@
 import { isIP } from 'node:net';
 import { getPublicSuffix } from 'tldts';
 import type { Registry } from '../../domain/upstream.ts';
+import { isTrustedRealm } from './trusted-realm.ts';
 
 export type Trust =
   /** May see the credentials. */
@@ -17,17 +18,10 @@ export function judgeRealm(realm: URL, registry: Registry, trustedRealms: readon
   if (realm.protocol !== 'https:' && realm.protocol !== `${registry.scheme}:`) return 'refused';
   const { host, hostname: own } = new URL(`${registry.scheme}://${registry.host}`);
   if (realm.host === host) return 'trusted';
-  if (trustedRealms.some((entry) => originOf(entry, realm.protocol) === realm.origin)) return 'trusted';
+  if (isTrustedRealm(realm, trustedRealms)) return 'trusted';
   if (realm.hostname === own) return realm.protocol === 'https:' ? 'trusted' : 'stranger';
   if (isAddress(realm.hostname) || /(^|\.)localhost\.?$/.test(realm.hostname)) return 'refused';
   return isInside(realm.hostname, domainOf(own)) ? 'trusted' : 'stranger';
-}
-
-/** Without a port an entry means the default port of either scheme; 443 and 80 mean HTTPS and HTTP, as in a URL. */
-function originOf(entry: string, protocol: string): string | undefined {
-  const [, port] = /:(443|80)$/.exec(entry) ?? [];
-  const scheme = port === undefined ? protocol : port === '443' ? 'https:' : 'http:';
-  return URL.parse(`${scheme}//${entry}`)?.origin;
 }
 
 /**

@@ -18,3 +18,15 @@ export function parseTrustedRealm(text: string): string | undefined {
 function isPort(text: string): boolean {
   return Number(text) > 0 && Number(text) <= 65_535;
 }
+
+/** Whether one of the `entries`, as `parseTrustedRealm` writes them, names the host and port of a URL. */
+export function isTrustedRealm({ origin, protocol }: URL, entries: readonly string[]): boolean {
+  return entries.some((entry) => originOf(entry, protocol) === origin);
+}
+
+/** Without a port an entry means the default port of either scheme; 443 and 80 mean HTTPS and HTTP, as in a URL. */
+function originOf(entry: string, protocol: string): string | undefined {
+  const [, port] = /:(443|80)$/.exec(entry) ?? [];
+  const scheme = port === undefined ? protocol : port === '443' ? 'https:' : 'http:';
+  return URL.parse(`${scheme}//${entry}`)?.origin;
+}

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { parseTrustedRealm } from '../../../../src/adapters/registry/trusted-realm.ts';
+import { isTrustedRealm, parseTrustedRealm } from '../../../../src/adapters/registry/trusted-realm.ts';
 import { expectLinear } from '../../../support/hostile-text.ts';
 
 describe('parseTrustedRealm', () => {
@@ -47,4 +47,25 @@ describe('parseTrustedRealm', () => {
   it('reads 64 KiB of anything in linear time', () => {
     expectLinear(['https://', 'a', '.', ':', '[', ']', '/', '@', '443', ' ', 'ä'], parseTrustedRealm);
   });
+});
+
+describe('isTrustedRealm', () => {
+  const cases: [url: string, entry: string, expected: boolean][] = [
+    ['https://auth.example.com/token', 'auth.example.com', true],
+    ['https://auth.example.com:443/token', 'auth.example.com', true],
+    ['http://auth.example.com/token', 'auth.example.com', true],
+    ['https://auth.example.com/token', 'https://auth.example.com', true],
+    ['http://auth.example.com:443/token', 'https://auth.example.com', false],
+    ['http://auth.example.com/token', 'https://auth.example.com', false],
+    ['https://auth.example.com:8443/token', 'auth.example.com', false],
+    ['https://auth.example.com:8443/token', 'https://AUTH.example.com:8443', true],
+    ['https://auth.example.com/token', 'example.com', false],
+    ['https://auth.example.com.evil.net/token', 'auth.example.com', false],
+    ['https://[2001:db8::1]/token', '[2001:DB8:0::1]', true],
+  ];
+  for (const [url, entry, expected] of cases) {
+    it(`finds ${url} ${expected ? '' : 'not '}named by ${entry}`, () => {
+      expect(isTrustedRealm(new URL(url), [parseTrustedRealm(entry) ?? ''])).to.equal(expected);
+    });
+  }
 });
