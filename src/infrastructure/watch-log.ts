@@ -14,6 +14,8 @@ export function watchLog(logger: Logger): (event: ProviderEvent) => void {
         lastFailure.delete(resource);
         logger.debug({ resource, objects: event.objects }, 'listed');
         break;
+      case 'changed':
+        break;
       case 'failed':
         if (performance.now() - (lastFailure.get(resource) ?? -Infinity) < QUIET_MS) return;
         lastFailure.set(resource, performance.now());
@@ -21,7 +23,8 @@ export function watchLog(logger: Logger): (event: ProviderEvent) => void {
         break;
       case 'invalid':
         logger.warn(
-          { resource, object: event.object, err: event.error },
+          // A typo in an object is no fault of the program, so its stack would only hide the sentence.
+          { resource, object: event.object, reason: event.error.message },
           'object cannot be used, keeping its previous state',
         );
         break;

@@ -74,6 +74,7 @@ describe('the service with credentials from a cluster', () => {
       level: 'warn',
       resource: 'modulesources',
       object: 'broken',
+      reason: 'ca: has no PEM certificate',
     });
     expect(await service.logged('repository belongs to an older object')).to.include({
       level: 'warn',
@@ -87,9 +88,17 @@ describe('the service with credentials from a cluster', () => {
       'informer_rejected_total{resource="modulesources",reason="conflict"} 1',
       'informer_rejected_total{resource="secrets",reason="invalid"} 0',
       'informer_objects{resource="modulesources"} 3',
+      'informer_rejected_objects{resource="modulesources"} 2',
     ]) {
       expect(metrics).to.include(`registry_packages_proxy_${line}\n`);
     }
     expect(metrics).to.match(/informer_last_sync_timestamp_seconds\{resource="modulesources"\} 1\d{9}\./);
+    api.remove('modulesources', 'young');
+    api.putModuleSource('broken', { repo: 'broken.example/m' });
+    await eventually(async () => {
+      expect(await service.client('metrics').text())
+        .to.include('informer_objects{resource="modulesources"} 2\n')
+        .and.to.include('informer_rejected_objects{resource="modulesources"} 0\n');
+    });
   });
 });

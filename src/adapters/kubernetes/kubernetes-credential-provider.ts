@@ -9,12 +9,12 @@ import { ApiObjectSource, type ObjectSource } from './object-source.ts';
 import type { Pace, ReflectorEvent } from './reflector.ts';
 import type { IndexEvent } from './registry-index.ts';
 import { parseDefaultRegistry, parseModuleSource, readModuleSource, readRegistrySecret } from './registry-objects.ts';
-import { WatchedRegistries, type WatchedRegistriesOptions } from './watched-registries.ts';
+import { type KnownObjectsEvent, WatchedRegistries, type WatchedRegistriesOptions } from './watched-registries.ts';
 
 export type ResourceName = 'modulesources' | 'secrets';
 
 /** What happened to which resource, for logs and metrics. */
-export type ProviderEvent = (ReflectorEvent | IndexEvent) & { readonly resource: ResourceName };
+export type ProviderEvent = (ReflectorEvent | IndexEvent | KnownObjectsEvent) & { readonly resource: ResourceName };
 
 export interface KubernetesCredentialProviderOptions {
   readonly sources: Readonly<Record<ResourceName, ObjectSource>>;

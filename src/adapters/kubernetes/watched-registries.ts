@@ -7,12 +7,19 @@ import { type Pace, Reflector, type ReflectorEvent } from './reflector.ts';
 import { type IndexEvent, RegistryIndex } from './registry-index.ts';
 import type { FieldReader, ParsedRegistry } from './registry-objects.ts';
 
+/** The objects that are known now, and those of them that cannot be used as they are. */
+export interface KnownObjectsEvent {
+  readonly kind: 'changed';
+  readonly objects: number;
+  readonly rejected: number;
+}
+
 export interface WatchedRegistriesOptions {
   readonly resource: string;
   readonly source: ObjectSource;
   readonly read: FieldReader;
   readonly parse: (fields: UpstreamFields) => ParsedRegistry;
-  readonly onEvent: (event: ReflectorEvent | IndexEvent) => void;
+  readonly onEvent: (event: ReflectorEvent | IndexEvent | KnownObjectsEvent) => void;
   readonly pace: Partial<Pace>;
 }
 
@@ -38,6 +45,7 @@ export class WatchedRegistries {
         this.#index.update(objects);
         this.#objects = objects.size;
         this.#isPending = false;
+        onEvent({ kind: 'changed', objects: objects.size, rejected: this.#index.rejected().length });
       },
       pace,
     });

@@ -3,7 +3,8 @@ import { Counter, Gauge, type Registry } from 'prom-client';
 
 /** The part of a watcher's events that can be counted. */
 export type WatchedEvent = { readonly resource: string } & (
-  { readonly kind: 'listed'; readonly objects: number } | { readonly kind: 'failed' | 'invalid' | 'conflict' }
+  | { readonly kind: 'changed'; readonly objects: number; readonly rejected: number }
+  | { readonly kind: 'listed' | 'failed' | 'invalid' | 'conflict' }
 );
 
 export function informerMetrics(registry: Registry, resources: readonly string[]): (event: WatchedEvent) => void {
@@ -16,7 +17,7 @@ export function informerMetrics(registry: Registry, resources: readonly string[]
   });
   const objects = new Gauge({
     name: 'registry_packages_proxy_informer_objects',
-    help: 'Objects in the last list of the resource.',
+    help: 'Objects of the resource that are known now.',
     labelNames,
     registers: [registry],
   });
@@ -32,9 +33,16 @@ export function informerMetrics(registry: Registry, resources: readonly string[]
     labelNames: ['resource', 'reason'],
     registers: [registry],
   });
+  const rejectedNow = new Gauge({
+    name: 'registry_packages_proxy_informer_rejected_objects',
+    help: 'Objects of the resource that cannot be used as they are now.',
+    labelNames,
+    registers: [registry],
+  });
   for (const resource of resources) {
     lastSync.set({ resource }, 0);
     objects.set({ resource }, 0);
+    rejectedNow.set({ resource }, 0);
     restarts.inc({ resource }, 0);
     for (const reason of ['invalid', 'conflict']) rejected.inc({ resource, reason }, 0);
   }
@@ -43,7 +51,10 @@ export function informerMetrics(registry: Registry, resources: readonly string[]
     switch (event.kind) {
       case 'listed':
         lastSync.set({ resource }, Date.now() / 1000);
+        break;
+      case 'changed':
         objects.set({ resource }, event.objects);
+        rejectedNow.set({ resource }, event.rejected);
         break;
       case 'failed':
         restarts.inc({ resource });
