@@ -24,6 +24,28 @@ install_from_debian() { # NAME [PATH IN THE PACKAGE [PACKAGE]]
   fi
 }
 
+# HTTP servers and proxies that tests put before a registry. Each needs libraries and modules of its own, so all lie in one
+# folder as the packages have them: no service starts, no root is needed. Links lead into it.
+install_fronts_from_debian() { # NAME=PATH IN THE PACKAGE=PACKAGE...
+  local fronts=${bin%/bin}/fronts wanted=() front name path package
+  for front in "$@"; do
+    IFS='=' read -r name path package <<<"$front"
+    if missing "$name"; then wanted+=("$package"); fi
+  done
+  if [ ${#wanted[@]} -eq 0 ]; then return; fi
+  mkdir -p "$work/fronts" "$fronts"
+  (
+    cd "$work/fronts"
+    mapfile -t needed < <(apt-get install --simulate --no-install-recommends "${wanted[@]}" | awk '/^Inst / { print $2 }')
+    apt-get download "${wanted[@]}" "${needed[@]}" >/dev/null
+    for package in *.deb; do dpkg -x "$package" "$fronts"; done
+  )
+  for front in "$@"; do
+    IFS='=' read -r name path package <<<"$front"
+    ln -sfn "../fronts/$path" "$bin/$name"
+  done
+}
+
 # A program that is no single file: too many libraries to be taken apart.
 install_on_system() { # NAME
   if command -v "$1" >/dev/null; then return; fi
@@ -59,6 +81,11 @@ take_from_module() { # NAME MODULE@VERSION FILE
 
 install_from_debian docker-registry
 install_from_debian nginx usr/sbin/nginx
+install_fronts_from_debian apache2=usr/sbin/apache2=apache2-bin caddy=usr/bin/caddy=caddy danted=usr/sbin/danted=dante-server \
+  h2o=usr/bin/h2o=h2o haproxy=usr/sbin/haproxy=haproxy hitch=usr/sbin/hitch=hitch \
+  lighttpd=usr/sbin/lighttpd=lighttpd-mod-openssl microsocks=usr/bin/microsocks=microsocks \
+  nghttpx=usr/sbin/nghttpx=nghttp2-proxy squid=usr/sbin/squid=squid-openssl tinyproxy=usr/bin/tinyproxy=tinyproxy-bin \
+  traffic_server=usr/bin/traffic_server=trafficserver varnishd=usr/sbin/varnishd=varnish
 install_from_debian shellcheck
 install_from_debian bwrap usr/bin/bwrap bubblewrap
 install_from_debian prometheus
@@ -85,4 +112,5 @@ for program in kube-apiserver kube-controller-manager kubectl; do
 done
 build_module kube-rbac-proxy github.com/brancz/kube-rbac-proxy/cmd/kube-rbac-proxy
 build_module parse-query .
+build_module ocimem .
 ls "$bin"

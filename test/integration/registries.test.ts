@@ -11,6 +11,7 @@ const variants: [program: Program, what: string, options: Partial<PeerOptions>][
   ['distribution-registry', 'over HTTP', {}],
   ['distribution-registry', 'over HTTPS with a password', { tls: true, basicAuth: true }],
   ['crane', 'over HTTP', {}],
+  ['ocimem', 'over HTTP', {}],
 ];
 
 for (const [program, what, options] of variants) {

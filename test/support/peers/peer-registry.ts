@@ -138,6 +138,7 @@ const isSecure = ({ tls = false }: PeerOptions): boolean => tls !== false;
 
 async function argumentsOf(options: PeerOptions, home: string): Promise<string[]> {
   const { program, basicAuth, tls, port = 0 } = options;
+  if (program === 'ocimem') return [];
   if (program === 'crane') return ['registry', 'serve', '--address', '127.0.0.1:0'];
   const files = { htpasswd: HTPASSWD, ...(typeof tls === 'object' ? tls : serverCertificate('localhost')) };
   for (const [name, text] of Object.entries(files)) await writeFile(join(home, name), text);

@@ -9,9 +9,12 @@ export class PeerProcess {
   readonly #name: string;
   #output = '';
 
-  constructor(path: string, args: readonly string[]) {
+  constructor(path: string, args: readonly string[], environment: Readonly<Record<string, string>> = {}) {
     this.#name = path;
-    this.#child = spawn(path, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#child = spawn(path, args, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...environment },
+    });
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       stream?.on('data', (chunk: Buffer) => (this.#output += chunk.toString()));
     }

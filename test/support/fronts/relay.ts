@@ -1,0 +1,62 @@
+/** A TCP relay on loopback that cuts one connection in the middle of an answer when a test says so. */
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
+
+export class Relay {
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+  #bytesUntilCut = Infinity;
+
+  private constructor(server: Server) {
+    this.#server = server;
+  }
+
+  static async start(targetPort: () => number): Promise<Relay> {
+    const relay: Relay = new Relay(
+      createServer((near) => {
+        relay.#join(near, connect(targetPort(), '127.0.0.1'));
+      }),
+    );
+    await new Promise<void>((resolve) => relay.#server.listen(0, '127.0.0.1', resolve));
+    return relay;
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  /** Once the target has sent this many bytes more, over all connections, the connection that brings them ends. */
+  cutAfter(bytes: number): void {
+    this.#bytesUntilCut = bytes;
+  }
+
+  get hasCut(): boolean {
+    return this.#bytesUntilCut === Infinity;
+  }
+
+  async close(): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  #join(near: Socket, far: Socket): void {
+    near.on('close', () => far.destroy());
+    far.on('close', () => near.end());
+    for (const socket of [near, far]) {
+      this.#sockets.add(socket);
+      // A close follows each error.
+      socket.on('error', () => undefined).on('close', () => this.#sockets.delete(socket));
+    }
+    near.pipe(far);
+    far.on('data', (chunk: Buffer) => {
+      this.#bytesUntilCut -= chunk.byteLength;
+      if (this.#bytesUntilCut <= 0) {
+        this.#bytesUntilCut = Infinity;
+        far.destroy();
+      } else if (!near.write(chunk)) {
+        far.pause();
+        near.once('drain', () => far.resume());
+      }
+    });
+  }
+}
