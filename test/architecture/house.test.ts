@@ -30,8 +30,11 @@ const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] =
     'oci-layout': ['node:fs', 'node:fs/promises', 'node:net', 'node:path'],
     prometheus: ['prom-client'],
     registry: [
+      'node:crypto',
       'node:dns',
+      'node:fs',
       'got',
+      'socks',
       'tldts',
       'node:http',
       'node:https',

@@ -4,11 +4,11 @@ import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { parseUpstream, type Upstream } from '../../src/domain/upstream.ts';
 import type { TestBlob, TestImage, TestIndex } from './image.ts';
-import { CA, serverCertificate } from './tls/certificates.ts';
+import { CA, serverCertificate, type ServerName } from './tls/certificates.ts';
 
 export interface FakeRegistryOptions {
   /** Plain HTTP when absent. */
-  readonly tls?: 'localhost' | 'elsewhere';
+  readonly tls?: ServerName;
   /** How the registry wants to be entered: not at all, by USERNAME and PASSWORD, or by a token for them. */
   readonly auth?: 'anonymous' | 'basic' | 'bearer';
 }
@@ -26,6 +26,9 @@ export type Script = (request: LoggedRequest, response: ServerResponse) => boole
 export const USERNAME = 'robot';
 export const PASSWORD = 'canary-pass:word';
 export const BASIC = `Basic ${Buffer.from(`${USERNAME}:${PASSWORD}`).toString('base64')}`;
+
+/** A server says what strength it has itself. */
+const WEAK = { ciphers: 'DEFAULT@SECLEVEL=0' };
 
 export class FakeRegistry {
   readonly #server: Server;
@@ -45,7 +48,9 @@ export class FakeRegistry {
     this.#options = options;
     const listener = (request: IncomingMessage, response: ServerResponse): void => void this.#serve(request, response);
     this.#server =
-      options.tls === undefined ? createServer(listener) : createTlsServer(serverCertificate(options.tls), listener);
+      options.tls === undefined
+        ? createServer(listener)
+        : createTlsServer({ ...serverCertificate(options.tls), ...(options.tls === 'weak' && WEAK) }, listener);
   }
 
   static async start(options: FakeRegistryOptions = {}): Promise<FakeRegistry> {

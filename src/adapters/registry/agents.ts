@@ -1,13 +1,12 @@
-/** The connections to one registry and to wherever it redirects: their certificates and their proxies. */
-import { Agent as HttpAgent } from 'node:http';
+/** The pools of connections to one registry and to the hosts that it redirects to, directly or through a proxy. */
+import { Agent as HttpAgent, type AgentOptions, type ClientRequestArgs } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
-import { Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
-import { createSecureContext, getCACertificates } from 'node:tls';
+import type { Socket } from 'node:net';
 import type { Registry } from '../../domain/upstream.ts';
+import { Connector, type Network, type TlsOptions } from './connector.ts';
 import type { DialGuard } from './dial-guard.ts';
-import { Inflow } from './inflow.ts';
 import { parseNoProxy } from './no-proxy.ts';
+import { type Destination, parseProxy, type Proxy, proxyUrl } from './proxy.ts';
 
 /** `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, in either case; others mean nothing here. */
 export type ProxyVariables = Readonly<Record<string, string | undefined>>;
@@ -17,61 +16,120 @@ export interface Agents {
   readonly https: HttpsAgent;
 }
 
-/** Idle sockets, those of a registry that is no longer configured too, are closed after this. */
+/** Idle sockets are closed after this, also those of a registry that is no longer configured. */
 const IDLE_SOCKET_MS = 60_000;
+const OPTIONS: AgentOptions = { keepAlive: true, timeout: IDLE_SOCKET_MS };
+/** TLS sessions that are kept for later connections of one registry. */
+const MAX_SESSIONS = 100;
 
 /** Chooses by URL, since a redirect may lead from a host behind the proxy to one before it. */
-export function createAgents(registry: Registry, guard: DialGuard, environment: ProxyVariables): (url: URL) => Agents {
+export function createAgents(
+  registry: Registry,
+  guard: DialGuard,
+  network: Network,
+  environment: ProxyVariables,
+): (url: URL) => Agents {
   const isDirect = parseNoProxy(read(environment, 'NO_PROXY'));
-  // One context for all connections: as `ca` of each request, 150 default roots would be a part of every pool's key.
-  const secureContext = createSecureContext({
-    ca: [...getCACertificates('default'), ...registry.ca],
-    minVersion: 'TLSv1.2',
-  });
-  const options = { keepAlive: true, timeout: IDLE_SOCKET_MS };
-  // A proxy looks names up itself, and has rules of its own.
-  const { lookup } = guard;
+  const connector = new Connector(registry, guard, network);
   const direct = {
-    http: new DirectHttpAgent({ ...options, lookup }),
-    https: new DirectHttpsAgent({ ...options, lookup, secureContext }),
+    http: new DialledHttpAgent(OPTIONS, (to) => connector.direct(to)),
+    https: new DialledHttpsAgent(OPTIONS, (to, tls) => connector.direct(to, tls)),
   };
   let proxied: Agents | undefined;
   return (url) => {
     if (isDirect(url)) return direct;
-    // Not before it is needed: a proxy that cannot be used is no matter to those who do not use it.
-    if (proxied === undefined) {
-      const proxyEnv = {
-        HTTP_PROXY: parseProxy(read(environment, 'HTTP_PROXY')),
-        HTTPS_PROXY: parseProxy(read(environment, 'HTTPS_PROXY')),
-      };
-      proxied = {
-        http: new HttpAgent({ ...options, proxyEnv }),
-        https: new HttpsAgent({ ...options, proxyEnv, secureContext }),
-      };
-    }
+    // Not before it is needed: a proxy that cannot be used is no matter to requests that do not use it.
+    proxied ??= createProxiedAgents(connector, direct, environment);
     return proxied;
   };
 }
 
+function createProxiedAgents(connector: Connector, direct: Agents, environment: ProxyVariables): Agents {
+  const forHttp = parseProxy(read(environment, 'HTTP_PROXY'));
+  const forHttps = parseProxy(read(environment, 'HTTPS_PROXY'));
+  const https = (proxy: Proxy): HttpsAgent =>
+    new DialledHttpsAgent(OPTIONS, (to, tls) => connector.throughProxy(proxy, to, tls));
+  return {
+    http: forHttp === undefined ? direct.http : createHttpAgent(connector, forHttp),
+    https: forHttps === undefined ? direct.https : https(forHttps),
+  };
+}
+
+function createHttpAgent(connector: Connector, proxy: Proxy): HttpAgent {
+  if (proxy.kind === 'socks') return new DialledHttpAgent(OPTIONS, (to) => connector.throughProxy(proxy, to));
+  // Node writes the whole URL and the proxy's credential into each request.
+  const proxyEnv = { HTTP_PROXY: proxyUrl(proxy) };
+  return new DialledHttpAgent({ ...OPTIONS, proxyEnv }, () => connector.toProxy(proxy));
+}
+
 type Connect = HttpAgent['createConnection'];
+type Connected = NonNullable<Parameters<Connect>[1]>;
 
-class DirectHttpAgent extends HttpAgent {
-  override createConnection(...[options, callback]: Parameters<Connect>): ReturnType<Connect> {
-    return withInflow((onread) => super.createConnection({ ...options, ...onread }, callback));
+class DialledHttpAgent extends HttpAgent {
+  readonly #dial: (to: Destination) => Promise<Socket>;
+
+  constructor(options: AgentOptions, dial: (to: Destination) => Promise<Socket>) {
+    super(options);
+    this.#dial = dial;
+  }
+
+  override createConnection(...[options, callback]: Parameters<Connect>): undefined {
+    handOver(this.#dial(destinationOf(options)), callback);
   }
 }
 
-class DirectHttpsAgent extends HttpsAgent {
-  override createConnection(...[options, callback]: Parameters<Connect>): ReturnType<Connect> {
-    return withInflow((onread) => super.createConnection({ ...options, ...onread }, callback));
+class DialledHttpsAgent extends HttpsAgent {
+  readonly #dial: (to: Destination, tls: TlsOptions) => Promise<Socket>;
+  /** A later connection to the same host goes without a full handshake. */
+  readonly #sessions = new Map<string, Buffer>();
+
+  constructor(options: AgentOptions, dial: (to: Destination, tls: TlsOptions) => Promise<Socket>) {
+    super(options);
+    this.#dial = dial;
+  }
+
+  override createConnection(...[options, callback]: Parameters<Connect>): undefined {
+    const to = destinationOf(options);
+    const { servername, ALPNProtocols } = options as TlsOptions;
+    const key = `${to.host}:${String(to.port)}`;
+    const session = this.#sessions.get(key);
+    const tls = {
+      ...(servername !== undefined && { servername }),
+      ...(ALPNProtocols !== undefined && { ALPNProtocols }),
+      ...(session !== undefined && { session }),
+    };
+    const dialled = this.#dial(to, tls);
+    handOver(dialled, callback);
+    dialled.then(
+      (socket) => {
+        socket.on('session', (ticket: Buffer) => {
+          this.#remember(key, ticket);
+        });
+      },
+      () => {
+        this.#sessions.delete(key);
+      },
+    );
+  }
+
+  #remember(key: string, session: Buffer): void {
+    const [oldest] = this.#sessions.keys();
+    if (oldest !== undefined && this.#sessions.size >= MAX_SESSIONS) this.#sessions.delete(oldest);
+    this.#sessions.set(key, session);
   }
 }
 
-function withInflow(connect: (options: object) => Duplex | null | undefined): Duplex | null | undefined {
-  const inflow = new Inflow();
-  const socket = connect({ onread: inflow.onread });
-  if (socket instanceof Socket) inflow.attach(socket);
-  return socket;
+/** An agent waits for its callback when it is given no socket at once. */
+function handOver(dialled: Promise<Socket>, callback: Connected | undefined): void {
+  dialled.then(
+    (socket) => callback?.(null, socket),
+    // Node declares the socket of a failed connection, and reads none.
+    (error: unknown) => callback?.(error as Error, undefined as never),
+  );
+}
+
+function destinationOf({ host, port }: ClientRequestArgs): Destination {
+  return { host: (host ?? '').replace(/^\[|\]$/g, ''), port: Number(port) };
 }
 
 /** As Go does: the upper case first, and what is empty is not set. */
@@ -79,15 +137,4 @@ function read(environment: ProxyVariables, name: string): string {
   return (
     [environment[name], environment[name.toLowerCase()]].find((value) => value !== undefined && value !== '') ?? ''
   );
-}
-
-/**
- * `host:port` is an http proxy to Go. Node would quietly go past it, and past a scheme that it does not know; the error
- * that it has for an unreadable one quotes the password.
- */
-function parseProxy(text: string): string {
-  if (text === '') return '';
-  const url = URL.parse(text.includes('://') ? text : `http://${text}`);
-  if (url !== null && ['http:', 'https:'].includes(url.protocol)) return url.href;
-  throw Object.assign(new Error('proxy is not an http or https URL'), { code: 'ERR_INVALID_PROXY' });
 }

@@ -1,17 +1,19 @@
-/** Where a registry may send us, by redirect, realm or DNS answer: to the open internet, and inside only to where it lives itself. */
-import { lookup, type LookupAddress, promises as dns } from 'node:dns';
-import { BlockList, isIP, type LookupFunction } from 'node:net';
+/** Where a registry may lead, by redirect, realm or DNS answer: to the open internet, and inside only to where it is itself. */
+import { BlockList, isIP } from 'node:net';
 import type { Registry } from '../../domain/upstream.ts';
+import type { Names } from './names.ts';
 
-/** From the less to the more private ones. Who lives in one of them may send us there, and to those before it. */
+/** From the less to the more private ones. A registry in one of them may lead there, and to those before it. */
 const ZONES: readonly BlockList[] = [
   // RFC 1918, RFC 6598, RFC 4193: among them the services and pods of a cluster.
   zone('10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', 'fc00::/7'),
   // This host, on whose network the API server and etcd of a control plane listen.
   zone('0.0.0.0/8', '127.0.0.0/8', '::/127'),
-  // RFC 3927, and the addresses at which clouds give credentials to whoever asks.
+  // RFC 3927, and the addresses at which clouds give credentials to each process that asks.
   zone('169.254.0.0/16', 'fe80::/10', 'fd00:ec2::254/128', '100.100.100.200/32'),
 ];
+/** As deep as a name server may send us, whoever's name it is asked for: to a private network. */
+const MAX_DEPTH_BY_DNS = 1;
 
 export class ForbiddenAddressError extends Error {
   override readonly name = 'ForbiddenAddressError';
@@ -23,51 +25,48 @@ export class ForbiddenAddressError extends Error {
 
 export class DialGuard {
   readonly #home: string;
-  /** Named by the settings, so wherever they are. */
+  /** Hosts that the settings name. */
   readonly #trusted: ReadonlySet<string>;
+  readonly #names: Names;
+  /** How deep the registry is: by its own address, or by the connections to it; never by what DNS says meanwhile. */
+  #depth: number;
 
   /** `trusted` are hosts, with or without a port. */
-  constructor({ scheme, host }: Registry, trusted: readonly string[]) {
+  constructor({ scheme, host }: Registry, trusted: readonly string[], names: Names) {
     this.#home = hostnameOf(`${scheme}://${host}`);
     this.#trusted = new Set([this.#home, ...trusted.map((name) => hostnameOf(`${scheme}://${name}`))]);
+    this.#names = names;
+    this.#depth = isIP(this.#home) === 0 ? 0 : depthOf(this.#home);
   }
 
-  /** Rejects with ForbiddenAddressError for a host that is an address; of a name, nothing is known yet. */
-  async check({ href }: URL): Promise<void> {
+  /** Rejects with ForbiddenAddressError for a host that is an address; nothing is known of a name before it is looked up. */
+  check({ href }: URL): Promise<void> {
     const host = hostnameOf(href);
-    if (isIP(host) === 0 || this.#trusted.has(host)) return;
-    if ((await this.#admitted([{ address: host, family: isIP(host) }])).length === 0) throw new ForbiddenAddressError();
+    if (isIP(host) === 0 || this.#admits(host, host)) return Promise.resolve();
+    return Promise.reject(new ForbiddenAddressError());
   }
 
-  /** As `dns.lookup`, without the addresses that must not be dialled: at connect, so that no later answer can differ. */
-  readonly lookup: LookupFunction = (host, options, callback) => {
-    if (this.#trusted.has(host)) {
-      lookup(host, options, callback);
-      return;
-    }
-    void this.#resolve(host, options).then(
-      (found) => {
-        const [first] = found;
-        if (first === undefined) callback(new ForbiddenAddressError(), '');
-        else if (options.all === true) callback(null, found);
-        else callback(null, first.address, first.family);
-      },
-      (error: unknown) => {
-        callback(error as Error, '');
-      },
+  /**
+   * The addresses of a host that may be dialled: for each connection, so that no later answer can differ. An address, the
+   * hosts file and `localhost` are words of the configuration; a name server is not.
+   */
+  async addressesOf(host: string): Promise<readonly string[]> {
+    const { addresses, isLocal } =
+      isIP(host) === 0 ? await this.#names.resolve(host) : { addresses: [host], isLocal: true };
+    const admitted = addresses.filter(
+      (address) => this.#admits(host, address) && (isLocal || depthOf(address) <= MAX_DEPTH_BY_DNS),
     );
-  };
-
-  async #resolve(host: string, options: Parameters<LookupFunction>[1]): Promise<LookupAddress[]> {
-    return this.#admitted(await dns.lookup(host, { ...options, all: true }));
+    if (admitted.length === 0) throw new ForbiddenAddressError();
+    return admitted;
   }
 
-  async #admitted(found: LookupAddress[]): Promise<LookupAddress[]> {
-    if (found.every(({ address }) => depthOf(address) === 0)) return found;
-    // Asked only here: nearly everything that registries lead to is public.
-    const home = await dns.lookup(this.#home, { all: true }).catch(() => []);
-    const deepest = Math.max(0, ...home.map(({ address }) => depthOf(address)));
-    return found.filter(({ address }) => depthOf(address) <= deepest);
+  /** `host` was reached at `address`, and its certificate was good if it has one. */
+  connected(host: string, address: string): void {
+    if (host === this.#home && isIP(address) !== 0) this.#depth = Math.max(this.#depth, depthOf(address));
+  }
+
+  #admits(host: string, address: string): boolean {
+    return this.#trusted.has(host) || depthOf(address) <= this.#depth;
   }
 }
 
@@ -85,7 +84,7 @@ function zone(...subnets: readonly string[]): BlockList {
   return addresses;
 }
 
-/** Without a port and brackets; what is no URL is nobody's host. */
+/** Without a port and brackets; empty for a text that is no URL. */
 function hostnameOf(url: string): string {
   return URL.parse(url)?.hostname.replace(/^\[|\]$/g, '') ?? '';
 }

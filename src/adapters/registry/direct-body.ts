@@ -116,6 +116,8 @@ export class DirectBody implements AsyncIterable<Uint8Array> {
     if (this.#isPaused && this.#blocks.length <= MAX_WAITING_BLOCKS) {
       this.#isPaused = false;
       this.#socket.resume();
+      // A socket that is intercepted flows all the while; only its handle was stopped.
+      this.#socket._read(BLOCK_BYTES);
     }
   }
 }

@@ -4,6 +4,7 @@ import type { ClientRequest } from 'node:http';
 import type { Registry } from '../../domain/upstream.ts';
 import { createAgents, type ProxyVariables } from './agents.ts';
 import { IdleError, IncompleteError } from './body.ts';
+import type { Network } from './connector.ts';
 import { DialGuard } from './dial-guard.ts';
 import type { HttpRequest, HttpResponse } from './http-message.ts';
 import { Inflow } from './inflow.ts';
@@ -15,6 +16,8 @@ export interface ExchangeSettings {
   readonly trustedRealms: readonly string[];
   readonly userAgent: string;
   readonly environment: ProxyVariables;
+  /** That of the whole process. */
+  readonly network: Network;
 }
 
 /** The server had ended a connection that waited for its next request: another connection may do (RFC 9112, 9.3.1). */
@@ -36,9 +39,9 @@ export class Exchange {
   readonly #patienceMs: number;
 
   constructor(registry: Registry, settings: ExchangeSettings) {
-    const { connectTimeoutMs, headersTimeoutMs, userAgent, trustedRealms, environment } = settings;
-    const guard = new DialGuard(registry, trustedRealms);
-    const agents = createAgents(registry, guard, environment);
+    const { connectTimeoutMs, headersTimeoutMs, userAgent, trustedRealms, environment, network } = settings;
+    const guard = new DialGuard(registry, trustedRealms, network.names);
+    const agents = createAgents(registry, guard, network, environment);
     this.#patienceMs = 3 * connectTimeoutMs + headersTimeoutMs;
     this.#got = got.extend({
       // Content is addressed by the digest of its bytes as they are stored: they must arrive as they are.
@@ -48,12 +51,7 @@ export class Exchange {
       followRedirect: false,
       retry: { limit: 0 },
       maxHeaderSize: MAX_HEADER_BYTES,
-      timeout: {
-        lookup: connectTimeoutMs,
-        connect: connectTimeoutMs,
-        secureConnect: connectTimeoutMs,
-        response: headersTimeoutMs,
-      },
+      timeout: { response: headersTimeoutMs },
       hooks: {
         beforeRequest: [
           async (options) => {
@@ -87,7 +85,7 @@ export class Exchange {
         if (isBulk) bypassParser(request);
         whenUnexpected(request, giveUp);
       });
-      // got watches a socket that it has been given, but not a proxy that still makes one.
+      // got sees no connection that is still being made.
       const patience = setTimeout(giveUp, this.#patienceMs, new IdleError());
       stream.once('close', () => {
         clearTimeout(patience);

@@ -12,11 +12,12 @@ const shared = new Uint8Array(64 * 1024);
 const inflows = new WeakMap<object, Inflow>();
 
 export class Inflow {
+  #push: Socket['push'] | undefined;
   #socket: Socket | undefined;
   #response: IncomingMessage | undefined;
   #body: DirectBody | undefined;
 
-  /** Of a socket that was made with the `onread` of an inflow. */
+  /** Of a socket that was made with the `onread` of an inflow, or that one intercepts. */
   static of(socket: object): Inflow | undefined {
     return inflows.get(socket);
   }
@@ -24,12 +25,23 @@ export class Inflow {
   /** An option of the socket, before there is one. */
   readonly onread: OnReadOpts = {
     buffer: () => this.#body?.space() ?? shared,
-    callback: (bytes, buffer) => this.#receive(bytes, buffer),
+    callback: (bytes, buffer) => this.#body?.land(bytes) ?? this.#parse(Buffer.from(buffer.subarray(0, bytes))),
   };
 
   attach(socket: Socket): void {
     this.#socket = socket;
+    this.#push = socket.push.bind(socket);
     inflows.set(socket, this);
+  }
+
+  /** For a TLS socket over another socket, to which Node gives no `onread`: each read is copied into a block. */
+  intercept(socket: Socket): void {
+    this.attach(socket);
+    const push = socket.push.bind(socket);
+    socket.push = (chunk: Uint8Array | null) => {
+      if (chunk === null) return push(chunk);
+      return this.#body === undefined ? this.#parse(chunk) : copied(chunk, this.#body);
+    };
   }
 
   /** The body of the answer to `request` shall not go through the parser if it is large and its length is known. */
@@ -44,12 +56,11 @@ export class Inflow {
     return this.#body;
   }
 
-  #receive(bytes: number, buffer: Uint8Array): boolean {
-    if (this.#body !== undefined) return this.#body.land(bytes);
+  #parse(chunk: Uint8Array): boolean {
     const socket = this.#socket;
-    if (socket === undefined) return false;
-    // Parses, and calls whoever waits for the response, before it returns.
-    const more = socket.push(Buffer.from(buffer.subarray(0, bytes)));
+    if (socket === undefined || this.#push === undefined) return false;
+    // Parses, and tells those that wait for the response, before it returns.
+    const more = this.#push(chunk);
     const response = this.#response;
     this.#response = undefined;
     if (response === undefined || !isLarge(response)) return more;
@@ -57,6 +68,20 @@ export class Inflow {
     this.#body = new DirectBody(socket, first, Number(response.headers['content-length']));
     return true;
   }
+}
+
+/** False when no more should be read for now. */
+function copied(chunk: Uint8Array, body: DirectBody): boolean {
+  let more = true;
+  for (let start = 0; start < chunk.byteLength;) {
+    const space = body.space();
+    if (space === undefined) return false;
+    const piece = chunk.subarray(start, start + space.byteLength);
+    space.set(piece);
+    more = body.land(piece.byteLength);
+    start += piece.byteLength;
+  }
+  return more;
 }
 
 function isLarge({ statusCode, headers, complete }: IncomingMessage): boolean {

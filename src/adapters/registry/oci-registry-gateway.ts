@@ -7,6 +7,7 @@ import { INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES } from '../../domain/media-type
 import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Registry, Upstream } from '../../domain/upstream.ts';
 import { readAtMost, readChunks, TooLongError } from './body.ts';
+import { type Network, openNetwork } from './connector.ts';
 import { leadingBytes } from './content-range.ts';
 import { HostAuthorizations } from './host-authorizations.ts';
 import { HttpClient, type HttpSettings } from './http-client.ts';
@@ -14,7 +15,7 @@ import type { HttpResponse } from './http-message.ts';
 import { refusal } from './refusal.ts';
 import { type Asked, failure, type Operation, unavailable, UpstreamFault } from './upstream-errors.ts';
 
-export interface OciRegistryGatewayOptions extends HttpSettings {
+export interface OciRegistryGatewayOptions extends Omit<HttpSettings, 'network'> {
   /** Milliseconds on a clock that never jumps; for tests of what a token's age does. */
   readonly now?: () => number;
 }
@@ -31,11 +32,13 @@ interface Connection {
 
 export class OciRegistryGateway implements RegistryGateway {
   readonly #options: OciRegistryGatewayOptions;
+  readonly #network: Network;
   /** A registry object is one way into one registry; with it go its sockets and its tokens. */
   readonly #connections = new WeakMap<Registry, Connection>();
 
   constructor(options: OciRegistryGatewayOptions) {
     this.#options = options;
+    this.#network = openNetwork(options.connectTimeoutMs);
   }
 
   async fetchManifest(upstream: Upstream, digest: Digest, signal: AbortSignal): Promise<Uint8Array> {
@@ -94,7 +97,7 @@ export class OciRegistryGateway implements RegistryGateway {
     if (connection === undefined) {
       const home = new URL(`${registry.scheme}://${registry.host}`);
       const { trustedRealms, idleTimeoutMs, now = () => performance.now() } = this.#options;
-      const client = new HttpClient(registry, this.#options);
+      const client = new HttpClient(registry, { ...this.#options, network: this.#network });
       const options = { registry, client, trustedRealms, idleTimeoutMs, now };
       connection = { client, home, authorizations: new HostAuthorizations(home, options) };
       this.#connections.set(registry, connection);

@@ -9,6 +9,7 @@ import {
   UpstreamUnavailableError,
 } from '../../domain/errors.ts';
 import { IdleError } from './body.ts';
+import { ConnectFault } from './connect-fault.ts';
 
 export type Operation = 'manifest' | 'blob' | 'token';
 
@@ -55,14 +56,25 @@ export function statusError(
 export function failure(asked: Asked, error: unknown, signal: AbortSignal): Error {
   if (signal.aborted && signal.reason instanceof Error) return signal.reason;
   if (error instanceof PackageError) return error;
-  const cause = new UpstreamFault(asked, codeOf(error));
-  return error instanceof TimeoutError || error instanceof IdleError
+  const cause = new UpstreamFault(asked, reasonOf(error));
+  return error instanceof TimeoutError || error instanceof IdleError || codeOf(error) === 'ETIMEDOUT'
     ? new UpstreamTimeoutError({ cause })
     : unavailable(cause);
 }
 
 export function unavailable(cause: UpstreamFault): UpstreamUnavailableError {
   return new UpstreamUnavailableError(undefined, { cause });
+}
+
+/** The code and, for a connection that was not made, what else is known: of the name, the proxy or the certificate. */
+function reasonOf(error: unknown): string {
+  const code = codeOf(error);
+  // OpenSSL's words, such as "EE certificate key too weak", where Node has no code for them.
+  if (code === 'UNSPECIFIED' && error instanceof Error) return error.message;
+  for (let link = error; link instanceof Error; link = link.cause) {
+    if (link instanceof ConnectFault) return `${code} (${link.message})`;
+  }
+  return code;
 }
 
 /** `ECONNREFUSED`, `CERT_HAS_EXPIRED`, …: short, and never a part of the request. */

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { Authorization } from '../../../../src/adapters/registry/authorization.ts';
+import { openNetwork } from '../../../../src/adapters/registry/connector.ts';
 import { HttpClient } from '../../../../src/adapters/registry/http-client.ts';
 import { ANONYMOUS, basic, type Credential } from '../../../../src/domain/credential.ts';
 import { UpstreamDeniedError, UpstreamUnavailableError } from '../../../../src/domain/errors.ts';
@@ -26,7 +27,7 @@ describe('Authorization', () => {
     { scheme = 'http', host = tokens.host }: Partial<Registry> = {},
   ): Authorization {
     const registry: Registry = { scheme, host, credential, ca: [] };
-    const client = new HttpClient(registry, {
+    const settings = {
       connectTimeoutMs: 1000,
       headersTimeoutMs: 1000,
       idleTimeoutMs: 1000,
@@ -35,7 +36,8 @@ describe('Authorization', () => {
       environment: {},
       trustedRealms: [],
       traceHeaders: () => ({}),
-    });
+    };
+    const client = new HttpClient(registry, { ...settings, network: openNetwork(1000) });
     return new Authorization({ registry, client, trustedRealms: [], idleTimeoutMs: 1000, now: () => now });
   }
 

@@ -579,12 +579,12 @@ describe('OciRegistryGateway', () => {
       });
     }
 
-    for (const HTTP_PROXY of ['socks5://127.0.0.1:9', 'http://robot:canary@bad host']) {
+    for (const HTTP_PROXY of ['socks4://127.0.0.1:9', 'http://robot:canary@bad host']) {
       it(`does not go past a proxy that it cannot use (${HTTP_PROXY})`, async () => {
         const gateway = makeRegistryGateway({ environment: { HTTP_PROXY } });
         const error = await rejection(manifest(gateway, parseUpstream({ repo: 'registry.test/a', scheme: 'http' })));
         expect(error).to.be.instanceOf(UpstreamUnavailableError);
-        expect(error.cause).to.have.property('message', 'manifest from registry.test: ERR_INVALID_PROXY');
+        expect(error.cause).to.have.property('message').that.includes('manifest from registry.test: ERR_INVALID_PROXY');
         expect(inspect(error, { depth: 20 })).not.to.include('canary');
       });
     }

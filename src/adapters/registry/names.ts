@@ -1,0 +1,181 @@
+/** Addresses of host names: the hosts file, then DNS. One lookup in flight per name, none of them on libuv's threads. */
+import { promises as dns } from 'node:dns';
+import { ConnectFault, connectTimeout } from './connect-fault.ts';
+import { type Hosts, parseHosts, parseResolvConf, type ResolverSettings, WatchedFile } from './name-files.ts';
+
+export interface Addresses {
+  /** Those of IPv6 first (RFC 8305, section 4); never empty. */
+  readonly addresses: readonly string[];
+  /** The hosts file or the name itself (`localhost`) says so, and no name server. */
+  readonly isLocal: boolean;
+}
+
+export interface NamesOptions {
+  /** For one name, in milliseconds. */
+  readonly timeoutMs: number;
+  readonly hostsFile?: string;
+  readonly resolvConf?: string;
+}
+
+/** For how long an answer is used again. */
+const ANSWER_MS = 5000;
+/** A refusal that may pass is remembered shorter than a request is retried. */
+const PASSING_FAILURE_MS = 1000;
+/** Names come from redirects and realms too. */
+const MAX_KNOWN_NAMES = 1000;
+/** For the other family, once one has answered (RFC 8305, section 3). */
+const OTHER_FAMILY_MS = 50;
+/** The first server, its second chance or another server, and the search list share the time of a name. */
+const TIME_SHARES = 4;
+
+interface KnownName {
+  readonly answer: Promise<readonly string[]>;
+  /** On the monotonic clock; Infinity while the lookup runs. */
+  until: number;
+}
+
+export class Names {
+  readonly #timeoutMs: number;
+  readonly #hosts: WatchedFile<Hosts>;
+  readonly #settings: WatchedFile<ResolverSettings>;
+  readonly #known = new Map<string, KnownName>();
+  /** c-ares remembers which server fails, so one object serves until resolv.conf changes. */
+  #resolver: { readonly settings: ResolverSettings; readonly dns: dns.Resolver } | undefined;
+
+  constructor({ timeoutMs, hostsFile = '/etc/hosts', resolvConf = '/etc/resolv.conf' }: NamesOptions) {
+    this.#timeoutMs = timeoutMs;
+    this.#hosts = new WatchedFile(hostsFile, parseHosts);
+    this.#settings = new WatchedFile(resolvConf, parseResolvConf);
+  }
+
+  /** Rejects with ConnectFault: ENOTFOUND for good, EAI_AGAIN for now, ETIMEDOUT after the time of a name. */
+  async resolve(host: string): Promise<Addresses> {
+    const name = host.toLowerCase();
+    const plain = name.replace(/\.$/, '');
+    const listed = this.#hosts.content.get(plain);
+    if (listed !== undefined) return { addresses: listed, isLocal: true };
+    // RFC 6761, section 6.3.
+    if (/(^|\.)localhost$/.test(plain)) return { addresses: ['::1', '127.0.0.1'], isLocal: true };
+    return { addresses: await this.#remembered(name), isLocal: false };
+  }
+
+  #remembered(name: string): Promise<readonly string[]> {
+    const known = this.#known.get(name);
+    if (known !== undefined && known.until > performance.now()) return known.answer;
+    const entry: KnownName = { answer: this.#bounded(name), until: Infinity };
+    this.#known.delete(name);
+    this.#makeRoom();
+    this.#known.set(name, entry);
+    entry.answer.then(
+      () => {
+        entry.until = performance.now() + ANSWER_MS;
+      },
+      (error: unknown) => {
+        const isPassing = error instanceof ConnectFault && error.code === 'EAI_AGAIN';
+        entry.until = performance.now() + (isPassing ? PASSING_FAILURE_MS : ANSWER_MS);
+      },
+    );
+    return entry.answer;
+  }
+
+  #makeRoom(): void {
+    if (this.#known.size < MAX_KNOWN_NAMES) return;
+    for (const [name, { until }] of this.#known) {
+      if (until === Infinity) continue;
+      this.#known.delete(name);
+      return;
+    }
+  }
+
+  /** Ends with its time, and asks no server for anything behind it. */
+  async #bounded(name: string): Promise<readonly string[]> {
+    const { promise: expired, reject } = Promise.withResolvers<never>();
+    const ended = new AbortController();
+    const timer = setTimeout(() => {
+      reject(connectTimeout(`no answer to a lookup of ${name}`));
+    }, this.#timeoutMs);
+    try {
+      return await Promise.race([this.#search(name, ended.signal), expired]);
+    } finally {
+      clearTimeout(timer);
+      ended.abort();
+    }
+  }
+
+  async #search(name: string, ended: AbortSignal): Promise<readonly string[]> {
+    const settings = this.#settings.content;
+    const resolver = this.#resolverFor(settings);
+    const failures: unknown[] = [];
+    for (const candidate of candidates(name, settings)) {
+      if (ended.aborted) break;
+      try {
+        return await addressesOf(resolver, candidate);
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    const passing = failures.find((error) => !isFinal(error));
+    if (passing === undefined) throw new ConnectFault('ENOTFOUND', `no address of ${name}`);
+    if (codeOf(passing) === 'ETIMEOUT') throw connectTimeout(`no answer to a lookup of ${name}`);
+    throw new ConnectFault('EAI_AGAIN', `lookup of ${name} failed (${codeOf(passing)})`);
+  }
+
+  #resolverFor(settings: ResolverSettings): dns.Resolver {
+    if (this.#resolver?.settings === settings) return this.#resolver.dns;
+    const timeout = Math.max(1, Math.ceil(this.#timeoutMs / TIME_SHARES));
+    const resolver = new dns.Resolver({ timeout, tries: 2, maxTimeout: 2 * timeout });
+    if (settings.servers.length > 0) resolver.setServers(settings.servers);
+    this.#resolver = { settings, dns: resolver };
+    return resolver;
+  }
+}
+
+/** As resolv.conf(5) says of `ndots`; a name with a dot at its end is absolute. */
+function candidates(name: string, { search, ndots }: ResolverSettings): string[] {
+  if (name.endsWith('.')) return [name.slice(0, -1)];
+  const searched = search.map((domain) => `${name}.${domain}`);
+  return name.split('.').length > ndots ? [name, ...searched] : [...searched, name];
+}
+
+/** Of both families; a server that ignores questions for one of them does not hold up the other. */
+async function addressesOf(resolver: dns.Resolver, name: string): Promise<string[]> {
+  const found: string[][] = [[], []];
+  const failures: unknown[] = [];
+  const asked = [resolver.resolve6(name), resolver.resolve4(name)].map((answer, family) =>
+    answer.then(
+      (addresses) => {
+        found[family] = addresses;
+        return addresses.length > 0;
+      },
+      (error: unknown) => {
+        failures.push(error);
+        return false;
+      },
+    ),
+  );
+  if (await Promise.race(asked)) await within(OTHER_FAMILY_MS, Promise.all(asked));
+  else await Promise.all(asked);
+  const addresses = found.flat();
+  if (addresses.length > 0) return addresses;
+  throw asError(failures.find((error) => !isFinal(error)) ?? failures[0]);
+}
+
+async function within(ms: number, work: Promise<unknown>): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  const timer = setTimeout(resolve, ms, undefined);
+  await Promise.race([work, promise]);
+  clearTimeout(timer);
+}
+
+function asError(failure: unknown): Error {
+  return failure instanceof Error ? failure : new ConnectFault('ENOTFOUND', 'no address');
+}
+
+/** The name, or its addresses of this family, do not exist; or it is no name. */
+function isFinal(error: unknown): boolean {
+  return ['ENOTFOUND', 'ENODATA', 'EBADNAME'].includes(codeOf(error));
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
+}
