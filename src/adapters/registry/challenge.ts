@@ -45,10 +45,10 @@ export function parseChallenges(header: string): Challenge[] {
   }
 }
 
-/** The one to answer: Bearer before Basic, the first of its kind; undefined when we speak none of them. */
-export function chooseChallenge(challenges: readonly Challenge[]): Challenge | undefined {
-  return (
-    challenges.find(({ scheme, parameters }) => scheme === 'bearer' && parameters.has('realm')) ??
-    challenges.find(({ scheme }) => scheme === 'basic')
-  );
+/** Those that can be answered, if at all, in the order in which to try: Bearer before Basic. */
+export function rankChallenges(challenges: readonly Challenge[]): Challenge[] {
+  return [
+    ...challenges.filter(({ scheme, parameters }) => scheme === 'bearer' && parameters.has('realm')),
+    ...challenges.filter(({ scheme }) => scheme === 'basic'),
+  ];
 }

@@ -10,6 +10,7 @@ import { BASIC, FakeRegistry, PASSWORD, USERNAME } from '../../../support/fake-r
 import { rejection } from '../../../support/rejection.ts';
 
 const ROBOT = basic(USERNAME, PASSWORD);
+const IDENTITY: Credential = { kind: 'identity', token: new Secret('canary-refresh') };
 const signal = new AbortController().signal;
 
 describe('Authorization', () => {
@@ -96,7 +97,7 @@ describe('Authorization', () => {
   });
 
   it('says who exchanges an identity token, and for what', async () => {
-    const authorization = enter({ kind: 'identity', token: new Secret('canary-refresh') });
+    const authorization = enter(IDENTITY);
     await authorization.answer(bearer(), 'a/b', undefined, signal);
     await authorization.answer(bearer(',service="s"'), 'c', undefined, signal);
     const form = { grant_type: 'refresh_token', refresh_token: 'canary-refresh', client_id: 'registry-packages-proxy' };
@@ -109,7 +110,7 @@ describe('Authorization', () => {
   it('asks for the other repositories that a challenge names, and for nothing else in it', async () => {
     const scope =
       'repository:mirror/a:pull,push xrepository:b:pull repository:c:pull; registry:catalog:* repository:a:pull';
-    const authorization = enter({ kind: 'identity', token: new Secret('canary-refresh') });
+    const authorization = enter(IDENTITY);
     await authorization.answer(bearer(`,scope="${scope}"`), 'a', undefined, signal);
     const asked = new URLSearchParams(tokens.log[0]?.body).get('scope');
     expect(asked).to.equal('repository:a:pull repository:mirror/a:pull');
@@ -134,12 +135,49 @@ describe('Authorization', () => {
     }
   });
 
+  for (const realm of ['/token', 'token', './token', '/token?account=a']) {
+    it(`asks the registry itself at the realm ${realm}, which names no host`, async () => {
+      const header = await enter(ROBOT).answer(`Bearer realm="${realm}"`, 'a', undefined, signal);
+      expect(header).to.match(/^Bearer canary-token-/);
+      expect(tokens.requests('/token')[0]?.headers.authorization).to.equal(BASIC);
+    });
+  }
+
+  it('asks the host of a realm that has no scheme by that of the registry', async () => {
+    await enter(ROBOT).answer(`Bearer realm="//${tokens.host}/token"`, 'a', undefined, signal);
+    expect(tokens.requests('/token')).to.have.lengthOf(1);
+  });
+
+  for (const status of [200, 201, 203]) {
+    it(`takes a token that comes with status ${String(status)}`, async () => {
+      tokens.failTimes('/token', { status, body: '{"token":"canary-new\\n"}\n' });
+      expect(await enter(ROBOT).answer(bearer(), 'a', undefined, signal)).to.equal('Bearer canary-new');
+    });
+  }
+
+  it('answers the one challenge of several that may see its credential', async () => {
+    const stranger = await FakeRegistry.start();
+    const far = `Bearer realm="${stranger.origin.replace('127.0.0.1', 'localhost')}/token"`;
+    const header = await enter(ROBOT).answer(`${far}, Basic realm="a"`, 'a', undefined, signal);
+    expect(header).to.equal(BASIC);
+    const second = await enter(ROBOT).answer(`${far}, ${bearer()}, Basic realm="a"`, 'a', undefined, signal);
+    expect(second).to.match(/^Bearer canary-token-/);
+    const third = await enter(ROBOT).answer('Bearer realm="a b", Basic realm="a"', 'a', undefined, signal);
+    expect(third).to.equal(BASIC);
+    expect(stranger.log).to.deep.equal([]);
+    await stranger.close();
+  });
+
   const stranger = 'realm at tokens.stranger.test is not trusted with credentials (settings: registry.trustedRealms)';
   const denials: [challenge: string, credential: Credential, why: string][] = [
     ['Negotiate', ROBOT, 'no challenge that we can answer'],
     ['', ROBOT, 'no challenge that we can answer'],
     ['Basic realm="a"', ANONYMOUS, 'a password is asked for and none is configured'],
-    ['Bearer realm="token"', ROBOT, 'realm is not a URL'],
+    ['Bearer realm="a registry"', ROBOT, 'realm is not a URL'],
+    ['Bearer realm="https://[::"', ROBOT, 'realm is not a URL'],
+    ['Bearer realm=""', ROBOT, 'realm is not a URL'],
+    ['Bearer realm="//169.254.169.254/latest"', ROBOT, 'realm at 169.254.169.254 must not be asked'],
+    ['Basic realm="a", Bearer realm="https://tokens.stranger.test/"', IDENTITY, stranger],
     ['Bearer realm="https://169.254.169.254/latest"', ROBOT, 'realm at 169.254.169.254 must not be asked'],
     ['Bearer realm="https://169.254.169.254/latest"', ANONYMOUS, 'realm at 169.254.169.254 must not be asked'],
     ['Bearer realm="https://tokens.stranger.test/"', ROBOT, stranger],

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { chooseChallenge, parseChallenges } from '../../../../src/adapters/registry/challenge.ts';
+import { parseChallenges, rankChallenges } from '../../../../src/adapters/registry/challenge.ts';
 import { expectLinear, nearMiss } from '../../../support/hostile-text.ts';
 
 const read = (header: string) =>
@@ -156,11 +156,12 @@ describe('parseChallenges', () => {
   });
 });
 
-describe('chooseChallenge', () => {
-  it('answers Bearer before Basic, and nothing else', () => {
-    const choose = (header: string) => chooseChallenge(parseChallenges(header))?.scheme;
-    expect(choose('Basic realm="a", Bearer realm="b"')).to.equal('bearer');
-    expect(choose('Bearer, Basic realm="a"')).to.equal('basic');
-    expect(choose('Negotiate')).to.equal(undefined);
+describe('rankChallenges', () => {
+  it('puts Bearer before Basic, and leaves out what cannot be answered', () => {
+    const rank = (header: string) => rankChallenges(parseChallenges(header)).map(({ scheme }) => scheme);
+    expect(rank('Basic realm="a", Bearer realm="b"')).to.deep.equal(['bearer', 'basic']);
+    expect(rank('Bearer realm="a", Basic, Bearer realm="b"')).to.deep.equal(['bearer', 'bearer', 'basic']);
+    expect(rank('Bearer, Basic realm="a"')).to.deep.equal(['basic']);
+    expect(rank('Negotiate')).to.deep.equal([]);
   });
 });

@@ -59,10 +59,20 @@ describe('parseToken', () => {
       { token: 'a', expires_in: -1 },
       { token: 'a', seconds: 60 },
     ],
-    [{ token: 1, access_token: 'b' }, undefined],
+    [
+      { token: 1, access_token: 'b' },
+      { token: 'b', seconds: 60 },
+    ],
+    [{ token: 'a\n' }, { token: 'a', seconds: 60 }],
+    [{ token: ' a\r\n' }, { token: 'a', seconds: 60 }],
+    [{ token: 'a=b' }, { token: 'a=b', seconds: 60 }],
+    [{ token: '{"a":!@#$%^&*}' }, { token: '{"a":!@#$%^&*}', seconds: 60 }],
+    [{ token: 1 }, undefined],
     [{ token: 'a b' }, undefined],
+    [{ token: 'a\u007f' }, undefined],
+    [{ token: 'a\u00e4' }, undefined],
     [{ token: 'a\r\nX: y' }, undefined],
-    [{ token: 'a=b' }, undefined],
+    [{ token: '\n' }, undefined],
     [['a'], undefined],
     [{}, undefined],
   ];
@@ -71,6 +81,10 @@ describe('parseToken', () => {
       expect(parse(JSON.stringify(body))).to.deep.equal(expected);
     });
   }
+
+  it('reads JSON behind a byte order mark, and with a newline at its end', () => {
+    expect(parse('\ufeff{"token":"a"}\n')).to.deep.equal({ token: 'a', seconds: 60 });
+  });
 
   it('takes no field of a prototype', () => {
     expect(parse('{"__proto__":{"token":"a"}}')).to.equal(undefined);
