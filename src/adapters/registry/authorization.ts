@@ -1,8 +1,10 @@
 /** How one registry is entered, as its challenges say, and the tokens that it gave (distribution-spec, token protocol). */
 import { UpstreamDeniedError } from '../../domain/errors.ts';
 import type { Registry } from '../../domain/upstream.ts';
+import type { BaseChallenge } from './base-challenge.ts';
 import { type Challenge, parseChallenges, rankChallenges } from './challenge.ts';
 import type { HttpClient } from './http-client.ts';
+import type { RevealingHeader } from './http-message.ts';
 import { SharedRequest } from './shared-request.ts';
 import { basicHeader, requestToken, scopesOf } from './token-request.ts';
 import { UpstreamFault } from './upstream-errors.ts';
@@ -30,6 +32,8 @@ export interface AuthorizationOptions {
   readonly idleTimeoutMs: number;
   /** Milliseconds on a clock that never jumps. */
   readonly now: () => number;
+  /** Of the registry itself; hosts that it redirects to have none. */
+  readonly base?: BaseChallenge;
 }
 
 export class Authorization {
@@ -56,10 +60,34 @@ export class Authorization {
     // Another request has been refused, too, and has got a new header already.
     if (current !== undefined && current !== used) return current;
     this.#grants.delete(repository);
-    const grant = await this.#obtain(parseChallenges(challenges), repository, signal);
+    const answerable = rankChallenges(parseChallenges(challenges));
+    const grant = await this.#obtain(
+      answerable.length > 0 ? answerable : await this.#baseChallenges(signal),
+      repository,
+      signal,
+    );
     if (grant.header === used) throw this.#denied('credentials are refused');
     this.#remember(repository, grant);
     return grant.header;
+  }
+
+  /**
+   * The header for a registry that has hidden content from a request without one; undefined when there is none to show.
+   * Rejects with UpstreamDeniedError when the credential must not be shown where the registry wants to see it.
+   */
+  async reveal(repository: string, signal: AbortSignal): Promise<RevealingHeader | undefined> {
+    const challenges = await this.#baseChallenges(signal);
+    if (challenges.length === 0) return undefined;
+    const grant = await this.#obtain(challenges, repository, signal);
+    const confirm = (): void => {
+      this.#remember(repository, grant);
+      this.#options.base?.proveNeeded();
+    };
+    return { header: grant.header, confirm };
+  }
+
+  async #baseChallenges(signal: AbortSignal): Promise<Challenge[]> {
+    return rankChallenges(parseChallenges((await this.#options.base?.ask(signal)) ?? ''));
   }
 
   #remember(repository: string, grant: Grant): void {
@@ -68,10 +96,11 @@ export class Authorization {
     this.#grants.set(repository, grant);
   }
 
+  /** By the first of `challenges` that can be answered. */
   #obtain(challenges: readonly Challenge[], repository: string, signal: AbortSignal): Promise<Grant> {
     const begin = async (abandoned: AbortSignal): Promise<Grant> => {
       const faults: string[] = [];
-      for (const challenge of rankChallenges(challenges)) {
+      for (const challenge of challenges) {
         const answer = await this.#answerTo(challenge, repository);
         if ('grant' in answer) return answer.grant(abandoned);
         faults.push(answer.fault);

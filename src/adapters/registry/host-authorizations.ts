@@ -2,6 +2,7 @@
 import { ANONYMOUS } from '../../domain/credential.ts';
 import type { Registry } from '../../domain/upstream.ts';
 import { Authorization, type AuthorizationOptions } from './authorization.ts';
+import { BaseChallenge } from './base-challenge.ts';
 import type { AuthorizeHost } from './http-message.ts';
 import { isTrustedRealm } from './trusted-realm.ts';
 
@@ -16,6 +17,7 @@ interface Host {
 export class HostAuthorizations {
   readonly #options: AuthorizationOptions;
   readonly #home: URL;
+  readonly #base: BaseChallenge;
   /** By origin. */
   readonly #hosts = new Map<string, Host>();
 
@@ -23,23 +25,33 @@ export class HostAuthorizations {
   constructor(home: URL, options: AuthorizationOptions) {
     this.#options = options;
     this.#home = home;
+    this.#base = new BaseChallenge(home, options.client, options.now);
   }
 
   for(repository: string): AuthorizeHost {
+    const hasCredential = this.#options.registry.credential.kind !== 'anonymous';
     return (url) => {
       const { authorization, isTrusted } = this.#hosts.get(url.origin) ?? this.#begin(url);
       return {
         header: authorization.remembered(repository),
         isTrusted,
         answer: (challenges, used, signal) => authorization.answer(challenges, repository, used, signal),
+        ...(url.origin === this.#home.origin &&
+          hasCredential && {
+            reveal: (signal: AbortSignal) => authorization.reveal(repository, signal),
+            isHiding: this.#base.isNeeded,
+          }),
       };
     };
   }
 
   #begin(url: URL): Host {
     const isTrusted = this.#isTrusted(url);
-    const registry = url.origin === this.#home.origin ? this.#options.registry : this.#elsewhere(url, isTrusted);
-    const host = { authorization: new Authorization({ ...this.#options, registry }), isTrusted };
+    const options =
+      url.origin === this.#home.origin
+        ? { ...this.#options, base: this.#base }
+        : { ...this.#options, registry: this.#elsewhere(url, isTrusted) };
+    const host = { authorization: new Authorization(options), isTrusted };
     const evicted = [...this.#hosts.keys()].find((origin) => origin !== this.#home.origin);
     if (evicted !== undefined && this.#hosts.size >= MAX_HOSTS) this.#hosts.delete(evicted);
     this.#hosts.set(url.origin, host);

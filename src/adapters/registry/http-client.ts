@@ -17,6 +17,8 @@ export interface HttpSettings extends RetrySettings {
 const MAX_REDIRECTS = 5;
 /** Statuses by which storages refuse a signed URL that has expired on the way, or a proof that they do not expect. */
 const REFUSALS: ReadonlySet<number> = new Set([400, 401, 403]);
+/** How registries hide content from a request without authorization, instead of challenging. */
+const HIDING: ReadonlySet<number> = new Set([400, 403, 404]);
 const NOTHING_TO_SHOW: HostAuthorization = { header: undefined, isTrusted: false };
 
 /** The target of a redirect refuses. The credential of the registry is as good as before. */
@@ -75,7 +77,9 @@ export class HttpClient {
       return this.#exchange.run({ ...request, headers }, signal);
     };
     const host = authorize?.(url) ?? NOTHING_TO_SHOW;
-    let response = await ask(isRedirected && isSigned(url) ? undefined : host.header);
+    const reveal = isRedirected ? undefined : host.reveal;
+    let revealed = host.header === undefined && host.isHiding === true ? await reveal?.(signal) : undefined;
+    let response = await ask(isRedirected && isSigned(url) ? undefined : (host.header ?? revealed?.header));
     const challenges = response.headers['www-authenticate'];
     if (isRedirected && shown !== undefined && (response.status === 400 || response.status === 403)) {
       // A storage behind the registry's own name: the proof in the URL is enough.
@@ -85,7 +89,14 @@ export class HttpClient {
       discard(response.body);
       const answer = await host.answer(challenges ?? '', shown, signal).catch(unlessStranger(host));
       if (answer !== undefined) response = await ask(answer);
+    } else if (shown === undefined && reveal !== undefined && HIDING.has(response.status)) {
+      revealed = await reveal(signal);
+      if (revealed !== undefined) {
+        discard(response.body);
+        response = await ask(revealed.header);
+      }
     }
+    if (response.status < 400) revealed?.confirm();
     const isRefusedCredential = host.isTrusted && shown !== undefined;
     if (!isRedirected || isRefusedCredential || !REFUSALS.has(response.status)) return response;
     discard(response.body);

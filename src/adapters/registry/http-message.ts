@@ -38,4 +38,18 @@ export interface HostAuthorization {
    * there is nothing better to show.
    */
   readonly answer?: (challenges: string, used: string | undefined, signal: AbortSignal) => Promise<string>;
+  /**
+   * For a registry that hides content from a request without authorization, instead of challenging. Resolves with
+   * undefined when there is nothing to show, and rejects as `answer` does.
+   */
+  readonly reveal?: (signal: AbortSignal) => Promise<RevealingHeader | undefined>;
+  /** Whether the registry has hidden content before, so that it is shown a header at once. */
+  readonly isHiding?: boolean;
+}
+
+/** An Authorization header that is on trial. */
+export interface RevealingHeader {
+  readonly header: string;
+  /** Called when the registry shows content to this header. */
+  readonly confirm: () => void;
 }
