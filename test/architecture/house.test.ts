@@ -42,6 +42,7 @@ const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] =
       'node:net',
       'node:timers/promises',
       'node:stream',
+      'node:zlib',
       'node:events',
     ],
     service: ['node:http', 'node:https'],

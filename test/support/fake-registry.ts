@@ -105,7 +105,7 @@ export class FakeRegistry {
   /** Answers the first requests whose URL contains `part` by a status each, then lets them be. */
   failTimes(
     part: string,
-    ...answers: readonly { status: number; headers?: Record<string, string>; body?: string }[]
+    ...answers: readonly { status: number; headers?: Record<string, string>; body?: string | Uint8Array }[]
   ): void {
     const left = [...answers];
     this.script(({ url }, response) => {

@@ -1,4 +1,5 @@
 /** A registry that answers in order to do harm: by size, by depth, by what is no HTTP, and by answers that nobody asked for. */
+import { gzipSync } from 'node:zlib';
 import { makeBlob, makeImage, type TestBlob, type TestImage } from '../../../test/support/image.ts';
 import type { Fault } from '../fault.ts';
 import type { FaultBench } from '../fault-bench.ts';
@@ -20,8 +21,8 @@ interface Hostility {
   readonly behaviour: Behaviour;
   /** Both when absent. */
   readonly place?: Place;
-  /** Where what is sent besides the answer does no harm to it. */
-  readonly mayBeWhole?: boolean;
+  /** Refused when absent; either where the answer is right and more is sent besides. */
+  readonly becomes?: 'whole' | 'either';
 }
 
 /** Written on the wire as it is, with the honest answer's length and body where they are named. */
@@ -35,6 +36,9 @@ const raw =
   };
 const status = (line: string, ...fields: string[]): string => [`HTTP/1.1 ${line}`, ...fields, '', ''].join('\r\n');
 const WHOLE = status('200 OK', 'Content-Length: LENGTH');
+
+/** Of 256 members, as gzip allows (RFC 1952, section 2.2). */
+const BOMB = Buffer.concat(new Array<Uint8Array>(256).fill(gzipSync(Buffer.alloc(MIB))));
 
 const HOSTILITIES: readonly Hostility[] = [
   { name: 'a header of 10 MiB', behaviour: raw(status('200 OK', `X: ${'x'.repeat(10 * MIB)}`)) },
@@ -60,7 +64,7 @@ const HOSTILITIES: readonly Hostility[] = [
   },
   {
     name: 'a chunk of 2^64 bytes',
-    mayBeWhole: true,
+    becomes: 'either',
     behaviour: raw(`${status('200 OK', 'Transfer-Encoding: chunked')}ffffffffffffffff\r\nBODY`),
   },
   { name: 'a negative chunk', behaviour: raw(`${status('200 OK', 'Transfer-Encoding: chunked')}-1\r\nBODY`) },
@@ -82,20 +86,29 @@ const HOSTILITIES: readonly Hostility[] = [
     name: 'a length beyond all numbers',
     behaviour: raw(`${status('200 OK', `Content-Length: ${'9'.repeat(40)}`)}BODY`),
   },
+  { name: 'a label of gzip', behaviour: labelled('gzip', (body) => body), becomes: 'whole' },
+  { name: 'a label of aws-chunked', behaviour: labelled('aws-chunked', (body) => body), becomes: 'whole' },
+  { name: 'content in gzip', behaviour: labelled('gzip', (body) => gzipSync(body)), becomes: 'whole' },
   {
-    name: 'an encoding',
-    behaviour: answering(({ headers }) => ({ headers: { ...headers, 'content-encoding': 'gzip' } })),
+    name: 'content in gzip, in chunks',
+    behaviour: labelled('gzip', (body) => gzipSync(body), 'chunks'),
+    becomes: 'whole',
   },
-  { name: 'a second answer', behaviour: answerTwice, mayBeWhole: true },
+  { name: 'a label of gzip over other bytes', behaviour: labelled('gzip', (body) => body.map((byte) => byte ^ 1)) },
+  { name: 'other bytes in gzip', behaviour: labelled('gzip', (body) => gzipSync(body.map((byte) => byte ^ 1))) },
+  { name: 'content in gzip without a label', behaviour: labelled(undefined, (body) => gzipSync(body)) },
+  { name: 'a bomb of 256 MiB in gzip', behaviour: labelled('gzip', () => BOMB) },
+  { name: 'a bomb of 256 MiB in gzip, in chunks', behaviour: labelled('x-gzip', () => BOMB, 'chunks') },
+  { name: 'a second answer', behaviour: answerTwice, becomes: 'either' },
   {
     name: '100 Continue, 50 times',
     behaviour: raw(status('100 Continue').repeat(50) + `${WHOLE}BODY`),
-    mayBeWhole: true,
+    becomes: 'either',
   },
   {
     name: '103 Early Hints of 8 KiB each',
     behaviour: raw(status('103 Early Hints', `Link: <${'x'.repeat(8 * KIB)}>`).repeat(100) + `${WHOLE}BODY`),
-    mayBeWhole: true,
+    becomes: 'either',
   },
   { name: '100 Continue, 10 000 times', behaviour: raw(status('100 Continue').repeat(10_000) + `${WHOLE}BODY`) },
   { name: '100 Continue for ever', behaviour: endless('', status('100 Continue')) },
@@ -121,9 +134,9 @@ const HOSTILITIES: readonly Hostility[] = [
 
 export const HOSTILE_ANSWERS: Fault = {
   id: 'F10',
-  what: 'headers of 10 MiB, manifests of 1 GiB and of 4 MiB of brackets, broken chunks, unsolicited answers, encodings, endless interim answers, what is no HTTP',
+  what: 'headers of 10 MiB, manifests of 1 GiB and of 4 MiB of brackets, broken chunks, unsolicited answers, labels of encodings, encoded content, bombs of gzip, endless interim answers, what is no HTTP',
   expected:
-    'a visible failure, or the right bytes where the answer was right too; memory peaks at most 32 MiB above (with a heap of 64 MiB: what is held counts, not what waits to be collected)',
+    'a visible failure, or the right bytes where the answer was right too, decoded or under a label of any encoding; memory peaks at most 32 MiB above (with a heap of 64 MiB: what is held counts, not what waits to be collected)',
   run: async (bench) => {
     const violations: string[] = [];
     const registry = await bench.startRegistry({ auth: 'basic' });
@@ -153,8 +166,9 @@ export const HOSTILE_ANSWERS: Fault = {
       registry.withdraw(image);
       const name = hostility === undefined ? 'a manifest of brackets' : `${hostility.name} as ${place}`;
       const refused = got.verdict === 'refused' && [404, 502, 504].includes(got.status);
-      const mayBeWhole = hostility?.mayBeWhole === true && got.verdict === 'whole';
-      if (!refused && !mayBeWhole) violations.push(`${name}: ${got.verdict} ${String(got.status)} ${got.why}`);
+      const becomes = hostility?.becomes;
+      const isRight = got.verdict === 'whole' ? becomes !== undefined : refused && becomes !== 'whole';
+      if (!isRight) violations.push(`${name}: ${got.verdict} ${String(got.status)} ${got.why}`);
       return got;
     });
     const growth = peakBytes(service.pid) - before;
@@ -197,6 +211,19 @@ function brackets(kind: number): TestBlob {
 
 function withManifest(image: TestImage, manifest: TestBlob): TestImage {
   return { ...image, manifest, digest: manifest.descriptor.digest };
+}
+
+/** The body as `change` makes it, under a label when there is one. */
+function labelled(
+  label: string | undefined,
+  change: (body: Uint8Array) => Uint8Array,
+  framing: 'length' | 'chunks' = 'length',
+): Behaviour {
+  return answering(({ body: honest }) => {
+    const body = change(honest);
+    const frame = framing === 'length' ? { 'content-length': body.byteLength } : { 'transfer-encoding': 'chunked' };
+    return { headers: label === undefined ? frame : { 'content-encoding': label, ...frame }, body };
+  });
 }
 
 /** As long as somebody reads. */

@@ -1,19 +1,35 @@
-/** Which bytes of a blob an answer has: those that were asked for, or all of them (RFC 9110 sections 14.4 and 15.3.7). */
+/** Which bytes of a blob an answer has: those that were asked for, some of them, or all (RFC 9110, sections 14.4 and 15.3.7). */
 import type { HttpResponse } from './http-message.ts';
 
+export interface Part {
+  /** How many bytes of the answer come before the first one that was asked for. */
+  readonly skip: number;
+  /** Behind its last byte, as an offset in the blob. */
+  readonly end: number;
+}
+
+/** `bytes 40-99/100`, and the spellings that servers have for it: another unit's case, `=`, no total or an unknown one. */
+const CONTENT_RANGE = /^bytes[ =:]{1,4}(\d{1,16})-(\d{1,16})(?:\/(\d{1,16}|\*))?$/i;
+
 /**
- * How many bytes of the answer to a closed range, from `offset` to the end of a blob of `size` bytes, come before the
- * first one that was asked for; undefined when it has any others. Of an answer to no range, `offset` is 0.
+ * The part of a blob of `size` bytes that begins at `offset` or before it; undefined when the answer has other bytes, or
+ * says too little about them.
  */
-export function leadingBytes(
+export function partOf(
   { status, headers }: Pick<HttpResponse, 'status' | 'headers'>,
   size: number,
   offset: number,
-): number | undefined {
-  const isPart = status === 206;
-  const range = `bytes ${String(offset)}-${String(size - 1)}/${String(size)}`;
-  if (isPart && (offset === 0 || headers['content-range']?.toLowerCase() !== range)) return undefined;
-  const length = String(isPart ? size - offset : size);
+): Part | undefined {
+  const [first, end] = status === 206 ? rangeOf(headers['content-range'], size) : [0, size];
+  if (first === undefined || end === undefined || first > offset || end > size) return undefined;
+  if (end <= offset && size > 0) return undefined;
+  const length = String(end - first);
   if ((headers['content-length'] ?? length) !== length) return undefined;
-  return isPart ? 0 : offset;
+  return { skip: offset - first, end };
+}
+
+function rangeOf(header = '', size: number): readonly [first?: number, end?: number] {
+  const [, first, last, total = '*'] = CONTENT_RANGE.exec(header.trim()) ?? [];
+  if (first === undefined || (total !== '*' && Number(total) !== size)) return [];
+  return [Number(first), Number(last) + 1];
 }

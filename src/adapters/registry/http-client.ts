@@ -22,7 +22,7 @@ const HIDING: ReadonlySet<number> = new Set([400, 403, 404]);
 const NOTHING_TO_SHOW: HostAuthorization = { header: undefined, isTrusted: false };
 
 /** The target of a redirect refuses. The credential of the registry is as good as before. */
-class RedirectRefusedError extends UpstreamUnavailableError {}
+export class RedirectRefusedError extends UpstreamUnavailableError {}
 
 /** A request to one host on the way. */
 interface Hop {

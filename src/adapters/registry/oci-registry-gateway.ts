@@ -1,19 +1,18 @@
 /** RegistryGateway to OCI and Docker registries (distribution-spec, pull). */
 import type { Descriptor } from '../../domain/descriptor.ts';
 import type { Digest } from '../../domain/digest.ts';
-import { InvalidArgumentError, InvalidContentError } from '../../domain/errors.ts';
-import { MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';
+import { InvalidArgumentError } from '../../domain/errors.ts';
 import { INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES } from '../../domain/media-types.ts';
 import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Registry, Upstream } from '../../domain/upstream.ts';
-import { readAtMost, readChunks, TooLongError } from './body.ts';
+import { downloadBlob } from './blob-download.ts';
 import { type Network, openNetwork } from './connector.ts';
-import { leadingBytes } from './content-range.ts';
 import { HostAuthorizations } from './host-authorizations.ts';
 import { HttpClient, type HttpSettings } from './http-client.ts';
 import type { HttpResponse } from './http-message.ts';
+import { readManifest } from './manifest-answer.ts';
 import { refusal } from './refusal.ts';
-import { type Asked, failure, type Operation, unavailable, UpstreamFault } from './upstream-errors.ts';
+import { type Asked, failure, type Operation } from './upstream-errors.ts';
 
 export interface OciRegistryGatewayOptions extends Omit<HttpSettings, 'network'> {
   /** Milliseconds on a clock that never jumps; for tests of what a token's age does. */
@@ -45,34 +44,24 @@ export class OciRegistryGateway implements RegistryGateway {
     const asked = askedOf(upstream, 'manifest');
     const response = await this.#get(upstream, asked, `manifests/${digest}`, { accept: ACCEPT }, signal);
     if (response.status !== 200) throw await refusal(response);
-    refuseEncoding(response);
     try {
-      return await readAtMost(response.body, MAX_MANIFEST_BYTES, this.#options.idleTimeoutMs);
+      return await readManifest(digest, response, this.#options.idleTimeoutMs);
     } catch (error) {
-      if (error instanceof TooLongError) throw new InvalidContentError('manifest is larger than 4 MiB');
       throw failure(response.asked, error, signal);
     }
   }
 
-  async fetchBlob(
+  fetchBlob(
     upstream: Upstream,
     blob: Descriptor,
     offset: number,
     signal: AbortSignal,
   ): Promise<AsyncIterable<Uint8Array>> {
     const asked = askedOf(upstream, 'blob');
-    // Closed, since some registries refuse an open end (and it says what we expect).
-    const range = { range: `bytes=${String(offset)}-${String(blob.size - 1)}` };
-    const response = await this.#get(upstream, asked, `blobs/${blob.digest}`, offset > 0 ? range : {}, signal);
-    if (response.status !== 200 && response.status !== 206) throw await refusal(response);
-    refuseEncoding(response);
-    const skip = leadingBytes(response, blob.size, offset);
-    if (skip === undefined) {
-      response.body.destroy();
-      const what = `answer ${String(response.status)} has other bytes than those asked for`;
-      throw unavailable(new UpstreamFault(response.asked, what));
-    }
-    return translated(readChunks(response.body, skip, this.#options.idleTimeoutMs), response.asked, signal);
+    const { idleTimeoutMs } = this.#options;
+    const get = (headers: Readonly<Record<string, string>>): Promise<HttpResponse> =>
+      this.#get(upstream, asked, `blobs/${blob.digest}`, headers, signal);
+    return downloadBlob({ blob, idleTimeoutMs, signal, get }, offset);
   }
 
   /** The answer to a GET, after redirects and challenges. */
@@ -80,7 +69,7 @@ export class OciRegistryGateway implements RegistryGateway {
     { registry, repository }: Upstream,
     asked: Asked,
     what: string,
-    headers: Record<string, string>,
+    headers: Readonly<Record<string, string>>,
     signal: AbortSignal,
   ): Promise<HttpResponse> {
     if (repository === undefined) {
@@ -108,23 +97,4 @@ export class OciRegistryGateway implements RegistryGateway {
 
 function askedOf({ registry }: Upstream, operation: Operation): Asked {
   return { operation, host: registry.host };
-}
-
-function refuseEncoding({ asked, headers, body }: HttpResponse): void {
-  const encoding = headers['content-encoding'];
-  if (encoding === undefined || encoding === 'identity') return;
-  body.destroy();
-  throw unavailable(new UpstreamFault(asked, 'answer has a Content-Encoding that nobody asked for'));
-}
-
-async function* translated(
-  chunks: AsyncIterable<Uint8Array>,
-  asked: Asked,
-  signal: AbortSignal,
-): AsyncGenerator<Uint8Array> {
-  try {
-    yield* chunks;
-  } catch (error) {
-    throw failure(asked, error, signal);
-  }
 }

@@ -878,40 +878,4 @@ describe('OciRegistryGateway', () => {
       expect(error).to.be.instanceOf(InvalidContentError);
     });
   });
-
-  describe('bodies', () => {
-    const size = image.layer.descriptor.size;
-    const answers: [what: string, status: number, headers: Record<string, string>, offset: number][] = [
-      ['another length', 200, { 'content-length': '5' }, 0],
-      ['an encoding', 200, { 'content-encoding': 'gzip' }, 0],
-      ['a part where all was asked for', 206, { 'content-range': `bytes 0-${String(size - 1)}/${String(size)}` }, 0],
-      ['a part without Content-Range', 206, {}, 100],
-      ['another part', 206, { 'content-range': `bytes 99-${String(size - 1)}/${String(size)}` }, 100],
-      ['a part of another whole', 206, { 'content-range': `bytes 100-${String(size - 1)}/*` }, 100],
-    ];
-    for (const [what, status, headers, offset] of answers) {
-      it(`are refused with ${what}`, async () => {
-        const registry = await start();
-        registry.failTimes('/blobs/', { status, headers, body: 'xxxxx' });
-        const error = await rejection(blob(makeRegistryGateway(), registry.upstream(), offset));
-        expect(error).to.be.instanceOf(UpstreamUnavailableError);
-      });
-    }
-
-    it('are asked for from an offset by a closed range', async () => {
-      const registry = await start();
-      await blob(makeRegistryGateway(), registry.upstream(), 150_000);
-      expect(registry.log[0]?.headers.range).to.equal('bytes=150000-199999');
-    });
-
-    it('are read from an offset out of a registry that knows no ranges', async () => {
-      const registry = await start();
-      registry.script((_request, response) => {
-        response.end(image.layer.bytes);
-        return true;
-      });
-      const tail = await blob(makeRegistryGateway(), registry.upstream(), 150_000);
-      expect(Buffer.compare(tail, image.layer.bytes.subarray(150_000))).to.equal(0);
-    });
-  });
 });
