@@ -107,7 +107,7 @@ version=$(cd "$tools/kubernetes" && go list -m -f '{{.Version}}' k8s.io/kubernet
 minor=${version#v1.}
 variables=k8s.io/component-base/version
 built="-X $variables.gitVersion=$version -X $variables.gitMajor=1 -X $variables.gitMinor=${minor%%.*}"
-for program in kube-apiserver kube-controller-manager kubectl; do
+for program in kube-apiserver kube-controller-manager kube-scheduler kubectl; do
   build_module "$program" "k8s.io/kubernetes/cmd/$program" "$built" kubernetes
 done
 build_module kube-rbac-proxy github.com/brancz/kube-rbac-proxy/cmd/kube-rbac-proxy

@@ -165,10 +165,93 @@ describeWithAll(PEERS, (programs) => {
         ['prometheusRule.runbooks=', '/prometheusRule/runbooks'],
         ['dashboard.namespace=D8', '/dashboard/namespace'],
         ['dashboard.folders=x', 'folders'],
+        ['image=null', "missing property 'image'"],
+        ['cache=null', "missing property 'cache'"],
+        ['image.repository=', 'image.repository is required'],
+        ['image.digest=sha256:1', '/image/digest'],
       ];
       for (const [set, path] of wrong) {
         expect((await rejection(renderChart(programs.helm, '--set', set))).message, set).to.include(path);
       }
+    });
+
+    it('quotes every name, so that none of them becomes a number, a truth value or nothing', async () => {
+      const names = ['registrySecret.name', 'registrySecret.namespace', 'tlsSecret', 'clientCA', 'hardened.secret'];
+      for (const value of ['2024', '0x10', '1e3', 'null', 'true']) {
+        const sets = names.flatMap((name) => ['--set-string', `${name}=${value}`]);
+        const objects = await renderChart(programs.helm, ...sets, '--set-string', `priorityClassName=${value}`);
+        const role = objects.find(({ kind }) => kind === 'Role');
+        expect(role?.metadata.namespace).to.equal(value);
+        expect(JSON.stringify(role)).to.include(`"resourceNames":["${value}"]`);
+        const deployment = JSON.stringify(objects.find(({ kind }) => kind === 'Deployment'));
+        expect(deployment).to.include(`"priorityClassName":"${value}"`).and.to.include(`"secretName":"${value}"`);
+        expect(settingsOf(objects)).to.include(`name: "${value}"`);
+      }
+    });
+
+    it('takes what operators add to its pod, to its objects and beside them', async () => {
+      const values = {
+        image: { repository: 'registry.example.com/proxy', digest: `sha256:${'0'.repeat(64)}` },
+        extraEnv: [{ name: 'NODE_EXTRA_CA_CERTS', value: '/extra/ca.crt' }],
+        extraArgs: ['--log-level', 'debug'],
+        extraVolumes: [{ name: 'extra', configMap: { name: 'extra' } }],
+        extraVolumeMounts: [{ name: 'extra', mountPath: '/extra' }],
+        initContainers: [{ name: 'first', image: 'first' }],
+        podAnnotations: { a: '1' },
+        podLabels: { b: '2' },
+        commonLabels: { c: '3' },
+        tolerations: [{ key: 'mine', operator: 'Exists' }],
+        topologySpreadConstraints: [
+          {
+            maxSkew: 1,
+            topologyKey: 'topology.kubernetes.io/zone',
+            whenUnsatisfiable: 'ScheduleAnyway',
+            labelSelector: { matchLabels: { app: 'registry-packages-proxy' } },
+          },
+        ],
+        serviceAccount: { annotations: { d: '4' } },
+        httpProxy: { secret: 'proxy-url' },
+        extraObjects: [
+          {
+            apiVersion: 'v1',
+            kind: 'ConfigMap',
+            metadata: { name: '{{ .Release.Name }}-extra', namespace: NAMESPACE },
+          },
+        ],
+      };
+      const directory = await mkdtemp(join(tmpdir(), 'chart-'));
+      await writeFile(join(directory, 'values.yaml'), JSON.stringify(values));
+      const objects = await renderChart(programs.helm, '--values', join(directory, 'values.yaml'));
+      await rm(directory, { recursive: true });
+      for (const object of objects) await applyObject(cluster.as('admin'), object, true);
+      expect(objects.map(({ metadata }) => metadata.name)).to.include('test-extra');
+      const deployment = JSON.stringify(objects.find(({ kind }) => kind === 'Deployment'));
+      for (const text of [
+        `"image":"registry.example.com/proxy@sha256:${'0'.repeat(64)}"`,
+        '"NODE_EXTRA_CA_CERTS"',
+        '"--log-level","debug"',
+        '"mountPath":"/extra"',
+        '"name":"first"',
+        '"a":"1"',
+        '"b":"2"',
+        '"key":"mine"',
+        '"secretKeyRef":{"name":"proxy-url","key":"https","optional":true}',
+      ]) {
+        expect(deployment).to.include(text);
+      }
+      for (const { kind, metadata } of objects.filter(({ metadata: { name } }) => name !== 'test-extra')) {
+        expect(metadata.labels, kind).to.include({ c: '3' });
+      }
+    });
+
+    it('is not installed by half where the namespace of the Secret does not exist', async () => {
+      const args = ['install', 'half', CHART, '--namespace', NAMESPACE, '--kubeconfig', kubeconfig];
+      const error = await rejection(run(programs.helm, [...args, '--set', 'registrySecret.namespace=none']));
+      expect(error.message).to.include('the namespace none does not exist');
+      const { body } = await cluster.as('admin')<{ items: unknown[] }>(
+        `api/v1/namespaces/${NAMESPACE}/serviceaccounts`,
+      );
+      expect(body.items).to.deep.equal([]);
     });
 
     it('is installed by one command', async () => {
@@ -219,7 +302,7 @@ describeWithAll(PEERS, (programs) => {
       const theSecret = { namespace: 'd8-system', name: 'deckhouse-registry' };
 
       it('the service do what it does', async () => {
-        for (const verb of ['get', 'list', 'watch']) {
+        for (const verb of ['list', 'watch']) {
           expect(await may('service', resource('deckhouse.io', 'modulesources', verb)), verb).to.equal(true);
           expect(await may('service', resource('', 'secrets', verb, theSecret)), verb).to.equal(true);
         }
@@ -229,6 +312,8 @@ describeWithAll(PEERS, (programs) => {
 
       it('the service do nothing else', async () => {
         const forbidden = [
+          resource('deckhouse.io', 'modulesources', 'get'),
+          resource('', 'secrets', 'get', theSecret),
           resource('deckhouse.io', 'modulesources', 'update'),
           resource('deckhouse.io', 'modulesources', 'delete'),
           resource('', 'secrets', 'get', { ...theSecret, name: 'other' }),
@@ -250,7 +335,7 @@ describeWithAll(PEERS, (programs) => {
         expect(everywhere.map(({ resources, verbs }) => `${verbs.join()} ${resources.join()}`).sort()).to.deep.equal([
           'create subjectaccessreviews',
           'create tokenreviews',
-          'get,list,watch modulesources',
+          'list,watch modulesources',
         ]);
         const secrets = (await rulesOf('d8-system')).filter(({ resources }) => resources.includes('secrets'));
         expect(secrets).to.deep.equal([
@@ -258,7 +343,7 @@ describeWithAll(PEERS, (programs) => {
             apiGroups: [''],
             resources: ['secrets'],
             resourceNames: ['deckhouse-registry'],
-            verbs: ['get', 'list', 'watch'],
+            verbs: ['list', 'watch'],
           },
         ]);
       });

@@ -2,7 +2,7 @@
 
 {{- define "proxy.selectorLabels" -}}
 app.kubernetes.io/name: registry-packages-proxy
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{/* `app` is what clients of the existing implementation look for. */}}
@@ -14,10 +14,22 @@ app.kubernetes.io/part-of: deckhouse
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{/* Who fetches packages with a token of the cluster, where nobody else vouches for the node. */}}
 {{- define "proxy.readerName" -}}{{ include "proxy.name" . }}-reader{{- end }}
+
+{{/* By digest where one is given, otherwise by tag. */}}
+{{- define "proxy.image" -}}
+{{- $image := .Values.image -}}
+{{- $repository := required "image.repository is required: where the image of registry-packages-proxy was pushed" $image.repository -}}
+{{- if $image.digest -}}{{ $repository }}@{{ $image.digest }}
+{{- else -}}{{ $repository }}:{{ $image.tag | default .Chart.AppVersion }}
+{{- end -}}
+{{- end }}
 
 {{/* Mebibytes of the cache's budget. */}}
 {{- define "proxy.cacheMebibytes" -}}

@@ -16,6 +16,7 @@ const PROGRAMS = {
   etcd: 'ETCD',
   'kube-apiserver': 'KUBE_APISERVER',
   'kube-controller-manager': 'KUBE_CONTROLLER_MANAGER',
+  'kube-scheduler': 'KUBE_SCHEDULER',
   kubectl: 'KUBECTL',
   'kube-rbac-proxy': 'KUBE_RBAC_PROXY',
   h2o: 'H2O',

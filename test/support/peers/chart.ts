@@ -46,7 +46,16 @@ const run = promisify(execFile);
 
 export async function renderChart(helm: string, ...args: readonly string[]): Promise<KubernetesObject[]> {
   const apis = OPTIONAL_APIS.flatMap((api) => ['--api-versions', api]);
-  const { stdout } = await run(helm, ['template', 'test', CHART, '--namespace', NAMESPACE, ...apis, ...args]);
+  const { stdout } = await run(helm, [
+    'template',
+    'test',
+    CHART,
+    '--skip-tests',
+    '--namespace',
+    NAMESPACE,
+    ...apis,
+    ...args,
+  ]);
   return parseObjects(stdout);
 }
 

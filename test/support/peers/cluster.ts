@@ -96,10 +96,10 @@ export class Cluster {
     return path;
   }
 
-  /** Who makes pods of Deployments, tokens for Secrets, and counts what a PodDisruptionBudget allows. */
-  async startControllers(program: string): Promise<void> {
+  /** Makes pods of Deployments, tokens for Secrets, and counts what a PodDisruptionBudget allows; `more` controllers run, too. */
+  async startControllers(program: string, more: readonly string[] = []): Promise<void> {
     const port = await freePort();
-    const controllers = ['deployment', 'replicaset', 'serviceaccount-token', 'disruption'];
+    const controllers = ['deployment', 'replicaset', 'serviceaccount-token', 'disruption', ...more];
     const manager = new PeerProcess(program, [
       `--kubeconfig=${await this.kubeconfig('admin')}`,
       `--controllers=${controllers.map((name) => `${name}-controller`).join()}`,
@@ -114,6 +114,21 @@ export class Cluster {
     this.#processes.push(manager);
     const client = got.extend({ https: { certificateAuthority: CA }, retry: { limit: 0 } });
     await manager.ready(async () => (await client(`https://127.0.0.1:${String(port)}/healthz`)).statusCode === 200);
+  }
+
+  async startScheduler(program: string): Promise<void> {
+    const port = await freePort();
+    const scheduler = new PeerProcess(program, [
+      `--kubeconfig=${await this.kubeconfig('admin')}`,
+      '--leader-elect=false',
+      '--bind-address=127.0.0.1',
+      `--secure-port=${String(port)}`,
+      `--tls-cert-file=${this.certificates.cert}`,
+      `--tls-private-key-file=${this.certificates.key}`,
+    ]);
+    this.#processes.push(scheduler);
+    const client = got.extend({ https: { certificateAuthority: CA }, retry: { limit: 0 } });
+    await scheduler.ready(async () => (await client(`https://127.0.0.1:${String(port)}/healthz`)).statusCode === 200);
   }
 
   async startApiServer(): Promise<void> {
@@ -138,7 +153,7 @@ export class Cluster {
     const { cert, key } = this.certificates;
     const placed = args.map((arg) =>
       this.placed(arg)
-        .replace('$(POD_IP):4219', `127.0.0.1:${String(port)}`)
+        .replace('[$(POD_IP)]:4219', `127.0.0.1:${String(port)}`)
         .replace('127.0.0.1:5080', `127.0.0.1:${String(servicePort)}`),
     );
     // Without them it makes a certificate for itself, which nobody can check.
