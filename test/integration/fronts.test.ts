@@ -1,10 +1,11 @@
 import { expect } from 'chai';
+import got from 'got';
 import { describeWithAll } from '../support/peers/binaries.ts';
 import { PeerRegistry } from '../support/peers/peer-registry.ts';
 import { Front } from '../support/fronts/front.ts';
 import { Relay } from '../support/fronts/relay.ts';
 import { CACHES } from '../support/fronts/caches.ts';
-import { REVERSE_PROXIES } from '../support/fronts/reverse-proxies.ts';
+import { COMPRESSOR, REVERSE_PROXIES } from '../support/fronts/reverse-proxies.ts';
 import { bytesOf, makeImage, type TestImage } from '../support/image.ts';
 import { ServiceProcess } from '../support/service-process.ts';
 import { CA } from '../support/tls/certificates.ts';
@@ -99,8 +100,59 @@ for (const kind of [...REVERSE_PROXIES, ...CACHES]) {
         const { statusCode } = await service.client(`package?${query}`);
         expect(statusCode).to.equal(502);
         expect(JSON.stringify(await service.logged('request', { status: 502 }))).to.match(
-          /UNABLE_TO_VERIFY_LEAF_SIGNATURE/,
+          /UNABLE_TO_(VERIFY_LEAF_SIGNATURE|GET_ISSUER_CERT_LOCALLY)/,
         );
+      });
+    });
+  });
+}
+
+for (const kind of CACHES) {
+  describeWithAll(['docker-registry', ...COMPRESSOR.programs, ...kind.programs], (paths) => {
+    describe(`the service behind ${kind.name}, before an nginx that compresses`, () => {
+      const parts: { close(): Promise<void> }[] = [];
+      const started = <Part extends { close(): Promise<void> }>(part: Part): Part => {
+        parts.unshift(part);
+        return part;
+      };
+      let registry: PeerRegistry;
+      let front: Front;
+      let service: ServiceProcess;
+
+      before(async () => {
+        const peer = { program: 'docker-registry', path: paths['docker-registry'] } as const;
+        registry = started(await PeerRegistry.start(peer));
+        const compressor = started(await Front.start(COMPRESSOR, paths, Number(registry.host.split(':')[1])));
+        front = started(await Front.start(kind, paths, compressor.port));
+        const repo = `127.0.0.1:${String(front.port)}/deckhouse/ee`;
+        const settings = { credentials: { registries: [{ repo, default: true, scheme: 'HTTPS', ca: CA }] } };
+        service = started(await ServiceProcess.start({ settings }));
+      });
+      after(async () => {
+        for (const part of parts) await part.close();
+      });
+
+      it('delivers a package that the cache has encoded for another client', async () => {
+        const wanted = image(6, MIB);
+        await registry.publish(wanted);
+        const client = got.extend({
+          prefixUrl: `https://127.0.0.1:${String(front.port)}/v2/deckhouse/ee`,
+          https: { certificateAuthority: CA },
+          decompress: false,
+          retry: { limit: 0 },
+        });
+        const { manifest, layer } = wanted;
+        const paths = [`manifests/${manifest.descriptor.digest}`, `blobs/${layer.descriptor.digest}`];
+        for (const path of paths) {
+          const accept = manifest.descriptor.mediaType;
+          const { headers } = await client(path, { headers: { accept, 'accept-encoding': 'gzip' } });
+          expect(headers['content-encoding'], path).to.equal('gzip');
+        }
+        const { statusCode, body } = await service.client(`package?digest=${wanted.digest}`, {
+          responseType: 'buffer',
+        });
+        expect(statusCode, service.output.slice(-2000)).to.equal(200);
+        expect(Buffer.compare(body, layer.bytes)).to.equal(0);
       });
     });
   });

@@ -1,4 +1,4 @@
-module registry-packages-proxy/ocimem
+module registry-packages-proxy/tools/ocimem
 
 go 1.24.0
 

@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { PASSWORD, USERNAME } from '../fake-registry.ts';
 import type { FrontKind } from './front.ts';
 import { squidBase } from './caches.ts';
-import { apacheModules } from './reverse-proxies.ts';
+import { apacheModules, isRoot } from './reverse-proxies.ts';
 
 export interface ForwardProxyKind extends FrontKind {
-  readonly scheme: 'http';
+  readonly scheme: 'http' | 'socks5h';
   /** Of USERNAME; undefined for a proxy that everyone may use. */
   readonly password: string | undefined;
 }
@@ -99,6 +99,41 @@ BasicAuth ${USERNAME} canary-word
 `,
         },
         processes: [{ program: 'tinyproxy', args: ['-d', '-c', join(home, 'tinyproxy.conf')] }],
+      }),
+  },
+  {
+    name: 'microsocks',
+    scheme: 'socks5h',
+    password: PASSWORD,
+    programs: ['microsocks'],
+    configure: ({ port }) =>
+      Promise.resolve({
+        files: {},
+        processes: [
+          { program: 'microsocks', args: ['-i', '127.0.0.1', '-p', String(port), '-u', USERNAME, '-P', PASSWORD] },
+        ],
+      }),
+  },
+  {
+    name: 'dante',
+    scheme: 'socks5h',
+    password: undefined,
+    programs: ['danted'],
+    configure: ({ home, port }) =>
+      Promise.resolve({
+        files: {
+          'danted.conf': `
+logoutput: stderr
+internal: 127.0.0.1 port = ${String(port)}
+external: lo
+${isRoot() ? 'user.privileged: root\nuser.unprivileged: nobody\n' : ''}
+clientmethod: none
+socksmethod: none
+client pass { from: 127.0.0.0/8 to: 0.0.0.0/0 }
+socks pass { from: 127.0.0.0/8 to: 0.0.0.0/0 }
+`,
+        },
+        processes: [{ program: 'danted', args: ['-f', join(home, 'danted.conf'), '-p', join(home, 'run/danted.pid')] }],
       }),
   },
 ];

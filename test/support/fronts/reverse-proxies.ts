@@ -168,6 +168,14 @@ workers=1
   },
 ];
 
+/** Encodes what its client accepts encoded, and says to no cache that others get other bytes. */
+export const COMPRESSOR: FrontKind = {
+  name: 'nginx that compresses',
+  programs: ['nginx'],
+  configure: ({ home, port, originPort }) =>
+    nginx(home, `server { listen 127.0.0.1:${String(port)}; location / { ${pass(originPort)} } }`),
+};
+
 export const isRoot = (): boolean => process.getuid?.() === 0;
 
 export function apacheModules(folder: string, names: readonly string[]): string {

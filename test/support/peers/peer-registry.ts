@@ -8,9 +8,10 @@ import got, { type Got } from 'got';
 import { stringify } from 'yaml';
 import { parseUpstream, type Upstream } from '../../../src/domain/upstream.ts';
 import { BASIC, PASSWORD, USERNAME } from '../fake-registry.ts';
-import type { TestBlob, TestImage } from '../image.ts';
+import type { TestImage } from '../image.ts';
 import { CA, serverCertificate } from '../tls/certificates.ts';
 import type { Program } from './binaries.ts';
+import { pushImage } from './push-image.ts';
 
 export interface PeerOptions {
   readonly program: Program;
@@ -71,12 +72,8 @@ export class PeerRegistry {
     });
   }
 
-  async publish({ manifest, blobs, digest }: TestImage): Promise<void> {
-    for (const blob of blobs) await this.#upload(blob);
-    await this.#client.put(`v2/${REPOSITORY}/manifests/${digest}`, {
-      body: manifest.bytes,
-      headers: { 'content-type': manifest.descriptor.mediaType },
-    });
+  publish(image: TestImage): Promise<void> {
+    return pushImage(this.#client, REPOSITORY, image);
   }
 
   /** What it says that it was asked for (registries of the distribution family). */
@@ -100,18 +97,6 @@ export class PeerRegistry {
       retry: { limit: 0 },
       https: { certificateAuthority: CA },
       ...(basicAuth === true && { headers: { authorization: BASIC } }),
-    });
-  }
-
-  /** distribution-spec, "Pushing blobs": POST then PUT. */
-  async #upload({ descriptor, bytes }: TestBlob): Promise<void> {
-    const client = this.#client;
-    const { headers } = await client.post(`v2/${REPOSITORY}/blobs/uploads/`);
-    const location = new URL(headers.location ?? '', client.defaults.options.prefixUrl);
-    location.searchParams.set('digest', descriptor.digest);
-    await client.put(location, {
-      body: bytes,
-      headers: { 'content-type': 'application/octet-stream' },
     });
   }
 
