@@ -105,7 +105,7 @@ describe('the service before a registry that', () => {
       }),
     );
 
-    for (const status of [206]) {
+    for (const status of [203, 206]) {
       it(
         `answers ${String(status)} to requests for all of a layer`,
         withRegistry(async (bench) => {
@@ -118,6 +118,18 @@ describe('the service before a registry that', () => {
         }),
       );
     }
+
+    it(
+      'answers 203 to requests for a manifest',
+      withRegistry(async (bench) => {
+        const image = bench.publish();
+        bench.answer(image.manifest, (response, { bytes, descriptor: { mediaType } }) => {
+          response.writeHead(203, { 'content-type': mediaType }).end(bytes);
+          return true;
+        });
+        await bench.expectPackage(image);
+      }),
+    );
 
     it(
       'sends 21 KB of headers',

@@ -100,12 +100,15 @@ export class Exchange {
         clearTimeout(patience);
         // The parser is still at work on the bytes that brought the headers; the inflow takes the body over behind it.
         queueMicrotask(() => {
-          resolve({ asked, status: statusCode, headers: answered, body: inflow?.body ?? stream });
+          resolve({ asked, status: statusOf(statusCode), headers: answered, body: inflow?.body ?? stream });
         });
       });
     });
   }
 }
+
+/** A proxy between may have changed the content of a 203 (RFC 9110, 15.3.4), which the digest sees as in a 200. */
+const statusOf = (statusCode: number): number => (statusCode === 203 ? 200 : statusCode);
 
 /** Node accepts interim answers without end, and an upgrade that was not asked for would never become an answer. */
 function whenUnexpected(request: ClientRequest, give: (error: Error) => void): void {
