@@ -2,6 +2,7 @@
 import { ContainerModule } from 'inversify';
 import { OciLayoutGateway } from '../../adapters/oci-layout/oci-layout-gateway.ts';
 import { MeteredRegistryGateway } from '../../adapters/prometheus/metered-registry-gateway.ts';
+import { NegativeCache } from '../../adapters/registry/negative-cache.ts';
 import { OciRegistryGateway } from '../../adapters/registry/oci-registry-gateway.ts';
 import { RecordedRegistryGateway } from '../../application/recorded-registry-gateway.ts';
 import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
@@ -16,7 +17,14 @@ export function gatewayModule(surroundings: Surroundings): ContainerModule {
     bind(T.GATEWAY_PART).toConstantValue(part);
     const recorded = new RecordedRegistryGateway(gateway);
     bind(T.UPSTREAM_INSPECTION).toConstantValue(recorded);
-    bind(T.REGISTRY_GATEWAY).toResolvedValue((metrics) => new MeteredRegistryGateway(recorded, metrics), [T.METRICS]);
+    bind(T.REGISTRY_GATEWAY).toResolvedValue(
+      (metrics) => {
+        const metered = new MeteredRegistryGateway(recorded, metrics);
+        // A directory is asked without cost, and shows a new package at once.
+        return surroundings.settings.registry.gateway === 'oci' ? new NegativeCache(metered) : metered;
+      },
+      [T.METRICS],
+    );
   });
 }
 

@@ -1,0 +1,78 @@
+/** RegistryGateway that remembers for seconds what a registry does not have, so that many requests for it are one contact. */
+import type { Descriptor } from '../../domain/descriptor.ts';
+import type { Digest } from '../../domain/digest.ts';
+import { PackageUnknownError } from '../../domain/errors.ts';
+import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
+import type { Registry, Upstream } from '../../domain/upstream.ts';
+
+/** A package that is published after a node has asked for it is found this much later. */
+const REMEMBERED_MS = 5000;
+/** About 500 KB. Digests come from requests, so there is no end of them. */
+const MAX_ABSENCES = 1000;
+
+interface Absence {
+  readonly error: PackageUnknownError;
+  readonly until: number;
+}
+
+export class NegativeCache implements RegistryGateway {
+  readonly #gateway: RegistryGateway;
+  readonly #now: () => number;
+  /** A changed credential makes another registry object, to which nothing here applies. */
+  readonly #ids = new WeakMap<Registry, number>();
+  #lastId = 0;
+  /** By registry, repository, kind and digest; the oldest first. */
+  readonly #absences = new Map<string, Absence>();
+
+  /** `now` gives milliseconds on a clock that never jumps. */
+  constructor(gateway: RegistryGateway, now = () => performance.now()) {
+    this.#gateway = gateway;
+    this.#now = now;
+  }
+
+  fetchManifest(upstream: Upstream, digest: Digest, signal: AbortSignal): Promise<Uint8Array> {
+    const fetch = (): Promise<Uint8Array> => this.#gateway.fetchManifest(upstream, digest, signal);
+    return this.#unlessAbsent(upstream, `manifest ${digest}`, fetch);
+  }
+
+  fetchBlob(
+    upstream: Upstream,
+    blob: Descriptor,
+    offset: number,
+    signal: AbortSignal,
+  ): Promise<AsyncIterable<Uint8Array>> {
+    const fetch = (): Promise<AsyncIterable<Uint8Array>> => this.#gateway.fetchBlob(upstream, blob, offset, signal);
+    return this.#unlessAbsent(upstream, `blob ${blob.digest}`, fetch);
+  }
+
+  async #unlessAbsent<Found>(upstream: Upstream, what: string, fetch: () => Promise<Found>): Promise<Found> {
+    const key = `${String(this.#idOf(upstream.registry))} ${upstream.repository ?? ''} ${what}`;
+    const absence = this.#absences.get(key);
+    if (absence !== undefined && absence.until > this.#now()) throw remembered(absence.error);
+    try {
+      return await fetch();
+    } catch (error) {
+      if (error instanceof PackageUnknownError) this.#remember(key, error);
+      throw error;
+    }
+  }
+
+  #remember(key: string, error: PackageUnknownError): void {
+    this.#absences.delete(key);
+    const [oldest] = this.#absences.keys();
+    if (oldest !== undefined && this.#absences.size >= MAX_ABSENCES) this.#absences.delete(oldest);
+    this.#absences.set(key, { error, until: this.#now() + REMEMBERED_MS });
+  }
+
+  #idOf(registry: Registry): number {
+    const known = this.#ids.get(registry);
+    if (known !== undefined) return known;
+    this.#ids.set(registry, ++this.#lastId);
+    return this.#lastId;
+  }
+}
+
+/** With the answer that it repeats as its cause, for the log. */
+function remembered({ code, cause }: PackageUnknownError): PackageUnknownError {
+  return new PackageUnknownError(code, { cause: new Error('answer of the last seconds, not asked again', { cause }) });
+}
