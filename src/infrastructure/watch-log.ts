@@ -30,7 +30,7 @@ export function watchLog(logger: Logger): (event: ProviderEvent) => void {
         break;
       case 'conflict': {
         const { object, winner, repository } = event;
-        logger.warn({ resource, object, winner, repository }, 'repository belongs to an older object');
+        logger.warn({ resource, object, winner, repository }, 'repository belongs to another object');
       }
     }
   };

@@ -76,7 +76,7 @@ describe('the service with credentials from a cluster', () => {
       object: 'broken',
       reason: 'ca: has no PEM certificate',
     });
-    expect(await service.logged('repository belongs to an older object')).to.include({
+    expect(await service.logged('repository belongs to another object')).to.include({
       level: 'warn',
       object: 'young',
       winner: 'old',

@@ -29,20 +29,28 @@ export class KubernetesCredentialProvider implements CredentialProvider, Credent
   constructor({ sources, onEvent, pace = {} }: KubernetesCredentialProviderOptions) {
     const watch = (
       resource: ResourceName,
-      { read, parse }: Pick<WatchedRegistriesOptions, 'read' | 'parse'>,
+      options: Pick<WatchedRegistriesOptions, 'read' | 'parse' | 'reserved'>,
+      onOwnEvent: WatchedRegistriesOptions['onEvent'] = () => undefined,
     ): WatchedRegistries =>
       new WatchedRegistries({
+        ...options,
         resource,
         source: sources[resource],
-        read,
-        parse,
         onEvent: (event) => {
           onEvent({ ...event, resource });
+          onOwnEvent(event);
         },
         pace,
       });
-    this.#moduleSources = watch('modulesources', { read: readModuleSource, parse: parseModuleSource });
-    this.#defaultRegistry = watch('secrets', { read: readRegistrySecret, parse: parseDefaultRegistry });
+    this.#defaultRegistry = watch('secrets', { read: readRegistrySecret, parse: parseDefaultRegistry }, ({ kind }) => {
+      if (kind === 'changed') this.#moduleSources.reassignNames();
+    });
+    this.#moduleSources = watch('modulesources', {
+      read: readModuleSource,
+      parse: parseModuleSource,
+      // Every package of the platform comes by one of them, so no ModuleSource may take it.
+      reserved: (name) => this.#defaultRegistry.ownerOf(name),
+    });
   }
 
   start(): void {
@@ -60,7 +68,7 @@ export class KubernetesCredentialProvider implements CredentialProvider, Credent
 
   /** What is known stays known while the API server is away. */
   resolve(name: RepositoryName): Promise<Upstream> {
-    const upstream = this.#moduleSources.find(name) ?? this.#defaultRegistry.find(name);
+    const upstream = this.#defaultRegistry.find(name) ?? this.#moduleSources.find(name);
     if (upstream !== undefined) return Promise.resolve(upstream);
     if (this.pending.length > 0) return Promise.reject(new CredentialsPendingError());
     const message = name === DEFAULT_REPOSITORY ? 'no default registry is configured' : undefined;
@@ -71,7 +79,7 @@ export class KubernetesCredentialProvider implements CredentialProvider, Credent
     return this.#watched.map((watched) => watched.describe());
   }
 
-  /** In the order in which they are asked: of two that have one name the first serves it. */
+  /** No name occurs twice: those of the default registry are reserved. */
   registries(): ConfiguredRegistry[] {
     return this.#watched.flatMap((watched) => watched.list());
   }

@@ -1,4 +1,4 @@
-/** From objects to registries: a broken object keeps what it was, of two with one name the older wins. */
+/** From objects to registries: a broken object keeps what it was; of two with one name the older wins, unless it is reserved. */
 import type { RepositoryName } from '../../domain/reference.ts';
 import { InvalidUpstreamError, type Upstream, type UpstreamFields } from '../../domain/upstream.ts';
 import type { RawObject } from './object-source.ts';
@@ -8,7 +8,7 @@ import { metadataOf } from './reflector.ts';
 export type IndexEvent =
   /** The object cannot be used as it is now; `error` names the field and shows nothing of it. */
   | { readonly kind: 'invalid'; readonly object: string; readonly error: InvalidUpstreamError }
-  /** The object's registry is that of another object already. */
+  /** A name of the object's registry is that of another object already. */
   | { readonly kind: 'conflict'; readonly object: string; readonly winner: string; readonly repository: string };
 
 interface Entry {
@@ -28,10 +28,16 @@ export interface RejectedObject {
   readonly reason: string;
 }
 
+/** Finds the object that has a name which no object of this index may take. */
+export type ReservedNames = (name: RepositoryName) => string | undefined;
+
+const NOTHING_RESERVED: ReservedNames = () => undefined;
+
 export class RegistryIndex {
   readonly #read: FieldReader;
   readonly #parse: (fields: UpstreamFields) => ParsedRegistry;
   readonly #onEvent: (event: IndexEvent) => void;
+  readonly #ownerOf: ReservedNames;
   /** By uid. */
   #entries = new Map<string, Entry>();
   #byName = new Map<RepositoryName, { object: string; upstream: Upstream }>();
@@ -41,14 +47,21 @@ export class RegistryIndex {
     read: FieldReader,
     parse: (fields: UpstreamFields) => ParsedRegistry,
     onEvent: (event: IndexEvent) => void,
+    reserved = NOTHING_RESERVED,
   ) {
     this.#read = read;
     this.#parse = parse;
     this.#onEvent = onEvent;
+    this.#ownerOf = reserved;
   }
 
   find(name: RepositoryName): Upstream | undefined {
     return this.#byName.get(name)?.upstream;
+  }
+
+  /** The object that has a name. */
+  ownerOf(name: RepositoryName): string | undefined {
+    return this.#byName.get(name)?.object;
   }
 
   /** Each registry by the object that it is from, with the names that are its own. */
@@ -71,6 +84,11 @@ export class RegistryIndex {
   /** Takes over all objects there are. */
   update(objects: ReadonlyMap<string, RawObject>): void {
     this.#entries = new Map(objects.entries().map(([uid, object]) => [uid, this.#enter(uid, object)]));
+    this.assignNames();
+  }
+
+  /** Gives each name to one object. Called from outside when other names are reserved than before. */
+  assignNames(): void {
     const oldestFirst = [...this.#entries].sort(
       ([a, one], [b, other]) => compare(one.created, other.created) || compare(a, b),
     );
@@ -78,10 +96,10 @@ export class RegistryIndex {
     const conflicts = new Map<string, RejectedObject>();
     for (const [, { object, registry }] of oldestFirst) {
       for (const name of registry?.names ?? []) {
-        const winner = this.#byName.get(name);
+        const winner = this.#ownerOf(name) ?? this.ownerOf(name);
         if (winner !== undefined) {
-          const reason = `${name === '' ? 'the default registry' : name} is that of ${winner.object} already`;
-          conflicts.set(this.#tellConflict(object, winner.object, name), { object, reason });
+          const reason = `${name === '' ? 'the default registry' : name} is that of ${winner} already`;
+          conflicts.set(this.#tellConflict(object, winner, name), { object, reason });
         } else if (registry !== undefined) this.#byName.set(name, { object, upstream: registry.upstream });
       }
     }

@@ -4,7 +4,7 @@ import type { RepositoryName } from '../../domain/reference.ts';
 import type { Upstream, UpstreamFields } from '../../domain/upstream.ts';
 import type { ObjectSource } from './object-source.ts';
 import { type Pace, Reflector, type ReflectorEvent } from './reflector.ts';
-import { type IndexEvent, RegistryIndex } from './registry-index.ts';
+import { type IndexEvent, RegistryIndex, type ReservedNames } from './registry-index.ts';
 import type { FieldReader, ParsedRegistry } from './registry-objects.ts';
 
 /** The objects that are known now, and those of them that cannot be used as they are. */
@@ -21,20 +21,24 @@ export interface WatchedRegistriesOptions {
   readonly parse: (fields: UpstreamFields) => ParsedRegistry;
   readonly onEvent: (event: ReflectorEvent | IndexEvent | KnownObjectsEvent) => void;
   readonly pace: Partial<Pace>;
+  /** Names that belong to objects of another resource. */
+  readonly reserved?: ReservedNames;
 }
 
 export class WatchedRegistries {
   readonly resource: string;
   readonly #index: RegistryIndex;
+  readonly #onEvent: WatchedRegistriesOptions['onEvent'];
   readonly #reflector: Reflector;
   #isPending = true;
   #listedAt: Date | undefined;
   #objects = 0;
   #failure: CredentialSource['failure'];
 
-  constructor({ resource, source, read, parse, onEvent, pace }: WatchedRegistriesOptions) {
+  constructor({ resource, source, read, parse, onEvent, pace, reserved }: WatchedRegistriesOptions) {
     this.resource = resource;
-    this.#index = new RegistryIndex(read, parse, onEvent);
+    this.#index = new RegistryIndex(read, parse, onEvent, reserved);
+    this.#onEvent = onEvent;
     this.#reflector = new Reflector({
       source,
       onEvent: (event) => {
@@ -45,7 +49,7 @@ export class WatchedRegistries {
         this.#index.update(objects);
         this.#objects = objects.size;
         this.#isPending = false;
-        onEvent({ kind: 'changed', objects: objects.size, rejected: this.#index.rejected().length });
+        this.#tellChange();
       },
       pace,
     });
@@ -68,6 +72,16 @@ export class WatchedRegistries {
     return this.#index.find(name);
   }
 
+  ownerOf(name: RepositoryName): string | undefined {
+    return this.#index.ownerOf(name);
+  }
+
+  /** Takes over that other names are reserved than before. */
+  reassignNames(): void {
+    this.#index.assignNames();
+    if (!this.#isPending) this.#tellChange();
+  }
+
   describe(): CredentialSource {
     return {
       resource: this.resource,
@@ -85,6 +99,10 @@ export class WatchedRegistries {
       upstream: describeUpstream(upstream),
     });
     return this.#index.list().map(describe);
+  }
+
+  #tellChange(): void {
+    this.#onEvent({ kind: 'changed', objects: this.#objects, rejected: this.#index.rejected().length });
   }
 
   #note(event: ReflectorEvent): void {

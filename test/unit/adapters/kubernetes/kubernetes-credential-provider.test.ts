@@ -123,6 +123,72 @@ describe('KubernetesCredentialProvider', () => {
     await password('a.example/m', 'young');
   });
 
+  const defaultRegistry = {
+    address: 'registry.example:5000',
+    path: '/deckhouse/ee',
+    '.dockerconfigjson': '{"auths":{"registry.example:5000":{"username":"robot","password":"of the default"}}}',
+  };
+  const claim = (repo: string) => ({ repo, dockerCfg: config('registry.example:5000', 'of the claim') });
+  const conflictOver = (repository: string) => ({
+    kind: 'conflict',
+    resource: 'modulesources',
+    object: 'claim',
+    winner: 'deckhouse-registry',
+    repository,
+  });
+
+  for (const repo of ['registry.example:5000/deckhouse/ee', 'registry.example:5000']) {
+    it(`lets no ModuleSource take ${repo} from the default registry, and says so once`, async () => {
+      api.putModuleSource('claim', claim(repo), '2020-01-01T00:00:00Z');
+      api.putSecret(defaultRegistry);
+      provider.start();
+      await known('registry.example:5000/deckhouse/ee');
+      await password(repo, 'of the default');
+      await eventually(async () => {
+        await Promise.resolve();
+        expect(kinds('conflict')).to.deep.equal([conflictOver(repo)]);
+      });
+      expect(provider.sources().flatMap(({ rejected }) => rejected)).to.deep.equal([
+        { object: 'claim', reason: `${repo} is that of deckhouse-registry already` },
+      ]);
+      const { registry } = await provider.resolve(DEFAULT_REPOSITORY);
+      expect(registry.credential.kind === 'basic' && registry.credential.password.reveal()).to.equal('of the default');
+    });
+  }
+
+  it('takes a name back when the default registry comes later, and gives it up when it moves', async () => {
+    const name = 'registry.example:5000/deckhouse/ee';
+    api.putModuleSource('claim', claim(name));
+    provider.start();
+    await password(name, 'of the claim');
+    api.putSecret(defaultRegistry);
+    await password(name, 'of the default');
+    await eventually(async () => {
+      await Promise.resolve();
+      expect(events.findLast(({ kind, resource }) => kind === 'changed' && resource === 'modulesources')).to.include({
+        rejected: 1,
+      });
+    });
+    api.putSecret({ ...defaultRegistry, path: '/deckhouse/fe' });
+    await password(name, 'of the claim');
+    expect(kinds('conflict')).to.deep.equal([conflictOver(name)]);
+    api.putSecret(defaultRegistry);
+    await password(name, 'of the default');
+    await eventually(async () => {
+      await Promise.resolve();
+      expect(kinds('conflict')).to.have.lengthOf(2);
+    });
+  });
+
+  it('leaves a ModuleSource below the repository of the default registry alone', async () => {
+    api.putSecret(defaultRegistry);
+    api.putModuleSource('modules', claim('registry.example:5000/deckhouse/ee/modules'));
+    provider.start();
+    await password('registry.example:5000/deckhouse/ee/modules', 'of the claim');
+    await password('registry.example:5000/deckhouse/ee', 'of the default');
+    expect(kinds('conflict')).to.deep.equal([]);
+  });
+
   for (const [field, broken] of [
     ['dockerCfg', { dockerCfg: 'canary!' }],
     ['ca', { ca: 'canary' }],
