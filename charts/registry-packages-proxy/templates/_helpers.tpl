@@ -45,3 +45,33 @@ evicts a pod whose volume is larger than its limit.
 {{- $cache := include "proxy.cacheMebibytes" . | int -}}
 {{ add $cache (max 64 (div $cache 10)) }}Mi
 {{- end }}
+
+{{/* Where the certificate of the guarded port comes from: secret, generated, certManager or selfSigned. */}}
+{{- define "proxy.tlsMode" -}}
+{{- if .Values.tlsSecret -}}secret
+{{- else if ne .Values.tls.mode "auto" -}}{{ .Values.tls.mode }}
+{{- else if lookup "v1" "Namespace" "" "kube-system" -}}generated
+{{- else -}}selfSigned
+{{- end -}}
+{{- end }}
+
+{{/* The Secret of the certificate; empty when the sidecar makes one. */}}
+{{- define "proxy.tlsSecret" -}}
+{{- $mode := include "proxy.tlsMode" . -}}
+{{- if eq $mode "secret" -}}{{ .Values.tlsSecret }}
+{{- else if ne $mode "selfSigned" -}}{{ include "proxy.name" . }}-serving
+{{- end -}}
+{{- end }}
+
+{{/* Names and addresses by which clients reach the guarded port, as a JSON list. */}}
+{{- define "proxy.addresses" -}}
+{{- $name := include "proxy.name" . -}}
+{{- $service := printf "%s.%s.svc" $name .Release.Namespace -}}
+{{- $addresses := list $name (printf "%s.%s" $name .Release.Namespace) $service (printf "%s.cluster.local" $service) -}}
+{{- range (lookup "v1" "Node" "" "").items -}}
+{{- if hasKey (.metadata.labels | default dict) "node-role.kubernetes.io/control-plane" -}}
+{{- range .status.addresses -}}{{- $addresses = append $addresses .address -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- concat $addresses .Values.tls.addresses | uniq | sortAlpha | toJson -}}
+{{- end }}

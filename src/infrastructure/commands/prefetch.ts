@@ -49,7 +49,7 @@ cache is too small for the whole list it says which packages have left it again.
     },
     {
       to: 'into the service of a master, through its sidecar',
-      run: 'prefetch --url https://master-0:4219 --token-file token --ca tls.crt --list packages.txt',
+      run: 'prefetch --url https://master-0:4219 --token-file token --ca ca.crt --list packages.txt',
     },
     {
       to: 'into a cache that a service will run on',
