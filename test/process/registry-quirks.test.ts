@@ -327,7 +327,7 @@ describe('the service before a registry that', () => {
     );
 
     it(
-      'wants a token of its own, which nobody needs a password for',
+      'wants a token of its own, without a password',
       withRegistry(async (bench) => {
         const other = await FakeRegistry.start({ auth: 'bearer' });
         try {
@@ -562,7 +562,7 @@ describe('the service before a registry that', () => {
     );
   });
 
-  describe('asks who is there in its own way, as it', () => {
+  describe('asks for credentials in its own way, as it', () => {
     const challenge = (response: ServerResponse, header: string): true => {
       response.writeHead(401, { 'www-authenticate': header }).end(errorBody('UNAUTHORIZED'));
       return true;
