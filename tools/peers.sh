@@ -47,12 +47,12 @@ install_fronts_from_debian() { # NAME=PATH IN THE PACKAGE=PACKAGE...
 }
 
 # A program that is no single file: too many libraries to be taken apart.
-install_on_system() { # NAME
+install_on_system() { # NAME [PACKAGE BESIDES...]
   if command -v "$1" >/dev/null; then return; fi
   if [ "$(id -u)" -eq 0 ]; then
-    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$1" >/dev/null
+    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" >/dev/null
   else
-    echo "$1 is missing: only root can install it, by apt-get install $1" >&2
+    echo "$1 is missing: only root can install it, by apt-get install $*" >&2
   fi
 }
 
@@ -81,6 +81,8 @@ take_from_module() { # NAME MODULE@VERSION FILE
 
 install_from_debian docker-registry
 install_from_debian nginx usr/sbin/nginx
+# Varnish compiles its configuration.
+install_on_system gcc libc6-dev
 install_fronts_from_debian apache2=usr/sbin/apache2=apache2-bin caddy=usr/bin/caddy=caddy danted=usr/sbin/danted=dante-server \
   h2o=usr/bin/h2o=h2o haproxy=usr/sbin/haproxy=haproxy hitch=usr/sbin/hitch=hitch \
   lighttpd=usr/sbin/lighttpd=lighttpd-mod-openssl microsocks=usr/bin/microsocks=microsocks \
