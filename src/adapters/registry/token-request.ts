@@ -1,6 +1,7 @@
 /** A request for a token, by which a token server lets a client pull from a repository (distribution-spec, token protocol). */
 import type { Credential } from '../../domain/credential.ts';
 import { discard, readAtMost } from './body.ts';
+import { gunzipAtMost, isLabelledGzip } from './content-encoding.ts';
 import type { HttpClient } from './http-client.ts';
 import type { AuthorizeHost, HttpRequest, HttpResponse } from './http-message.ts';
 import { refusal } from './refusal.ts';
@@ -32,7 +33,10 @@ export async function requestToken(
   // 201 says that a token was created, which is as good.
   if (response.status < 200 || response.status > 299) throw await refusal(response);
   try {
-    return parseToken(await readAtMost(response.body, MAX_TOKEN_BYTES, idleTimeoutMs), asked);
+    const bytes = await readAtMost(response.body, MAX_TOKEN_BYTES, idleTimeoutMs);
+    // A cache in front of the token server may have kept the answer to a client that takes gzip.
+    const decoded = isLabelledGzip(response.headers) ? await gunzipAtMost(bytes, MAX_TOKEN_BYTES) : undefined;
+    return parseToken(decoded ?? bytes, asked);
   } catch (error) {
     throw failure(asked, error, signal);
   }

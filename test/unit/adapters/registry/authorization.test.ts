@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { gzipSync } from 'node:zlib';
 import { Authorization } from '../../../../src/adapters/registry/authorization.ts';
 import { openNetwork } from '../../../../src/adapters/registry/connector.ts';
 import { HttpClient } from '../../../../src/adapters/registry/http-client.ts';
@@ -152,6 +153,30 @@ describe('Authorization', () => {
     it(`takes a token that comes with status ${String(status)}`, async () => {
       tokens.failTimes('/token', { status, body: '{"token":"canary-new\\n"}\n' });
       expect(await enter(ROBOT).answer(bearer(), 'a', undefined, signal)).to.equal('Bearer canary-new');
+    });
+  }
+
+  const json = Buffer.from('{"token":"canary-new"}');
+  const encodings: [what: string, label: string, body: Buffer, isToken: boolean][] = [
+    ['compressed', 'gzip', gzipSync(json), true],
+    ['compressed under the older name', 'X-GZIP', gzipSync(json), true],
+    ['labelled only', 'gzip', json, true],
+    ['labelled with nothing', 'identity', json, true],
+    ['labelled by a storage', 'aws-chunked', json, true],
+    ['compressed without a label', '', gzipSync(json), false],
+    ['a bomb', 'gzip', gzipSync(Buffer.concat([json, Buffer.alloc(1024 * 1024, ' ')])), false],
+    ['cut off', 'gzip', gzipSync(json).subarray(0, -12), false],
+  ];
+  for (const [what, label, body, isToken] of encodings) {
+    it(`${isToken ? 'takes' : 'takes no'} token out of an answer that is ${what}`, async () => {
+      tokens.script(({ url }, response) => {
+        if (!url.startsWith('/token')) return false;
+        response.writeHead(200, label === '' ? {} : { 'content-encoding': label }).end(body);
+        return true;
+      });
+      const answer = enter(ROBOT).answer(bearer(), 'a', undefined, signal);
+      if (isToken) expect(await answer).to.equal('Bearer canary-new');
+      else expect(await rejection(answer)).to.be.instanceOf(UpstreamUnavailableError);
     });
   }
 
