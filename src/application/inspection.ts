@@ -7,12 +7,20 @@ import type { Package, PackageRequest } from '../domain/package.ts';
 import type { RepositoryName, RepositoryPath } from '../domain/reference.ts';
 import type { Registry, Upstream } from '../domain/upstream.ts';
 
+/** Why a blob could not be stored: codes of the file system, no free inode, or room that readers hold on to. */
+export const STORE_FAILURES = ['ENOSPC', 'EDQUOT', 'EROFS', 'EIO', 'EMFILE', 'inodes', 'pinned', 'other'] as const;
+export type StoreFailure = (typeof STORE_FAILURES)[number];
+
 /** What metrics and the status of the store are made of. */
 export interface StoreUsage {
-  /** Allocated on the volume, reservations included. */
+  /** Allocated on the volume, and taken by the blocks that are being written. */
   readonly bytes: number;
   /** 0 when nothing can be kept. */
   readonly maxBytes: number;
+  /** As much of `maxBytes` as the volume has room for. */
+  readonly limitBytes: number;
+  /** Since the start: blobs that could not be stored; none for a reason that is absent. */
+  readonly failures: Readonly<Partial<Record<StoreFailure, number>>>;
   readonly entries: number;
   /** Since the start: removed to make room. */
   readonly evicted: number;

@@ -85,12 +85,12 @@ function isOurs(
   return failed.code === 'DIGEST_MISMATCH' || failed.code === 'MANIFEST_INVALID' || failed.code === 'NAME_INVALID';
 }
 
-function fetching(layer: Descriptor | undefined, { maxBytes }: StoreUsage): Verdict {
+function fetching(layer: Descriptor | undefined, { maxBytes, limitBytes }: StoreUsage): Verdict {
   if (maxBytes === 0) return { outcome: 'bypass', reason: 'nothing is kept here', needsRegistry: true };
   if (layer === undefined) {
     return { outcome: 'miss', reason: 'the manifest is not here: the registry will be asked', needsRegistry: true };
   }
-  return layer.size > maxBytes
+  return layer.size > limitBytes
     ? { outcome: 'bypass', reason: 'the package is larger than all that may be kept', needsRegistry: true }
     : { outcome: 'miss', reason: 'the package is not here: the registry will be asked', needsRegistry: true };
 }

@@ -43,6 +43,8 @@ describe('the metrics of a running service', () => {
       'served_bytes_total{result="bypass"} 0',
       'cache_requests_total{result="bypass"} 0',
       'cache_evictions_total{reason="damaged"} 0',
+      'cache_store_failures_total{reason="ENOSPC"} 0',
+      'cache_store_failures_total{reason="inodes"} 0',
       'digest_mismatch_total 0',
       'upstream_requests_total{operation="blob",code="ok"} 0',
       'upstream_requests_total{operation="manifest",code="upstream_denied"} 0',

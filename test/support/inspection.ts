@@ -4,7 +4,16 @@ import type { Inspection } from '../../src/application/inspection.ts';
 export function inspectionOf(known: Partial<Inspection> = {}): Inspection {
   return {
     store: {
-      usage: { bytes: 0, maxBytes: 1024 ** 3, entries: 0, evicted: 0, damaged: 0, scrubbedBytes: 0 },
+      usage: {
+        bytes: 0,
+        maxBytes: 1024 ** 3,
+        limitBytes: 1024 ** 3,
+        failures: {},
+        entries: 0,
+        evicted: 0,
+        damaged: 0,
+        scrubbedBytes: 0,
+      },
       kept: () => [],
       find: () => undefined,
     },

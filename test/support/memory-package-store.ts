@@ -34,6 +34,8 @@ export class MemoryPackageStore implements PackageStore, StoreInspection {
     return {
       bytes: this.bytes,
       maxBytes: this.#maxBytes,
+      limitBytes: this.#maxBytes,
+      failures: {},
       entries: this.#kept.size,
       evicted: 0,
       damaged: 0,

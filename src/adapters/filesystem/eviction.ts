@@ -1,7 +1,7 @@
 /** Makes room: within the budget, and on a volume that is full before the budget is. */
 import { statfs } from 'node:fs/promises';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { StoreFailedError } from '../../domain/errors.ts';
+import { StoreFailedError, StoreFullError } from '../../domain/errors.ts';
 import { allocated, type Entry, type Ledger, type Room } from './ledger.ts';
 
 /** Removing a file takes about 20 µs. */
@@ -36,7 +36,7 @@ export class Eviction {
     const missing = room.missing(end);
     if (missing === 0) return;
     if (!this.#evictUntil(this.#ledger.limit - missing)) {
-      throw new StoreFailedError({ cause: new Error('readers have taken the room that was promised') });
+      throw new StoreFailedError({ cause: new StoreFullError() });
     }
     room.take(end);
   }

@@ -22,6 +22,7 @@ import { OpenFiles } from './open-files.ts';
 import { Recency } from './recency.ts';
 import { leaveCleanMarker, scan } from './recovery.ts';
 import { Scrub } from './scrub.ts';
+import { StoreFailures } from './store-failures.ts';
 import { readStoredFile } from './stored-file.ts';
 import { WritableCheck } from './writable-check.ts';
 
@@ -43,10 +44,12 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
   readonly #files = new OpenFiles(this.#pool, (entry) => this.#pathOf(entry));
   readonly #recency = new Recency((entry) => this.#pathOf(entry));
   readonly #scrub: Scrub | undefined;
+  readonly #failures: StoreFailures;
   #damaged = 0;
 
   constructor({ directory, maxBytes, scrubBytesPerSecond = 0 }: FilesystemPackageStoreOptions) {
     this.#layout = new Layout(directory);
+    this.#failures = new StoreFailures(this.#layout.blobs);
     this.#ledger = new Ledger(maxBytes);
     this.#eviction = new Eviction({
       ledger: this.#ledger,
@@ -85,10 +88,12 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
   }
 
   get usage(): StoreUsage {
-    const { bytes, maxBytes, entries } = this.#ledger;
+    const { bytes, maxBytes, limit, entries } = this.#ledger;
     return {
       bytes,
       maxBytes,
+      limitBytes: limit,
+      failures: this.#failures.counts,
       entries,
       evicted: this.#eviction.evicted,
       damaged: this.#damaged,
@@ -163,6 +168,7 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
     } catch (error) {
       await file?.discard();
       room.release();
+      void this.#failures.count(error);
       throw error;
     }
   }
@@ -171,7 +177,8 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
     const settled = file.fill(chunks, (path) => {
       this.#keep(descriptor, path, room, file.closed);
     });
-    const arrived = settled.catch(async () => {
+    const arrived = settled.catch(async (error: unknown) => {
+      void this.#failures.count(error);
       // The bytes are on the disk for as long as a reader has the unlinked file open.
       await file.closed;
       room.release();

@@ -1,6 +1,6 @@
 /** Counts what a PackageStore does, without its knowing. */
 import { Counter, Gauge, type Registry } from 'prom-client';
-import type { StoreUsage } from '../../application/inspection.ts';
+import { STORE_FAILURES, type StoreUsage } from '../../application/inspection.ts';
 import type { Descriptor } from '../../domain/descriptor.ts';
 import { DigestMismatchError } from '../../domain/errors.ts';
 import type {
@@ -55,6 +55,11 @@ function exposeUsage(usage: () => StoreUsage, registry: Registry): void {
       ({ bytes }) => bytes,
     ],
     ['cache_max_bytes', 'Bytes that the cache may take.', ({ maxBytes }) => maxBytes],
+    [
+      'cache_limit_bytes',
+      'Bytes that the cache takes at most now: less than cache_max_bytes when its volume or quota has no room for them.',
+      ({ limitBytes }) => limitBytes,
+    ],
     ['cache_entries', 'Blobs in the cache, manifests and layers.', ({ entries }) => entries],
   ];
   for (const [name, help, value] of gauges) {
@@ -77,6 +82,17 @@ function exposeUsage(usage: () => StoreUsage, registry: Registry): void {
       this.reset();
       this.inc({ reason: 'size' }, evicted);
       this.inc({ reason: 'damaged' }, damaged);
+    },
+  });
+  new Counter({
+    name: 'registry_packages_proxy_cache_store_failures_total',
+    help: 'Blobs that could not be stored: by the code of the disk, for want of inodes, or because readers held the room (pinned).',
+    labelNames: ['reason'],
+    registers: [registry],
+    collect() {
+      const { failures } = usage();
+      this.reset();
+      for (const reason of STORE_FAILURES) this.inc({ reason }, failures[reason] ?? 0);
     },
   });
   new Counter({

@@ -4,7 +4,16 @@ import { StoreFullError } from '../../domain/errors.ts';
 import type { IncomingBlob, PackageStore, StoredBlob } from '../../domain/ports/package-store.ts';
 
 export class NoPackageStore implements PackageStore, StoreInspection {
-  readonly usage: StoreUsage = { bytes: 0, maxBytes: 0, entries: 0, evicted: 0, damaged: 0, scrubbedBytes: 0 };
+  readonly usage: StoreUsage = {
+    bytes: 0,
+    maxBytes: 0,
+    limitBytes: 0,
+    failures: {},
+    entries: 0,
+    evicted: 0,
+    damaged: 0,
+    scrubbedBytes: 0,
+  };
 
   open(): Promise<StoredBlob | undefined> {
     return Promise.resolve(undefined);

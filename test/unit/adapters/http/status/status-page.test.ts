@@ -44,6 +44,8 @@ function storeOf(kept: readonly KeptBlob[]): Inspection['store'] {
   const usage = {
     bytes: 300 * 1024 ** 2,
     maxBytes: 1024 ** 3,
+    limitBytes: 1024 ** 3,
+    failures: {},
     entries: kept.length,
     evicted: 12,
     damaged: 1,

@@ -1,0 +1,44 @@
+/** Counts blobs that could not be stored, by reason: a disk that is full or broken fails no request and must be visible. */
+import { statfs } from 'node:fs/promises';
+import { STORE_FAILURES, type StoreFailure } from '../../application/inspection.ts';
+import { StoreFailedError, StoreFullError } from '../../domain/errors.ts';
+import { codeOf } from './disk-error.ts';
+
+export class StoreFailures {
+  readonly #directory: string;
+  readonly #counts: Partial<Record<StoreFailure, number>> = {};
+
+  /** `directory` is on the volume of the store. */
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  get counts(): Readonly<Partial<Record<StoreFailure, number>>> {
+    return { ...this.#counts };
+  }
+
+  /** Counts what ended a blob's way into the store; errors of its source are not the store's. Never rejects. */
+  async count(error: unknown): Promise<void> {
+    if (!(error instanceof StoreFailedError)) return;
+    const reason = await this.#reasonOf(error.cause);
+    this.#counts[reason] = (this.#counts[reason] ?? 0) + 1;
+  }
+
+  async #reasonOf(cause: unknown): Promise<StoreFailure> {
+    if (cause instanceof StoreFailedError) return this.#reasonOf(cause.cause);
+    if (cause instanceof StoreFullError) return 'pinned';
+    const code = codeOf(cause);
+    if (code === 'ENOSPC' && (await this.#hasNoInode())) return 'inodes';
+    return STORE_FAILURES.find((known) => known === code) ?? 'other';
+  }
+
+  /** The kernel says ENOSPC for both. A file system that makes inodes as needed has a total of 0. */
+  async #hasNoInode(): Promise<boolean> {
+    try {
+      const { files, ffree } = await statfs(this.#directory);
+      return files > 0 && ffree === 0;
+    } catch {
+      return false;
+    }
+  }
+}

@@ -1,0 +1,195 @@
+import { expect } from 'chai';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Eviction } from '../../../../src/adapters/filesystem/eviction.ts';
+import { FilesystemPackageStore } from '../../../../src/adapters/filesystem/filesystem-package-store.ts';
+import { type Entry, Ledger } from '../../../../src/adapters/filesystem/ledger.ts';
+import { digestOf } from '../../../../src/domain/digest.ts';
+import { StoreFailedError, StoreFullError } from '../../../../src/domain/errors.ts';
+import { eventually } from '../../../support/eventually.ts';
+import { type DiskRules, limitDisk } from '../../../support/full-disk.ts';
+import { bytesOf, makeBlob, type TestBlob } from '../../../support/image.ts';
+import { rejection } from '../../../support/rejection.ts';
+import { HeldSource, readAll, sourceOf } from '../../../support/source.ts';
+
+const KIB = 1024;
+const BLOCK = 4096;
+const blob = (kib: number, seed: number): TestBlob => makeBlob('application/octet-stream', bytesOf(kib * KIB, seed));
+
+describe('Eviction', () => {
+  const digest = (n: number) => digestOf(Buffer.from(String(n)));
+  const full = (blocks: number): Ledger => {
+    const ledger = new Ledger(blocks * BLOCK);
+    for (let n = 0; n < blocks; n++) ledger.add(digest(n), BLOCK, new Date(0), 0);
+    return ledger;
+  };
+
+  it('evicts for one write what that write replaces, however many files a blob replaces in the end', () => {
+    const ledger = full(1000);
+    let removed = 0;
+    const eviction = new Eviction({ ledger, unlink: () => removed++ });
+    const room = ledger.promise(900 * BLOCK);
+    if (room === undefined) throw new Error('no room');
+    for (let end = 32; end <= 900; end += 32) {
+      const before = removed;
+      eviction.grow(room, end * BLOCK);
+      expect(removed - before).to.equal(32);
+    }
+    expect([eviction.evicted, ledger.bytes]).to.deep.equal([896, 1000 * BLOCK]);
+  });
+
+  it('takes no turn of the event loop for all that a smaller budget has no room for', async () => {
+    const ledger = full(3000);
+    ledger.limit = 0;
+    const turns: number[] = [];
+    let removed = 0;
+    const eviction = new Eviction({ ledger, unlink: () => removed++ });
+    const fitting = eviction.fit();
+    for (let at = -1; at !== removed;) {
+      turns.push(removed - Math.max(at, 0));
+      at = removed;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await fitting;
+    expect(removed).to.equal(3000);
+    expect(Math.max(...turns)).to.be.at.most(512);
+  });
+
+  it('says why when a file stays, and goes on counting it', () => {
+    const ledger = full(4);
+    const cause = Object.assign(new Error('EROFS'), { code: 'EROFS' });
+    const eviction = new Eviction({
+      ledger,
+      unlink: () => {
+        throw cause;
+      },
+    });
+    const room = ledger.promise(2 * BLOCK);
+    if (room === undefined) throw new Error('no room');
+    expect(() => {
+      eviction.grow(room, BLOCK);
+    })
+      .to.throw(StoreFailedError)
+      .with.property('cause', cause);
+    expect([ledger.entries, ledger.bytes, eviction.evicted]).to.deep.equal([4, 4 * BLOCK, 0]);
+  });
+
+  it('fails a download whose promised room readers have taken since', () => {
+    const ledger = full(4);
+    const eviction = new Eviction({ ledger, unlink: () => undefined });
+    const room = ledger.promise(2 * BLOCK);
+    if (room === undefined) throw new Error('no room');
+    for (const entry of ledger.list().slice(0, 3)) ledger.pin(entry);
+    eviction.grow(room, BLOCK);
+    expect(() => {
+      eviction.grow(room, 2 * BLOCK);
+    })
+      .to.throw(StoreFailedError)
+      .with.property('cause')
+      .instanceOf(StoreFullError);
+  });
+
+  it('lets the limit be what is on the volume when a write finds no block', () => {
+    const ledger = full(8);
+    const evicted: Entry[] = [];
+    const eviction = new Eviction({ ledger, unlink: (entry) => evicted.push(entry) });
+    expect(eviction.relieve(2 * BLOCK)).to.equal(true);
+    expect([evicted.length, ledger.limit, ledger.bytes]).to.deep.equal([2, 6 * BLOCK, 6 * BLOCK]);
+    for (const entry of ledger.list()) ledger.pin(entry);
+    expect(eviction.relieve(1)).to.equal(false);
+  });
+});
+
+describe('FilesystemPackageStore on a full volume', () => {
+  let directory: string;
+  let store: FilesystemPackageStore;
+  let unlimit: (() => void) | undefined;
+  beforeEach(async () => {
+    directory = mkdtempSync(join(tmpdir(), 'full-volume-'));
+    store = new FilesystemPackageStore({ directory, maxBytes: 1024 * KIB });
+    await store.load();
+  });
+  afterEach(async () => {
+    unlimit?.();
+    await store.close();
+    rmSync(directory, { recursive: true });
+  });
+
+  async function keep({ descriptor, bytes }: TestBlob): Promise<void> {
+    await (
+      await store.ingest(descriptor, sourceOf(bytes))
+    ).settled;
+    await new Promise(setImmediate);
+  }
+
+  async function has({ descriptor }: TestBlob): Promise<boolean> {
+    const stored = await store.open(descriptor);
+    await stored?.close();
+    return stored !== undefined;
+  }
+
+  /** A volume of `kib`, of which the store takes what it says. */
+  function volumeOf(kib: number, code?: DiskRules['code']): void {
+    unlimit = limitDisk(directory, {
+      fits: () => store.usage.bytes <= kib * KIB,
+      free: () => Math.max(0, kib * KIB - store.usage.bytes),
+      ...(code !== undefined && { code }),
+    });
+  }
+
+  for (const code of ['ENOSPC', 'EDQUOT'] as const) {
+    it(`goes on caching within the room that there is (${code})`, async () => {
+      volumeOf(500, code);
+      const blobs = Array.from({ length: 8 }, (_, seed) => blob(200, seed + 1));
+      for (const given of blobs) {
+        await keep(given);
+        expect(await has(given)).to.equal(true);
+      }
+      expect(store.usage).to.include({ entries: 2, evicted: 6 });
+      expect(store.usage.limitBytes).to.be.within(400 * KIB, 500 * KIB);
+      expect(store.usage.failures).to.deep.equal({});
+    });
+  }
+
+  it('takes its whole budget again when the volume has room again', async () => {
+    volumeOf(500);
+    for (const seed of [1, 2, 3]) await keep(blob(200, seed));
+    expect(store.usage.limitBytes).to.be.at.most(500 * KIB);
+    unlimit?.();
+    for (const seed of [4, 5, 6]) await keep(blob(200, seed));
+    expect(store.usage).to.include({ limitBytes: 1024 * KIB, entries: 5 });
+  });
+
+  it('refuses a package larger than the volume before its registry is asked, once it knows', async () => {
+    volumeOf(300);
+    const first = await store.ingest(blob(400, 1).descriptor, sourceOf(blob(400, 1).bytes));
+    expect(await rejection(first.settled)).to.be.instanceOf(StoreFailedError);
+    await eventually(async () => {
+      expect(store.usage.failures).to.deep.equal({ ENOSPC: 1 });
+    });
+    const source = new HeldSource();
+    expect(await rejection(store.ingest(blob(400, 1).descriptor, source.source))).to.be.instanceOf(StoreFullError);
+    expect(source.opened).to.equal(0);
+  });
+
+  for (const code of ['EIO', 'EROFS'] as const) {
+    it(`evicts nothing for a disk that is broken (${code}), and counts what it could not store`, async () => {
+      for (const seed of [1, 2]) await keep(blob(200, seed));
+      volumeOf(0, code);
+      const incoming = await store.ingest(blob(200, 3).descriptor, sourceOf(blob(200, 3).bytes));
+      const reader = incoming.read();
+      expect(await rejection(readAll(reader))).to.be.instanceOf(StoreFailedError);
+      await rejection(incoming.settled);
+      await new Promise(setImmediate);
+      expect(store.usage).to.deep.include({ entries: 2, evicted: 0, limitBytes: 1024 * KIB, failures: { [code]: 1 } });
+      expect(readdirSync(join(directory, 'v1/ingest'))).to.deep.equal([]);
+    });
+  }
+
+  it('counts no failure of a source as one of its own', async () => {
+    const incoming = await store.ingest(blob(200, 1).descriptor, sourceOf(bytesOf(200 * KIB, 9)));
+    await rejection(incoming.settled);
+    expect(store.usage.failures).to.deep.equal({});
+  });
+});
