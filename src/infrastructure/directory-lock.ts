@@ -1,23 +1,83 @@
 /** Keeps a second process from writing into the same directory: both would write, count or remove the same files. */
-import { stat } from 'node:fs/promises';
-import { createServer, type Server } from 'node:net';
+import { rmSync } from 'node:fs';
+import { lstat, open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+
+export interface HeldDirectory {
+  /** Gives the directory back. Its end does that for a process that does not come to it. */
+  release(): void;
+}
+
+/** Two processes that start at once may each see the other one try. */
+const BUSY_MS = 200;
+/** https://sqlite.org/rescode.html: SQLITE_BUSY. */
+const BUSY = 5;
+
+/** A database that is collected as garbage gives its lock back. */
+const held = new Set<DatabaseSync>();
 
 /**
- * A name in Linux' abstract namespace of sockets. It is nowhere on the disk, which may be carried to another host at any
- * time, and goes with its process, however that ends. It holds on one host and within one network namespace: pods with
- * hostNetwork share the host's, all others have their own. Files that two without a lock have spoilt are found by `verify`
- * and by the service, which prove every byte. Rejects with the message when somebody has it already.
+ * Locks the file `.lock` in the directory, by SQLite: Node has no file locks of its own, and SQLite takes those of the system
+ * (fcntl). The kernel gives such a lock back when its process ends, however that happens; it holds across network and process
+ * namespaces and outside Linux, and only a user that may open the file can take it (mode 0600). Nothing is ever written
+ * into the file, so a full disk does not matter. Rejects with `message` when another process holds the directory.
  */
-export async function holdDirectory(directory: string, message: string): Promise<Server> {
-  const { dev, ino } = await stat(directory);
-  const server = createServer((socket) => socket.destroy());
-  server.unref();
-  return new Promise((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => {
-      reject(error.code === 'EADDRINUSE' ? new Error(message) : error);
-    });
-    server.listen(`\0registry-packages-proxy/${String(dev)}:${String(ino)}`, () => {
-      resolve(server);
-    });
+export async function holdDirectory(directory: string, message: string): Promise<HeldDirectory> {
+  const path = join(directory, '.lock');
+  for (;;) {
+    const before = await makeFile(path);
+    const database = lock(path, message);
+    // Its last holder may have removed it between the two: then the lock is one on a file that no other process finds.
+    if ((await inodeOf(path)) === before) return holding(database, path);
+    database.close();
+  }
+}
+
+function lock(path: string, message: string): DatabaseSync {
+  let database: DatabaseSync | undefined;
+  try {
+    database = new DatabaseSync(path, { timeout: BUSY_MS });
+    // A journal in a file would need room on the disk.
+    database.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
+  } catch (cause) {
+    database?.close();
+    throw isBusy(cause) ? new Error(message) : new Error(`${path} cannot be locked`, { cause });
+  }
+  return database;
+}
+
+function holding(database: DatabaseSync, path: string): HeldDirectory {
+  held.add(database);
+  return {
+    release: () => {
+      if (!held.delete(database)) return;
+      // While it is locked, so that a process which finds it does not hold it.
+      rmSync(path, { force: true });
+      database.close();
+    },
+  };
+}
+
+/** Resolves with its inode. An existing one is not opened: the system gives a lock back with any descriptor of its file. */
+async function makeFile(path: string): Promise<number | undefined> {
+  const found = await inodeOf(path);
+  if (found !== undefined) return found;
+  const file = await open(path, 'wx', 0o600).catch((error: unknown) => {
+    // Another process has made it in between.
+    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
   });
+  await file?.close();
+  return inodeOf(path);
+}
+
+/** Undefined when there is none. @throws Error when it is no file */
+async function inodeOf(path: string): Promise<number | undefined> {
+  const stats = await lstat(path).catch(() => undefined);
+  if (stats !== undefined && !stats.isFile()) throw new Error(`${path} is not a file`);
+  return stats?.ino;
+}
+
+function isBusy(error: unknown): boolean {
+  return error instanceof Error && 'errcode' in error && error.errcode === BUSY;
 }

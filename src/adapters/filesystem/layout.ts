@@ -2,8 +2,9 @@
 import { randomUUID } from 'node:crypto';
 import { constants, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type Digest, digestHex, parseDigest } from '../../domain/digest.ts';
+import { makePrivate } from './private-directories.ts';
 
 /**
  * ```text
@@ -20,22 +21,31 @@ const DIRECTORY = { recursive: true, mode: 0o700 } as const;
 export const READ_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 export class Layout {
+  readonly directory: string;
+  /** Whatever belongs to the store. */
+  readonly root: string;
   readonly blobs: string;
   readonly ingest: string;
   readonly cleanMarker: string;
 
   constructor(directory: string) {
-    const root = join(directory, 'v1');
-    this.blobs = join(root, 'blobs', 'sha256');
-    this.ingest = join(root, 'ingest');
-    this.cleanMarker = join(root, 'clean');
+    this.directory = directory;
+    this.root = join(directory, 'v1');
+    this.blobs = join(this.root, 'blobs', 'sha256');
+    this.ingest = join(this.root, 'ingest');
+    this.cleanMarker = join(this.root, 'clean');
   }
 
   blob(digest: Digest): string {
     return join(this.blobs, digestHex(digest));
   }
 
-  /** Folders that are not there, at the start or because somebody has removed them. */
+  /** Makes the folders, which must be the service's alone. @throws Error with one sentence, or that of the file system. */
+  async prepare(): Promise<void> {
+    await makePrivate(this.directory, [this.root, dirname(this.blobs), this.blobs, this.ingest]);
+  }
+
+  /** Folders that are not there, at the start or because they have been removed. */
   async make(): Promise<void> {
     await mkdir(this.blobs, DIRECTORY);
     await mkdir(this.ingest, DIRECTORY);

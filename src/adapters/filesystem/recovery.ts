@@ -17,6 +17,7 @@ const STATS_AT_ONCE = 64;
  */
 export async function scan(layout: Layout, ledger: Ledger): Promise<number> {
   try {
+    await layout.prepare();
     await rm(layout.ingest, { recursive: true, force: true });
     await layout.make();
     const proved = await takeCleanMarker(layout);

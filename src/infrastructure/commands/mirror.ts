@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { OciLayoutWriter } from '../../adapters/oci-layout/oci-layout-writer.ts';
 import { MirrorPackages, type MirrorProgress } from '../../application/mirror-packages.ts';
 import { CREDENTIAL_PROVIDER, CREDENTIALS_PART, GATEWAY_PART, REGISTRY_GATEWAY } from '../container/tokens.ts';
-import { holdDirectory } from '../directory-lock.ts';
+import { type HeldDirectory, holdDirectory } from '../directory-lock.ts';
 import type { Settings } from '../settings.ts';
 import { formatBytes } from './amounts.ts';
 import { command, type Terminal } from './command.ts';
@@ -75,7 +75,7 @@ interface Order {
 
 async function mirror({ settings, packages, output, platform }: Order, terminal: Terminal): Promise<ExitCode> {
   const { stdout, interrupted } = terminal;
-  const layout = await openLayout(output);
+  const { layout, held } = await openLayout(output);
   let isComplete = false;
   try {
     return await withParts(settings, [GATEWAY_PART, CREDENTIALS_PART], terminal, async (container) => {
@@ -103,15 +103,16 @@ async function mirror({ settings, packages, output, platform }: Order, terminal:
     });
   } finally {
     await layout.close(isComplete);
+    held.release();
   }
 }
 
 /** For this process alone, until it ends. */
-async function openLayout(output: string): Promise<OciLayoutWriter> {
+async function openLayout(output: string): Promise<{ layout: OciLayoutWriter; held: HeldDirectory }> {
   try {
     await mkdir(output, { recursive: true });
-    await holdDirectory(output, 'another process is writing there');
-    return await OciLayoutWriter.open(output);
+    const held = await holdDirectory(output, 'another process is writing there');
+    return { layout: await OciLayoutWriter.open(output), held };
   } catch (cause) {
     throw new CommandFailure(`${output}: ${reasonOf(cause)}`, { cause });
   }

@@ -1,11 +1,10 @@
 /** Who keeps packages. */
 import { ContainerModule } from 'inversify';
-import type { Server } from 'node:net';
 import { FilesystemPackageStore } from '../../adapters/filesystem/filesystem-package-store.ts';
 import { Layout } from '../../adapters/filesystem/layout.ts';
 import { MeteredPackageStore } from '../../adapters/prometheus/metered-package-store.ts';
 import { NoPackageStore } from '../../adapters/unstored/no-package-store.ts';
-import { holdDirectory } from '../directory-lock.ts';
+import { type HeldDirectory, holdDirectory } from '../directory-lock.ts';
 import { LoggedPackageStore } from '../logged-package-store.ts';
 import type { Part } from '../service.ts';
 import type { Settings } from '../settings.ts';
@@ -33,12 +32,13 @@ export function storeModule({ store: { enabled, directory, maxSize, scrubRate } 
 
 /** Two processes on one directory would each count their own bytes and evict what the other has just kept. */
 function partOfStore(store: FilesystemPackageStore, directory: string): Part {
-  let held: Server | undefined;
+  let held: HeldDirectory | undefined;
   return {
     start: async () => {
-      await new Layout(directory).make();
+      const layout = new Layout(directory);
+      await layout.prepare();
       held = await holdDirectory(
-        directory,
+        layout.root,
         `${directory} is in use by another process: a service, or prefetch without --url`,
       );
       await store.load();
@@ -47,7 +47,7 @@ function partOfStore(store: FilesystemPackageStore, directory: string): Part {
       // What lies there is the other's, and so is its clean marker.
       if (held === undefined) return;
       await store.close();
-      held.close();
+      held.release();
     },
     notReady: () =>
       store.checkWritable().then(

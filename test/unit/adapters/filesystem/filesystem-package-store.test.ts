@@ -195,7 +195,7 @@ describe('FilesystemPackageStore', () => {
     await writeFile(join(directory, 'v1'), 'a file');
     expect(await rejection(start()))
       .to.be.instanceOf(StoreFailedError)
-      .with.nested.property('cause.code', 'ENOTDIR');
+      .with.nested.property('cause.message', `${directory}/v1 is not a directory`);
   });
 
   /** Descriptors of this process that are files of the store, removed ones too. */

@@ -1,0 +1,39 @@
+/** Makes directories that are the service's alone: in one that others can write, a link or a forged file may lie. */
+import type { Stats } from 'node:fs';
+import { lstat, mkdir } from 'node:fs/promises';
+
+const PRIVATE = 0o700;
+/** Group or others may write. */
+const WRITABLE_BY_OTHERS = 0o022;
+
+/**
+ * Makes each of `own` that is missing, in this order, once the one above it has been found in order: nothing is made behind
+ * a link. `directory` may belong to root, as the volumes of Kubernetes do. @throws Error with one sentence for the
+ * operator, or the error of the file system.
+ */
+export async function makePrivate(directory: string, own: readonly string[]): Promise<void> {
+  await mkdir(directory, { recursive: true, mode: PRIVATE });
+  const stats = await lstat(directory);
+  if (stats.uid !== 0 || process.geteuid?.() === 0 || !stats.isDirectory()) expectPrivate(directory, stats);
+  for (const path of own) {
+    await mkdir(path, { mode: PRIVATE }).catch((error: unknown) => {
+      if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+    });
+    expectPrivate(path, await lstat(path));
+  }
+}
+
+function expectPrivate(path: string, stats: Stats): void {
+  if (stats.isSymbolicLink()) throw new Error(`${path} is a symbolic link: name the directory itself`);
+  if (!stats.isDirectory()) throw new Error(`${path} is not a directory`);
+  const user = process.geteuid?.();
+  // Windows has no such users.
+  if (user === undefined) return;
+  if (stats.uid !== user) {
+    const owner = `${path} belongs to user ${String(stats.uid)} and the service runs as ${String(user)}`;
+    throw new Error(`${owner}: choose a directory of its own, or chown it`);
+  }
+  if ((stats.mode & WRITABLE_BY_OTHERS) !== 0) {
+    throw new Error(`${path} can be written by other users: chmod go-w, or choose another directory`);
+  }
+}
