@@ -105,7 +105,7 @@ describe('prefetch', function () {
     const { code, stderr } = await prefetch('--config', config);
     expect({ code, stderr }).to.deep.equal({ code: 1, stderr: inUse(service.cacheDirectory) });
     expect(await readFile(arriving, 'utf8')).to.equal('');
-    expect(await readdir(join(service.cacheDirectory, 'v1'))).to.have.members(['blobs', 'ingest']);
+    expect(await readdir(join(service.cacheDirectory, 'v1'))).to.have.members(['.lock', 'blobs', 'ingest']);
     await service.close();
   });
 

@@ -11,6 +11,8 @@ export interface Entry {
   usedMs: number;
   /** When it was last proved; undefined until what an unclean stop left behind has been proved again. */
   verifiedMs: number | undefined;
+  /** Its bytes outlive a power loss. */
+  isSynced: boolean;
   readers: number;
   kept: boolean;
 }
@@ -113,7 +115,16 @@ export class Ledger {
 
   /** Enters a blob as the most recently used. Its room is to be released in the same turn. */
   add(digest: Digest, size: number, storedAt: Date, verifiedMs: number | undefined): Entry {
-    const entry: Entry = { digest, size, storedAt, usedMs: storedAt.getTime(), verifiedMs, readers: 0, kept: true };
+    const entry: Entry = {
+      digest,
+      size,
+      storedAt,
+      usedMs: storedAt.getTime(),
+      verifiedMs,
+      isSynced: false,
+      readers: 0,
+      kept: true,
+    };
     this.#entries.set(digest, entry);
     this.#keptBytes += allocated(size);
     return entry;

@@ -1,66 +1,112 @@
-/** A start is a scan: what lies in the directory is what is kept, in the order of its last use. */
+/** A start is a scan: the blobs of the directory are entered in the order of their last use. */
 import type { Stats } from 'node:fs';
-import { lstat, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { lstat, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import type { Digest } from '../../domain/digest.ts';
 import { StoreFailedError } from '../../domain/errors.ts';
-import type { Layout } from './layout.ts';
-import type { Ledger } from './ledger.ts';
+import { type Layout, READ_FLAGS } from './layout.ts';
+import type { Entry, Ledger } from './ledger.ts';
+import { forEachInTurns, sortInTurns } from './work-in-turns.ts';
 
 /** Enough to keep the four threads of libuv's pool busy, few enough to need no thought about memory. */
-const STATS_AT_ONCE = 64;
+const FILES_AT_ONCE = 64;
+/** The kernel writes back by itself within half a minute, so at a stop there is seldom more than that to sync. */
+const SYNC_MS = 5000;
 
 /**
- * Enters all blobs into an empty ledger. Proved are those that the last clean end has called so, unless a file has another
- * length since or was touched after it: after an unclean end none. Resolves with when the last of them was used, in
- * milliseconds. @throws StoreFailedError
+ * Enters all blobs into an empty ledger. A blob counts as verified if the marker of a clean stop lists it with the same size
+ * and its file has not changed since; after an unclean stop there is no marker. Resolves with when the last of them was
+ * used, in milliseconds. @throws StoreFailedError
  */
 export async function scan(layout: Layout, ledger: Ledger): Promise<number> {
   try {
     await layout.prepare();
     await rm(layout.ingest, { recursive: true, force: true });
     await layout.make();
-    const proved = await takeCleanMarker(layout);
-    const found = await listBlobs(layout);
-    found.sort((a, b) => a.stats.mtimeMs - b.stats.mtimeMs);
-    for (const { digest, stats } of found) {
-      const known = stats.ctimeMs <= proved.atMs ? proved.blobs.get(digest) : undefined;
+    const verified = await takeCleanMarker(layout);
+    const found = await sortInTurns(await listBlobs(layout), ({ stats }) => stats.mtimeMs);
+    await forEachInTurns(found, ({ digest, stats }) => {
+      const known = stats.ctimeMs <= verified.atMs ? verified.blobs.get(digest) : undefined;
       const verifiedMs = known?.size === stats.size ? known.verifiedMs : undefined;
-      ledger.add(digest, stats.size, stats.birthtime, verifiedMs).usedMs = stats.mtimeMs;
-    }
+      const entry = ledger.add(digest, stats.size, stats.birthtime, verifiedMs);
+      entry.usedMs = stats.mtimeMs;
+      entry.isSynced = verifiedMs !== undefined;
+    });
     return found.at(-1)?.stats.mtimeMs ?? 0;
   } catch (cause) {
     throw new StoreFailedError({ cause });
   }
 }
 
-/** Says to the next start which blobs need no second proof. */
+/**
+ * Says to the next start which blobs need no second verification. Only those whose bytes are on the disk are named: the
+ * marker must not outlive them in a power loss. Downloads are not synced, so this is the first time for each.
+ */
 export async function leaveCleanMarker(layout: Layout, ledger: Ledger): Promise<void> {
-  const lines = ledger
-    .list()
-    .flatMap(({ digest, size, verifiedMs }) =>
-      verifiedMs === undefined ? [] : [`${digest} ${String(size)} ${String(verifiedMs)}\n`],
-    );
-  await writeFile(layout.cleanMarker, lines.join(''), { mode: 0o600 });
+  const verified = ledger.list().filter(({ verifiedMs }) => verifiedMs !== undefined);
+  const deadline = performance.now() + SYNC_MS;
+  const unsynced = verified.filter(({ isSynced }) => !isSynced);
+  for (let start = 0; start < unsynced.length && performance.now() < deadline; start += FILES_AT_ONCE) {
+    await Promise.all(unsynced.slice(start, start + FILES_AT_ONCE).map((entry) => sync(layout, entry)));
+  }
+  await syncDirectory(layout.blobs);
+  const lines = verified
+    .filter(({ isSynced }) => isSynced)
+    .map(({ digest, size, verifiedMs }) => `${digest} ${String(size)} ${String(verifiedMs)}\n`);
+  const path = `${layout.cleanMarker}.${randomUUID()}`;
+  const file = await open(path, 'wx', 0o600);
+  try {
+    await file.writeFile(lines.join(''));
+    await file.sync();
+    await rename(path, layout.cleanMarker);
+  } catch (error) {
+    await rm(path, { force: true });
+    throw error;
+  } finally {
+    await file.close();
+  }
+  await syncDirectory(layout.root);
 }
 
-interface Proved {
+/** A file that cannot be synced is verified again by the next start. */
+async function sync(layout: Layout, entry: Entry): Promise<void> {
+  try {
+    const file = await open(layout.blob(entry.digest), READ_FLAGS);
+    await file.datasync().finally(() => file.close());
+    entry.isSynced = true;
+  } catch {
+    // See above.
+  }
+}
+
+/** The names in it; a file system that cannot do this keeps them anyway, or has nothing to sync. */
+async function syncDirectory(path: string): Promise<void> {
+  try {
+    const directory = await open(path);
+    await directory.sync().finally(() => directory.close());
+  } catch {
+    // See above.
+  }
+}
+
+interface Verified {
   readonly blobs: ReadonlyMap<string, { readonly size: number; readonly verifiedMs: number }>;
   /** When the process ended. */
   readonly atMs: number;
 }
 
-async function takeCleanMarker(layout: Layout): Promise<Proved> {
+async function takeCleanMarker(layout: Layout): Promise<Verified> {
   try {
     const text = await readFile(layout.cleanMarker, 'utf8');
     const { mtimeMs } = await lstat(layout.cleanMarker);
-    const lines = text.split('\n').map((line) => line.split(' '));
-    // The first version did not say when: by its end at the latest, which is what the file's time says.
-    const blobs = lines.map(
-      ([digest = '', size, verifiedMs]) =>
-        [digest, { size: Number(size), verifiedMs: Number(verifiedMs) || mtimeMs }] as const,
-    );
-    return { blobs: new Map(blobs), atMs: mtimeMs };
+    const blobs = new Map<string, { size: number; verifiedMs: number }>();
+    await forEachInTurns(text.split('\n'), (line) => {
+      const [digest = '', size, verifiedMs] = line.split(' ');
+      // The first version did not say when: by its end at the latest, which is what the file's time says.
+      blobs.set(digest, { size: Number(size), verifiedMs: Number(verifiedMs) || mtimeMs });
+    });
+    return { blobs, atMs: mtimeMs };
   } catch {
     return { blobs: new Map(), atMs: 0 };
   } finally {
@@ -68,12 +114,12 @@ async function takeCleanMarker(layout: Layout): Promise<Proved> {
   }
 }
 
-/** Files named by a digest; whatever else lies there is a stranger and stays as it is. */
+/** Files named by a digest; all others stay as they are. */
 async function listBlobs(layout: Layout): Promise<{ digest: Digest; stats: Stats }[]> {
   const names = await readdir(layout.blobs);
   const blobs: { digest: Digest; stats: Stats }[] = [];
-  for (let start = 0; start < names.length; start += STATS_AT_ONCE) {
-    const batch = names.slice(start, start + STATS_AT_ONCE).map(async (name) => {
+  for (let start = 0; start < names.length; start += FILES_AT_ONCE) {
+    const batch = names.slice(start, start + FILES_AT_ONCE).map(async (name) => {
       const digest = layout.digestOfName(name);
       const stats = digest && (await lstat(join(layout.blobs, name)).catch(() => undefined));
       if (digest !== undefined && stats?.isFile()) blobs.push({ digest, stats });

@@ -1,12 +1,27 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import sinon from 'sinon';
+import { FilesystemPackageStore } from '../../../../src/adapters/filesystem/filesystem-package-store.ts';
 import { Layout } from '../../../../src/adapters/filesystem/layout.ts';
 import { Ledger } from '../../../../src/adapters/filesystem/ledger.ts';
 import { scan } from '../../../../src/adapters/filesystem/recovery.ts';
 import { expectLinear, nearMiss } from '../../../support/hostile-text.ts';
+import { bytesOf, makeBlob } from '../../../support/image.ts';
+import { readAll, sourceOf } from '../../../support/source.ts';
 
 const PIECES = [
   'a',
@@ -34,6 +49,102 @@ const isHex = (name: string): boolean =>
   name.length === 64 && Array.from(name).every((digit) => HEX_DIGITS.includes(digit));
 
 const names = fc.oneof(hex, nearMiss(hex, PIECES), fc.string({ unit: 'binary', minLength: 1, maxLength: 60 }));
+
+describe('leaveCleanMarker', () => {
+  let directory: string;
+  let proto: FileHandle;
+  const synced = new Set<string>();
+  let log: string[];
+  beforeEach(async () => {
+    directory = mkdtempSync(join(tmpdir(), 'clean-stop-'));
+    synced.clear();
+    log = [];
+    const probe = await open(directory);
+    proto = Object.getPrototypeOf(probe) as FileHandle;
+    await probe.close();
+    for (const method of ['sync', 'datasync'] as const) {
+      const original = proto[method];
+      sinon.stub(proto, method).callsFake(async function (this: FileHandle) {
+        const path = readlinkSync(`/proc/self/fd/${String(this.fd)}`);
+        synced.add(path);
+        log.push(path.slice(directory.length + 1));
+        return original.call(this);
+      });
+    }
+  });
+  afterEach(() => {
+    sinon.restore();
+    rmSync(directory, { recursive: true });
+  });
+
+  async function start(): Promise<FilesystemPackageStore> {
+    const store = new FilesystemPackageStore({ directory, maxBytes: 10e6 });
+    await store.load();
+    return store;
+  }
+
+  /** The disk after a power loss: files that were never synced have lost their bytes, or have zeros instead of them. */
+  function losePower(how: 'emptied' | 'zeros'): void {
+    const blobs = join(directory, 'v1/blobs/sha256');
+    for (const path of readdirSync(blobs).map((name) => join(blobs, name))) {
+      if (synced.has(path)) continue;
+      const { atime, mtime, size } = statSync(path);
+      writeFileSync(path, new Uint8Array(how === 'emptied' ? 0 : size));
+      utimesSync(path, atime, mtime);
+    }
+  }
+
+  const images = [1, 2, 3].map((seed) => makeBlob('application/octet-stream', bytesOf(100_000, seed)));
+
+  for (const how of ['emptied', 'zeros'] as const) {
+    it(`names only blobs that are on the disk, so that a power loss after it costs none (${how})`, async () => {
+      const before = await start();
+      for (const { descriptor, bytes } of images) await (await before.ingest(descriptor, sourceOf(bytes))).settled;
+      expect(log, 'a download waits for no disk').to.deep.equal([]);
+      await before.close();
+      losePower(how);
+      const after = await start();
+      for (const { descriptor, bytes } of images) {
+        expect(after.find(descriptor.digest)?.verifiedAt).not.to.equal(undefined);
+        const stored = await after.open(descriptor);
+        expect(stored && Buffer.compare(await readAll(stored), bytes)).to.equal(0);
+      }
+      await after.close();
+    });
+  }
+
+  it('syncs the blobs, then their folder, then the marker before it has its name, and each blob once', async () => {
+    const before = await start();
+    for (const { descriptor, bytes } of images) await (await before.ingest(descriptor, sourceOf(bytes))).settled;
+    await before.close();
+    expect(log.map((path) => path.replace(/[0-9a-f-]{36,}$/, '*'))).to.deep.equal([
+      ...images.map(() => 'v1/blobs/sha256/*'),
+      'v1/blobs/sha256',
+      'v1/clean.*',
+      'v1',
+    ]);
+    log.length = 0;
+    await (await start()).close();
+    expect(log.filter((path) => path.startsWith('v1/blobs/sha256/'))).to.deep.equal([]);
+    expect(readdirSync(join(directory, 'v1')).sort()).to.deep.equal(['blobs', 'clean', 'ingest']);
+  });
+
+  it('does not name a blob that cannot be synced: its next use verifies it again', async () => {
+    const before = await start();
+    for (const { descriptor, bytes } of images) await (await before.ingest(descriptor, sourceOf(bytes))).settled;
+    sinon.restore();
+    sinon.stub(proto, 'datasync').rejects(Object.assign(new Error('EIO'), { code: 'EIO' }));
+    await before.close();
+    sinon.restore();
+    const after = await start();
+    for (const { descriptor, bytes } of images) {
+      expect(after.find(descriptor.digest)?.verifiedAt).to.equal(undefined);
+      const stored = await after.open(descriptor);
+      expect(stored && Buffer.compare(await readAll(stored), bytes)).to.equal(0);
+    }
+    await after.close();
+  });
+});
 
 describe('scan', () => {
   let directory: string;
