@@ -10,8 +10,12 @@ import type { Entry } from './ledger.ts';
 
 /** What one read brings is not worth a descriptor. */
 const SMALL_BYTES = 64 * 1024;
-/** Descriptors at most, or 16 MiB of small files. */
-const MAX_FILES = 256;
+/** Descriptors at most. */
+const MAX_DESCRIPTORS = 256;
+/** Memory of small files at most: thousands of manifests, each of which would take four calls of the system. */
+const MAX_MEMORY_BYTES = 16 * 1024 * 1024;
+/** What a small file takes beside its bytes. */
+const OVERHEAD_BYTES = 512;
 const PROVED_AT_ONCE = 1024 * 1024;
 
 /** Descriptors as numbers, which can be closed in the very turn in which their file is removed. */
@@ -26,8 +30,10 @@ export interface OpenFile {
 }
 
 export class OpenFiles {
-  /** In the order of their use: the first is the least recently used. */
-  readonly #opened = new Map<Entry, OpenFile>();
+  /** Both in the order of their use: the first is the least recently used. */
+  readonly #inMemory = new Map<Entry, OpenFile>();
+  readonly #withDescriptor = new Map<Entry, OpenFile>();
+  #memoryBytes = 0;
   readonly #opening = new Map<Entry, Promise<OpenFile>>();
   readonly #pool: BlockPool;
   readonly #pathOf: (entry: Entry) => string;
@@ -42,10 +48,11 @@ export class OpenFiles {
    * with DigestMismatchError when it is another file; what is not proved yet is read whole before.
    */
   async open(entry: Entry): Promise<OpenFile> {
-    const opened = this.#opened.get(entry);
+    const files = this.#filesLike(entry);
+    const opened = files.get(entry);
     if (opened !== undefined) {
-      this.#opened.delete(entry);
-      this.#opened.set(entry, opened);
+      files.delete(entry);
+      files.set(entry, opened);
       return opened;
     }
     const opening = this.#opening.get(entry) ?? this.#open(entry);
@@ -59,16 +66,24 @@ export class OpenFiles {
 
   /** Lets go of a file that nobody reads, at once: with its descriptor the bytes of a removed file leave the disk. */
   close(entry: Entry): void {
-    const file = this.#opened.get(entry);
-    if (file === undefined) return;
-    this.#opened.delete(entry);
-    if (!(file.content instanceof BlockFile)) return;
-    file.content.forget();
-    closeNow(file.content.fd);
+    const files = this.#filesLike(entry);
+    const content = files.get(entry)?.content;
+    if (content === undefined) return;
+    files.delete(entry);
+    if (content instanceof BlockFile) {
+      content.forget();
+      closeNow(content.fd);
+    } else {
+      this.#memoryBytes -= memoryOf(entry);
+    }
   }
 
   closeAll(): void {
-    for (const entry of this.#opened.keys()) this.close(entry);
+    for (const files of [this.#inMemory, this.#withDescriptor]) for (const entry of files.keys()) this.close(entry);
+  }
+
+  #filesLike({ size }: Entry): Map<Entry, OpenFile> {
+    return size <= SMALL_BYTES ? this.#inMemory : this.#withDescriptor;
   }
 
   async #open(entry: Entry): Promise<OpenFile> {
@@ -79,28 +94,42 @@ export class OpenFiles {
       if (!stats.isFile() || stats.size !== entry.size) {
         throw new DigestMismatchError(`${String(entry.size)} bytes`, `${String(stats.size)} bytes`);
       }
+      if (entry.size <= SMALL_BYTES) content = await readWhole(fd, entry.size);
       if (entry.verifiedMs === undefined) {
-        await prove(fd, entry);
+        if (content instanceof BlockFile) await prove(fd, entry);
+        else verify(content, entry);
         entry.verifiedMs = Date.now();
       }
-      if (entry.size <= SMALL_BYTES) content = await readWhole(fd, entry.size);
     } catch (error) {
       await closeFile(fd);
       throw error;
     }
     if (!(content instanceof BlockFile)) await closeFile(fd);
     const file: OpenFile = { entry, content };
-    this.#opened.set(entry, file);
-    this.#closeSurplus();
+    this.#filesLike(entry).set(entry, file);
+    if (!(content instanceof BlockFile)) this.#memoryBytes += memoryOf(entry);
+    this.#closeSurplus(this.#inMemory, () => this.#memoryBytes > MAX_MEMORY_BYTES);
+    this.#closeSurplus(this.#withDescriptor, () => this.#withDescriptor.size > MAX_DESCRIPTORS);
     return file;
   }
 
-  #closeSurplus(): void {
-    for (const entry of this.#opened.keys()) {
-      if (this.#opened.size <= MAX_FILES) return;
+  #closeSurplus(files: ReadonlyMap<Entry, OpenFile>, isTooMuch: () => boolean): void {
+    for (const entry of files.keys()) {
+      if (!isTooMuch()) return;
       if (entry.readers === 0) this.close(entry);
     }
   }
+}
+
+function memoryOf({ size }: Entry): number {
+  return size + OVERHEAD_BYTES;
+}
+
+/** @throws DigestMismatchError */
+function verify(bytes: Uint8Array, entry: Entry): void {
+  const proof = new Proof(entry);
+  proof.update(bytes);
+  proof.conclude();
 }
 
 async function readWhole(fd: number, size: number): Promise<Uint8Array> {

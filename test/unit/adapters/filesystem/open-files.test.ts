@@ -98,6 +98,30 @@ describe('OpenFiles', () => {
     ledger.unpin(read);
   });
 
+  it('holds thousands of small files in memory, and no more than 16 MiB of them', async () => {
+    const entries = Array.from({ length: 2000 }, (_, seed) => keep(100, seed));
+    for (const entry of entries) await open(entry);
+    for (const entry of entries) rmSync(pathOf(entry));
+    for (const entry of entries) expect((await open(entry)).entry).to.equal(entry);
+    const [read, oldest] = entries as [Entry, Entry];
+    ledger.pin(read);
+    for (let seed = 0; seed < 256; seed++) await open(keep(SMALL, seed));
+    expect((await open(read)).entry).to.equal(read);
+    expect(await rejection(open(oldest))).to.have.property('code', 'ENOENT');
+    ledger.unpin(read);
+  });
+
+  it('verifies a small file, too', async () => {
+    const entry = keep(SMALL, 1, false);
+    await open(entry);
+    expect(entry.verifiedMs).to.be.closeTo(Date.now(), 60_000);
+    files.close(entry);
+    const other = keep(SMALL, 2, false);
+    writeFileSync(pathOf(other), bytesOf(SMALL, 3));
+    expect(await rejection(open(other))).to.be.instanceOf(DigestMismatchError);
+    expect(other.verifiedMs).to.equal(undefined);
+  });
+
   it('refuses a file of another size, says which, and leaves nothing open', async () => {
     const entry = keep(LARGE);
     truncateSync(pathOf(entry), 10);
