@@ -10,6 +10,7 @@ import { SOAKS } from './faults/soak.ts';
 import { GENERATED_REQUESTS } from './faults/generated-requests.ts';
 import { STALLS_OF_REGISTRIES } from './faults/stalls.ts';
 import { STAMPEDES } from './faults/stampedes.ts';
+import { POWER_LOSS } from './faults/power-loss.ts';
 import { PEER_FAULTS } from './peer-faults.ts';
 import { STRANGE_DIRECTORIES } from './faults/strangers.ts';
 import { WRONG_CONTENT } from './faults/wrong-content.ts';
@@ -28,6 +29,7 @@ const ALL: readonly Fault[] = [
   ...DEATHS,
   ...API_SERVER,
   ...FAILING_DISKS,
+  POWER_LOSS,
   ...SOAKS,
   GENERATED_REQUESTS,
 ];

@@ -17,7 +17,7 @@ export interface Descriptors {
 export function descriptorsOf(pid: number, cacheDirectory: string): Descriptors {
   const targets = readdirSync(`/proc/${String(pid)}/fd`).map((fd) => targetOf(pid, fd));
   const inCache = targets.filter((target) => target.startsWith(cacheDirectory + sep));
-  const removed = inCache.filter((target) => target.endsWith(' (deleted)')).length;
+  const removed = inCache.filter((target) => target.endsWith(' (deleted)') && !target.includes('/.lock ')).length;
   const sockets = targets.filter((target) => target.startsWith('socket:')).length;
   // What was closed while we looked has no target.
   const gone = targets.filter((target) => target === '').length;
