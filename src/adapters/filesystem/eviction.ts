@@ -2,6 +2,7 @@
 import { statfs } from 'node:fs/promises';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { StoreFailedError, StoreFullError } from '../../domain/errors.ts';
+import type { GrowingRoom } from './growing-file.ts';
 import { allocated, type Entry, type Ledger, type Room } from './ledger.ts';
 
 /** Removing a file takes about 20 µs. */
@@ -26,6 +27,16 @@ export class Eviction {
   /** Entries that left to make room. */
   get evicted(): number {
     return this.#evicted;
+  }
+
+  /** For a file that takes `room` as it grows. */
+  growing(room: Room): GrowingRoom {
+    return {
+      grow: (end) => {
+        this.grow(room, end);
+      },
+      relieve: (bytes) => this.relieve(bytes),
+    };
   }
 
   /**

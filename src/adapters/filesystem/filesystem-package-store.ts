@@ -156,12 +156,7 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
       file = await GrowingFile.create(this.#layout.newIngest(descriptor.digest), descriptor, {
         thread: this.#thread,
         pool: this.#pool,
-        room: {
-          grow: (end) => {
-            this.#eviction.grow(room, end);
-          },
-          relieve: (bytes) => this.#eviction.relieve(bytes),
-        },
+        room: this.#eviction.growing(room),
       });
       const chunks = await source();
       return this.#fill(descriptor, file, room, chunks);
