@@ -17,7 +17,17 @@ const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] =
       'node:util',
       'node:worker_threads',
     ],
-    http: ['koa', '@koa/router', 'node:async_hooks', 'node:http', 'node:https', 'node:net', 'node:crypto', 'node:fs'],
+    http: [
+      'koa',
+      '@koa/router',
+      'node:async_hooks',
+      'node:http',
+      'node:https',
+      'node:net',
+      'node:tls',
+      'node:crypto',
+      'node:fs',
+    ],
     kubernetes: [
       '@kubernetes/client-node',
       'node:child_process',

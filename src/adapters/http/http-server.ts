@@ -1,4 +1,5 @@
 /** The listening socket, its limits, and how it is closed without cutting anybody off who can still finish. */
+import { createSecureContext } from 'node:tls';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
@@ -75,6 +76,7 @@ export class HttpServer {
     this.#server.maxConnections = maxConnections;
     // Who expects something of a request is told by its answer, and never to go on with a body.
     this.#server.on('checkContinue', listener).on('checkExpectation', listener);
+    if (tls !== undefined) takeAsAnchors(tls, this.#server);
   }
 
   /**
@@ -128,4 +130,18 @@ export class HttpServer {
     clearInterval(idle);
     clearTimeout(deadline);
   }
+}
+
+/** An issuing CA is an anchor without its root, as it is to Go; the servers of Node 24 drop the option for that. */
+function takeAsAnchors({ certificate, key, clientCa }: TlsFiles, server: Server): void {
+  Object.assign(server, {
+    _sharedCreds: createSecureContext({
+      cert: certificate,
+      key,
+      ca: clientCa,
+      allowPartialTrustChain: true,
+      minVersion: 'TLSv1.2',
+      sessionIdContext: 'registry-packages-proxy',
+    }),
+  });
 }

@@ -29,6 +29,9 @@ const MAX_REASON_BYTES = 255;
 /** No more than the service itself would ask for. */
 const MAX_WAIT_SECONDS = 60;
 
+/** An address that does not answer leaves time for the others; Node gives 250 ms to each but the last. */
+const AGENT_OPTIONS = { keepAlive: true, autoSelectFamilyAttemptTimeout: 2500 };
+
 export class ServiceClient implements PackageCache {
   readonly #options: ServiceClientOptions;
   readonly #agent: HttpAgent;
@@ -38,8 +41,8 @@ export class ServiceClient implements PackageCache {
     const { origin, ca } = options;
     this.#agent =
       origin.protocol === 'https:'
-        ? new HttpsAgent({ keepAlive: true, ...(ca !== undefined && { ca }) })
-        : new HttpAgent({ keepAlive: true });
+        ? new HttpsAgent({ ...AGENT_OPTIONS, ...(ca !== undefined && { ca, allowPartialTrustChain: true }) })
+        : new HttpAgent(AGENT_OPTIONS);
   }
 
   close(): void {

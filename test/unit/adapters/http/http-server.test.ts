@@ -6,7 +6,7 @@ import got from 'got';
 import { HttpServer } from '../../../../src/adapters/http/http-server.ts';
 import { eventually } from '../../../support/eventually.ts';
 import { RawConnection } from '../../../support/raw-connection.ts';
-import { CA, serverCertificate } from '../../../support/tls/certificates.ts';
+import { CA, ISSUING_CA, serverCertificate } from '../../../support/tls/certificates.ts';
 import { rejection } from '../../../support/rejection.ts';
 
 describe('HttpServer', () => {
@@ -131,6 +131,23 @@ describe('HttpServer', () => {
 
     it('lets in whoever has a certificate of its CA', async () => {
       expect(await ask('https', { certificateAuthority: CA, certificate: cert, key })).to.equal('ok');
+    });
+
+    it('takes an issuing CA for an anchor, without the root above it', async () => {
+      const strict = new HttpServer((_request, response) => response.end('ok'), {
+        certificate: cert,
+        key,
+        clientCa: ISSUING_CA,
+      });
+      const url = `https://127.0.0.1:${String((await strict.listen('127.0.0.1', 0)).port)}`;
+      const askStrict = (https: object): Promise<string> => got(url, { https, retry: { limit: 0 } }).text();
+      try {
+        const issued = serverCertificate('issued');
+        expect(await askStrict({ certificateAuthority: CA, certificate: issued.cert, key: issued.key })).to.equal('ok');
+        await rejection(askStrict({ certificateAuthority: CA, certificate: cert, key }));
+      } finally {
+        await strict.close(0);
+      }
     });
 
     it('lets in nobody else', async () => {

@@ -156,6 +156,15 @@ describe('ServiceClient', () => {
     expect(await rejection(service.fetch(request, () => undefined, interruption.signal))).to.equal(reason);
   });
 
+  it("trusts the server's own certificate when that is given", async () => {
+    await fetch(await to(whole(), { isSecure: true, ca: serverCertificate('localhost').cert }));
+  });
+
+  it("trusts no other server's certificate", async () => {
+    const stranger = await to(whole(), { isSecure: true, ca: serverCertificate('elsewhere').cert });
+    expect(await rejection(fetch(stranger))).to.be.instanceOf(ServiceError);
+  });
+
   it('trusts the CA that it is given', async () => {
     await fetch(await to(whole(), { isSecure: true, ca: CA }));
   });
