@@ -19,6 +19,8 @@ export interface ServiceOptions {
   readonly flags?: readonly string[];
   /** Another program than the sources: the bundle, which starts faster. */
   readonly main?: string;
+  /** A command that runs the service, in the same process. */
+  readonly wrapper?: readonly string[];
   /** Of another service that was stopped or killed; a new one when absent. */
   readonly home?: string;
 }
@@ -101,6 +103,7 @@ export class FaultBench {
       environment,
       flags,
       ...(options.main !== undefined && { main: options.main }),
+      ...(options.wrapper !== undefined && { wrapper: options.wrapper }),
       cacheDirectory: keeps ? resolve(home, settings.store.directory) : undefined,
       onViolation: this.complain,
     });

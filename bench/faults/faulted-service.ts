@@ -21,6 +21,7 @@ export interface ServiceSetup {
   readonly environment: Readonly<Record<string, string>>;
   readonly flags: readonly string[];
   readonly main?: string;
+  readonly wrapper?: readonly string[];
   readonly onViolation: (violation: string) => void;
 }
 
@@ -51,14 +52,20 @@ export class FaultedService {
 
   /** Resolves when it listens and is at rest. Can be called again behind `stop` and `kill`, with other settings too. */
   async start(settings: object = this.setup.settings): Promise<void> {
-    const { home, flags, environment, main, cacheDirectory, maxBytes } = this.setup;
+    const { home, flags, environment, main, wrapper, cacheDirectory, maxBytes } = this.setup;
     const began = performance.now();
     const witnessed = {
       NODE_OPTIONS: `--import=${WITNESS} ${HEAP} ${environment['NODE_OPTIONS'] ?? ''}`,
       DIAL_JOURNAL: this.#journal,
     };
     this.#process = await ServiceProcess.start(
-      { settings, flags, environment: { ...environment, ...witnessed }, ...(main !== undefined && { main }) },
+      {
+        settings,
+        flags,
+        environment: { ...environment, ...witnessed },
+        ...(main !== undefined && { main }),
+        ...(wrapper !== undefined && { wrapper }),
+      },
       home,
     );
     this.#readyMs = performance.now() - began;

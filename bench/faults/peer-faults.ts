@@ -3,6 +3,7 @@ import type { Fault } from './fault.ts';
 import { ABORTS } from './faults/aborts.ts';
 import { CHANGED_CREDENTIALS } from './faults/changed-credentials.ts';
 import { CLOCK_JUMPS } from './faults/clock-jumps.ts';
+import { DEAD_NAME_SERVER } from './faults/dead-name-server.ts';
 import { HOSTILE_ANSWERS } from './faults/hostile-answers.ts';
 import { REDIRECTS } from './faults/redirects.ts';
 import { REGISTRY_RESTARTS } from './faults/registry-restarts.ts';
@@ -24,4 +25,5 @@ export const PEER_FAULTS: readonly Fault[] = [
   STALLED_PROCESSES,
   TERMINATION,
   CHANGED_CREDENTIALS,
+  DEAD_NAME_SERVER,
 ];

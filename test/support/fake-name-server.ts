@@ -28,10 +28,13 @@ export class FakeNameServer {
     });
   }
 
-  static async start(reply: (question: Question) => Reply, port = 0): Promise<FakeNameServer> {
+  static async start(
+    reply: (question: Question) => Reply,
+    { address = '127.0.0.1', port = 0 }: { address?: string; port?: number } = {},
+  ): Promise<FakeNameServer> {
     const server = new FakeNameServer(reply);
-    await new Promise<void>((resolve) => {
-      server.#socket.bind(port, '127.0.0.1', resolve);
+    await new Promise<void>((resolve, reject) => {
+      server.#socket.once('error', reject).bind(port, address, resolve);
     });
     return server;
   }

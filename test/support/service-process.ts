@@ -21,6 +21,8 @@ export interface ServiceOptions {
   readonly isConfined?: boolean;
   /** The sources unless it says another file. */
   readonly main?: string;
+  /** A command that runs the command line behind it, in the same process. */
+  readonly wrapper?: readonly string[];
 }
 
 export class ServiceProcess {
@@ -42,7 +44,7 @@ export class ServiceProcess {
 
   /** Resolves when it listens; rejects with what it printed when it ends instead. */
   static async start(
-    { settings = {}, flags = [], environment = {}, isConfined = false, main = MAIN }: ServiceOptions = {},
+    { settings = {}, flags = [], environment = {}, isConfined = false, main = MAIN, wrapper = [] }: ServiceOptions = {},
     home?: string,
   ): Promise<ServiceProcess> {
     const directory = home ?? (await mkdtemp(join(tmpdir(), 'service-')));
@@ -50,7 +52,8 @@ export class ServiceProcess {
     const args = ['--config', join(directory, 'settings.yaml'), '--listen-address', '127.0.0.1:0', ...flags];
     const permissions = [`--allow-fs-read=${ROOT}`, `--allow-fs-read=${directory}`, `--allow-fs-write=${directory}`];
     const confinement = isConfined ? ['--permission', '--allow-worker', ...permissions] : [];
-    const child = spawn(process.execPath, [...confinement, main, ...args], {
+    const [program = process.execPath, ...rest] = [...wrapper, process.execPath, ...confinement, main, ...args];
+    const child = spawn(program, rest, {
       env: { ...withoutProxies(process.env), ...environment },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
