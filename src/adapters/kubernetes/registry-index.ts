@@ -14,8 +14,10 @@ export type IndexEvent =
 interface Entry {
   readonly object: string;
   readonly created: string;
-  /** What was read; as long as it stays, so does the parsed registry, with its connections and tokens. */
-  readonly text: string;
+  /** As it came: the reflector keeps the object until another one replaces it. */
+  readonly source: RawObject;
+  /** The fields, or why they cannot be read; while they stay, so does the registry, with its connections and tokens. */
+  readonly read: UpstreamFields | string;
   /** Undefined when the object has never been usable. */
   readonly registry: ParsedRegistry | undefined;
   /** Why the object cannot be used as it is now. */
@@ -107,19 +109,21 @@ export class RegistryIndex {
   }
 
   #enter(uid: string, object: RawObject): Entry {
-    const { name, created } = metadataOf(object);
     const before = this.#entries.get(uid);
-    let text: string | undefined;
+    // An event concerns one object, and a CA bundle may have 100 KiB: the others are not even read.
+    if (before?.source === object) return before;
+    const { name, created } = metadataOf(object);
+    let read: UpstreamFields | string | undefined;
     try {
-      const fields = this.#read(object);
-      text = JSON.stringify(fields);
-      return before?.text === text ? before : { object: name, created, text, registry: this.#parse(fields) };
+      read = this.#read(object);
+      if (before !== undefined && isSame(before.read, read)) return { ...before, source: object };
+      return { object: name, created, source: object, read, registry: this.#parse(read) };
     } catch (error) {
       if (!(error instanceof InvalidUpstreamError)) throw error;
-      text ??= error.message;
-      if (before?.text === text) return before;
+      read ??= error.message;
+      if (before !== undefined && isSame(before.read, read)) return { ...before, source: object };
       this.#onEvent({ kind: 'invalid', object: name, error });
-      return { object: name, created, text, registry: before?.registry, fault: error.message };
+      return { object: name, created, source: object, read, registry: before?.registry, fault: error.message };
     }
   }
 
@@ -129,6 +133,13 @@ export class RegistryIndex {
     if (!this.#conflicts.has(key)) this.#onEvent({ kind: 'conflict', object, winner, repository });
     return key;
   }
+}
+
+const FIELDS = ['repo', 'scheme', 'dockerCfg', 'ca'] as const satisfies (keyof UpstreamFields)[];
+
+function isSame(a: UpstreamFields | string, b: UpstreamFields | string): boolean {
+  if (typeof a === 'string' || typeof b === 'string') return a === b;
+  return FIELDS.every((field) => a[field] === b[field]);
 }
 
 function compare(a: string, b: string): number {

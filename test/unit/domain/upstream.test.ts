@@ -1,11 +1,11 @@
 import { expect } from 'chai';
 import { parseRepositoryPath } from '../../../src/domain/reference.ts';
 import { below, InvalidUpstreamError, parseUpstream, type UpstreamFields } from '../../../src/domain/upstream.ts';
-import { CA } from '../../support/tls/certificates.ts';
+import { CA, ISSUING_CA } from '../../support/tls/certificates.ts';
 
 describe('parseUpstream', () => {
   it('reads the fields of a ModuleSource', () => {
-    const upstream = parseUpstream({ repo: 'Registry.example:5000/deckhouse/ee/', ca: `${CA}\n${CA}` });
+    const upstream = parseUpstream({ repo: 'Registry.example:5000/deckhouse/ee/', ca: `${CA}\n${ISSUING_CA}\n${CA}` });
     expect(upstream.registry).to.include({ scheme: 'https', host: 'registry.example:5000' });
     expect(upstream.registry.ca).to.have.lengthOf(2);
     expect(upstream.repository).to.equal('deckhouse/ee');

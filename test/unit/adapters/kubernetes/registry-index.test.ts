@@ -31,6 +31,25 @@ describe('RegistryIndex', () => {
     expect(index.find(NAME)?.registry.scheme).to.equal('http');
   });
 
+  it('reads an object that has changed, and none of the others', () => {
+    const read: string[] = [];
+    const counting = new RegistryIndex(
+      (object) => {
+        const fields = readModuleSource(object);
+        read.push(fields.repo);
+        return fields;
+      },
+      parseModuleSource,
+      () => undefined,
+    );
+    const objects = new Map(
+      ['a', 'b', 'c'].map((name) => [name, moduleSource({ repo: `${name}.example/m` })] as const),
+    );
+    counting.update(objects);
+    counting.update(new Map([...objects, ['b', moduleSource({ repo: 'b.example/m' }, { releaseChannel: 'Alpha' })]]));
+    expect(read).to.deep.equal(['a.example/m', 'b.example/m', 'c.example/m', 'b.example/m']);
+  });
+
   it('is not stopped by an object that is nested deeper than anybody can write', () => {
     const depth = 100_000;
     update(moduleSource({ repo: NAME }, { deep: JSON.parse('['.repeat(depth) + ']'.repeat(depth)) as unknown }));

@@ -8,7 +8,7 @@ import {
 } from '../../../../src/adapters/kubernetes/registry-objects.ts';
 import { InvalidUpstreamError, type UpstreamFields } from '../../../../src/domain/upstream.ts';
 import { expectLinear, nearMiss, outcome } from '../../../support/hostile-text.ts';
-import { CA } from '../../../support/tls/certificates.ts';
+import { CA, ISSUING_CA } from '../../../support/tls/certificates.ts';
 
 const base64 = (text: string): string => Buffer.from(text).toString('base64');
 const PIECES = [
@@ -36,7 +36,7 @@ const segments = fc.array(fc.constantFrom('deckhouse', 'ee', 'a-b', 'a__b'), { m
 const slashes = fc.constantFrom('', '/', '//', '///');
 const fields = fc.record({
   scheme: fc.option(fc.constantFrom('http', 'https', 'HTTP', 'HTTPS'), { nil: undefined }),
-  ca: fc.option(fc.constantFrom(CA, `${CA}\n${CA}`), { nil: undefined }),
+  ca: fc.option(fc.constantFrom(CA, `${CA}\n${ISSUING_CA}\n${CA}`), { nil: undefined }),
   dockerCfg: fc.option(fc.constantFrom(base64('{}'), base64('{"auths":{"r.example":{"auth":"YTpi"}}}')), {
     nil: undefined,
   }),
