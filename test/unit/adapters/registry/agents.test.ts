@@ -77,6 +77,23 @@ describe('connections to a registry', () => {
       }
     }
 
+    it('read a large body past the parser, and stop while its reader does, with TLS in a tunnel', async () => {
+      const large = makePackage(12_000_000);
+      const registry = await start({ tls: 'localhost' });
+      registry.publish(large);
+      const proxy = await proxyTo(registry, 'http');
+      const gateway = makeRegistryGateway({ environment: { HTTPS_PROXY: proxy.host } });
+      const upstream = registry.upstream({ repo: 'registry.test:5000/a' });
+      const chunks: Buffer[] = [];
+      for await (const chunk of await gateway.fetchBlob(upstream, large.layer.descriptor, 0, never)) {
+        chunks.push(Buffer.from(chunk));
+        for (let turn = 0; turn < 100; turn++) await new Promise(setImmediate);
+      }
+      expect(Buffer.compare(Buffer.concat(chunks), large.layer.bytes)).to.equal(0);
+      // The parser gives 64 KiB at a time.
+      expect(Math.max(...chunks.map(({ byteLength }) => byteLength))).to.be.greaterThan(100_000);
+    });
+
     it('are tried again while the proxy does not reach the registry', async () => {
       const registry = await start({ tls: 'localhost' });
       const proxy = await proxyTo(registry, 'http');

@@ -1,7 +1,10 @@
 import { expect } from 'chai';
 import type { AddressInfo } from 'node:net';
 import { connect, createServer, type SecureContext } from 'node:tls';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { TlsContexts } from '../../../../src/adapters/registry/tls-contexts.ts';
+import { eventually } from '../../../support/eventually.ts';
 import { CA, ISSUING_CA, SECOND_ROOT, serverCertificate, serverChain } from '../../../support/tls/certificates.ts';
 
 /** `trusted`, or the code of the refusal. */
@@ -54,6 +57,18 @@ describe('TlsContexts', () => {
       expect(await verdict(contexts.get(ca), chain)).to.match(/^(UNABLE_TO|SELF_SIGNED)/);
     });
   }
+
+  it('are freed when nothing uses them', async () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const contexts = new TlsContexts();
+    for (const ca of [[], [CA], [ISSUING_CA], [CA, ISSUING_CA]]) contexts.get(ca);
+    await eventually(() => {
+      collect();
+      expect(contexts.size).to.equal(0);
+      return Promise.resolve();
+    });
+  });
 
   it('are one for each set of certificates, in whatever order and however often each is listed', () => {
     const contexts = new TlsContexts();
