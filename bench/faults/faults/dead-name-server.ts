@@ -17,7 +17,7 @@ const BYTES = 100_000;
 const MISSES = 40;
 
 export const DEAD_NAME_SERVER: Fault = {
-  id: 'F29',
+  id: 'F30',
   what: 'name servers that are silent about a registry, for which 24 clients wait, beside a healthy registry',
   expected:
     '504 within the budget from the one; misses of the other, each on a new connection, at most 1.5 times as slow',
