@@ -1,22 +1,21 @@
-/** A download that goes on where it broke off. What went by before is not fetched again, and the proof runs on over it. */
+/** A download that goes on where it broke off. It fetches no byte twice, and the running hash goes on over the seam. */
 import { isOneOf } from '../domain/errors.ts';
 import type { FetchFrom } from '../domain/ports/image-layout.ts';
 
-/**
- * A try that brought this much, or went on bringing for so long until it broke off, was worth another; so few that were not
- * end it all. One that dried up has brought what it did for too long.
- */
-const FRUITFUL_BYTES = 1024 * 1024;
-const FRUITFUL_MS = 5000;
-const MAX_BARREN_TRIES = 4;
-/** Whatever they brought: an upstream that never gets further than this is one to complain about. */
+/** A try makes progress that brings this much, or that brings bytes for so long until it breaks off. A stall is none. */
+const MIN_PROGRESS_BYTES = 1024 * 1024;
+const MIN_PROGRESS_MS = 5000;
+const MAX_TRIES_WITHOUT_PROGRESS = 4;
+/** An upstream that always breaks off after so little has a fault that an operator must see. */
 const MAX_TRIES = 100;
+/** An upstream that has not answered again for so long is given up: the default of `registry.timeouts.idleSeconds`. */
+const MAX_ABSENCE_MS = 30_000;
 
 /**
- * `fetch` begins anew each time, so that no expired URL or token is used again, and with what patience it has. Rejects as it
- * does when there is no first byte. Later the iteration throws what `fetch` or its bytes threw when going on makes no sense
- * any more. A clean end is an end, also before `size` bytes: the proof has the last word.
- * `onReceived` hears how many bytes there are by now.
+ * `fetch` begins anew each time, so that no expired URL or token is used again, and has a patience of its own. Rejects as
+ * `fetch` does when there is no first byte. Later the iteration throws the error of `fetch` or of its bytes when going on
+ * makes no sense. A clean end is an end, also before `size` bytes: the verification decides. `onReceived` is told how many
+ * bytes have come.
  */
 export async function resumedDownload(
   size: number,
@@ -33,7 +32,8 @@ async function* follow(
   onReceived: (bytes: number) => void,
 ): AsyncGenerator<Uint8Array> {
   let received = 0;
-  let barren = 0;
+  let withoutProgress = 0;
+  let brokenMs = 0;
   for (let tries = 1, chunks: AsyncIterable<Uint8Array> | undefined = first; ; tries++) {
     const startedAt = received;
     let startedMs = performance.now();
@@ -47,13 +47,16 @@ async function* follow(
       }
       return;
     } catch (error) {
-      // What broke off behind the last byte can only have been an empty chunk or a farewell.
+      // Only an empty chunk or the end of the connection can break off behind the last byte.
       if (received >= size) return;
+      const now = performance.now();
       const brought = received - startedAt;
-      const driedUp = isOneOf(error, 'UPSTREAM_TIMEOUT');
-      const lasted = brought > 0 && !driedUp && performance.now() - startedMs >= FRUITFUL_MS;
-      barren = lasted || brought >= FRUITFUL_BYTES ? 0 : barren + 1;
-      if (!isPassing(error) || barren >= MAX_BARREN_TRIES || tries >= MAX_TRIES) throw error;
+      const lasted = brought > 0 && !isOneOf(error, 'UPSTREAM_TIMEOUT') && now - startedMs >= MIN_PROGRESS_MS;
+      withoutProgress = lasted || brought >= MIN_PROGRESS_BYTES ? 0 : withoutProgress + 1;
+      const isSpent = withoutProgress >= MAX_TRIES_WITHOUT_PROGRESS || tries >= MAX_TRIES;
+      const isAbsent = chunks === undefined && now - brokenMs >= MAX_ABSENCE_MS;
+      if (!isPassing(error) || isSpent || isAbsent) throw error;
+      if (chunks !== undefined) brokenMs = now;
       chunks = undefined;
     }
   }

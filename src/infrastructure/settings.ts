@@ -98,8 +98,12 @@ export const settingsSchema = z.strictObject({
         'must be the host of a token server, such as auth.example.com or auth.example.com:8443',
       ),
     ),
-    attempts: z.int().min(1).max(10),
-    timeouts: z.strictObject({ connectSeconds: seconds, headersSeconds: seconds, idleSeconds: seconds }),
+    timeouts: z.strictObject({
+      connectSeconds: seconds,
+      headersSeconds: seconds,
+      idleSeconds: seconds,
+      retrySeconds: z.number().min(0).max(60),
+    }),
     ociLayout: z.strictObject({ directory: z.string().min(1) }),
   }),
   credentials: z

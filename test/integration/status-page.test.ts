@@ -44,7 +44,7 @@ describeWith('chromium', (path) => {
       service = await ServiceProcess.start({
         settings: {
           server: { shutdownTimeoutSeconds: 0 },
-          registry: { attempts: 1 },
+          registry: { timeouts: { retrySeconds: 0 } },
           store: { directory: 'cache', maxSize: '256Mi' },
           credentials: {
             registries: [

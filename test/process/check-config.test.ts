@@ -86,7 +86,7 @@ describe('check-config', function () {
     const printed = parse(stdout) as Record<string, unknown>;
     expect(printed).to.have.nested.property('log.level', 'debug');
     expect(printed).to.have.nested.property('store.directory', join(directory, 'cache'));
-    expect(printed).to.have.nested.property('registry.attempts', 3);
+    expect(printed).to.have.nested.property('registry.timeouts.retrySeconds', 5);
     expect(printed)
       .to.have.nested.property('credentials.registries')
       .that.deep.equals([

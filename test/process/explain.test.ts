@@ -49,7 +49,7 @@ describe('GET /explain of the service', () => {
     const repo = `${registry.host}/deckhouse/ee`;
     service = await ServiceProcess.start({
       settings: {
-        registry: { attempts: 1, timeouts: { headersSeconds } },
+        registry: { timeouts: { headersSeconds, retrySeconds: 0 } },
         credentials: { registries: [{ repo, default: true, scheme: 'HTTP', username: USERNAME, password }] },
       },
     });

@@ -38,7 +38,7 @@ describe('docs/openapi.yaml', () => {
       { repo: `${registry.host}/deckhouse/ee`, default: true, scheme: 'HTTP' },
       { repo: 'registry.example.com/deckhouse/ee' },
     ];
-    const settings = { credentials: { registries }, registry: { attempts: 1, timeouts: { headersSeconds: 0.5 } } };
+    const settings = { credentials: { registries }, registry: { timeouts: { headersSeconds: 0.5, retrySeconds: 0 } } };
     service = await ServiceProcess.start({ settings });
     throttled = await ServiceProcess.start({ settings });
     cluster = await FakeKubeApi.start();

@@ -39,7 +39,7 @@ const registries = [
   { repo: `${registry.host}/deckhouse/ee`, default: true, scheme: 'HTTP' },
   { repo: 'registry.example.com/deckhouse/ee' },
 ];
-const settings = { credentials: { registries }, registry: { attempts: 1, timeouts: { headersSeconds: 0.2 } } };
+const settings = { credentials: { registries }, registry: { timeouts: { headersSeconds: 0.2, retrySeconds: 0 } } };
 const kubeconfig = join(home, 'kubeconfig');
 const services: [what: string, service: ServiceProcess][] = [
   ['that keeps packages', await ServiceProcess.start({ settings })],

@@ -37,7 +37,7 @@ export class EventfulService {
     const options = {
       settings: {
         store: { directory: 'cache', maxSize: '4Mi' },
-        registry: { attempts: 1 },
+        registry: { timeouts: { retrySeconds: 0 } },
         credentials: { source: 'kubernetes' },
       },
       flags: ['--kubeconfig', join(home, 'kubeconfig')],

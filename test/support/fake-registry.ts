@@ -41,6 +41,8 @@ export class FakeRegistry {
   readonly log: LoggedRequest[] = [];
   /** What the token server answers besides the token. */
   tokenFields: Record<string, unknown> = { expires_in: 300 };
+  /** What its tokens begin with. */
+  tokenPrefix = 'canary-token-';
   /** Where 401s point to; the registry's own token server when undefined. */
   realm: string | undefined;
 
@@ -66,6 +68,10 @@ export class FakeRegistry {
 
   get host(): string {
     return `127.0.0.1:${String((this.#server.address() as AddressInfo).port)}`;
+  }
+
+  get wantsAuthorization(): boolean {
+    return this.#options.auth === 'basic' || this.#options.auth === 'bearer';
   }
 
   get origin(): string {
@@ -140,7 +146,7 @@ export class FakeRegistry {
 
   #isAllowed({ headers: { authorization } }: LoggedRequest): boolean {
     if (this.#options.auth === 'basic') return authorization === BASIC;
-    return this.#options.auth !== 'bearer' || authorization === `Bearer canary-token-${String(this.#issued)}`;
+    return this.#options.auth !== 'bearer' || authorization === `Bearer ${this.tokenPrefix}${String(this.#issued)}`;
   }
 
   #challenge(response: ServerResponse): void {
@@ -156,7 +162,7 @@ export class FakeRegistry {
         ? new URLSearchParams(body).get('refresh_token') === 'canary-refresh'
         : headers.authorization === undefined || headers.authorization === BASIC;
     if (!known) response.writeHead(401).end(errorBody('UNAUTHORIZED'));
-    else response.end(JSON.stringify({ token: `canary-token-${String(++this.#issued)}`, ...this.tokenFields }));
+    else response.end(JSON.stringify({ token: `${this.tokenPrefix}${String(++this.#issued)}`, ...this.tokenFields }));
   }
 
   #serveContent({ url, headers }: LoggedRequest, response: ServerResponse): void {

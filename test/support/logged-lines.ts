@@ -42,7 +42,7 @@ async function linesOfRequests(): Promise<Line[]> {
   const settings = {
     log: { level: 'debug' },
     store: { directory: 'cache', maxSize: '8Mi' },
-    registry: { attempts: 1, timeouts: { headersSeconds: 0.5 } },
+    registry: { timeouts: { headersSeconds: 0.5, retrySeconds: 0 } },
     credentials: { registries: [{ repo: `${registry.host}/modules`, default: true, scheme: 'HTTP' }] },
   };
   const service = await ServiceProcess.start({ settings });

@@ -9,7 +9,7 @@ export function makeRegistryGateway(overrides: Partial<OciRegistryGatewayOptions
     connectTimeoutMs: 1000,
     headersTimeoutMs: 1000,
     idleTimeoutMs: 1000,
-    attempts: 3,
+    retryTimeoutMs: 3000,
     userAgent: 'registry-packages-proxy/test',
     environment: {},
     trustedRealms: [],

@@ -4,6 +4,7 @@ import type { Registry } from '../../domain/upstream.ts';
 import { Authorization, type AuthorizationOptions } from './authorization.ts';
 import { BaseChallenge } from './base-challenge.ts';
 import type { AuthorizeHost } from './http-message.ts';
+import { isSameOrSafer } from './redirects.ts';
 import { isTrustedRealm } from './trusted-realm.ts';
 
 /** A registry leads to a few storages; one that names ever new ones does not fill the memory. */
@@ -66,11 +67,8 @@ export class HostAuthorizations {
 
   /** The registry, the same host by the safer scheme, and hosts that the settings name. */
   #isTrusted(url: URL): boolean {
-    const { origin, protocol, hostname } = url;
-    const home = this.#home;
-    if (origin === home.origin) return true;
-    if (protocol === 'https:' && home.protocol === 'http:' && hostname === home.hostname) return true;
-    const isAsSafe = protocol === 'https:' || protocol === home.protocol;
+    if (isSameOrSafer(this.#home, url)) return true;
+    const isAsSafe = url.protocol === 'https:' || url.protocol === this.#home.protocol;
     return isAsSafe && isTrustedRealm(url, this.#options.trustedRealms);
   }
 }

@@ -10,6 +10,8 @@ export interface HttpRequest {
   readonly headers: Readonly<Record<string, string>>;
   /** Without it no host is shown anything. */
   readonly authorize?: AuthorizeHost;
+  /** For so long it is repeated, instead of the settings' time. */
+  readonly patienceMs?: number;
   /** Its body may be large. */
   readonly isBulk?: boolean;
   /** Sent by POST to this URL only: a form holds a secret, and 307 and 308 would take it along (RFC 9110, 15.4.8). */

@@ -9,7 +9,7 @@ import { downloadBlob } from './blob-download.ts';
 import { type Network, openNetwork } from './connector.ts';
 import { HostAuthorizations } from './host-authorizations.ts';
 import { HttpClient, type HttpSettings } from './http-client.ts';
-import type { HttpResponse } from './http-message.ts';
+import type { HttpRequest, HttpResponse } from './http-message.ts';
 import { readManifest } from './manifest-answer.ts';
 import { refusal } from './refusal.ts';
 import { type Asked, failure, type Operation } from './upstream-errors.ts';
@@ -42,7 +42,7 @@ export class OciRegistryGateway implements RegistryGateway {
 
   async fetchManifest(upstream: Upstream, digest: Digest, signal: AbortSignal): Promise<Uint8Array> {
     const asked = askedOf(upstream, 'manifest');
-    const response = await this.#get(upstream, asked, `manifests/${digest}`, { accept: ACCEPT }, signal);
+    const response = await this.#get(upstream, asked, `manifests/${digest}`, { headers: { accept: ACCEPT } }, signal);
     if (response.status !== 200) throw await refusal(response);
     try {
       return await readManifest(digest, response, this.#options.idleTimeoutMs);
@@ -59,8 +59,10 @@ export class OciRegistryGateway implements RegistryGateway {
   ): Promise<AsyncIterable<Uint8Array>> {
     const asked = askedOf(upstream, 'blob');
     const { idleTimeoutMs } = this.#options;
+    // The client of a download that is resumed is being served, and waits for its next byte.
+    const patience = offset > 0 ? { patienceMs: idleTimeoutMs } : {};
     const get = (headers: Readonly<Record<string, string>>): Promise<HttpResponse> =>
-      this.#get(upstream, asked, `blobs/${blob.digest}`, headers, signal);
+      this.#get(upstream, asked, `blobs/${blob.digest}`, { headers, ...patience }, signal);
     return downloadBlob({ blob, idleTimeoutMs, signal, get }, offset);
   }
 
@@ -69,7 +71,7 @@ export class OciRegistryGateway implements RegistryGateway {
     { registry, repository }: Upstream,
     asked: Asked,
     what: string,
-    headers: Readonly<Record<string, string>>,
+    request: Pick<HttpRequest, 'headers' | 'patienceMs'>,
     signal: AbortSignal,
   ): Promise<HttpResponse> {
     if (repository === undefined) {
@@ -78,7 +80,8 @@ export class OciRegistryGateway implements RegistryGateway {
     const { client, home, authorizations } = this.#connect(registry);
     const url = new URL(`v2/${repository}/${what}`, home);
     const authorize = authorizations.for(repository);
-    return client.send({ asked, url, headers, authorize, isBulk: asked.operation === 'blob' }, signal);
+    const isBulk = asked.operation === 'blob';
+    return client.send({ ...request, asked, url, authorize, isBulk }, signal);
   }
 
   #connect(registry: Registry): Connection {

@@ -21,6 +21,12 @@ export function redirectOf({ asked, status, headers: { location } }: HttpRespons
   return to;
 }
 
+/** Whether `to` may see what `from` was shown: the same origin, or the same host by the safer scheme. */
+export function isSameOrSafer(from: URL, to: URL): boolean {
+  const isSafer = from.protocol === 'http:' && to.protocol === 'https:' && to.hostname === from.hostname;
+  return isSafer || to.origin === from.origin;
+}
+
 /** A URL with a signature of its own: storages refuse a second proof beside it. */
 export function isSigned({ search }: URL): boolean {
   return SIGNATURE.test(search);

@@ -1,8 +1,9 @@
 /** Requests to one URL until it answers: passing failures are met by patience, and a wait that a host asks for is kept. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { UpstreamThrottledError } from '../../domain/errors.ts';
+import { UpstreamThrottledError, UpstreamUnavailableError } from '../../domain/errors.ts';
 import type { Registry } from '../../domain/upstream.ts';
 import { discard } from './body.ts';
+import type { Deadline } from './deadline.ts';
 import { Exchange, type ExchangeSettings, StaleConnectionError } from './exchange.ts';
 import type { HttpRequest, HttpResponse } from './http-message.ts';
 import { refusal } from './refusal.ts';
@@ -10,15 +11,21 @@ import { retryAfterOf } from './retry-after.ts';
 import { RetryGate } from './retry-gate.ts';
 import { type Asked, codeOf, failure, UpstreamFault } from './upstream-errors.ts';
 
-export interface RetrySettings extends ExchangeSettings {
-  /** Of one request, until its headers are there. */
-  readonly attempts: number;
+export interface Patience {
+  /** The last attempt after a passing failure begins then. */
+  readonly retry: Deadline;
+  /** A wait that a host asks for must end before. */
+  readonly wait: Deadline;
 }
 
-/** A client waits 10 s for its first byte; a longer wait is handed on to the client. */
-const MAX_WAIT_SECONDS = 3;
+/** Patience has ended before the failure has passed. */
+export class PassingError extends UpstreamUnavailableError {}
+
 const BASE_BACKOFF_MS = 200;
-const RETRIED_STATUSES: ReadonlySet<number> = new Set([408, 429, 500, 502, 503, 504]);
+/** A registry that is back is noticed within this. */
+const MAX_BACKOFF_MS = 1000;
+/** 425 of a front with early data, 499 of nginx that a client of its own has left. Of the 5xx only 501 is final. */
+const PASSING_CLIENT_ERRORS: ReadonlySet<number> = new Set([408, 425, 429, 499]);
 /** Passing by nature. A time-out is not among them: another one would outlast the client. */
 const RETRIED_CODES: ReadonlySet<string> = new Set([
   'ECONNREFUSED',
@@ -30,33 +37,34 @@ const RETRIED_CODES: ReadonlySet<string> = new Set([
 ]);
 
 export class RetriedExchange {
-  readonly #settings: RetrySettings;
   readonly #exchange: Exchange;
   readonly #gate = new RetryGate();
 
-  constructor(registry: Registry, settings: RetrySettings) {
-    this.#settings = settings;
+  constructor(registry: Registry, settings: ExchangeSettings) {
     this.#exchange = new Exchange(registry, settings);
   }
 
-  /** The first answer that is not worth another try. Rejects with domain errors when there is none. */
-  async run(request: HttpRequest, signal: AbortSignal): Promise<HttpResponse> {
+  /** The first answer that is not worth another try. Rejects with domain errors when patience ends before there is one. */
+  async run(request: HttpRequest, { retry, wait }: Patience, signal: AbortSignal): Promise<HttpResponse> {
+    const { asked, url } = request;
     for (let attempt = 1; ; attempt++) {
-      await this.#awaitTurn(request, signal);
+      await this.#awaitTurn(request, wait, signal);
       const outcome = await this.#tryFresh(request, signal).catch((error: unknown) => ({ error }));
-      const last = attempt >= this.#settings.attempts;
+      if (!('error' in outcome) && !isPassing(outcome.status)) return outcome;
+      const restMs = retry.at - performance.now();
+      const backoff = Math.min(backoffMs(attempt), restMs);
       if ('error' in outcome) {
-        const retried = !last && !signal.aborted && RETRIED_CODES.has(codeOf(outcome.error));
-        if (!retried) throw failure(request.asked, outcome.error, signal);
-        await pause(request.asked, backoffMs(attempt), signal);
-      } else if (RETRIED_STATUSES.has(outcome.status)) {
-        const retryAfter = retryAfterOf(outcome.headers);
-        if (retryAfter !== undefined) this.#gate.close(request.url, retryAfter);
-        if (last || (retryAfter ?? 0) > MAX_WAIT_SECONDS) throw await refusal(outcome);
-        discard(outcome.body);
-        if (retryAfter === undefined) await pause(request.asked, backoffMs(attempt), signal);
+        const error = failure(asked, outcome.error, signal);
+        if (signal.aborted || !RETRIED_CODES.has(codeOf(outcome.error))) throw error;
+        if (restMs <= 0) throw passing(error);
+        await pause(asked, backoff, signal);
       } else {
-        return outcome;
+        const seconds = retryAfterOf(outcome.headers) ?? 0;
+        if (seconds > 0) this.#gate.close(url, outcome.status, seconds);
+        const isRetried = seconds > 0 ? this.#gate.opensAt(url) <= wait.at : restMs > 0;
+        if (!isRetried) throw passing(await refusal(outcome));
+        discard(outcome.body);
+        if (seconds === 0) await pause(asked, backoff, signal);
       }
     }
   }
@@ -73,19 +81,26 @@ export class RetriedExchange {
   }
 
   /** A gate that is closed again meanwhile is waited for again. Rejects when the wait is too long. */
-  async #awaitTurn({ asked, url }: HttpRequest, signal: AbortSignal): Promise<void> {
-    const began = performance.now();
+  async #awaitTurn({ asked, url }: HttpRequest, wait: Deadline, signal: AbortSignal): Promise<void> {
     for (;;) {
-      const until = this.#gate.openAt(url);
-      const ms = until - performance.now();
+      const opensAt = this.#gate.opensAt(url);
+      const ms = opensAt - performance.now();
       if (ms <= 0) return;
-      if (until - began > MAX_WAIT_SECONDS * 1000) {
+      if (opensAt > wait.at) {
         const cause = new UpstreamFault(asked, 'asked for patience before');
         throw new UpstreamThrottledError(Math.ceil(ms / 1000), { cause });
       }
       await pause(asked, ms + backoffMs(0), signal);
     }
   }
+}
+
+function passing(error: Error): Error {
+  return error instanceof UpstreamUnavailableError ? new PassingError(undefined, { cause: error.cause }) : error;
+}
+
+function isPassing(status: number): boolean {
+  return PASSING_CLIENT_ERRORS.has(status) || (status >= 500 && status < 600 && status !== 501);
 }
 
 async function pause(asked: Asked, ms: number, signal: AbortSignal): Promise<void> {
@@ -98,5 +113,5 @@ async function pause(asked: Asked, ms: number, signal: AbortSignal): Promise<voi
 
 /** Full jitter, so that requests that failed together do not come back together. */
 function backoffMs(attempt: number): number {
-  return Math.random() * BASE_BACKOFF_MS * 2 ** attempt;
+  return Math.random() * Math.min(MAX_BACKOFF_MS, BASE_BACKOFF_MS * 2 ** attempt);
 }

@@ -4,6 +4,7 @@ import { discard, readAtMost } from './body.ts';
 import { gunzipAtMost, isLabelledGzip } from './content-encoding.ts';
 import type { HttpClient } from './http-client.ts';
 import type { AuthorizeHost, HttpRequest, HttpResponse } from './http-message.ts';
+import { isSameOrSafer } from './redirects.ts';
 import { refusal } from './refusal.ts';
 import { parseToken, type Token } from './token.ts';
 import { type Asked, failure } from './upstream-errors.ts';
@@ -90,8 +91,11 @@ function getRequest(asked: Asked, { realm, service, scopes, credential }: TokenR
 }
 
 /** A token server that redirects takes the password nowhere else. */
-function only({ origin }: URL, header: string): AuthorizeHost {
-  return (url) => ({ header: url.origin === origin ? header : undefined, isTrusted: url.origin === origin });
+function only(realm: URL, header: string): AuthorizeHost {
+  return (url) => {
+    const isTrusted = isSameOrSafer(realm, url);
+    return { header: isTrusted ? header : undefined, isTrusted };
+  };
 }
 
 export function basicHeader(credential: Exclude<Credential, { kind: 'anonymous' }>): string {

@@ -22,6 +22,11 @@ export interface Asked {
   readonly redirectedBy?: string;
 }
 
+/** For codes that do not speak for themselves. */
+const EXPLANATIONS: Readonly<Record<string, string | undefined>> = {
+  HPE_HEADER_OVERFLOW: 'more than 64 KiB of headers',
+};
+
 /** For an upstream that throttles and does not say for how long. */
 const DEFAULT_RETRY_AFTER_SECONDS = 5;
 
@@ -74,7 +79,8 @@ function reasonOf(error: unknown): string {
   for (let link = error; link instanceof Error; link = link.cause) {
     if (link instanceof ConnectFault) return `${code} (${link.message})`;
   }
-  return code;
+  const words = EXPLANATIONS[code];
+  return words === undefined ? code : `${words} (${code})`;
 }
 
 /** `ECONNREFUSED`, `CERT_HAS_EXPIRED`, …: short, and never a part of the request. */

@@ -34,12 +34,12 @@ function openGateway({ settings: { registry }, environment, version }: Surroundi
 } {
   switch (registry.gateway) {
     case 'oci': {
-      const { timeouts, attempts, trustedRealms } = registry;
+      const { timeouts, trustedRealms } = registry;
       const gateway = new OciRegistryGateway({
         connectTimeoutMs: timeouts.connectSeconds * 1000,
         headersTimeoutMs: timeouts.headersSeconds * 1000,
         idleTimeoutMs: timeouts.idleSeconds * 1000,
-        attempts,
+        retryTimeoutMs: timeouts.retrySeconds * 1000,
         trustedRealms,
         environment,
         userAgent: `registry-packages-proxy/${version}`,

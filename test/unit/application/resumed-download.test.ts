@@ -157,6 +157,23 @@ describe('resumedDownload', () => {
       }
     });
 
+    it('gives up when the upstream has not answered again for half a minute', async () => {
+      for (const [ms, calls] of [
+        [30_000, 2],
+        [15_000, 3],
+        [1000, 4],
+      ] as const) {
+        fetch.resetHistory();
+        fetch.callsFake(async (offset) => {
+          if (offset === 0) return cut(0, 1000, broken);
+          clock.tick(ms);
+          throw broken;
+        });
+        expect(await rejection(readAll(await resumedDownload(bytes.byteLength, fetch)))).to.equal(broken);
+        sinon.assert.callCount(fetch, calls);
+      }
+    });
+
     it('does not count the time that a try took to begin', async () => {
       fetch.callsFake(async (offset) => {
         clock.tick(60_000);

@@ -24,8 +24,10 @@ const valid = fc.record(
       {
         gateway: fc.constantFrom('oci', 'oci-layout'),
         trustedRealms: fc.array(fc.domain()),
-        attempts: fc.integer({ min: 1, max: 10 }),
-        timeouts: fc.record({ connectSeconds: fc.integer({ min: 1, max: 3600 }) }),
+        timeouts: fc.record({
+          connectSeconds: fc.integer({ min: 1, max: 3600 }),
+          retrySeconds: fc.integer({ min: 0, max: 60 }),
+        }),
       },
       { requiredKeys: [] },
     ),
@@ -167,7 +169,7 @@ credentials:
   size: 1Gi
 registry:
   gateway: ftp
-  attempts: 0
+  timeouts: { retrySeconds: -1 }
   platform: amd64
 credentials:
   registries:
@@ -200,7 +202,7 @@ credentials:
     ]);
     for (const start of [
       'my.yaml:5: registry.gateway: ',
-      'my.yaml:6: registry.attempts: ',
+      'my.yaml:6: registry.timeouts.retrySeconds: ',
       'my.yaml:23: credentials.registries.7.repo: ',
       '--log-level: log.level: ',
     ]) {

@@ -33,7 +33,7 @@ describe('Authorization', () => {
       connectTimeoutMs: 1000,
       headersTimeoutMs: 1000,
       idleTimeoutMs: 1000,
-      attempts: 1,
+      retryTimeoutMs: 0,
       userAgent: 'test',
       environment: {},
       trustedRealms: [],

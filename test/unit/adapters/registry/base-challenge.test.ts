@@ -133,7 +133,7 @@ describe('BaseChallenge', () => {
       response.destroy();
       return true;
     });
-    const gateway = makeRegistryGateway({ attempts: 1 });
+    const gateway = makeRegistryGateway({ retryTimeoutMs: 0 });
     const upstream = registry.upstream({ auth: { username: 'robot', password: 'canary' } });
     expect(await rejection(manifest(gateway, upstream))).to.be.instanceOf(PackageUnknownError);
   });
