@@ -2,7 +2,8 @@
 import { createSecureContext } from 'node:tls';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import type { AddressInfo, Socket } from 'node:net';
+import { type AddressInfo, Socket } from 'node:net';
+import { type HeadRefusal, MAX_HEADER_BYTES } from './refused-heads.ts';
 
 export interface ServerLimits {
   readonly keepAliveTimeoutMs: number;
@@ -44,12 +45,14 @@ export class HttpServer {
     handle: (request: IncomingMessage, response: ServerResponse) => unknown,
     tls?: TlsFiles,
     { keepAliveTimeoutMs, headersTimeoutMs, maxConnections }: ServerLimits = LIMITS,
+    refuseHead?: HeadRefusal,
   ) {
     const limits = {
       keepAliveTimeout: keepAliveTimeoutMs,
       headersTimeout: headersTimeoutMs,
       // There is no body to wait for.
       requestTimeout: headersTimeoutMs,
+      maxHeaderSize: MAX_HEADER_BYTES,
       connectionsCheckingInterval: Math.min(CHECKING_INTERVAL_MS, headersTimeoutMs),
       // Whoever refuses a request says so and closes the connection; Node would only say so.
       requireHostHeader: false,
@@ -74,7 +77,13 @@ export class HttpServer {
             listener,
           );
     this.#server.maxConnections = maxConnections;
-    // Who expects something of a request is told by its answer, and never to go on with a body.
+    if (refuseHead !== undefined) {
+      this.#server.on('clientError', (error, socket) => {
+        if (socket instanceof Socket) refuseHead(error, socket, this.#mayAnswer(socket));
+        else socket.destroy();
+      });
+    }
+    // A client that expects something of a request is told by its answer, and never to go on with a body.
     this.#server.on('checkContinue', listener).on('checkExpectation', listener);
     if (tls !== undefined) takeAsAnchors(tls, this.#server);
   }
@@ -98,6 +107,12 @@ export class HttpServer {
       socket.destroySoon();
     });
     return false;
+  }
+
+  /** Whether no byte of an answer would be mixed with those of another one. */
+  #mayAnswer(socket: Socket): boolean {
+    const running = this.#answers.get(socket);
+    return running === undefined || running.writableFinished || !running.headersSent;
   }
 
   /** Port 0 takes any free one; resolves with the address in use. */

@@ -33,6 +33,8 @@ const REFUSED = {
   TARGET_TOO_LONG: 414,
   RANGE_UNSATISFIABLE: 416,
   EXPECTATION_UNSUPPORTED: 417,
+  HEAD_TIMEOUT: 408,
+  HEADERS_TOO_LARGE: 431,
 } as const;
 
 /** Refused by HTTP's own rules, whatever the package. */

@@ -28,6 +28,8 @@ export class ServiceError extends Error {
 const MAX_REASON_BYTES = 255;
 /** No more than the service itself would ask for. */
 const MAX_WAIT_SECONDS = 60;
+/** As the service takes from registries: a sidecar or a front before it may add its own. */
+const MAX_HEADER_BYTES = 64 * 1024;
 
 /** An address that does not answer leaves time for the others; Node gives 250 ms to each but the last. */
 const AGENT_OPTIONS = { keepAlive: true, autoSelectFamilyAttemptTimeout: 2500 };
@@ -84,7 +86,7 @@ export class ServiceClient implements PackageCache {
     if (request.path !== undefined) url.searchParams.set('path', request.path);
     const send = url.protocol === 'https:' ? requestHttps : requestHttp;
     const headers = token === undefined ? {} : { authorization: `Bearer ${token.reveal()}` };
-    const asked = send(url, { method, headers, agent: this.#agent, signal });
+    const asked = send(url, { method, headers, agent: this.#agent, signal, maxHeaderSize: MAX_HEADER_BYTES });
     let answer: IncomingMessage | undefined;
     asked.setTimeout(idleTimeoutMs, () => {
       (answer ?? asked).destroy(new ServiceError(`nothing came for ${String(idleTimeoutMs / 1000)} s`));

@@ -2,7 +2,8 @@
 import { ContainerModule } from 'inversify';
 import { readFileSync } from 'node:fs';
 import { createHttpApp } from '../../adapters/http/app.ts';
-import { HttpServer, type TlsFiles } from '../../adapters/http/http-server.ts';
+import { HttpServer, LIMITS, type TlsFiles } from '../../adapters/http/http-server.ts';
+import { refuseHeads } from '../../adapters/http/refused-heads.ts';
 import { MeteredGetPackage } from '../../adapters/prometheus/metered-get-package.ts';
 import { createMetricsRegistry, digestMismatches, requestMetrics } from '../../adapters/prometheus/process-metrics.ts';
 import { DescribePackage } from '../../application/describe-package.ts';
@@ -48,6 +49,7 @@ export function serviceModule(): ContainerModule {
     );
     bind(T.SERVICE).toResolvedValue(
       (packages, explain, status, history, settings, stopping, logger, metrics, ...parts) => {
+        const observers = [accessLog(logger), requestMetrics(metrics), history.observe];
         const app = createHttpApp({
           packages,
           explain,
@@ -57,12 +59,12 @@ export function serviceModule(): ContainerModule {
           ],
           metrics: async () => ({ contentType: metrics.contentType, text: await metrics.metrics() }),
           status,
-          observers: [accessLog(logger), requestMetrics(metrics), history.observe],
+          observers,
           traces,
         });
         return new Service({
           parts,
-          server: new HttpServer(app.callback(), readTlsFiles(settings.server.tls)),
+          server: new HttpServer(app.callback(), readTlsFiles(settings.server.tls), LIMITS, refuseHeads(observers)),
           stopping,
           listen: settings.server.listenAddress,
           shutdownTimeoutMs: settings.server.shutdownTimeoutSeconds * 1000,

@@ -1,0 +1,65 @@
+/** Requests whose head cannot be read: no handler sees them, so they are answered, logged and counted here. */
+import { randomUUID } from 'node:crypto';
+import type { Socket } from 'node:net';
+import { problemOf, RefusedError } from './problem.ts';
+import type { RequestObserver } from './request-record.ts';
+import { RequestTrace } from './trace-context.ts';
+
+/** Answers, or closes the connection only, when another answer has begun on it. */
+export type HeadRefusal = (error: Error, socket: Socket, mayAnswer: boolean) => void;
+
+/** As much as registries may send: a client's token has been 17 kB long. The sidecar would let 1 MiB through. */
+export const MAX_HEADER_BYTES = 64 * 1024;
+/** A socket that is closed over unread bytes is reset, and its client may never see the answer: so they are read for a while. */
+const LINGER_MS = 1000;
+
+export function refuseHeads(observers: readonly RequestObserver[]): HeadRefusal {
+  const refused = new WeakSet<Socket>();
+  return (error, socket, mayAnswer) => {
+    // The parser complains again about each piece that follows.
+    if (refused.has(socket)) return;
+    refused.add(socket);
+    const refusal = refusalOf(error);
+    if (refusal === undefined || !mayAnswer || !socket.writable) {
+      socket.destroy();
+      return;
+    }
+    const { status, detail } = problemOf(refusal);
+    const id = randomUUID();
+    const body = `${detail}\n`;
+    socket.end(`${headOf(status, id, body)}\r\n\r\n${body}`);
+    const linger = setTimeout(() => socket.destroy(), LINGER_MS);
+    socket.once('close', () => {
+      clearTimeout(linger);
+    });
+    const { remoteAddress = '', bytesRead } = socket;
+    // A connection that is opened in advance and never used asks for nothing.
+    if (bytesRead === 0) return;
+    const trace = new RequestTrace('', '');
+    const unread = { package: undefined, cache: undefined, method: 'other', route: 'other', seconds: 0 };
+    for (const observe of observers) {
+      observe({ ...unread, id, trace, client: remoteAddress, bytes: body.length, error: refusal, status });
+    }
+  };
+}
+
+/** Undefined for a connection that has failed. */
+function refusalOf(error: Error): RefusedError | undefined {
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
+  if (code === 'HPE_HEADER_OVERFLOW')
+    return new RefusedError('HEADERS_TOO_LARGE', 'request headers are larger than 64 KiB');
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return new RefusedError('HEAD_TIMEOUT', 'request head did not come in time');
+  return code.startsWith('HPE_') ? new RefusedError('REQUEST_INVALID', 'request is not HTTP') : undefined;
+}
+
+function headOf(status: number, id: string, body: string): string {
+  return [
+    `HTTP/1.1 ${String(status)} Refused`,
+    'Connection: close',
+    'Cache-Control: no-store',
+    'Content-Type: text/plain; charset=utf-8',
+    `Content-Length: ${String(body.length)}`,
+    'X-Content-Type-Options: nosniff',
+    `X-Request-Id: ${id}`,
+  ].join('\r\n');
+}
