@@ -87,6 +87,16 @@ for (const kind of [...REVERSE_PROXIES, ...CACHES]) {
         expect(behind.hasCut).to.equal(true);
       });
 
+      if (kind.asksForPatience !== true) {
+        it('waits for a front that does not reach the registry at once', async () => {
+          const wanted = image(7);
+          await registry.publish(wanted);
+          behind.leave(1);
+          await expectWhole(wanted, /fwd=/);
+          expect(behind.isBack).to.equal(true);
+        });
+      }
+
       it('answers a range of a package that is not cached', async () => {
         const wanted = image(4, MIB);
         await registry.publish(wanted);

@@ -815,7 +815,7 @@ describe('the service before a registry that', () => {
   });
 
   describe('is away for a moment, as it', () => {
-    for (const status of [408, 429, 500, 502, 503, 504]) {
+    for (const status of [408, 425, 429, 499, 500, 502, 503, 504, 520, 521, 522, 523, 524, 525, 526, 527, 530]) {
       it(
         `answers ${String(status)} once`,
         withRegistry(async (bench) => {

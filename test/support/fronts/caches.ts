@@ -36,6 +36,7 @@ http_access allow all
   {
     name: 'Varnish behind hitch',
     programs: ['varnishd', 'hitch'],
+    asksForPatience: true,
     configure: async ({ home, port, originPort, pem }) => {
       const inner = await freePort();
       return {

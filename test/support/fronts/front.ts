@@ -34,6 +34,8 @@ export interface FrontProcess {
 export interface FrontKind {
   readonly name: string;
   readonly programs: readonly Program[];
+  /** Answers by Retry-After when it does not reach the registry. */
+  readonly asksForPatience?: boolean;
   /** Names of files in the home, and their text. */
   configure(place: Place): Promise<{ files: Readonly<Record<string, string>>; processes: readonly FrontProcess[] }>;
 }

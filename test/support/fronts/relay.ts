@@ -6,6 +6,7 @@ export class Relay {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   #bytesUntilCut = Infinity;
+  #refusals = 0;
 
   private constructor(server: Server) {
     this.#server = server;
@@ -14,7 +15,11 @@ export class Relay {
   static async start(targetPort: () => number): Promise<Relay> {
     const relay: Relay = new Relay(
       createServer((near) => {
-        relay.#join(near, connect(targetPort(), '127.0.0.1'));
+        if (relay.#refusals === 0) relay.#join(near, connect(targetPort(), '127.0.0.1'));
+        else {
+          relay.#refusals -= 1;
+          near.destroy();
+        }
       }),
     );
     await new Promise<void>((resolve) => relay.#server.listen(0, '127.0.0.1', resolve));
@@ -28,6 +33,16 @@ export class Relay {
   /** Once the target has sent this many bytes more, over all connections, the connection that brings them ends. */
   cutAfter(bytes: number): void {
     this.#bytesUntilCut = bytes;
+  }
+
+  /** Ends all connections, and the next ones as soon as they are made. */
+  leave(refusals: number): void {
+    this.#refusals = refusals;
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  get isBack(): boolean {
+    return this.#refusals === 0;
   }
 
   get hasCut(): boolean {
