@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { execFile, spawnSync } from 'node:child_process';
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { execFile, execFileSync, spawnSync } from 'node:child_process';
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -243,6 +243,20 @@ describe('mirror', function () {
     });
     expect(registry.log).to.deep.equal([]);
     expect(await readdir(directory)).not.to.include('mirror');
+  });
+
+  it('says that an archive is no directory, and leaves it alone', async () => {
+    await list(image.digest);
+    await writeFile(output, 'content');
+    execFileSync('tar', ['-cf', `${output}.tar`, '-C', directory, 'mirror']);
+    await rename(`${output}.tar`, output);
+    const before = await readFile(output);
+    const { code, stderr } = await mirror();
+    expect(code).to.equal(1);
+    expect(stderr).to.equal(
+      `${output} is an archive: unpack it into a directory first, as "tar -xf ARCHIVE -C DIRECTORY" does\n`,
+    );
+    expect(await readFile(output)).to.deep.equal(before);
   });
 
   describe('with the registries of a cluster', () => {

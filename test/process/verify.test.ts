@@ -289,6 +289,8 @@ describe('verify', function () {
   it('says what it cannot verify', async () => {
     await writeFile(join(directory, 'file'), '');
     await symlink('loop', join(directory, 'loop'));
+    const archive = join(directory, 'image.tar');
+    execFileSync('tar', ['-cf', archive, '-C', directory, 'file']);
     const [nowhere, file, loop] = [join(directory, 'nowhere'), join(directory, 'file'), join(directory, 'loop')];
     for (const [args, complaint] of [
       [[], 'DIRECTORY or --config is missing\nSee verify --help.\n'],
@@ -296,6 +298,10 @@ describe('verify', function () {
       [[nowhere], `${nowhere}: no such directory\n`],
       [[directory], `${directory}: neither a cache (no v1/blobs/sha256) nor an OCI image layout (no oci-layout)\n`],
       [[file], `${file}: neither a cache (no v1/blobs/sha256) nor an OCI image layout (no oci-layout)\n`],
+      [
+        [archive],
+        `${archive} is an archive: unpack it into a directory first, as "tar -xf ARCHIVE -C DIRECTORY" does\n`,
+      ],
       [[join(file, 'below')], `${join(file, 'below')}: no such directory\n`],
       [[loop], `${join(loop, 'v1/blobs/sha256')}: cannot be read (ELOOP)\n`],
       [['--config', nowhere], `${nowhere}: cannot be read (ENOENT)\n`],

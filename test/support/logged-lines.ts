@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { FakeKubeApi } from './fake-kube-api.ts';
 import { FakeRegistry } from './fake-registry.ts';
-import { bytesOf, makeImage, makePackage } from './image.ts';
+import { bytesOf, encode, makeImage, makePackage } from './image.ts';
+import { OciLayout } from './oci-layout.ts';
 import { rejection } from './rejection.ts';
 import { type ServiceOptions, ServiceProcess } from './service-process.ts';
 
@@ -18,7 +19,12 @@ export const TRACE_ID = '4bf92f3577b34da6a3ce929d0e0e4736';
 const MIB = 1024 * 1024;
 
 export async function loggedLines(): Promise<Line[]> {
-  return [...(await linesOfRequests()), ...(await linesOfCluster()), ...(await linesOfFailedStart())];
+  return [
+    ...(await linesOfRequests()),
+    ...(await linesOfCluster()),
+    ...(await linesOfLayout()),
+    ...(await linesOfFailedStart()),
+  ];
 }
 
 async function linesOfRequests(): Promise<Line[]> {
@@ -106,6 +112,19 @@ async function linesOfCluster(): Promise<Line[]> {
   const { lines } = service;
   await service.close();
   await api.close();
+  await rm(home, { recursive: true });
+  return lines;
+}
+
+async function linesOfLayout(): Promise<Line[]> {
+  const home = await mkdtemp(join(tmpdir(), 'logs-'));
+  await new OciLayout(home).create();
+  await writeFile(join(home, 'index.json'), encode({ schemaVersion: 2, manifests: [null] }));
+  const service = await ServiceProcess.start({
+    settings: { registry: { gateway: 'oci-layout', ociLayout: { directory: home } } },
+  });
+  const { lines } = service;
+  await service.close();
   await rm(home, { recursive: true });
   return lines;
 }

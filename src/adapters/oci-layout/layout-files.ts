@@ -1,6 +1,6 @@
 /** Where things lie in an OCI image layout, and how its files are read and written (image-spec, image-layout.md). */
 import { constants } from 'node:fs';
-import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, open, realpath, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { asObject } from '../../domain/descriptor.ts';
 import { type Digest, digestHex } from '../../domain/digest.ts';
@@ -32,12 +32,17 @@ export async function openFile(path: string): Promise<{ handle: FileHandle; size
   }
 }
 
-/** The JSON object that a file of the directory itself is. Rejects when it is none, or as `openFile`. */
+/**
+ * The JSON object in a file of the directory itself, with or without a byte order mark. The file may be a link within the
+ * directory, as in a volume of a ConfigMap. Rejects when it is no object or the link leads out, or as `openFile`.
+ */
 export async function readObject(directory: string, name: string): Promise<Record<string, unknown>> {
-  const { handle, size } = await openFile(join(directory, name));
+  const path = await realpath(join(directory, name));
+  if (!path.startsWith(join(await realpath(directory), '/'))) throw new Error('link out of the directory');
+  const { handle, size } = await openFile(path);
   try {
     if (size > MAX_JSON_BYTES) throw new Error('larger than 64 MiB');
-    return asObject(JSON.parse(await handle.readFile('utf8')), name);
+    return asObject(JSON.parse(new TextDecoder().decode(await handle.readFile())), name);
   } finally {
     await handle.close();
   }

@@ -1,6 +1,6 @@
 /** The file index.json of a layout: which images are in it (image-spec, image-index.md). Other tools' entries stay in it. */
 import { join } from 'node:path';
-import { asObject, type Descriptor } from '../../domain/descriptor.ts';
+import { asObject, type Descriptor, isObject } from '../../domain/descriptor.ts';
 import type { Digest } from '../../domain/digest.ts';
 import { onDisk, readObject, replaceFile } from './layout-files.ts';
 
@@ -27,7 +27,9 @@ export class LayoutIndex {
     const fresh = [...this.#fresh.values()];
     if (fresh.length === 0) return;
     const index = await onDisk(this.#read());
-    const listed = new Set(index.manifests.map((entry) => asObject(entry, 'manifest')['digest']));
+    const listed = new Set(
+      index.manifests.map((entry) => (isObject(entry) ? asObject(entry, 'entry')['digest'] : entry)),
+    );
     const added = fresh.filter(({ digest }) => !listed.has(digest));
     if (added.length > 0) {
       await replaceFile(
@@ -40,6 +42,6 @@ export class LayoutIndex {
 
   async #read(): Promise<{ manifests: unknown[] }> {
     const index = await readObject(this.#directory, NAME);
-    return { ...index, manifests: index['manifests'] as unknown[] };
+    return { ...index, manifests: (index['manifests'] ?? []) as unknown[] };
   }
 }

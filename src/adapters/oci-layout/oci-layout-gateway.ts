@@ -1,12 +1,14 @@
 /** RegistryGateway to a directory in OCI image layout, for sites without a network (image-spec, image-layout.md). */
 import { createReadStream } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { type Descriptor, parseDescriptor } from '../../domain/descriptor.ts';
+import type { Descriptor } from '../../domain/descriptor.ts';
 import type { Digest } from '../../domain/digest.ts';
 import { InvalidContentError, PackageUnknownError, UpstreamUnavailableError } from '../../domain/errors.ts';
+import { type IndexEntry, parseIndexEntry } from '../../domain/index-entry.ts';
 import { MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';
 import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Upstream } from '../../domain/upstream.ts';
+import { isArchive, NOT_UNPACKED } from './archive.ts';
 import { blobPath, CHUNK_BYTES, openFile, readObject } from './layout-files.ts';
 
 /** The directory is the one upstream: which registry and repository a request names makes no difference to it. */
@@ -17,28 +19,37 @@ export class OciLayoutGateway implements RegistryGateway {
     this.#directory = directory;
   }
 
-  /** Says what is wrong before the first request does. @throws UpstreamUnavailableError */
-  async check(): Promise<void> {
+  /**
+   * Says what is wrong before the first request does, and how many entries of index.json the service cannot use. Blobs are
+   * found by their digest, so such entries do no harm. @throws UpstreamUnavailableError
+   */
+  async check(): Promise<number> {
     const layout = await this.#readJson('oci-layout');
     const version = layout['imageLayoutVersion'];
     if (typeof version !== 'string' || !version.startsWith('1.')) throw this.#noLayout('its version is not 1');
-    await this.list();
+    const { entries, usable } = await this.#readIndex();
+    return entries.length - usable.length;
   }
 
   /** The digests that index.json names: what a client can ask for. @throws UpstreamUnavailableError */
   async list(): Promise<Digest[]> {
-    const { manifests } = await this.#readJson('index.json');
-    try {
-      return (manifests as unknown[]).map((manifest) => parseDescriptor(manifest).digest);
-    } catch (cause) {
-      throw this.#noLayout('its index.json lists something else than manifests', cause);
-    }
+    const { usable } = await this.#readIndex();
+    return usable.map(({ digest }) => digest);
+  }
+
+  async #readIndex(): Promise<{ entries: unknown[]; usable: IndexEntry[] }> {
+    // "docker save IMAGE@DIGEST" writes null.
+    const entries = (await this.#readJson('index.json'))['manifests'] ?? [];
+    if (!Array.isArray(entries)) throw this.#noLayout('its index.json has no list of manifests');
+    return { entries, usable: entries.flatMap((entry) => parseIndexEntry(entry) ?? []) };
   }
 
   async #readJson(name: string): Promise<Record<string, unknown>> {
     try {
       return await readObject(this.#directory, name);
     } catch (cause) {
+      if (isArchive(this.#directory))
+        throw new UpstreamUnavailableError(`${this.#directory} ${NOT_UNPACKED}`, { cause });
       throw this.#noLayout(`its file "${name}" cannot be read`, cause);
     }
   }

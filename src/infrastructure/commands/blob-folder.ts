@@ -2,6 +2,7 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Layout } from '../../adapters/filesystem/layout.ts';
+import { isArchive, NOT_UNPACKED } from '../../adapters/oci-layout/archive.ts';
 import { CommandFailure } from './failures.ts';
 
 export interface BlobFolder {
@@ -13,6 +14,7 @@ export interface BlobFolder {
 
 /** @throws CommandFailure when it is neither, or cannot be looked into */
 export function blobFolderOf(directory: string): BlobFolder {
+  if (isArchive(directory)) throw new CommandFailure(`${directory} ${NOT_UNPACKED}`);
   const cache = new Layout(directory).blobs;
   if (isThere(cache)) return { kind: 'cache', directory, blobs: cache };
   if (isThere(join(directory, 'oci-layout'))) {

@@ -1,5 +1,6 @@
 /** `mirror`: packages out of registries into a directory for a site that has none. */
 import { mkdir } from 'node:fs/promises';
+import { isArchive, NOT_UNPACKED } from '../../adapters/oci-layout/archive.ts';
 import { OciLayoutWriter } from '../../adapters/oci-layout/oci-layout-writer.ts';
 import { MirrorPackages, type MirrorProgress } from '../../application/mirror-packages.ts';
 import { CREDENTIAL_PROVIDER, CREDENTIALS_PART, GATEWAY_PART, REGISTRY_GATEWAY } from '../container/tokens.ts';
@@ -109,6 +110,7 @@ async function mirror({ settings, packages, output, platform }: Order, terminal:
 
 /** For this process alone, until it ends. */
 async function openLayout(output: string): Promise<{ layout: OciLayoutWriter; held: HeldDirectory }> {
+  if (isArchive(output)) throw new CommandFailure(`${output} ${NOT_UNPACKED}`);
   try {
     await mkdir(output, { recursive: true });
     const held = await holdDirectory(output, 'another process is writing there');

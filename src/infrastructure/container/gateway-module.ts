@@ -28,7 +28,7 @@ export function gatewayModule(surroundings: Surroundings): ContainerModule {
   });
 }
 
-function openGateway({ settings: { registry }, environment, version }: Surroundings): {
+function openGateway({ settings: { registry }, environment, version, logger }: Surroundings): {
   gateway: RegistryGateway;
   part: Part;
 } {
@@ -49,7 +49,11 @@ function openGateway({ settings: { registry }, environment, version }: Surroundi
     }
     case 'oci-layout': {
       const gateway = new OciLayoutGateway(registry.ociLayout.directory);
-      return { gateway, part: { start: () => gateway.check() } };
+      const start = async (): Promise<void> => {
+        const entries = await gateway.check();
+        if (entries > 0) logger.warn({ entries }, 'index.json has entries that cannot be used');
+      };
+      return { gateway, part: { start } };
     }
   }
 }

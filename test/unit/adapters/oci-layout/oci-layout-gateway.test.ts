@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { execFileSync } from 'node:child_process';
-import { mkdir, mkdtemp, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { OciLayoutGateway } from '../../../../src/adapters/oci-layout/oci-layout-gateway.ts';
@@ -25,9 +25,61 @@ describe('OciLayoutGateway', () => {
     gateway = new OciLayoutGateway(directory);
   });
   afterEach(() => rm(directory, { recursive: true }));
+  const removed: string[] = [];
+  afterEach(() => Promise.all(removed.splice(0).map((path) => rm(path))));
 
   describe('check', () => {
-    it('is content with a layout', () => gateway.check());
+    it('is content with a layout', async () => {
+      expect(await gateway.check()).to.equal(0);
+    });
+
+    const ours = image.manifest.descriptor;
+    for (const [what, manifests, listed, skipped] of [
+      ['null for its entries, as "docker save" writes it', null, [], 0],
+      ['no entries', undefined, [], 0],
+      ['an entry with a sha512 digest', [ours, { ...ours, digest: `sha512:${'a'.repeat(128)}` }], [ours.digest], 1],
+      ['an entry that is null, and one that is text', [null, 'text', ours], [ours.digest], 2],
+      ['an entry of an unknown type', [{ ...ours, mediaType: 'application/vnd.example' }, ours], [ours.digest], 1],
+      ['an entry without mediaType and size', [{ digest: ours.digest }], [ours.digest], 0],
+    ] as const) {
+      it(`is content with an index.json that has ${what}, and finds blobs all the same`, async () => {
+        await writeFile(join(directory, 'index.json'), JSON.stringify({ schemaVersion: 2, manifests }));
+        expect(await gateway.check()).to.equal(skipped);
+        expect(await gateway.list()).to.deep.equal(listed);
+        const bytes = await gateway.fetchManifest(UPSTREAM, image.digest, never);
+        expect(Buffer.compare(bytes, image.manifest.bytes)).to.equal(0);
+      });
+    }
+
+    it('is content with files that begin by a byte order mark', async () => {
+      for (const name of ['index.json', 'oci-layout']) {
+        const path = join(directory, name);
+        await writeFile(path, Buffer.concat([Buffer.from('\ufeff'), await readFile(path)]));
+      }
+      expect(await gateway.check()).to.equal(0);
+    });
+
+    it('is content with links inside the directory, as in a volume of a ConfigMap', async () => {
+      const names = ['index.json', 'oci-layout', 'blobs'];
+      await mkdir(join(directory, '..2026_01_01'));
+      await symlink('..2026_01_01', join(directory, '..data'));
+      for (const name of names) {
+        await rename(join(directory, name), join(directory, '..2026_01_01', name));
+        await symlink(join('..data', name), join(directory, name));
+      }
+      expect(await gateway.check()).to.equal(0);
+      const bytes = await gateway.fetchManifest(UPSTREAM, image.digest, never);
+      expect(Buffer.compare(bytes, image.manifest.bytes)).to.equal(0);
+    });
+
+    it('says that an archive has to be unpacked', async () => {
+      const archive = join(directory, 'image.tar');
+      execFileSync('tar', ['-cf', archive, '-C', directory, 'index.json', 'oci-layout', 'blobs']);
+      const { message } = await rejection(new OciLayoutGateway(archive).check());
+      expect(message).to.equal(
+        `${archive} is an archive: unpack it into a directory first, as "tar -xf ARCHIVE -C DIRECTORY" does`,
+      );
+    });
 
     const faults: [what: string, break_: () => Promise<unknown>, message: RegExp][] = [
       ['has no oci-layout file', () => rm(join(directory, 'oci-layout')), /its file "oci-layout" cannot be read/],
@@ -46,10 +98,21 @@ describe('OciLayoutGateway', () => {
         /its file "index.json" cannot be read/,
       ],
       [
-        'has an index.json elsewhere',
+        'has an index.json that is a link out of it',
         async () => {
-          await rename(join(directory, 'index.json'), join(directory, 'elsewhere'));
-          await symlink('elsewhere', join(directory, 'index.json'));
+          const elsewhere = `${directory}-elsewhere`;
+          await rename(join(directory, 'index.json'), elsewhere);
+          await symlink(elsewhere, join(directory, 'index.json'));
+          removed.push(elsewhere);
+        },
+        /its file "index.json" cannot be read/,
+      ],
+      [
+        'has a link to a pipe for an index.json',
+        async () => {
+          await rm(join(directory, 'index.json'));
+          execFileSync('mkfifo', [join(directory, 'pipe')]);
+          await symlink('pipe', join(directory, 'index.json'));
         },
         /its file "index.json" cannot be read/,
       ],
@@ -60,8 +123,8 @@ describe('OciLayoutGateway', () => {
       ],
       [
         'has an index.json of something else',
-        () => writeFile(join(directory, 'index.json'), '{"manifests":[{"digest":"x"}]}'),
-        /lists something else/,
+        () => writeFile(join(directory, 'index.json'), '{"manifests":{"digest":"x"}}'),
+        /has no list of manifests/,
       ],
     ];
     for (const [what, breakIt, message] of faults) {

@@ -66,6 +66,15 @@ describe('OciLayoutWriter', () => {
     });
   });
 
+  it('adds images to a list that other tools left empty or odd', async () => {
+    await into(async () => undefined);
+    for (const manifests of [null, [null, 'text', { digest: 'sha512:aa' }]]) {
+      await writeFile(join(directory, 'index.json'), JSON.stringify({ schemaVersion: 2, manifests }));
+      await into((writer) => writer.list(first.manifest.descriptor));
+      expect((await index()).manifests).to.deep.equal([...(manifests ?? []), first.manifest.descriptor]);
+    }
+  });
+
   it('leaves what is half there for the next time, unless nobody wants it any more', async () => {
     const begin = (writer: OciLayoutWriter) =>
       rejection(
