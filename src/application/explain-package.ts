@@ -89,7 +89,9 @@ export class ExplainPackage {
     const { inspection, resolve } = this.#options;
     const kept = inspection.store.find(digest);
     if (kept !== undefined && kept.size > MAX_MANIFEST_BYTES) return undefined;
-    return (await resolve.recall(digest))?.layer;
+    const layer = (await resolve.recall(digest))?.layer;
+    // Its content, when the descriptor holds it, explains nothing.
+    return layer && { mediaType: layer.mediaType, digest: layer.digest, size: layer.size };
   }
 
   #upstream({ repository, path }: PackageRequest): Promise<Attempt<Upstream>> {

@@ -5,10 +5,11 @@ import type { Package, PackageRequest } from '../domain/package.ts';
 import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
 import type { BlobReader, BlobSource, PackageStore } from '../domain/ports/package-store.ts';
 import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';
-import { below } from '../domain/upstream.ts';
+import { below, type Upstream } from '../domain/upstream.ts';
 import { Fills } from './fills.ts';
 import type { Fill, FillInspection } from './inspection.ts';
 import { HealedReader } from './healed-reader.ts';
+import { openBlob } from './open-blob.ts';
 import { PassThrough } from './pass-through.ts';
 import type { ResolvePackage } from './resolve-package.ts';
 import { resumedDownload } from './resumed-download.ts';
@@ -98,8 +99,8 @@ export class GetPackage implements FillInspection {
     onReceived?: (bytes: number) => void,
   ): ReturnType<BlobSource> {
     const { credentials, gateway } = this.#options;
-    const fetch = async (offset: number): ReturnType<BlobSource> =>
-      gateway.fetchBlob(below(await credentials.resolve(repository), path), layer, offset, signal);
+    const resolve = async (): Promise<Upstream> => below(await credentials.resolve(repository), path);
+    const fetch = (offset: number): ReturnType<BlobSource> => openBlob(gateway, resolve, layer, offset, signal);
     return resumedDownload(layer.size, fetch, onReceived);
   }
 }

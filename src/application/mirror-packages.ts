@@ -3,9 +3,10 @@ import type { Descriptor } from '../domain/descriptor.ts';
 import type { Digest } from '../domain/digest.ts';
 import type { PackageRequest } from '../domain/package.ts';
 import type { FetchFrom } from '../domain/ports/image-layout.ts';
-import { below } from '../domain/upstream.ts';
+import { below, type Upstream } from '../domain/upstream.ts';
 import { BlobArrivals } from './blob-arrivals.ts';
 import { eachPackage, type PackageFailure } from './each-package.ts';
+import { openBlob } from './open-blob.ts';
 import { patiently } from './patience.ts';
 import { type Image, ResolveImage, type ResolveImageOptions } from './resolve-image.ts';
 import { resumedDownload } from './resumed-download.ts';
@@ -121,13 +122,10 @@ export class MirrorPackages<Request extends PackageRequest> {
   /** The upstream is looked up for each try, so that no expired URL or token is used again. */
   #download({ repository, path }: Request, blob: Descriptor, signal: AbortSignal): FetchFrom {
     const { credentials, gateway } = this.#options;
+    const resolve = async (): Promise<Upstream> => below(await credentials.resolve(repository), path);
     return (start) =>
       resumedDownload(blob.size - start, (offset) =>
-        patiently(
-          async () =>
-            gateway.fetchBlob(below(await credentials.resolve(repository), path), blob, start + offset, signal),
-          signal,
-        ),
+        patiently(() => openBlob(gateway, resolve, blob, start + offset, signal), signal),
       );
   }
 }

@@ -9,6 +9,7 @@ import type { CredentialProvider } from '../domain/ports/credential-provider.ts'
 import type { ImageLayout } from '../domain/ports/image-layout.ts';
 import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';
 import { below } from '../domain/upstream.ts';
+import { once } from './open-blob.ts';
 import { patiently } from './patience.ts';
 import { allManifests, platformManifest } from './platform-manifest.ts';
 import { Turns } from './turns.ts';
@@ -91,9 +92,4 @@ function parse(bytes: Uint8Array): Manifest | Index {
   const document = parseManifest(bytes);
   if (document.kind === 'manifest') packageLayer(document);
   return document;
-}
-
-// eslint-disable-next-line @typescript-eslint/require-await -- bytes that are here already, as a source of bytes
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes;
 }

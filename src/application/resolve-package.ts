@@ -10,6 +10,7 @@ import type { PackageStore, StoredBlob } from '../domain/ports/package-store.ts'
 import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';
 import { below } from '../domain/upstream.ts';
 import type { PackageInspection } from './inspection.ts';
+import { once } from './open-blob.ts';
 import { platformManifest } from './platform-manifest.ts';
 import { SingleFlight } from './single-flight.ts';
 
@@ -63,6 +64,8 @@ export class ResolvePackage implements PackageInspection {
 
   #learn(digest: Digest, layer: Descriptor): Package {
     const found = { digest, layer };
+    // 10 000 packages with their content would not fit into memory, so such a manifest is read again.
+    if (layer.data !== undefined) return found;
     const [oldest] = this.#known.keys();
     if (oldest !== undefined && this.#known.size >= MAX_KNOWN) this.#known.delete(oldest);
     this.#known.set(digest, found);
@@ -126,9 +129,4 @@ export class ResolvePackage implements PackageInspection {
       if (!isOneOf(error, 'STORE_FULL', 'STORE_FAILED')) throw error;
     }
   }
-}
-
-// eslint-disable-next-line @typescript-eslint/require-await -- bytes that are here already, as a source of bytes
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes;
 }

@@ -13,7 +13,7 @@ import {
 import type { PackageRequest } from '../../../src/domain/package.ts';
 import type { PackageStore } from '../../../src/domain/ports/package-store.ts';
 import { DEFAULT_REPOSITORY, parseRepositoryPath } from '../../../src/domain/reference.ts';
-import { bytesOf, makePackage, type TestImage } from '../../support/image.ts';
+import { bytesOf, encode, makeBlob, makePackage, type TestImage } from '../../support/image.ts';
 import { MemoryPackageStore } from '../../support/memory-package-store.ts';
 import { type StubbedCredentials, type StubbedGateway, stubCredentials, stubGateway } from '../../support/ports.ts';
 import { rejection } from '../../support/rejection.ts';
@@ -47,6 +47,40 @@ describe('GetPackage', () => {
     expect(delivery.cache).to.deep.equal({ kind: 'miss' });
     expect(delivery.package).to.deep.equal({ digest: image.digest, layer: image.layer.descriptor });
     expect(Buffer.compare(await readAll(delivery.blob), image.layer.bytes)).to.equal(0);
+  });
+
+  describe('content in the descriptor of the layer', () => {
+    /** Without its layer as a blob. */
+    function embedding(content: Uint8Array): TestImage {
+      const data = Buffer.from(content).toString('base64');
+      const layers = [{ ...image.layer.descriptor, data }];
+      const manifest = makeBlob(image.manifest.descriptor.mediaType, encode({ schemaVersion: 2, layers }));
+      return { ...image, digest: manifest.descriptor.digest, manifest, blobs: [] };
+    }
+
+    for (const [what, store] of [
+      ['cached', () => new MemoryPackageStore()],
+      ['served without a cache', () => new MemoryPackageStore(10)],
+    ] as const) {
+      it(`is verified and ${what}, and the registry is not asked for the layer`, async () => {
+        const embedded = embedding(image.layer.bytes);
+        gateway = stubGateway(embedded);
+        const useCase = over(store());
+        for (let times = 0; times < 2; times++) {
+          const { blob } = await useCase.execute(requestOf(embedded));
+          expect(Buffer.compare(await readAll(blob), image.layer.bytes)).to.equal(0);
+        }
+        sinon.assert.notCalled(gateway.fetchBlob);
+      });
+    }
+
+    it('is passed over when it is other content, and the layer is fetched', async () => {
+      const embedded = { ...embedding(bytesOf(400_000, 2)), blobs: image.blobs };
+      gateway = stubGateway(embedded);
+      const { blob } = await over(new MemoryPackageStore()).execute(requestOf(embedded));
+      expect(Buffer.compare(await readAll(blob), image.layer.bytes)).to.equal(0);
+      sinon.assert.calledOnce(gateway.fetchBlob);
+    });
   });
 
   it('asks neither credentials nor registry for what it has', async () => {

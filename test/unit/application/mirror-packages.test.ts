@@ -75,6 +75,17 @@ describe('MirrorPackages', () => {
     expect((await listed()).sort()).to.deep.equal(images.map(({ digest }) => digest).sort());
   });
 
+  it('takes content out of descriptors that hold it', async () => {
+    const { layer } = makePackage(1000);
+    const layers = [{ ...layer.descriptor, data: Buffer.from(layer.bytes).toString('base64') }];
+    const manifest = makeBlob('application/vnd.oci.image.manifest.v1+json', encode({ schemaVersion: 2, layers }));
+    const image = { digest: manifest.descriptor.digest, manifest, blobs: [layer], layer };
+    const gateway = stubGateway({ ...image, blobs: [] });
+    expect(await over(gateway).execute([request(image)], never)).to.deep.equal([]);
+    await expectWhole(image);
+    sinon.assert.notCalled(gateway.fetchBlob);
+  });
+
   it('says how far it is, and fetches what several images have only once', async () => {
     const shared = bytesOf(200_000);
     const images = [makeImage([shared, bytesOf(10, 2)]), makeImage([shared, bytesOf(20, 3)])];
