@@ -11,7 +11,7 @@ import {
   type CredentialSource,
   describeUpstream,
   type FailedRequests,
-  type Fill,
+  type Download,
   type Inspection,
   type KeptBlob,
   type UpstreamDescription,
@@ -40,7 +40,7 @@ export interface Explanation {
     readonly manifest: KeptBlob | undefined;
     readonly layer: KeptBlob | undefined;
   };
-  readonly fill: Fill | undefined;
+  readonly download: Download | undefined;
   readonly answers: LastAnswers;
   /** Of this digest, of any repository; the latest first. */
   readonly failures: readonly FailedRequests[];
@@ -60,13 +60,14 @@ export class ExplainPackage {
   }
 
   async execute(request: PackageRequest): Promise<Explanation> {
-    const { store, fills, upstreams, requests } = this.#options.inspection;
+    const { store, downloads, upstreams, requests } = this.#options.inspection;
     const content = await attempt(() => this.#layer(request.digest));
     const upstream = await this.#upstream(request);
     const configuration = this.#configuration(request, upstream);
     const layer = content.value;
     const kept = { manifest: store.find(request.digest), layer: layer && store.find(layer.digest) };
-    const fill = fills.fills().find((each) => each.layer.digest === layer?.digest);
+    const registry = upstream.value?.registry;
+    const download = layer && registry && downloads.find(layer, registry);
     const failures = requests.failures().filter((failed) => failed.request?.digest === request.digest);
     const answers = lastAnswers({ upstreams, upstream: upstream.value, request, layer, failures });
     const verdict = judge({
@@ -76,12 +77,12 @@ export class ExplainPackage {
       upstreamError: upstream.error,
       upstream: upstream.value,
       kept: kept.layer,
-      fill,
+      download,
       answers,
       failures,
       usage: store.usage,
     });
-    return { request, verdict, configuration, layer, kept, fill, answers, failures };
+    return { request, verdict, configuration, layer, kept, download, answers, failures };
   }
 
   /** A layer that is asked for as if it were a manifest is left alone: to open it could be to hash all of it. */

@@ -1,20 +1,21 @@
-/** The one thing that this service does: a package, out of the store or through it. */
+/** What this service does: it delivers a package, out of the store or through it. */
 import type { Descriptor } from '../domain/descriptor.ts';
 import { isOneOf } from '../domain/errors.ts';
 import type { Package, PackageRequest } from '../domain/package.ts';
 import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
 import type { BlobReader, BlobSource, PackageStore } from '../domain/ports/package-store.ts';
 import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';
-import { below, type Upstream } from '../domain/upstream.ts';
-import { Fills } from './fills.ts';
-import type { Fill, FillInspection } from './inspection.ts';
-import { HealedReader } from './healed-reader.ts';
+import { below, type Registry, type Upstream } from '../domain/upstream.ts';
+import { DownloadSlots, type SlotUsage } from './download-slots.ts';
+import { Downloads, type WantedLayer } from './downloads.ts';
+import { FailoverReader } from './failover-reader.ts';
+import type { Download, DownloadInspection } from './inspection.ts';
 import { openBlob } from './open-blob.ts';
-import { PassThrough } from './pass-through.ts';
+import { PassThroughs } from './pass-throughs.ts';
 import type { ResolvePackage } from './resolve-package.ts';
 import { resumedDownload } from './resumed-download.ts';
 
-/** How the store took part. */
+/** How the cache took part. */
 export type CacheOutcome =
   | { readonly kind: 'hit'; readonly storedAt: Date }
   /** This request began the download, which is kept. */
@@ -27,7 +28,7 @@ export type CacheOutcome =
 export interface Delivery {
   readonly package: Package;
   readonly cache: CacheOutcome;
-  /** To be closed by whoever asked. */
+  /** The caller closes it. */
   readonly blob: BlobReader;
 }
 
@@ -36,71 +37,110 @@ export interface GetPackageOptions {
   readonly store: PackageStore;
   readonly gateway: RegistryGateway;
   readonly credentials: CredentialProvider;
-  /** Aborted when the process stops: the one thing that ends a download which nobody waits for any more. */
+  /** How many downloads of layers run at a time. */
+  readonly parallelDownloads: number;
+  /** Aborted when the process stops: it ends all downloads. */
   readonly stopping: AbortSignal;
 }
 
-export class GetPackage implements FillInspection {
+const NEVER = new AbortController().signal;
+
+export class GetPackage implements DownloadInspection {
   readonly #options: GetPackageOptions;
-  readonly #fills: Fills;
+  readonly #slots: DownloadSlots;
+  readonly #downloads: Downloads;
+  readonly #passThroughs: PassThroughs;
 
   constructor(options: GetPackageOptions) {
+    const { store, stopping, parallelDownloads } = options;
     this.#options = options;
-    this.#fills = new Fills(options.store);
+    this.#slots = new DownloadSlots({ max: parallelDownloads });
+    this.#downloads = new Downloads({ store, stopping, slots: this.#slots });
+    this.#passThroughs = new PassThroughs({ stopping, slots: this.#slots });
   }
 
-  /** Rejects with a PackageError as long as nothing of the package can be had. */
-  async execute(request: PackageRequest): Promise<Delivery> {
+  /**
+   * Rejects with a PackageError as long as no byte of the package can be had, or with the reason of `leaving`, which is
+   * aborted when the client leaves: a download that waits for a slot ends with its last client.
+   */
+  async execute(request: PackageRequest, leaving: AbortSignal = NEVER): Promise<Delivery> {
     const found = await this.#options.resolve.execute(request);
-    const passThrough = (): Promise<BlobReader> => this.#passThrough(request, found.layer);
+    const passThrough = (): Promise<BlobReader> => this.#passThrough(request, found.layer, leaving);
     try {
-      const { cache, blob } = await this.#open(request, found.layer);
-      return { package: found, cache, blob: new HealedReader(blob, passThrough, cache.kind === 'hit') };
+      const { cache, blob } = await this.#open(request, found.layer, leaving);
+      return { package: found, cache, blob: new FailoverReader(blob, passThrough, cache.kind === 'hit') };
     } catch (error) {
       if (!isOneOf(error, 'STORE_FULL', 'STORE_FAILED')) throw error;
       return { package: found, cache: { kind: 'bypass', reason: error.code }, blob: await passThrough() };
     }
   }
 
-  fills(): Fill[] {
-    return this.#fills.list();
+  get slots(): SlotUsage {
+    return this.#slots.usage;
   }
 
-  async #open(request: PackageRequest, layer: Descriptor): Promise<Pick<Delivery, 'cache' | 'blob'>> {
-    // Asked for in one turn, fill and store leave no gap between "arriving" and "kept" in which a layer is neither.
-    const joined = this.#fills.join(layer.digest);
+  list(): Download[] {
+    return this.#downloads.list();
+  }
+
+  find(layer: Descriptor, registry: Registry): Download | undefined {
+    return this.#downloads.find(layer, registry);
+  }
+
+  async #open(
+    request: PackageRequest,
+    layer: Descriptor,
+    leaving: AbortSignal,
+  ): Promise<Pick<Delivery, 'cache' | 'blob'>> {
+    // A hit needs no registry, so it is asked for only when there may be something to join.
+    const early = this.#downloads.isArriving(layer) ? await this.#wanted(request, layer, leaving) : undefined;
+    // Asked in one turn, downloads and store leave no gap between "arriving" and "kept" in which a layer is neither.
+    const joined = early && this.#downloads.join(early);
     if (joined !== undefined) return { cache: { kind: 'joined' }, blob: await joined };
     const stored = await this.#options.store.open(layer);
     if (stored !== undefined) return { cache: { kind: 'hit', storedAt: stored.storedAt }, blob: stored };
-    // Meanwhile somebody else may have begun.
-    const begun = this.#fills.join(layer.digest);
+    const wanted = await this.#wanted(request, layer, leaving);
+    // Another request may have begun meanwhile.
+    const begun = this.#downloads.join(wanted);
     if (begun !== undefined) return { cache: { kind: 'joined' }, blob: await begun };
+    return { cache: { kind: 'miss' }, blob: await this.#downloads.begin(wanted) };
+  }
+
+  async #wanted(request: PackageRequest, layer: Descriptor, leaving: AbortSignal): Promise<WantedLayer> {
+    const { registry } = await this.#upstream(request);
     return {
-      cache: { kind: 'miss' },
-      blob: await this.#fills.begin(request, layer, (onReceived) =>
-        this.#download(request, layer, this.#options.stopping, onReceived),
-      ),
+      request,
+      layer,
+      registry,
+      leaving,
+      source: (onReceived, signal) => this.#download(request, layer, 0, signal, onReceived),
     };
   }
 
-  async #passThrough(request: PackageRequest, layer: Descriptor): Promise<BlobReader> {
-    const leaving = new AbortController();
-    const signal = AbortSignal.any([this.#options.stopping, leaving.signal]);
-    return new PassThrough(layer, await this.#download(request, layer, signal), () => {
-      leaving.abort();
-    });
+  async #passThrough(request: PackageRequest, layer: Descriptor, leaving: AbortSignal): Promise<BlobReader> {
+    const { registry } = await this.#upstream(request);
+    const open = (offset: number, signal: AbortSignal): ReturnType<BlobSource> =>
+      this.#download(request, layer, offset, signal);
+    return this.#passThroughs.open({ layer, registry, open, leaving });
   }
 
-  /** The bytes of a layer, whose download survives what breaks it off; the upstream is looked up for each try. */
+  async #upstream({ repository, path }: PackageRequest): Promise<Upstream> {
+    return below(await this.#options.credentials.resolve(repository), path);
+  }
+
+  /**
+   * The bytes of a layer from `start` on; the download goes on where it breaks off. The upstream is looked up for each
+   * try, because its credentials may have changed.
+   */
   #download(
-    { repository, path }: PackageRequest,
+    request: PackageRequest,
     layer: Descriptor,
+    start: number,
     signal: AbortSignal,
     onReceived?: (bytes: number) => void,
   ): ReturnType<BlobSource> {
-    const { credentials, gateway } = this.#options;
-    const resolve = async (): Promise<Upstream> => below(await credentials.resolve(repository), path);
-    const fetch = (offset: number): ReturnType<BlobSource> => openBlob(gateway, resolve, layer, offset, signal);
-    return resumedDownload(layer.size, fetch, onReceived);
+    const fetch = (offset: number): ReturnType<BlobSource> =>
+      openBlob(this.#options.gateway, () => this.#upstream(request), layer, start + offset, signal);
+    return resumedDownload(layer.size - start, fetch, onReceived);
   }
 }

@@ -6,6 +6,7 @@ import type { ErrorCode } from '../domain/errors.ts';
 import type { Package, PackageRequest } from '../domain/package.ts';
 import type { RepositoryName, RepositoryPath } from '../domain/reference.ts';
 import type { Registry, Upstream } from '../domain/upstream.ts';
+import type { SlotUsage } from './download-slots.ts';
 
 /** Why a blob could not be stored: codes of the file system, no free inode, or room that readers hold on to. */
 export const STORE_FAILURES = ['ENOSPC', 'EDQUOT', 'EROFS', 'EIO', 'EMFILE', 'inodes', 'pinned', 'other'] as const;
@@ -49,18 +50,26 @@ export interface StoreInspection {
 }
 
 /** A layer on its way into the store. */
-export interface Fill {
+export interface Download {
   /** Of the client that began it. */
   readonly request: PackageRequest;
   readonly layer: Descriptor;
   readonly startedAt: Date;
-  /** Bytes that have arrived. */
+  /** Bytes received so far. */
   readonly bytes: number;
+  /** Clients that wait for it or read it. */
+  readonly clients: number;
+  /** Whether it waits for a slot, because as many downloads run as may. */
+  readonly isQueued: boolean;
 }
 
-export interface FillInspection {
+export interface DownloadInspection {
+  /** Of downloads into the store and of those that pass through. */
+  readonly slots: SlotUsage;
   /** The oldest first. */
-  fills(): Fill[];
+  list(): Download[];
+  /** The download that a request for this layer of this registry joins. */
+  find(layer: Descriptor, registry: Registry): Download | undefined;
 }
 
 /** An upstream without what opens it. */
@@ -162,7 +171,7 @@ export interface PackageInspection {
 export interface Inspection {
   readonly store: StoreInspection;
   readonly packages: PackageInspection;
-  readonly fills: FillInspection;
+  readonly downloads: DownloadInspection;
   readonly credentials: CredentialInspection;
   readonly upstreams: UpstreamInspection;
   readonly requests: RequestInspection;

@@ -2,7 +2,14 @@
 import type { Descriptor } from '../domain/descriptor.ts';
 import type { PackageError } from '../domain/errors.ts';
 import type { PackageRequest } from '../domain/package.ts';
-import type { FailedRequests, Fill, KeptBlob, StoreUsage, UpstreamAnswer, UpstreamDescription } from './inspection.ts';
+import type {
+  Download,
+  FailedRequests,
+  KeptBlob,
+  StoreUsage,
+  UpstreamAnswer,
+  UpstreamDescription,
+} from './inspection.ts';
 
 export type Verdict =
   | {
@@ -32,7 +39,7 @@ export interface Evidence {
   /** Where the package would be looked for; undefined for the reason that `upstreamError` has. */
   readonly upstream: Pick<UpstreamDescription, 'repository'> | undefined;
   readonly kept: KeptBlob | undefined;
-  readonly fill: Fill | undefined;
+  readonly download: Download | undefined;
   readonly answers: Readonly<Record<'manifest' | 'layer', UpstreamAnswer | undefined>>;
   readonly failures: readonly FailedRequests[];
   readonly usage: StoreUsage;
@@ -40,10 +47,13 @@ export interface Evidence {
 
 /** In the order in which a request would meet these things. */
 export function judge(evidence: Evidence): Verdict {
-  const { layer, contentError, upstreamError, kept, fill, usage } = evidence;
+  const { layer, contentError, upstreamError, kept, download, usage } = evidence;
   if (contentError !== undefined) return failing(contentError);
-  if (fill !== undefined) {
-    return { outcome: 'joined', reason: 'the package is arriving, for this request, too', needsRegistry: true };
+  if (download !== undefined) {
+    const reason = download.isQueued
+      ? 'the package waits for one of the parallel downloads to end, for this request, too'
+      : 'the package is arriving, for this request, too';
+    return { outcome: 'joined', reason, needsRegistry: true };
   }
   if (kept !== undefined) {
     const proof = kept.verifiedAt === undefined ? ', and will be proved before its first use' : '';

@@ -95,6 +95,14 @@ export class UpstreamThrottledError extends PackageError {
   }
 }
 
+/** All slots for downloads are taken: this one did not get its turn in time, or gave its slot to one with a client. */
+export class TooManyDownloadsError extends PackageError {
+  readonly code = 'TOOMANYREQUESTS';
+  constructor() {
+    super('too many downloads are in progress');
+  }
+}
+
 /** The upstream does not accept what we know to enter it. */
 export class UpstreamDeniedError extends PackageError {
   readonly code = 'UPSTREAM_DENIED';

@@ -1,5 +1,5 @@
 /** Proves that bytes which went by are the ones that a descriptor names. */
-import { createHash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import type { Descriptor } from './descriptor.ts';
 import { DigestMismatchError } from './errors.ts';
 
@@ -13,11 +13,13 @@ export function presentable(seen: number, size: number): number {
 
 export class Proof {
   readonly #descriptor: Pick<Descriptor, 'digest' | 'size'>;
-  readonly #hash = createHash('sha256');
-  #bytes = 0;
+  readonly #hash: Hash;
+  #bytes: number;
 
-  constructor(descriptor: Pick<Descriptor, 'digest' | 'size'>) {
+  constructor(descriptor: Pick<Descriptor, 'digest' | 'size'>, hash = createHash('sha256'), bytes = 0) {
     this.#descriptor = descriptor;
+    this.#hash = hash;
+    this.#bytes = bytes;
   }
 
   /** @throws DigestMismatchError as soon as there are more bytes than the descriptor says. */
@@ -27,6 +29,22 @@ export class Proof {
       throw new DigestMismatchError(`${String(this.#descriptor.size)} bytes`, 'more bytes');
     }
     this.#hash.update(chunk);
+  }
+
+  /** How many bytes it has seen. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** A proof of its own that goes on from the same bytes. */
+  copy(): Proof {
+    return new Proof(this.#descriptor, this.#hash.copy(), this.#bytes);
+  }
+
+  /** Whether both have seen the same bytes. */
+  hasSeenSameAs(other: Proof): boolean {
+    if (other.#bytes !== this.#bytes) return false;
+    return this.#hash.copy().digest().equals(other.#hash.copy().digest());
   }
 
   /** Ends the proof. @throws DigestMismatchError when size or digest differ. */

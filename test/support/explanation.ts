@@ -10,7 +10,7 @@ export function explanationOf(request: Explanation['request']): Explanation {
     configuration: { registry: undefined, upstream: undefined, error, sources: [], known: [] },
     layer: undefined,
     kept: { manifest: undefined, layer: undefined },
-    fill: undefined,
+    download: undefined,
     answers: { manifest: undefined, layer: undefined, latest: undefined },
     failures: [],
   };

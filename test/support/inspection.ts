@@ -18,7 +18,11 @@ export function inspectionOf(known: Partial<Inspection> = {}): Inspection {
       find: () => undefined,
     },
     packages: { known: () => [] },
-    fills: { fills: () => [] },
+    downloads: {
+      slots: { max: 64, running: 0, idle: 0, queued: 0, revoked: 0 },
+      list: () => [],
+      find: () => undefined,
+    },
     credentials: { sources: () => [], registries: () => [] },
     upstreams: { answers: () => [] },
     requests: { outcomes: { hit: 0, miss: 0, joined: 0, bypass: 0 }, failures: () => [] },

@@ -5,7 +5,7 @@ import type {
   ConfiguredRegistry,
   CredentialSource,
   FailedRequests,
-  Fill,
+  Download,
   KeptBlob,
   UpstreamAnswer,
   UpstreamDescription,
@@ -28,7 +28,16 @@ export function explainRoute(explain: Pick<ExplainPackage, 'execute'>): Middlewa
 }
 
 /** What is null is not there, or not known. */
-function documentOf({ request, verdict, configuration, layer, kept, fill, answers, failures }: Explanation): object {
+function documentOf({
+  request,
+  verdict,
+  configuration,
+  layer,
+  kept,
+  download,
+  answers,
+  failures,
+}: Explanation): object {
   const { registry, upstream, error, sources, known } = configuration;
   return {
     request: { digest: request.digest, repository: request.repository, path: request.path ?? null },
@@ -42,7 +51,7 @@ function documentOf({ request, verdict, configuration, layer, kept, fill, answer
     },
     layer: layer ?? null,
     kept: { manifest: describeKept(kept.manifest), layer: describeKept(kept.layer) },
-    fill: fill === undefined ? null : describeFill(fill),
+    fill: download === undefined ? null : describeDownload(download),
     answers: {
       manifest: describeAnswer(answers.manifest),
       layer: describeAnswer(answers.layer),
@@ -85,7 +94,7 @@ function describeKept(blob: KeptBlob | undefined): object | null {
   return { digest, size, stored_at: storedAt, used_at: usedAt, verified_at: verifiedAt ?? null };
 }
 
-function describeFill({ layer, bytes, startedAt }: Fill): object {
+function describeDownload({ layer, bytes, startedAt }: Download): object {
   return { bytes, size: layer.size, started_at: startedAt };
 }
 

@@ -1,6 +1,7 @@
 /** GET and HEAD /package: parse, ask once, send. */
 import type { Middleware, ParameterizedContext } from 'koa';
 import type { AsyncLocalStorage } from 'node:async_hooks';
+import type { ServerResponse } from 'node:http';
 import type { DescribePackage, Description } from '../../application/describe-package.ts';
 import type { Delivery, GetPackage } from '../../application/get-package.ts';
 import { matchesEtag } from './conditional.ts';
@@ -9,7 +10,7 @@ import { parsePackageQuery } from './package-query.ts';
 import { RefusedError } from './problem.ts';
 import { parseRange } from './range.ts';
 import type { RequestState } from './request-record.ts';
-import { sendBlob } from './send-blob.ts';
+import { ClientGoneError, sendBlob } from './send-blob.ts';
 import type { RequestTrace } from './trace-context.ts';
 
 export interface PackageUseCases {
@@ -37,12 +38,31 @@ export function packageRoute(
     } else if (ctx.method === 'HEAD') {
       answerHead(ctx, await traces.run(record.trace, () => describe.execute(request)));
     } else {
-      const delivery = await traces.run(record.trace, () => get.execute(request));
+      const delivery = await traces.run(record.trace, () =>
+        untilClosed(ctx.res, (signal) => get.execute(request, signal)),
+      );
       const answer = (): Promise<void> => answerGet(ctx, delivery);
       // Within a context all that sends costs Node more; who has found what he wants has nobody to ask any more (ADR 17).
       await (delivery.cache.kind === 'hit' ? answer() : traces.run(record.trace, answer));
     }
   };
+}
+
+/** The work hears when the client leaves: a download that waits for its turn need not begin then. */
+async function untilClosed<Outcome>(
+  response: ServerResponse,
+  work: (leaving: AbortSignal) => Promise<Outcome>,
+): Promise<Outcome> {
+  const leaving = new AbortController();
+  const leave = (): void => {
+    leaving.abort(new ClientGoneError());
+  };
+  response.once('close', leave);
+  try {
+    return await work(leaving.signal);
+  } finally {
+    response.off('close', leave);
+  }
 }
 
 function answerHead(ctx: PackageContext, { package: found, storedAt }: Description): void {

@@ -23,9 +23,9 @@ export class MeteredGetPackage implements Pick<GetPackage, 'execute'> {
     for (const result of CACHE_RESULTS) this.#results.inc({ result }, 0);
   }
 
-  async execute(request: PackageRequest): Promise<Delivery> {
+  async execute(request: PackageRequest, leaving?: AbortSignal): Promise<Delivery> {
     try {
-      const delivery = await this.#get.execute(request);
+      const delivery = await this.#get.execute(request, leaving);
       this.#results.inc({ result: delivery.cache.kind });
       return delivery.cache.kind === 'bypass' ? { ...delivery, blob: this.#watched(delivery.blob) } : delivery;
     } catch (error) {

@@ -8,10 +8,10 @@ export function inspectionModule(): ContainerModule {
   return new ContainerModule(({ bind }) => {
     bind(T.REQUEST_HISTORY).toConstantValue(new RequestHistory());
     bind(T.INSPECTION).toResolvedValue(
-      (store, packages, fills, credentials, upstreams, requests) => ({
+      (store, packages, downloads, credentials, upstreams, requests) => ({
         store,
         packages,
-        fills,
+        downloads,
         credentials,
         upstreams,
         requests,

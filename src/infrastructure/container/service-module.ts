@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { createHttpApp } from '../../adapters/http/app.ts';
 import { HttpServer, LIMITS, type TlsFiles } from '../../adapters/http/http-server.ts';
 import { refuseHeads } from '../../adapters/http/refused-heads.ts';
+import { downloadMetrics } from '../../adapters/prometheus/download-metrics.ts';
 import { MeteredGetPackage } from '../../adapters/prometheus/metered-get-package.ts';
 import { createMetricsRegistry, digestMismatches, requestMetrics } from '../../adapters/prometheus/process-metrics.ts';
 import { DescribePackage } from '../../application/describe-package.ts';
@@ -36,15 +37,18 @@ export function serviceModule(): ContainerModule {
       [T.PACKAGE_STORE, T.REGISTRY_GATEWAY, T.CREDENTIAL_PROVIDER, T.SETTINGS, T.STOPPING],
     );
     bind(T.GET_PACKAGE).toResolvedValue(
-      (resolve, store, gateway, credentials, { aborting: stopping }) =>
-        new GetPackage({ resolve, store, gateway, credentials, stopping }),
-      [T.RESOLVE_PACKAGE, T.PACKAGE_STORE, T.REGISTRY_GATEWAY, T.CREDENTIAL_PROVIDER, T.STOPPING],
+      (resolve, store, gateway, credentials, { registry: { parallelDownloads } }, { aborting: stopping }) =>
+        new GetPackage({ resolve, store, gateway, credentials, parallelDownloads, stopping }),
+      [T.RESOLVE_PACKAGE, T.PACKAGE_STORE, T.REGISTRY_GATEWAY, T.CREDENTIAL_PROVIDER, T.SETTINGS, T.STOPPING],
     );
     bind(T.PACKAGES).toResolvedValue(
-      (get, resolve, store, mismatches, metrics) => ({
-        get: new MeteredGetPackage(get, mismatches, metrics),
-        describe: new DescribePackage({ resolve, store }),
-      }),
+      (get, resolve, store, mismatches, metrics) => {
+        downloadMetrics(() => get.slots, metrics);
+        return {
+          get: new MeteredGetPackage(get, mismatches, metrics),
+          describe: new DescribePackage({ resolve, store }),
+        };
+      },
       [T.GET_PACKAGE, T.RESOLVE_PACKAGE, T.PACKAGE_STORE, T.MISMATCHES, T.METRICS],
     );
     bind(T.SERVICE).toResolvedValue(

@@ -47,11 +47,17 @@ describe('ExplainPackage', () => {
   function over(given: PackageStore & StoreInspection): void {
     store = given;
     const upstreams = new RecordedRegistryGateway(gateway);
-    const ports = { store, gateway: upstreams, credentials, stopping: new AbortController().signal };
+    const ports = {
+      store,
+      gateway: upstreams,
+      credentials,
+      parallelDownloads: 64,
+      stopping: new AbortController().signal,
+    };
     const resolve = new ResolvePackage({ ...ports, platform: PLATFORM });
     get = new GetPackage({ ...ports, resolve });
     const requests = { outcomes: { hit: 0, miss: 0, joined: 0, bypass: 0 }, failures: () => failures };
-    const inspection = { store, packages: resolve, fills: get, credentials, upstreams, requests };
+    const inspection = { store, packages: resolve, downloads: get, credentials, upstreams, requests };
     explain = new ExplainPackage({ resolve, credentials, inspection });
   }
 
@@ -84,7 +90,7 @@ describe('ExplainPackage', () => {
       },
       layer: undefined,
       kept: { manifest: undefined, layer: undefined },
-      fill: undefined,
+      download: undefined,
       answers: { manifest: undefined, layer: undefined, latest: undefined },
       failures: [],
     });
@@ -161,18 +167,18 @@ describe('ExplainPackage', () => {
     });
   });
 
-  it('shows how far a fill is', async () => {
+  it('shows how far a download is', async () => {
     const held = new HeldSource().give(image.layer.bytes.subarray(0, 120_000));
     gateway.fetchBlob.callsFake(() => held.source());
     const { blob } = await get.execute(request);
     await readSome(blob, 50_000);
     const explanation = await explain.execute(request);
-    expect(explanation.fill).to.deep.include({ request, layer: image.layer.descriptor, bytes: 120_000 });
-    expect(explanation.fill?.startedAt.getTime()).to.be.closeTo(Date.now(), 60_000);
+    expect(explanation.download).to.deep.include({ request, layer: image.layer.descriptor, bytes: 120_000 });
+    expect(explanation.download?.startedAt.getTime()).to.be.closeTo(Date.now(), 60_000);
     expect(outcomeOf(explanation)).to.equal('joined');
     held.give(image.layer.bytes.subarray(120_000)).end();
     await readAll(blob);
-    expect(await explain.execute(request)).to.include({ fill: undefined });
+    expect(await explain.execute(request)).to.include({ download: undefined });
   });
 
   it('knows the layer of an index only when the manifest behind it is here, too', async () => {

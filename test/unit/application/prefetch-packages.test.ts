@@ -41,7 +41,7 @@ describe('PrefetchPackages', () => {
     });
 
   function localCache(store: PackageStore, gateway: StubbedGateway): LocalCache {
-    const options = { store, gateway, credentials: stubCredentials(), stopping: never };
+    const options = { store, gateway, credentials: stubCredentials(), parallelDownloads: 64, stopping: never };
     const resolve = new ResolvePackage({ ...options, platform: { os: 'linux', architecture: 'amd64' } });
     return new LocalCache({
       get: new GetPackage({ ...options, resolve }),

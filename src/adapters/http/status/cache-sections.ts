@@ -1,5 +1,6 @@
 /** What is here, what arrives, and how often that was enough. */
-import type { Fill, Inspection, KeptBlob } from '../../../application/inspection.ts';
+import type { Download, Inspection, KeptBlob } from '../../../application/inspection.ts';
+import type { SlotUsage } from '../../../application/download-slots.ts';
 import type { Digest } from '../../../domain/digest.ts';
 import type { Package } from '../../../domain/package.ts';
 import { DEFAULT_REPOSITORY } from '../../../domain/reference.ts';
@@ -42,33 +43,45 @@ export function overviewSection({ store: { usage }, requests: { outcomes } }: In
   };
 }
 
-export function downloadsSection({ fills }: Inspection, now: Date): Section {
+export function downloadsSection({ downloads }: Inspection, now: Date): Section {
   return {
     id: 'downloads',
     title: 'Downloads in progress',
     isLive: true,
-    content: list({
+    content: html`${slotsText(downloads.slots)}
+    ${list({
       heading: 'downloads-title',
-      columns: { Package: 'text', From: 'text', Progress: 'text', Begun: 'text' },
-      items: fills.fills(),
-      row: (fill) => fillRow(fill, now),
-      none: 'Nothing is being downloaded.',
+      columns: { Package: 'text', From: 'text', Progress: 'text', Clients: 'number', Begun: 'text' },
+      items: downloads.list(),
+      row: (download) => downloadRow(download, now),
+      none: 'Nothing is being downloaded into the cache.',
       rest: 'more',
-    }),
+    })}`,
   };
 }
 
-function fillRow({ request, layer, bytes, startedAt }: Fill, now: Date): Html {
+/** Packages that pass through are counted here, too, and are not in the list. */
+function slotsText({ max, running, idle, queued, revoked }: SlotUsage): Html {
+  const ended = revoked === 0 ? '' : `; ${countText(revoked)} without a client ended for others since the start`;
+  return html`<p>
+    ${countText(running)} of ${countText(max)} parallel downloads, ${countText(idle)} without a waiting client;
+    ${countText(queued)} in the queue${ended}.
+  </p>`;
+}
+
+function downloadRow({ request, layer, bytes, startedAt, clients, isQueued }: Download, now: Date): Html {
   const elapsed = now.getTime() - startedAt.getTime();
   const isTimed = bytes > 0 && elapsed > 1000;
   const rest = isTimed ? `, ${spanText(((layer.size - bytes) * elapsed) / bytes)} left` : '';
-  return html`<tr id="fill-${layer.digest}">
+  const progress = isQueued
+    ? html`<small>in the queue, ${sizeText(layer.size)}</small>`
+    : html`<progress max="${layer.size}" value="${bytes}" aria-label="Download of ${request.digest}"></progress>
+        <small>${sizeText(bytes)} of ${sizeText(layer.size)}, ${shareText(bytes, layer.size)}${rest}</small>`;
+  return html`<tr id="download-${layer.digest}-${startedAt.getTime()}">
     <th scope="row">${packageLink(request)}</th>
     <td>${placeText(request)}</td>
-    <td class="bar">
-      <progress max="${layer.size}" value="${bytes}" aria-label="Download of ${request.digest}"></progress>
-      <small>${sizeText(bytes)} of ${sizeText(layer.size)}, ${shareText(bytes, layer.size)}${rest}</small>
-    </td>
+    <td class="bar">${progress}</td>
+    <td class="number">${countText(clients)}</td>
     <td class="when">${ageOf(startedAt, now)}</td>
   </tr>`;
 }

@@ -1,20 +1,20 @@
 /** What would become of a request, and all that is known of the reason. */
 import type { Explanation } from '../../../application/explain-package.ts';
-import type { KeptBlob, UpstreamAnswer } from '../../../application/inspection.ts';
+import type { Download, KeptBlob, UpstreamAnswer } from '../../../application/inspection.ts';
 import { statusOf } from '../problem.ts';
 import { html, type Html } from './html.ts';
 import { GOOD, BAD, placeText } from './parts.ts';
 import { ageOf, countText, shareText, sizeText } from './quantities.ts';
 
 export function renderExplanation(explanation: Explanation, now: Date): Html {
-  const { request, configuration, layer, kept, fill, answers, failures } = explanation;
+  const { request, configuration, layer, kept, download, answers, failures } = explanation;
   const facts: [term: string, fact: Html | undefined][] = [
     ['Asked for', html`<code>${request.digest}</code> <small>${placeText(request)}</small>`],
     ['Looked for in', placeOf(configuration)],
     ['Layer', layer && html`<code>${layer.digest}</code> <small>${sizeText(layer.size)}, ${layer.mediaType}</small>`],
     ['Manifest here', keptText(kept.manifest, now)],
     ['Layer here', keptText(kept.layer, now)],
-    ['Arriving', fill && html`${shareText(fill.bytes, fill.layer.size)}, begun ${ageOf(fill.startedAt, now)}`],
+    ['Arriving', download && arrivalText(download, now)],
     ['Manifest at the registry', answerText(answers.manifest, now)],
     ['Layer at the registry', answerText(answers.layer, now)],
     ['Its latest answer', answerText(answers.latest, now)],
@@ -71,6 +71,11 @@ function keptText(blob: KeptBlob | undefined, now: Date): Html {
   const { size, storedAt, usedAt, verifiedAt } = blob;
   return html`${sizeText(size)}, stored ${ageOf(storedAt, now)}, used ${ageOf(usedAt, now)},
   ${verifiedAt === undefined ? 'not verified yet' : html`verified ${ageOf(verifiedAt, now)}`}`;
+}
+
+function arrivalText({ layer, bytes, startedAt, isQueued }: Download, now: Date): Html {
+  if (isQueued) return html`waits for another download to end, since ${ageOf(startedAt, now)}`;
+  return html`${shareText(bytes, layer.size)}, begun ${ageOf(startedAt, now)}`;
 }
 
 function answerText(answer: UpstreamAnswer | undefined, now: Date): Html | undefined {

@@ -101,9 +101,11 @@ describe('the HTTP interface', () => {
     it('hands on digest, repository and path', async () => {
       deliver();
       await client(`${query}&repository=registry.example/modules&path=ingress`);
-      expect(get.execute.firstCall.args).to.deep.equal([
-        { digest: image.digest, repository: 'registry.example/modules', path: 'ingress' },
-      ]);
+      expect(get.execute.firstCall.args[0]).to.deep.equal({
+        digest: image.digest,
+        repository: 'registry.example/modules',
+        path: 'ingress',
+      });
     });
 
     const outcomes: [CacheOutcome, string][] = [

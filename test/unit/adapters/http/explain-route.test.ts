@@ -135,7 +135,14 @@ describe('GET /explain', () => {
       },
       layer: image.layer.descriptor,
       kept: { manifest: kept, layer: { ...kept, verifiedAt: AT } },
-      fill: { request, layer: image.layer.descriptor, bytes: 600, startedAt: AT },
+      download: {
+        request,
+        layer: image.layer.descriptor,
+        bytes: 600,
+        startedAt: AT,
+        clients: 1,
+        isQueued: false,
+      },
       answers: { manifest: undefined, layer: answer, latest: answer },
       failures: [{ ...failure, request, firstAt: AT, lastAt: AT }],
     });

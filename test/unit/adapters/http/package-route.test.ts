@@ -46,7 +46,13 @@ describe('packageRoute', () => {
     store = new FilesystemPackageStore({ directory, maxBytes });
     await store.load();
     const gateway = stubGateway(...images);
-    const ports = { store, gateway, credentials: stubCredentials(), stopping: new AbortController().signal };
+    const ports = {
+      store,
+      gateway,
+      credentials: stubCredentials(),
+      parallelDownloads: 64,
+      stopping: new AbortController().signal,
+    };
     const resolve = new ResolvePackage({ ...ports, platform: { os: 'linux', architecture: 'amd64' } });
     const get = new GetPackage({ ...ports, resolve });
     deliveries = 0;

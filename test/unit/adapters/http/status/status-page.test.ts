@@ -66,7 +66,7 @@ describe('the status page', () => {
   it('says of nothing that there is nothing', () => {
     const text = textOf(statusOf({}));
     for (const nothing of [
-      'Nothing is being downloaded.',
+      'Nothing is being downloaded into the cache.',
       'Nothing is cached.',
       'No registry is known.',
       'None since the start.',
@@ -92,12 +92,13 @@ describe('the status page', () => {
     const image = makePackage(1000);
     const request = { digest: image.digest, repository: '' as RepositoryName, path: 'ingress' as RepositoryPath };
     const layer = { ...image.layer.descriptor, size: 4000 };
-    const fills = { fills: () => [{ request, layer, startedAt: ago(10), bytes: 1000 }] };
-    expect(String(renderStatus(statusOf({ fills })))).to.match(
+    const download = { request, layer, startedAt: ago(10), bytes: 1000, clients: 2, isQueued: false };
+    const downloads = { ...inspectionOf().downloads, list: () => [download] };
+    expect(String(renderStatus(statusOf({ downloads })))).to.match(
       /<progress\s+max="4000"\s+value="1000"\s+aria-label="Download of sha256:/,
     );
-    expect(textOf(statusOf({ fills }))).to.include(
-      `${image.digest} default registry / ingress 1000 B of 3.91 KiB, 25 %, 30 s left 10 s ago`,
+    expect(textOf(statusOf({ downloads }))).to.include(
+      `${image.digest} default registry / ingress 1000 B of 3.91 KiB, 25 %, 30 s left 2 10 s ago`,
     );
   });
 
@@ -207,7 +208,7 @@ describe('the status page', () => {
     const request = { digest, repository: name, path: name };
     const descriptor = { mediaType: hostile, digest, size: 9 };
     const kept = { ...blob(1, 1), digest };
-    const fill = { request, layer: descriptor, startedAt: ago(9), bytes: 1 };
+    const download = { request, layer: descriptor, startedAt: ago(9), bytes: 1, clients: 1, isQueued: true };
     const upstream = {
       scheme: 'https',
       host: hostile,
@@ -248,7 +249,7 @@ describe('the status page', () => {
       packages: {
         known: () => [{ digest, layer: { ...layer.descriptor, digest } }],
       },
-      fills: { fills: () => [fill] },
+      downloads: { ...inspectionOf().downloads, list: () => [download] },
       credentials: { sources: () => [source], registries: () => [registry] },
       upstreams: { answers: () => [answer] },
       requests: { outcomes: { hit: 0, miss: 0, joined: 0, bypass: 0 }, failures: () => [failure] },
@@ -259,7 +260,7 @@ describe('the status page', () => {
       configuration: { registry, upstream, error: undefined, sources: [source], known: [registry] },
       layer: descriptor,
       kept: { manifest: kept, layer: kept },
-      fill,
+      download,
       answers: { manifest: answer, layer: answer, latest: answer },
       failures: [failure],
     };

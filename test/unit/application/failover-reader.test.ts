@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import sinon from 'sinon';
-import { HealedReader } from '../../../src/application/healed-reader.ts';
+import { FailoverReader } from '../../../src/application/failover-reader.ts';
 import { DigestMismatchError, StoreFailedError, UpstreamUnavailableError } from '../../../src/domain/errors.ts';
 import type { BlobReader } from '../../../src/domain/ports/package-store.ts';
 import { bytesOf } from '../../support/image.ts';
@@ -27,11 +27,11 @@ function changedFrom(start: number): Uint8Array {
   return bytes.map((byte, index) => (index < start ? byte : byte ^ 0xff));
 }
 
-describe('HealedReader', () => {
+describe('FailoverReader', () => {
   it('goes on from another reader where the disk failed, and closes each of them once', async () => {
     const [broken, fresh] = [readerOf(bytes, 500), readerOf(bytes)];
     const reopen = sinon.spy(async () => fresh);
-    const all = await readAll(new HealedReader(broken, reopen, false));
+    const all = await readAll(new FailoverReader(broken, reopen, false));
     expect(Buffer.compare(all, bytes)).to.equal(0);
     sinon.assert.calledOnce(reopen);
     sinon.assert.calledOnce(broken.close);
@@ -41,7 +41,7 @@ describe('HealedReader', () => {
   it('needs no other reader while the disk does not fail', async () => {
     const whole = readerOf(bytes);
     const reopen = sinon.spy(async () => readerOf(bytes));
-    await readAll(new HealedReader(whole, reopen, false));
+    await readAll(new FailoverReader(whole, reopen, false));
     sinon.assert.notCalled(reopen);
     sinon.assert.calledOnce(whole.close);
   });
@@ -49,21 +49,21 @@ describe('HealedReader', () => {
   it('leaves every other failure as it is', async () => {
     const error = new UpstreamUnavailableError();
     const reopen = sinon.spy(async () => readerOf(bytes));
-    expect(await rejection(readAll(new HealedReader(readerOf(bytes, 500, error), reopen, false)))).to.equal(error);
+    expect(await rejection(readAll(new FailoverReader(readerOf(bytes, 500, error), reopen, false)))).to.equal(error);
     sinon.assert.notCalled(reopen);
   });
 
   it('heals once: what fails again has failed', async () => {
     const error = new StoreFailedError();
     const reopen = sinon.spy(async () => readerOf(bytes, 700, error));
-    expect(await rejection(readAll(new HealedReader(readerOf(bytes, 500), reopen, false)))).to.equal(error);
+    expect(await rejection(readAll(new FailoverReader(readerOf(bytes, 500), reopen, false)))).to.equal(error);
     sinon.assert.calledOnce(reopen);
   });
 
   it('fails as what it tried to go on from', async () => {
     const error = new UpstreamUnavailableError();
     const broken = readerOf(bytes, 500);
-    expect(await rejection(readAll(new HealedReader(broken, () => Promise.reject(error), false)))).to.equal(error);
+    expect(await rejection(readAll(new FailoverReader(broken, () => Promise.reject(error), false)))).to.equal(error);
     sinon.assert.calledOnce(broken.close);
   });
 
@@ -73,7 +73,7 @@ describe('HealedReader', () => {
   ] as const) {
     it(`does not go on when the bytes that were shown ${what}, and closes both readers`, async () => {
       const [broken, fresh] = [readerOf(bytes, 500), readerOf(other)];
-      const failure = await rejection(readAll(new HealedReader(broken, async () => fresh, false)));
+      const failure = await rejection(readAll(new FailoverReader(broken, async () => fresh, false)));
       expect(failure).to.be.instanceOf(DigestMismatchError);
       expect(failure).to.include({ expected: 'the bytes that were shown', found: 'others' });
       sinon.assert.calledOnce(broken.close);
@@ -87,7 +87,7 @@ describe('HealedReader', () => {
       if (broken.read.callCount > 2 && offset === 50) throw new StoreFailedError();
       return bytes.subarray(offset, offset + CHUNK);
     });
-    const reader = new HealedReader(broken, async () => fresh, false);
+    const reader = new FailoverReader(broken, async () => fresh, false);
     await reader.read(0);
     await reader.read(CHUNK);
     expect((await reader.read(50))[0]).to.equal((bytes[50] ?? 0) ^ 0xff);
@@ -97,7 +97,7 @@ describe('HealedReader', () => {
   it('heals nothing for a reader that has left', async () => {
     const reopen = sinon.spy(async () => readerOf(bytes));
     const failing = Promise.withResolvers<Uint8Array>();
-    const reader = new HealedReader({ ...readerOf(bytes), read: () => failing.promise }, reopen, false);
+    const reader = new FailoverReader({ ...readerOf(bytes), read: () => failing.promise }, reopen, false);
     const outcome = rejection(reader.read(0));
     await reader.close();
     failing.reject(new StoreFailedError());
@@ -108,7 +108,7 @@ describe('HealedReader', () => {
   it('keeps nothing open for a reader that leaves while it heals', async () => {
     const [broken, fresh] = [readerOf(bytes, 0), readerOf(bytes)];
     const opening = Promise.withResolvers<BlobReader>();
-    const reader = new HealedReader(broken, () => opening.promise, false);
+    const reader = new FailoverReader(broken, () => opening.promise, false);
     const reading = reader.read(0).catch(() => undefined);
     await Promise.resolve();
     await reader.close();

@@ -1,22 +1,22 @@
-/** A reader that outlives the local disk: when reading fails there, the rest comes from the upstream. */
+/** A reader that survives a failure of the local disk: it goes on from the upstream. */
 import { DigestMismatchError, StoreFailedError } from '../domain/errors.ts';
 import type { BlobReader } from '../domain/ports/package-store.ts';
 
-export class HealedReader implements BlobReader {
+export class FailoverReader implements BlobReader {
   readonly size: number;
   readonly #reopen: () => Promise<BlobReader>;
-  readonly #isProved: boolean;
+  readonly #isVerified: boolean;
   #blob: BlobReader;
-  /** Behind the last byte that was shown. */
+  /** The end of the bytes that the client has. */
   #shown = 0;
-  #healed = false;
+  #hasFailedOver = false;
   #closed = false;
 
-  /** `isProved` when all of the blob was, before any of it was shown. */
-  constructor(blob: BlobReader, reopen: () => Promise<BlobReader>, isProved: boolean) {
+  /** `isVerified`: all of the blob was verified before any byte of it was read. */
+  constructor(blob: BlobReader, reopen: () => Promise<BlobReader>, isVerified: boolean) {
     this.size = blob.size;
     this.#blob = blob;
-    this.#isProved = isProved;
+    this.#isVerified = isVerified;
     this.#reopen = reopen;
   }
 
@@ -26,8 +26,8 @@ export class HealedReader implements BlobReader {
       this.#shown = offset + bytes.byteLength;
       return bytes;
     } catch (error) {
-      if (!(error instanceof StoreFailedError) || this.#healed || this.#closed) throw error;
-      await this.#heal(Math.min(offset, this.#shown));
+      if (!(error instanceof StoreFailedError) || this.#hasFailedOver || this.#closed) throw error;
+      await this.#failOver(Math.min(offset, this.#shown));
       return this.#blob.read(offset);
     }
   }
@@ -37,8 +37,8 @@ export class HealedReader implements BlobReader {
     await this.#blob.close();
   }
 
-  async #heal(length: number): Promise<void> {
-    this.#healed = true;
+  async #failOver(length: number): Promise<void> {
+    this.#hasFailedOver = true;
     const broken = this.#blob;
     const fresh = await this.#reopen();
     try {
@@ -51,7 +51,7 @@ export class HealedReader implements BlobReader {
     await (this.#closed ? fresh : broken).close();
   }
 
-  /** What a client has seen of a fill that broke off was never proved: only with the very same bytes may its end follow. */
+  /** The bytes that a client has of a broken download were never verified: the rest may follow only the same bytes. */
   async #expectSame(fresh: BlobReader, shown: BlobReader, length: number): Promise<void> {
     for (let at = 0; at < length;) {
       const [a, b] = [await fresh.read(at), await this.#readAgain(shown, at)];
@@ -64,12 +64,12 @@ export class HealedReader implements BlobReader {
     }
   }
 
-  /** Undefined when the disk does not give again what was proved when it was shown. */
+  /** Undefined when the disk does not return verified bytes a second time. */
   async #readAgain(shown: BlobReader, offset: number): Promise<Uint8Array | undefined> {
     try {
       return await shown.read(offset);
     } catch (error) {
-      if (this.#isProved && error instanceof StoreFailedError) return undefined;
+      if (this.#isVerified && error instanceof StoreFailedError) return undefined;
       throw error;
     }
   }

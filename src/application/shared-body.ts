@@ -1,0 +1,226 @@
+/** One download that is kept nowhere and that several clients read at once: a window of blocks in memory, verified on the way. */
+import type { Descriptor } from '../domain/descriptor.ts';
+import { presentable, type Proof } from '../domain/proof.ts';
+
+/** A stalled client holds one block at most, and clients that stall at the same place hold the same one. */
+export const BLOCK_BYTES = 64 * 1024;
+/** 1 MiB: what a reader may fall behind the fastest one at no cost for anyone. */
+const WINDOW_BLOCKS = 16;
+/** Readers below this pace hold others up for a second in all; then the window moves on without them. */
+const FLOOR_BYTES_PER_MS = 1024;
+const MAX_HOLD_UP_MS = 1000;
+const TICK_MS = 50;
+
+export interface Block {
+  readonly start: number;
+  readonly bytes: Uint8Array;
+  /** What was seen of the blob up to the end of this block. */
+  readonly after: Proof;
+}
+
+/** Where one reader is. */
+export interface Position {
+  /** The start of the block that it reads next; Infinity when it waits for the end of the verification only. */
+  next: number;
+  isWaiting: boolean;
+  isClosed: boolean;
+  /** For how long others have waited for it. */
+  heldUpMs: number;
+}
+
+export interface SharedBodyOptions {
+  readonly layer: Descriptor;
+  /** What was seen of the blob before the first byte of `open`: up to a multiple of BLOCK_BYTES. */
+  readonly before: Proof;
+  /** Opens the bytes behind `before`. */
+  readonly open: () => Promise<AsyncIterable<Uint8Array>>;
+  /** Called when readers begin and cease to wait for bytes of the upstream. */
+  readonly onIdle: (isIdle: boolean) => void;
+}
+
+export class SharedBody {
+  /** Fulfils once the upstream has begun to answer. */
+  readonly opened: Promise<void>;
+  /** Fulfils once the source has ended. */
+  readonly ended: Promise<void>;
+  readonly #options: SharedBodyOptions;
+  readonly #readers = new Set<Position>();
+  readonly #proof: Proof;
+  /** Readable blocks, in their order. */
+  readonly #window: Block[] = [];
+  /** Blocks that touch the withheld end of the blob: readable once all of it is verified. */
+  readonly #withheld: Block[] = [];
+  #boundary: Proof;
+  /** The block that is being filled. */
+  #filling = new Uint8Array();
+  #filled = 0;
+  #isVerified = false;
+  #isAbandoned = false;
+  #failure: { readonly error: unknown } | undefined;
+  #brought: PromiseWithResolvers<void> = Promise.withResolvers();
+  #moved: PromiseWithResolvers<void> = Promise.withResolvers();
+
+  constructor(options: SharedBodyOptions) {
+    this.#options = options;
+    this.#boundary = options.before;
+    this.#proof = options.before.copy();
+    const opening = options.open();
+    this.opened = opening.then(() => undefined);
+    this.opened.catch(() => undefined);
+    this.ended = this.#run(opening);
+  }
+
+  /** Whether a reader that has seen the bytes of `before` can go on here: the block behind them is still to come. */
+  serves(before: Proof): boolean {
+    if (this.#failure !== undefined || this.#isAbandoned) return false;
+    const { bytes } = before;
+    const known = [this.#options.before, ...this.#window.map(({ after }) => after), this.#boundary];
+    const isInWindow = bytes >= this.#windowStart && bytes <= this.#boundary.bytes;
+    return isInWindow && known.some((proof) => proof.bytes === bytes && proof.hasSeenSameAs(before));
+  }
+
+  enter(position: Position): void {
+    this.#readers.add(position);
+  }
+
+  /** Returns whether the last reader has left. */
+  leave(position: Position): boolean {
+    position.isClosed = true;
+    this.#readers.delete(position);
+    this.#isAbandoned ||= this.#readers.size === 0;
+    this.#tellReaders();
+    this.#tellSource();
+    return this.#isAbandoned;
+  }
+
+  /** The next block of this reader; undefined when the window has moved beyond it. Rejects with the error of the source. */
+  async take(position: Position): Promise<Block | undefined> {
+    for (;;) {
+      const block = this.#find(position.next);
+      if (block !== undefined) {
+        position.next = block.after.bytes;
+        position.heldUpMs = Math.max(0, position.heldUpMs - BLOCK_BYTES / FLOOR_BYTES_PER_MS);
+        this.#tellSource();
+        return block;
+      }
+      if (position.next < this.#windowStart) return undefined;
+      await this.#news(position);
+    }
+  }
+
+  /** Waits until all of the blob is verified. Rejects with the error of the source. */
+  async verified(position: Position): Promise<void> {
+    position.next = Infinity;
+    while (!this.#isVerified) await this.#news(position);
+  }
+
+  get #windowStart(): number {
+    return (this.#window[0] ?? this.#withheld[0])?.start ?? this.#boundary.bytes;
+  }
+
+  #find(start: number): Block | undefined {
+    const first = this.#window[0]?.start ?? 0;
+    return this.#window[(start - first) / BLOCK_BYTES];
+  }
+
+  /** Waits for the source to bring more. Rejects with its error, or when the reader is closed. */
+  async #news(position: Position): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure.error;
+    position.isWaiting = true;
+    this.#options.onIdle(false);
+    this.#tellSource();
+    await this.#brought.promise;
+    position.isWaiting = false;
+    if (position.isClosed) throw new Error('reader is closed');
+    if (!this.#isAwaited) this.#options.onIdle(true);
+  }
+
+  get #isAwaited(): boolean {
+    return this.#readers.values().some(({ isWaiting }) => isWaiting);
+  }
+
+  async #run(opening: Promise<AsyncIterable<Uint8Array>>): Promise<void> {
+    try {
+      for await (const chunk of await opening) {
+        for (let at = 0; at < chunk.byteLength;) at += await this.#add(chunk.subarray(at));
+      }
+      if (this.#filled > 0) this.#closeBlock();
+      this.#proof.conclude();
+      this.#isVerified = true;
+      this.#window.push(...this.#withheld.splice(0));
+    } catch (error) {
+      this.#failure = { error };
+    }
+    this.#tellReaders();
+  }
+
+  /** Adds bytes up to the end of a block; returns how many. @throws DigestMismatchError behind the end of the blob */
+  async #add(bytes: Uint8Array): Promise<number> {
+    if (this.#filled === 0) {
+      await this.#room();
+      // Leaves the iteration, which closes the source.
+      if (this.#isAbandoned) throw new Error('all readers have left');
+      const rest = this.#options.layer.size - this.#proof.bytes;
+      if (rest === 0) this.#proof.update(bytes);
+      this.#filling = new Uint8Array(Math.min(BLOCK_BYTES, rest));
+    }
+    const some = bytes.subarray(0, this.#filling.byteLength - this.#filled);
+    this.#filling.set(some, this.#filled);
+    this.#filled += some.byteLength;
+    this.#proof.update(some);
+    if (this.#filled === this.#filling.byteLength) this.#closeBlock();
+    return some.byteLength;
+  }
+
+  #closeBlock(): void {
+    const start = this.#boundary.bytes;
+    const after = this.#proof.copy();
+    this.#boundary = after;
+    const isReadable = after.bytes <= presentable(after.bytes, this.#options.layer.size);
+    (isReadable ? this.#window : this.#withheld).push({
+      start,
+      bytes: this.#filling.subarray(0, this.#filled),
+      after,
+    });
+    this.#filled = 0;
+    this.#tellReaders();
+  }
+
+  /** Waits until another block fits into the window: until all readers have the first one, or held others up for too long. */
+  async #room(): Promise<void> {
+    while (this.#window.length >= WINDOW_BLOCKS) {
+      const first = this.#window[0]?.start ?? 0;
+      const behind = [...this.#readers].filter(({ next }) => next <= first);
+      const isAwaited = this.#isAwaited;
+      const holders = behind.filter(({ heldUpMs }) => heldUpMs < MAX_HOLD_UP_MS);
+      if (behind.length === 0 || (isAwaited && holders.length === 0)) {
+        this.#window.shift();
+        return;
+      }
+      const sinceMs = performance.now();
+      // A timer only while a reader waits for another: readers that all stall keep nothing busy.
+      const tick = isAwaited
+        ? setTimeout(() => {
+            this.#tellSource();
+          }, TICK_MS)
+        : undefined;
+      await this.#moved.promise;
+      clearTimeout(tick);
+      if (isAwaited) for (const holder of holders) holder.heldUpMs += performance.now() - sinceMs;
+    }
+  }
+
+  /** Wakes readers: a block, the end or an error has come. */
+  #tellReaders(): void {
+    const { resolve } = this.#brought;
+    this.#brought = Promise.withResolvers();
+    resolve();
+  }
+
+  /** Wakes the source: a reader has taken a block, waits for one, or has left. */
+  #tellSource(): void {
+    const { resolve } = this.#moved;
+    this.#moved = Promise.withResolvers();
+    resolve();
+  }
+}

@@ -1,0 +1,214 @@
+import { expect } from 'chai';
+import sinon from 'sinon';
+import { DownloadSlots } from '../../../src/application/download-slots.ts';
+import { PassThroughs } from '../../../src/application/pass-throughs.ts';
+import { DigestMismatchError, TooManyDownloadsError, UpstreamUnavailableError } from '../../../src/domain/errors.ts';
+import type { BlobReader } from '../../../src/domain/ports/package-store.ts';
+import { type Registry, parseUpstream } from '../../../src/domain/upstream.ts';
+import { bytesOf, makeBlob } from '../../support/image.ts';
+import { UPSTREAM } from '../../support/ports.ts';
+import { rejection } from '../../support/rejection.ts';
+import { chunksOf, HeldSource, readAll } from '../../support/source.ts';
+
+const MIB = 1024 * 1024;
+const never = new AbortController().signal;
+const blob = makeBlob('application/octet-stream', bytesOf(4 * MIB + 12_345));
+
+describe('SharedBody', () => {
+  let passThroughs: PassThroughs;
+  let slots: DownloadSlots;
+  /** Offsets of the downloads that were begun. */
+  let begun: number[];
+  /** What the registry sends instead of the blob, by the number of the download. */
+  let forged: Map<number, Uint8Array>;
+  let clock: sinon.SinonFakeTimers;
+  beforeEach(() => {
+    clock = sinon.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+    begun = [];
+    forged = new Map();
+    over(8);
+  });
+  afterEach(() => {
+    clock.restore();
+  });
+
+  function over(max: number): void {
+    slots = new DownloadSlots({ max, graceMs: 5000, maxWaitMs: 8000 });
+    passThroughs = new PassThroughs({ slots, stopping: never });
+  }
+
+  function open(registry: Registry = UPSTREAM.registry, leaving = never): Promise<BlobReader> {
+    return passThroughs.open({
+      layer: blob.descriptor,
+      registry,
+      leaving,
+      open: async (offset, signal) => {
+        const bytes = forged.get(begun.push(offset)) ?? blob.bytes;
+        return untilAborted(chunksOf(bytes.subarray(offset), 300_000), signal);
+      },
+    });
+  }
+
+  /** Reads up to `end`, as a client would; resolves with how far it got. */
+  async function readTo(reader: BlobReader, end: number, start = 0): Promise<number> {
+    let at = start;
+    while (at < end) {
+      const bytes = await reader.read(at);
+      expect(Buffer.compare(bytes, blob.bytes.subarray(at, at + bytes.byteLength))).to.equal(0);
+      at += bytes.byteLength;
+    }
+    return at;
+  }
+
+  /** Lets the fake time pass until the work is done. */
+  async function ticking(work: Promise<unknown>): Promise<void> {
+    const state = { isDone: false };
+    const end = (): void => {
+      state.isDone = true;
+    };
+    work.then(end, end);
+    while (!state.isDone) await clock.tickAsync(10);
+    await work;
+  }
+
+  const rest = async (reader: BlobReader, at: number): Promise<Buffer> => readAll(reader, at);
+
+  it('downloads once for all readers that come before its window has moved on', async () => {
+    const readers = await Promise.all(Array.from({ length: 10 }, () => open()));
+    const leaver = await open();
+    await readTo(leaver, 100_000);
+    await leaver.close();
+    const late = await open();
+    const bodies = await Promise.all([...readers, late].map((reader) => readAll(reader)));
+    for (const body of bodies) expect(Buffer.compare(body, blob.bytes)).to.equal(0);
+    expect(begun).to.deep.equal([0]);
+    expect(slots.usage.running).to.equal(0);
+  });
+
+  it('does not run ahead of its readers by more than its window', async () => {
+    let received = 0;
+    const count = async function* (): AsyncGenerator<Uint8Array> {
+      for await (const chunk of chunksOf(blob.bytes, 10_000)) {
+        received += chunk.byteLength;
+        yield chunk;
+      }
+    };
+    const reader = await passThroughs.open({
+      layer: blob.descriptor,
+      registry: UPSTREAM.registry,
+      leaving: never,
+      open: async () => count(),
+    });
+    await readTo(reader, 100_000);
+    await clock.tickAsync(60_000);
+    expect(received).to.be.at.most(1.2 * MIB);
+    await reader.close();
+  });
+
+  it('waits for a reader that is a little behind, and not for one that stalls', async () => {
+    const [fast, steady, stalled] = [await open(), await open(), await open()];
+    const reading = readTo(fast, blob.descriptor.size);
+    const pacing = (async () => {
+      let at = 0;
+      while (at < blob.descriptor.size) {
+        at = await readTo(steady, at + 1, at);
+        await new Promise((resolve) => setTimeout(resolve, 60));
+      }
+    })();
+    await ticking(Promise.all([reading, pacing]));
+    expect(begun).to.deep.equal([0]);
+    expect(Buffer.compare(await readAll(stalled), blob.bytes)).to.equal(0);
+    expect(begun).to.deep.equal([0, 0]);
+    await Promise.all([fast.close(), steady.close()]);
+  });
+
+  it('lets a reader that was left behind go on where it was, with a download of the rest', async () => {
+    const [fast, slow] = [await open(), await open()];
+    const at = await readTo(slow, 400_000);
+    const reading = readAll(fast);
+    await clock.tickAsync(2000);
+    await reading;
+    expect(Buffer.compare(await rest(slow, at), blob.bytes.subarray(at))).to.equal(0);
+    expect(begun).to.deep.equal([0, at - (at % 65_536)]);
+  });
+
+  it('completes no body of which the registry sent one half right and the other half of other bytes', async () => {
+    const other = blob.bytes.map((byte, index) => (index < 300_000 ? byte ^ 1 : byte));
+    forged.set(1, other);
+    const [fast, slow] = [await open(), await open()];
+    let at = 0;
+    while (at < 400_000) at += (await slow.read(at)).byteLength;
+    const failing = rejection(readAll(fast));
+    await clock.tickAsync(2000);
+    expect(await failing).to.be.instanceOf(DigestMismatchError);
+    expect(await rejection(rest(slow, at))).to.be.instanceOf(DigestMismatchError);
+    expect(begun).to.have.lengthOf(2);
+  });
+
+  it('shares nothing between registries', async () => {
+    const readers = [await open(), await open(parseUpstream({ repo: 'other.example/x' }).registry)];
+    await Promise.all(readers.map((reader) => readAll(reader)));
+    expect(begun).to.deep.equal([0, 0]);
+  });
+
+  it('tells all readers why the download ended', async () => {
+    const held = new HeldSource().give(blob.bytes.subarray(0, 200_000));
+    const pass = { layer: blob.descriptor, registry: UPSTREAM.registry, leaving: never, open: held.source };
+    const readers = [await passThroughs.open(pass), await passThroughs.open(pass)];
+    const outcomes = readers.map((reader) => rejection(readAll(reader)));
+    const reason = new UpstreamUnavailableError();
+    held.fail(reason);
+    expect(await Promise.all(outcomes)).to.deep.equal([reason, reason]);
+    expect(held.opened).to.equal(1);
+    expect(slots.usage.running).to.equal(0);
+  });
+
+  it('gives its slot to a waiting download when all its readers stall, and goes on when they do', async () => {
+    over(1);
+    const reader = await open();
+    const at = await readTo(reader, 200_000);
+    const other = slots.acquire(UPSTREAM.registry, never);
+    await clock.tickAsync(5000);
+    const slot = await other;
+    expect(slots.usage).to.include({ running: 1, revoked: 1 });
+    const reading = rest(reader, at);
+    await clock.tickAsync(1000);
+    slot.release();
+    expect(Buffer.compare(await reading, blob.bytes.subarray(at))).to.equal(0);
+    expect(begun).to.have.lengthOf(2);
+  });
+
+  it('ends a reader that gets no slot again in time', async () => {
+    over(1);
+    const reader = await open();
+    const at = await readTo(reader, 200_000);
+    const other = slots.acquire(UPSTREAM.registry, never);
+    await clock.tickAsync(5000);
+    const slot = await other;
+    const outcome = rejection(readTo(reader, blob.descriptor.size, at));
+    await clock.tickAsync(8000);
+    expect(await outcome).to.be.instanceOf(TooManyDownloadsError);
+    await reader.close();
+    slot.release();
+  });
+
+  it('leaves the queue with the client that waits for a slot', async () => {
+    over(1);
+    const slot = await slots.acquire(UPSTREAM.registry, never);
+    const leaving = new AbortController();
+    const outcome = rejection(open(UPSTREAM.registry, leaving.signal));
+    const reason = new Error('left');
+    leaving.abort(reason);
+    expect(await outcome).to.equal(reason);
+    expect([slots.usage.queued, begun]).to.deep.equal([0, []]);
+    slot.release();
+  });
+});
+
+async function* untilAborted(chunks: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  for await (const chunk of chunks) {
+    signal.throwIfAborted();
+    yield chunk;
+    signal.throwIfAborted();
+  }
+}
