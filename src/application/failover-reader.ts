@@ -1,19 +1,24 @@
 /** A reader that survives a failure of the local disk: it goes on from the upstream. */
-import { DigestMismatchError, StoreFailedError } from '../domain/errors.ts';
+import { DigestMismatchError, EvictedError, StoreFailedError } from '../domain/errors.ts';
 import type { BlobReader } from '../domain/ports/package-store.ts';
+
+/** Opens the same blob elsewhere. `isEvicted`: the store works, and may still have it or has it again. */
+export type Reopen = (isEvicted: boolean) => Promise<BlobReader>;
 
 export class FailoverReader implements BlobReader {
   readonly size: number;
-  readonly #reopen: () => Promise<BlobReader>;
+  readonly #reopen: Reopen;
   readonly #isVerified: boolean;
   #blob: BlobReader;
   /** The end of the bytes that the client has. */
   #shown = 0;
   #hasFailedOver = false;
+  /** Where this reader lost its blob last because it was slow. */
+  #evictedAt = -1;
   #closed = false;
 
   /** `isVerified`: all of the blob was verified before any byte of it was read. */
-  constructor(blob: BlobReader, reopen: () => Promise<BlobReader>, isVerified: boolean) {
+  constructor(blob: BlobReader, reopen: Reopen, isVerified: boolean) {
     this.size = blob.size;
     this.#blob = blob;
     this.#isVerified = isVerified;
@@ -26,8 +31,16 @@ export class FailoverReader implements BlobReader {
       this.#shown = offset + bytes.byteLength;
       return bytes;
     } catch (error) {
-      if (!(error instanceof StoreFailedError) || this.#hasFailedOver || this.#closed) throw error;
-      await this.#failOver(Math.min(offset, this.#shown));
+      if (!(error instanceof StoreFailedError) || this.#closed) throw error;
+      if (error instanceof EvictedError && offset > this.#evictedAt) {
+        // As often as it happens: the client makes progress in between.
+        this.#evictedAt = offset;
+        await this.#failOver(0, true);
+        return this.read(offset);
+      }
+      if (this.#hasFailedOver) throw error;
+      this.#hasFailedOver = true;
+      await this.#failOver(Math.min(offset, this.#shown), false);
       return this.#blob.read(offset);
     }
   }
@@ -37,10 +50,10 @@ export class FailoverReader implements BlobReader {
     await this.#blob.close();
   }
 
-  async #failOver(length: number): Promise<void> {
-    this.#hasFailedOver = true;
+  /** Goes on elsewhere, if the first `length` bytes are the same there. */
+  async #failOver(length: number, isEvicted: boolean): Promise<void> {
     const broken = this.#blob;
-    const fresh = await this.#reopen();
+    const fresh = await this.#reopen(isEvicted);
     try {
       await this.#expectSame(fresh, broken, length);
     } catch (error) {

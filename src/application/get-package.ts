@@ -68,7 +68,11 @@ export class GetPackage implements DownloadInspection {
     const passThrough = (): Promise<BlobReader> => this.#passThrough(request, found.layer, leaving);
     try {
       const { cache, blob } = await this.#open(request, found.layer, leaving);
-      return { package: found, cache, blob: new FailoverReader(blob, passThrough, cache.kind === 'hit') };
+      const reopen = async (isEvicted: boolean): Promise<BlobReader> => {
+        const stored = isEvicted ? await this.#options.store.open(found.layer).catch(() => undefined) : undefined;
+        return stored ?? passThrough();
+      };
+      return { package: found, cache, blob: new FailoverReader(blob, reopen, cache.kind === 'hit') };
     } catch (error) {
       if (!isOneOf(error, 'STORE_FULL', 'STORE_FAILED')) throw error;
       return { package: found, cache: { kind: 'bypass', reason: error.code }, blob: await passThrough() };

@@ -143,6 +143,11 @@ export class StoreFailedError extends PackageError {
   }
 }
 
+/** The client was too slow, and its blob gave its room to others. All bytes that were read are verified. */
+export class EvictedError extends StoreFailedError {
+  override readonly message = 'blob left the local store while it was read';
+}
+
 /** The process is going away. */
 export class StoppingError extends PackageError {
   readonly code = 'STOPPING';

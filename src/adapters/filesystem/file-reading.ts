@@ -11,6 +11,9 @@ const SMALL_READ_BYTES = 16 * 1024;
 /** All that the first byte waits for, and the steps of a quick reader who finds no block free. */
 const FIRST_READ_BYTES = 64 * 1024;
 
+/** A reader that has taken nothing for so long is slow, too, before its next read shows it. */
+const STALLED_MS = 250;
+
 export class FileReading {
   readonly #file: BlockFile;
   #reading: Promise<unknown> | undefined;
@@ -35,6 +38,17 @@ export class FileReading {
     const reading = this.#read(offset, written);
     this.#reading = reading;
     return reading;
+  }
+
+  /** Whether its client has taken bytes below 1 MiB/s lately, or takes none. */
+  get isSlow(): boolean {
+    return !this.#isQuick || performance.now() - this.#handedOutAt > STALLED_MS;
+  }
+
+  /** Lets go of the file; bytes that were handed out stay valid until `close`. Fulfils when the system reads nothing more. */
+  async detach(): Promise<void> {
+    await this.#reading?.catch(() => undefined);
+    await this.#dropAhead();
   }
 
   /** Fulfils when the system reads nothing more: the descriptor may be another file's as soon as it is closed. */

@@ -17,11 +17,12 @@ import { Eviction } from './eviction.ts';
 import { GrowingFile } from './growing-file.ts';
 import { HashThread } from './hash-thread.ts';
 import { Layout } from './layout.ts';
-import { type Entry, Ledger, type Room } from './ledger.ts';
+import { describeEntry, type Entry, Ledger, type Room } from './ledger.ts';
 import { OpenFiles } from './open-files.ts';
 import { Recency } from './recency.ts';
 import { leaveCleanMarker, scan } from './recovery.ts';
 import { Scrub } from './scrub.ts';
+import { SlowReaders } from './slow-readers.ts';
 import { StoreFailures } from './store-failures.ts';
 import { readStoredFile } from './stored-file.ts';
 import { WritableCheck } from './writable-check.ts';
@@ -37,6 +38,7 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
   readonly #layout: Layout;
   readonly #ledger: Ledger;
   readonly #eviction: Eviction;
+  readonly #readers: SlowReaders;
   readonly #check: WritableCheck;
   readonly #thread = new HashThread();
   readonly #arriving = new Set<Promise<void>>();
@@ -51,6 +53,7 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
     this.#layout = new Layout(directory);
     this.#failures = new StoreFailures(this.#layout.blobs);
     this.#ledger = new Ledger(maxBytes);
+    this.#readers = new SlowReaders(this.#ledger);
     this.#eviction = new Eviction({
       ledger: this.#ledger,
       unlink: (entry) => {
@@ -102,12 +105,12 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
   }
 
   kept(most: number): KeptBlob[] {
-    return this.#ledger.list().reverse().slice(0, most).map(describe);
+    return this.#ledger.list().reverse().slice(0, most).map(describeEntry);
   }
 
   find(digest: Digest): KeptBlob | undefined {
     const entry = this.#ledger.find(digest);
-    return entry && describe(entry);
+    return entry && describeEntry(entry);
   }
 
   /** @throws StoreFailedError when the directory takes no file. */
@@ -130,14 +133,17 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
         return undefined;
       }
       this.#recency.use(entry);
-      return readStoredFile(file, {
+      const reader = readStoredFile(file, {
         onDamage: () => {
           this.#drop(entry);
         },
         onClosed: () => {
+          this.#readers.remove(entry, reader);
           this.#unpin(entry);
         },
       });
+      this.#readers.add(entry, reader);
+      return reader;
     } catch (cause) {
       this.#unpin(entry);
       // Too many open files say nothing about this one.
@@ -149,7 +155,7 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
 
   async ingest(descriptor: Descriptor, source: BlobSource): Promise<IncomingBlob> {
     await this.#eviction.recheck(this.#layout.blobs);
-    const room = this.#ledger.promise(descriptor.size);
+    const room = this.#ledger.promise(descriptor.size) ?? (await this.#readers.giveWay(descriptor.size));
     if (room === undefined) throw new StoreFullError();
     let file: GrowingFile | undefined;
     try {
@@ -170,7 +176,7 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
 
   #fill(descriptor: Descriptor, file: GrowingFile, room: Room, chunks: AsyncIterable<Uint8Array>): IncomingBlob {
     const settled = file.fill(chunks, (path) => {
-      this.#keep(descriptor, path, room, file.closed);
+      this.#keep(descriptor, path, room, file);
     });
     const arrived = settled.catch(async (error: unknown) => {
       void this.#failures.count(error);
@@ -184,7 +190,7 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
   }
 
   /** Synchronous, as are all changes of what is kept: directory and ledger change in the same turn. */
-  #keep({ digest, size }: Descriptor, path: string, room: Room, released: Promise<void>): void {
+  #keep({ digest, size }: Descriptor, path: string, room: Room, file: GrowingFile): void {
     try {
       this.#layout.moveToBlobs(path, digest);
     } catch (cause) {
@@ -196,7 +202,9 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
     const entry = this.#ledger.add(digest, size, new Date(), Date.now());
     this.#recency.use(entry);
     this.#ledger.pin(entry);
-    void released.then(() => {
+    this.#readers.add(entry, file);
+    void file.closed.then(() => {
+      this.#readers.remove(entry, file);
       this.#unpin(entry);
     });
   }
@@ -234,9 +242,4 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
     this.#scrub?.letGo(entry);
     rmSync(this.#pathOf(entry), { recursive: true, force: true });
   }
-}
-
-function describe({ digest, size, storedAt, usedMs, verifiedMs }: Entry): KeptBlob {
-  const verifiedAt = verifiedMs === undefined ? undefined : new Date(verifiedMs);
-  return { digest, size, storedAt, usedAt: new Date(usedMs), verifiedAt };
 }

@@ -4,7 +4,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import type { Descriptor } from '../../domain/descriptor.ts';
-import { DigestMismatchError, StoreFailedError } from '../../domain/errors.ts';
+import { DigestMismatchError, EvictedError, StoreFailedError } from '../../domain/errors.ts';
 import type { BlobReader } from '../../domain/ports/package-store.ts';
 import { presentable } from '../../domain/proof.ts';
 import { type ArrivalProof, proveArrival } from './arrival-proof.ts';
@@ -13,6 +13,7 @@ import type { BlockPool } from './block-pool.ts';
 import { FileReading } from './file-reading.ts';
 import { isOutOfSpace } from './disk-error.ts';
 import type { HashThread } from './hash-thread.ts';
+import type { PinningReader } from './slow-readers.ts';
 import { type Relief, withRoom } from './with-room.ts';
 
 /** A number, which can be closed in the very turn in which nobody needs it any more. */
@@ -37,13 +38,21 @@ export interface GrowingFileOptions {
   readonly room: GrowingRoom;
 }
 
-export class GrowingFile {
+interface Reader {
+  readonly reading: FileReading;
+  isClosed: boolean;
+  isRevoked: boolean;
+}
+
+export class GrowingFile implements PinningReader {
   readonly #descriptor: Descriptor;
   readonly #path: string;
   readonly #fd: number;
   readonly #thread: HashThread;
   readonly #room: GrowingRoom;
   readonly #blocks: BlockFile;
+  /** Those that have not let go of the file. */
+  readonly #readers = new Set<Reader>();
   /** The descriptor is closed when the fill and the last reader have let go of it. */
   #holders = 1;
   /** Bytes from the first on that may be shown. */
@@ -116,22 +125,41 @@ export class GrowingFile {
     this.#holders++;
     const { size } = this.#descriptor;
     const reading = new FileReading(this.#blocks);
-    const reader = { closed: false };
+    const reader: Reader = { reading, isClosed: false, isRevoked: false };
+    this.#readers.add(reader);
     return {
       size,
       read: async (offset) => {
+        if (reader.isRevoked && offset < size) throw new EvictedError();
         const written = this.#writtenBeyond(offset, reader);
         if (offset < size) return reading.read(offset, written);
         await written;
         return new Uint8Array();
       },
       close: async () => {
-        reader.closed = true;
+        reader.isClosed = true;
         this.#wake();
         await reading.close();
-        this.#letGo();
+        if (this.#readers.delete(reader)) this.#letGo();
       },
     };
+  }
+
+  get isSlow(): boolean {
+    return this.#isProved && this.#readers.values().every(({ reading }) => reading.isSlow);
+  }
+
+  async revoke(): Promise<void> {
+    const readers = [...this.#readers];
+    this.#readers.clear();
+    await Promise.all(
+      readers.map(async (reader) => {
+        reader.isRevoked = true;
+        await reader.reading.detach();
+        this.#letGo();
+      }),
+    );
+    await this.closed;
   }
 
   async #remove(): Promise<void> {
@@ -158,12 +186,12 @@ export class GrowingFile {
   }
 
   /** Waits for a byte at `offset`, or behind the last one for the proof; resolves with how many may be read. */
-  async #writtenBeyond(offset: number, reader: { readonly closed: boolean }): Promise<number> {
-    while (offset >= this.#readable && !this.#isProved && !reader.closed) {
+  async #writtenBeyond(offset: number, reader: Reader): Promise<number> {
+    while (offset >= this.#readable && !this.#isProved && !reader.isClosed) {
       if (this.#failure !== undefined) throw this.#failure.error;
       await this.#growth.promise;
     }
-    if (reader.closed) throw new Error('reader is closed');
+    if (reader.isClosed) throw new Error('reader is closed');
     return this.#readable;
   }
 

@@ -1,4 +1,5 @@
 /** The accounts of the store: its entries in the order of their use, and how many bytes of the volume are taken or promised. */
+import type { KeptBlob } from '../../application/inspection.ts';
 import type { Digest } from '../../domain/digest.ts';
 
 /** One kept blob. Only the ledger changes `readers` and `kept`. */
@@ -77,10 +78,15 @@ export class Ledger {
     this.#limit = Math.max(0, Math.min(bytes, this.maxBytes));
   }
 
+  /** Bytes that are promised, taken or read, and that would have to be free for a blob of `size` bytes. */
+  missing(size: number): number {
+    return this.#reservedBytes + this.#promisedBytes + this.#pinnedBytes + allocated(size) - this.#limit;
+  }
+
   /** Promises room for a blob of `size` bytes; undefined when it cannot fit beside what is promised, taken and read. */
   promise(size: number): Room | undefined {
     const promised = allocated(size);
-    if (this.#reservedBytes + this.#promisedBytes + this.#pinnedBytes + promised > this.#limit) return undefined;
+    if (this.missing(size) > 0) return undefined;
     this.#promisedBytes += promised;
     let taken = 0;
     const missing = (end: number): number => Math.max(0, allocated(end) - taken);
@@ -171,4 +177,9 @@ export class Ledger {
       this.#reservedBytes += allocated(entry.size);
     }
   }
+}
+
+export function describeEntry({ digest, size, storedAt, usedMs, verifiedMs }: Entry): KeptBlob {
+  const verifiedAt = verifiedMs === undefined ? undefined : new Date(verifiedMs);
+  return { digest, size, storedAt, usedAt: new Date(usedMs), verifiedAt };
 }

@@ -1,8 +1,10 @@
 /** One reader of a kept blob. */
+import { EvictedError } from '../../domain/errors.ts';
 import type { StoredBlob } from '../../domain/ports/package-store.ts';
 import { BlockFile } from './block-file.ts';
 import { FileReading } from './file-reading.ts';
 import type { OpenFile } from './open-files.ts';
+import type { PinningReader } from './slow-readers.ts';
 
 export interface StoredFileEvents {
   /** The file is not any more what it was when it was opened. */
@@ -11,21 +13,32 @@ export interface StoredFileEvents {
   onClosed(): void;
 }
 
-export function readStoredFile({ entry, content }: OpenFile, events: StoredFileEvents): StoredBlob {
+export function readStoredFile({ entry, content }: OpenFile, events: StoredFileEvents): StoredBlob & PinningReader {
   const { size, storedAt } = entry;
   if (!(content instanceof BlockFile)) {
     const close = (): Promise<void> => {
       events.onClosed();
       return Promise.resolve();
     };
-    return { size, storedAt, read: (offset) => Promise.resolve(content.subarray(offset)), close };
+    const read = (offset: number): Promise<Uint8Array> => Promise.resolve(content.subarray(offset));
+    // Not worth taking away: the room of a file that fits into memory.
+    return { size, storedAt, read, close, isSlow: false, revoke: () => Promise.resolve() };
   }
   const reading = new FileReading(content);
+  let revoking: Promise<void> | undefined;
   return {
     size,
     storedAt,
+    get isSlow() {
+      return reading.isSlow;
+    },
+    revoke: () =>
+      (revoking ??= reading.detach().then(() => {
+        events.onClosed();
+      })),
     read: async (offset) => {
       if (offset >= size) return new Uint8Array();
+      if (revoking !== undefined) throw new EvictedError();
       try {
         return await reading.read(offset, size);
       } catch (error) {
@@ -35,7 +48,7 @@ export function readStoredFile({ entry, content }: OpenFile, events: StoredFileE
     },
     close: async () => {
       await reading.close();
-      events.onClosed();
+      if (revoking === undefined) events.onClosed();
     },
   };
 }

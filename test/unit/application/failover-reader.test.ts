@@ -1,7 +1,12 @@
 import { expect } from 'chai';
 import sinon from 'sinon';
 import { FailoverReader } from '../../../src/application/failover-reader.ts';
-import { DigestMismatchError, StoreFailedError, UpstreamUnavailableError } from '../../../src/domain/errors.ts';
+import {
+  DigestMismatchError,
+  EvictedError,
+  StoreFailedError,
+  UpstreamUnavailableError,
+} from '../../../src/domain/errors.ts';
 import type { BlobReader } from '../../../src/domain/ports/package-store.ts';
 import { bytesOf } from '../../support/image.ts';
 import { rejection } from '../../support/rejection.ts';
@@ -92,6 +97,25 @@ describe('FailoverReader', () => {
     await reader.read(CHUNK);
     expect((await reader.read(50))[0]).to.equal((bytes[50] ?? 0) ^ 0xff);
     await reader.close();
+  });
+
+  it('goes on without a comparison when the blob gave its room to others, as often as that happens', async () => {
+    const evicted = [300, 600].map((at) => readerOf(bytes, at, new EvictedError()));
+    const last = readerOf(bytes);
+    const readers = [...evicted.slice(1), last];
+    const reopen = sinon.spy(async () => readers.shift() ?? last);
+    const all = await readAll(new FailoverReader(evicted[0] ?? last, reopen, false));
+    expect(Buffer.compare(all, bytes)).to.equal(0);
+    expect(reopen.args).to.deep.equal([[true], [true]]);
+    expect(last.read.firstCall.args).to.deep.equal([600]);
+    for (const reader of [...evicted, last]) sinon.assert.calledOnce(reader.close);
+  });
+
+  it('gives up on a blob that is lost again before a byte of it was read', async () => {
+    const error = new EvictedError();
+    const reopen = sinon.spy(async () => readerOf(bytes, 300, error));
+    expect(await rejection(readAll(new FailoverReader(readerOf(bytes, 300, error), reopen, true)))).to.equal(error);
+    expect(reopen.callCount).to.be.at.most(2);
   });
 
   it('heals nothing for a reader that has left', async () => {

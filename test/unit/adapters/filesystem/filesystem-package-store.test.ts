@@ -17,9 +17,11 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import sinon from 'sinon';
 import { FilesystemPackageStore } from '../../../../src/adapters/filesystem/filesystem-package-store.ts';
 import { digestHex } from '../../../../src/domain/digest.ts';
-import { StoreFailedError } from '../../../../src/domain/errors.ts';
+import { EvictedError, StoreFailedError, StoreFullError } from '../../../../src/domain/errors.ts';
+import type { BlobReader } from '../../../../src/domain/ports/package-store.ts';
 import { eventually } from '../../../support/eventually.ts';
 import { bytesOf, makeBlob, type TestBlob } from '../../../support/image.ts';
 import { rejection } from '../../../support/rejection.ts';
@@ -53,6 +55,95 @@ describe('FilesystemPackageStore', () => {
     const stored = await store.open(descriptor);
     return stored && (await readAll(stored));
   }
+
+  describe('with slow readers', () => {
+    let clock: sinon.SinonFakeTimers;
+    let store: FilesystemPackageStore;
+    beforeEach(async () => {
+      clock = sinon.useFakeTimers({ toFake: ['performance'] });
+      store = await start();
+    });
+    afterEach(async () => {
+      await store.close();
+      clock.restore();
+    });
+    const [first, second, third] = [1, 2, 3].map((seed) => blob(bytesOf(400 * KIB, seed))) as [
+      TestBlob,
+      TestBlob,
+      TestBlob,
+    ];
+
+    async function open({ descriptor }: TestBlob): Promise<BlobReader> {
+      const stored = await store.open(descriptor);
+      if (stored === undefined) throw new Error('not kept');
+      return stored;
+    }
+
+    async function downloading({ descriptor, bytes }: TestBlob): Promise<BlobReader> {
+      const incoming = await store.ingest(descriptor, sourceOf(bytes));
+      const reader = incoming.read();
+      await incoming.settled;
+      return reader;
+    }
+
+    const sources: [what: string, open: (given: TestBlob) => Promise<BlobReader>][] = [
+      ['stored', async (given) => keep(store, given).then(() => open(given))],
+      ['downloaded', downloading],
+    ];
+    for (const [what, begin] of sources) {
+      it(`takes the room of a ${what} blob from readers that stall, and leaves them the bytes that they have`, async () => {
+        const readers = [await begin(first), await begin(second)];
+        const bytes = await Promise.all(readers.map((reader) => reader.read(0)));
+        clock.tick(251);
+        await keep(store, third);
+        expect(await read(store, third)).to.have.lengthOf(400 * KIB);
+        expect(Buffer.compare(bytes[0] ?? bytesOf(1), first.bytes.subarray(0, bytes[0]?.byteLength))).to.equal(0);
+        expect(store.find(first.descriptor.digest)).to.equal(undefined);
+        expect(store.find(second.descriptor.digest)).not.to.equal(undefined);
+        const [evicted, spared] = readers as [BlobReader, BlobReader];
+        expect(await rejection(evicted.read(65_536))).to.be.instanceOf(EvictedError);
+        expect(await spared.read(65_536)).not.to.have.lengthOf(0);
+        await Promise.all(readers.map((reader) => reader.close()));
+      });
+    }
+
+    it('takes nothing from readers that take their bytes, nor from slow ones beside a quick one', async () => {
+      await keep(store, first);
+      await keep(store, second);
+      const readers = [await open(first), await open(second), await open(second)];
+      await Promise.all(readers.map((reader) => reader.read(0)));
+      clock.tick(60);
+      for (const reader of readers.slice(0, 2)) await reader.read(65_536);
+      clock.tick(200);
+      expect(await rejection(keep(store, third))).to.be.instanceOf(StoreFullError);
+      for (const reader of readers) {
+        await reader.read(65_536 * 3);
+        await reader.close();
+      }
+    });
+
+    it('takes nothing from slow readers when that would not be enough', async () => {
+      await keep(store, first);
+      const reader = await open(first);
+      await reader.read(0);
+      clock.tick(10_000);
+      expect(await rejection(keep(store, blob(bytesOf(2000 * KIB))))).to.be.instanceOf(StoreFullError);
+      await reader.read(65_536);
+      await reader.close();
+      expect(store.find(first.descriptor.digest)).not.to.equal(undefined);
+    });
+
+    it('counts a room once that two downloads want at a time', async () => {
+      const readers = [await downloading(first), await downloading(second)];
+      await Promise.all(readers.map((reader) => reader.read(0)));
+      clock.tick(251);
+      const others = [third, blob(bytesOf(400 * KIB, 4))];
+      await Promise.all(others.map((given) => keep(store, given)));
+      expect(store.usage).to.include({ entries: 2, bytes: 800 * KIB });
+      await Promise.all(readers.map((reader) => reader.close()));
+      expect(store.usage).to.include({ entries: 2, bytes: 800 * KIB });
+    });
+  });
 
   it('lies on the disk as an OCI image layout does', async () => {
     const store = await start();
