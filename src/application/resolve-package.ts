@@ -1,7 +1,7 @@
 /** From a requested digest to the layer that is the package: by the manifest, kept like any other blob. */
 import type { Descriptor } from '../domain/descriptor.ts';
 import { type Digest, digestOf } from '../domain/digest.ts';
-import { DigestMismatchError, isOneOf } from '../domain/errors.ts';
+import { DigestMismatchError, InvalidContentError, isOneOf } from '../domain/errors.ts';
 import { type Index, type Manifest, MAX_MANIFEST_BYTES, packageLayer, parseManifest } from '../domain/manifest.ts';
 import type { Package, PackageRequest } from '../domain/package.ts';
 import type { Platform } from '../domain/platform.ts';
@@ -13,9 +13,12 @@ import type { PackageInspection } from './inspection.ts';
 import { once } from './open-blob.ts';
 import { platformManifest } from './platform-manifest.ts';
 import { SingleFlight } from './single-flight.ts';
+import { Turns } from './turns.ts';
 
 /** About 3 MB, and more than the packages of any cluster. */
 const MAX_KNOWN = 10_000;
+/** Parsed within about 2 ms. */
+const LARGE_BYTES = 64 * 1024;
 
 export interface ResolvePackageOptions {
   readonly store: PackageStore;
@@ -31,7 +34,12 @@ export class ResolvePackage implements PackageInspection {
   readonly #options: ResolvePackageOptions;
   /** What a digest resolves to never changes, so a hit reads no manifest. */
   readonly #known = new Map<Digest, Package>();
+  /** Why a digest leads to no package: as unchangeable as what it leads to. */
+  readonly #unusable = new Map<Digest, InvalidContentError>();
+  /** Kept blobs that are no manifests, layers for instance: each is read and parsed once. */
+  readonly #notManifests = new Map<Digest, true>();
   readonly #fetches = new SingleFlight<string, Manifest | Index>();
+  readonly #turns = new Turns<'parse'>();
 
   constructor(options: ResolvePackageOptions) {
     this.#options = options;
@@ -65,10 +73,7 @@ export class ResolvePackage implements PackageInspection {
   #learn(digest: Digest, layer: Descriptor): Package {
     const found = { digest, layer };
     // 10 000 packages with their content would not fit into memory, so such a manifest is read again.
-    if (layer.data !== undefined) return found;
-    const [oldest] = this.#known.keys();
-    if (oldest !== undefined && this.#known.size >= MAX_KNOWN) this.#known.delete(oldest);
-    this.#known.set(digest, found);
+    if (layer.data === undefined) remember(this.#known, digest, found);
     return found;
   }
 
@@ -76,11 +81,25 @@ export class ResolvePackage implements PackageInspection {
     digest: Digest,
     find: (digest: Digest) => Promise<Manifest | Index | Absent>,
   ): Promise<Descriptor | Absent> {
-    const document = await find(digest);
-    if (document === undefined) return document;
-    if (document.kind === 'manifest') return packageLayer(document);
-    const manifest = await platformManifest(document, this.#options.platform, find);
-    return manifest === undefined ? manifest : packageLayer(manifest);
+    const unusable = this.#unusable.get(digest);
+    if (unusable !== undefined) throw unusable;
+    let notFound: unknown;
+    const noted: typeof find = (each) =>
+      find(each).catch((error: unknown) => {
+        notFound = error;
+        throw error;
+      });
+    try {
+      const document = await noted(digest);
+      if (document === undefined) return document;
+      if (document.kind === 'manifest') return packageLayer(document);
+      const manifest = await platformManifest(document, this.#options.platform, noted);
+      return manifest === undefined ? manifest : packageLayer(manifest);
+    } catch (error) {
+      // Errors of the store and the registry are not facts about the digest.
+      if (error instanceof InvalidContentError && notFound === undefined) remember(this.#unusable, digest, error);
+      throw error;
+    }
   }
 
   async #manifest(request: PackageRequest, digest: Digest): Promise<Manifest | Index> {
@@ -90,6 +109,7 @@ export class ResolvePackage implements PackageInspection {
 
   /** A kept blob under this digest that is not a manifest (a layer, say) is for the upstream to judge. */
   async #kept(digest: Digest): Promise<Manifest | Index | undefined> {
+    if (this.#notManifests.has(digest)) return undefined;
     let blob: StoredBlob | undefined;
     try {
       blob = await this.#options.store.open({ digest });
@@ -100,9 +120,10 @@ export class ResolvePackage implements PackageInspection {
         bytes.set(some, at);
         at += some.byteLength;
       }
-      return parseManifest(bytes);
+      return await this.#parse(bytes);
     } catch (error) {
       if (!isOneOf(error, 'STORE_FAILED', 'MANIFEST_INVALID')) throw error;
+      if (error.code === 'MANIFEST_INVALID') remember(this.#notManifests, digest, true);
       return undefined;
     } finally {
       await blob?.close();
@@ -115,9 +136,21 @@ export class ResolvePackage implements PackageInspection {
     const bytes = await gateway.fetchManifest(upstream, digest, stopping);
     const found = digestOf(bytes);
     if (found !== digest) throw new DigestMismatchError(digest, found);
-    const document = parseManifest(bytes);
+    const document = await this.#parse(bytes);
     await this.#keep({ mediaType: document.mediaType, digest, size: bytes.byteLength }, bytes);
     return document;
+  }
+
+  /**
+   * Large manifests one after the other, each in a turn of its own: 4 MiB take 50 to 150 ms, and new connections, probes
+   * among them, are accepted one per turn.
+   */
+  #parse(bytes: Uint8Array): Promise<Manifest | Index> {
+    if (bytes.byteLength <= LARGE_BYTES) return Promise.resolve(bytes).then(parseManifest);
+    return this.#turns.take('parse', async () => {
+      await new Promise((resolve) => setImmediate(resolve));
+      return parseManifest(bytes);
+    });
   }
 
   async #keep(manifest: Descriptor, bytes: Uint8Array): Promise<void> {
@@ -129,4 +162,10 @@ export class ResolvePackage implements PackageInspection {
       if (!isOneOf(error, 'STORE_FULL', 'STORE_FAILED')) throw error;
     }
   }
+}
+
+function remember<Fact>(facts: Map<Digest, Fact>, digest: Digest, fact: Fact): void {
+  const [oldest] = facts.keys();
+  if (oldest !== undefined && facts.size >= MAX_KNOWN) facts.delete(oldest);
+  facts.set(digest, fact);
 }

@@ -3,7 +3,7 @@ import sinon from 'sinon';
 import { ResolvePackage } from '../../../src/application/resolve-package.ts';
 import { InvalidContentError, PackageUnknownError } from '../../../src/domain/errors.ts';
 import { DEFAULT_REPOSITORY, parseRepositoryName } from '../../../src/domain/reference.ts';
-import { bytesOf, makeImage, makeIndex, makePackage } from '../../support/image.ts';
+import { bytesOf, makeBlob, makeImage, makeIndex, makePackage } from '../../support/image.ts';
 import { MemoryPackageStore } from '../../support/memory-package-store.ts';
 import { type StubbedGateway, stubCredentials, stubGateway } from '../../support/ports.ts';
 import { rejection } from '../../support/rejection.ts';
@@ -51,6 +51,65 @@ describe('ResolvePackage', () => {
       expect((await over(gateway, arm64).execute(request(index.digest))).layer).to.deep.equal(first.layer.descriptor);
     });
   }
+
+  it('reads a cached layer that is requested as a manifest once', async () => {
+    const image = makePackage(100_000);
+    const { descriptor, bytes } = image.layer;
+    await (
+      await store.ingest(descriptor, sourceOf(bytes))
+    ).settled;
+    const opened = sinon.spy(store, 'open');
+    const gateway = stubGateway(image);
+    const resolve = over(gateway);
+    for (let times = 1; times <= 3; times++) {
+      const error = await rejection(resolve.execute(request(descriptor.digest)));
+      expect(error).to.be.instanceOf(PackageUnknownError);
+      sinon.assert.calledOnce(opened);
+      sinon.assert.callCount(gateway.fetchManifest, times);
+    }
+  });
+
+  it('reads a cached index without the platform once, and one whose registry fails again', async () => {
+    const index = makeIndex([{ image: makePackage(10), platform: arm64 }]);
+    const resolve = over(stubGateway(index));
+    const first = await rejection(resolve.execute(request(index.digest)));
+    const opened = sinon.spy(store, 'open');
+    expect(await rejection(resolve.execute(request(index.digest)))).to.equal(first);
+    expect(first).to.be.instanceOf(InvalidContentError);
+    sinon.assert.notCalled(opened);
+
+    const usable = makeIndex([{ image: makePackage(10, 2), platform: amd64 }]);
+    const gateway = stubGateway(usable);
+    gateway.fetchManifest.onSecondCall().rejects(new InvalidContentError('manifest is larger than 4 MiB'));
+    const again = over(gateway);
+    expect(await rejection(again.execute(request(usable.digest)))).to.be.instanceOf(InvalidContentError);
+    expect((await again.execute(request(usable.digest))).digest).to.equal(usable.digest);
+  });
+
+  it('parses large manifests in turns of their own, so that other work comes in between', async () => {
+    const images = [1, 2, 3].map((seed) => {
+      const image = makePackage(10, seed);
+      const { manifest } = image;
+      const text = JSON.stringify({
+        ...(JSON.parse(Buffer.from(manifest.bytes).toString()) as object),
+        annotations: { text: 'x'.repeat(100_000) },
+      });
+      const large = makeBlob(manifest.descriptor.mediaType, Buffer.from(text));
+      return { ...image, digest: large.descriptor.digest, manifest: large };
+    });
+    const resolve = over(stubGateway(...images));
+    let turns = 0;
+    let isDone = false;
+    const count = (): void => {
+      turns++;
+      if (!isDone) setImmediate(count);
+    };
+    setImmediate(count);
+    const found = await Promise.all(images.map(({ digest }) => resolve.execute(request(digest))));
+    isDone = true;
+    expect(found.map(({ layer }) => layer)).to.deep.equal(images.map(({ layer }) => layer.descriptor));
+    expect(turns).to.be.at.least(3);
+  });
 
   it('asks once for a manifest, an index and its image, and never again', async () => {
     const index = makeIndex([{ image: makePackage(10), platform: amd64 }]);
