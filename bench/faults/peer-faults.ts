@@ -1,5 +1,6 @@
 /** What registries, token servers, API servers, clients, clocks and the machine do to the service. */
 import type { Fault } from './fault.ts';
+import { ABANDONED_DOWNLOADS } from './faults/abandoned-downloads.ts';
 import { ABORTS } from './faults/aborts.ts';
 import { CHANGED_CREDENTIALS } from './faults/changed-credentials.ts';
 import { CLOCK_JUMPS } from './faults/clock-jumps.ts';
@@ -22,6 +23,7 @@ export const PEER_FAULTS: readonly Fault[] = [
   CLOCK_JUMPS,
   SLOW_READERS,
   ABORTS,
+  ABANDONED_DOWNLOADS,
   STALLED_PROCESSES,
   TERMINATION,
   CHANGED_CREDENTIALS,

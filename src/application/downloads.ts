@@ -61,7 +61,8 @@ export class Downloads {
   }
 
   /** Begins a download and joins it. Rejects as `PackageStore.ingest` and `DownloadSlots.acquire` do. */
-  begin(wanted: WantedLayer): Promise<BlobReader> {
+  async begin(wanted: WantedLayer): Promise<BlobReader> {
+    wanted.leaving.throwIfAborted();
     const { digest } = wanted.layer;
     const download = new RunningDownload(wanted, this.#options, () => {
       const others = this.#running.get(digest)?.filter((each) => each !== download) ?? [];
@@ -106,6 +107,7 @@ class RunningDownload implements Download {
   }
 
   async join(leaving: AbortSignal): Promise<BlobReader> {
+    leaving.throwIfAborted();
     const leave = this.#enter();
     leaving.addEventListener('abort', leave);
     try {

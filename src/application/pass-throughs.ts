@@ -38,6 +38,7 @@ export class PassThroughs {
   open(passed: PassedLayer): Promise<BlobReader> {
     const { leaving } = passed;
     const join: JoinBody = async (before) => {
+      leaving.throwIfAborted();
       const running = this.#find(passed, before) ?? this.#begin(passed, before);
       const position: Position = { next: before.bytes, isWaiting: false, isClosed: false, heldUpMs: 0 };
       running.body.enter(position);

@@ -98,7 +98,7 @@ export const settingsSchema = z.strictObject({
         'must be the host of a token server, such as auth.example.com or auth.example.com:8443',
       ),
     ),
-    parallelDownloads: z.int().min(1).max(1024),
+    parallelDownloads: z.int().min(1).max(256),
     timeouts: z.strictObject({
       connectSeconds: seconds,
       headersSeconds: seconds,

@@ -57,6 +57,7 @@ async function untilClosed<Outcome>(
   const leave = (): void => {
     leaving.abort(new ClientGoneError());
   };
+  if (response.destroyed) leave();
   response.once('close', leave);
   try {
     return await work(leaving.signal);

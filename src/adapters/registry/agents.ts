@@ -18,7 +18,9 @@ export interface Agents {
 
 /** Idle sockets are closed after this, also those of a registry that is no longer configured. */
 const IDLE_SOCKET_MS = 60_000;
-const OPTIONS: AgentOptions = { keepAlive: true, timeout: IDLE_SOCKET_MS };
+/** To one host: three quarters of the most parallel downloads that can be set, and 64 for manifests and tokens. */
+const MAX_SOCKETS = 256;
+const OPTIONS: AgentOptions = { keepAlive: true, timeout: IDLE_SOCKET_MS, maxSockets: MAX_SOCKETS };
 /** TLS sessions that are kept for later connections of one registry. */
 const MAX_SESSIONS = 100;
 

@@ -120,6 +120,7 @@ describe('Downloads', () => {
 
     const third = makePackage(1000, 3);
     const blocking = await downloads.begin(wanted(image, new HeldSource()));
+    expect(await rejection(downloads.begin(wanted(third, source, { leaving: leaving.signal })))).to.equal(reason);
     const alone = rejection(downloads.begin(wanted(third, source, { leaving: staying.signal })));
     staying.abort(reason);
     expect(await alone).to.equal(reason);

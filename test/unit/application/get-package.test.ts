@@ -232,6 +232,30 @@ describe('GetPackage', () => {
     });
   }
 
+  it('answers a manifest that names a wrong size as it does when the layer is not cached', async () => {
+    for (const size of [1000, 399_999, 400_001, 500_000]) await expectRefused(size);
+  });
+
+  async function expectRefused(size: number): Promise<void> {
+    const { mediaType, digest } = image.layer.descriptor;
+    const text = JSON.stringify({
+      schemaVersion: 2,
+      mediaType: image.manifest.descriptor.mediaType,
+      layers: [{ mediaType, digest, size }],
+    });
+    const lying = makeBlob(image.manifest.descriptor.mediaType, Buffer.from(text));
+    gateway.fetchManifest.callsFake(async (_upstream, asked) =>
+      asked === image.digest ? image.manifest.bytes : lying.bytes,
+    );
+    const request = { ...requestOf(image), digest: lying.descriptor.digest };
+    const useCase = over(new MemoryPackageStore());
+    const missed = await rejection(useCase.execute(request).then(({ blob }) => readAll(blob)));
+    await readAll((await get(useCase)).blob);
+    const cached = await rejection(useCase.execute(request).then(({ blob }) => readAll(blob)));
+    for (const error of [missed, cached]) expect(error).to.be.instanceOf(DigestMismatchError);
+    expect((await get(useCase)).cache.kind).to.equal('hit');
+  }
+
   describe('when the package cannot be kept', () => {
     it('passes it through a store without room', async () => {
       const store = new MemoryPackageStore(10_000);

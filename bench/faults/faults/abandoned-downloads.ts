@@ -1,0 +1,75 @@
+/** Clients that ask for a package and leave, many times, while the registry stalls: downloads without clients are bounded. */
+import { eventually } from '../../../test/support/eventually.ts';
+import { makeImage } from '../../../test/support/image.ts';
+import type { Fault } from '../fault.ts';
+import { peakBytes, resetPeak } from '../invariants/process-facts.ts';
+import { stallingAfter } from '../registry/behaviours.ts';
+import { swarm } from '../swarm.ts';
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const PACKAGE_BYTES = 600 * KIB;
+/** Such a client has its first bytes, so its download has begun. */
+const STALL_AT = 520 * KIB;
+const AT_ONCE = 64;
+const SLOTS = 16;
+const IDLE_S = 4;
+/** A request waits 8 s at most, and a download without clients keeps its slot for 5 s. */
+const MAX_WAIT_MS = 10_000;
+const MAX_GROWTH_BYTES = 128 * MIB;
+
+export const ABANDONED_DOWNLOADS: Fault = {
+  id: 'F34',
+  what: 'clients ask for as many packages of a registry that stalls, and leave; 16 downloads may run',
+  expected:
+    'never more than 16 downloads; the queue is empty again when the clients have left; another package comes within 10 s; memory at most 128 MiB above',
+  run: async (bench) => {
+    const violations: string[] = [];
+    const registry = await bench.startRegistry();
+    const settings = { registry: { parallelDownloads: SLOTS, timeouts: { idleSeconds: IDLE_S } } };
+    const service = await bench.startService({ registry, settings });
+    const count = bench.times(200, 2000);
+    const images = Array.from({ length: count }, () => makeImage([bench.random.bytes(PACKAGE_BYTES)]));
+    registry.publish(...images);
+    for (const { layer } of images)
+      registry.script(layer.descriptor.digest, ({ place }) => (place === 'blob' ? stallingAfter(STALL_AT) : undefined));
+    resetPeak(service.pid);
+    const idleBytes = peakBytes(service.pid);
+    let mostRunning = 0;
+    await swarm(images, AT_ONCE, async (image) => {
+      const signal = AbortSignal.timeout(bench.random.between(500, 3000));
+      const got = await service.get(image, { signal });
+      if (got.verdict !== 'left' && got.status !== 503) violations.push(`${got.verdict}, ${got.why}`);
+      const metrics = await service.metrics();
+      mostRunning = Math.max(mostRunning, metrics.sum('parallel_downloads', { state: 'running' }));
+    });
+    await eventually(async () => {
+      const queued = (await service.metrics()).sum('parallel_downloads', { state: 'queued' });
+      if (queued > 0) throw new Error(`${String(queued)} downloads in the queue`);
+    });
+    const honest = makeImage([bench.random.bytes(MIB)]);
+    registry.publish(honest);
+    const sinceMs = performance.now();
+    const got = await service.get(honest);
+    const waitedMs = performance.now() - sinceMs;
+    if (got.verdict !== 'whole' || waitedMs > MAX_WAIT_MS) {
+      violations.push(`another package: ${got.verdict} after ${waitedMs.toFixed(0)} ms, ${got.why}`);
+    }
+    const growth = peakBytes(service.pid) - idleBytes;
+    if (mostRunning > SLOTS) violations.push(`${String(mostRunning)} downloads ran`);
+    if (growth > MAX_GROWTH_BYTES) violations.push(`${(growth / MIB).toFixed(0)} MiB of memory more`);
+    const revoked = (await service.metrics()).sum('parallel_downloads_revoked_total');
+    // Those that still run get the rest with their next request.
+    for (const { layer } of images) registry.script(layer.descriptor.digest, () => undefined);
+    await eventually(async () => {
+      const running = (await service.metrics()).sum('parallel_downloads', { state: 'running' });
+      if (running > 0) throw new Error(`${String(running)} downloads still run`);
+    }, MAX_WAIT_MS);
+    registry.withdraw(...images);
+    return {
+      injected: count,
+      figures: `${String(mostRunning)} downloads at most, ${String(revoked)} ended for others; another package after ${waitedMs.toFixed(0)} ms; memory up to ${(growth / MIB).toFixed(0)} MiB above`,
+      violations,
+    };
+  },
+};
