@@ -10,6 +10,8 @@ const WINDOW_BLOCKS = 16;
 const FLOOR_BYTES_PER_MS = 1024;
 const MAX_HOLD_UP_MS = 1000;
 const TICK_MS = 50;
+/** The first block stays for so long: clients that come at about the same time share one download. */
+const LINGER_MS = 250;
 
 export interface Block {
   readonly start: number;
@@ -45,6 +47,7 @@ export class SharedBody {
   readonly ended: Promise<void>;
   readonly #options: SharedBodyOptions;
   readonly #readers = new Set<Position>();
+  readonly #beganMs = performance.now();
   readonly #proof: Proof;
   /** Readable blocks, in their order. */
   readonly #window: Block[] = [];
@@ -193,17 +196,19 @@ export class SharedBody {
       const behind = [...this.#readers].filter(({ next }) => next <= first);
       const isAwaited = this.#isAwaited;
       const holders = behind.filter(({ heldUpMs }) => heldUpMs < MAX_HOLD_UP_MS);
-      if (behind.length === 0 || (isAwaited && holders.length === 0)) {
+      const isLingering = first === this.#options.before.bytes && performance.now() < this.#beganMs + LINGER_MS;
+      if (!isLingering && (behind.length === 0 || (isAwaited && holders.length === 0))) {
         this.#window.shift();
         return;
       }
       const sinceMs = performance.now();
       // A timer only while a reader waits for another: readers that all stall keep nothing busy.
-      const tick = isAwaited
-        ? setTimeout(() => {
-            this.#tellSource();
-          }, TICK_MS)
-        : undefined;
+      const tick =
+        isAwaited || isLingering
+          ? setTimeout(() => {
+              this.#tellSource();
+            }, TICK_MS)
+          : undefined;
       await this.#moved.promise;
       clearTimeout(tick);
       if (isAwaited) for (const holder of holders) holder.heldUpMs += performance.now() - sinceMs;

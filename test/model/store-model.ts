@@ -66,9 +66,7 @@ export class StoreModel {
   /** A file that arrives; undefined when there can be no room. */
   begin(blob: TestBlob): ModelFile | undefined {
     const size = blob.descriptor.size;
-    if (this.limit < this.maxBytes) {
-      this.limit = Math.min(this.maxBytes, Math.max(this.bytes, this.capacity ?? Infinity));
-    }
+    this.limit = Math.min(this.maxBytes, Math.max(this.bytes, this.capacity ?? Infinity));
     const immovable = this.#sum(
       ({ state, readers }) => state === 'arriving' || readers > 0,
       (file) => blocks(file.size),

@@ -64,11 +64,15 @@ export class Eviction {
     return this.#evicted > before;
   }
 
-  /** Lets a lowered budget be what the volume has room for by now. */
+  /**
+   * Lets the budget be what the volume has room for now, so that a blob which cannot fit is refused before its download
+   * begins: all its clients share one that passes through.
+   */
   async recheck(directory: string): Promise<void> {
-    if (this.#ledger.limit === this.#ledger.maxBytes) return;
     try {
-      const { bavail, bsize } = await statfs(directory);
+      const { blocks, bavail, bsize } = await statfs(directory);
+      // Some file systems do not say how large they are.
+      if (blocks === 0) return;
       this.#ledger.limit = this.#ledger.bytes + bavail * bsize;
     } catch {
       // The write that follows says what is wrong.

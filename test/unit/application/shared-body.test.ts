@@ -23,7 +23,7 @@ describe('SharedBody', () => {
   let forged: Map<number, Uint8Array>;
   let clock: sinon.SinonFakeTimers;
   beforeEach(() => {
-    clock = sinon.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+    clock = sinon.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'], shouldAdvanceTime: true });
     begun = [];
     forged = new Map();
     over(8);
@@ -83,6 +83,16 @@ describe('SharedBody', () => {
     for (const body of bodies) expect(Buffer.compare(body, blob.bytes)).to.equal(0);
     expect(begun).to.deep.equal([0]);
     expect(slots.usage.running).to.equal(0);
+  });
+
+  it('keeps its first block for a moment, for clients that come a little later', async () => {
+    const first = await open();
+    const reading = readAll(first);
+    await clock.tickAsync(100);
+    const second = await open();
+    const bodies = await Promise.all([reading, readAll(second)]);
+    for (const body of bodies) expect(Buffer.compare(body, blob.bytes)).to.equal(0);
+    expect(begun).to.deep.equal([0]);
   });
 
   it('does not run ahead of its readers by more than its window', async () => {

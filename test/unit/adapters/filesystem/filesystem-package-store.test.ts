@@ -23,6 +23,7 @@ import { digestHex } from '../../../../src/domain/digest.ts';
 import { EvictedError, StoreFailedError, StoreFullError } from '../../../../src/domain/errors.ts';
 import type { BlobReader } from '../../../../src/domain/ports/package-store.ts';
 import { eventually } from '../../../support/eventually.ts';
+import { limitDisk } from '../../../support/full-disk.ts';
 import { bytesOf, makeBlob, type TestBlob } from '../../../support/image.ts';
 import { rejection } from '../../../support/rejection.ts';
 import { HeldSource, readAll, readSome, sourceOf } from '../../../support/source.ts';
@@ -55,6 +56,23 @@ describe('FilesystemPackageStore', () => {
     const stored = await store.open(descriptor);
     return stored && (await readAll(stored));
   }
+
+  it('refuses a blob that the volume has no room for before its source is opened, and takes it when there is room', async () => {
+    const store = await start();
+    const given = blob(bytesOf(500 * KIB));
+    let free = 400 * KIB;
+    const release = limitDisk(directory, { fits: () => true, free: () => free });
+    try {
+      const held = new HeldSource();
+      expect(await rejection(store.ingest(given.descriptor, held.source))).to.be.instanceOf(StoreFullError);
+      expect(held.opened).to.equal(0);
+      free = 600 * KIB;
+      await keep(store, given);
+    } finally {
+      release();
+    }
+    await store.close();
+  });
 
   describe('with slow readers', () => {
     let clock: sinon.SinonFakeTimers;
