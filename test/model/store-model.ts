@@ -66,7 +66,9 @@ export class StoreModel {
   /** A file that arrives; undefined when there can be no room. */
   begin(blob: TestBlob): ModelFile | undefined {
     const size = blob.descriptor.size;
-    this.limit = Math.min(this.maxBytes, Math.max(this.bytes, this.capacity ?? Infinity));
+    const onVolume = Math.max(this.bytes, this.capacity ?? Infinity);
+    if (this.limit < this.maxBytes) this.limit = Math.min(this.maxBytes, onVolume);
+    if (size > onVolume) return undefined;
     const immovable = this.#sum(
       ({ state, readers }) => state === 'arriving' || readers > 0,
       (file) => blocks(file.size),

@@ -65,17 +65,19 @@ export class Eviction {
   }
 
   /**
-   * Lets the budget be what the volume has room for now, so that a blob which cannot fit is refused before its download
-   * begins: all its clients share one that passes through.
+   * Lets a lowered budget be what the volume has room for by now. False when a blob of `size` bytes cannot fit whatever
+   * leaves for it: it is refused before its download begins, and all its clients share one that passes through.
    */
-  async recheck(directory: string): Promise<void> {
+  async recheck(directory: string, size: number): Promise<boolean> {
     try {
       const { blocks, bavail, bsize } = await statfs(directory);
+      const onVolume = this.#ledger.bytes + bavail * bsize;
+      if (this.#ledger.limit < this.#ledger.maxBytes) this.#ledger.limit = onVolume;
       // Some file systems do not say how large they are.
-      if (blocks === 0) return;
-      this.#ledger.limit = this.#ledger.bytes + bavail * bsize;
+      return blocks === 0 || size <= onVolume;
     } catch {
       // The write that follows says what is wrong.
+      return true;
     }
   }
 

@@ -154,7 +154,8 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
   }
 
   async ingest(descriptor: Descriptor, source: BlobSource): Promise<IncomingBlob> {
-    await this.#eviction.recheck(this.#layout.blobs);
+    const fits = await this.#eviction.recheck(this.#layout.blobs, descriptor.size);
+    if (!fits) throw new StoreFullError();
     const room = this.#ledger.promise(descriptor.size) ?? (await this.#readers.giveWay(descriptor.size));
     if (room === undefined) throw new StoreFullError();
     let file: GrowingFile | undefined;
