@@ -26,11 +26,17 @@ export interface ResolvePackageOptions {
   readonly stopping: AbortSignal;
 }
 
+export interface VerifiedManifest {
+  readonly document: Manifest | Index;
+  /** Those of its digest. */
+  readonly bytes: Uint8Array;
+}
+
 export class ResolvePackage implements PackageInspection {
   readonly #options: ResolvePackageOptions;
   /** What a digest resolves to never changes, so a hit reads no manifest. */
   readonly #known = new Map<Digest, Package>();
-  readonly #fetches = new SingleFlight<string, Manifest | Index>();
+  readonly #fetches = new SingleFlight<string, VerifiedManifest>();
 
   constructor(options: ResolvePackageOptions) {
     this.#options = options;
@@ -42,8 +48,13 @@ export class ResolvePackage implements PackageInspection {
     if (known !== undefined) return known;
     return this.#learn(
       request.digest,
-      await this.#layer<never>(request.digest, (digest) => this.#manifest(request, digest)),
+      await this.#layer<never>(request.digest, async (digest) => (await this.#manifest(request, digest)).document),
     );
+  }
+
+  /** The manifest or the index that is asked for, and its bytes as the registry has them. */
+  manifest(request: PackageRequest): Promise<VerifiedManifest> {
+    return this.#manifest(request, request.digest);
   }
 
   /**
@@ -53,7 +64,7 @@ export class ResolvePackage implements PackageInspection {
   async recall(digest: Digest): Promise<Package | undefined> {
     const known = this.#known.get(digest);
     if (known !== undefined) return known;
-    const layer = await this.#layer(digest, (each) => this.#kept(each));
+    const layer = await this.#layer(digest, async (each) => (await this.#kept(each))?.document);
     return layer && this.#learn(digest, layer);
   }
 
@@ -80,13 +91,13 @@ export class ResolvePackage implements PackageInspection {
     return manifest === undefined ? manifest : packageLayer(manifest);
   }
 
-  async #manifest(request: PackageRequest, digest: Digest): Promise<Manifest | Index> {
+  async #manifest(request: PackageRequest, digest: Digest): Promise<VerifiedManifest> {
     const key = `${digest} ${request.path ?? ''} ${request.repository}`;
     return (await this.#kept(digest)) ?? this.#fetches.run(key, () => this.#fetch(request, digest));
   }
 
   /** A kept blob under this digest that is not a manifest (a layer, say) is for the upstream to judge. */
-  async #kept(digest: Digest): Promise<Manifest | Index | undefined> {
+  async #kept(digest: Digest): Promise<VerifiedManifest | undefined> {
     let blob: StoredBlob | undefined;
     try {
       blob = await this.#options.store.open({ digest });
@@ -97,7 +108,7 @@ export class ResolvePackage implements PackageInspection {
         bytes.set(some, at);
         at += some.byteLength;
       }
-      return parseManifest(bytes);
+      return { document: parseManifest(bytes), bytes };
     } catch (error) {
       if (!isOneOf(error, 'STORE_FAILED', 'MANIFEST_INVALID')) throw error;
       return undefined;
@@ -106,7 +117,7 @@ export class ResolvePackage implements PackageInspection {
     }
   }
 
-  async #fetch({ repository, path }: PackageRequest, digest: Digest): Promise<Manifest | Index> {
+  async #fetch({ repository, path }: PackageRequest, digest: Digest): Promise<VerifiedManifest> {
     const { credentials, gateway, stopping } = this.#options;
     const upstream = below(await credentials.resolve(repository), path);
     const bytes = await gateway.fetchManifest(upstream, digest, stopping);
@@ -114,7 +125,7 @@ export class ResolvePackage implements PackageInspection {
     if (found !== digest) throw new DigestMismatchError(digest, found);
     const document = parseManifest(bytes);
     await this.#keep({ mediaType: document.mediaType, digest, size: bytes.byteLength }, bytes);
-    return document;
+    return { document, bytes };
   }
 
   async #keep(manifest: Descriptor, bytes: Uint8Array): Promise<void> {

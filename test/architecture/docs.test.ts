@@ -204,11 +204,10 @@ describe('the documents', () => {
     });
   }
 
-  it('name a defence and a test, or the want of one, for each of the 36 threats', () => {
+  it('name a defence and a test, or the want of one, for each of the threats', () => {
     const rows = tableBehind('Table', `## Table\n${read('docs/threats.md')}`);
-    expect(rows.map(([number]) => number)).to.deep.equal(
-      Array.from({ length: 36 }, (_, index) => `T${String(index + 1)}`),
-    );
+    expect(rows.map(([number]) => number)).to.deep.equal(rows.map((_, index) => `T${String(index + 1)}`));
+    expect(rows.length).to.be.at.least(36);
     expect(rows.filter((cells) => cells.length !== 4 || cells.includes(''))).to.deep.equal([]);
     const tests = sourceFiles('test')
       .map(({ text }) => text)

@@ -21,7 +21,7 @@ export async function startHttpApp(options: Partial<HttpAppOptions>): Promise<Ru
   const finished: FinishedRequest[] = [];
   let waiting: { count: number; resolve: () => void } | undefined;
   const app = createHttpApp({
-    packages: { get: unused, describe: unused },
+    packages: { get: unused, describe: unused, manifests: { manifest: unused.execute } },
     explain: unused,
     readiness: [],
     status: { version: '0.0.0', startedAt: new Date(), inspection: inspectionOf() },

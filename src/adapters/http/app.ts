@@ -6,6 +6,7 @@ import type { ExplainPackage } from '../../application/explain-package.ts';
 import { errorResponses } from './error-response.ts';
 import { explainRoute } from './explain-route.ts';
 import { knownHosts } from './known-hosts.ts';
+import { manifestRoute } from './manifest-route.ts';
 import { type PackageUseCases, packageRoute } from './package-route.ts';
 import { RefusedError } from './problem.ts';
 import { type ReadinessCheck, readiness } from './readiness.ts';
@@ -26,7 +27,15 @@ export interface HttpAppOptions {
   readonly traces: AsyncLocalStorage<RequestTrace>;
 }
 
-const ROUTES: ReadonlySet<string> = new Set(['/package', '/explain', '/healthz', '/readyz', '/metrics', '/status']);
+const ROUTES: ReadonlySet<string> = new Set([
+  '/package',
+  '/manifest',
+  '/explain',
+  '/healthz',
+  '/readyz',
+  '/metrics',
+  '/status',
+]);
 
 export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
   const app = new Koa<RequestState>();
@@ -43,6 +52,7 @@ export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
   });
   const router = new Router<RequestState>({ strict: true, sensitive: true });
   router.get('/package', packageRoute(options.packages, options.traces));
+  router.get('/manifest', manifestRoute(options.packages.manifests, options.traces));
   router.get('/explain', knownHosts(), explainRoute(options.explain));
   router.get('/healthz', (ctx) => {
     ctx.body = 'ok';

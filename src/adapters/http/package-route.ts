@@ -3,6 +3,7 @@ import type { Middleware, ParameterizedContext } from 'koa';
 import type { AsyncLocalStorage } from 'node:async_hooks';
 import type { DescribePackage, Description } from '../../application/describe-package.ts';
 import type { Delivery, GetPackage } from '../../application/get-package.ts';
+import type { ResolvePackage } from '../../application/resolve-package.ts';
 import { matchesEtag } from './conditional.ts';
 import { cacheHeaders, etagOf, packageHeaders, partHeaders, validatorHeaders } from './package-headers.ts';
 import { parsePackageQuery } from './package-query.ts';
@@ -15,13 +16,14 @@ import type { RequestTrace } from './trace-context.ts';
 export interface PackageUseCases {
   readonly get: Pick<GetPackage, 'execute'>;
   readonly describe: Pick<DescribePackage, 'execute'>;
+  readonly manifests: Pick<ResolvePackage, 'manifest'>;
 }
 
 type PackageContext = ParameterizedContext<RequestState>;
 
 /** `traces` is where whatever a request begins finds the trace that it belongs to. */
 export function packageRoute(
-  { get, describe }: PackageUseCases,
+  { get, describe }: Pick<PackageUseCases, 'get' | 'describe'>,
   traces: AsyncLocalStorage<RequestTrace>,
 ): Middleware<RequestState> {
   return async (ctx) => {

@@ -3,6 +3,7 @@ import { ContainerModule } from 'inversify';
 import { readFileSync } from 'node:fs';
 import { createHttpApp } from '../../adapters/http/app.ts';
 import { HttpServer, type TlsFiles } from '../../adapters/http/http-server.ts';
+import { MeteredManifests } from '../../adapters/prometheus/metered-manifests.ts';
 import { MeteredGetPackage } from '../../adapters/prometheus/metered-get-package.ts';
 import { createMetricsRegistry, digestMismatches, requestMetrics } from '../../adapters/prometheus/process-metrics.ts';
 import { DescribePackage } from '../../application/describe-package.ts';
@@ -43,6 +44,7 @@ export function serviceModule(): ContainerModule {
       (get, resolve, store, mismatches, metrics) => ({
         get: new MeteredGetPackage(get, mismatches, metrics),
         describe: new DescribePackage({ resolve, store }),
+        manifests: new MeteredManifests(resolve, mismatches),
       }),
       [T.GET_PACKAGE, T.RESOLVE_PACKAGE, T.PACKAGE_STORE, T.MISMATCHES, T.METRICS],
     );

@@ -58,7 +58,7 @@ describe('the HTTP interface', () => {
     describePackage.execute.reset();
     reasons = [undefined];
     app = await startHttpApp({
-      packages: { get, describe: describePackage },
+      packages: { get, describe: describePackage, manifests: { manifest: () => Promise.reject(new Error()) } },
       readiness: [async () => reasons[0]],
       metrics: async () => ({ contentType: 'text/plain; version=0.0.4', text: 'up 1\n' }),
     });
