@@ -3,17 +3,19 @@ import type { Middleware } from 'koa';
 import type { AsyncLocalStorage } from 'node:async_hooks';
 import type { ResolvePackage, VerifiedManifest } from '../../application/resolve-package.ts';
 import type { BlobReader } from '../../domain/ports/package-store.ts';
+import type { Admission } from './admission.ts';
+import { sendInTurn } from './admitted.ts';
 import { matchesEtag } from './conditional.ts';
 import { etagOf, reprDigest, validatorHeaders } from './package-headers.ts';
 import { parsePackageQuery } from './package-query.ts';
 import type { RequestState } from './request-record.ts';
-import { sendBlob } from './send-blob.ts';
 import type { RequestTrace } from './trace-context.ts';
 
 /** Takes the query of /package. `traces` is where everything that a request begins finds the trace that it belongs to. */
 export function manifestRoute(
   manifests: Pick<ResolvePackage, 'manifest'>,
   traces: AsyncLocalStorage<RequestTrace>,
+  admission: Admission,
 ): Middleware<RequestState> {
   return async (ctx) => {
     const request = parsePackageQuery(ctx.querystring);
@@ -46,7 +48,7 @@ export function manifestRoute(
       ctx.res.writeHead(200, { ...headers, 'X-Request-Id': record.id });
     };
     const onSent = (sent: number): unknown => (record.bytes += sent);
-    await sendBlob(ctx.res, inMemory(bytes), { start: 0, end: bytes.byteLength, writeHead, onSent });
+    await sendInTurn(ctx, inMemory(bytes), admission, { start: 0, end: bytes.byteLength, writeHead, onSent });
   };
 }
 

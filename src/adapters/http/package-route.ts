@@ -4,13 +4,14 @@ import type { AsyncLocalStorage } from 'node:async_hooks';
 import type { DescribePackage, Description } from '../../application/describe-package.ts';
 import type { Delivery, GetPackage } from '../../application/get-package.ts';
 import type { ResolvePackage } from '../../application/resolve-package.ts';
+import type { Admission } from './admission.ts';
+import { sendInTurn } from './admitted.ts';
 import { matchesEtag } from './conditional.ts';
 import { cacheHeaders, etagOf, packageHeaders, partHeaders, validatorHeaders } from './package-headers.ts';
 import { parsePackageQuery } from './package-query.ts';
 import { RefusedError } from './problem.ts';
 import { parseRange } from './range.ts';
 import type { RequestState } from './request-record.ts';
-import { sendBlob } from './send-blob.ts';
 import type { RequestTrace } from './trace-context.ts';
 
 export interface PackageUseCases {
@@ -25,6 +26,7 @@ type PackageContext = ParameterizedContext<RequestState>;
 export function packageRoute(
   { get, describe }: Pick<PackageUseCases, 'get' | 'describe'>,
   traces: AsyncLocalStorage<RequestTrace>,
+  admission: Admission,
 ): Middleware<RequestState> {
   return async (ctx) => {
     const request = parsePackageQuery(ctx.querystring);
@@ -40,7 +42,7 @@ export function packageRoute(
       answerHead(ctx, await traces.run(record.trace, () => describe.execute(request)));
     } else {
       const delivery = await traces.run(record.trace, () => get.execute(request));
-      const answer = (): Promise<void> => answerGet(ctx, delivery);
+      const answer = (): Promise<void> => answerGet(ctx, delivery, admission);
       // Within a context all that sends costs Node more; who has found what he wants has nobody to ask any more (ADR 17).
       await (delivery.cache.kind === 'hit' ? answer() : traces.run(record.trace, answer));
     }
@@ -53,7 +55,11 @@ function answerHead(ctx: PackageContext, { package: found, storedAt }: Descripti
   ctx.set({ ...packageHeaders(found), ...cacheHeaders(ctx.state.record.cache) });
 }
 
-async function answerGet(ctx: PackageContext, { package: found, cache, blob }: Delivery): Promise<void> {
+async function answerGet(
+  ctx: PackageContext,
+  { package: found, cache, blob }: Delivery,
+  admission: Admission,
+): Promise<void> {
   const { record } = ctx.state;
   record.cache = cache;
   try {
@@ -74,7 +80,8 @@ async function answerGet(ctx: PackageContext, { package: found, cache, blob }: D
         'X-Request-Id': record.id,
       });
     };
-    await sendBlob(ctx.res, blob, { start, end, writeHead, onSent: (bytes) => (record.bytes += bytes) });
+    const onSent = (bytes: number): unknown => (record.bytes += bytes);
+    await sendInTurn(ctx, blob, admission, { start, end, writeHead, onSent });
   } finally {
     await blob.close();
   }

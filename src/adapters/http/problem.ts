@@ -33,6 +33,7 @@ const REFUSED = {
   TARGET_TOO_LONG: 414,
   RANGE_UNSATISFIABLE: 416,
   EXPECTATION_UNSUPPORTED: 417,
+  OVERLOADED: 503,
 } as const;
 
 /** Refused by HTTP's own rules, whatever the package. */
