@@ -6,6 +6,7 @@ import { CLOCK_JUMPS } from './faults/clock-jumps.ts';
 import { HOSTILE_ANSWERS } from './faults/hostile-answers.ts';
 import { REDIRECTS } from './faults/redirects.ts';
 import { REGISTRY_RESTARTS } from './faults/registry-restarts.ts';
+import { SILENT_CONNECTIONS } from './faults/silent-connections.ts';
 import { SLOW_READERS } from './faults/slow-readers.ts';
 import { STALLED_PROCESSES } from './faults/stalled-processes.ts';
 import { TERMINATION } from './faults/termination.ts';
@@ -24,4 +25,5 @@ export const PEER_FAULTS: readonly Fault[] = [
   STALLED_PROCESSES,
   TERMINATION,
   CHANGED_CREDENTIALS,
+  SILENT_CONNECTIONS,
 ];
