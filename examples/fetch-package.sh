@@ -1,5 +1,6 @@
 #!/bin/sh
-# What a node runs: fetches one package by its digest, from whichever proxy answers, and keeps it only when it is whole.
+# A node runs this. It fetches one package by its digest from any proxy that answers, verifies it, and only then keeps it:
+# the manifest must have the digest DIGEST, and the package the digest of the last layer that the manifest names.
 #
 #   fetch-package.sh DIGEST OUTPUT [REPOSITORY [PATH]]
 #
@@ -9,20 +10,23 @@
 #   PACKAGES_PROXY_CA         file of the sidecar's CA                               (the system's)
 #   PACKAGES_PROXY_ATTEMPTS   rounds over all addresses                              (5)
 #   PACKAGES_PROXY_PAUSE      seconds between them                                   (5)
+#   PACKAGES_PROXY_PLATFORM   os/architecture whose image is taken out of an index   (linux/amd64)
 #
-# Needs curl, and sha256sum of coreutils or busybox; the rest is POSIX.
+# Needs curl, and sha256sum or openssl; the rest is POSIX.
 set -eu
 
 if [ $# -lt 2 ]; then
-  sed -n '2,13s/^# \{0,1\}//p' "$0" >&2
+  sed -n '2,15s/^# \{0,1\}//p' "$0" >&2
   exit 2
 fi
 digest=$1 output=$2 repository=${3:-} path=${4:-}
 scheme=${PACKAGES_PROXY_SCHEME:-http}
-part=$output.part # what has come of the package so far
+platform=${PACKAGES_PROXY_PLATFORM:-linux/amd64}
+part=$output.part # the bytes of the package that have come so far
 body=$output.body # of one answer
-headers=$output.headers
-trap 'rm -f "$part" "$body" "$headers"' EXIT
+names=$output.names # all strings of a manifest, each with its place
+layers='' # digests that the package may have, without sha256: (several only for an index of several images)
+trap 'rm -f "$part" "$body" "$names"' EXIT
 trap 'exit 1' HUP INT TERM
 : >"$part"
 
@@ -38,46 +42,117 @@ secrets() {
   [ -z "${PACKAGES_PROXY_CA:-}" ] || printf 'cacert = "%s"\n' "$PACKAGES_PROXY_CA"
 }
 
-request() { # ADDRESS -> prints the status, 000 when there is no answer
+request() { # ADDRESS ENDPOINT DIGEST [CURL OPTION...] -> prints the status, 000 when there is no answer
+  url=$scheme://$1/$2 asked=$3
+  shift 3
   : >"$body"
-  set -- "$scheme://$1/package" --header 'Accept: text/plain'
-  # The rest, if it is still the same package.
-  [ ! -s "$part" ] || set -- "$@" --header "Range: bytes=$(bytes)-" --header "If-Range: \"$digest\""
-  secrets | curl --disable --config - --silent --show-error --globoff --noproxy '*' --get "$@" \
-    --connect-timeout 10 --speed-limit 1 --speed-time 60 \
-    --data-urlencode "digest=$digest" --data-urlencode "repository=$repository" --data-urlencode "path=$path" \
-    --dump-header "$headers" --output "$body" --write-out '%{http_code}'
+  secrets | curl --disable --config - --silent --show-error --globoff --noproxy '*' --get "$url" "$@" \
+    --header 'Accept: text/plain' --connect-timeout 10 --speed-limit 1 --speed-time 60 \
+    --data-urlencode "digest=$asked" --data-urlencode "repository=$repository" --data-urlencode "path=$path" \
+    --output "$body" --write-out '%{http_code}'
 }
 
 bytes() {
   wc -c <"$part" | tr -d ' '
 }
 
-header() { # NAME
-  awk -v name="$1:" 'tolower($1) == name { sub(/\r$/, ""); sub(/^[^:]*: */, ""); print }' "$headers" | tail -n 1
+sha256() { # FILE
+  if command -v sha256sum >/dev/null; then
+    sha256sum <"$1"
+  else
+    openssl dgst -sha256 -r <"$1"
+  fi | cut -c 1-64
 }
 
-# Repr-Digest holds the package's own sha256 in base64 (RFC 9530); DIGEST is that of its manifest.
-expected_sha256() {
-  header repr-digest | sed -n 's/.*sha-256=:\([^:]*\):.*/\1/p' | awk '{
-    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-    for (i = 1; (value = index(alphabet, substr($0, i, 1))) > 0 && i <= length($0); i++) {
-      rest = rest * 64 + value - 1
-      for (bits += 6; bits >= 4; rest -= digit * 2 ^ bits) {
-        bits -= 4
-        digit = int(rest / 2 ^ bits)
-        printf "%x", digit
-      }
+# Prints every string of a JSON document behind its place, such as "layers 0 digest sha256:…". Between two quotes is
+# either a string, which goes on when a backslash stands before the quote, or brackets, colons and commas.
+strings() {
+  awk 'BEGIN { RS = "\"" }
+    inside {
+      text = text $0
+      match($0, /\\*$/)
+      if (RLENGTH % 2) { text = text "\""; next }
+      inside = 0
+      if (list[depth] || named[depth]) {
+        place = ""
+        for (i = 1; i <= depth; i++) place = place (list[i] ? count[i] : name[i]) "\t"
+        gsub(/[\t\n]/, " ", text)
+        print place text
+      } else name[depth] = text
+      next
     }
-  }'
+    {
+      rest = $0
+      while (match(rest, /[][{}:,]/)) {
+        token = substr(rest, RSTART, 1)
+        rest = substr(rest, RSTART + 1)
+        if (token == "{" || token == "[") { list[++depth] = token == "["; count[depth] = 0; named[depth] = 0 }
+        else if (token == "}" || token == "]") depth--
+        else if (token == ":") named[depth] = 1
+        else { named[depth] = 0; count[depth]++ }
+      }
+      inside = 1
+      text = ""
+    }'
 }
 
-is_whole() {
-  case $1 in
-    206) size=$(header content-range | sed 's/.*\///') ;;
-    *) size=$(header content-length) ;;
-  esac
-  [ "$(bytes)" = "$size" ] && [ "$(sha256sum <"$part" | cut -d ' ' -f 1)" = "$(expected_sha256)" ]
+# The digest of the last layer; nothing when the document is no manifest, or an index as well.
+last_layer() {
+  awk -F '\t' '$1 == "manifests" { other = 1 }
+    $1 == "layers" && NF > 3 {
+      if ($2 + 0 > last) { last = $2 + 0; digest = "" }
+      if ($3 == "digest" && NF == 4) digest = $4
+    }
+    END { if (!other) print digest }' "$names"
+}
+
+# Digests of the manifests of an index that are for the platform or do not say for which; attestations are no images.
+manifests() {
+  awk -F '\t' -v platform="$platform" '$1 == "layers" { other = 1 }
+    $1 == "manifests" && NF > 3 {
+      if ($3 == "digest" && NF == 4 ) digest[$2] = $4
+      if ($3 == "mediaType") type[$2] = $4
+      if ($3 == "platform") field[$2, $4] = $5
+      if ($3 == "annotations" && $4 == "vnd.docker.reference.type") attests[$2] = 1
+      if ($2 + 0 > last) last = $2 + 0
+    }
+    END {
+      split(platform, wanted, "/")
+      for (i = 0; i <= last && !other; i++) {
+        os = field[i, "os"]; architecture = field[i, "architecture"]; variant = field[i, "variant"]
+        fits = os == wanted[1] && architecture == wanted[2] && (variant == "" || wanted[3] == "" || variant == wanted[3])
+        if (!attests[i] && digest[i] ~ /^sha256:/ && (type[i] == "" || type[i] ~ /manifest|index/) && (fits || os == "")) print digest[i]
+      }
+    }' "$names"
+}
+
+# Adds the last layer of an image to `layers`, or of every image of an index that may be meant; indexes may be nested.
+find_layers() { # ADDRESS DIGEST DEPTH -> false when another try makes sense
+  failure=0
+  status=$(request "$1" manifest "$2" --max-filesize 4194304) || failure=$?
+  # An index may name images that the registry does not have.
+  [ "$3" -eq 0 ] || [ "$status" != 404 ] || return 0
+  judge "$1" || return 1
+  if [ "sha256:$(sha256 "$body")" != "$2" ]; then
+    echo "$1: manifest is damaged or forged" >&2
+    return 1
+  fi
+  strings <"$body" >"$names"
+  layer=$(last_layer)
+  if [ -n "$layer" ]; then
+    layers="$layers ${layer#sha256:}"
+  elif [ "$3" -lt 4 ]; then
+    for manifest in $(manifests | head -n 16); do
+      find_layers "$1" "$manifest" $(($3 + 1)) || return 1
+    done
+  fi
+}
+
+is_expected() { # SHA256
+  for layer in $layers; do
+    [ "$layer" != "$1" ] || return 0
+  done
+  return 1
 }
 
 give_up() { # WHY
@@ -85,27 +160,45 @@ give_up() { # WHY
   exit 1
 }
 
-try() { # ADDRESS -> true when the package is whole, false when another try makes sense
-  failure=0
-  status=$(request "$1") || failure=$?
+# Looks at `status` and `failure` of a request: true when an answer is here whole, false when another try makes sense.
+judge() { # ADDRESS
   case $status in
-    200) mv "$body" "$part" ;;
-    206) cat "$body" >>"$part" ;;
-    000) ;;
+    000 | 200 | 206) ;;
     408 | 416 | 429 | 5??) echo "$1: $status $(cut -b 1-255 "$body")" >&2 ;;
     *) give_up "$1: $status $(cut -b 1-255 "$body")" ;;
   esac
-  case $failure:$status in
-    0:20[06])
-      is_whole "$status" && return
-      echo "$1: package is damaged" >&2
-      : >"$part"
-      ;;
-    # There are more bytes than the package has.
-    0:416) : >"$part" ;;
-    # curl could not write, or did not understand: no proxy's fault.
-    2:* | 3:* | 23:* | 26:* | 27:*) give_up "$1: curl failed ($failure)" ;;
+  case $failure in
+    # curl could not write, or did not understand: no proxy is at fault.
+    2 | 3 | 23 | 26 | 27) give_up "$1: curl failed ($failure)" ;;
   esac
+  case $failure:$status in
+    0:20[06]) ;;
+    *) return 1 ;;
+  esac
+}
+
+try() { # ADDRESS -> true when the package is here and verified, false when another try makes sense
+  if [ -z "$layers" ]; then
+    find_layers "$1" "$digest" 0 || { layers=''; return 1; }
+    [ -n "$layers" ] || give_up "$digest: no image for $platform"
+  fi
+  failure=0
+  if [ -s "$part" ]; then
+    # The rest, if it is still the same package.
+    status=$(request "$1" package "$digest" --header "Range: bytes=$(bytes)-" --header "If-Range: \"$digest\"") || failure=$?
+  else
+    status=$(request "$1" package "$digest") || failure=$?
+  fi
+  case $status in
+    200) mv "$body" "$part" ;;
+    206) cat "$body" >>"$part" ;;
+    # There are more bytes than the package has.
+    416) : >"$part" ;;
+  esac
+  judge "$1" || return 1
+  is_expected "$(sha256 "$part")" && return
+  echo "$1: package is damaged or forged" >&2
+  : >"$part"
   return 1
 }
 

@@ -1,6 +1,6 @@
 /** Preloaded into the service: notes each address that it dials, whatever library does it. */
 import { openSync, writeSync } from 'node:fs';
-import { Socket } from 'node:net';
+import { Server, Socket } from 'node:net';
 
 /** Open from the start: there may be no descriptor left later. */
 const journal = openSync(process.env['DIAL_JOURNAL'] ?? '', 'a');
@@ -9,7 +9,20 @@ const connect = Socket.prototype.connect as (this: Socket, ...options: unknown[]
 
 Socket.prototype.connect = function (this: Socket, ...options: unknown[]): Socket {
   this.on('connectionAttempt', (address: string, port: number) => {
-    writeSync(journal, `${address}:${String(port)}\n`);
+    // The service measures how long a connection to itself waits.
+    if (!ownPorts.has(port)) writeSync(journal, `${address}:${String(port)}\n`);
   });
   return connect.apply(this, options);
+};
+
+const ownPorts = new Set<number>();
+// eslint-disable-next-line @typescript-eslint/unbound-method -- called with the server below
+const listen = Server.prototype.listen as (this: Server, ...options: unknown[]) => Server;
+
+Server.prototype.listen = function (this: Server, ...options: unknown[]): Server {
+  this.once('listening', () => {
+    const address = this.address();
+    if (typeof address === 'object' && address !== null) ownPorts.add(address.port);
+  });
+  return listen.apply(this, options);
 };

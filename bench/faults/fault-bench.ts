@@ -87,6 +87,8 @@ export class FaultBench {
     const home = options.home ?? (await this.workspace.folder('service'));
     const settings = laidOver(
       {
+        // As many clients at a time as a fault has.
+        server: { maxSocketMemory: '16Gi' },
         store: { directory: 'cache', maxSize: maxBytes },
         ...(registry !== undefined && {
           registry: { trustedRealms: registry.tokenHost === '' ? [] : [registry.tokenHost] },

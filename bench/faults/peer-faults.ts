@@ -8,6 +8,7 @@ import { DEAD_NAME_SERVER } from './faults/dead-name-server.ts';
 import { HOSTILE_ANSWERS } from './faults/hostile-answers.ts';
 import { REDIRECTS } from './faults/redirects.ts';
 import { REGISTRY_RESTARTS } from './faults/registry-restarts.ts';
+import { SILENT_CONNECTIONS } from './faults/silent-connections.ts';
 import { SLOW_READERS } from './faults/slow-readers.ts';
 import { STALLED_PROCESSES } from './faults/stalled-processes.ts';
 import { TERMINATION } from './faults/termination.ts';
@@ -28,4 +29,5 @@ export const PEER_FAULTS: readonly Fault[] = [
   TERMINATION,
   CHANGED_CREDENTIALS,
   DEAD_NAME_SERVER,
+  SILENT_CONNECTIONS,
 ];

@@ -29,6 +29,7 @@ const PATHS = [
   '/package',
   '/package',
   '/package',
+  '/manifest',
   '/healthz',
   '/readyz',
   '/metrics',

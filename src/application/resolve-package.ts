@@ -30,6 +30,12 @@ export interface ResolvePackageOptions {
   readonly stopping: AbortSignal;
 }
 
+export interface VerifiedManifest {
+  readonly document: Manifest | Index;
+  /** Those of its digest. */
+  readonly bytes: Uint8Array;
+}
+
 export class ResolvePackage implements PackageInspection {
   readonly #options: ResolvePackageOptions;
   /** What a digest resolves to never changes, so a hit reads no manifest. */
@@ -38,7 +44,7 @@ export class ResolvePackage implements PackageInspection {
   readonly #unusable = new Map<Digest, InvalidContentError>();
   /** Kept blobs that are no manifests, layers for instance: each is read and parsed once. */
   readonly #notManifests = new Map<Digest, true>();
-  readonly #fetches = new SingleFlight<string, Manifest | Index>();
+  readonly #fetches = new SingleFlight<string, VerifiedManifest>();
   readonly #turns = new Turns<'parse'>();
 
   constructor(options: ResolvePackageOptions) {
@@ -51,8 +57,13 @@ export class ResolvePackage implements PackageInspection {
     if (known !== undefined) return known;
     return this.#learn(
       request.digest,
-      await this.#layer<never>(request.digest, (digest) => this.#manifest(request, digest)),
+      await this.#layer<never>(request.digest, async (digest) => (await this.#manifest(request, digest)).document),
     );
+  }
+
+  /** The manifest or the index that is asked for, and its bytes as the registry has them. */
+  manifest(request: PackageRequest): Promise<VerifiedManifest> {
+    return this.#manifest(request, request.digest);
   }
 
   /**
@@ -62,7 +73,7 @@ export class ResolvePackage implements PackageInspection {
   async recall(digest: Digest): Promise<Package | undefined> {
     const known = this.#known.get(digest);
     if (known !== undefined) return known;
-    const layer = await this.#layer(digest, (each) => this.#kept(each));
+    const layer = await this.#layer(digest, async (each) => (await this.#kept(each))?.document);
     return layer && this.#learn(digest, layer);
   }
 
@@ -102,13 +113,13 @@ export class ResolvePackage implements PackageInspection {
     }
   }
 
-  async #manifest(request: PackageRequest, digest: Digest): Promise<Manifest | Index> {
+  async #manifest(request: PackageRequest, digest: Digest): Promise<VerifiedManifest> {
     const key = `${digest} ${request.path ?? ''} ${request.repository}`;
     return (await this.#kept(digest)) ?? this.#fetches.run(key, () => this.#fetch(request, digest));
   }
 
   /** A kept blob under this digest that is not a manifest (a layer, say) is for the upstream to judge. */
-  async #kept(digest: Digest): Promise<Manifest | Index | undefined> {
+  async #kept(digest: Digest): Promise<VerifiedManifest | undefined> {
     if (this.#notManifests.has(digest)) return undefined;
     let blob: StoredBlob | undefined;
     try {
@@ -120,7 +131,7 @@ export class ResolvePackage implements PackageInspection {
         bytes.set(some, at);
         at += some.byteLength;
       }
-      return await this.#parse(bytes);
+      return { document: await this.#parse(bytes), bytes };
     } catch (error) {
       if (!isOneOf(error, 'STORE_FAILED', 'MANIFEST_INVALID')) throw error;
       if (error.code === 'MANIFEST_INVALID') remember(this.#notManifests, digest, true);
@@ -130,7 +141,7 @@ export class ResolvePackage implements PackageInspection {
     }
   }
 
-  async #fetch({ repository, path }: PackageRequest, digest: Digest): Promise<Manifest | Index> {
+  async #fetch({ repository, path }: PackageRequest, digest: Digest): Promise<VerifiedManifest> {
     const { credentials, gateway, stopping } = this.#options;
     const upstream = below(await credentials.resolve(repository), path);
     const bytes = await gateway.fetchManifest(upstream, digest, stopping);
@@ -138,7 +149,7 @@ export class ResolvePackage implements PackageInspection {
     if (found !== digest) throw new DigestMismatchError(digest, found);
     const document = await this.#parse(bytes);
     await this.#keep({ mediaType: document.mediaType, digest, size: bytes.byteLength }, bytes);
-    return document;
+    return { document, bytes };
   }
 
   /**

@@ -7,13 +7,14 @@ const PROBES: ReadonlySet<string> = new Set(['/healthz', '/readyz', '/metrics', 
 
 export function accessLog(logger: Logger): RequestObserver {
   return (request) => {
-    const { id, trace, client, method, route, status, seconds, bytes, cache, error } = request;
+    const { id, trace, client, connected, method, route, status, seconds, bytes, cache, error } = request;
     logger[levelOf(request)](
       {
         request_id: id,
         trace_id: trace.traceId,
         span_id: trace.spanId,
         client,
+        connected,
         method,
         route,
         status,

@@ -77,6 +77,7 @@ export const settingsSchema = z.strictObject({
   server: z.strictObject({
     listenAddress: parsed(parseListenAddress, 'must be host:port or :port'),
     shutdownTimeoutSeconds: z.number().min(0).max(3600),
+    maxSocketMemory: parsed(parseQuantity, 'must be a size such as 100Mi, or 0'),
     tls: z
       .strictObject({ certificate: z.string(), key: z.string(), clientCA: z.string() })
       .refine((files) => new Set(Object.values(files).map((file) => file === '')).size === 1, {

@@ -323,6 +323,7 @@ describeWithAll(PEERS, (programs) => {
           resource('', 'pods', 'list'),
           resource('', 'events', 'create', { namespace: NAMESPACE }),
           path('/package', 'get'),
+          path('/manifest', 'get'),
           path('/metrics', 'get'),
         ];
         for (const attributes of forbidden) {
@@ -356,13 +357,15 @@ describeWithAll(PEERS, (programs) => {
               expect(await may(user, path(seen, verb)), user).to.equal(false);
             }
           }
-          for (const other of ['/package', '/metrics'])
+          for (const other of ['/package', '/manifest', '/metrics'])
             expect(await may('operator', path(other, verb))).to.equal(false);
-          expect(await may('node', path('/package', verb))).to.equal(true);
+          for (const own of ['/package', '/manifest']) {
+            expect(await may('node', path(own, verb))).to.equal(true);
+            expect(await may('scraper', path(own, verb))).to.equal(false);
+            expect(await may('stranger', path(own, verb))).to.equal(false);
+          }
           expect(await may('scraper', path('/metrics', verb))).to.equal(true);
           expect(await may('node', path('/metrics', verb))).to.equal(false);
-          expect(await may('scraper', path('/package', verb))).to.equal(false);
-          expect(await may('stranger', path('/package', verb))).to.equal(false);
         }
         expect(await may('node', path('/package/x', 'get'))).to.equal(false);
       });

@@ -1,13 +1,13 @@
 import { expect } from 'chai';
 import { execFile, spawnSync } from 'node:child_process';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, symlink } from 'node:fs/promises';
 import { createServer, type IncomingHttpHeaders, request, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { FakeRegistry, PASSWORD, USERNAME } from '../support/fake-registry.ts';
-import { makePackage } from '../support/image.ts';
+import { bytesOf, encode, makeBlob, makeImage, makeIndex, makePackage, type TestImage } from '../support/image.ts';
 import { rejection } from '../support/rejection.ts';
 import { ServiceProcess } from '../support/service-process.ts';
 
@@ -21,15 +21,20 @@ type Fault = (answer: { status: number; headers: IncomingHttpHeaders; body: Buff
 /** A master: hands requests on to the service, and its answers back with the faults of a test, one after the other. */
 class Master {
   readonly #server: Server;
+  /** Of requests for packages. */
   readonly seen: IncomingHttpHeaders[] = [];
+  /** Of answers with packages. */
   readonly faults: Fault[] = [];
+  /** Of answers with manifests. */
+  readonly manifestFaults: Fault[] = [];
 
   private constructor(servicePort: number) {
     this.#server = createServer(({ url, headers }, response) => {
-      this.seen.push(headers);
+      const isManifest = url?.startsWith('/manifest') === true;
+      if (!isManifest) this.seen.push(headers);
       request({ port: servicePort, host: '127.0.0.1', path: url, headers }, (answer) => {
         void answer.toArray().then((chunks: Buffer[]) => {
-          const fault = this.faults.shift() ?? whole;
+          const fault = (isManifest ? this.manifestFaults : this.faults).shift() ?? whole;
           const { statusCode: status = 0 } = answer;
           fault({ status, headers: answer.headers, body: Buffer.concat(chunks) }, response);
         });
@@ -62,12 +67,18 @@ const breakOffAfter =
   (bytes: number): Fault =>
   ({ status, headers, body }, response) =>
     response.writeHead(status, headers).write(body.subarray(0, bytes), () => response.socket?.end());
-const withDigest =
-  (reprDigest: string | undefined): Fault =>
-  ({ headers, ...answer }, response) => {
-    const changed = reprDigest === undefined ? {} : { 'repr-digest': reprDigest };
-    whole({ ...answer, headers: { ...without(headers, 'repr-digest'), ...changed } }, response);
+const answer =
+  (bytes: Uint8Array): Fault =>
+  (_answer, response) =>
+    response.writeHead(200).end(bytes);
+
+/** A proxy that sends another package, and says of it all that the real one would say of that. */
+function forge({ layer }: TestImage): Fault {
+  return ({ status, headers }, response) => {
+    const reprDigest = `sha-256=:${Buffer.from(layer.descriptor.digest.slice(7), 'hex').toString('base64')}:`;
+    whole({ status, headers: { ...headers, 'repr-digest': reprDigest }, body: Buffer.from(layer.bytes) }, response);
   };
+}
 
 function without(headers: IncomingHttpHeaders, name: string): IncomingHttpHeaders {
   return Object.fromEntries(Object.entries(headers).filter(([other]) => other !== name));
@@ -103,7 +114,12 @@ describe('examples/fetch-package.sh', () => {
   });
 
   const [HERE, ELSEWHERE] = ['package', '/nowhere/package'];
-  const fetchFrom = (addresses: readonly string[], query: readonly string[] = [image.digest], output = HERE) =>
+  const fetchFrom = (
+    addresses: readonly string[],
+    query: readonly string[] = [image.digest],
+    output = HERE,
+    platform = '',
+  ) =>
     run(FETCH, [query[0] ?? '', output, ...query.slice(1)], {
       cwd: directory,
       env: {
@@ -111,6 +127,7 @@ describe('examples/fetch-package.sh', () => {
         PACKAGES_PROXY_ADDRESSES: addresses.join(),
         PACKAGES_PROXY_ATTEMPTS: '3',
         PACKAGES_PROXY_PAUSE: '0',
+        PACKAGES_PROXY_PLATFORM: platform,
         PACKAGES_PROXY_TOKEN: 'of-a-node',
         // Masters are never behind a proxy.
         http_proxy: 'http://127.0.0.1:1',
@@ -132,6 +149,18 @@ describe('examples/fetch-package.sh', () => {
     expect(seen()[0]?.authorization).to.equal('Bearer of-a-node');
   });
 
+  curl('needs openssl only where there is no sha256sum', async function () {
+    if (spawnSync('openssl', ['version']).status !== 0) this.skip();
+    const tools = 'awk cat curl cut head mv od openssl rm sed sleep sort tail tr wc'.split(' ');
+    const bin = await mkdtemp(join(tmpdir(), 'bin-'));
+    for (const tool of tools) await symlink(spawnSync('which', [tool]).stdout.toString().trim(), join(bin, tool));
+    const PATH = process.env['PATH'];
+    process.env['PATH'] = bin;
+    await fetchPackage().finally(() => (process.env['PATH'] = PATH));
+    await rm(bin, { recursive: true });
+    await expectPackage();
+  });
+
   curl('asks the masters in random order', async function () {
     this.timeout(30_000);
     const addresses = masters.map(({ address }) => address);
@@ -150,15 +179,91 @@ describe('examples/fetch-package.sh', () => {
     });
   }
 
+  for (const fault of [refuse(503), breakOffAfter(100), answer(makePackage(7).manifest.bytes), answer(encode({}))]) {
+    curl('asks for a manifest again that is damaged or does not come', async () => {
+      masters[0]?.manifestFaults.push(fault);
+      await fetchPackage();
+      await expectPackage();
+    });
+  }
+
+  curl('keeps nothing when proxies forge the manifest together with its package', async () => {
+    const forged = makePackage(300_000, 7);
+    masters[0]?.manifestFaults.push(...Array<Fault>(3).fill(answer(forged.manifest.bytes)));
+    meet(...Array<Fault>(3).fill(forge(forged)));
+    expect(await rejection(fetchPackage()))
+      .to.have.property('stderr')
+      .that.includes('manifest is damaged or forged');
+    expect(seen()).to.deep.equal([]);
+    expect(await readdir(directory)).to.deep.equal([]);
+  });
+
+  describe('of an index', () => {
+    const platforms = ['amd64', 'arm64'].map((architecture) => ({ os: 'linux', architecture }));
+    const [amd64, arm64] = [makePackage(1000, 2), makePackage(1000, 3)];
+    const [here, elsewhere] = platforms;
+    if (here === undefined || elsewhere === undefined) throw new Error('two platforms');
+    const index = makeIndex([
+      { image: arm64, platform: elsewhere },
+      { image: amd64, platform: here },
+    ]);
+    before(() => {
+      registry.publish(index);
+    });
+
+    curl('keeps the package of its platform', async () => {
+      await fetchFrom([masters[0]?.address ?? ''], [index.digest]);
+      expect(Buffer.compare(await readFile(join(directory, HERE)), amd64.layer.bytes)).to.equal(0);
+    });
+
+    curl('keeps no package of another platform', async () => {
+      meet(...Array<Fault>(3).fill(forge(arm64)));
+      const error = await rejection(fetchFrom([masters[0]?.address ?? ''], [index.digest]));
+      expect(error).to.have.property('stderr').that.includes('package is damaged or forged');
+      expect(await readdir(directory)).to.deep.equal([]);
+    });
+
+    curl('says that there is no image for a platform', async () => {
+      const error = await rejection(fetchFrom([masters[0]?.address ?? ''], [index.digest], HERE, 'windows/amd64'));
+      expect(error).to.have.property('stderr').that.includes('no image for windows/amd64');
+    });
+  });
+
+  const odd = makeImage([bytesOf(10), bytesOf(2000, 5)]);
+  const parsed = JSON.parse(Buffer.from(odd.manifest.bytes).toString()) as { layers: object[] };
+  const text = JSON.stringify(
+    {
+      annotations: { 'a "quoted" \\ \\\\': '}],"layers":[{"digest":"sha256:0"}]', 'layers\t9\tdigest': 'sha256:0' },
+      ...parsed,
+      layers: parsed.layers.map((layer) => ({ annotations: { digest: 'sha256:0' }, urls: ['sha256:0'], ...layer })),
+    },
+    undefined,
+    2,
+  );
+  for (const [how, manifest] of [
+    ['over many lines, with quotes, backslashes and other digests in it', `${text}\n`],
+    ['with a space before each colon', text.replaceAll('":', '" :')],
+    ['in one line, with fields behind its layers', JSON.stringify({ ...parsed, subject: { digest: 'sha256:0' } })],
+  ] as const) {
+    curl(`understands a manifest ${how}`, async () => {
+      const blob = makeBlob(odd.manifest.descriptor.mediaType, Buffer.from(manifest));
+      registry.publish({ ...odd, digest: blob.descriptor.digest, manifest: blob });
+      await fetchFrom([masters[0]?.address ?? ''], [blob.descriptor.digest]);
+      expect(Buffer.compare(await readFile(join(directory, HERE)), odd.layer.bytes)).to.equal(0);
+    });
+  }
+
   for (const status of [301, 400, 401, 403, 404]) {
     curl(`gives up at once on ${String(status)}, says why and leaves nothing`, async () => {
-      meet(refuse(status));
-      const error = await rejection(fetchPackage());
-      expect(error)
-        .to.have.property('stderr')
-        .that.includes(`${String(status)} not now`);
-      expect(seen()).to.have.lengthOf(1);
-      expect(await readdir(directory)).to.deep.equal([]);
+      for (const where of [masters[0]?.faults, masters[0]?.manifestFaults]) {
+        where?.push(refuse(status));
+        const error = await rejection(fetchPackage());
+        expect(error)
+          .to.have.property('stderr')
+          .that.includes(`${String(status)} not now`);
+        expect(seen()).to.have.lengthOf(1);
+        expect(await readdir(directory)).to.deep.equal([]);
+      }
     });
   }
 
@@ -196,14 +301,14 @@ describe('examples/fetch-package.sh', () => {
         whole({ ...answer, headers: without(headers, 'content-length'), body }, response);
       },
     ],
-    ['for another digest', withDigest(`sha-256=:${Buffer.alloc(32).toString('base64')}:`)],
-    ['without a digest', withDigest(undefined)],
+    ['that is another one, whole and with headers that fit', forge(makePackage(300_000, 7))],
+    ['that is empty', answer(new Uint8Array())],
   ];
   for (const [what, fault] of damages) {
     curl(`does not keep a package ${what}`, async () => {
       meet(fault, fault, fault);
       const error = await rejection(fetchPackage());
-      expect(error).to.have.property('stderr').that.includes('package is damaged');
+      expect(error).to.have.property('stderr').that.includes('package is damaged or forged');
       expect(await readdir(directory)).to.deep.equal([]);
     });
   }

@@ -16,7 +16,9 @@ const ROOT = join(import.meta.dirname, '../..');
 
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
 const api = parseOpenApi(read('docs/openapi.yaml'));
-const requests = exampleRequests(api);
+const requests = exampleRequests(api)
+  // The registry asks for 7 s of patience once, and the second request would be told of the rest of them.
+  .filter(({ path, example }) => path === '/package' || example !== 'throttled');
 const ajv = new Ajv2020({ coerceTypes: true, allErrors: true });
 
 /** Of the connection, not of this interface. */

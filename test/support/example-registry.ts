@@ -5,14 +5,22 @@ import { FakeRegistry } from './fake-registry.ts';
 
 const BLOBS = join(import.meta.dirname, '../../examples/mirror/blobs/sha256');
 
+const REFUSALS = [
+  { part: '/modules/refused/', status: 403, headers: {} },
+  { part: '/modules/broken/', status: 500, headers: {} },
+  { part: '/modules/throttled/', status: 429, headers: { 'retry-after': '7' } },
+];
+
 /** Has the packages of examples/mirror, and does under some paths what the examples tell of. */
 export async function startExampleRegistry(): Promise<FakeRegistry> {
   const registry = await FakeRegistry.start();
-  registry.failTimes('/modules/refused/', { status: 403 });
-  registry.failTimes('/modules/broken/', { status: 500 });
-  registry.failTimes('/modules/throttled/', { status: 429, headers: { 'retry-after': '7' } });
   registry.script(({ url }, response) => {
     if (url.includes('/modules/silent/')) return true;
+    const refusal = REFUSALS.find(({ part }) => url.includes(part));
+    if (refusal !== undefined) {
+      response.writeHead(refusal.status, refusal.headers).end();
+      return true;
+    }
     const file = join(BLOBS, url.split('sha256:')[1] ?? '');
     if (url.includes('/modules/wrong/')) response.end('{}');
     else if (url.includes('sha256:') && existsSync(file)) response.end(readFileSync(file));

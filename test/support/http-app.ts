@@ -1,6 +1,7 @@
 /** The HTTP interface on a real socket, over whatever use cases a test brings. */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { AddressInfo } from 'node:net';
+import { Admission, ADMISSION_LIMITS } from '../../src/adapters/http/admission.ts';
 import { createHttpApp, type HttpAppOptions } from '../../src/adapters/http/app.ts';
 import { HttpServer } from '../../src/adapters/http/http-server.ts';
 import type { FinishedRequest } from '../../src/adapters/http/request-record.ts';
@@ -21,8 +22,9 @@ export async function startHttpApp(options: Partial<HttpAppOptions>): Promise<Ru
   const finished: FinishedRequest[] = [];
   let waiting: { count: number; resolve: () => void } | undefined;
   const app = createHttpApp({
-    packages: { get: unused, describe: unused },
+    packages: { get: unused, describe: unused, manifests: { manifest: unused.execute } },
     explain: unused,
+    admission: new Admission({ ...ADMISSION_LIMITS, maxHeldBytes: Infinity }),
     readiness: [],
     status: { version: '0.0.0', startedAt: new Date(), inspection: inspectionOf() },
     metrics: async () => ({ contentType: 'text/plain', text: '' }),

@@ -3,9 +3,12 @@ import { Router } from '@koa/router';
 import Koa from 'koa';
 import type { AsyncLocalStorage } from 'node:async_hooks';
 import type { ExplainPackage } from '../../application/explain-package.ts';
+import type { Admission } from './admission.ts';
+import { admitted } from './admitted.ts';
 import { errorResponses } from './error-response.ts';
 import { explainRoute } from './explain-route.ts';
 import { knownHosts } from './known-hosts.ts';
+import { manifestRoute } from './manifest-route.ts';
 import { type PackageUseCases, packageRoute } from './package-route.ts';
 import { RefusedError } from './problem.ts';
 import { type ReadinessCheck, readiness } from './readiness.ts';
@@ -16,6 +19,7 @@ import type { RequestTrace } from './trace-context.ts';
 
 export interface HttpAppOptions {
   readonly packages: PackageUseCases;
+  readonly admission: Admission;
   readonly explain: Pick<ExplainPackage, 'execute'>;
   readonly readiness: readonly ReadinessCheck[];
   /** The exposition of all metrics, and its media type. */
@@ -26,7 +30,15 @@ export interface HttpAppOptions {
   readonly traces: AsyncLocalStorage<RequestTrace>;
 }
 
-const ROUTES: ReadonlySet<string> = new Set(['/package', '/explain', '/healthz', '/readyz', '/metrics', '/status']);
+const ROUTES: ReadonlySet<string> = new Set([
+  '/package',
+  '/manifest',
+  '/explain',
+  '/healthz',
+  '/readyz',
+  '/metrics',
+  '/status',
+]);
 
 export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
   const app = new Koa<RequestState>();
@@ -42,7 +54,9 @@ export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
     await next();
   });
   const router = new Router<RequestState>({ strict: true, sensitive: true });
-  router.get('/package', packageRoute(options.packages, options.traces));
+  const { packages, traces, admission } = options;
+  router.get('/package', admitted(admission), packageRoute(packages, traces, admission));
+  router.get('/manifest', admitted(admission), manifestRoute(packages.manifests, traces, admission));
   router.get('/explain', knownHosts(), explainRoute(options.explain));
   router.get('/healthz', (ctx) => {
     ctx.body = 'ok';

@@ -3,11 +3,13 @@ import { createSecureContext } from 'node:tls';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import { type AddressInfo, Socket } from 'node:net';
+import { Acceptors } from './acceptors.ts';
+import { Connections } from './connections.ts';
 import { type HeadRefusal, MAX_HEADER_BYTES } from './refused-heads.ts';
 
 export interface ServerLimits {
   readonly keepAliveTimeoutMs: number;
-  /** Of one request's head, from the connection or from the request's first byte on. */
+  /** Of one request's head, from the connection or from the request's first byte on; of a TLS handshake as well. */
   readonly headersTimeoutMs: number;
   readonly maxConnections: number;
 }
@@ -17,7 +19,7 @@ export const LIMITS: ServerLimits = {
   keepAliveTimeoutMs: 120_000,
   // A request is one short line and few headers.
   headersTimeoutMs: 10_000,
-  // Twice a cluster of a thousand nodes; a slow reader holds 64 KiB, so that all of them fit into the chart's memory.
+  // Twice a cluster of a thousand nodes. More than packages may be fetched at a time, so that probes have a place.
   maxConnections: 2048,
 };
 
@@ -32,8 +34,12 @@ export interface TlsFiles {
   readonly clientCa: string;
 }
 
+/** Eight connections are accepted in one turn of the event loop. */
+const MORE_ACCEPTORS = 7;
+
 export class HttpServer {
   readonly #server: Server;
+  readonly #acceptors: Acceptors;
   /** The last one on each connection. */
   readonly #answers = new WeakMap<Socket, ServerResponse>();
   /** Those behind which the connection is closed. */
@@ -60,6 +66,7 @@ export class HttpServer {
     const listener = (request: IncomingMessage, response: ServerResponse): void => {
       if (!this.#isNext(request, response)) return;
       if (this.#closing) response.setHeader('Connection', 'close');
+      response.once('close', connections.busy(request.socket));
       handle(request, response);
     };
     this.#server =
@@ -73,16 +80,22 @@ export class HttpServer {
               ca: tls.clientCa,
               requestCert: true,
               minVersion: 'TLSv1.2',
+              handshakeTimeout: headersTimeoutMs,
             },
             listener,
           );
-    this.#server.maxConnections = maxConnections;
     if (refuseHead !== undefined) {
       this.#server.on('clientError', (error, socket) => {
         if (socket instanceof Socket) refuseHead(error, socket, this.#mayAnswer(socket));
         else socket.destroy();
       });
     }
+    const connections = new Connections(maxConnections);
+    this.#server.on('connection', (socket) => {
+      connections.add(socket);
+    });
+    // The options that Node's own servers have for HTTP, and for HTTPS.
+    this.#acceptors = new Acceptors(this.#server, MORE_ACCEPTORS, { allowHalfOpen: tls === undefined, noDelay: true });
     // A client that expects something of a request is told by its answer, and never to go on with a body.
     this.#server.on('checkContinue', listener).on('checkExpectation', listener);
     if (tls !== undefined) takeAsAnchors(tls, this.#server);
@@ -116,25 +129,19 @@ export class HttpServer {
   }
 
   /** Port 0 takes any free one; resolves with the address in use. */
-  async listen(host: string | undefined, port: number): Promise<AddressInfo> {
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', reject);
-      this.#server.listen({ ...(host !== undefined && { host }), port }, () => {
-        this.#server.off('error', reject);
-        resolve();
-      });
-    });
-    return this.#server.address() as AddressInfo;
+  listen(host: string | undefined, port: number): Promise<AddressInfo> {
+    return this.#acceptors.listen(host, port);
+  }
+
+  /** Seconds until a connection that is made now is accepted; a minute at most. */
+  acceptDelay(): Promise<number> {
+    return this.#acceptors.delay();
   }
 
   /** Accepts nothing new, lets what runs go on until `deadlineMs` from now, then cuts the rest off. */
   async close(deadlineMs: number): Promise<void> {
     this.#closing = true;
-    const closed = new Promise<void>((resolve) => {
-      this.#server.close(() => {
-        resolve();
-      });
-    });
+    const closed = this.#acceptors.close();
     const idle = setInterval(() => {
       this.#server.closeIdleConnections();
     }, DRAIN_INTERVAL_MS);

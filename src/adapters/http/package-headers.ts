@@ -34,10 +34,14 @@ function describe({ digest, layer }: Package): Record<string, string> {
     'Content-Length': String(layer.size),
     'Accept-Ranges': 'bytes',
     'Content-Disposition': `attachment; filename="sha256-${digestHex(digest)}.tar.gz"`,
-    // Of the whole body, where ETag names the manifest (RFC 9530 section 3).
-    'Repr-Digest': `sha-256=:${Buffer.from(digestHex(layer.digest), 'hex').toString('base64')}:`,
+    'Repr-Digest': reprDigest(layer.digest),
     'X-Content-Type-Options': 'nosniff',
   };
+}
+
+/** Of the whole body, also where ETag names another document (RFC 9530 section 3). */
+export function reprDigest(digest: Digest): string {
+  return `sha-256=:${Buffer.from(digestHex(digest), 'hex').toString('base64')}:`;
 }
 
 /** What a part says instead of the whole (RFC 9110 section 15.3.7.1). */

@@ -4,26 +4,31 @@ import type { AsyncLocalStorage } from 'node:async_hooks';
 import type { ServerResponse } from 'node:http';
 import type { DescribePackage, Description } from '../../application/describe-package.ts';
 import type { Delivery, GetPackage } from '../../application/get-package.ts';
+import type { ResolvePackage } from '../../application/resolve-package.ts';
+import type { Admission } from './admission.ts';
+import { sendInTurn } from './admitted.ts';
 import { matchesEtag } from './conditional.ts';
 import { cacheHeaders, etagOf, packageHeaders, partHeaders, validatorHeaders } from './package-headers.ts';
 import { parsePackageQuery } from './package-query.ts';
 import { RefusedError } from './problem.ts';
 import { parseRange } from './range.ts';
 import type { RequestState } from './request-record.ts';
-import { ClientGoneError, sendBlob } from './send-blob.ts';
+import { ClientGoneError } from './send-blob.ts';
 import type { RequestTrace } from './trace-context.ts';
 
 export interface PackageUseCases {
   readonly get: Pick<GetPackage, 'execute'>;
   readonly describe: Pick<DescribePackage, 'execute'>;
+  readonly manifests: Pick<ResolvePackage, 'manifest'>;
 }
 
 type PackageContext = ParameterizedContext<RequestState>;
 
 /** `traces` is where whatever a request begins finds the trace that it belongs to. */
 export function packageRoute(
-  { get, describe }: PackageUseCases,
+  { get, describe }: Pick<PackageUseCases, 'get' | 'describe'>,
   traces: AsyncLocalStorage<RequestTrace>,
+  admission: Admission,
 ): Middleware<RequestState> {
   return async (ctx) => {
     const request = parsePackageQuery(ctx.querystring);
@@ -41,7 +46,7 @@ export function packageRoute(
       const delivery = await traces.run(record.trace, () =>
         untilClosed(ctx.res, (signal) => get.execute(request, signal)),
       );
-      const answer = (): Promise<void> => answerGet(ctx, delivery);
+      const answer = (): Promise<void> => answerGet(ctx, delivery, admission);
       // Within a context all that sends costs Node more; who has found what he wants has nobody to ask any more (ADR 17).
       await (delivery.cache.kind === 'hit' ? answer() : traces.run(record.trace, answer));
     }
@@ -72,7 +77,11 @@ function answerHead(ctx: PackageContext, { package: found, storedAt }: Descripti
   ctx.set({ ...packageHeaders(found), ...cacheHeaders(ctx.state.record.cache) });
 }
 
-async function answerGet(ctx: PackageContext, { package: found, cache, blob }: Delivery): Promise<void> {
+async function answerGet(
+  ctx: PackageContext,
+  { package: found, cache, blob }: Delivery,
+  admission: Admission,
+): Promise<void> {
   const { record } = ctx.state;
   record.cache = cache;
   try {
@@ -93,7 +102,8 @@ async function answerGet(ctx: PackageContext, { package: found, cache, blob }: D
         'X-Request-Id': record.id,
       });
     };
-    await sendBlob(ctx.res, blob, { start, end, writeHead, onSent: (bytes) => (record.bytes += bytes) });
+    const onSent = (bytes: number): unknown => (record.bytes += bytes);
+    await sendInTurn(ctx, blob, admission, { start, end, writeHead, onSent });
   } finally {
     await blob.close();
   }

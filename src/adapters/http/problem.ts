@@ -35,6 +35,7 @@ const REFUSED = {
   EXPECTATION_UNSUPPORTED: 417,
   HEAD_TIMEOUT: 408,
   HEADERS_TOO_LARGE: 431,
+  OVERLOADED: 503,
 } as const;
 
 /** Refused by HTTP's own rules, whatever the package. */

@@ -38,7 +38,16 @@ export function refuseHeads(observers: readonly RequestObserver[]): HeadRefusal 
     const trace = new RequestTrace('', '');
     const unread = { package: undefined, cache: undefined, method: 'other', route: 'other', seconds: 0 };
     for (const observe of observers) {
-      observe({ ...unread, id, trace, client: remoteAddress, bytes: body.length, error: refusal, status });
+      observe({
+        ...unread,
+        id,
+        trace,
+        client: remoteAddress,
+        connected: remoteAddress,
+        bytes: body.length,
+        error: refusal,
+        status,
+      });
     }
   };
 }

@@ -1,7 +1,8 @@
 /** What is known of a request when it is over: gathered on the way, told once, to the log and to the metrics. */
 import { randomUUID } from 'node:crypto';
 import { isIP } from 'node:net';
-import type { Middleware, Context } from 'koa';
+import type { IncomingMessage } from 'node:http';
+import type { Middleware } from 'koa';
 import type { CacheOutcome } from '../../application/get-package.ts';
 import type { PackageRequest } from '../../domain/package.ts';
 import { problemOf } from './problem.ts';
@@ -13,8 +14,10 @@ export interface RequestRecord {
   readonly id: string;
   /** From `traceparent` and `tracestate`. */
   readonly trace: RequestTrace;
-  /** Its address: what the sidecar says, or else the other end of the connection. */
+  /** The address that `X-Forwarded-For` claims, which on the plain port any process can write; else that of the connection. */
   readonly client: string;
+  /** The address of the other end of the connection: of the sidecar, or of a client without one. */
+  readonly connected: string;
   readonly method: string;
   /** One of ours or `other`: never what the client wrote. */
   readonly route: string;
@@ -58,7 +61,8 @@ export function recordRequests(
       cache: undefined,
       bytes: 0,
       error: undefined,
-      client: clientOf(ctx),
+      client: clientAddress(ctx.req),
+      connected: ctx.req.socket.remoteAddress ?? '',
     };
     ctx.state.record = record;
     ctx.res.once('close', () => {
@@ -78,10 +82,14 @@ function statusOf(record: RequestRecord, response: { statusCode: number; writabl
   return problemOf(record.error).status;
 }
 
-/** The sidecar appends it to what the client wrote itself; only an address can do no harm in the log. */
-function clientOf(ctx: Pick<Context, 'get' | 'req'>): string {
-  const forwarded = ctx.get('X-Forwarded-For').split(',').at(-1)?.trim() ?? '';
-  return isIP(forwarded) === 0 ? (ctx.req.socket.remoteAddress ?? '') : forwarded;
+/** The sidecar appends it to the header of the client, so the last one counts; only an address is safe in the log. */
+export function clientAddress({ headers, socket }: IncomingMessage): string {
+  const forwarded =
+    String(headers['x-forwarded-for'] ?? '')
+      .split(',')
+      .at(-1)
+      ?.trim() ?? '';
+  return isIP(forwarded) === 0 ? (socket.remoteAddress ?? '') : forwarded;
 }
 
 /** Echoed in a header and written to the log, so only what can do no harm there. */

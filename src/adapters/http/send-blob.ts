@@ -22,6 +22,8 @@ export interface Sending {
   readonly writeHead: () => void;
   /** Hears of bytes that the system took. */
   readonly onSent: (bytes: number) => void;
+  /** Hears of bytes that the system has no room for, since the client takes none. */
+  readonly onBlocked?: () => void;
   /** How slow a client may be, and how long it may take nothing at all. */
   readonly slowest?: typeof SLOWEST;
 }
@@ -31,8 +33,8 @@ export interface Sending {
  * what reading rejects with; then the response has not been ended.
  */
 export async function sendBlob(response: ServerResponse, blob: BlobReader, sending: Sending): Promise<void> {
-  const { start, end, writeHead, onSent, slowest = SLOWEST } = sending;
-  const client = new Client(response, slowest);
+  const { start, end, writeHead, onSent, onBlocked, slowest = SLOWEST } = sending;
+  const client = new Client(response, slowest, onBlocked);
   // A blob withholds its own end until it is proved; a part that ends before must not end sooner.
   const isPart = end < blob.size;
   for (let offset = start; offset < end;) {
@@ -64,13 +66,15 @@ export async function sendBlob(response: ServerResponse, blob: BlobReader, sendi
 class Client {
   readonly #response: ServerResponse;
   readonly #slowest: typeof SLOWEST;
+  readonly #onBlocked: (() => void) | undefined;
   #isGone: boolean;
   /** Of the one wait at a time: `Promise.race` would leave something behind for each of thousands. */
   #leave: (() => void) | undefined;
 
-  constructor(response: ServerResponse, slowest: typeof SLOWEST) {
+  constructor(response: ServerResponse, slowest: typeof SLOWEST, onBlocked?: () => void) {
     this.#response = response;
     this.#slowest = slowest;
+    this.#onBlocked = onBlocked;
     this.#isGone = response.destroyed;
     response.once('close', () => {
       this.#isGone = true;
@@ -83,6 +87,7 @@ class Client {
   async taken(sent: Promise<void>, bytes: number): Promise<void> {
     // The system had room for it, as it has for a small blob: a timer would cost more than the sending.
     if (this.#response.writableLength === 0) return this.unlessGone(sent);
+    this.#onBlocked?.();
     const { bytesPerMs, idleMs } = this.#slowest;
     const slow = setTimeout(() => this.#response.destroy(), idleMs + bytes / bytesPerMs);
     // Node destroys a socket that takes nothing for so long.

@@ -1,8 +1,9 @@
 /** PackageCache of a service that runs somewhere, filled by asking it for packages as a node does. */
 import { Agent as HttpAgent, type IncomingMessage, request as requestHttp } from 'node:http';
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
-import { type Digest, parseDigest } from '../../domain/digest.ts';
-import { PackageError, UpstreamThrottledError } from '../../domain/errors.ts';
+import { type Digest, digestOf, parseDigest } from '../../domain/digest.ts';
+import { DigestMismatchError, PackageError, UpstreamThrottledError } from '../../domain/errors.ts';
+import { type Index, type Manifest, MAX_MANIFEST_BYTES, parseManifest } from '../../domain/manifest.ts';
 import type { PackageRequest } from '../../domain/package.ts';
 import { Proof } from '../../domain/proof.ts';
 import type { Secret } from '../../domain/secret.ts';
@@ -26,6 +27,8 @@ export class ServiceError extends Error {
 
 /** As much of an error as nodes show. */
 const MAX_REASON_BYTES = 255;
+/** Indexes in one another. */
+const MAX_INDEX_DEPTH = 4;
 /** No more than the service itself would ask for. */
 const MAX_WAIT_SECONDS = 60;
 /** As the service takes from registries: a sidecar or a front before it may add its own. */
@@ -52,9 +55,10 @@ export class ServiceClient implements PackageCache {
   }
 
   async fetch(request: PackageRequest, onBytes: (bytes: number) => void, signal: AbortSignal): Promise<boolean> {
-    const response = await this.#send('GET', request, signal);
+    const response = await this.#send('GET', '/package', request, signal);
     if (response.statusCode !== 200) throw await refusal(response);
-    const proof = new Proof(describedBy(response));
+    const described = describedBy(response);
+    const proof = new Proof(described);
     try {
       for await (const chunk of response as AsyncIterable<Uint8Array>) {
         proof.update(chunk);
@@ -64,6 +68,7 @@ export class ServiceClient implements PackageCache {
       throw broken(error, signal);
     }
     proof.conclude();
+    await this.#verify(request, described.digest, signal);
     const status = cacheStatus(response);
     if (status.startsWith('fwd=bypass')) throw new ServiceError(`the service did not keep it (${status})`);
     return status === 'hit';
@@ -71,16 +76,75 @@ export class ServiceClient implements PackageCache {
 
   /** True where the sidecar lets nobody ask by HEAD: the service has said that it keeps it, and no more can be known. */
   async has(request: PackageRequest, signal: AbortSignal): Promise<boolean> {
-    const response = await this.#send('HEAD', request, signal);
+    const response = await this.#send('HEAD', '/package', request, signal);
     response.resume();
     if (response.statusCode === 401 || response.statusCode === 403) return true;
     if (response.statusCode !== 200) throw await refusal(response);
     return cacheStatus(response) === 'hit';
   }
 
-  async #send(method: 'GET' | 'HEAD', request: PackageRequest, signal: AbortSignal): Promise<IncomingMessage> {
+  /**
+   * Rejects unless the manifest that was asked for names this layer as its package, which the service cannot forge. The
+   * service knows for which platform it resolves an index, so any image of an index will do.
+   */
+  async #verify(request: PackageRequest, layer: Digest, signal: AbortSignal): Promise<void> {
+    const document = await this.#fetchManifest(request, signal);
+    if (document === undefined) throw new ServiceError('the service has no /manifest: is it an older version?');
+    if (await this.#leadsTo(document, layer, 0, request, signal)) return;
+    throw new ServiceError('the service sent another package than the one that the manifest names');
+  }
+
+  async #leadsTo(
+    document: Manifest | Index,
+    layer: Digest,
+    depth: number,
+    request: PackageRequest,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    if (document.kind === 'manifest') return document.layers.at(-1)?.digest === layer;
+    if (depth === MAX_INDEX_DEPTH) return false;
+    for (const { digest, role } of document.manifests) {
+      if (role === 'attestation') continue;
+      // A registry need not have the images of all platforms.
+      const found = await this.#fetchManifest({ ...request, digest }, signal);
+      if (found !== undefined && (await this.#leadsTo(found, layer, depth + 1, request, signal))) return true;
+    }
+    return false;
+  }
+
+  /** Verified; undefined when the service has none. */
+  async #fetchManifest(request: PackageRequest, signal: AbortSignal): Promise<Manifest | Index | undefined> {
+    const response = await this.#send('GET', '/manifest', request, signal);
+    if (response.statusCode === 404) {
+      response.resume();
+      return undefined;
+    }
+    if (response.statusCode !== 200) throw await refusal(response);
+    const chunks: Uint8Array[] = [];
+    let size = 0;
+    try {
+      for await (const chunk of response as AsyncIterable<Uint8Array>) {
+        chunks.push(chunk);
+        size += chunk.byteLength;
+        if (size > MAX_MANIFEST_BYTES) throw new ServiceError('the service sent a manifest of more than 4 MiB');
+      }
+    } catch (error) {
+      throw broken(error, signal);
+    }
+    const bytes = Buffer.concat(chunks);
+    const found = digestOf(bytes);
+    if (found !== request.digest) throw new DigestMismatchError(request.digest, found);
+    return parseManifest(bytes);
+  }
+
+  async #send(
+    method: 'GET' | 'HEAD',
+    path: '/package' | '/manifest',
+    request: PackageRequest,
+    signal: AbortSignal,
+  ): Promise<IncomingMessage> {
     const { origin, token, idleTimeoutMs } = this.#options;
-    const url = new URL('/package', origin);
+    const url = new URL(path, origin);
     url.searchParams.set('digest', request.digest);
     if (request.repository !== '') url.searchParams.set('repository', request.repository);
     if (request.path !== undefined) url.searchParams.set('path', request.path);

@@ -37,7 +37,7 @@ const SERVICE_FLAGS = {
 } as const;
 
 export const PREFETCH = command({
-  about: `By --url it asks a running service for each package, proves what comes and drops it: the service keeps it. \
+  about: `By --url it asks a running service for each package, verifies what comes by its manifest and drops it: the service keeps it. \
 Without, it fills the cache of the settings, as the user that the service will be, while no service runs on it: \
 each holds the directory as long as it works, and the other does not begin. What is there already is proved. When the \
 cache is too small for the whole list it says which packages have left it again.`,

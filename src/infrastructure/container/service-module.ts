@@ -1,12 +1,16 @@
 /** The use cases behind the HTTP interface, and the process around them. */
 import { ContainerModule } from 'inversify';
 import { readFileSync } from 'node:fs';
+import { totalmem } from 'node:os';
+import { Admission, ADMISSION_LIMITS } from '../../adapters/http/admission.ts';
 import { createHttpApp } from '../../adapters/http/app.ts';
 import { HttpServer, LIMITS, type TlsFiles } from '../../adapters/http/http-server.ts';
 import { refuseHeads } from '../../adapters/http/refused-heads.ts';
 import { downloadMetrics } from '../../adapters/prometheus/download-metrics.ts';
+import { MeteredManifests } from '../../adapters/prometheus/metered-manifests.ts';
 import { MeteredGetPackage } from '../../adapters/prometheus/metered-get-package.ts';
 import { createMetricsRegistry, digestMismatches, requestMetrics } from '../../adapters/prometheus/process-metrics.ts';
+import { sendingMetrics } from '../../adapters/prometheus/sending-metrics.ts';
 import { DescribePackage } from '../../application/describe-package.ts';
 import { GetPackage } from '../../application/get-package.ts';
 import { ResolvePackage } from '../../application/resolve-package.ts';
@@ -16,6 +20,9 @@ import type { Settings } from '../settings.ts';
 import type { Surroundings } from '../surroundings.ts';
 import { traces } from '../traces.ts';
 import * as T from './tokens.ts';
+
+/** The limit of the chart. */
+const DEFAULT_MEMORY = 1024 ** 3;
 
 export function processModule({ settings, logger, version }: Surroundings): ContainerModule {
   return new ContainerModule(({ bind }) => {
@@ -47,6 +54,7 @@ export function serviceModule(): ContainerModule {
         return {
           get: new MeteredGetPackage(get, mismatches, metrics),
           describe: new DescribePackage({ resolve, store }),
+          manifests: new MeteredManifests(resolve, mismatches),
         };
       },
       [T.GET_PACKAGE, T.RESOLVE_PACKAGE, T.PACKAGE_STORE, T.MISMATCHES, T.METRICS],
@@ -54,6 +62,7 @@ export function serviceModule(): ContainerModule {
     bind(T.SERVICE).toResolvedValue(
       (packages, explain, status, history, settings, stopping, logger, metrics, ...parts) => {
         const observers = [accessLog(logger), requestMetrics(metrics), history.observe];
+        const admission = new Admission({ ...ADMISSION_LIMITS, maxHeldBytes: socketMemory(settings.server) });
         const app = createHttpApp({
           packages,
           explain,
@@ -64,11 +73,23 @@ export function serviceModule(): ContainerModule {
           metrics: async () => ({ contentType: metrics.contentType, text: await metrics.metrics() }),
           status,
           observers,
+          admission,
           traces,
         });
+        const server = new HttpServer(
+          app.callback(),
+          readTlsFiles(settings.server.tls),
+          LIMITS,
+          refuseHeads(observers),
+        );
+        sendingMetrics(
+          metrics,
+          () => admission.usage,
+          () => server.acceptDelay(),
+        );
         return new Service({
           parts,
-          server: new HttpServer(app.callback(), readTlsFiles(settings.server.tls), LIMITS, refuseHeads(observers)),
+          server,
           stopping,
           listen: settings.server.listenAddress,
           shutdownTimeoutMs: settings.server.shutdownTimeoutSeconds * 1000,
@@ -95,4 +116,11 @@ function readTlsFiles({ certificate, key, clientCA }: Settings['server']['tls'])
   if (certificate === '') return undefined;
   const read = (path: string): string => readFileSync(path, 'utf8');
   return { certificate: read(certificate), key: read(key), clientCa: read(clientCA) };
+}
+
+/** A tenth of what the pod may take, since cgroup v2 counts socket buffers; without a limit, that of the chart counts. */
+function socketMemory({ maxSocketMemory }: Settings['server']): number {
+  if (maxSocketMemory > 0) return maxSocketMemory;
+  const limit = process.constrainedMemory();
+  return (limit > 0 && limit < totalmem() ? limit : DEFAULT_MEMORY) / 10;
 }

@@ -110,6 +110,7 @@ describe('settings', () => {
     expect(settings.server).to.deep.equal({
       listenAddress: { host: '127.0.0.1', port: 5080 },
       shutdownTimeoutSeconds: 25,
+      maxSocketMemory: 0,
       tls: { certificate: '', key: '', clientCA: '' },
     });
     expect(settings.store).to.deep.equal({

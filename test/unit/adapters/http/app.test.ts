@@ -58,7 +58,7 @@ describe('the HTTP interface', () => {
     describePackage.execute.reset();
     reasons = [undefined];
     app = await startHttpApp({
-      packages: { get, describe: describePackage },
+      packages: { get, describe: describePackage, manifests: { manifest: () => Promise.reject(new Error()) } },
       readiness: [async () => reasons[0]],
       metrics: async () => ({ contentType: 'text/plain; version=0.0.4', text: 'up 1\n' }),
     });
@@ -371,7 +371,7 @@ describe('the HTTP interface', () => {
     expect(app.finished[0]?.trace.headers()).to.include({ tracestate: 'rojo=1' });
   });
 
-  it('knows a client by the address that the sidecar adds, and by no other text', async () => {
+  it('knows a client by the address that the sidecar adds, and the other end of the connection', async () => {
     const addresses: [forwarded: string | undefined, client: string][] = [
       [undefined, '127.0.0.1'],
       ['192.0.2.7', '192.0.2.7'],
@@ -381,6 +381,7 @@ describe('the HTTP interface', () => {
     for (const [forwarded] of addresses) await client('healthz', { headers: { 'x-forwarded-for': forwarded } });
     await app.finishedCount(addresses.length);
     expect(app.finished.map((request) => request.client)).to.deep.equal(addresses.map(([, address]) => address));
+    expect(app.finished.map((request) => request.connected)).to.deep.equal(addresses.map(() => '127.0.0.1'));
   });
 
   it('tells once what became of each request', async () => {

@@ -100,17 +100,79 @@ describe('HttpServer', () => {
       await connection.close();
     });
 
-    it('accepts no more connections than it can serve, and others again when these are gone', async () => {
-      const clients = Array.from({ length: 3 }, () => connect(address, '127.0.0.1'));
-      await Promise.all(clients.map((client) => once(client, 'connect')));
+    it('closes the connection that has been silent longest when there are too many', async () => {
+      const clients: RawConnection[] = [];
+      for (let number = 0; number < 3; number++) {
+        const socket = connect(address, '127.0.0.1');
+        await once(socket, 'connect');
+        clients.push(new RawConnection(socket));
+        // All are accepted in their order, and the first is not the one that has been silent longest.
+        clients[0]?.send('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+        expect((await clients[0]?.answer())?.status).to.equal(200);
+      }
       const surplus = new RawConnection(connect(address, '127.0.0.1'));
       surplus.send('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
-      expect(await surplus.answer()).to.equal(undefined);
-      for (const client of clients) client.destroy();
+      expect((await surplus.answer())?.status).to.equal(200);
+      await clients[1]?.closed();
+      clients[0]?.send('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+      expect((await clients[0]?.answer())?.status).to.equal(200);
+      for (const client of [surplus, ...clients]) await client.close();
+    });
+
+    it('serves a probe although the connections of silent clients are very many', async () => {
+      const silent = Array.from({ length: 40 }, () => connect(address, '127.0.0.1').on('error', () => undefined));
+      await Promise.all(silent.map((socket) => once(socket, 'connect')));
       await eventually(async () => {
         expect(await got(`http://127.0.0.1:${String(address)}`, { retry: { limit: 0 } }).text()).to.equal('ok');
       });
+      for (const socket of silent) socket.destroy();
     });
+  });
+
+  it('takes no connection beyond its limit when a request runs on each, and others again when one is over', async () => {
+    const limits = { keepAliveTimeoutMs: 1000, headersTimeoutMs: 1000, maxConnections: 2 };
+    const held: ServerResponse[] = [];
+    const busy = new HttpServer((_request, response) => held.push(response), undefined, limits);
+    const address = (await busy.listen('127.0.0.1', 0)).port;
+    const url = `http://127.0.0.1:${String(address)}`;
+    const asking = [1, 2].map(() => got(url, { retry: { limit: 0 } }).text());
+    await eventually(async () => {
+      expect(held).to.have.lengthOf(2);
+    });
+    expect(await rejection(got(url, { retry: { limit: 0 } }))).to.have.property('code', 'ECONNRESET');
+    held[0]?.end('ok');
+    await Promise.race(asking);
+    const next = got(url, { retry: { limit: 0 } }).text();
+    await eventually(async () => {
+      expect(held).to.have.lengthOf(3);
+    });
+    for (const response of held) response.end('ok');
+    expect(await Promise.all([...asking, next])).to.deep.equal(['ok', 'ok', 'ok']);
+    await busy.close(0);
+    await server.close(0);
+  });
+
+  it('accepts several connections in one turn of the event loop', async () => {
+    let turn = 0;
+    const turns = new Set<number>();
+    const counting = new HttpServer((_request, response) => {
+      turns.add(turn);
+      response.end('ok');
+    });
+    const address = (await counting.listen('127.0.0.1', 0)).port;
+    let spinning = setImmediate(function spin() {
+      turn++;
+      spinning = setImmediate(spin);
+    });
+    const clients = Array.from({ length: 64 }, () => connect(address, '127.0.0.1'));
+    for (const client of clients) client.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+    await Promise.all(clients.map((client) => once(client, 'data')));
+    clearImmediate(spinning);
+    for (const client of clients) client.destroy();
+    // 64 with one listening socket.
+    expect(turns.size).to.be.lessThan(40);
+    await counting.close(0);
+    await server.close(0);
   });
 
   describe('with TLS', () => {
@@ -148,6 +210,15 @@ describe('HttpServer', () => {
       } finally {
         await strict.close(0);
       }
+    });
+
+    it('gives up on a handshake that does not come', async () => {
+      const limits = { keepAliveTimeoutMs: 1000, headersTimeoutMs: 50, maxConnections: 10 };
+      const tls = { certificate: cert, key, clientCa: CA };
+      const impatient = new HttpServer(() => undefined, tls, limits);
+      const silent = connect((await impatient.listen('127.0.0.1', 0)).port, '127.0.0.1');
+      await once(silent.resume(), 'close');
+      await impatient.close(0);
     });
 
     it('lets in nobody else', async () => {

@@ -63,7 +63,8 @@ describe('packageRoute', () => {
         return delivery;
       },
     };
-    app = await startHttpApp({ packages: { get: counted, describe: new DescribePackage({ resolve, store }) } });
+    const describe = new DescribePackage({ resolve, store });
+    app = await startHttpApp({ packages: { get: counted, describe, manifests: resolve } });
     return gateway;
   }
   async function stop(): Promise<void> {

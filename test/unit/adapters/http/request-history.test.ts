@@ -18,6 +18,7 @@ function finished(fields: Partial<FinishedRequest>): FinishedRequest {
     id: '1',
     trace: new RequestTrace('', ''),
     client: '127.0.0.1',
+    connected: '127.0.0.1',
     method: 'GET',
     route: '/package',
     package: requestOf(1),

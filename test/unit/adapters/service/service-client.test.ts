@@ -7,7 +7,7 @@ import { digestHex } from '../../../../src/domain/digest.ts';
 import { DigestMismatchError, UpstreamThrottledError } from '../../../../src/domain/errors.ts';
 import { DEFAULT_REPOSITORY, parseRepositoryName, parseRepositoryPath } from '../../../../src/domain/reference.ts';
 import { Secret } from '../../../../src/domain/secret.ts';
-import { makePackage } from '../../../support/image.ts';
+import { encode, makeBlob, makeIndex, makePackage, type TestBlob } from '../../../support/image.ts';
 import { rejection } from '../../../support/rejection.ts';
 import { CA, serverCertificate } from '../../../support/tls/certificates.ts';
 
@@ -26,6 +26,7 @@ describe('ServiceClient', () => {
   let asked: { method?: string; url?: string; authorization?: string | undefined }[];
   beforeEach(() => {
     asked = [];
+    manifests = [image.manifest];
   });
   afterEach(async () => {
     client?.close();
@@ -59,8 +60,15 @@ describe('ServiceClient', () => {
     service.fetch(request, onBytes, never);
   const whole =
     (headers: object = {}, body: Uint8Array = image.layer.bytes): RequestListener =>
-    (_request, response) =>
-      response.writeHead(200, { ...HEADERS, ...headers }).end(body);
+    ({ url = '' }, response) => {
+      if (url.startsWith('/manifest')) response.writeHead(200).end(manifestOf(url));
+      else response.writeHead(200, { ...HEADERS, ...headers }).end(body);
+    };
+  let manifests: readonly TestBlob[];
+  const manifestOf = (url: string): Uint8Array | undefined => {
+    const digest = new URL(url, 'http://a').searchParams.get('digest');
+    return manifests.find(({ descriptor }) => descriptor.digest === digest)?.bytes;
+  };
 
   it('asks as a node does, with its token', async () => {
     const service = await to(whole());
@@ -68,7 +76,8 @@ describe('ServiceClient', () => {
     const path = parseRepositoryPath('ingress/nginx');
     await service.fetch({ ...request, repository, path }, () => undefined, never);
     const query = `digest=${encodeURIComponent(image.digest)}&repository=registry.example%3A5000%2Fmodules&path=ingress%2Fnginx`;
-    expect(asked).to.deep.equal([{ method: 'GET', url: `/package?${query}`, authorization: 'Bearer canary-token' }]);
+    const expected = ['/package', '/manifest'].map((endpoint) => ({ method: 'GET', url: `${endpoint}?${query}` }));
+    expect(asked).to.deep.equal(expected.map((each) => ({ ...each, authorization: 'Bearer canary-token' })));
   });
 
   it('counts the bytes, and says whether the package was there', async () => {
@@ -98,6 +107,53 @@ describe('ServiceClient', () => {
       ),
     );
     expect(await rejection(fetch(service))).to.be.instanceOf(DigestMismatchError);
+  });
+
+  describe('that is sent a forged package, whole and with headers that fit', () => {
+    const forged = makePackage(200_000, 7);
+    const headers = {
+      'repr-digest': `sha-256=:${Buffer.from(digestHex(forged.layer.descriptor.digest), 'hex').toString('base64')}:`,
+    };
+    const fetchForged = async () => rejection(fetch(await to(whole(headers, forged.layer.bytes))));
+
+    it('refuses it by the manifest', async () => {
+      expect((await fetchForged()).message).to.include('another package than the one that the manifest names');
+    });
+
+    it('refuses it with a forged manifest', async () => {
+      manifests = [{ ...image.manifest, bytes: forged.manifest.bytes }];
+      expect(await fetchForged()).to.be.instanceOf(DigestMismatchError);
+    });
+
+    it('refuses it with a manifest that has no end', async () => {
+      manifests = [{ ...image.manifest, bytes: new Uint8Array(5 * 1024 * 1024) }];
+      expect((await fetchForged()).message).to.include('more than 4 MiB');
+    });
+
+    it('refuses it from a service that shows no manifest', async () => {
+      const service = await to((incoming, response) => {
+        if (incoming.url?.startsWith('/manifest') === true) response.writeHead(404).end('page not found');
+        else whole(headers, forged.layer.bytes)(incoming, response);
+      });
+      expect((await rejection(fetch(service))).message).to.include('has no /manifest');
+    });
+  });
+
+  it('takes any image of an index for its package, also of an index within it, and needs not all of them', async () => {
+    const inner = makeIndex([{ image, platform: { os: 'linux', architecture: 'arm64' } }]);
+    const absent = makePackage(1, 2).manifest.descriptor;
+    const outer = makeBlob(
+      inner.index.descriptor.mediaType,
+      encode({ ...JSON.parse(Buffer.from(inner.index.bytes).toString()), manifests: [absent, inner.index.descriptor] }),
+    );
+    manifests = [outer, inner.index, image.manifest];
+    const service = await to((incoming, response) => {
+      const { url = '' } = incoming;
+      if (url.startsWith('/manifest') && manifestOf(url) === undefined) response.writeHead(404).end();
+      else whole()(incoming, response);
+    });
+    const { digest } = outer.descriptor;
+    expect(await service.fetch({ ...request, digest }, () => undefined, never)).to.equal(false);
   });
 
   it('does not take an answer without a digest for a package', async () => {

@@ -1,0 +1,200 @@
+/** How many packages are asked for and sent at a time: what the system holds for slow readers is bounded, and others wait. */
+import { RefusedError } from './problem.ts';
+
+/** Of a body, for a reader that takes nothing: 4 MiB were measured on loopback, the buffer of the receiver (tcp_rmem) included. */
+const MAX_HELD_BYTES = 6 * 1024 * 1024;
+/** A body that the system takes at once, whatever its reader does, need not wait. */
+const MAX_FREE_BYTES = 64 * 1024;
+/** How often readers below the floor pace are looked for while others wait. */
+const LOOK_MS = 500;
+
+export interface AdmissionLimits {
+  /** Of the system's memory, for all bodies that are being sent. */
+  readonly maxHeldBytes: number;
+  /** Packages at a time, those that wait included; below the limit of connections, so that probes always have one. */
+  readonly maxRunning: number;
+  readonly maxRunningPerClient: number;
+  /** Before the head. Clients wait 10 s for it. */
+  readonly maxWaitMs: number;
+  /** A reader that does not take what is sent for so long loses its place when others wait. */
+  readonly floorMs: number;
+}
+
+export const ADMISSION_LIMITS: Omit<AdmissionLimits, 'maxHeldBytes'> = {
+  maxRunning: 1984,
+  maxRunningPerClient: 64,
+  maxWaitMs: 7000,
+  floorMs: 5000,
+};
+
+export interface AdmissionUsage {
+  readonly sending: number;
+  readonly waiting: number;
+  readonly refused: number;
+  /** Readers that lost their places to others. */
+  readonly displaced: number;
+}
+
+/** The place of a body that is being sent. */
+export interface Place {
+  /** The system has no room for the next bytes, since the reader takes none. */
+  blocked(): void;
+  /** The system has taken them. */
+  taken(): void;
+  release(): void;
+}
+
+interface Sender {
+  readonly bytes: number;
+  readonly displace: () => void;
+  blockedAt: number | undefined;
+}
+
+interface Waiting {
+  readonly bytes: number;
+  readonly admit: () => void;
+}
+
+export class Admission {
+  readonly #limits: AdmissionLimits;
+  readonly #runningOf = new Map<string, number>();
+  readonly #senders = new Set<Sender>();
+  /** In the order in which they came. */
+  readonly #waiting = new Set<Waiting>();
+  #running = 0;
+  #heldBytes = 0;
+  #refused = 0;
+  #displaced = 0;
+  #looking: NodeJS.Timeout | undefined;
+
+  constructor(limits: AdmissionLimits) {
+    this.#limits = limits;
+  }
+
+  get usage(): AdmissionUsage {
+    return {
+      sending: this.#senders.size,
+      waiting: this.#waiting.size,
+      refused: this.#refused,
+      displaced: this.#displaced,
+    };
+  }
+
+  /** Counts a request for a package until the function that it returns is called. @throws RefusedError */
+  begin(client: string | undefined): () => void {
+    const ofClient = client === undefined ? 0 : (this.#runningOf.get(client) ?? 0);
+    if (ofClient >= this.#limits.maxRunningPerClient)
+      throw this.#refuse('this client fetches too many packages at a time');
+    if (this.#running >= this.#limits.maxRunning) throw this.#refuse('too many packages are fetched at a time');
+    this.#running++;
+    if (client !== undefined) this.#runningOf.set(client, ofClient + 1);
+    return () => {
+      this.#running--;
+      if (client === undefined) return;
+      const left = (this.#runningOf.get(client) ?? 1) - 1;
+      if (left === 0) this.#runningOf.delete(client);
+      else this.#runningOf.set(client, left);
+    };
+  }
+
+  /**
+   * Resolves when a body of so many bytes may be sent, in the order of the calls. `displace` ends it when its reader takes
+   * nothing while others wait. Rejects with RefusedError after `maxWaitMs`, or with the reason of `gone`.
+   */
+  async place(bodyBytes: number, displace: () => void, gone: AbortSignal): Promise<Place> {
+    if (bodyBytes <= MAX_FREE_BYTES) return FREE_PLACE;
+    const bytes = Math.min(bodyBytes, MAX_HELD_BYTES);
+    if (this.#waiting.size > 0 || !this.#fits(bytes)) await this.#wait(bytes, gone);
+    const sender = { bytes, displace, blockedAt: undefined as number | undefined };
+    this.#senders.add(sender);
+    return {
+      blocked: () => {
+        sender.blockedAt ??= performance.now();
+      },
+      taken: () => {
+        sender.blockedAt = undefined;
+      },
+      release: () => {
+        if (this.#senders.delete(sender)) this.#release(bytes);
+      },
+    };
+  }
+
+  /** A body that is larger than the whole budget is sent alone. */
+  #fits(bytes: number): boolean {
+    if (this.#heldBytes > 0 && this.#heldBytes + bytes > this.#limits.maxHeldBytes) return false;
+    this.#heldBytes += bytes;
+    return true;
+  }
+
+  async #wait(bytes: number, gone: AbortSignal): Promise<void> {
+    gone.throwIfAborted();
+    const turn = Promise.withResolvers<undefined>();
+    const waiting: Waiting = {
+      bytes,
+      admit: () => {
+        turn.resolve(undefined);
+      },
+    };
+    const leave = (): void => {
+      turn.reject(gone.reason as Error);
+    };
+    const patience = setTimeout(() => {
+      turn.reject(this.#refuse('too many packages are being sent'));
+    }, this.#limits.maxWaitMs);
+    gone.addEventListener('abort', leave, { once: true });
+    this.#waiting.add(waiting);
+    this.#looking ??= setInterval(
+      () => {
+        this.#displaceStalled();
+      },
+      Math.min(LOOK_MS, this.#limits.floorMs),
+    );
+    try {
+      await turn.promise;
+    } catch (error) {
+      // An admission in the same turn is given back.
+      if (!this.#waiting.has(waiting)) this.#release(bytes);
+      throw error;
+    } finally {
+      clearTimeout(patience);
+      gone.removeEventListener('abort', leave);
+      this.#waiting.delete(waiting);
+      this.#admit();
+    }
+  }
+
+  #release(bytes: number): void {
+    this.#heldBytes -= bytes;
+    this.#admit();
+  }
+
+  #admit(): void {
+    for (const waiting of this.#waiting) {
+      if (!this.#fits(waiting.bytes)) break;
+      this.#waiting.delete(waiting);
+      waiting.admit();
+    }
+    if (this.#waiting.size > 0) return;
+    clearInterval(this.#looking);
+    this.#looking = undefined;
+  }
+
+  /** As many as wait: a reader that takes nothing holds the memory that others could be served from. */
+  #displaceStalled(): void {
+    const floor = performance.now() - this.#limits.floorMs;
+    const stalled = [...this.#senders].filter(({ blockedAt = floor }) => blockedAt < floor);
+    for (const sender of stalled.slice(0, this.#waiting.size)) {
+      this.#displaced++;
+      sender.blockedAt = undefined;
+      sender.displace();
+    }
+  }
+
+  #refuse(message: string): RefusedError {
+    this.#refused++;
+    return new RefusedError('OVERLOADED', message, { 'Retry-After': '1' });
+  }
+}
+
+const FREE_PLACE: Place = { blocked: () => undefined, taken: () => undefined, release: () => undefined };

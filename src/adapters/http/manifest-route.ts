@@ -1,0 +1,62 @@
+/** GET and HEAD /manifest: the bytes by which a client verifies for itself that a package is the one that it asked for. */
+import type { Middleware } from 'koa';
+import type { AsyncLocalStorage } from 'node:async_hooks';
+import type { ResolvePackage, VerifiedManifest } from '../../application/resolve-package.ts';
+import type { BlobReader } from '../../domain/ports/package-store.ts';
+import type { Admission } from './admission.ts';
+import { sendInTurn } from './admitted.ts';
+import { matchesEtag } from './conditional.ts';
+import { etagOf, reprDigest, validatorHeaders } from './package-headers.ts';
+import { parsePackageQuery } from './package-query.ts';
+import type { RequestState } from './request-record.ts';
+import type { RequestTrace } from './trace-context.ts';
+
+/** Takes the query of /package. `traces` is where everything that a request begins finds the trace that it belongs to. */
+export function manifestRoute(
+  manifests: Pick<ResolvePackage, 'manifest'>,
+  traces: AsyncLocalStorage<RequestTrace>,
+  admission: Admission,
+): Middleware<RequestState> {
+  return async (ctx) => {
+    const request = parsePackageQuery(ctx.querystring);
+    const { record } = ctx.state;
+    record.package = request;
+    const { digest } = request;
+    const known = matchesEtag(ctx.get('If-None-Match'), etagOf(digest));
+    const find = (): Promise<VerifiedManifest> => traces.run(record.trace, () => manifests.manifest(request));
+    if (known !== false) {
+      if (known === 'any') await find();
+      ctx.status = 304;
+      ctx.set(validatorHeaders(digest));
+      return;
+    }
+    const { document, bytes } = await find();
+    const headers = {
+      ...validatorHeaders(digest),
+      'Content-Type': document.mediaType,
+      'Content-Length': String(bytes.byteLength),
+      'Repr-Digest': reprDigest(digest),
+      'X-Content-Type-Options': 'nosniff',
+    };
+    if (ctx.method === 'HEAD') {
+      ctx.status = 200;
+      ctx.set(headers);
+      return;
+    }
+    const writeHead = (): void => {
+      ctx.respond = false;
+      ctx.res.writeHead(200, { ...headers, 'X-Request-Id': record.id });
+    };
+    const onSent = (sent: number): unknown => (record.bytes += sent);
+    await sendInTurn(ctx, inMemory(bytes), admission, { start: 0, end: bytes.byteLength, writeHead, onSent });
+  };
+}
+
+/** All at once: a manifest takes no more of memory than the system takes for a reader that is slow. */
+function inMemory(bytes: Uint8Array): BlobReader {
+  return {
+    size: bytes.byteLength,
+    read: (offset) => Promise.resolve(bytes.subarray(offset)),
+    close: () => Promise.resolve(),
+  };
+}

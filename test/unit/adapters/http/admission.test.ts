@@ -1,0 +1,197 @@
+import { expect } from 'chai';
+import got from 'got';
+import { connect, type Socket } from 'node:net';
+import { once } from 'node:events';
+import {
+  Admission,
+  ADMISSION_LIMITS,
+  type AdmissionLimits,
+  type Place,
+} from '../../../../src/adapters/http/admission.ts';
+import type { Delivery } from '../../../../src/application/get-package.ts';
+import { startHttpApp } from '../../../support/http-app.ts';
+import { makePackage } from '../../../support/image.ts';
+import { rejection } from '../../../support/rejection.ts';
+
+const MIB = 1024 * 1024;
+const never = new AbortController().signal;
+const ignored = (): void => undefined;
+
+describe('Admission', () => {
+  const admissionOf = (limits: Partial<AdmissionLimits>): Admission =>
+    new Admission({ ...ADMISSION_LIMITS, maxHeldBytes: 12 * MIB, ...limits });
+  const placeOf = (admission: Admission, bytes = 64 * MIB, displace = ignored): Promise<Place> =>
+    admission.place(bytes, displace, never);
+
+  it('lets so many large bodies be sent at a time as fit, and further ones in their order', async () => {
+    const admission = admissionOf({});
+    const [first, second] = [await placeOf(admission), await placeOf(admission)];
+    const order: number[] = [];
+    const later = [1, 2, 3].map(async (number) => {
+      const place = await placeOf(admission);
+      order.push(number);
+      return place;
+    });
+    expect(admission.usage).to.include({ sending: 2, waiting: 3 });
+    first.release();
+    (await later[0])?.release();
+    second.release();
+    for (const place of later) (await place).release();
+    expect(order).to.deep.equal([1, 2, 3]);
+    expect(admission.usage).to.include({ sending: 0, waiting: 0 });
+  });
+
+  it('lets more bodies be sent when they are smaller, and none of them before one that came first', async () => {
+    const admission = admissionOf({});
+    const places = await Promise.all(Array.from({ length: 12 }, () => placeOf(admission, MIB)));
+    const large = placeOf(admission);
+    const small = placeOf(admission, MIB);
+    places.slice(0, 5).forEach((place) => {
+      place.release();
+    });
+    expect(admission.usage).to.include({ waiting: 2 });
+    places[5]?.release();
+    (await large).release();
+    (await small).release();
+  });
+
+  it('lets a body be sent alone that is larger than all the memory that there is', async () => {
+    const admission = admissionOf({ maxHeldBytes: 1 });
+    (await placeOf(admission)).release();
+  });
+
+  it('makes a body wait for nothing that the system takes at once', async () => {
+    const admission = admissionOf({ maxHeldBytes: 1 });
+    await placeOf(admission);
+    await Promise.all(Array.from({ length: 100 }, () => placeOf(admission, 64 * 1024)));
+  });
+
+  it('refuses a body that has waited for too long, and forgets it', async () => {
+    const admission = admissionOf({ maxHeldBytes: 1, maxWaitMs: 10 });
+    const place = await placeOf(admission);
+    const error = await rejection(placeOf(admission));
+    expect(error).to.include({ code: 'OVERLOADED' });
+    expect(error).to.have.property('headers').that.deep.equals({ 'Retry-After': '1' });
+    place.release();
+    (await placeOf(admission)).release();
+    expect(admission.usage).to.deep.equal({ sending: 0, waiting: 0, refused: 1, displaced: 0 });
+  });
+
+  it('forgets a client that leaves while it waits', async () => {
+    const admission = admissionOf({ maxHeldBytes: 1 });
+    const place = await placeOf(admission);
+    const leaving = new AbortController();
+    const waiting = admission.place(MIB, ignored, leaving.signal);
+    leaving.abort(new Error('left'));
+    expect(await rejection(waiting)).to.have.property('message', 'left');
+    place.release();
+    (await placeOf(admission)).release();
+  });
+
+  it('gives the place of a reader that takes nothing to one that waits, and no other', async () => {
+    const admission = admissionOf({ floorMs: 5 });
+    const displaced: string[] = [];
+    const stalled = await placeOf(admission, MIB * 9, () => {
+      displaced.push('stalled');
+      stalled.release();
+    });
+    const reading = await placeOf(admission, MIB * 9, () => displaced.push('reading'));
+    stalled.blocked();
+    reading.blocked();
+    reading.taken();
+    (await placeOf(admission)).release();
+    expect(displaced).to.deep.equal(['stalled']);
+    expect(admission.usage).to.include({ displaced: 1, refused: 0 });
+    reading.release();
+  });
+
+  it('leaves a slow reader its place when nothing waits', async () => {
+    const admission = admissionOf({ floorMs: 1 });
+    const place = await placeOf(admission, 64 * MIB, () => {
+      throw new Error('displaced');
+    });
+    place.blocked();
+    await new Promise((resolve) => setImmediate(resolve));
+    place.release();
+  });
+
+  it('bounds the requests of a client and of all, and counts none that is over', () => {
+    const admission = admissionOf({ maxRunningPerClient: 2, maxRunning: 3 });
+    const ends = ['192.0.2.1', '192.0.2.1'].map((client) => admission.begin(client));
+    expect(() => admission.begin('192.0.2.1')).to.throw('this client fetches too many packages at a time');
+    const other = admission.begin('192.0.2.2');
+    expect(() => admission.begin(undefined)).to.throw('too many packages are fetched at a time');
+    ends[0]?.();
+    admission.begin('192.0.2.1')();
+    ends[1]?.();
+    other();
+    for (let times = 0; times < 10; times++) admission.begin('192.0.2.1')();
+  });
+
+  describe('over HTTP', () => {
+    const image = makePackage(16 * MIB);
+    const delivery = (): Delivery => ({
+      package: { digest: image.digest, layer: image.layer.descriptor },
+      cache: { kind: 'miss' },
+      blob: {
+        size: image.layer.bytes.byteLength,
+        read: (offset) => Promise.resolve(image.layer.bytes.subarray(offset, offset + 65_536)),
+        close: () => Promise.resolve(),
+      },
+    });
+    const unused = { execute: () => Promise.reject(new Error()), manifest: () => Promise.reject(new Error()) };
+    const get = { execute: () => Promise.resolve(delivery()) };
+    const start = (admission: Admission) =>
+      startHttpApp({ admission, packages: { get, describe: unused, manifests: unused } });
+    const path = `/package?digest=${image.digest}`;
+    async function stall(port: number, forwarded = ''): Promise<Socket> {
+      const socket = connect(port, '127.0.0.1');
+      socket.on('error', ignored).write(`GET ${path} HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: ${forwarded}\r\n\r\n`);
+      await once(socket, 'readable');
+      return socket;
+    }
+
+    it('answers 503 with Retry-After before the head, and serves probes meanwhile', async () => {
+      const app = await start(admissionOf({ maxHeldBytes: 1, maxWaitMs: 10 }));
+      const socket = await stall(app.port);
+      const { statusCode, headers, body } = await got(`${app.url}${path}`, {
+        throwHttpErrors: false,
+        retry: { limit: 0 },
+      });
+      expect([statusCode, headers['retry-after'], body]).to.deep.equal([
+        503,
+        '1',
+        'too many packages are being sent\n',
+      ]);
+      expect((await got(`${app.url}/healthz`)).statusCode).to.equal(200);
+      socket.destroy();
+      await app.close();
+    });
+
+    it('resets a reader that takes nothing when another one waits, which gets all', async () => {
+      const app = await start(admissionOf({ maxHeldBytes: 1, floorMs: 50 }));
+      const socket = await stall(app.port);
+      const closed = new Promise((resolve) => socket.once('close', resolve));
+      const { rawBody } = await got(`${app.url}${path}`, { retry: { limit: 0 } });
+      expect(rawBody.byteLength).to.equal(16 * MIB);
+      socket.resume();
+      await closed;
+      await app.close();
+    });
+
+    it('bounds a client by the address that the sidecar adds, and the sidecar itself not', async () => {
+      const app = await start(admissionOf({ maxRunningPerClient: 1, maxHeldBytes: Infinity }));
+      const sockets = [await stall(app.port, '192.0.2.1'), await stall(app.port, '192.0.2.2'), await stall(app.port)];
+      const ask = (client: string) =>
+        got.head(`${app.url}${path}`, {
+          headers: { 'x-forwarded-for': client },
+          throwHttpErrors: false,
+          retry: { limit: 0 },
+        });
+      expect((await ask('192.0.2.1')).statusCode).to.equal(503);
+      expect((await ask('192.0.2.3')).statusCode).to.equal(500);
+      for (const socket of sockets) socket.destroy();
+      await app.close();
+    });
+  });
+});
