@@ -605,10 +605,10 @@ const HEADERS: readonly Row[] = [
   ...all(417, 'Expect: 200-ok', 'Expect: ', 'Expect: 100-continue, 100-continue'),
   ...all(
     431,
-    `A: ${'b'.repeat(16_384)}`,
-    `${'a'.repeat(16_384)}: b`,
+    `A: ${'b'.repeat(65_536)}`,
+    `${'a'.repeat(65_536)}: b`,
     'a:\r\n'.repeat(1500) + 'a:',
-    `Cookie: ${'a'.repeat(20_000)}`,
+    `Cookie: ${'a'.repeat(70_000)}`,
   ),
 ];
 
@@ -788,7 +788,7 @@ const TARGETS: readonly Row[] = [
   ),
   ...all(400, '/a b', '/\t', '/\xe9', '/\x7f', '/\0', '/\x01', '/healthz HTTP/1.1 '),
   ...all(414, `/${'a'.repeat(8192)}`, `/package?${'a&'.repeat(4500)}`, `/healthz?${'a'.repeat(9000)}`),
-  ...all(431, `/${'a'.repeat(17_000)}`),
+  ...all(431, `/${'a'.repeat(66_000)}`),
 ];
 
 const get = (query: string, line = ''): string =>

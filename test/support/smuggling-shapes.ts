@@ -175,5 +175,5 @@ export const SMUGGLING_SHAPES: readonly SmugglingShape[] = [
     SMUGGLED,
     431,
   ),
-  shape('a header of 17 KiB', ['GET /healthz HTTP/1.1', 'Host: a', `X-A: ${'a'.repeat(17_000)}`], SMUGGLED, 431),
+  shape('a header of 65 KiB', ['GET /healthz HTTP/1.1', 'Host: a', `X-A: ${'a'.repeat(66_000)}`], SMUGGLED, 431),
 ];

@@ -32,7 +32,9 @@ export const ABANDONED_DOWNLOADS: Fault = {
     const images = Array.from({ length: count }, () => makeImage([bench.random.bytes(PACKAGE_BYTES)]));
     registry.publish(...images);
     for (const { layer } of images)
-      registry.script(layer.descriptor.digest, ({ place }) => (place === 'blob' ? stallingAfter(STALL_AT) : undefined));
+      registry.script(layer.descriptor.digest, ({ place, offset }) =>
+        place === 'blob' ? stallingAfter(Math.max(0, STALL_AT - offset)) : undefined,
+      );
     resetPeak(service.pid);
     const idleBytes = peakBytes(service.pid);
     let mostRunning = 0;
