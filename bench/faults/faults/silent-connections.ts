@@ -17,7 +17,7 @@ const PROBES = 20;
 const MAX_PROBE_MS = 1000;
 
 export const SILENT_CONNECTIONS: Fault = {
-  id: 'F30',
+  id: 'F31',
   what: '2 100 connections that say nothing, and 40 readers that take nothing, more than are sent at a time',
   expected: 'probes on new connections are answered within 1 s, and small packages are served',
   run: async (bench) => {
