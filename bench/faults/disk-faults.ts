@@ -3,11 +3,13 @@ import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 
 /** How often, of 1; the file is JSON and may change at any moment. */
-export type DiskFaults = Partial<Record<'open' | 'read' | 'write' | 'full' | 'close' | 'rename', number>>;
+export type DiskFaults = Partial<Record<'open' | 'read' | 'write' | 'full' | 'close' | 'rename' | 'readOnly', number>>;
 
 const RULES = process.env['DISK_FAULTS'] ?? '';
 const CACHE = process.env['DISK_FAULTS_BELOW'] ?? '';
 const REFRESH_MS = 20;
+/** O_ACCMODE, which Node does not name. */
+const ACCESS_MODE = 3;
 
 let rules: DiskFaults = {};
 setInterval(() => {
@@ -49,13 +51,33 @@ const calledBack =
   };
 
 patch(patched, 'open', calledBack('open', 'EMFILE', isOurs));
+/** A process that holds a file open for writing, as a lock is, keeps `mount -o remount,ro` from a disk; an error does not. */
+function readOnly([path, flags]: readonly unknown[]): Error | undefined {
+  const isWrite = typeof flags === 'string' ? /[wa+]/.test(flags) : (Number(flags) & ACCESS_MODE) !== 0;
+  return isOurs(path) && isWrite ? fault('readOnly', 'EROFS') : undefined;
+}
+patch(patched, 'open', (original) => (...args) => {
+  const error = readOnly(args);
+  if (error === undefined) return original(...args);
+  process.nextTick(args.at(-1) as Callback, error);
+  return undefined;
+});
+patch(fs.promises as unknown as Record<string, Call>, 'open', (original) => (...args) => {
+  const error = readOnly(args);
+  return error === undefined ? original(...args) : Promise.reject(error);
+});
+patch(patched, 'rmSync', (original) => (...args) => {
+  const error = isOurs(args[0]) ? fault('readOnly', 'EROFS') : undefined;
+  if (error !== undefined) throw error;
+  return original(...args);
+});
 patch(
   patched,
   'read',
   calledBack('read', 'EIO', () => true),
 );
 patch(patched, 'renameSync', (original) => (...args) => {
-  const error = isOurs(args[0]) ? fault('rename', 'EIO') : undefined;
+  const error = isOurs(args[0]) ? (fault('rename', 'EIO') ?? fault('readOnly', 'EROFS')) : undefined;
   if (error !== undefined) throw error;
   return original(...args);
 });

@@ -1,4 +1,4 @@
-/** Real file systems of a few megabytes, for what only a full or a read-only disk does. */
+/** Real file systems of a few megabytes, for what only a full disk does. */
 import { execFileSync } from 'node:child_process';
 import type { FaultBench } from './fault-bench.ts';
 
@@ -17,10 +17,6 @@ export async function mountSmallDisk(
     execFileSync('umount', ['--lazy', path], { stdio: 'pipe' });
   });
   return { path };
-}
-
-export function remount(path: string, how: 'ro' | 'rw'): void {
-  mount('-o', `remount,${how}`, path);
 }
 
 function mount(...args: string[]): void {

@@ -354,7 +354,7 @@ describe('the service', () => {
       expect(inUse.stdout).to.include('EADDRINUSE');
       const noDirectory = run('--cache-directory', MAIN);
       expect(noDirectory).to.include({ status: 1 });
-      expect(noDirectory.stdout).to.include('ENOTDIR');
+      expect(noDirectory.stdout).to.include(`${MAIN} is not a directory`);
     });
   });
 });

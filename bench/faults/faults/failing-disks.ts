@@ -12,7 +12,6 @@ import type { Fault, Seen } from '../fault.ts';
 import type { FaultBench } from '../fault-bench.ts';
 import type { FaultedService } from '../faulted-service.ts';
 import type { ScriptedRegistry } from '../registry/scripted-registry.ts';
-import { mountSmallDisk, remount } from '../small-disk.ts';
 import { swarm, tally } from '../swarm.ts';
 
 const KIB = 1024;
@@ -51,9 +50,14 @@ const FAILING_DISK: Fault = {
   },
 };
 
-export const FAILING_DISKS: readonly Fault[] = [FAILING_DISK];
+interface FaultyDisk {
+  readonly registry: ScriptedRegistry;
+  readonly service: FaultedService;
+  /** Resolves when the service has heard of it. */
+  readonly rule: (faults: DiskFaults) => Promise<void>;
+}
 
-async function flakyCalls(bench: FaultBench): Promise<Seen> {
+async function startOnFaultyDisk(bench: FaultBench): Promise<FaultyDisk> {
   const registry = await bench.startRegistry();
   const home = await bench.workspace.folder('service');
   const rules = join(home, 'disk-faults.json');
@@ -68,17 +72,26 @@ async function flakyCalls(bench: FaultBench): Promise<Seen> {
       DISK_FAULTS_BELOW: join(home, 'cache/'),
     },
   });
+  const rule = async (faults: DiskFaults): Promise<void> => {
+    writeFileSync(rules, JSON.stringify(faults));
+    await sleep(RULES_MS);
+  };
+  return { registry, service, rule };
+}
+
+export const FAILING_DISKS: readonly Fault[] = [FAILING_DISK];
+
+async function flakyCalls(bench: FaultBench): Promise<Seen> {
+  const { registry, service, rule } = await startOnFaultyDisk(bench);
   const violations: string[] = [];
   let injected = 0;
   const all: Got[] = [];
   for (const [what, faults] of ROUNDS) {
     const images = publish(bench, registry, bench.times(25, 1000));
-    writeFileSync(rules, JSON.stringify(faults));
-    await sleep(RULES_MS);
+    await rule(faults);
     // Each twice: as a miss, and as a hit if it could be kept.
     const gots = await swarm([...images, ...images], AT_ONCE, (image) => persist(service, image, faults));
-    writeFileSync(rules, '{}');
-    await sleep(RULES_MS);
+    await rule({});
     violations.push(...failuresOf(what, gots));
     injected += gots.length;
     all.push(...gots);
@@ -98,19 +111,15 @@ async function persist(service: FaultedService, image: TestImage, faults: DiskFa
 }
 
 async function readOnly(bench: FaultBench): Promise<Seen> {
-  const disk = await mountSmallDisk(bench, 2 * MAX_BYTES);
-  if ('reason' in disk) return { injected: 0, figures: `read-only: skipped, ${disk.reason}`, violations: [] };
-  const registry = await bench.startRegistry();
-  const store = { directory: disk.path };
-  const service = await bench.startService({ registry, maxBytes: MAX_BYTES, settings: { store } });
+  const { registry, service, rule } = await startOnFaultyDisk(bench);
   const kept = publish(bench, registry, 5);
   await swarm(kept, AT_ONCE, (image) => service.get(image));
   const cold = publish(bench, registry, 10);
   await withoutArrivals(service);
-  remount(disk.path, 'ro');
+  await rule({ readOnly: 1 });
   const gots = await swarm([...kept, ...cold, ...kept], AT_ONCE, (image) => service.get(image));
   const during = await service.probe('/readyz');
-  remount(disk.path, 'rw');
+  await rule({});
   const after = await service.probe('/readyz');
   gots.push(...(await swarm(cold, AT_ONCE, (image) => service.get(image))));
   return {

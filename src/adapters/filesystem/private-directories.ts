@@ -12,8 +12,14 @@ const WRITABLE_BY_OTHERS = 0o022;
  * operator, or the error of the file system.
  */
 export async function makePrivate(directory: string, own: readonly string[]): Promise<void> {
-  await mkdir(directory, { recursive: true, mode: PRIVATE });
-  const stats = await lstat(directory);
+  // The error says less than what is there instead.
+  const failure = await mkdir(directory, { recursive: true, mode: PRIVATE }).then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  const stats = await lstat(directory).catch(() => {
+    throw failure;
+  });
   if (stats.uid !== 0 || process.geteuid?.() === 0 || !stats.isDirectory()) expectPrivate(directory, stats);
   for (const path of own) {
     await mkdir(path, { mode: PRIVATE }).catch((error: unknown) => {

@@ -73,6 +73,17 @@ describe('makePrivate', () => {
     expect(await refusal()).to.equal(`${own} is a symbolic link: name the directory itself`);
   });
 
+  it('says what lies in the place of the directory itself: a file, a link, a link to nothing', async () => {
+    rmSync(directory, { recursive: true });
+    writeFileSync(directory, '');
+    expect(await refusal()).to.equal(`${directory} is not a directory`);
+    for (const target of [parent, join(parent, 'nowhere')]) {
+      rmSync(directory);
+      symlinkSync(target, directory);
+      expect(await refusal()).to.equal(`${directory} is a symbolic link: name the directory itself`);
+    }
+  });
+
   it('refuses a file in the place of a directory', async () => {
     rmSync(own, { recursive: true });
     writeFileSync(own, '');
