@@ -3,8 +3,9 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import type { AddressInfo } from 'node:net';
 import { Admission, ADMISSION_LIMITS } from '../../src/adapters/http/admission.ts';
 import { createHttpApp, type HttpAppOptions } from '../../src/adapters/http/app.ts';
-import { HttpServer } from '../../src/adapters/http/http-server.ts';
-import type { FinishedRequest } from '../../src/adapters/http/request-record.ts';
+import { HttpServer, LIMITS } from '../../src/adapters/http/http-server.ts';
+import { refuseHeads } from '../../src/adapters/http/refused-heads.ts';
+import type { FinishedRequest, RequestObserver } from '../../src/adapters/http/request-record.ts';
 import { inspectionOf } from './inspection.ts';
 
 export interface RunningApp {
@@ -21,6 +22,13 @@ export async function startHttpApp(options: Partial<HttpAppOptions>): Promise<Ru
   const unused = { execute: () => Promise.reject(new Error('not part of this test')) };
   const finished: FinishedRequest[] = [];
   let waiting: { count: number; resolve: () => void } | undefined;
+  const observers: readonly RequestObserver[] = [
+    ...(options.observers ?? []),
+    (request) => {
+      finished.push(request);
+      if (waiting !== undefined && finished.length >= waiting.count) waiting.resolve();
+    },
+  ];
   const app = createHttpApp({
     packages: { get: unused, describe: unused, manifests: { manifest: unused.execute } },
     explain: unused,
@@ -30,15 +38,9 @@ export async function startHttpApp(options: Partial<HttpAppOptions>): Promise<Ru
     metrics: async () => ({ contentType: 'text/plain', text: '' }),
     traces: new AsyncLocalStorage(),
     ...options,
-    observers: [
-      ...(options.observers ?? []),
-      (request) => {
-        finished.push(request);
-        if (waiting !== undefined && finished.length >= waiting.count) waiting.resolve();
-      },
-    ],
+    observers,
   });
-  const server = new HttpServer(app.callback());
+  const server = new HttpServer(app.callback(), undefined, LIMITS, refuseHeads(observers));
   const { port }: AddressInfo = await server.listen('127.0.0.1', 0);
   return {
     url: `http://127.0.0.1:${String(port)}`,

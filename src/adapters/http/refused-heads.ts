@@ -28,10 +28,9 @@ export function refuseHeads(observers: readonly RequestObserver[]): HeadRefusal 
     const id = randomUUID();
     const body = `${detail}\n`;
     socket.end(`${headOf(status, id, body)}\r\n\r\n${body}`);
-    const linger = setTimeout(() => socket.destroy(), LINGER_MS);
-    socket.once('close', () => {
-      clearTimeout(linger);
-    });
+    // The parser has not failed here, so it would take what still comes for a request.
+    if (refusal.code === 'HEAD_TIMEOUT') socket.destroySoon();
+    else linger(socket);
     const { remoteAddress = '', bytesRead } = socket;
     // A connection that is opened in advance and never used asks for nothing.
     if (bytesRead === 0) return;
@@ -50,6 +49,14 @@ export function refuseHeads(observers: readonly RequestObserver[]): HeadRefusal 
       });
     }
   };
+}
+
+/** Reads what the client still sends. The parser has failed, so no request comes of it. */
+function linger(socket: Socket): void {
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS);
+  socket.once('close', () => {
+    clearTimeout(timer);
+  });
 }
 
 /** Undefined for a connection that has failed. */

@@ -9,10 +9,15 @@ describe('refuseHeads', () => {
   let server: HttpServer;
   let port: number;
   let seen: FinishedRequest[];
+  let handled: number;
   beforeEach(async () => {
     seen = [];
     const refuse = refuseHeads([(request) => seen.push(request)]);
-    const handle = (_request: unknown, response: { end: (text: string) => unknown }): unknown => response.end('served');
+    handled = 0;
+    const handle = (_request: unknown, response: { end: (text: string) => unknown }): unknown => {
+      handled++;
+      return response.end('served');
+    };
     server = new HttpServer(handle, undefined, { ...LIMITS, headersTimeoutMs: 200 }, refuse);
     ({ port } = await server.listen('127.0.0.1', 0));
   });
@@ -83,6 +88,15 @@ describe('refuseHeads', () => {
       expect(answer).to.include(`X-Request-Id: ${id}\r\n`);
     });
   }
+
+  it('let no request in whose end comes behind its refusal', async () => {
+    const socket = connect(port, '127.0.0.1');
+    socket.on('error', () => undefined).once('data', () => socket.write('a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n'));
+    socket.write('GET / HTTP/1.1\r\nHost: ');
+    await once(socket, 'close');
+    expect(seen).to.have.lengthOf(1);
+    expect(handled).to.equal(0);
+  });
 
   it('do not count a connection that asks for nothing', async () => {
     expect(await send()).to.match(/^HTTP\/1\.1 408 /);
