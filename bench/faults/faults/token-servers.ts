@@ -19,13 +19,15 @@ interface Trouble {
   /** All tokens are taken back when all clients have one, and then as many ask again. */
   readonly revokes?: boolean;
   readonly expected: number;
-  /** Requests for tokens. */
-  readonly calls: number;
+  /** Requests for tokens; undefined where they are repeated for a time, all of them for one token. */
+  readonly calls: number | undefined;
 }
 
 /** Of a request until its answer begins. */
 const HEADERS_SECONDS = 2;
 const MIB = 1024 * 1024;
+/** A request for a token is repeated less often than this within `registry.timeouts.retrySeconds`. */
+const MAX_REPEATS = 40;
 
 /** From the last client's challenge until it waits like the others. */
 const LATE_MS = 300;
@@ -36,9 +38,9 @@ const TROUBLES: readonly Trouble[] = [
   { name: 'slow', answer: () => delayedBy(1000, honestly), expected: 200, calls: 1 },
   { name: 'too slow', answer: () => delayedBy(1000 * HEADERS_SECONDS + 1500, honestly), expected: 504, calls: 1 },
   { name: 'resets once', answer: (attempt) => once(attempt, resettingAfter(-1)), expected: 200, calls: 2 },
-  { name: 'resets always', answer: () => resettingAfter(-1), expected: 502, calls: 3 },
+  { name: 'resets always', answer: () => resettingAfter(-1), expected: 502, calls: undefined },
   { name: '500 twice', answer: (attempt) => (attempt < 3 ? refusing(500) : undefined), expected: 200, calls: 3 },
-  { name: '503 always', answer: () => refusing(503), expected: 502, calls: 3 },
+  { name: '503 always', answer: () => refusing(503), expected: 502, calls: undefined },
   { name: 'refuses', answer: () => refusing(401), isLate: true, expected: 502, calls: 1 },
   { name: 'forbids', answer: () => refusing(403), isLate: true, expected: 502, calls: 1 },
   { name: 'takes tokens back', revokes: true, expected: 200, calls: 2 },
@@ -128,7 +130,8 @@ async function ask(
     if (revokes) registry.revokeTokens();
   }
   const asked = registry.requests('token');
-  if (asked !== calls) violations.push(`${name}: ${String(asked)} requests for tokens, not ${String(calls)}`);
+  const isExpected = calls === undefined ? asked > 1 && asked <= MAX_REPEATS : asked === calls;
+  if (!isExpected) violations.push(`${name}: ${String(asked)} requests for tokens, not ${String(calls ?? 'a few')}`);
   return asked;
 }
 
