@@ -1,8 +1,11 @@
 /** How many packages are asked for and sent at a time: what the system holds for slow readers is bounded, and others wait. */
 import { RefusedError } from './problem.ts';
 
-/** Of a body, for a reader that takes nothing: 4 MiB were measured on loopback, the buffer of the receiver (tcp_rmem) included. */
-const MAX_HELD_BYTES = 6 * 1024 * 1024;
+/**
+ * Of a body, for a reader that takes nothing: 4 MiB were measured on loopback, both ends together. The rest is for what the
+ * requests that wait hold in the process.
+ */
+const MAX_HELD_BYTES = 7 * 1024 * 1024;
 /** A body that the system takes at once, whatever its reader does, need not wait. */
 const MAX_FREE_BYTES = 64 * 1024;
 /** How often readers below the floor pace are looked for while others wait. */

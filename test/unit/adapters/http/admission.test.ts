@@ -19,7 +19,7 @@ const ignored = (): void => undefined;
 
 describe('Admission', () => {
   const admissionOf = (limits: Partial<AdmissionLimits>): Admission =>
-    new Admission({ ...ADMISSION_LIMITS, maxHeldBytes: 12 * MIB, ...limits });
+    new Admission({ ...ADMISSION_LIMITS, maxHeldBytes: 14 * MIB, ...limits });
   const placeOf = (admission: Admission, bytes = 64 * MIB, displace = ignored): Promise<Place> =>
     admission.place(bytes, displace, never);
 
@@ -43,14 +43,14 @@ describe('Admission', () => {
 
   it('lets more bodies be sent when they are smaller, and none of them before one that came first', async () => {
     const admission = admissionOf({});
-    const places = await Promise.all(Array.from({ length: 12 }, () => placeOf(admission, MIB)));
+    const places = await Promise.all(Array.from({ length: 14 }, () => placeOf(admission, MIB)));
     const large = placeOf(admission);
     const small = placeOf(admission, MIB);
-    places.slice(0, 5).forEach((place) => {
+    places.slice(0, 6).forEach((place) => {
       place.release();
     });
     expect(admission.usage).to.include({ waiting: 2 });
-    places[5]?.release();
+    places[6]?.release();
     (await large).release();
     (await small).release();
   });
