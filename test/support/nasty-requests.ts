@@ -788,6 +788,7 @@ const TARGETS: readonly Row[] = [
   ),
   ...all(400, '/a b', '/\t', '/\xe9', '/\x7f', '/\0', '/\x01', '/healthz HTTP/1.1 '),
   ...all(414, `/${'a'.repeat(8192)}`, `/package?${'a&'.repeat(4500)}`, `/healthz?${'a'.repeat(9000)}`),
+  ...all(414, `/${'a'.repeat(17_000)}`),
   ...all(431, `/${'a'.repeat(66_000)}`),
 ];
 

@@ -101,13 +101,28 @@ export class Admission {
   }
 
   /**
-   * Resolves when a body of so many bytes may be sent, in the order of the calls. `displace` ends it when its reader takes
-   * nothing while others wait. Rejects with RefusedError after `maxWaitMs`, or with the reason of `gone`.
+   * The place of a body of so many bytes that may be sent at once; undefined when it has to wait. `displace` ends it when its
+   * reader takes nothing while others wait.
    */
-  async place(bodyBytes: number, displace: () => void, gone: AbortSignal): Promise<Place> {
+  freePlace(bodyBytes: number, displace: () => void): Place | undefined {
     if (bodyBytes <= MAX_FREE_BYTES) return FREE_PLACE;
     const bytes = Math.min(bodyBytes, MAX_HELD_BYTES);
-    if (this.#waiting.size > 0 || !this.#fits(bytes)) await this.#wait(bytes, gone);
+    return this.#waiting.size === 0 && this.#fits(bytes) ? this.#take(bytes, displace) : undefined;
+  }
+
+  /**
+   * The same when its turn has come, in the order of the calls. Rejects with RefusedError after `maxWaitMs`, or with the
+   * reason of `gone`.
+   */
+  async place(bodyBytes: number, displace: () => void, gone: AbortSignal): Promise<Place> {
+    const free = this.freePlace(bodyBytes, displace);
+    if (free !== undefined) return free;
+    const bytes = Math.min(bodyBytes, MAX_HELD_BYTES);
+    await this.#wait(bytes, gone);
+    return this.#take(bytes, displace);
+  }
+
+  #take(bytes: number, displace: () => void): Place {
     const sender = { bytes, displace, blockedAt: undefined as number | undefined };
     this.#senders.add(sender);
     return {

@@ -1,6 +1,7 @@
 /** Requests for packages and manifests under the bounds of the admission. */
 import type { Middleware, ParameterizedContext } from 'koa';
-import { Socket } from 'node:net';
+import type { ServerResponse } from 'node:http';
+import { TLSSocket } from 'node:tls';
 import type { BlobReader } from '../../domain/ports/package-store.ts';
 import type { Admission } from './admission.ts';
 import type { RequestState } from './request-record.ts';
@@ -21,6 +22,24 @@ export function admitted(admission: Admission): Middleware<RequestState> {
   };
 }
 
+/** The work hears when the client leaves: a download that waits for its turn need not begin then. */
+export async function untilClosed<Outcome>(
+  response: ServerResponse,
+  work: (leaving: AbortSignal) => Promise<Outcome>,
+): Promise<Outcome> {
+  const leaving = new AbortController();
+  const leave = (): void => {
+    leaving.abort(new ClientGoneError());
+  };
+  if (response.destroyed) leave();
+  response.once('close', leave);
+  try {
+    return await work(leaving.signal);
+  } finally {
+    response.off('close', leave);
+  }
+}
+
 /** Waits for the turn of the body, before its head, and sends it. Rejects as `Admission.place` and `sendBlob` do. */
 export async function sendInTurn(
   { res }: Pick<ParameterizedContext, 'res'>,
@@ -28,21 +47,19 @@ export async function sendInTurn(
   admission: Admission,
   sending: Omit<Sending, 'onBlocked'>,
 ): Promise<void> {
-  const gone = new AbortController();
-  const leave = (): void => {
-    gone.abort(new ClientGoneError());
-  };
-  res.once('close', leave);
   const displace = (): void => {
     // A reset, since the system would keep what it holds for a reader that does not take it.
-    if (res.socket instanceof Socket) res.socket.resetAndDestroy();
-    else res.destroy();
+    // Node resets no connection with TLS in it.
+    if (res.socket === null || res.socket instanceof TLSSocket) res.destroy();
+    else res.socket.resetAndDestroy();
   };
-  const place = await admission.place(sending.end - sending.start, displace, gone.signal);
-  res.off('close', leave);
-  const onSent = (bytes: number): void => {
+  const bytes = sending.end - sending.start;
+  const place =
+    admission.freePlace(bytes, displace) ??
+    (await untilClosed(res, (signal) => admission.place(bytes, displace, signal)));
+  const onSent = (taken: number): void => {
     place.taken();
-    sending.onSent(bytes);
+    sending.onSent(taken);
   };
   try {
     const onBlocked = (): void => {

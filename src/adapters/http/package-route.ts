@@ -1,19 +1,17 @@
 /** GET and HEAD /package: parse, ask once, send. */
 import type { Middleware, ParameterizedContext } from 'koa';
 import type { AsyncLocalStorage } from 'node:async_hooks';
-import type { ServerResponse } from 'node:http';
 import type { DescribePackage, Description } from '../../application/describe-package.ts';
 import type { Delivery, GetPackage } from '../../application/get-package.ts';
 import type { ResolvePackage } from '../../application/resolve-package.ts';
 import type { Admission } from './admission.ts';
-import { sendInTurn } from './admitted.ts';
+import { sendInTurn, untilClosed } from './admitted.ts';
 import { matchesEtag } from './conditional.ts';
 import { cacheHeaders, etagOf, packageHeaders, partHeaders, validatorHeaders } from './package-headers.ts';
 import { parsePackageQuery } from './package-query.ts';
 import { RefusedError } from './problem.ts';
 import { parseRange } from './range.ts';
 import type { RequestState } from './request-record.ts';
-import { ClientGoneError } from './send-blob.ts';
 import type { RequestTrace } from './trace-context.ts';
 
 export interface PackageUseCases {
@@ -51,24 +49,6 @@ export function packageRoute(
       await (delivery.cache.kind === 'hit' ? answer() : traces.run(record.trace, answer));
     }
   };
-}
-
-/** The work hears when the client leaves: a download that waits for its turn need not begin then. */
-async function untilClosed<Outcome>(
-  response: ServerResponse,
-  work: (leaving: AbortSignal) => Promise<Outcome>,
-): Promise<Outcome> {
-  const leaving = new AbortController();
-  const leave = (): void => {
-    leaving.abort(new ClientGoneError());
-  };
-  if (response.destroyed) leave();
-  response.once('close', leave);
-  try {
-    return await work(leaving.signal);
-  } finally {
-    response.off('close', leave);
-  }
 }
 
 function answerHead(ctx: PackageContext, { package: found, storedAt }: Description): void {

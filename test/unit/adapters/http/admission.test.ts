@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import got from 'got';
 import { connect, type Socket } from 'node:net';
 import { once } from 'node:events';
+import { connect as connectTls } from 'node:tls';
 import {
   Admission,
   ADMISSION_LIMITS,
@@ -9,8 +10,12 @@ import {
   type Place,
 } from '../../../../src/adapters/http/admission.ts';
 import type { Delivery } from '../../../../src/application/get-package.ts';
+import { sendInTurn } from '../../../../src/adapters/http/admitted.ts';
+import { HttpServer } from '../../../../src/adapters/http/http-server.ts';
+import { ClientGoneError } from '../../../../src/adapters/http/send-blob.ts';
 import { startHttpApp } from '../../../support/http-app.ts';
 import { makePackage } from '../../../support/image.ts';
+import { CA, serverCertificate } from '../../../support/tls/certificates.ts';
 import { rejection } from '../../../support/rejection.ts';
 
 const MIB = 1024 * 1024;
@@ -177,6 +182,30 @@ describe('Admission', () => {
       socket.resume();
       await closed;
       await app.close();
+    });
+
+    it('ends the connection of such a reader with TLS, too', async () => {
+      const { cert, key } = serverCertificate('localhost');
+      const admission = admissionOf({ maxHeldBytes: 1, floorMs: 50 });
+      const ended: Promise<void>[] = [];
+      const tls = { certificate: cert, key, clientCa: CA };
+      const server = new HttpServer((_request, res) => {
+        const size = image.layer.bytes.byteLength;
+        const writeHead = (): unknown => res.writeHead(200, { 'Content-Length': String(size) });
+        ended.push(
+          sendInTurn({ res }, delivery().blob, admission, { start: 0, end: size, writeHead, onSent: ignored }),
+        );
+      }, tls);
+      const { port } = await server.listen('127.0.0.1', 0);
+      const stalled = connectTls({ port, ca: CA, cert, key, servername: 'localhost' }).on('error', ignored);
+      stalled.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+      await once(stalled, 'readable');
+      const https = { certificateAuthority: CA, certificate: cert, key };
+      const { rawBody } = await got(`https://127.0.0.1:${String(port)}/`, { https, retry: { limit: 0 } });
+      expect(rawBody.byteLength).to.equal(16 * MIB);
+      expect(await rejection(ended[0] ?? Promise.resolve())).to.be.instanceOf(ClientGoneError);
+      stalled.destroy();
+      await server.close(0);
     });
 
     it('bounds a client by the address that the sidecar adds, and the sidecar itself not', async () => {
