@@ -37,7 +37,13 @@ describeWithAll(['helm', 'prometheus'], ({ helm, prometheus: path }) => {
       await service.serve();
       service.disturbCredentials();
       // Longer than from one point of a graph to the next.
-      await service.hold(() => until('min_over_time(registry_packages_proxy_downloads_in_flight[2s]) > 0'));
+      await service.hold(async () => {
+        await until('min_over_time(registry_packages_proxy_downloads_in_flight[2s]) > 0');
+        await until('min_over_time(registry_packages_proxy_sending_waiting[2s]) > 0');
+        await until('min_over_time(registry_packages_proxy_parallel_downloads{state="queued"}[2s]) > 0');
+        await until('registry_packages_proxy_parallel_downloads_revoked_total > 0');
+      });
+      await service.failToStore();
       await scrapes();
     });
     after(async () => {

@@ -1,5 +1,5 @@
 /** A service to which all happens that its dashboard can show: it serves, fails, forgets, heals and starts again. */
-import { mkdtemp, open, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -36,8 +36,10 @@ export class EventfulService {
     api.putModuleSource('a', { repo: `${registry.host}/a`, scheme: 'HTTP' });
     const options = {
       settings: {
+        // Room for one body of half a MiB at a time, and for two downloads.
+        server: { maxSocketMemory: '600Ki' },
         store: { directory: 'cache', maxSize: '4Mi' },
-        registry: { timeouts: { retrySeconds: 0 } },
+        registry: { parallelDownloads: 2, timeouts: { retrySeconds: 0 } },
         credentials: { source: 'kubernetes' },
       },
       flags: ['--kubeconfig', join(home, 'kubeconfig')],
@@ -72,17 +74,39 @@ export class EventfulService {
     await this.#ask(failing);
   }
 
-  /** Two clients of a download that is held up for as long as `meanwhile` takes. */
+  /**
+   * Downloads that are held up for as long as `meanwhile` takes: one has two clients, of which one waits for its turn; one
+   * loses its client, and its slot to a third one that waits for it.
+   */
   async hold(meanwhile: () => Promise<void>): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<undefined>();
-    const image = this.#publish(MIB / 2, (bytes, response) => {
-      response.write(bytes.subarray(0, MIB / 4));
-      void promise.then(() => response.end(bytes.subarray(MIB / 4)));
+    const held = (): TestImage =>
+      this.#publish(MIB / 2, (bytes, response) => {
+        response.write(bytes.subarray(0, MIB / 4));
+        void promise.then(() => response.end(bytes.subarray(MIB / 4)));
+      });
+    const [joined, abandoned, queued] = [held(), held(), held()];
+    const leaving = new AbortController();
+    const clients = [this.#ask(joined), this.#ask(joined), this.#ask(abandoned, leaving.signal).catch(() => undefined)];
+    await eventually(async () => {
+      const text = await this.#service.client('metrics').text();
+      if (!text.includes('registry_packages_proxy_downloads_in_flight 2')) throw new Error('not begun');
     });
-    const clients = [this.#ask(image), this.#ask(image)];
+    clients.push(this.#ask(queued));
+    leaving.abort();
     await meanwhile();
     resolve(undefined);
     await Promise.all(clients);
+  }
+
+  /** A package that cannot be stored, since a file is in the place of the directory for downloads. */
+  async failToStore(): Promise<void> {
+    const folder = join(this.#service.cacheDirectory, 'v1/ingest');
+    await rm(folder, { recursive: true });
+    await writeFile(folder, '');
+    await this.#ask(this.#publish(1000));
+    await rm(folder);
+    await mkdir(folder, { mode: 0o700 });
   }
 
   /** Objects that cannot be used come, and the API server breaks off. */
@@ -137,8 +161,8 @@ export class EventfulService {
     return image;
   }
 
-  async #ask({ digest }: TestImage): Promise<void> {
+  async #ask({ digest }: TestImage, signal?: AbortSignal): Promise<void> {
     const searchParams = { digest, repository: `${this.#around.registry.host}/a` };
-    await this.#service.client('package', { searchParams, responseType: 'buffer' });
+    await this.#service.client('package', { searchParams, responseType: 'buffer', ...(signal && { signal }) });
   }
 }
