@@ -31,7 +31,7 @@ describe('the service under an API server that', () => {
     home = await mkdtemp(join(tmpdir(), 'hostile-'));
     await writeFile(join(home, 'kubeconfig'), api.config.exportConfig());
     service = await ServiceProcess.start({
-      settings: { credentials: { source: 'kubernetes' } },
+      settings: { registry: { timeouts: { retrySeconds: 0 } }, credentials: { source: 'kubernetes' } },
       flags: ['--kubeconfig', join(home, 'kubeconfig')],
     });
   });
