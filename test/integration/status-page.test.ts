@@ -121,7 +121,7 @@ describeWith('chromium', (path) => {
       await row(page, digest).waitFor();
       expect(await row(page, digest).textContent()).to.include('23.4 MiB');
       expect(await bar(page).count()).to.equal(0);
-      expect(await page.getByText('Nothing is being downloaded.').isVisible()).to.equal(true);
+      expect(await page.getByText('Nothing is being downloaded into the cache.').isVisible()).to.equal(true);
       expect(await page.evaluate('window.isSamePage')).to.equal(true);
     });
 
@@ -145,7 +145,7 @@ describeWith('chromium', (path) => {
       await page.keyboard.type('ingress-nginx');
       await page.keyboard.press('Tab');
       await page.keyboard.press('Enter');
-      await page.getByRole('heading', { name: 'Now it would ✓ succeed (joined)' }).waitFor();
+      await page.getByRole('heading', { name: 'Now it would ✓ succeed (miss)' }).waitFor();
       expect(new URL(page.url()).searchParams.get('path')).to.equal('ingress-nginx');
       await page.getByText('http://registry.example/deckhouse/ee/ingress-nginx').waitFor();
     });
