@@ -30,7 +30,7 @@ export class BlobArrivals {
     return this.#fetched;
   }
 
-  /** Who comes second tries for itself when the first has failed: it may have another repository to ask. Rejects as `keep`. */
+  /** A second caller tries for itself when the first has failed: it may have another repository to ask. Rejects as `keep`. */
   async bring(blob: Descriptor, fetch: FetchFrom, signal: AbortSignal): Promise<void> {
     await this.#turns.take(blob.digest, async () => {
       if (this.#arrived.has(keyOf(blob))) return;

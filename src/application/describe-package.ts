@@ -1,4 +1,4 @@
-/** What a GET would answer, without moving a blob. */
+/** Answers a HEAD: the package that a GET would send, without moving a blob. */
 import type { Package, PackageRequest } from '../domain/package.ts';
 import type { PackageStore } from '../domain/ports/package-store.ts';
 import type { ResolvePackage } from './resolve-package.ts';

@@ -152,7 +152,7 @@ export class DownloadSlots {
     return this.#running.values().reduce((sum, each) => sum + (each.registry === registry ? 1 : 0), 0);
   }
 
-  /** Of all running downloads, or of those of one registry. */
+  /** Finds it among all running downloads, or those of one registry. */
   #longestIdle(registry: Registry | undefined): Running | undefined {
     let longest: Running | undefined;
     for (const each of this.#running) {

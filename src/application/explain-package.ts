@@ -1,4 +1,4 @@
-/** What would become of a request and why, out of what is known here: nobody else is asked, and nothing is fetched. */
+/** Explains the outcome that a request would have, from known facts: no upstream is asked, and nothing is fetched. */
 import type { Descriptor } from '../domain/descriptor.ts';
 import type { Digest } from '../domain/digest.ts';
 import { PackageError } from '../domain/errors.ts';
@@ -24,25 +24,25 @@ export interface Explanation {
   readonly request: PackageRequest;
   readonly verdict: Verdict;
   readonly configuration: {
-    /** What matched the repository's name. */
+    /** The registry that matches the repository's name. */
     readonly registry: ConfiguredRegistry | undefined;
     /** Where the package would be looked for, `path` included; undefined for the reason that `error` has. */
     readonly upstream: UpstreamDescription | undefined;
     readonly error: PackageError | undefined;
     readonly sources: readonly CredentialSource[];
-    /** What requests could name instead; only when nothing matched. */
+    /** The registries that requests could name instead; only when none matches. */
     readonly known: readonly ConfiguredRegistry[];
   };
   /** Undefined while a manifest is not here. */
   readonly layer: Descriptor | undefined;
   readonly kept: {
-    /** Of the requested digest: a manifest, or an index of them. */
+    /** The cached manifest or index of the requested digest. */
     readonly manifest: KeptBlob | undefined;
     readonly layer: KeptBlob | undefined;
   };
   readonly download: Download | undefined;
   readonly answers: LastAnswers;
-  /** Of this digest, of any repository; the latest first. */
+  /** Failures of this digest, in any repository; the latest first. */
   readonly failures: readonly FailedRequests[];
 }
 
@@ -108,7 +108,7 @@ export class ExplainPackage {
   }
 }
 
-/** What became of something that may fail in a way that we have a name for. */
+/** The outcome of an operation that can fail with a typed error. */
 interface Attempt<Value> {
   readonly value: Value | undefined;
   readonly error: PackageError | undefined;

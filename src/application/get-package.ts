@@ -1,4 +1,4 @@
-/** What this service does: it delivers a package, out of the store or through it. */
+/** Delivers a package, from the store or through it. */
 import type { Descriptor } from '../domain/descriptor.ts';
 import { isOneOf } from '../domain/errors.ts';
 import type { Package, PackageRequest } from '../domain/package.ts';

@@ -1,4 +1,4 @@
-/** What operators may see of the rooms behind the ports: what is kept, arriving, configured, answered. Never a secret. */
+/** The state behind the ports that operators can see: cached blobs, downloads, registries, answers. Never a secret. */
 import { userOf } from '../domain/credential.ts';
 import type { Descriptor } from '../domain/descriptor.ts';
 import type { Digest } from '../domain/digest.ts';
@@ -12,7 +12,7 @@ import type { SlotUsage } from './download-slots.ts';
 export const STORE_FAILURES = ['ENOSPC', 'EDQUOT', 'EROFS', 'EIO', 'EMFILE', 'inodes', 'pinned', 'other'] as const;
 export type StoreFailure = (typeof STORE_FAILURES)[number];
 
-/** What metrics and the status of the store are made of. */
+/** The usage of the store, for metrics and the status page. */
 export interface StoreUsage {
   /** Allocated on the volume, and taken by the blocks that are being written. */
   readonly bytes: number;
@@ -44,14 +44,14 @@ export interface KeptBlob {
 /** None of it counts as a use. */
 export interface StoreInspection {
   readonly usage: StoreUsage;
-  /** The most recently used first, so many at most: of a hundred thousand nobody reads all. */
+  /** The most recently used first, at most this many: a person does not read a hundred thousand. */
   kept(most: number): KeptBlob[];
   find(digest: Digest): KeptBlob | undefined;
 }
 
 /** A layer on its way into the store. */
 export interface Download {
-  /** Of the client that began it. */
+  /** The request of the client that began it. */
   readonly request: PackageRequest;
   readonly layer: Descriptor;
   readonly startedAt: Date;
@@ -64,7 +64,7 @@ export interface Download {
 }
 
 export interface DownloadInspection {
-  /** Of downloads into the store and of those that pass through. */
+  /** The slots of downloads into the store and of those that bypass it. */
   readonly slots: SlotUsage;
   /** The oldest first. */
   list(): Download[];
@@ -93,7 +93,7 @@ export function describeUpstream({ registry, repository }: Upstream): UpstreamDe
   };
 }
 
-/** A registry that requests can name, and who says so. */
+/** A registry that requests can name, and the resource that defines it. */
 export interface ConfiguredRegistry {
   /** `settings`, or the plural of a Kubernetes resource. */
   readonly resource: string;
@@ -113,7 +113,7 @@ export interface CredentialSource {
   readonly objects: number;
   /** Objects that cannot be used as they are, and why; some go on being what they were before. */
   readonly rejected: readonly { readonly object: string; readonly reason: string }[];
-  /** What keeps it from being listed or watched; undefined once it is listed again, or its watch tells of anything. */
+  /** The failure of its list or watch; undefined once it is listed again, or its watch tells an event. */
   readonly failure: { readonly at: Date; readonly reason: string } | undefined;
 }
 
@@ -122,7 +122,7 @@ export interface CredentialInspection {
   registries(): ConfiguredRegistry[];
 }
 
-/** What an upstream last answered to one question, or how it failed to. */
+/** The last answer of an upstream to one request, or its failure. */
 export interface UpstreamAnswer {
   readonly operation: 'manifest' | 'blob';
   readonly host: string;
@@ -138,7 +138,7 @@ export interface UpstreamAnswer {
 }
 
 export interface UpstreamInspection {
-  /** The latest first; with a registry, only what was answered to whoever entered it in this very way. */
+  /** The latest first; with a registry, only the answers to the same credential. */
   answers(registry?: Registry): UpstreamAnswer[];
 }
 
@@ -155,7 +155,7 @@ export interface FailedRequests {
   readonly lastAt: Date;
 }
 
-/** Of requests for packages since the start. */
+/** Outcomes of requests for packages since the start. */
 export interface RequestInspection {
   readonly outcomes: Readonly<Record<'hit' | 'miss' | 'joined' | 'bypass', number>>;
   /** The latest first. */
@@ -163,7 +163,7 @@ export interface RequestInspection {
 }
 
 export interface PackageInspection {
-  /** What requested digests have turned out to be since the start; the first to be known first. */
+  /** The packages of requested digests since the start; the first to be known first. */
   known(): Package[];
 }
 

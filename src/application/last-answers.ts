@@ -1,4 +1,4 @@
-/** What an upstream answered last to what a request would ask. */
+/** The last answers of an upstream to the questions of a request. */
 import type { Descriptor } from '../domain/descriptor.ts';
 import type { PackageRequest } from '../domain/package.ts';
 import type { Upstream } from '../domain/upstream.ts';
@@ -6,10 +6,10 @@ import type { FailedRequests, UpstreamAnswer, UpstreamInspection } from './inspe
 import { isOf } from './verdict.ts';
 
 export interface LastAnswers {
-  /** Of the requested digest; behind an index, how that failed. */
+  /** The answer for the requested digest; behind an index, the failure of its manifest. */
   readonly manifest: UpstreamAnswer | undefined;
   readonly layer: UpstreamAnswer | undefined;
-  /** Of its host, whatever that was asked for, and with whichever credential. */
+  /** The latest answer of its host, to any request with any credential. */
   readonly latest: UpstreamAnswer | undefined;
 }
 
@@ -19,11 +19,11 @@ interface Asked {
   readonly request: PackageRequest;
   /** Undefined while a manifest is not here. */
   readonly layer: Descriptor | undefined;
-  /** Of this digest. */
+  /** Failures of this digest. */
   readonly failures: readonly FailedRequests[];
 }
 
-/** What was answered before the credential or anything else of the registry was changed says nothing about now. */
+/** Answers from before a change of the registry or its credential do not count. */
 export function lastAnswers({ upstreams, upstream, request, layer, failures }: Asked): LastAnswers {
   if (upstream === undefined) return { manifest: undefined, layer: undefined, latest: undefined };
   const here = upstreams.answers(upstream.registry).filter(({ repository }) => repository === upstream.repository);

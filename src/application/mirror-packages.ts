@@ -18,14 +18,14 @@ export interface MirrorPackagesOptions extends ResolveImageOptions {
   readonly onProgress: (progress: MirrorProgress) => void;
 }
 
-/** Of packages and bytes, until now. */
+/** Packages and bytes until now. */
 export interface MirrorProgress {
   readonly phase: 'manifests' | 'blobs';
   /** Whose manifests are here, so that what it takes is known. */
   readonly resolved: number;
   readonly mirrored: number;
   readonly failed: number;
-  /** Of all configs and layers of what is resolved, each counted once. */
+  /** The bytes of all configs and layers of resolved images, each counted once. */
   readonly totalBytes: number;
   /** Those of them that are here. */
   readonly hereBytes: number;

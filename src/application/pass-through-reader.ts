@@ -19,7 +19,7 @@ export class PassThroughReader implements BlobReader {
   readonly size: number;
   readonly #join: JoinBody;
   #joined: Joined;
-  /** What this reader has seen, with the others of its body: the bytes before its next block. */
+  /** The hash of the bytes before this reader's next block. */
   #before: Proof;
   #block: Block | undefined;
   #isClosed = false;

@@ -1,7 +1,7 @@
-/** For work that nobody waits for: an upstream that asks for patience gets it. */
+/** Retries work for which no client waits, as long as its upstream throttles it. */
 import { UpstreamThrottledError } from '../domain/errors.ts';
 
-/** Of at most a minute each, so ten minutes: then it is not throttling any more, it is refusing. */
+/** Each wait is at most a minute, so ten minutes: after them the upstream refuses rather than throttles. */
 const MAX_WAITS = 10;
 
 /** Does it again for as long as it rejects with UpstreamThrottledError, after the wait that this asks for. */

@@ -9,7 +9,7 @@ import { formatPlatform, type Platform } from '../domain/platform.ts';
 const MAX_DEPTH = 4;
 /** Documents that are fetched to find one image. */
 const MAX_DOCUMENTS = 16;
-/** Of all platforms: as many as the entries of one index. */
+/** The most images of all platforms: as many as the entries of one index. */
 const MAX_IMAGES = 1000;
 
 type Find<Absent> = (digest: Digest) => Promise<Manifest | Index | Absent>;

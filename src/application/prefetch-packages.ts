@@ -1,4 +1,4 @@
-/** Packages into a cache before anybody asks for them. */
+/** Fetches packages into a cache before the first request. */
 import type { PackageRequest } from '../domain/package.ts';
 import { eachPackage, type PackageFailure } from './each-package.ts';
 import { patiently } from './patience.ts';
@@ -17,13 +17,13 @@ export interface PrefetchPackagesOptions {
   readonly onProgress: (progress: PrefetchProgress) => void;
 }
 
-/** Of packages and bytes, until now. */
+/** Packages and bytes until now. */
 export interface PrefetchProgress {
   readonly fetched: number;
   /** Were in the cache already. */
   readonly hits: number;
   readonly failed: number;
-  /** Of all of them. */
+  /** The bytes of all packages. */
   readonly bytes: number;
 }
 

@@ -61,7 +61,7 @@ export class RecordedRegistryGateway implements RegistryGateway, UpstreamInspect
     }
   }
 
-  /** A blob that breaks off has not been answered; one that nobody wants any more has. */
+  /** A blob that breaks off is a failed answer; one whose reader leaves is not. */
   async *#followed(
     question: Question,
     signal: AbortSignal,
@@ -76,7 +76,7 @@ export class RecordedRegistryGateway implements RegistryGateway, UpstreamInspect
   }
 
   #fail(question: Question, error: unknown): void {
-    // Refused on this side, before anybody was asked.
+    // Refused on this side, before any request to an upstream.
     if (error instanceof InvalidArgumentError) return;
     const known = error instanceof PackageError ? error : undefined;
     this.#remember(question, {

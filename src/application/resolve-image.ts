@@ -15,7 +15,7 @@ import { allManifests, platformManifest } from './platform-manifest.ts';
 import { Turns } from './turns.ts';
 
 export interface Image {
-  /** Of the manifest or the index that was asked for. */
+  /** The descriptor of the requested manifest or index. */
   readonly descriptor: Descriptor;
   /** Configs and layers. */
   readonly blobs: readonly Descriptor[];
@@ -87,7 +87,7 @@ export class ResolveImage {
   }
 }
 
-/** An image without layers is no package, and nobody could be served from it. */
+/** An image without layers is no package, so the service could not serve it. */
 function parse(bytes: Uint8Array): Manifest | Index {
   const document = parseManifest(bytes);
   if (document.kind === 'manifest') packageLayer(document);

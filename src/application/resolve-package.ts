@@ -24,7 +24,7 @@ export interface ResolvePackageOptions {
   readonly store: PackageStore;
   readonly gateway: RegistryGateway;
   readonly credentials: CredentialProvider;
-  /** What an index resolves to. */
+  /** The platform to which an index resolves. */
   readonly platform: Platform;
   /** Aborted when the process stops. */
   readonly stopping: AbortSignal;
@@ -38,7 +38,7 @@ export interface VerifiedManifest {
 
 export class ResolvePackage implements PackageInspection {
   readonly #options: ResolvePackageOptions;
-  /** What a digest resolves to never changes, so a hit reads no manifest. */
+  /** A digest always resolves to the same package, so a hit reads no manifest. */
   readonly #known = new Map<Digest, Package>();
   /** Why a digest leads to no package: as unchangeable as what it leads to. */
   readonly #unusable = new Map<Digest, InvalidContentError>();
@@ -51,7 +51,7 @@ export class ResolvePackage implements PackageInspection {
     this.#options = options;
   }
 
-  /** Asks the store before the credentials: whoever knows a digest may have what is here (RBAC stands before us). */
+  /** Asks the store before the credentials: a client that knows a digest may have the cached package (the sidecar enforces RBAC). */
   async execute(request: PackageRequest): Promise<Package> {
     const known = this.#known.get(request.digest);
     if (known !== undefined) return known;
@@ -67,7 +67,7 @@ export class ResolvePackage implements PackageInspection {
   }
 
   /**
-   * As far as it can be said without asking anybody: undefined when a manifest is not kept. Those that are count as used.
+   * The package, as far as it is known without an upstream: undefined when a manifest is not cached. Cached ones count as used.
    * Rejects with InvalidContentError when they lead to no package.
    */
   async recall(digest: Digest): Promise<Package | undefined> {

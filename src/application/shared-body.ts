@@ -16,7 +16,7 @@ const LINGER_MS = 250;
 export interface Block {
   readonly start: number;
   readonly bytes: Uint8Array;
-  /** What was seen of the blob up to the end of this block. */
+  /** The hash of the blob up to the end of this block. */
   readonly after: Proof;
 }
 
@@ -32,7 +32,7 @@ export interface Position {
 
 export interface SharedBodyOptions {
   readonly layer: Descriptor;
-  /** What was seen of the blob before the first byte of `open`: up to a multiple of BLOCK_BYTES. */
+  /** The hash of the blob before the first byte of `open`: up to a multiple of BLOCK_BYTES. */
   readonly before: Proof;
   /** Opens the bytes behind `before`. */
   readonly open: () => Promise<AsyncIterable<Uint8Array>>;

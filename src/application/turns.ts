@@ -1,4 +1,4 @@
-/** One after the other, for each key; who comes later may find that the work is done. */
+/** A keyed mutex: one caller after the other for each key; a later one may find that the work is done. */
 
 export class Turns<Key> {
   readonly #last = new Map<Key, Promise<unknown>>();

@@ -21,9 +21,9 @@ export type Verdict =
   | {
       readonly outcome: 'fail';
       readonly code: Exclude<UpstreamAnswer['code'], 'OK'>;
-      /** What a client is told. */
+      /** The reason in the answer to the client. */
       readonly reason: string;
-      /** What the log says besides. */
+      /** The cause in the log. */
       readonly cause: string | undefined;
       /** When the registry was last seen to fail: asked again, it may do better. Undefined when that does not matter. */
       readonly seenAt: Date | undefined;
@@ -33,7 +33,7 @@ export type Verdict =
 export interface Evidence {
   readonly request: PackageRequest;
   readonly layer: Descriptor | undefined;
-  /** Why what is kept under the digest leads to no package, or nobody can be asked for it. */
+  /** The reason why the cached manifest leads to no package, or why no upstream can be asked for it. */
   readonly contentError: PackageError | undefined;
   readonly upstreamError: PackageError | undefined;
   /** Where the package would be looked for; undefined for the reason that `upstreamError` has. */
@@ -83,12 +83,12 @@ function seenToFail({ request, layer, upstream, answers, failures }: Evidence): 
   return { outcome: 'fail', code: answer.code, reason: answer.detail, cause: answer.cause, seenAt: answer.at };
 }
 
-/** Of those of its digest, the ones that went to the same place. */
+/** Selects failures of the same repository and path. */
 export function isOf({ repository, path }: PackageRequest): (failed: FailedRequests) => boolean {
   return ({ request }) => request?.repository === repository && request.path === path;
 }
 
-/** Said on this side: the answer cannot be used, or nobody can be asked, as when a whole registry is named and no path. */
+/** An error of this side: the answer is unusable, or no upstream can be asked, as when a registry is named without a path. */
 function isOurs(
   failed: FailedRequests,
 ): failed is FailedRequests & { readonly code: 'DIGEST_MISMATCH' | 'MANIFEST_INVALID' | 'NAME_INVALID' } {

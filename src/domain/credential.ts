@@ -1,4 +1,4 @@
-/** What opens a registry, and how it is found in a docker `config.json` (docker/cli, config file format). */
+/** The credential of a registry, and its place in a docker `config.json` (docker/cli, config file format). */
 import { parseHost, type RepositoryPath } from './reference.ts';
 import { registryKey } from './registry-host.ts';
 import { Secret } from './secret.ts';

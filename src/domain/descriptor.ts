@@ -1,4 +1,4 @@
-/** What OCI says of a blob before anyone has seen its bytes (image-spec, descriptor.md). */
+/** The descriptor of a blob: digest, size and type (image-spec, descriptor.md). */
 import { type Digest, digestOf, parseDigest } from './digest.ts';
 import { InvalidContentError } from './errors.ts';
 
@@ -11,7 +11,7 @@ export interface Descriptor {
   readonly data?: Uint8Array;
 }
 
-/** What a header can carry: type and subtype have at most 127 characters each (RFC 6838, section 4.2). */
+/** The types that a header can carry: type and subtype have at most 127 characters each (RFC 6838, section 4.2). */
 const MEDIA_TYPE = /^[\x21-\x7e]{1,255}$/;
 
 /** @throws InvalidContentError when a field is missing or is not what the image-spec asks for. */

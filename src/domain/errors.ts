@@ -19,7 +19,7 @@ export type ErrorCode =
   | 'STORE_FAILED'
   | 'STOPPING';
 
-/** `message` is for whoever asked: one short line with neither a secret nor an internal address; details are in `cause`. */
+/** `message` is for the client: one short line with neither a secret nor an internal address; details are in `cause`. */
 export abstract class PackageError extends Error {
   abstract readonly code: ErrorCode;
   override get name(): string {

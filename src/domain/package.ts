@@ -1,10 +1,10 @@
-/** What a request names, and what it resolves to. */
+/** A package as a request names it, and the image and layer to which it resolves. */
 import type { Descriptor } from './descriptor.ts';
 import type { Digest } from './digest.ts';
 import type { RepositoryName, RepositoryPath } from './reference.ts';
 
 export interface PackageRequest {
-  /** Of an image manifest, or of an index of them. */
+  /** The digest of an image manifest, or of an index of them. */
   readonly digest: Digest;
   readonly repository: RepositoryName;
   /** Below the repository. */

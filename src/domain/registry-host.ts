@@ -5,7 +5,7 @@ import { joinPath, type RepositoryPath } from './reference.ts';
 const DOCKER_HUB = 'index.docker.io';
 /** The second is what people write, the third is where Docker's own client sends requests. */
 const DOCKER_HUB_NAMES: ReadonlySet<string> = new Set([DOCKER_HUB, 'docker.io', 'registry-1.docker.io']);
-/** What Docker Hub has instead of repositories of one component; `alpine` is `library/alpine`. */
+/** The namespace in which Docker Hub has its repositories of one component; `alpine` is `library/alpine`. */
 const DOCKER_HUB_NAMESPACE = 'library' as RepositoryPath;
 
 /** Where the registry `host[:port]` is asked. `docker.io` itself is a web site; the Go library asks `index.docker.io` instead. */

@@ -6,7 +6,7 @@ export class Secret {
     this.#value = value;
   }
 
-  /** The one way in; a search for this name finds everyone who holds the plain text. */
+  /** The only way to the plain text; a search for this name finds each place that reads it. */
   reveal(): string {
     return this.#value;
   }
@@ -19,7 +19,7 @@ export class Secret {
     return '[secret]';
   }
 
-  /** What `util.inspect` and with it every console and logger asks for. */
+  /** `util.inspect`, and with it every console and logger, calls this. */
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return '[secret]';
   }

@@ -6,7 +6,7 @@ import { CODE_CACHE, runServingScript } from './serving-script.ts';
 // The same bytes each time by `node --predictable --no-flush-bytecode`: else threads decide, and when garbage is collected.
 const script = runServingScript();
 process.once('exit', () => {
-  // A cache is good for the flags under which it was written, and those are nobody else's.
+  // A code cache is valid for the flags under which it was written, and no other program has these.
   setFlagsFromString('--flush-bytecode');
   writeFileSync(CODE_CACHE, script.createCachedData());
 });

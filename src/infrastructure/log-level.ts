@@ -1,4 +1,4 @@
-/** The log's level follows the settings file while the service runs: who needs to see more must not lose the cache for it. */
+/** The log's level follows the settings file while the service runs: a restart would end running downloads. */
 import { watchFile } from 'node:fs';
 import type { Logger } from 'pino';
 import { SettingsError } from './load-settings.ts';
@@ -9,7 +9,7 @@ const INTERVAL_MS = 2000;
 
 /** `read` gives the settings anew, with the flags laid over them; of what has changed only the level counts. */
 export function followLogLevel(file: string, read: () => Settings, logger: Logger): void {
-  // Nobody waits for this at the end of the process.
+  // The watch does not keep the process alive.
   watchFile(file, { interval: INTERVAL_MS, persistent: false }, () => {
     try {
       const { level } = read().log;
@@ -23,7 +23,7 @@ export function followLogLevel(file: string, read: () => Settings, logger: Logge
 
 function change(logger: Logger, level: string): void {
   const { level: previous } = logger;
-  // Whichever of the two is the quieter one, whoever changed it wants to see that it worked.
+  // The line is logged before a level above `info` applies, so that the operator sees that the change worked.
   logger.level = 'info';
   logger.info({ previous, current: level }, 'log level changed');
   logger.level = level;

@@ -4,9 +4,9 @@ import { RefusedError } from '../adapters/http/problem.ts';
 import { ClientGoneError } from '../adapters/http/send-blob.ts';
 import { PackageError } from '../domain/errors.ts';
 
-/** Of a chain of causes; deeper ones have never helped anybody. */
+/** The longest chain of causes that is logged; deeper causes have never helped. */
 const MAX_CAUSES = 5;
-/** What we have a name for needs no stack; a bug does. */
+/** A typed error needs no stack; a bug does. */
 const EXPECTED = [PackageError, RefusedError, ClientGoneError];
 
 export function createLogger(level: string, destination: DestinationStream): Logger {
@@ -33,7 +33,7 @@ export function createLogger(level: string, destination: DestinationStream): Log
   );
 }
 
-/** Named fields only: foreign errors carry requests, with headers, and whatever else they like. */
+/** Named fields only: foreign errors carry requests with headers, and other data. */
 function describeError(error: unknown): object | undefined {
   if (error === undefined) return undefined;
   if (!(error instanceof Error)) return { type: typeof error };

@@ -11,7 +11,7 @@ const ROOT = dirname(findPackageJSON('..', import.meta.url) ?? '');
 
 const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };
 process.stdout.once('error', ({ code, message }: NodeJS.ErrnoException) => {
-  // Whoever was to read it has gone, as `head` does.
+  // The reader of the output has gone, as `head` does.
   if (code === 'EPIPE') process.exit(EXIT_CODE.refused);
   process.stderr.write(`standard output: ${code ?? message}\n`);
   process.exit(EXIT_CODE.faulty);

@@ -20,7 +20,7 @@ export class Stopping {
     return this.#draining.signal;
   }
 
-  /** Ends downloads that nobody waits for any more. */
+  /** Ends downloads for which no client waits. */
   get aborting(): AbortSignal {
     return this.#aborting.signal;
   }
@@ -50,7 +50,7 @@ export class Service {
     this.#options = options;
   }
 
-  /** The parts in their order, the listening socket last: nobody is let in before all is ready. */
+  /** The parts in their order, the listening socket last: no client connects before all parts are ready. */
   async start(): Promise<AddressInfo> {
     const { parts, server, listen } = this.#options;
     for (const part of parts) await part.start?.();

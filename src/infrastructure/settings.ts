@@ -1,4 +1,4 @@
-/** What can be set, as values that are parsed once: config/default.yaml says what each of them means. */
+/** The settings, parsed once; config/default.yaml describes each of them. */
 import * as z from 'zod';
 import { parseTrustedRealm } from '../adapters/registry/trusted-realm.ts';
 import type { NamedUpstream } from '../adapters/static/static-credential-provider.ts';

@@ -3,6 +3,6 @@ import './interruption.ts';
 import { asksToServe } from './asks-to-serve.ts';
 import { runServingScript } from './serving-script.ts';
 
-/** Of the service. */
+/** The script of the service. */
 export const script = asksToServe(process.argv.slice(2)) ? runServingScript() : undefined;
 if (script === undefined) await import('./program.ts');

@@ -1,4 +1,4 @@
-/** What the parts of a service are made of. */
+/** The inputs of the parts of a service. */
 import type { Logger } from 'pino';
 import type { Settings } from './settings.ts';
 

@@ -1,4 +1,4 @@
-/** Which trace the running code works for: from a request to whatever it begins, past all that need not know of it (ADR 17). */
+/** The trace of the running code: it follows a request into the work that it begins, without a parameter (ADR 17). */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { RequestTrace } from '../adapters/http/trace-context.ts';
 

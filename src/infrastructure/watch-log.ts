@@ -2,7 +2,7 @@
 import type { Logger } from 'pino';
 import type { ProviderEvent } from '../adapters/kubernetes/kubernetes-credential-provider.ts';
 
-/** Of the same trouble, one line in this time. */
+/** The same trouble is logged once in this time. */
 const QUIET_MS = 60_000;
 
 export function watchLog(logger: Logger): (event: ProviderEvent) => void {

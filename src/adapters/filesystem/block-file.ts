@@ -13,7 +13,7 @@ export class BlockFile {
   readonly #pool: BlockPool;
   readonly #blocks = new Map<number, Block>();
 
-  /** `fd` stays open for as long as somebody reads. */
+  /** `fd` stays open for as long as a reader is left. */
   constructor(fd: number, pool: BlockPool) {
     this.fd = fd;
     this.#pool = pool;
@@ -45,7 +45,7 @@ export class BlockFile {
     };
   }
 
-  /** Whoever comes from now on reads anew. */
+  /** A reader that comes later reads from the file. */
   forget(): void {
     for (const block of this.#blocks.values()) block.onTaken = () => undefined;
     this.#blocks.clear();
@@ -78,7 +78,7 @@ export class BlockFile {
 
 /**
  * In this very turn: with its descriptor the bytes of a removed file leave the disk, before anything else is written there.
- * A failure is nobody's any more: the descriptor is gone all the same, and what it wrote is proved from the disk.
+ * A failure is ignored: the descriptor is closed all the same, and the bytes that it wrote are verified from the disk.
  */
 export function closeNow(fd: number): void {
   try {

@@ -9,7 +9,7 @@ export interface Block {
   readonly bytes: Buffer;
   /** How many of them have been read, from the first on. */
   length: number;
-  /** Whoever reads it right now: until there is nobody, it stays what it is. */
+  /** The readers of the block: its bytes stay until there is none. */
   holders: number;
   /** A read into it that is under way. */
   loading: Promise<void> | undefined;
@@ -36,8 +36,8 @@ export class BlockPool {
   }
 
   /**
-   * Any, not the least recently used: who reads a file from its first to its last byte again and again would of a file
-   * larger than the pool never find a block.
+   * Any, not the least recently used: a reader that reads a file larger than the pool from end to end, again and again,
+   * would never find a block.
    */
   #anyUnheld(): Block | undefined {
     const first = Math.floor(Math.random() * MAX_BLOCKS);

@@ -65,8 +65,8 @@ export class Eviction {
   }
 
   /**
-   * Lets a lowered budget be what the volume has room for by now. False when a blob of `size` bytes cannot fit whatever
-   * leaves for it: it is refused before its download begins, and all its clients share one that passes through.
+   * Raises a lowered budget to the present room of the volume. False when a blob of `size` bytes cannot fit, even with all
+   * others evicted: it is refused before its download begins, and all its clients share one that passes through.
    */
   async recheck(directory: string, size: number): Promise<boolean> {
     try {

@@ -1,14 +1,14 @@
-/** One reader's way through a file: by large blocks, one read ahead, for as long as whoever takes them is quick. */
+/** One reader's way through a file: by large blocks, one read ahead, while the reader is quick. */
 import { StoreFailedError } from '../../domain/errors.ts';
 import { type BlockFile, type HeldBytes, readAt } from './block-file.ts';
 
-/** Who takes longer than at 1 MiB/s must not hold blocks that others could use. */
+/** A reader slower than 1 MiB/s must not hold blocks that others could use. */
 const QUICK_BYTES_PER_MS = 1024;
-/** More than a socket's buffer swallows at once, which says nothing about who reads it. */
+/** More than the buffer of a socket takes at once, which says nothing about the pace of its reader. */
 const QUICK_AGAIN_BYTES = 8 * 1024 * 1024;
 /** All the memory that a slow reader takes: a thousand of them may crawl along together. */
 const SMALL_READ_BYTES = 16 * 1024;
-/** All that the first byte waits for, and the steps of a quick reader who finds no block free. */
+/** The first read, for which the first byte waits, and the reads of a quick reader while no block is free. */
 const FIRST_READ_BYTES = 64 * 1024;
 
 /** A reader that has taken nothing for so long is slow, too, before its next read shows it. */
@@ -21,7 +21,7 @@ export class FileReading {
   #ahead: { readonly offset: number; readonly held: Promise<HeldBytes | undefined> } | undefined;
   #own: Buffer | undefined;
   #handedOutBytes = 0;
-  /** Nobody is slow from the start. */
+  /** No reader is slow at the start. */
   #handedOutAt = Infinity;
   /** Since it was last slow. */
   #quickBytes = QUICK_AGAIN_BYTES;
@@ -99,7 +99,7 @@ export class FileReading {
 
   #readAhead(offset: number, limit: number): void {
     const held = this.#file.hold(offset, limit);
-    // Who never asks for it need not hear of it.
+    // A reader that never asks for the block does not hear of the error.
     held.catch(() => undefined);
     this.#ahead = { offset, held };
   }

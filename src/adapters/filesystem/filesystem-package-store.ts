@@ -227,7 +227,7 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
     }
   }
 
-  /** Of an entry whose file has given its name to another one. */
+  /** Removes an entry whose file name now belongs to another one. */
   #forget(entry: Entry): void {
     this.#ledger.remove(entry);
     if (entry.readers === 0) this.#files.close(entry);

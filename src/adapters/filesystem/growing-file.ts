@@ -16,7 +16,7 @@ import type { HashThread } from './hash-thread.ts';
 import type { PinningReader } from './slow-readers.ts';
 import { type Relief, withRoom } from './with-room.ts';
 
-/** A number, which can be closed in the very turn in which nobody needs it any more. */
+/** A descriptor as a number can be closed in the same turn in which its last reader leaves. */
 const openFile = promisify(open);
 const truncateFile = promisify(ftruncate);
 
@@ -85,7 +85,7 @@ export class GrowingFile implements PinningReader {
     return file;
   }
 
-  /** Fulfils when nobody writes or reads any more. */
+  /** Fulfils when the writer and all readers have ended. */
   get closed(): Promise<void> {
     return this.#closed.promise;
   }
@@ -107,8 +107,8 @@ export class GrowingFile implements PinningReader {
       this.#fail(error);
       throw error;
     } finally {
-      // The fill settles now, in the turn in which readers hear of its end. Its descriptor is let go in a later one: whoever
-      // has found this fill among those in progress may still ask for a reader.
+      // The download settles now, in the turn in which readers hear of its end. Its descriptor is closed in a later one: a
+      // request that has found this download in progress may still open a reader.
       setImmediate(() => {
         this.#letGo();
       });

@@ -55,14 +55,14 @@ export class HashThread {
   }
 
   #start(): Worker {
-    // Beside this file, whatever it is called: `.ts` here, `.mjs` in the bundle.
+    // The script is beside this file: `.ts` in the sources, `.mjs` in the bundle.
     const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'mjs';
     const worker = new Worker(new URL(`./hash-worker.${extension}`, import.meta.url));
     worker.unref();
     worker.on('message', ({ id, hex }: HashAnswer) => {
       this.#settle(id, hex);
     });
-    // Nobody waits for a thread that has died; the next file has a new one.
+    // No file waits for a thread that has died; the next file has a new one.
     worker.once('error', () => undefined);
     worker.once('exit', () => {
       if (this.#worker === worker) this.#worker = undefined;

@@ -8,7 +8,7 @@ export interface HashOrder {
   readonly id: number;
   readonly fd: number;
   readonly end: number;
-  /** What comes after these bytes: others, the digest, or nothing that anybody wants to know. */
+  /** The step after these bytes: more bytes, the digest, or the end without a digest. */
   readonly then: 'more' | 'digest' | 'forget';
 }
 

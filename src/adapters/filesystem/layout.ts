@@ -14,15 +14,15 @@ import { makePrivate } from './private-directories.ts';
  *   clean                               what was proved when, up to the end of the last process; not there while one runs or when it died
  * ```
  */
-/** Private: packages run as root, and nobody else has business here. */
+/** Private: packages run as root, so no other user may write here. */
 const DIRECTORY = { recursive: true, mode: 0o700 } as const;
 
-/** How a blob is opened: not through a link that somebody has laid there, and without waiting at the end of a pipe. */
+/** How a blob is opened: a symbolic link is refused, and opening a pipe does not wait for its other end. */
 export const READ_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 export class Layout {
   readonly directory: string;
-  /** Whatever belongs to the store. */
+  /** The directory with all files of the store. */
   readonly root: string;
   readonly blobs: string;
   readonly ingest: string;
@@ -51,12 +51,12 @@ export class Layout {
     await mkdir(this.ingest, DIRECTORY);
   }
 
-  /** A name that nobody else has, so that each fill removes its own file and no other. */
+  /** A unique name, so that each download removes its own file and no other. */
   newIngest(digest: Digest): string {
     return join(this.ingest, `${digestHex(digest)}.${randomUUID()}`);
   }
 
-  /** Whatever else has the blob's name leaves. */
+  /** Another file with the blob's name is replaced. */
   moveToBlobs(path: string, digest: Digest): void {
     try {
       renameSync(path, this.blob(digest));

@@ -18,7 +18,7 @@ export interface Entry {
   kept: boolean;
 }
 
-/** What a volume counts and the kubelet with it: files take whole blocks. */
+/** Files take whole blocks, and the volume and the kubelet count blocks. */
 const BLOCK_BYTES = 4096;
 
 /** Bytes that a file of `size` bytes takes from a volume. */

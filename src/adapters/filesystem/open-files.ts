@@ -8,13 +8,13 @@ import type { BlockPool } from './block-pool.ts';
 import { READ_FLAGS } from './layout.ts';
 import type { Entry } from './ledger.ts';
 
-/** What one read brings is not worth a descriptor. */
+/** A file that one read brings whole needs no open descriptor. */
 const SMALL_BYTES = 64 * 1024;
 /** Descriptors at most. */
 const MAX_DESCRIPTORS = 256;
 /** Memory of small files at most: thousands of manifests, each of which would take four calls of the system. */
 const MAX_MEMORY_BYTES = 16 * 1024 * 1024;
-/** What a small file takes beside its bytes. */
+/** The memory of a small file beside its bytes. */
 const OVERHEAD_BYTES = 512;
 const PROVED_AT_ONCE = 1024 * 1024;
 
@@ -64,7 +64,7 @@ export class OpenFiles {
     }
   }
 
-  /** Lets go of a file that nobody reads, at once: with its descriptor the bytes of a removed file leave the disk. */
+  /** Closes a file without readers, at once: with its descriptor the bytes of a removed file leave the disk. */
   close(entry: Entry): void {
     const files = this.#filesLike(entry);
     const content = files.get(entry)?.content;

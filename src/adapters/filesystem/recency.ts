@@ -1,4 +1,4 @@
-/** Who was used when, told to the files: their modification times, which no reading changes, are the order after a restart. */
+/** Writes the order of use to the files: modification times, which no read changes, are the order after a restart. */
 import { lutimes } from 'node:fs/promises';
 import type { Entry } from './ledger.ts';
 
@@ -23,7 +23,7 @@ export class Recency {
   }
 
   use(entry: Entry): void {
-    // Never the same twice and never backwards, whatever the clock does.
+    // Never the same twice and never backwards, even when the clock is set back.
     this.#lastMs = Math.max(Date.now(), this.#lastMs + STEP_MS);
     entry.usedMs = this.#lastMs;
     this.#used.add(entry);

@@ -29,7 +29,7 @@ export class Scrub {
   readonly #options: ScrubOptions;
   readonly #stopping = new AbortController();
   #running: Promise<void> = Promise.resolve();
-  /** What is open now. */
+  /** The file that is open now. */
   #reading: { readonly entry: Entry; readonly fd: number } | undefined;
   #bytes = 0;
 

@@ -2,17 +2,17 @@
 import { RefusedError } from './problem.ts';
 
 /**
- * Of a body, for a reader that takes nothing: 4 MiB were measured on loopback, both ends together. The rest is for what the
- * requests that wait hold in the process.
+ * The memory of one body for a reader that takes nothing: 4 MiB were measured on loopback, both ends together. The rest is
+ * for the memory that waiting requests hold in the process.
  */
 const MAX_HELD_BYTES = 7 * 1024 * 1024;
-/** A body that the system takes at once, whatever its reader does, need not wait. */
+/** A body that fits the socket's buffer need not wait. */
 const MAX_FREE_BYTES = 64 * 1024;
 /** How often readers below the floor pace are looked for while others wait. */
 const LOOK_MS = 500;
 
 export interface AdmissionLimits {
-  /** Of the system's memory, for all bodies that are being sent. */
+  /** The system's memory for all bodies that are being sent. */
   readonly maxHeldBytes: number;
   /** Packages at a time, those that wait included; below the limit of connections, so that probes always have one. */
   readonly maxRunning: number;

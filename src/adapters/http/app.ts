@@ -26,7 +26,7 @@ export interface HttpAppOptions {
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
   readonly status: StatusOptions;
   readonly observers: readonly RequestObserver[];
-  /** Where whatever a request begins finds the trace that it belongs to. */
+  /** Carries the trace of a request into the work that it begins. */
   readonly traces: AsyncLocalStorage<RequestTrace>;
 }
 

@@ -3,10 +3,10 @@ import type { Context, Middleware } from 'koa';
 import { type Problem, problemOf } from './problem.ts';
 import type { RequestState } from './request-record.ts';
 
-/** What node scripts print of an error body. */
+/** The part of an error body that scripts on nodes print. */
 const MAX_BODY_BYTES = 255;
 
-/** Catches whatever comes before the headers. What comes after them is the sender's to cut off. */
+/** Answers errors that come before the headers. After them the sender ends the connection. */
 export function errorResponses(): Middleware<RequestState> {
   return async (ctx, next) => {
     try {

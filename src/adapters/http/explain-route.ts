@@ -27,7 +27,7 @@ export function explainRoute(explain: Pick<ExplainPackage, 'execute'>): Middlewa
   };
 }
 
-/** What is null is not there, or not known. */
+/** A field is null when its value is absent or unknown. */
 function documentOf({
   request,
   verdict,

@@ -1,4 +1,4 @@
-/** The listening socket, its limits, and how it is closed without cutting anybody off who can still finish. */
+/** The listening socket, its limits, and how it is closed without ending requests that can still finish. */
 import { createSecureContext } from 'node:tls';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
@@ -9,13 +9,13 @@ import { type HeadRefusal, MAX_HEADER_BYTES } from './refused-heads.ts';
 
 export interface ServerLimits {
   readonly keepAliveTimeoutMs: number;
-  /** Of one request's head, from the connection or from the request's first byte on; of a TLS handshake as well. */
+  /** The time for one request's head, from the connection or the request's first byte on; for a TLS handshake as well. */
   readonly headersTimeoutMs: number;
   readonly maxConnections: number;
 }
 
 export const LIMITS: ServerLimits = {
-  // The sidecar keeps idle connections for 90 s; whoever closes first must not be us, or its next request fails.
+  // The sidecar keeps idle connections for 90 s; this service must not close first, or the sidecar's next request fails.
   keepAliveTimeoutMs: 120_000,
   // A request is one short line and few headers.
   headersTimeoutMs: 10_000,
@@ -60,7 +60,7 @@ export class HttpServer {
       requestTimeout: headersTimeoutMs,
       maxHeaderSize: MAX_HEADER_BYTES,
       connectionsCheckingInterval: Math.min(CHECKING_INTERVAL_MS, headersTimeoutMs),
-      // Whoever refuses a request says so and closes the connection; Node would only say so.
+      // The middleware refuses such a request and closes the connection; Node would leave it open.
       requireHostHeader: false,
     };
     const listener = (request: IncomingMessage, response: ServerResponse): void => {

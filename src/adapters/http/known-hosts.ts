@@ -1,12 +1,12 @@
-/** Who a page for people answers to: a name that somebody else can point here makes his script one of our own origin. */
+/** The host names under which pages for people are served: a name that a stranger points here gives his script our origin. */
 import type { Middleware } from 'koa';
 import { RefusedError } from './problem.ts';
 
 /**
- * An address, which nobody can point elsewhere, a name that is this very machine (RFC 6761 section 6.3), or that of a Service,
- * by which the sidecar is asked: `svc` is a domain that nobody can have, and `local` is not the DNS' (RFC 6762 section 3).
- * Whoever answers an operator's questions to the DNS can point a Service's name at his machine, too, so such a name has no
- * port but those of HTTPS and of the sidecar, whose certificate he lacks: behind others may be a `kubectl port-forward`.
+ * An address, which the DNS cannot point elsewhere, a name of this machine (RFC 6761 section 6.3), or the name of a Service,
+ * under which clients reach the sidecar: `svc` is no public domain, and `local` is not in the DNS (RFC 6762 section 3).
+ * An attacker that controls an operator's DNS can point a Service's name at his machine, so such a name is allowed with the
+ * ports of HTTPS and of the sidecar only, whose certificate he lacks: other ports can be a `kubectl port-forward`.
  */
 const KNOWN =
   /^(?:(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]+\]|(?:[a-z0-9-]+\.)*localhost)(?::\d*)?|(?:[a-z0-9-]+\.){2}svc(?:\.cluster\.local)?(?::(?:443|4219))?)$/i;

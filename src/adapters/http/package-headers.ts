@@ -8,7 +8,7 @@ export function etagOf(digest: Digest): string {
   return `"${digest}"`;
 }
 
-/** What a client needs in order to keep the package: all that a 304 says of it. */
+/** The validators with which a client caches the package; a 304 has no other fields. */
 export function validatorHeaders(digest: Digest): Record<string, string> {
   return {
     ETag: etagOf(digest),
@@ -39,12 +39,12 @@ function describe({ digest, layer }: Package): Record<string, string> {
   };
 }
 
-/** Of the whole body, also where ETag names another document (RFC 9530 section 3). */
+/** The digest of the whole body, also where ETag names another document (RFC 9530 section 3). */
 export function reprDigest(digest: Digest): string {
   return `sha-256=:${Buffer.from(digestHex(digest), 'hex').toString('base64')}:`;
 }
 
-/** What a part says instead of the whole (RFC 9110 section 15.3.7.1). */
+/** The headers of a part (RFC 9110 section 15.3.7.1). */
 export function partHeaders({ start, end }: Part, size: number): Record<string, string> {
   return {
     'Content-Length': String(end - start),
@@ -72,12 +72,12 @@ function cacheStatus(parameters: string): Record<string, string> {
   return { 'Cache-Status': `registry-packages-proxy; ${parameters}` };
 }
 
-/** Seconds; never negative, whatever the clock has done since (RFC 9111 section 5.1). */
+/** Seconds; never negative, even when the clock was set back (RFC 9111 section 5.1). */
 function ageOf(storedAt: Date): string {
   return String(Math.max(0, Math.floor((Date.now() - storedAt.getTime()) / 1000)));
 }
 
-/** What clients of the existing implementation see for the gzip layers that packages are; the truth for others. */
+/** The type that the existing implementation gives gzip layers, which packages are; the layer's own type for others. */
 function contentType(mediaType: string): string {
   return /[.+]gzip$/.test(mediaType) ? 'application/x-gzip' : mediaType;
 }

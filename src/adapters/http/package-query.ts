@@ -18,11 +18,11 @@ export function parsePackageQuery(query: string): PackageRequest {
   };
 }
 
-/** What stands in the query, decoded and nothing else; empty where there is nothing. */
+/** The decoded parameters of the query; empty when absent. */
 export type PackageParameters = Readonly<Record<(typeof KNOWN)[number], string>>;
 
 /**
- * Of `a=b&c=d` without the `?`. Unknown parameters are ignored; everything that two parsers could read differently (a
+ * Reads `a=b&c=d` without the `?`. Unknown parameters are ignored; everything that two parsers could read differently (a
  * repeated parameter, a `;`, a bad escape) is refused, so that Go's reading and ours cannot differ.
  * @throws InvalidArgumentError
  */

@@ -22,7 +22,7 @@ export interface PackageUseCases {
 
 type PackageContext = ParameterizedContext<RequestState>;
 
-/** `traces` is where whatever a request begins finds the trace that it belongs to. */
+/** `traces` carries the trace of a request into the work that it begins. */
 export function packageRoute(
   { get, describe }: Pick<PackageUseCases, 'get' | 'describe'>,
   traces: AsyncLocalStorage<RequestTrace>,
@@ -34,7 +34,7 @@ export function packageRoute(
     record.package = request;
     const known = matchesEtag(ctx.get('If-None-Match'), etagOf(request.digest));
     if (known !== false) {
-      // Content under a digest does not change: whether it exists is all that there is to ask, and who has it knows.
+      // Content under a digest does not change: only its existence is in question, and a client that has it knows the answer.
       if (known === 'any') await traces.run(record.trace, () => describe.execute(request));
       ctx.status = 304;
       ctx.set(validatorHeaders(request.digest));
@@ -45,7 +45,7 @@ export function packageRoute(
         untilClosed(ctx.res, (signal) => get.execute(request, signal)),
       );
       const answer = (): Promise<void> => answerGet(ctx, delivery, admission);
-      // Within a context all that sends costs Node more; who has found what he wants has nobody to ask any more (ADR 17).
+      // A context makes sending slower in Node, and a hit asks no upstream that would need the trace (ADR 17).
       await (delivery.cache.kind === 'hit' ? answer() : traces.run(record.trace, answer));
     }
   };

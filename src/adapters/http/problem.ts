@@ -1,4 +1,4 @@
-/** What an error means to a client: the one table from our codes to HTTP's. */
+/** Maps error codes to HTTP statuses, in one table. */
 import { type ErrorCode, PackageError, UpstreamThrottledError } from '../../domain/errors.ts';
 
 /** 4xx stops the clients of this service, 5xx lets them try again: so only what can never work is a 4xx. */
@@ -21,7 +21,7 @@ const STATUS: Readonly<Record<ErrorCode, number>> = {
   UPSTREAM_TIMEOUT: 504,
 };
 
-/** `INTERNAL` is whatever has no code. */
+/** `INTERNAL` stands for errors without a code. */
 export function statusOf(code: ErrorCode | 'INTERNAL'): number {
   return code === 'INTERNAL' ? 500 : STATUS[code];
 }
@@ -38,11 +38,11 @@ const REFUSED = {
   OVERLOADED: 503,
 } as const;
 
-/** Refused by HTTP's own rules, whatever the package. */
+/** Refused by rules of HTTP, for any package. */
 export class RefusedError extends Error {
   override readonly name = 'RefusedError';
   readonly code: keyof typeof REFUSED;
-  /** What HTTP wants to be said besides. */
+  /** Headers that HTTP requires with this status. */
   readonly headers: Readonly<Record<string, string>>;
   constructor(code: RefusedError['code'], message: string, headers: RefusedError['headers'] = {}) {
     super(message);

@@ -1,4 +1,4 @@
-/** What became of requests for packages since the start: for people, who want the last reasons rather than counters. */
+/** Outcomes of requests for packages since the start, with their last reasons, for the status page and /explain. */
 import type { CacheOutcome } from '../../application/get-package.ts';
 import type { FailedRequests, RequestInspection } from '../../application/inspection.ts';
 import { problemOf } from './problem.ts';

@@ -1,4 +1,4 @@
-/** What is known of a request when it is over: gathered on the way, told once, to the log and to the metrics. */
+/** The record of a request: filled on its way, and given once to the log and the metrics. */
 import { randomUUID } from 'node:crypto';
 import { isIP } from 'node:net';
 import type { IncomingMessage } from 'node:http';
@@ -24,13 +24,13 @@ export interface RequestRecord {
   /** As parsed; undefined until then. */
   package: PackageRequest | undefined;
   cache: CacheOutcome | undefined;
-  /** Of the body, taken by the system. */
+  /** Bytes of the body that the system has taken. */
   bytes: number;
   error: unknown;
 }
 
 export interface FinishedRequest extends Readonly<RequestRecord> {
-  /** What the client was told or, where it was too late for that, would have been; 499 when it left before the end. */
+  /** The status of the answer, or of the error when the head was already sent; 499 when the client left before the end. */
   readonly status: number;
   readonly seconds: number;
 }
@@ -41,7 +41,7 @@ export interface RequestState {
 
 export type RequestObserver = (request: FinishedRequest) => void;
 
-/** A client that leaves is nobody's error: nginx's status for it keeps it out of the 5xx. */
+/** A client that leaves is no error of the service: nginx's status for it is not a 5xx. */
 const CLIENT_CLOSED_REQUEST = 499;
 
 export function recordRequests(
@@ -71,7 +71,7 @@ export function recordRequests(
       for (const observe of observers) observe(finished);
     });
     await next();
-    // Whoever sends for himself, instead of leaving that to Koa, has said it.
+    // A route that sends by itself, without Koa, has set the header.
     if (!ctx.headerSent) ctx.set('X-Request-Id', record.id);
   };
 }

@@ -1,8 +1,8 @@
-/** The path of the bytes: from a blob to a socket, at the pace of whoever is slower. */
+/** Sends a blob to a socket, at the pace of the slower of the two. */
 import type { ServerResponse } from 'node:http';
 import type { BlobReader } from '../../domain/ports/package-store.ts';
 
-/** Nobody keeps a descriptor and a connection for less: 1 KiB/s, and no minute without a byte. */
+/** A slower reader loses its connection: it takes less than 1 KiB/s, or no byte in a minute. */
 const SLOWEST = { bytesPerMs: 1.024, idleMs: 60_000 };
 
 /** The client closed its connection before all was sent, or as good as that. */
@@ -62,13 +62,13 @@ export async function sendBlob(response: ServerResponse, blob: BlobReader, sendi
   response.end();
 }
 
-/** Whoever waits for the bytes. */
+/** The client that waits for the bytes. */
 class Client {
   readonly #response: ServerResponse;
   readonly #slowest: typeof SLOWEST;
   readonly #onBlocked: (() => void) | undefined;
   #isGone: boolean;
-  /** Of the one wait at a time: `Promise.race` would leave something behind for each of thousands. */
+  /** Ends the present wait: `Promise.race` would leave something behind for each of thousands. */
   #leave: (() => void) | undefined;
 
   constructor(response: ServerResponse, slowest: typeof SLOWEST, onBlocked?: () => void) {
@@ -78,7 +78,7 @@ class Client {
     this.#isGone = response.destroyed;
     response.once('close', () => {
       this.#isGone = true;
-      // Behind the last byte nobody waits, and an error with its stack costs more than all headers of a small answer.
+      // After the last byte there is no wait, and an error with its stack costs more than all headers of a small answer.
       if (!response.writableFinished) this.#leave?.();
     });
   }

@@ -1,4 +1,4 @@
-/** What HTTP forbids, or allows and nobody needs here: refused, lest the sidecar read it differently from this service. */
+/** Refuses requests that HTTP forbids, or that no client needs: the sidecar could read them differently from this service. */
 import type { IncomingMessage } from 'node:http';
 import type { Middleware } from 'koa';
 import { RefusedError } from './problem.ts';

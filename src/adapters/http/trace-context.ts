@@ -23,7 +23,7 @@ export class RequestTrace {
   #flags = '00';
   #state = '';
 
-  /** Of the two headers' values, empty when absent. What is not understood is no trace, and its state nobody's (section 2.4). */
+  /** The values of the two headers, empty when absent. An unreadable one is no trace; its state is dropped (section 2.4). */
   constructor(traceparent: string, tracestate: string) {
     if (traceparent === '') return;
     const [, version, traceId, flags = '', rest] = TRACEPARENT.exec(traceparent) ?? [];

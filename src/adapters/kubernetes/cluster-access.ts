@@ -7,7 +7,7 @@ import { dirname, isAbsolute, join } from 'node:path';
 import { asObject } from '../../domain/descriptor.ts';
 import { ExecPlugin, type ExecPluginOptions } from './exec-plugin.ts';
 
-/** What a request to the API server needs. */
+/** Address, trust and credential of a request to the API server. */
 export interface ClusterAccess {
   /** The configuration as it is now. Rejects when the kubeconfig cannot be read. */
   config(): Promise<KubeConfig>;
@@ -15,7 +15,7 @@ export interface ClusterAccess {
   refused(): void;
 }
 
-/** Of the process; a credential plugin inherits it. */
+/** The environment of the process; a credential plugin inherits it. */
 type Environment = Readonly<Record<string, string | undefined>>;
 /** The options of a request that a credential sets. */
 interface RequestCredential {

@@ -13,7 +13,7 @@ import { type KnownObjectsEvent, WatchedRegistries, type WatchedRegistriesOption
 
 export type ResourceName = 'modulesources' | 'secrets';
 
-/** What happened to which resource, for logs and metrics. */
+/** An event of one resource, for logs and metrics. */
 export type ProviderEvent = (ReflectorEvent | IndexEvent | KnownObjectsEvent) & { readonly resource: ResourceName };
 
 export interface KubernetesCredentialProviderOptions {
@@ -66,7 +66,7 @@ export class KubernetesCredentialProvider implements CredentialProvider, Credent
     return this.#watched.filter(({ isPending }) => isPending).map(({ resource }) => resource);
   }
 
-  /** What is known stays known while the API server is away. */
+  /** Known objects stay known while the API server is away. */
   resolve(name: RepositoryName): Promise<Upstream> {
     const upstream = this.#defaultRegistry.find(name) ?? this.#moduleSources.find(name);
     if (upstream !== undefined) return Promise.resolve(upstream);

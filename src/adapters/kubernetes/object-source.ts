@@ -3,7 +3,7 @@ import { createConfiguration, HttpMethod, RequestContext, Watch } from '@kuberne
 import { asObject } from '../../domain/descriptor.ts';
 import type { ClusterAccess } from './cluster-access.ts';
 
-/** As it came: checked by whoever knows the kind. */
+/** The object as received; the parser of its kind checks it. */
 export type RawObject = Readonly<Record<string, unknown>>;
 
 export interface ObjectList {

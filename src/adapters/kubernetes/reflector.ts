@@ -1,4 +1,4 @@
-/** Keeps a picture of one kind of object, whatever the API server does: lists, watches, comes back, in its own time. */
+/** Follows one kind of object through failures of the API server: lists, watches, and tries again at a bounded rate. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   ApiStatusError,
@@ -22,7 +22,7 @@ export interface ReflectorOptions {
 }
 
 export interface Pace {
-  /** Between two lists, whatever happens. */
+  /** The shortest time between two lists. */
   readonly minListIntervalMs: number;
   /** A picture is drawn anew after this, in case a change was missed. */
   readonly relistIntervalMs: number;

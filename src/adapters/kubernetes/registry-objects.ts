@@ -1,4 +1,4 @@
-/** What a ModuleSource and the default registry's Secret say of a registry. */
+/** Reads a registry from a ModuleSource, or from the default registry's Secret. */
 import { parseRepositoryName, type RepositoryName } from '../../domain/reference.ts';
 import { InvalidUpstreamError, parseUpstream, type Upstream, type UpstreamFields } from '../../domain/upstream.ts';
 import type { RawObject } from './object-source.ts';

@@ -7,7 +7,7 @@ import type { FetchFrom } from '../../domain/ports/image-layout.ts';
 import { Proof } from '../../domain/proof.ts';
 import { onDisk, show } from './layout-files.ts';
 
-/** Not through a link that somebody has laid there. */
+/** A symbolic link at this path is refused. */
 const FLAGS = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW;
 
 /**
@@ -38,7 +38,7 @@ export async function receive(
     if (!(error instanceof DigestMismatchError)) throw error;
     await onDisk(rm(part));
     onBytes(0);
-    // What an earlier try has left may have been wrong, which is no fault of who has sent the rest.
+    // The bytes of an earlier try may have been wrong; the sender of the rest is then not at fault.
     if (left === 0) throw error;
   } finally {
     await handle.close();

@@ -9,10 +9,10 @@ import type { Proof } from '../../domain/proof.ts';
 
 export const CHUNK_BYTES = 512 * 1024;
 
-/** Not through a link that somebody has laid there, and without waiting at the end of a pipe. */
+/** A symbolic link is refused, and opening a pipe does not wait for its other end. */
 export const READ_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
-/** Of an index.json: some 400 000 images. */
+/** The largest index.json: some 400 000 images. */
 const MAX_JSON_BYTES = 64 * 1024 * 1024;
 
 export function blobPath(directory: string, digest: Digest): string {
@@ -48,7 +48,7 @@ export async function readObject(directory: string, name: string): Promise<Recor
   }
 }
 
-/** What the disk refuses is its own failure, not that of who has sent the bytes. Rejects with StoreFailedError. */
+/** An error of the disk is a failure of the store, not of the sender of the bytes. Rejects with StoreFailedError. */
 export async function onDisk<Outcome>(operation: Promise<Outcome>): Promise<Outcome> {
   try {
     return await operation;
@@ -75,10 +75,10 @@ export async function show(
   }
 }
 
-/** Whoever reads it meanwhile, or after a crash, has the old text or the new one. Rejects with StoreFailedError. */
+/** A reader finds the old text or the new one, after a crash too. Rejects with StoreFailedError. */
 export async function replaceFile(path: string, text: string): Promise<void> {
   const fresh = `${path}.new`;
-  // What a kill has left, or a link that somebody has laid there: a file made anew is behind neither.
+  // A killed process can leave this file, and another user can lay a link here: a new file follows neither.
   await onDisk(rm(fresh, { force: true }));
   const handle = await onDisk(open(fresh, 'wx'));
   try {

@@ -32,7 +32,10 @@ export class OciLayoutWriter implements ImageLayout {
     this.#index = new LayoutIndex(directory);
   }
 
-  /** Makes the directory a layout when it is none; nobody else may write there until it is closed. Rejects with StoreFailedError, or as `OciLayoutGateway.check`. */
+  /**
+   * Makes the directory a layout when it is none; no other process can write there until it is closed. Rejects with
+   * StoreFailedError, or as `OciLayoutGateway.check`.
+   */
   static async open(directory: string): Promise<OciLayoutWriter> {
     await onDisk(mkdir(directory, { recursive: true }));
     const writer = new OciLayoutWriter(directory);
@@ -40,7 +43,7 @@ export class OciLayoutWriter implements ImageLayout {
     return writer;
   }
 
-  /** With `isComplete`, what the parts were for is here, or nobody wants it any more. */
+  /** With `isComplete`, partial files are no longer needed and are removed. */
   async close(isComplete: boolean): Promise<void> {
     if (isComplete) await onDisk(rm(this.#ingest, { recursive: true, force: true }));
     else await rmdir(this.#ingest).catch(() => undefined);
@@ -100,7 +103,7 @@ export class OciLayoutWriter implements ImageLayout {
   }
 }
 
-/** What has the name, be it a link; undefined when nothing has. */
+/** The entry of this name, which can be a link; undefined when there is none. */
 async function find(path: string): Promise<Stats | undefined> {
   return onDisk(
     lstat(path).catch((error: unknown) => {

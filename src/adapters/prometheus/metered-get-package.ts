@@ -35,7 +35,7 @@ export class MeteredGetPackage implements Pick<GetPackage, 'execute'> {
     }
   }
 
-  /** What passes the store by is proved while it is read. */
+  /** A body that bypasses the store is verified while it is read. */
   #watched(blob: BlobReader): BlobReader {
     return {
       size: blob.size,

@@ -10,7 +10,7 @@ const OPERATIONS = ['manifest', 'blob'] as const;
 
 type Operation = (typeof OPERATIONS)[number];
 
-/** What alerts ask for: there from the start, so that the first one is seen as an increase. */
+/** The codes of the alerts exist from the start, so that the first failure is an increase. */
 const CODES = ['ok', 'upstream_denied', 'upstream_unavailable', 'upstream_timeout', 'toomanyrequests'];
 
 export class MeteredRegistryGateway implements RegistryGateway {

@@ -1,4 +1,4 @@
-/** Shows what the bodies that are being sent take, and who waits for them. */
+/** Shows the memory of the bodies that are being sent, and the requests that wait for it. */
 import { readFile } from 'node:fs/promises';
 import { Counter, Gauge, type Registry } from 'prom-client';
 

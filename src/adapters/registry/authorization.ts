@@ -32,7 +32,7 @@ export interface AuthorizationOptions {
   readonly idleTimeoutMs: number;
   /** Milliseconds on a clock that never jumps. */
   readonly now: () => number;
-  /** Of the registry itself; hosts that it redirects to have none. */
+  /** The challenge of the registry itself; hosts to which it redirects have none. */
   readonly base?: BaseChallenge;
 }
 

@@ -11,7 +11,7 @@ import { type Asked, failure, unavailable, UpstreamFault } from './upstream-erro
 
 /** Some gateways give 64 KiB at a time; with less than this, reading all of the blob again is the smaller burden. */
 const MIN_PART_BYTES = 16 * 1024;
-/** Answers that are final whatever is asked for; any other 4xx, and 501, may only refuse the range. */
+/** Answers that are final with or without a range; any other 4xx, and 501, may only refuse the range. */
 const FINAL_STATUSES: ReadonlySet<number> = new Set([401, 403, 404, 407, 408, 410, 425, 429]);
 
 export interface BlobExchange {
@@ -22,7 +22,7 @@ export interface BlobExchange {
   get(headers: Readonly<Record<string, string>>): Promise<HttpResponse>;
 }
 
-/** What an answer brings. */
+/** The bytes that an answer brings. */
 interface Piece {
   readonly asked: Asked;
   readonly chunks: AsyncIterable<Uint8Array>;

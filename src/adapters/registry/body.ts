@@ -5,7 +5,7 @@ export interface Body extends AsyncIterable<Uint8Array> {
   destroy(): unknown;
 }
 
-/** What we waited for has not come in time. */
+/** No byte has come in time. */
 export class IdleError extends Error {
   override readonly name = 'IdleError';
   readonly code = 'ERR_IDLE';
@@ -32,9 +32,9 @@ export class TooLongError extends Error {
   }
 }
 
-/** What must come within one idle time-out, if it is not all the rest: a byte now and then is no progress. */
+/** The bytes that must come within one idle time-out, unless fewer are left: a byte now and then is no progress. */
 const PROGRESS_BYTES = 64 * 1024;
-/** Whoever is told to notice a stall within some time notices it within this and that time. */
+/** A stall is noticed at most this much later than its time-out. */
 const MAX_TICK_MS = 1000;
 /** A new connection costs less than reading more than this, or waiting longer for it. */
 const MAX_DISCARDED_BYTES = 4096;

@@ -16,8 +16,8 @@ const EQUALS = /[ \t]*=/y;
 const TOKEN68 = / +[A-Za-z0-9._~+/-]+=*(?=[ \t]*(?:,|$))/y;
 
 /**
- * All challenges, in their order; of several headers joined by commas too. A name followed by `=` is a parameter of the
- * challenge before it, any other name is the scheme of the next one. What cannot be read ends the list.
+ * All challenges, in their order; several headers can be joined by commas. A name followed by `=` is a parameter of the
+ * challenge before it, any other name is the scheme of the next one. An unreadable part ends the list.
  */
 export function parseChallenges(header: string): Challenge[] {
   const challenges: { scheme: string; parameters: Map<string, string> }[] = [];

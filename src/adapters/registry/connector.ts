@@ -10,7 +10,7 @@ import { type Destination, type Proxy, tunnel } from './proxy.ts';
 import { race } from './race.ts';
 import { TlsContexts } from './tls-contexts.ts';
 
-/** What all registries of a process share. */
+/** The parts that all registries of a process share. */
 export interface Network {
   readonly names: Names;
   readonly tlsContexts: TlsContexts;

@@ -12,7 +12,7 @@ const ZONES: readonly BlockList[] = [
   // RFC 3927, and the addresses at which clouds give credentials to each process that asks.
   zone('169.254.0.0/16', 'fe80::/10', 'fd00:ec2::254/128', '100.100.100.200/32'),
 ];
-/** As deep as a name server may send us, whoever's name it is asked for: to a private network. */
+/** The deepest network to which a name server may lead a connection: a private one. */
 const MAX_DEPTH_BY_DNS = 1;
 
 export class ForbiddenAddressError extends Error {

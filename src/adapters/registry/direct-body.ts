@@ -52,7 +52,7 @@ export class DirectBody implements AsyncIterable<Uint8Array> {
     return last.bytes.subarray(last.filled);
   }
 
-  /** Hears of bytes in that space. False when no more should be read for now; what comes behind the end is nobody's. */
+  /** Hears of bytes in that space. False when no more should be read for now; bytes behind the end are dropped. */
   land(bytes: number): boolean {
     const last = this.#blocks.at(-1);
     if (last === undefined || this.#missing === 0) return false;
@@ -64,7 +64,7 @@ export class DirectBody implements AsyncIterable<Uint8Array> {
     return this.#missing > 0 && !this.#isPaused;
   }
 
-  /** The connection has ended. What has landed before is still read; nothing happens to a body that is whole. */
+  /** The connection has ended. Bytes that have landed before are still read; nothing happens to a body that is whole. */
   fail(error: Error): void {
     this.#failure ??= { error };
     this.#news.resolve();

@@ -1,4 +1,4 @@
-/** What comes in on one connection: for the parser of HTTP, until the body of a large blob begins. */
+/** Receives the bytes of one connection: for the parser of HTTP, until the body of a large blob begins. */
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import type { OnReadOpts, Socket } from 'node:net';
 import { DirectBody } from './direct-body.ts';
@@ -6,7 +6,7 @@ import { DirectBody } from './direct-body.ts';
 /** Below this a body is over before it has begun, and its connection worth more than the detour. */
 const LARGE_BYTES = 256 * 1024;
 
-/** One for all connections: what is in it is copied before anybody else reads into it. */
+/** One for all connections: its bytes are copied before the next connection reads into it. */
 const shared = new Uint8Array(64 * 1024);
 
 const inflows = new WeakMap<object, Inflow>();
@@ -17,7 +17,7 @@ export class Inflow {
   #response: IncomingMessage | undefined;
   #body: DirectBody | undefined;
 
-  /** Of a socket that was made with the `onread` of an inflow, or that one intercepts. */
+  /** The inflow of a socket that was made with its `onread`, or that it intercepts. */
   static of(socket: object): Inflow | undefined {
     return inflows.get(socket);
   }

@@ -43,7 +43,7 @@ export async function readManifest(
   return bytes;
 }
 
-/** What bytes are that nobody can take for a manifest, forged or damaged; undefined for all others. */
+/** Names bytes that cannot be a manifest, not even a forged or damaged one; undefined for all others. */
 function otherThanManifest(bytes: Uint8Array, type: string | undefined): string | undefined {
   if (isMarkup(bytes)) return PLAUSIBLE_MEDIA_TYPES.has(type) ? HTML : type;
   if (isSchema1(bytes)) return SCHEMA_1;

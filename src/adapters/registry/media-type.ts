@@ -1,4 +1,4 @@
-/** What an answer says it is (RFC 9110, section 8.3.1), and whether it looks like a page. */
+/** The media type of an answer (RFC 9110, section 8.3.1), and whether it looks like a page. */
 import type { IncomingHttpHeaders } from 'node:http';
 
 export const HTML = 'text/html';

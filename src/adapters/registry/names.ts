@@ -137,7 +137,7 @@ function candidates(name: string, { search, ndots }: ResolverSettings): string[]
   return name.split('.').length > ndots ? [name, ...searched] : [...searched, name];
 }
 
-/** Of both families; a server that ignores questions for one of them does not hold up the other. */
+/** Asks for both families; a server that ignores questions for one of them does not delay the other. */
 async function addressesOf(resolver: dns.Resolver, name: string): Promise<string[]> {
   const found: string[][] = [[], []];
   const failures: unknown[] = [];

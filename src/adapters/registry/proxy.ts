@@ -103,7 +103,7 @@ async function askHttp(proxy: Proxy, socket: Socket, to: Destination): Promise<v
   );
 }
 
-/** What RFC 1928, section 6, says of a destination that may come back, in the words of the library. */
+/** The answers of RFC 1928, section 6, for a destination that may come back, in the words of the library. */
 const PASSING_SOCKS_ANSWERS = /Failure|NetworkUnreachable|HostUnreachable|ConnectionRefused|TTLExpired/;
 
 /** RFC 1928 and 1929. */

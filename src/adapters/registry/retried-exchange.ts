@@ -24,7 +24,7 @@ export class PassingError extends UpstreamUnavailableError {}
 const BASE_BACKOFF_MS = 200;
 /** A registry that is back is noticed within this. */
 const MAX_BACKOFF_MS = 1000;
-/** 425 of a front with early data, 499 of nginx that a client of its own has left. Of the 5xx only 501 is final. */
+/** 425 of a front with early data, 499 of nginx that a client of its own has left. Among the 5xx only 501 is final. */
 const PASSING_CLIENT_ERRORS: ReadonlySet<number> = new Set([408, 425, 429, 499]);
 /** Passing by nature. A time-out is not among them: another one would outlast the client. */
 const RETRIED_CODES: ReadonlySet<string> = new Set([

@@ -1,7 +1,7 @@
 /** The Retry-After header: how long an upstream asks us to wait (RFC 9110 section 10.2.3). */
 import type { IncomingHttpHeaders } from 'node:http';
 
-/** Whoever asks for more is not believed: nodes that wait for a package would rather try another replica. */
+/** A longer wait is cut to this: nodes that wait for a package would rather try another replica. */
 const MAX_SECONDS = 60;
 
 /** The three forms of an HTTP date, of which the last does not say that it is GMT (section 5.6.7). */
@@ -11,7 +11,7 @@ const HTTP_DATES = [
   /^\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}$/,
 ];
 
-/** What an answer asks for. A date is compared with the answer's own `Date`, which is of the same clock; ours may be an hour off. */
+/** The wait that an answer asks for. A date is compared with the answer's own `Date`: our clock may be an hour off. */
 export function retryAfterOf({ 'retry-after': header, date = '' }: IncomingHttpHeaders): number | undefined {
   const sentAt = parseDate(date);
   return parseRetryAfter(header, Number.isNaN(sentAt) ? new Date() : new Date(sentAt));
@@ -26,7 +26,7 @@ export function parseRetryAfter(header: string | undefined, now: Date): number |
   return Math.min(Math.max(0, Math.ceil(seconds)), MAX_SECONDS);
 }
 
-/** Milliseconds, or NaN. What Date.parse takes besides would make a moment of 2001 out of `1.5` or `-5`. */
+/** Milliseconds, or NaN. Date.parse alone would read `1.5` or `-5` as a moment in 2001. */
 function parseDate(text: string): number {
   if (!HTTP_DATES.some((form) => form.test(text))) return NaN;
   return Date.parse(text.endsWith('GMT') ? text : `${text} GMT`);

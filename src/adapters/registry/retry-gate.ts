@@ -9,7 +9,7 @@ export class RetryGate {
 
   /**
    * A 429 is about the client, so it closes the host. Any other status closes its URL only: Varnish answers 503 with
-   * Retry-After: 5 whenever one object fails behind it. Of several waits the longest counts: the others were asked for
+   * Retry-After: 5 whenever one object fails behind it. The longest of several waits counts: the others were asked for
    * before it.
    */
   close(url: URL, status: number, seconds: number): void {

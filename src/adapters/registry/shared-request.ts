@@ -1,4 +1,4 @@
-/** One request for all who ask while it lasts: none of them can end it for the others, and without any it ends. */
+/** One request for all callers that ask while it lasts: no caller can end it for the others, and without any it ends. */
 
 interface Running<Outcome> {
   readonly outcome: Promise<Outcome>;
@@ -29,7 +29,7 @@ export class SharedRequest<Outcome> {
     return request;
   }
 
-  /** Forgotten at once: whoever asks next must not join what is being abandoned. Nothing happens to what has ended. */
+  /** Forgotten at once: the next caller must not join a request that is being aborted. An ended request does not change. */
   #end(key: string, request: Running<Outcome>): void {
     if (this.#running.get(key) === request) this.#running.delete(key);
     request.abandon.abort();

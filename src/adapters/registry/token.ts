@@ -1,7 +1,7 @@
-/** What a token server answers (distribution-spec, token protocol; RFC 6749 section 5.1). */
+/** Reads the answer of a token server (distribution-spec, token protocol; RFC 6749 section 5.1). */
 import { type Asked, unavailable, UpstreamFault } from './upstream-errors.ts';
 
-/** What a token without `expires_in` means, and what it does not mean: for ever. */
+/** The lifetime of a token without `expires_in`, by the specification. */
 const DEFAULT_LIFETIME_SECONDS = 60;
 
 export interface Token {

@@ -13,7 +13,7 @@ import { ConnectFault } from './connect-fault.ts';
 
 export type Operation = 'manifest' | 'blob' | 'token';
 
-/** What was asked of whom, for the log. */
+/** The request and its host, for the log. */
 export interface Asked {
   readonly operation: Operation;
   /** With its port; never a path or a query, which may be signed. */

@@ -20,7 +20,7 @@ export interface ServiceClientOptions {
   readonly idleTimeoutMs: number;
 }
 
-/** What the service says, or what happened to its answer. */
+/** An error that the service answers, or a broken answer. */
 export class ServiceError extends Error {
   override readonly name = 'ServiceError';
 }
@@ -74,7 +74,7 @@ export class ServiceClient implements PackageCache {
     return status === 'hit';
   }
 
-  /** True where the sidecar lets nobody ask by HEAD: the service has said that it keeps it, and no more can be known. */
+  /** True where the sidecar refuses HEAD: the service has said that it caches the package, and no more can be known. */
   async has(request: PackageRequest, signal: AbortSignal): Promise<boolean> {
     const response = await this.#send('HEAD', '/package', request, signal);
     response.resume();
@@ -161,7 +161,7 @@ export class ServiceClient implements PackageCache {
           answer = response;
           resolve(response);
         });
-        // Stays: an error that comes later is found by whoever reads the response.
+        // The listener stays: the reader of the response finds an error that comes later.
         asked.on('error', reject);
         asked.end();
       });
@@ -171,7 +171,7 @@ export class ServiceClient implements PackageCache {
   }
 }
 
-/** What the body has to be. @throws ServiceError */
+/** The digest and the size of the body. @throws ServiceError */
 function describedBy({ headers }: IncomingMessage): { digest: Digest; size: number } {
   const base64 = /(?:^|,)\s*sha-256=:([A-Za-z0-9+/]{43}=):/.exec(String(headers['repr-digest']))?.[1];
   const size = Number(headers['content-length']);

@@ -17,7 +17,7 @@ export interface NamedUpstream {
   readonly upstream: Upstream;
 }
 
-/** What the list is a part of. */
+/** The resource that holds the list. */
 const RESOURCE = 'settings';
 
 export class StaticCredentialProvider implements CredentialProvider, CredentialInspection {

@@ -1,4 +1,4 @@
-/** A PackageStore that has no room for anything: for whoever switches the cache off. */
+/** A PackageStore without any room, for a service whose cache is switched off. */
 import type { StoreInspection, StoreUsage } from '../../application/inspection.ts';
 import { StoreFullError } from '../../domain/errors.ts';
 import type { IncomingBlob, PackageStore, StoredBlob } from '../../domain/ports/package-store.ts';

@@ -7,8 +7,8 @@ export interface BlobReader {
   /** Bytes of the whole blob. */
   readonly size: number;
   /**
-   * What is there from `offset` on, at least one byte: waits for it to arrive. Empty only at the end of the blob, and there
-   * not before all of it is proved. Not the reader's own and valid until its next read or close, so one read at a time.
+   * The bytes from `offset` on, at least one: waits for them to arrive. Empty only at the end of the blob, and there
+   * not before all of it is verified. Not the reader's own and valid until its next read or close, so one read at a time.
    * Rejects with the error that ended the blob's arrival.
    */
   read(offset: number): Promise<Uint8Array>;

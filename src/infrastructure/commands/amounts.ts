@@ -6,7 +6,7 @@ const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 export function formatBytes(bytes: number): string {
   let value = bytes;
   let unit = 0;
-  // Whatever would be rounded to 1024 of a unit is 1 of the next.
+  // An amount that would be rounded to 1024 of a unit is 1 of the next.
   while (value >= 1023.5 && unit < UNITS.length - 1) {
     value /= 1024;
     unit++;

@@ -65,7 +65,7 @@ export class BlobProver {
     let file: FileHandle | undefined;
     try {
       file = await open(path, READ_FLAGS);
-      // Of this very file, which may have taken the place of the one that was listed.
+      // The size of the open file, which may have replaced the one that was listed.
       const { size } = await file.stat();
       await this.#read(file, new Proof({ digest, size }));
       return { kind: 'sound' };

@@ -40,7 +40,7 @@ export async function withLocalCache<Outcome>(
   work: Work<Outcome>,
 ): Promise<Outcome> {
   if (!settings.store.enabled) throw new CommandFailure('store.enabled is false: there is no cache to fill');
-  // Whatever is old in there is not our business.
+  // This command does not verify old entries.
   const quiet = { ...settings, store: { ...settings.store, scrubRate: 0 } };
   return withParts(quiet, [STORE_PART, GATEWAY_PART, CREDENTIALS_PART], terminal, (container) => {
     const [resolve, store] = [container.get(RESOLVE_PACKAGE), container.get(PACKAGE_STORE)];

@@ -1,13 +1,13 @@
-/** What a command of the command line is, and how one is added. */
+/** A command of the command line, and how one is added. */
 import { type Flags, type Given, parseFlags } from './flags.ts';
 import type { ExitCode } from './exit-code.ts';
 
-/** What program.ts knows of the process, as values. Results go to `stdout`, complaints and progress to `stderr`. */
+/** The process, as values that program.ts reads. Results go to `stdout`, errors and progress to `stderr`. */
 export interface Terminal {
   readonly stdout: Output;
   readonly stderr: Output;
   readonly environment: Readonly<Record<string, string | undefined>>;
-  /** Of this program. */
+  /** The version of this program. */
   readonly version: string;
   /** The settings file that every other one is laid over. */
   readonly defaultSettings: string;
@@ -18,20 +18,20 @@ export interface Terminal {
 /** As process.stdout is. */
 export interface Output {
   readonly isTTY?: boolean | undefined;
-  /** Of a terminal: how wide it is now. */
+  /** The present width of a terminal. */
   readonly columns?: number | undefined;
   write(text: string): unknown;
 }
 
 export interface Declaration<Known extends Flags> {
-  /** What it does, in sentences, below the summary of its row in table.ts. */
+  /** Describes the command in sentences, below the summary of its row in table.ts. */
   readonly about: string;
   readonly flags: Known;
   /** By their names in the help: `FILE`, `[FILE]` when it can be left out, `FILE...` for one and more. */
   readonly operands?: readonly string[];
   /** At least one. `run` follows the program's name. */
   readonly examples: readonly { readonly to: string; readonly run: string }[];
-  /** What it may end with: what EXIT_CODES says of it, or what that means here. */
+  /** Its exit codes: the sentence of EXIT_CODES, or the meaning for this command. */
   readonly exits: Partial<Readonly<Record<ExitCode, string>>>;
   /**
    * @throws UsageError for what flags cannot express

@@ -1,4 +1,4 @@
-/** What somebody may have meant who has typed a name that there is not. */
+/** Finds the known name that is nearest to an unknown one. */
 
 /** More changes than these make another word. */
 const MOST_CHANGES = 3;

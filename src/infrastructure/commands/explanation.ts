@@ -1,4 +1,4 @@
-/** What /explain of a running service says, as far as it is shown to people; docs/openapi.yaml has all of it. */
+/** The part of the answer of /explain that the command shows; docs/openapi.yaml has all of it. */
 import * as z from 'zod';
 
 const time = z.iso.datetime().transform((text) => new Date(text));

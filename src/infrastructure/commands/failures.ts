@@ -1,6 +1,6 @@
 /** Why a command was not begun; anything else that it throws is a bug. */
 
-/** The line was wrong. Its message is a sentence for whoever has typed it. */
+/** The command line is wrong. The message is a sentence for its author. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
 }

@@ -5,7 +5,7 @@ import { UsageError } from './failures.ts';
 
 export interface Flag {
   readonly type: 'string' | 'boolean';
-  /** What stands for a text in the help, such as FILE. */
+  /** The placeholder of the value in the help, such as FILE. */
   readonly value?: string;
   readonly about: string;
 }

@@ -5,7 +5,7 @@ import type { Flags } from './flags.ts';
 import type { Row } from './table.ts';
 
 const PROGRAM = 'registry-packages-proxy';
-/** Of the usual terminal. Examples are as long as they are: they are to be copied. */
+/** The columns of the usual terminal. Examples can be longer: they are to be copied. */
 const WIDTH = 80;
 
 export function programHelp(rows: readonly Row[]): string {

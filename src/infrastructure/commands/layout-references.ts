@@ -82,7 +82,7 @@ class ReferenceSearch {
   #blob({ digest, size }: Descriptor, role: string): void {
     const file = this.#sound.get(digest);
     if (file !== undefined && file.size !== size) {
-      // By its digest it is the right one, so the manifest is wrong, and nobody can be given it.
+      // The blob has the right digest, so the manifest is wrong, and the service cannot serve it.
       this.faults.push({ kind: 'damaged', what: digest, why: `${role}, which says ${String(size)} bytes` });
     }
     if (this.#isSeen(digest) || file !== undefined) return;

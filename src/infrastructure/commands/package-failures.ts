@@ -1,4 +1,4 @@
-/** How work on a list of packages ended, for whoever has to mend what failed. */
+/** Reports how work on a list of packages ended, with the cause of each failure. */
 import type { PackageFailure } from '../../application/each-package.ts';
 import { StoreFailedError } from '../../domain/errors.ts';
 import type { Terminal } from './command.ts';

@@ -60,7 +60,7 @@ function parsePackage(
   };
 }
 
-/** What stands behind a `#` at the begin of a word is a comment. */
+/** A `#` at the begin of a word begins a comment. */
 function linesOf(text: string, name: string): Entry[] {
   return text
     .replace(/^\uFEFF/, '')

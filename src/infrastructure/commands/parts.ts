@@ -69,7 +69,7 @@ async function ready(parts: readonly Part[], interrupted: AbortSignal, why: () =
   }
 }
 
-/** What the last log line says of an error. */
+/** The error in the last log line. */
 function reasonIn(line: string): string {
   if (line === '') return '';
   const { err } = JSON.parse(line) as { err?: { message?: string; causes?: string[] } };

@@ -1,4 +1,4 @@
-/** `prefetch`: packages into a cache before anybody asks for them. */
+/** `prefetch`: fetches packages into a cache before the first request. */
 import { readFile } from 'node:fs/promises';
 import type { ServiceClientOptions } from '../../adapters/service/service-client.ts';
 import { type PackageCache, PrefetchPackages } from '../../application/prefetch-packages.ts';

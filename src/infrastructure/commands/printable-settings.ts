@@ -1,9 +1,9 @@
-/** Settings as they are written, without what nobody may read. */
+/** Settings as they are written, without secrets. */
 import { userOf } from '../../domain/credential.ts';
 import type { Settings } from '../settings.ts';
 
 const HIDDEN = '[secret]';
-/** Of a registry: what else it has is hidden, now and when there is more. */
+/** The fields of a registry that are shown; all others are hidden, new ones too. */
 const SHOWN = ['repo', 'default', 'scheme', 'ca'];
 
 /** `written` is what has been parsed as `settings`. */

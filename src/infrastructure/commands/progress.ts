@@ -1,10 +1,10 @@
-/** How far a command has come: a bar where somebody watches, else now and then a line. Never in colour. */
+/** Shows the progress of a command: a bar on a terminal, a line now and then elsewhere. Never in colour. */
 import { formatBytes, formatSeconds } from './amounts.ts';
 import type { Output, Terminal } from './command.ts';
 
-/** Of a bar: more often than this nobody sees. */
+/** The time between two pictures of a bar; a person sees no faster change. */
 const REDRAW_MS = 100;
-/** Of lines: not sooner than this, */
+/** The shortest time between two lines, */
 const LINE_MS = 5_000;
 /** and not for less than this part of the whole, */
 const LINE_PART = 0.1;
@@ -16,9 +16,9 @@ const NARROWEST_BAR = 8;
 const CLEAR = '\r\x1b[K';
 
 export interface ProgressOptions {
-  /** What is done, in one word; each line begins with it. */
+  /** The activity, in one word; each line begins with it. */
   readonly title: string;
-  /** What is counted: bytes, or things by their name in the plural. */
+  /** The unit: bytes, or the plural of a noun. */
   readonly unit: string;
   /** Milliseconds on a clock that never goes back; for tests. */
   readonly now?: () => number;
@@ -78,7 +78,7 @@ export class Progress {
     this.#stream.write(`${CLEAR}${this.#bar(room)}`);
   }
 
-  /** What does not fit is left out, the least telling first. */
+  /** Fields that do not fit are left out, the least important first. */
   #bar(room: number): string {
     const part = this.#part();
     const title = this.#options.title;

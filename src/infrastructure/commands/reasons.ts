@@ -1,9 +1,9 @@
 /** Why something failed, in one line for an operator. */
 import { DigestMismatchError } from '../../domain/errors.ts';
 
-/** Of a chain of causes; deeper ones have never helped anybody. */
+/** The longest chain of causes that is shown; deeper causes have never helped. */
 const MAX_CAUSES = 5;
-/** Of packages that failed; more than anybody reads. */
+/** The most failed packages that are listed; a person reads no more. */
 const MAX_LINES = 50;
 
 /** The error's message and those of what caused it, as they are logged too: none of them holds a secret. */

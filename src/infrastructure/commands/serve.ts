@@ -31,13 +31,13 @@ SIGTERM and SIGINT let running responses finish, for server.shutdownTimeoutSecon
     const logger = createLogger(settings.log.level, terminal.stdout);
     if (flags.config !== undefined) followLogLevel(flags.config, read, logger);
     const end = Promise.withResolvers<ExitCode>();
-    // Whatever was still to be done is no longer known.
+    // The state of the process is unknown from here on.
     const onBug = (err: unknown): void => {
       logger.fatal({ err }, 'this is a bug');
       end.resolve(EXIT_CODE.refused);
     };
     process.on('uncaughtException', onBug);
-    // Else Node would answer it with an inspector on the loopback of the host, for whoever wants to see our passwords.
+    // Node's default opens an inspector on the loopback of the host, through which a local user can read passwords.
     process.on('SIGUSR1', () => undefined);
     live(settings, logger, terminal).then(end.resolve, onBug);
     return end.promise;
@@ -69,7 +69,7 @@ async function live(settings: Settings, logger: Logger, terminal: Terminal): Pro
   return EXIT_CODE.done;
 }
 
-/** A mirror knows what it holds, so whoever tries it by hand gets a line to paste. */
+/** A mirror lists its images, so the log can show a command to paste. */
 async function suggest(
   { registry: { gateway, ociLayout } }: Settings,
   { address, family, port }: AddressInfo,

@@ -3,7 +3,7 @@ import { SERVE } from './serve.ts';
 import type { Row } from './table.ts';
 
 /**
- * What is loaded when it is asked for, and all that it imports, esbuild wraps in functions: 3 MB of the idle process.
+ * esbuild wraps a module that is loaded on demand, and all its imports, in functions: 3 MB of the idle process.
  */
 export const COMMANDS: readonly Row[] = [
   { name: 'serve', summary: 'serve packages', load: () => Promise.resolve(SERVE) },

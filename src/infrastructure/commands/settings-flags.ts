@@ -35,7 +35,7 @@ export function readSettings(flags: SettingsValues, terminal: Pick<Terminal, 'de
   return mergeSettings(readLayers(flags, terminal));
 }
 
-/** What the settings are made of, each over the one before. @throws SettingsError for a file that cannot be read */
+/** The layers of the settings, each over the one before. @throws SettingsError for a file that cannot be read */
 export function readLayers(flags: SettingsValues, { defaultSettings }: Pick<Terminal, 'defaultSettings'>): Layer[] {
   const files = [defaultSettings, ...(flags.config === undefined ? [] : [flags.config])];
   return [...files.map(readSettingsFile), layerOf(flags)];

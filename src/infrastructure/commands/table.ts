@@ -3,7 +3,7 @@ import type { Command } from './command.ts';
 
 export interface Row {
   readonly name: string;
-  /** What it does, in one line: it completes "registry-packages-proxy NAME: …". */
+  /** The summary, in one line: it completes "registry-packages-proxy NAME: …". */
   readonly summary: string;
   load(): Promise<Command>;
 }

@@ -70,7 +70,7 @@ function numbered(count: number, noun: string): string {
   return `${String(count)} ${noun}${count === 1 ? '' : 's'}`;
 }
 
-/** Whatever a stranger is called: on one line, and without orders to the terminal. */
+/** A name of a foreign file, on one line and without control characters. */
 function printable(name: string): string {
   return name.replaceAll(/\p{C}/gu, '?');
 }

@@ -1,4 +1,4 @@
-/** Who is behind which port: one module for each choice, joined here and asked once, by `serve`. */
+/** Binds an adapter to each port: one module for each choice, joined here for `serve`. */
 import 'reflect-metadata';
 import { Container } from 'inversify';
 import type { Surroundings } from '../surroundings.ts';

@@ -1,4 +1,4 @@
-/** Who knows the registries and how to enter them. */
+/** Binds the provider of registries and their credentials. */
 import { ContainerModule } from 'inversify';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';

@@ -1,4 +1,4 @@
-/** What operators may see, gathered from wherever it is known. */
+/** Binds the state that operators can see, gathered from the parts that hold it. */
 import { ContainerModule } from 'inversify';
 import { RequestHistory } from '../../adapters/http/request-history.ts';
 import { ExplainPackage } from '../../application/explain-package.ts';

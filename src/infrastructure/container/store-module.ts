@@ -1,4 +1,4 @@
-/** Who keeps packages. */
+/** Binds the store of packages. */
 import { ContainerModule } from 'inversify';
 import { FilesystemPackageStore } from '../../adapters/filesystem/filesystem-package-store.ts';
 import { Layout } from '../../adapters/filesystem/layout.ts';
@@ -44,7 +44,7 @@ function partOfStore(store: FilesystemPackageStore, directory: string): Part {
       await store.load();
     },
     stop: async () => {
-      // What lies there is the other's, and so is its clean marker.
+      // The directory and its clean marker belong to the other process.
       if (held === undefined) return;
       await store.close();
       held.release();

@@ -1,4 +1,4 @@
-/** What can be asked of the container, each by a token that knows its type: a swapped pair does not compile. */
+/** The tokens of the container, each with the type of its value: a swapped pair does not compile. */
 import type { ServiceIdentifier } from 'inversify';
 import type { Logger } from 'pino';
 import type { Counter, Registry } from 'prom-client';
@@ -41,7 +41,7 @@ export const PACKAGE_STORE = token<PackageStore>('PackageStore');
 export const REGISTRY_GATEWAY = token<RegistryGateway>('RegistryGateway');
 export const CREDENTIAL_PROVIDER = token<CredentialProvider>('CredentialProvider');
 export const WATCHED_CREDENTIALS = token<KubernetesCredentialProvider>('KubernetesCredentialProvider');
-/** The life of whatever stands behind each port. */
+/** The lifecycle of the adapter behind each port. */
 export const STORE_PART = token<Part>('Part of PackageStore');
 export const GATEWAY_PART = token<Part>('Part of RegistryGateway');
 export const CREDENTIALS_PART = token<Part>('Part of CredentialProvider');

@@ -1,4 +1,4 @@
-/** What is here, what arrives, and how often that was enough. */
+/** The sections of cached packages, running downloads and hits. */
 import type { Download, Inspection, KeptBlob } from '../../../application/inspection.ts';
 import type { SlotUsage } from '../../../application/download-slots.ts';
 import type { Digest } from '../../../domain/digest.ts';

@@ -10,13 +10,13 @@ import { html, type Html } from './html.ts';
 
 export interface Question {
   readonly fields: PackageParameters;
-  /** What is wrong with a field, in words for who filled it in. */
+  /** The mistake in a field, in words for its author. */
   readonly mistakes: Readonly<Partial<Record<keyof PackageParameters, string>>>;
   /** Undefined when nothing was asked, or nothing that can be answered. */
   readonly request: PackageRequest | undefined;
 }
 
-/** Of what was pasted, with the blanks around it. */
+/** Reads the fields as they were pasted, with blanks around them. */
 export function parseQuestion(given: PackageParameters): Question {
   const fields = { digest: given.digest.trim(), repository: given.repository.trim(), path: given.path.trim() };
   if (Object.values(fields).every((value) => value === '')) return { fields, mistakes: {}, request: undefined };

@@ -1,4 +1,4 @@
-/** What would become of a request, and all that is known of the reason. */
+/** Shows the outcome that a request would have, and the reasons. */
 import type { Explanation } from '../../../application/explain-package.ts';
 import type { Download, KeptBlob, UpstreamAnswer } from '../../../application/inspection.ts';
 import { statusOf } from '../problem.ts';

@@ -1,4 +1,4 @@
-/** What went wrong last, and why. */
+/** The section of the last failures and their reasons. */
 import type { FailedRequests, Inspection, UpstreamAnswer } from '../../../application/inspection.ts';
 import { html, type Html } from './html.ts';
 import { digestText, list, packageLink, placeText, type Section } from './parts.ts';

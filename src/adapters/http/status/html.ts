@@ -10,7 +10,7 @@ const ENTITIES: Readonly<Record<string, string>> = {
   "'": '&#39;',
 };
 
-/** Made by `html` and out of our own files only: the private field keeps whatever else has a `toString` from being taken for it. */
+/** Made by `html` and out of our own files only: because of the private field no other object with a `toString` passes for it. */
 export class Html {
   readonly #markup: string;
 
@@ -18,7 +18,7 @@ export class Html {
     this.#markup = markup;
   }
 
-  /** Of the template's own text, which is the programmer's, and of values, each of which is escaped unless it is markup. */
+  /** Joins the template's own text and the values, each of which is escaped unless it is markup. */
   static ofTemplate(strings: TemplateStringsArray, values: readonly HtmlValue[]): Html {
     return new Html(String.raw({ raw: strings }, ...values.map((value) => Html.#markupOf(value))));
   }

@@ -1,9 +1,9 @@
-/** What the sections of the page are made of. */
+/** The pieces from which the sections of the page are made. */
 import type { Digest } from '../../../domain/digest.ts';
 import type { PackageRequest } from '../../../domain/package.ts';
 import { html, type Html } from './html.ts';
 
-/** More is longer than anybody reads, and than the service should spend its time on every second. */
+/** A person reads no more rows, and the service should not spend more time on them every second. */
 export const MAX_ROWS = 200;
 
 /** Signs, so that nothing is told by colour alone. In a template the bundler would leave them as they are (tools/build.ts). */
@@ -34,9 +34,9 @@ export interface Listing<Item> {
   /** How many there are, when that is more than those. */
   readonly total?: number;
   readonly row: (item: Item) => Html;
-  /** What is said when there are none. */
+  /** The text for an empty list. */
   readonly none: string;
-  /** What there are more of than are shown. */
+  /** The noun for the rows that are not shown. */
   readonly rest: string;
 }
 

@@ -5,7 +5,7 @@ const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
 
 /** `12.4 MiB`: three digits, binary units. */
 export function sizeText(bytes: number): string {
-  // What would round to 1024 is one of the next unit.
+  // An amount that would round to 1024 is one of the next unit.
   const power = UNITS.findIndex((_, index) => bytes < 1023.5 * 1024 ** index || index === UNITS.length - 1);
   const value = bytes / 1024 ** power;
   const digits = power === 0 || value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2;
@@ -17,7 +17,7 @@ export function countText(count: number): string {
   return count.toLocaleString('en');
 }
 
-/** Of the whole, never 100 % of what is not all of it. */
+/** A share of the whole; 100 % only for all of it. */
 export function shareText(part: number, whole: number): string {
   return `${String(whole === 0 ? 0 : Math.floor((100 * part) / whole))} %`;
 }

@@ -29,7 +29,7 @@ export interface Status {
   readonly version: string;
   readonly startedAt: Date;
   readonly now: Date;
-  /** What keeps it from being ready, in words for an operator. */
+  /** The reasons why the service is not ready, in words for an operator. */
   readonly missing: readonly string[];
   readonly inspection: Inspection;
   readonly question: Question;
