@@ -6,7 +6,7 @@ import { digestHex } from '../src/domain/digest.ts';
 import { makeImage, type TestBlob } from '../test/support/image.ts';
 
 export interface BlobFile {
-  /** Of its digest. */
+  /** The hexadecimal part of its digest. */
   readonly hex: string;
   readonly size: number;
   readonly mediaType: string;

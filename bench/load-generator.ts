@@ -4,11 +4,11 @@ import { execFile } from 'node:child_process';
 export interface LoadOptions {
   readonly urls: readonly string[];
   readonly clients: number;
-  /** Of all clients together. */
+  /** The requests of all clients together. */
   readonly requests?: number;
   /** No request begins later than this. */
   readonly seconds?: number;
-  /** Whatever runs longer is cut off, which is no failure. */
+  /** A longer run is cut off, which is no failure. */
   readonly cutOffSeconds?: number;
   /** Each client reads no faster. */
   readonly bytesPerSecond?: number;

@@ -1,4 +1,4 @@
-/** What a reader must know of the machine to judge the figures, and nothing that names it. */
+/** Describes the machine so that a reader can judge the figures, without naming it. */
 import { availableParallelism, totalmem } from 'node:os';
 import { relative } from 'node:path';
 import { type Programs, ROOT } from './peers/programs.ts';

@@ -44,7 +44,7 @@ async function main(): Promise<void> {
   const isPartial = values.only !== undefined;
   const effort = values.full ? FULL : QUICK;
   const workspace = await Workspace.create();
-  // Whatever ends us, nothing is left behind.
+  // Nothing is left behind after any end.
   process.once('exit', () => {
     workspace.close();
   });

@@ -17,10 +17,10 @@ export interface Summary {
   readonly requestsPerSecond: number;
   readonly seconds: number;
   readonly firstByteMs: number;
-  /** Of all rounds together: ticks are coarse. */
+  /** The mean of all rounds, because ticks are coarse. */
   readonly cpuSecondsPerGiB: number;
   readonly cpuMsPerRequest: number;
-  /** Of one processor: what the clients took. At 100 and more, they are what limits a peer that serves one client. */
+  /** The share of one processor that the clients took. At 100 and more, they are what limits a peer that serves one client. */
   readonly clientCpuPercent: number;
   /** The highest of any round. */
   readonly peakBytes: number;
@@ -41,7 +41,7 @@ export async function measure(load: LoadGenerator, peer: Peer, options: LoadOpti
   return { ...report, cpuSeconds: peer.process.cpuSeconds() - cpuBefore, peakBytes: peer.process.peakBytes() };
 }
 
-/** What goes on behind the client's back, as storing what it has got already, is a cost too, and none of the next peer. */
+/** Work after the answer, such as storing the bytes, is a cost of this peer and not of the next one. */
 async function atRest(process: MeasuredProcess): Promise<void> {
   const deadline = performance.now() + REST_WITHIN_MS;
   for (let before = -1, now = process.cpuSeconds(); now !== before && performance.now() < deadline;) {
@@ -51,7 +51,7 @@ async function atRest(process: MeasuredProcess): Promise<void> {
   }
 }
 
-/** A, B, C, then B, C, A: whatever changes on the machine meanwhile, or suits who comes first, meets all of them. */
+/** A, B, C, then B, C, A: a change of the machine, or an advantage of the first peer, meets all of them. */
 export async function interleave(
   peers: readonly Peer[],
   rounds: number,
@@ -85,7 +85,7 @@ export function summarise(name: PeerName, samples: readonly Sample[]): Summary {
   };
 }
 
-/** What `pick` says of ours over what it says of a peer; undefined when that is missing or either has failed. */
+/** The figure of our service over that of a peer; undefined when it is missing or either has failed. */
 export function ratio(
   summaries: readonly Summary[],
   peer: PeerName,

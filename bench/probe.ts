@@ -17,7 +17,7 @@ export async function firstOk(url: string, asked: MeasuredProcess): Promise<numb
   return performance.now();
 }
 
-/** Resolves when the head of the answer is there; undefined when nobody answers. */
+/** Resolves when the head of the answer is there; undefined without an answer. */
 function statusOf(url: string): Promise<number | undefined> {
   return new Promise((resolve) => {
     const request = get(url, { agent: false }, (response) => {

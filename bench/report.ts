@@ -84,7 +84,7 @@ function section({ name, about }: Scenario, findings: Findings | Error): string[
   ];
 }
 
-/** What went wrong on one machine is no place to say where its files are. */
+/** An error message must not name directories of this machine. */
 function withoutPaths(text: string): string {
   return text.replaceAll(/\/[^\s:]+/g, '…').replaceAll('\n', ' ');
 }

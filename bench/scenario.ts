@@ -1,4 +1,4 @@
-/** What a scenario gets, and what it has to say afterwards. */
+/** The inputs of a scenario, and its results. */
 import type { LoadGenerator } from './load-generator.ts';
 import type { Origin } from './peers/origin.ts';
 import type { Peer, PeerName } from './peers/peer.ts';
@@ -12,7 +12,7 @@ export interface Effort {
   readonly rounds: number;
   /** Where a round takes many seconds. */
   readonly longRounds: number;
-  /** Of one measurement of hits. */
+  /** The seconds of one measurement of hits. */
   readonly seconds: number;
 }
 
@@ -45,7 +45,7 @@ export interface Findings {
 
 export interface Scenario {
   readonly name: string;
-  /** What is done, in a sentence. */
+  /** The scenario, in a sentence. */
   readonly about: string;
   /** Only with --full. */
   readonly isLong?: boolean;

@@ -1,4 +1,4 @@
-/** What the service is to reach, by figures that are compared with those of peers in the same run; never edited to fit. */
+/** The targets of the service, compared with figures of peers in the same run; never edited to fit. */
 import type { PeerName } from './peers/peer.ts';
 
 export interface Target {
@@ -36,7 +36,7 @@ export const TARGETS: readonly Target[] = [
   atMost(1000, 'ms', 'restart', 'start on 10 000 cached files to the first 200 of a cached package'),
 ];
 
-/** What a hit's throughput over that of a peer is called. */
+/** The id of the ratio of a hit's throughput to that of a peer. */
 export function throughputId(cell: string, peer: PeerName): string {
   return `${cell} / ${peer}`;
 }

@@ -30,7 +30,7 @@ const options = {
 } satisfies BuildOptions;
 
 rmSync(dist, { recursive: true, force: true });
-// What can have a code cache is a script: what serves, and nothing else. start.ts is around it.
+// Only a script can have a code cache: the part that serves. start.ts is around it.
 const service = await build({
   ...options,
   entryPoints: ['src/infrastructure/program.ts'],

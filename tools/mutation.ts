@@ -64,7 +64,7 @@ for (const { folder, files, specs } of SUBJECTS) {
   }
 }
 
-/** What it says of each survivor is in `.cache/mutation/<file>.txt`. */
+/** The report of each survivor is in `.cache/mutation/<file>.txt`. */
 function mutate(source: string, specs: readonly string[]): Report {
   const name = basename(source, '.ts');
   const config = join(REPORTS, `${name}.config.json`);

@@ -25,10 +25,10 @@ export interface Sbom {
   readonly relationships: readonly unknown[];
 }
 
-/** Of the project in this directory. `secondsSinceEpoch` is when it was made. */
+/** Makes the bill of the project in this directory, dated `secondsSinceEpoch`. */
 export function createSbom(root: string, secondsSinceEpoch: number): Sbom {
   const sbom = JSON.parse(runNpmSbom(root)) as Sbom;
-  // Else each run has a time and a random name of its own.
+  // Without this each run has its own time and random name.
   const content = createHash('sha256')
     .update(JSON.stringify([sbom.packages, sbom.relationships]))
     .digest('hex');
@@ -48,7 +48,7 @@ export function bundledPackages({ outputs }: Metafile): Set<string> {
 }
 
 /**
- * Of a project that has no other packages: `npm sbom --omit=dev` leaves out what the development needs too
+ * Reads a project that has no other packages: `npm sbom --omit=dev` leaves out what the development needs too
  * (github.com/npm/cli/issues/7909).
  */
 function runNpmSbom(root: string): string {

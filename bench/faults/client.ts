@@ -18,7 +18,7 @@ export interface GetOptions {
   readonly readAfter?: Promise<unknown>;
   readonly onBytes?: (bytes: number) => void;
   readonly signal?: AbortSignal;
-  /** Until the end: whoever waits longer was promised nothing by anybody. */
+  /** The time until the end of the answer; the service promises nothing beyond it. */
   readonly budgetMs?: number;
 }
 
@@ -40,7 +40,7 @@ export interface Got {
   /** 0 without an answer. */
   readonly status: number;
   readonly headers: IncomingMessage['headers'];
-  /** Of the body. */
+  /** The bytes of the body. */
   readonly bytes: number;
   /** On the monotonic clock, in milliseconds; undefined without a body. */
   readonly firstByteAt: number | undefined;
@@ -150,7 +150,7 @@ class JudgedBody {
     if (end.status >= 400) return 'refused';
     if (this.left) return 'left';
     if (end.status === 0) return 'unreachable';
-    // Whatever came before: nobody takes it for the whole.
+    // After any bytes: a client does not take them for the whole.
     if (!end.complete) return 'cut';
     if (this.#mistake !== undefined) return 'wrong';
     const missing = end.method === 'HEAD' ? 0 : this.#expected.byteLength - this.#bytes;
@@ -166,7 +166,7 @@ class JudgedBody {
     return headers?.['content-length'] === String(length);
   }
 
-  /** An answer of 200 is the whole, whatever was asked for. */
+  /** An answer of 200 is the whole, with or without a range in the request. */
   get #expected(): Uint8Array {
     const { range } = this.#options;
     if (this.#response?.statusCode !== 206 || range === undefined) return this.#whole;

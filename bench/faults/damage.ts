@@ -1,4 +1,4 @@
-/** What disks, and hands, do to the files of a cache. */
+/** Damages the files of a cache as disks and users do. */
 import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
@@ -66,7 +66,7 @@ export const CONTENTS = {
   },
 } as const;
 
-/** Of the package, in the cache of this service. */
+/** The path of the package in the cache of this service. */
 export function pathOf(service: FaultedService, image: TestImage): string {
   const directory = service.setup.cacheDirectory ?? '';
   return join(directory, 'v1/blobs/sha256', digestHex(image.layer.descriptor.digest));

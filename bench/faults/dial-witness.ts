@@ -1,4 +1,4 @@
-/** Preloaded into the service: notes each address that it dials, whatever library does it. */
+/** Preloaded into the service: notes each address that it dials, by any library. */
 import { openSync, writeSync } from 'node:fs';
 import { Server, Socket } from 'node:net';
 

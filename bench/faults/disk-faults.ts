@@ -36,7 +36,7 @@ const patched = fs as unknown as Record<string, Call>;
 function patch(target: Record<string, Call>, name: string, make: (original: Call) => Call): void {
   const original = target[name];
   if (original === undefined) throw new Error(`no ${name}`);
-  // What promisify() asks of it too.
+  // promisify() reads these properties.
   target[name] = Object.defineProperties(make(original), Object.getOwnPropertyDescriptors(original));
 }
 
@@ -81,7 +81,7 @@ patch(patched, 'renameSync', (original) => (...args) => {
   if (error !== undefined) throw error;
   return original(...args);
 });
-// What the hash's thread reads with.
+// The function with which the hash thread reads.
 patch(patched, 'readSync', (original) => (...args) => {
   const error = fault('read', 'EIO');
   if (error !== undefined) throw error;

@@ -1,4 +1,4 @@
-/** What a fault is given: a registry to script, services to torment, clients, seeded chance, and invariants that are always looked at. */
+/** The parts of a fault: a scripted registry, services, clients, seeded chance, and invariants that are always checked. */
 import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { FakeKubeApi } from '../../test/support/fake-kube-api.ts';
@@ -11,7 +11,7 @@ import { type RegistryOptions, ScriptedRegistry } from './registry/scripted-regi
 export interface ServiceOptions {
   /** Its default registry; without one the settings must name where packages come from. */
   readonly registry?: ScriptedRegistry;
-  /** Of the cache, in bytes. */
+  /** The size of the cache, in bytes. */
   readonly maxBytes?: number;
   /** Laid over ours, key by key. */
   readonly settings?: object;
@@ -21,7 +21,7 @@ export interface ServiceOptions {
   readonly main?: string;
   /** A command that runs the service, in the same process. */
   readonly wrapper?: readonly string[];
-  /** Of another service that was stopped or killed; a new one when absent. */
+  /** The directory of another service that was stopped or killed; a new one when absent. */
   readonly home?: string;
 }
 
@@ -32,7 +32,7 @@ export class FaultBench {
   readonly random: Random;
   readonly workspace: Workspace;
   readonly isLong: boolean;
-  /** What went wrong besides what the fault itself finds; `complain` adds to it. */
+  /** Violations beside those that the fault itself finds; `complain` adds to them. */
   readonly violations: string[] = [];
   readonly #services: FaultedService[] = [];
   readonly #registries: ScriptedRegistry[] = [];

@@ -41,7 +41,7 @@ export class FaultedService {
   #process: ServiceProcess | undefined;
   #watch: BudgetWatch | undefined;
   #idle: Idle | undefined;
-  /** Of clients, since the last start: what they got of `/package`, those that still run not among them. */
+  /** The answers of `/package` that clients got since the last start, without running ones. */
   #answers: Got[] = [];
   #readyMs = 0;
   #wasEnded = false;
@@ -78,7 +78,7 @@ export class FaultedService {
     }
   }
 
-  /** What it has open now is what it has open when idle. */
+  /** Takes the descriptors that are open now as those of the idle service. */
   rest(): void {
     this.#idle = { descriptors: this.descriptors(), residentBytes: residentBytes(this.pid) };
   }
@@ -106,7 +106,7 @@ export class FaultedService {
     return this.#process !== undefined && !this.#process.hasEnded;
   }
 
-  /** By itself, or by somebody else than `stop` and `kill`. */
+  /** It ended without `stop` and `kill`. */
   get hasCrashed(): boolean {
     return !this.isRunning && !this.#wasEnded;
   }
@@ -138,7 +138,7 @@ export class FaultedService {
     return this.#answers;
   }
 
-  /** Of all the time until now. */
+  /** The samples of all the time until now. */
   get budget(): BudgetSamples {
     return this.#budget;
   }

@@ -2,7 +2,7 @@
 import { getHeapStatistics } from 'node:v8';
 
 const STALL_MS = Number(process.env['STALL_MS'] ?? 0);
-/** Of the heap that V8 may have. */
+/** The share of V8's heap that is filled. */
 const HEAP_SHARE = Number(process.env['HEAP_SHARE'] ?? 0);
 const PIECE_SLOTS = 100_000;
 

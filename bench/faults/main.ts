@@ -23,7 +23,7 @@ ${FAULTS.map(({ id, what }) => `  ${id.padEnd(5)} ${what}`).join('\n')}
 `;
 
 const ROOT = join(import.meta.dirname, '../..');
-/** Of one fault: what hangs must not hang for ever. */
+/** The time of one fault; a hanging one ends. */
 const QUICK_LIMIT_MS = 90_000;
 const LONG_LIMIT_MS = 4 * 3600_000;
 const CLEAR_LIMIT_MS = 20_000;
@@ -67,7 +67,7 @@ async function main(): Promise<void> {
   }
   const failed = outcomes.filter(({ seen }) => seen.violations.length > 0).length;
   say(`${String(outcomes.length - failed)} passed, ${String(failed)} failed\n`);
-  // What a fault that was given up has left waiting must not keep us.
+  // Waits of a fault that was given up must not keep the process alive.
   process.exit(failed > 0 ? 1 : 0);
 }
 
@@ -104,7 +104,7 @@ async function run(fault: Fault, seed: number): Promise<Done> {
     values.long ? LONG_LIMIT_MS : (fault.limitMs ?? QUICK_LIMIT_MS),
     observe(fault, bench),
   ).catch((error: unknown): Seen => ({ injected: 0, figures: 'not completed', violations: [textOf(error)] }));
-  // Nor must a bench hang that cannot clear away what a fault has left.
+  // Clearing up after a fault must not hang either.
   await within(CLEAR_LIMIT_MS, bench.clear()).catch((error: unknown) => {
     bench.complain(textOf(error));
     bench.killAll();

@@ -1,4 +1,4 @@
-/** What registries, token servers, API servers, clients, clocks and the machine do to the service. */
+/** Faults of registries, token servers, API servers, clients, clocks and the machine. */
 import type { Fault } from './fault.ts';
 import { ABANDONED_DOWNLOADS } from './faults/abandoned-downloads.ts';
 import { ABORTS } from './faults/aborts.ts';

@@ -2,7 +2,7 @@
 import { createCipheriv, createHash, randomInt } from 'node:crypto';
 
 /**
- * What runs at the same time must not draw from the same one, or the order of events decides who gets what: draw
+ * Concurrent work must not draw from the same source, because the order of events would decide the values: draw
  * everything before, or `fork`.
  */
 export class Random {

@@ -1,4 +1,4 @@
-/** What was seen, as docs/reliability.md. */
+/** Writes the results as docs/reliability.md. */
 import { hardware } from '../machine.ts';
 import type { Fault, Seen } from './fault.ts';
 
@@ -12,7 +12,7 @@ export interface Report {
   readonly seed: number;
   readonly isLong: boolean;
   readonly outcomes: readonly Outcome[];
-  /** Of cache directories, against their budgets. */
+  /** The samples of cache directories, compared with their budgets. */
   readonly samples: number;
 }
 
@@ -29,7 +29,7 @@ const INVARIANTS = [
   'Nobody but the registry, its token server and its storage is dialled: every connection attempt of the process is noted.',
 ];
 
-/** Of the list that the numbers come from. */
+/** The entries of the numbered list that are left out. */
 const LEFT_OUT =
   'F20 (a replica dies while another one reads from it, or sends wrong bytes) is left out: replicas do not read from each other.';
 
@@ -72,7 +72,7 @@ function details(outcomes: readonly Outcome[]): string[] {
   return ['## Violations', lines.join('\n')];
 }
 
-/** What went wrong on one machine is no place to say where its files are. */
+/** An error message must not name directories of this machine. */
 function withoutPaths(text: string): string {
   return text.replaceAll(/\/[^\s:]+/g, '…').replaceAll('\n', ' ');
 }

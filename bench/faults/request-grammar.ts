@@ -4,7 +4,7 @@ import type { Random } from './random.ts';
 
 export interface GeneratedRequest {
   readonly bytes: string;
-  /** Whether it was changed after it was made: then nobody can say where it ends, or whether it is a HEAD. */
+  /** Whether it was changed after it was made: then its end, and whether it is a HEAD, are unknown. */
   readonly isMangled: boolean;
 }
 

@@ -48,12 +48,12 @@ export class Origin {
     await fillStorage(this.#data, images);
   }
 
-  /** For those who ask it without anybody between. */
+  /** For clients that ask it directly. */
   get peer(): Peer {
     return { name: 'origin', process: this.process, url: (image) => blobUrl(this.base, image) };
   }
 
-  /** How often anybody has asked for the manifest of this image, and for its layer. */
+  /** The number of requests for the manifest of this image, and for its layer. */
   async requestsFor({ manifest, layer }: BenchImage): Promise<OriginRequests> {
     await sleep(LOG_DELAY_MS);
     const count = (kind: string, hex: string): number =>

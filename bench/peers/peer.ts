@@ -1,4 +1,4 @@
-/** What every scenario may ask of every peer. */
+/** The interface of a peer for all scenarios. */
 import type { BenchImage } from '../bench-image.ts';
 import type { MeasuredProcess } from '../measured-process.ts';
 import type { Workspace } from '../workspace.ts';
@@ -16,7 +16,7 @@ export interface Peer {
 
 export interface PeerOptions {
   readonly workspace: Workspace;
-  /** What it has already. */
+  /** The images that it has already cached. */
   readonly cached?: readonly BenchImage[];
   /** Where it gets the rest; undefined when there is no registry. */
   readonly origin: Origin | undefined;

@@ -11,7 +11,7 @@ const BUNDLE = 'dist/start.mjs';
 const SOURCES = 'src/infrastructure/main.ts';
 
 export interface Programs {
-  /** What of this project runs. */
+  /** The program of this project that runs. */
   readonly service: string;
   readonly load: string;
   readonly copyproxy: string;

@@ -69,7 +69,7 @@ export class ServiceHome {
   #settings(port: number): object {
     const repo = this.#origin?.repo ?? 'registry.invalid/packages';
     return {
-      // As many clients at a time as a scenario has: it measures the sending, and not who waits for whom.
+      // As many clients at a time as a scenario has: it measures sending, not waiting.
       server: { listenAddress: `127.0.0.1:${String(port)}`, maxSocketMemory: '16Gi' },
       store: { directory: 'cache', maxSize: CACHE_SIZE },
       credentials: { registries: [{ repo, default: true, scheme: 'HTTP' }] },

@@ -1,4 +1,4 @@
-/** What the first client of a package waits for, and what many first clients at once cost the registry. */
+/** The wait of the first client of a package, and the load of many first clients on the registry. */
 import { createImages } from '../bench-image.ts';
 import { figure, MIB } from '../figures.ts';
 import { interleave, measure, ratio, type Sample, type Summary } from '../measure.ts';

@@ -1,4 +1,4 @@
-/** What it costs in memory to serve those who read slowly. */
+/** The memory that slow readers take. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createImage } from '../bench-image.ts';
 import { figure, KIB, mebibytes, MIB } from '../figures.ts';
@@ -9,7 +9,7 @@ export interface SlowReading {
   readonly peer: Peer;
   readonly idleBytes: number;
   readonly peakBytes: number;
-  /** Of what the readers could have read. */
+  /** The share of the bytes that the readers could have read. */
   readonly pace: number;
   readonly failures: number;
 }

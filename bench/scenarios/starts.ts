@@ -1,4 +1,4 @@
-/** How long after its start the service serves, and what it takes when nobody asks. */
+/** The time from the start to the first answer, and the memory of the idle service. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type BenchImage, createImage, createImages } from '../bench-image.ts';
 import { figure, KIB, mebibytes, median, MIB } from '../figures.ts';

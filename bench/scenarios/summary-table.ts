@@ -1,4 +1,4 @@
-/** What most scenarios show of each peer. */
+/** The table of most scenarios. */
 import { figure, mebibytes, MIB } from '../figures.ts';
 import type { Summary } from '../measure.ts';
 import type { Findings, Table } from '../scenario.ts';
@@ -54,7 +54,7 @@ export function throughputTable(title: string, summaries: readonly Summary[]): T
   };
 }
 
-/** What failed, in words. */
+/** The failures, in words. */
 export function failureNotes(title: string, summaries: readonly Summary[]): string[] {
   return summaries
     .filter(({ failures }) => failures > 0)

@@ -10,7 +10,7 @@ const OURS = 'registry_packages_proxy_';
 const NOT_SHOWN = [
   // The same as cache_size_bytes, for the dashboards of others.
   'cache_size',
-  // Refusals are among the 503s; both are for those who look for the reason.
+  // Refusals are among the 503s; both help an operator to find the reason.
   'sending_refused_total',
   'sending_displaced_total',
 ];

@@ -1,4 +1,4 @@
-// Leaves global names, which nobody who loads a command within a test shall be blamed for.
+// Leaves global names: loaded here, they are no leak of a test that loads a command.
 import 'zod';
 import { expect } from 'chai';
 import { existsSync, readFileSync } from 'node:fs';

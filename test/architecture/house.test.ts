@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT, type SourceFile, sourceFiles } from './source-files.ts';
 
-/** Who may import what; the first rule whose room holds the file decides. */
+/** The imports that a room may have; the first rule whose room holds the file decides. */
 const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] = [
   { room: 'src/domain/', project: ['src/domain/'], packages: ['node:crypto'] },
   { room: 'src/application/', project: ['src/domain/', 'src/application/'], packages: [] },

@@ -10,7 +10,7 @@ import { HeldSource, readAll, readSome, sourceOf } from '../support/source.ts';
 
 export interface StoreUnderTest {
   readonly store: PackageStore & StoreInspection;
-  /** Bytes that the store takes or has promised, by whoever knows best: the disk, where there is one. */
+  /** Bytes that the store takes or has promised, counted by the disk, where there is one. */
   bytes(): number | Promise<number>;
   /** Ends the store and checks that it leaves nothing behind but kept blobs. */
   close(): Promise<void>;

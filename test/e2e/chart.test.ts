@@ -35,7 +35,7 @@ const PEERS = [
   'verticalpodautoscalers.yaml',
 ] as const;
 
-/** What a pod needs that has to work before there is a network of pods: all else is as Kubernetes restricts it. */
+/** The openings of a pod that works before there is a network of pods; the rest is as restricted as Kubernetes allows. */
 const UNRESTRICTED =
   /^299 - "would violate PodSecurity .*: host namespaces \(hostNetwork=true\), hostPort [^,]* uses hostPort 4219\), probe or lifecycle host [^,]* host \\"127\.0\.0\.1\\"\)"$/;
 

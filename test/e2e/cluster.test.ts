@@ -67,7 +67,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
       return ServiceProcess.start({
         settings: { ...settings, store: { ...settings.store, directory: 'cache' } },
         flags: ['--kubeconfig', await cluster.kubeconfig('service')],
-        // Nobody is there: whoever asked this proxy for the API server would wait in vain.
+        // No proxy listens there: a request for the API server through it would fail.
         environment: { HTTPS_PROXY: 'http://127.0.0.1:1', NO_PROXY: '' },
       });
     }
@@ -126,7 +126,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
       ];
       for (const [seed, [password, status]] of passwords.entries()) {
         const fresh = makePackage(1000, 50 + seed);
-        // What is not there cannot be kept either: who enters is told so, who is refused is not.
+        // An absent package cannot be cached: an allowed user is told so, a refused one is not.
         if (status === 200) await registry.publish(fresh);
         const before = registry.accessLog.length;
         const fields = { repo: registry.repo, scheme: 'HTTP', dockerCfg: dockerCfg(password) };
@@ -229,7 +229,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
       for await (const chunk of through(sidecar).stream(package_(large.digest), as('node')) as AsyncIterable<Buffer>) {
         if (stopped === undefined) {
           stopped = Promise.all([leaving.end('SIGTERM'), sidecar.end('SIGTERM')]);
-          // Nobody new is let in: what follows is sent while they stop.
+          // No new connection is accepted: the next requests are sent while the replicas stop.
           await eventually(() => rejection(leaving.client('healthz')));
         }
         proof.update(chunk);

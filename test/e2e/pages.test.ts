@@ -4,7 +4,7 @@ import { type Page, readPages } from '../support/pages/page.ts';
 import { Sandbox } from '../support/pages/sandbox.ts';
 
 interface Place {
-  /** What a page gets besides what it needs by name. */
+  /** The programs that a page gets besides those that it names. */
   readonly programs: readonly Program[];
   readonly script: string;
 }
@@ -20,7 +20,7 @@ const CLUSTER: Place = {
 /** By what a page says that it needs. */
 const PLACES: Readonly<Record<string, Place>> = { registry: REGISTRY, cluster: CLUSTER };
 
-/** What needs the chart comes after these. */
+/** The pages that need the chart come after these. */
 const INSTALLATION = 'docs/install.md';
 
 const obstacle = Sandbox.obstacle();

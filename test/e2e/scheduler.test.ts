@@ -22,7 +22,7 @@ interface Pod {
   readonly spec: { readonly nodeName?: string };
 }
 
-/** What a master has before the cloud provider and the network plugin have come. */
+/** The taints of a master before its cloud provider and network plugin have come. */
 const BOOTSTRAP: readonly Taint[] = [
   { key: 'node-role.kubernetes.io/control-plane', effect: 'NoSchedule' },
   { key: 'node.cloudprovider.kubernetes.io/uninitialized', effect: 'NoSchedule' },

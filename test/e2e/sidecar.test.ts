@@ -23,7 +23,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
 
     before(async () => {
       cluster = await Cluster.start(programs);
-      // What the sidecar needs in order to ask who somebody is and what they may.
+      // The rights with which the sidecar asks for the identity and the permissions of a client.
       const binding = {
         apiVersion: 'rbac.authorization.k8s.io/v1',
         kind: 'ClusterRoleBinding',
@@ -50,7 +50,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
       return answered;
     }
 
-    /** As the one who may do everything, or as nobody. */
+    /** With the administrator's token, or without one. */
     async function get(target: string, isAdmin = true): Promise<{ status: number | undefined; id: string }> {
       const id = `request-${String(++requests)}`;
       const authorization = isAdmin ? [`Authorization: Bearer ${USERS.admin.token}`] : [];
@@ -63,7 +63,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
     for (const { why, query, read } of QUERY_STRINGS) {
       it(`is a query with ${why}, and ${read === 'refused' ? 'refused' : 'read as the sidecar reads it'}`, async () => {
         const { status, id } = await get(`/package?${query}`);
-        // No registry is known here, so whatever is read is not found.
+        // No registry is known here, so each package is not found.
         expect(status).to.equal(read === 'refused' ? 400 : 404);
         const line = await service.logged('request', { request_id: id, status });
         const { digest, repository, path } = line;

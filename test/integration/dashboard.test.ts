@@ -10,7 +10,7 @@ const JOB = 'd8-monitoring/registry-packages-proxy';
 const BASE = 'https://docs.example.com/runbooks';
 const DASHBOARD = readDashboard();
 
-/** What the chart makes for Prometheus and for Grafana. */
+/** The objects of the chart for Prometheus and Grafana. */
 interface Rendered {
   readonly kind: string;
   readonly metadata: { readonly name: string; readonly labels?: Readonly<Record<string, string>> };
@@ -64,7 +64,7 @@ describeWithAll(['helm', 'prometheus'], ({ helm, prometheus: path }) => {
       await until(`${count} >= ${String(before + 3)}`);
     }
 
-    /** As Grafana does it for someone who has chosen nothing. */
+    /** Replaces variables as Grafana does before a choice. */
     function withVariables(text: string): string {
       return text
         .replaceAll('$__rate_interval', '1m')
@@ -102,7 +102,7 @@ describeWithAll(['helm', 'prometheus'], ({ helm, prometheus: path }) => {
         const ask = instant === true ? prometheus.now.bind(prometheus) : prometheus.history.bind(prometheus);
         await eventually(async () => {
           const samples = await ask(withVariables(expr));
-          // Of all that can happen something has: nothing is 0 all the time.
+          // Each event has happened: no series is 0 all the time.
           expect(samples.filter((sample) => sample > 0)).not.to.deep.equal([]);
         }, 20_000);
       });

@@ -13,7 +13,7 @@ import { CA } from '../support/tls/certificates.ts';
 const MIB = 1024 * 1024;
 /** The service has this much of a layer when a connection ends. */
 const CUT_AFTER = 3 * MIB;
-/** Of the certificate; the host of the tests does not know it, the proxies do. */
+/** The name in the certificate; the proxies know its address, the host of the tests does not. */
 const NAME = 'registry.test';
 
 for (const kind of FORWARD_PROXIES) {

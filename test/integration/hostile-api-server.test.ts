@@ -42,7 +42,7 @@ describe('the service under an API server that', () => {
   });
 
   const { digest } = makePackage(1);
-  /** 502 for a repository that is known, where nobody is at home, 404 for another. */
+  /** 502 for a known repository, whose registry is dead, 404 for another. */
   const ask = async (repository: string): Promise<number> =>
     (await service.client(`package?${new URLSearchParams({ digest, repository }).toString()}`)).statusCode;
   async function until(repository: string, status: number, limitMs: number): Promise<void> {
@@ -77,7 +77,7 @@ describe('the service under an API server that', () => {
       api.listStatus = undefined;
       api.listText = undefined;
       api.remove('modulesources', 'a');
-      // What hangs is given up after 15 s (lists) or 30 s (watches).
+      // A hanging list ends after 15 s, a hanging watch after 30 s.
       await until(name, 404, what.includes('never') ? 35_000 : 5000);
     });
   }

@@ -11,7 +11,7 @@ interface GoReading {
   readonly error?: string;
 }
 
-/** What makes parsers differ, among what makes a query. */
+/** The pieces of a query, with those that parsers read differently. */
 const PIECES = [
   ...[
     'digest',
@@ -90,7 +90,7 @@ describeWith('parse-query', (program) => {
       return JSON.parse(output.toString()) as GoReading[];
     };
 
-    /** What both read, they read alike; counted. */
+    /** A query that both parsers accept has one reading; counts such queries. */
     function compare(queries: readonly string[], which: string): number {
       const readings = askGo(queries);
       let both = 0;

@@ -25,7 +25,7 @@ describeWith('chromium', (path) => {
     let service: ServiceProcess;
     let held: HeldLayer;
     let client: Promise<unknown>;
-    /** What the pages asked for, and what they complained of. */
+    /** The requests of the pages, and their errors. */
     let requested: string[];
     let complaints: string[];
 
@@ -99,7 +99,7 @@ describeWith('chromium', (path) => {
       page.getByRole('region', { name: 'Cached' }).getByRole('row').filter({ hasText: digest });
     const focused = (page: Page): Promise<unknown> => page.evaluate('document.activeElement.id');
 
-    /** By the keyboard alone, as somebody does who has nothing else. */
+    /** By the keyboard alone, as a user without a mouse does. */
     async function tabTo(page: Page, id: string): Promise<void> {
       for (let stops = 0; stops < 40; stops++) {
         if ((await focused(page)) === id) return;
@@ -167,7 +167,7 @@ describeWith('chromium', (path) => {
     it('asks for nothing while it is paused, and catches up when it goes on', async () => {
       const page = await open('', {}, (opened) => opened.clock.install());
       await page.getByRole('button', { name: 'Pause updates' }).press('Enter');
-      // What was asked just before has been heard of when the page has answered.
+      // Requests sent before this have been seen when the page has answered.
       await page.clock.runFor(1);
       const asked = requested.length;
       await held.sendUpTo(0.6);
@@ -244,7 +244,7 @@ describeWith('chromium', (path) => {
           await service.client(`package?digest=${makePackage(1).digest}&path=modules/gone`);
           for (const query of ['', `?digest=${arriving.digest}`, `?digest=latest`]) {
             const page = await open(query, { colorScheme, viewport });
-            // Whatever an evaluation ends with is brought over, and both axe and all that it has to say are large.
+            // The value of an evaluation is sent to this process, and axe and its report are large.
             await page.evaluate(`${axe.source}; true`);
             const faults = await page.evaluate<string[]>(
               `axe.run({ resultTypes: ['violations'] }).then(({ violations }) =>

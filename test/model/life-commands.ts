@@ -1,4 +1,4 @@
-/** What happens to the disk and to the process. */
+/** Commands for events of the disk and the process. */
 import { expect } from 'chai';
 import { type Command, command, nextTurn, pick } from './model-command.ts';
 import type { Damage, ModelFile, StoreModel } from './store-model.ts';

@@ -17,7 +17,7 @@ export const BLOBS: readonly TestBlob[] = [0, 1, 4096, 4097, 20_000, 20_000, 65_
 
 type Does = (model: StoreModel, real: RealStore) => void | Promise<void>;
 
-/** What it does to both, when it can; its text is how a failure tells of it. */
+/** Its effect on both, when it applies; its text names it in a failure. */
 export function command(text: string, does: Does, can: (model: StoreModel) => boolean = () => true): Command {
   return {
     check: can,
@@ -41,7 +41,7 @@ async function agree(model: StoreModel, real: RealStore): Promise<void> {
   });
   expect(bytes).to.be.at.most(model.maxBytes);
   expect(real.names.toSorted()).to.deep.equal(model.names.toSorted());
-  // What somebody else has appended is not in the accounts.
+  // Bytes that another process has appended are not in the accounts.
   if (model.kept.values().some(({ damage }) => damage === 'extend')) return;
   expect(real.bytesOnDisk, 'bytes on the disk').to.be.at.most(bytes);
 }

@@ -83,12 +83,12 @@ async function readOnce(reader: Reader, end: number): Promise<void> {
   const bytes = (await blob.read(offset)).subarray(0, end - offset);
   expect(bytes.byteLength).to.be.greaterThan(0);
   const right = file.blob.bytes.subarray(offset, offset + bytes.byteLength);
-  // What the disk has changed in a proved file is for the scrub to find.
+  // The scrub finds a change of the disk in a verified file.
   if (file.damage !== 'flip') expect(Buffer.compare(bytes, right), 'wrong bytes').to.equal(0);
   reader.offset += bytes.byteLength;
 }
 
-/** What was kept once is all there for whoever had it open. */
+/** A blob that was cached is whole for its open readers. */
 function readable({ file, fill }: Reader): number {
   return fill === undefined || file.wasKept ? file.size : fill.readable;
 }

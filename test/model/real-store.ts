@@ -1,4 +1,4 @@
-/** The real store in a directory of its own, with whatever reads it and arrives in it. */
+/** The real store in a directory of its own, with its readers and downloads. */
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { FileReading } from '../../src/adapters/filesystem/file-reading.ts';
@@ -13,7 +13,7 @@ import type { Damage, ModelFile } from './store-model.ts';
 export interface Reader {
   readonly file: ModelFile;
   readonly blob: BlobReader;
-  /** Of one that follows an arrival. */
+  /** The download that the reader follows. */
   readonly fill: Fill | undefined;
   offset: number;
 }
@@ -80,7 +80,7 @@ export class RealStore {
   }
 
   async crash(snapshot: StoreDisk, maxBytes: number): Promise<void> {
-    // What the dead process would not have done any more happens to a directory that nobody looks at again.
+    // The dead process's later work happens in a directory that is not read again.
     await this.#end();
     this.capacity = undefined;
     this.#disk = snapshot;

@@ -26,12 +26,12 @@ export class StoreDisk {
     this.directory = directory;
   }
 
-  /** Of what is kept. */
+  /** The names of cached files. */
   get names(): string[] {
     return readdirSync(this.#blobs);
   }
 
-  /** What files take here, those too that have no name any more and that this process has open. */
+  /** The bytes of files here, with open files that have no name any more. */
   get bytes(): number {
     const ingest = join(this.directory, 'v1/ingest');
     const named = [this.#blobs, ingest].flatMap((folder) => readdirSync(folder).map((name) => join(folder, name)));
@@ -40,7 +40,7 @@ export class StoreDisk {
     return blocks.values().reduce((sum, count) => sum + count * 512, 0);
   }
 
-  /** Of the file that has its name; undefined when none has. */
+  /** The inode of the file with its name; undefined when there is none. */
   inodeOf(file: ModelFile): number | undefined {
     return lstatSync(this.#pathOf(file), { throwIfNoEntry: false })?.ino;
   }

@@ -1,4 +1,4 @@
-/** What a store with a budget must have at any moment, said without files, streams or promises. */
+/** The blobs that a store with a budget must have at any moment, without files, streams or promises. */
 import { type Digest, digestHex } from '../../src/domain/digest.ts';
 import type { TestBlob } from '../support/image.ts';
 
@@ -6,7 +6,7 @@ import type { TestBlob } from '../support/image.ts';
 export const DAMAGES = ['flip', 'truncate', 'extend', 'delete', 'link', 'directory'] as const;
 export type Damage = (typeof DAMAGES)[number];
 
-/** One file, from its arrival until nobody reads it any more. */
+/** One file, from its arrival until its last reader leaves. */
 export interface ModelFile {
   readonly blob: TestBlob;
   /** Bytes that the store takes it to have: those of the blob, until a start has seen others. */
@@ -29,18 +29,18 @@ export function sizeAfter({ blob: { descriptor }, damage }: Pick<ModelFile, 'blo
 }
 
 const BLOCK_BYTES = 4096;
-/** Of one write on a full volume. */
+/** The tries of one write on a full volume. */
 const MAX_TRIES = 4;
 const holdsRoom = ({ state, readers }: ModelFile): boolean => state !== 'gone' || readers > 0;
 const blocks = (bytes: number): number => Math.ceil(bytes / BLOCK_BYTES) * BLOCK_BYTES;
 
 export class StoreModel {
   maxBytes: number;
-  /** What the store takes for its budget: less than it was given when the volume was full before. */
+  /** The effective budget of the store: less than the setting when the volume was full before. */
   limit: number;
   /** Bytes that the volume has for files of the store; undefined when there are enough. */
   capacity: number | undefined;
-  /** Of one digest there can be several: one kept, others arriving or still being read. */
+  /** There can be several of one digest: one cached, others arriving or still being read. */
   readonly files = new Set<ModelFile>();
   /** In the order of their use. */
   readonly kept = new Map<Digest, ModelFile>();
@@ -53,7 +53,7 @@ export class StoreModel {
     this.maxBytes = this.limit = maxBytes;
   }
 
-  /** Of the files, as they should be on the disk. */
+  /** The names of the files, as they should be on the disk. */
   get names(): string[] {
     const named = this.kept.values().filter(({ damage }) => damage !== 'delete');
     return [...named.map(({ blob }) => digestHex(blob.descriptor.digest)), ...this.strangers.values().map(digestHex)];
@@ -161,7 +161,7 @@ export class StoreModel {
     for (const file of this.kept.values()) if (file.damage !== undefined) this.drop(file);
   }
 
-  /** Removes the least recently used that nobody reads until so many bytes are left; says how many left. */
+  /** Removes the least recently used without readers until so many bytes are left; returns how many left. */
   #evict(maxBytes: number): number {
     let evicted = 0;
     for (const file of this.kept.values()) {

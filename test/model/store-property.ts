@@ -1,4 +1,4 @@
-/** Whatever happens in whatever order, the store has what the model has: sequences of commands, shrunk when they fail. */
+/** The store has the blobs of the model after any sequence of commands; failing sequences are shrunk. */
 import fc from 'fast-check';
 import { constants, accessSync } from 'node:fs';
 import { tmpdir } from 'node:os';

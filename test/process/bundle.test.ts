@@ -57,7 +57,7 @@ describe('the bundle', () => {
       return stderr;
     };
     expect(await isRefused()).to.match(/^--log-level: .*\nfalse\n$/);
-    // Nor would it be of use to another V8.
+    // The cache is of no use to another V8 either.
     expect(await isRefused('--no-opt')).to.match(/\ntrue\n$/);
   });
 
@@ -76,7 +76,7 @@ describe('the bundle', () => {
       packages: Record<string, { version: string; dependencies?: object; peerDependencies?: object }>;
     };
     const wanted = new Set<string>();
-    // As Node looks for packages: in the folder of who asks, then in those above.
+    // As Node looks for packages: in the folder of the importing file, then in those above.
     const visit = (path: string): void => {
       const { dependencies = {}, peerDependencies = {} } = locked[path] ?? {};
       for (const name of Object.keys({ ...dependencies, ...peerDependencies })) {

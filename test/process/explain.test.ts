@@ -11,7 +11,7 @@ import { makePackage } from '../support/image.ts';
 import { rejection } from '../support/rejection.ts';
 import { type ServiceOptions, ServiceProcess } from '../support/service-process.ts';
 
-/** What these tests look at. */
+/** The fields that these tests read. */
 interface Explanation {
   readonly verdict: {
     readonly outcome: string;

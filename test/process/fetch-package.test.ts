@@ -15,17 +15,17 @@ const FETCH = join(import.meta.dirname, '../../examples/fetch-package.sh');
 const run = promisify(execFile);
 const curl = spawnSync('curl', ['--version']).status === 0 ? it : it.skip;
 
-/** What becomes of one answer of the service on its way through a master. */
+/** A change of one answer of the service on its way through a master. */
 type Fault = (answer: { status: number; headers: IncomingHttpHeaders; body: Buffer }, response: ServerResponse) => void;
 
 /** A master: hands requests on to the service, and its answers back with the faults of a test, one after the other. */
 class Master {
   readonly #server: Server;
-  /** Of requests for packages. */
+  /** Headers of the requests for packages. */
   readonly seen: IncomingHttpHeaders[] = [];
-  /** Of answers with packages. */
+  /** Faults of the answers with packages. */
   readonly faults: Fault[] = [];
-  /** Of answers with manifests. */
+  /** Faults of the answers with manifests. */
   readonly manifestFaults: Fault[] = [];
 
   private constructor(servicePort: number) {

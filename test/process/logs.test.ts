@@ -41,7 +41,7 @@ describe('docs/logs.md', () => {
       if (name === 'request' || own.length === 0) continue;
       expect([...new Set(own.map((line) => line['level']))], name).to.deep.equal(namesIn(level));
       const seen = new Set(own.flatMap((line) => Object.keys(line)).filter((field) => !COMMON.includes(field)));
-      // What nobody has asked for, such as the manifest of the scrub, belongs to no trace.
+      // Work without a request, such as the manifest of the scrub, belongs to no trace.
       expect([...seen].sort(), name).to.deep.equal(namesIn(fields).sort());
     }
     for (const { level, time } of lines) {

@@ -21,7 +21,7 @@ const requests = exampleRequests(api)
   .filter(({ path, example }) => path === '/package' || example !== 'throttled');
 const ajv = new Ajv2020({ coerceTypes: true, allErrors: true });
 
-/** Of the connection, not of this interface. */
+/** Headers of the connection, not of this interface. */
 const CONNECTION_HEADERS = ['date', 'connection', 'keep-alive', 'content-type'];
 
 describe('docs/openapi.yaml', () => {

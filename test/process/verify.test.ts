@@ -105,7 +105,7 @@ describe('verify', function () {
     });
 
     it('ends at once when it is interrupted', async () => {
-      // What is found first is said first; then there is a terabyte of nothing to read.
+      // The first fault is printed first; then a terabyte of zeros is left to read.
       await writeFile(join(blobs, '0'.repeat(64)), 'damaged');
       await writeFile(join(blobs, 'f'.repeat(64)), '');
       await truncate(join(blobs, 'f'.repeat(64)), 2 ** 40);

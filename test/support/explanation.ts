@@ -1,4 +1,4 @@
-/** What is said of a request when nothing is known, of its repository neither. */
+/** The explanation of a request of which nothing is known, not even its repository. */
 import type { Explanation } from '../../src/application/explain-package.ts';
 import { RepositoryUnknownError } from '../../src/domain/errors.ts';
 

@@ -1,4 +1,4 @@
-/** What /metrics of a running service says when each of its metrics has had a reason to show all of its labels. */
+/** The /metrics of a running service in which each metric has shown all of its labels. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -45,7 +45,7 @@ export class FakeKubeApi {
   watchStatus: number | undefined;
   /** A list's text instead of the objects; empty for an answer that never comes. */
   listText: string | undefined;
-  /** What a new watch does instead of following: ends at once, says 410 as an event, garbage, nothing, or not even a status. */
+  /** The fault of a new watch: ends at once, says 410 as an event, garbage, nothing, or not even a status. */
   watchFault: 'close' | 'gone' | 'garbage' | 'silence' | 'mute' | undefined;
   /** The definition of ModuleSources is not there, as during bootstrap. */
   isWithoutModuleSources = false;

@@ -15,7 +15,7 @@ export class FakeProxy {
   readonly #sockets = new Set<Socket>();
   /** `host:port` of each request, oldest first. */
   readonly targets: string[] = [];
-  /** What the Proxy-Authorization header of each CONNECT was. */
+  /** The Proxy-Authorization header of each CONNECT. */
   readonly authorizations: (string | undefined)[] = [];
   /** The answers to the first CONNECT requests, before they succeed. */
   refusals: number[] = [];

@@ -39,9 +39,9 @@ export class FakeRegistry {
   #issued = 0;
   /** Oldest first. */
   readonly log: LoggedRequest[] = [];
-  /** What the token server answers besides the token. */
+  /** The fields of a token answer beside the token. */
   tokenFields: Record<string, unknown> = { expires_in: 300 };
-  /** What its tokens begin with. */
+  /** The prefix of its tokens. */
   tokenPrefix = 'canary-token-';
   /** Where 401s point to; the registry's own token server when undefined. */
   realm: string | undefined;

@@ -9,7 +9,7 @@ export class HeldLayer {
   readonly #asked = Promise.withResolvers<ServerResponse>();
   #sent = 0;
 
-  /** Of an image that the registry has; to be asked for once. */
+  /** The layer of an image that the registry has; it is requested once. */
   constructor(registry: FakeRegistry, { layer }: TestImage) {
     this.#bytes = layer.bytes;
     registry.script(({ url }, response) => {

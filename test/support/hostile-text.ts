@@ -4,7 +4,7 @@ import fc from 'fast-check';
 const LENGTH = 64 * 1024;
 /** A linear parser needs less than one, and a quadratic one more than a thousand. */
 const MAX_CPU_MS = 50;
-/** Of a quarter of the text: a linear parser that makes many objects needs four times as much, a quadratic one sixteen. */
+/** The largest ratio to the time for a quarter of the text: a linear parser needs four times as much, a quadratic one 16. */
 const MAX_RATIO = 10;
 const ATTEMPTS = 3;
 
@@ -19,7 +19,7 @@ export function nearMiss(text: fc.Arbitrary<string>, pieces: readonly string[]):
   );
 }
 
-/** What `parse` gives; undefined when it throws the one error that it may throw. */
+/** The result of `parse`; undefined when it throws the one error that it may throw. */
 export function outcome<Value>(parse: () => Value, error: new (...args: never[]) => Error): Value | undefined {
   try {
     return parse();
@@ -51,7 +51,7 @@ export function expectLinear(pieces: readonly string[], parse: (text: string) =>
   );
 }
 
-/** Of this thread alone, whoever else has the machine meanwhile. */
+/** The CPU time of this thread alone, on a busy machine too. */
 function cpuMs(run: () => unknown): number {
   const before = process.threadCpuUsage();
   run();

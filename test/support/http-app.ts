@@ -1,4 +1,4 @@
-/** The HTTP interface on a real socket, over whatever use cases a test brings. */
+/** The HTTP interface on a real socket, over the use cases of a test. */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { AddressInfo } from 'node:net';
 import { Admission, ADMISSION_LIMITS } from '../../src/adapters/http/admission.ts';

@@ -9,7 +9,7 @@ export interface TestBlob {
 }
 
 export interface TestImage {
-  /** What a client asks for. */
+  /** The digest that a client requests. */
   readonly digest: Digest;
   readonly manifest: TestBlob;
   /** Config and layers: all that must be uploaded before the manifest. */

@@ -1,4 +1,4 @@
-/** What operators see of a service that has nothing and does nothing, but for what a test says. */
+/** The state of an idle service with an empty cache, with the changes of a test. */
 import type { Inspection } from '../../src/application/inspection.ts';
 
 export function inspectionOf(known: Partial<Inspection> = {}): Inspection {

@@ -1,4 +1,4 @@
-/** What a service logs that has met everything: each outcome of a request, a changed level, a cluster with mistakes in it. */
+/** The log of a service that has met each case: each outcome of a request, a changed level, a cluster with mistakes in it. */
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -13,7 +13,7 @@ import { type ServiceOptions, ServiceProcess } from './service-process.ts';
 
 export type Line = Readonly<Record<string, unknown>>;
 
-/** Of the one request with a trace. */
+/** The id of the one request with a trace. */
 export const TRACE_ID = '4bf92f3577b34da6a3ce929d0e0e4736';
 
 const MIB = 1024 * 1024;

@@ -1,4 +1,4 @@
-/** A PackageStore in memory that passes the same contract as the one on disk: for tests of whoever uses the port. */
+/** A PackageStore in memory that passes the same contract as the one on disk: for tests of the port's users. */
 import type { KeptBlob, StoreInspection, StoreUsage } from '../../src/application/inspection.ts';
 import type { Descriptor } from '../../src/domain/descriptor.ts';
 import type { Digest } from '../../src/domain/digest.ts';
@@ -120,7 +120,7 @@ export class MemoryPackageStore implements PackageStore, StoreInspection {
   }
 }
 
-/** Bytes that arrive, and whoever waits for them. */
+/** Bytes that arrive, and the readers that wait for them. */
 class Arrival {
   readonly bytes: Uint8Array;
   #readable = 0;

@@ -1,4 +1,4 @@
-/** What nobody should send, and the status that it gets: no case is a 5xx, asks a registry, or touches a foreign file. */
+/** Requests that no client should send, and their status: no case is a 5xx, asks a registry, or touches a foreign file. */
 
 export interface NastyRequest {
   readonly what: string;
@@ -75,7 +75,7 @@ const DIGESTS: readonly Row[] = [
   ...all(400, '%', '%2', '%zz', '%u0073ha256', '%ff', '%c0%af', '%ed%a0%80', '%f4%90%80%80', '%80', '%fe%ff'),
 ];
 
-/** Values of `repository`, with a digest that nobody has. */
+/** Values of `repository`, with a digest that no registry has. */
 const REPOSITORIES: readonly Row[] = [
   ...all(
     404,
@@ -247,7 +247,7 @@ const REPOSITORIES: readonly Row[] = [
   ),
 ];
 
-/** Values of `path`, below a repository that nobody knows. */
+/** Values of `path`, below an unknown repository. */
 const PATHS: readonly Row[] = [
   ...all(
     404,

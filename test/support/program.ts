@@ -36,7 +36,7 @@ export class Program {
     this.#child.kill(signal);
   }
 
-  /** What somebody types, on a terminal that the launcher has made. */
+  /** Types keys, on a terminal that the launcher has made. */
   type(keys: string): void {
     this.#child.stdin?.write(keys);
   }

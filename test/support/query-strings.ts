@@ -1,6 +1,6 @@
 /** Query strings that two parsers may read differently, and what this service makes of each. */
 
-/** Of no package. */
+/** The digest of no package. */
 export const QUERY_DIGEST = `sha256:${'4f'.repeat(32)}`;
 const D = `digest=${QUERY_DIGEST}`;
 const ESCAPED = `digest=${Buffer.from(QUERY_DIGEST).toString('hex').replace(/../g, '%$&')}`;

@@ -1,4 +1,4 @@
-/** The service as a process of its own, with settings of a test; whatever it says is searched for secrets. */
+/** The service as a process of its own, with settings of a test; its output is searched for secrets. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -28,7 +28,7 @@ export interface ServiceOptions {
 export class ServiceProcess {
   readonly #child: ChildProcess;
   readonly #home: string;
-  /** Speaks only with who has a certificate, which we do not. */
+  /** The service accepts only clients with a certificate, which this process lacks. */
   readonly #isHardened: boolean;
   /** Where its cache lies unless the settings say otherwise. */
   readonly cacheDirectory: string;
@@ -99,7 +99,7 @@ export class ServiceProcess {
     });
   }
 
-  /** What it printed that looks like this, when it does. */
+  /** The first match in its output, when it comes. */
   async printed(pattern: RegExp): Promise<string> {
     for (;;) {
       const [found] = pattern.exec(this.#output) ?? [];

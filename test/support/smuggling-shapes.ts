@@ -1,6 +1,6 @@
 /** Requests that two parsers may end in different places, each with another request behind that place. */
 
-/** What must never be seen: behind the sidecar nobody but a scraper may ask for it. */
+/** The mark of a smuggled request: behind the sidecar only a scraper may send one. */
 export const SMUGGLED_ID = 'smuggled';
 const SMUGGLED = `GET /metrics HTTP/1.1\r\nHost: a\r\nX-Request-Id: ${SMUGGLED_ID}\r\n\r\n`;
 const LENGTH = String(SMUGGLED.length);
@@ -9,7 +9,7 @@ const SIZE = SMUGGLED.length.toString(16);
 export interface SmugglingShape {
   readonly why: string;
   readonly bytes: string;
-  /** What the service answers, by itself, before it closes the connection; `cut` when it closes it without a word. */
+  /** The answer of the service alone, before it closes the connection; `cut` when it closes it without an answer. */
   readonly alone: 400 | 405 | 417 | 431 | 'cut';
 }
 

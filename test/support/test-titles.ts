@@ -4,7 +4,7 @@ const TITLE = /\bit\(\s*(['"`])((?:\\.|(?!\1)[^\\])*)\1/g;
 const PLACEHOLDER = /\$\{[^}]*\}+/g;
 
 /**
- * Whether a file has a test with this title. What a placeholder of a title stands for has to be in the file, too: the
+ * Whether a file has a test with this title. The values of a title's placeholder have to be in the file, too: the
  * list over which the test is repeated.
  */
 export function hasTest(source: string, title: string): boolean {

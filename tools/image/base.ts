@@ -1,4 +1,4 @@
-/** What stands for the base image where there is no registry to take it from: Node and its libraries, out of Debian. */
+/** The base image where no registry can be reached: Node and its libraries, from Debian. */
 import { execFileSync } from 'node:child_process';
 import { chmodSync, copyFileSync, globSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -16,7 +16,7 @@ const FILES = {
   'etc/nsswitch.conf': 'hosts: files dns\n',
 };
 
-/** What a user of a terminal would want, and scripts. */
+/** Files for terminals and scripts. */
 const UNWANTED = [
   'etc/{profile.d,skel,update-motd.d,issue*}',
   'usr/lib/*-linux-gnu/{gconv,audit}',

@@ -41,7 +41,7 @@ export function parseLabels(text: string): Record<string, string> {
   return Object.fromEntries(pairs.map(([, name = '', value = '']) => [name, value]));
 }
 
-/** What the build may see, by a `.dockerignore` that lists what it does not ignore. */
+/** The paths that the build sees, by a `.dockerignore` that lists its exceptions. */
 export function parseContext(dockerignore: string): string[] {
   return dockerignore.split('\n').flatMap((line) => (line.startsWith('!') ? [line.slice(1)] : []));
 }

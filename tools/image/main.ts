@@ -22,7 +22,7 @@ const places = {
   bubblewrap,
 };
 const secondsSinceEpoch = Number(process.env['SOURCE_DATE_EPOCH'] ?? 0);
-// What is made here is for everybody to read, whoever builds.
+// All users may read the files of the image, for each umask of the builder.
 process.umask(0o022);
 const packages = join(flags.output, 'packages');
 

@@ -18,7 +18,7 @@ interface Descriptor {
 
 interface Layer {
   readonly descriptor: Descriptor;
-  /** Of the archive before it is compressed. */
+  /** The digest of the archive before compression. */
   readonly diffId: string;
 }
 

@@ -13,7 +13,7 @@ const SOURCE = '/src';
 export interface Places {
   /** The checkout, with its node_modules. */
   readonly project: string;
-  /** What of the checkout the build may see. */
+  /** The paths of the checkout that the build sees. */
   readonly context: readonly string[];
   readonly source: string;
   readonly root: string;
@@ -65,7 +65,7 @@ function copy(text: string, { source, root }: Places): void {
   mkdirSync(join(root, target), { recursive: true });
   for (const path of paths) {
     const from = join(source, relative(SOURCE, path));
-    // Of a directory what is in it, as Docker does.
+    // A directory stands for its entries, as in Docker.
     const to = statSync(from).isDirectory() ? target : join(target, basename(path));
     cpSync(from, join(root, to), { recursive: true });
   }

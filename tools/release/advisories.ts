@@ -1,7 +1,7 @@
-/** What the package registry knows of our packages: advisories against them, and signatures that do not fit. */
+/** Asks the package registry for advisories against our packages, and for wrong signatures. */
 import { spawnSync } from 'node:child_process';
 
-/** What is wrong, in words; undefined when nobody answered. */
+/** The problems, in words; undefined without an answer. */
 export type Answer = readonly string[] | undefined;
 
 /** Worth holding a release up for. */
@@ -16,7 +16,7 @@ export function askSignatures(root: string): Answer {
   return judgeSignatures(npm(root, ['audit', 'signatures', '--json']));
 }
 
-/** Of `npm audit --json`. */
+/** Reads `npm audit --json`. */
 export function judgeAdvisories(report: Readonly<Record<string, unknown>> | undefined): Answer {
   const { vulnerabilities } = report ?? {};
   if (typeof vulnerabilities !== 'object' || vulnerabilities === null) return undefined;
@@ -25,7 +25,7 @@ export function judgeAdvisories(report: Readonly<Record<string, unknown>> | unde
   );
 }
 
-/** Of `npm audit signatures --json`. */
+/** Reads `npm audit signatures --json`. */
 export function judgeSignatures(report: Readonly<Record<string, unknown>> | undefined): Answer {
   const { invalid, missing } = report ?? {};
   if (!Array.isArray(invalid) || !Array.isArray(missing)) return undefined;

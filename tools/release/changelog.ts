@@ -1,6 +1,6 @@
 /** The section of a release in CHANGELOG.md (Keep a Changelog 1.1.0): there, dated, and nothing left behind as unreleased. */
 
-/** `today` and the dates are as `2026-11-25`. What is wrong, in words. */
+/** `today` and the dates are as `2026-11-25`. Returns the problems, in words. */
 export function judgeChangelog(text: string, version: string, today: string): string[] {
   const [, ...sections] = text.split(/^## /m);
   const unreleased = sections.find((section) => section.startsWith('[Unreleased]'));

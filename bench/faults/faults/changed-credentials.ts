@@ -46,7 +46,7 @@ class Scene {
   readonly #registry: ScriptedRegistry;
   readonly #service: FaultedService;
   readonly violations: string[] = [];
-  /** Of downloads that ran when something changed. */
+  /** The answers of downloads that ran during a change. */
   readonly gots: Got[] = [];
   slowestMs = 0;
   lastOldMs = 0;
@@ -99,7 +99,7 @@ class Scene {
       await sleep(20);
     }
     this.#known.resolve(undefined);
-    // Those that break off have nobody to ask any more.
+    // Downloads that break off have no registry left to ask.
     await this.#finish(running, ['whole', 'cut']);
     const hit = await this.#get(kept);
     if (hit.verdict !== 'whole') this.violations.push(`a hit after the removal: ${hit.verdict}, ${hit.why}`);

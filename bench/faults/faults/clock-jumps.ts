@@ -168,7 +168,7 @@ class Clock {
     return { NODE_OPTIONS: `--import=${SHIFT}`, CLOCK_SHIFT_FILE: this.#file };
   }
 
-  /** Milliseconds from the real one, for whoever starts from now on. */
+  /** The offset from the real clock in milliseconds, for processes that start from now on. */
   async set(ms: number): Promise<void> {
     await writeFile(this.#file, String(ms));
   }

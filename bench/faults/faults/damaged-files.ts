@@ -45,7 +45,7 @@ const LOST_FILES: Fault = {
     for (const [index, folder] of folders.entries())
       gots.push(await loseFolder(service, folder, cases, index % 2 === 1));
     const damaged = (await service.metrics()).sum('cache_evictions_total', { reason: 'damaged' });
-    // What is open goes on being served; a start sees what is there.
+    // Open files are still served; a start reads the directory.
     await service.stop();
     await service.start();
     gots.push(await swarm(cases, AT_ONCE, ({ image }) => service.get(image)));
@@ -128,7 +128,7 @@ const IMAGE_BYTES = 200 * KIB;
 /** A pass over all images in about 4 s. */
 const scrubRate = (images: number): number => (images * IMAGE_BYTES) / 4;
 
-/** Bits that change under a running service, which nobody has asked for since. */
+/** Bits that change under a running service, in packages that no client requests meanwhile. */
 async function scrubRound(
   bench: FaultBench,
   registry: Registry,

@@ -20,7 +20,7 @@ const SIZES = [20 * KIB, 200 * KIB, 600 * KIB, 2 * MIB];
 const AT_ONCE = 8;
 /** About a third of what is asked for in a round. */
 const MAX_BYTES = 8 * MIB;
-/** Of a client on a disk that cannot be read. */
+/** The tries of a client while the disk cannot be read. */
 const MAX_TRIES = 4;
 /** Until the service has heard of other rules. */
 const RULES_MS = 60;
@@ -100,8 +100,8 @@ async function flakyCalls(bench: FaultBench): Promise<Seen> {
 }
 
 /**
- * What was shown of a package that arrives, and cannot be read again, cannot be compared with what the registry says the
- * second time: then the connection breaks, and the client asks again.
+ * Bytes of an arriving package that were sent, and cannot be read again, cannot be compared with the registry's second
+ * answer: then the connection breaks, and the client asks again.
  */
 async function persist(service: FaultedService, image: TestImage, faults: DiskFaults): Promise<Got> {
   for (let tries = 1; ; tries++) {

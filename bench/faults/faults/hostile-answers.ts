@@ -1,4 +1,4 @@
-/** A registry that answers in order to do harm: by size, by depth, by what is no HTTP, and by answers that nobody asked for. */
+/** A registry that answers in order to do harm: by size, by depth, by bytes that are no HTTP, and by answers without a request. */
 import { gzipSync } from 'node:zlib';
 import { makeBlob, makeImage, type TestBlob, type TestImage } from '../../../test/support/image.ts';
 import type { Fault } from '../fault.ts';
@@ -37,7 +37,7 @@ const raw =
 const status = (line: string, ...fields: string[]): string => [`HTTP/1.1 ${line}`, ...fields, '', ''].join('\r\n');
 const WHOLE = status('200 OK', 'Content-Length: LENGTH');
 
-/** Of 256 members, as gzip allows (RFC 1952, section 2.2). */
+/** A gzip file of 256 members (RFC 1952, section 2.2). */
 const BOMB = Buffer.concat(new Array<Uint8Array>(256).fill(gzipSync(Buffer.alloc(MIB))));
 
 const HOSTILITIES: readonly Hostility[] = [
@@ -146,7 +146,7 @@ export const HOSTILE_ANSWERS: Fault = {
       settings: { registry: { timeouts } },
       environment: { NODE_OPTIONS: HEAP_LIMITS },
     });
-    // What the engine takes for ordinary requests is nobody's harm.
+    // The memory of ordinary requests does not count as harm.
     const ordinary = Array.from({ length: 300 }, () => makeImage([bench.random.bytes(PACKAGE_BYTES)]));
     registry.publish(...ordinary);
     await swarm(ordinary, AT_ONCE, (image) => service.get(image));
@@ -226,7 +226,7 @@ function labelled(
   });
 }
 
-/** As long as somebody reads. */
+/** Sends as long as the client reads. */
 function endless(head: string, piece: string): Behaviour {
   return ({ response: { socket } }: Exchange) => {
     if (socket === null) return;

@@ -1,4 +1,4 @@
-/** The process dies, again and again, in the middle of whatever it does. */
+/** The process dies, again and again, in the middle of its work. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeImage, type TestImage } from '../../../test/support/image.ts';
 import { bundle } from '../bundle.ts';
@@ -96,7 +96,7 @@ class Lane {
     return violations;
   }
 
-  /** One after the other, for as long as somebody answers. */
+  /** One after the other, for as long as the service answers. */
   async #follow(images: readonly TestImage[], get: (image: TestImage) => Promise<Got>): Promise<void> {
     for (const image of images) {
       const got = await get(image);

@@ -1,4 +1,4 @@
-/** Redirects: in chains, in circles, down to plain HTTP, to whoever collects credentials, and to where nobody should go. */
+/** Redirects: in chains, in circles, down to plain HTTP, to hosts that collect credentials, and to forbidden addresses. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { makeImage, type TestImage } from '../../../test/support/image.ts';
 import type { Fault } from '../fault.ts';

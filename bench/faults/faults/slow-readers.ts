@@ -15,12 +15,12 @@ const FAST_PACKAGE_BYTES = 16 * MIB;
 const BUDGET_MS = 600_000;
 const FAST = 20;
 /**
- * Of the slow ones, when speed is measured: each takes 2 MiB of the system's own memory for TCP over loopback, and beyond its
- * limit (tcp_mem) the system slows everybody down.
+ * The slow readers while speed is measured: each takes 2 MiB of the system's own memory for TCP over loopback, and beyond its
+ * limit (tcp_mem) the system slows all connections down.
  */
 const BESIDE = 300;
 const ROUNDS = 3;
-/** Whatever else the machine does makes both slower: the fast ones must be able to, not always be. */
+/** Other work of the machine makes both slower, so one fast round is enough. */
 const MORE_ROUNDS = 10;
 const LOOK_MS = 500;
 const MAX_LOOKS = 8;

@@ -108,7 +108,7 @@ const BEHAVIOURS: readonly ((chance: Random) => Behaviour)[] = [
   () => answering(({ body }) => ({ body: body.map((byte, at) => (at === body.byteLength - 1 ? byte ^ 1 : byte)) })),
 ];
 
-/** Somewhere in the body, whatever its size. */
+/** Somewhere in a body of any size. */
 function within(chance: Random, breaking: (bytes: number) => Behaviour): Behaviour {
   const part = chance.between(0, 1000) / 1000;
   return (exchange: Exchange) => breaking(Math.floor(exchange.honest.body.byteLength * part))(exchange);
@@ -130,7 +130,7 @@ interface Sample {
   readonly value: number;
 }
 
-/** What is measured between the warm-up and the deadline, which is so long after the beginning. */
+/** Samples between the warm-up and the deadline. */
 async function sampled(measure: () => number, deadline: number, durationMs: number): Promise<Sample[]> {
   const samples: Sample[] = [];
   await sleep(durationMs * WARM_UP);

@@ -129,7 +129,7 @@ async function press(bench: FaultBench, violations: string[]): Promise<Part> {
   };
 }
 
-/** Of what is left of the heap, the service itself has taken a third when it is idle. */
+/** The idle service has already taken a third of the heap. */
 function expectGrowth(service: FaultedService): void {
   const growth = residentBytes(service.pid) - service.idle.residentBytes;
   if (growth < (HEAP_MIB / 3) * MIB) throw new Error(`only ${String(growth)} bytes of the heap were taken`);

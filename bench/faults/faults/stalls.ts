@@ -10,7 +10,7 @@ import { swarm, tally } from '../swarm.ts';
 const KIB = 1024;
 const SIZES = [40 * KIB, 200 * KIB, 600 * KIB];
 const AT_ONCE = 64;
-/** What the service is told to wait for at most. */
+/** The longest wait in the settings of the service. */
 const LIMIT_S = 1;
 const ALLOWED_MS = (LIMIT_S + 1) * 1000;
 const SLOW: GetOptions = { bytesPerSecond: 200 * KIB };

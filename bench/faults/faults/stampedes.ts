@@ -1,4 +1,4 @@
-/** Many clients for one package that is not here yet: one download for all of them, whatever becomes of it. */
+/** Many clients for one package that is not here yet: one download for all of them, failed or not. */
 import { makeImage, type TestImage } from '../../../test/support/image.ts';
 import type { GetOptions, Got } from '../client.ts';
 import type { Fault, Seen } from '../fault.ts';
@@ -94,7 +94,7 @@ async function rush({ registry, service }: Crowd, image: TestImage, clients: rea
   return { injected: clients.length, figures, violations };
 }
 
-/** Between the first bytes of those who read from the beginning. */
+/** The time between the first bytes of clients that read from the beginning. */
 function spread(gots: readonly Got[]): number {
   const starts = gots.map(({ firstByteAt }) => firstByteAt).filter((at) => at !== undefined);
   return Math.max(...starts) - Math.min(...starts);

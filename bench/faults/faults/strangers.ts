@@ -34,7 +34,7 @@ const STRANGERS: Fault = {
     const service = await bench.startService({ registry, home, ...program });
     const { readyMs } = service;
     const gots = await swarm([...images, ...images], 4, (image) => service.get(image));
-    // What has the name of a blob and other bytes is found when it is asked for, or by the scrub.
+    // A file with the name of a blob and other bytes is found by a request, or by the scrub.
     await eventually(async () => {
       const damaged = (await service.metrics()).sum('cache_evictions_total', { reason: 'damaged' });
       if (damaged < foreign) throw new Error(`${String(damaged)} of ${String(foreign)} forged blobs found`);

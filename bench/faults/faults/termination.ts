@@ -8,7 +8,7 @@ import type { FaultBench } from '../fault-bench.ts';
 import { pacedAt, stallingAfter } from '../registry/behaviours.ts';
 import { tally } from '../swarm.ts';
 
-/** Of one registry, which may have three quarters of all downloads. */
+/** Downloads of one registry, which may have three quarters of all downloads. */
 const DOWNLOADS = 180;
 const PARALLEL_DOWNLOADS = 256;
 /** Whose registry says nothing more. */

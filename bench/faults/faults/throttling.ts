@@ -15,7 +15,7 @@ const PATIENCE_SECONDS = 5;
 const ATTEMPTS_IN_OUTAGE = 3;
 /** More refusals than the service has time for. */
 const ENDLESS = 200;
-/** What was on its way when the first answer came may arrive until then. */
+/** Requests that were sent before the first answer can arrive until then. */
 const ON_ITS_WAY_MS = 250;
 const OUTAGE_MS = 1200;
 /** Registries that are asked at the same time; each costs the service a TLS context. */

@@ -14,7 +14,7 @@ interface Trouble {
   /** By the number of the request for a token; undefined where the server is itself. */
   readonly answer?: (attempt: number) => Behaviour | undefined;
   readonly fields?: Readonly<Record<string, unknown>>;
-  /** It answers when all who wait are waiting: a failure is nobody's who comes after it. */
+  /** It answers when all requests wait: a failure does not reach later ones. */
   readonly isLate?: boolean;
   /** All tokens are taken back when all clients have one, and then as many ask again. */
   readonly revokes?: boolean;
@@ -23,7 +23,7 @@ interface Trouble {
   readonly calls: number | undefined;
 }
 
-/** Of a request until its answer begins. */
+/** The time of a request until its answer begins. */
 const HEADERS_SECONDS = 2;
 const MIB = 1024 * 1024;
 /** A request for a token is repeated less often than this within `registry.timeouts.retrySeconds`. */

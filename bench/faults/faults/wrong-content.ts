@@ -83,7 +83,7 @@ function forgery(bytes: Uint8Array, random: Random): Uint8Array {
 interface Shape {
   readonly name: string;
   readonly behaviour?: (whole: Uint8Array) => Behaviour;
-  /** What the manifest says instead of the size. */
+  /** The wrong size in the manifest. */
   readonly announced?: (size: number) => number;
   readonly becomes: 'whole' | 'failed' | 'either';
 }

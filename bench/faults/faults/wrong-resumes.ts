@@ -9,7 +9,7 @@ import { swarm, tally } from '../swarm.ts';
 
 interface Shape {
   readonly name: string;
-  /** Who answers so. */
+  /** The server that answers so. */
   readonly place: Place;
   readonly behaviour: (whole: Uint8Array, hosts: Hosts) => Behaviour;
   /** Whole when absent. */
@@ -48,7 +48,7 @@ const SHAPES: readonly Shape[] = [
     name: '401',
     place: 'blob',
     behaviour: (_, { registry }) => refusing(401, { 'www-authenticate': registry.challenge }),
-    // Who had to get a token for this very request, as another one's was refused, is not let in with a fresh one.
+    // A request that had to fetch a token, because another one's was refused, does not fetch a second one.
     becomes: 'either',
   },
   { name: '403 of a signed URL', place: 'storage', behaviour: () => refusing(403) },
@@ -117,7 +117,7 @@ function ok(body: Uint8Array): Answer {
   return { status: 200, headers: { 'content-length': body.byteLength }, body };
 }
 
-/** What was asked for, or not quite. */
+/** The rest of the blob, or almost. */
 function rest(whole: Uint8Array, change?: (offset: number) => { offset?: number; total?: number }): Behaviour {
   return answering((_, { offset: asked }) => {
     const { offset = asked, total = whole.byteLength } = change?.(asked) ?? {};

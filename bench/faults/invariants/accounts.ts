@@ -7,7 +7,7 @@ export async function addUp(service: FaultedService): Promise<void> {
   const { answers } = service;
   const reached = answers.filter(({ verdict }) => verdict !== 'unreachable');
   const counted = metrics.sum('http_requests_total', { route: '/package' });
-  // Who was cut off before the head, or left before he had sent his request, may have been heard or not.
+  // The service may or may not have seen a client that was cut off before the head, or left before its request was sent.
   const silent = answers.length - reached.length + reached.filter(({ status }) => status === 0).length;
   if (counted > answers.length || counted < answers.length - silent) {
     throw new Error(`${String(counted)} requests counted, ${String(answers.length)} made`);

@@ -1,4 +1,4 @@
-/** What must be true of a service when nothing is asked of it any more, whatever was done to it before. */
+/** The invariants of a service at rest, after any fault. */
 import { lstatSync, readdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ import { residentBytes } from './process-facts.ts';
 
 /** Threads and their event loops, which begin with the first large download and stay. */
 const LATE_DESCRIPTORS = 24;
-/** Of memory that is not given back: pools of blocks, and what V8 lets its heap grow to before it looks what is garbage. */
+/** The memory that is not released: pools of blocks, and the growth of V8's heap before a collection. */
 const MAX_GROWTH_BYTES = 256 * 1024 * 1024;
 
 /** In sentences, what is not so. Waits 5 s at most until it is. */
@@ -89,7 +89,7 @@ async function expectIndexIsDirectory(service: FaultedService): Promise<void> {
   }
 }
 
-/** What was never proved must not lie among the proved. */
+/** An unverified file must not lie among the verified ones. */
 async function wrongFiles(service: FaultedService): Promise<string[]> {
   const directory = service.setup.cacheDirectory;
   if (directory === undefined) return [];

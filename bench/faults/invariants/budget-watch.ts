@@ -5,7 +5,7 @@ import { Worker } from 'node:worker_threads';
 
 export interface WatchedCache {
   readonly directory: string;
-  /** Of the service, whose open files count too. */
+  /** The process of the service; its open files count too. */
   readonly pid: number;
   readonly maxBytes: number;
 }

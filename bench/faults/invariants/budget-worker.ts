@@ -1,4 +1,4 @@
-/** The thread of a BudgetWatch: it samples in time whatever the bench is busy with. */
+/** The thread of a BudgetWatch: it samples in time while the bench is busy. */
 import { lstatSync, readdirSync, readlinkSync, statSync, type Stats } from 'node:fs';
 import { join, sep } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';

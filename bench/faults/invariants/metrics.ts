@@ -1,4 +1,4 @@
-/** What the service counts, read from its Prometheus text. */
+/** Metrics of the service, read from its Prometheus text. */
 import { get } from 'node:http';
 import { text } from 'node:stream/consumers';
 
@@ -24,12 +24,12 @@ export class Metrics {
     return new Metrics(body);
   }
 
-  /** Of all series of a metric of ours whose labels say so; 0 when there are none. */
+  /** The sum of all series of a metric with these labels; 0 when there are none. */
   sum(name: string, labels: Readonly<Record<string, string>> = {}): number {
     return this.#series(`${PREFIX}${name}`, labels).reduce((total, value) => total + value, 0);
   }
 
-  /** Of Node's own. */
+  /** The active resources of Node's own metrics. */
   active(type: string): number {
     return this.#series('nodejs_active_resources', { type }).reduce((total, value) => total + value, 0);
   }

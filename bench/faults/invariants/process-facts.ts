@@ -1,4 +1,4 @@
-/** What the kernel knows of the service's process. */
+/** Facts of the service's process, from the kernel. */
 import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { sep } from 'node:path';
 
@@ -19,7 +19,7 @@ export function descriptorsOf(pid: number, cacheDirectory: string): Descriptors 
   const inCache = targets.filter((target) => target.startsWith(cacheDirectory + sep));
   const removed = inCache.filter((target) => target.endsWith(' (deleted)') && !target.includes('/.lock ')).length;
   const sockets = targets.filter((target) => target.startsWith('socket:')).length;
-  // What was closed while we looked has no target.
+  // A descriptor that was closed meanwhile has no target.
   const gone = targets.filter((target) => target === '').length;
   const others = targets.length - sockets - inCache.length - gone;
   return { sockets, removed, cached: inCache.length - removed, others };
@@ -47,7 +47,7 @@ export function resetPeak(pid: number): void {
   writeFileSync(`/proc/${String(pid)}/clear_refs`, '5');
 }
 
-/** Of all its threads since its start. Fields 14 and 15 of proc(5); the second field is a name that may hold spaces. */
+/** The time of all its threads since its start. Fields 14 and 15 of proc(5); the second field is a name that may hold spaces. */
 export function cpuSeconds(pid: number): number {
   const text = readFileSync(`/proc/${String(pid)}/stat`, 'utf8');
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');

@@ -1,4 +1,4 @@
-/** What registries do wrong, each as something that an exchange can be given. */
+/** Faults of registries, each a behaviour of an exchange. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Answer, Behaviour, Exchange } from './exchange.ts';
 

@@ -11,7 +11,7 @@ export class Entrance {
   #issued = 0;
   #firstValid = 1;
   #basic = basicOf(PASSWORD);
-  /** What is answered besides the token. */
+  /** The fields of a token answer beside the token. */
   tokenFields: Readonly<Record<string, unknown>> = { expires_in: 300 };
 
   constructor(auth: Auth, repository: string) {

@@ -2,7 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Digest } from '../../../src/domain/digest.ts';
 
-/** Who is asked, and for what. */
+/** The kind of request. */
 export type Place = 'manifest' | 'blob' | 'token' | 'storage';
 
 export interface Answer {
@@ -21,13 +21,13 @@ export interface Exchange {
   readonly offset: number;
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
-  /** What an honest registry says; a part when a part is asked for. */
+  /** The honest answer; a part when a part is requested. */
   readonly honest: Answer;
   /** Writes bytes of a body, and counts them. */
   write(bytes: Uint8Array): void;
 }
 
-/** What is done instead of answering honestly. */
+/** Replaces the honest answer. */
 export type Behaviour = (exchange: Exchange) => void | Promise<void>;
 
 /** Undefined lets the registry answer honestly, or the script that was set before. */

@@ -1,4 +1,4 @@
-/** What a registry says that means well. */
+/** The answers of an honest registry. */
 import type { IncomingHttpHeaders } from 'node:http';
 import type { TestBlob } from '../../../test/support/image.ts';
 import { errorBody } from '../../../test/support/fake-registry.ts';

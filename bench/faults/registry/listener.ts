@@ -1,4 +1,4 @@
-/** An HTTP server on loopback that can be shut at any moment, whatever hangs on it. */
+/** An HTTP server on loopback that can be shut at any moment, with open connections too. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
@@ -56,7 +56,7 @@ export class Listener {
     return `${this.#scheme}://${this.host}`;
   }
 
-  /** What is left then is in use. */
+  /** Connections that stay are in use. */
   closeIdle(): void {
     this.#server.closeIdleConnections();
   }

@@ -98,7 +98,7 @@ export class ScriptedRegistry {
     return this.#entrance.challenge(this.#listeners[1]?.origin ?? '');
   }
 
-  /** What the token server answers besides the token. */
+  /** The fields of a token answer beside the token. */
   set tokenFields(fields: Readonly<Record<string, unknown>>) {
     this.#entrance.tokenFields = fields;
   }
@@ -115,7 +115,7 @@ export class ScriptedRegistry {
     }
   }
 
-  /** Forgets images that nobody will ask for any more, and their counts. */
+  /** Forgets images that are no longer requested, and their counts. */
   withdraw(...images: readonly TestImage[]): void {
     for (const { manifest, blobs } of images) {
       for (const { descriptor } of [manifest, ...blobs]) {
@@ -142,7 +142,7 @@ export class ScriptedRegistry {
     return this.#countsOf(place, digest).requests;
   }
 
-  /** Of bodies, as far as they were given to the system. */
+  /** The bytes of bodies that were given to the system. */
   bytes(place: Place, digest?: Digest): number {
     return this.#countsOf(place, digest).bytes;
   }

@@ -76,7 +76,7 @@ daemon = off
   },
 ];
 
-/** What squid needs to be told because it lies elsewhere than Debian expects, and runs beside others. */
+/** The settings of a squid that lies elsewhere than Debian expects, and runs beside others. */
 export function squidBase(home: string, root: string): string {
   return `
 visible_hostname front

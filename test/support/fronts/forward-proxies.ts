@@ -8,7 +8,7 @@ import { apacheModules, isRoot } from './reverse-proxies.ts';
 
 export interface ForwardProxyKind extends FrontKind {
   readonly scheme: 'http' | 'socks5h';
-  /** Of USERNAME; undefined for a proxy without a password. */
+  /** The password of USERNAME; undefined for a proxy without one. */
   readonly password: string | undefined;
 }
 

@@ -8,12 +8,12 @@ import type { Program } from '../peers/binaries.ts';
 import { freePort, PeerProcess } from '../peers/process.ts';
 import { serverCertificate } from '../tls/certificates.ts';
 
-/** What a configuration is made of. */
+/** The inputs of a configuration. */
 export interface Place {
   /** Writable for every user: a daemon that root starts gives root up. */
   readonly home: string;
   readonly port: number;
-  /** Of the registry, on 127.0.0.1. */
+  /** The port of the registry, on 127.0.0.1. */
   readonly originPort: number;
   /** PEM files of the server certificate and its key, and of both together. */
   readonly cert: string;

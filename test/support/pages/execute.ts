@@ -14,7 +14,7 @@ export interface ExecuteOptions {
   readonly programs?: Readonly<Record<string, string>>;
   /** A page whose commands and files come first. */
   readonly after?: Page | undefined;
-  /** What runs the shell, in there. */
+  /** The command that runs the shell in the sandbox. */
   readonly under?: readonly string[];
 }
 

@@ -5,20 +5,20 @@ import { join } from 'node:path';
 
 export const ROOT = join(import.meta.dirname, '../../..');
 
-/** What a comment before a block says of it; without one it is run to its end, and must succeed. */
+/** The comment before a block says how it is run; without one it is run to its end, and must succeed. */
 export type Execution =
   | { readonly how: 'succeeds' | 'fails' }
   | { readonly how: 'stays'; readonly until: string }
   | { readonly how: 'skipped'; readonly reason: string };
 
 export interface Block {
-  /** Of its first fence, from 1. */
+  /** The line of its first fence, from 1. */
   readonly line: number;
   /** The section that it is in. */
   readonly section: string;
   readonly text: string;
   readonly execution: Execution;
-  /** Of the `text` block right behind it. */
+  /** The `text` block right behind it. */
   readonly output?: string;
 }
 
@@ -30,7 +30,7 @@ export interface Page {
   readonly files: ReadonlyMap<string, string>;
   /** Programs that it needs besides those of any Debian with Node. */
   readonly needs: readonly string[];
-  /** Where it says something that nobody here understands. */
+  /** Comments that are not understood, with their lines. */
   readonly faults: readonly string[];
 }
 

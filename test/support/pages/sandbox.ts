@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { ROOT } from './page.ts';
 
-/** Names of the documents; whoever they are lives here. */
+/** Host names of the documents; each is this machine in the sandbox. */
 const HOSTS =
   '127.0.0.1 localhost registry.example.com registry.site.example master-0\n127.0.0.2 master-1\n127.0.0.3 master-2\n';
 
@@ -58,7 +58,7 @@ export class Sandbox {
     return ['unshare', ...namespaces(), 'sh', '-euc', enter.join('\n'), 'sh', ...command];
   }
 
-  /** What a user's shell would have, and where npm has kept what the project was installed from. */
+  /** The variables of a user's shell, and the place of npm's cache. */
   environment(): Record<string, string> {
     // The host's own Node, if it has one: that of node_modules is what npm brings along.
     const path = (process.env['PATH'] ?? '').split(delimiter).filter((folder) => !folder.includes('node_modules'));

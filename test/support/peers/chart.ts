@@ -78,7 +78,7 @@ export function containerOf(objects: readonly KubernetesObject[], name: string):
   return container;
 }
 
-/** What the chart writes for the service to read. */
+/** The settings that the chart writes for the service. */
 export function settingsOf(objects: readonly KubernetesObject[]): string {
   const texts = objects.map((object) => (object as { data?: Record<string, string> }).data?.['settings.yaml']);
   return texts.find((text) => text !== undefined) ?? '';

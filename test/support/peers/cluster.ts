@@ -16,7 +16,7 @@ export interface ClusterPrograms {
 /** The chart's release in the tests. */
 export const NAMESPACE = 'd8-cloud-instance-manager';
 
-/** Who can come: by which token, under which name, in which groups. */
+/** The users of the cluster: token, name, groups. */
 export const USERS = {
   admin: { token: 'canary-admin', name: 'admin', groups: ['system:masters'] },
   service: { token: 'canary-service', name: `system:serviceaccount:${NAMESPACE}:registry-packages-proxy`, groups: [] },
@@ -57,7 +57,7 @@ export class Cluster {
     }
   }
 
-  /** Asks the API server as somebody. */
+  /** A client of the API server with the token of a user. */
   as(user: User, port = this.#port): Got {
     return got.extend({
       prefixUrl: `https://127.0.0.1:${String(port)}`,
@@ -68,12 +68,12 @@ export class Cluster {
     });
   }
 
-  /** A kubeconfig of somebody. */
+  /** The kubeconfig of a user. */
   kubeconfig(user: User): Promise<string> {
     return this.kubeconfigFor(user, USERS[user].token);
   }
 
-  /** The same for whoever has this token. */
+  /** The same for the owner of this token. */
   async kubeconfigFor(user: string, token: string): Promise<string> {
     const path = join(this.#home, `${user}.kubeconfig`);
     const config = {
@@ -156,7 +156,7 @@ export class Cluster {
         .replace('[$(POD_IP)]:4219', `127.0.0.1:${String(port)}`)
         .replace('127.0.0.1:5080', `127.0.0.1:${String(servicePort)}`),
     );
-    // Without them it makes a certificate for itself, which nobody can check.
+    // Without them it makes a certificate for itself, which no client can verify.
     if (!args.some((arg) => arg.startsWith('--tls-cert-file'))) {
       placed.push(`--tls-cert-file=${cert}`, `--tls-private-key-file=${key}`);
     }
@@ -235,7 +235,7 @@ export class Cluster {
       '--service-account-issuer=https://kubernetes.default.svc',
       `--service-account-key-file=${file('sa.pub')}`,
       `--service-account-signing-key-file=${file('sa.key')}`,
-      // There is nobody here who would make them.
+      // No controller runs here that would make them.
       '--disable-admission-plugins=ServiceAccount',
     ]);
     this.#processes.push(server);

@@ -1,4 +1,4 @@
-/** What the scheduler and the kubelets of three masters do with the pods of the chart: containers are processes of here. */
+/** Does the work of the scheduler and of three masters' kubelets: containers are processes of this machine. */
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:https';
 import { connect } from 'node:net';
@@ -146,7 +146,7 @@ export class Kubelets {
     });
   }
 
-  /** What the volumes of ConfigMaps and Secrets hold, and an empty directory for each other one. */
+  /** Writes the volumes of ConfigMaps and Secrets, and an empty directory for each other one. */
   async #mount(
     { metadata: { namespace }, spec: { volumes, containers } }: Pod,
     home: string,
@@ -169,7 +169,7 @@ export class Kubelets {
     }
   }
 
-  /** Of the pod's own ServiceAccount. */
+  /** The kubeconfig of the pod's own ServiceAccount. */
   async #kubeconfig({ metadata: { namespace }, spec: { serviceAccountName: account } }: Pod): Promise<string> {
     const { body } = await this.#client.post<{ status: { token: string } }>(
       `api/v1/namespaces/${namespace}/serviceaccounts/${account}/token`,

@@ -76,7 +76,7 @@ export class PeerRegistry {
     return pushImage(this.#client, REPOSITORY, image);
   }
 
-  /** What it says that it was asked for (registries of the distribution family). */
+  /** Its own log of requests (registries of the distribution family). */
   get accessLog(): AccessLogEntry[] {
     return [...this.#output.matchAll(/"(GET|HEAD|PUT|POST) (\S+) HTTP\/1\.1" (\d{3})/g)].map(
       ([, method = '', url = '', status = '']) => ({ method, url, status: Number(status) }),

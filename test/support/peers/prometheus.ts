@@ -12,7 +12,7 @@ export interface PrometheusOptions {
   readonly target: string;
   readonly job: string;
   readonly node: string;
-  /** Of a PrometheusRule. */
+  /** The rules of a PrometheusRule. */
   readonly rules: object;
 }
 

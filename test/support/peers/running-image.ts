@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-/** No terminals: for them bubblewrap makes a user namespace in a user namespace, which nobody can enter. */
+/** No terminals: for them bubblewrap makes a user namespace in a user namespace, which no process can enter. */
 const DEVICES = ['/dev/null', '/dev/zero', '/dev/random', '/dev/urandom'].reduce(
   (args, device) => [...args, '--dev-bind', device, device],
   ['--tmpfs', '/dev'],
@@ -29,11 +29,11 @@ export interface RunOptions {
   readonly image: UnpackedImage;
   readonly args: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
-  /** What is mounted where, and whether it can be written. */
+  /** The mounts: source, target, and whether it can be written. */
   readonly mounts: readonly { readonly source: string; readonly target: string; readonly isWritable?: boolean }[];
 }
 
-/** What a server inside said to a client inside. */
+/** The answer of a server inside to a client inside. */
 export interface Answer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;

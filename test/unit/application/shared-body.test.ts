@@ -19,7 +19,7 @@ describe('SharedBody', () => {
   let slots: DownloadSlots;
   /** Offsets of the downloads that were begun. */
   let begun: number[];
-  /** What the registry sends instead of the blob, by the number of the download. */
+  /** The bytes that the registry sends instead of the blob, by the number of the download. */
   let forged: Map<number, Uint8Array>;
   let clock: sinon.SinonFakeTimers;
   beforeEach(() => {

@@ -47,7 +47,7 @@ describe('A file read in blocks', () => {
     expect(one?.bytes.buffer).to.equal(other?.bytes.buffer);
     expect(same(one?.bytes ?? bytesOf(1), 0)).to.equal(true);
     expect(same(other?.bytes ?? bytesOf(1), 100)).to.equal(true);
-    // What has been read is not read again.
+    // Bytes that were read are not read again.
     await truncate(path, 0);
     expect((await file.hold(0, size))?.bytes).to.have.lengthOf(BLOCK_BYTES);
   });

@@ -188,7 +188,7 @@ describe('FilesystemPackageStore', () => {
     const before = await start();
     const [a, b, c] = [1, 2, 3].map((seed) => blob(bytesOf(300 * KIB, seed))) as [TestBlob, TestBlob, TestBlob];
     for (const given of [a, b, c]) await keep(before, given);
-    // What arrives in one tick of the kernel's clock has no order but that of its use.
+    // Blobs that arrive in one tick of the kernel's clock are ordered by their use only.
     for (const given of [b, c, a]) await read(before, given);
     await before.close();
 
@@ -229,7 +229,7 @@ describe('FilesystemPackageStore', () => {
     const used = [3, 17, 4, 11, 0].map((index) => blobs[index] ?? blob(bytesOf(0)));
     for (const given of used) await read(before, given);
     await before.close();
-    // Whatever reads them, a scrub or a backup.
+    // A scrub or a backup reads them.
     for (const given of blobs) await readFile(fileOf(given));
     const order = [...blobs.filter((given) => !used.includes(given)), ...used];
 
@@ -535,7 +535,7 @@ describe('FilesystemPackageStore', () => {
       const read = blob(bytesOf(400 * KIB));
       await keep(store, read);
       const stored = await store.open(read.descriptor);
-      // What has just been kept can leave once its descriptor is closed, a moment later.
+      // A blob that was just cached can be evicted once its descriptor is closed, a moment later.
       for (const seed of [2, 3, 4]) await eventually(() => keep(store, blob(bytesOf(400 * KIB, seed))));
       expect(await readdir(join(directory, 'v1/blobs/sha256'))).to.include(digestHex(read.descriptor.digest));
       await stored?.close();

@@ -11,7 +11,7 @@ describe('Ledger', () => {
     expect([0, 1, BLOCK, BLOCK + 1].map(allocated)).to.deep.equal([0, BLOCK, BLOCK, 2 * BLOCK]);
   });
 
-  /** What leaves for a blob of `size` bytes, all of which arrives; undefined when there can be no room. */
+  /** The blobs that are evicted for one of `size` bytes, all of which arrive; undefined when there can be no room. */
   function admit(ledger: Ledger, size: number): Digest[] | undefined {
     const room = ledger.promise(size);
     if (room === undefined) return undefined;

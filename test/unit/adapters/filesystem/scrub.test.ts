@@ -132,7 +132,7 @@ describe('the scrub of a FilesystemPackageStore', () => {
   });
 });
 
-/** What was closed while we looked has no target. */
+/** A descriptor that was closed meanwhile has no target. */
 function readlinkOf(fd: string): string {
   try {
     return readlinkSync(`/proc/self/fd/${fd}`);

@@ -10,7 +10,7 @@ import { parseOpenApi } from '../../../support/openapi.ts';
 import { QUERY_DIGEST, QUERY_STRINGS } from '../../../support/query-strings.ts';
 
 const OPENAPI = join(import.meta.dirname, '../../../../docs/openapi.yaml');
-/** Of names and digests, and of what is neither. */
+/** Pieces of names and digests, and of other text. */
 const PIECES = [
   'a',
   'A',

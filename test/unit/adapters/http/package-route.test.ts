@@ -15,7 +15,7 @@ import { stubCredentials, stubGateway } from '../../../support/ports.ts';
 import { HeldSource } from '../../../support/source.ts';
 import { RANGE_REQUESTS, type RangeRequest, SIZE } from './range-requests.ts';
 
-/** Of a growing package, what has arrived while its requests are answered. */
+/** The bytes of a growing package that have arrived while its requests are answered. */
 const ARRIVED = 100_000;
 
 const BODY_HEADERS = {
@@ -25,7 +25,7 @@ const BODY_HEADERS = {
   'accept-ranges': 'bytes',
   'x-content-type-options': 'nosniff',
 };
-/** Of the connection and of this one answer. */
+/** Headers of the connection and of this one answer. */
 const VARYING = ['date', 'connection', 'keep-alive', 'x-request-id'];
 
 interface Answer {

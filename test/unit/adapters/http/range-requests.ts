@@ -1,4 +1,4 @@
-/** What RFC 9110 sections 13 and 14 make of range and conditional requests for a package, row by row. */
+/** Range and conditional requests for a package by RFC 9110 sections 13 and 14, row by row. */
 
 /** Bytes of the package that the rows are about. */
 export const SIZE = 200_000;

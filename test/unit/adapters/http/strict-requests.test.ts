@@ -47,7 +47,7 @@ describe('strictRequests', () => {
   it('answers whoever expects to be told to go on, at once and for good', async () => {
     const { answers, isClosed } = await ask('GET /healthz HTTP/1.1', 'Host: a', 'Expect: 100-continue');
     expect(answers.map(({ status }) => status)).to.deep.equal([200]);
-    // A client that sends what nobody asked for must find nobody there.
+    // A client that sends unexpected bytes must find the connection closed.
     expect(isClosed).to.equal(true);
   });
 
@@ -61,7 +61,7 @@ describe('strictRequests', () => {
     expect(answers.map(({ status }) => status)).to.deep.equal([200]);
     expect(isClosed).to.equal(true);
     expect(app.finished).to.have.lengthOf(1);
-    // Of a hundred listeners, where one is enough.
+    // No warning of a hundred listeners where one is enough.
     expect(warnings).to.deep.equal([]);
   });
 

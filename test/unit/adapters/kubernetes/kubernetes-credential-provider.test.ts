@@ -451,7 +451,7 @@ describe('KubernetesCredentialProvider', () => {
       const lists = () => [...api.requests('list modulesources'), ...api.requests('list secrets')];
       while (lists().filter((at) => at > started).length < 6) await new Promise((resolve) => setTimeout(resolve, 50));
       await patient.stop();
-      // Of each of the two kinds one at once, and then no more than this.
+      // One list of each of the two kinds at once, and then no more than this.
       const seconds = (Math.max(...lists()) - started) / 1000;
       expect(lists().filter((at) => at > started).length).to.be.at.most(2 + seconds / 0.95);
     });

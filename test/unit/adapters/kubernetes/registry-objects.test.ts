@@ -41,7 +41,7 @@ const fields = fc.record({
     nil: undefined,
   }),
 });
-/** What any of them may be in an object that nobody has checked. */
+/** The value of a field in an unchecked object. */
 const anything = fc.oneof(
   fc.jsonValue(),
   fc.constantFrom<unknown>('r.example/a', '', 1, 2 ** 53, null, [], { __proto__: null, repo: 'r.example' }),

@@ -23,7 +23,7 @@ describe('Authorization', () => {
   });
   afterEach(() => tokens.close());
 
-  /** Of a registry beside the token server, unless another host is named. */
+  /** Enters a registry beside the token server, unless another host is named. */
   function enter(
     credential: Credential,
     { scheme = 'http', host = tokens.host }: Partial<Registry> = {},

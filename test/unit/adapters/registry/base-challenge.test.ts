@@ -22,7 +22,7 @@ describe('BaseChallenge', () => {
     return registry;
   }
 
-  /** Answers by `status` whatever comes without a header, but for /v2/, which the registry answers itself. */
+  /** Answers each request without a header by `status`, but for /v2/, which the registry answers itself. */
   async function startHiding(options: FakeRegistryOptions, status = 404): Promise<FakeRegistry> {
     const registry = await start(options);
     registry.script(({ url, headers }, response) => {

@@ -155,7 +155,7 @@ describe('OciRegistryGateway', () => {
       const reason = new StoppingError();
       const first = rejection(gateway.fetchManifest(upstream, image.digest, leaving.signal));
       await asked;
-      // A 401 that is let go before its end has been read: whoever got it waits for the token now.
+      // A 401 whose body is dropped before its end: its request waits for the token now.
       const waiting = Promise.withResolvers<undefined>();
       registry.script((_request, response) => {
         if (registry.requests('/manifests/').length !== 2) return false;

@@ -71,7 +71,7 @@ describe('tunnel', () => {
     return socket;
   }
 
-  /** The port of a server that nobody listens at leads nowhere; it is enough where the proxy refuses. */
+  /** A port without a listener; it is enough where the proxy refuses. */
   const NOWHERE = 1;
 
   it('names the host to a proxy by CONNECT, with the credential for it', async () => {

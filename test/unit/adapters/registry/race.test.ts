@@ -3,7 +3,7 @@ import { type AddressInfo, connect, createServer, type Server, Socket } from 'no
 import { race } from '../../../../src/adapters/registry/race.ts';
 import { rejection } from '../../../support/rejection.ts';
 
-/** Of addresses that never answer, that refuse, and that answer. */
+/** The kinds of addresses: never answers, refuses, answers. */
 type Kind = 'silent' | 'refused' | 'live';
 
 describe('race', () => {

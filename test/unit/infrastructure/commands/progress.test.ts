@@ -17,7 +17,7 @@ describe('Progress', () => {
   }
 
   describe('on a terminal', () => {
-    /** What has been drawn, each time anew. */
+    /** The pictures that were drawn, each anew. */
     const drawn = (stderr: FakeOutput): string[] => stderr.text.split('\r\x1b[K').slice(1);
 
     it('draws a bar with all that is known', () => {

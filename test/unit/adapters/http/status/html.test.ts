@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { Html, html } from '../../../../../src/adapters/http/status/html.ts';
 
-/** What a browser makes of a text in a page, for the five characters that matter. */
+/** Reads a text of a page as a browser does, for the five characters that matter. */
 function unescape(markup: string): string {
   const characters: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', '#39': "'" };
   return markup.replace(/&(amp|lt|gt|quot|#39);/g, (_, name: string) => characters[name] ?? '');

@@ -25,7 +25,7 @@ function statusOf(inspection: Partial<Inspection>, rest: Partial<Status> = {}): 
   };
 }
 
-/** What can be read, a line for each piece of text. */
+/** The visible text, a line for each piece. */
 function textOf(status: Status): string {
   return renderStatus(status)
     .toString()
