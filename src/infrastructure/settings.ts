@@ -79,10 +79,16 @@ export const settingsSchema = z.strictObject({
     shutdownTimeoutSeconds: z.number().min(0).max(3600),
     maxSocketMemory: parsed(parseQuantity, 'must be a size such as 100Mi, or 0'),
     tls: z
-      .strictObject({ certificate: z.string(), key: z.string(), clientCA: z.string() })
-      .refine((files) => new Set(Object.values(files).map((file) => file === '')).size === 1, {
-        message: 'needs all three files or none',
-      }),
+      .strictObject({
+        certificate: z.string(),
+        key: z.string(),
+        clientCA: z.string(),
+        clientNames: z.array(z.string().min(1)).min(1),
+      })
+      .refine(
+        ({ certificate, key, clientCA }) => new Set([certificate, key, clientCA].map((file) => file === '')).size === 1,
+        { message: 'needs all three files or none' },
+      ),
   }),
   store: z.strictObject({
     enabled: z.boolean(),

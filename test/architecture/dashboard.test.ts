@@ -13,6 +13,8 @@ const NOT_SHOWN = [
   // Refusals are among the 503s; both help an operator to find the reason.
   'sending_refused_total',
   'sending_displaced_total',
+  // Of the hardened mode only; the log says more.
+  'loopback_refused_total',
 ];
 
 /** Names without labels and without what is ours in them, each once. */

@@ -94,8 +94,8 @@ describeWithAll(PEERS, (programs) => {
         const probes = Object.entries(containerOf(objects, 'proxy')).filter(([name]) => name.endsWith('Probe'));
         expect(probes.map(([name]) => name)).to.include.members(['startupProbe', 'livenessProbe']);
         for (const [name, probe] of probes) {
-          const { httpGet, tcpSocket } = probe as Record<string, object | undefined>;
-          expect(httpGet ?? tcpSocket, name).to.include({ host: '127.0.0.1', port: 5080 });
+          const { httpGet } = probe as Record<string, object | undefined>;
+          expect(httpGet, name).to.include({ host: '127.0.0.1', port: 5080 });
         }
       });
     }

@@ -250,29 +250,6 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
       expect(registry.accessLog).to.have.lengthOf(length);
     });
 
-    it('speaks in hardened mode with its sidecar and with nobody else', async () => {
-      const hardenedChart = await chartWith('hardened');
-      const hardened = await start(hardenedChart);
-      try {
-        const client = through(await cluster.guard(hardened.port, sidecarOf(hardenedChart)));
-        const ask = (scheme: string) =>
-          got(`${scheme}://127.0.0.1:${String(hardened.port)}/${package_(image.digest)}`, {
-            https: { certificateAuthority: CA },
-            retry: { limit: 0 },
-          });
-        expect(await rejection(ask('http'))).to.have.property('code', 'ECONNRESET');
-        expect(await rejection(ask('https')))
-          .to.have.property('code')
-          .that.matches(/CERTIFICATE_REQUIRED|ECONNRESET/);
-        await eventually(async () => {
-          expect((await client('readyz')).body).to.equal('ok');
-        });
-        expect((await client(package_(image.digest), as('node'))).statusCode).to.equal(200);
-      } finally {
-        await hardened.close();
-      }
-    });
-
     it('goes on while the API server is away, and sees afterwards what was deleted meanwhile', async function () {
       this.timeout(OUTAGE_MS + 60_000);
       await cluster.stopApiServer();

@@ -3,11 +3,13 @@ import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import got from 'got';
 import { stringify } from 'yaml';
 import { FakeKubeApi } from './fake-kube-api.ts';
 import { FakeRegistry } from './fake-registry.ts';
 import { bytesOf, encode, makeImage, makePackage } from './image.ts';
 import { OciLayout } from './oci-layout.ts';
+import { runProgram } from './program.ts';
 import { rejection } from './rejection.ts';
 import { type ServiceOptions, ServiceProcess } from './service-process.ts';
 
@@ -23,6 +25,7 @@ export async function loggedLines(): Promise<Line[]> {
     ...(await linesOfRequests()),
     ...(await linesOfCluster()),
     ...(await linesOfLayout()),
+    ...(await linesOfHardenedLoopback()),
     ...(await linesOfFailedStart()),
   ];
 }
@@ -123,6 +126,26 @@ async function linesOfLayout(): Promise<Line[]> {
   const service = await ServiceProcess.start({
     settings: { registry: { gateway: 'oci-layout', ociLayout: { directory: home } } },
   });
+  const { lines } = service;
+  await service.close();
+  await rm(home, { recursive: true });
+  return lines;
+}
+
+async function linesOfHardenedLoopback(): Promise<Line[]> {
+  const home = await mkdtemp(join(tmpdir(), 'logs-'));
+  const keys = async (): Promise<unknown> => runProgram('loopback-keys', '--service', home, '--sidecar', home);
+  await keys();
+  const path = (name: string): string => join(home, name);
+  const tls = { certificate: path('tls.crt'), key: path('tls.key'), clientCA: path('ca.crt') };
+  const service = await ServiceProcess.start({ settings: { server: { tls } } });
+  await rejection(got(`http://127.0.0.1:${String(service.port)}/healthz`, { retry: { limit: 0 } }));
+  await service.logged('clients of the loopback port refused');
+  await keys();
+  await service.logged('certificates of the loopback port read again');
+  await rm(path('ca.crt'));
+  await service.logged('certificates of the loopback port cannot be used, keeping the previous ones');
+  await service.end();
   const { lines } = service;
   await service.close();
   await rm(home, { recursive: true });

@@ -75,3 +75,8 @@ evicts a pod whose volume is larger than its limit.
 {{- end -}}
 {{- concat $addresses .Values.tls.addresses | uniq | sortAlpha | toJson -}}
 {{- end }}
+
+{{/* Not empty when the service and its sidecar know each other by keys. */}}
+{{- define "proxy.hardened" -}}
+{{- if or .Values.hardened.secret (eq .Values.loopback "hardened") -}}true{{- end -}}
+{{- end }}

@@ -1,10 +1,9 @@
 /** The listening socket, its limits, and how it is closed without ending requests that can still finish. */
-import { createSecureContext } from 'node:tls';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { createServer as createTlsServer } from 'node:https';
 import { type AddressInfo, Socket } from 'node:net';
 import { Acceptors } from './acceptors.ts';
 import { Connections } from './connections.ts';
+import type { MutualTls } from './mutual-tls.ts';
 import { type HeadRefusal, MAX_HEADER_BYTES } from './refused-heads.ts';
 
 export interface ServerLimits {
@@ -28,12 +27,6 @@ const CHECKING_INTERVAL_MS = 1000;
 /** Idle connections that finished a response while draining are looked for this often. */
 const DRAIN_INTERVAL_MS = 250;
 
-export interface TlsFiles {
-  readonly certificate: string;
-  readonly key: string;
-  readonly clientCa: string;
-}
-
 /** Eight connections are accepted in one turn of the event loop. */
 const MORE_ACCEPTORS = 7;
 
@@ -46,10 +39,10 @@ export class HttpServer {
   readonly #last = new WeakSet<ServerResponse>();
   #closing = false;
 
-  /** With `tls` only clients that have a certificate of `clientCa` are let in; all three are PEM. */
+  /** With `tls` it speaks HTTPS, and with known clients only. */
   constructor(
     handle: (request: IncomingMessage, response: ServerResponse) => unknown,
-    tls?: TlsFiles,
+    tls?: MutualTls,
     { keepAliveTimeoutMs, headersTimeoutMs, maxConnections }: ServerLimits = LIMITS,
     refuseHead?: HeadRefusal,
   ) {
@@ -63,27 +56,17 @@ export class HttpServer {
       // The middleware refuses such a request and closes the connection; Node would leave it open.
       requireHostHeader: false,
     };
-    const listener = (request: IncomingMessage, response: ServerResponse): void => {
+    const answer = (request: IncomingMessage, response: ServerResponse): void => {
       if (!this.#isNext(request, response)) return;
       if (this.#closing) response.setHeader('Connection', 'close');
       response.once('close', connections.busy(request.socket));
       handle(request, response);
     };
+    const listener = tls === undefined ? answer : tls.guarded(answer);
     this.#server =
       tls === undefined
         ? createServer(limits, listener)
-        : createTlsServer(
-            {
-              ...limits,
-              cert: tls.certificate,
-              key: tls.key,
-              ca: tls.clientCa,
-              requestCert: true,
-              minVersion: 'TLSv1.2',
-              handshakeTimeout: headersTimeoutMs,
-            },
-            listener,
-          );
+        : tls.createServer({ ...limits, handshakeTimeout: headersTimeoutMs }, listener);
     if (refuseHead !== undefined) {
       this.#server.on('clientError', (error, socket) => {
         if (socket instanceof Socket) refuseHead(error, socket, this.#mayAnswer(socket));
@@ -98,7 +81,6 @@ export class HttpServer {
     this.#acceptors = new Acceptors(this.#server, MORE_ACCEPTORS, { allowHalfOpen: tls === undefined, noDelay: true });
     // A client that expects something of a request is told by its answer, and never to go on with a body.
     this.#server.on('checkContinue', listener).on('checkExpectation', listener);
-    if (tls !== undefined) takeAsAnchors(tls, this.#server);
   }
 
   /**
@@ -152,18 +134,4 @@ export class HttpServer {
     clearInterval(idle);
     clearTimeout(deadline);
   }
-}
-
-/** An issuing CA is an anchor without its root, as it is to Go; the servers of Node 24 drop the option for that. */
-function takeAsAnchors({ certificate, key, clientCa }: TlsFiles, server: Server): void {
-  Object.assign(server, {
-    _sharedCreds: createSecureContext({
-      cert: certificate,
-      key,
-      ca: clientCa,
-      allowPartialTrustChain: true,
-      minVersion: 'TLSv1.2',
-      sessionIdContext: 'registry-packages-proxy',
-    }),
-  });
 }

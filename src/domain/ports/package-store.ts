@@ -23,10 +23,7 @@ export interface StoredBlob extends BlobReader {
 
 /** A blob on its way in. */
 export interface IncomingBlob {
-  /**
-   * A reader that follows the arrival. Only to be asked for up to the turn in which `settled` does. Of a blob that the store
-   * failed to keep it reads what was stored before the chunk that failed, but for the last 64 KiB of the blob.
-   */
+  /** A reader that follows the arrival. Only to be asked for before `settled` does. */
   read(): BlobReader;
   /** Fulfils when the blob is kept, rejects when nothing of it is. Never an unhandled rejection. */
   readonly settled: Promise<void>;

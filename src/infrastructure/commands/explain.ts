@@ -1,4 +1,10 @@
 /** `explain`: asks a running service what would become of a request for a package, and why. */
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { get, type IncomingMessage } from 'node:http';
+import { get as getSecurely } from 'node:https';
+import { join } from 'node:path';
+import { text as readText } from 'node:stream/consumers';
 import type { PackageRequest } from '../../domain/package.ts';
 import { parseDigest } from '../../domain/digest.ts';
 import { InvalidArgumentError } from '../../domain/errors.ts';
@@ -14,12 +20,18 @@ import { parseServiceUrl } from './service-url.ts';
 /** It answers out of its memory. */
 const TIMEOUT_MS = 10_000;
 const DEFAULT_URL = 'http://127.0.0.1:5080';
+const HARDENED_URL = 'https://127.0.0.1:5080';
 
 const FLAGS = {
   digest: { type: 'string', value: 'DIGEST', about: 'of an image manifest, or of an index of them' },
   repository: { type: 'string', value: 'REPO', about: 'as requests name it; the default registry without it' },
   path: { type: 'string', value: 'PATH', about: 'below the repository' },
-  url: { type: 'string', value: 'URL', about: `of the service; ${DEFAULT_URL} without it` },
+  url: { type: 'string', value: 'URL', about: `of the service; ${DEFAULT_URL} without it, https with --keys` },
+  keys: {
+    type: 'string',
+    value: 'DIRECTORY',
+    about: 'of the hardened mode: has ca.crt, client.crt and client.key (loopback-keys)',
+  },
   json: { type: 'boolean', about: 'print what the service says as it is (docs/openapi.yaml)' },
 } as const;
 
@@ -29,6 +41,10 @@ no registry and fetches nothing. Ages are by its own clock.`,
   flags: FLAGS,
   examples: [
     { to: 'why a package of the default registry does not come, on a master', run: 'explain --digest sha256:…' },
+    {
+      to: 'the same where the loopback port is hardened',
+      run: 'explain --keys /etc/loopback --digest sha256:…',
+    },
     {
       to: 'of a module, through a port that kubectl forwards, for a script',
       run: 'explain --digest sha256:… --path modules/ingress --url http://127.0.0.1:8080 --json',
@@ -42,7 +58,7 @@ no registry and fetches nothing. Ages are by its own clock.`,
   },
   async run({ flags }, terminal) {
     const url = explainUrl(flags);
-    const { text, now } = await ask(url, terminal);
+    const { text, now } = await ask(url, flags.keys, terminal);
     const explanation = explanationSchema.safeParse(parseJson(text));
     if (!explanation.success) throw new CommandFailure(`${url.origin} did not answer with an explanation`);
     terminal.stdout.write(flags.json === true ? text : explanationText(explanation.data, now));
@@ -52,7 +68,9 @@ no registry and fetches nothing. Ages are by its own clock.`,
 
 /** @throws UsageError */
 function explainUrl(flags: Values<typeof FLAGS>): URL {
-  const url = new URL('/explain', parseServiceUrl(flags.url ?? DEFAULT_URL));
+  const service = parseServiceUrl(flags.url ?? (flags.keys === undefined ? DEFAULT_URL : HARDENED_URL));
+  if (flags.keys !== undefined && service.protocol !== 'https:') throw new UsageError('--keys needs https');
+  const url = new URL('/explain', service);
   const { digest, repository, path } = requestOf(flags);
   url.search = new URLSearchParams({ digest, repository, ...(path !== undefined && { path }) }).toString();
   return url;
@@ -74,27 +92,47 @@ function requestOf({ digest, repository = '', path = '' }: Values<typeof FLAGS>)
 }
 
 /** The answer, and what time it is there. @throws CommandFailure */
-async function ask(url: URL, { interrupted }: Terminal): Promise<{ readonly text: string; readonly now: Date }> {
+async function ask(
+  url: URL,
+  keys: string | undefined,
+  { interrupted }: Terminal,
+): Promise<{ readonly text: string; readonly now: Date }> {
   const signal = AbortSignal.any([interrupted, AbortSignal.timeout(TIMEOUT_MS)]);
+  const identity = keys === undefined ? {} : await readKeys(keys);
   try {
-    const response = await fetch(url, { headers: { accept: 'application/json' }, redirect: 'error', signal });
-    const text = await response.text();
-    if (response.status !== 200) {
-      throw new CommandFailure(`${url.origin} answered with status ${String(response.status)}`);
+    const options = { headers: { accept: 'application/json' }, signal, agent: false as const, ...identity };
+    const request = url.protocol === 'https:' ? getSecurely(url, options) : get(url, options);
+    const [response] = (await once(request, 'response')) as [IncomingMessage];
+    const text = await readText(response);
+    if (response.statusCode !== 200) {
+      throw new CommandFailure(`${url.origin} answered with status ${String(response.statusCode)}`);
     }
-    const date = response.headers.get('date');
-    return { text, now: date === null ? new Date() : new Date(date) };
+    const { date } = response.headers;
+    return { text, now: date === undefined ? new Date() : new Date(date) };
   } catch (error) {
     if (interrupted.aborted || error instanceof CommandFailure) throw error;
     throw new CommandFailure(`${url.origin} does not answer: ${reasonOf(error)}`, { cause: error });
   }
 }
 
-/** `ECONNREFUSED` rather than "fetch failed". */
+/** What the service knows this command by. @throws CommandFailure */
+async function readKeys(directory: string): Promise<{ ca: Buffer; cert: Buffer; key: Buffer }> {
+  const read = (name: string): Promise<Buffer> => readFile(join(directory, name));
+  try {
+    const [ca, cert, key] = await Promise.all([read('ca.crt'), read('client.crt'), read('client.key')]);
+    return { ca, cert, key };
+  } catch (cause) {
+    throw new CommandFailure(`--keys ${directory}: ${cause instanceof Error ? cause.message : 'unknown error'}`, {
+      cause,
+    });
+  }
+}
+
+/** A code says what a message of OpenSSL hides. */
 function reasonOf(error: unknown): string {
-  const { cause } = error instanceof Error ? error : {};
-  if (cause instanceof Error && 'code' in cause && typeof cause.code === 'string') return cause.code;
-  return error instanceof Error ? error.message : 'unknown error';
+  if (!(error instanceof Error)) return 'unknown error';
+  if (error.name === 'AbortError') return `no answer within ${String(TIMEOUT_MS / 1000)} s`;
+  return 'code' in error && typeof error.code === 'string' ? error.code : error.message;
 }
 
 function parseJson(text: string): unknown {

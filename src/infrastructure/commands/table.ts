@@ -39,4 +39,9 @@ export const COMMANDS = [
     summary: 'bring packages into a cache before anybody asks for them',
     load: async () => (await import('./prefetch.ts')).PREFETCH,
   },
+  {
+    name: 'loopback-keys',
+    summary: 'make the keys by which the service and its sidecar know each other',
+    load: async () => (await import('./loopback-keys.ts')).LOOPBACK_KEYS,
+  },
 ] as const satisfies readonly Row[];

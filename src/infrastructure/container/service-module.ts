@@ -1,21 +1,25 @@
 /** The use cases behind the HTTP interface, and the process around them. */
 import { ContainerModule } from 'inversify';
-import { readFileSync } from 'node:fs';
+import type { Logger } from 'pino';
+import type { Registry } from 'prom-client';
 import { totalmem } from 'node:os';
 import { Admission, ADMISSION_LIMITS } from '../../adapters/http/admission.ts';
 import { createHttpApp } from '../../adapters/http/app.ts';
-import { HttpServer, LIMITS, type TlsFiles } from '../../adapters/http/http-server.ts';
+import { HttpServer, LIMITS } from '../../adapters/http/http-server.ts';
+import { MutualTls, REFUSALS } from '../../adapters/http/mutual-tls.ts';
 import { refuseHeads } from '../../adapters/http/refused-heads.ts';
 import { downloadMetrics } from '../../adapters/prometheus/download-metrics.ts';
 import { MeteredManifests } from '../../adapters/prometheus/metered-manifests.ts';
 import { MeteredGetPackage } from '../../adapters/prometheus/metered-get-package.ts';
 import { createMetricsRegistry, digestMismatches, requestMetrics } from '../../adapters/prometheus/process-metrics.ts';
+import { refusalMetrics } from '../../adapters/prometheus/refusal-metrics.ts';
 import { sendingMetrics } from '../../adapters/prometheus/sending-metrics.ts';
 import { DescribePackage } from '../../application/describe-package.ts';
 import { GetPackage } from '../../application/get-package.ts';
 import { ResolvePackage } from '../../application/resolve-package.ts';
 import { accessLog } from '../access-log.ts';
-import { Service, Stopping } from '../service.ts';
+import { FollowedTls, readTlsFiles, refusalLog } from '../loopback-tls.ts';
+import { type Part, Service, Stopping } from '../service.ts';
 import type { Settings } from '../settings.ts';
 import type { Surroundings } from '../surroundings.ts';
 import { traces } from '../traces.ts';
@@ -76,19 +80,15 @@ export function serviceModule(): ContainerModule {
           admission,
           traces,
         });
-        const server = new HttpServer(
-          app.callback(),
-          readTlsFiles(settings.server.tls),
-          LIMITS,
-          refuseHeads(observers),
-        );
+        const { tls, part } = loopbackTls(settings.server.tls, logger, metrics);
+        const server = new HttpServer(app.callback(), tls, LIMITS, refuseHeads(observers));
         sendingMetrics(
           metrics,
           () => admission.usage,
           () => server.acceptDelay(),
         );
         return new Service({
-          parts,
+          parts: [...parts, ...part],
           server,
           stopping,
           listen: settings.server.listenAddress,
@@ -112,10 +112,25 @@ export function serviceModule(): ContainerModule {
   });
 }
 
-function readTlsFiles({ certificate, key, clientCA }: Settings['server']['tls']): TlsFiles | undefined {
-  if (certificate === '') return undefined;
-  const read = (path: string): string => readFileSync(path, 'utf8');
-  return { certificate: read(certificate), key: read(key), clientCa: read(clientCA) };
+/** What the hardened mode needs; nothing in the other one. */
+function loopbackTls(
+  paths: Settings['server']['tls'],
+  logger: Logger,
+  metrics: Registry,
+): { readonly tls: MutualTls | undefined; readonly part: readonly Part[] } {
+  const count = refusalMetrics(metrics, REFUSALS);
+  if (paths.certificate === '') return { tls: undefined, part: [] };
+  const log = refusalLog(logger);
+  const files = readTlsFiles(paths);
+  const tls = new MutualTls({
+    files,
+    clientNames: paths.clientNames,
+    onRefused: (refusal) => {
+      count(refusal);
+      log(refusal);
+    },
+  });
+  return { tls, part: [new FollowedTls(paths, files, tls, logger)] };
 }
 
 /** A tenth of what the pod may take, since cgroup v2 counts socket buffers; without a limit, that of the chart counts. */

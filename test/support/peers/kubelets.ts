@@ -1,9 +1,11 @@
 /** Does the work of the scheduler and of three masters' kubelets: containers are processes of this machine. */
+import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:https';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import type { Got } from 'got';
 import { serverCertificate } from '../tls/certificates.ts';
 import type { Cluster } from './cluster.ts';
@@ -15,6 +17,8 @@ export const MASTERS: Readonly<Record<string, string>> = {
   'master-1': '127.0.0.2',
   'master-2': '127.0.0.3',
 };
+
+const run = promisify(execFile);
 
 /** Where the API server finds them. */
 const KUBELET_PORT = 10250;
@@ -32,6 +36,7 @@ interface Pod {
   readonly spec: {
     readonly nodeName?: string;
     readonly serviceAccountName: string;
+    readonly initContainers?: readonly Container[];
     readonly containers: readonly Container[];
     readonly volumes: readonly {
       readonly name: string;
@@ -125,6 +130,10 @@ export class Kubelets {
     const home = await mkdtemp(join(tmpdir(), 'pod-'));
     const kubeconfig = `--kubeconfig=${await this.#kubeconfig(pod)}`;
     await this.#mount(pod, home, address);
+    // Of the image of the service, all of them.
+    for (const { args, volumeMounts = [] } of pod.spec.initContainers ?? []) {
+      await run(process.execPath, [MAIN, ...args.map((arg) => place(arg, volumeMounts, home, address))]);
+    }
     const started = pod.spec.containers.map(({ name: container, args, volumeMounts = [] }) => {
       const placed = [...args.map((arg) => place(arg, volumeMounts, home, address)), kubeconfig];
       const program: [string, string[]] =

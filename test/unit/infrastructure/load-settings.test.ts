@@ -111,7 +111,7 @@ describe('settings', () => {
       listenAddress: { host: '127.0.0.1', port: 5080 },
       shutdownTimeoutSeconds: 25,
       maxSocketMemory: 0,
-      tls: { certificate: '', key: '', clientCA: '' },
+      tls: { certificate: '', key: '', clientCA: '', clientNames: ['sidecar'] },
     });
     expect(settings.store).to.deep.equal({
       enabled: true,

@@ -12,6 +12,7 @@ import {
 import type { Delivery } from '../../../../src/application/get-package.ts';
 import { sendInTurn } from '../../../../src/adapters/http/admitted.ts';
 import { HttpServer } from '../../../../src/adapters/http/http-server.ts';
+import { MutualTls } from '../../../../src/adapters/http/mutual-tls.ts';
 import { ClientGoneError } from '../../../../src/adapters/http/send-blob.ts';
 import { startHttpApp } from '../../../support/http-app.ts';
 import { makePackage } from '../../../support/image.ts';
@@ -137,7 +138,7 @@ describe('Admission', () => {
     const image = makePackage(16 * MIB);
     const delivery = (): Delivery => ({
       package: { digest: image.digest, layer: image.layer.descriptor },
-      cache: { kind: 'miss', isStored: () => true },
+      cache: { kind: 'miss' },
       blob: {
         size: image.layer.bytes.byteLength,
         read: (offset) => Promise.resolve(image.layer.bytes.subarray(offset, offset + 65_536)),
@@ -188,7 +189,8 @@ describe('Admission', () => {
       const { cert, key } = serverCertificate('localhost');
       const admission = admissionOf({ maxHeldBytes: 1, floorMs: 50 });
       const ended: Promise<void>[] = [];
-      const tls = { certificate: cert, key, clientCa: CA };
+      const files = { certificate: cert, key, clientCa: CA };
+      const tls = new MutualTls({ files, clientNames: ['localhost'] });
       const server = new HttpServer((_request, res) => {
         const size = image.layer.bytes.byteLength;
         const writeHead = (): unknown => res.writeHead(200, { 'Content-Length': String(size) });

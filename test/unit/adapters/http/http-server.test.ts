@@ -6,7 +6,6 @@ import got from 'got';
 import { HttpServer } from '../../../../src/adapters/http/http-server.ts';
 import { eventually } from '../../../support/eventually.ts';
 import { RawConnection } from '../../../support/raw-connection.ts';
-import { CA, ISSUING_CA, serverCertificate } from '../../../support/tls/certificates.ts';
 import { rejection } from '../../../support/rejection.ts';
 
 describe('HttpServer', () => {
@@ -173,57 +172,5 @@ describe('HttpServer', () => {
     expect(turns.size).to.be.lessThan(40);
     await counting.close(0);
     await server.close(0);
-  });
-
-  describe('with TLS', () => {
-    const { cert, key } = serverCertificate('localhost');
-    let hardened: HttpServer;
-    let address: string;
-    beforeEach(async () => {
-      hardened = new HttpServer((_request, response) => response.end('ok'), {
-        certificate: cert,
-        key,
-        clientCa: CA,
-      });
-      address = `127.0.0.1:${String((await hardened.listen('127.0.0.1', 0)).port)}`;
-      await server.close(0);
-    });
-    afterEach(() => hardened.close(0));
-    const ask = (scheme: string, https: object) => got(`${scheme}://${address}`, { https, retry: { limit: 0 } }).text();
-
-    it('lets in whoever has a certificate of its CA', async () => {
-      expect(await ask('https', { certificateAuthority: CA, certificate: cert, key })).to.equal('ok');
-    });
-
-    it('takes an issuing CA for an anchor, without the root above it', async () => {
-      const strict = new HttpServer((_request, response) => response.end('ok'), {
-        certificate: cert,
-        key,
-        clientCa: ISSUING_CA,
-      });
-      const url = `https://127.0.0.1:${String((await strict.listen('127.0.0.1', 0)).port)}`;
-      const askStrict = (https: object): Promise<string> => got(url, { https, retry: { limit: 0 } }).text();
-      try {
-        const issued = serverCertificate('issued');
-        expect(await askStrict({ certificateAuthority: CA, certificate: issued.cert, key: issued.key })).to.equal('ok');
-        await rejection(askStrict({ certificateAuthority: CA, certificate: cert, key }));
-      } finally {
-        await strict.close(0);
-      }
-    });
-
-    it('gives up on a handshake that does not come', async () => {
-      const limits = { keepAliveTimeoutMs: 1000, headersTimeoutMs: 50, maxConnections: 10 };
-      const tls = { certificate: cert, key, clientCa: CA };
-      const impatient = new HttpServer(() => undefined, tls, limits);
-      const silent = connect((await impatient.listen('127.0.0.1', 0)).port, '127.0.0.1');
-      await once(silent.resume(), 'close');
-      await impatient.close(0);
-    });
-
-    it('lets in nobody else', async () => {
-      await rejection(ask('http', {}));
-      await rejection(ask('https', { certificateAuthority: CA }));
-    });
   });
 });

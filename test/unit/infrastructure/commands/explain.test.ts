@@ -1,8 +1,13 @@
 import { expect } from 'chai';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { z } from 'zod';
 import { runCommandLine } from '../../../../src/infrastructure/cli.ts';
+import { CertificateAuthority } from '../../../../src/infrastructure/commands/certificate.ts';
 import type { explanationSchema } from '../../../../src/infrastructure/commands/explanation.ts';
 import { FakeTerminal } from '../../../support/fake-terminal.ts';
 import { makePackage } from '../../../support/image.ts';
@@ -111,7 +116,7 @@ describe('explain', () => {
     [
       'sends it elsewhere',
       (_request, response) => response.writeHead(302, { location: '/x' }).end(),
-      /does not answer/,
+      /answered with status 30\d\n$/,
     ],
     ['hangs up', (request) => request.socket.destroy(), /does not answer: (UND_ERR_SOCKET|ECONNRESET)\n$/],
   ];
@@ -122,6 +127,37 @@ describe('explain', () => {
       expect(terminal.stdout.text).to.equal('');
     });
   }
+
+  it('is known to a hardened service by its keys, and believes no other', async () => {
+    const home = await mkdtemp(join(tmpdir(), 'keys-'));
+    const ca = new CertificateAuthority('loopback');
+    const { certificate: cert, key } = ca.issue('service', { usage: 'server', address: '127.0.0.1' });
+    const client = ca.issue('explain', { usage: 'client' });
+    const files = { 'ca.crt': ca.certificate, 'client.crt': client.certificate, 'client.key': client.key };
+    for (const [name, text] of Object.entries(files)) await writeFile(join(home, name), text);
+    const secure = createSecureServer({ cert, key, ca: ca.certificate, requestCert: true }, (_request, response) =>
+      response.end(JSON.stringify(DOCUMENT)),
+    );
+    await new Promise<void>((resolve) => secure.listen(0, '127.0.0.1', resolve));
+    const url = `https://127.0.0.1:${String((secure.address() as AddressInfo).port)}`;
+    const explain = (...args: readonly string[]) =>
+      runCommandLine(['explain', '--digest', digest, '--url', url, ...args], terminal);
+    try {
+      expect(await explain('--keys', home)).to.equal(0);
+      expect(await explain()).to.equal(1);
+      await writeFile(join(home, 'ca.crt'), new CertificateAuthority('loopback').certificate);
+      expect(await explain('--keys', home)).to.equal(1);
+      expect(await explain('--keys', join(home, 'none'))).to.equal(1);
+      expect(await explain('--keys', home, '--url', 'http://127.0.0.1:1')).to.equal(1);
+    } finally {
+      secure.closeAllConnections();
+      await new Promise((resolve) => secure.close(resolve));
+      await rm(home, { recursive: true });
+    }
+    expect(terminal.stderr.text).to.match(
+      /does not answer: \w+\n.*does not answer: \w+\n.*--keys \S+none: ENOENT.*\n.*--keys needs https/,
+    );
+  });
 
   it('ends at once when it is interrupted', async () => {
     expect(

@@ -1,0 +1,116 @@
+/** HTTPS with known clients: a client is known by its certificate, and without one it may ask for the service's health only. */
+import { constants } from 'node:crypto';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { createServer, type ServerOptions } from 'node:https';
+import { createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
+
+/** All PEM. */
+export interface TlsFiles {
+  readonly certificate: string;
+  readonly key: string;
+  readonly clientCa: string;
+}
+
+/** A handshake that failed, a certificate that is not one of a client's, a request without a certificate. */
+export const REFUSALS = ['handshake', 'certificate', 'anonymous'] as const;
+export type Refusal = (typeof REFUSALS)[number];
+
+export interface MutualTlsOptions {
+  readonly files: TlsFiles;
+  /** Common names of certificates; those of other parties, the service's own among them, are refused. */
+  readonly clientNames: readonly string[];
+  readonly onRefused?: (refusal: Refusal) => void;
+}
+
+type Listener = (request: IncomingMessage, response: ServerResponse) => void;
+
+/** What the kubelet asks, which has no certificate. */
+const HEALTH = ['/healthz', '/readyz'];
+
+export class MutualTls {
+  readonly #clientNames: readonly string[];
+  readonly #onRefused: (refusal: Refusal) => void;
+  readonly #known = new WeakSet<object>();
+  #files: TlsFiles;
+  #server: Server | undefined;
+
+  constructor({ files, clientNames, onRefused = () => undefined }: MutualTlsOptions) {
+    this.#files = files;
+    this.#clientNames = clientNames;
+    this.#onRefused = onRefused;
+  }
+
+  createServer(options: ServerOptions, listener: Listener): Server {
+    const { certificate: cert, key, clientCa: ca } = this.#files;
+    const server = createServer(
+      // A client without a certificate completes the handshake, and `guarded` refuses it; `#admit` looks at every certificate.
+      // eslint-disable-next-line no-restricted-syntax
+      { ...options, cert, key, ca, requestCert: true, rejectUnauthorized: false, minVersion: 'TLSv1.2' },
+      listener,
+    );
+    useContext(server, contextOf(this.#files));
+    server.prependListener('secureConnection', (socket: TLSSocket) => {
+      this.#admit(socket);
+    });
+    server.on('tlsClientError', (error: NodeJS.ErrnoException) => {
+      // A client that leaves has not been refused.
+      if (error.code !== 'ECONNRESET') this.#onRefused('handshake');
+    });
+    this.#server = server;
+    return server;
+  }
+
+  /** Other files, for connections that are made from now on. @throws when key and certificates do not belong together */
+  use(files: TlsFiles): void {
+    const context = contextOf(files);
+    this.#files = files;
+    if (this.#server !== undefined) useContext(this.#server, context);
+  }
+
+  /** Answers a client without a certificate itself, unless it asks for the service's health. */
+  guarded(listener: Listener): Listener {
+    return (request, response) => {
+      if (this.#known.has(request.socket) || HEALTH.includes(request.url ?? '')) {
+        listener(request, response);
+        return;
+      }
+      this.#onRefused('anonymous');
+      response.writeHead(403, { 'Content-Type': 'text/plain; charset=utf-8', Connection: 'close' });
+      response.end('a client certificate is required\n');
+    };
+  }
+
+  /**
+   * OpenSSL has verified chain, time and usage (purpose sslclient). The certificate itself is looked at besides, since Node
+   * calls a resumed session authorized that never had one.
+   */
+  #admit(socket: TLSSocket): void {
+    if (socket.getPeerX509Certificate() === undefined) return;
+    // Of a name with several CN it is a list.
+    const name: unknown = socket.getPeerCertificate().subject.CN;
+    if (socket.authorized && typeof name === 'string' && this.#clientNames.includes(name)) this.#known.add(socket);
+    else {
+      this.#onRefused('certificate');
+      socket.destroy();
+    }
+  }
+}
+
+function contextOf({ certificate: cert, key, clientCa: ca }: TlsFiles): SecureContext {
+  return createSecureContext({
+    cert,
+    key,
+    ca,
+    // An issuing CA is an anchor without its root, as it is to Go.
+    allowPartialTrustChain: true,
+    minVersion: 'TLSv1.2',
+    // Each connection shows its certificate, so that one of a former CA is refused from the change on.
+    secureOptions: constants.SSL_OP_NO_TICKET,
+    sessionIdContext: 'registry-packages-proxy',
+  });
+}
+
+/** The servers of Node 24 drop the option for partial chains, in their constructor and in setSecureContext. */
+function useContext(server: Server, context: SecureContext): void {
+  Object.assign(server, { _sharedCreds: context });
+}
