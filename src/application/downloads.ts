@@ -1,17 +1,21 @@
 /** Layers on their way into the store. A download belongs to the process, not to the client that began it. */
 import type { Descriptor } from '../domain/descriptor.ts';
 import type { Digest } from '../domain/digest.ts';
-import { TooManyDownloadsError } from '../domain/errors.ts';
+import { StoreFailedError, TooManyDownloadsError } from '../domain/errors.ts';
 import type { PackageRequest } from '../domain/package.ts';
 import type { BlobReader, IncomingBlob, PackageStore } from '../domain/ports/package-store.ts';
 import type { Registry } from '../domain/upstream.ts';
+import { DetachableSource } from './detachable-source.ts';
+import { DownloadReader } from './download-reader.ts';
 import type { DownloadSlots, Slot } from './download-slots.ts';
 import type { Download } from './inspection.ts';
+import type { PassThroughs } from './pass-throughs.ts';
 
-/** Opens the bytes of a layer; `onReceived` gets the number of bytes received so far. */
+/** Opens the bytes of a layer from `offset` on; `onReceived` gets the number of bytes received so far. */
 export type DownloadSource = (
-  onReceived: (bytes: number) => void,
+  offset: number,
   signal: AbortSignal,
+  onReceived?: (bytes: number) => void,
 ) => Promise<AsyncIterable<Uint8Array>>;
 
 /** A layer as one client wants it, and where this client would download it from. */
@@ -20,7 +24,7 @@ export interface WantedLayer {
   readonly layer: Descriptor;
   /** Compared by identity: one object is one registry with one credential. */
   readonly registry: Registry;
-  readonly source: DownloadSource;
+  readonly open: DownloadSource;
   /** Aborted when the client leaves. */
   readonly leaving: AbortSignal;
 }
@@ -28,8 +32,17 @@ export interface WantedLayer {
 export interface DownloadsOptions {
   readonly store: PackageStore;
   readonly slots: DownloadSlots;
+  /** Where a download goes on that the store fails to keep. */
+  readonly passThroughs: PassThroughs;
   /** Aborted when the process stops. */
   readonly stopping: AbortSignal;
+}
+
+/** The reader of a client, and what became of the download by now. */
+export interface BegunDownload {
+  readonly blob: BlobReader;
+  /** Whether all of it is kept. */
+  readonly isStored: () => boolean;
 }
 
 export class Downloads {
@@ -55,13 +68,14 @@ export class Downloads {
   }
 
   /** A reader of the download in progress, if there is one. Rejects with the error that keeps it from beginning. */
-  join({ layer, registry, leaving }: WantedLayer): Promise<BlobReader> | undefined {
+  join(wanted: WantedLayer): Promise<BlobReader> | undefined {
+    const { layer, registry } = wanted;
     const running = this.#running.get(layer.digest);
-    return running?.find((each) => each.layer.size === layer.size && each.registry === registry)?.join(leaving);
+    return running?.find((each) => each.layer.size === layer.size && each.registry === registry)?.join(wanted);
   }
 
   /** Begins a download and joins it. Rejects as `PackageStore.ingest` and `DownloadSlots.acquire` do. */
-  async begin(wanted: WantedLayer): Promise<BlobReader> {
+  async begin(wanted: WantedLayer): Promise<BegunDownload> {
     wanted.leaving.throwIfAborted();
     const { digest } = wanted.layer;
     const download = new RunningDownload(wanted, this.#options, () => {
@@ -70,7 +84,7 @@ export class Downloads {
       else this.#running.delete(digest);
     });
     this.#running.set(digest, [...(this.#running.get(digest) ?? []), download]);
-    return download.join(wanted.leaving);
+    return { blob: await download.join(wanted), isStored: () => download.isStored };
   }
 
   /** The oldest first. */
@@ -87,18 +101,23 @@ class RunningDownload implements Download {
   readonly startedAt = new Date();
   bytes = 0;
   clients = 0;
+  isStored = false;
+  readonly #passThroughs: PassThroughs;
   readonly #incoming: Promise<IncomingBlob>;
+  readonly #readers = new Set<DownloadReader>();
   readonly #unwanted = new AbortController();
   readonly #onEnd: () => void;
   #slot: Slot | undefined;
+  #handover: Promise<void> | undefined;
 
   /** `onEnd` is called when no client can join any more. */
-  constructor({ request, layer, registry, source }: WantedLayer, options: DownloadsOptions, onEnd: () => void) {
+  constructor({ request, layer, registry, open }: WantedLayer, options: DownloadsOptions, onEnd: () => void) {
     this.request = request;
     this.layer = layer;
     this.registry = registry;
+    this.#passThroughs = options.passThroughs;
     this.#onEnd = onEnd;
-    this.#incoming = this.#begin(source, options);
+    this.#incoming = this.#begin(open, options);
     this.#incoming.then(({ settled }) => settled).then(onEnd, onEnd);
   }
 
@@ -106,14 +125,25 @@ class RunningDownload implements Download {
     return this.#slot === undefined;
   }
 
-  async join(leaving: AbortSignal): Promise<BlobReader> {
+  async join({ open, leaving }: WantedLayer): Promise<BlobReader> {
+    const { layer, registry } = this;
     leaving.throwIfAborted();
     const leave = this.#enter();
     leaving.addEventListener('abort', leave);
     try {
       // A reader exists before the blob can settle: settling needs the disk, and this a few microtasks.
-      const reader = (await this.#incoming).read();
-      if (!leaving.aborted) return withClose(reader, leave);
+      const stored = (await this.#incoming).read();
+      const reader: DownloadReader = new DownloadReader({
+        stored,
+        openRest: (before) => this.#passThroughs.open({ layer, registry, open, leaving }, before),
+        failed: () => this.#failed(),
+        onClose: () => {
+          this.#readers.delete(reader);
+          leave();
+        },
+      });
+      this.#readers.add(reader);
+      if (!leaving.aborted) return reader;
       await reader.close();
       throw leaving.reason;
     } catch (error) {
@@ -124,7 +154,7 @@ class RunningDownload implements Download {
     }
   }
 
-  async #begin(source: DownloadSource, { store, slots, stopping }: DownloadsOptions): Promise<IncomingBlob> {
+  async #begin(open: DownloadSource, { store, slots, stopping }: DownloadsOptions): Promise<IncomingBlob> {
     const slot = await slots.acquire(this.registry, AbortSignal.any([stopping, this.#unwanted.signal]));
     this.#slot = slot;
     slot.setIdle(this.clients === 0);
@@ -132,18 +162,56 @@ class RunningDownload implements Download {
     const onReceived = (bytes: number): void => {
       this.bytes = bytes;
     };
-    const release = (): void => {
-      slot.release();
-    };
+    const { size } = this.layer;
+    const signal = AbortSignal.any([stopping, slot.revoked, this.#unwanted.signal]);
+    let source: DetachableSource | undefined;
     try {
-      const signal = AbortSignal.any([stopping, slot.revoked]);
-      const incoming = await store.ingest(this.layer, () => source(onReceived, signal));
-      incoming.settled.then(release, release);
+      const incoming = await store.ingest(this.layer, async () => {
+        source = new DetachableSource(await open(0, signal, onReceived), size);
+        return source;
+      });
+      incoming.settled.then(
+        () => {
+          this.isStored = true;
+          slot.release();
+        },
+        (error: unknown) => {
+          this.#handover = this.#handOver(error, incoming, source, slot);
+        },
+      );
       return incoming;
     } catch (error) {
-      release();
+      await source?.close();
+      slot.release();
       throw error;
     }
+  }
+
+  /** The store cannot keep it, but clients still read it: the rest of this download passes through, once for all of them. */
+  async #handOver(
+    error: unknown,
+    incoming: IncomingBlob,
+    source: DetachableSource | undefined,
+    slot: Slot,
+  ): Promise<void> {
+    const { layer, registry } = this;
+    const isOurs = error instanceof StoreFailedError && source?.hasEnded === false && this.clients > 0;
+    const rest = isOurs ? await source.detach(incoming.read(), layer).catch(() => undefined) : undefined;
+    if (rest === undefined || this.clients === 0) {
+      await source?.close().catch(() => undefined);
+      slot.release();
+      return;
+    }
+    const { before, chunks } = rest;
+    const taken = this.#passThroughs.adopt({ layer, registry, before, chunks, slot, abandoned: this.#unwanted });
+    await Promise.all([...this.#readers].map((reader) => reader.continueIn(before)));
+    taken();
+  }
+
+  async #failed(): Promise<void> {
+    // A store that ends an arrival tells its readers and settles in one turn; a reader may fail alone, too.
+    await new Promise((resolve) => setImmediate(resolve));
+    await this.#handover;
   }
 
   /** Returns what to call when the client leaves; calls after the first have no effect. */
@@ -162,15 +230,4 @@ class RunningDownload implements Download {
       this.#unwanted.abort(new TooManyDownloadsError());
     };
   }
-}
-
-function withClose(reader: BlobReader, onClose: () => void): BlobReader {
-  return {
-    size: reader.size,
-    read: (offset) => reader.read(offset),
-    close: () => {
-      onClose();
-      return reader.close();
-    },
-  };
 }

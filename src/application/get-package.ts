@@ -18,8 +18,8 @@ import { resumedDownload } from './resumed-download.ts';
 /** How the cache took part. */
 export type CacheOutcome =
   | { readonly kind: 'hit'; readonly storedAt: Date }
-  /** This request began the download, which is kept. */
-  | { readonly kind: 'miss' }
+  /** This request began the download; `isStored` says whether all of it is kept by now. */
+  | { readonly kind: 'miss'; readonly isStored: () => boolean }
   /** Another request had begun it. */
   | { readonly kind: 'joined' }
   /** Straight from the upstream and not kept. */
@@ -55,8 +55,8 @@ export class GetPackage implements DownloadInspection {
     const { store, stopping, parallelDownloads } = options;
     this.#options = options;
     this.#slots = new DownloadSlots({ max: parallelDownloads });
-    this.#downloads = new Downloads({ store, stopping, slots: this.#slots });
     this.#passThroughs = new PassThroughs({ stopping, slots: this.#slots });
+    this.#downloads = new Downloads({ store, stopping, slots: this.#slots, passThroughs: this.#passThroughs });
   }
 
   /**
@@ -107,7 +107,8 @@ export class GetPackage implements DownloadInspection {
     // Another request may have begun meanwhile.
     const begun = this.#downloads.join(wanted);
     if (begun !== undefined) return { cache: { kind: 'joined' }, blob: await begun };
-    return { cache: { kind: 'miss' }, blob: await this.#downloads.begin(wanted) };
+    const { blob, isStored } = await this.#downloads.begin(wanted);
+    return { cache: { kind: 'miss', isStored }, blob };
   }
 
   async #wanted(request: PackageRequest, layer: Descriptor, leaving: AbortSignal): Promise<WantedLayer> {
@@ -117,15 +118,12 @@ export class GetPackage implements DownloadInspection {
       layer,
       registry,
       leaving,
-      source: (onReceived, signal) => this.#download(request, layer, 0, signal, onReceived),
+      open: (offset, signal, onReceived) => this.#download(request, layer, offset, signal, onReceived),
     };
   }
 
   async #passThrough(request: PackageRequest, layer: Descriptor, leaving: AbortSignal): Promise<BlobReader> {
-    const { registry } = await this.#upstream(request);
-    const open = (offset: number, signal: AbortSignal): ReturnType<BlobSource> =>
-      this.#download(request, layer, offset, signal);
-    return this.#passThroughs.open({ layer, registry, open, leaving });
+    return this.#passThroughs.open(await this.#wanted(request, layer, leaving));
   }
 
   async #upstream({ repository, path }: PackageRequest): Promise<Upstream> {

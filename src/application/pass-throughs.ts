@@ -16,6 +16,18 @@ export interface PassedLayer {
   readonly leaving: AbortSignal;
 }
 
+/** A download that began on its way into the store. */
+export interface AdoptedDownload {
+  readonly layer: Descriptor;
+  readonly registry: Registry;
+  readonly before: Proof;
+  /** The bytes behind `before`. */
+  readonly chunks: AsyncIterable<Uint8Array>;
+  readonly slot: Slot;
+  /** Ends `chunks` when it is aborted, as it is when the last reader has left. */
+  readonly abandoned: AbortController;
+}
+
 interface Running {
   readonly layer: Descriptor;
   readonly registry: Registry;
@@ -34,13 +46,16 @@ export class PassThroughs {
     this.#stopping = options.stopping;
   }
 
-  /** A reader of the layer. Rejects when the registry does not deliver it, or when there is no slot for a download. */
-  open(passed: PassedLayer): Promise<BlobReader> {
+  /**
+   * A reader of the layer behind the bytes of `before`. Rejects when the registry does not deliver it, or when there is no
+   * slot for a download.
+   */
+  open(passed: PassedLayer, before = new Proof(passed.layer)): Promise<BlobReader> {
     const { leaving } = passed;
-    const join: JoinBody = async (before) => {
+    const join: JoinBody = async (seen) => {
       leaving.throwIfAborted();
-      const running = this.#find(passed, before) ?? this.#begin(passed, before);
-      const position: Position = { next: before.bytes, isWaiting: false, isClosed: false, heldUpMs: 0 };
+      const running = this.#find(passed, seen) ?? this.#begin(passed, seen);
+      const position: Position = { next: seen.bytes, isWaiting: false, isClosed: false, heldUpMs: 0 };
       running.body.enter(position);
       const leave = (): void => {
         this.#leave(running, position);
@@ -57,7 +72,19 @@ export class PassThroughs {
         leaving.removeEventListener('abort', leave);
       }
     };
-    return PassThroughReader.open(passed.layer.size, new Proof(passed.layer), join);
+    return PassThroughReader.open(passed.layer.size, before, join);
+  }
+
+  /** Lets a download go on from which readers that have seen `before` can read. It ends without readers once this is called. */
+  adopt({ layer, registry, before, chunks, slot, abandoned }: AdoptedDownload): () => void {
+    const run = (): Promise<AsyncIterable<Uint8Array>> => Promise.resolve(chunks);
+    const running = this.#run({ layer, registry, abandoned }, before, () => Promise.resolve(slot), run);
+    // It waits for no bytes, so it holds nothing up.
+    const position: Position = { next: Infinity, isWaiting: false, isClosed: false, heldUpMs: 0 };
+    running.body.enter(position);
+    return () => {
+      this.#leave(running, position);
+    };
   }
 
   #find({ layer, registry }: PassedLayer, before: Proof): Running | undefined {
@@ -75,17 +102,31 @@ export class PassThroughs {
   #begin({ layer, registry, open }: PassedLayer, before: Proof): Running {
     const abandoned = new AbortController();
     const signal = AbortSignal.any([this.#stopping, abandoned.signal]);
+    return this.#run(
+      { layer, registry, abandoned },
+      before,
+      () => this.#slots.acquire(registry, signal),
+      ({ revoked }) => open(before.bytes, AbortSignal.any([signal, revoked])),
+    );
+  }
+
+  #run(
+    download: Omit<Running, 'body'>,
+    before: Proof,
+    acquire: () => Promise<Slot>,
+    open: (slot: Slot) => Promise<AsyncIterable<Uint8Array>>,
+  ): Running {
     let slot: Slot | undefined;
     const body = new SharedBody({
-      layer,
+      layer: download.layer,
       before,
       open: async () => {
-        slot = await this.#slots.acquire(registry, signal);
-        return open(before.bytes, AbortSignal.any([signal, slot.revoked]));
+        slot = await acquire();
+        return open(slot);
       },
       onIdle: (isIdle) => slot?.setIdle(isIdle),
     });
-    const running: Running = { layer, registry, body, abandoned };
+    const running: Running = { ...download, body };
     this.#running.add(running);
     void body.ended.then(() => slot?.release());
     return running;

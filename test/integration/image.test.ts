@@ -91,9 +91,10 @@ describeWithAll(['bwrap', 'crane', 'docker-registry', 'helm'], (programs) => {
       }
       const index = JSON.parse(readFileSync(join(MIRROR, 'index.json'), 'utf8')) as { manifests: { digest: string }[] };
       const path = `/package?digest=${index.manifests[0]?.digest ?? ''}`;
-      for (const cacheStatus of ['fwd=miss; stored', 'hit']) {
+      for (const cacheStatus of [/; fwd=miss(; stored)?$/, /; hit$/]) {
         const { status, headers, body } = await service.fetch(path);
-        expect([status, headers['cache-status']]).to.deep.equal([200, `registry-packages-proxy; ${cacheStatus}`]);
+        expect(status).to.equal(200);
+        expect(headers['cache-status']).to.match(cacheStatus);
         const [, proof = ''] = /sha-256=:(.*):/.exec(headers['repr-digest'] ?? '') ?? [];
         expect(digestOf(body)).to.equal(`sha256:${Buffer.from(proof, 'base64').toString('hex')}`);
       }

@@ -1,7 +1,6 @@
 /** A file that is read while it is written: the disk is the buffer between one fill and any number of readers. */
-import { ftruncate, open, write } from 'node:fs';
-import { mkdir, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { ftruncate } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import type { Descriptor } from '../../domain/descriptor.ts';
 import { DigestMismatchError, EvictedError, StoreFailedError } from '../../domain/errors.ts';
@@ -11,13 +10,11 @@ import { type ArrivalProof, proveArrival } from './arrival-proof.ts';
 import { BlockFile, closeNow } from './block-file.ts';
 import type { BlockPool } from './block-pool.ts';
 import { FileReading } from './file-reading.ts';
-import { isOutOfSpace } from './disk-error.ts';
 import type { HashThread } from './hash-thread.ts';
+import { openNew, writeAt } from './new-file.ts';
 import type { PinningReader } from './slow-readers.ts';
 import { type Relief, withRoom } from './with-room.ts';
 
-/** A descriptor as a number can be closed in the same turn in which its last reader leaves. */
-const openFile = promisify(open);
 const truncateFile = promisify(ftruncate);
 
 /**
@@ -90,7 +87,10 @@ export class GrowingFile implements PinningReader {
     return this.#closed.promise;
   }
 
-  /** Writes and proves all of `chunks`, lets `keep` move the file to its place, and only then shows the end of it. */
+  /**
+   * Writes and verifies all of `chunks`, lets `keep` move the file to its place, and then shows the end of it. Readers get all
+   * of a verified file, also when it cannot be kept.
+   */
   async fill(chunks: AsyncIterable<Uint8Array>, keep: (path: string) => void): Promise<void> {
     const proof = proveArrival(this.#descriptor, this.#fd, this.#thread);
     try {
@@ -99,19 +99,21 @@ export class GrowingFile implements PinningReader {
         throw error;
       });
       await proof.conclude();
-      keep(this.#path);
-      this.#isProved = true;
-      this.#grow(this.#descriptor.size);
     } catch (error) {
       await this.#remove();
       this.#fail(error);
+      this.#endFill();
+      throw error;
+    }
+    try {
+      keep(this.#path);
+    } catch (error) {
+      await this.#remove();
       throw error;
     } finally {
-      // The download settles now, in the turn in which readers hear of its end. Its descriptor is closed in a later one: a
-      // request that has found this download in progress may still open a reader.
-      setImmediate(() => {
-        this.#letGo();
-      });
+      this.#isProved = true;
+      this.#grow(this.#descriptor.size);
+      this.#endFill();
     }
   }
 
@@ -160,6 +162,16 @@ export class GrowingFile implements PinningReader {
       }),
     );
     await this.closed;
+  }
+
+  /**
+   * The download settles in the turn in which its readers hear of its end. Its descriptor is closed in a later one: a request
+   * that has found this download in progress may still open a reader.
+   */
+  #endFill(): void {
+    setImmediate(() => {
+      this.#letGo();
+    });
   }
 
   async #remove(): Promise<void> {
@@ -217,24 +229,4 @@ export class GrowingFile implements PinningReader {
     closeNow(this.#fd);
     this.#closed.resolve();
   }
-}
-
-/** A new file under a name that no other file has; its folder is made again when it is gone. */
-async function openNew(path: string): Promise<number> {
-  const openOnce = (): Promise<number> => openFile(path, 'wx+', 0o600);
-  return openOnce().catch(async (error: unknown) => {
-    if (isOutOfSpace(error)) throw error;
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-    return openOnce();
-  });
-}
-
-/** Resolves with how many bytes were written, which may be fewer. */
-function writeAt(fd: number, bytes: Uint8Array, offset: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    write(fd, bytes, 0, bytes.byteLength, offset, (error, bytesWritten) => {
-      if (error) reject(error);
-      else resolve(bytesWritten);
-    });
-  });
 }

@@ -52,13 +52,17 @@ export function partHeaders({ start, end }: Part, size: number): Record<string, 
   };
 }
 
-/** RFC 9211. Undefined stands for HEAD, which forwards nothing, on a package that is not here. */
+/**
+ * RFC 9211. `stored` is a fact and no intention (section 2.5): it is said of what is kept when the head is sent, which a
+ * package of up to 64 KiB is. Undefined stands for HEAD,
+ * which forwards nothing, on a package that is not here.
+ */
 export function cacheHeaders(cache: CacheOutcome | undefined): Record<string, string> {
   switch (cache?.kind) {
     case 'hit':
       return { ...cacheStatus('hit'), Age: ageOf(cache.storedAt) };
     case 'miss':
-      return cacheStatus('fwd=miss; stored');
+      return cacheStatus(cache.isStored() ? 'fwd=miss; stored' : 'fwd=miss');
     case 'joined':
       return cacheStatus('fwd=miss; collapsed');
     case 'bypass':

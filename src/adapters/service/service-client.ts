@@ -181,7 +181,7 @@ function describedBy({ headers }: IncomingMessage): { digest: Digest; size: numb
   return { digest: parseDigest(`sha256:${Buffer.from(base64, 'base64').toString('hex')}`), size };
 }
 
-/** `hit`, `fwd=miss; stored`, … of RFC 9211, without the name of the cache. */
+/** `hit`, `fwd=miss`, … of RFC 9211, without the name of the cache. */
 function cacheStatus({ headers }: IncomingMessage): string {
   return String(headers['cache-status']).replace(/^[^;]*;\s*/, '');
 }

@@ -23,7 +23,10 @@ export interface StoredBlob extends BlobReader {
 
 /** A blob on its way in. */
 export interface IncomingBlob {
-  /** A reader that follows the arrival. Only to be asked for before `settled` does. */
+  /**
+   * A reader that follows the arrival. Only to be asked for up to the turn in which `settled` does. Of a blob that the store
+   * failed to keep it reads what was stored before the chunk that failed, but for the last 64 KiB of the blob.
+   */
   read(): BlobReader;
   /** Fulfils when the blob is kept, rejects when nothing of it is. Never an unhandled rejection. */
   readonly settled: Promise<void>;

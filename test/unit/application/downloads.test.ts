@@ -2,8 +2,10 @@ import { expect } from 'chai';
 import sinon from 'sinon';
 import { DownloadSlots } from '../../../src/application/download-slots.ts';
 import { Downloads, type WantedLayer } from '../../../src/application/downloads.ts';
+import { PassThroughs } from '../../../src/application/pass-throughs.ts';
 import { TooManyDownloadsError, UpstreamUnavailableError } from '../../../src/domain/errors.ts';
 import { DEFAULT_REPOSITORY } from '../../../src/domain/reference.ts';
+import type { BlobReader, PackageStore } from '../../../src/domain/ports/package-store.ts';
 import { parseUpstream } from '../../../src/domain/upstream.ts';
 import { makePackage, type TestImage } from '../../support/image.ts';
 import { MemoryPackageStore } from '../../support/memory-package-store.ts';
@@ -21,11 +23,19 @@ describe('Downloads', () => {
   beforeEach(() => {
     clock = sinon.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
     slots = new DownloadSlots({ max: 1, graceMs: 5000, maxWaitMs: 8000 });
-    downloads = new Downloads({ slots, store: new MemoryPackageStore(), stopping: never });
+    downloads = downloadsInto(new MemoryPackageStore());
   });
   afterEach(() => {
     clock.restore();
   });
+
+  function downloadsInto(store: PackageStore): Downloads {
+    return new Downloads({ slots, store, stopping: never, passThroughs: new PassThroughs({ slots, stopping: never }) });
+  }
+
+  async function begin(want: WantedLayer): Promise<BlobReader> {
+    return (await downloads.begin(want)).blob;
+  }
 
   function wanted(of: TestImage, held: HeldSource, more: Partial<WantedLayer> = {}): WantedLayer {
     return {
@@ -33,7 +43,7 @@ describe('Downloads', () => {
       layer: of.layer.descriptor,
       registry: UPSTREAM.registry,
       leaving: never,
-      source: async (_onReceived, signal) => untilAborted(await held.source(), signal),
+      open: async (_offset, signal) => untilAborted(await held.source(), signal),
       ...more,
     };
   }
@@ -42,7 +52,7 @@ describe('Downloads', () => {
     const held = new HeldSource();
     const want = wanted(image, held);
     const { layer } = want;
-    const first = downloads.begin(want);
+    const first = begin(want);
     const { registry } = parseUpstream({ repo: 'registry.example/deckhouse' });
     expect(downloads.join({ ...want, registry })).to.equal(undefined);
     expect(downloads.join({ ...want, layer: { ...layer, size: layer.size + 1 } })).to.equal(undefined);
@@ -60,12 +70,12 @@ describe('Downloads', () => {
 
   it('keeps two registries apart that deliver the same layer', async () => {
     slots = new DownloadSlots({ max: 4 });
-    downloads = new Downloads({ slots, store: new MemoryPackageStore(), stopping: never });
+    downloads = downloadsInto(new MemoryPackageStore());
     const { registry } = parseUpstream({ repo: 'stalls.example/x' });
     const stalled = new HeldSource();
-    const slow = await downloads.begin(wanted(image, stalled, { registry }));
+    const slow = await begin(wanted(image, stalled, { registry }));
     const want = wanted(image, new HeldSource().give(image.layer.bytes).end());
-    expect(Buffer.compare(await readAll(await downloads.begin(want)), image.layer.bytes)).to.equal(0);
+    expect(Buffer.compare(await readAll(await begin(want)), image.layer.bytes)).to.equal(0);
     expect(downloads.list().map(({ clients }) => clients)).to.deep.equal([1]);
     expect(downloads.find(want.layer, want.registry)).to.equal(undefined);
     expect(downloads.find(want.layer, registry)?.isQueued).to.equal(false);
@@ -75,12 +85,12 @@ describe('Downloads', () => {
 
   it('ends a download without clients when another one waits, and not before', async () => {
     const held = new HeldSource().give(image.layer.bytes.subarray(0, 1000));
-    const reader = await downloads.begin(wanted(image, held));
+    const reader = await begin(wanted(image, held));
     await reader.close();
     await clock.tickAsync(60_000);
     expect(downloads.isArriving(image.layer.descriptor)).to.equal(true);
     const other = makePackage(1000, 2);
-    const next = await downloads.begin(wanted(other, new HeldSource().give(other.layer.bytes).end()));
+    const next = await begin(wanted(other, new HeldSource().give(other.layer.bytes).end()));
     expect(downloads.isArriving(image.layer.descriptor)).to.equal(false);
     expect(await readAll(next)).to.have.lengthOf(1000);
     held.end();
@@ -90,7 +100,7 @@ describe('Downloads', () => {
   it('keeps a download whose client has left as long as another one reads it', async () => {
     const held = new HeldSource().give(image.layer.bytes);
     const want = wanted(image, held);
-    const [first, second] = [await downloads.begin(want), await downloads.join(want)];
+    const [first, second] = [await begin(want), await downloads.join(want)];
     await first.close();
     await first.close();
     expect(slots.usage.idle).to.equal(0);
@@ -102,12 +112,12 @@ describe('Downloads', () => {
 
   it('drops a queued download with its last client, and begins it for those that stay', async () => {
     const held = new HeldSource();
-    const running = await downloads.begin(wanted(image, held));
+    const running = await begin(wanted(image, held));
     const other = makePackage(1000, 2);
     const source = new HeldSource().give(other.layer.bytes).end();
     const [leaving, staying] = [new AbortController(), new AbortController()];
     const want = wanted(other, source, { leaving: leaving.signal });
-    const left = rejection(downloads.begin(want));
+    const left = rejection(begin(want));
     const stays = downloads.join({ ...want, leaving: staying.signal });
     expect(downloads.find(other.layer.descriptor, UPSTREAM.registry)).to.include({ isQueued: true, clients: 2 });
     const reason = new Error('left');
@@ -119,9 +129,9 @@ describe('Downloads', () => {
     expect(await left).to.equal(reason);
 
     const third = makePackage(1000, 3);
-    const blocking = await downloads.begin(wanted(image, new HeldSource()));
-    expect(await rejection(downloads.begin(wanted(third, source, { leaving: leaving.signal })))).to.equal(reason);
-    const alone = rejection(downloads.begin(wanted(third, source, { leaving: staying.signal })));
+    const blocking = await begin(wanted(image, new HeldSource()));
+    expect(await rejection(begin(wanted(third, source, { leaving: leaving.signal })))).to.equal(reason);
+    const alone = rejection(begin(wanted(third, source, { leaving: staying.signal })));
     staying.abort(reason);
     expect(await alone).to.equal(reason);
     expect([slots.usage.queued, downloads.isArriving(third.layer.descriptor)]).to.deep.equal([0, false]);
@@ -130,9 +140,9 @@ describe('Downloads', () => {
   });
 
   it('tells all clients when the queue is too long for them', async () => {
-    await downloads.begin(wanted(image, new HeldSource()));
+    await begin(wanted(image, new HeldSource()));
     const want = wanted(makePackage(1000, 2), new HeldSource());
-    const outcomes = [downloads.begin(want), downloads.join(want)].map((each) => rejection(each ?? Promise.resolve()));
+    const outcomes = [begin(want), downloads.join(want)].map((each) => rejection(each ?? Promise.resolve()));
     await clock.tickAsync(8000);
     for (const error of await Promise.all(outcomes)) expect(error).to.be.instanceOf(TooManyDownloadsError);
     expect(downloads.list()).to.have.lengthOf(1);

@@ -44,7 +44,7 @@ describe('GetPackage', () => {
 
   it('delivers the last layer, and says that it had to be fetched', async () => {
     const delivery = await get(over(new MemoryPackageStore()));
-    expect(delivery.cache).to.deep.equal({ kind: 'miss' });
+    expect(delivery.cache.kind).to.equal('miss');
     expect(delivery.package).to.deep.equal({ digest: image.digest, layer: image.layer.descriptor });
     expect(Buffer.compare(await readAll(delivery.blob), image.layer.bytes)).to.equal(0);
   });
@@ -330,10 +330,38 @@ describe('GetPackage', () => {
       };
     }
 
-    it('goes on from the upstream, where the reader stood', async () => {
-      const { blob } = await get(over(failingAfter(250_000)));
-      expect(Buffer.compare(await readAll(blob), image.layer.bytes)).to.equal(0);
-      sinon.assert.calledTwice(gateway.fetchBlob);
+    for (const bytes of [1, 100_000, 250_000, 335_000, 345_000, 390_001]) {
+      it(`lets all clients go on with the same download (behind ${String(bytes)} bytes)`, async () => {
+        const useCase = over(failingAfter(bytes));
+        const blobs = await Promise.all(Array.from({ length: 10 }, () => get(useCase)));
+        const bodies = await Promise.all(blobs.map(({ blob }) => readAll(blob)));
+        for (const body of bodies) expect(Buffer.compare(body, image.layer.bytes)).to.equal(0);
+        sinon.assert.calledOnce(gateway.fetchBlob);
+        expect(blobs.map(({ cache }) => cache.kind === 'miss' && cache.isStored())).to.not.include(true);
+        expect(useCase.slots).to.include({ running: 0, queued: 0 });
+      });
+    }
+
+    it('lets a client go on that still reads what was stored', async () => {
+      const useCase = over(failingAfter(250_000));
+      const [slow, fast] = await Promise.all([get(useCase), get(useCase)]);
+      await readSome(slow.blob, 1000);
+      expect(Buffer.compare(await readAll(fast.blob), image.layer.bytes)).to.equal(0);
+      expect(Buffer.compare(await readAll(slow.blob), image.layer.bytes)).to.equal(0);
+    });
+
+    it('ends the download when all clients have left', async () => {
+      const held = new HeldSource().give(image.layer.bytes.subarray(0, 300_000));
+      gateway.fetchBlob.callsFake(() => held.source());
+      const useCase = over(failingAfter(250_000));
+      const [one, other] = await Promise.all([get(useCase), get(useCase)]);
+      await readSome(one.blob, 260_000);
+      await one.blob.close();
+      const reading = rejection(other.blob.read(399_999));
+      await other.blob.close();
+      expect(await reading).to.be.instanceOf(Error);
+      expect(gateway.fetchBlob.firstCall.args[3].aborted).to.equal(true);
+      held.fail(new Error('aborted'));
     });
 
     it('goes on with a kept package also when the disk does not give again what it gave before', async () => {
@@ -358,11 +386,11 @@ describe('GetPackage', () => {
       expect(Buffer.compare(await readAll(blob), image.layer.bytes)).to.equal(0);
     });
 
-    it('proves the whole with the upstream for whoever has read a part', async () => {
+    it('verifies the whole with the upstream for a client that has read a part', async () => {
       const { blob } = await get(over(failingAfter(250_000)));
       await readSome(blob, 1000);
       expect(await blob.read(blob.size)).to.have.lengthOf(0);
-      sinon.assert.calledTwice(gateway.fetchBlob);
+      sinon.assert.calledOnce(gateway.fetchBlob);
       await blob.close();
     });
 

@@ -10,7 +10,7 @@ import { StoreFailedError, StoreFullError } from '../../../../src/domain/errors.
 import { type DiskRules, limitDisk } from '../../../support/full-disk.ts';
 import { bytesOf, makeBlob, type TestBlob } from '../../../support/image.ts';
 import { rejection } from '../../../support/rejection.ts';
-import { HeldSource, readAll, sourceOf } from '../../../support/source.ts';
+import { HeldSource, readAll, readSome, sourceOf } from '../../../support/source.ts';
 
 const KIB = 1024;
 const BLOCK = 4096;
@@ -180,6 +180,25 @@ describe('FilesystemPackageStore on a full volume', () => {
       expect(readdirSync(join(directory, 'v1/ingest'))).to.deep.equal([]);
     });
   }
+
+  it('lets readers have what was stored before the volume was full', async () => {
+    const { descriptor, bytes } = blob(300, 1);
+    const held = new HeldSource().give(bytes.subarray(0, 150_000));
+    const incoming = await store.ingest(descriptor, held.source);
+    const reader = incoming.read();
+    expect(Buffer.compare(await readSome(reader, 150_000), bytes.subarray(0, 150_000))).to.equal(0);
+    volumeOf(0);
+    held.give(bytes.subarray(150_000));
+    expect(await rejection(reader.read(150_000))).to.be.instanceOf(StoreFailedError);
+    const late = incoming.read();
+    expect(await rejection(incoming.settled)).to.be.instanceOf(StoreFailedError);
+    for (const each of [reader, late]) {
+      expect(Buffer.compare(await readSome(each, 150_000), bytes.subarray(0, 150_000))).to.equal(0);
+      await each.close();
+    }
+    await new Promise(setImmediate);
+    expect(store.usage.bytes).to.equal(0);
+  });
 
   it('counts no failure of a source as one of its own', async () => {
     const incoming = await store.ingest(blob(200, 1).descriptor, sourceOf(bytesOf(200 * KIB, 9)));

@@ -66,7 +66,10 @@ describe('the HTTP interface', () => {
   });
   afterEach(() => app.close());
 
-  function deliver(cache: CacheOutcome = { kind: 'miss' }, bytes = image.layer.bytes): ReturnType<typeof readerOf> {
+  function deliver(
+    cache: CacheOutcome = { kind: 'miss', isStored: () => true },
+    bytes = image.layer.bytes,
+  ): ReturnType<typeof readerOf> {
     const blob = readerOf(bytes);
     get.execute.resolves({ package: found, cache, blob } satisfies Delivery);
     return blob;
@@ -96,6 +99,11 @@ describe('the HTTP interface', () => {
       expect(response.headers).not.to.have.property('transfer-encoding');
       await app.finishedCount(1);
       expect(blob.closes).to.equal(1);
+    });
+
+    it('says that a package is stored only when it is', async () => {
+      deliver({ kind: 'miss', isStored: () => false });
+      expect((await client(query)).headers['cache-status']).to.equal('registry-packages-proxy; fwd=miss');
     });
 
     it('hands on digest, repository and path', async () => {
@@ -128,7 +136,11 @@ describe('the HTTP interface', () => {
 
     it('keeps the type of a layer that is not gzip', async () => {
       const zstd = { ...found, layer: { ...found.layer, mediaType: 'application/vnd.oci.image.layer.v1.tar+zstd' } };
-      get.execute.resolves({ package: zstd, cache: { kind: 'miss' }, blob: readerOf(image.layer.bytes) });
+      get.execute.resolves({
+        package: zstd,
+        cache: { kind: 'miss', isStored: () => true },
+        blob: readerOf(image.layer.bytes),
+      });
       expect((await client(query)).headers['content-type']).to.equal('application/vnd.oci.image.layer.v1.tar+zstd');
     });
 
@@ -136,7 +148,7 @@ describe('the HTTP interface', () => {
       const empty = makePackage(0);
       get.execute.resolves({
         package: { digest: empty.digest, layer: empty.layer.descriptor },
-        cache: { kind: 'miss' },
+        cache: { kind: 'miss', isStored: () => true },
         blob: readerOf(empty.layer.bytes),
       });
       const response = await client(query);
@@ -145,7 +157,7 @@ describe('the HTTP interface', () => {
     });
 
     it('answers 502 for an empty package that should have been another', async () => {
-      const blob = deliver({ kind: 'miss' }, new Uint8Array());
+      const blob = deliver({ kind: 'miss', isStored: () => true }, new Uint8Array());
       blob.failure = { from: 0, how: () => Promise.reject(new DigestMismatchError('a', 'b')) };
       expect((await client(query)).statusCode).to.equal(502);
     });

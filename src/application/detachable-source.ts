@@ -1,0 +1,93 @@
+/** The source of a download that outlives its way into the store: where the store fails, clients get the rest of it. */
+import type { Descriptor } from '../domain/descriptor.ts';
+import type { BlobReader } from '../domain/ports/package-store.ts';
+import { presentable, Proof } from '../domain/proof.ts';
+import { BLOCK_BYTES } from './shared-body.ts';
+
+const NOTHING = new Uint8Array();
+
+export class DetachableSource implements AsyncIterable<Uint8Array> {
+  readonly #chunks: AsyncIterator<Uint8Array>;
+  /** The end of the bytes that a reader of the store may see before all of them are verified. */
+  readonly #readableEnd: number;
+  /** The chunk that was taken last; it is valid until the next one is asked for. */
+  #last: Uint8Array = NOTHING;
+  /** Bytes before the last chunk. */
+  #done = 0;
+  #hasEnded = false;
+  /** Copies of all bytes behind `#readableEnd`, 64 KiB at most. */
+  readonly #withheld: Uint8Array<ArrayBuffer>[] = [];
+
+  constructor(chunks: AsyncIterable<Uint8Array>, size: number) {
+    this.#chunks = chunks[Symbol.asyncIterator]();
+    this.#readableEnd = presentable(size, size);
+  }
+
+  /** For the store. It has no `return`: when the store leaves the iteration, the source stays open. */
+  [Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
+    return {
+      next: async () => {
+        this.#done += this.#last.byteLength;
+        this.#last = NOTHING;
+        const next = await this.#chunks.next();
+        if (next.done === true) this.#hasEnded = true;
+        else this.#take(next.value);
+        return next;
+      },
+    };
+  }
+
+  /** Whether the store has taken all of it. */
+  get hasEnded(): boolean {
+    return this.#hasEnded;
+  }
+
+  /**
+   * The rest behind the last whole block that readers of the store have, to be read instead of what the store reads.
+   * `stored` is closed. Rejects when the store does not return what it has.
+   */
+  async detach(
+    stored: BlobReader,
+    layer: Descriptor,
+  ): Promise<{ readonly before: Proof; readonly chunks: AsyncIterable<Uint8Array> }> {
+    // The store failed on the last chunk, so it has what comes before.
+    const end = Math.min(this.#done, this.#readableEnd);
+    const before = new Proof(layer);
+    const boundary = end - (end % BLOCK_BYTES);
+    const behind = new Uint8Array(end - boundary);
+    try {
+      for (let at = 0; at < end;) {
+        const limit = at < boundary ? boundary : end;
+        const bytes = (await stored.read(at)).subarray(0, limit - at);
+        if (at < boundary) before.update(bytes);
+        else behind.set(bytes, at - boundary);
+        at += bytes.byteLength;
+      }
+    } finally {
+      await stored.close();
+    }
+    return { before, chunks: this.#rest(behind) };
+  }
+
+  /** Ends the source, which may have ended by itself. */
+  async close(): Promise<void> {
+    await this.#chunks.return?.();
+  }
+
+  async *#rest(behind: Uint8Array): AsyncGenerator<Uint8Array> {
+    try {
+      yield behind;
+      if (this.#done > this.#readableEnd) yield* this.#withheld;
+      else yield this.#last;
+      yield* { [Symbol.asyncIterator]: () => this.#chunks };
+    } finally {
+      await this.close();
+    }
+  }
+
+  #take(chunk: Uint8Array): void {
+    this.#last = chunk;
+    const hidden = this.#done + chunk.byteLength - this.#readableEnd;
+    if (hidden > 0) this.#withheld.push(new Uint8Array(chunk.subarray(-Math.min(hidden, chunk.byteLength))));
+  }
+}
