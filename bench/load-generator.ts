@@ -14,6 +14,15 @@ export interface LoadOptions {
   readonly bytesPerSecond?: number;
   /** In hex: what each body must be. */
   readonly sha256?: string;
+  /** For https URLs. */
+  readonly secure?: SecureOptions;
+}
+
+export interface SecureOptions {
+  /** Of a PEM file. */
+  readonly caPath: string;
+  readonly token: string;
+  readonly http2: boolean;
 }
 
 export interface LoadReport {
@@ -49,7 +58,7 @@ export function loadGenerator(path: string, signal: AbortSignal): LoadGenerator 
 }
 
 function argumentsOf(options: LoadOptions): string[] {
-  const { clients, requests, seconds, cutOffSeconds, bytesPerSecond, sha256 } = options;
+  const { clients, requests, seconds, cutOffSeconds, bytesPerSecond, sha256, secure } = options;
   return [
     `-clients=${String(clients)}`,
     ...(requests === undefined ? [] : [`-requests=${String(requests)}`]),
@@ -57,5 +66,8 @@ function argumentsOf(options: LoadOptions): string[] {
     ...(cutOffSeconds === undefined ? [] : [`-cut-off=${String(cutOffSeconds)}s`]),
     ...(bytesPerSecond === undefined ? [] : [`-rate=${String(bytesPerSecond)}`]),
     ...(sha256 === undefined ? [] : [`-sha256=${sha256}`]),
+    ...(secure === undefined
+      ? []
+      : [`-ca=${secure.caPath}`, `-token=${secure.token}`, `-http2=${String(secure.http2)}`]),
   ];
 }

@@ -42,7 +42,7 @@ export async function measure(load: LoadGenerator, peer: Peer, options: LoadOpti
 }
 
 /** Work after the answer, such as storing the bytes, is a cost of this peer and not of the next one. */
-async function atRest(process: MeasuredProcess): Promise<void> {
+export async function atRest(process: MeasuredProcess): Promise<void> {
   const deadline = performance.now() + REST_WITHIN_MS;
   for (let before = -1, now = process.cpuSeconds(); now !== before && performance.now() < deadline;) {
     await sleep(REST_MS);
@@ -51,20 +51,28 @@ async function atRest(process: MeasuredProcess): Promise<void> {
   }
 }
 
-/** A, B, C, then B, C, A: a change of the machine, or an advantage of the first peer, meets all of them. */
 export async function interleave(
   peers: readonly Peer[],
   rounds: number,
   run: (peer: Peer, round: number) => Promise<Sample>,
 ): Promise<Summary[]> {
-  const samples = new Map<Peer, Sample[]>(peers.map((peer) => [peer, []]));
+  return [...(await takeTurns(peers, rounds, run))].map(([{ name }, taken]) => summarise(name, taken));
+}
+
+/** A, B, C, then B, C, A: a change of the machine, or an advantage of the first peer, meets all of them. */
+export async function takeTurns<Turn, Taken>(
+  peers: readonly Turn[],
+  rounds: number,
+  run: (peer: Turn, round: number) => Promise<Taken>,
+): Promise<Map<Turn, Taken[]>> {
+  const samples = new Map<Turn, Taken[]>(peers.map((peer) => [peer, []]));
   for (let round = 0; round < rounds; round++) {
     const first = round % peers.length;
     for (const peer of [...peers.slice(first), ...peers.slice(0, first)]) {
       samples.get(peer)?.push(await run(peer, round));
     }
   }
-  return [...samples].map(([{ name }, taken]) => summarise(name, taken));
+  return samples;
 }
 
 export function summarise(name: PeerName, samples: readonly Sample[]): Summary {

@@ -6,6 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 export interface ProcessOptions {
   /** All that it prints is kept, not only the last of it. */
   readonly keepsOutput?: boolean;
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 /** USER_HZ, which is the same on every Linux that we run on (proc(5), /proc/pid/stat). */
@@ -17,9 +18,12 @@ export class MeasuredProcess {
   readonly #name: string;
   #output = '';
 
-  constructor(path: string, args: readonly string[], { keepsOutput = false }: ProcessOptions) {
+  constructor(path: string, args: readonly string[], { keepsOutput = false, environment }: ProcessOptions) {
     this.#name = path;
-    this.#child = spawn(path, args, { env: withoutProxies(process.env), stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#child = spawn(path, args, {
+      env: { ...withoutProxies(process.env), ...environment },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       stream?.on('data', (chunk: Buffer) => {
         this.#output += chunk.toString();

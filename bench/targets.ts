@@ -1,4 +1,5 @@
 /** The targets of the service, compared with figures of peers in the same run; never edited to fit. */
+import { counted } from './figures.ts';
 import type { PeerName } from './peers/peer.ts';
 
 export interface Target {
@@ -13,8 +14,14 @@ export interface Target {
 const BIG_HITS = [64, 256].flatMap((mib) => [1, 16].map((clients) => ({ mib, clients })));
 
 export const TARGETS: readonly Target[] = [
+  atLeast(1.6, 'sidecar-http1', 'sidecar, hit 64 MiB, 1 client: bytes/s by HTTP/1.1 of those by HTTP/2'),
+  ...[1, 8, 64].map((clients) => {
+    const cell = `hit 64 MiB, ${counted(clients, 'client')}`;
+    return atLeast(1, `sidecar-hit-${String(clients)}`, `sidecar, ${cell}: bytes/s of go io.Copy`);
+  }),
+  atLeast(1, 'sidecar-miss', 'sidecar, miss, cold 64 MiB, 1 client: bytes/s of go io.Copy'),
   ...BIG_HITS.flatMap(({ mib, clients }) => {
-    const cell = `hit ${String(mib)} MiB, ${String(clients)} client${clients === 1 ? '' : 's'}`;
+    const cell = `hit ${String(mib)} MiB, ${counted(clients, 'client')}`;
     return [
       atLeast(0.95, throughputId(cell, 'nginx'), `${cell}: bytes/s of nginx`),
       atLeast(1.2, throughputId(cell, 'go io.Copy'), `${cell}: bytes/s of go io.Copy`),

@@ -2,17 +2,19 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
+	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 )
 
@@ -25,43 +27,12 @@ const (
 
 var errNotTheBytes = errors.New("body has another digest")
 
-// queue hands out requests until there are no more.
-type queue struct {
-	next  atomic.Int64
-	limit int64
-	until time.Time
-}
-
-func newQueue(load options) *queue {
-	work := &queue{limit: int64(load.requests)}
-	if load.duration > 0 {
-		work.until = time.Now().Add(load.duration)
-	}
-	return work
-}
-
-func (q *queue) take() (int, bool) {
-	index := q.next.Add(1) - 1
-	if (q.limit > 0 && index >= q.limit) || (!q.until.IsZero() && time.Now().After(q.until)) {
-		return 0, false
-	}
-	return int(index), true
-}
-
-type tally struct {
-	bytes       int64
-	requests    int
-	cutOff      int
-	failures    int
-	failure     error
-	firstByteMs []float64
-}
-
 type client struct {
 	load    options
 	buffer  []byte
 	conn    net.Conn
 	host    string
+	secure  *http.Transport
 	cutOff  time.Time
 	hashing hash.Hash
 }
@@ -91,7 +62,7 @@ func (c *client) run(work *queue, result *tally) {
 		switch {
 		case err == nil:
 			result.requests++
-		case !c.cutOff.IsZero() && errors.Is(err, os.ErrDeadlineExceeded) && !time.Now().Before(c.cutOff):
+		case !c.cutOff.IsZero() && isTimeout(err) && !time.Now().Before(c.cutOff):
 			result.cutOff++
 			return
 		default:
@@ -102,11 +73,18 @@ func (c *client) run(work *queue, result *tally) {
 	}
 }
 
+func isTimeout(err error) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
+}
+
 // get asks once, on the connection of the request before if there is one.
 func (c *client) get(address string, result *tally) error {
 	target, err := url.Parse(address)
 	if err != nil {
 		return err
+	}
+	if target.Scheme == "https" {
+		return c.getSecurely(address, result)
 	}
 	if err := c.dial(target.Host); err != nil {
 		return err
@@ -125,7 +103,7 @@ func (c *client) get(address string, result *tally) error {
 	if err != nil {
 		return err
 	}
-	if err := c.readBody(length, rest, began, result); err != nil {
+	if err := c.readBody(c.conn, length, rest, began, result); err != nil {
 		return err
 	}
 	if closes {
@@ -155,6 +133,9 @@ func (c *client) hangUp() {
 	if c.conn != nil {
 		c.conn.Close()
 		c.conn = nil
+	}
+	if c.secure != nil {
+		c.secure.CloseIdleConnections()
 	}
 }
 
@@ -202,7 +183,7 @@ func parseHead(head string) (length int64, closes bool, err error) {
 }
 
 // readBody reads exactly what was announced; a connection that ends before is an error.
-func (c *client) readBody(length int64, rest []byte, began time.Time, result *tally) error {
+func (c *client) readBody(body io.Reader, length int64, rest []byte, began time.Time, result *tally) error {
 	if int64(len(rest)) > length {
 		return errors.New("more bytes than announced")
 	}
@@ -226,7 +207,7 @@ func (c *client) readBody(length int64, rest []byte, began time.Time, result *ta
 			break
 		}
 		c.pace(started, read)
-		count, err := c.conn.Read(c.buffer[:min(int64(len(c.buffer)), length-read)])
+		count, err := body.Read(c.buffer[:min(int64(len(c.buffer)), length-read)])
 		chunk = c.buffer[:count]
 		if count == 0 && err != nil {
 			return fmt.Errorf("after %d of %d bytes: %w", read, length, err)

@@ -1,6 +1,6 @@
 // Command load reads packages as many clients do and drops them, at less cost than it takes to send them: plain sockets,
-// one large buffer per client, no HTTP library. It takes the URLs from its input, one a line, asks for them in turn, and
-// prints what it saw as one line of JSON.
+// one large buffer per client, and no HTTP library except for https. It takes the URLs from its input, one a line, asks
+// for them in turn, and prints what it saw as one line of JSON.
 package main
 
 import (
@@ -24,6 +24,9 @@ type options struct {
 	cutOff   time.Duration
 	rate     float64
 	sha256   string
+	token    string
+	ca       string
+	http2    bool
 }
 
 type report struct {
@@ -66,6 +69,9 @@ func parse() options {
 	flag.DurationVar(&load.cutOff, "cut-off", 0, "whatever is still running then is cut off, which is no failure")
 	flag.Float64Var(&load.rate, "rate", 0, "bytes per second that each client reads at most; 0 for no limit")
 	flag.StringVar(&load.sha256, "sha256", "", "in hex: what each body must be")
+	flag.StringVar(&load.token, "token", "", "sent along with each https request")
+	flag.StringVar(&load.ca, "ca", "", "PEM file: who signs the certificates of https servers")
+	flag.BoolVar(&load.http2, "http2", false, "https by HTTP/2 instead of HTTP/1.1")
 	flag.Parse()
 	for scanner := bufio.NewScanner(os.Stdin); scanner.Scan(); {
 		if line := strings.TrimSpace(scanner.Text()); line != "" {

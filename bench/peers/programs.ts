@@ -17,6 +17,9 @@ export interface Programs {
   readonly copyproxy: string;
   readonly nginx: string | undefined;
   readonly registry: string | undefined;
+  /** For the chart's sidecar, and what renders the chart. */
+  readonly 'kube-rbac-proxy': string | undefined;
+  readonly helm: string | undefined;
   readonly versions: Readonly<Record<string, string>>;
   /** Why some figures are not there. */
   readonly missing: readonly string[];
@@ -28,9 +31,11 @@ const run = promisify(execFile);
 export async function findPrograms(workspace: Workspace, service?: string): Promise<Programs> {
   const nginx = findProgram('nginx');
   const registry = findProgram('docker-registry');
+  const [sidecar, helm] = [findProgram('kube-rbac-proxy'), findProgram('helm')];
   const versions = {
     nginx: nginx && (await printed(nginx, ['-v'], /nginx\/(\S+)/)),
     distribution: registry && (await printed(registry, ['--version'], /(\d\S+)\s*$/)),
+    'kube-rbac-proxy': sidecar && (await printed(sidecar, ['--version'], /(v\d\S+)/)),
     go: await printed('go', ['version'], /go(\d\S+)/),
   };
   return {
@@ -39,6 +44,8 @@ export async function findPrograms(workspace: Workspace, service?: string): Prom
     copyproxy: await build(workspace, 'bench/peers/copyproxy'),
     nginx,
     registry,
+    'kube-rbac-proxy': sidecar,
+    helm,
     versions: Object.fromEntries(Object.entries(versions).filter((entry) => entry[1] !== undefined)) as Record<
       string,
       string
@@ -47,6 +54,11 @@ export async function findPrograms(workspace: Workspace, service?: string): Prom
       ...(nginx === undefined ? ['nginx is not here (tools/peers.sh installs it): nothing is compared with it'] : []),
       ...(registry === undefined
         ? ['docker-registry is not here (tools/peers.sh installs it): no misses, nothing is compared with distribution']
+        : []),
+      ...(sidecar === undefined || helm === undefined
+        ? [
+            'kube-rbac-proxy or helm is not here (tools/peers.sh installs them): nothing is measured through the sidecar',
+          ]
         : []),
     ],
   };

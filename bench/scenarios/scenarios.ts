@@ -3,7 +3,8 @@ import type { Scenario } from '../scenario.ts';
 import { GROWTH } from './growth.ts';
 import { HITS } from './hits.ts';
 import { MISSES } from './misses.ts';
+import { SIDECAR } from './sidecar.ts';
 import { SLOW_READERS } from './slow-readers.ts';
 import { STARTS } from './starts.ts';
 
-export const SCENARIOS: readonly Scenario[] = [...HITS, ...MISSES, SLOW_READERS, ...STARTS, ...GROWTH];
+export const SCENARIOS: readonly Scenario[] = [SIDECAR, ...HITS, ...MISSES, SLOW_READERS, ...STARTS, ...GROWTH];
