@@ -48,7 +48,7 @@ function forgetQuery(span) {
   }
 }
 
-/** The service ends by process.exit, which waits for nobody. */
+/** The service ends by process.exit, which does not wait. */
 function flushBeforeExit(sdk) {
   const { exit } = process;
   process.exit = (code) => {

@@ -26,7 +26,7 @@ const INVARIANTS = [
   'The counters of requests, of statuses and of hits, misses, joins and bypasses say what the clients have seen.',
   'Memory is at most 256 MiB above that of the idle process.',
   'No password, token or signature is in a log line, a metric, a header, an error or a file of the cache; none reaches the object storage.',
-  'Nobody but the registry, its token server and its storage is dialled: every connection attempt of the process is noted.',
+  'Only the registry, its token server and its storage are dialled: every connection attempt of the process is noted.',
 ];
 
 /** The entries of the numbered list that are left out. */

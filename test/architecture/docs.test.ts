@@ -95,7 +95,7 @@ describe('docs/sizing.md', () => {
 
 describe('docs/troubleshooting.md', () => {
   const page = read('docs/troubleshooting.md');
-  const rows = tableBehind('What the client sees', page).map(([status, code, line]) => ({
+  const rows = tableBehind("The client's view", page).map(([status, code, line]) => ({
     status: Number(status),
     code: unquoted(code),
     line: unquoted(line),

@@ -67,7 +67,7 @@ export function describeCredentialProvider(
       });
     }
 
-    it('shows who is configured and how they are entered, and never a secret', async () => {
+    it('shows the configured registries and their accounts, and never a secret', async () => {
       const registries = peer.provider.registries();
       const shown = registries.map(({ names, upstream }) => ({ names: names.toSorted(), upstream }));
       const [module, byDefault] = shown.toSorted((a, b) => a.upstream.host.localeCompare(b.upstream.host));

@@ -7,7 +7,7 @@ import { NASTY_REQUESTS } from '../support/nasty-requests.ts';
 import { exchange, RawConnection } from '../support/raw-connection.ts';
 import { ServiceProcess } from '../support/service-process.ts';
 
-describe('the service, asked by somebody nasty', () => {
+describe('the service under nasty requests', () => {
   const image = makePackage(1000);
   let registry: FakeRegistry;
   /** Where everything goes that is not for the loopback. */

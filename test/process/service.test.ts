@@ -132,7 +132,7 @@ describe('the service', () => {
     expect(await readdir(join(cacheDirectory, 'v1/ingest'))).to.deep.equal([]);
   });
 
-  it('refuses what can never work, and asks nobody', async () => {
+  it('refuses requests that can never work, without a request to a registry', async () => {
     service = await ServiceProcess.start(options());
     const { digest } = makePackage(1);
     for (const query of [

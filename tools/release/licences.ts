@@ -63,7 +63,7 @@ export async function licencePage(licences: ReadonlyMap<string, string>): Promis
   const rows = [...names].sort(([a], [b]) => a.localeCompare(b));
   const page = `# Licences
 
-The service is under Apache-2.0. What it needs to run is under these; \`npm run licences\` writes this page, and \`npm run build\` their texts to \`dist/licences.txt\`, beside the bundle. Which licences may be here is in \`tools/release/licences.ts\`; [releasing](releasing.md) says when that is checked.
+The service is under Apache-2.0. Its run-time dependencies are under these; \`npm run licences\` writes this page, and \`npm run build\` their texts to \`dist/licences.txt\`, beside the bundle. Which licences may be here is in \`tools/release/licences.ts\`; [releasing](releasing.md) says when that is checked.
 
 | licence | packages |
 | --- | --- |

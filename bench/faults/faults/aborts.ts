@@ -28,8 +28,9 @@ interface Round {
 
 export const ABORTS: Fault = {
   id: 'F24',
-  what: 'clients leave at random bytes and moments of cold and warm packages, half of them the only ones who want it',
-  expected: 'nobody else notices; a download that has begun is kept; sockets and descriptors are back within 5 s',
+  what: 'clients leave at random bytes and moments of cold and warm packages, half of them the only clients of the package',
+  expected:
+    'other clients notice nothing; a download that has begun is kept; sockets and descriptors are back within 5 s',
   run: async (bench) => {
     const violations: string[] = [];
     const registry = await bench.startRegistry();

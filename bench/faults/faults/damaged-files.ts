@@ -19,7 +19,7 @@ const FOLDERS = ['v1/blobs/sha256', 'v1/ingest', 'v1', ''];
 
 const LOST_FILES: Fault = {
   id: 'F13',
-  what: 'a cached file is deleted, unreadable, or replaced by a link, a directory or a pipe, while nobody and while somebody reads it; folders of the cache are removed',
+  what: 'a cached file is deleted, unreadable, or replaced by a link, a directory or a pipe, with and without a reader; folders of the cache are removed',
   expected: 'all bodies correct',
   limitMs: 180_000,
   async run(bench) {

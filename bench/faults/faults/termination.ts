@@ -25,7 +25,7 @@ export const TERMINATION: Fault = {
   id: 'F27',
   what: 'SIGTERM during 180 downloads, of which 20 can never end',
   expected:
-    'none is cut off that can end within the grace period, the others visibly at its end; nobody new is let in; exit code 0, no temporary file',
+    'none is cut off that can end within the grace period, the others visibly at its end; no new client is accepted; exit code 0, no temporary file',
   run: async (bench) => {
     const violations: string[] = [];
     const all: Got[] = [];

@@ -58,7 +58,8 @@ const TROUBLES: readonly Trouble[] = [
 export const TOKEN_SERVERS: Fault = {
   id: 'F8',
   what: 'a token server that is slow, away, answers 5xx, 1 MiB, other types or no lifetime, or takes its tokens back while many wait',
-  expected: 'one token for all who wait, one more when it is refused; then success, or 502 or 504 for all of them',
+  expected:
+    'one token for all waiting requests, one more when it is refused; then success, or 502 or 504 for all of them',
   run: async (bench) => {
     const violations: string[] = [];
     const clients = bench.times(20, 200);

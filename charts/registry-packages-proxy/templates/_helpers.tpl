@@ -19,7 +19,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 {{- end }}
 
-{{/* Who fetches packages with a token of the cluster, where nobody else vouches for the node. */}}
+{{/* The ServiceAccount with which nodes fetch packages, where no other identity of a node exists. */}}
 {{- define "proxy.readerName" -}}{{ include "proxy.name" . }}-reader{{- end }}
 
 {{/* By digest where one is given, otherwise by tag. */}}
@@ -38,7 +38,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
 {{/*
-The volume: the budget and a tenth of it, at least 64 Mi, for directories and whatever the file system adds. The kubelet
+The volume: the budget and a tenth of it, at least 64 Mi, for directories and the file system's own blocks. The kubelet
 evicts a pod whose volume is larger than its limit.
 */}}
 {{- define "proxy.volumeSize" -}}

@@ -19,7 +19,7 @@ export class ForbiddenAddressError extends Error {
   override readonly name = 'ForbiddenAddressError';
   readonly code = 'ERR_FORBIDDEN_ADDRESS';
   constructor() {
-    super('registry leads to an address that only somebody inside would name');
+    super('registry leads to an internal address that its name does not allow');
   }
 }
 

@@ -33,7 +33,7 @@ const SERVICE_FLAGS = {
     about: 'a running service, whose cache is filled instead of that of the settings',
   },
   'token-file': { type: 'string', value: 'FILE', about: 'holds the bearer token for its sidecar' },
-  ca: { type: 'string', value: 'FILE', about: 'PEM: who has signed the certificate of its sidecar' },
+  ca: { type: 'string', value: 'FILE', about: 'PEM: the CA of the certificate of its sidecar' },
 } as const;
 
 export const PREFETCH = command({

@@ -26,7 +26,7 @@ function suspiciousServer({ server: { listenAddress, tls } }: Settings): string[
   const isLocal =
     host === 'localhost' || host === '::1' || (isIP(host ?? '') === 4 && host?.startsWith('127.') === true);
   if (isLocal || tls.certificate !== '') return [];
-  return ['server.listenAddress: other machines may reach it, and nothing asks them who they are'];
+  return ['server.listenAddress: other machines may reach it without authentication'];
 }
 
 async function suspiciousStore({ store: { enabled, directory, maxSize } }: Settings): Promise<string[]> {

@@ -36,7 +36,7 @@ export const COMMANDS = [
   },
   {
     name: 'prefetch',
-    summary: 'bring packages into a cache before anybody asks for them',
+    summary: 'bring packages into a cache before the first request',
     load: async () => (await import('./prefetch.ts')).PREFETCH,
   },
   {

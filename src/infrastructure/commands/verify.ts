@@ -13,7 +13,7 @@ the digest that it is named by. Of a layout also every manifest, config and laye
 of an index for several platforms one is enough. Without DIRECTORY it reads what --config names.
 
 It only reads, and is safe beside a running service: the service finds damage by itself, removes it and fetches the \
-blob again; in a mirror, "mirror" does. Strangers are files that no digest names; nobody serves them.`,
+blob again; in a mirror, "mirror" does. Strangers are files that no digest names; they are never served.`,
   operands: ['[DIRECTORY]...'],
   flags: {
     config: SETTINGS_FLAGS.config,

@@ -46,7 +46,7 @@ function registryRow({ resource, object, names, upstream }: ConfiguredRegistry):
 function entryText({ kind, user }: ConfiguredRegistry['upstream']['credential']): string {
   switch (kind) {
     case 'anonymous':
-      return 'by anybody';
+      return 'anonymous';
     case 'basic':
       return user === undefined ? 'by a password' : `as ${user}`;
     case 'identity':

@@ -23,7 +23,7 @@ function schedule() {
   timer = setTimeout(() => void refresh(), Math.min(interval * 2 ** failures, MAX_INTERVAL_MS));
 }
 
-/** Whoever comes back is not left with what was. */
+/** A page that is shown again is loaded anew. */
 function proceed() {
   if (isPaused || isAsking || document.hidden) schedule();
   else void refresh();
@@ -59,7 +59,7 @@ function show(fresh) {
 }
 
 /**
- * Changes as little as possible: what somebody has selected, scrolled or focused stays so.
+ * Changes as little as possible: selection, scroll position and focus stay.
  * @param {Element} element
  * @param {Element} next
  */

@@ -71,7 +71,7 @@ describe('strictRequests', () => {
     expect(isClosed).to.equal(true);
   });
 
-  it('has no use for who a client says it is', async () => {
+  it('ignores the identity that a client claims', async () => {
     const lines = ['X-Remote-User: system:admin', 'X-Remote-Group: system:masters', 'X-Forwarded-User: root'];
     const forwarded = ['X-Original-URL: /metrics', 'X-Rewrite-URL: /metrics', 'X-HTTP-Method-Override: DELETE'];
     const { answers } = await ask('GET /healthz HTTP/1.1', 'Host: a', ...lines, ...forwarded);

@@ -252,7 +252,7 @@ describe('HttpClient, behind OciRegistryGateway,', () => {
     expect(storage.log[0]?.headers).not.to.have.property('authorization');
   });
 
-  it('tells the trace to whom it asks, and to no other origin', async () => {
+  it('tells the trace to the registry, and to no other origin', async () => {
     const traceHeaders = (): Record<string, string> => ({ traceparent: '00-4bf9', tracestate: 'rojo=1' });
     const [registry, storage] = [await start({ auth: 'bearer' }), await start()];
     const leads = [`/elsewhere/blobs/${image.layer.descriptor.digest}`, storage.origin];

@@ -44,7 +44,7 @@ describe('suspicionsOf', () => {
     it(`warns of an open door at ${listenAddress}, unless clients need a certificate`, async () => {
       const server = { listenAddress };
       expect(await suspicions({ server })).to.deep.equal([
-        'server.listenAddress: other machines may reach it, and nothing asks them who they are',
+        'server.listenAddress: other machines may reach it without authentication',
       ]);
       const tls = { certificate: 'a.pem', key: 'b.pem', clientCA: 'c.pem' };
       expect(await suspicions({ server: { ...server, tls } })).to.deep.equal([]);

@@ -200,7 +200,7 @@ describe('the status page', () => {
     expect(text).not.to.include('all well');
   });
 
-  it('makes text of every value, whatever it holds', () => {
+  it('makes text of every value', () => {
     const hostile = `"'></title></script><img src=x onerror=alert(1)>&amp;`;
     const name = hostile as RepositoryName & RepositoryPath;
     const { layer } = makePackage(1);

@@ -24,7 +24,7 @@ describe('GET /status', () => {
   });
   afterEach(() => app.close());
 
-  it('answers with a page that may run and load nothing but itself, in no frame, kept by nobody', async () => {
+  it('answers with a page that may run and load nothing but itself, in no frame and in no cache', async () => {
     const { statusCode, headers, body } = await client('status');
     expect(statusCode).to.equal(200);
     expect(headers).to.include({
