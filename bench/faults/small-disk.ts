@@ -1,24 +1,50 @@
 /** Real file systems of a few megabytes, for what only a full disk does. */
 import { execFileSync } from 'node:child_process';
+import { writeFileSync, truncateSync } from 'node:fs';
+import { join } from 'node:path';
 import type { FaultBench } from './fault-bench.ts';
 
-/** A mounted folder; the reason, where nothing can be mounted. Unmounted when the fault is over. */
-export async function mountSmallDisk(
-  bench: FaultBench,
-  bytes: number,
-): Promise<{ readonly path: string } | { readonly reason: string }> {
+/** A mounted folder; the reason, where it cannot be mounted. */
+type Disk = { readonly path: string } | { readonly reason: string };
+
+/** Unmounted when the fault is over. */
+export function mountSmallDisk(bench: FaultBench, bytes: number): Promise<Disk> {
+  return mounted(bench, (path) => {
+    run('mount', '-t', 'tmpfs', '-o', `size=${String(bytes)},mode=700`, 'tmpfs', path);
+  });
+}
+
+/** On a loop device. */
+export function mountXfs(bench: FaultBench, bytes: number): Promise<Disk> {
+  return mounted(bench, async (path) => {
+    const image = join(await bench.workspace.folder('image'), 'xfs');
+    writeFileSync(image, '');
+    truncateSync(image, bytes);
+    run('mkfs.xfs', '-q', image);
+    run('mount', '-o', 'loop', image, path);
+  });
+}
+
+async function mounted(bench: FaultBench, mount: (path: string) => void | Promise<void>): Promise<Disk> {
   const path = await bench.workspace.folder('disk');
   try {
-    mount('-t', 'tmpfs', '-o', `size=${String(bytes)},mode=700`, 'tmpfs', path);
+    await mount(path);
   } catch (error) {
-    return { reason: error instanceof Error ? (error.message.split('\n').at(-2) ?? error.message) : String(error) };
+    return { reason: reasonOf(error) };
   }
   bench.onClear(() => {
-    execFileSync('umount', ['--lazy', path], { stdio: 'pipe' });
+    run('umount', '--lazy', path);
   });
   return { path };
 }
 
-function mount(...args: string[]): void {
-  execFileSync('mount', args, { stdio: 'pipe' });
+function run(program: string, ...args: string[]): void {
+  execFileSync(program, args, { stdio: 'pipe' });
+}
+
+/** The first thing that the program has printed, or that it is not there. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  if ('code' in error && error.code === 'ENOENT') return 'mkfs.xfs (xfsprogs) is not installed';
+  return error.message.split('\n').at(1) ?? error.message;
 }

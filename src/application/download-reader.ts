@@ -17,6 +17,7 @@ export class DownloadReader implements BlobReader {
   readonly #options: DownloadReaderOptions;
   #blob: BlobReader;
   #rest: Promise<BlobReader | undefined> | undefined;
+  #restStart = 0;
   #isClosed = false;
 
   constructor(options: DownloadReaderOptions) {
@@ -30,6 +31,7 @@ export class DownloadReader implements BlobReader {
    * Never rejects.
    */
   async continueIn(before: Proof): Promise<void> {
+    this.#restStart = before.bytes;
     this.#rest = this.#options.openRest(before).catch(() => undefined);
     await this.#rest;
   }
@@ -41,7 +43,8 @@ export class DownloadReader implements BlobReader {
       if (!(error instanceof StoreFailedError) || error instanceof EvictedError) throw error;
       await this.#options.failed();
       const rest = await this.#rest;
-      if (rest === undefined || this.#isClosed) throw error;
+      // The disk may fail this reader before the place where it failed the download.
+      if (rest === undefined || offset < this.#restStart || this.#isClosed) throw error;
       this.#blob = rest;
       await this.#options.stored.close();
       return rest.read(offset);

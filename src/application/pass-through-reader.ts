@@ -37,7 +37,8 @@ export class PassThroughReader implements BlobReader {
   }
 
   async read(offset: number): Promise<Uint8Array> {
-    if (offset < (this.#block?.start ?? 0)) throw new Error('what has passed through cannot be read again');
+    if (offset < (this.#block?.start ?? this.#before.bytes))
+      throw new Error('what has passed through cannot be read again');
     for (;;) {
       const block = this.#block;
       if (block !== undefined && offset < block.after.bytes) return block.bytes.subarray(offset - block.start);

@@ -5,6 +5,8 @@ import type { Fault, Seen } from '../fault.ts';
 import type { FaultBench } from '../fault-bench.ts';
 import { mountSmallDisk } from '../small-disk.ts';
 import { swarm, tally } from '../swarm.ts';
+import { FILLED_DISK } from './filled-disks.ts';
+import { XFS } from './xfs.ts';
 
 const MIB = 1024 * 1024;
 const DISK_BYTES = 8 * MIB;
@@ -26,7 +28,7 @@ const FULL_DISK: Fault = {
   },
 };
 
-export const FULL_DISKS: readonly Fault[] = [FULL_DISK];
+export const FULL_DISKS: readonly Fault[] = [FULL_DISK, FILLED_DISK, XFS];
 
 async function fillUp(bench: FaultBench, maxBytes: number): Promise<Seen> {
   const disk = await mountSmallDisk(bench, DISK_BYTES);

@@ -18,6 +18,8 @@ export class Eviction {
   readonly #ledger: Ledger;
   readonly #unlink: (entry: Entry) => void;
   #evicted = 0;
+  /** Why the budget is lower than it was set. */
+  #lowered: unknown;
 
   constructor({ ledger, unlink }: EvictionOptions) {
     this.#ledger = ledger;
@@ -35,7 +37,7 @@ export class Eviction {
       grow: (end) => {
         this.grow(room, end);
       },
-      relieve: (bytes) => this.relieve(bytes),
+      relieve: (bytes, cause) => this.relieve(bytes, cause),
     };
   }
 
@@ -47,7 +49,8 @@ export class Eviction {
     const missing = room.missing(end);
     if (missing === 0) return;
     if (!this.#evictUntil(this.#ledger.limit - missing)) {
-      throw new StoreFailedError({ cause: new StoreFullError() });
+      const isLowered = this.#ledger.limit < this.#ledger.maxBytes;
+      throw new StoreFailedError({ cause: isLowered ? this.#lowered : new StoreFullError() });
     }
     room.take(end);
   }
@@ -56,7 +59,8 @@ export class Eviction {
    * For a write of `bytes` bytes, whose room is taken and for which the volume has no block: evicts as much as it needs and
    * lets the budget be what is there. Says whether a second try has a chance. @throws StoreFailedError when files stay.
    */
-  relieve(bytes: number): boolean {
+  relieve(bytes: number, cause: unknown): boolean {
+    this.#lowered = cause;
     const onDisk = this.#ledger.bytes - allocated(bytes);
     const before = this.#evicted;
     this.#evictUntil(onDisk);

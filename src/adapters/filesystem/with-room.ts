@@ -6,8 +6,8 @@ import { isOutOfSpace } from './disk-error.ts';
 const MAX_TRIES = 4;
 
 export interface Relief {
-  /** The volume has no block for `bytes` bytes: says whether it may have one now. @throws StoreFailedError */
-  relieve(bytes: number): boolean;
+  /** The volume has no block for `bytes` bytes, as `cause` says: returns whether it may have one now. @throws StoreFailedError */
+  relieve(bytes: number, cause: unknown): boolean;
 }
 
 /**
@@ -19,7 +19,8 @@ export async function withRoom<Result>(relief: Relief, bytes: number, write: () 
     try {
       return await write();
     } catch (cause) {
-      if (!isOutOfSpace(cause) || tries === MAX_TRIES || !relief.relieve(bytes)) throw new StoreFailedError({ cause });
+      if (!isOutOfSpace(cause) || tries === MAX_TRIES || !relief.relieve(bytes, cause))
+        throw new StoreFailedError({ cause });
     }
   }
 }

@@ -47,6 +47,17 @@ describe('DownloadReader', () => {
     for (const each of [stored, rest]) sinon.assert.calledOnce(each.close);
   });
 
+  it('does not read the rest for bytes that come before it', async () => {
+    const error = new StoreFailedError();
+    const before = new Proof(descriptor);
+    before.update(new Uint8Array(5));
+    const reader = readerOf(readerThat(() => Promise.reject(error)));
+    await reader.continueIn(before);
+    expect(await rejection(reader.read(4))).to.equal(error);
+    expect(await reader.read(5)).to.deep.equal(new Uint8Array([7]));
+    await reader.close();
+  });
+
   for (const [what, error] of [
     ['without a rest', new StoreFailedError()],
     ['for an evicted blob', new EvictedError()],

@@ -93,10 +93,10 @@ describe('Eviction', () => {
     const ledger = full(8);
     const evicted: Entry[] = [];
     const eviction = new Eviction({ ledger, unlink: (entry) => evicted.push(entry) });
-    expect(eviction.relieve(2 * BLOCK)).to.equal(true);
+    expect(eviction.relieve(2 * BLOCK, new Error('ENOSPC'))).to.equal(true);
     expect([evicted.length, ledger.limit, ledger.bytes]).to.deep.equal([2, 6 * BLOCK, 6 * BLOCK]);
     for (const entry of ledger.list()) ledger.pin(entry);
-    expect(eviction.relieve(1)).to.equal(false);
+    expect(eviction.relieve(1, new Error('ENOSPC'))).to.equal(false);
   });
 });
 
@@ -198,6 +198,23 @@ describe('FilesystemPackageStore on a full volume', () => {
     }
     await new Promise(setImmediate);
     expect(store.usage.bytes).to.equal(0);
+  });
+
+  it('says that the volume was full also when another write has found it so', async () => {
+    const { descriptor, bytes } = blob(300, 1);
+    const held = new HeldSource().give(bytes.subarray(0, 100_000));
+    const incoming = await store.ingest(descriptor, held.source);
+    const reader = incoming.read();
+    await readSome(reader, 100_000);
+    volumeOf(0);
+    const other = await store.ingest(blob(1, 2).descriptor, sourceOf(blob(1, 2).bytes));
+    await rejection(other.settled);
+    expect(store.usage.limitBytes).to.be.below(300 * KIB);
+    held.give(bytes.subarray(100_000)).end();
+    await rejection(incoming.settled);
+    await reader.close();
+    await new Promise(setImmediate);
+    expect(store.usage.failures).to.deep.equal({ ENOSPC: 2 });
   });
 
   it('counts no failure of a source as one of its own', async () => {

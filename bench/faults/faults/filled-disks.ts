@@ -1,0 +1,155 @@
+/** Disks that other programs fill up while a package arrives for many clients. */
+import { rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { eventually } from '../../../test/support/eventually.ts';
+import { makeImage } from '../../../test/support/image.ts';
+import type { Fault } from '../fault.ts';
+import type { FaultBench } from '../fault-bench.ts';
+import type { FaultedService } from '../faulted-service.ts';
+import { holdingAfter } from '../registry/behaviours.ts';
+import type { ScriptedRegistry } from '../registry/scripted-registry.ts';
+import { mountSmallDisk } from '../small-disk.ts';
+import { tally } from '../swarm.ts';
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const DISK_BYTES = 24 * MIB;
+const MAX_BYTES = 64 * MIB;
+const PACKAGE_BYTES = 6 * MIB;
+const CLIENTS = 10;
+const LOOK_MS = 100;
+/** Bytes of the package that have arrived when the disk is full: few, half of them, and all but a few. */
+const ARRIVED = [300 * KIB, 3 * MIB, PACKAGE_BYTES - 10 * KIB];
+
+export const FILLED_DISK: Fault = {
+  id: 'F32',
+  what: 'another program fills the disk while a package arrives for 10 clients: with cached packages that can leave, and with none',
+  expected:
+    'one download, all 10 bodies correct; where packages can leave, they do and the package is cached; where none can, not ready, a failure is counted with its reason, and the limit of the cache is lower; ready and cached again when the disk has room',
+  async run(bench) {
+    const disk = await mountSmallDisk(bench, DISK_BYTES);
+    if ('reason' in disk) return { injected: 0, figures: `skipped: ${disk.reason}`, violations: [] };
+    const registry = await bench.startRegistry();
+    const settings = { store: { directory: join(disk.path, 'cache') } };
+    const service = await bench.startService({ registry, maxBytes: MAX_BYTES, settings });
+    const round = new Round(bench, registry, service, join(disk.path, 'filler'));
+    for (let times = 0; times < bench.times(2, 50); times++) {
+      for (const arrived of ARRIVED) {
+        await round.run(arrived, false);
+        await round.run(arrived, true);
+      }
+    }
+    const { injected, figures, violations } = round;
+    return { injected, figures: figures(), violations };
+  },
+};
+
+class Round {
+  readonly violations: string[] = [];
+  injected = 0;
+  readonly #bench: FaultBench;
+  readonly #registry: ScriptedRegistry;
+  readonly #service: FaultedService;
+  readonly #filler: string;
+  #downloads = 0;
+  #evictions = 0;
+  #lowestLimit = Infinity;
+
+  constructor(bench: FaultBench, registry: ScriptedRegistry, service: FaultedService, filler: string) {
+    this.#bench = bench;
+    this.#registry = registry;
+    this.#service = service;
+    this.#filler = filler;
+  }
+
+  readonly figures = (): string =>
+    `${String(this.injected)} clients, ${String(this.#downloads)} downloads; ${String(this.#evictions)} packages left; the limit of the cache at ${(this.#lowestLimit / MIB).toFixed(1)} of ${String(MAX_BYTES / MIB)} MiB at the lowest`;
+
+  /** `isFull`: nothing that is cached can leave. */
+  async run(arrived: number, isFull: boolean): Promise<void> {
+    const what = `${isFull ? 'nothing can leave' : 'packages can leave'}, ${String(arrived)} bytes`;
+    const before = await this.#service.metrics();
+    if (!isFull) await this.#cacheOthers();
+    const image = makeImage([this.#bench.random.bytes(PACKAGE_BYTES)]);
+    this.#registry.publish(image);
+    const filled = Promise.withResolvers<undefined>();
+    const held = holdingAfter(arrived, filled.promise, 'goes on');
+    this.#registry.script(image.layer.descriptor.digest, ({ place }) => (place === 'blob' ? held : undefined));
+    const some = Promise.withResolvers<undefined>();
+    const onBytes = (): void => {
+      some.resolve(undefined);
+    };
+    const gotten = Promise.all(Array.from({ length: CLIENTS }, () => this.#service.get(image, { onBytes })));
+    await some.promise;
+    await this.#arrived();
+    this.#fill();
+    // The readiness check makes room as a write does: what can leave has left, and its room is taken, too.
+    const readiness = isFull ? await this.#fillUp() : 200;
+    filled.resolve(undefined);
+    const gots = await gotten;
+    const after = await this.#service.metrics();
+    const downloads = this.#registry.requests('blob', image.layer.descriptor.digest);
+    this.injected += CLIENTS;
+    this.#downloads += downloads;
+    this.#evictions += after.sum('cache_evictions_total') - before.sum('cache_evictions_total');
+    this.#lowestLimit = Math.min(this.#lowestLimit, after.sum('cache_limit_bytes'));
+    if (gots.some(({ verdict }) => verdict !== 'whole')) this.#complain(what, tally(gots));
+    if (downloads !== 1) this.#complain(what, `${String(downloads)} downloads`);
+    const failures = after.sum('cache_store_failures_total') - before.sum('cache_store_failures_total');
+    if (failures !== (isFull ? 1 : 0)) this.#complain(what, `${String(failures)} failures counted`);
+    if (readiness !== (isFull ? 503 : 200)) this.#complain(what, `readiness ${String(readiness)}`);
+    if (after.sum('cache_limit_bytes') >= MAX_BYTES) this.#complain(what, 'the limit is not lower');
+    if (gots.some(({ headers }) => headers['cache-status']?.includes('stored') === true))
+      this.#complain(what, 'an answer says `stored` before the package is');
+    rmSync(this.#filler);
+    await this.#service.get(image);
+    const hit = await this.#service.get(image);
+    if (hit.headers['cache-status']?.includes('; hit') !== true) this.#complain(what, 'not cached afterwards');
+    const ready = await this.#service.probe('/readyz');
+    if (ready.status !== 200) this.#complain(what, `not ready afterwards: ${ready.body.trim()}`);
+    this.#registry.withdraw(image);
+  }
+
+  async #cacheOthers(): Promise<void> {
+    const others = Array.from({ length: 2 }, () => makeImage([this.#bench.random.bytes(PACKAGE_BYTES)]));
+    this.#registry.publish(...others);
+    for (const other of others) await this.#service.get(other);
+    this.#registry.withdraw(...others);
+  }
+
+  /** Resolves when no more bytes come. */
+  async #arrived(): Promise<void> {
+    const bytes = async (): Promise<number> => (await this.#service.metrics()).sum('cache_size_bytes');
+    for (let before = -1, now = await bytes(); now !== before; now = await bytes()) {
+      before = now;
+      await sleep(LOOK_MS);
+    }
+  }
+
+  /** Until nothing can leave any more; returns the status of the readiness probe then. */
+  async #fillUp(): Promise<number> {
+    let status = 200;
+    await eventually(async () => {
+      ({ status } = await this.#service.probe('/readyz'));
+      this.#fill();
+      if (status === 200) throw new Error('a block could still be written');
+    });
+    return status;
+  }
+
+  /** Takes every block that is free now. */
+  #fill(): void {
+    for (let size = MIB; size >= 4 * KIB;) {
+      try {
+        writeFileSync(this.#filler, new Uint8Array(size), { flag: 'a' });
+      } catch {
+        size /= 2;
+      }
+    }
+  }
+
+  #complain(what: string, text: string): void {
+    this.violations.push(`${what}: ${text}`);
+  }
+}

@@ -1,0 +1,62 @@
+/** A cache on XFS, which takes blocks in advance behind the end of a file that grows. */
+import { statfsSync } from 'node:fs';
+import { join } from 'node:path';
+import { makeImage } from '../../../test/support/image.ts';
+import type { Fault } from '../fault.ts';
+import { mountXfs } from '../small-disk.ts';
+import { pacedAt } from '../registry/behaviours.ts';
+import { swarm, tally } from '../swarm.ts';
+
+const MIB = 1024 * 1024;
+/** The smallest that mkfs.xfs makes. */
+const DISK_BYTES = 300 * MIB;
+const MAX_BYTES = 160 * MIB;
+const PACKAGE_BYTES = 33 * MIB;
+const AT_ONCE = 4;
+const BYTES_PER_SECOND = 24 * MIB;
+const LOOK_MS = 20;
+/** Of the file system itself: inodes, free lists, and what it reserves for the maps of files that are being written. */
+const OVERHEAD_BYTES = 8 * MIB;
+
+export const XFS: Fault = {
+  id: 'F33',
+  what: 'a cache of 160 MiB on XFS, into which four packages of 33 MiB arrive at a time',
+  expected: 'the file system never counts more than the budget and 8 MiB for its own',
+  async run(bench) {
+    const disk = await mountXfs(bench, DISK_BYTES);
+    if ('reason' in disk) return { injected: 0, figures: `skipped: ${disk.reason}`, violations: [] };
+    const registry = await bench.startRegistry();
+    const emptyBytes = usedBytes(disk.path);
+    const settings = { store: { directory: join(disk.path, 'cache') } };
+    const service = await bench.startService({ registry, maxBytes: MAX_BYTES, settings });
+    registry.scriptAll(({ place }) => (place === 'blob' ? pacedAt(BYTES_PER_SECOND) : undefined));
+    let peakBytes = 0;
+    const looking = setInterval(() => {
+      peakBytes = Math.max(peakBytes, usedBytes(disk.path) - emptyBytes);
+    }, LOOK_MS);
+    const count = bench.times(12, 200);
+    const seeds = Array.from({ length: count }, () => bench.random.fork());
+    const gots = await swarm(seeds, AT_ONCE, async (random) => {
+      const image = makeImage([random.bytes(PACKAGE_BYTES)]);
+      registry.publish(image);
+      const got = await service.get(image);
+      registry.withdraw(image);
+      return got;
+    });
+    clearInterval(looking);
+    const failed = gots.filter(({ verdict }) => verdict !== 'whole');
+    return {
+      injected: count,
+      figures: `${tally(gots)}; at most ${(peakBytes / MIB).toFixed(1)} MiB of the file system in use, the budget being ${String(MAX_BYTES / MIB)}`,
+      violations: [
+        ...failed.map(({ verdict, why }) => `${verdict}: ${why}`),
+        ...(peakBytes > MAX_BYTES + OVERHEAD_BYTES ? [`${String(peakBytes)} bytes in use`] : []),
+      ],
+    };
+  },
+};
+
+function usedBytes(path: string): number {
+  const { blocks, bfree, bsize } = statfsSync(path);
+  return (blocks - bfree) * bsize;
+}
