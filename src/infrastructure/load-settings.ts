@@ -123,6 +123,7 @@ export function merge(base: Record<string, unknown>, over: Record<string, unknow
 }
 
 function absolute(data: unknown, base: string): unknown {
+  if (Array.isArray(data)) return data.map((item) => absolute(item, base));
   if (!isRecord(data)) return data;
   return Object.fromEntries(
     Object.entries(data).map(([name, value]) => {

@@ -89,6 +89,12 @@ export const settingsSchema = z.strictObject({
         ({ certificate, key, clientCA }) => new Set([certificate, key, clientCA].map((file) => file === '')).size === 1,
         { message: 'needs all three files or none' },
       ),
+    certificates: z.array(
+      z.strictObject({
+        role: z.string().regex(/^[a-z_]+$/, 'must be a word of small letters and _'),
+        certificate: z.string().min(1),
+      }),
+    ),
   }),
   store: z.strictObject({
     enabled: z.boolean(),

@@ -38,7 +38,7 @@ const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] =
       'node:timers/promises',
     ],
     'oci-layout': ['node:fs', 'node:fs/promises', 'node:net', 'node:path'],
-    prometheus: ['prom-client', 'node:fs/promises'],
+    prometheus: ['prom-client', 'node:crypto', 'node:fs/promises'],
     registry: [
       'node:crypto',
       'node:dns',

@@ -26,10 +26,13 @@ const INSTALLATION = 'docs/install.md';
 const obstacle = Sandbox.obstacle();
 const pages = readPages();
 
-/** Without its last word. */
+/** What an installation does later, or never. */
+const AFTERWARDS = ['8. A certificate of your own', '9. Renew the certificate', 'Uninstall'];
+
+/** As it is when it has been made. */
 function installation(): Page | undefined {
   const page = pages.find(({ path }) => path === INSTALLATION);
-  return page && { ...page, commands: page.commands.filter(({ section }) => section !== 'Uninstall') };
+  return page && { ...page, commands: page.commands.filter(({ section }) => !AFTERWARDS.includes(section)) };
 }
 
 for (const page of pages.filter(({ needs }) => needs.length > 0)) {

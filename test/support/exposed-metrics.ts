@@ -8,6 +8,8 @@ import { FakeRegistry } from './fake-registry.ts';
 import { makePackage } from './image.ts';
 import { ServiceProcess } from './service-process.ts';
 
+const CERTIFICATE = join(import.meta.dirname, 'tls/localhost.pem');
+
 export async function exposedMetrics(): Promise<string> {
   const registry = await FakeRegistry.start();
   const api = await FakeKubeApi.start();
@@ -19,7 +21,10 @@ export async function exposedMetrics(): Promise<string> {
   api.putModuleSource('a', { repo: repository, scheme: 'HTTP' });
   api.putModuleSource('broken', { repo: 'broken.example/m', ca: 'none' });
   const service = await ServiceProcess.start({
-    settings: { credentials: { source: 'kubernetes' } },
+    settings: {
+      credentials: { source: 'kubernetes' },
+      server: { certificates: [{ role: 'serving', certificate: CERTIFICATE }] },
+    },
     flags: ['--kubeconfig', join(home, 'kubeconfig')],
   });
   try {

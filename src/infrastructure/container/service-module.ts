@@ -8,6 +8,7 @@ import { createHttpApp } from '../../adapters/http/app.ts';
 import { HttpServer, LIMITS } from '../../adapters/http/http-server.ts';
 import { MutualTls, REFUSALS } from '../../adapters/http/mutual-tls.ts';
 import { refuseHeads } from '../../adapters/http/refused-heads.ts';
+import { certificateMetrics } from '../../adapters/prometheus/certificate-metrics.ts';
 import { downloadMetrics } from '../../adapters/prometheus/download-metrics.ts';
 import { MeteredManifests } from '../../adapters/prometheus/metered-manifests.ts';
 import { MeteredGetPackage } from '../../adapters/prometheus/metered-get-package.ts';
@@ -82,6 +83,7 @@ export function serviceModule(): ContainerModule {
         });
         const { tls, part } = loopbackTls(settings.server.tls, logger, metrics);
         const server = new HttpServer(app.callback(), tls, LIMITS, refuseHeads(observers));
+        certificateMetrics(metrics, settings.server.certificates);
         sendingMetrics(
           metrics,
           () => admission.usage,

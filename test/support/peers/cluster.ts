@@ -147,8 +147,8 @@ export class Cluster {
     await other.end();
   }
 
-  /** kube-rbac-proxy before a service, with the arguments that the chart gives it. */
-  async guard(servicePort: number, args: readonly string[]): Promise<PeerProcess & { readonly port: number }> {
+  /** kube-rbac-proxy before a service, with the arguments that the chart gives it; `ca` has signed its certificate. */
+  async guard(servicePort: number, args: readonly string[], ca = CA): Promise<PeerProcess & { readonly port: number }> {
     const port = await freePort();
     const { cert, key } = this.certificates;
     const placed = args.map((arg) =>
@@ -163,7 +163,7 @@ export class Cluster {
     placed.push(`--kubeconfig=${await this.kubeconfig('service')}`);
     const proxy = new PeerProcess(this.#programs['kube-rbac-proxy'], placed);
     this.#processes.push(proxy);
-    const client = got.extend({ https: { certificateAuthority: CA }, retry: { limit: 0 } });
+    const client = got.extend({ https: { certificateAuthority: ca }, retry: { limit: 0 } });
     await proxy.ready(async () => (await client(`https://127.0.0.1:${String(port)}/healthz`)).statusCode === 200);
     return Object.assign(proxy, { port });
   }

@@ -112,6 +112,7 @@ describe('settings', () => {
       shutdownTimeoutSeconds: 25,
       maxSocketMemory: 0,
       tls: { certificate: '', key: '', clientCA: '', clientNames: ['sidecar'] },
+      certificates: [],
     });
     expect(settings.store).to.deep.equal({
       enabled: true,

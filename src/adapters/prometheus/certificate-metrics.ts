@@ -1,0 +1,48 @@
+/** Shows when the certificates in use end, so that an alert comes before. */
+import { X509Certificate } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { Gauge, type Registry } from 'prom-client';
+
+export interface NamedCertificate {
+  readonly role: string;
+  /** A file of PEM: a certificate with those that have issued it, or a list of CAs. */
+  readonly certificate: string;
+}
+
+const PEM = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
+
+/** The files are read whenever metrics are: they change while the service runs. */
+export function certificateMetrics(registry: Registry, certificates: readonly NamedCertificate[]): void {
+  new Gauge({
+    name: 'registry_packages_proxy_certificate_end_timestamp_seconds',
+    help: 'When a certificate ends, in Unix time.',
+    labelNames: ['role'],
+    registers: [registry],
+    async collect() {
+      this.reset();
+      const ends = await Promise.all(
+        certificates.map(async ({ role, certificate }) => ({ role, end: await endOf(certificate) })),
+      );
+      for (const { role, end } of ends) if (end !== undefined) this.set({ role }, end);
+    },
+  });
+}
+
+/** Undefined where the file does not exist or holds no certificate. */
+async function endOf(path: string): Promise<number | undefined> {
+  const text = await readFile(path, 'utf8').catch(() => '');
+  const certificates = (text.match(PEM) ?? []).flatMap(parse);
+  const ends = certificates.map(({ validToDate }) => validToDate.getTime() / 1000);
+  const [first] = certificates;
+  if (first === undefined) return undefined;
+  // A chain ends with its first part that does; a list of CAs is of use as long as one of them is.
+  return first.ca ? Math.max(...ends) : Math.min(...ends);
+}
+
+function parse(pem: string): X509Certificate[] {
+  try {
+    return [new X509Certificate(pem)];
+  } catch {
+    return [];
+  }
+}
