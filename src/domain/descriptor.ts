@@ -13,24 +13,28 @@ export interface Descriptor {
 
 /** The types that a header can carry: type and subtype have at most 127 characters each (RFC 6838, section 4.2). */
 const MEDIA_TYPE = /^[\x21-\x7e]{1,255}$/;
+/** Content of which nothing is known (RFC 2046, section 4.5.1). */
+const ANY_BYTES = 'application/octet-stream';
 
 /** @throws InvalidContentError when a field is missing or is not what the image-spec asks for. */
 export function parseDescriptor(json: unknown): Descriptor {
   const { mediaType, digest, size, data } = asObject(json, 'descriptor');
-  if (typeof mediaType !== 'string' || !MEDIA_TYPE.test(mediaType)) {
-    throw new InvalidContentError('descriptor without a mediaType');
-  }
   if (typeof digest !== 'string') throw new InvalidContentError('descriptor without a digest');
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
     throw new InvalidContentError('descriptor without a size');
   }
   try {
-    const descriptor = { mediaType, digest: parseDigest(digest), size };
+    const descriptor = { mediaType: parseMediaType(mediaType), digest: parseDigest(digest), size };
     const content = parseData(data, descriptor);
     return content === undefined ? descriptor : { ...descriptor, data: content };
   } catch (cause) {
     throw new InvalidContentError('descriptor with a digest that is not sha256', { cause });
   }
+}
+
+/** A label only: the digest and the size say which bytes these are. */
+function parseMediaType(mediaType: unknown): string {
+  return typeof mediaType === 'string' && MEDIA_TYPE.test(mediaType) ? mediaType : ANY_BYTES;
 }
 
 /** Base64 (image-spec, descriptor.md, "data"). Other bytes than those of the digest are left for the upstream to mend. */

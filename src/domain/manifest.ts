@@ -33,28 +33,37 @@ export function parseManifest(bytes: Uint8Array): Manifest | Index {
   if (typeof mediaType !== 'string') throw new InvalidContentError('mediaType is not text');
   if (kindOf(json, mediaType) === 'index') {
     const entries = asArray(json['manifests'], 'manifests').flatMap((entry) => parseIndexEntry(entry) ?? []);
-    return { kind: 'index', mediaType: mediaType || OCI_INDEX, manifests: entries };
+    return { kind: 'index', mediaType: knownOr(mediaType, OCI_INDEX), manifests: entries };
   }
   return {
     kind: 'manifest',
-    mediaType: mediaType || OCI_MANIFEST,
+    mediaType: knownOr(mediaType, OCI_MANIFEST),
     config: parseOptional(json['config']),
     layers: parseLayers(asArray(json['layers'], 'layers')),
   };
 }
 
-/** By its type, or by its fields when it names none. */
+/** By its type, or by its fields when it names none of those that are known, as Go's library takes it. */
 function kindOf({ layers, manifests }: Record<string, unknown>, mediaType: string): 'manifest' | 'index' {
-  const namesNoType = mediaType === '';
-  const isIndex = namesNoType
-    ? hasContent(manifests) || (manifests !== undefined && layers === undefined)
-    : INDEX_MEDIA_TYPES.includes(mediaType);
-  const isManifest = !isIndex && (namesNoType ? layers !== undefined : MANIFEST_MEDIA_TYPES.includes(mediaType));
+  const isKnown = isKnownType(mediaType);
+  const isIndex = isKnown
+    ? INDEX_MEDIA_TYPES.includes(mediaType)
+    : hasContent(manifests) || (manifests !== undefined && layers === undefined);
+  const isManifest = !isIndex && (isKnown || layers !== undefined);
   // A document that is both is an attack on readers that choose by one field only (CVE-2021-41190).
   if (isIndex === isManifest || hasContent(isIndex ? layers : manifests)) {
     throw new InvalidContentError('neither an image manifest nor an index');
   }
   return isIndex ? 'index' : 'manifest';
+}
+
+function isKnownType(mediaType: string): boolean {
+  return INDEX_MEDIA_TYPES.includes(mediaType) || MANIFEST_MEDIA_TYPES.includes(mediaType);
+}
+
+/** Others may not even fit into a header. */
+function knownOr(mediaType: string, byFields: string): string {
+  return isKnownType(mediaType) ? mediaType : byFields;
 }
 
 function hasContent(list: unknown): boolean {

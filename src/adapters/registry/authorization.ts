@@ -138,8 +138,9 @@ export class Authorization {
   }
 
   /** A realm without a host is one of the registry itself. */
-  #parseRealm(text: string): URL | undefined {
+  #parseRealm(realm: string): URL | undefined {
     const { scheme, host } = this.#options.registry;
+    const text = realm.trim();
     return /^\S+$/.test(text) ? (URL.parse(text, `${scheme}://${host}`) ?? undefined) : undefined;
   }
 

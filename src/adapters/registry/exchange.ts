@@ -1,6 +1,7 @@
 /** One request to one host, up to the headers of its answer: certificates, connections, bounded waits, no redirects. */
 import got, { type Got, type PlainResponse } from 'got';
-import type { ClientRequest } from 'node:http';
+import { type ClientRequest, type IncomingMessage, type RequestOptions, request as requestHttp } from 'node:http';
+import { request as requestHttps } from 'node:https';
 import type { Registry } from '../../domain/upstream.ts';
 import { createAgents, type ProxyVariables } from './agents.ts';
 import { IdleError, IncompleteError } from './body.ts';
@@ -51,6 +52,7 @@ export class Exchange {
       followRedirect: false,
       retry: { limit: 0 },
       maxHeaderSize: MAX_HEADER_BYTES,
+      request: requestLeniently,
       timeout: { response: headersTimeoutMs },
       hooks: {
         beforeRequest: [
@@ -83,6 +85,7 @@ export class Exchange {
       stream.once('request', (request: ClientRequest) => {
         sent = request;
         if (isBulk) bypassParser(request);
+        request.prependOnceListener('response', frameByChunks);
         whenUnexpected(request, giveUp);
       });
       // got sees no connection that is still being made.
@@ -105,6 +108,30 @@ export class Exchange {
       });
     });
   }
+}
+
+/**
+ * Go's client reads lines that end in LF, headers that are folded or hold control characters, spaces behind a chunk's size,
+ * and a length beside chunks; Node's parser reads them only when it is told to. No decision depends on this framing: the
+ * digest verifies content, and credentials belong to hosts.
+ */
+function requestLeniently(
+  url: URL,
+  options: RequestOptions,
+  callback?: Parameters<typeof requestHttp>[2],
+): ClientRequest {
+  const request = url.protocol === 'https:' ? requestHttps : requestHttp;
+  return request(url, { ...options, insecureHTTPParser: true }, callback);
+}
+
+/**
+ * A length beside chunks says nothing (RFC 9112, 6.3), and what follows such an answer on its connection cannot be
+ * trusted to be the next one.
+ */
+function frameByChunks(this: ClientRequest, { headers }: IncomingMessage): void {
+  if (headers['transfer-encoding'] === undefined || headers['content-length'] === undefined) return;
+  delete headers['content-length'];
+  this.shouldKeepAlive = false;
 }
 
 /** A proxy between may have changed the content of a 203 (RFC 9110, 15.3.4), which the digest sees as in a 200. */

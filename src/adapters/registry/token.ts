@@ -1,4 +1,5 @@
 /** Reads the answer of a token server (distribution-spec, token protocol; RFC 6749 section 5.1). */
+import { HTML, isMarkup } from './media-type.ts';
 import { type Asked, unavailable, UpstreamFault } from './upstream-errors.ts';
 
 /** The lifetime of a token without `expires_in`, by the specification. */
@@ -18,7 +19,9 @@ export function parseToken(body: Uint8Array, asked: Asked): Token {
     json = JSON.parse(new TextDecoder().decode(body));
   } catch {
     // No cause: the syntax error quotes the body, and the body may hold a token.
-    throw unavailable(new UpstreamFault(asked, 'answer is not JSON'));
+    throw unavailable(
+      new UpstreamFault(asked, isMarkup(body) ? `answer is ${HTML}, not a token` : 'answer is not JSON'),
+    );
   }
   const { token, access_token, expires_in } = (json ?? {}) as Record<string, unknown>;
   const found = [token, access_token].map(usableToken).find((text) => text !== undefined);

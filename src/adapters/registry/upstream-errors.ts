@@ -25,6 +25,7 @@ export interface Asked {
 /** For codes that do not speak for themselves. */
 const EXPLANATIONS: Readonly<Record<string, string | undefined>> = {
   HPE_HEADER_OVERFLOW: 'more than 64 KiB of headers',
+  HPE_UNEXPECTED_CONTENT_LENGTH: 'answer has several lengths',
 };
 
 /** For an upstream that throttles and does not say for how long. */

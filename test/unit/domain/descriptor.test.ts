@@ -24,4 +24,15 @@ describe('parseDescriptor', () => {
       }
     });
   }
+
+  for (const mediaType of [undefined, null, '', 1, 'a'.repeat(256), 'a\r\nX: y', 'a/b; c=d']) {
+    it(`takes content of the type ${JSON.stringify({ mediaType }).slice(0, 40)} for any bytes`, () => {
+      const { digest, size } = { digest: digestOf(bytesOf(1)), size: 1 };
+      expect(parseDescriptor({ mediaType, digest, size })).to.deep.equal({
+        mediaType: 'application/octet-stream',
+        digest,
+        size,
+      });
+    });
+  }
 });
