@@ -4,7 +4,8 @@ import { registryKey } from './registry-host.ts';
 import { Secret } from './secret.ts';
 
 export type Credential =
-  | { readonly kind: 'anonymous' }
+  /** `isFallback` where a docker config has credentials, and none of them is for this repository. */
+  | { readonly kind: 'anonymous'; readonly isFallback?: true }
   | { readonly kind: 'basic'; readonly username: string; readonly password: Secret }
   /** A refresh token of the OAuth2 token protocol (`identitytoken`). */
   | { readonly kind: 'identity'; readonly token: Secret };
@@ -13,6 +14,7 @@ export type Credential =
 const TOKEN_USER = '<token>';
 
 export const ANONYMOUS: Credential = { kind: 'anonymous' };
+const FALLBACK: Credential = { kind: 'anonymous', isFallback: true };
 
 /** No password, but what documents of registries propose beside a token that is the user. */
 const NO_PASSWORD = /^(?:.{0,5}|x-oauth-basic|unused|nopass|nopassword|password)$/i;
@@ -34,7 +36,7 @@ export class InvalidCredentialError extends Error {
 /**
  * The credential of base64 `dockerCfg` for a repository: the host with its port must be that of the registry, in any
  * spelling, and of several paths the longest one that the repository's path begins with, component by component, wins.
- * None that fits means anonymous.
+ * None that fits means anonymous, as docker takes it.
  */
 export function credentialFor(
   dockerCfg: string,
@@ -43,12 +45,14 @@ export function credentialFor(
 ): Credential {
   if (dockerCfg.trim() === '') return ANONYMOUS;
   const wanted = registryKey(host, scheme);
-  const fits = Object.entries(parseAuths(dockerCfg))
+  const auths = Object.entries(parseAuths(dockerCfg));
+  const fits = auths
     .map(([key, auth]) => ({ ...parseKey(key), auth }))
     .filter((entry) => entry.host !== undefined && registryKey(entry.host, scheme) === wanted)
     .filter((entry) => isPrefix(entry.path, path ?? ''))
     .sort((a, b) => b.path.length - a.path.length);
-  return fits[0] === undefined ? ANONYMOUS : parseAuth(fits[0].auth);
+  if (fits[0] !== undefined) return parseAuth(fits[0].auth);
+  return auths.length === 0 ? ANONYMOUS : FALLBACK;
 }
 
 function parseAuths(dockerCfg: string): Record<string, unknown> {

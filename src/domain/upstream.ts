@@ -59,6 +59,11 @@ export function parseUpstream(fields: UpstreamFields): Upstream {
   };
 }
 
+/** Whether a registry is entered anonymously because its docker config has no entry for it. */
+export function isFallback({ credential }: Registry): boolean {
+  return credential.kind === 'anonymous' && credential.isFallback === true;
+}
+
 /** The repository `path` below the upstream's own; the registry, and so its connections, stay the same. */
 export function below(upstream: Upstream, path: RepositoryPath | undefined): Upstream {
   const { registry, repository } = upstream;

@@ -52,7 +52,15 @@ async function linesOfRequests(): Promise<Line[]> {
     log: { level: 'debug' },
     store: { directory: 'cache', maxSize: '8Mi' },
     registry: { timeouts: { headersSeconds: 0.5, retrySeconds: 0 } },
-    credentials: { registries: [{ repo: `${registry.host}/modules`, default: true, scheme: 'HTTP' }] },
+    credentials: {
+      registries: [
+        { repo: `${registry.host}/modules`, default: true, scheme: 'HTTP' },
+        {
+          repo: 'registry.example/modules',
+          dockerCfg: Buffer.from('{"auths":{"other.example":{}}}').toString('base64'),
+        },
+      ],
+    },
   };
   const service = await ServiceProcess.start({ settings });
   const get = (digest: string, rest = '', headers: Record<string, string> = {}): Promise<unknown> =>

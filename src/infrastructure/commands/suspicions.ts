@@ -2,6 +2,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { isIP } from 'node:net';
+import { isFallback } from '../../domain/upstream.ts';
 import { Layout } from '../../adapters/filesystem/layout.ts';
 import type { Settings } from '../settings.ts';
 import { formatBytes } from './amounts.ts';
@@ -45,10 +46,20 @@ function suspiciousCredentials({ credentials: { source, registries } }: Settings
     if (registry.scheme === 'https' || registry.credential.kind === 'anonymous') return [];
     return [`credentials.registries.${String(index)}.scheme: the password goes to ${registry.host} unencrypted`];
   });
+  const suspicions = [...inClear, ...anonymousByMistake(registries)];
   if (registries.length === 0)
     return ['credentials.registries: without any, every request is for an unknown repository'];
-  if (registries.some(({ isDefault }) => isDefault)) return inClear;
-  return [...inClear, 'credentials.registries: none is the default, so every request must name its repository'];
+  if (registries.some(({ isDefault }) => isDefault)) return suspicions;
+  return [...suspicions, 'credentials.registries: none is the default, so every request must name its repository'];
+}
+
+function anonymousByMistake(registries: Settings['credentials']['registries']): string[] {
+  return registries.flatMap(({ upstream: { registry } }, index) => {
+    if (!isFallback(registry)) return [];
+    return [
+      `credentials.registries.${String(index)}.dockerCfg: has no entry for ${registry.host}, which is entered anonymously`,
+    ];
+  });
 }
 
 function suspiciousFile({ credentials: { registries } }: Settings, file: string | undefined): string[] {

@@ -9,6 +9,7 @@ import {
 } from '../../adapters/kubernetes/kubernetes-credential-provider.ts';
 import { informerMetrics } from '../../adapters/prometheus/informer-metrics.ts';
 import { StaticCredentialProvider } from '../../adapters/static/static-credential-provider.ts';
+import { isFallback } from '../../domain/upstream.ts';
 import type { Part } from '../service.ts';
 import type { Settings } from '../settings.ts';
 import type { Surroundings } from '../surroundings.ts';
@@ -19,6 +20,11 @@ export function credentialsModule({ settings: { credentials }, logger, environme
   return new ContainerModule(({ bind }) => {
     switch (credentials.source) {
       case 'static': {
+        for (const { upstream } of credentials.registries) {
+          const { host } = upstream.registry;
+          if (isFallback(upstream.registry))
+            logger.warn({ registry: host }, 'docker config has no entry for its registry');
+        }
         const provider = new StaticCredentialProvider(credentials.registries);
         bind(T.CREDENTIAL_PROVIDER).toConstantValue(provider);
         bind(T.CREDENTIAL_INSPECTION).toConstantValue(provider);

@@ -107,7 +107,7 @@ describe('credentialFor', () => {
     '',
   ]) {
     it(`does not take ${key || 'an empty key'} for it`, () => {
-      expect(find({ [key]: entry('robot') })).to.deep.equal({ kind: 'anonymous' });
+      expect(find({ [key]: entry('robot') })).to.deep.equal({ kind: 'anonymous', isFallback: true });
     });
   }
 
@@ -147,7 +147,7 @@ describe('credentialFor', () => {
   for (const [host, scheme, key] of others) {
     it(`does not take ${key} for ${host} by ${scheme}`, () => {
       const found = credentialFor(base64({ auths: { [key]: entry('robot') } }), { scheme, host }, undefined);
-      expect(found).to.deep.equal({ kind: 'anonymous' });
+      expect(found).to.deep.equal({ kind: 'anonymous', isFallback: true });
     });
   }
 

@@ -76,6 +76,23 @@ describe('suspicionsOf', () => {
     ]);
   });
 
+  for (const [what, auths, warned] of [
+    ['no entry for its registry', { 'registry.example': {}, 'evil-registry.example.com': {} }, true],
+    ['an entry for another path of it', { 'registry.example.com/b': {} }, true],
+    ['an entry that is empty', { 'registry.example.com': {} }, false],
+    ['an entry in another spelling', { 'https://Registry.Example.com:443/v2/': {} }, false],
+    ['no entries at all', {}, false],
+  ] as const) {
+    it(`${warned ? 'warns' : 'does not warn'} of a docker config with ${what}`, async () => {
+      const dockerCfg = Buffer.from(JSON.stringify({ auths })).toString('base64');
+      const text =
+        'credentials.registries.0.dockerCfg: has no entry for registry.example.com, which is entered anonymously';
+      expect(await suspicions({ credentials: { registries: [{ ...REGISTRY, dockerCfg }] } })).to.deep.equal(
+        warned ? [text] : [],
+      );
+    });
+  }
+
   it('warns when nothing can be asked for, or not without a repository', async () => {
     expect(await suspicions({ credentials: {} })).to.deep.equal([
       'credentials.registries: without any, every request is for an unknown repository',
