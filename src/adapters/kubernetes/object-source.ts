@@ -1,7 +1,9 @@
 /** One kind of object at the Kubernetes API: a list of it, and what becomes of the list (API concepts, "Efficient detection of changes"). */
-import { createConfiguration, HttpMethod, RequestContext, Watch } from '@kubernetes/client-node';
+import { createConfiguration, HttpMethod, RequestContext, type ResponseContext, Watch } from '@kubernetes/client-node';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { asObject } from '../../domain/descriptor.ts';
 import type { ClusterAccess } from './cluster-access.ts';
+import { ListReader } from './list-reader.ts';
 
 /** The object as received; the parser of its kind checks it. */
 export type RawObject = Readonly<Record<string, unknown>>;
@@ -44,14 +46,19 @@ export interface Resource {
 }
 
 export interface ObjectSource {
-  /** Rejects with KindAbsentError, ApiStatusError, or the error of the connection. */
-  list(signal: AbortSignal): Promise<ObjectList>;
+  /**
+   * Gives each object to `onItem` as it arrives, between pauses in which the process does its other work. Rejects with
+   * KindAbsentError, ApiStatusError, or the error of the connection.
+   */
+  list(signal: AbortSignal, onItem?: (item: RawObject) => void): Promise<ObjectList>;
   /** Events after `resourceVersion`, until the server ends them. Rejects as `list` does; `onEvent` must not throw. */
   watch(resourceVersion: string, onEvent: (event: WatchEvent) => void, signal: AbortSignal): Promise<void>;
 }
 
 /** A list of credentials is small; a server that needs longer is away. */
 const LIST_TIMEOUT_MS = 15_000;
+/** Of work on a list, before other work has its turn. */
+const TURN_MS = 5;
 /**
  * The server ends a watch after this, with a bookmark shortly before: sooner than the client library takes 30 s of silence
  * for a connection that is dead, and silence is what there is most of the time.
@@ -67,20 +74,29 @@ export class ApiObjectSource implements ObjectSource {
     this.#resource = resource;
   }
 
-  async list(signal: AbortSignal): Promise<ObjectList> {
+  async list(signal: AbortSignal, onItem?: (item: RawObject) => void): Promise<ObjectList> {
     const { kind, path, query = {} } = this.#resource;
     const bounded = AbortSignal.any([signal, AbortSignal.timeout(LIST_TIMEOUT_MS)]);
-    const document = await this.#get(path, query, bounded).catch(async (error: unknown) => {
+    const response = await this.#send(path, query, bounded).catch(async (error: unknown) => {
       if (isStatus(error, 404) && (await this.#isAbsent(bounded))) throw new KindAbsentError(path);
       throw error;
     });
-    const { items, metadata } = document;
+    const items: RawObject[] = [];
+    const reader = new ListReader((item) => {
+      items.push(item);
+      onItem?.(item);
+    });
+    await inTurns(chunksOf(response), (chunk) => {
+      reader.push(chunk);
+    });
+    const document = reader.end();
     // A balancer or a mock may answer 200 with another document; "List" is what kubectl and proxies make of several.
     if (document['kind'] !== `${kind}List` && document['kind'] !== 'List')
       throw new TypeError(`list is no ${kind}List`);
-    const { resourceVersion } = asObject(metadata, "list's metadata");
-    if (!Array.isArray(items) || typeof resourceVersion !== 'string') throw new TypeError('list without items');
-    return { items: items.map((item) => asObject(item, 'item')), resourceVersion };
+    const { resourceVersion } = asObject(document['metadata'], "list's metadata");
+    if (!Array.isArray(document['items']) || typeof resourceVersion !== 'string')
+      throw new TypeError('list without items');
+    return { items, resourceVersion };
   }
 
   /**
@@ -105,6 +121,12 @@ export class ApiObjectSource implements ObjectSource {
     query: Readonly<Record<string, string>>,
     signal: AbortSignal,
   ): Promise<Record<string, unknown>> {
+    const response = await this.#send(path, query, signal);
+    return asObject(JSON.parse(await response.body.text()), 'answer');
+  }
+
+  /** The answer, its body not read yet. */
+  async #send(path: string, query: Readonly<Record<string, string>>, signal: AbortSignal): Promise<ResponseContext> {
     const config = await this.#access.config();
     const url = new URL(`${config.getCurrentCluster()?.server ?? ''}${path}`);
     for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
@@ -112,9 +134,9 @@ export class ApiObjectSource implements ObjectSource {
     await unlessAborted(config.applySecurityAuthentication(request), signal);
     request.setSignal(signal);
     const response = await createConfiguration().httpApi.send(request).toPromise();
-    const text = await response.body.text();
-    if (response.httpStatusCode !== 200) throw this.#refusal(response.httpStatusCode);
-    return asObject(JSON.parse(text), 'answer');
+    if (response.httpStatusCode === 200) return response;
+    await response.body.text();
+    throw this.#refusal(response.httpStatusCode);
   }
 
   #refusal(status: number): ApiStatusError {
@@ -160,6 +182,23 @@ export class ApiObjectSource implements ObjectSource {
       return this.#refusal(error.statusCode);
     }
     return error instanceof Error ? error : new Error('watch failed');
+  }
+}
+
+function chunksOf({ body }: ResponseContext): AsyncIterable<Uint8Array> {
+  const stream = body.stream() as AsyncIterable<Uint8Array> | null | undefined;
+  if (stream === undefined || stream === null) throw new TypeError('answer without a body');
+  return stream;
+}
+
+/** Chunks that are there already would all be worked on in one turn of the event loop. */
+async function inTurns(chunks: AsyncIterable<Uint8Array>, work: (chunk: Uint8Array) => void): Promise<void> {
+  let began = performance.now();
+  for await (const chunk of chunks) {
+    work(chunk);
+    if (performance.now() - began < TURN_MS) continue;
+    await nextTurn();
+    began = performance.now();
   }
 }
 

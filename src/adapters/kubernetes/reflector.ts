@@ -14,6 +14,8 @@ export type ReflectorEvent =
 
 export interface ReflectorOptions {
   readonly source: ObjectSource;
+  /** Hears of each object of a list as it arrives, before `onChange` hears of all: the place for work on a single object. */
+  readonly onItem?: (object: RawObject) => void;
   /** All objects there are, by their uid, after each list and each change. */
   readonly onChange: (objects: ReadonlyMap<string, RawObject>) => void;
   readonly onEvent: (event: ReflectorEvent) => void;
@@ -84,7 +86,7 @@ export class Reflector {
     if (this.#stopped) return undefined;
     this.#listedAt = performance.now();
     try {
-      const { items, resourceVersion } = await this.#options.source.list(this.#stopping.signal);
+      const { items, resourceVersion } = await this.#options.source.list(this.#stopping.signal, this.#options.onItem);
       this.#absentSince = undefined;
       this.#replace(items);
       return resourceVersion;

@@ -45,6 +45,9 @@ export class WatchedRegistries {
         this.#note(event);
         onEvent(event);
       },
+      onItem: (object) => {
+        this.#index.prepare(object);
+      },
       onChange: (objects) => {
         this.#index.update(objects);
         this.#objects = objects.size;
