@@ -50,6 +50,10 @@ export class MeasuredProcess {
     if (this.hasEnded) throw new Error(`${this.#name} has ended: ${this.#output.slice(-KEPT_OUTPUT)}`);
   }
 
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
   cpuSeconds(): number {
     return sum(this.#family().map((pid) => cpuTicks(pid) / TICKS_PER_SECOND));
   }
@@ -92,8 +96,7 @@ export class MeasuredProcess {
 
   #family(): number[] {
     this.assertRuns();
-    const pid = this.#child.pid ?? 0;
-    return [pid, ...childrenOf(pid)];
+    return [this.pid, ...childrenOf(this.pid)];
   }
 }
 

@@ -1,9 +1,8 @@
 /** The inputs of a scenario, and its results. */
 import type { LoadGenerator } from './load-generator.ts';
 import type { Origin } from './peers/origin.ts';
-import type { Peer, PeerName } from './peers/peer.ts';
+import type { Peer, PeerName, PeerOptions } from './peers/peer.ts';
 import type { Programs } from './peers/programs.ts';
-import type { BenchImage } from './bench-image.ts';
 import type { Workspace } from './workspace.ts';
 
 /** How long it may take. */
@@ -23,10 +22,7 @@ export interface Bench {
   readonly effort: Effort;
   /** Undefined without a registry's program. */
   startOrigin(): Promise<Origin | undefined>;
-  startPeers(
-    names: readonly PeerName[],
-    options: { readonly cached?: readonly BenchImage[]; readonly origin: Origin | undefined },
-  ): Promise<readonly Peer[]>;
+  startPeers(names: readonly PeerName[], options: Omit<PeerOptions, 'workspace'>): Promise<readonly Peer[]>;
 }
 
 export interface Table {

@@ -3,15 +3,18 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { freePort } from '../../test/support/peers/process.ts';
-import { type BenchImage, place } from '../bench-image.ts';
+import { type BenchImage, type BlobFile, place } from '../bench-image.ts';
 import type { MeasuredProcess } from '../measured-process.ts';
 import { firstOk } from '../probe.ts';
 import type { Workspace } from '../workspace.ts';
-import type { Origin } from './origin.ts';
 import type { Peer, PeerOptions } from './peer.ts';
 
 /** Fits all that a scenario puts into it: what a small cache costs is no question of these figures. */
 const CACHE_SIZE = '64Gi';
+
+export interface ServiceSettings extends Partial<Pick<PeerOptions, 'origin' | 'maxSocketMemory'>> {
+  readonly cacheSize?: string;
+}
 
 export interface StartedService {
   readonly peer: Peer;
@@ -22,31 +25,35 @@ export interface StartedService {
 export class ServiceHome {
   readonly #workspace: Workspace;
   readonly #main: string;
-  readonly #origin: Origin | undefined;
+  readonly #settings: ServiceSettings;
   readonly #directory: string;
+  readonly #blobs = new Map<string, BlobFile>();
 
-  private constructor(workspace: Workspace, main: string, origin: Origin | undefined, directory: string) {
+  private constructor(workspace: Workspace, main: string, settings: ServiceSettings, directory: string) {
     this.#workspace = workspace;
     this.#main = main;
-    this.#origin = origin;
+    this.#settings = settings;
     this.#directory = directory;
   }
 
-  static async create(workspace: Workspace, main: string, origin?: Origin): Promise<ServiceHome> {
-    return new ServiceHome(workspace, main, origin, await workspace.folder('service'));
+  static async create(workspace: Workspace, main: string, settings: ServiceSettings = {}): Promise<ServiceHome> {
+    return new ServiceHome(workspace, main, settings, await workspace.folder('service'));
   }
 
   /** Manifest and layer, as the service itself would have kept them. */
   async fill(images: readonly BenchImage[]): Promise<void> {
     for (const { manifest, layer } of images) {
-      for (const blob of [manifest, layer]) await place(blob, join(this.#directory, 'cache/v1/blobs/sha256', blob.hex));
+      for (const blob of [manifest, layer]) {
+        await place(blob, join(this.#directory, 'cache/v1/blobs/sha256', blob.hex));
+        this.#blobs.set(blob.hex, blob);
+      }
     }
   }
 
   /** After a clean stop; the first answer waited for is that of `/healthz`, or of a package. */
   async start(awaited?: BenchImage): Promise<StartedService> {
     const port = await freePort();
-    await writeFile(join(this.#directory, 'settings.yaml'), stringify(this.#settings(port)));
+    await writeFile(join(this.#directory, 'settings.yaml'), stringify(this.#settingsFor(port)));
     await this.#markClean();
     const began = performance.now();
     const process_ = this.#spawn();
@@ -60,26 +67,31 @@ export class ServiceHome {
     return this.#workspace.spawn(process.execPath, [this.#main, '--config', join(this.#directory, 'settings.yaml')]);
   }
 
+  /** Lists all blobs as verified, as a clean stop does: the first request for a blob does not hash it then. */
   async #markClean(): Promise<void> {
-    const marker = join(this.#directory, 'cache/v1/clean');
-    // Without a directory there is nothing to be clean.
-    await writeFile(marker, '').catch(() => undefined);
+    const now = String(Date.now());
+    const lines = [...this.#blobs.values()].map(
+      ({ hex, size }) => `sha256:${hex} ${String(size)} ${now}
+`,
+    );
+    if (lines.length > 0) await writeFile(join(this.#directory, 'cache/v1/clean'), lines.join(''));
   }
 
-  #settings(port: number): object {
-    const repo = this.#origin?.repo ?? 'registry.invalid/packages';
+  #settingsFor(port: number): object {
+    const { origin, maxSocketMemory = '16Gi', cacheSize = CACHE_SIZE } = this.#settings;
+    const repo = origin?.repo ?? 'registry.invalid/packages';
     return {
       // As many clients at a time as a scenario has: it measures sending, not waiting.
-      server: { listenAddress: `127.0.0.1:${String(port)}`, maxSocketMemory: '16Gi' },
-      store: { directory: 'cache', maxSize: CACHE_SIZE },
+      server: { listenAddress: `127.0.0.1:${String(port)}`, maxSocketMemory },
+      store: { directory: 'cache', maxSize: cacheSize },
       credentials: { registries: [{ repo, default: true, scheme: 'HTTP' }] },
       log: { level: 'warn' },
     };
   }
 }
 
-export async function startService(main: string, { workspace, cached = [], origin }: PeerOptions): Promise<Peer> {
-  const home = await ServiceHome.create(workspace, main, origin);
+export async function startService(main: string, { workspace, cached = [], ...settings }: PeerOptions): Promise<Peer> {
+  const home = await ServiceHome.create(workspace, main, settings);
   await home.fill(cached);
   const { peer } = await home.start();
   return peer;

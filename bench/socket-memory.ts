@@ -1,0 +1,27 @@
+/** Memory of the kernel for the TCP sockets of a process, which cgroup v2 charges to its container; read by `ss` of iproute2. */
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+const MAX_OUTPUT = 64 * 1024 * 1024;
+
+/** Bytes by process id; undefined without `ss`. */
+export async function socketBytes(): Promise<ReadonlyMap<number, number> | undefined> {
+  try {
+    const { stdout } = await run('ss', ['-tmnpOH'], { maxBuffer: MAX_OUTPUT });
+    const bytes = new Map<number, number>();
+    for (const line of stdout.split('\n')) {
+      const pid = Number(/pid=(\d+)/.exec(line)?.[1] ?? 0);
+      bytes.set(pid, (bytes.get(pid) ?? 0) + bytesOf(line));
+    }
+    return bytes;
+  } catch {
+    return undefined;
+  }
+}
+
+/** `r`: received and not read, `w`: queued to send, `f`: reserved for either (ss(8), `--memory`). */
+function bytesOf(line: string): number {
+  const [, received = 0, reserved = 0, queued = 0] = /skmem:\(r(\d+),.*,f(\d+),w(\d+),/.exec(line) ?? [];
+  return Number(received) + Number(reserved) + Number(queued);
+}
