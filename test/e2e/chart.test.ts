@@ -25,6 +25,10 @@ import { rejection } from '../support/rejection.ts';
 
 const run = promisify(execFile);
 
+interface Resources {
+  readonly resources: Readonly<Record<'requests' | 'limits', { readonly memory: string }>>;
+}
+
 const PEERS = [
   'etcd',
   'kube-apiserver',
@@ -111,6 +115,31 @@ describeWithAll(PEERS, (programs) => {
       for (const deployment of [one, three]) expect(deployment).to.include('"maxSurge":0');
     });
 
+    it('lets both containers take what so many nodes need, by the formula of docs/sizing.md, or what the values say', async () => {
+      const resourcesWith = async (...args: string[]): Promise<unknown[]> => {
+        const objects = await renderChart(programs.helm, ...args);
+        const { env } = containerOf(objects, 'kube-rbac-proxy') as unknown as {
+          env: { name: string; value?: string }[];
+        };
+        const memoryOf = (name: string): unknown[] => {
+          const { resources } = containerOf(objects, name) as unknown as Resources;
+          return [resources.requests.memory, resources.limits.memory];
+        };
+        const limit = env.find(({ name }) => name === 'GOMEMLIMIT')?.value;
+        return [...memoryOf('proxy'), ...memoryOf('kube-rbac-proxy'), limit];
+      };
+      const expected: [clients: number, resources: string[]][] = [
+        [1, ['256Mi', '769Mi', '33Mi', '69Mi', '48MiB']],
+        [250, ['256Mi', '1018Mi', '70Mi', '1127Mi', '110MiB']],
+        [1000, ['285Mi', '1768Mi', '182Mi', '4314Mi', '298MiB']],
+      ];
+      for (const [clients, resources] of expected) {
+        expect(await resourcesWith('--set', `expectedClients=${String(clients)}`)).to.deep.equal(resources);
+      }
+      const sets = 'resources.limits.memory=2Gi,kubeRbacProxyResources.requests.memory=1Gi';
+      expect(await resourcesWith('--set', sets)).to.deep.equal(['256Mi', '2Gi', '1Gi', '1127Mi', '110MiB']);
+    });
+
     it('replaces its pods for other settings, and not for another level of the log', async () => {
       const templateWith = async (set: string): Promise<string> => {
         const objects = await renderChart(programs.helm, '--set', set);
@@ -157,6 +186,9 @@ describeWithAll(PEERS, (programs) => {
       const wrong: [set: string, path: string][] = [
         ['cache.size=lots', '/cache/size'],
         ['port=0', '/port'],
+        ['expectedClients=0', '/expectedClients'],
+        ['expectedClients=many', '/expectedClients'],
+        ['loopback=open', '/loopback'],
         ['nonsense=1', 'nonsense'],
         ['hardened.secrets=x', 'secrets'],
         ['resources.request.memory=1Gi', 'request'],

