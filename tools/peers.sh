@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Puts the real peers of `npm run test:peers` and `npm run bench` where these look for them; needs Go, apt-get and dpkg,
-# but no root, except for the browser.
+# but no root, except for the browser. With --long also those that take minutes to build.
 # Versions are pinned here and in the go.sum of the modules beside this file, for programs that `go install` refuses.
 set -euo pipefail
 # Where Go's own installer puts it, which not every PATH knows.
@@ -115,4 +115,10 @@ done
 build_module kube-rbac-proxy github.com/brancz/kube-rbac-proxy/cmd/kube-rbac-proxy
 build_module parse-query .
 build_module ocimem .
+if [ "${1:-}" = --long ]; then
+  # Its templates and texts stay in the module.
+  module=$(cd "$tools/gitea" && go mod download -json code.gitea.io/gitea | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
+  ln -sfn "$module" "${bin%/bin}/gitea"
+  GOFLAGS='-tags=sqlite,sqlite_unlock_notify' build_module gitea code.gitea.io/gitea
+fi
 ls "$bin"

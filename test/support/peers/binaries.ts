@@ -19,6 +19,7 @@ const PROGRAMS = {
   'kube-scheduler': 'KUBE_SCHEDULER',
   kubectl: 'KUBECTL',
   'kube-rbac-proxy': 'KUBE_RBAC_PROXY',
+  gitea: 'GITEA',
   h2o: 'H2O',
   haproxy: 'HAPROXY',
   helm: 'HELM',
