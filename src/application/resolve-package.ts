@@ -2,7 +2,14 @@
 import type { Descriptor } from '../domain/descriptor.ts';
 import { type Digest, digestOf } from '../domain/digest.ts';
 import { DigestMismatchError, InvalidContentError, isOneOf } from '../domain/errors.ts';
-import { type Index, type Manifest, MAX_MANIFEST_BYTES, packageLayer, parseManifest } from '../domain/manifest.ts';
+import {
+  type Index,
+  type Manifest,
+  manifestSteps,
+  MAX_MANIFEST_BYTES,
+  packageLayer,
+  parseManifest,
+} from '../domain/manifest.ts';
 import type { Package, PackageRequest } from '../domain/package.ts';
 import type { Platform } from '../domain/platform.ts';
 import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
@@ -153,14 +160,18 @@ export class ResolvePackage implements PackageInspection {
   }
 
   /**
-   * Large manifests one after the other, each in a turn of its own: 4 MiB take 50 to 150 ms, and new connections, probes
-   * among them, are accepted one per turn.
+   * Large manifests one after the other, and each in several turns: new connections, probes among them, are accepted in
+   * between.
    */
   #parse(bytes: Uint8Array): Promise<Manifest | Index> {
     if (bytes.byteLength <= LARGE_BYTES) return Promise.resolve(bytes).then(parseManifest);
     return this.#turns.take('parse', async () => {
-      await new Promise((resolve) => setImmediate(resolve));
-      return parseManifest(bytes);
+      const steps = manifestSteps(bytes);
+      for (;;) {
+        await new Promise((resolve) => setImmediate(resolve));
+        const step = steps.next();
+        if (step.done === true) return step.value;
+      }
     });
   }
 

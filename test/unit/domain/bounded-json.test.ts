@@ -19,15 +19,15 @@ describe('parseBoundedJson', () => {
     expect(parseBoundedJson(encode({ text, [text]: [text] }))).to.deep.equal({ text, [text]: [text] });
   });
 
-  it('reads 64 levels and 50 000 values', () => {
+  it('reads 64 levels and 20 000 values', () => {
     const deep = '['.repeat(64) + ']'.repeat(64);
     expect(parseBoundedJson(Buffer.from(deep))).to.be.an('array');
-    expect(parseBoundedJson(encode(new Array(49_999).fill(0)))).to.have.lengthOf(49_999);
+    expect(parseBoundedJson(encode(new Array(19_999).fill(0)))).to.have.lengthOf(19_999);
   });
 
   for (const [what, text] of [
     ['one level more', '['.repeat(65) + ']'.repeat(65)],
-    ['one value more', JSON.stringify(new Array(50_000).fill(0))],
+    ['one value more', JSON.stringify(new Array(20_000).fill(0))],
     ['4 MiB of levels', '['.repeat(FOUR_MIB)],
     ['4 MiB of empty lists', `[${'[],'.repeat(FOUR_MIB / 3)}[]]`],
     ['4 MiB of names', `{${'"":0,'.repeat(FOUR_MIB / 5)}"":0}`],

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { digestOf } from '../../../src/domain/digest.ts';
 import { InvalidContentError } from '../../../src/domain/errors.ts';
-import { packageLayer, parseManifest } from '../../../src/domain/manifest.ts';
+import { manifestSteps, packageLayer, parseManifest } from '../../../src/domain/manifest.ts';
 import { expectLinear, nearMiss, outcome } from '../../support/hostile-text.ts';
 import { bytesOf, encode, makeImage } from '../../support/image.ts';
 
@@ -74,6 +74,17 @@ const ODD_DESCRIPTORS: readonly [what: string, json: unknown][] = [
 const parse = (text: string) => outcome(() => parseManifest(Buffer.from(text)), InvalidContentError);
 
 describe('parseManifest', () => {
+  it('reads a document of 4 MiB in several steps, and says the same of it', () => {
+    const layers = Array.from({ length: 999 }, () => ({ ...descriptor, annotations: { a: 'x'.repeat(4000) } }));
+    const bytes = encode({ schemaVersion: 2, layers });
+    const steps = manifestSteps(bytes);
+    let count = 1;
+    let step = steps.next();
+    for (; step.done !== true; step = steps.next()) count++;
+    expect(count).to.be.greaterThan(5);
+    expect(step.value).to.deep.equal(parseManifest(bytes));
+  });
+
   it('reads a manifest, and the package is its last layer', () => {
     const image = makeImage([bytesOf(1), bytesOf(2, 2)]);
     const manifest = parseManifest(image.manifest.bytes);
