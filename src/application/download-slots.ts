@@ -86,7 +86,7 @@ export class DownloadSlots {
       const onAbort = (): void => {
         leave(signal.reason);
       };
-      const timer = setTimeout(leave, this.#maxWaitMs, new TooManyDownloadsError());
+      const timer = setTimeout(leave, this.#maxWaitMs);
       const waiter: Waiter = {
         registry,
         grant: (running) => {

@@ -73,6 +73,9 @@ export class Eviction {
    * others evicted: it is refused before its download begins, and all its clients share one that passes through.
    */
   async recheck(directory: string, size: number): Promise<boolean> {
+    const isLowered = this.#ledger.limit < this.#ledger.maxBytes;
+    // What the cache has on the volume is room enough, and asking the volume costs each download a turn of the thread pool.
+    if (!isLowered && size <= this.#ledger.bytes) return true;
     try {
       const { blocks, bavail, bsize } = await statfs(directory);
       const onVolume = this.#ledger.bytes + bavail * bsize;

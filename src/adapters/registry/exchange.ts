@@ -89,7 +89,9 @@ export class Exchange {
         whenUnexpected(request, giveUp);
       });
       // got sees no connection that is still being made.
-      const patience = setTimeout(giveUp, this.#patienceMs, new IdleError());
+      const patience = setTimeout(() => {
+        giveUp(new IdleError());
+      }, this.#patienceMs);
       stream.once('close', () => {
         clearTimeout(patience);
         inflow?.body?.fail(new IncompleteError());
