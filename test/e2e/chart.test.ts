@@ -1,10 +1,11 @@
 import { expect } from 'chai';
 import { execFile } from 'node:child_process';
 import { readdirSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { parse } from 'yaml';
 import { mergeSettings, readSettingsFile } from '../../src/infrastructure/load-settings.ts';
 import { describeWithAll } from '../support/peers/binaries.ts';
 import {
@@ -24,6 +25,15 @@ import { defineModuleSource } from '../support/peers/module-source.ts';
 import { rejection } from '../support/rejection.ts';
 
 const run = promisify(execFile);
+
+/** Of each value and of each block, as `--set` takes it. */
+function pathsOf(values: Readonly<Record<string, unknown>>, above = ''): string[] {
+  return Object.entries(values).flatMap(([name, value]) => {
+    const path = `${above}${name}`;
+    const isBlock = typeof value === 'object' && value !== null && !Array.isArray(value);
+    return [path, ...(isBlock ? pathsOf(value as Record<string, unknown>, `${path}.`) : [])];
+  });
+}
 
 interface Resources {
   readonly resources: Readonly<Record<'requests' | 'limits', { readonly memory: string }>>;
@@ -197,6 +207,9 @@ describeWithAll(PEERS, (programs) => {
         ['prometheusRule.runbooks=', '/prometheusRule/runbooks'],
         ['dashboard.namespace=D8', '/dashboard/namespace'],
         ['dashboard.folders=x', 'folders'],
+        ['resources.limits.ephemeral-storage=1Gi', 'the volume of the cache takes 1126Mi'],
+        ['resources.limits.ephemeral-storage=1200M', 'write a larger one in Mi or Gi'],
+        ['nodeToken.enabled=maybe', '/nodeToken/enabled'],
         ['image=null', "missing property 'image'"],
         ['cache=null', "missing property 'cache'"],
         ['image.repository=', 'image.repository is required'],
@@ -204,6 +217,26 @@ describeWithAll(PEERS, (programs) => {
       ];
       for (const [set, path] of wrong) {
         expect((await rejection(renderChart(programs.helm, '--set', set))).message, set).to.include(path);
+      }
+    });
+
+    it('says in a sentence which block is missing, whichever is null, and never fails inside Go', async () => {
+      const values = parse(await readFile(join(CHART, 'values.yaml'), 'utf8')) as Record<string, unknown>;
+      for (const path of pathsOf(values)) {
+        const error = await renderChart(programs.helm, '--set', `${path}=null`).then(() => undefined, String);
+        if (error !== undefined) expect(error, path).to.match(/missing propert|got null/);
+      }
+    }).timeout(60_000);
+
+    it('makes a token without an end where the cluster has ModuleSources, or where it is asked for', async () => {
+      const { stdout } = await run(programs.helm, ['template', 'test', CHART]);
+      expect(stdout).not.to.include('kubernetes.io/service-account-token');
+      for (const args of [
+        ['--set', 'nodeToken.enabled=true'],
+        ['--api-versions', 'deckhouse.io/v1alpha1'],
+      ]) {
+        const rendered = await run(programs.helm, ['template', 'test', CHART, ...args]);
+        expect(rendered.stdout).to.include('kubernetes.io/service-account-token');
       }
     });
 
@@ -303,6 +336,20 @@ describeWithAll(PEERS, (programs) => {
         `apis/apps/v1/namespaces/${NAMESPACE}/deployments/registry-packages-proxy`,
       );
       expect(body.spec.replicas).to.equal(1);
+      // Prometheus verifies the guarded port by the CA that the chart has made.
+      const monitors = await cluster.as('admin')<{ spec: { podMetricsEndpoints: { tlsConfig: object }[] } }>(
+        'apis/monitoring.coreos.com/v1/namespaces/d8-monitoring/podmonitors/registry-packages-proxy',
+      );
+      expect(monitors.body.spec.podMetricsEndpoints[0]?.tlsConfig).to.deep.equal({
+        ca: { configMap: { name: 'registry-packages-proxy-ca', key: 'ca.crt' } },
+        serverName: `registry-packages-proxy.${NAMESPACE}.svc`,
+      });
+      const cas = await Promise.all(
+        [NAMESPACE, 'd8-monitoring'].map((namespace) =>
+          cluster.as('admin')<{ data: object }>(`api/v1/namespaces/${namespace}/configmaps/registry-packages-proxy-ca`),
+        ),
+      );
+      expect(cas[0]?.body.data).to.deep.equal(cas[1]?.body.data);
     });
 
     describe('lets, once it is installed,', () => {

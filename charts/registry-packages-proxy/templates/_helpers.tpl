@@ -102,3 +102,34 @@ cgroup v2 counts as memory of the container.
 {{- $limits := dict "memory" (printf "%dMi" (add 64 (div (add (mul $clients 17) 3) 4))) -}}
 {{- mergeOverwrite (dict "requests" $requests "limits" $limits) (deepCopy .Values.kubeRbacProxyResources) | toYaml -}}
 {{- end }}
+
+{{/* The namespace that the values say, or that of Deckhouse, or the release's own where Deckhouse's does not exist: (list $ said deckhouses). */}}
+{{- define "proxy.namespace" -}}
+{{- $root := index . 0 -}}
+{{- if index . 1 -}}{{ index . 1 }}
+{{- else if and (lookup "v1" "Namespace" "" "kube-system") (not (lookup "v1" "Namespace" "" (index . 2))) -}}{{ $root.Release.Namespace }}
+{{- else -}}{{ index . 2 }}
+{{- end -}}
+{{- end }}
+
+{{- define "proxy.secretNamespace" -}}{{ include "proxy.namespace" (list . .Values.registrySecret.namespace "d8-system") }}{{- end }}
+
+{{- define "proxy.monitoringNamespace" -}}{{ include "proxy.namespace" (list . .Values.podMonitor.namespace "d8-monitoring") }}{{- end }}
+
+{{/* Not empty when nodes get a token without an end. */}}
+{{- define "proxy.nodeToken" -}}
+{{- $enabled := .Values.nodeToken.enabled | toString -}}
+{{- if or (eq $enabled "true") (and (eq $enabled "auto") (.Capabilities.APIVersions.Has "deckhouse.io/v1alpha1")) -}}true{{- end -}}
+{{- end }}
+
+{{/* The ConfigMap by which Prometheus verifies the guarded port; empty when there is none. */}}
+{{- define "proxy.monitoringCA" -}}
+{{- if .Values.podMonitor.caConfigMap -}}{{ .Values.podMonitor.caConfigMap }}
+{{- else if eq (include "proxy.tlsMode" .) "generated" -}}{{ include "proxy.name" . }}-ca
+{{- end -}}
+{{- end }}
+
+{{/* Not empty when there is a PodMonitor. */}}
+{{- define "proxy.podMonitor" -}}
+{{- if and .Values.podMonitor.enabled (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1") -}}true{{- end -}}
+{{- end }}

@@ -20,7 +20,7 @@ export interface KubernetesObject {
 }
 
 /** Kinds that the chart knows to be there or not. */
-const OPTIONAL_APIS = ['autoscaling.k8s.io/v1', 'monitoring.coreos.com/v1'];
+const OPTIONAL_APIS = ['autoscaling.k8s.io/v1', 'deckhouse.io/v1alpha1', 'monitoring.coreos.com/v1'];
 
 const PLURALS: Readonly<Record<string, string>> = {
   ClusterRole: 'clusterroles',
