@@ -6,19 +6,21 @@ import { Sandbox } from '../support/pages/sandbox.ts';
 interface Place {
   /** The programs that a page gets besides those that it names. */
   readonly programs: readonly Program[];
-  readonly script: string;
+  readonly script: readonly string[];
 }
 
-const REGISTRY: Place = { programs: ['docker-registry', 'crane'], script: 'test/support/pages/beside-registry.ts' };
+const REGISTRY: Place = { programs: ['docker-registry', 'crane'], script: ['test/support/pages/beside-registry.ts'] };
 const CLUSTER: Place = {
   programs: [
     ...REGISTRY.programs,
     ...(['etcd', 'kube-apiserver', 'kube-controller-manager', 'kube-rbac-proxy', 'kubectl', 'helm'] as const),
   ],
-  script: 'test/support/pages/in-cluster.ts',
+  script: ['test/support/pages/in-cluster.ts'],
 };
+/** Without Deckhouse. */
+const BARE: Place = { ...CLUSTER, script: [...CLUSTER.script, '--bare'] };
 /** By what a page says that it needs. */
-const PLACES: Readonly<Record<string, Place>> = { registry: REGISTRY, cluster: CLUSTER };
+const PLACES: Readonly<Record<string, Place>> = { registry: REGISTRY, cluster: CLUSTER, 'bare cluster': BARE };
 
 /** The pages that need the chart come after these. */
 const INSTALLATION = 'docs/install.md';
@@ -44,7 +46,7 @@ for (const page of pages.filter(({ needs }) => needs.length > 0)) {
       executePage(page, {
         programs,
         after: hasChart ? installation() : undefined,
-        under: place === undefined ? [] : [process.execPath, place.script],
+        under: place === undefined ? [] : [process.execPath, ...place.script],
       }),
     ).timeout(300_000);
   });

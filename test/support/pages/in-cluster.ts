@@ -1,4 +1,7 @@
-/** Runs a command beside a cluster of three masters and a registry that has the packages of examples/mirror. */
+/**
+ * Runs a command beside a cluster of three masters and a registry that has the packages of examples/mirror; behind `--bare` the
+ * cluster has no ModuleSources.
+ */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { Cluster } from '../peers/cluster.ts';
@@ -6,6 +9,8 @@ import { Kubelets } from '../peers/kubelets.ts';
 import { defineModuleSource } from '../peers/module-source.ts';
 import { program, startSiteRegistry } from './site-registry.ts';
 
+const isBare = process.argv[2] === '--bare';
+const [command = '', ...args] = process.argv.slice(isBare ? 3 : 2);
 const registry = await startSiteRegistry();
 const cluster = await Cluster.start({
   etcd: program('etcd'),
@@ -13,11 +18,10 @@ const cluster = await Cluster.start({
   'kube-rbac-proxy': program('kube-rbac-proxy'),
 });
 await cluster.startControllers(program('kube-controller-manager'));
-await defineModuleSource(cluster.as('admin'));
+if (!isBare) await defineModuleSource(cluster.as('admin'));
 const kubelets = new Kubelets(cluster, program('kube-rbac-proxy'));
 await kubelets.start();
 try {
-  const [, , command = '', ...args] = process.argv;
   const child = spawn(command, args, {
     stdio: 'inherit',
     env: {
