@@ -13,7 +13,7 @@ const NOT_SHOWN = [
   // Refusals are among the 503s; both help an operator to find the reason.
   'sending_refused_total',
   'sending_displaced_total',
-  // Of the hardened mode only; the log says more.
+  // It counts in the hardened mode only; the log says more.
   'loopback_refused_total',
   // An alert comes 30 days before; until then there is nothing to see.
   'certificate_end_timestamp_seconds',

@@ -26,7 +26,7 @@ import { rejection } from '../support/rejection.ts';
 
 const run = promisify(execFile);
 
-/** Of each value and of each block, as `--set` takes it. */
+/** The paths of all values and blocks, as `--set` takes them. */
 function pathsOf(values: Readonly<Record<string, unknown>>, above = ''): string[] {
   return Object.entries(values).flatMap(([name, value]) => {
     const path = `${above}${name}`;

@@ -58,7 +58,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
       });
     const query = `package?digest=${image.digest}`;
 
-    /** What the pod of the chart runs: the init container, the service, the sidecar, each with the volumes that it mounts. */
+    /** The service and the sidecar of the chart's pod, each with the volume that it mounts. */
     async function startPod(
       chart: KubernetesObject[],
     ): Promise<{ service: ServiceProcess; sidecar: Got; port: number }> {
@@ -162,7 +162,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
           usage: 'server',
           address: '127.0.0.1',
         });
-        // What the sidecar would believe if it compared the CA alone: its own key, which is a client's.
+        // The CA has signed the sidecar's own certificate, too, but for a client.
         const [sidecarCert, sidecarKey] = await Promise.all(
           ['client.crt', 'client.key'].map((name) => readFile(join(home, 'loopback-sidecar', name))),
         );

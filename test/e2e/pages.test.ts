@@ -28,7 +28,7 @@ const INSTALLATION = 'docs/install.md';
 const obstacle = Sandbox.obstacle();
 const pages = readPages();
 
-/** What an installation does later, or never. */
+/** Sections that an installation runs later, or never. */
 const AFTERWARDS = ['8. A certificate of your own', '9. Renew the certificate', 'Uninstall'];
 
 /** As it is when it has been made. */

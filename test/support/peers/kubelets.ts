@@ -130,7 +130,7 @@ export class Kubelets {
     const home = await mkdtemp(join(tmpdir(), 'pod-'));
     const kubeconfig = `--kubeconfig=${await this.#kubeconfig(pod)}`;
     await this.#mount(pod, home, address);
-    // Of the image of the service, all of them.
+    // Each init container runs the image of the service.
     for (const { args, volumeMounts = [] } of pod.spec.initContainers ?? []) {
       await run(process.execPath, [MAIN, ...args.map((arg) => place(arg, volumeMounts, home, address))]);
     }

@@ -7,7 +7,7 @@ import { certificateMetrics } from '../../../../src/adapters/prometheus/certific
 import { CertificateAuthority } from '../../../../src/infrastructure/commands/certificate.ts';
 import { CA, ISSUING_CA, SECOND_ROOT, serverCertificate, serverChain } from '../../../support/tls/certificates.ts';
 
-/** What is written for a certificate without an end. */
+/** The time that stands for no end. */
 const NEVER = 253402300799;
 
 describe('certificateMetrics', () => {
