@@ -6,7 +6,6 @@ import type { Registry } from '../domain/upstream.ts';
 import type { DownloadSlots, Slot } from './download-slots.ts';
 import { type JoinBody, PassThroughReader } from './pass-through-reader.ts';
 import { type Position, SharedBody } from './shared-body.ts';
-import { WindowMemory } from './window-memory.ts';
 
 export interface PassedLayer {
   readonly layer: Descriptor;
@@ -37,22 +36,14 @@ interface Running {
   readonly abandoned: AbortController;
 }
 
-export interface PassThroughsOptions {
-  readonly slots: DownloadSlots;
-  readonly stopping: AbortSignal;
-  readonly memory?: WindowMemory;
-}
-
 export class PassThroughs {
   readonly #slots: DownloadSlots;
   readonly #stopping: AbortSignal;
   readonly #running = new Set<Running>();
-  readonly #memory: WindowMemory;
 
-  constructor({ slots, stopping, memory = new WindowMemory() }: PassThroughsOptions) {
-    this.#slots = slots;
-    this.#stopping = stopping;
-    this.#memory = memory;
+  constructor(options: { readonly slots: DownloadSlots; readonly stopping: AbortSignal }) {
+    this.#slots = options.slots;
+    this.#stopping = options.stopping;
   }
 
   /**
@@ -129,7 +120,6 @@ export class PassThroughs {
     const body = new SharedBody({
       layer: download.layer,
       before,
-      memory: this.#memory,
       open: async () => {
         slot = await acquire();
         return open(slot);

@@ -1,7 +1,6 @@
 /** One download that is kept nowhere and that several clients read at once: a window of blocks in memory, verified on the way. */
 import type { Descriptor } from '../domain/descriptor.ts';
 import { presentable, type Proof } from '../domain/proof.ts';
-import type { WindowMemory } from './window-memory.ts';
 
 /** A stalled client holds one block at most, and clients that stall at the same place hold the same one. */
 export const BLOCK_BYTES = 64 * 1024;
@@ -37,7 +36,6 @@ export interface SharedBodyOptions {
   readonly before: Proof;
   /** Opens the bytes behind `before`. */
   readonly open: () => Promise<AsyncIterable<Uint8Array>>;
-  readonly memory: WindowMemory;
   /** Called when readers begin and cease to wait for bytes of the upstream. */
   readonly onIdle: (isIdle: boolean) => void;
 }
@@ -93,7 +91,6 @@ export class SharedBody {
     position.isClosed = true;
     this.#readers.delete(position);
     this.#isAbandoned ||= this.#readers.size === 0;
-    if (this.#isAbandoned) this.#options.memory.add(-this.#window.splice(0).length);
     this.#tellReaders();
     this.#tellSource();
     return this.#isAbandoned;
@@ -153,7 +150,7 @@ export class SharedBody {
       if (this.#filled > 0) this.#closeBlock();
       this.#proof.conclude();
       this.#isVerified = true;
-      this.#show(this.#withheld.splice(0));
+      this.#window.push(...this.#withheld.splice(0));
     } catch (error) {
       this.#failure = { error };
     }
@@ -183,28 +180,18 @@ export class SharedBody {
     const after = this.#proof.copy();
     this.#boundary = after;
     const isReadable = after.bytes <= presentable(after.bytes, this.#options.layer.size);
-    const block = { start, bytes: this.#filling.subarray(0, this.#filled), after };
-    if (isReadable) this.#show([block]);
-    else this.#withheld.push(block);
+    (isReadable ? this.#window : this.#withheld).push({
+      start,
+      bytes: this.#filling.subarray(0, this.#filled),
+      after,
+    });
     this.#filled = 0;
     this.#tellReaders();
   }
 
-  #show(blocks: readonly Block[]): void {
-    if (this.#isAbandoned) return;
-    this.#window.push(...blocks);
-    this.#options.memory.add(blocks.length);
-  }
-
-  /** A body may always have one block, so that no other body keeps it from going on. */
-  get #isFull(): boolean {
-    const { length } = this.#window;
-    return length >= WINDOW_BLOCKS || (length > 0 && this.#options.memory.isFull);
-  }
-
   /** Waits until another block fits into the window: until all readers have the first one, or held others up for too long. */
   async #room(): Promise<void> {
-    while (this.#isFull) {
+    while (this.#window.length >= WINDOW_BLOCKS) {
       const first = this.#window[0]?.start ?? 0;
       const behind = [...this.#readers].filter(({ next }) => next <= first);
       const isAwaited = this.#isAwaited;
@@ -212,8 +199,7 @@ export class SharedBody {
       const isLingering = first === this.#options.before.bytes && performance.now() < this.#beganMs + LINGER_MS;
       if (!isLingering && (behind.length === 0 || (isAwaited && holders.length === 0))) {
         this.#window.shift();
-        this.#options.memory.add(-1);
-        continue;
+        return;
       }
       const sinceMs = performance.now();
       // A timer only while a reader waits for another: readers that all stall keep nothing busy.
