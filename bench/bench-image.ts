@@ -3,7 +3,7 @@ import { randomFillSync } from 'node:crypto';
 import { link, mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { digestHex } from '../src/domain/digest.ts';
-import { makeImage, type TestBlob } from '../test/support/image.ts';
+import { makeImage, type TestBlob, type TestImage } from '../test/support/image.ts';
 
 export interface BlobFile {
   /** The hexadecimal part of its digest. */
@@ -23,13 +23,25 @@ export interface BenchImage {
 }
 
 /** An image whose package is so many bytes, none of which was ever seen before. */
-export async function createImage(folder: string, size: number): Promise<BenchImage> {
-  const { manifest, blobs } = makeImage([randomFillSync(new Uint8Array(size))]);
+export function createImage(folder: string, size: number): Promise<BenchImage> {
+  return writeImage(folder, makeImage([randomFillSync(new Uint8Array(size))]));
+}
+
+/** An image with one layer. */
+export async function writeImage(folder: string, { manifest, blobs }: TestImage): Promise<BenchImage> {
   const [config, layer] = blobs;
   if (config === undefined || layer === undefined) throw new Error('an image without a layer');
   const files = await Promise.all([manifest, config, layer].map((blob) => writeBlob(folder, blob)));
   const [manifestFile, configFile, layerFile] = files as [BlobFile, BlobFile, BlobFile];
   return { hex: manifestFile.hex, manifest: manifestFile, config: configFile, layer: layerFile };
+}
+
+/** JSON of so many bytes, of as many short texts as a manifest of that size may have. */
+export function largeJson(bytes: number, more: object): string {
+  const value = 'x'.repeat(95);
+  const count = Math.floor((bytes - 1024) / 110);
+  const annotations = Object.fromEntries(Array.from({ length: count }, (_, index) => [`k${String(index)}`, value]));
+  return JSON.stringify({ ...more, annotations });
 }
 
 export async function createImages(folder: string, size: number, count: number): Promise<BenchImage[]> {

@@ -14,6 +14,10 @@ export interface LoadOptions {
   readonly bytesPerSecond?: number;
   /** In hex: what each body must be. */
   readonly sha256?: string;
+  /** All clients together read no faster. */
+  readonly linkBytesPerSecond?: number;
+  /** A refusal by 503 is repeated after a second. */
+  readonly retries?: boolean;
   /** For https URLs. */
   readonly secure?: SecureOptions;
 }
@@ -38,6 +42,10 @@ export interface LoadReport {
   readonly failure?: string;
   readonly firstByteMedianMs: number;
   readonly firstByteMs: readonly number[] | null;
+  /** Requests that were repeated after a refusal. */
+  readonly retried: number;
+  /** From the start of all to the end of a request, on average. */
+  readonly finishedMeanMs: number;
 }
 
 export type LoadGenerator = (options: LoadOptions) => Promise<LoadReport>;
@@ -58,7 +66,8 @@ export function loadGenerator(path: string, signal: AbortSignal): LoadGenerator 
 }
 
 function argumentsOf(options: LoadOptions): string[] {
-  const { clients, requests, seconds, cutOffSeconds, bytesPerSecond, sha256, secure } = options;
+  const { clients, requests, seconds, cutOffSeconds, bytesPerSecond, sha256, secure, linkBytesPerSecond, retries } =
+    options;
   return [
     `-clients=${String(clients)}`,
     ...(requests === undefined ? [] : [`-requests=${String(requests)}`]),
@@ -66,6 +75,8 @@ function argumentsOf(options: LoadOptions): string[] {
     ...(cutOffSeconds === undefined ? [] : [`-cut-off=${String(cutOffSeconds)}s`]),
     ...(bytesPerSecond === undefined ? [] : [`-rate=${String(bytesPerSecond)}`]),
     ...(sha256 === undefined ? [] : [`-sha256=${sha256}`]),
+    ...(linkBytesPerSecond === undefined ? [] : [`-link=${String(linkBytesPerSecond)}`]),
+    ...(retries === undefined ? [] : [`-retries=${String(retries)}`]),
     ...(secure === undefined
       ? []
       : [`-ca=${secure.caPath}`, `-token=${secure.token}`, `-http2=${String(secure.http2)}`]),

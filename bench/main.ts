@@ -8,7 +8,7 @@ import { machineFacts } from './machine.ts';
 import { Origin } from './peers/origin.ts';
 import { findPrograms, type Programs, ROOT } from './peers/programs.ts';
 import { startPeers } from './peers/start-peers.ts';
-import { type Outcome, renderReport, renderText, targetTable } from './report.ts';
+import { broken, type Outcome, renderReport, renderText, targetTable } from './report.ts';
 import type { Bench, Effort, Scenario } from './scenario.ts';
 import { SCENARIOS } from './scenarios/scenarios.ts';
 import { Workspace } from './workspace.ts';
@@ -56,6 +56,10 @@ async function main(): Promise<void> {
   const outcomes: Outcome[] = [];
   for (const scenario of scenarios) outcomes.push(await run(scenario, bench));
   say(`\n${renderText(targetTable(outcomes, isPartial))}`);
+  for (const { what } of broken(outcomes)) {
+    process.exitCode = 1;
+    say(`must hold, and does not: ${what}\n`);
+  }
   const output = values.output ?? (isPartial ? undefined : join(ROOT, 'docs/performance.md'));
   if (output === undefined) return;
   const report = renderReport({ ...effort, facts, missing: programs.missing, isPartial, outcomes });

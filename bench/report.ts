@@ -47,10 +47,20 @@ export function targetTable(outcomes: readonly Outcome[], isPartial: boolean): T
         target.what,
         `${SIGNS[target.is]} ${figure(target.limit)} ${target.unit}`,
         value === undefined ? '–' : `${figure(value)} ${target.unit}`,
-        value === undefined ? 'not measured' : verdict(target, value),
+        value === undefined ? 'not measured' : holds(target, value) ? 'met' : '**missed**',
       ];
     }),
   };
+}
+
+/** Targets that must hold, and do not. */
+export function broken(outcomes: readonly Outcome[]): Target[] {
+  return TARGETS.filter((target) =>
+    outcomes.some(({ findings }) => {
+      const value = findings instanceof Error ? undefined : findings.measured[target.id];
+      return target.mustHold === true && value !== undefined && !holds(target, value);
+    }),
+  );
 }
 
 /** For a terminal. */
@@ -68,9 +78,8 @@ export function renderText(table: Table): string {
 
 const SIGNS = { 'at least': '≥', 'at most': '≤', exactly: '=' } as const;
 
-function verdict({ is, limit }: Target, value: number): string {
-  const holds = is === 'at least' ? value >= limit : is === 'at most' ? value <= limit : value === limit;
-  return holds ? 'met' : '**missed**';
+function holds({ is, limit }: Target, value: number): boolean {
+  return is === 'at least' ? value >= limit : is === 'at most' ? value <= limit : value === limit;
 }
 
 function section({ name, about }: Scenario, findings: Findings | Error): string[] {

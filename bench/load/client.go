@@ -22,10 +22,15 @@ const (
 	bufferSize = 256 << 10
 	// What a slow client reads at once: a tenth of a second's worth at 256 KiB/s would be 26 KiB.
 	slowRead = 16 << 10
+	// What a client takes of a shared link at once.
+	linkRead = 64 << 10
 	patience = 120 * time.Second
 )
 
-var errNotTheBytes = errors.New("body has another digest")
+var (
+	errNotTheBytes = errors.New("body has another digest")
+	errRefused     = errors.New("status 503")
+)
 
 type client struct {
 	load    options
@@ -35,12 +40,16 @@ type client struct {
 	secure  *http.Transport
 	cutOff  time.Time
 	hashing hash.Hash
+	began   time.Time
+	link    *link
 }
 
-func newClient(load options, began time.Time) *client {
-	one := &client{load: load, buffer: make([]byte, bufferSize)}
+func newClient(load options, began time.Time, shared *link) *client {
+	one := &client{load: load, buffer: make([]byte, bufferSize), began: began, link: shared}
 	if load.rate > 0 {
 		one.buffer = one.buffer[:slowRead]
+	} else if shared != nil {
+		one.buffer = one.buffer[:linkRead]
 	}
 	if load.cutOff > 0 {
 		one.cutOff = began.Add(load.cutOff)
@@ -59,9 +68,15 @@ func (c *client) run(work *queue, result *tally) {
 			return
 		}
 		err := c.get(c.load.urls[index%len(c.load.urls)], result)
+		for c.load.retries && errors.Is(err, errRefused) {
+			result.retried++
+			time.Sleep(time.Second)
+			err = c.get(c.load.urls[index%len(c.load.urls)], result)
+		}
 		switch {
 		case err == nil:
 			result.requests++
+			result.finishedMs += float64(time.Since(c.began).Microseconds()) / 1000
 		case !c.cutOff.IsZero() && isTimeout(err) && !time.Now().Before(c.cutOff):
 			result.cutOff++
 			return
@@ -101,6 +116,8 @@ func (c *client) get(address string, result *tally) error {
 	}
 	length, rest, closes, err := c.readHead()
 	if err != nil {
+		// A refusal has a body that nothing reads.
+		c.hangUp()
 		return err
 	}
 	if err := c.readBody(c.conn, length, rest, began, result); err != nil {
@@ -121,7 +138,7 @@ func (c *client) dial(host string) error {
 	if err != nil {
 		return err
 	}
-	if c.load.rate > 0 {
+	if c.load.rate > 0 || c.link != nil {
 		// A slow client is slow also in what the kernel takes for it.
 		conn.(*net.TCPConn).SetReadBuffer(bufferSize)
 	}
@@ -160,6 +177,9 @@ func (c *client) readHead() (length int64, rest []byte, closes bool, err error) 
 
 func parseHead(head string) (length int64, closes bool, err error) {
 	lines := strings.Split(head, "\r\n")
+	if strings.HasPrefix(lines[0], "HTTP/1.1 503 ") {
+		return 0, false, errRefused
+	}
 	if !strings.HasPrefix(lines[0], "HTTP/1.1 200 ") {
 		return 0, false, fmt.Errorf("status %q", lines[0])
 	}
@@ -206,7 +226,7 @@ func (c *client) readBody(body io.Reader, length int64, rest []byte, began time.
 		if read == length {
 			break
 		}
-		c.pace(started, read)
+		c.pace(started, read, len(chunk))
 		count, err := body.Read(c.buffer[:min(int64(len(c.buffer)), length-read)])
 		chunk = c.buffer[:count]
 		if count == 0 && err != nil {
@@ -217,15 +237,4 @@ func (c *client) readBody(body io.Reader, length int64, rest []byte, began time.
 		return errNotTheBytes
 	}
 	return nil
-}
-
-func (c *client) pace(started time.Time, read int64) {
-	if c.load.rate <= 0 {
-		return
-	}
-	due := started.Add(time.Duration(float64(read) / c.load.rate * float64(time.Second)))
-	if !c.cutOff.IsZero() && due.After(c.cutOff) {
-		due = c.cutOff
-	}
-	time.Sleep(time.Until(due))
 }

@@ -27,6 +27,8 @@ type options struct {
 	token    string
 	ca       string
 	http2    bool
+	link     float64
+	retries  bool
 }
 
 type report struct {
@@ -39,6 +41,9 @@ type report struct {
 	Failure     string    `json:"failure,omitempty"`
 	MedianMs    float64   `json:"firstByteMedianMs"`
 	FirstByteMs []float64 `json:"firstByteMs"`
+	Retried     int       `json:"retried"`
+	// Since the start of all.
+	FinishedMeanMs float64 `json:"finishedMeanMs"`
 }
 
 // At most this many times are printed; the median is that of all.
@@ -50,11 +55,12 @@ func main() {
 	seen := make([]tally, load.clients)
 	var clients sync.WaitGroup
 	began := time.Now()
+	shared := newLink(load.link)
 	for i := range seen {
 		clients.Add(1)
 		go func(result *tally) {
 			defer clients.Done()
-			newClient(load, began).run(work, result)
+			newClient(load, began, shared).run(work, result)
 		}(&seen[i])
 	}
 	clients.Wait()
@@ -72,6 +78,8 @@ func parse() options {
 	flag.StringVar(&load.token, "token", "", "sent along with each https request")
 	flag.StringVar(&load.ca, "ca", "", "PEM file: who signs the certificates of https servers")
 	flag.BoolVar(&load.http2, "http2", false, "https by HTTP/2 instead of HTTP/1.1")
+	flag.Float64Var(&load.link, "link", 0, "bytes per second of all clients together; 0 for no limit")
+	flag.BoolVar(&load.retries, "retries", false, "a refusal by 503 is repeated after a second")
 	flag.Parse()
 	for scanner := bufio.NewScanner(os.Stdin); scanner.Scan(); {
 		if line := strings.TrimSpace(scanner.Text()); line != "" {
@@ -96,7 +104,10 @@ func cpuSeconds() float64 {
 
 func sum(seen []tally, took time.Duration) report {
 	total := report{Seconds: took.Seconds(), CPUSeconds: cpuSeconds()}
+	finished := 0.0
 	for _, one := range seen {
+		finished += one.finishedMs
+		total.Retried += one.retried
 		total.Bytes += one.bytes
 		total.Requests += one.requests
 		total.CutOff += one.cutOff
@@ -105,6 +116,9 @@ func sum(seen []tally, took time.Duration) report {
 			total.Failure = one.failure.Error()
 		}
 		total.FirstByteMs = append(total.FirstByteMs, one.firstByteMs...)
+	}
+	if total.Requests > 0 {
+		total.FinishedMeanMs = finished / float64(total.Requests)
 	}
 	if all := total.FirstByteMs; len(all) > 0 {
 		sort.Float64s(all)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -35,4 +36,46 @@ type tally struct {
 	failures    int
 	failure     error
 	firstByteMs []float64
+	retried     int
+	finishedMs  float64
+}
+
+// link is what all clients share, as nodes share the network of a master.
+type link struct {
+	rate  float64
+	mutex sync.Mutex
+	free  time.Time
+}
+
+func newLink(rate float64) *link {
+	if rate <= 0 {
+		return nil
+	}
+	return &link{rate: rate, free: time.Now()}
+}
+
+// take waits until so many bytes have come over the link.
+func (l *link) take(bytes int) {
+	l.mutex.Lock()
+	if now := time.Now(); l.free.Before(now) {
+		l.free = now
+	}
+	l.free = l.free.Add(time.Duration(float64(bytes) / l.rate * float64(time.Second)))
+	due := l.free
+	l.mutex.Unlock()
+	time.Sleep(time.Until(due))
+}
+
+func (c *client) pace(started time.Time, read int64, last int) {
+	if c.link != nil {
+		c.link.take(last)
+	}
+	if c.load.rate <= 0 {
+		return
+	}
+	due := started.Add(time.Duration(float64(read) / c.load.rate * float64(time.Second)))
+	if !c.cutOff.IsZero() && due.After(c.cutOff) {
+		due = c.cutOff
+	}
+	time.Sleep(time.Until(due))
 }

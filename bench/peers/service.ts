@@ -1,7 +1,10 @@
 /** Ours: the service with a cache directory that was filled before it starts. */
-import { writeFile } from 'node:fs/promises';
+import { writeFileSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
+import { digestHex } from '../../src/domain/digest.ts';
+import { makeBlob } from '../../test/support/image.ts';
 import { freePort } from '../../test/support/peers/process.ts';
 import { type BenchImage, type BlobFile, place } from '../bench-image.ts';
 import type { MeasuredProcess } from '../measured-process.ts';
@@ -14,6 +17,8 @@ const CACHE_SIZE = '64Gi';
 
 export interface ServiceSettings extends Partial<Pick<PeerOptions, 'origin' | 'maxSocketMemory'>> {
   readonly cacheSize?: string;
+  /** Instead of the registry of the bench. */
+  readonly credentials?: object;
 }
 
 export interface StartedService {
@@ -47,6 +52,19 @@ export class ServiceHome {
         await place(blob, join(this.#directory, 'cache/v1/blobs/sha256', blob.hex));
         this.#blobs.set(blob.hex, blob);
       }
+    }
+  }
+
+  /** Small blobs that no image names. */
+  async fillBlobs(count: number): Promise<void> {
+    const folder = join(this.#directory, 'cache/v1/blobs/sha256');
+    await mkdir(folder, { recursive: true });
+    for (let index = 0; index < count; index++) {
+      const { descriptor, bytes } = makeBlob('', new TextEncoder().encode(String(index)));
+      const hex = digestHex(descriptor.digest);
+      const path = join(folder, hex);
+      writeFileSync(path, bytes);
+      this.#blobs.set(hex, { hex, size: bytes.byteLength, mediaType: '', path });
     }
   }
 
@@ -84,7 +102,7 @@ export class ServiceHome {
       // As many clients at a time as a scenario has: it measures sending, not waiting.
       server: { listenAddress: `127.0.0.1:${String(port)}`, maxSocketMemory },
       store: { directory: 'cache', maxSize: cacheSize },
-      credentials: { registries: [{ repo, default: true, scheme: 'HTTP' }] },
+      credentials: this.#settings.credentials ?? { registries: [{ repo, default: true, scheme: 'HTTP' }] },
       log: { level: 'warn' },
     };
   }

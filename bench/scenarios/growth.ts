@@ -20,11 +20,13 @@ export const GROWTH: readonly Scenario[] = [
     isLong: true,
     run: async (bench) => {
       const steps = await inTurn(ENTRIES, (entries) => withEntries(bench, entries));
-      return growth('growth: entries in the cache', ENTRIES, [
+      const findings = growth('growth: entries in the cache', ENTRIES, [
         ['start to first 200, ms', steps.map(({ startMs }) => startMs)],
         ['hits/s', steps.map(({ hitsPerSecond }) => hitsPerSecond)],
         ['resident MiB', steps.map(({ residentMiB }) => residentMiB)],
       ]);
+      const [first, last] = [steps[0], steps.at(-1)];
+      return { ...findings, measured: { 'growth-hits': first && last && first.hitsPerSecond / last.hitsPerSecond } };
     },
   },
   {

@@ -3,8 +3,23 @@ import type { Scenario } from '../scenario.ts';
 import { GROWTH } from './growth.ts';
 import { HITS } from './hits.ts';
 import { MISSES } from './misses.ts';
+import { ADMISSION } from './admission.ts';
+import { PROBES } from './probes.ts';
 import { SIDECAR } from './sidecar.ts';
+import { SIZING } from './sizing.ts';
 import { SLOW_READERS } from './slow-readers.ts';
+import { TURNS } from './turns.ts';
 import { STARTS } from './starts.ts';
 
-export const SCENARIOS: readonly Scenario[] = [SIDECAR, ...HITS, ...MISSES, SLOW_READERS, ...STARTS, ...GROWTH];
+export const SCENARIOS: readonly Scenario[] = [
+  SIDECAR,
+  ...HITS,
+  ...MISSES,
+  SLOW_READERS,
+  SIZING,
+  ADMISSION,
+  PROBES,
+  TURNS,
+  ...STARTS,
+  ...GROWTH,
+];

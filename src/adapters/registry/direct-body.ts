@@ -5,14 +5,10 @@ import type { Socket } from 'node:net';
 const BLOCK_BYTES = 512 * 1024;
 /** With so many waiting, the socket waits too. */
 const MAX_WAITING_BLOCKS = 4;
-/** 8 MiB for all bodies together, besides one block of each: many downloads may stall at a time, for clients that stall. */
-const MAX_HELD_BLOCKS = 16;
 /** 16 MiB that are not given back to the system between downloads. */
 const MAX_SPARE_BLOCKS = 32;
 
 const spare: Uint8Array[] = [];
-/** Blocks of all bodies. */
-let held = 0;
 
 interface Block {
   readonly bytes: Uint8Array;
@@ -51,7 +47,6 @@ export class DirectBody implements AsyncIterable<Uint8Array> {
     let last = this.#blocks.at(-1);
     if (last === undefined || last.filled === BLOCK_BYTES) {
       last = { bytes: spare.pop() ?? new Uint8Array(BLOCK_BYTES), filled: 0, taken: 0 };
-      held++;
       this.#blocks.push(last);
     }
     return last.bytes.subarray(last.filled);
@@ -64,7 +59,7 @@ export class DirectBody implements AsyncIterable<Uint8Array> {
     const ours = Math.min(bytes, this.#missing);
     last.filled += ours;
     this.#missing -= ours;
-    this.#isPaused = !this.#hasRoom;
+    this.#isPaused = this.#blocks.length > MAX_WAITING_BLOCKS;
     this.#news.resolve();
     return this.#missing > 0 && !this.#isPaused;
   }
@@ -105,12 +100,6 @@ export class DirectBody implements AsyncIterable<Uint8Array> {
     }
   }
 
-  get #hasRoom(): boolean {
-    const last = this.#blocks.at(-1);
-    const needsBlock = last?.filled === BLOCK_BYTES;
-    return this.#blocks.length <= MAX_WAITING_BLOCKS && !(needsBlock && held >= MAX_HELD_BLOCKS);
-  }
-
   #take(): Uint8Array | undefined {
     const [first] = this.#blocks;
     if (first === undefined || first.filled === first.taken) return undefined;
@@ -124,7 +113,7 @@ export class DirectBody implements AsyncIterable<Uint8Array> {
       const [{ bytes }] = this.#blocks.splice(0, 1) as [Block];
       release(bytes);
     }
-    if (this.#isPaused && this.#hasRoom) {
+    if (this.#isPaused && this.#blocks.length <= MAX_WAITING_BLOCKS) {
       this.#isPaused = false;
       this.#socket.resume();
       // A socket that is intercepted flows all the while; only its handle was stopped.
@@ -134,6 +123,5 @@ export class DirectBody implements AsyncIterable<Uint8Array> {
 }
 
 function release(block: Uint8Array): void {
-  held--;
   if (spare.length < MAX_SPARE_BLOCKS) spare.push(block);
 }

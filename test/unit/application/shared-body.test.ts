@@ -4,7 +4,6 @@ import { DownloadSlots } from '../../../src/application/download-slots.ts';
 import { PassThroughs } from '../../../src/application/pass-throughs.ts';
 import { DigestMismatchError, TooManyDownloadsError, UpstreamUnavailableError } from '../../../src/domain/errors.ts';
 import type { BlobReader } from '../../../src/domain/ports/package-store.ts';
-import { WindowMemory } from '../../../src/application/window-memory.ts';
 import { type Registry, parseUpstream } from '../../../src/domain/upstream.ts';
 import { bytesOf, makeBlob } from '../../support/image.ts';
 import { UPSTREAM } from '../../support/ports.ts';
@@ -73,22 +72,6 @@ describe('SharedBody', () => {
   }
 
   const rest = async (reader: BlobReader, at: number): Promise<Buffer> => readAll(reader, at);
-
-  it('holds no more blocks than its share when many downloads pass through, and still ends each of them', async () => {
-    const memory = new WindowMemory(4);
-    passThroughs = new PassThroughs({ slots, stopping: never, memory });
-    const registries = Array.from(
-      { length: 6 },
-      (_, index) => parseUpstream({ repo: `r${String(index)}.example/x` }).registry,
-    );
-    const readers = await Promise.all(registries.map((registry) => open(registry)));
-    await Promise.all(readers.map((reader) => reader.read(0)));
-    await clock.tickAsync(1000);
-    expect(memory.blocks).to.be.within(1, 4 + readers.length);
-    const bodies = await Promise.all(readers.map((reader) => readAll(reader)));
-    for (const body of bodies) expect(Buffer.compare(body, blob.bytes)).to.equal(0);
-    expect(memory.blocks).to.equal(0);
-  });
 
   it('downloads once for all readers that come before its window has moved on', async () => {
     const readers = await Promise.all(Array.from({ length: 10 }, () => open()));

@@ -1,0 +1,72 @@
+/** The part of a Kubernetes API that the service watches, with as many ModuleSources as a scenario wants. */
+import type { ServerResponse } from 'node:http';
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { CA, serverCertificate } from '../../test/support/tls/certificates.ts';
+
+export interface KubernetesLists {
+  /** As text. */
+  readonly kubeconfig: string;
+  /** Serves a list of about so many bytes from now on, and ends all watches; says how many objects are in it. */
+  grow(bytes: number): number;
+  close(): void;
+}
+
+/** Of the certificates in a ModuleSource. */
+const CA_BYTES = 60 * 1024;
+
+export async function startKubernetesLists(): Promise<KubernetesLists> {
+  const watches = new Set<ServerResponse>();
+  let sources = listOf('ModuleSourceList', 1, []);
+  const server = createServer(serverCertificate('localhost'), (request, response) => {
+    response.setHeader('Content-Type', 'application/json');
+    const url = request.url ?? '';
+    if (url.includes('watch=')) {
+      watches.add(response);
+      response.once('close', () => watches.delete(response));
+      response.flushHeaders();
+    } else response.end(url.includes('/secrets') ? listOf('SecretList', 1, []) : sources);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  const kubeconfig = JSON.stringify({
+    apiVersion: 'v1',
+    kind: 'Config',
+    clusters: [
+      {
+        name: 'bench',
+        cluster: {
+          server: `https://127.0.0.1:${String(port)}`,
+          'certificate-authority-data': Buffer.from(CA).toString('base64'),
+        },
+      },
+    ],
+    users: [{ name: 'bench', user: { token: 'bench' } }],
+    contexts: [{ name: 'bench', context: { cluster: 'bench', user: 'bench' } }],
+    'current-context': 'bench',
+  });
+  return {
+    kubeconfig,
+    grow: (bytes) => {
+      const items = Array.from({ length: Math.floor(bytes / CA_BYTES) }, (_, index) => source(index));
+      sources = listOf('ModuleSourceList', 2, items);
+      for (const watch of watches) watch.destroy();
+      return items.length;
+    },
+    close: () => {
+      server.close();
+      server.closeAllConnections();
+    },
+  };
+}
+
+function listOf(kind: string, version: number, items: readonly object[]): string {
+  return JSON.stringify({ kind, metadata: { resourceVersion: String(version) }, items });
+}
+
+function source(index: number): object {
+  const name = `source-${String(index)}`;
+  const metadata = { name, uid: name, creationTimestamp: '2026-01-01T00:00:00Z', resourceVersion: '2' };
+  const ca = CA.repeat(Math.floor(CA_BYTES / CA.length));
+  return { metadata, spec: { registry: { repo: `registry.example/${name}`, scheme: 'HTTPS', ca } } };
+}
