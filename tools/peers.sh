@@ -98,6 +98,7 @@ install_from_go crane github.com/google/go-containerregistry/cmd/crane@v0.22.1
 # The same language, in one file.
 install_from_go jq github.com/itchyny/gojq/cmd/gojq@v0.12.17
 install_from_go helm helm.sh/helm/v4/cmd/helm@v4.3.1
+install_from_go helm-docs github.com/norwoodj/helm-docs/cmd/helm-docs@v1.14.2
 take_from_module podmonitors github.com/prometheus-operator/prometheus-operator@v0.85.0 \
   example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml
 take_from_module prometheusrules github.com/prometheus-operator/prometheus-operator@v0.85.0 \

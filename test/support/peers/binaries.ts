@@ -23,6 +23,7 @@ const PROGRAMS = {
   h2o: 'H2O',
   haproxy: 'HAPROXY',
   helm: 'HELM',
+  'helm-docs': 'HELM_DOCS',
   hitch: 'HITCH',
   jq: 'JQ',
   lighttpd: 'LIGHTTPD',
