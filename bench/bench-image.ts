@@ -36,10 +36,10 @@ export async function writeImage(folder: string, { manifest, blobs }: TestImage)
   return { hex: manifestFile.hex, manifest: manifestFile, config: configFile, layer: layerFile };
 }
 
-/** JSON of so many bytes, of as many short texts as a manifest of that size may have. */
+/** JSON of so many bytes, of about as many texts as a manifest may have. */
 export function largeJson(bytes: number, more: object): string {
-  const value = 'x'.repeat(95);
-  const count = Math.floor((bytes - 1024) / 110);
+  const value = 'x'.repeat(235);
+  const count = Math.floor((bytes - 1024) / 250);
   const annotations = Object.fromEntries(Array.from({ length: count }, (_, index) => [`k${String(index)}`, value]));
   return JSON.stringify({ ...more, annotations });
 }

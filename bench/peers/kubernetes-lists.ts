@@ -17,11 +17,19 @@ const CA_BYTES = 60 * 1024;
 
 export async function startKubernetesLists(): Promise<KubernetesLists> {
   const watches = new Set<ServerResponse>();
+  let version = 1;
   let sources = listOf('ModuleSourceList', 1, []);
   const server = createServer(serverCertificate('localhost'), (request, response) => {
     response.setHeader('Content-Type', 'application/json');
     const url = request.url ?? '';
-    if (url.includes('watch=')) {
+    // A watch of the state before has to begin with a list again.
+    if (
+      url.includes('watch=') &&
+      url.includes('modulesources') &&
+      !url.includes(`resourceVersion=${String(version)}&`)
+    ) {
+      response.destroy();
+    } else if (url.includes('watch=')) {
       watches.add(response);
       response.once('close', () => watches.delete(response));
       response.flushHeaders();
@@ -49,7 +57,8 @@ export async function startKubernetesLists(): Promise<KubernetesLists> {
     kubeconfig,
     grow: (bytes) => {
       const items = Array.from({ length: Math.floor(bytes / CA_BYTES) }, (_, index) => source(index));
-      sources = listOf('ModuleSourceList', 2, items);
+      version = 2;
+      sources = listOf('ModuleSourceList', version, items);
       for (const watch of watches) watch.destroy();
       return items.length;
     },
