@@ -127,6 +127,7 @@ export const settingsSchema = z.strictObject({
       kubernetes: z.strictObject({
         kubeconfig: z.string(),
         secret: z.strictObject({ namespace: objectName, name: objectName }),
+        events: z.boolean(),
       }),
     })
     .superRefine(({ source, registries: list, kubernetes }, context) => {

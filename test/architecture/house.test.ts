@@ -31,6 +31,7 @@ const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] =
     kubernetes: [
       '@kubernetes/client-node',
       'node:child_process',
+      'node:crypto',
       'node:fs',
       'node:fs/promises',
       'node:https',

@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
+import { text } from 'node:stream/consumers';
 import type { ClusterAccess } from '../../src/adapters/kubernetes/cluster-access.ts';
 import type { UpstreamFields } from '../../src/domain/upstream.ts';
 import { CA, serverCertificate } from './tls/certificates.ts';
@@ -43,6 +44,10 @@ export class FakeKubeApi {
   /** Instead of a list, or of a watch; undefined for the real answer. */
   listStatus: number | undefined;
   watchStatus: number | undefined;
+  /** Instead of 201 for an Event. */
+  eventStatus = 201;
+  /** Each Event as it came, with its path. */
+  readonly events: { readonly path: string; readonly body: Record<string, unknown> }[] = [];
   /** A list's text instead of the objects; empty for an answer that never comes. */
   listText: string | undefined;
   /** The fault of a new watch: ends at once, says 410 as an event, garbage, nothing, or not even a status. */
@@ -168,6 +173,10 @@ export class FakeKubeApi {
       this.#discover(pathname, response);
       return;
     }
+    if (request.method === 'POST') {
+      void this.#takeEvent(pathname, request, response);
+      return;
+    }
     const resource = pathname.endsWith('/secrets') ? 'secrets' : 'modulesources';
     const watching = searchParams.get('watch') === 'true';
     this.log.push({ what: `${watching ? 'watch' : 'list'} ${resource}`, at: performance.now() });
@@ -184,6 +193,12 @@ export class FakeKubeApi {
         JSON.stringify({ kind: KINDS[resource], metadata: { resourceVersion: String(this.#version) }, items }),
       );
     }
+  }
+
+  async #takeEvent(path: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const body = JSON.parse(await text(request)) as Record<string, unknown>;
+    this.events.push({ path, body });
+    response.writeHead(this.eventStatus).end('{}');
   }
 
   /** As kube-apiserver does it: a group without any kind is not listed. */

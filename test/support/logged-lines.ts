@@ -114,11 +114,13 @@ async function linesOfCluster(): Promise<Line[]> {
   api.putModuleSource('young', { repo: 'a.example/m' }, '2026-02-02T00:00:00Z');
   api.putModuleSource('old', { repo: 'a.example/m' }, '2026-01-01T00:00:00Z');
   api.watchStatus = 500;
+  api.eventStatus = 403;
   const service = await ServiceProcess.start({
-    settings: { credentials: { source: 'kubernetes' }, log: { level: 'debug' } },
+    settings: { credentials: { source: 'kubernetes', kubernetes: { events: true } }, log: { level: 'debug' } },
     flags: ['--kubeconfig', join(home, 'kubeconfig')],
   });
   await service.logged('watching failed, trying again');
+  await service.logged('event cannot be written');
   await service.logged('listed', { resource: 'modulesources' });
   const { lines } = service;
   await service.close();

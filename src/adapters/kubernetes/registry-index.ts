@@ -7,9 +7,15 @@ import { metadataOf } from './reflector.ts';
 
 export type IndexEvent =
   /** The object cannot be used as it is now; `error` names the field and shows nothing of it. */
-  | { readonly kind: 'invalid'; readonly object: string; readonly error: InvalidUpstreamError }
+  | { readonly kind: 'invalid'; readonly object: string; readonly uid: string; readonly error: InvalidUpstreamError }
   /** A name of the object's registry is that of another object already. */
-  | { readonly kind: 'conflict'; readonly object: string; readonly winner: string; readonly repository: string };
+  | {
+      readonly kind: 'conflict';
+      readonly object: string;
+      readonly uid: string;
+      readonly winner: string;
+      readonly repository: string;
+    };
 
 interface Entry {
   readonly object: string;
@@ -108,12 +114,12 @@ export class RegistryIndex {
     );
     this.#byName = new Map();
     const conflicts = new Map<string, RejectedObject>();
-    for (const [, { object, registry }] of oldestFirst) {
+    for (const [uid, { object, registry }] of oldestFirst) {
       for (const name of registry?.names ?? []) {
         const winner = this.#ownerOf(name) ?? this.ownerOf(name);
         if (winner !== undefined) {
           const reason = `${name === '' ? 'the default registry' : name} is that of ${winner} already`;
-          conflicts.set(this.#tellConflict(object, winner, name), { object, reason });
+          conflicts.set(this.#tellConflict({ object, uid, winner, repository: name }), { object, reason });
         } else if (registry !== undefined) this.#byName.set(name, { object, upstream: registry.upstream });
       }
     }
@@ -125,7 +131,7 @@ export class RegistryIndex {
     // An event concerns one object, and a CA bundle may have 100 KiB: the others are not even read.
     if (before?.source === object) return before;
     const { entry, error } = this.#prepared.get(object) ?? this.#enter(uid, object);
-    if (error !== undefined) this.#onEvent({ kind: 'invalid', object: entry.object, error });
+    if (error !== undefined) this.#onEvent({ kind: 'invalid', object: entry.object, uid, error });
     return entry;
   }
 
@@ -147,9 +153,9 @@ export class RegistryIndex {
   }
 
   /** Once for as long as it lasts. */
-  #tellConflict(object: string, winner: string, repository: string): string {
-    const key = `${object} ${winner} ${repository}`;
-    if (!this.#conflicts.has(key)) this.#onEvent({ kind: 'conflict', object, winner, repository });
+  #tellConflict(conflict: Readonly<Record<'object' | 'uid' | 'winner' | 'repository', string>>): string {
+    const key = `${conflict.object} ${conflict.winner} ${conflict.repository}`;
+    if (!this.#conflicts.has(key)) this.#onEvent({ kind: 'conflict', ...conflict });
     return key;
   }
 }

@@ -6,7 +6,9 @@ import { openClusterAccess } from '../../adapters/kubernetes/cluster-access.ts';
 import {
   clusterResources,
   KubernetesCredentialProvider,
+  type ProviderEvent,
 } from '../../adapters/kubernetes/kubernetes-credential-provider.ts';
+import { RefusalEvents } from '../../adapters/kubernetes/refusal-events.ts';
 import { informerMetrics } from '../../adapters/prometheus/informer-metrics.ts';
 import { StaticCredentialProvider } from '../../adapters/static/static-credential-provider.ts';
 import { isFallback } from '../../domain/upstream.ts';
@@ -44,13 +46,29 @@ export function credentialsModule({ settings: { credentials }, logger, environme
 }
 
 function watchCluster(
-  { kubeconfig, secret }: Settings['credentials']['kubernetes'],
+  { kubeconfig, secret, events }: Settings['credentials']['kubernetes'],
   environment: Surroundings['environment'],
   logger: Logger,
   metrics: Registry,
 ): KubernetesCredentialProvider {
-  const sources = clusterResources(openClusterAccess(kubeconfig === '' ? undefined : kubeconfig, environment), secret);
-  const observers = [watchLog(logger), informerMetrics(metrics, Object.keys(sources))];
+  const access = openClusterAccess(kubeconfig === '' ? undefined : kubeconfig, environment);
+  const sources = clusterResources(access, secret);
+  const observers: ((event: ProviderEvent) => void)[] = [
+    watchLog(logger),
+    informerMetrics(metrics, Object.keys(sources)),
+  ];
+  if (events) {
+    const refusals = new RefusalEvents({
+      access,
+      secretNamespace: secret.namespace,
+      onError: (resource, object, err) => {
+        logger.warn({ resource, object, err }, 'event cannot be written');
+      },
+    });
+    observers.push((event) => {
+      refusals.observe(event);
+    });
+  }
   return new KubernetesCredentialProvider({
     sources,
     onEvent: (event) => {

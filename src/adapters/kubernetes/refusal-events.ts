@@ -1,0 +1,95 @@
+/** Tells of an object that cannot be used by a Kubernetes Event on the object, where `kubectl describe` shows it. */
+import { createConfiguration, HttpMethod, RequestContext } from '@kubernetes/client-node';
+import { createHash } from 'node:crypto';
+import type { ClusterAccess } from './cluster-access.ts';
+import type { ProviderEvent, ResourceName } from './kubernetes-credential-provider.ts';
+import { ApiStatusError } from './object-source.ts';
+
+/** The object of an Event (core/v1 ObjectReference), without its name. */
+interface Involved {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly namespace?: string;
+}
+
+export interface RefusalEventsOptions {
+  readonly access: ClusterAccess;
+  /** The namespace of the default registry's Secret. */
+  readonly secretNamespace: string;
+  readonly onError: (resource: ResourceName, object: string, error: unknown) => void;
+}
+
+const TIMEOUT_MS = 5000;
+const COMPONENT = 'registry-packages-proxy';
+
+export class RefusalEvents {
+  readonly #access: ClusterAccess;
+  readonly #involved: Readonly<Record<ResourceName, Involved>>;
+  readonly #onError: RefusalEventsOptions['onError'];
+
+  constructor({ access, secretNamespace, onError }: RefusalEventsOptions) {
+    this.#access = access;
+    this.#involved = {
+      modulesources: { apiVersion: 'deckhouse.io/v1alpha1', kind: 'ModuleSource' },
+      secrets: { apiVersion: 'v1', kind: 'Secret', namespace: secretNamespace },
+    };
+    this.#onError = onError;
+  }
+
+  /** Ignores what refuses no object; never throws. */
+  observe(event: ProviderEvent): void {
+    if (event.kind !== 'invalid' && event.kind !== 'conflict') return;
+    const { resource, object, uid } = event;
+    const [reason, message] =
+      event.kind === 'invalid'
+        ? ['RegistryInvalid', `cannot be used, its previous state is kept: ${event.error.message}`]
+        : ['RegistryConflict', `${nameOf(event.repository)} belongs to ${event.winner}`];
+    this.#write(this.#involved[resource], { object, uid, reason, message }).catch((error: unknown) => {
+      this.#onError(resource, object, error);
+    });
+  }
+
+  async #write(
+    involved: Involved,
+    { object, uid, reason, message }: Readonly<Record<'object' | 'uid' | 'reason' | 'message', string>>,
+  ): Promise<void> {
+    // The API server takes Events on objects without a namespace in this one only.
+    const { namespace = 'default' } = involved;
+    const now = new Date().toISOString();
+    const body = {
+      apiVersion: 'v1',
+      kind: 'Event',
+      // The same for all replicas, and for one that starts again: the second finds the Event of the first.
+      metadata: { name: `${object}.${digestOf(`${uid} ${reason} ${message}`)}`, namespace },
+      involvedObject: { ...involved, name: object, uid },
+      reason,
+      message,
+      type: 'Warning',
+      source: { component: COMPONENT },
+      firstTimestamp: now,
+      lastTimestamp: now,
+      count: 1,
+    };
+    const config = await this.#access.config();
+    const url = `${config.getCurrentCluster()?.server ?? ''}/api/v1/namespaces/${namespace}/events`;
+    const request = new RequestContext(url, HttpMethod.POST);
+    request.setHeaderParam('content-type', 'application/json');
+    request.setBody(JSON.stringify(body));
+    await config.applySecurityAuthentication(request);
+    request.setSignal(AbortSignal.timeout(TIMEOUT_MS));
+    const response = await createConfiguration().httpApi.send(request).toPromise();
+    await response.body.text();
+    if (response.httpStatusCode === 401) this.#access.refused();
+    if (response.httpStatusCode !== 201 && response.httpStatusCode !== 409) {
+      throw new ApiStatusError(response.httpStatusCode);
+    }
+  }
+}
+
+function nameOf(repository: string): string {
+  return repository === '' ? 'the default registry' : repository;
+}
+
+function digestOf(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 16);
+}
