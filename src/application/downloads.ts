@@ -41,13 +41,15 @@ export interface DownloadsOptions {
 /** The reader of a client, and what became of the download by now. */
 export interface BegunDownload {
   readonly blob: BlobReader;
-  /** Whether all of it is kept. */
+  /** Whether all of it is kept; as long as it arrives, whether the store has kept the last download that ended. */
   readonly isStored: () => boolean;
 }
 
 export class Downloads {
   readonly #options: DownloadsOptions;
   readonly #running = new Map<Digest, RunningDownload[]>();
+  /** Whether the store failed to keep the last download that ended. */
+  #isStoreFailing = false;
 
   constructor(options: DownloadsOptions) {
     this.#options = options;
@@ -78,13 +80,17 @@ export class Downloads {
   async begin(wanted: WantedLayer): Promise<BegunDownload> {
     wanted.leaving.throwIfAborted();
     const { digest } = wanted.layer;
-    const download = new RunningDownload(wanted, this.#options, () => {
+    const onEnd = (): void => {
       const others = this.#running.get(digest)?.filter((each) => each !== download) ?? [];
       if (others.length > 0) this.#running.set(digest, others);
       else this.#running.delete(digest);
-    });
+    };
+    const onStore = (works: boolean): void => {
+      this.#isStoreFailing = !works;
+    };
+    const download: RunningDownload = new RunningDownload(wanted, this.#options, { onEnd, onStore });
     this.#running.set(digest, [...(this.#running.get(digest) ?? []), download]);
-    return { blob: await download.join(wanted), isStored: () => download.isStored };
+    return { blob: await download.join(wanted), isStored: () => download.isStored ?? !this.#isStoreFailing };
   }
 
   /** The oldest first. */
@@ -94,6 +100,13 @@ export class Downloads {
   }
 }
 
+interface DownloadEvents {
+  /** No client can join any more. */
+  readonly onEnd: () => void;
+  /** The store has kept the layer, or has failed to. */
+  readonly onStore: (works: boolean) => void;
+}
+
 class RunningDownload implements Download {
   readonly request: PackageRequest;
   readonly layer: Descriptor;
@@ -101,24 +114,24 @@ class RunningDownload implements Download {
   readonly startedAt = new Date();
   bytes = 0;
   clients = 0;
-  isStored = false;
+  /** Undefined as long as it arrives. */
+  isStored: boolean | undefined;
   readonly #passThroughs: PassThroughs;
   readonly #incoming: Promise<IncomingBlob>;
   readonly #readers = new Set<DownloadReader>();
   readonly #unwanted = new AbortController();
-  readonly #onEnd: () => void;
+  readonly #events: DownloadEvents;
   #slot: Slot | undefined;
   #handover: Promise<void> | undefined;
 
-  /** `onEnd` is called when no client can join any more. */
-  constructor({ request, layer, registry, open }: WantedLayer, options: DownloadsOptions, onEnd: () => void) {
+  constructor({ request, layer, registry, open }: WantedLayer, options: DownloadsOptions, events: DownloadEvents) {
     this.request = request;
     this.layer = layer;
     this.registry = registry;
     this.#passThroughs = options.passThroughs;
-    this.#onEnd = onEnd;
+    this.#events = events;
     this.#incoming = this.#begin(open, options);
-    this.#incoming.then(({ settled }) => settled).then(onEnd, onEnd);
+    this.#incoming.then(({ settled }) => settled).then(events.onEnd, events.onEnd);
   }
 
   get isQueued(): boolean {
@@ -158,7 +171,7 @@ class RunningDownload implements Download {
     const slot = await slots.acquire(this.registry, AbortSignal.any([stopping, this.#unwanted.signal]));
     this.#slot = slot;
     slot.setIdle(this.clients === 0);
-    slot.revoked.addEventListener('abort', this.#onEnd);
+    slot.revoked.addEventListener('abort', this.#events.onEnd);
     const onReceived = (bytes: number): void => {
       this.bytes = bytes;
     };
@@ -173,9 +186,12 @@ class RunningDownload implements Download {
       incoming.settled.then(
         () => {
           this.isStored = true;
+          this.#events.onStore(true);
           slot.release();
         },
         (error: unknown) => {
+          this.isStored = false;
+          if (error instanceof StoreFailedError) this.#events.onStore(false);
           this.#handover = this.#handOver(error, incoming, source, slot);
         },
       );
@@ -226,7 +242,7 @@ class RunningDownload implements Download {
       this.#slot?.setIdle(true);
       if (this.#slot !== undefined) return;
       // A queued download without clients leaves the queue at once: nothing of it has been paid for.
-      this.#onEnd();
+      this.#events.onEnd();
       this.#unwanted.abort(new TooManyDownloadsError());
     };
   }

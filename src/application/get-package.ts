@@ -18,7 +18,7 @@ import { resumedDownload } from './resumed-download.ts';
 /** How the cache took part. */
 export type CacheOutcome =
   | { readonly kind: 'hit'; readonly storedAt: Date }
-  /** This request began the download; `isStored` says whether all of it is kept by now. */
+  /** This request began the download; `isStored` says whether it is kept, or will be for all that is known. */
   | { readonly kind: 'miss'; readonly isStored: () => boolean }
   /** Another request had begun it. */
   | { readonly kind: 'joined' }

@@ -35,7 +35,7 @@ describe('the bundle', () => {
       main: join(place, 'dist/start.mjs'),
       settings: { credentials: { registries: [{ repo, default: true, scheme: 'HTTP' }] } },
     });
-    for (const status of ['fwd=miss', 'hit']) {
+    for (const status of ['fwd=miss; stored', 'hit']) {
       const { body, headers } = await service.client(`package?digest=${image.digest}`, { responseType: 'buffer' });
       expect(headers['cache-status']).to.equal(`registry-packages-proxy; ${status}`);
       expect(Buffer.compare(body, image.layer.bytes)).to.equal(0);

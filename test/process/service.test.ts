@@ -73,7 +73,7 @@ describe('the service', () => {
     const image = makePackage(3 * MIB);
     registry.publish(image);
     service = await ServiceProcess.start(options());
-    for (const status of ['fwd=miss', 'hit']) {
+    for (const status of ['fwd=miss; stored', 'hit']) {
       const response = await service.client(`package?digest=${image.digest}`, { responseType: 'buffer' });
       expect(response.headers['cache-status']).to.equal(`registry-packages-proxy; ${status}`);
       expect(Buffer.compare(response.body, image.layer.bytes)).to.equal(0);

@@ -53,9 +53,9 @@ export function partHeaders({ start, end }: Part, size: number): Record<string, 
 }
 
 /**
- * RFC 9211. `stored` is a fact and no intention (section 2.5): it is said of what is kept when the head is sent, which a
- * package of up to 64 KiB is. Undefined stands for HEAD,
- * which forwards nothing, on a package that is not here.
+ * RFC 9211. The head comes before the body, so `stored` can only say what the store does with it so far; after a failure of
+ * the disk it is said only of what is stored. Undefined stands for HEAD, which forwards nothing, on a package that is not
+ * cached.
  */
 export function cacheHeaders(cache: CacheOutcome | undefined): Record<string, string> {
   switch (cache?.kind) {

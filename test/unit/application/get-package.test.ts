@@ -342,6 +342,30 @@ describe('GetPackage', () => {
       });
     }
 
+    it('does not say that a package is stored after a failure, until one is', async () => {
+      const store = new MemoryPackageStore();
+      let isBroken = true;
+      const flaky: PackageStore = {
+        open: (sought) => store.open(sought),
+        ingest: (descriptor, source) => (isBroken ? failingAfter(1) : store).ingest(descriptor, source),
+      };
+      const held = (): HeldSource => new HeldSource().give(image.layer.bytes.subarray(0, 300_000));
+      const useCase = over(flaky);
+      const says = ({ cache }: Delivery): boolean => cache.kind === 'miss' && cache.isStored();
+      const first = await get(useCase);
+      expect(says(first)).to.equal(true);
+      await readAll(first.blob);
+      expect(says(first)).to.equal(false);
+      isBroken = false;
+      const second = held();
+      gateway.fetchBlob.callsFake(() => second.source());
+      const arriving = await get(useCase);
+      expect(says(arriving)).to.equal(false);
+      second.give(image.layer.bytes.subarray(300_000)).end();
+      await readAll(arriving.blob);
+      expect(says(arriving)).to.equal(true);
+    });
+
     it('lets a client go on that still reads what was stored', async () => {
       const useCase = over(failingAfter(250_000));
       const [slow, fast] = await Promise.all([get(useCase), get(useCase)]);
