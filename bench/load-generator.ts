@@ -23,7 +23,7 @@ export interface LoadOptions {
 }
 
 export interface SecureOptions {
-  /** Of a PEM file. */
+  /** The path of a PEM file. */
   readonly caPath: string;
   readonly token: string;
   readonly http2: boolean;

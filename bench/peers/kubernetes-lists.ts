@@ -12,7 +12,7 @@ export interface KubernetesLists {
   close(): void;
 }
 
-/** Of the certificates in a ModuleSource. */
+/** The bytes of the certificates in a ModuleSource. */
 const CA_BYTES = 60 * 1024;
 
 export async function startKubernetesLists(): Promise<KubernetesLists> {

@@ -20,7 +20,7 @@ export interface PeerOptions {
   readonly cached?: readonly BenchImage[];
   /** Where it gets the rest; undefined when there is no registry. */
   readonly origin: Origin | undefined;
-  /** Of our service: memory of sockets for bodies that are sent; without a limit by default. */
+  /** The service's memory of sockets for bodies that are sent; without a limit by default. */
   readonly maxSocketMemory?: string;
 }
 

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { writeFile } from 'node:fs/promises';
 
 export interface TokenReviews {
-  /** Of the kubeconfig that leads to it. */
+  /** The path of the kubeconfig that leads to it. */
   readonly kubeconfig: string;
   close(): void;
 }

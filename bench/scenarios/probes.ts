@@ -11,7 +11,7 @@ const DOWNLOADS = 300;
 const MANIFESTS = 250;
 const MANIFEST_BYTES = 4 * MIB;
 const INTERVAL_MS = 20;
-/** What the kubelet allows. */
+/** A probe without an answer by then has failed. */
 const TIMEOUT_MS = 30_000;
 
 interface Probed {

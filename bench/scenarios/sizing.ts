@@ -100,7 +100,7 @@ async function read(
   limits: readonly number[],
 ): Promise<Measured[]> {
   const image = await createImage(await bench.workspace.folder('images'), bodyBytes);
-  // What the service itself derives from its limit.
+  // The service derives the same from its limit.
   const maxSocketMemory = String(Math.floor((limits[0] ?? 0) / 10));
   const [peer] = await bench.startPeers(['ours'], { cached: [image], origin: undefined, maxSocketMemory });
   if (peer === undefined) throw new Error('the service is missing');

@@ -24,8 +24,8 @@ interface Trouble {
 }
 
 /**
- * The time of a request until its answer begins. Late answers wait for the challenges of all clients, and with 2 s a machine
- * of two processors has missed it.
+ * The time of a request until its answer begins. Late answers wait for the challenges of all clients, which took
+ * more than 2 s on a machine of two processors.
  */
 const HEADERS_SECONDS = 4;
 const MIB = 1024 * 1024;

@@ -15,7 +15,7 @@ const PACKAGE_BYTES = 33 * MIB;
 const AT_ONCE = 4;
 const BYTES_PER_SECOND = 24 * MIB;
 const LOOK_MS = 20;
-/** Of the file system itself: inodes, free lists, and what it reserves for the maps of files that are being written. */
+/** The blocks of the file system itself: inodes, free lists, and reserved maps of files that are being written. */
 const OVERHEAD_BYTES = 8 * MIB;
 
 export const XFS: Fault = {

@@ -82,7 +82,7 @@ evicts a pod whose volume is larger than its limit.
 {{- end }}
 
 {{/*
-What the container of the service may take, in YAML. Measured: 122 MiB idle, 0.12 MiB for each client, 256 MiB for downloads
+The resources of the service's container, in YAML. Measured: 122 MiB idle, 0.12 MiB for each client, 256 MiB for downloads
 and blocks, and a tenth of the limit for the socket buffers of its own connections.
 */}}
 {{- define "proxy.resources" -}}

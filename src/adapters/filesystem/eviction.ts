@@ -74,7 +74,7 @@ export class Eviction {
    */
   async recheck(directory: string, size: number): Promise<boolean> {
     const isLowered = this.#ledger.limit < this.#ledger.maxBytes;
-    // What the cache has on the volume is room enough, and asking the volume costs each download a turn of the thread pool.
+    // The room of cached blobs is enough, and a question to the volume costs each download a turn of the thread pool.
     if (!isLowered && size <= this.#ledger.bytes) return true;
     try {
       const { blocks, bavail, bsize } = await statfs(directory);

@@ -88,8 +88,8 @@ export class GrowingFile implements PinningReader {
   }
 
   /**
-   * Writes and verifies all of `chunks`, lets `keep` move the file to its place, and then shows the end of it. Readers get all
-   * of a verified file, also when it cannot be kept.
+   * Writes and verifies all of `chunks`, lets `keep` move the file to its place, and then shows the end of it. Readers get the
+   * whole verified file, also when it cannot be cached.
    */
   async fill(chunks: AsyncIterable<Uint8Array>, keep: (path: string) => void): Promise<void> {
     const proof = proveArrival(this.#descriptor, this.#fd, this.#thread);

@@ -24,7 +24,7 @@ export interface MutualTlsOptions {
 
 type Listener = (request: IncomingMessage, response: ServerResponse) => void;
 
-/** What the kubelet asks, which has no certificate. */
+/** Paths that the kubelet probes without a certificate. */
 const HEALTH = ['/healthz', '/readyz'];
 
 export class MutualTls {
