@@ -13,7 +13,8 @@ const REGISTRY: Place = { programs: ['docker-registry', 'crane'], script: ['test
 const CLUSTER: Place = {
   programs: [
     ...REGISTRY.programs,
-    ...(['etcd', 'kube-apiserver', 'kube-controller-manager', 'kube-rbac-proxy', 'kubectl', 'helm'] as const),
+    ...(['etcd', 'kube-apiserver', 'kube-controller-manager', 'kube-scheduler'] as const),
+    ...(['kube-rbac-proxy', 'kubectl', 'helm'] as const),
   ],
   script: ['test/support/pages/in-cluster.ts'],
 };

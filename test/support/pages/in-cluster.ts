@@ -1,6 +1,6 @@
 /**
- * Runs a command beside a cluster of three masters and a registry that has the packages of examples/mirror; behind `--bare` the
- * cluster has no ModuleSources.
+ * Runs a command beside a cluster of three masters, with the real scheduler and the real controllers of nodes and pods, and a
+ * registry that has the packages of examples/mirror; behind `--bare` the cluster has no ModuleSources.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -17,7 +17,8 @@ const cluster = await Cluster.start({
   'kube-apiserver': program('kube-apiserver'),
   'kube-rbac-proxy': program('kube-rbac-proxy'),
 });
-await cluster.startControllers(program('kube-controller-manager'));
+await cluster.startControllers(program('kube-controller-manager'), ['node-lifecycle', 'taint-eviction']);
+await cluster.startScheduler(program('kube-scheduler'));
 if (!isBare) await defineModuleSource(cluster.as('admin'));
 const kubelets = new Kubelets(cluster, program('kube-rbac-proxy'));
 await kubelets.start();

@@ -1,4 +1,4 @@
-/** Does the work of the scheduler and of three masters' kubelets: containers are processes of this machine. */
+/** Does the work of the kubelets of three masters: registers nodes, runs the pods that the scheduler binds to them as processes of this machine, reports status. */
 import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:https';
@@ -24,6 +24,8 @@ const run = promisify(execFile);
 const KUBELET_PORT = 10250;
 const MAIN = join(import.meta.dirname, '../../../src/infrastructure/main.ts');
 const LOOK_EVERY_MS = 100;
+const REPORT_EVERY_MS = 10_000;
+const CAPACITY = { cpu: '4', memory: '8Gi', pods: '110', 'ephemeral-storage': '50Gi' };
 
 interface Container {
   readonly name: string;
@@ -56,6 +58,7 @@ export class Kubelets {
   >();
   readonly #logs: Server;
   #hasEnded = false;
+  #nextReport = 0;
   #looking = Promise.resolve();
 
   constructor(cluster: Cluster, kubeRbacProxy: string) {
@@ -74,6 +77,9 @@ export class Kubelets {
       const status = {
         addresses: [{ type: 'InternalIP', address }],
         daemonEndpoints: { kubeletEndpoint: { Port: KUBELET_PORT } },
+        capacity: CAPACITY,
+        allocatable: CAPACITY,
+        conditions: readyNow(),
       };
       await this.#client.post('api/v1/nodes', {
         json: { apiVersion: 'v1', kind: 'Node', metadata: { name, labels }, status },
@@ -94,7 +100,19 @@ export class Kubelets {
   async #keepLooking(): Promise<void> {
     while (!this.#hasEnded) {
       await this.#look();
+      if (performance.now() >= this.#nextReport) await this.#reportNodes();
       await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
+    }
+  }
+
+  /** Without a report for 50 s the controller of nodes counts a master as unreachable. */
+  async #reportNodes(): Promise<void> {
+    this.#nextReport = performance.now() + REPORT_EVERY_MS;
+    for (const name of Object.keys(MASTERS)) {
+      await this.#client.patch(`api/v1/nodes/${name}/status`, {
+        headers: { 'content-type': 'application/strategic-merge-patch+json' },
+        body: JSON.stringify({ status: { conditions: readyNow() } }),
+      });
     }
   }
 
@@ -102,27 +120,10 @@ export class Kubelets {
     const { body } = await this.#client<{ items: Pod[] }>('api/v1/pods');
     for (const pod of body.items) {
       if (pod.metadata.deletionTimestamp !== undefined) await this.#remove(pod);
-      else if (pod.spec.nodeName === undefined) {
-        if (await this.#schedule(pod, body.items)) return;
-      } else if (!this.#running.has(pod.metadata.name)) await this.#run(pod, MASTERS[pod.spec.nodeName] ?? '');
+      else if (pod.spec.nodeName !== undefined && !this.#running.has(pod.metadata.name)) {
+        await this.#run(pod, MASTERS[pod.spec.nodeName] ?? '');
+      }
     }
-  }
-
-  /** On a master that takes pods and has none yet: their ports can be taken once. Resolves with whether there was one. */
-  async #schedule({ metadata: { name, namespace } }: Pod, pods: readonly Pod[]): Promise<boolean> {
-    const { body } = await this.#client<{ items: { metadata: { name: string }; spec: { unschedulable?: boolean } }[] }>(
-      'api/v1/nodes',
-    );
-    const node = body.items.find(
-      ({ metadata, spec }) =>
-        spec.unschedulable !== true && !pods.some(({ spec: { nodeName } }) => nodeName === metadata.name),
-    );
-    if (node === undefined) return false;
-    const target = { apiVersion: 'v1', kind: 'Node', name: node.metadata.name };
-    await this.#client.post(`api/v1/namespaces/${namespace}/pods/${name}/binding`, {
-      json: { apiVersion: 'v1', kind: 'Binding', metadata: { name }, target },
-    });
-    return true;
   }
 
   async #run(pod: Pod, address: string): Promise<void> {
@@ -202,6 +203,11 @@ export class Kubelets {
     this.#running.delete(pod);
     await rm(running.home, { recursive: true });
   }
+}
+
+/** The condition by which the controller of nodes takes the taint `not-ready` from a node, and keeps `unreachable` off it. */
+function readyNow(): object[] {
+  return [{ type: 'Ready', status: 'True', reason: 'KubeletReady', lastHeartbeatTime: new Date().toISOString() }];
 }
 
 /** A text of the pod with the paths and addresses of here; the masters of here share one network. */
