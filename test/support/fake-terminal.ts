@@ -3,12 +3,16 @@ import { join } from 'node:path';
 import type { Output, Terminal } from '../../src/infrastructure/commands/command.ts';
 
 export class FakeTerminal implements Terminal {
-  readonly stdout = new FakeOutput();
+  readonly stdout: FakeOutput;
   readonly stderr = new FakeOutput();
   readonly environment: Readonly<Record<string, string | undefined>> = {};
   readonly version = '1.2.3';
   readonly defaultSettings = join(import.meta.dirname, '../../config/default.yaml');
   readonly #interruption = new AbortController();
+
+  constructor(stdout = new FakeOutput()) {
+    this.stdout = stdout;
+  }
 
   get interrupted(): AbortSignal {
     return this.#interruption.signal;
