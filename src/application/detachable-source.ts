@@ -1,7 +1,7 @@
 /** The source of a download that outlives its way into the store: where the store fails, clients get the rest of it. */
 import type { Descriptor } from '../domain/descriptor.ts';
 import type { BlobReader } from '../domain/ports/package-store.ts';
-import { presentable, Proof } from '../domain/proof.ts';
+import { presentable, Verifier } from '../domain/verifier.ts';
 import { BLOCK_BYTES } from './shared-body.ts';
 
 const NOTHING = new Uint8Array();
@@ -49,10 +49,10 @@ export class DetachableSource implements AsyncIterable<Uint8Array> {
   async detach(
     stored: BlobReader,
     layer: Descriptor,
-  ): Promise<{ readonly before: Proof; readonly chunks: AsyncIterable<Uint8Array> }> {
+  ): Promise<{ readonly before: Verifier; readonly chunks: AsyncIterable<Uint8Array> }> {
     // The store failed on the last chunk, so it has what comes before.
     const end = Math.min(this.#done, this.#readableEnd);
-    const before = new Proof(layer);
+    const before = new Verifier(layer);
     const boundary = end - (end % BLOCK_BYTES);
     const behind = new Uint8Array(end - boundary);
     try {

@@ -1,12 +1,12 @@
 /** One client's reader of a download: it reads what the store has, and where the store fails the rest of the same download. */
 import { EvictedError, StoreFailedError } from '../domain/errors.ts';
 import type { BlobReader } from '../domain/ports/package-store.ts';
-import type { Proof } from '../domain/proof.ts';
+import type { Verifier } from '../domain/verifier.ts';
 
 export interface DownloadReaderOptions {
   readonly stored: BlobReader;
   /** Opens a reader of the rest of this download, which begins behind the bytes of `before`. */
-  readonly openRest: (before: Proof) => Promise<BlobReader>;
+  readonly openRest: (before: Verifier) => Promise<BlobReader>;
   /** Fulfils once the readers of a download that the store failed have been told of its rest, or there is none. */
   readonly failed: () => Promise<void>;
   readonly onClose: () => void;
@@ -30,7 +30,7 @@ export class DownloadReader implements BlobReader {
    * Takes a place in the rest at once, while the client may still read what is in the store: the rest waits for it then.
    * Never rejects.
    */
-  async continueIn(before: Proof): Promise<void> {
+  async continueIn(before: Verifier): Promise<void> {
     this.#restStart = before.bytes;
     this.#rest = this.#options.openRest(before).catch(() => undefined);
     await this.#rest;

@@ -1,7 +1,7 @@
 /** A blob straight from its upstream to one client, verified on the way, for when it cannot be kept. */
 import { TooManyDownloadsError } from '../domain/errors.ts';
 import type { BlobReader } from '../domain/ports/package-store.ts';
-import type { Proof } from '../domain/proof.ts';
+import type { Verifier } from '../domain/verifier.ts';
 import { type Block, BLOCK_BYTES, type Position, type SharedBody } from './shared-body.ts';
 
 /** A body that this reader reads with others. */
@@ -12,7 +12,7 @@ export interface Joined {
 }
 
 /** Finds or begins a download that goes on behind the bytes of `before`. Rejects when there is none to be had. */
-export type JoinBody = (before: Proof) => Promise<Joined>;
+export type JoinBody = (before: Verifier) => Promise<Joined>;
 
 /** Reads forward only: an offset before that of an earlier read rejects. */
 export class PassThroughReader implements BlobReader {
@@ -20,11 +20,11 @@ export class PassThroughReader implements BlobReader {
   readonly #join: JoinBody;
   #joined: Joined;
   /** The hash of the bytes before this reader's next block. */
-  #before: Proof;
+  #before: Verifier;
   #block: Block | undefined;
   #isClosed = false;
 
-  private constructor(size: number, before: Proof, join: JoinBody, joined: Joined) {
+  private constructor(size: number, before: Verifier, join: JoinBody, joined: Joined) {
     this.size = size;
     this.#before = before;
     this.#join = join;
@@ -32,7 +32,7 @@ export class PassThroughReader implements BlobReader {
   }
 
   /** Begins behind the bytes of `before`. Rejects as `join` does. */
-  static async open(size: number, before: Proof, join: JoinBody): Promise<PassThroughReader> {
+  static async open(size: number, before: Verifier, join: JoinBody): Promise<PassThroughReader> {
     return new PassThroughReader(size, before, join, await join(before));
   }
 

@@ -1,7 +1,7 @@
 /** Layers that cannot be kept: one download for all clients that read at about the same place. */
 import type { Descriptor } from '../domain/descriptor.ts';
 import type { BlobReader } from '../domain/ports/package-store.ts';
-import { Proof } from '../domain/proof.ts';
+import { Verifier } from '../domain/verifier.ts';
 import type { Registry } from '../domain/upstream.ts';
 import type { DownloadSlots, Slot } from './download-slots.ts';
 import { type JoinBody, PassThroughReader } from './pass-through-reader.ts';
@@ -20,7 +20,7 @@ export interface PassedLayer {
 export interface AdoptedDownload {
   readonly layer: Descriptor;
   readonly registry: Registry;
-  readonly before: Proof;
+  readonly before: Verifier;
   /** The bytes behind `before`. */
   readonly chunks: AsyncIterable<Uint8Array>;
   readonly slot: Slot;
@@ -50,7 +50,7 @@ export class PassThroughs {
    * A reader of the layer behind the bytes of `before`. Rejects when the registry does not deliver it, or when there is no
    * slot for a download.
    */
-  open(passed: PassedLayer, before = new Proof(passed.layer)): Promise<BlobReader> {
+  open(passed: PassedLayer, before = new Verifier(passed.layer)): Promise<BlobReader> {
     const { leaving } = passed;
     const join: JoinBody = async (seen) => {
       leaving.throwIfAborted();
@@ -87,7 +87,7 @@ export class PassThroughs {
     };
   }
 
-  #find({ layer, registry }: PassedLayer, before: Proof): Running | undefined {
+  #find({ layer, registry }: PassedLayer, before: Verifier): Running | undefined {
     return this.#running
       .values()
       .find(
@@ -99,7 +99,7 @@ export class PassThroughs {
       );
   }
 
-  #begin({ layer, registry, open }: PassedLayer, before: Proof): Running {
+  #begin({ layer, registry, open }: PassedLayer, before: Verifier): Running {
     const abandoned = new AbortController();
     const signal = AbortSignal.any([this.#stopping, abandoned.signal]);
     return this.#run(
@@ -112,7 +112,7 @@ export class PassThroughs {
 
   #run(
     download: Omit<Running, 'body'>,
-    before: Proof,
+    before: Verifier,
     acquire: () => Promise<Slot>,
     open: (slot: Slot) => Promise<AsyncIterable<Uint8Array>>,
   ): Running {

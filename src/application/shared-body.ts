@@ -1,6 +1,6 @@
 /** One download that is kept nowhere and that several clients read at once: a window of blocks in memory, verified on the way. */
 import type { Descriptor } from '../domain/descriptor.ts';
-import { presentable, type Proof } from '../domain/proof.ts';
+import { presentable, type Verifier } from '../domain/verifier.ts';
 
 /** A stalled client holds one block at most, and clients that stall at the same place hold the same one. */
 export const BLOCK_BYTES = 64 * 1024;
@@ -17,7 +17,7 @@ export interface Block {
   readonly start: number;
   readonly bytes: Uint8Array;
   /** The hash of the blob up to the end of this block. */
-  readonly after: Proof;
+  readonly after: Verifier;
 }
 
 /** Where one reader is. */
@@ -33,7 +33,7 @@ export interface Position {
 export interface SharedBodyOptions {
   readonly layer: Descriptor;
   /** The hash of the blob before the first byte of `open`: up to a multiple of BLOCK_BYTES. */
-  readonly before: Proof;
+  readonly before: Verifier;
   /** Opens the bytes behind `before`. */
   readonly open: () => Promise<AsyncIterable<Uint8Array>>;
   /** Called when readers begin and cease to wait for bytes of the upstream. */
@@ -48,12 +48,12 @@ export class SharedBody {
   readonly #options: SharedBodyOptions;
   readonly #readers = new Set<Position>();
   readonly #beganMs = performance.now();
-  readonly #proof: Proof;
+  readonly #verifier: Verifier;
   /** Readable blocks, in their order. */
   readonly #window: Block[] = [];
   /** Blocks that touch the withheld end of the blob: readable once all of it is verified. */
   readonly #withheld: Block[] = [];
-  #boundary: Proof;
+  #boundary: Verifier;
   /** The block that is being filled. */
   #filling = new Uint8Array();
   #filled = 0;
@@ -66,7 +66,7 @@ export class SharedBody {
   constructor(options: SharedBodyOptions) {
     this.#options = options;
     this.#boundary = options.before;
-    this.#proof = options.before.copy();
+    this.#verifier = options.before.copy();
     const opening = options.open();
     this.opened = opening.then(() => undefined);
     this.opened.catch(() => undefined);
@@ -74,12 +74,12 @@ export class SharedBody {
   }
 
   /** Whether a reader that has seen the bytes of `before` can go on here: the block behind them is still to come. */
-  serves(before: Proof): boolean {
+  serves(before: Verifier): boolean {
     if (this.#failure !== undefined || this.#isAbandoned) return false;
     const { bytes } = before;
     const known = [this.#options.before, ...this.#window.map(({ after }) => after), this.#boundary];
     const isInWindow = bytes >= this.#windowStart && bytes <= this.#boundary.bytes;
-    return isInWindow && known.some((proof) => proof.bytes === bytes && proof.hasSeenSameAs(before));
+    return isInWindow && known.some((verifier) => verifier.bytes === bytes && verifier.hasSeenSameAs(before));
   }
 
   enter(position: Position): void {
@@ -148,7 +148,7 @@ export class SharedBody {
         for (let at = 0; at < chunk.byteLength;) at += await this.#add(chunk.subarray(at));
       }
       if (this.#filled > 0) this.#closeBlock();
-      this.#proof.conclude();
+      this.#verifier.verify();
       this.#isVerified = true;
       this.#window.push(...this.#withheld.splice(0));
     } catch (error) {
@@ -163,21 +163,21 @@ export class SharedBody {
       await this.#room();
       // Leaves the iteration, which closes the source.
       if (this.#isAbandoned) throw new Error('all readers have left');
-      const rest = this.#options.layer.size - this.#proof.bytes;
-      if (rest === 0) this.#proof.update(bytes);
+      const rest = this.#options.layer.size - this.#verifier.bytes;
+      if (rest === 0) this.#verifier.update(bytes);
       this.#filling = new Uint8Array(Math.min(BLOCK_BYTES, rest));
     }
     const some = bytes.subarray(0, this.#filling.byteLength - this.#filled);
     this.#filling.set(some, this.#filled);
     this.#filled += some.byteLength;
-    this.#proof.update(some);
+    this.#verifier.update(some);
     if (this.#filled === this.#filling.byteLength) this.#closeBlock();
     return some.byteLength;
   }
 
   #closeBlock(): void {
     const start = this.#boundary.bytes;
-    const after = this.#proof.copy();
+    const after = this.#verifier.copy();
     this.#boundary = after;
     const isReadable = after.bytes <= presentable(after.bytes, this.#options.layer.size);
     (isReadable ? this.#window : this.#withheld).push({

@@ -3,7 +3,7 @@ import { expect } from 'chai';
 import type { StoreInspection } from '../../src/application/inspection.ts';
 import { DigestMismatchError, StoreFullError, UpstreamUnavailableError } from '../../src/domain/errors.ts';
 import type { PackageStore } from '../../src/domain/ports/package-store.ts';
-import { WITHHELD_BYTES } from '../../src/domain/proof.ts';
+import { WITHHELD_BYTES } from '../../src/domain/verifier.ts';
 import { bytesOf, makeBlob, type TestBlob } from '../support/image.ts';
 import { rejection } from '../support/rejection.ts';
 import { HeldSource, readAll, readSome, sourceOf } from '../support/source.ts';

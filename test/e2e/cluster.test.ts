@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { parse } from 'yaml';
-import { Proof } from '../../src/domain/proof.ts';
+import { Verifier } from '../../src/domain/verifier.ts';
 import { PASSWORD, USERNAME } from '../support/fake-registry.ts';
 import { makePackage } from '../support/image.ts';
 import { eventually } from '../support/eventually.ts';
@@ -224,7 +224,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
       await eventually(async () => {
         expect((await leaving.client('readyz')).body).to.equal('ok');
       });
-      const proof = new Proof(large.layer.descriptor);
+      const verifier = new Verifier(large.layer.descriptor);
       let stopped: Promise<unknown> | undefined;
       for await (const chunk of through(sidecar).stream(package_(large.digest), as('node')) as AsyncIterable<Buffer>) {
         if (stopped === undefined) {
@@ -232,9 +232,9 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
           // No new connection is accepted: the next requests are sent while the replicas stop.
           await eventually(() => rejection(leaving.client('healthz')));
         }
-        proof.update(chunk);
+        verifier.update(chunk);
       }
-      proof.conclude();
+      verifier.verify();
       await stopped;
       await leaving.close();
     });

@@ -1,7 +1,7 @@
 /** A blob on its way into the real store, and the other end of it. */
 import { UpstreamUnavailableError } from '../../src/domain/errors.ts';
 import type { BlobReader, IncomingBlob } from '../../src/domain/ports/package-store.ts';
-import { presentable } from '../../src/domain/proof.ts';
+import { presentable } from '../../src/domain/verifier.ts';
 import type { HeldSource } from '../support/source.ts';
 import type { ModelFile } from './store-model.ts';
 

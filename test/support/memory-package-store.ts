@@ -11,7 +11,7 @@ import type {
   SoughtBlob,
   StoredBlob,
 } from '../../src/domain/ports/package-store.ts';
-import { presentable, Proof } from '../../src/domain/proof.ts';
+import { presentable, Verifier } from '../../src/domain/verifier.ts';
 
 const MAX_READ_BYTES = 60_001;
 
@@ -88,17 +88,17 @@ export class MemoryPackageStore implements PackageStore, StoreInspection {
   }
 
   async #fill(descriptor: Descriptor, chunks: AsyncIterable<Uint8Array>, arrival: Arrival): Promise<void> {
-    const proof = new Proof(descriptor);
+    const verifier = new Verifier(descriptor);
     let written = 0;
     try {
       for await (const chunk of chunks) {
-        proof.update(chunk);
+        verifier.update(chunk);
         this.#evictFor(chunk.byteLength);
         arrival.bytes.set(chunk, written);
         written += chunk.byteLength;
         arrival.grow(presentable(written, descriptor.size));
       }
-      proof.conclude();
+      verifier.verify();
       const now = new Date();
       this.#kept.set(descriptor.digest, { bytes: arrival.bytes, storedAt: now, usedAt: now });
       arrival.prove();

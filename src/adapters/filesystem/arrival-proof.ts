@@ -1,7 +1,7 @@
 /** Proves a file while it is written: what is small at once, what is large beside the main thread. */
 import type { Descriptor } from '../../domain/descriptor.ts';
 import { DigestMismatchError, StoreFailedError } from '../../domain/errors.ts';
-import { Proof } from '../../domain/proof.ts';
+import { Verifier } from '../../domain/verifier.ts';
 import type { HashThread } from './hash-thread.ts';
 
 /** Up to here the detour takes longer than the sum. */
@@ -18,14 +18,14 @@ export interface ArrivalProof {
 
 export function proveArrival(descriptor: Descriptor, fd: number, thread: HashThread): ArrivalProof {
   if (descriptor.size < THREADED_BYTES) {
-    const proof = new Proof(descriptor);
+    const verifier = new Verifier(descriptor);
     return {
       wrote: (chunk) => {
-        proof.update(chunk);
+        verifier.update(chunk);
       },
       conclude: () =>
         new Promise((resolve) => {
-          proof.conclude();
+          verifier.verify();
           resolve();
         }),
       abandon: () => Promise.resolve(),

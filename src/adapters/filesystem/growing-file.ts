@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import type { Descriptor } from '../../domain/descriptor.ts';
 import { DigestMismatchError, EvictedError, StoreFailedError } from '../../domain/errors.ts';
 import type { BlobReader } from '../../domain/ports/package-store.ts';
-import { presentable } from '../../domain/proof.ts';
+import { presentable } from '../../domain/verifier.ts';
 import { type ArrivalProof, proveArrival } from './arrival-proof.ts';
 import { BlockFile, closeNow } from './block-file.ts';
 import type { BlockPool } from './block-pool.ts';

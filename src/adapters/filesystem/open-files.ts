@@ -2,7 +2,7 @@
 import { close, fstat, open, type Stats } from 'node:fs';
 import { promisify } from 'node:util';
 import { DigestMismatchError } from '../../domain/errors.ts';
-import { Proof } from '../../domain/proof.ts';
+import { Verifier } from '../../domain/verifier.ts';
 import { BlockFile, closeNow, readAt } from './block-file.ts';
 import type { BlockPool } from './block-pool.ts';
 import { READ_FLAGS } from './layout.ts';
@@ -127,9 +127,9 @@ function memoryOf({ size }: Entry): number {
 
 /** @throws DigestMismatchError */
 function verify(bytes: Uint8Array, entry: Entry): void {
-  const proof = new Proof(entry);
-  proof.update(bytes);
-  proof.conclude();
+  const verifier = new Verifier(entry);
+  verifier.update(bytes);
+  verifier.verify();
 }
 
 async function readWhole(fd: number, size: number): Promise<Uint8Array> {
@@ -140,13 +140,13 @@ async function readWhole(fd: number, size: number): Promise<Uint8Array> {
 
 /** Reads all of it. @throws DigestMismatchError when it is not what it should be. */
 async function prove(fd: number, entry: Entry): Promise<void> {
-  const proof = new Proof(entry);
+  const verifier = new Verifier(entry);
   // As large as the file at most: a mebibyte for each of many small files took most of the time of their first use.
   const buffer = Buffer.allocUnsafe(Math.min(entry.size, PROVED_AT_ONCE));
   for (let offset = 0; offset < entry.size;) {
     const bytesRead = await readAt(fd, buffer, offset);
-    proof.update(buffer.subarray(0, bytesRead));
+    verifier.update(buffer.subarray(0, bytesRead));
     offset += bytesRead;
   }
-  proof.conclude();
+  verifier.verify();
 }

@@ -3,7 +3,7 @@ import { open, read } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { DigestMismatchError } from '../../domain/errors.ts';
-import { Proof } from '../../domain/proof.ts';
+import { Verifier } from '../../domain/verifier.ts';
 import { closeNow } from './block-file.ts';
 import { READ_FLAGS } from './layout.ts';
 import type { Entry } from './ledger.ts';
@@ -89,17 +89,17 @@ export class Scrub {
 
   /** False when the entry left meanwhile: then what was read last may be another file's. */
   async #prove(fd: number, entry: Entry, buffer: Uint8Array): Promise<boolean> {
-    const proof = new Proof(entry);
+    const verifier = new Verifier(entry);
     for (let offset = 0; ;) {
       const { bytesRead } = await readFile(fd, buffer, 0, buffer.byteLength, offset);
       if (!entry.kept) return false;
       if (bytesRead === 0) break;
-      proof.update(buffer.subarray(0, bytesRead));
+      verifier.update(buffer.subarray(0, bytesRead));
       offset += bytesRead;
       this.#bytes += bytesRead;
       await this.#sleep((bytesRead / this.#options.bytesPerSecond) * 1000);
     }
-    proof.conclude();
+    verifier.verify();
     return true;
   }
 

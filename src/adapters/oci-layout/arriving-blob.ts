@@ -4,7 +4,7 @@ import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import type { Descriptor } from '../../domain/descriptor.ts';
 import { DigestMismatchError } from '../../domain/errors.ts';
 import type { FetchFrom } from '../../domain/ports/image-layout.ts';
-import { Proof } from '../../domain/proof.ts';
+import { Verifier } from '../../domain/verifier.ts';
 import { onDisk, show } from './layout-files.ts';
 
 /** A symbolic link at this path is refused. */
@@ -12,7 +12,7 @@ const FLAGS = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW;
 
 /**
  * Resolves once the file lies proved and on the disk at `place`. Rejects with
- * DigestMismatchError when they were the wrong ones, and then nothing is left of them. `signal` ends the proof of what lies
+ * DigestMismatchError when they were the wrong ones, and then nothing is left of them. `signal` ends the check of what lies
  * here already; `fetch` has its own.
  */
 export async function receive(
@@ -26,10 +26,10 @@ export async function receive(
   let left = 0;
   try {
     ({ size: left } = await onDisk(handle.stat()));
-    const proof = new Proof(blob);
-    const here = await show(handle, proof, onBytes, signal);
-    if (here < blob.size) await append(handle, here, await fetch(here), proof, onBytes);
-    proof.conclude();
+    const verifier = new Verifier(blob);
+    const here = await show(handle, verifier, onBytes, signal);
+    if (here < blob.size) await append(handle, here, await fetch(here), verifier, onBytes);
+    verifier.verify();
     // A disk that is full, or gone, may say so only now.
     await onDisk(handle.sync());
     await onDisk(rename(part, place));
@@ -50,12 +50,12 @@ async function append(
   handle: FileHandle,
   start: number,
   chunks: AsyncIterable<Uint8Array>,
-  proof: Proof,
+  verifier: Verifier,
   onBytes: (here: number) => void,
 ): Promise<void> {
   let here = start;
   for await (const chunk of chunks) {
-    proof.update(chunk);
+    verifier.update(chunk);
     for (let done = 0; done < chunk.byteLength;) {
       const { bytesWritten } = await onDisk(handle.write(chunk, done, chunk.byteLength - done, here + done));
       done += bytesWritten;

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { asObject } from '../../domain/descriptor.ts';
 import { type Digest, digestHex } from '../../domain/digest.ts';
 import { StoreFailedError } from '../../domain/errors.ts';
-import type { Proof } from '../../domain/proof.ts';
+import type { Verifier } from '../../domain/verifier.ts';
 
 export const CHUNK_BYTES = 512 * 1024;
 
@@ -57,10 +57,10 @@ export async function onDisk<Outcome>(operation: Promise<Outcome>): Promise<Outc
   }
 }
 
-/** Shows all of a file to the proof, and how much that is to `onBytes`. Rejects with StoreFailedError, the reason of `signal`, or as the proof throws. */
+/** Shows all of a file to the verifier, and how much that is to `onBytes`. Rejects with StoreFailedError, the reason of `signal`, or as `verifier` throws. */
 export async function show(
   handle: FileHandle,
-  proof: Proof,
+  verifier: Verifier,
   onBytes: (here: number) => void,
   signal: AbortSignal,
 ): Promise<number> {
@@ -69,7 +69,7 @@ export async function show(
     signal.throwIfAborted();
     const { bytesRead } = await onDisk(handle.read(buffer, 0, CHUNK_BYTES, here));
     if (bytesRead === 0) return here;
-    proof.update(buffer.subarray(0, bytesRead));
+    verifier.update(buffer.subarray(0, bytesRead));
     here += bytesRead;
     onBytes(here);
   }

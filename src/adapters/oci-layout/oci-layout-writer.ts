@@ -8,7 +8,7 @@ import { DigestMismatchError, StoreFailedError } from '../../domain/errors.ts';
 import { MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';
 import { OCI_INDEX } from '../../domain/media-types.ts';
 import type { FetchFrom, ImageLayout } from '../../domain/ports/image-layout.ts';
-import { Proof } from '../../domain/proof.ts';
+import { Verifier } from '../../domain/verifier.ts';
 import { receive } from './arriving-blob.ts';
 import { blobPath, onDisk, READ_FLAGS, replaceFile, show } from './layout-files.ts';
 import { LayoutIndex } from './layout-index.ts';
@@ -121,11 +121,11 @@ async function isBlob(
   signal: AbortSignal,
 ): Promise<boolean> {
   if (!stats.isFile()) return false;
-  const proof = new Proof({ digest, size: stats.size });
+  const verifier = new Verifier({ digest, size: stats.size });
   const handle = await onDisk(open(path, READ_FLAGS));
   try {
-    await show(handle, proof, onBytes, signal);
-    proof.conclude();
+    await show(handle, verifier, onBytes, signal);
+    verifier.verify();
     return true;
   } catch (error) {
     if (error instanceof DigestMismatchError) return false;

@@ -4,7 +4,7 @@ import { pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import type { Descriptor } from '../../domain/descriptor.ts';
 import { DigestMismatchError } from '../../domain/errors.ts';
-import { Proof } from '../../domain/proof.ts';
+import { Verifier } from '../../domain/verifier.ts';
 
 /**
  * Whether the content may be compressed by gzip, the one coding that Go's client decodes. Other labels (`aws-chunked`,
@@ -47,10 +47,10 @@ export async function* gunzipped(chunks: AsyncIterable<Uint8Array> | Iterable<Ui
  * does, or when they end too early.
  */
 export async function isEncoded(blob: Descriptor, chunks: AsyncIterable<Uint8Array>): Promise<boolean> {
-  const proof = new Proof(blob);
+  const verifier = new Verifier(blob);
   try {
-    for await (const piece of gunzipped(chunks)) proof.update(piece);
-    proof.conclude();
+    for await (const piece of gunzipped(chunks)) verifier.update(piece);
+    verifier.verify();
     return true;
   } catch (error) {
     const isOther =

@@ -5,7 +5,7 @@ import { type Digest, digestOf, parseDigest } from '../../domain/digest.ts';
 import { DigestMismatchError, PackageError, UpstreamThrottledError } from '../../domain/errors.ts';
 import { type Index, type Manifest, MAX_MANIFEST_BYTES, parseManifest } from '../../domain/manifest.ts';
 import type { PackageRequest } from '../../domain/package.ts';
-import { Proof } from '../../domain/proof.ts';
+import { Verifier } from '../../domain/verifier.ts';
 import type { Secret } from '../../domain/secret.ts';
 import type { PackageCache } from '../../application/prefetch-packages.ts';
 
@@ -58,16 +58,16 @@ export class ServiceClient implements PackageCache {
     const response = await this.#send('GET', '/package', request, signal);
     if (response.statusCode !== 200) throw await refusal(response);
     const described = describedBy(response);
-    const proof = new Proof(described);
+    const verifier = new Verifier(described);
     try {
       for await (const chunk of response as AsyncIterable<Uint8Array>) {
-        proof.update(chunk);
+        verifier.update(chunk);
         onBytes(chunk.byteLength);
       }
     } catch (error) {
       throw broken(error, signal);
     }
-    proof.conclude();
+    verifier.verify();
     await this.#verify(request, described.digest, signal);
     const status = cacheStatus(response);
     if (status.startsWith('fwd=bypass')) throw new ServiceError(`the service did not keep it (${status})`);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { READ_FLAGS } from '../../adapters/filesystem/layout.ts';
 import { type Digest, parseDigest } from '../../domain/digest.ts';
 import { DigestMismatchError } from '../../domain/errors.ts';
-import { Proof } from '../../domain/proof.ts';
+import { Verifier } from '../../domain/verifier.ts';
 import { CommandFailure } from './failures.ts';
 
 /** Large enough that a disk reads ahead, small enough that an interruption is noticed at once. */
@@ -67,7 +67,7 @@ export class BlobProver {
       file = await open(path, READ_FLAGS);
       // The size of the open file, which may have replaced the one that was listed.
       const { size } = await file.stat();
-      await this.#read(file, new Proof({ digest, size }));
+      await this.#read(file, new Verifier({ digest, size }));
       return { kind: 'sound' };
     } catch (error) {
       this.#interrupted.throwIfAborted();
@@ -81,17 +81,17 @@ export class BlobProver {
   }
 
   /** Hashes one buffer while the other is filled. */
-  async #read(file: FileHandle, proof: Proof): Promise<void> {
+  async #read(file: FileHandle, verifier: Verifier): Promise<void> {
     let [filled, free] = this.#buffers;
     let length = (await file.read(filled, 0, READ_AT_ONCE, 0)).bytesRead;
     for (let position = length; length > 0; position += length) {
       this.#interrupted.throwIfAborted();
       const next = file.read(free, 0, READ_AT_ONCE, position);
-      proof.update(filled.subarray(0, length));
+      verifier.update(filled.subarray(0, length));
       this.#onBytes(length);
       length = (await next).bytesRead;
       [filled, free] = [free, filled];
     }
-    proof.conclude();
+    verifier.verify();
   }
 }

@@ -23,7 +23,7 @@ describe('DetachableSource', () => {
         for await (const chunk of chunks) rest.push(new Uint8Array(chunk));
         expect(Buffer.concat(rest).equals(bytes.subarray(before.bytes))).to.equal(true);
         for (const chunk of rest) before.update(chunk);
-        before.conclude();
+        before.verify();
       }),
       { numRuns: 100 },
     );

@@ -3,7 +3,7 @@ import sinon from 'sinon';
 import { DownloadReader } from '../../../src/application/download-reader.ts';
 import { EvictedError, StoreFailedError } from '../../../src/domain/errors.ts';
 import type { BlobReader } from '../../../src/domain/ports/package-store.ts';
-import { Proof } from '../../../src/domain/proof.ts';
+import { Verifier } from '../../../src/domain/verifier.ts';
 import { makeBlob } from '../../support/image.ts';
 import { rejection } from '../../support/rejection.ts';
 
@@ -31,7 +31,7 @@ describe('DownloadReader', () => {
       return new Uint8Array([1]);
     });
     const reader = readerOf(stored);
-    await reader.continueIn(new Proof(descriptor));
+    await reader.continueIn(new Verifier(descriptor));
     expect(await reader.read(3)).to.deep.equal(new Uint8Array([1]));
     expect(await reader.read(4)).to.deep.equal(new Uint8Array([7]));
     await reader.close();
@@ -42,14 +42,14 @@ describe('DownloadReader', () => {
   it('closes a rest that it has not read', async () => {
     const stored = readerThat(async () => new Uint8Array([1]));
     const reader = readerOf(stored);
-    await reader.continueIn(new Proof(descriptor));
+    await reader.continueIn(new Verifier(descriptor));
     await reader.close();
     for (const each of [stored, rest]) sinon.assert.calledOnce(each.close);
   });
 
   it('does not read the rest for bytes that come before it', async () => {
     const error = new StoreFailedError();
-    const before = new Proof(descriptor);
+    const before = new Verifier(descriptor);
     before.update(new Uint8Array(5));
     const reader = readerOf(readerThat(() => Promise.reject(error)));
     await reader.continueIn(before);
@@ -68,7 +68,7 @@ describe('DownloadReader', () => {
         readerThat(() => Promise.reject(error)),
         () => Promise.reject(new Error('no slot')),
       );
-      await reader.continueIn(new Proof(descriptor));
+      await reader.continueIn(new Verifier(descriptor));
       expect(await rejection(reader.read(0))).to.equal(error);
       await reader.close();
     });

@@ -4,7 +4,7 @@ import { DownloadSlots } from '../../../src/application/download-slots.ts';
 import { PassThroughs } from '../../../src/application/pass-throughs.ts';
 import { DigestMismatchError } from '../../../src/domain/errors.ts';
 import type { BlobReader } from '../../../src/domain/ports/package-store.ts';
-import { WITHHELD_BYTES } from '../../../src/domain/proof.ts';
+import { WITHHELD_BYTES } from '../../../src/domain/verifier.ts';
 import { bytesOf, makeBlob, type TestBlob } from '../../support/image.ts';
 import { UPSTREAM } from '../../support/ports.ts';
 import { rejection } from '../../support/rejection.ts';

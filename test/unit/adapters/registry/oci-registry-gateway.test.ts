@@ -14,7 +14,7 @@ import {
   UpstreamUnavailableError,
 } from '../../../../src/domain/errors.ts';
 import type { RegistryGateway } from '../../../../src/domain/ports/registry-gateway.ts';
-import { Proof } from '../../../../src/domain/proof.ts';
+import { Verifier } from '../../../../src/domain/verifier.ts';
 import { parseUpstream, type Upstream } from '../../../../src/domain/upstream.ts';
 import { FakeRegistry, type FakeRegistryOptions, PASSWORD } from '../../../support/fake-registry.ts';
 import { bytesOf, makeBlob, makePackage } from '../../../support/image.ts';
@@ -587,14 +587,14 @@ describe('OciRegistryGateway', () => {
       const gateway = makeRegistryGateway({ idleTimeoutMs: 30 });
       const big = makeBlob('application/octet-stream', bytesOf(20_000_000));
       registry.publish({ ...image, blobs: [big] });
-      const proof = new Proof(big.descriptor);
+      const verifier = new Verifier(big.descriptor);
       let paused = false;
       for await (const chunk of await gateway.fetchBlob(registry.upstream(), big.descriptor, 0, never)) {
         if (!paused) await new Promise((resolve) => setTimeout(resolve, 100));
         paused = true;
-        proof.update(chunk);
+        verifier.update(chunk);
       }
-      proof.conclude();
+      verifier.verify();
     });
 
     for (const [how, size, tls] of [
@@ -634,9 +634,9 @@ describe('OciRegistryGateway', () => {
         return true;
       });
       const [gateway, upstream] = [makeRegistryGateway(), registry.upstream()];
-      const proof = new Proof(big.descriptor);
-      for await (const chunk of await gateway.fetchBlob(upstream, big.descriptor, 0, never)) proof.update(chunk);
-      proof.conclude();
+      const verifier = new Verifier(big.descriptor);
+      for await (const chunk of await gateway.fetchBlob(upstream, big.descriptor, 0, never)) verifier.update(chunk);
+      verifier.verify();
       expect(Buffer.compare(await manifest(gateway, upstream), image.manifest.bytes)).to.equal(0);
     });
 

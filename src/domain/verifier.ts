@@ -1,17 +1,17 @@
-/** Proves that bytes which went by are the ones that a descriptor names. */
+/** Verifies that bytes which went by are the ones that a descriptor names. */
 import { createHash, type Hash } from 'node:crypto';
 import type { Descriptor } from './descriptor.ts';
 import { DigestMismatchError } from './errors.ts';
 
-/** How much of a blob no client may see before all of it is proved: without its end a package cannot look complete. */
+/** How much of a blob no client may see before all of it is verified: without its end a package cannot look complete. */
 export const WITHHELD_BYTES = 64 * 1024;
 
-/** How many of the first `seen` bytes of a blob of `size` bytes may be shown before it is proved. */
+/** How many of the first `seen` bytes of a blob of `size` bytes may be shown before it is verified. */
 export function presentable(seen: number, size: number): number {
   return Math.min(seen, Math.max(0, size - WITHHELD_BYTES));
 }
 
-export class Proof {
+export class Verifier {
   readonly #descriptor: Pick<Descriptor, 'digest' | 'size'>;
   readonly #hash: Hash;
   #bytes: number;
@@ -36,19 +36,19 @@ export class Proof {
     return this.#bytes;
   }
 
-  /** A proof of its own that goes on from the same bytes. */
-  copy(): Proof {
-    return new Proof(this.#descriptor, this.#hash.copy(), this.#bytes);
+  /** A verifier of its own that goes on from the same bytes. */
+  copy(): Verifier {
+    return new Verifier(this.#descriptor, this.#hash.copy(), this.#bytes);
   }
 
   /** Whether both have seen the same bytes. */
-  hasSeenSameAs(other: Proof): boolean {
+  hasSeenSameAs(other: Verifier): boolean {
     if (other.#bytes !== this.#bytes) return false;
     return this.#hash.copy().digest().equals(other.#hash.copy().digest());
   }
 
-  /** Ends the proof. @throws DigestMismatchError when size or digest differ. */
-  conclude(): void {
+  /** To be called once, at the end. @throws DigestMismatchError when size or digest differ. */
+  verify(): void {
     if (this.#bytes !== this.#descriptor.size) {
       throw new DigestMismatchError(`${String(this.#descriptor.size)} bytes`, `${String(this.#bytes)} bytes`);
     }

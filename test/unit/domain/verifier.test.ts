@@ -1,9 +1,9 @@
 import { expect } from 'chai';
 import { DigestMismatchError } from '../../../src/domain/errors.ts';
-import { presentable, Proof, WITHHELD_BYTES } from '../../../src/domain/proof.ts';
+import { presentable, Verifier, WITHHELD_BYTES } from '../../../src/domain/verifier.ts';
 import { bytesOf, makeBlob } from '../../support/image.ts';
 
-describe('Proof', () => {
+describe('Verifier', () => {
   const { descriptor, bytes } = makeBlob('a/b', bytesOf(WITHHELD_BYTES + 1000));
 
   it('lets all but the last 64 KiB be shown while they come', () => {
@@ -13,22 +13,22 @@ describe('Proof', () => {
   });
 
   it('refuses one byte too many at once, one too few at the end, and a wrong one', () => {
-    const tooMany = new Proof(descriptor);
+    const tooMany = new Verifier(descriptor);
     tooMany.update(bytes);
     expect(() => {
       tooMany.update(Uint8Array.of(0));
     }).to.throw(DigestMismatchError);
 
-    const tooFew = new Proof(descriptor);
+    const tooFew = new Verifier(descriptor);
     tooFew.update(bytes.subarray(1));
     expect(() => {
-      tooFew.conclude();
+      tooFew.verify();
     }).to.throw(DigestMismatchError);
 
-    const wrong = new Proof(descriptor);
+    const wrong = new Verifier(descriptor);
     wrong.update(bytesOf(descriptor.size, 2));
     expect(() => {
-      wrong.conclude();
+      wrong.verify();
     })
       .to.throw(DigestMismatchError)
       .with.property('expected', descriptor.digest);
