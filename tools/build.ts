@@ -38,7 +38,7 @@ const service = await build({
     {
       name: 'serving-table',
       setup: (bundle) => {
-        const path = join(root, 'src/infrastructure/commands/serving-table.ts');
+        const path = join(root, 'src/infrastructure/bundle/serving-table.ts');
         bundle.onResolve({ filter: /\/commands\/table\.ts$/ }, () => ({ path }));
       },
     },
@@ -50,8 +50,8 @@ const service = await build({
 const commands = await build({
   ...options,
   entryPoints: [
-    'src/infrastructure/start.ts',
-    'src/infrastructure/compile.ts',
+    'src/infrastructure/bundle/start.ts',
+    'src/infrastructure/bundle/compile.ts',
     'src/adapters/filesystem/hash-worker.ts',
   ],
   format: 'esm',

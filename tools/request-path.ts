@@ -110,9 +110,10 @@ async function measure(): Promise<Path[]> {
   const coverage = new Coverage();
   try {
     await coverage.start();
-    const { runCommandLine } = await import('../src/infrastructure/cli.ts');
+    const { runCommandLine } = await import('../src/adapters/cli/command-line.ts');
+    const { COMMANDS } = await import('../src/infrastructure/commands/table.ts');
     const args = ['--config', join(home, 'settings.yaml'), '--listen-address', '127.0.0.1:0'];
-    const service = runCommandLine(args, terminal);
+    const service = runCommandLine(args, terminal, COMMANDS);
     await log.said(/"listening"/);
     const result = [await coverage.take('start')];
     const port = Number(/"port":(\d+),"msg":"listening"/.exec(log.text)?.[1]);

@@ -3,10 +3,10 @@ import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { type Document, isMap, isScalar, LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
+import { CommandFailure } from '../adapters/cli/failures.ts';
 import { type Settings, settingsSchema } from './settings.ts';
 
-export class SettingsError extends Error {
-  override readonly name = 'SettingsError';
+export class SettingsError extends CommandFailure {
   /** One line each: `file:line: setting: what is wrong`. */
   readonly problems: readonly string[];
   constructor(problems: readonly string[]) {

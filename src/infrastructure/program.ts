@@ -3,8 +3,9 @@ import { interrupted } from './interruption.ts';
 import { readFileSync } from 'node:fs';
 import { findPackageJSON } from 'node:module';
 import { dirname, join } from 'node:path';
-import { runCommandLine } from './cli.ts';
-import { EXIT_CODE } from './commands/exit-code.ts';
+import { runCommandLine } from '../adapters/cli/command-line.ts';
+import { COMMANDS } from './commands/table.ts';
+import { EXIT_CODE } from '../adapters/cli/exit-code.ts';
 
 /** Where package.json and config/ are, whether this runs as a source or as a bundle. */
 const ROOT = dirname(findPackageJSON('..', import.meta.url) ?? '');
@@ -17,15 +18,16 @@ process.stdout.once('error', ({ code, message }: NodeJS.ErrnoException) => {
   process.exit(EXIT_CODE.faulty);
 });
 
-// Not awaited: the bundle is a script (start.ts).
-void runCommandLine(process.argv.slice(2), {
+const terminal = {
   stdout: process.stdout,
   stderr: process.stderr,
   environment: process.env,
   version,
   defaultSettings: join(ROOT, 'config/default.yaml'),
   interrupted,
-}).then((code) => {
-  // Not before all is written: what fails then is heard above.
+};
+// Not awaited: the bundle is a script (bundle/start.ts).
+void runCommandLine(process.argv.slice(2), terminal, COMMANDS).then((code) => {
+  // The exit waits until all is written; a failure to write is handled above.
   process.stdout.write('', (error) => error ?? process.exit(code));
 });

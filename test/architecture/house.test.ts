@@ -3,11 +3,15 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT, type SourceFile, sourceFiles } from './source-files.ts';
 
+/** The one adapter below another that it may import. */
+const LOWER: Readonly<Record<string, string>> = { log: 'http' };
+
 /** The imports that a room may have; the first rule whose room holds the file decides. */
 const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] = [
   { room: 'src/domain/', project: ['src/domain/'], packages: ['node:crypto'] },
   { room: 'src/application/', project: ['src/domain/', 'src/application/'], packages: [] },
   ...Object.entries({
+    cli: ['node:fs/promises', 'node:stream', 'node:stream/consumers', 'node:util'],
     filesystem: [
       'node:fs',
       'node:fs/promises',
@@ -38,6 +42,7 @@ const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] =
       'node:path',
       'node:timers/promises',
     ],
+    log: ['pino', 'node:fs'],
     'oci-layout': ['node:fs', 'node:fs/promises', 'node:net', 'node:path'],
     prometheus: ['prom-client', 'node:crypto', 'node:fs/promises'],
     registry: [
@@ -59,9 +64,10 @@ const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] =
     service: ['node:http', 'node:https'],
     static: [],
     unstored: [],
+    x509: ['node:crypto'],
   }).map(([name, packages]) => ({
     room: `src/adapters/${name}/`,
-    project: ['src/domain/', 'src/application/', `src/adapters/${name}/`],
+    project: ['src/domain/', 'src/application/', ...[name, LOWER[name] ?? name].map((room) => `src/adapters/${room}/`)],
     packages,
   })),
   { room: 'src/infrastructure/', project: ['src/'], packages: 'any' },
@@ -115,11 +121,14 @@ describe('the house', () => {
     expect(files.filter(({ text }) => !text.startsWith('/** ')).map(({ path }) => path)).to.deep.equal([]);
   });
 
-  it('reads its environment and its arguments in program.ts only, besides the look at the latter that begins the bundle', () => {
+  it('reads its environment and its arguments in program.ts, and the bundle its arguments in start.ts', () => {
     const readers = (pattern: RegExp): string[] =>
       files.filter(({ text }) => pattern.test(text)).map(({ path }) => path);
     expect(readers(/process\.(env|exit)\b/)).to.deep.equal(['src/infrastructure/program.ts']);
-    expect(readers(/process\.argv\b/)).to.deep.equal(['src/infrastructure/program.ts', 'src/infrastructure/start.ts']);
+    expect(readers(/process\.argv\b/)).to.deep.equal([
+      'src/infrastructure/bundle/start.ts',
+      'src/infrastructure/program.ts',
+    ]);
   });
 
   it('hears signals before it loads anything else', () => {
@@ -128,7 +137,8 @@ describe('the house', () => {
       return [...text.matchAll(/^import .*?'(.*)';$/gm)].map(([, from = '']) => from);
     };
     expect(importsOf('main.ts')).to.deep.equal(['./interruption.ts']);
-    for (const entry of ['start.ts', 'program.ts']) expect(importsOf(entry)[0]).to.equal('./interruption.ts');
+    expect(importsOf('program.ts')[0]).to.equal('./interruption.ts');
+    expect(importsOf('bundle/start.ts')[0]).to.equal('../interruption.ts');
   });
 
   it('never turns a certificate check off', () => {

@@ -2,7 +2,8 @@ import { expect } from 'chai';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { runCommandLine } from '../../src/infrastructure/cli.ts';
+import { runCommandLine } from '../../src/adapters/cli/command-line.ts';
+import { COMMANDS } from '../../src/infrastructure/commands/table.ts';
 import { eventually } from '../support/eventually.ts';
 import { FakeKubeApi } from '../support/fake-kube-api.ts';
 import { FakeRegistry, PASSWORD, USERNAME } from '../support/fake-registry.ts';
@@ -110,7 +111,7 @@ describe('GET /explain of the service', () => {
     const told = async (...flags: string[]): Promise<string> => {
       const terminal = new FakeTerminal();
       const args = ['explain', '--digest', image.digest, '--url', `http://127.0.0.1:${String(service.port)}`, ...flags];
-      expect(await runCommandLine(args, terminal)).to.equal(2);
+      expect(await runCommandLine(args, terminal, COMMANDS)).to.equal(2);
       return terminal.stdout.text;
     };
     expect(await told()).to.match(

@@ -1,6 +1,6 @@
 /** A terminal for commands that run in the test's own process: what it shows, as text. */
 import { join } from 'node:path';
-import type { Output, Terminal } from '../../src/infrastructure/commands/command.ts';
+import type { Output, Terminal } from '../../src/adapters/cli/command.ts';
 
 export class FakeTerminal implements Terminal {
   readonly stdout: FakeOutput;

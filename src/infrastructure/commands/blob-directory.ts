@@ -5,7 +5,7 @@ import { READ_FLAGS } from '../../adapters/filesystem/layout.ts';
 import { type Digest, parseDigest } from '../../domain/digest.ts';
 import { DigestMismatchError } from '../../domain/errors.ts';
 import { Verifier } from '../../domain/verifier.ts';
-import { CommandFailure } from './failures.ts';
+import { CommandFailure } from '../../adapters/cli/failures.ts';
 
 /** Large enough that a disk reads ahead, small enough that an interruption is noticed at once. */
 const READ_AT_ONCE = 1024 * 1024;

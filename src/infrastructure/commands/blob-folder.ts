@@ -3,7 +3,7 @@ import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Layout } from '../../adapters/filesystem/layout.ts';
 import { isArchive, NOT_UNPACKED } from '../../adapters/oci-layout/archive.ts';
-import { CommandFailure } from './failures.ts';
+import { CommandFailure } from '../../adapters/cli/failures.ts';
 
 export interface BlobFolder {
   readonly kind: 'cache' | 'OCI image layout';

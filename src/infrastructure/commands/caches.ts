@@ -12,8 +12,8 @@ import {
   STORE_PART,
 } from '../container/tokens.ts';
 import type { Settings } from '../settings.ts';
-import type { Terminal } from './command.ts';
-import { CommandFailure } from './failures.ts';
+import type { Terminal } from '../../adapters/cli/command.ts';
+import { CommandFailure } from '../../adapters/cli/failures.ts';
 import { withParts } from './parts.ts';
 
 /** Longer than the service waits for a registry, all its tries together. */

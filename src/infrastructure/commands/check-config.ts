@@ -1,12 +1,12 @@
 /** `check-config`: what `serve` would say of its settings, and what it would not. */
 import { stringify } from 'yaml';
 import { layOver, mergeSettings } from '../load-settings.ts';
-import { command } from './command.ts';
-import { EXIT_CODE, EXIT_CODES } from './exit-code.ts';
-import { obstaclesToStart } from './obstacles-to-start.ts';
+import { command } from '../../adapters/cli/command.ts';
+import { EXIT_CODE, EXIT_CODES } from '../../adapters/cli/exit-code.ts';
+import { startupErrors } from './startup-errors.ts';
 import { printableSettings } from './printable-settings.ts';
 import { readLayers, SETTINGS_FLAGS } from './settings-flags.ts';
-import { suspicionsOf } from './suspicions.ts';
+import { warningsOf } from './warnings.ts';
 
 export const CHECK_CONFIG = command({
   about: `Reads settings as "serve" does with the same flags, and says every mistake with its line. Then it looks whether \
@@ -29,11 +29,11 @@ changes nothing and asks no registry.`,
     const { stdout, stderr, version, environment } = terminal;
     const layers = readLayers(flags, terminal);
     const settings = mergeSettings(layers);
-    const obstacles = await obstaclesToStart(settings, version, environment);
-    for (const obstacle of obstacles) stderr.write(`error: ${obstacle}\n`);
-    for (const suspicion of await suspicionsOf(settings, flags.config)) stderr.write(`warning: ${suspicion}\n`);
+    const errors = await startupErrors(settings, version, environment);
+    for (const error of errors) stderr.write(`error: ${error}\n`);
+    for (const warning of await warningsOf(settings, flags.config)) stderr.write(`warning: ${warning}\n`);
     if (flags.print === true) stdout.write(stringify(printableSettings(layOver(layers), settings), { lineWidth: 0 }));
-    else stdout.write(obstacles.length === 0 ? 'the settings are right\n' : 'the settings are right, but not here\n');
-    return obstacles.length === 0 ? EXIT_CODE.done : EXIT_CODE.faulty;
+    else stdout.write(errors.length === 0 ? 'the settings are right\n' : 'the settings are right, but not here\n');
+    return errors.length === 0 ? EXIT_CODE.done : EXIT_CODE.faulty;
   },
 });

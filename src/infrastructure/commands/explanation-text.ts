@@ -1,5 +1,5 @@
 /** An explanation as lines for people: what it means first, then all that it was made of. */
-import { formatBytes, formatSeconds } from './amounts.ts';
+import { formatBytes, formatSeconds } from '../../adapters/cli/format-amount.ts';
 import type { Explanation } from './explanation.ts';
 
 /** A label, and the lines beside it. */

@@ -6,16 +6,16 @@ import { MirrorPackages, type MirrorProgress } from '../../application/mirror-pa
 import { CREDENTIAL_PROVIDER, CREDENTIALS_PART, GATEWAY_PART, REGISTRY_GATEWAY } from '../container/tokens.ts';
 import { type HeldDirectory, holdDirectory } from '../directory-lock.ts';
 import type { Settings } from '../settings.ts';
-import { formatBytes } from './amounts.ts';
-import { command, type Terminal } from './command.ts';
-import { EXIT_CODE, EXIT_CODES, type ExitCode } from './exit-code.ts';
-import { CommandFailure, UsageError } from './failures.ts';
-import { LIST_FLAGS, readPackageList } from './list-flags.ts';
-import { isFlawless } from './package-failures.ts';
-import type { ListedPackage } from './package-list.ts';
+import { formatBytes } from '../../adapters/cli/format-amount.ts';
+import { command, type Terminal } from '../../adapters/cli/command.ts';
+import { EXIT_CODE, EXIT_CODES, type ExitCode } from '../../adapters/cli/exit-code.ts';
+import { CommandFailure, UsageError } from '../../adapters/cli/failures.ts';
+import { LIST_FLAGS, readPackageList } from '../../adapters/cli/list-flags.ts';
+import { isFlawless } from '../../adapters/cli/package-failures.ts';
+import type { ListedPackage } from '../../adapters/cli/package-list.ts';
 import { withParts } from './parts.ts';
-import { Progress } from './progress.ts';
-import { reasonOf } from './reasons.ts';
+import { Progress } from '../../adapters/cli/progress.ts';
+import { formatError } from '../../adapters/cli/format-error.ts';
 import { readSettings, SETTINGS_FLAGS } from './settings-flags.ts';
 
 /** Enough to fill a line, and few enough for any registry. */
@@ -116,7 +116,7 @@ async function openLayout(output: string): Promise<{ layout: OciLayoutWriter; he
     const held = await holdDirectory(output, 'another process is writing there');
     return { layout: await OciLayoutWriter.open(output), held };
   } catch (cause) {
-    throw new CommandFailure(`${output}: ${reasonOf(cause)}`, { cause });
+    throw new CommandFailure(`${output}: ${formatError(cause)}`, { cause });
   }
 }
 

@@ -2,12 +2,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createContainer } from '../container/container.ts';
 import { STOPPING, type STORE_PART } from '../container/tokens.ts';
-import { createLogger } from '../logger.ts';
+import { createLogger } from '../../adapters/log/logger.ts';
 import type { Part } from '../service.ts';
 import type { Settings } from '../settings.ts';
-import type { Terminal } from './command.ts';
-import { CommandFailure } from './failures.ts';
-import { reasonOf } from './reasons.ts';
+import type { Terminal } from '../../adapters/cli/command.ts';
+import { CommandFailure } from '../../adapters/cli/failures.ts';
+import { formatError } from '../../adapters/cli/format-error.ts';
 
 type Container = ReturnType<typeof createContainer>;
 
@@ -54,7 +54,7 @@ async function begin<Made>(make: () => Promise<Made>): Promise<Made> {
   try {
     return await make();
   } catch (cause) {
-    throw new CommandFailure(reasonOf(cause), { cause });
+    throw new CommandFailure(formatError(cause), { cause });
   }
 }
 

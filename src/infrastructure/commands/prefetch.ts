@@ -3,17 +3,17 @@ import { readFile } from 'node:fs/promises';
 import type { ServiceClientOptions } from '../../adapters/service/service-client.ts';
 import { type PackageCache, PrefetchPackages } from '../../application/prefetch-packages.ts';
 import { Secret } from '../../domain/secret.ts';
-import { formatBytes } from './amounts.ts';
+import { formatBytes } from '../../adapters/cli/format-amount.ts';
 import { withLocalCache, withServiceCache } from './caches.ts';
-import { command, type Terminal } from './command.ts';
-import { EXIT_CODE, EXIT_CODES, type ExitCode } from './exit-code.ts';
-import { CommandFailure, UsageError } from './failures.ts';
-import { LIST_FLAGS, readPackageList } from './list-flags.ts';
-import { isFlawless } from './package-failures.ts';
-import type { ListedPackage } from './package-list.ts';
-import { Progress } from './progress.ts';
-import { reasonOf } from './reasons.ts';
-import { parseServiceUrl } from './service-url.ts';
+import { command, type Terminal } from '../../adapters/cli/command.ts';
+import { EXIT_CODE, EXIT_CODES, type ExitCode } from '../../adapters/cli/exit-code.ts';
+import { CommandFailure, UsageError } from '../../adapters/cli/failures.ts';
+import { LIST_FLAGS, readPackageList } from '../../adapters/cli/list-flags.ts';
+import { isFlawless } from '../../adapters/cli/package-failures.ts';
+import type { ListedPackage } from '../../adapters/cli/package-list.ts';
+import { Progress } from '../../adapters/cli/progress.ts';
+import { formatError } from '../../adapters/cli/format-error.ts';
+import { parseServiceUrl } from '../../adapters/cli/service-url.ts';
 import { readSettings, SETTINGS_FLAGS } from './settings-flags.ts';
 
 /** A service has clients besides. */
@@ -125,6 +125,6 @@ async function parseService(
 
 async function read(path: string): Promise<string> {
   return readFile(path, 'utf8').catch((cause: unknown) => {
-    throw new CommandFailure(`${path} cannot be read: ${reasonOf(cause)}`, { cause });
+    throw new CommandFailure(`${path} cannot be read: ${formatError(cause)}`, { cause });
   });
 }

@@ -5,12 +5,12 @@ import { setFlagsFromString } from 'node:v8';
 import { OciLayoutGateway } from '../../adapters/oci-layout/oci-layout-gateway.ts';
 import { createContainer } from '../container/container.ts';
 import { SERVICE } from '../container/tokens.ts';
-import { followLogLevel } from '../log-level.ts';
-import { createLogger } from '../logger.ts';
+import { followLogLevel } from '../../adapters/log/log-level.ts';
+import { createLogger } from '../../adapters/log/logger.ts';
 import type { Service } from '../service.ts';
 import type { Settings } from '../settings.ts';
-import { command, type Output, type Terminal } from './command.ts';
-import { EXIT_CODE, EXIT_CODES, type ExitCode } from './exit-code.ts';
+import { command, type Output, type Terminal } from '../../adapters/cli/command.ts';
+import { EXIT_CODE, EXIT_CODES, type ExitCode } from '../../adapters/cli/exit-code.ts';
 import { readSettings, SETTINGS_FLAGS } from './settings-flags.ts';
 
 export const SERVE = command({
@@ -29,7 +29,7 @@ SIGTERM and SIGINT let running responses finish, for server.shutdownTimeoutSecon
     const read = (): Settings => readSettings(flags, terminal);
     const settings = read();
     const logger = createLogger(settings.log.level, terminal.stdout);
-    if (flags.config !== undefined) followLogLevel(flags.config, read, logger);
+    if (flags.config !== undefined) followLogLevel(flags.config, () => read().log.level, logger);
     const end = Promise.withResolvers<ExitCode>();
     // The state of the process is unknown from here on.
     const onBug = (err: unknown): void => {

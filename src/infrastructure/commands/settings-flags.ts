@@ -1,8 +1,8 @@
 /** The flags of the existing implementation, for every command that needs settings. */
 import { type Layer, merge, mergeSettings, readSettingsFile } from '../load-settings.ts';
 import type { Settings } from '../settings.ts';
-import type { Terminal } from './command.ts';
-import type { Values } from './flags.ts';
+import type { Terminal } from '../../adapters/cli/command.ts';
+import type { Values } from '../../adapters/cli/flags.ts';
 
 export const SETTINGS_FLAGS = {
   config: { type: 'string', value: 'FILE', about: 'settings; config/default.yaml documents all of them' },

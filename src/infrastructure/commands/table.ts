@@ -1,12 +1,5 @@
 /** Every command, in the order of the help; its file is loaded when it is asked for, so that it costs the service nothing. */
-import type { Command } from './command.ts';
-
-export interface Row {
-  readonly name: string;
-  /** The summary, in one line: it completes "registry-packages-proxy NAME: …". */
-  readonly summary: string;
-  load(): Promise<Command>;
-}
+import type { Row } from '../../adapters/cli/command.ts';
 
 export const COMMANDS = [
   {

@@ -2,9 +2,9 @@
 import type { Digest } from '../../domain/digest.ts';
 import { type BlobFile, BlobProver, listBlobs } from './blob-directory.ts';
 import type { BlobFolder } from './blob-folder.ts';
-import type { Terminal } from './command.ts';
+import type { Terminal } from '../../adapters/cli/command.ts';
 import { findReferenceFaults } from './layout-references.ts';
-import { Progress } from './progress.ts';
+import { Progress } from '../../adapters/cli/progress.ts';
 
 export interface Finding {
   readonly kind: 'damaged' | 'unreadable' | 'missing' | 'stranger';

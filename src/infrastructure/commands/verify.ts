@@ -1,9 +1,9 @@
 /** `verify`: proves every blob of a cache directory or of an OCI image layout by hashing it again. */
-import { formatBytes } from './amounts.ts';
+import { formatBytes } from '../../adapters/cli/format-amount.ts';
 import { blobFolderOf } from './blob-folder.ts';
-import { command, type Terminal } from './command.ts';
-import { EXIT_CODE, EXIT_CODES } from './exit-code.ts';
-import { UsageError } from './failures.ts';
+import { command, type Terminal } from '../../adapters/cli/command.ts';
+import { EXIT_CODE, EXIT_CODES } from '../../adapters/cli/exit-code.ts';
+import { UsageError } from '../../adapters/cli/failures.ts';
 import { readSettings, SETTINGS_FLAGS } from './settings-flags.ts';
 import { type Finding, type Verification, verifyFolders } from './verification.ts';
 

@@ -15,7 +15,7 @@ import { isFallback } from '../../domain/upstream.ts';
 import type { Part } from '../service.ts';
 import type { Settings } from '../settings.ts';
 import type { Surroundings } from '../surroundings.ts';
-import { watchLog } from '../watch-log.ts';
+import { watchLog } from '../../adapters/log/watch-log.ts';
 import * as T from './tokens.ts';
 
 export function credentialsModule({ settings: { credentials }, logger, environment }: Surroundings): ContainerModule {

@@ -18,7 +18,7 @@ import { sendingMetrics } from '../../adapters/prometheus/sending-metrics.ts';
 import { DescribePackage } from '../../application/describe-package.ts';
 import { GetPackage } from '../../application/get-package.ts';
 import { ResolvePackage } from '../../application/resolve-package.ts';
-import { accessLog } from '../access-log.ts';
+import { accessLog } from '../../adapters/log/access-log.ts';
 import { FollowedTls, readTlsFiles, refusalLog } from '../loopback-tls.ts';
 import { type Part, Service, Stopping } from '../service.ts';
 import type { Settings } from '../settings.ts';

@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseDocument, stringify, visit } from 'yaml';
-import { parseFlags } from '../../../src/infrastructure/commands/flags.ts';
+import { parseFlags } from '../../../src/adapters/cli/flags.ts';
 import { readSettings, SETTINGS_FLAGS } from '../../../src/infrastructure/commands/settings-flags.ts';
 import { mergeSettings, readSettingsFile, SettingsError } from '../../../src/infrastructure/load-settings.ts';
 import { LOG_LEVELS, type Settings } from '../../../src/infrastructure/settings.ts';

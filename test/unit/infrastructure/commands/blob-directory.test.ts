@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { digestHex } from '../../../../src/domain/digest.ts';
 import { BlobProver, listBlobs } from '../../../../src/infrastructure/commands/blob-directory.ts';
-import { CommandFailure } from '../../../../src/infrastructure/commands/failures.ts';
+import { CommandFailure } from '../../../../src/adapters/cli/failures.ts';
 import { bytesOf, makeBlob } from '../../../support/image.ts';
 import { rejection } from '../../../support/rejection.ts';
 

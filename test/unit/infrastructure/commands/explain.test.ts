@@ -6,8 +6,9 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { z } from 'zod';
-import { runCommandLine } from '../../../../src/infrastructure/cli.ts';
-import { CertificateAuthority } from '../../../../src/infrastructure/commands/certificate.ts';
+import { runCommandLine } from '../../../../src/adapters/cli/command-line.ts';
+import { COMMANDS } from '../../../../src/infrastructure/commands/table.ts';
+import { CertificateAuthority } from '../../../../src/adapters/x509/certificate.ts';
 import type { explanationSchema } from '../../../../src/infrastructure/commands/explanation.ts';
 import { FakeTerminal } from '../../../support/fake-terminal.ts';
 import { makePackage } from '../../../support/image.ts';
@@ -61,7 +62,7 @@ describe('explain', () => {
     });
     await promise;
     const url = `http://127.0.0.1:${String((server.address() as AddressInfo).port)}`;
-    return runCommandLine(['explain', '--digest', digest, '--url', url, ...args], terminal);
+    return runCommandLine(['explain', '--digest', digest, '--url', url, ...args], terminal, COMMANDS);
   }
   const explaining =
     (document: unknown): RequestListener =>
@@ -97,14 +98,14 @@ describe('explain', () => {
     ['with a URL with a path', ['--digest', digest, '--url', 'http://a/explain'], '--url must be http://HOST:PORT'],
   ] as const) {
     it(`asks nobody ${what}`, async () => {
-      expect(await runCommandLine(['explain', ...args], terminal)).to.equal(1);
+      expect(await runCommandLine(['explain', ...args], terminal, COMMANDS)).to.equal(1);
       expect(terminal.stderr.text).to.include(complaint).and.to.include('See explain --help.');
     });
   }
 
   it('shows no password of a URL, and asks nobody with one', async () => {
     expect(
-      await runCommandLine(['explain', '--digest', digest, '--url', 'http://u:canary@[::1]:1'], terminal),
+      await runCommandLine(['explain', '--digest', digest, '--url', 'http://u:canary@[::1]:1'], terminal, COMMANDS),
     ).to.equal(1);
     expect(terminal.stderr.text).to.equal('--url must be http://HOST:PORT or https://HOST:PORT\nSee explain --help.\n');
   });
@@ -141,7 +142,7 @@ describe('explain', () => {
     await new Promise<void>((resolve) => secure.listen(0, '127.0.0.1', resolve));
     const url = `https://127.0.0.1:${String((secure.address() as AddressInfo).port)}`;
     const explain = (...args: readonly string[]) =>
-      runCommandLine(['explain', '--digest', digest, '--url', url, ...args], terminal);
+      runCommandLine(['explain', '--digest', digest, '--url', url, ...args], terminal, COMMANDS);
     try {
       expect(await explain('--keys', home)).to.equal(0);
       expect(await explain()).to.equal(1);

@@ -3,7 +3,8 @@ import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { runCommandLine } from '../../../../src/infrastructure/cli.ts';
+import { runCommandLine } from '../../../../src/adapters/cli/command-line.ts';
+import { COMMANDS } from '../../../../src/infrastructure/commands/table.ts';
 import { FakeTerminal } from '../../../support/fake-terminal.ts';
 
 describe('loopback-keys', () => {
@@ -20,6 +21,7 @@ describe('loopback-keys', () => {
     runCommandLine(
       ['loopback-keys', '--service', join(home, 'service'), '--sidecar', join(home, 'sidecar'), ...args],
       terminal,
+      COMMANDS,
     );
   const read = (path: string): Promise<string> => readFile(join(home, path), 'utf8');
   const certificate = async (path: string): Promise<X509Certificate> => new X509Certificate(await read(path));
@@ -76,7 +78,7 @@ describe('loopback-keys', () => {
   });
 
   it('says which flag is missing or wrong, and which file cannot be written', async () => {
-    expect(await runCommandLine(['loopback-keys', '--service', home], terminal)).to.equal(1);
+    expect(await runCommandLine(['loopback-keys', '--service', home], terminal, COMMANDS)).to.equal(1);
     expect(await run('--address', '::1')).to.equal(1);
     await rm(join(home, 'sidecar'), { recursive: true });
     expect(await run()).to.equal(1);

@@ -41,16 +41,23 @@ export interface Declaration<Known extends Flags> {
   readonly run: (given: Given<Known>, terminal: Terminal) => Promise<ExitCode>;
 }
 
-/** A declaration whose flags have become its own business. */
+/** A command in the table of commands; its file is loaded when it is asked for. */
+export interface Row {
+  readonly name: string;
+  /** The summary, in one line: it completes "registry-packages-proxy NAME: …". */
+  readonly summary: string;
+  load(): Promise<Command>;
+}
+
+/** A declaration that parses its own flags. */
 export interface Command extends Omit<Declaration<Flags>, 'run'> {
   /** @throws UsageError when `args` are not its flags and operands; and what its declaration throws */
   readonly run: (args: readonly string[], terminal: Terminal) => Promise<ExitCode>;
 }
 
 /**
- * To add a command: a file beside this one that exports what `command({ … })` makes of its flags, operands, help and
- * `run`; its row in table.ts, which loads that file only when the command is asked for; its section in
- * docs/command-line.md.
+ * To add a command: a file in `src/infrastructure/commands` that exports what `command({ … })` makes of its flags,
+ * operands, help and `run`; its row in table.ts there; its section in docs/command-line.md.
  */
 export function command<const Known extends Flags>(declaration: Declaration<Known>): Command {
   const { flags, operands = [], run } = declaration;

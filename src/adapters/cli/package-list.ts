@@ -5,7 +5,7 @@ import { InvalidArgumentError } from '../../domain/errors.ts';
 import type { PackageRequest } from '../../domain/package.ts';
 import { parseRepositoryName, parseRepositoryPath } from '../../domain/reference.ts';
 import { CommandFailure } from './failures.ts';
-import { abridged } from './reasons.ts';
+import { abridged } from './format-error.ts';
 
 export interface ListedPackage extends PackageRequest {
   /** Where it is listed: `packages.txt:7`, `images_digests.json: registrypackages.jq171`. */

@@ -1,8 +1,7 @@
 /** Help texts, out of what commands declare; docs/command-line.md is compared with them. */
-import type { Command } from './command.ts';
+import type { Command, Row } from './command.ts';
 import { EXIT_CODES } from './exit-code.ts';
 import type { Flags } from './flags.ts';
-import type { Row } from './table.ts';
 
 const PROGRAM = 'registry-packages-proxy';
 /** The columns of the usual terminal. Examples can be longer: they are to be copied. */

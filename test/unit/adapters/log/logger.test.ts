@@ -1,9 +1,9 @@
 import { expect } from 'chai';
-import { RefusedError } from '../../../src/adapters/http/problem.ts';
-import { ClientGoneError } from '../../../src/adapters/http/send-blob.ts';
-import { DigestMismatchError, UpstreamUnavailableError } from '../../../src/domain/errors.ts';
-import { Secret } from '../../../src/domain/secret.ts';
-import { createLogger } from '../../../src/infrastructure/logger.ts';
+import { RefusedError } from '../../../../src/adapters/http/problem.ts';
+import { ClientGoneError } from '../../../../src/adapters/http/send-blob.ts';
+import { DigestMismatchError, UpstreamUnavailableError } from '../../../../src/domain/errors.ts';
+import { Secret } from '../../../../src/domain/secret.ts';
+import { createLogger } from '../../../../src/adapters/log/logger.ts';
 
 describe('createLogger', () => {
   let lines: Record<string, unknown>[];

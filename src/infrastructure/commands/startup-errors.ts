@@ -1,14 +1,14 @@
-/** Why `serve` could not start with right settings on this machine: it is built as `serve` builds it, and not started. */
+/** Errors that `serve` would end with at its start on this machine: the service is built as `serve` builds it, and not started. */
 import { accessSync, constants, statSync } from 'node:fs';
 import { OciLayoutGateway } from '../../adapters/oci-layout/oci-layout-gateway.ts';
 import { createContainer } from '../container/container.ts';
 import { SERVICE } from '../container/tokens.ts';
-import { createLogger } from '../logger.ts';
+import { createLogger } from '../../adapters/log/logger.ts';
 import type { Settings } from '../settings.ts';
 import type { Surroundings } from '../surroundings.ts';
 import { nearestDirectory } from './nearest-directory.ts';
 
-export async function obstaclesToStart(
+export async function startupErrors(
   settings: Settings,
   version: string,
   environment: Surroundings['environment'],
@@ -25,15 +25,15 @@ export async function obstaclesToStart(
     },
     () => (registry.gateway === 'oci-layout' ? new OciLayoutGateway(registry.ociLayout.directory).check() : undefined),
   ];
-  const obstacles: string[] = [];
+  const errors: string[] = [];
   for (const check of checks) {
     try {
       await check();
     } catch (error) {
-      obstacles.push(error instanceof Error ? error.message : 'unknown error');
+      errors.push(error instanceof Error ? error.message : 'unknown error');
     }
   }
-  return obstacles;
+  return errors;
 }
 
 function checkStore(directory: string): void {

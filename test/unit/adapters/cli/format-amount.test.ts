@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { formatBytes, formatSeconds } from '../../../../src/infrastructure/commands/amounts.ts';
+import { formatBytes, formatSeconds } from '../../../../src/adapters/cli/format-amount.ts';
 
 describe('formatBytes', () => {
   for (const [bytes, text] of [

@@ -1,29 +1,29 @@
 import { expect } from 'chai';
-import { asksToServe } from '../../../src/infrastructure/asks-to-serve.ts';
-import { parseCommandLine, runCommandLine } from '../../../src/infrastructure/cli.ts';
-import { COMMANDS } from '../../../src/infrastructure/commands/table.ts';
-import { FakeTerminal } from '../../support/fake-terminal.ts';
+import { asksToServe } from '../../../../src/adapters/cli/asks-to-serve.ts';
+import { parseCommandLine, runCommandLine } from '../../../../src/adapters/cli/command-line.ts';
+import { COMMANDS } from '../../../../src/infrastructure/commands/table.ts';
+import { FakeTerminal } from '../../../support/fake-terminal.ts';
 
 describe('parseCommandLine', () => {
   it('serves when no command is named, with all arguments', () => {
     for (const args of [[], ['--config', 'a.yaml'], ['--disable-cache=true', 'verify']]) {
-      const request = parseCommandLine(args);
+      const request = parseCommandLine(args, COMMANDS);
       expect(request).to.deep.include({ kind: 'run', args });
       expect(request).to.have.nested.property('row.name', 'serve');
     }
   });
 
   it('gives a command the arguments behind its name', () => {
-    const request = parseCommandLine(['serve', '--config', 'a.yaml']);
+    const request = parseCommandLine(['serve', '--config', 'a.yaml'], COMMANDS);
     expect(request).to.deep.include({ kind: 'run', args: ['--config', 'a.yaml'] });
   });
 
   it('shows help and version whatever else is asked', () => {
-    expect(parseCommandLine(['--help', '--log-level', 'x'])).to.deep.equal({ kind: 'help' });
-    expect(parseCommandLine(['-h', '--nonsense'])).to.deep.equal({ kind: 'help' });
-    expect(parseCommandLine(['help'])).to.deep.equal({ kind: 'help' });
-    expect(parseCommandLine(['--version'])).to.deep.equal({ kind: 'version' });
-    expect(parseCommandLine(['serve', '--', '--version'])).to.include({ kind: 'run' });
+    expect(parseCommandLine(['--help', '--log-level', 'x'], COMMANDS)).to.deep.equal({ kind: 'help' });
+    expect(parseCommandLine(['-h', '--nonsense'], COMMANDS)).to.deep.equal({ kind: 'help' });
+    expect(parseCommandLine(['help'], COMMANDS)).to.deep.equal({ kind: 'help' });
+    expect(parseCommandLine(['--version'], COMMANDS)).to.deep.equal({ kind: 'version' });
+    expect(parseCommandLine(['serve', '--', '--version'], COMMANDS)).to.include({ kind: 'run' });
   });
 
   for (const { name } of COMMANDS) {
@@ -33,7 +33,7 @@ describe('parseCommandLine', () => {
         [name, '--help'],
         [name, '--nonsense', '-h'],
       ]) {
-        const request = parseCommandLine(args);
+        const request = parseCommandLine(args, COMMANDS);
         expect(request.kind).to.equal('help');
         expect(request).to.have.nested.property('row.name', name);
       }
@@ -59,7 +59,7 @@ describe('asksToServe', () => {
     ['verify', '--help'],
   ]) {
     it(`knows what the command line makes of ${args.join(' ') || 'nothing'}`, () => {
-      const request = parseCommandLine(args);
+      const request = parseCommandLine(args, COMMANDS);
       expect(asksToServe(args)).to.equal(request.kind === 'run' && request.row.name === 'serve');
     });
   }
@@ -72,13 +72,13 @@ describe('runCommandLine', () => {
   });
 
   it('prints help and version as a result', async () => {
-    expect(await runCommandLine(['--version'], terminal)).to.equal(0);
+    expect(await runCommandLine(['--version'], terminal, COMMANDS)).to.equal(0);
     expect(terminal.stdout.text).to.equal('1.2.3\n');
-    expect(await runCommandLine(['--help'], terminal)).to.equal(0);
+    expect(await runCommandLine(['--help'], terminal, COMMANDS)).to.equal(0);
     for (const { name, summary } of COMMANDS) {
       expect(terminal.stdout.text.replaceAll(/\s+/g, ' ')).to.include(`${name} ${summary}`);
     }
-    expect(await runCommandLine(['help', 'serve'], terminal)).to.equal(0);
+    expect(await runCommandLine(['help', 'serve'], terminal, COMMANDS)).to.equal(0);
     expect(terminal.stdout.text).to.include('Usage: registry-packages-proxy [serve] [flags]\n');
     expect(terminal.stderr.text).to.equal('');
   });
@@ -94,7 +94,7 @@ describe('runCommandLine', () => {
     [['--config', 'nowhere.yaml'], 'nowhere.yaml: cannot be read (ENOENT)\n'],
   ] as const) {
     it(`refuses ${args.join(' ')}`, async () => {
-      expect(await runCommandLine(args, terminal)).to.equal(1);
+      expect(await runCommandLine(args, terminal, COMMANDS)).to.equal(1);
       expect(terminal.stderr.text).to.equal(complaint);
       expect(terminal.stdout.text).to.equal('');
     });

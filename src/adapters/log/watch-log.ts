@@ -1,11 +1,19 @@
-/** Says what becomes of the watched objects, and does not repeat itself while the API server is away. */
+/** Logs changes of the watched objects; a failure that repeats is logged once a minute. */
 import type { Logger } from 'pino';
-import type { ProviderEvent } from '../adapters/kubernetes/kubernetes-credential-provider.ts';
 
-/** The same trouble is logged once in this time. */
+/** The shortest time between two lines about the same failure. */
 const QUIET_MS = 60_000;
 
-export function watchLog(logger: Logger): (event: ProviderEvent) => void {
+/** The fields of a watcher's events that are logged. */
+type WatchedEvent = { readonly resource: string } & (
+  | { readonly kind: 'listed'; readonly objects: number }
+  | { readonly kind: 'changed' }
+  | { readonly kind: 'failed'; readonly during: string; readonly error: unknown }
+  | { readonly kind: 'invalid'; readonly object: string; readonly error: Error }
+  | { readonly kind: 'conflict'; readonly object: string; readonly winner: string; readonly repository: string }
+);
+
+export function watchLog(logger: Logger): (event: WatchedEvent) => void {
   const lastFailure = new Map<string, number>();
   return (event) => {
     const { resource } = event;
@@ -23,7 +31,7 @@ export function watchLog(logger: Logger): (event: ProviderEvent) => void {
         break;
       case 'invalid':
         logger.warn(
-          // A typo in an object is no fault of the program, so its stack would only hide the sentence.
+          // An object with a mistake is no bug of this program, so the line has no stack.
           { resource, object: event.object, reason: event.error.message },
           'object cannot be used, keeping its previous state',
         );

@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { readSettings } from '../../../../src/infrastructure/commands/settings-flags.ts';
-import { suspicionsOf } from '../../../../src/infrastructure/commands/suspicions.ts';
+import { warningsOf } from '../../../../src/infrastructure/commands/warnings.ts';
 import { FakeTerminal } from '../../../support/fake-terminal.ts';
 
-describe('suspicionsOf', () => {
+describe('warningsOf', () => {
   let directory: string;
   beforeEach(async () => {
     directory = await mkdtemp(join(tmpdir(), 'suspicions-'));
@@ -26,7 +26,7 @@ describe('suspicionsOf', () => {
     };
     await rm(config, { force: true });
     await writeFile(config, stringify(complete), { mode });
-    const found = await suspicionsOf(readSettings({ config }, new FakeTerminal()), config);
+    const found = await warningsOf(readSettings({ config }, new FakeTerminal()), config);
     return found.map((text) => text.replace(directory, '.'));
   }
 

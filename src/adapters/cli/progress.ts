@@ -1,5 +1,5 @@
 /** Shows the progress of a command: a bar on a terminal, a line now and then elsewhere. Never in colour. */
-import { formatBytes, formatSeconds } from './amounts.ts';
+import { formatBytes, formatSeconds } from './format-amount.ts';
 import type { Output, Terminal } from './command.ts';
 
 /** The time between two pictures of a bar; a person sees no faster change. */

@@ -1,11 +1,11 @@
-/** Settings that are allowed and seldom meant, each as a sentence that begins with the setting. */
+/** Warnings of settings that are allowed and seldom meant; each sentence begins with the setting. */
 import { existsSync, statSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { isFallback } from '../../domain/upstream.ts';
 import { Layout } from '../../adapters/filesystem/layout.ts';
 import type { Settings } from '../settings.ts';
-import { formatBytes } from './amounts.ts';
+import { formatBytes } from '../../adapters/cli/format-amount.ts';
 import { listBlobs } from './blob-directory.ts';
 import { nearestDirectory } from './nearest-directory.ts';
 
@@ -13,16 +13,16 @@ import { nearestDirectory } from './nearest-directory.ts';
 const READABLE = 0o004;
 
 /** `file` is where the settings come from, when they come from one. */
-export async function suspicionsOf(settings: Settings, file: string | undefined): Promise<string[]> {
+export async function warningsOf(settings: Settings, file: string | undefined): Promise<string[]> {
   return [
-    ...suspiciousServer(settings),
-    ...(await suspiciousStore(settings)),
-    ...suspiciousCredentials(settings),
-    ...suspiciousFile(settings, file),
+    ...serverWarnings(settings),
+    ...(await storeWarnings(settings)),
+    ...credentialWarnings(settings),
+    ...fileWarnings(settings, file),
   ];
 }
 
-function suspiciousServer({ server: { listenAddress, tls } }: Settings): string[] {
+function serverWarnings({ server: { listenAddress, tls } }: Settings): string[] {
   const { host } = listenAddress;
   const isLocal =
     host === 'localhost' || host === '::1' || (isIP(host ?? '') === 4 && host?.startsWith('127.') === true);
@@ -30,7 +30,7 @@ function suspiciousServer({ server: { listenAddress, tls } }: Settings): string[
   return ['server.listenAddress: other machines may reach it without authentication'];
 }
 
-async function suspiciousStore({ store: { enabled, directory, maxSize } }: Settings): Promise<string[]> {
+async function storeWarnings({ store: { enabled, directory, maxSize } }: Settings): Promise<string[]> {
   if (!enabled) return [];
   const { bavail, bsize } = await statfs(nearestDirectory(directory));
   const { blobs } = new Layout(directory);
@@ -40,17 +40,17 @@ async function suspiciousStore({ store: { enabled, directory, maxSize } }: Setti
   return [`store.maxSize: ${formatBytes(maxSize)} are more than the volume has for it, which is ${formatBytes(room)}`];
 }
 
-function suspiciousCredentials({ credentials: { source, registries } }: Settings): string[] {
+function credentialWarnings({ credentials: { source, registries } }: Settings): string[] {
   if (source !== 'static') return [];
   const inClear = registries.flatMap(({ upstream: { registry } }, index) => {
     if (registry.scheme === 'https' || registry.credential.kind === 'anonymous') return [];
     return [`credentials.registries.${String(index)}.scheme: the password goes to ${registry.host} unencrypted`];
   });
-  const suspicions = [...inClear, ...anonymousByMistake(registries)];
+  const warnings = [...inClear, ...anonymousByMistake(registries)];
   if (registries.length === 0)
     return ['credentials.registries: without any, every request is for an unknown repository'];
-  if (registries.some(({ isDefault }) => isDefault)) return suspicions;
-  return [...suspicions, 'credentials.registries: none is the default, so every request must name its repository'];
+  if (registries.some(({ isDefault }) => isDefault)) return warnings;
+  return [...warnings, 'credentials.registries: none is the default, so every request must name its repository'];
 }
 
 function anonymousByMistake(registries: Settings['credentials']['registries']): string[] {
@@ -62,7 +62,7 @@ function anonymousByMistake(registries: Settings['credentials']['registries']): 
   });
 }
 
-function suspiciousFile({ credentials: { registries } }: Settings, file: string | undefined): string[] {
+function fileWarnings({ credentials: { registries } }: Settings, file: string | undefined): string[] {
   const hasSecret = registries.some(({ upstream }) => upstream.registry.credential.kind !== 'anonymous');
   if (file === undefined || !hasSecret || (statSync(file).mode & READABLE) === 0) return [];
   return [`${file}: holds a password, and everybody on this machine can read it`];

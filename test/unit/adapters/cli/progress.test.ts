@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { Progress } from '../../../../src/infrastructure/commands/progress.ts';
+import { Progress } from '../../../../src/adapters/cli/progress.ts';
 import { FakeOutput } from '../../../support/fake-terminal.ts';
 
 const MIB = 1024 ** 2;

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { didYouMean } from '../../../../src/infrastructure/commands/did-you-mean.ts';
+import { didYouMean } from '../../../../src/adapters/cli/did-you-mean.ts';
 
 describe('didYouMean', () => {
   const NAMES = ['serve', 'check-config', 'mirror', '--cache-directory', '--cache-retention-size'];

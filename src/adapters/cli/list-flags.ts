@@ -7,7 +7,7 @@ import { parseRepositoryName, parseRepositoryPath } from '../../domain/reference
 import { CommandFailure, UsageError } from './failures.ts';
 import type { Values } from './flags.ts';
 import { type ListedPackage, parsePackageList } from './package-list.ts';
-import { reasonOf } from './reasons.ts';
+import { formatError } from './format-error.ts';
 
 /** The flags of every command for many packages. */
 export const LIST_FLAGS = {
@@ -36,7 +36,7 @@ export async function readPackageList(
     return parsePackageList(await textOf(addAbortSignal(interrupted, process.stdin)), 'stdin', defaults);
   const text = await readFile(list, { encoding: 'utf8', signal: interrupted }).catch((cause: unknown) => {
     interrupted.throwIfAborted();
-    throw new CommandFailure(`${list} cannot be read: ${reasonOf(cause)}`, { cause });
+    throw new CommandFailure(`${list} cannot be read: ${formatError(cause)}`, { cause });
   });
   return parsePackageList(text, list, defaults);
 }

@@ -1,7 +1,7 @@
 // Leaves global names: loaded here, they are no leak of a test that loads a command.
 import 'zod';
 import { expect } from 'chai';
-import { commandHelp, programHelp } from '../../../../src/infrastructure/commands/help.ts';
+import { commandHelp, programHelp } from '../../../../src/adapters/cli/help.ts';
 import { COMMANDS } from '../../../../src/infrastructure/commands/table.ts';
 
 describe('help', () => {

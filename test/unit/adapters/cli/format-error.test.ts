@@ -1,16 +1,16 @@
 import { expect } from 'chai';
 import { DigestMismatchError, StoreFailedError, UpstreamDeniedError } from '../../../../src/domain/errors.ts';
-import { abridged, reasonOf } from '../../../../src/infrastructure/commands/reasons.ts';
+import { abridged, formatError } from '../../../../src/adapters/cli/format-error.ts';
 
-describe('reasonOf', () => {
+describe('formatError', () => {
   it('says what happened and what had caused it, on one line', () => {
     const cause = new Error('ENOSPC: no space left on device, write');
-    expect(reasonOf(new StoreFailedError({ cause }))).to.equal(`local store failed: ${cause.message}`);
-    expect(reasonOf(new UpstreamDeniedError())).to.equal('registry refused the configured credentials');
+    expect(formatError(new StoreFailedError({ cause }))).to.equal(`local store failed: ${cause.message}`);
+    expect(formatError(new UpstreamDeniedError())).to.equal('registry refused the configured credentials');
   });
 
   it('says which digest was expected and which was found', () => {
-    expect(reasonOf(new DigestMismatchError('sha256:a', 'sha256:b'))).to.equal(
+    expect(formatError(new DigestMismatchError('sha256:a', 'sha256:b'))).to.equal(
       'content does not match its digest: expected sha256:a, found sha256:b',
     );
   });
@@ -18,8 +18,8 @@ describe('reasonOf', () => {
   it('ends, also when causes do not', () => {
     const error = new Error('again');
     error.cause = error;
-    expect(reasonOf(error)).to.equal('again: again: again: again: again');
-    expect(reasonOf(undefined)).to.equal('unknown error');
+    expect(formatError(error)).to.equal('again: again: again: again: again');
+    expect(formatError(undefined)).to.equal('unknown error');
   });
 });
 

@@ -1,8 +1,8 @@
 /** JSON lines on standard output, and what an error may show in them. */
 import { type DestinationStream, type Logger, pino } from 'pino';
-import { RefusedError } from '../adapters/http/problem.ts';
-import { ClientGoneError } from '../adapters/http/send-blob.ts';
-import { PackageError } from '../domain/errors.ts';
+import { RefusedError } from '../http/problem.ts';
+import { ClientGoneError } from '../http/send-blob.ts';
+import { PackageError } from '../../domain/errors.ts';
 
 /** The longest chain of causes that is logged; deeper causes have never helped. */
 const MAX_CAUSES = 5;

@@ -1,4 +1,4 @@
-/** Why something failed, in one line for an operator. */
+/** An error and its causes as one line for an operator. */
 import { DigestMismatchError } from '../../domain/errors.ts';
 
 /** The longest chain of causes that is shown; deeper causes have never helped. */
@@ -7,7 +7,7 @@ const MAX_CAUSES = 5;
 const MAX_LINES = 50;
 
 /** The error's message and those of what caused it, as they are logged too: none of them holds a secret. */
-export function reasonOf(error: unknown): string {
+export function formatError(error: unknown): string {
   const messages: string[] = [];
   for (let cause = error; cause instanceof Error && messages.length < MAX_CAUSES; { cause } = cause) {
     messages.push(messageOf(cause));

@@ -1,21 +1,19 @@
 /** The log's level follows the settings file while the service runs: a restart would end running downloads. */
 import { watchFile } from 'node:fs';
 import type { Logger } from 'pino';
-import { SettingsError } from './load-settings.ts';
-import type { Settings } from './settings.ts';
 
 /** How soon a change is seen. Asked for instead of watched: a ConfigMap changes by a symbolic link two folders above. */
 const INTERVAL_MS = 2000;
 
-/** `read` gives the settings anew, with the flags laid over them; of what has changed only the level counts. */
-export function followLogLevel(file: string, read: () => Settings, logger: Logger): void {
+/** `read` reads the level again; an error with `problems` says which settings are wrong. */
+export function followLogLevel(file: string, read: () => string, logger: Logger): void {
   // The watch does not keep the process alive.
   watchFile(file, { interval: INTERVAL_MS, persistent: false }, () => {
     try {
-      const { level } = read().log;
+      const level = read();
       if (level !== logger.level) change(logger, level);
     } catch (error) {
-      if (!(error instanceof SettingsError)) throw error;
+      if (!(error instanceof Error && 'problems' in error)) throw error;
       logger.warn({ problems: error.problems }, 'settings cannot be used, keeping the log level');
     }
   });

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { UsageError } from '../../../../src/infrastructure/commands/failures.ts';
-import { parseFlags } from '../../../../src/infrastructure/commands/flags.ts';
+import { UsageError } from '../../../../src/adapters/cli/failures.ts';
+import { parseFlags } from '../../../../src/adapters/cli/flags.ts';
 
 const FLAGS = {
   file: { type: 'string', value: 'FILE', about: 'a file' },
