@@ -56,3 +56,44 @@ export class Verifier {
     if (found !== this.#descriptor.digest) throw new DigestMismatchError(this.#descriptor.digest, found);
   }
 }
+
+/** Reads bytes at `offset`; resolves with how many, 0 at the end. */
+export type ReadAt = (into: Uint8Array, offset: number) => Promise<number>;
+
+/** Large enough that a disk reads ahead, small enough that a reader who leaves or pauses is noticed at once. */
+const PIECE_BYTES = 256 * 1024;
+
+/**
+ * Shows all that `read` has to `verifier`, and yields the length of each piece: the consumer sets the pace, and may leave.
+ * One piece is hashed while the next one is read. Rejects as `read` does, or with DigestMismatchError when there is more
+ * than the verifier's descriptor says.
+ */
+export async function* readThrough(read: ReadAt, verifier: Verifier, bytes: number): AsyncGenerator<number> {
+  const length = Math.min(PIECE_BYTES, bytes + 1);
+  let [filled, free] = [Buffer.allocUnsafeSlow(length), Buffer.allocUnsafeSlow(length)];
+  let piece = await read(filled, 0);
+  for (let offset = piece; piece > 0; offset += piece) {
+    const next = read(free, offset);
+    const settled = next.catch(() => undefined);
+    try {
+      verifier.update(filled.subarray(0, piece));
+      yield piece;
+    } finally {
+      // The descriptor and the memory belong to others as soon as this ends.
+      await settled;
+    }
+    piece = await next;
+    [filled, free] = [free, filled];
+  }
+}
+
+/** Rejects with DigestMismatchError when `read` has other bytes than the descriptor says, and as `read` and `onPiece` do. */
+export async function verifyAll(
+  read: ReadAt,
+  descriptor: Pick<Descriptor, 'digest' | 'size'>,
+  onPiece: (bytes: number) => void | Promise<void> = () => undefined,
+): Promise<void> {
+  const verifier = new Verifier(descriptor);
+  for await (const piece of readThrough(read, verifier, descriptor.size)) await onPiece(piece);
+  verifier.verify();
+}

@@ -3,8 +3,8 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT, type SourceFile, sourceFiles } from './source-files.ts';
 
-/** The one adapter below another that it may import. */
-const LOWER: Readonly<Record<string, string>> = { log: 'http' };
+/** An adapter may name one lower adapter. */
+const LOWER: Readonly<Record<string, string>> = { filesystem: 'blobs', log: 'http', 'oci-layout': 'blobs' };
 
 /** The imports that a room may have; the first rule whose room holds the file decides. */
 const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] = [
@@ -45,6 +45,8 @@ const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] =
     log: ['pino', 'node:fs'],
     'oci-layout': ['node:fs', 'node:fs/promises', 'node:net', 'node:path'],
     prometheus: ['prom-client', 'node:crypto', 'node:fs/promises'],
+    // Below the two adapters that have directories of blobs.
+    blobs: ['node:fs', 'node:fs/promises', 'node:path', 'node:util'],
     registry: [
       'node:crypto',
       'node:dns',

@@ -1,5 +1,5 @@
 /** A file that is read in blocks of memory: what one reader has read is there for all others. */
-import { closeSync, read } from 'node:fs';
+import { read } from 'node:fs';
 import { type Block, BLOCK_BYTES, type BlockPool } from './block-pool.ts';
 
 export interface HeldBytes {
@@ -73,18 +73,6 @@ export class BlockFile {
     } finally {
       block.loading = undefined;
     }
-  }
-}
-
-/**
- * In this very turn: with its descriptor the bytes of a removed file leave the disk, before anything else is written there.
- * A failure is ignored: the descriptor is closed all the same, and the bytes that it wrote are verified from the disk.
- */
-export function closeNow(fd: number): void {
-  try {
-    closeSync(fd);
-  } catch {
-    // See above.
   }
 }
 

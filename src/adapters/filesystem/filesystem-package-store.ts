@@ -12,7 +12,7 @@ import type {
   StoredBlob,
 } from '../../domain/ports/package-store.ts';
 import { BlockPool } from './block-pool.ts';
-import { codeOf } from './disk-error.ts';
+import { errnoOf } from '../blobs/disk-error.ts';
 import { Eviction } from './eviction.ts';
 import { GrowingFile } from './growing-file.ts';
 import { HashThread } from './hash-thread.ts';
@@ -51,7 +51,7 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
 
   constructor({ directory, maxBytes, scrubBytesPerSecond = 0 }: FilesystemPackageStoreOptions) {
     this.#layout = new Layout(directory);
-    this.#failures = new StoreFailures(this.#layout.blobs);
+    this.#failures = new StoreFailures(this.#layout.blobs.path);
     this.#ledger = new Ledger(maxBytes);
     this.#readers = new SlowReaders(this.#ledger);
     this.#eviction = new Eviction({
@@ -147,14 +147,14 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
     } catch (cause) {
       this.#unpin(entry);
       // Too many open files say nothing about this one.
-      if (codeOf(cause) === 'EMFILE' || codeOf(cause) === 'ENFILE') throw new StoreFailedError({ cause });
+      if (errnoOf(cause) === 'EMFILE' || errnoOf(cause) === 'ENFILE') throw new StoreFailedError({ cause });
       this.#drop(entry);
       return undefined;
     }
   }
 
   async ingest(descriptor: Descriptor, source: BlobSource): Promise<IncomingBlob> {
-    const fits = await this.#eviction.recheck(this.#layout.blobs, descriptor.size);
+    const fits = await this.#eviction.recheck(this.#layout.blobs.path, descriptor.size);
     if (!fits) throw new StoreFullError();
     const room = this.#ledger.promise(descriptor.size) ?? (await this.#readers.giveWay(descriptor.size));
     if (room === undefined) throw new StoreFullError();
@@ -193,7 +193,7 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
   /** Synchronous, as are all changes of what is kept: directory and ledger change in the same turn. */
   #keep({ digest, size }: Descriptor, path: string, room: Room, file: GrowingFile): void {
     try {
-      this.#layout.moveToBlobs(path, digest);
+      this.#layout.blobs.move(path, digest);
     } catch (cause) {
       throw new StoreFailedError({ cause });
     }
@@ -234,7 +234,7 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
   }
 
   #pathOf({ digest }: Entry): string {
-    return this.#layout.blob(digest);
+    return this.#layout.blobs.pathOf(digest);
   }
 
   /** @throws the error of the file system when the file stays. */

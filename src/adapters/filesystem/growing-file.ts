@@ -7,11 +7,11 @@ import { DigestMismatchError, EvictedError, StoreFailedError } from '../../domai
 import type { BlobReader } from '../../domain/ports/package-store.ts';
 import { presentable } from '../../domain/verifier.ts';
 import { type ArrivalProof, proveArrival } from './arrival-proof.ts';
-import { BlockFile, closeNow } from './block-file.ts';
+import { closeNow, openNew, writeAt } from '../blobs/blob-file.ts';
+import { BlockFile } from './block-file.ts';
 import type { BlockPool } from './block-pool.ts';
 import { FileReading } from './file-reading.ts';
 import type { HashThread } from './hash-thread.ts';
-import { openNew, writeAt } from './new-file.ts';
 import type { PinningReader } from './slow-readers.ts';
 import { type Relief, withRoom } from './with-room.ts';
 

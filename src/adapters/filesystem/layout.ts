@@ -1,78 +1,51 @@
 /** Where things lie in the cache directory: an OCI image layout's blobs, and beside them what is still arriving. */
 import { randomUUID } from 'node:crypto';
-import { constants, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { type Digest, digestHex, parseDigest } from '../../domain/digest.ts';
+import { type Digest, digestHex } from '../../domain/digest.ts';
+import { BlobDirectory } from '../blobs/blob-directory.ts';
 import { makePrivate } from './private-directories.ts';
 
 /**
  * ```text
  * <directory>/v1/                       another format would be another version: none ever reads the other's files
- *   blobs/sha256/4f5e…                  kept blobs, each named by its own digest
+ *   blobs/sha256/4f5e…                  cached blobs, each named by its own digest
  *   ingest/4f5e….7c0b8d54-…             blobs on their way in; worthless after a restart
- *   clean                               what was proved when, up to the end of the last process; not there while one runs or when it died
+ *   clean                               what was verified when, up to the end of the last process; not there while one runs or when it died
  * ```
  */
 /** Private: packages run as root, so no other user may write here. */
 const DIRECTORY = { recursive: true, mode: 0o700 } as const;
 
-/** How a blob is opened: a symbolic link is refused, and opening a pipe does not wait for its other end. */
-export const READ_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
-
 export class Layout {
   readonly directory: string;
   /** The directory with all files of the store. */
   readonly root: string;
-  readonly blobs: string;
+  readonly blobs: BlobDirectory;
   readonly ingest: string;
   readonly cleanMarker: string;
 
   constructor(directory: string) {
     this.directory = directory;
     this.root = join(directory, 'v1');
-    this.blobs = join(this.root, 'blobs', 'sha256');
+    this.blobs = new BlobDirectory(join(this.root, 'blobs', 'sha256'), DIRECTORY.mode);
     this.ingest = join(this.root, 'ingest');
     this.cleanMarker = join(this.root, 'clean');
   }
 
-  blob(digest: Digest): string {
-    return join(this.blobs, digestHex(digest));
-  }
-
   /** Makes the folders, which must be the service's alone. @throws Error with one sentence, or that of the file system. */
   async prepare(): Promise<void> {
-    await makePrivate(this.directory, [this.root, dirname(this.blobs), this.blobs, this.ingest]);
+    await makePrivate(this.directory, [this.root, dirname(this.blobs.path), this.blobs.path, this.ingest]);
   }
 
   /** Folders that are not there, at the start or because they have been removed. */
   async make(): Promise<void> {
-    await mkdir(this.blobs, DIRECTORY);
+    await mkdir(this.blobs.path, DIRECTORY);
     await mkdir(this.ingest, DIRECTORY);
   }
 
   /** A unique name, so that each download removes its own file and no other. */
   newIngest(digest: Digest): string {
     return join(this.ingest, `${digestHex(digest)}.${randomUUID()}`);
-  }
-
-  /** Another file with the blob's name is replaced. */
-  moveToBlobs(path: string, digest: Digest): void {
-    try {
-      renameSync(path, this.blob(digest));
-    } catch {
-      rmSync(this.blob(digest), { recursive: true, force: true });
-      mkdirSync(this.blobs, DIRECTORY);
-      renameSync(path, this.blob(digest));
-    }
-  }
-
-  /** The digest that a file below `blobs` is named by; undefined for a stranger. */
-  digestOfName(name: string): Digest | undefined {
-    try {
-      return parseDigest(`sha256:${name}`);
-    } catch {
-      return undefined;
-    }
   }
 }

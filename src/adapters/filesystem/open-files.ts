@@ -1,11 +1,9 @@
 /** Kept blobs that are ready to be read: descriptors that stay open between requests, and small files in memory. */
-import { close, fstat, open, type Stats } from 'node:fs';
-import { promisify } from 'node:util';
 import { DigestMismatchError } from '../../domain/errors.ts';
 import { Verifier } from '../../domain/verifier.ts';
-import { BlockFile, closeNow, readAt } from './block-file.ts';
+import { closeFile, closeNow, openBlob, readWhole, verifyFile } from '../blobs/blob-file.ts';
+import { BlockFile } from './block-file.ts';
 import type { BlockPool } from './block-pool.ts';
-import { READ_FLAGS } from './layout.ts';
 import type { Entry } from './ledger.ts';
 
 /** A file that one read brings whole needs no open descriptor. */
@@ -16,12 +14,6 @@ const MAX_DESCRIPTORS = 256;
 const MAX_MEMORY_BYTES = 16 * 1024 * 1024;
 /** The memory of a small file beside its bytes. */
 const OVERHEAD_BYTES = 512;
-const PROVED_AT_ONCE = 1024 * 1024;
-
-/** Descriptors as numbers, which can be closed in the very turn in which their file is removed. */
-const openFile = promisify(open);
-const statFile = promisify(fstat) as (fd: number) => Promise<Stats>;
-const closeFile = promisify(close);
 
 export interface OpenFile {
   readonly entry: Entry;
@@ -45,7 +37,7 @@ export class OpenFiles {
 
   /**
    * The file of an entry, which must stay pinned for as long as it is read. Rejects with the error of the file system, or
-   * with DigestMismatchError when it is another file; what is not proved yet is read whole before.
+   * with DigestMismatchError when it is another file; a file that is not verified yet is read whole before.
    */
   async open(entry: Entry): Promise<OpenFile> {
     const files = this.#filesLike(entry);
@@ -87,16 +79,13 @@ export class OpenFiles {
   }
 
   async #open(entry: Entry): Promise<OpenFile> {
-    const fd = await openFile(this.#pathOf(entry), READ_FLAGS);
+    const { fd, size } = await openBlob(this.#pathOf(entry));
     let content: OpenFile['content'] = new BlockFile(fd, this.#pool);
     try {
-      const stats = await statFile(fd);
-      if (!stats.isFile() || stats.size !== entry.size) {
-        throw new DigestMismatchError(`${String(entry.size)} bytes`, `${String(stats.size)} bytes`);
-      }
+      if (size !== entry.size) throw new DigestMismatchError(`${String(entry.size)} bytes`, `${String(size)} bytes`);
       if (entry.size <= SMALL_BYTES) content = await readWhole(fd, entry.size);
       if (entry.verifiedMs === undefined) {
-        if (content instanceof BlockFile) await prove(fd, entry);
+        if (content instanceof BlockFile) await verifyFile(fd, entry);
         else verify(content, entry);
         entry.verifiedMs = Date.now();
       }
@@ -129,24 +118,5 @@ function memoryOf({ size }: Entry): number {
 function verify(bytes: Uint8Array, entry: Entry): void {
   const verifier = new Verifier(entry);
   verifier.update(bytes);
-  verifier.verify();
-}
-
-async function readWhole(fd: number, size: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(size);
-  for (let offset = 0; offset < size;) offset += await readAt(fd, bytes.subarray(offset), offset);
-  return bytes;
-}
-
-/** Reads all of it. @throws DigestMismatchError when it is not what it should be. */
-async function prove(fd: number, entry: Entry): Promise<void> {
-  const verifier = new Verifier(entry);
-  // As large as the file at most: a mebibyte for each of many small files took most of the time of their first use.
-  const buffer = Buffer.allocUnsafe(Math.min(entry.size, PROVED_AT_ONCE));
-  for (let offset = 0; offset < entry.size;) {
-    const bytesRead = await readAt(fd, buffer, offset);
-    verifier.update(buffer.subarray(0, bytesRead));
-    offset += bytesRead;
-  }
   verifier.verify();
 }

@@ -1,6 +1,7 @@
 /** Makes directories that are the service's alone: in one that others can write, a link or a forged file may lie. */
 import type { Stats } from 'node:fs';
 import { lstat, mkdir } from 'node:fs/promises';
+import { errnoOf } from '../blobs/disk-error.ts';
 
 const PRIVATE = 0o700;
 /** Group or others may write. */
@@ -23,7 +24,7 @@ export async function makePrivate(directory: string, own: readonly string[]): Pr
   if (stats.uid !== 0 || process.geteuid?.() === 0 || !stats.isDirectory()) expectPrivate(directory, stats);
   for (const path of own) {
     await mkdir(path, { mode: PRIVATE }).catch((error: unknown) => {
-      if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+      if (errnoOf(error) !== 'EEXIST') throw error;
     });
     expectPrivate(path, await lstat(path));
   }

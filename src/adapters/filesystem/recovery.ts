@@ -1,16 +1,14 @@
 /** A start is a scan: the blobs of the directory are entered in the order of their last use. */
-import type { Stats } from 'node:fs';
-import { lstat, open, readdir, readFile, rename, rm } from 'node:fs/promises';
-import { randomUUID } from 'node:crypto';
-import { join } from 'node:path';
-import type { Digest } from '../../domain/digest.ts';
+import { lstat, open, readFile, rm } from 'node:fs/promises';
 import { StoreFailedError } from '../../domain/errors.ts';
-import { type Layout, READ_FLAGS } from './layout.ts';
+import { READ_FLAGS } from '../blobs/blob-file.ts';
+import { replaceFile, syncDirectory } from '../blobs/durable-file.ts';
+import type { Layout } from './layout.ts';
 import type { Entry, Ledger } from './ledger.ts';
 import { forEachInTurns, sortInTurns } from './work-in-turns.ts';
 
 /** Enough to keep the four threads of libuv's pool busy, few enough to need no thought about memory. */
-const FILES_AT_ONCE = 64;
+const SYNC_CONCURRENCY = 64;
 /** The kernel writes back by itself within half a minute, so at a stop there is seldom more than that to sync. */
 const SYNC_MS = 5000;
 
@@ -25,7 +23,7 @@ export async function scan(layout: Layout, ledger: Ledger): Promise<number> {
     await rm(layout.ingest, { recursive: true, force: true });
     await layout.make();
     const verified = await takeCleanMarker(layout);
-    const found = await sortInTurns(await listBlobs(layout), ({ stats }) => stats.mtimeMs);
+    const found = await sortInTurns((await layout.blobs.list()).blobs, ({ stats }) => stats.mtimeMs);
     await forEachInTurns(found, ({ digest, stats }) => {
       const known = stats.ctimeMs <= verified.atMs ? verified.blobs.get(digest) : undefined;
       const verifiedMs = known?.size === stats.size ? known.verifiedMs : undefined;
@@ -47,44 +45,22 @@ export async function leaveCleanMarker(layout: Layout, ledger: Ledger): Promise<
   const verified = ledger.list().filter(({ verifiedMs }) => verifiedMs !== undefined);
   const deadline = performance.now() + SYNC_MS;
   const unsynced = verified.filter(({ isSynced }) => !isSynced);
-  for (let start = 0; start < unsynced.length && performance.now() < deadline; start += FILES_AT_ONCE) {
-    await Promise.all(unsynced.slice(start, start + FILES_AT_ONCE).map((entry) => sync(layout, entry)));
+  for (let start = 0; start < unsynced.length && performance.now() < deadline; start += SYNC_CONCURRENCY) {
+    await Promise.all(unsynced.slice(start, start + SYNC_CONCURRENCY).map((entry) => sync(layout, entry)));
   }
-  await syncDirectory(layout.blobs);
+  await syncDirectory(layout.blobs.path);
   const lines = verified
     .filter(({ isSynced }) => isSynced)
     .map(({ digest, size, verifiedMs }) => `${digest} ${String(size)} ${String(verifiedMs)}\n`);
-  const path = `${layout.cleanMarker}.${randomUUID()}`;
-  const file = await open(path, 'wx', 0o600);
-  try {
-    await file.writeFile(lines.join(''));
-    await file.sync();
-    await rename(path, layout.cleanMarker);
-  } catch (error) {
-    await rm(path, { force: true });
-    throw error;
-  } finally {
-    await file.close();
-  }
-  await syncDirectory(layout.root);
+  await replaceFile(layout.cleanMarker, lines.join(''), 0o600);
 }
 
 /** A file that cannot be synced is verified again by the next start. */
 async function sync(layout: Layout, entry: Entry): Promise<void> {
   try {
-    const file = await open(layout.blob(entry.digest), READ_FLAGS);
+    const file = await open(layout.blobs.pathOf(entry.digest), READ_FLAGS);
     await file.datasync().finally(() => file.close());
     entry.isSynced = true;
-  } catch {
-    // See above.
-  }
-}
-
-/** The names in it; a file system that cannot do this keeps them anyway, or has nothing to sync. */
-async function syncDirectory(path: string): Promise<void> {
-  try {
-    const directory = await open(path);
-    await directory.sync().finally(() => directory.close());
   } catch {
     // See above.
   }
@@ -112,19 +88,4 @@ async function takeCleanMarker(layout: Layout): Promise<Verified> {
   } finally {
     await rm(layout.cleanMarker, { recursive: true, force: true });
   }
-}
-
-/** Files named by a digest; all others stay as they are. */
-async function listBlobs(layout: Layout): Promise<{ digest: Digest; stats: Stats }[]> {
-  const names = await readdir(layout.blobs);
-  const blobs: { digest: Digest; stats: Stats }[] = [];
-  for (let start = 0; start < names.length; start += FILES_AT_ONCE) {
-    const batch = names.slice(start, start + FILES_AT_ONCE).map(async (name) => {
-      const digest = layout.digestOfName(name);
-      const stats = digest && (await lstat(join(layout.blobs, name)).catch(() => undefined));
-      if (digest !== undefined && stats?.isFile()) blobs.push({ digest, stats });
-    });
-    await Promise.all(batch);
-  }
-  return blobs;
 }

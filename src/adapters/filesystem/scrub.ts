@@ -1,16 +1,9 @@
 /** Reads kept blobs again, slowly and for ever: what the disk has changed is found before a client is given it. */
-import { open, read } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import { DigestMismatchError } from '../../domain/errors.ts';
-import { Verifier } from '../../domain/verifier.ts';
-import { closeNow } from './block-file.ts';
-import { READ_FLAGS } from './layout.ts';
+import { closeNow, openBlob, verifyFile } from '../blobs/blob-file.ts';
+import { errnoOf } from '../blobs/disk-error.ts';
 import type { Entry } from './ledger.ts';
-
-/** Descriptors as numbers, which can be closed in the very turn in which their file is removed. */
-const openFile = promisify(open);
-const readFile = promisify(read);
 
 export interface ScrubOptions {
   readonly bytesPerSecond: number;
@@ -22,7 +15,6 @@ export interface ScrubOptions {
   readonly restMs?: number;
 }
 
-const READ_AT_ONCE = 256 * 1024;
 const REST_MS = 60_000;
 
 export class Scrub {
@@ -55,10 +47,9 @@ export class Scrub {
 
   async #run(): Promise<void> {
     const { entries, restMs = REST_MS } = this.#options;
-    const buffer = new Uint8Array(READ_AT_ONCE);
     for (;;) {
       // Another one's order is not disturbed: nothing here counts as a use.
-      for (const entry of entries()) if (entry.kept) await this.#check(entry, buffer);
+      for (const entry of entries()) if (entry.kept) await this.#check(entry);
       await this.#sleep(restMs);
     }
   }
@@ -71,13 +62,15 @@ export class Scrub {
     closeNow(fd);
   }
 
-  async #check(entry: Entry, buffer: Uint8Array): Promise<void> {
+  async #check(entry: Entry): Promise<void> {
     const { pathOf, onDamage } = this.#options;
     try {
-      const fd = await openFile(pathOf(entry), READ_FLAGS);
+      const { fd } = await openBlob(pathOf(entry));
       this.#reading = { entry, fd };
       try {
-        if (entry.kept && (await this.#prove(fd, entry, buffer))) entry.verifiedMs = Date.now();
+        if (!entry.kept) return;
+        await verifyFile(fd, entry, (bytes) => this.#pause(entry, bytes));
+        entry.verifiedMs = Date.now();
       } finally {
         this.letGo(entry);
       }
@@ -87,20 +80,11 @@ export class Scrub {
     }
   }
 
-  /** False when the entry left meanwhile: then what was read last may be another file's. */
-  async #prove(fd: number, entry: Entry, buffer: Uint8Array): Promise<boolean> {
-    const verifier = new Verifier(entry);
-    for (let offset = 0; ;) {
-      const { bytesRead } = await readFile(fd, buffer, 0, buffer.byteLength, offset);
-      if (!entry.kept) return false;
-      if (bytesRead === 0) break;
-      verifier.update(buffer.subarray(0, bytesRead));
-      offset += bytesRead;
-      this.#bytes += bytesRead;
-      await this.#sleep((bytesRead / this.#options.bytesPerSecond) * 1000);
-    }
-    verifier.verify();
-    return true;
+  async #pause(entry: Entry, bytes: number): Promise<void> {
+    // The bytes that were read last may be another file's.
+    if (!entry.kept) throw new Error('entry has left');
+    this.#bytes += bytes;
+    await this.#sleep((bytes / this.#options.bytesPerSecond) * 1000);
   }
 
   #sleep(ms: number): Promise<void> {
@@ -111,6 +95,5 @@ export class Scrub {
 /** Wrong bytes, no file, or a disk that cannot read it; not that there are too many open files. */
 function isDamage(error: unknown): boolean {
   if (error instanceof DigestMismatchError) return true;
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  return ['ENOENT', 'EIO', 'ELOOP', 'EISDIR', 'ENXIO', 'EACCES'].some((known) => known === code);
+  return ['ENOENT', 'EIO', 'ELOOP', 'EFTYPE', 'ENXIO', 'EACCES'].some((known) => known === errnoOf(error));
 }

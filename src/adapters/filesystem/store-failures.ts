@@ -2,7 +2,7 @@
 import { statfs } from 'node:fs/promises';
 import { STORE_FAILURES, type StoreFailure } from '../../application/inspection.ts';
 import { StoreFailedError, StoreFullError } from '../../domain/errors.ts';
-import { codeOf } from './disk-error.ts';
+import { errnoOf } from '../blobs/disk-error.ts';
 
 export class StoreFailures {
   readonly #directory: string;
@@ -27,7 +27,7 @@ export class StoreFailures {
   async #reasonOf(cause: unknown): Promise<StoreFailure> {
     if (cause instanceof StoreFailedError) return this.#reasonOf(cause.cause);
     if (cause instanceof StoreFullError) return 'pinned';
-    const code = codeOf(cause);
+    const code = errnoOf(cause);
     if (code === 'ENOSPC' && (await this.#hasNoInode())) return 'inodes';
     return STORE_FAILURES.find((known) => known === code) ?? 'other';
   }

@@ -1,9 +1,10 @@
 /** Goes through folders of blobs, one after the other, and finds what is not as it should be. */
+import { checkBlob } from '../../adapters/blobs/blob-check.ts';
+import type { BlobFile } from '../../adapters/blobs/blob-directory.ts';
+import { findReferenceFaults } from '../../adapters/oci-layout/reference-check.ts';
 import type { Digest } from '../../domain/digest.ts';
-import { type BlobFile, BlobProver, listBlobs } from './blob-directory.ts';
-import type { BlobFolder } from './blob-folder.ts';
+import { type BlobFolder, listBlobs } from './blob-folder.ts';
 import type { Terminal } from '../../adapters/cli/command.ts';
-import { findReferenceFaults } from './layout-references.ts';
 import { Progress } from '../../adapters/cli/progress.ts';
 
 export interface Finding {
@@ -27,10 +28,11 @@ export async function verifyFolders(
 ): Promise<Verification> {
   const lists = await Promise.all(folders.map(async (folder) => ({ folder, ...(await listBlobs(folder.blobs)) })));
   const progress = new Progress(terminal, { title: 'verify', unit: 'bytes' });
-  progress.total = lists.flatMap(({ blobs }) => blobs).reduce((sum, { size }) => sum + size, 0);
-  const prover = new BlobProver(terminal.interrupted, (bytes) => {
+  progress.total = lists.flatMap(({ blobs }) => blobs).reduce((sum, { stats }) => sum + stats.size, 0);
+  const onPiece = (bytes: number): void => {
+    terminal.interrupted.throwIfAborted();
     progress.advance(bytes);
-  });
+  };
   const findings: Finding[] = [];
   const report = (finding: Finding): void => {
     findings.push(finding);
@@ -45,14 +47,14 @@ export async function verifyFolders(
       const sound = new Map<Digest, BlobFile>();
       const unsound = new Set<Digest>();
       for (const blob of blobs) {
-        const verdict = await prover.prove(blob);
+        const verdict = await checkBlob(blob, onPiece);
         if (verdict.kind === 'gone') continue;
         count++;
-        bytes += blob.size;
+        bytes += blob.stats.size;
         if (verdict.kind === 'sound') sound.set(blob.digest, blob);
         else {
           unsound.add(blob.digest);
-          report({ kind: verdict.kind, what: blob.path, why: verdict.why });
+          report({ ...verdict, what: blob.path });
         }
       }
       if (folder.kind === 'cache') continue;

@@ -6,7 +6,7 @@ import { isFallback } from '../../domain/upstream.ts';
 import { Layout } from '../../adapters/filesystem/layout.ts';
 import type { Settings } from '../settings.ts';
 import { formatBytes } from '../../adapters/cli/format-amount.ts';
-import { listBlobs } from './blob-directory.ts';
+import { listBlobs } from './blob-folder.ts';
 import { nearestDirectory } from './nearest-directory.ts';
 
 /** For everybody, in the mode of a file. */
@@ -34,7 +34,9 @@ async function storeWarnings({ store: { enabled, directory, maxSize } }: Setting
   if (!enabled) return [];
   const { bavail, bsize } = await statfs(nearestDirectory(directory));
   const { blobs } = new Layout(directory);
-  const kept = existsSync(blobs) ? (await listBlobs(blobs)).blobs.reduce((sum, { size }) => sum + size, 0) : 0;
+  const kept = existsSync(blobs.path)
+    ? (await listBlobs(blobs)).blobs.reduce((sum, { stats }) => sum + stats.size, 0)
+    : 0;
   const room = bavail * bsize + kept;
   if (maxSize <= room) return [];
   return [`store.maxSize: ${formatBytes(maxSize)} are more than the volume has for it, which is ${formatBytes(room)}`];

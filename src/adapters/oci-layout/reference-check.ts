@@ -1,12 +1,12 @@
 /** Whether an OCI image layout has what its index.json promises: a mirror that lacks a layer is none of that package. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { OciLayoutGateway } from '../../adapters/oci-layout/oci-layout-gateway.ts';
 import type { Descriptor } from '../../domain/descriptor.ts';
 import type { Digest } from '../../domain/digest.ts';
 import { PackageError } from '../../domain/errors.ts';
 import { MAX_MANIFEST_BYTES, parseManifest } from '../../domain/manifest.ts';
-import type { BlobFile } from './blob-directory.ts';
+import type { BlobFile } from '../blobs/blob-directory.ts';
+import { OciLayoutGateway } from './oci-layout-gateway.ts';
 
 export interface Fault {
   readonly kind: 'missing' | 'damaged';
@@ -15,7 +15,7 @@ export interface Fault {
   readonly why: string;
 }
 
-/** `sound` are the blobs that are proved; of those in `reported` it has been said already what is wrong. */
+/** `sound` are the verified blobs; the faults of those in `reported` are known already. */
 export async function findReferenceFaults(
   directory: string,
   sound: ReadonlyMap<Digest, BlobFile>,
@@ -51,7 +51,7 @@ class ReferenceSearch {
       return;
     }
     try {
-      if (file.size > MAX_MANIFEST_BYTES) throw new Error('manifest is larger than 4 MiB');
+      if (file.stats.size > MAX_MANIFEST_BYTES) throw new Error('manifest is larger than 4 MiB');
       const content = parseManifest(await readFile(file.path));
       if (content.kind === 'index') {
         await this.#index(
@@ -81,7 +81,7 @@ class ReferenceSearch {
 
   #blob({ digest, size }: Descriptor, role: string): void {
     const file = this.#sound.get(digest);
-    if (file !== undefined && file.size !== size) {
+    if (file !== undefined && file.stats.size !== size) {
       // The blob has the right digest, so the manifest is wrong, and the service cannot serve it.
       this.faults.push({ kind: 'damaged', what: digest, why: `${role}, which says ${String(size)} bytes` });
     }

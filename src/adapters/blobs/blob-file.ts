@@ -1,0 +1,96 @@
+/** How a blob's file is opened, read, written and closed: the rules that keep links, pipes and stale descriptors out. */
+import { close, closeSync, constants, fstat, open, read, type Stats, write } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { promisify } from 'node:util';
+import type { Descriptor } from '../../domain/descriptor.ts';
+import { verifyAll } from '../../domain/verifier.ts';
+import { isOutOfSpace } from './disk-error.ts';
+
+/** A symbolic link is refused, and opening a pipe does not wait for its other end. */
+export const READ_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
+/** Descriptors are numbers, which can be closed in the very turn in which their file is removed. */
+const openFile = promisify(open);
+const statFile = promisify(fstat) as (fd: number) => Promise<Stats>;
+export const closeFile = promisify(close);
+
+/** Resolves with a descriptor to close and the size in bytes. Rejects with the error of the file system, EFTYPE for a directory or a pipe. */
+export async function openBlob(path: string): Promise<{ readonly fd: number; readonly size: number }> {
+  const fd = await openFile(path, READ_FLAGS);
+  try {
+    const stats = await statFile(fd);
+    if (!stats.isFile()) throw Object.assign(new Error('EFTYPE: not a regular file'), { code: 'EFTYPE' });
+    return { fd, size: stats.size };
+  } catch (error) {
+    await closeFile(fd);
+    throw error;
+  }
+}
+
+/** A new file under a name that no other file has; its folder is made again when it is gone. */
+export async function openNew(path: string): Promise<number> {
+  const openOnce = (): Promise<number> => openFile(path, 'wx+', 0o600);
+  return openOnce().catch(async (error: unknown) => {
+    if (isOutOfSpace(error)) throw error;
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    return openOnce();
+  });
+}
+
+/** A file that an earlier process may have left, to be read and written. A symbolic link at this path is refused. */
+export function openPart(path: string): Promise<number> {
+  return openFile(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o644);
+}
+
+/**
+ * In this very turn: with its descriptor the bytes of a removed file leave the disk, before anything else is written there.
+ * A failure is ignored: the descriptor is closed all the same, and the bytes that it wrote are verified from the disk.
+ */
+export function closeNow(fd: number): void {
+  try {
+    closeSync(fd);
+  } catch {
+    // See above.
+  }
+}
+
+/** Resolves with how many bytes were read, 0 where the file ends. */
+export function readAt(fd: number, into: Uint8Array, offset: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    read(fd, into, 0, into.byteLength, offset, (error, bytesRead) => {
+      if (error) reject(error);
+      else resolve(bytesRead);
+    });
+  });
+}
+
+/** Resolves with how many bytes were written, which may be fewer. */
+export function writeAt(fd: number, bytes: Uint8Array, offset: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    write(fd, bytes, 0, bytes.byteLength, offset, (error, bytesWritten) => {
+      if (error) reject(error);
+      else resolve(bytesWritten);
+    });
+  });
+}
+
+/** Reads the first `size` bytes. */
+export async function readWhole(fd: number, size: number): Promise<Buffer> {
+  const bytes = Buffer.alloc(size);
+  for (let offset = 0; offset < size;) {
+    const bytesRead = await readAt(fd, bytes.subarray(offset), offset);
+    if (bytesRead === 0) throw new Error('file is shorter than it should be');
+    offset += bytesRead;
+  }
+  return bytes;
+}
+
+/** Reads all of an open file. `onPiece` hears of each piece and sets the pace. Rejects with DigestMismatchError, or as it does. */
+export function verifyFile(
+  fd: number,
+  blob: Pick<Descriptor, 'digest' | 'size'>,
+  onPiece?: (bytes: number) => void | Promise<void>,
+): Promise<void> {
+  return verifyAll((into, offset) => readAt(fd, into, offset), blob, onPiece);
+}
