@@ -11,6 +11,7 @@ const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] =
   { room: 'src/domain/', project: ['src/domain/'], packages: ['node:crypto'] },
   { room: 'src/application/', project: ['src/domain/', 'src/application/'], packages: [] },
   ...Object.entries({
+    archive: ['modern-tar', 'node:zlib'],
     cli: ['node:fs/promises', 'node:stream', 'node:stream/consumers', 'node:util'],
     filesystem: [
       'node:fs',

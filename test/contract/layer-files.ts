@@ -1,0 +1,232 @@
+/** The contract of LayerFiles: every reader of archives passes it. */
+import { expect } from 'chai';
+import { execFileSync } from 'node:child_process';
+import { linkSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gzipSync, zstdCompressSync } from 'node:zlib';
+import { InvalidContentError } from '../../src/domain/errors.ts';
+import type { LayerFiles, LayerLimits } from '../../src/domain/ports/layer-files.ts';
+import { rejection } from '../support/rejection.ts';
+
+const FORMATS = ['gnu', 'oldgnu', 'pax', 'ustar', 'v7'] as const;
+const LONG = 'n'.repeat(180);
+const BINARY = Buffer.from(Array.from({ length: 300_000 }, (_, at) => (at * 31 + (at >> 8)) & 0xff));
+/** A frame that decoders skip (RFC 8878, section 3.1.2). */
+const SKIPPED = Buffer.from([0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4]);
+
+export function layerFilesContract(make: () => LayerFiles): void {
+  let directory: string;
+  const tar = (format: (typeof FORMATS)[number], ...names: string[]): Buffer =>
+    execFileSync('tar', ['--format', format, '-C', directory, '-cf', '-', ...names], { maxBuffer: 1 << 30 });
+
+  before(() => {
+    directory = mkdtempSync(join(tmpdir(), 'layer-files-'));
+    mkdirSync(join(directory, 'bin'));
+    mkdirSync(join(directory, 'docs'));
+    writeFileSync(join(directory, 'bin/rpp-get'), BINARY);
+    writeFileSync(join(directory, 'docs/empty'), '');
+    writeFileSync(join(directory, 'docs/icon.svg'), '<svg/>');
+    symlinkSync('/etc/passwd', join(directory, 'docs/icon.png'));
+    linkSync(join(directory, 'docs/icon.svg'), join(directory, 'docs/linked.svg'));
+    writeFileSync(join(directory, LONG), 'long');
+  });
+
+  after(() => {
+    rmSync(directory, { recursive: true });
+  });
+
+  async function listed(archive: Buffer, chunkBytes = 65_536, limits: Partial<LayerLimits> = {}): Promise<string[]> {
+    const names: string[] = [];
+    for await (const { path, size, bytes } of make().list(lent(archive, chunkBytes), { ...UNLIMITED, ...limits })) {
+      const chunks: Uint8Array[] = [];
+      for await (const chunk of bytes) chunks.push(chunk);
+      const content = Buffer.concat(chunks);
+      expect(content.byteLength).to.equal(size);
+      if (path === 'bin/rpp-get') expect(content.equals(BINARY)).to.equal(true);
+      names.push(path);
+    }
+    return names;
+  }
+
+  const names = ['./bin', './docs/empty', './docs/icon.png', './docs/icon.svg', './docs/linked.svg'];
+  const files = ['bin/rpp-get', 'docs/empty', 'docs/icon.svg'];
+
+  for (const format of FORMATS) {
+    it(`lists the regular files of a tar in the format ${format}, and no links`, async () => {
+      expect(await listed(tar(format, ...names))).to.deep.equal(files);
+    });
+  }
+
+  for (const format of ['gnu', 'oldgnu', 'pax'] as const) {
+    it(`reads names of 180 characters in the format ${format}`, async () => {
+      expect(await listed(tar(format, LONG))).to.deep.equal([LONG]);
+    });
+  }
+
+  for (const chunkBytes of [1, 7, 1000, 1 << 20]) {
+    it(`unpacks gzip and zstd from chunks of ${String(chunkBytes)} bytes, of one frame and of several`, async () => {
+      const plain = tar('gnu', ...names);
+      const [head, middle, rest] = [plain.subarray(0, 1000), plain.subarray(1000, 1001), plain.subarray(1001)];
+      const packed = {
+        plain,
+        gzip: gzipSync(plain),
+        'gzip, several members': Buffer.concat([
+          gzipSync(head),
+          gzipSync(rest.subarray(0, 0)),
+          gzipSync(middle),
+          gzipSync(rest),
+        ]),
+        zstd: zstdCompressSync(plain),
+        'zstd, several frames': Buffer.concat([head, middle, rest].map((part) => zstdCompressSync(part))),
+        'zstd, frames to skip': Buffer.concat([
+          SKIPPED,
+          zstdCompressSync(head),
+          SKIPPED,
+          zstdCompressSync(plain.subarray(1000)),
+        ]),
+      };
+      for (const [what, archive] of Object.entries(packed)) {
+        expect(await listed(archive, chunkBytes), what).to.deep.equal(files);
+      }
+    });
+  }
+
+  it('goes on behind a file that the caller does not read, or reads in part', async () => {
+    const seen: string[] = [];
+    for await (const { path, bytes } of make().list(lent(gzipSync(tar('gnu', ...names)), 4096), UNLIMITED)) {
+      seen.push(path);
+      if (path !== 'bin/rpp-get') continue;
+      for await (const chunk of bytes) {
+        expect(chunk.byteLength).to.be.greaterThan(0);
+        break;
+      }
+    }
+    expect(seen).to.deep.equal(files);
+  });
+
+  it('leaves the rest of the layer unread, and closes it, when the caller has found its file', async () => {
+    const state = { read: 0, closed: false };
+    const archive = tar('gnu', './docs/icon.svg', './bin');
+    const padded = Buffer.concat([archive.subarray(0, -10_240), Buffer.alloc(64 << 20)]);
+    async function* layer(): AsyncGenerator<Uint8Array> {
+      try {
+        for await (const chunk of lent(padded, 65_536)) {
+          state.read += chunk.byteLength;
+          yield chunk;
+        }
+      } finally {
+        state.closed = true;
+      }
+    }
+    for await (const { path } of make().list(layer(), UNLIMITED)) {
+      expect(path).to.equal('docs/icon.svg');
+      break;
+    }
+    expect(state.closed).to.equal(true);
+    expect(state.read).to.be.lessThan(8 << 20);
+  });
+
+  it('does not list what an archive hides behind its end', async () => {
+    const hidden = Buffer.concat([tar('gnu', './docs/icon.svg'), tar('gnu', './bin')]);
+    expect(await listed(hidden)).to.deep.equal(['docs/icon.svg']);
+  });
+
+  const broken: readonly [what: string, bytes: (whole: Buffer) => Buffer][] = [
+    ['is empty', () => Buffer.alloc(0)],
+    ['is a JSON document', () => Buffer.from('{"schemaVersion":2}')],
+    ['is a page of a portal', () => Buffer.from('<html>'.repeat(1000))],
+    ['holds zeros only', () => Buffer.alloc(10_240)],
+    ['ends in the middle of a file', (whole) => whole.subarray(0, 100_000)],
+    ['ends in the middle of its gzip', (whole) => gzipSync(whole).subarray(0, 300)],
+    ['ends in the middle of its zstd', (whole) => zstdCompressSync(whole).subarray(0, 300)],
+    ['has a wrong checksum of gzip', (whole) => flipped(gzipSync(whole), -6)],
+    ['has a broken block of zstd', (whole) => flipped(zstdCompressSync(whole), 40)],
+    ['has 64 MiB of extended attributes', () => Buffer.concat([header('x', 64 << 20), Buffer.alloc(1 << 20, '1')])],
+    ['needs a window of 128 MiB to unpack its zstd', () => Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x88, 1, 0, 0])],
+  ];
+  for (const [what, bytes] of broken) {
+    it(`refuses a layer that ${what}`, async () => {
+      const error = await rejection(listed(bytes(tar('ustar', './bin'))));
+      expect(error).to.be.instanceOf(InvalidContentError);
+    });
+  }
+
+  for (const size of [2 ** 62, -512]) {
+    it(`lists no file of ${String(size)} bytes`, async () => {
+      expect(await listed(withSize(tar('ustar', './bin'), size))).to.deep.equal([]);
+    });
+  }
+
+  it('refuses a layer that unpacks to more than the limit, before it is unpacked whole', async () => {
+    const bomb = gzipSync(Buffer.alloc(64 << 20));
+    const error = await rejection(listed(bomb, 65_536, { maxUnpackedBytes: 1 << 20 }));
+    expect(error).to.be.instanceOf(InvalidContentError);
+    expect(String(error)).to.include('1048576 bytes');
+  });
+
+  it('ends with the reason of its signal', async () => {
+    const reason = new Error('too late');
+    const error = await rejection(listed(tar('gnu', ...names), 512, { signal: AbortSignal.abort(reason) }));
+    expect(error).to.equal(reason);
+  });
+
+  for (const pack of [(bytes: Buffer) => bytes, gzipSync, zstdCompressSync]) {
+    it(`rejects with the error of a layer that breaks off (${pack.name || 'plain'})`, async () => {
+      const reason = new InvalidContentError('registry closed the connection');
+      const archive = pack(tar('gnu', './bin'));
+      async function* layer(): AsyncGenerator<Uint8Array> {
+        yield await Promise.resolve(archive.subarray(0, archive.byteLength / 2));
+        throw reason;
+      }
+      const read = async (): Promise<void> => {
+        for await (const { bytes } of make().list(layer(), UNLIMITED)) {
+          for await (const chunk of bytes) expect(chunk.byteLength).to.be.greaterThan(0);
+        }
+      };
+      expect(await rejection(read())).to.equal(reason);
+    });
+  }
+}
+
+const UNLIMITED: LayerLimits = { maxUnpackedBytes: 1 << 30, signal: new AbortController().signal };
+
+/** Chunks in one block that the next chunk overwrites, as those of a download are. */
+async function* lent(bytes: Buffer, chunkBytes: number): AsyncGenerator<Uint8Array> {
+  const block = Buffer.alloc(chunkBytes);
+  for (let at = 0; at < bytes.byteLength; at += chunkBytes) {
+    const size = bytes.copy(block, 0, at, at + chunkBytes);
+    yield await Promise.resolve(block.subarray(0, size));
+    block.fill(0xff);
+  }
+}
+
+function flipped(bytes: Buffer, at: number): Buffer {
+  const place = at < 0 ? bytes.byteLength + at : at;
+  bytes.writeUInt8(bytes.readUInt8(place) ^ 0xff, place);
+  return bytes;
+}
+
+/** A header in the format ustar. */
+function header(type: string, size: number): Buffer {
+  const block = Buffer.alloc(512);
+  block.write('name', 0);
+  block.write('0000644\0', 100);
+  block.write(type, 156);
+  block.write('ustar\x0000', 257);
+  return withSize(block, size);
+}
+
+/** The number of bytes in the first header, in the notation of GNU tar for numbers that octal digits cannot hold. */
+function withSize(archive: Buffer, size: number): Buffer {
+  const at = archive.subarray(156, 157).toString() === '5' ? 512 : 0;
+  const block = archive.subarray(at, at + 512);
+  block.fill(0, 124, 136);
+  block.writeBigInt64BE(BigInt(size), 128);
+  block.fill(size < 0 ? 0xff : 0, 124, 128);
+  block.writeUInt8(size < 0 ? 0xff : 0x80, 124);
+  block.fill(' ', 148, 156);
+  const sum = block.reduce((total, byte) => total + byte, 0);
+  block.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);
+  return archive;
+}
