@@ -24,6 +24,26 @@ export function digestOf(bytes: Uint8Array): Digest {
   return `sha256:${createHash('sha256').update(bytes).digest('hex')}` as Digest;
 }
 
+/** The digest and the number of bytes that come one chunk after the other. */
+export class Digester {
+  readonly #hash = createHash('sha256');
+  #bytes = 0;
+
+  update(chunk: Uint8Array): void {
+    this.#hash.update(chunk);
+    this.#bytes += chunk.byteLength;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** To be called once. */
+  digest(): Digest {
+    return `sha256:${this.#hash.digest('hex')}` as Digest;
+  }
+}
+
 /** The 64 hex digits after `sha256:`. */
 export function digestHex(digest: Digest): string {
   return digest.slice('sha256:'.length);

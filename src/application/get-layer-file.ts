@@ -1,0 +1,175 @@
+/** Delivers one file of a package: extracted once for all clients, and verified with its layer before its first byte. */
+import type { Descriptor } from '../domain/descriptor.ts';
+import { Digester, digestOf } from '../domain/digest.ts';
+import { DigestMismatchError, InvalidContentError, isOneOf, StoreFullError } from '../domain/errors.ts';
+import type { PackageRequest } from '../domain/package.ts';
+import type { LayerFiles } from '../domain/ports/layer-files.ts';
+import type { BlobReader, PackageStore } from '../domain/ports/package-store.ts';
+import type { GetPackage } from './get-package.ts';
+import type { ResolvePackage } from './resolve-package.ts';
+import { SingleFlight } from './single-flight.ts';
+import { Turns } from './turns.ts';
+
+/** More than the versions of a file that a cluster asks for. */
+const MAX_KNOWN = 1000;
+const PARALLEL_EXTRACTIONS = 2;
+
+export interface GetLayerFileOptions {
+  readonly resolve: Pick<ResolvePackage, 'execute'>;
+  readonly packages: Pick<GetPackage, 'execute'>;
+  readonly store: PackageStore;
+  readonly files: LayerFiles;
+  readonly limits: LayerFileLimits;
+  /** Aborted when the process stops. */
+  readonly stopping: AbortSignal;
+}
+
+export interface LayerFileLimits {
+  readonly maxFileBytes: number;
+  /** Of the archive, up to the file and with it. */
+  readonly maxUnpackedBytes: number;
+  readonly timeoutMs: number;
+}
+
+export interface DeliveredFile {
+  readonly file: Descriptor;
+  /** The caller closes it. */
+  readonly blob: BlobReader;
+  /** When it was extracted, if it was in the store. */
+  readonly storedAt: Date | undefined;
+}
+
+/** A file that was extracted; its bytes when the store cannot keep it. */
+interface Extracted {
+  readonly file: Descriptor;
+  readonly held?: Uint8Array;
+}
+
+export class GetLayerFile {
+  readonly #options: GetLayerFileOptions;
+  /** A layer always holds the same file of a name, or none, so that is found out once. */
+  readonly #known = new Map<string, Descriptor | InvalidContentError>();
+  readonly #extractions = new SingleFlight<string, Extracted>();
+  readonly #turns = new Turns<number>();
+  #begun = 0;
+
+  constructor(options: GetLayerFileOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The first regular file of the package whose base name is `name`, in any directory. Rejects with InvalidContentError when
+   * there is none, or its archive is broken or exceeds a limit, and as GetPackage does.
+   */
+  async execute(request: PackageRequest, name: string): Promise<DeliveredFile> {
+    const { layer } = await this.#options.resolve.execute(request);
+    const key = `${layer.digest} ${name}`;
+    const known = this.#known.get(key);
+    if (known instanceof InvalidContentError) throw known;
+    const stored = known && (await this.#open(known));
+    if (stored !== undefined) return stored;
+    const { file, held } = await this.#extractions.run(key, () =>
+      this.#turns.take(this.#begun++ % PARALLEL_EXTRACTIONS, () => this.#extract(request, name, key)),
+    );
+    if (held !== undefined) return { file, blob: readerOf(held), storedAt: undefined };
+    const extracted = await this.#open(file);
+    if (extracted === undefined) throw new StoreFullError();
+    return extracted;
+  }
+
+  async #open(file: Descriptor): Promise<DeliveredFile | undefined> {
+    const blob = await this.#options.store.open(file).catch(() => undefined);
+    return blob && { file, blob, storedAt: blob.storedAt };
+  }
+
+  /** Reads the layer twice, since the store takes a file under its digest only: a layer of 20 MB unpacks in 0.2 s. */
+  async #extract(request: PackageRequest, name: string, key: string): Promise<Extracted> {
+    const { store, stopping, limits } = this.#options;
+    const signal = AbortSignal.any([stopping, AbortSignal.timeout(limits.timeoutMs)]);
+    const file = await this.#describe(request, name, key, signal);
+    try {
+      const incoming = await store.ingest(file, () => Promise.resolve(this.#bytes(request, name, signal)));
+      await incoming.settled;
+      return { file };
+    } catch (error) {
+      if (!isOneOf(error, 'STORE_FULL', 'STORE_FAILED')) throw error;
+      return { file, held: await this.#held(request, name, file, signal) };
+    }
+  }
+
+  async #describe(request: PackageRequest, name: string, key: string, signal: AbortSignal): Promise<Descriptor> {
+    try {
+      const digester = new Digester();
+      for await (const chunk of this.#bytes(request, name, signal)) digester.update(chunk);
+      const size = digester.bytes;
+      const file = { mediaType: 'application/octet-stream', digest: digester.digest(), size };
+      this.#remember(key, file);
+      return file;
+    } catch (error) {
+      if (error instanceof InvalidContentError) this.#remember(key, error);
+      throw error;
+    }
+  }
+
+  /** The bytes of the file; they end only when all of the layer is verified. */
+  async *#bytes(
+    request: PackageRequest,
+    name: string,
+    signal: AbortSignal,
+  ): AsyncGenerator<Uint8Array, void, undefined> {
+    const { packages, files, limits } = this.#options;
+    const { blob } = await packages.execute(request, signal);
+    try {
+      for await (const { path, size, bytes } of files.list(readAll(blob), { ...limits, signal })) {
+        if (path !== name && !path.endsWith(`/${name}`)) continue;
+        if (size > limits.maxFileBytes) {
+          throw new InvalidContentError(`file "${name}" has more than ${String(limits.maxFileBytes)} bytes`);
+        }
+        yield* bytes;
+        await blob.read(blob.size);
+        return;
+      }
+      throw new InvalidContentError(`package holds no file "${name}"`);
+    } catch (error) {
+      // A broken archive is a fact about the layer only when these are the bytes of the layer.
+      if (error instanceof InvalidContentError) await blob.read(blob.size);
+      throw error;
+    } finally {
+      await blob.close();
+    }
+  }
+
+  async #held(request: PackageRequest, name: string, file: Descriptor, signal: AbortSignal): Promise<Uint8Array> {
+    const held = new Uint8Array(file.size);
+    let at = 0;
+    for await (const chunk of this.#bytes(request, name, signal)) {
+      held.set(chunk, at);
+      at += chunk.byteLength;
+    }
+    const found = digestOf(held);
+    if (found !== file.digest) throw new DigestMismatchError(file.digest, found);
+    return held;
+  }
+
+  #remember(key: string, fact: Descriptor | InvalidContentError): void {
+    const [oldest] = this.#known.keys();
+    if (oldest !== undefined && this.#known.size >= MAX_KNOWN) this.#known.delete(oldest);
+    this.#known.set(key, fact);
+  }
+}
+
+async function* readAll(blob: BlobReader): AsyncGenerator<Uint8Array, void, undefined> {
+  for (let at = 0; at < blob.size;) {
+    const bytes = await blob.read(at);
+    at += bytes.byteLength;
+    yield bytes;
+  }
+}
+
+function readerOf(bytes: Uint8Array): BlobReader {
+  return {
+    size: bytes.byteLength,
+    read: (offset) => Promise.resolve(bytes.subarray(offset)),
+    close: () => Promise.resolve(),
+  };
+}
