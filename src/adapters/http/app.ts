@@ -44,7 +44,7 @@ export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
   const app = new Koa<RequestState>();
   // Every error has its response and its log line by errorResponses; what Koa emits besides is the same error again.
   app.on('error', () => undefined);
-  app.use(recordRequests(ROUTES, options.observers));
+  app.use(recordRequests((path) => (ROUTES.has(path) ? path : 'other'), options.observers));
   app.use(errorResponses());
   app.use(strictRequests());
   app.use(async (ctx, next) => {

@@ -44,8 +44,9 @@ export type RequestObserver = (request: FinishedRequest) => void;
 /** A client that leaves is no error of the service: nginx's status for it is not a 5xx. */
 const CLIENT_CLOSED_REQUEST = 499;
 
+/** `routeOf` names the route of a path, `other` for a path of no route. */
 export function recordRequests(
-  routes: ReadonlySet<string>,
+  routeOf: (path: string) => string,
   observers: readonly RequestObserver[],
 ): Middleware<RequestState> {
   return async (ctx, next) => {
@@ -56,7 +57,7 @@ export function recordRequests(
       id: requestId(ctx.get('X-Request-Id')),
       trace: new RequestTrace(ctx.get('traceparent'), ctx.get('tracestate')),
       method: ctx.method,
-      route: routes.has(path) ? path : 'other',
+      route: routeOf(path),
       package: undefined,
       cache: undefined,
       bytes: 0,

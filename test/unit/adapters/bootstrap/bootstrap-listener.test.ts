@@ -1,0 +1,265 @@
+import { expect } from 'chai';
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
+import { gzipSync, zstdCompressSync } from 'node:zlib';
+import { TarLayerFiles } from '../../../../src/adapters/archive/tar-layer-files.ts';
+import {
+  BootstrapListener,
+  type BootstrapListenerOptions,
+} from '../../../../src/adapters/bootstrap/bootstrap-listener.ts';
+import { FilesystemPackageStore } from '../../../../src/adapters/filesystem/filesystem-package-store.ts';
+import type { FinishedRequest } from '../../../../src/adapters/http/request-record.ts';
+import { GetLayerFile } from '../../../../src/application/get-layer-file.ts';
+import { GetPackage } from '../../../../src/application/get-package.ts';
+import { ResolvePackage } from '../../../../src/application/resolve-package.ts';
+import { CredentialsPendingError, UpstreamUnavailableError } from '../../../../src/domain/errors.ts';
+import { bytesOf, makeImage, type TestImage } from '../../../support/image.ts';
+import { type StubbedCredentials, type StubbedGateway, stubCredentials, stubGateway } from '../../../support/ports.ts';
+
+const UUID = '6f1c5a5e-2f0c-4e8e-9b8f-0d5c7a1b2c3d';
+const PROGRAM = Buffer.from(bytesOf(700_000, 3));
+const ABSENT = `sha256:${'0'.repeat(64)}`;
+
+interface Answer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Buffer;
+}
+
+describe('BootstrapListener', () => {
+  let directory: string;
+  let listener: BootstrapListener;
+  let port: number;
+  let gateway: StubbedGateway;
+  let credentials: StubbedCredentials;
+  let finished: FinishedRequest[];
+
+  function layerOf(arrange: (root: string) => void): Buffer {
+    const root = mkdtempSync(join(directory, 'image-'));
+    arrange(root);
+    return execFileSync('tar', ['-C', root, '-cf', '-', '.'], { maxBuffer: 1 << 30 });
+  }
+
+  async function start(images: readonly TestImage[], options: Partial<BootstrapListenerOptions> = {}): Promise<void> {
+    const store = new FilesystemPackageStore({ directory: join(directory, 'cache'), maxBytes: 64 << 20 });
+    await store.load();
+    gateway = stubGateway(...images);
+    credentials = stubCredentials();
+    finished = [];
+    const ports = { store, gateway, credentials, stopping: new AbortController().signal };
+    const resolve = new ResolvePackage({ ...ports, platform: { os: 'linux', architecture: 'amd64' } });
+    const packages = new GetPackage({ ...ports, resolve, parallelDownloads: 64 });
+    const limits = { maxFileBytes: 64 << 20, maxUnpackedBytes: 1 << 30, timeoutMs: 60_000 };
+    const files = new GetLayerFile({ ...ports, resolve, packages, files: new TarLayerFiles(), limits });
+    const listening = Promise.withResolvers<AddressInfo>();
+    listener = new BootstrapListener({
+      files,
+      clusterUUID: UUID,
+      observers: [(request) => finished.push(request)],
+      listen: { host: '127.0.0.1', port: 0 },
+      onFailure: listening.reject,
+      onListening: listening.resolve,
+      ...options,
+    });
+    await listener.start();
+    ({ port } = await listening.promise);
+  }
+
+  /** One request as bytes, to the end of its connection. */
+  async function exchange(head: string): Promise<Answer> {
+    const socket = connect(port, '127.0.0.1');
+    socket.write(`${head}\r\n\r\n`);
+    const all = await buffer(socket);
+    const end = all.indexOf('\r\n\r\n');
+    const [statusLine = '', ...lines] = all.subarray(0, end).toString('latin1').split('\r\n');
+    const headers = lines.map((line) => [line.replace(/:.*/, '').toLowerCase(), line.replace(/^[^:]*: ?/, '')]);
+    return {
+      status: Number(statusLine.split(' ')[1]),
+      headers: Object.fromEntries(headers) as Record<string, string>,
+      body: all.subarray(end + 4),
+    };
+  }
+
+  function get(path: string, method = 'GET'): Promise<Answer> {
+    return exchange(`${method} ${path} HTTP/1.1\r\nHost: 10.0.0.1:4282\r\nConnection: close`);
+  }
+
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), 'bootstrap-'));
+  });
+
+  afterEach(async () => {
+    await listener.stop();
+    rmSync(directory, { recursive: true });
+  });
+
+  function withProgram(root: string): void {
+    mkdirSync(join(root, 'opt/bin'), { recursive: true });
+    writeFileSync(join(root, 'opt/bin/rpp-get'), PROGRAM, { mode: 0o755 });
+  }
+
+  for (const [format, pack] of Object.entries({
+    plain: (bytes: Buffer) => bytes,
+    gzip: gzipSync,
+    zstd: zstdCompressSync,
+  })) {
+    it(`answers with the program out of a layer that is packed by ${format}`, async () => {
+      const image = makeImage([pack(layerOf(withProgram))]);
+      await start([image]);
+      const { status, headers, body } = await get(`/${UUID}/rpp-get?digest=${image.digest}`);
+      expect(status).to.equal(200);
+      expect(body.equals(PROGRAM)).to.equal(true);
+      expect(headers).to.include({
+        'content-type': 'application/octet-stream',
+        'content-length': String(PROGRAM.byteLength),
+        'content-disposition': 'attachment; filename="rpp-get"',
+        'cache-control': 'no-store',
+        'x-content-type-options': 'nosniff',
+      });
+      expect(headers).to.have.property('repr-digest');
+      expect(headers).not.to.have.property('transfer-encoding');
+      expect(finished.map(({ route, status: logged, bytes }) => [route, logged, bytes])).to.deep.equal([
+        ['/rpp-get', 200, PROGRAM.byteLength],
+      ]);
+    });
+  }
+
+  for (const head of ['HTTP/1.0', 'HTTP/1.0\r\nHost: a', 'HTTP/1.1\r\nConnection: close']) {
+    it(`serves a client that says ${JSON.stringify(head)} and no more`, async () => {
+      const image = makeImage([gzipSync(layerOf(withProgram))]);
+      await start([image]);
+      const { status, body } = await exchange(`GET /${UUID}/rpp-get?digest=${image.digest} ${head}`);
+      expect([status, body.equals(PROGRAM)]).to.deep.equal([200, true]);
+    });
+  }
+
+  it('serves from /rpp-get in a cluster without a UUID', async () => {
+    const image = makeImage([layerOf(withProgram)]);
+    await start([image], { clusterUUID: '' });
+    expect((await get(`/rpp-get?digest=${image.digest}`)).status).to.equal(200);
+    expect((await get(`/${UUID}/rpp-get?digest=${image.digest}`)).status).to.equal(404);
+  });
+
+  it('answers a hundred nodes from one download', async () => {
+    const image = makeImage([gzipSync(layerOf(withProgram))]);
+    await start([image]);
+    const first = await get(`/${UUID}/rpp-get?digest=${image.digest}`);
+    expect(first.headers['cache-status']).to.equal('registry-packages-proxy; hit');
+    for (let round = 0; round < 25; round++) {
+      const answers = await Promise.all(
+        Array.from({ length: 4 }, () => get(`/${UUID}/rpp-get?digest=${image.digest}`)),
+      );
+      expect(answers.every(({ body }) => body.equals(PROGRAM))).to.equal(true);
+    }
+    expect(gateway.fetchBlob.callCount).to.equal(1);
+    expect(gateway.fetchManifest.callCount).to.equal(1);
+  });
+
+  const refused: readonly [what: string, path: string, method: string, status: number, body: string][] = [
+    ['another path', '/package?digest=D', 'GET', 404, '404 page not found'],
+    ['another UUID', `/${UUID.replace('6', '7')}/rpp-get?digest=D`, 'GET', 404, '404 page not found'],
+    ['a path without the UUID', '/rpp-get?digest=D', 'GET', 404, '404 page not found'],
+    ['a path with a slash at its end', `/${UUID}/rpp-get/?digest=D`, 'GET', 404, '404 page not found'],
+    ['a path with two slashes', `//${UUID}/rpp-get?digest=D`, 'GET', 404, '404 page not found'],
+    ['an escaped path', `/${UUID}/rpp%2dget?digest=D`, 'GET', 404, '404 page not found'],
+    ['a whole URL', `http://10.0.0.1/${UUID}/rpp-get?digest=D`, 'GET', 404, '404 page not found'],
+    ['another method on another path', '/', 'POST', 404, '404 page not found'],
+    ['another method', `/${UUID}/rpp-get?digest=D`, 'POST', 405, 'method not allowed'],
+    ['HEAD', `/${UUID}/rpp-get?digest=D`, 'HEAD', 405, ''],
+    ['no digest', `/${UUID}/rpp-get`, 'GET', 400, 'missing required query parameter "digest"'],
+    ['an empty digest', `/${UUID}/rpp-get?digest=`, 'GET', 400, 'missing required query parameter "digest"'],
+    ['two digests', `/${UUID}/rpp-get?digest=D&digest=D`, 'GET', 400, 'repeated query parameter "digest"'],
+    [
+      'a digest of another algorithm',
+      `/${UUID}/rpp-get?digest=sha512:00`,
+      'GET',
+      400,
+      'digest must be "sha256:" and 64 lower-case hex digits',
+    ],
+    ['an image that no registry has', `/${UUID}/rpp-get?digest=${ABSENT}`, 'GET', 404, 'package not found'],
+    ['an image without the program', `/${UUID}/rpp-get?digest=D`, 'GET', 500, 'internal server error'],
+  ];
+  for (const [what, path, method, status, body] of refused) {
+    it(`answers ${String(status)} to ${what}`, async () => {
+      const image = makeImage([layerOf((root) => { symlinkSync('/etc/passwd', join(root, 'rpp-get')); })]);
+      await start([image]);
+      const answer = await get(path.replaceAll('D', image.digest), method);
+      expect([answer.status, answer.body.toString().trimEnd()]).to.deep.equal([status, body]);
+      expect(answer.headers).to.include({ 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' });
+      if (status === 405) expect(answer.headers['allow']).to.equal('GET');
+      const asked = gateway.fetchManifest.callCount > 0;
+      expect(asked).to.equal(what.startsWith('an image'));
+    });
+  }
+
+  it('answers 503 until credentials are listed, and 500 when the registry fails', async () => {
+    const image = makeImage([layerOf(withProgram)]);
+    await start([image]);
+    credentials.resolve.onFirstCall().rejects(new CredentialsPendingError());
+    const early = await get(`/${UUID}/rpp-get?digest=${image.digest}`);
+    expect([early.status, early.headers['retry-after']]).to.deep.equal([503, '1']);
+    gateway.fetchManifest.rejects(new UpstreamUnavailableError());
+    const failed = await get(`/${UUID}/rpp-get?digest=${image.digest}`);
+    expect([failed.status, failed.body.toString()]).to.deep.equal([500, 'internal server error\n']);
+    expect(finished.map(({ error }) => error instanceof Error && error.name)).to.deep.equal([
+      'CredentialsPendingError',
+      'UpstreamUnavailableError',
+    ]);
+  });
+
+  it('refuses a request with a body, and closes its connection', async () => {
+    await start([]);
+    const { status, headers } = await exchange(`GET /${UUID}/rpp-get HTTP/1.1\r\nHost: a\r\nContent-Length: 3`);
+    expect([status, headers['connection']]).to.deep.equal([400, 'close']);
+  });
+
+  it('answers 503 to the fifth request of one address', async () => {
+    const image = makeImage([layerOf(withProgram)]);
+    await start([image]);
+    const held = Promise.withResolvers<never>();
+    gateway.fetchManifest.callsFake(() => held.promise);
+    const waiting = Array.from({ length: 4 }, () => get(`/${UUID}/rpp-get?digest=${image.digest}`));
+    while (gateway.fetchManifest.callCount === 0) await new Promise((resolve) => setImmediate(resolve));
+    const { status, headers } = await get(`/${UUID}/rpp-get?digest=${image.digest}`);
+    expect([status, headers['retry-after']]).to.deep.equal([503, '1']);
+    held.reject(new UpstreamUnavailableError());
+    expect((await Promise.all(waiting)).map((answer) => answer.status)).to.deep.equal([500, 500, 500, 500]);
+  });
+
+  it('closes the connection of a client whose answer takes too long', async () => {
+    const image = makeImage([layerOf(withProgram)]);
+    await start([image], { answerTimeoutMs: 50 });
+    gateway.fetchManifest.callsFake(() => new Promise(() => undefined));
+    const { status } = await get(`/${UUID}/rpp-get?digest=${image.digest}`);
+    expect(status).to.be.NaN;
+  });
+
+  it('is not ready while another process holds its port, and opens it when it is free', async () => {
+    const other = createServer().listen(0, '127.0.0.1');
+    await once(other, 'listening');
+    const taken = (other.address() as AddressInfo).port;
+    const failed = Promise.withResolvers<Error>();
+    const opened = Promise.withResolvers<AddressInfo>();
+    listener = new BootstrapListener({
+      files: { execute: () => Promise.reject(new Error('unused')) },
+      clusterUUID: UUID,
+      observers: [],
+      listen: { host: '127.0.0.1', port: taken },
+      onFailure: failed.resolve,
+      onListening: opened.resolve,
+      retryMs: 20,
+    });
+    expect(await listener.notReady()).to.equal('the bootstrap port is not open yet');
+    await listener.start();
+    expect(await listener.notReady()).to.match(/^the bootstrap port cannot be opened: .*EADDRINUSE/);
+    expect((await failed.promise).message).to.include('EADDRINUSE');
+    other.close();
+    expect((await opened.promise).port).to.equal(taken);
+    expect(await listener.notReady()).to.equal(undefined);
+  });
+});
