@@ -1,5 +1,6 @@
 /** The running service: what starts in which order, and how it stops without losing anything. */
 import type { AddressInfo } from 'node:net';
+import type { BootstrapListener } from '../adapters/bootstrap/bootstrap-listener.ts';
 import type { HttpServer } from '../adapters/http/http-server.ts';
 import { StoppingError } from '../domain/errors.ts';
 
@@ -37,6 +38,8 @@ export class Stopping {
 export interface ServiceOptions {
   readonly parts: readonly Part[];
   readonly server: HttpServer;
+  /** The port of new nodes, if it is served. It opens when it can. */
+  readonly bootstrap: BootstrapListener | undefined;
   readonly stopping: Stopping;
   readonly listen: { readonly host: string | undefined; readonly port: number };
   /** How long running responses may take to finish. */
@@ -52,16 +55,18 @@ export class Service {
 
   /** The parts in their order, the listening socket last: no client connects before all parts are ready. */
   async start(): Promise<AddressInfo> {
-    const { parts, server, listen } = this.#options;
+    const { parts, server, bootstrap, listen } = this.#options;
     for (const part of parts) await part.start?.();
-    return server.listen(listen.host, listen.port);
+    const address = await server.listen(listen.host, listen.port);
+    await bootstrap?.start();
+    return address;
   }
 
   /** Not ready, no new connections, running responses until the deadline, then the parts in reverse order. */
   async stop(): Promise<void> {
-    const { parts, server, stopping, shutdownTimeoutMs } = this.#options;
+    const { parts, server, bootstrap, stopping, shutdownTimeoutMs } = this.#options;
     stopping.drain();
-    await server.close(shutdownTimeoutMs);
+    await Promise.all([server.close(shutdownTimeoutMs), bootstrap?.stop(shutdownTimeoutMs)]);
     stopping.abort();
     for (const part of parts.toReversed()) await part.stop?.();
   }

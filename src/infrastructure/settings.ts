@@ -1,4 +1,5 @@
 /** The settings, parsed once; config/default.yaml describes each of them. */
+import { isIP } from 'node:net';
 import * as z from 'zod';
 import { parseTrustedRealm } from '../adapters/registry/trusted-realm.ts';
 import type { NamedUpstream } from '../adapters/static/static-credential-provider.ts';
@@ -73,6 +74,28 @@ const registries = z.array(registry).superRefine((list, context) => {
   });
 });
 
+/** Trimmed as the Go implementation trims it. It is a part of a path, so it holds nothing that a URL would escape. */
+const clusterUUID = parsed((text) => {
+  const trimmed = text.replace(/^[\s/]+|[\s/]+$/g, '');
+  return /^[\w.-]{0,128}$/.test(trimmed) ? trimmed : undefined;
+}, 'must be a UUID: letters, digits and hyphens');
+
+const bootstrap = z
+  .strictObject({
+    listenAddress: parsed(
+      (text): ListenAddress | 'off' | undefined => (text === '' ? 'off' : parseListenAddress(text)),
+      'must be host:port or :port, or empty for no such port',
+    ),
+    clusterUUID,
+    allowWithoutUUID: z.boolean(),
+  })
+  .superRefine(({ listenAddress, clusterUUID: uuid, allowWithoutUUID }, context) => {
+    if (listenAddress === 'off' || uuid !== '' || allowWithoutUUID || isLoopback(listenAddress)) return;
+    const message =
+      'is empty, so any machine that reaches bootstrap.listenAddress gets the program; give the UUID of the cluster, or set bootstrap.allowWithoutUUID';
+    context.addIssue({ code: 'custom', path: ['clusterUUID'], message });
+  });
+
 export const settingsSchema = z.strictObject({
   server: z.strictObject({
     listenAddress: parsed(parseListenAddress, 'must be host:port or :port'),
@@ -96,6 +119,7 @@ export const settingsSchema = z.strictObject({
       }),
     ),
   }),
+  bootstrap,
   store: z.strictObject({
     enabled: z.boolean(),
     directory: z.string().min(1),
@@ -147,6 +171,10 @@ export type Settings = z.output<typeof settingsSchema>;
 function withPassword(upstream: Upstream, username?: string, password?: string): Upstream {
   if (username === undefined || password === undefined) return upstream;
   return { ...upstream, registry: { ...upstream.registry, credential: basic(username, password) } };
+}
+
+export function isLoopback({ host = '' }: ListenAddress): boolean {
+  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
 }
 
 /** `127.0.0.1:5080`, `[::1]:5080`, and Go's `:5080` for all interfaces. */

@@ -4,7 +4,12 @@ import { join } from 'node:path';
 import { ROOT, type SourceFile, sourceFiles } from './source-files.ts';
 
 /** An adapter may name one lower adapter. */
-const LOWER: Readonly<Record<string, string>> = { filesystem: 'blobs', log: 'http', 'oci-layout': 'blobs' };
+const LOWER: Readonly<Record<string, string>> = {
+  bootstrap: 'http',
+  filesystem: 'blobs',
+  log: 'http',
+  'oci-layout': 'blobs',
+};
 
 /** The imports that a room may have; the first rule whose room holds the file decides. */
 const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] = [
@@ -12,6 +17,7 @@ const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] =
   { room: 'src/application/', project: ['src/domain/', 'src/application/'], packages: [] },
   ...Object.entries({
     archive: ['modern-tar', 'node:zlib'],
+    bootstrap: ['koa', 'node:crypto', 'node:net'],
     cli: ['node:fs/promises', 'node:stream', 'node:stream/consumers', 'node:util'],
     filesystem: [
       'node:fs',

@@ -8,7 +8,13 @@ const ROOT = join(import.meta.dirname, '../..');
 const run = promisify(execFile);
 
 describeWith('shellcheck', (path) => {
-  for (const script of ['examples/fetch-package.sh', 'tools/peers.sh', 'tools/schemathesis.sh', '.ci/run']) {
+  for (const script of [
+    'examples/fetch-package.sh',
+    'examples/bootstrap.sh',
+    'tools/peers.sh',
+    'tools/schemathesis.sh',
+    '.ci/run',
+  ]) {
     it(`shellcheck finds no fault with ${script}`, async () => {
       const { stdout } = await run(path, [join(ROOT, script)]).catch((error: unknown) => error as { stdout: string });
       expect(stdout).to.equal('');

@@ -26,6 +26,7 @@ export async function loggedLines(): Promise<Line[]> {
     ...(await linesOfCluster()),
     ...(await linesOfLayout()),
     ...(await linesOfHardenedLoopback()),
+    ...(await linesOfBootstrapPort()),
     ...(await linesOfFailedStart()),
   ];
 }
@@ -159,6 +160,17 @@ async function linesOfHardenedLoopback(): Promise<Line[]> {
   const { lines } = service;
   await service.close();
   await rm(home, { recursive: true });
+  return lines;
+}
+
+async function linesOfBootstrapPort(): Promise<Line[]> {
+  const service = await ServiceProcess.start({ settings: { bootstrap: { listenAddress: '127.0.0.1:0' } } });
+  const { port } = await service.logged('bootstrap port is open');
+  const listenAddress = `127.0.0.1:${String(port)}`;
+  const other = await ServiceProcess.start({ settings: { bootstrap: { listenAddress } } });
+  await other.logged('bootstrap port cannot be opened');
+  const lines = [...service.lines, ...other.lines];
+  await Promise.all([service.close(), other.close()]);
   return lines;
 }
 

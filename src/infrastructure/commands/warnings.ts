@@ -1,10 +1,9 @@
 /** Warnings of settings that are allowed and seldom meant; each sentence begins with the setting. */
 import { existsSync, statSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
-import { isIP } from 'node:net';
 import { isFallback } from '../../domain/upstream.ts';
 import { Layout } from '../../adapters/filesystem/layout.ts';
-import type { Settings } from '../settings.ts';
+import { isLoopback, type Settings } from '../settings.ts';
 import { formatBytes } from '../../adapters/cli/format-amount.ts';
 import { listBlobs } from './blob-folder.ts';
 import { nearestDirectory } from './nearest-directory.ts';
@@ -23,10 +22,7 @@ export async function warningsOf(settings: Settings, file: string | undefined): 
 }
 
 function serverWarnings({ server: { listenAddress, tls } }: Settings): string[] {
-  const { host } = listenAddress;
-  const isLocal =
-    host === 'localhost' || host === '::1' || (isIP(host ?? '') === 4 && host?.startsWith('127.') === true);
-  if (isLocal || tls.certificate !== '') return [];
+  if (isLoopback(listenAddress) || tls.certificate !== '') return [];
   return ['server.listenAddress: other machines may reach it without authentication'];
 }
 

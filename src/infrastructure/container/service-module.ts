@@ -3,11 +3,14 @@ import { ContainerModule } from 'inversify';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { totalmem } from 'node:os';
+import { TarLayerFiles } from '../../adapters/archive/tar-layer-files.ts';
+import { BootstrapListener } from '../../adapters/bootstrap/bootstrap-listener.ts';
 import { Admission, ADMISSION_LIMITS } from '../../adapters/http/admission.ts';
 import { createHttpApp } from '../../adapters/http/app.ts';
 import { HttpServer, LIMITS } from '../../adapters/http/http-server.ts';
 import { MutualTls, REFUSALS } from '../../adapters/http/mutual-tls.ts';
 import { refuseHeads } from '../../adapters/http/refused-heads.ts';
+import type { RequestObserver } from '../../adapters/http/request-record.ts';
 import { certificateMetrics } from '../../adapters/prometheus/certificate-metrics.ts';
 import { downloadMetrics } from '../../adapters/prometheus/download-metrics.ts';
 import { MeteredManifests } from '../../adapters/prometheus/metered-manifests.ts';
@@ -17,6 +20,7 @@ import { refusalMetrics } from '../../adapters/prometheus/refusal-metrics.ts';
 import { sendingMetrics } from '../../adapters/prometheus/sending-metrics.ts';
 import { DescribePackage } from '../../application/describe-package.ts';
 import { GetPackage } from '../../application/get-package.ts';
+import { GetLayerFile } from '../../application/get-layer-file.ts';
 import { ResolvePackage } from '../../application/resolve-package.ts';
 import { accessLog } from '../../adapters/log/access-log.ts';
 import { FollowedTls, readTlsFiles, refusalLog } from '../loopback-tls.ts';
@@ -26,6 +30,8 @@ import type { Surroundings } from '../surroundings.ts';
 import { traces } from '../traces.ts';
 import * as T from './tokens.ts';
 
+/** rpp-get has some 10 MB. Its layer may hold other files too. */
+const LAYER_FILE_LIMITS = { maxFileBytes: 64 * 1024 ** 2, maxUnpackedBytes: 1024 ** 3, timeoutMs: 240_000 };
 /** The limit of the chart. */
 const DEFAULT_MEMORY = 1024 ** 3;
 
@@ -64,14 +70,21 @@ export function serviceModule(): ContainerModule {
       },
       [T.GET_PACKAGE, T.RESOLVE_PACKAGE, T.PACKAGE_STORE, T.MISMATCHES, T.METRICS],
     );
+    bind(T.LAYER_FILES).toResolvedValue(
+      (resolve, { get: packages }, store, { aborting: stopping }) =>
+        new GetLayerFile({ resolve, packages, store, stopping, files: new TarLayerFiles(), limits: LAYER_FILE_LIMITS }),
+      [T.RESOLVE_PACKAGE, T.PACKAGES, T.PACKAGE_STORE, T.STOPPING],
+    );
     bind(T.SERVICE).toResolvedValue(
-      (packages, explain, status, history, settings, stopping, logger, metrics, ...parts) => {
+      (packages, files, explain, status, history, settings, stopping, logger, metrics, ...parts) => {
         const observers = [accessLog(logger), requestMetrics(metrics), history.observe];
+        const bootstrap = bootstrapListener(settings.bootstrap, files, observers, logger);
         const admission = new Admission({ ...ADMISSION_LIMITS, maxHeldBytes: socketMemory(settings.server) });
         const app = createHttpApp({
           packages,
           explain,
           readiness: [
+            async () => bootstrap?.notReady(),
             () => Promise.resolve(stopping.draining.aborted ? 'the service is stopping' : undefined),
             ...parts.map((part) => async () => part.notReady?.()),
           ],
@@ -92,6 +105,7 @@ export function serviceModule(): ContainerModule {
         return new Service({
           parts: [...parts, ...part],
           server,
+          bootstrap,
           stopping,
           listen: settings.server.listenAddress,
           shutdownTimeoutMs: settings.server.shutdownTimeoutSeconds * 1000,
@@ -99,6 +113,7 @@ export function serviceModule(): ContainerModule {
       },
       [
         T.PACKAGES,
+        T.LAYER_FILES,
         T.EXPLAIN_PACKAGE,
         T.STATUS,
         T.REQUEST_HISTORY,
@@ -111,6 +126,28 @@ export function serviceModule(): ContainerModule {
         T.CREDENTIALS_PART,
       ],
     );
+  });
+}
+
+/** The port of new nodes; undefined when it is not served. */
+function bootstrapListener(
+  { listenAddress, clusterUUID }: Settings['bootstrap'],
+  files: GetLayerFile,
+  observers: readonly RequestObserver[],
+  logger: Logger,
+): BootstrapListener | undefined {
+  if (listenAddress === 'off') return undefined;
+  return new BootstrapListener({
+    files,
+    clusterUUID,
+    observers,
+    listen: listenAddress,
+    onListening: (address) => {
+      logger.info(address, 'bootstrap port is open');
+    },
+    onFailure: (err) => {
+      logger.error({ err }, 'bootstrap port cannot be opened');
+    },
   });
 }
 

@@ -7,6 +7,7 @@ import type { RequestHistory } from '../../adapters/http/request-history.ts';
 import type { StatusOptions } from '../../adapters/http/status/status-route.ts';
 import type { KubernetesCredentialProvider } from '../../adapters/kubernetes/kubernetes-credential-provider.ts';
 import type { ExplainPackage } from '../../application/explain-package.ts';
+import type { GetLayerFile } from '../../application/get-layer-file.ts';
 import type { GetPackage } from '../../application/get-package.ts';
 import type {
   CredentialInspection,
@@ -48,6 +49,7 @@ export const CREDENTIALS_PART = token<Part>('Part of CredentialProvider');
 
 export const RESOLVE_PACKAGE = token<ResolvePackage>('ResolvePackage');
 export const GET_PACKAGE = token<GetPackage>('GetPackage');
+export const LAYER_FILES = token<GetLayerFile>('GetLayerFile');
 export const REQUEST_HISTORY = token<RequestHistory>('RequestHistory');
 export const PACKAGES = token<PackageUseCases>('PackageUseCases');
 export const EXPLAIN_PACKAGE = token<ExplainPackage>('ExplainPackage');

@@ -186,7 +186,11 @@ describe('BootstrapListener', () => {
   ];
   for (const [what, path, method, status, body] of refused) {
     it(`answers ${String(status)} to ${what}`, async () => {
-      const image = makeImage([layerOf((root) => { symlinkSync('/etc/passwd', join(root, 'rpp-get')); })]);
+      const image = makeImage([
+        layerOf((root) => {
+          symlinkSync('/etc/passwd', join(root, 'rpp-get'));
+        }),
+      ]);
       await start([image]);
       const answer = await get(path.replaceAll('D', image.digest), method);
       expect([answer.status, answer.body.toString().trimEnd()]).to.deep.equal([status, body]);
