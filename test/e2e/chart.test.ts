@@ -51,7 +51,7 @@ const PEERS = [
 
 /** The openings of a pod that works before there is a network of pods; the rest is as restricted as Kubernetes allows. */
 const UNRESTRICTED =
-  /^299 - "would violate PodSecurity .*: host namespaces \(hostNetwork=true\), hostPort [^,]* uses hostPort 4219\), probe or lifecycle host [^,]* host \\"127\.0\.0\.1\\"\)"$/;
+  /^299 - "would violate PodSecurity .*: host namespaces \(hostNetwork=true\), hostPort [^)]*(?:uses hostPort 4219|use hostPorts 4219, 4282)\), probe or lifecycle host [^,]* host \\"127\.0\.0\.1\\"\)"$/;
 
 describeWithAll(PEERS, (programs) => {
   describe('the chart', () => {
@@ -238,6 +238,45 @@ describeWithAll(PEERS, (programs) => {
         const rendered = await run(programs.helm, ['template', 'test', CHART, ...args]);
         expect(rendered.stdout).to.include('kubernetes.io/service-account-token');
       }
+    });
+
+    it('serves the bootstrap port where the UUID of the cluster is known, and to everybody only where that is said', async () => {
+      const uuid = '0f0e6a2c-1f43-4c6c-a0f9-2c2b6d0c4c11';
+      const isServed = (objects: KubernetesObject[]): boolean =>
+        objects.some(({ kind, metadata }) => kind === 'Service' && metadata.name.endsWith('-bootstrap'));
+      const rendered = await renderChart(programs.helm);
+      expect(isServed(rendered)).to.equal(false);
+      expect(settingsOf(rendered)).not.to.include('bootstrap:');
+      const given = await renderChart(programs.helm, '--set', `bootstrap.clusterUUID=${uuid}`);
+      expect(isServed(given)).to.equal(true);
+      expect(settingsOf(given)).to.include('listenAddress: ":4282"').and.to.include(`clusterUUID: "${uuid}"`);
+      expect(containerOf(given, 'proxy')).to.deep.include({
+        ports: [{ name: 'bootstrap', containerPort: 4282, hostPort: 4282, protocol: 'TCP' }],
+      });
+      const off = await renderChart(programs.helm, '--set', `bootstrap.clusterUUID=${uuid},bootstrap.enabled=false`);
+      expect(isServed(off)).to.equal(false);
+      const error = await rejection(renderChart(programs.helm, '--set', 'bootstrap.enabled=true'));
+      expect(error.message).to.include('set bootstrap.clusterUUID, or bootstrap.allowWithoutUUID');
+      expect(isServed(await renderChart(programs.helm, '--set', 'bootstrap.allowWithoutUUID=true'))).to.equal(true);
+      await applyObject(cluster.as('admin'), {
+        apiVersion: 'v1',
+        kind: 'ConfigMap',
+        metadata: { name: 'd8-cluster-uuid', namespace: 'kube-system' },
+        data: { 'cluster-uuid': uuid },
+      } as KubernetesObject);
+      const asked = [
+        'install',
+        'asked',
+        CHART,
+        '--dry-run=server',
+        '--namespace',
+        NAMESPACE,
+        '--kubeconfig',
+        kubeconfig,
+      ];
+      const { stdout } = await run(programs.helm, asked);
+      expect(stdout).to.include(`clusterUUID: "${uuid}"`);
+      await cluster.as('admin').delete('api/v1/namespaces/kube-system/configmaps/d8-cluster-uuid');
     });
 
     it('quotes every name, so that none of them becomes a number, a truth value or nothing', async () => {

@@ -122,6 +122,22 @@ cgroup v2 counts as memory of the container.
 {{- if or (eq $enabled "true") (and (eq $enabled "auto") (.Capabilities.APIVersions.Has "deckhouse.io/v1alpha1")) -}}true{{- end -}}
 {{- end }}
 
+{{/* Given, or that of a Deckhouse cluster; empty where neither is known. */}}
+{{- define "proxy.clusterUUID" -}}
+{{- $published := lookup "v1" "ConfigMap" "kube-system" "d8-cluster-uuid" | default dict -}}
+{{- .Values.bootstrap.clusterUUID | default (dig "data" "cluster-uuid" "" $published) | trim -}}
+{{- end }}
+
+{{/* Not empty when the bootstrap port is served. */}}
+{{- define "proxy.bootstrap" -}}
+{{- $enabled := .Values.bootstrap.enabled | toString -}}
+{{- $isGuarded := or (include "proxy.clusterUUID" .) .Values.bootstrap.allowWithoutUUID -}}
+{{- if and (eq $enabled "true") (not $isGuarded) -}}
+{{- fail "bootstrap.enabled is true, and the UUID of the cluster is not known, so any machine could ask the bootstrap port; set bootstrap.clusterUUID, or bootstrap.allowWithoutUUID" -}}
+{{- end -}}
+{{- if and (ne $enabled "false") $isGuarded -}}true{{- end -}}
+{{- end }}
+
 {{/* The ConfigMap by which Prometheus verifies the guarded port; empty when there is none. */}}
 {{- define "proxy.monitoringCA" -}}
 {{- if .Values.podMonitor.caConfigMap -}}{{ .Values.podMonitor.caConfigMap }}
