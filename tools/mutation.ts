@@ -40,7 +40,7 @@ const SUBJECTS: readonly {
   },
   {
     folder: 'src/adapters/oci-layout',
-    files: ['arriving-blob', 'layout-files', 'layout-index', 'oci-layout-writer'],
+    files: ['layout-files', 'layout-index', 'oci-layout-writer'],
     specs: ['test/unit/adapters/oci-layout/*.test.ts', 'test/contract/oci-layout-writer.test.ts'],
   },
 ];

@@ -1,8 +1,10 @@
 /** Blobs on their way into a layout: each once, however many images have it, and all of them in one sum. */
 import type { Descriptor } from '../domain/descriptor.ts';
 import type { Digest } from '../domain/digest.ts';
-import type { FetchFrom, ImageLayout } from '../domain/ports/image-layout.ts';
+import type { ImageLayout } from '../domain/ports/image-layout.ts';
+import type { FetchFrom } from './resumed-download.ts';
 import { Turns } from './turns.ts';
+import { writeBlob } from './write-blob.ts';
 
 export class BlobArrivals {
   readonly #layout: ImageLayout;
@@ -30,7 +32,7 @@ export class BlobArrivals {
     return this.#fetched;
   }
 
-  /** A second caller tries for itself when the first has failed: it may have another repository to ask. Rejects as `keep`. */
+  /** A second caller tries for itself when the first has failed: it may have another repository to ask. Rejects as `writeBlob`. */
   async bring(blob: Descriptor, fetch: FetchFrom, signal: AbortSignal): Promise<void> {
     await this.#turns.take(blob.digest, async () => {
       if (this.#arrived.has(keyOf(blob))) return;
@@ -40,7 +42,7 @@ export class BlobArrivals {
         this.#bytes.set(blob.digest, here);
         this.#onProgress();
       };
-      await this.#layout.keep(blob, counted, onBytes, signal);
+      await writeBlob(this.#layout, blob, counted, signal, onBytes);
       this.#arrived.add(keyOf(blob));
     });
   }

@@ -2,14 +2,13 @@
 import type { Descriptor } from '../domain/descriptor.ts';
 import type { Digest } from '../domain/digest.ts';
 import type { PackageRequest } from '../domain/package.ts';
-import type { FetchFrom } from '../domain/ports/image-layout.ts';
 import { below, type Upstream } from '../domain/upstream.ts';
 import { BlobArrivals } from './blob-arrivals.ts';
 import { eachPackage, type PackageFailure } from './each-package.ts';
 import { openBlob } from './open-blob.ts';
 import { patiently } from './patience.ts';
 import { type Image, ResolveImage, type ResolveImageOptions } from './resolve-image.ts';
-import { resumedDownload } from './resumed-download.ts';
+import { type FetchFrom, resumedDownload } from './resumed-download.ts';
 
 export interface MirrorPackagesOptions extends ResolveImageOptions {
   /** Packages that are worked on at any moment. */

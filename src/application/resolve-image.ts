@@ -13,6 +13,7 @@ import { once } from './open-blob.ts';
 import { patiently } from './patience.ts';
 import { allManifests, platformManifest } from './platform-manifest.ts';
 import { Turns } from './turns.ts';
+import { writeBlob } from './write-blob.ts';
 
 export interface Image {
   /** The descriptor of the requested manifest or index. */
@@ -77,12 +78,7 @@ export class ResolveImage {
     if (found !== digest) throw new DigestMismatchError(digest, found);
     const document = parse(bytes);
     const descriptor = { mediaType: document.mediaType, digest, size: bytes.byteLength };
-    await layout.keep(
-      descriptor,
-      (offset) => Promise.resolve(once(bytes.subarray(offset))),
-      () => undefined,
-      signal,
-    );
+    await writeBlob(layout, descriptor, (offset) => Promise.resolve(once(bytes.subarray(offset))), signal);
     return { document, size: bytes.byteLength };
   }
 }

@@ -1,6 +1,8 @@
 /** A download that goes on where it broke off. It fetches no byte twice, and the running hash goes on over the seam. */
 import { isOneOf } from '../domain/errors.ts';
-import type { FetchFrom } from '../domain/ports/image-layout.ts';
+
+/** Opens a blob's bytes from `offset` on, each chunk valid until the next. */
+export type FetchFrom = (offset: number) => Promise<AsyncIterable<Uint8Array>>;
 
 /** A try makes progress that brings this much, or that brings bytes for so long until it breaks off. A stall is none. */
 const MIN_PROGRESS_BYTES = 1024 * 1024;

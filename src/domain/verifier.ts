@@ -31,6 +31,11 @@ export class Verifier {
     this.#hash.update(chunk);
   }
 
+  /** How many bytes the blob has. */
+  get size(): number {
+    return this.#descriptor.size;
+  }
+
   /** How many bytes it has seen. */
   get bytes(): number {
     return this.#bytes;
@@ -68,8 +73,8 @@ const PIECE_BYTES = 256 * 1024;
  * One piece is hashed while the next one is read. Rejects as `read` does, or with DigestMismatchError when there is more
  * than the verifier's descriptor says.
  */
-export async function* readThrough(read: ReadAt, verifier: Verifier, bytes: number): AsyncGenerator<number> {
-  const length = Math.min(PIECE_BYTES, bytes + 1);
+export async function* readThrough(read: ReadAt, verifier: Verifier): AsyncGenerator<number> {
+  const length = Math.min(PIECE_BYTES, verifier.size + 1);
   let [filled, free] = [Buffer.allocUnsafeSlow(length), Buffer.allocUnsafeSlow(length)];
   let piece = await read(filled, 0);
   for (let offset = piece; piece > 0; offset += piece) {
@@ -94,6 +99,6 @@ export async function verifyAll(
   onPiece: (bytes: number) => void | Promise<void> = () => undefined,
 ): Promise<void> {
   const verifier = new Verifier(descriptor);
-  for await (const piece of readThrough(read, verifier, descriptor.size)) await onPiece(piece);
+  for await (const piece of readThrough(read, verifier)) await onPiece(piece);
   verifier.verify();
 }

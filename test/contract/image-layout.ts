@@ -2,7 +2,9 @@
 import { expect } from 'chai';
 import type { Digest } from '../../src/domain/digest.ts';
 import { DigestMismatchError, UpstreamUnavailableError } from '../../src/domain/errors.ts';
-import type { FetchFrom, ImageLayout } from '../../src/domain/ports/image-layout.ts';
+import type { FetchFrom } from '../../src/application/resumed-download.ts';
+import { writeBlob } from '../../src/application/write-blob.ts';
+import type { BlobWriter, ImageLayout } from '../../src/domain/ports/image-layout.ts';
 import { bytesOf, makePackage, type TestBlob } from '../support/image.ts';
 import { rejection } from '../support/rejection.ts';
 import { chunksOf } from '../support/source.ts';
@@ -38,21 +40,17 @@ export function describeImageLayout(name: string, make: () => Promise<LayoutUnde
       signal = new AbortController().signal,
     ): Promise<number> => {
       let fetched = 0;
-      await place.layout.keep(
-        descriptor,
-        async (offset) => {
-          offsets.push(offset);
-          const chunks = await fetch(offset);
-          return (async function* () {
-            for await (const chunk of chunks) {
-              fetched += chunk.byteLength;
-              yield chunk;
-            }
-          })();
-        },
-        onBytes,
-        signal,
-      );
+      const counted: FetchFrom = async (offset) => {
+        offsets.push(offset);
+        const chunks = await fetch(offset);
+        return (async function* () {
+          for await (const chunk of chunks) {
+            fetched += chunk.byteLength;
+            yield chunk;
+          }
+        })();
+      };
+      await writeBlob(place.layout, descriptor, counted, signal, onBytes);
       return fetched;
     };
     const breakOffAfter = async (bytes: Uint8Array): Promise<void> => {
@@ -95,7 +93,7 @@ export function describeImageLayout(name: string, make: () => Promise<LayoutUnde
       expect(here.at(-1)).to.equal(SIZE);
     });
 
-    it('needs nothing but the proof when an earlier try had got everything', async () => {
+    it('needs nothing but the check when an earlier try had got everything', async () => {
       await breakOffAfter(layer.bytes);
       expect(await keep()).to.equal(0);
       expect(offsets).to.deep.equal([]);
@@ -105,7 +103,7 @@ export function describeImageLayout(name: string, make: () => Promise<LayoutUnde
       ['is here', () => keep()],
       ['an earlier try has left', () => breakOffAfter(layer.bytes)],
     ] as const) {
-      it(`stops in the middle of the proof of what ${what}, and has it the next time`, async () => {
+      it(`stops in the middle of the check of what ${what}, and has it the next time`, async () => {
         await begin();
         const interruption = new AbortController();
         const heard: number[] = [];
@@ -143,6 +141,52 @@ export function describeImageLayout(name: string, make: () => Promise<LayoutUnde
         expect(here.at(-1)).to.equal(0);
         expect(await keep()).to.equal(SIZE);
         expect(offsets).to.deep.equal([0, 0]);
+      });
+    }
+
+    const resumed = async ({ descriptor }: TestBlob = layer): Promise<BlobWriter> => {
+      const writer = place.layout.writer(descriptor);
+      for await (const at of writer.resume()) expect(at).to.equal(writer.offset);
+      return writer;
+    };
+
+    it('has nothing of a blob under its name before it is committed, and keeps its bytes for the next writer', async () => {
+      const first = await resumed(manifest);
+      await first.write(manifest.bytes.subarray(0, 10));
+      await first.write(manifest.bytes.subarray(10));
+      expect(first.offset).to.equal(manifest.bytes.byteLength);
+      expect(await place.layout.readManifest(manifest.descriptor.digest)).to.equal(undefined);
+      first.close();
+      const second = await resumed(manifest);
+      expect(second.offset).to.equal(manifest.bytes.byteLength);
+      await second.commit();
+      second.close();
+      expect(await place.layout.readManifest(manifest.descriptor.digest)).not.to.equal(undefined);
+    });
+
+    for (const [what, write] of [
+      ['wrong', (writer) => writer.write(bytesOf(SIZE, 7))],
+      ['missing at the end', (writer) => writer.write(layer.bytes.subarray(1))],
+      [
+        'too many',
+        async (writer) => {
+          await writer.write(layer.bytes);
+          await writer.write(bytesOf(1));
+        },
+      ],
+    ] as [what: string, write: (writer: BlobWriter) => Promise<void>][]) {
+      it(`begins again in the same writer when bytes are ${what}`, async () => {
+        const writer = await resumed();
+        const attempt = write(writer).then(() => writer.commit());
+        expect(await rejection(attempt)).to.be.instanceOf(DigestMismatchError);
+        expect(writer.offset).to.equal(0);
+        await writer.write(layer.bytes);
+        await writer.commit();
+        writer.close();
+        const next = await resumed();
+        expect(next.offset).to.equal(SIZE);
+        await next.commit();
+        next.close();
       });
     }
 

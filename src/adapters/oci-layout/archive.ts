@@ -1,6 +1,6 @@
 /** An archive in the place of a layout: what `docker save` writes is a layout inside a tar. */
 import { closeSync, openSync, readSync } from 'node:fs';
-import { READ_FLAGS } from './layout-files.ts';
+import { READ_FLAGS } from '../blobs/blob-file.ts';
 
 /** Follows the name of an archive. */
 export const NOT_UNPACKED = 'is an archive: unpack it into a directory first, as "tar -xf ARCHIVE -C DIRECTORY" does';

@@ -2,7 +2,9 @@
 import { join } from 'node:path';
 import { asObject, type Descriptor, isObject } from '../../domain/descriptor.ts';
 import type { Digest } from '../../domain/digest.ts';
-import { onDisk, readObject, replaceFile } from './layout-files.ts';
+import { onDisk } from '../blobs/disk-error.ts';
+import { replaceFile } from '../blobs/durable-file.ts';
+import { readObject } from './layout-files.ts';
 
 const NAME = 'index.json';
 
@@ -32,10 +34,8 @@ export class LayoutIndex {
     );
     const added = fresh.filter(({ digest }) => !listed.has(digest));
     if (added.length > 0) {
-      await replaceFile(
-        join(this.#directory, NAME),
-        JSON.stringify({ ...index, manifests: [...index.manifests, ...added] }),
-      );
+      const text = JSON.stringify({ ...index, manifests: [...index.manifests, ...added] });
+      await onDisk(replaceFile(join(this.#directory, NAME), text));
     }
     for (const { digest } of fresh) this.#fresh.delete(digest);
   }

@@ -1,6 +1,5 @@
 /** RegistryGateway to a directory in OCI image layout, for sites without a network (image-spec, image-layout.md). */
 import { createReadStream } from 'node:fs';
-import type { FileHandle } from 'node:fs/promises';
 import type { Descriptor } from '../../domain/descriptor.ts';
 import type { Digest } from '../../domain/digest.ts';
 import { InvalidContentError, PackageUnknownError, UpstreamUnavailableError } from '../../domain/errors.ts';
@@ -8,8 +7,12 @@ import { type IndexEntry, parseIndexEntry } from '../../domain/index-entry.ts';
 import { MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';
 import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Upstream } from '../../domain/upstream.ts';
+import { closeNow, openBlob, readWhole } from '../blobs/blob-file.ts';
+import { errnoOf } from '../blobs/disk-error.ts';
 import { isArchive, NOT_UNPACKED } from './archive.ts';
-import { blobPath, CHUNK_BYTES, openFile, readObject } from './layout-files.ts';
+import { blobsOf, readObject } from './layout-files.ts';
+
+const CHUNK_BYTES = 512 * 1024;
 
 /** The directory is the one upstream: which registry and repository a request names makes no difference to it. */
 export class OciLayoutGateway implements RegistryGateway {
@@ -59,14 +62,14 @@ export class OciLayoutGateway implements RegistryGateway {
   }
 
   async fetchManifest(_upstream: Upstream, digest: Digest, signal: AbortSignal): Promise<Uint8Array> {
-    const { handle, size } = await this.#open('MANIFEST_UNKNOWN', digest, signal);
+    const { fd, size } = await this.#open('MANIFEST_UNKNOWN', digest, signal);
     try {
       if (size > MAX_MANIFEST_BYTES) throw new InvalidContentError('manifest is larger than 4 MiB');
-      return await handle.readFile();
+      return await readWhole(fd, size);
     } catch (cause) {
       throw cause instanceof InvalidContentError ? cause : unreadable(digest, cause);
     } finally {
-      await handle.close();
+      closeNow(fd);
     }
   }
 
@@ -76,25 +79,25 @@ export class OciLayoutGateway implements RegistryGateway {
     offset: number,
     signal: AbortSignal,
   ): Promise<AsyncIterable<Uint8Array>> {
-    const { handle, size: found } = await this.#open('BLOB_UNKNOWN', digest, signal);
+    const { fd, size: found } = await this.#open('BLOB_UNKNOWN', digest, signal);
     if (found !== size) {
-      await handle.close();
+      closeNow(fd);
       throw unreadable(digest, new Error(`file is not one of ${String(size)} bytes`));
     }
     // Closes the file at its end, at an error and when the iteration is left.
-    return readable(createReadStream('', { fd: handle, start: offset, highWaterMark: CHUNK_BYTES, signal }), digest);
+    return readable(createReadStream('', { fd, start: offset, highWaterMark: CHUNK_BYTES, signal }), digest);
   }
 
   async #open(
     code: PackageUnknownError['code'],
     digest: Digest,
     signal: AbortSignal,
-  ): Promise<{ handle: FileHandle; size: number }> {
+  ): Promise<{ readonly fd: number; readonly size: number }> {
     signal.throwIfAborted();
     try {
-      return await openFile(blobPath(this.#directory, digest));
+      return await openBlob(blobsOf(this.#directory).pathOf(digest));
     } catch (cause) {
-      if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') throw new PackageUnknownError(code);
+      if (errnoOf(cause) === 'ENOENT') throw new PackageUnknownError(code);
       throw unreadable(digest, cause);
     }
   }

@@ -1,10 +1,11 @@
 /** The two kinds of directories that hold blobs: which one this is, and its blobs. */
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import { BlobDirectory, type BlobFile } from '../../adapters/blobs/blob-directory.ts';
+import type { BlobDirectory, BlobFile } from '../../adapters/blobs/blob-directory.ts';
 import { errnoOf } from '../../adapters/blobs/disk-error.ts';
 import { Layout } from '../../adapters/filesystem/layout.ts';
 import { isArchive, NOT_UNPACKED } from '../../adapters/oci-layout/archive.ts';
+import { blobsOf } from '../../adapters/oci-layout/layout-files.ts';
 import { CommandFailure } from '../../adapters/cli/failures.ts';
 
 export interface BlobFolder {
@@ -20,7 +21,7 @@ export function blobFolderOf(directory: string): BlobFolder {
   const cache = new Layout(directory).blobs;
   if (isThere(cache.path)) return { kind: 'cache', directory, blobs: cache };
   if (isThere(join(directory, 'oci-layout'))) {
-    return { kind: 'OCI image layout', directory, blobs: new BlobDirectory(join(directory, 'blobs', 'sha256')) };
+    return { kind: 'OCI image layout', directory, blobs: blobsOf(directory) };
   }
   throw new CommandFailure(
     isThere(directory)

@@ -10,6 +10,7 @@ import {
   type MirrorPackagesOptions,
   type MirrorProgress,
 } from '../../../src/application/mirror-packages.ts';
+import type { Descriptor } from '../../../src/domain/descriptor.ts';
 import { type Digest, digestHex } from '../../../src/domain/digest.ts';
 import {
   DigestMismatchError,
@@ -19,6 +20,7 @@ import {
   UpstreamDeniedError,
   UpstreamThrottledError,
 } from '../../../src/domain/errors.ts';
+import type { BlobWriter } from '../../../src/domain/ports/image-layout.ts';
 import { DEFAULT_REPOSITORY, parseRepositoryPath } from '../../../src/domain/reference.ts';
 import { bytesOf, encode, makeBlob, makeImage, makeIndex, makePackage, type TestImage } from '../../support/image.ts';
 import { type StubbedGateway, stubCredentials, stubGateway } from '../../support/ports.ts';
@@ -210,12 +212,12 @@ describe('MirrorPackages', () => {
 
   it('begins nothing more when the layout fails', async () => {
     const images = [makePackage(10), makePackage(20, 2)];
-    const broken = { readManifest: sinon.stub().resolves(undefined), keep: sinon.stub(), list: sinon.stub() };
+    const broken = { readManifest: sinon.stub().resolves(undefined), writer: sinon.stub(), list: sinon.stub() };
     const error = new StoreFailedError();
-    broken.keep.rejects(error);
+    broken.writer.callsFake(({ size }: Descriptor) => writerOf(size, () => Promise.reject(error)));
     const mirror = over(stubGateway(...images), { layout: broken, atATime: 1 });
     expect(await rejection(mirror.execute(images.map(request), never))).to.equal(error);
-    sinon.assert.calledOnce(broken.keep);
+    sinon.assert.calledOnce(broken.writer);
   });
 
   for (const [what, isThen] of [
@@ -244,16 +246,18 @@ describe('MirrorPackages', () => {
       const interruption = new AbortController();
       const stub = {
         readManifest: sinon.stub().resolves(image.manifest.bytes),
-        keep: sinon.stub(),
+        writer: sinon.stub(),
         list: sinon.stub(),
       };
-      stub.keep.withArgs(descriptor).callsFake(async () => {
-        interruption.abort();
-      });
+      stub.writer.callsFake(({ digest, size }: Descriptor) =>
+        writerOf(size, async () => {
+          if (digest === descriptor.digest) interruption.abort();
+        }),
+      );
       const mirror = over(stubGateway(), { layout: stub });
       const error = await rejection(mirror.execute([request(image)], interruption.signal));
       expect(error).to.equal(interruption.signal.reason);
-      sinon.assert.callCount(stub.keep, before + 1);
+      sinon.assert.callCount(stub.writer, before + 1);
       sinon.assert.notCalled(stub.list);
     }
   });
@@ -278,3 +282,16 @@ describe('MirrorPackages', () => {
     await expectWhole(image);
   });
 });
+
+/** A writer of a blob of which all bytes are here. */
+function writerOf(size: number, commit: () => Promise<void>): BlobWriter {
+  return {
+    offset: size,
+    resume: async function* () {
+      yield size;
+    },
+    write: () => Promise.reject(new Error('nothing is missing')),
+    commit,
+    close: () => undefined,
+  };
+}

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { OciLayoutGateway } from '../../../../src/adapters/oci-layout/oci-layout-gateway.ts';
 import { OciLayoutWriter } from '../../../../src/adapters/oci-layout/oci-layout-writer.ts';
+import { writeBlob } from '../../../../src/application/write-blob.ts';
 import { digestHex } from '../../../../src/domain/digest.ts';
 import { StoreFailedError, UpstreamUnavailableError } from '../../../../src/domain/errors.ts';
 import { makePackage, type TestBlob } from '../../../support/image.ts';
@@ -25,12 +26,7 @@ describe('OciLayoutWriter', () => {
     await work(writer).finally(() => writer.close(isComplete));
   };
   const keep = (writer: OciLayoutWriter, { descriptor, bytes }: TestBlob) =>
-    writer.keep(
-      descriptor,
-      async (offset) => chunksOf(bytes.subarray(offset)),
-      () => undefined,
-      never,
-    );
+    writeBlob(writer, descriptor, async (offset) => chunksOf(bytes.subarray(offset)), never);
   const index = async () =>
     JSON.parse(await readFile(join(directory, 'index.json'), 'utf8')) as { manifests: unknown[] };
 
@@ -78,17 +74,7 @@ describe('OciLayoutWriter', () => {
   it('leaves what is half there for the next time, unless nobody wants it any more', async () => {
     const begin = (writer: OciLayoutWriter) =>
       rejection(
-        writer.keep(
-          first.layer.descriptor,
-          async () => {
-            return (async function* () {
-              yield first.layer.bytes.subarray(0, 1000);
-              throw new UpstreamUnavailableError();
-            })();
-          },
-          () => undefined,
-          never,
-        ),
+        writeBlob(writer, first.layer.descriptor, async () => failAfter(first.layer.bytes.subarray(0, 1000)), never),
       );
     await into(begin, false);
     expect(await readdir(join(directory, 'ingest'))).to.have.lengthOf(1);
@@ -163,3 +149,8 @@ describe('OciLayoutWriter', () => {
     });
   });
 });
+
+async function* failAfter(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+  throw new UpstreamUnavailableError();
+}

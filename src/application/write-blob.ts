@@ -1,0 +1,55 @@
+/** Brings a blob into a layout. */
+import type { Descriptor } from '../domain/descriptor.ts';
+import { DigestMismatchError } from '../domain/errors.ts';
+import type { BlobWriter, ImageLayout } from '../domain/ports/image-layout.ts';
+import type { FetchFrom } from './resumed-download.ts';
+
+/**
+ * Fetches what is missing of a blob; for one caller at a time and blob. `onBytes` hears how many of its bytes are here, a number
+ * that falls when they are another blob's. Rejects as a BlobWriter does, with the reason of `signal`, or with the error of
+ * `fetch` and its bytes. `signal` ends the check of what lies here already; `fetch` has its own.
+ */
+export async function writeBlob(
+  layout: ImageLayout,
+  blob: Descriptor,
+  fetch: FetchFrom,
+  signal: AbortSignal,
+  onBytes: (here: number) => void = () => undefined,
+): Promise<void> {
+  const writer = layout.writer(blob);
+  try {
+    for await (const here of writer.resume()) {
+      onBytes(here);
+      signal.throwIfAborted();
+    }
+    const isResumed = writer.offset > 0;
+    const isDone = await complete(writer, blob, fetch, onBytes).catch((error: unknown) => {
+      // The bytes of an earlier try may have been wrong; the sender of the rest is then not at fault.
+      if (isResumed && error instanceof DigestMismatchError) return false;
+      throw error;
+    });
+    if (!isDone) await complete(writer, blob, fetch, onBytes);
+  } finally {
+    writer.close();
+  }
+}
+
+async function complete(
+  writer: BlobWriter,
+  blob: Descriptor,
+  fetch: FetchFrom,
+  onBytes: (here: number) => void,
+): Promise<true> {
+  try {
+    if (writer.offset < blob.size) {
+      for await (const chunk of await fetch(writer.offset)) {
+        await writer.write(chunk);
+        onBytes(writer.offset);
+      }
+    }
+    await writer.commit();
+    return true;
+  } finally {
+    onBytes(writer.offset);
+  }
+}
