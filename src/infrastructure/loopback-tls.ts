@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { Logger } from 'pino';
 import type { MutualTls, Refusal, TlsFiles } from '../adapters/http/mutual-tls.ts';
-import type { Part } from './service.ts';
+import type { Component } from './lifecycle.ts';
 import type { Settings } from './settings.ts';
 
 /** How soon a change is seen. Files are read instead of watched: a Secret changes by a symbolic link two folders above. */
@@ -16,7 +16,7 @@ export function readTlsFiles({ certificate, key, clientCA }: Paths): TlsFiles {
   return { certificate: read(certificate), key: read(key), clientCa: read(clientCA) };
 }
 
-export class FollowedTls implements Part {
+export class FollowedTls implements Component {
   readonly #paths: Paths;
   readonly #tls: MutualTls;
   readonly #logger: Logger;

@@ -7,7 +7,7 @@ import type { Admission } from './admission.ts';
 import { admitted } from './admitted.ts';
 import { errorResponses } from './error-response.ts';
 import { explainRoute } from './explain-route.ts';
-import { knownHosts } from './known-hosts.ts';
+import { allowedHosts } from './allowed-hosts.ts';
 import { manifestRoute } from './manifest-route.ts';
 import { type PackageUseCases, packageRoute } from './package-route.ts';
 import { RefusedError } from './problem.ts';
@@ -57,7 +57,7 @@ export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
   const { packages, traces, admission } = options;
   router.get('/package', admitted(admission), packageRoute(packages, traces, admission));
   router.get('/manifest', admitted(admission), manifestRoute(packages.manifests, traces, admission));
-  router.get('/explain', knownHosts(), explainRoute(options.explain));
+  router.get('/explain', allowedHosts(), explainRoute(options.explain));
   router.get('/healthz', (ctx) => {
     ctx.body = 'ok';
   });
@@ -67,7 +67,7 @@ export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
     ctx.set('Content-Type', contentType);
     ctx.body = text;
   });
-  router.get('/status', knownHosts(), statusRoute(options.status, options.explain, options.readiness));
+  router.get('/status', allowedHosts(), statusRoute(options.status, options.explain, options.readiness));
   app.use(router.routes());
   return app;
 }

@@ -2,7 +2,7 @@
 import type { CacheOutcome } from '../../application/get-package.ts';
 import { type Digest, digestHex } from '../../domain/digest.ts';
 import type { Package } from '../../domain/package.ts';
-import type { Part } from './range.ts';
+import type { ByteRange } from './range.ts';
 
 export function etagOf(digest: Digest): string {
   return `"${digest}"`;
@@ -45,7 +45,7 @@ export function reprDigest(digest: Digest): string {
 }
 
 /** The headers of a part (RFC 9110 section 15.3.7.1). */
-export function partHeaders({ start, end }: Part, size: number): Record<string, string> {
+export function partHeaders({ start, end }: ByteRange, size: number): Record<string, string> {
   return {
     'Content-Length': String(end - start),
     'Content-Range': `bytes ${String(start)}-${String(end - 1)}/${String(size)}`,

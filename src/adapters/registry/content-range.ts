@@ -1,7 +1,7 @@
 /** Which bytes of a blob an answer has: those that were asked for, some of them, or all (RFC 9110, sections 14.4 and 15.3.7). */
 import type { HttpResponse } from './http-message.ts';
 
-export interface Part {
+interface BlobPart {
   /** How many bytes of the answer come before the first one that was asked for. */
   readonly skip: number;
   /** Behind its last byte, as an offset in the blob. */
@@ -19,7 +19,7 @@ export function partOf(
   { status, headers }: Pick<HttpResponse, 'status' | 'headers'>,
   size: number,
   offset: number,
-): Part | undefined {
+): BlobPart | undefined {
   const [first, end] = status === 206 ? rangeOf(headers['content-range'], size) : [0, size];
   if (first === undefined || end === undefined || first > offset || end > size) return undefined;
   if (end <= offset && size > 0) return undefined;

@@ -4,17 +4,17 @@ import { DescribePackage } from '../../application/describe-package.ts';
 import { LocalCache } from '../../application/local-cache.ts';
 import type { PackageCache } from '../../application/prefetch-packages.ts';
 import {
-  CREDENTIALS_PART,
-  GATEWAY_PART,
+  CREDENTIALS_COMPONENT,
+  GATEWAY_COMPONENT,
   GET_PACKAGE,
   PACKAGE_STORE,
   RESOLVE_PACKAGE,
-  STORE_PART,
+  STORE_COMPONENT,
 } from '../container/tokens.ts';
 import type { Settings } from '../settings.ts';
 import type { Terminal } from '../../adapters/cli/command.ts';
 import { CommandFailure } from '../../adapters/cli/failures.ts';
-import { withParts } from './parts.ts';
+import { withComponents } from './with-components.ts';
 
 /** Longer than the service waits for a registry, all its tries together. */
 const IDLE_MS = 120_000;
@@ -42,7 +42,7 @@ export async function withLocalCache<Outcome>(
   if (!settings.store.enabled) throw new CommandFailure('store.enabled is false: there is no cache to fill');
   // This command does not verify old entries.
   const quiet = { ...settings, store: { ...settings.store, scrubRate: 0 } };
-  return withParts(quiet, [STORE_PART, GATEWAY_PART, CREDENTIALS_PART], terminal, (container) => {
+  return withComponents(quiet, [STORE_COMPONENT, GATEWAY_COMPONENT, CREDENTIALS_COMPONENT], terminal, (container) => {
     const [resolve, store] = [container.get(RESOLVE_PACKAGE), container.get(PACKAGE_STORE)];
     return work(new LocalCache({ get: container.get(GET_PACKAGE), describe: new DescribePackage({ resolve, store }) }));
   });

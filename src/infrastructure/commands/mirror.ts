@@ -3,7 +3,12 @@ import { mkdir } from 'node:fs/promises';
 import { isArchive, NOT_UNPACKED } from '../../adapters/oci-layout/archive.ts';
 import { OciLayoutWriter } from '../../adapters/oci-layout/oci-layout-writer.ts';
 import { MirrorPackages, type MirrorProgress } from '../../application/mirror-packages.ts';
-import { CREDENTIAL_PROVIDER, CREDENTIALS_PART, GATEWAY_PART, REGISTRY_GATEWAY } from '../container/tokens.ts';
+import {
+  CREDENTIAL_PROVIDER,
+  CREDENTIALS_COMPONENT,
+  GATEWAY_COMPONENT,
+  REGISTRY_GATEWAY,
+} from '../container/tokens.ts';
 import { type HeldDirectory, holdDirectory } from '../directory-lock.ts';
 import type { Settings } from '../settings.ts';
 import { formatBytes } from '../../adapters/cli/format-amount.ts';
@@ -13,7 +18,7 @@ import { CommandFailure, UsageError } from '../../adapters/cli/failures.ts';
 import { LIST_FLAGS, readPackageList } from '../../adapters/cli/list-flags.ts';
 import { isFlawless } from '../../adapters/cli/package-failures.ts';
 import type { ListedPackage } from '../../adapters/cli/package-list.ts';
-import { withParts } from './parts.ts';
+import { withComponents } from './with-components.ts';
 import { Progress } from '../../adapters/cli/progress.ts';
 import { formatError } from '../../adapters/cli/format-error.ts';
 import { readSettings, SETTINGS_FLAGS } from './settings-flags.ts';
@@ -79,7 +84,7 @@ async function mirror({ settings, packages, output, platform }: Order, terminal:
   const { layout, held } = await openLayout(output);
   let isComplete = false;
   try {
-    return await withParts(settings, [GATEWAY_PART, CREDENTIALS_PART], terminal, async (container) => {
+    return await withComponents(settings, [GATEWAY_COMPONENT, CREDENTIALS_COMPONENT], terminal, async (container) => {
       const display = new MirrorDisplay(terminal, packages.length);
       const mirroring = new MirrorPackages<ListedPackage>({
         gateway: container.get(REGISTRY_GATEWAY),

@@ -7,7 +7,7 @@ import { createContainer } from '../container/container.ts';
 import { SERVICE } from '../container/tokens.ts';
 import { followLogLevel } from '../../adapters/log/log-level.ts';
 import { createLogger } from '../../adapters/log/logger.ts';
-import type { Service } from '../service.ts';
+import type { Service } from '../lifecycle.ts';
 import type { Settings } from '../settings.ts';
 import { command, type Output, type Terminal } from '../../adapters/cli/command.ts';
 import { EXIT_CODE, EXIT_CODES, type ExitCode } from '../../adapters/cli/exit-code.ts';

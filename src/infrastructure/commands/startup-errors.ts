@@ -1,17 +1,16 @@
 /** Errors that `serve` would end with at its start on this machine: the service is built as `serve` builds it, and not started. */
-import { accessSync, constants, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, statSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import { OciLayoutGateway } from '../../adapters/oci-layout/oci-layout-gateway.ts';
 import { createContainer } from '../container/container.ts';
-import { SERVICE } from '../container/tokens.ts';
+import { type ContainerInputs, SERVICE } from '../container/tokens.ts';
 import { createLogger } from '../../adapters/log/logger.ts';
 import type { Settings } from '../settings.ts';
-import type { Surroundings } from '../surroundings.ts';
-import { nearestDirectory } from './nearest-directory.ts';
 
 export async function startupErrors(
   settings: Settings,
   version: string,
-  environment: Surroundings['environment'],
+  environment: ContainerInputs['environment'],
 ): Promise<string[]> {
   const { store, registry } = settings;
   const checks: (() => unknown)[] = [
@@ -34,6 +33,13 @@ export async function startupErrors(
     }
   }
   return errors;
+}
+
+/** The directory itself or, while it does not exist, the nearest one above it that does. */
+export function nearestDirectory(directory: string): string {
+  let nearest = resolve(directory);
+  while (!existsSync(nearest) && dirname(nearest) !== nearest) nearest = dirname(nearest);
+  return nearest;
 }
 
 function checkStore(directory: string): void {

@@ -6,7 +6,7 @@ import { Layout } from '../../adapters/filesystem/layout.ts';
 import { isLoopback, type Settings } from '../settings.ts';
 import { formatBytes } from '../../adapters/cli/format-amount.ts';
 import { listBlobs } from './blob-folder.ts';
-import { nearestDirectory } from './nearest-directory.ts';
+import { nearestDirectory } from './startup-errors.ts';
 
 /** For everybody, in the mode of a file. */
 const READABLE = 0o004;

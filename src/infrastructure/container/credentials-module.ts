@@ -12,13 +12,16 @@ import { RefusalEvents } from '../../adapters/kubernetes/refusal-events.ts';
 import { informerMetrics } from '../../adapters/prometheus/informer-metrics.ts';
 import { StaticCredentialProvider } from '../../adapters/static/static-credential-provider.ts';
 import { isFallback } from '../../domain/upstream.ts';
-import type { Part } from '../service.ts';
+import type { Component } from '../lifecycle.ts';
 import type { Settings } from '../settings.ts';
-import type { Surroundings } from '../surroundings.ts';
 import { watchLog } from '../../adapters/log/watch-log.ts';
 import * as T from './tokens.ts';
 
-export function credentialsModule({ settings: { credentials }, logger, environment }: Surroundings): ContainerModule {
+export function credentialsModule({
+  settings: { credentials },
+  logger,
+  environment,
+}: T.ContainerInputs): ContainerModule {
   return new ContainerModule(({ bind }) => {
     switch (credentials.source) {
       case 'static': {
@@ -30,7 +33,7 @@ export function credentialsModule({ settings: { credentials }, logger, environme
         const provider = new StaticCredentialProvider(credentials.registries);
         bind(T.CREDENTIAL_PROVIDER).toConstantValue(provider);
         bind(T.CREDENTIAL_INSPECTION).toConstantValue(provider);
-        bind(T.CREDENTIALS_PART).toConstantValue({});
+        bind(T.CREDENTIALS_COMPONENT).toConstantValue({});
         break;
       }
       case 'kubernetes':
@@ -40,14 +43,14 @@ export function credentialsModule({ settings: { credentials }, logger, environme
         );
         bind(T.CREDENTIAL_PROVIDER).toResolvedValue((provider) => provider, [T.WATCHED_CREDENTIALS]);
         bind(T.CREDENTIAL_INSPECTION).toResolvedValue((provider) => provider, [T.WATCHED_CREDENTIALS]);
-        bind(T.CREDENTIALS_PART).toResolvedValue(partOfCredentials, [T.WATCHED_CREDENTIALS]);
+        bind(T.CREDENTIALS_COMPONENT).toResolvedValue(credentialsComponent, [T.WATCHED_CREDENTIALS]);
     }
   });
 }
 
 function watchCluster(
   { kubeconfig, secret, events }: Settings['credentials']['kubernetes'],
-  environment: Surroundings['environment'],
+  environment: T.ContainerInputs['environment'],
   logger: Logger,
   metrics: Registry,
 ): KubernetesCredentialProvider {
@@ -77,7 +80,7 @@ function watchCluster(
   });
 }
 
-function partOfCredentials(provider: KubernetesCredentialProvider): Part {
+function credentialsComponent(provider: KubernetesCredentialProvider): Component {
   return {
     start: () => {
       provider.start();

@@ -6,31 +6,30 @@ import { NegativeCache } from '../../adapters/registry/negative-cache.ts';
 import { OciRegistryGateway } from '../../adapters/registry/oci-registry-gateway.ts';
 import { RecordedRegistryGateway } from '../../application/recorded-registry-gateway.ts';
 import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
-import type { Part } from '../service.ts';
-import type { Surroundings } from '../surroundings.ts';
+import type { Component } from '../lifecycle.ts';
 import { currentTraceHeaders } from '../traces.ts';
 import * as T from './tokens.ts';
 
-export function gatewayModule(surroundings: Surroundings): ContainerModule {
+export function gatewayModule(inputs: T.ContainerInputs): ContainerModule {
   return new ContainerModule(({ bind }) => {
-    const { gateway, part } = openGateway(surroundings);
-    bind(T.GATEWAY_PART).toConstantValue(part);
+    const { gateway, component } = openGateway(inputs);
+    bind(T.GATEWAY_COMPONENT).toConstantValue(component);
     const recorded = new RecordedRegistryGateway(gateway);
     bind(T.UPSTREAM_INSPECTION).toConstantValue(recorded);
     bind(T.REGISTRY_GATEWAY).toResolvedValue(
       (metrics) => {
         const metered = new MeteredRegistryGateway(recorded, metrics);
         // A directory is asked without cost, and shows a new package at once.
-        return surroundings.settings.registry.gateway === 'oci' ? new NegativeCache(metered) : metered;
+        return inputs.settings.registry.gateway === 'oci' ? new NegativeCache(metered) : metered;
       },
       [T.METRICS],
     );
   });
 }
 
-function openGateway({ settings: { registry }, environment, version, logger }: Surroundings): {
+function openGateway({ settings: { registry }, environment, version, logger }: T.ContainerInputs): {
   gateway: RegistryGateway;
-  part: Part;
+  component: Component;
 } {
   switch (registry.gateway) {
     case 'oci': {
@@ -45,7 +44,7 @@ function openGateway({ settings: { registry }, environment, version, logger }: S
         userAgent: `registry-packages-proxy/${version}`,
         traceHeaders: currentTraceHeaders,
       });
-      return { gateway, part: {} };
+      return { gateway, component: {} };
     }
     case 'oci-layout': {
       const gateway = new OciLayoutGateway(registry.ociLayout.directory);
@@ -53,7 +52,7 @@ function openGateway({ settings: { registry }, environment, version, logger }: S
         const entries = await gateway.check();
         if (entries > 0) logger.warn({ entries }, 'index.json has entries that cannot be used');
       };
-      return { gateway, part: { start } };
+      return { gateway, component: { start } };
     }
   }
 }

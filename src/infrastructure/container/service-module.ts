@@ -24,9 +24,8 @@ import { GetLayerFile } from '../../application/get-layer-file.ts';
 import { ResolvePackage } from '../../application/resolve-package.ts';
 import { accessLog } from '../../adapters/log/access-log.ts';
 import { FollowedTls, readTlsFiles, refusalLog } from '../loopback-tls.ts';
-import { type Part, Service, Stopping } from '../service.ts';
+import { type Component, Lifecycle, Service, ShutdownSignals } from '../lifecycle.ts';
 import type { Settings } from '../settings.ts';
-import type { Surroundings } from '../surroundings.ts';
 import { traces } from '../traces.ts';
 import * as T from './tokens.ts';
 
@@ -35,11 +34,11 @@ const LAYER_FILE_LIMITS = { maxFileBytes: 64 * 1024 ** 2, maxUnpackedBytes: 1024
 /** The limit of the chart. */
 const DEFAULT_MEMORY = 1024 ** 3;
 
-export function processModule({ settings, logger, version }: Surroundings): ContainerModule {
+export function processModule({ settings, logger, version }: T.ContainerInputs): ContainerModule {
   return new ContainerModule(({ bind }) => {
     bind(T.SETTINGS).toConstantValue(settings);
     bind(T.LOGGER).toConstantValue(logger);
-    bind(T.STOPPING).toConstantValue(new Stopping());
+    bind(T.SHUTDOWN).toConstantValue(new ShutdownSignals());
     bind(T.METRICS).toConstantValue(createMetricsRegistry(version));
     bind(T.MISMATCHES).toResolvedValue(digestMismatches, [T.METRICS]);
     const startedAt = new Date();
@@ -50,14 +49,14 @@ export function processModule({ settings, logger, version }: Surroundings): Cont
 export function serviceModule(): ContainerModule {
   return new ContainerModule(({ bind }) => {
     bind(T.RESOLVE_PACKAGE).toResolvedValue(
-      (store, gateway, credentials, { registry: { platform } }, { aborting: stopping }) =>
+      (store, gateway, credentials, { registry: { platform } }, { aborted: stopping }) =>
         new ResolvePackage({ store, gateway, credentials, platform, stopping }),
-      [T.PACKAGE_STORE, T.REGISTRY_GATEWAY, T.CREDENTIAL_PROVIDER, T.SETTINGS, T.STOPPING],
+      [T.PACKAGE_STORE, T.REGISTRY_GATEWAY, T.CREDENTIAL_PROVIDER, T.SETTINGS, T.SHUTDOWN],
     );
     bind(T.GET_PACKAGE).toResolvedValue(
-      (resolve, store, gateway, credentials, { registry: { parallelDownloads } }, { aborting: stopping }) =>
+      (resolve, store, gateway, credentials, { registry: { parallelDownloads } }, { aborted: stopping }) =>
         new GetPackage({ resolve, store, gateway, credentials, parallelDownloads, stopping }),
-      [T.RESOLVE_PACKAGE, T.PACKAGE_STORE, T.REGISTRY_GATEWAY, T.CREDENTIAL_PROVIDER, T.SETTINGS, T.STOPPING],
+      [T.RESOLVE_PACKAGE, T.PACKAGE_STORE, T.REGISTRY_GATEWAY, T.CREDENTIAL_PROVIDER, T.SETTINGS, T.SHUTDOWN],
     );
     bind(T.PACKAGES).toResolvedValue(
       (get, resolve, store, mismatches, metrics) => {
@@ -71,12 +70,12 @@ export function serviceModule(): ContainerModule {
       [T.GET_PACKAGE, T.RESOLVE_PACKAGE, T.PACKAGE_STORE, T.MISMATCHES, T.METRICS],
     );
     bind(T.LAYER_FILES).toResolvedValue(
-      (resolve, { get: packages }, store, { aborting: stopping }) =>
+      (resolve, { get: packages }, store, { aborted: stopping }) =>
         new GetLayerFile({ resolve, packages, store, stopping, files: new TarLayerFiles(), limits: LAYER_FILE_LIMITS }),
-      [T.RESOLVE_PACKAGE, T.PACKAGES, T.PACKAGE_STORE, T.STOPPING],
+      [T.RESOLVE_PACKAGE, T.PACKAGES, T.PACKAGE_STORE, T.SHUTDOWN],
     );
     bind(T.SERVICE).toResolvedValue(
-      (packages, files, explain, status, history, settings, stopping, logger, metrics, ...parts) => {
+      (packages, files, explain, status, history, settings, shutdown, logger, metrics, ...components) => {
         const observers = [accessLog(logger), requestMetrics(metrics), history.observe];
         const bootstrap = bootstrapListener(settings.bootstrap, files, observers, logger);
         const admission = new Admission({ ...ADMISSION_LIMITS, maxHeldBytes: socketMemory(settings.server) });
@@ -85,8 +84,8 @@ export function serviceModule(): ContainerModule {
           explain,
           readiness: [
             async () => bootstrap?.notReady(),
-            () => Promise.resolve(stopping.draining.aborted ? 'the service is stopping' : undefined),
-            ...parts.map((part) => async () => part.notReady?.()),
+            () => Promise.resolve(shutdown.draining.aborted ? 'the service is stopping' : undefined),
+            ...components.map((component) => async () => component.notReady?.()),
           ],
           metrics: async () => ({ contentType: metrics.contentType, text: await metrics.metrics() }),
           status,
@@ -94,7 +93,7 @@ export function serviceModule(): ContainerModule {
           admission,
           traces,
         });
-        const { tls, part } = loopbackTls(settings.server.tls, logger, metrics);
+        const { tls, followed } = loopbackTls(settings.server.tls, logger, metrics);
         const server = new HttpServer(app.callback(), tls, LIMITS, refuseHeads(observers));
         certificateMetrics(metrics, settings.server.certificates);
         sendingMetrics(
@@ -103,10 +102,10 @@ export function serviceModule(): ContainerModule {
           () => server.acceptDelay(),
         );
         return new Service({
-          parts: [...parts, ...part],
+          lifecycle: new Lifecycle([...components, ...followed]),
           server,
           bootstrap,
-          stopping,
+          shutdown,
           listen: settings.server.listenAddress,
           shutdownTimeoutMs: settings.server.shutdownTimeoutSeconds * 1000,
         });
@@ -118,12 +117,12 @@ export function serviceModule(): ContainerModule {
         T.STATUS,
         T.REQUEST_HISTORY,
         T.SETTINGS,
-        T.STOPPING,
+        T.SHUTDOWN,
         T.LOGGER,
         T.METRICS,
-        T.STORE_PART,
-        T.GATEWAY_PART,
-        T.CREDENTIALS_PART,
+        T.STORE_COMPONENT,
+        T.GATEWAY_COMPONENT,
+        T.CREDENTIALS_COMPONENT,
       ],
     );
   });
@@ -151,14 +150,14 @@ function bootstrapListener(
   });
 }
 
-/** What the hardened mode needs; nothing in the other one. */
+/** The TLS of the hardened mode; nothing in the other one. */
 function loopbackTls(
   paths: Settings['server']['tls'],
   logger: Logger,
   metrics: Registry,
-): { readonly tls: MutualTls | undefined; readonly part: readonly Part[] } {
+): { readonly tls: MutualTls | undefined; readonly followed: readonly Component[] } {
   const count = refusalMetrics(metrics, REFUSALS);
-  if (paths.certificate === '') return { tls: undefined, part: [] };
+  if (paths.certificate === '') return { tls: undefined, followed: [] };
   const log = refusalLog(logger);
   const files = readTlsFiles(paths);
   const tls = new MutualTls({
@@ -169,7 +168,7 @@ function loopbackTls(
       log(refusal);
     },
   });
-  return { tls, part: [new FollowedTls(paths, files, tls, logger)] };
+  return { tls, followed: [new FollowedTls(paths, files, tls, logger)] };
 }
 
 /** A tenth of what the pod may take, since cgroup v2 counts socket buffers; without a limit, that of the chart counts. */

@@ -6,7 +6,7 @@ import { MeteredPackageStore } from '../../adapters/prometheus/metered-package-s
 import { NoPackageStore } from '../../adapters/unstored/no-package-store.ts';
 import { type HeldDirectory, holdDirectory } from '../directory-lock.ts';
 import { LoggedPackageStore } from '../logged-package-store.ts';
-import type { Part } from '../service.ts';
+import type { Component } from '../lifecycle.ts';
 import type { Settings } from '../settings.ts';
 import * as T from './tokens.ts';
 
@@ -16,11 +16,11 @@ export function storeModule({ store: { enabled, directory, maxSize, scrubRate } 
       const none = new NoPackageStore();
       bind(T.PACKAGE_STORE).toConstantValue(none);
       bind(T.STORE_INSPECTION).toConstantValue(none);
-      bind(T.STORE_PART).toConstantValue({});
+      bind(T.STORE_COMPONENT).toConstantValue({});
       return;
     }
     const files = new FilesystemPackageStore({ directory, maxBytes: maxSize, scrubBytesPerSecond: scrubRate });
-    bind(T.STORE_PART).toConstantValue(partOfStore(files, directory));
+    bind(T.STORE_COMPONENT).toConstantValue(storeComponent(files, directory));
     bind(T.STORE_INSPECTION).toConstantValue(files);
     bind(T.PACKAGE_STORE).toResolvedValue(
       (logger, mismatches, metrics) =>
@@ -31,7 +31,7 @@ export function storeModule({ store: { enabled, directory, maxSize, scrubRate } 
 }
 
 /** Two processes on one directory would each count their own bytes and evict what the other has just kept. */
-function partOfStore(store: FilesystemPackageStore, directory: string): Part {
+function storeComponent(store: FilesystemPackageStore, directory: string): Component {
   let held: HeldDirectory | undefined;
   return {
     start: async () => {

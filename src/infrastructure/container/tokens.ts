@@ -19,8 +19,17 @@ import type { ResolvePackage } from '../../application/resolve-package.ts';
 import type { CredentialProvider } from '../../domain/ports/credential-provider.ts';
 import type { PackageStore } from '../../domain/ports/package-store.ts';
 import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
-import type { Part, Service, Stopping } from '../service.ts';
+import type { Component, Service, ShutdownSignals } from '../lifecycle.ts';
 import type { Settings } from '../settings.ts';
+
+/** The values that every module is made of. */
+export interface ContainerInputs {
+  readonly settings: Settings;
+  readonly logger: Logger;
+  readonly version: string;
+  /** For the proxy variables. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
+}
 
 function token<Type>(name: string): ServiceIdentifier<Type> {
   return Symbol(name);
@@ -28,7 +37,7 @@ function token<Type>(name: string): ServiceIdentifier<Type> {
 
 export const SETTINGS = token<Settings>('Settings');
 export const LOGGER = token<Logger>('Logger');
-export const STOPPING = token<Stopping>('Stopping');
+export const SHUTDOWN = token<ShutdownSignals>('ShutdownSignals');
 export const METRICS = token<Registry>('Registry of metrics');
 export const MISMATCHES = token<Counter>('Counter of digest mismatches');
 
@@ -43,9 +52,9 @@ export const REGISTRY_GATEWAY = token<RegistryGateway>('RegistryGateway');
 export const CREDENTIAL_PROVIDER = token<CredentialProvider>('CredentialProvider');
 export const WATCHED_CREDENTIALS = token<KubernetesCredentialProvider>('KubernetesCredentialProvider');
 /** The lifecycle of the adapter behind each port. */
-export const STORE_PART = token<Part>('Part of PackageStore');
-export const GATEWAY_PART = token<Part>('Part of RegistryGateway');
-export const CREDENTIALS_PART = token<Part>('Part of CredentialProvider');
+export const STORE_COMPONENT = token<Component>('Component of PackageStore');
+export const GATEWAY_COMPONENT = token<Component>('Component of RegistryGateway');
+export const CREDENTIALS_COMPONENT = token<Component>('Component of CredentialProvider');
 
 export const RESOLVE_PACKAGE = token<ResolvePackage>('ResolvePackage');
 export const GET_PACKAGE = token<GetPackage>('GetPackage');

@@ -1,10 +1,10 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { type ByteRange, parseRange } from '../../../../src/adapters/http/range.ts';
+import { type RequestedRange, parseRange } from '../../../../src/adapters/http/range.ts';
 import { expectLinear, nearMiss } from '../../../support/hostile-text.ts';
 
 const ETAG = '"sha256:aa"';
-const part = (start: number, end: number): ByteRange => ({ kind: 'part', start, end });
+const part = (start: number, end: number): RequestedRange => ({ kind: 'part', start, end });
 
 const PIECES = [
   'bytes=',
@@ -26,7 +26,7 @@ const PIECES = [
 ];
 
 /** RFC 9110 section 14.1.2 once more, without a regular expression of the whole. */
-function read(header: string, size: number): ByteRange {
+function read(header: string, size: number): RequestedRange {
   const spec = header.slice('bytes='.length).replaceAll('\t', ' ');
   const [word = '', ...others] = spec.split(' ').filter((part) => part !== '');
   const dash = word.indexOf('-');

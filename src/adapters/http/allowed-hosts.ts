@@ -12,7 +12,7 @@ const KNOWN =
   /^(?:(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]+\]|(?:[a-z0-9-]+\.)*localhost)(?::\d*)?|(?:[a-z0-9-]+\.){2}svc(?:\.cluster\.local)?(?::(?:443|4219))?)$/i;
 
 /** Browsers always say which host they mean; with `kubectl port-forward` it is localhost. */
-export function knownHosts(): Middleware {
+export function allowedHosts(): Middleware {
   return async (ctx, next) => {
     const { host } = ctx.req.headers;
     if (host !== undefined && !KNOWN.test(host)) {
