@@ -1,11 +1,12 @@
-/** Explains the outcome that a request would have, from known facts: no upstream is asked, and nothing is fetched. */
+/** Explains a request: the plan that it would have now, and the history behind it. No upstream is asked. */
 import type { Descriptor } from '../domain/descriptor.ts';
 import type { Digest } from '../domain/digest.ts';
-import { PackageError } from '../domain/errors.ts';
-import { MAX_MANIFEST_BYTES } from '../domain/manifest.ts';
+import { type ErrorCode, PackageError, UpstreamThrottledError } from '../domain/errors.ts';
 import type { PackageRequest } from '../domain/package.ts';
 import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
+import type { BlobInfo } from '../domain/ports/package-store.ts';
 import { below, type Upstream } from '../domain/upstream.ts';
+import type { GetPackage, Plan } from './get-package.ts';
 import {
   type ConfiguredRegistry,
   type CredentialSource,
@@ -13,12 +14,30 @@ import {
   type FailedRequests,
   type Download,
   type Inspection,
-  type KeptBlob,
+  type UpstreamAnswer,
   type UpstreamDescription,
 } from './inspection.ts';
-import { lastAnswers, type LastAnswers } from './last-answers.ts';
-import type { ResolvePackage } from './resolve-package.ts';
-import { judge, type Verdict } from './verdict.ts';
+import { isOf, lastAnswers, type LastAnswers } from './last-answers.ts';
+
+export type Verdict =
+  | {
+      readonly outcome: 'hit' | 'joined' | 'miss' | 'bypass';
+      readonly reason: string;
+      /** Whether the registry has to do its part yet. */
+      readonly needsRegistry: boolean;
+    }
+  | {
+      readonly outcome: 'fail';
+      readonly code: ErrorCode | 'INTERNAL';
+      /** The reason in the answer to the client. */
+      readonly reason: string;
+      /** The cause in the log. */
+      readonly cause: string | undefined;
+      /** When the registry was last seen to fail: asked again, it may do better. Undefined when that does not matter. */
+      readonly seenAt: Date | undefined;
+      /** Until when no request asks a registry that has asked for a wait. */
+      readonly retryAt: Date | undefined;
+    };
 
 export interface Explanation {
   readonly request: PackageRequest;
@@ -33,12 +52,12 @@ export interface Explanation {
     /** The registries that requests could name instead; only when none matches. */
     readonly known: readonly ConfiguredRegistry[];
   };
-  /** Undefined while a manifest is not here. */
+  /** Undefined while a manifest is not cached. */
   readonly layer: Descriptor | undefined;
-  readonly kept: {
-    /** The cached manifest or index of the requested digest. */
-    readonly manifest: KeptBlob | undefined;
-    readonly layer: KeptBlob | undefined;
+  readonly cached: {
+    /** The manifest or index of the requested digest. */
+    readonly manifest: BlobInfo | undefined;
+    readonly layer: BlobInfo | undefined;
   };
   readonly download: Download | undefined;
   readonly answers: LastAnswers;
@@ -47,9 +66,10 @@ export interface Explanation {
 }
 
 export interface ExplainPackageOptions {
-  readonly resolve: Pick<ResolvePackage, 'recall'>;
+  readonly get: Pick<GetPackage, 'plan'>;
+  readonly store: { info(digest: Digest): BlobInfo | undefined };
   readonly credentials: CredentialProvider;
-  readonly inspection: Inspection;
+  readonly inspection: Pick<Inspection, 'credentials' | 'upstreams' | 'requests'>;
 }
 
 export class ExplainPackage {
@@ -60,65 +80,104 @@ export class ExplainPackage {
   }
 
   async execute(request: PackageRequest): Promise<Explanation> {
-    const { store, downloads, upstreams, requests } = this.#options.inspection;
-    const content = await attempt(() => this.#layer(request.digest));
+    const { get, store, inspection } = this.#options;
+    const { digest } = request;
+    const plan = await get.plan(request);
     const upstream = await this.#upstream(request);
-    const configuration = this.#configuration(request, upstream);
-    const layer = content.value;
-    const kept = { manifest: store.find(request.digest), layer: layer && store.find(layer.digest) };
-    const registry = upstream.value?.registry;
-    const download = layer && registry && downloads.find(layer, registry);
-    const failures = requests.failures().filter((failed) => failed.request?.digest === request.digest);
-    const answers = lastAnswers({ upstreams, upstream: upstream.value, request, layer, failures });
-    const verdict = judge({
+    const failures = inspection.requests.failures().filter((failed) => failed.request?.digest === digest);
+    const { layer } = plan.package ?? {};
+    const answers = lastAnswers({
+      upstreams: inspection.upstreams,
+      upstream: upstream instanceof PackageError ? undefined : upstream,
+      digest,
+      missing: plan.missing,
+      layer: layer?.digest,
+      failures: failures.filter(isOf(request)),
+    });
+    const answer = plan.package === undefined ? answers.manifest : answers.layer;
+    return {
       request,
-      layer,
-      contentError: content.error,
-      upstreamError: upstream.error,
-      upstream: upstream.value,
-      kept: kept.layer,
-      download,
+      verdict: verdictOf(plan, lastFailure(answer, failures.filter(isOf(request)))),
+      configuration: this.#configuration(request, upstream),
+      // Its content, when the descriptor holds it, explains nothing.
+      layer: layer && { mediaType: layer.mediaType, digest: layer.digest, size: layer.size },
+      cached: { manifest: store.info(digest), layer: layer && store.info(layer.digest) },
+      download: plan.kind === 'joined' ? plan.download : undefined,
       answers,
       failures,
-      usage: store.usage,
-    });
-    return { request, verdict, configuration, layer, kept, download, answers, failures };
+    };
   }
 
-  /** A layer that is asked for as if it were a manifest is left alone: to open it could be to hash all of it. */
-  async #layer(digest: Digest): Promise<Descriptor | undefined> {
-    const { inspection, resolve } = this.#options;
-    const kept = inspection.store.find(digest);
-    if (kept !== undefined && kept.size > MAX_MANIFEST_BYTES) return undefined;
-    const layer = (await resolve.recall(digest))?.layer;
-    // Its content, when the descriptor holds it, explains nothing.
-    return layer && { mediaType: layer.mediaType, digest: layer.digest, size: layer.size };
+  async #upstream({ repository, path }: PackageRequest): Promise<Upstream | PackageError> {
+    try {
+      return below(await this.#options.credentials.resolve(repository), path);
+    } catch (error) {
+      if (!(error instanceof PackageError)) throw error;
+      return error;
+    }
   }
 
-  #upstream({ repository, path }: PackageRequest): Promise<Attempt<Upstream>> {
-    return attempt(async () => below(await this.#options.credentials.resolve(repository), path));
-  }
-
-  #configuration({ repository }: PackageRequest, { value, error }: Attempt<Upstream>): Explanation['configuration'] {
+  #configuration({ repository }: PackageRequest, upstream: Upstream | PackageError): Explanation['configuration'] {
     const { credentials } = this.#options.inspection;
     const registries = credentials.registries();
     const registry = registries.find(({ names }) => names.includes(repository));
-    const upstream = value && describeUpstream(value);
-    return { registry, upstream, error, sources: credentials.sources(), known: registry ? [] : registries };
+    return {
+      registry,
+      ...(upstream instanceof PackageError
+        ? { upstream: undefined, error: upstream }
+        : { upstream: describeUpstream(upstream), error: undefined }),
+      sources: credentials.sources(),
+      known: registry ? [] : registries,
+    };
   }
 }
 
-/** The outcome of an operation that can fail with a typed error. */
-interface Attempt<Value> {
-  readonly value: Value | undefined;
-  readonly error: PackageError | undefined;
+/** How the registry was last seen to fail this request; undefined once it has answered since. */
+interface LastFailure {
+  readonly code: ErrorCode | 'INTERNAL';
+  readonly reason: string;
+  readonly cause: string | undefined;
+  readonly seenAt: Date;
 }
 
-async function attempt<Value>(act: () => Promise<Value>): Promise<Attempt<Value>> {
-  try {
-    return { value: await act(), error: undefined };
-  } catch (error) {
-    if (!(error instanceof PackageError)) throw error;
-    return { value: undefined, error };
+/** A request knows of unusable content, of which the gateway does not. */
+function lastFailure(answer: UpstreamAnswer | undefined, failures: readonly FailedRequests[]): LastFailure | undefined {
+  for (const { code, detail, cause, lastAt } of failures) {
+    if (code !== 'DIGEST_MISMATCH' && code !== 'MANIFEST_INVALID') continue;
+    if (answer === undefined || lastAt >= answer.at) return { code, reason: detail, cause, seenAt: lastAt };
   }
+  if (answer === undefined || answer.code === 'OK') return undefined;
+  return { code: answer.code, reason: answer.detail, cause: answer.cause, seenAt: answer.at };
+}
+
+const REASONS: Readonly<Record<'hit' | 'joined' | 'miss' | 'bypass', string>> = {
+  hit: 'the package is cached',
+  joined: 'the package is arriving, for this request, too',
+  miss: 'the package is not cached: the registry will be asked',
+  bypass: 'the cache has no room for the package: the registry will be asked',
+};
+
+/** A registry that was seen to fail is expected to fail again, although a request would ask it. */
+function verdictOf(plan: Plan, seen: LastFailure | undefined): Verdict {
+  if (plan.kind === 'fail') {
+    const { error } = plan;
+    const retryAt =
+      error instanceof UpstreamThrottledError ? new Date(Date.now() + error.retryAfterSeconds * 1000) : undefined;
+    if (seen?.code === error.code) return { outcome: 'fail', ...seen, retryAt };
+    const cause = error.cause instanceof Error ? error.cause.message : undefined;
+    return { outcome: 'fail', code: error.code, reason: error.message, cause, seenAt: undefined, retryAt };
+  }
+  if ((plan.kind === 'miss' || plan.kind === 'bypass') && seen !== undefined)
+    return { outcome: 'fail', ...seen, retryAt: undefined };
+  return { outcome: plan.kind, reason: reasonOf(plan), needsRegistry: plan.kind !== 'hit' };
+}
+
+function reasonOf(plan: Exclude<Plan, { readonly kind: 'fail' }>): string {
+  if (plan.kind === 'hit' && plan.blob.verifiedAt === undefined)
+    return 'the package is cached, and is verified before its first use';
+  if (plan.kind === 'joined' && plan.download.isQueued)
+    return 'the package waits for one of the parallel downloads to end, for this request, too';
+  if (plan.missing !== undefined && plan.kind === 'miss')
+    return 'the manifest is not cached: the registry will be asked';
+  return REASONS[plan.kind];
 }

@@ -1,11 +1,12 @@
 /** Delivers a package, from the store or through it. */
 import type { Descriptor } from '../domain/descriptor.ts';
-import { isOneOf } from '../domain/errors.ts';
+import type { Digest } from '../domain/digest.ts';
+import { isOneOf, PackageError } from '../domain/errors.ts';
 import type { Package, PackageRequest } from '../domain/package.ts';
 import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
-import type { BlobReader, BlobSource, PackageStore } from '../domain/ports/package-store.ts';
-import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';
-import { below, type Registry, type Upstream } from '../domain/upstream.ts';
+import type { BlobInfo, BlobReader, BlobSource, PackageStore } from '../domain/ports/package-store.ts';
+import type { Operation, RegistryGateway } from '../domain/ports/registry-gateway.ts';
+import { below, type Upstream } from '../domain/upstream.ts';
 import { DownloadSlots, type SlotUsage } from './download-slots.ts';
 import { Downloads, type WantedLayer } from './downloads.ts';
 import { FailoverReader } from './failover-reader.ts';
@@ -30,6 +31,34 @@ export interface Delivery {
   readonly cache: CacheOutcome;
   /** The caller closes it. */
   readonly blob: BlobReader;
+}
+
+/** Where the bytes of a layer come from: the cache, a download in progress, or a download that has yet to begin. */
+type Source =
+  | { readonly kind: 'hit'; readonly blob: BlobInfo }
+  | { readonly kind: 'joined'; readonly download: Download; readonly upstream: Upstream }
+  | { readonly kind: 'download'; readonly upstream: Upstream };
+
+/** The outcome of a request, as far as it is decided before a registry is asked. */
+export type Plan = (
+  | { readonly kind: 'hit'; readonly blob: BlobInfo }
+  | { readonly kind: 'joined'; readonly download: Download }
+  /** The registry will be asked. */
+  | { readonly kind: 'miss' | 'bypass' }
+  /** The request fails, and no registry is asked. */
+  | { readonly kind: 'fail'; readonly error: PackageError }
+) & {
+  /** Undefined unless all manifests on the way to it are cached. */
+  readonly package?: Package;
+  /** The first manifest on the way to the package that has to be fetched. */
+  readonly missing?: Digest;
+};
+
+/** A fetch that `plan` looks ahead to; `operation` is undefined for a layer whose bytes are in its descriptor. */
+interface Fetch {
+  readonly operation: Operation | undefined;
+  readonly digest: Digest;
+  readonly size: number;
 }
 
 export interface GetPackageOptions {
@@ -79,6 +108,28 @@ export class GetPackage implements DownloadInspection {
     }
   }
 
+  /** Decides as `execute` does, but asks no registry, moves no blob and counts as no use. */
+  async plan(request: PackageRequest): Promise<Plan> {
+    let known: Pick<Plan, 'package' | 'missing'> = {};
+    try {
+      const found = await this.#options.resolve.recall(request.digest);
+      known = 'missing' in found ? found : { package: found };
+      if ('missing' in found) {
+        const fetch = { operation: 'manifest', digest: found.missing, size: 0 } as const;
+        return { ...known, ...(await this.#forecast(await this.#upstream(request), fetch)) };
+      }
+      const { layer } = found;
+      const source = await this.#find(request, layer);
+      if (source.kind === 'hit') return { ...known, kind: 'hit', blob: source.blob };
+      if (source.kind === 'joined') return { ...known, kind: 'joined', download: source.download };
+      const fetch = { ...layer, operation: layer.data === undefined ? 'blob' : undefined } as const;
+      return { ...known, ...(await this.#forecast(source.upstream, fetch)) };
+    } catch (error) {
+      if (!(error instanceof PackageError)) throw error;
+      return { ...known, kind: 'fail', error };
+    }
+  }
+
   get slots(): SlotUsage {
     return this.#slots.usage;
   }
@@ -87,23 +138,21 @@ export class GetPackage implements DownloadInspection {
     return this.#downloads.list();
   }
 
-  find(layer: Descriptor, registry: Registry): Download | undefined {
-    return this.#downloads.find(layer, registry);
-  }
-
   async #open(
     request: PackageRequest,
     layer: Descriptor,
     leaving: AbortSignal,
   ): Promise<Pick<Delivery, 'cache' | 'blob'>> {
-    // A hit needs no registry, so it is asked for only when there may be something to join.
-    const early = this.#downloads.isArriving(layer) ? await this.#wanted(request, layer, leaving) : undefined;
-    // Asked in one turn, downloads and store leave no gap between "arriving" and "kept" in which a layer is neither.
-    const joined = early && this.#downloads.join(early);
-    if (joined !== undefined) return { cache: { kind: 'joined' }, blob: await joined };
-    const stored = await this.#options.store.open(layer);
+    const source = await this.#find(request, layer);
+    if (source.kind === 'joined') {
+      const joined = this.#downloads.join(this.#wanted(request, layer, source.upstream, leaving));
+      if (joined !== undefined) return { cache: { kind: 'joined' }, blob: await joined };
+    }
+    // The layer of a download that has ended since is cached.
+    const stored = source.kind === 'download' ? undefined : await this.#options.store.open(layer);
     if (stored !== undefined) return { cache: { kind: 'hit', storedAt: stored.storedAt }, blob: stored };
-    const wanted = await this.#wanted(request, layer, leaving);
+    const upstream = source.kind === 'download' ? source.upstream : await this.#upstream(request);
+    const wanted = this.#wanted(request, layer, upstream, leaving);
     // Another request may have begun meanwhile.
     const begun = this.#downloads.join(wanted);
     if (begun !== undefined) return { cache: { kind: 'joined' }, blob: await begun };
@@ -111,8 +160,28 @@ export class GetPackage implements DownloadInspection {
     return { cache: { kind: 'miss', isStored }, blob };
   }
 
-  async #wanted(request: PackageRequest, layer: Descriptor, leaving: AbortSignal): Promise<WantedLayer> {
-    const { registry } = await this.#upstream(request);
+  async #find(request: PackageRequest, layer: Descriptor): Promise<Source> {
+    // A hit needs no registry, so the registry is looked up only when there may be a download to join.
+    const early = this.#downloads.isArriving(layer) ? await this.#upstream(request) : undefined;
+    // Asked in one turn, downloads and store leave no gap between "arriving" and "cached" in which a layer is neither.
+    if (early !== undefined) {
+      const download = this.#downloads.find(layer, early.registry);
+      if (download !== undefined) return { kind: 'joined', download, upstream: early };
+    }
+    const blob = this.#options.store.info(layer.digest);
+    if (blob?.size === layer.size) return { kind: 'hit', blob };
+    return { kind: 'download', upstream: early ?? (await this.#upstream(request)) };
+  }
+
+  /** How a fetch would begin: gateway and store answer by the rules by which they would refuse it, so that `execute` need not ask. */
+  async #forecast(upstream: Upstream, { operation, digest, size }: Fetch): Promise<Plan> {
+    const { gateway, store } = this.#options;
+    const error = operation && gateway.knownRefusal(upstream, operation, digest);
+    if (error !== undefined) return { kind: 'fail', error };
+    return { kind: (await store.canReserve(size)) ? 'miss' : 'bypass' };
+  }
+
+  #wanted(request: PackageRequest, layer: Descriptor, { registry }: Upstream, leaving: AbortSignal): WantedLayer {
     return {
       request,
       layer,
@@ -123,7 +192,7 @@ export class GetPackage implements DownloadInspection {
   }
 
   async #passThrough(request: PackageRequest, layer: Descriptor, leaving: AbortSignal): Promise<BlobReader> {
-    return this.#passThroughs.open(await this.#wanted(request, layer, leaving));
+    return this.#passThroughs.open(this.#wanted(request, layer, await this.#upstream(request), leaving));
   }
 
   async #upstream({ repository, path }: PackageRequest): Promise<Upstream> {

@@ -4,6 +4,8 @@ import type { Descriptor } from '../domain/descriptor.ts';
 import type { Digest } from '../domain/digest.ts';
 import type { ErrorCode } from '../domain/errors.ts';
 import type { Package, PackageRequest } from '../domain/package.ts';
+import type { BlobInfo } from '../domain/ports/package-store.ts';
+import type { Operation } from '../domain/ports/registry-gateway.ts';
 import type { RepositoryName, RepositoryPath } from '../domain/reference.ts';
 import type { Registry, Upstream } from '../domain/upstream.ts';
 import type { SlotUsage } from './download-slots.ts';
@@ -31,22 +33,11 @@ export interface StoreUsage {
   readonly scrubbedBytes: number;
 }
 
-export interface KeptBlob {
-  readonly digest: Digest;
-  /** Bytes. */
-  readonly size: number;
-  readonly storedAt: Date;
-  readonly usedAt: Date;
-  /** When all its bytes were last seen to be those of its digest; undefined when not since an unclean stop. */
-  readonly verifiedAt: Date | undefined;
-}
-
 /** None of it counts as a use. */
 export interface StoreInspection {
   readonly usage: StoreUsage;
   /** The most recently used first, at most this many: a person does not read a hundred thousand. */
-  kept(most: number): KeptBlob[];
-  find(digest: Digest): KeptBlob | undefined;
+  list(most: number): BlobInfo[];
 }
 
 /** A layer on its way into the store. */
@@ -68,8 +59,6 @@ export interface DownloadInspection {
   readonly slots: SlotUsage;
   /** The oldest first. */
   list(): Download[];
-  /** The download that a request for this layer of this registry joins. */
-  find(layer: Descriptor, registry: Registry): Download | undefined;
 }
 
 /** An upstream without what opens it. */
@@ -124,7 +113,7 @@ export interface CredentialInspection {
 
 /** The last answer of an upstream to one request, or its failure. */
 export interface UpstreamAnswer {
-  readonly operation: 'manifest' | 'blob';
+  readonly operation: Operation;
   readonly host: string;
   readonly repository: RepositoryPath | undefined;
   readonly digest: Digest;

@@ -1,9 +1,8 @@
 /** The last answers of an upstream to the questions of a request. */
-import type { Descriptor } from '../domain/descriptor.ts';
+import type { Digest } from '../domain/digest.ts';
 import type { PackageRequest } from '../domain/package.ts';
 import type { Upstream } from '../domain/upstream.ts';
 import type { FailedRequests, UpstreamAnswer, UpstreamInspection } from './inspection.ts';
-import { isOf } from './verdict.ts';
 
 export interface LastAnswers {
   /** The answer for the requested digest; behind an index, the failure of its manifest. */
@@ -16,37 +15,44 @@ export interface LastAnswers {
 interface Asked {
   readonly upstreams: UpstreamInspection;
   readonly upstream: Upstream | undefined;
-  readonly request: PackageRequest;
-  /** Undefined while a manifest is not here. */
-  readonly layer: Descriptor | undefined;
-  /** Failures of this digest. */
+  readonly digest: Digest;
+  /** The manifest that has to be fetched first; undefined when all are cached. */
+  readonly missing: Digest | undefined;
+  readonly layer: Digest | undefined;
+  /** Failures of the same request. */
   readonly failures: readonly FailedRequests[];
 }
 
 /** Answers from before a change of the registry or its credential do not count. */
-export function lastAnswers({ upstreams, upstream, request, layer, failures }: Asked): LastAnswers {
+export function lastAnswers({ upstreams, upstream, digest, missing, layer, failures }: Asked): LastAnswers {
   if (upstream === undefined) return { manifest: undefined, layer: undefined, latest: undefined };
   const here = upstreams.answers(upstream.registry).filter(({ repository }) => repository === upstream.repository);
-  const last = (operation: UpstreamAnswer['operation'], digest: string | undefined): UpstreamAnswer | undefined =>
-    here.find((answer) => answer.operation === operation && answer.digest === digest);
-  const manifest = last('manifest', request.digest);
-  const isEnough = layer !== undefined || (manifest !== undefined && manifest.code !== 'OK');
+  const last = (operation: UpstreamAnswer['operation'], sought: Digest | undefined): UpstreamAnswer | undefined =>
+    here.find((answer) => answer.operation === operation && answer.digest === sought);
+  const first = last('manifest', missing ?? digest);
+  // Without a cache an index is answered for each request, and its manifest is not.
+  const behind = missing === undefined || first?.code !== 'OK' ? undefined : behindIndex(here, failures, first.at);
   return {
-    manifest: isEnough ? manifest : (behindIndex(here, failures.filter(isOf(request)), manifest) ?? manifest),
-    layer: last('blob', layer?.digest),
+    manifest: behind ?? first ?? last('manifest', digest),
+    layer: last('blob', layer),
     latest: upstreams.answers().find(({ host }) => host === upstream.registry.host),
   };
 }
 
-/** An index is kept or answered, its manifest is not: no client asks for that, but requests have failed with its error. */
+/** The failed answer to a manifest that requests have failed with since the index was answered. */
 function behindIndex(
   answers: readonly UpstreamAnswer[],
   failures: readonly FailedRequests[],
-  index: UpstreamAnswer | undefined,
+  since: Date,
 ): UpstreamAnswer | undefined {
-  const since = failures.filter(({ lastAt }) => index === undefined || lastAt >= index.at);
+  const later = failures.filter(({ lastAt }) => lastAt >= since);
   return answers.find(
     ({ operation, code, at }) =>
-      operation === 'manifest' && since.some((failed) => failed.code === code && failed.lastAt >= at),
+      operation === 'manifest' && later.some((failed) => failed.code === code && failed.lastAt >= at),
   );
+}
+
+/** Selects failures of the same request. */
+export function isOf({ digest, repository, path }: PackageRequest): (failed: FailedRequests) => boolean {
+  return ({ request }) => request?.digest === digest && request.repository === repository && request.path === path;
 }

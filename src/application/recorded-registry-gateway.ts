@@ -2,7 +2,7 @@
 import type { Descriptor } from '../domain/descriptor.ts';
 import type { Digest } from '../domain/digest.ts';
 import { InvalidArgumentError, PackageError } from '../domain/errors.ts';
-import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';
+import type { Operation, RegistryGateway } from '../domain/ports/registry-gateway.ts';
 import type { Registry, Upstream } from '../domain/upstream.ts';
 import type { UpstreamAnswer, UpstreamInspection } from './inspection.ts';
 
@@ -32,6 +32,10 @@ export class RecordedRegistryGateway implements RegistryGateway, UpstreamInspect
     const all = [...this.#answers.values()].reverse();
     const those = registry === undefined ? all : all.filter((each) => each.registry.deref() === registry);
     return those.map(({ answer }) => answer);
+  }
+
+  knownRefusal(upstream: Upstream, operation: Operation, digest: Digest): PackageError | undefined {
+    return this.#gateway.knownRefusal(upstream, operation, digest);
   }
 
   async fetchManifest(upstream: Upstream, digest: Digest, signal: AbortSignal): Promise<Uint8Array> {
@@ -95,6 +99,6 @@ export class RecordedRegistryGateway implements RegistryGateway, UpstreamInspect
   }
 }
 
-function questionOf(operation: Question['operation'], { registry, repository }: Upstream, digest: Digest): Question {
+function questionOf(operation: Operation, { registry, repository }: Upstream, digest: Digest): Question {
   return { operation, host: registry.host, repository, digest, registry: new WeakRef(registry) };
 }

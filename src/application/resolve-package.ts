@@ -13,7 +13,7 @@ import {
 import type { Package, PackageRequest } from '../domain/package.ts';
 import type { Platform } from '../domain/platform.ts';
 import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
-import type { PackageStore, StoredBlob } from '../domain/ports/package-store.ts';
+import type { PackageStore, SoughtBlob, StoredBlob } from '../domain/ports/package-store.ts';
 import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';
 import { below } from '../domain/upstream.ts';
 import type { PackageInspection } from './inspection.ts';
@@ -41,6 +41,11 @@ export interface VerifiedManifest {
   readonly document: Manifest | Index;
   /** Those of its digest. */
   readonly bytes: Uint8Array;
+}
+
+/** A manifest that is not cached, on the way from a requested digest to its package. */
+export interface MissingManifest {
+  readonly missing: Digest;
 }
 
 export class ResolvePackage implements PackageInspection {
@@ -74,14 +79,18 @@ export class ResolvePackage implements PackageInspection {
   }
 
   /**
-   * The package, as far as it is known without an upstream: undefined when a manifest is not cached. Cached ones count as used.
-   * Rejects with InvalidContentError when they lead to no package.
+   * The package as far as it is known without an upstream, or the first manifest that would have to be fetched. Counts as no
+   * use. Rejects with InvalidContentError when the cached manifests lead to no package.
    */
-  async recall(digest: Digest): Promise<Package | undefined> {
+  async recall(digest: Digest): Promise<Package | MissingManifest> {
     const known = this.#known.get(digest);
     if (known !== undefined) return known;
-    const layer = await this.#layer(digest, async (each) => (await this.#kept(each))?.document);
-    return layer && this.#learn(digest, layer);
+    let missing = digest;
+    const layer = await this.#layer(digest, async (each) => {
+      missing = each;
+      return (await this.#cached({ digest: each, isUse: false }))?.document;
+    });
+    return layer === undefined ? { missing } : this.#learn(digest, layer);
   }
 
   known(): Package[] {
@@ -122,16 +131,21 @@ export class ResolvePackage implements PackageInspection {
 
   async #manifest(request: PackageRequest, digest: Digest): Promise<VerifiedManifest> {
     const key = `${digest} ${request.path ?? ''} ${request.repository}`;
-    return (await this.#kept(digest)) ?? this.#fetches.run(key, () => this.#fetch(request, digest));
+    return (await this.#cached({ digest })) ?? this.#fetches.run(key, () => this.#fetch(request, digest));
   }
 
-  /** A kept blob under this digest that is not a manifest (a layer, say) is for the upstream to judge. */
-  async #kept(digest: Digest): Promise<VerifiedManifest | undefined> {
-    if (this.#notManifests.has(digest)) return undefined;
+  /**
+   * A cached blob under this digest that is not a manifest (a layer, say) is for the upstream to judge. A blob that is too
+   * large for one stays closed: to open it could be to hash all of it.
+   */
+  async #cached(sought: SoughtBlob): Promise<VerifiedManifest | undefined> {
+    const { digest } = sought;
+    const { store } = this.#options;
+    if (this.#notManifests.has(digest) || (store.info(digest)?.size ?? Infinity) > MAX_MANIFEST_BYTES) return undefined;
     let blob: StoredBlob | undefined;
     try {
-      blob = await this.#options.store.open({ digest });
-      if (blob === undefined || blob.size > MAX_MANIFEST_BYTES) return undefined;
+      blob = await store.open(sought);
+      if (blob === undefined) return undefined;
       const bytes = new Uint8Array(blob.size);
       for (let at = 0; at < bytes.byteLength;) {
         const some = await blob.read(at);

@@ -1,7 +1,15 @@
 /** Logs how each download into the store ended: it may outlive every request that waited for it. */
 import type { Logger } from 'pino';
 import type { Descriptor } from '../domain/descriptor.ts';
-import type { BlobSource, IncomingBlob, PackageStore, SoughtBlob, StoredBlob } from '../domain/ports/package-store.ts';
+import type { Digest } from '../domain/digest.ts';
+import type {
+  BlobInfo,
+  BlobSource,
+  IncomingBlob,
+  PackageStore,
+  SoughtBlob,
+  StoredBlob,
+} from '../domain/ports/package-store.ts';
 import { traces } from './traces.ts';
 
 export class LoggedPackageStore implements PackageStore {
@@ -15,6 +23,14 @@ export class LoggedPackageStore implements PackageStore {
 
   open(blob: SoughtBlob): Promise<StoredBlob | undefined> {
     return this.#store.open(blob);
+  }
+
+  info(digest: Digest): BlobInfo | undefined {
+    return this.#store.info(digest);
+  }
+
+  canReserve(size: number): Promise<boolean> {
+    return this.#store.canReserve(size);
   }
 
   async ingest(descriptor: Descriptor, source: BlobSource): Promise<IncomingBlob> {

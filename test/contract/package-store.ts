@@ -288,29 +288,68 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       await keep(second);
       await has(first);
       const { digest, size } = first.descriptor;
-      const shown = store.find(digest);
+      const shown = store.info(digest);
       expect(shown).to.include({ digest, size });
       for (const time of [shown?.storedAt, shown?.usedAt, shown?.verifiedAt]) {
         expect(time?.getTime()).to.be.within(before, Date.now() + 1);
       }
-      expect(store.kept(9).map((kept) => kept.digest)).to.deep.equal([digest, second.descriptor.digest]);
-      expect(store.kept(1).map((kept) => kept.digest)).to.deep.equal([digest]);
+      expect(store.list(9).map((kept) => kept.digest)).to.deep.equal([digest, second.descriptor.digest]);
+      expect(store.list(1).map((kept) => kept.digest)).to.deep.equal([digest]);
       expect(store.usage).to.deep.include({ maxBytes, entries: 2 });
       expect(store.usage.bytes).to.equal(await peer.bytes());
-      store.find(second.descriptor.digest);
+      store.info(second.descriptor.digest);
       for (const seed of [3, 4]) await keep(blob(bytesOf(300 * KIB, seed)));
-      expect(store.find(second.descriptor.digest)).to.equal(undefined);
-      expect(store.find(digest)?.usedAt).to.deep.equal(shown?.usedAt);
+      expect(store.info(second.descriptor.digest)).to.equal(undefined);
+      expect(store.info(digest)?.usedAt).to.deep.equal(shown?.usedAt);
+    });
+
+    it('is looked at without a use when the question says so', async () => {
+      const [first, second] = [blob(bytesOf(300 * KIB, 1)), blob(bytesOf(300 * KIB, 2))];
+      for (const given of [first, second]) await keep(given);
+      const before = store.info(first.descriptor.digest)?.usedAt;
+      const looked = await store.open({ digest: first.descriptor.digest, isUse: false });
+      await looked?.close();
+      expect(looked?.size).to.equal(300 * KIB);
+      expect(store.info(first.descriptor.digest)?.usedAt).to.deep.equal(before);
+      for (const seed of [3, 4]) await keep(blob(bytesOf(300 * KIB, seed)));
+      expect(await has(first)).to.equal(false);
+    });
+
+    for (const [what, used] of [
+      ['nothing', 0],
+      ['a blob that is arriving', 700],
+    ] as const)
+      it(`says what it has room for beside ${what} by the rule by which it takes blobs in`, async () => {
+        const held = new HeldSource();
+        const bytes = bytesOf(used * KIB);
+        const arriving = used > 0 ? await store.ingest(blob(bytes).descriptor, held.source) : undefined;
+        for (const size of [0, 1, 323 * KIB, 324 * KIB, 325 * KIB, maxBytes - 1, maxBytes, maxBytes + 1]) {
+          const can = await store.canReserve(size);
+          const { descriptor } = blob(bytesOf(Math.min(size, maxBytes), 9));
+          const refused = new UpstreamUnavailableError();
+          const error = await rejection(store.ingest({ ...descriptor, size }, () => Promise.reject(refused)));
+          expect(error === refused, `${String(size)} bytes`).to.equal(can);
+          if (!can) expect(error).to.be.instanceOf(StoreFullError);
+        }
+        held.give(bytes).end();
+        await arriving?.settled;
+      });
+
+    it('says that it has room where other blobs would leave, and lets none leave for the question', async () => {
+      const blobs = [1, 2, 3].map((seed) => blob(bytesOf(300 * KIB, seed)));
+      for (const given of blobs) await keep(given);
+      expect(await store.canReserve(maxBytes)).to.equal(true);
+      for (const given of blobs) expect(await has(given)).to.equal(true);
     });
 
     it('shows nothing that is arriving', async () => {
       const given = blob(bytesOf(100_000));
       const held = new HeldSource().give(given.bytes);
       const incoming = await store.ingest(given.descriptor, held.source);
-      expect([store.find(given.descriptor.digest), store.kept(9)]).to.deep.equal([undefined, []]);
+      expect([store.info(given.descriptor.digest), store.list(9)]).to.deep.equal([undefined, []]);
       held.end();
       await incoming.settled;
-      expect(store.kept(9)).to.have.lengthOf(1);
+      expect(store.list(9)).to.have.lengthOf(1);
     });
 
     it('never takes more than its bytes, also while a blob arrives', async () => {

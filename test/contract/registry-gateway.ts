@@ -59,6 +59,20 @@ export function describeRegistryGateway(name: string, make: () => Promise<Gatewa
       expect(error).to.have.property('code', 'BLOB_UNKNOWN');
     });
 
+    it('knows of no reason to refuse what was never asked for, and of none for what it has answered', async () => {
+      const image = makePackage(9);
+      await peer.publish(image);
+      const { digest } = image.layer.descriptor;
+      const refusals = (): unknown[] => [
+        peer.gateway.knownRefusal(peer.upstream, 'manifest', image.digest),
+        peer.gateway.knownRefusal(peer.upstream, 'blob', digest),
+      ];
+      expect(refusals()).to.deep.equal([undefined, undefined]);
+      await peer.gateway.fetchManifest(peer.upstream, image.digest, never);
+      await fetchBlob(peer, image, 0);
+      expect(refusals()).to.deep.equal([undefined, undefined]);
+    });
+
     it('stops when its caller has lost interest', async () => {
       const image = makePackage(1000);
       await peer.publish(image);

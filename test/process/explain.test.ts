@@ -19,6 +19,7 @@ interface Explanation {
     readonly status: number;
     readonly code?: string;
     readonly cause?: string;
+    readonly retry_at?: string | null;
   };
   readonly configuration: {
     readonly registry: { readonly resource: string; readonly object: string | null } | null;
@@ -46,11 +47,12 @@ describe('GET /explain of the service', () => {
 
   const image = makePackage(500_000);
 
-  async function start({ password = PASSWORD, headersSeconds = 15 } = {}): Promise<void> {
+  async function start({ password = PASSWORD, headersSeconds = 15, maxSize = 1024 ** 3 } = {}): Promise<void> {
     const repo = `${registry.host}/deckhouse/ee`;
     service = await ServiceProcess.start({
       settings: {
         registry: { timeouts: { headersSeconds, retrySeconds: 0 } },
+        store: { directory: 'cache', maxSize },
         credentials: { registries: [{ repo, default: true, scheme: 'HTTP', username: USERNAME, password }] },
       },
     });
@@ -104,6 +106,33 @@ describe('GET /explain of the service', () => {
       expect(failures.map((failure) => [failure.code, failure.count])).to.deep.equal([[code, 2]]);
     });
   }
+
+  it('knows that a package fits into the cache and its blocks do not', async () => {
+    const small = makePackage(9000);
+    registry.publish(small);
+    await start({ maxSize: 10_000 });
+    expect((await service.client.head(`package?digest=${small.digest}`)).statusCode).to.equal(200);
+    expect((await explain(small.digest)).verdict).to.include({ outcome: 'bypass', status: 200 });
+    expect((await fetch(small.digest)).headers['cache-status']).to.include('fwd=bypass; detail=store-full');
+  });
+
+  it('knows that a registry is not asked before it wants to be', async () => {
+    registry.publish(image);
+    registry.script((_request, response) => {
+      response.writeHead(429, { 'retry-after': '30' }).end();
+      return true;
+    });
+    await start();
+    expect((await fetch(makePackage(1, 7).digest)).statusCode).to.equal(503);
+    const { length } = registry.log;
+    const { verdict } = await explain();
+    expect(verdict).to.include({ outcome: 'fail', status: 503, code: 'TOOMANYREQUESTS' });
+    expect(new Date(verdict.retry_at ?? NaN).getTime()).to.be.within(Date.now(), Date.now() + 30_000);
+    const { statusCode, headers } = await fetch();
+    expect(statusCode).to.equal(503);
+    expect(Number(headers['retry-after'])).to.be.within(1, 30);
+    expect(registry.log).to.have.lengthOf(length);
+  });
 
   it('is what the command line prints, in words and as it is', async () => {
     await start();

@@ -6,10 +6,17 @@ export function explanationOf(request: Explanation['request']): Explanation {
   const error = new RepositoryUnknownError();
   return {
     request,
-    verdict: { outcome: 'fail', code: error.code, reason: error.message, cause: undefined, seenAt: undefined },
+    verdict: {
+      outcome: 'fail',
+      code: error.code,
+      reason: error.message,
+      cause: undefined,
+      seenAt: undefined,
+      retryAt: undefined,
+    },
     configuration: { registry: undefined, upstream: undefined, error, sources: [], known: [] },
     layer: undefined,
-    kept: { manifest: undefined, layer: undefined },
+    cached: { manifest: undefined, layer: undefined },
     download: undefined,
     answers: { manifest: undefined, layer: undefined, latest: undefined },
     failures: [],

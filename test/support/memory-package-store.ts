@@ -1,9 +1,10 @@
 /** A PackageStore in memory that passes the same contract as the one on disk: for tests of the port's users. */
-import type { KeptBlob, StoreInspection, StoreUsage } from '../../src/application/inspection.ts';
+import type { StoreInspection, StoreUsage } from '../../src/application/inspection.ts';
 import type { Descriptor } from '../../src/domain/descriptor.ts';
 import type { Digest } from '../../src/domain/digest.ts';
 import { StoreFullError } from '../../src/domain/errors.ts';
 import type {
+  BlobInfo,
   BlobReader,
   BlobSource,
   IncomingBlob,
@@ -43,28 +44,34 @@ export class MemoryPackageStore implements PackageStore, StoreInspection {
     };
   }
 
-  kept(most: number): KeptBlob[] {
+  list(most: number): BlobInfo[] {
     const recent = [...this.#kept.keys()].reverse().slice(0, most);
-    return recent.flatMap((digest) => this.find(digest) ?? []);
+    return recent.flatMap((digest) => this.info(digest) ?? []);
   }
 
-  find(digest: Digest): KeptBlob | undefined {
+  info(digest: Digest): BlobInfo | undefined {
     const blob = this.#kept.get(digest);
     if (blob === undefined) return undefined;
     const { bytes, storedAt, usedAt } = blob;
     return { digest, size: bytes.byteLength, storedAt, usedAt, verifiedAt: storedAt };
   }
 
+  async canReserve(size: number): Promise<boolean> {
+    return this.#promised + size <= this.#maxBytes;
+  }
+
   has(digest: Digest): boolean {
     return this.#kept.has(digest);
   }
 
-  async open({ digest, size }: SoughtBlob): Promise<StoredBlob | undefined> {
+  async open({ digest, size, isUse = true }: SoughtBlob): Promise<StoredBlob | undefined> {
     const blob = this.#kept.get(digest);
     if (blob === undefined || (size !== undefined && size !== blob.bytes.byteLength)) return undefined;
-    this.#kept.delete(digest);
-    this.#kept.set(digest, blob);
-    blob.usedAt = new Date();
+    if (isUse) {
+      this.#kept.delete(digest);
+      this.#kept.set(digest, blob);
+      blob.usedAt = new Date();
+    }
     const arrival = new Arrival(blob.bytes.byteLength);
     arrival.bytes.set(blob.bytes);
     arrival.prove();
@@ -72,7 +79,7 @@ export class MemoryPackageStore implements PackageStore, StoreInspection {
   }
 
   async ingest(descriptor: Descriptor, source: BlobSource): Promise<IncomingBlob> {
-    if (this.#promised + descriptor.size > this.#maxBytes) throw new StoreFullError();
+    if (!(await this.canReserve(descriptor.size))) throw new StoreFullError();
     this.#promised += descriptor.size;
     let chunks: AsyncIterable<Uint8Array>;
     try {
@@ -118,6 +125,17 @@ export class MemoryPackageStore implements PackageStore, StoreInspection {
       this.#kept.delete(digest);
     }
   }
+}
+
+/** The store with some of its methods replaced, to fail as a test wants. */
+export function storeWith(store: PackageStore, replaced: Partial<PackageStore>): PackageStore {
+  return {
+    info: (digest) => store.info(digest),
+    canReserve: (size) => store.canReserve(size),
+    open: (sought) => store.open(sought),
+    ingest: (descriptor, source) => store.ingest(descriptor, source),
+    ...replaced,
+  };
 }
 
 /** Bytes that arrive, and the readers that wait for them. */

@@ -29,6 +29,7 @@ export function stubGateway(...images: readonly (TestImage | TestIndex)[]): Stub
     } else add(image);
   }
   return {
+    knownRefusal: sinon.stub<Parameters<RegistryGateway['knownRefusal']>>().returns(undefined),
     fetchManifest: sinon.stub<Parameters<RegistryGateway['fetchManifest']>>().callsFake(async (_upstream, digest) => {
       const bytes = manifests.get(digest);
       if (bytes === undefined) throw new PackageUnknownError('MANIFEST_UNKNOWN');

@@ -1,10 +1,11 @@
 /** PackageStore on a directory: content-addressed files, a budget in bytes, and no database but the directory itself. */
 import { rmSync } from 'node:fs';
-import type { KeptBlob, StoreInspection, StoreUsage } from '../../application/inspection.ts';
+import type { StoreInspection, StoreUsage } from '../../application/inspection.ts';
 import type { Descriptor } from '../../domain/descriptor.ts';
 import type { Digest } from '../../domain/digest.ts';
 import { StoreFailedError, StoreFullError } from '../../domain/errors.ts';
 import type {
+  BlobInfo,
   BlobSource,
   IncomingBlob,
   PackageStore,
@@ -17,7 +18,7 @@ import { Eviction } from './eviction.ts';
 import { GrowingFile } from './growing-file.ts';
 import { HashThread } from './hash-thread.ts';
 import { Layout } from './layout.ts';
-import { describeEntry, type Entry, Ledger, type Room } from './ledger.ts';
+import { type Entry, infoOf, Ledger, type Room } from './ledger.ts';
 import { OpenFiles } from './open-files.ts';
 import { Recency } from './recency.ts';
 import { leaveCleanMarker, scan } from './recovery.ts';
@@ -43,8 +44,8 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
   readonly #thread = new HashThread();
   readonly #arriving = new Set<Promise<void>>();
   readonly #pool = new BlockPool();
-  readonly #files = new OpenFiles(this.#pool, (entry) => this.#pathOf(entry));
-  readonly #recency = new Recency((entry) => this.#pathOf(entry));
+  readonly #files = new OpenFiles(this.#pool, (entry) => this.#layout.blobs.pathOf(entry.digest));
+  readonly #recency = new Recency((entry) => this.#layout.blobs.pathOf(entry.digest));
   readonly #scrub: Scrub | undefined;
   readonly #failures: StoreFailures;
   #damaged = 0;
@@ -65,7 +66,7 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
     this.#scrub = new Scrub({
       bytesPerSecond: scrubBytesPerSecond,
       entries: () => this.#ledger.list(),
-      pathOf: (entry) => this.#pathOf(entry),
+      pathOf: (entry) => this.#layout.blobs.pathOf(entry.digest),
       onDamage: (entry) => {
         this.#drop(entry);
       },
@@ -104,13 +105,12 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
     };
   }
 
-  kept(most: number): KeptBlob[] {
-    return this.#ledger.list().reverse().slice(0, most).map(describeEntry);
+  list(most: number): BlobInfo[] {
+    return this.#ledger.list().reverse().slice(0, most).map(infoOf);
   }
 
-  find(digest: Digest): KeptBlob | undefined {
-    const entry = this.#ledger.find(digest);
-    return entry && describeEntry(entry);
+  info(digest: Digest): BlobInfo | undefined {
+    return this.#ledger.info(digest);
   }
 
   /** @throws StoreFailedError when the directory takes no file. */
@@ -118,13 +118,13 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
     return this.#check.run();
   }
 
-  async open({ digest, size }: SoughtBlob): Promise<StoredBlob | undefined> {
+  async open({ digest, size, isUse = true }: SoughtBlob): Promise<StoredBlob | undefined> {
     const entry = this.#ledger.find(digest);
     if (entry === undefined) return undefined;
     const isAnother = size !== undefined && size !== entry.size;
     // Its bytes are verified, so the descriptor is wrong; of other bytes, the file may be.
     if (isAnother && entry.verifiedMs !== undefined) return undefined;
-    if (!isAnother) this.#ledger.use(digest);
+    if (!isAnother && isUse) this.#ledger.use(digest);
     this.#ledger.pin(entry);
     try {
       const file = await this.#files.open(entry);
@@ -132,7 +132,7 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
         this.#unpin(entry);
         return undefined;
       }
-      this.#recency.use(entry);
+      if (isUse) this.#recency.use(entry);
       const reader = readStoredFile(file, {
         onDamage: () => {
           this.#drop(entry);
@@ -153,10 +153,17 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
     }
   }
 
+  async canReserve(size: number): Promise<boolean> {
+    return (
+      (await this.#eviction.recheck(this.#layout.blobs.path, size)) &&
+      (this.#ledger.missing(size) <= 0 || this.#readers.canGiveWay(size))
+    );
+  }
+
   async ingest(descriptor: Descriptor, source: BlobSource): Promise<IncomingBlob> {
-    const fits = await this.#eviction.recheck(this.#layout.blobs.path, descriptor.size);
-    if (!fits) throw new StoreFullError();
-    const room = this.#ledger.promise(descriptor.size) ?? (await this.#readers.giveWay(descriptor.size));
+    const room = (await this.#eviction.recheck(this.#layout.blobs.path, descriptor.size))
+      ? (this.#ledger.promise(descriptor.size) ?? (await this.#readers.giveWay(descriptor.size)))
+      : undefined;
     if (room === undefined) throw new StoreFullError();
     let file: GrowingFile | undefined;
     try {
@@ -233,14 +240,10 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
     if (entry.readers === 0) this.#files.close(entry);
   }
 
-  #pathOf({ digest }: Entry): string {
-    return this.#layout.blobs.pathOf(digest);
-  }
-
   /** @throws the error of the file system when the file stays. */
   #unlink(entry: Entry): void {
     if (entry.readers === 0) this.#files.close(entry);
     this.#scrub?.letGo(entry);
-    rmSync(this.#pathOf(entry), { recursive: true, force: true });
+    rmSync(this.#layout.blobs.pathOf(entry.digest), { recursive: true, force: true });
   }
 }

@@ -1,6 +1,6 @@
 /** The accounts of the store: its entries in the order of their use, and how many bytes of the volume are taken or promised. */
-import type { KeptBlob } from '../../application/inspection.ts';
 import type { Digest } from '../../domain/digest.ts';
+import type { BlobInfo } from '../../domain/ports/package-store.ts';
 
 /** One kept blob. Only the ledger changes `readers` and `kept`. */
 export interface Entry {
@@ -156,6 +156,11 @@ export class Ledger {
     return this.#entries.get(digest);
   }
 
+  info(digest: Digest): BlobInfo | undefined {
+    const entry = this.#entries.get(digest);
+    return entry && infoOf(entry);
+  }
+
   /** Keeps the entry from being evicted until as many `unpin`s. */
   pin(entry: Entry): void {
     if (entry.readers++ === 0) this.#pinnedBytes += allocated(entry.size);
@@ -179,7 +184,7 @@ export class Ledger {
   }
 }
 
-export function describeEntry({ digest, size, storedAt, usedMs, verifiedMs }: Entry): KeptBlob {
+export function infoOf({ digest, size, storedAt, usedMs, verifiedMs }: Entry): BlobInfo {
   const verifiedAt = verifiedMs === undefined ? undefined : new Date(verifiedMs);
   return { digest, size, storedAt, usedAt: new Date(usedMs), verifiedAt };
 }

@@ -44,7 +44,20 @@ export class SlowReaders {
     return room;
   }
 
+  /** Whether `giveWay` would find room now. */
+  canGiveWay(size: number): boolean {
+    return this.#choose(size) !== undefined;
+  }
+
   async #giveWay(size: number): Promise<Room | undefined> {
+    const chosen = this.#choose(size);
+    if (chosen === undefined) return undefined;
+    await Promise.all(chosen.map((reader) => reader.revoke()));
+    return this.#ledger.promise(size);
+  }
+
+  /** The slow readers of enough entries for a blob of `size` bytes; undefined when there are not enough. */
+  #choose(size: number): PinningReader[] | undefined {
     const missing = this.#ledger.missing(size);
     const chosen: PinningReader[] = [];
     let unpinned = 0;
@@ -56,8 +69,6 @@ export class SlowReaders {
       chosen.push(...readers);
       unpinned += allocated(entry.size);
     }
-    if (unpinned < missing) return undefined;
-    await Promise.all(chosen.map((reader) => reader.revoke()));
-    return this.#ledger.promise(size);
+    return unpinned < missing ? undefined : chosen;
   }
 }

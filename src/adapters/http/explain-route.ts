@@ -1,16 +1,16 @@
-/** GET /explain: why a request for a package does what it does, as a document for people and programs; never a secret. */
+/** GET /explain: what a request for a package would do now, as a document for programs or a text; never a secret. */
 import type { Middleware } from 'koa';
-import type { Explanation, ExplainPackage } from '../../application/explain-package.ts';
+import type { Explanation, ExplainPackage, Verdict } from '../../application/explain-package.ts';
 import type {
   ConfiguredRegistry,
   CredentialSource,
   FailedRequests,
   Download,
-  KeptBlob,
   UpstreamAnswer,
   UpstreamDescription,
 } from '../../application/inspection.ts';
-import type { Verdict } from '../../application/verdict.ts';
+import type { BlobInfo } from '../../domain/ports/package-store.ts';
+import { explanationText } from './explanation-text.ts';
 import { parsePackageQuery } from './package-query.ts';
 import { problemOf, statusOf } from './problem.ts';
 import type { RequestState } from './request-record.ts';
@@ -21,9 +21,12 @@ export function explainRoute(explain: Pick<ExplainPackage, 'execute'>): Middlewa
     const request = parsePackageQuery(ctx.querystring);
     ctx.state.record.package = request;
     const explanation = await explain.execute(request);
-    ctx.set({ 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff' });
-    ctx.type = 'application/json';
-    ctx.body = `${JSON.stringify(documentOf(explanation), undefined, 2)}\n`;
+    ctx.set({ 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff', Vary: 'Accept' });
+    const isText = ctx.accepts('application/json', 'text/plain') === 'text/plain';
+    ctx.type = isText ? 'text/plain' : 'application/json';
+    ctx.body = isText
+      ? explanationText(explanation, new Date())
+      : `${JSON.stringify(documentOf(explanation), undefined, 2)}\n`;
   };
 }
 
@@ -33,7 +36,7 @@ function documentOf({
   verdict,
   configuration,
   layer,
-  kept,
+  cached,
   download,
   answers,
   failures,
@@ -50,7 +53,7 @@ function documentOf({
       known_repositories: known.flatMap(({ names }) => names),
     },
     layer: layer ?? null,
-    kept: { manifest: describeKept(kept.manifest), layer: describeKept(kept.layer) },
+    kept: { manifest: describeBlob(cached.manifest), layer: describeBlob(cached.layer) },
     fill: download === undefined ? null : describeDownload(download),
     answers: {
       manifest: describeAnswer(answers.manifest),
@@ -66,8 +69,8 @@ function describeVerdict(verdict: Verdict): object {
     const { outcome, reason, needsRegistry } = verdict;
     return { outcome, status: 200, reason, needs_registry: needsRegistry };
   }
-  const { outcome, code, reason, cause, seenAt } = verdict;
-  return { outcome, status: statusOf(code), code, reason, cause: cause ?? null, seen_at: seenAt ?? null };
+  const { outcome, code, reason, cause = null, seenAt = null, retryAt = null } = verdict;
+  return { outcome, status: statusOf(code), code, reason, cause, seen_at: seenAt, retry_at: retryAt };
 }
 
 function describeRegistry({ resource, object, names }: ConfiguredRegistry): object {
@@ -88,7 +91,7 @@ function describeSource({ resource, listedAt, objects, rejected, failure }: Cred
   return { resource, listed_at: listedAt ?? null, objects, rejected, failure: failure ?? null };
 }
 
-function describeKept(blob: KeptBlob | undefined): object | null {
+function describeBlob(blob: BlobInfo | undefined): object | null {
   if (blob === undefined) return null;
   const { digest, size, storedAt, usedAt, verifiedAt } = blob;
   return { digest, size, stored_at: storedAt, used_at: usedAt, verified_at: verifiedAt ?? null };

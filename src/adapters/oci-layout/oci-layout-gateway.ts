@@ -88,6 +88,10 @@ export class OciLayoutGateway implements RegistryGateway {
     return readable(createReadStream('', { fd, start: offset, highWaterMark: CHUNK_BYTES, signal }), digest);
   }
 
+  knownRefusal(): undefined {
+    return undefined;
+  }
+
   async #open(
     code: PackageUnknownError['code'],
     digest: Digest,

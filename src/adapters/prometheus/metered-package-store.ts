@@ -3,7 +3,9 @@ import { Counter, Gauge, type Registry } from 'prom-client';
 import { STORE_FAILURES, type StoreUsage } from '../../application/inspection.ts';
 import type { Descriptor } from '../../domain/descriptor.ts';
 import { DigestMismatchError } from '../../domain/errors.ts';
+import type { Digest } from '../../domain/digest.ts';
 import type {
+  BlobInfo,
   BlobSource,
   IncomingBlob,
   PackageStore,
@@ -29,6 +31,14 @@ export class MeteredPackageStore implements PackageStore {
 
   open(blob: SoughtBlob): Promise<StoredBlob | undefined> {
     return this.#store.open(blob);
+  }
+
+  info(digest: Digest): BlobInfo | undefined {
+    return this.#store.info(digest);
+  }
+
+  canReserve(size: number): Promise<boolean> {
+    return this.#store.canReserve(size);
   }
 
   async ingest(descriptor: Descriptor, source: BlobSource): Promise<IncomingBlob> {

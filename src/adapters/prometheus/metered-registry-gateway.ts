@@ -3,12 +3,10 @@ import { Counter, Histogram, type Registry } from 'prom-client';
 import type { Descriptor } from '../../domain/descriptor.ts';
 import type { Digest } from '../../domain/digest.ts';
 import { PackageError } from '../../domain/errors.ts';
-import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
+import type { Operation, RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Upstream } from '../../domain/upstream.ts';
 
-const OPERATIONS = ['manifest', 'blob'] as const;
-
-type Operation = (typeof OPERATIONS)[number];
+const OPERATIONS: readonly Operation[] = ['manifest', 'blob'];
 
 /** The codes of the alerts exist from the start, so that the first failure is an increase. */
 const CODES = ['ok', 'upstream_denied', 'upstream_unavailable', 'upstream_timeout', 'toomanyrequests'];
@@ -49,6 +47,10 @@ export class MeteredRegistryGateway implements RegistryGateway {
       for (const code of CODES) this.#requests.inc({ operation, code }, 0);
       this.#seconds.zero({ operation });
     }
+  }
+
+  knownRefusal(upstream: Upstream, operation: Operation, digest: Digest): PackageError | undefined {
+    return this.#gateway.knownRefusal(upstream, operation, digest);
   }
 
   fetchManifest(upstream: Upstream, digest: Digest, signal: AbortSignal): Promise<Uint8Array> {

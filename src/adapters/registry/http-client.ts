@@ -1,5 +1,5 @@
 /** Requests to a registry and to wherever it redirects, hop by hop: each host has its own authorization and retries. */
-import { UpstreamDeniedError, UpstreamUnavailableError } from '../../domain/errors.ts';
+import { UpstreamDeniedError, type UpstreamThrottledError, UpstreamUnavailableError } from '../../domain/errors.ts';
 import type { Registry } from '../../domain/upstream.ts';
 import { discard } from './body.ts';
 import { Deadline } from './deadline.ts';
@@ -59,6 +59,11 @@ export class HttpClient {
       // The first host signs another URL, or names another storage.
       return this.#follow(request, patience, Infinity, signal);
     }
+  }
+
+  /** The error with which `send` would reject without a request, because the host asked for a longer wait. */
+  throttling(request: Pick<HttpRequest, 'asked' | 'url'>): UpstreamThrottledError | undefined {
+    return this.#exchange.throttling(request, new Deadline(this.#settings.retryTimeoutMs));
   }
 
   async #follow(

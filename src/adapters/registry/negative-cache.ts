@@ -1,8 +1,8 @@
 /** RegistryGateway that remembers for seconds what a registry does not have, so that many requests for it are one contact. */
 import type { Descriptor } from '../../domain/descriptor.ts';
 import type { Digest } from '../../domain/digest.ts';
-import { PackageUnknownError } from '../../domain/errors.ts';
-import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
+import { type PackageError, PackageUnknownError } from '../../domain/errors.ts';
+import type { Operation, RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Registry, Upstream } from '../../domain/upstream.ts';
 
 /** A package that is published after a node has asked for it is found this much later. */
@@ -32,7 +32,7 @@ export class NegativeCache implements RegistryGateway {
 
   fetchManifest(upstream: Upstream, digest: Digest, signal: AbortSignal): Promise<Uint8Array> {
     const fetch = (): Promise<Uint8Array> => this.#gateway.fetchManifest(upstream, digest, signal);
-    return this.#unlessAbsent(upstream, `manifest ${digest}`, fetch);
+    return this.#unlessAbsent(this.#keyOf(upstream, 'manifest', digest), fetch);
   }
 
   fetchBlob(
@@ -42,19 +42,33 @@ export class NegativeCache implements RegistryGateway {
     signal: AbortSignal,
   ): Promise<AsyncIterable<Uint8Array>> {
     const fetch = (): Promise<AsyncIterable<Uint8Array>> => this.#gateway.fetchBlob(upstream, blob, offset, signal);
-    return this.#unlessAbsent(upstream, `blob ${blob.digest}`, fetch);
+    return this.#unlessAbsent(this.#keyOf(upstream, 'blob', blob.digest), fetch);
   }
 
-  async #unlessAbsent<Found>(upstream: Upstream, what: string, fetch: () => Promise<Found>): Promise<Found> {
-    const key = `${String(this.#idOf(upstream.registry))} ${upstream.repository ?? ''} ${what}`;
-    const absence = this.#absences.get(key);
-    if (absence !== undefined && absence.until > this.#now()) throw remembered(absence.error);
+  knownRefusal(upstream: Upstream, operation: Operation, digest: Digest): PackageError | undefined {
+    return (
+      this.#absence(this.#keyOf(upstream, operation, digest)) ?? this.#gateway.knownRefusal(upstream, operation, digest)
+    );
+  }
+
+  async #unlessAbsent<Found>(key: string, fetch: () => Promise<Found>): Promise<Found> {
+    const absence = this.#absence(key);
+    if (absence !== undefined) throw absence;
     try {
       return await fetch();
     } catch (error) {
       if (error instanceof PackageUnknownError) this.#remember(key, error);
       throw error;
     }
+  }
+
+  #keyOf({ registry, repository }: Upstream, operation: Operation, digest: Digest): string {
+    return `${String(this.#idOf(registry))} ${repository ?? ''} ${operation} ${digest}`;
+  }
+
+  #absence(key: string): PackageUnknownError | undefined {
+    const absence = this.#absences.get(key);
+    return absence !== undefined && absence.until > this.#now() ? remembered(absence.error) : undefined;
   }
 
   #remember(key: string, error: PackageUnknownError): void {

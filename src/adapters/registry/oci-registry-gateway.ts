@@ -1,9 +1,9 @@
 /** RegistryGateway to OCI and Docker registries (distribution-spec, pull). */
 import type { Descriptor } from '../../domain/descriptor.ts';
 import type { Digest } from '../../domain/digest.ts';
-import { InvalidArgumentError } from '../../domain/errors.ts';
+import { InvalidArgumentError, type PackageError } from '../../domain/errors.ts';
 import { INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES } from '../../domain/media-types.ts';
-import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
+import type { Operation, RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Registry, Upstream } from '../../domain/upstream.ts';
 import { downloadBlob } from './blob-download.ts';
 import { type Network, openNetwork } from './connector.ts';
@@ -12,7 +12,7 @@ import { HttpClient, type HttpSettings } from './http-client.ts';
 import type { HttpRequest, HttpResponse } from './http-message.ts';
 import { readManifest } from './manifest-answer.ts';
 import { refusal } from './refusal.ts';
-import { type Asked, failure, type Operation } from './upstream-errors.ts';
+import { type Asked, failure } from './upstream-errors.ts';
 
 export interface OciRegistryGatewayOptions extends Omit<HttpSettings, 'network'> {
   /** Milliseconds on a clock that never jumps; for tests of what a token's age does. */
@@ -66,6 +66,14 @@ export class OciRegistryGateway implements RegistryGateway {
     return downloadBlob({ blob, idleTimeoutMs, signal, get }, offset);
   }
 
+  knownRefusal(upstream: Upstream, operation: Operation, digest: Digest): PackageError | undefined {
+    const { registry, repository } = upstream;
+    if (repository === undefined) return wholeRegistry();
+    const { client, home } = this.#connect(registry);
+    const url = new URL(`v2/${repository}/${operation}s/${digest}`, home);
+    return client.throttling({ asked: askedOf(upstream, operation), url });
+  }
+
   /** The answer to a GET, after redirects and challenges. */
   async #get(
     { registry, repository }: Upstream,
@@ -74,9 +82,7 @@ export class OciRegistryGateway implements RegistryGateway {
     request: Pick<HttpRequest, 'headers' | 'patienceMs'>,
     signal: AbortSignal,
   ): Promise<HttpResponse> {
-    if (repository === undefined) {
-      throw new InvalidArgumentError('NAME_INVALID', 'this repository is a whole registry: "path" is needed');
-    }
+    if (repository === undefined) throw wholeRegistry();
     const { client, home, authorizations } = this.#connect(registry);
     const url = new URL(`v2/${repository}/${what}`, home);
     const authorize = authorizations.for(repository);
@@ -96,6 +102,10 @@ export class OciRegistryGateway implements RegistryGateway {
     }
     return connection;
   }
+}
+
+function wholeRegistry(): InvalidArgumentError {
+  return new InvalidArgumentError('NAME_INVALID', 'this repository is a whole registry: "path" is needed');
 }
 
 function askedOf({ registry }: Upstream, operation: Operation): Asked {

@@ -80,17 +80,24 @@ export class RetriedExchange {
     }
   }
 
+  /** The error for a URL whose host asked for a wait that ends after `wait`; undefined when the host may be asked before. */
+  throttling({ asked, url }: Pick<HttpRequest, 'asked' | 'url'>, wait: Deadline): UpstreamThrottledError | undefined {
+    const opensAt = this.#gate.opensAt(url);
+    const ms = opensAt - performance.now();
+    if (ms <= 0 || opensAt <= wait.at) return undefined;
+    return new UpstreamThrottledError(Math.ceil(ms / 1000), {
+      cause: new UpstreamFault(asked, 'asked for patience before'),
+    });
+  }
+
   /** A gate that is closed again meanwhile is waited for again. Rejects when the wait is too long. */
-  async #awaitTurn({ asked, url }: HttpRequest, wait: Deadline, signal: AbortSignal): Promise<void> {
+  async #awaitTurn(request: HttpRequest, wait: Deadline, signal: AbortSignal): Promise<void> {
     for (;;) {
-      const opensAt = this.#gate.opensAt(url);
-      const ms = opensAt - performance.now();
+      const throttling = this.throttling(request, wait);
+      if (throttling !== undefined) throw throttling;
+      const ms = this.#gate.opensAt(request.url) - performance.now();
       if (ms <= 0) return;
-      if (opensAt > wait.at) {
-        const cause = new UpstreamFault(asked, 'asked for patience before');
-        throw new UpstreamThrottledError(Math.ceil(ms / 1000), { cause });
-      }
-      await pause(asked, ms + backoffMs(0), signal);
+      await pause(request.asked, ms + backoffMs(0), signal);
     }
   }
 }

@@ -23,11 +23,15 @@ export class NoPackageStore implements PackageStore, StoreInspection {
     return Promise.reject(new StoreFullError());
   }
 
-  kept(): never[] {
+  canReserve(): Promise<boolean> {
+    return Promise.resolve(false);
+  }
+
+  list(): never[] {
     return [];
   }
 
-  find(): undefined {
+  info(): undefined {
     return undefined;
   }
 }

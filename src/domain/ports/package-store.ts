@@ -16,7 +16,7 @@ export interface BlobReader {
   close(): Promise<void>;
 }
 
-/** A kept blob, whole and proved. */
+/** A cached blob, whole and verified. */
 export interface StoredBlob extends BlobReader {
   readonly storedAt: Date;
 }
@@ -36,6 +36,19 @@ export interface IncomingBlob {
 export interface SoughtBlob {
   readonly digest: Digest;
   readonly size?: number;
+  /** False for a look that changes nothing about when the blob leaves. */
+  readonly isUse?: boolean;
+}
+
+/** Facts about a cached blob. */
+export interface BlobInfo {
+  readonly digest: Digest;
+  /** Bytes. */
+  readonly size: number;
+  readonly storedAt: Date;
+  readonly usedAt: Date;
+  /** When its bytes were last verified; undefined when not since an unclean stop: they are before the first use. */
+  readonly verifiedAt: Date | undefined;
 }
 
 /** Opens the bytes of a blob from its first on, each chunk valid until the next; rejects with what `ingest` rejects with. */
@@ -44,10 +57,15 @@ export type BlobSource = () => Promise<AsyncIterable<Uint8Array>>;
 /** Blobs on local storage, each under the digest of its own bytes, bounded in bytes; the least recently used leave first. */
 export interface PackageStore {
   /**
-   * An open blob, counted as a use; undefined when it is not here whole, or has another size than the one looked for: a
-   * manifest that names a wrong size must fail as it does for a blob that is not cached. Rejects with StoreFailedError.
+   * An open blob, counted as a use unless the question says otherwise; undefined when it is not here whole, or has another
+   * size than the one looked for: a manifest that names a wrong size must fail as it does for a blob that is not cached.
+   * Rejects with StoreFailedError.
    */
   open(blob: SoughtBlob): Promise<StoredBlob | undefined>;
+  /** Undefined when the blob is not here whole. Counts as no use, and reads nothing. */
+  info(digest: Digest): BlobInfo | undefined;
+  /** Whether `ingest` would find room for a blob of `size` bytes now, by the rule of `ingest`. Takes no room; no blob leaves. */
+  canReserve(size: number): Promise<boolean>;
   /**
    * Takes a blob in, at the pace of its source; it is kept only when size and digest are verified, and its last 64 KiB are
    * not readable before. Resolves once the source is open. Rejects with StoreFullError or StoreFailedError, the source

@@ -1,9 +1,12 @@
 /** The port to wherever packages are published. */
 import type { Descriptor } from '../descriptor.ts';
 import type { Digest } from '../digest.ts';
+import type { PackageError } from '../errors.ts';
 import type { Upstream } from '../upstream.ts';
 
-/** Content as an upstream has it, not yet proved. Rejects with PackageUnknownError and the Upstream…Errors. */
+export type Operation = 'manifest' | 'blob';
+
+/** Content as an upstream has it, not yet verified. Rejects with PackageUnknownError and the Upstream…Errors. */
 export interface RegistryGateway {
   /** A manifest or an index, 4 MiB at most. */
   fetchManifest(upstream: Upstream, digest: Digest, signal: AbortSignal): Promise<Uint8Array>;
@@ -17,4 +20,9 @@ export interface RegistryGateway {
     offset: number,
     signal: AbortSignal,
   ): Promise<AsyncIterable<Uint8Array>>;
+  /**
+   * The error with which a fetch of this digest would be refused now without a request, as when the upstream has asked for a
+   * longer wait than a client has; undefined when the upstream would be asked.
+   */
+  knownRefusal(upstream: Upstream, operation: Operation, digest: Digest): PackageError | undefined;
 }

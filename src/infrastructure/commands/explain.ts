@@ -11,8 +11,6 @@ import { InvalidArgumentError } from '../../domain/errors.ts';
 import { parseRepositoryName, parseRepositoryPath } from '../../domain/reference.ts';
 import { command, type Terminal } from '../../adapters/cli/command.ts';
 import { EXIT_CODE, EXIT_CODES } from '../../adapters/cli/exit-code.ts';
-import { explanationSchema } from './explanation.ts';
-import { explanationText } from './explanation-text.ts';
 import { CommandFailure, UsageError } from '../../adapters/cli/failures.ts';
 import type { Values } from '../../adapters/cli/flags.ts';
 import { parseServiceUrl } from '../../adapters/cli/service-url.ts';
@@ -58,11 +56,13 @@ no registry and fetches nothing. Ages are by its own clock.`,
   },
   async run({ flags }, terminal) {
     const url = explainUrl(flags);
-    const { text, now } = await ask(url, flags.keys, terminal);
-    const explanation = explanationSchema.safeParse(parseJson(text));
-    if (!explanation.success) throw new CommandFailure(`${url.origin} did not answer with an explanation`);
-    terminal.stdout.write(flags.json === true ? text : explanationText(explanation.data, now));
-    return explanation.data.verdict.outcome === 'fail' ? EXIT_CODE.faulty : EXIT_CODE.done;
+    const mediaType = flags.json === true ? 'application/json' : 'text/plain';
+    const answer = await ask(url, mediaType, flags.keys, terminal);
+    const isFailure = flags.json === true ? isFailedDocument(answer) : isFailedText(answer);
+    if (isFailure === undefined) throw new CommandFailure(`${url.origin} did not answer with an explanation`);
+    // A text from elsewhere must not control the terminal.
+    terminal.stdout.write(flags.json === true ? answer : answer.replaceAll(/[^\P{C}\n]/gu, '?'));
+    return isFailure ? EXIT_CODE.faulty : EXIT_CODE.done;
   },
 });
 
@@ -91,24 +91,19 @@ function requestOf({ digest, repository = '', path = '' }: Values<typeof FLAGS>)
   }
 }
 
-/** The answer, and what time it is there. @throws CommandFailure */
-async function ask(
-  url: URL,
-  keys: string | undefined,
-  { interrupted }: Terminal,
-): Promise<{ readonly text: string; readonly now: Date }> {
+/** @throws CommandFailure */
+async function ask(url: URL, mediaType: string, keys: string | undefined, { interrupted }: Terminal): Promise<string> {
   const signal = AbortSignal.any([interrupted, AbortSignal.timeout(TIMEOUT_MS)]);
   const identity = keys === undefined ? {} : await readKeys(keys);
   try {
-    const options = { headers: { accept: 'application/json' }, signal, agent: false as const, ...identity };
+    const options = { headers: { accept: mediaType }, signal, agent: false as const, ...identity };
     const request = url.protocol === 'https:' ? getSecurely(url, options) : get(url, options);
     const [response] = (await once(request, 'response')) as [IncomingMessage];
     const text = await readText(response);
     if (response.statusCode !== 200) {
       throw new CommandFailure(`${url.origin} answered with status ${String(response.statusCode)}`);
     }
-    const { date } = response.headers;
-    return { text, now: date === undefined ? new Date() : new Date(date) };
+    return text;
   } catch (error) {
     if (interrupted.aborted || error instanceof CommandFailure) throw error;
     throw new CommandFailure(`${url.origin} does not answer: ${reasonOf(error)}`, { cause: error });
@@ -135,9 +130,16 @@ function reasonOf(error: unknown): string {
   return 'code' in error && typeof error.code === 'string' ? error.code : error.message;
 }
 
-function parseJson(text: string): unknown {
+/** Whether the request would fail; undefined for a text that is no explanation. */
+function isFailedText(text: string): boolean | undefined {
+  const [, outcome] = /^verdict +would (be served|fail)\b/.exec(text) ?? [];
+  return outcome === undefined ? undefined : outcome === 'fail';
+}
+
+function isFailedDocument(text: string): boolean | undefined {
   try {
-    return JSON.parse(text);
+    const { verdict } = JSON.parse(text) as { readonly verdict: { readonly outcome: unknown } };
+    return typeof verdict.outcome === 'string' ? verdict.outcome === 'fail' : undefined;
   } catch {
     return undefined;
   }

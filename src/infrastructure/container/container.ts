@@ -46,7 +46,7 @@ function bindInspection(container: Container): void {
   container
     .bind(T.EXPLAIN_PACKAGE)
     .toResolvedValue(
-      (resolve, credentials, inspection) => new ExplainPackage({ resolve, credentials, inspection }),
-      [T.RESOLVE_PACKAGE, T.CREDENTIAL_PROVIDER, T.INSPECTION],
+      (get, store, credentials, inspection) => new ExplainPackage({ get, store, credentials, inspection }),
+      [T.GET_PACKAGE, T.PACKAGE_STORE, T.CREDENTIAL_PROVIDER, T.INSPECTION],
     );
 }

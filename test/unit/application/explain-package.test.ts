@@ -7,7 +7,13 @@ import { GetPackage } from '../../../src/application/get-package.ts';
 import type { CredentialInspection, FailedRequests, StoreInspection } from '../../../src/application/inspection.ts';
 import { RecordedRegistryGateway } from '../../../src/application/recorded-registry-gateway.ts';
 import { ResolvePackage } from '../../../src/application/resolve-package.ts';
-import { CredentialsPendingError, type ErrorCode, UpstreamDeniedError } from '../../../src/domain/errors.ts';
+import {
+  CredentialsPendingError,
+  type ErrorCode,
+  InvalidArgumentError,
+  UpstreamDeniedError,
+  UpstreamThrottledError,
+} from '../../../src/domain/errors.ts';
 import type { PackageRequest } from '../../../src/domain/package.ts';
 import type { CredentialProvider } from '../../../src/domain/ports/credential-provider.ts';
 import type { PackageStore } from '../../../src/domain/ports/package-store.ts';
@@ -58,7 +64,7 @@ describe('ExplainPackage', () => {
     get = new GetPackage({ ...ports, resolve });
     const requests = { outcomes: { hit: 0, miss: 0, joined: 0, bypass: 0 }, failures: () => failures };
     const inspection = { store, packages: resolve, downloads: get, credentials, upstreams, requests };
-    explain = new ExplainPackage({ resolve, credentials, inspection });
+    explain = new ExplainPackage({ get, store, credentials, inspection });
   }
 
   /** The same store in a process that has resolved nothing yet. */
@@ -85,11 +91,11 @@ describe('ExplainPackage', () => {
       request: asked,
       verdict: {
         outcome: 'miss',
-        reason: 'the manifest is not here: the registry will be asked',
+        reason: 'the manifest is not cached: the registry will be asked',
         needsRegistry: true,
       },
       layer: undefined,
-      kept: { manifest: undefined, layer: undefined },
+      cached: { manifest: undefined, layer: undefined },
       download: undefined,
       answers: { manifest: undefined, layer: undefined, latest: undefined },
       failures: [],
@@ -123,8 +129,8 @@ describe('ExplainPackage', () => {
       const explanation = await explain.execute({ ...request, repository: parseRepositoryName('other.example/x') });
       expect(outcomeOf(explanation)).to.equal('hit');
       expect(explanation.layer).to.deep.equal(image.layer.descriptor);
-      expect(explanation.kept.manifest).to.include({ digest: image.digest });
-      expect(explanation.kept.layer).to.include({ digest: image.layer.descriptor.digest, size: 200_000 });
+      expect(explanation.cached.manifest).to.include({ digest: image.digest });
+      expect(explanation.cached.layer).to.include({ digest: image.layer.descriptor.digest, size: 200_000 });
       expect(explanation.configuration.error).to.have.property('code', 'NAME_UNKNOWN');
       expectNobodyAsked();
     }
@@ -132,8 +138,8 @@ describe('ExplainPackage', () => {
 
   it('does not count as a use of the package', async () => {
     await readAll((await get.execute(request)).blob);
-    const before = store.find(image.layer.descriptor.digest)?.usedAt;
-    expect((await explain.execute(request)).kept.layer?.usedAt).to.equal(before);
+    const before = store.info(image.layer.descriptor.digest)?.usedAt;
+    expect((await explain.execute(request)).cached.layer?.usedAt).to.equal(before);
   });
 
   it('opens nothing that is too large for a manifest, and a manifest once', async () => {
@@ -145,25 +151,25 @@ describe('ExplainPackage', () => {
     restart();
     const open = sinon.spy(store, 'open');
     const explanation = await explain.execute({ ...request, digest });
-    expect(explanation.kept.manifest).to.include({ digest });
+    expect(explanation.cached.manifest).to.include({ digest });
     expect(outcomeOf(explanation)).to.equal('miss');
     sinon.assert.notCalled(open);
     for (const times of [1, 2]) {
       expect(outcomeOf(await explain.execute({ ...request, digest: large.digest })), String(times)).to.equal('hit');
     }
-    sinon.assert.calledOnceWithExactly(open, { digest: large.digest });
+    sinon.assert.calledOnceWithExactly(open, { digest: large.digest, isUse: false });
   });
 
   it('says of what nobody has proved since an unclean stop that it will be', async () => {
     await readAll((await get.execute(request)).blob);
-    const { find } = store;
-    store.find = (digest) => {
-      const kept = find.call(store, digest);
-      return kept && { ...kept, verifiedAt: undefined };
+    const { info } = store;
+    store.info = (digest) => {
+      const cached = info.call(store, digest);
+      return cached && { ...cached, verifiedAt: undefined };
     };
     expect((await explain.execute(request)).verdict).to.deep.include({
       outcome: 'hit',
-      reason: 'the package is kept here, and will be proved before its first use',
+      reason: 'the package is cached, and is verified before its first use',
     });
   });
 
@@ -191,33 +197,42 @@ describe('ExplainPackage', () => {
     restart();
     const half = await explain.execute(asked);
     expect(half).to.include({ layer: undefined });
-    expect(half.kept.manifest?.digest).to.equal(index.digest);
+    expect(half.cached.manifest?.digest).to.equal(index.digest);
     await readAll((await get.execute(asked)).blob);
     restart();
     expect((await explain.execute(asked)).layer).to.deep.equal(image.layer.descriptor);
   });
 
-  for (const [where, storeOf] of [
-    ['kept', (): MemoryPackageStore => new MemoryPackageStore()],
-    ['not kept', (): NoPackageStore => new NoPackageStore()],
-  ] as const) {
-    it(`says how the registry refuses the manifest behind an index that is ${where}, until requests succeed`, async () => {
-      const index = makeIndex([{ image, platform: PLATFORM }]);
-      const asked = { ...request, digest: index.digest };
-      gateway = stubGateway(index);
-      over(storeOf());
-      gateway.fetchManifest.withArgs(sinon.match.any, image.digest).rejects(new UpstreamDeniedError());
-      await rejection(get.execute(asked));
-      failures = [failure('UPSTREAM_DENIED', new Date(), asked)];
-      const { verdict, answers } = await explain.execute(asked);
-      expect(answers.manifest).to.include({ digest: image.digest, code: 'UPSTREAM_DENIED' });
-      expect(verdict).to.deep.include({ outcome: 'fail', code: 'UPSTREAM_DENIED', seenAt: answers.manifest?.at });
-      failures = [failure('UPSTREAM_DENIED', new Date(0), asked)];
-      expect((await explain.execute(asked)).verdict.outcome).to.be.oneOf(['miss', 'bypass']);
-      failures = [failure('UPSTREAM_DENIED', new Date(), { ...asked, path: parseRepositoryPath('elsewhere') })];
-      expect((await explain.execute(asked)).verdict.outcome).to.be.oneOf(['miss', 'bypass']);
-    });
-  }
+  it('says how the registry refuses the manifest behind a cached index', async () => {
+    const index = makeIndex([{ image, platform: PLATFORM }]);
+    const asked = { ...request, digest: index.digest };
+    gateway = stubGateway(index);
+    over(new MemoryPackageStore());
+    gateway.fetchManifest.withArgs(sinon.match.any, image.digest).onFirstCall().rejects(new UpstreamDeniedError());
+    await rejection(get.execute(asked));
+    const { verdict, answers } = await explain.execute(asked);
+    expect(answers.manifest).to.include({ digest: image.digest, code: 'UPSTREAM_DENIED' });
+    expect(verdict).to.deep.include({ outcome: 'fail', code: 'UPSTREAM_DENIED', seenAt: answers.manifest?.at });
+    await readAll((await get.execute(asked)).blob);
+    expect(outcomeOf(await explain.execute(asked))).to.equal('hit');
+  });
+
+  it('says how the registry refuses the manifest behind an index without a cache, until requests succeed', async () => {
+    const index = makeIndex([{ image, platform: PLATFORM }]);
+    const asked = { ...request, digest: index.digest };
+    gateway = stubGateway(index);
+    over(new NoPackageStore());
+    gateway.fetchManifest.withArgs(sinon.match.any, image.digest).rejects(new UpstreamDeniedError());
+    await rejection(get.execute(asked));
+    failures = [failure('UPSTREAM_DENIED', new Date(), asked)];
+    const { verdict, answers } = await explain.execute(asked);
+    expect(answers.manifest).to.include({ digest: image.digest, code: 'UPSTREAM_DENIED' });
+    expect(verdict).to.deep.include({ outcome: 'fail', code: 'UPSTREAM_DENIED', seenAt: answers.manifest?.at });
+    failures = [failure('UPSTREAM_DENIED', new Date(0), asked)];
+    expect(outcomeOf(await explain.execute(asked))).to.equal('bypass');
+    failures = [failure('UPSTREAM_DENIED', new Date(), { ...asked, path: parseRepositoryPath('elsewhere') })];
+    expect(outcomeOf(await explain.execute(asked))).to.equal('bypass');
+  });
 
   it('knows that an image without a layer is no package, whoever is asked', async () => {
     const empty = makeImage([]);
@@ -257,6 +272,7 @@ describe('ExplainPackage', () => {
       reason: 'registry refused the configured credentials',
       cause: cause.message,
       seenAt: explanation.answers.manifest?.at,
+      retryAt: undefined,
     });
     expect(explanation.answers.latest).to.equal(explanation.answers.manifest);
     const elsewhere = await explain.execute({ ...request, path: parseRepositoryPath('elsewhere') });
@@ -294,20 +310,32 @@ describe('ExplainPackage', () => {
     expect((await explain.execute(request)).failures).to.deep.equal(failures);
   });
 
-  it('has seen that a whole registry needs a path, until its repository is configured', async () => {
-    failures = [failure('NAME_INVALID')];
-    expect(outcomeOf(await explain.execute(request))).to.equal('miss');
-    credentials = new StaticCredentialProvider([
-      {
-        name: parseRepositoryName('registry.example'),
-        isDefault: true,
-        upstream: parseUpstream({ repo: 'registry.example' }),
-      },
-    ]);
-    restart();
+  it('says which refusal the gateway knows without asking a registry, and until when it asks none', async () => {
+    gateway.knownRefusal.returns(new UpstreamThrottledError(30));
+    const { verdict } = await explain.execute(request);
+    expect(verdict).to.deep.include({ outcome: 'fail', code: 'TOOMANYREQUESTS', reason: 'registry is throttling' });
+    const { retryAt } = verdict as { readonly retryAt?: Date };
+    expect(retryAt?.getTime()).to.be.closeTo(Date.now() + 30_000, 20_000);
+    gateway.knownRefusal.returns(new InvalidArgumentError('NAME_INVALID', '"path" is needed'));
     expect(outcomeOf(await explain.execute(request))).to.equal('fail NAME_INVALID');
-    const elsewhere = { ...request, path: parseRepositoryPath('deckhouse') };
-    expect(outcomeOf(await explain.execute(elsewhere))).to.equal('miss');
+  });
+
+  it('asks the gateway for the first digest that a request would fetch', async () => {
+    const index = makeIndex([{ image, platform: PLATFORM }]);
+    gateway = stubGateway(index);
+    over(new MemoryPackageStore());
+    const asked = { ...request, digest: index.digest };
+    const question = async (): Promise<unknown[]> => {
+      await explain.execute(asked);
+      return gateway.knownRefusal.lastCall.args.slice(1);
+    };
+    expect(await question()).to.deep.equal(['manifest', index.digest]);
+    gateway.fetchManifest.withArgs(sinon.match.any, image.digest).onFirstCall().rejects(new UpstreamDeniedError());
+    await rejection(get.execute(asked));
+    expect(await question()).to.deep.equal(['manifest', image.digest]);
+    gateway.fetchBlob.onFirstCall().rejects(new UpstreamDeniedError());
+    await rejection(get.execute(asked));
+    expect(await question()).to.deep.equal(['blob', image.layer.descriptor.digest]);
   });
 
   it('shows the failures of this digest and of no other', async () => {
@@ -316,20 +344,16 @@ describe('ExplainPackage', () => {
     expect((await explain.execute(request)).failures).to.deep.equal([failures[1]]);
   });
 
-  for (const [what, given, reason] of [
-    ['nothing is kept', (): NoPackageStore => new NoPackageStore(), 'nothing is kept here'],
-    [
-      'it is too large',
-      (): MemoryPackageStore => new MemoryPackageStore(150_000),
-      'the package is larger than all that may be kept',
-    ],
+  for (const [what, given] of [
+    ['the cache is off', (): NoPackageStore => new NoPackageStore()],
+    ['the package is too large', (): MemoryPackageStore => new MemoryPackageStore(150_000)],
   ] as const) {
     it(`says that the store will be bypassed when ${what}`, async () => {
       over(given());
       await readAll((await get.execute(request)).blob);
       expect((await explain.execute(request)).verdict).to.deep.equal({
         outcome: 'bypass',
-        reason,
+        reason: 'the cache has no room for the package: the registry will be asked',
         needsRegistry: true,
       });
     });
@@ -341,6 +365,6 @@ describe('ExplainPackage', () => {
     restart();
     const { verdict, layer } = await explain.execute(request);
     expect(layer).to.deep.equal({ ...image.layer.descriptor, size: bytesOf(200_000).byteLength });
-    expect(verdict).to.deep.include({ reason: 'the package is not here: the registry will be asked' });
+    expect(verdict).to.deep.include({ reason: 'the package is not cached: the registry will be asked' });
   });
 });

@@ -14,7 +14,7 @@ import type { PackageRequest } from '../../../src/domain/package.ts';
 import type { PackageStore } from '../../../src/domain/ports/package-store.ts';
 import { DEFAULT_REPOSITORY, parseRepositoryPath } from '../../../src/domain/reference.ts';
 import { bytesOf, encode, makeBlob, makePackage, type TestImage } from '../../support/image.ts';
-import { MemoryPackageStore } from '../../support/memory-package-store.ts';
+import { MemoryPackageStore, storeWith } from '../../support/memory-package-store.ts';
 import { type StubbedCredentials, type StubbedGateway, stubCredentials, stubGateway } from '../../support/ports.ts';
 import { rejection } from '../../support/rejection.ts';
 import { HeldSource, readAll, readSome } from '../../support/source.ts';
@@ -123,14 +123,15 @@ describe('GetPackage', () => {
     const memory = new MemoryPackageStore();
     const arrived = Promise.withResolvers<undefined>();
     let begun = false;
-    const useCase = over({
-      open: async (sought) => {
-        const found = await memory.open(sought);
-        if (begun && sought.digest === image.layer.descriptor.digest) await arrived.promise;
-        return found;
-      },
-      ingest: (descriptor, source) => memory.ingest(descriptor, source),
-    });
+    const useCase = over(
+      storeWith(memory, {
+        open: async (sought) => {
+          const found = await memory.open(sought);
+          if (begun && sought.digest === image.layer.descriptor.digest) await arrived.promise;
+          return found;
+        },
+      }),
+    );
     const first = await get(useCase);
     begun = true;
     const second = get(useCase);
@@ -271,10 +272,10 @@ describe('GetPackage', () => {
     });
 
     it('passes it through a store that fails', async () => {
-      const broken: PackageStore = {
+      const broken = storeWith(new MemoryPackageStore(), {
         open: () => Promise.reject(new StoreFailedError()),
         ingest: () => Promise.reject(new StoreFailedError()),
-      };
+      });
       const { cache, blob } = await get(over(broken));
       expect(cache).to.deep.equal({ kind: 'bypass', reason: 'STORE_FAILED' });
       expect(Buffer.compare(await readAll(blob), image.layer.bytes)).to.equal(0);
@@ -320,14 +321,13 @@ describe('GetPackage', () => {
     /** Keeps manifests; layers fail after `bytes` bytes, as on a disk that has become full. */
     function failingAfter(bytes: number): PackageStore {
       const store = new MemoryPackageStore();
-      return {
-        open: (sought) => store.open(sought),
+      return storeWith(store, {
         ingest: (descriptor, source) =>
           store.ingest(descriptor, async () => {
             const chunks = await source();
             return descriptor.size < 10_000 ? chunks : cutAfter(chunks, bytes);
           }),
-      };
+      });
     }
 
     for (const bytes of [1, 100_000, 250_000, 335_000, 345_000, 390_001]) {
@@ -345,10 +345,9 @@ describe('GetPackage', () => {
     it('does not say that a package is stored after a failure, until one is', async () => {
       const store = new MemoryPackageStore();
       let isBroken = true;
-      const flaky: PackageStore = {
-        open: (sought) => store.open(sought),
+      const flaky = storeWith(store, {
         ingest: (descriptor, source) => (isBroken ? failingAfter(1) : store).ingest(descriptor, source),
-      };
+      });
       const held = (): HeldSource => new HeldSource().give(image.layer.bytes.subarray(0, 300_000));
       const useCase = over(flaky);
       const says = ({ cache }: Delivery): boolean => cache.kind === 'miss' && cache.isStored();
@@ -392,8 +391,7 @@ describe('GetPackage', () => {
       const store = new MemoryPackageStore();
       await readAll((await get(over(store))).blob);
       let isBroken = false;
-      const failing: PackageStore = {
-        ingest: (descriptor, source) => store.ingest(descriptor, source),
+      const failing = storeWith(store, {
         open: async (sought) => {
           const stored = await store.open(sought);
           if (stored === undefined) return undefined;
@@ -404,7 +402,7 @@ describe('GetPackage', () => {
           };
           return { ...stored, read };
         },
-      };
+      });
       const { cache, blob } = await get(over(failing));
       expect(cache.kind).to.equal('hit');
       expect(Buffer.compare(await readAll(blob), image.layer.bytes)).to.equal(0);

@@ -162,7 +162,7 @@ describe('ResolvePackage', () => {
       { image: { ...makePackage(10), digest: inner.digest, manifest: inner.index }, platform: amd64 },
     ]);
     const resolve = over(stubGateway(inner, outer));
-    expect(await resolve.recall(outer.digest)).to.equal(undefined);
+    expect(await resolve.recall(outer.digest)).to.deep.equal({ missing: outer.digest });
     const found = await resolve.execute(request(outer.digest));
     expect(found.layer).to.deep.equal(makePackage(10).layer.descriptor);
     expect(await over(stubGateway()).recall(outer.digest)).to.deep.equal(found);

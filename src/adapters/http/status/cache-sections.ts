@@ -1,8 +1,9 @@
 /** The sections of cached packages, running downloads and hits. */
-import type { Download, Inspection, KeptBlob } from '../../../application/inspection.ts';
+import type { Download, Inspection } from '../../../application/inspection.ts';
 import type { SlotUsage } from '../../../application/download-slots.ts';
 import type { Digest } from '../../../domain/digest.ts';
 import type { Package } from '../../../domain/package.ts';
+import type { BlobInfo } from '../../../domain/ports/package-store.ts';
 import { DEFAULT_REPOSITORY } from '../../../domain/reference.ts';
 import { html, type Html } from './html.ts';
 import { MAX_ROWS, digestText, list, packageLink, placeText, type Section } from './parts.ts';
@@ -99,7 +100,7 @@ export function cacheSection({ store, packages }: Inspection, now: Date): Sectio
     content: list({
       heading: 'cache-title',
       columns: { Blob: 'text', Kind: 'text', Size: 'number', Stored: 'text', 'Last used': 'text', Verified: 'text' },
-      items: store.kept(MAX_ROWS),
+      items: store.list(MAX_ROWS),
       total: store.usage.entries,
       row: (blob) => blobRow(blob, names, now),
       none: 'Nothing is cached.',
@@ -113,7 +114,7 @@ interface Names {
   readonly manifests: ReadonlySet<Digest>;
 }
 
-function blobRow({ digest, size, storedAt, usedAt, verifiedAt }: KeptBlob, names: Names, now: Date): Html {
+function blobRow({ digest, size, storedAt, usedAt, verifiedAt }: BlobInfo, names: Names, now: Date): Html {
   const { name, kind } = describe(digest, names);
   return html`<tr id="blob-${digest}">
     <th scope="row">${name}</th>

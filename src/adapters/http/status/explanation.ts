@@ -1,19 +1,20 @@
 /** Shows the outcome that a request would have, and the reasons. */
 import type { Explanation } from '../../../application/explain-package.ts';
-import type { Download, KeptBlob, UpstreamAnswer } from '../../../application/inspection.ts';
+import type { Download, UpstreamAnswer } from '../../../application/inspection.ts';
+import type { BlobInfo } from '../../../domain/ports/package-store.ts';
 import { statusOf } from '../problem.ts';
 import { html, type Html } from './html.ts';
 import { GOOD, BAD, placeText } from './parts.ts';
-import { ageOf, countText, shareText, sizeText } from './quantities.ts';
+import { ageOf, clockText, countText, shareText, sizeText } from './quantities.ts';
 
 export function renderExplanation(explanation: Explanation, now: Date): Html {
-  const { request, configuration, layer, kept, download, answers, failures } = explanation;
+  const { request, configuration, layer, cached, download, answers, failures } = explanation;
   const facts: [term: string, fact: Html | undefined][] = [
     ['Asked for', html`<code>${request.digest}</code> <small>${placeText(request)}</small>`],
     ['Looked for in', placeOf(configuration)],
     ['Layer', layer && html`<code>${layer.digest}</code> <small>${sizeText(layer.size)}, ${layer.mediaType}</small>`],
-    ['Manifest here', keptText(kept.manifest, now)],
-    ['Layer here', keptText(kept.layer, now)],
+    ['Manifest cached', blobText(cached.manifest, now)],
+    ['Layer cached', blobText(cached.layer, now)],
     ['Arriving', download && arrivalText(download, now)],
     ['Manifest at the registry', answerText(answers.manifest, now)],
     ['Layer at the registry', answerText(answers.layer, now)],
@@ -50,9 +51,12 @@ function verdictOf({ verdict }: Explanation, now: Date): Html {
   if (verdict.outcome !== 'fail') {
     return html`<span class="good">${GOOD} succeed (${verdict.outcome})</span>: ${verdict.reason}`;
   }
-  const { code, reason, cause, seenAt } = verdict;
+  const { code, reason, cause, seenAt, retryAt } = verdict;
   return html`<span class="bad">${BAD} fail (${statusOf(code)} ${code})</span>: ${reason}
-    <small>${cause} ${seenAt && html`as seen ${ageOf(seenAt, now)}`}</small>`;
+    <small
+      >${cause} ${seenAt && html`as seen ${ageOf(seenAt, now)}`}
+      ${retryAt && html`not asked again before ${clockText(retryAt)}`}</small
+    >`;
 }
 
 function placeOf({ registry, upstream, error, known }: Explanation['configuration']): Html {
@@ -66,7 +70,7 @@ function placeOf({ registry, upstream, error, known }: Explanation['configuratio
     <small>${from}</small>`;
 }
 
-function keptText(blob: KeptBlob | undefined, now: Date): Html {
+function blobText(blob: BlobInfo | undefined, now: Date): Html {
   if (blob === undefined) return html`no`;
   const { size, storedAt, usedAt, verifiedAt } = blob;
   return html`${sizeText(size)}, stored ${ageOf(storedAt, now)}, used ${ageOf(usedAt, now)},

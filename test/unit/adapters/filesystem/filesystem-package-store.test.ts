@@ -116,8 +116,8 @@ describe('FilesystemPackageStore', () => {
         await keep(store, third);
         expect(await read(store, third)).to.have.lengthOf(400 * KIB);
         expect(Buffer.compare(bytes[0] ?? bytesOf(1), first.bytes.subarray(0, bytes[0]?.byteLength))).to.equal(0);
-        expect(store.find(first.descriptor.digest)).to.equal(undefined);
-        expect(store.find(second.descriptor.digest)).not.to.equal(undefined);
+        expect(store.info(first.descriptor.digest)).to.equal(undefined);
+        expect(store.info(second.descriptor.digest)).not.to.equal(undefined);
         const [evicted, spared] = readers as [BlobReader, BlobReader];
         expect(await rejection(evicted.read(65_536))).to.be.instanceOf(EvictedError);
         expect(await spared.read(65_536)).not.to.have.lengthOf(0);
@@ -148,7 +148,7 @@ describe('FilesystemPackageStore', () => {
       expect(await rejection(keep(store, blob(bytesOf(2000 * KIB))))).to.be.instanceOf(StoreFullError);
       await reader.read(65_536);
       await reader.close();
-      expect(store.find(first.descriptor.digest)).not.to.equal(undefined);
+      expect(store.info(first.descriptor.digest)).not.to.equal(undefined);
     });
 
     it('counts a room once that two downloads want at a time', async () => {
@@ -451,17 +451,17 @@ describe('FilesystemPackageStore', () => {
       const given = blob(bytesOf(100_000));
       const before = await start();
       await keep(before, given);
-      const kept = before.find(given.descriptor.digest);
+      const kept = before.info(given.descriptor.digest);
       await before.close();
       const again = await start();
-      const shown = again.find(given.descriptor.digest);
+      const shown = again.info(given.descriptor.digest);
       expect(shown?.verifiedAt).to.deep.equal(kept?.verifiedAt);
       expect(shown?.usedAt.getTime()).to.be.closeTo(kept?.usedAt.getTime() ?? NaN, 1);
 
       const after = await start();
-      expect(after.find(given.descriptor.digest)?.verifiedAt).to.equal(undefined);
+      expect(after.info(given.descriptor.digest)?.verifiedAt).to.equal(undefined);
       await read(after, given);
-      expect(after.find(given.descriptor.digest)?.verifiedAt?.getTime()).to.be.greaterThan(
+      expect(after.info(given.descriptor.digest)?.verifiedAt?.getTime()).to.be.greaterThan(
         kept?.verifiedAt?.getTime() ?? NaN,
       );
       await after.close();
@@ -476,7 +476,7 @@ describe('FilesystemPackageStore', () => {
       await writeFile(join(directory, 'v1/clean'), `${given.descriptor.digest} 100000\n`);
       const { mtimeMs } = await stat(join(directory, 'v1/clean'));
       const after = await start();
-      expect(after.find(given.descriptor.digest)?.verifiedAt?.getTime()).to.be.closeTo(mtimeMs, 1);
+      expect(after.info(given.descriptor.digest)?.verifiedAt?.getTime()).to.be.closeTo(mtimeMs, 1);
       await after.close();
     });
 
@@ -567,7 +567,7 @@ describe('FilesystemPackageStore', () => {
       expect(await rejection(incoming.settled)).to.be.instanceOf(StoreFailedError);
       await store.close();
       expect(store.usage.bytes).to.equal(0);
-      expect(store.find(given.descriptor.digest)).to.equal(undefined);
+      expect(store.info(given.descriptor.digest)).to.equal(undefined);
     });
 
     for (const folder of ['', 'v1', 'v1/ingest', 'v1/blobs', 'v1/blobs/sha256']) {

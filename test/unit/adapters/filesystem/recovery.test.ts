@@ -105,7 +105,7 @@ describe('leaveCleanMarker', () => {
       losePower(how);
       const after = await start();
       for (const { descriptor, bytes } of images) {
-        expect(after.find(descriptor.digest)?.verifiedAt).not.to.equal(undefined);
+        expect(after.info(descriptor.digest)?.verifiedAt).not.to.equal(undefined);
         const stored = await after.open(descriptor);
         expect(stored && Buffer.compare(await readAll(stored), bytes)).to.equal(0);
       }
@@ -138,7 +138,7 @@ describe('leaveCleanMarker', () => {
     sinon.restore();
     const after = await start();
     for (const { descriptor, bytes } of images) {
-      expect(after.find(descriptor.digest)?.verifiedAt).to.equal(undefined);
+      expect(after.info(descriptor.digest)?.verifiedAt).to.equal(undefined);
       const stored = await after.open(descriptor);
       expect(stored && Buffer.compare(await readAll(stored), bytes)).to.equal(0);
     }

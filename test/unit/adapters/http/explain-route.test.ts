@@ -78,6 +78,7 @@ describe('GET /explain', () => {
         reason: 'repository is not known to this proxy',
         cause: null,
         seen_at: null,
+        retry_at: null,
       },
       configuration: {
         registry: null,
@@ -134,7 +135,7 @@ describe('GET /explain', () => {
         known: [registry],
       },
       layer: image.layer.descriptor,
-      kept: { manifest: kept, layer: { ...kept, verifiedAt: AT } },
+      cached: { manifest: kept, layer: { ...kept, verifiedAt: AT } },
       download: {
         request,
         layer: image.layer.descriptor,
@@ -173,6 +174,22 @@ describe('GET /explain', () => {
       failures: [{ ...failure, repository: 'registry.example/ee', path: 'modules/a', first_at: NOW, last_at: NOW }],
     });
   });
+
+  for (const [accept, type] of [
+    ['text/plain', 'text/plain'],
+    ['text/plain, application/json;q=0.5', 'text/plain'],
+    ['text/*', 'text/plain'],
+    ['*/*', 'application/json'],
+    ['application/json, text/plain', 'application/json'],
+    ['image/png', 'application/json'],
+  ] as const) {
+    it(`answers as ${type} to "Accept: ${accept}"`, async () => {
+      const { headers, body } = await client(`explain?digest=${image.digest}`, { headers: { accept } });
+      expect(headers).to.include({ 'content-type': `${type}; charset=utf-8`, vary: 'Accept' });
+      if (type === 'text/plain') expect(body).to.match(/^verdict {5}would fail with 404 NAME_UNKNOWN: /);
+      else expect(JSON.parse(body)).to.have.nested.property('verdict.code', 'NAME_UNKNOWN');
+    });
+  }
 
   it('names no user where there is none', async () => {
     const upstream = {

@@ -80,6 +80,7 @@ describe('NegativeCache', () => {
   it('remembers the last thousand, however many are asked for', async () => {
     await rejection(manifest(image));
     const gateway = {
+      knownRefusal: () => undefined,
       fetchManifest: () => Promise.reject(new PackageUnknownError('MANIFEST_UNKNOWN')),
       fetchBlob: () => Promise.reject(new PackageUnknownError('BLOB_UNKNOWN')),
     };

@@ -5,44 +5,26 @@ import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { z } from 'zod';
 import { runCommandLine } from '../../../../src/adapters/cli/command-line.ts';
 import { COMMANDS } from '../../../../src/infrastructure/commands/table.ts';
 import { CertificateAuthority } from '../../../../src/adapters/x509/certificate.ts';
-import type { explanationSchema } from '../../../../src/infrastructure/commands/explanation.ts';
 import { FakeTerminal } from '../../../support/fake-terminal.ts';
 import { makePackage } from '../../../support/image.ts';
 
-type Document = z.input<typeof explanationSchema>;
-
 const { digest } = makePackage(10);
 
-const DOCUMENT: Document = {
-  request: { digest, repository: '', path: null },
-  verdict: { outcome: 'hit', reason: 'the package is kept here', needs_registry: false },
-  configuration: { registry: null, upstream: null, error: null, sources: [], known_repositories: [] },
-  layer: null,
-  kept: { manifest: null, layer: null },
-  fill: null,
-  answers: { manifest: null, layer: null, latest: null },
-  failures: [],
-};
-const FAILING = {
-  outcome: 'fail',
-  status: 404,
-  code: 'NAME_UNKNOWN',
-  reason: 'repository is not known to this proxy',
-  cause: null,
-  seen_at: null,
-} as const;
+const SERVED = 'verdict     would be served (hit): the package is cached\ndigest      sha256:…\n';
+const FAILING = 'verdict     would fail with 404 NAME_UNKNOWN: repository is not known to this proxy\n';
 
 describe('explain', () => {
   let terminal: FakeTerminal;
   let server: Server | undefined;
   let urls: string[];
+  let accepted: unknown[];
   beforeEach(() => {
     terminal = new FakeTerminal();
     urls = [];
+    accepted = [];
   });
   afterEach(() => {
     server?.closeAllConnections();
@@ -54,6 +36,7 @@ describe('explain', () => {
   async function run(answer: RequestListener, ...args: readonly string[]): Promise<number> {
     server = createServer((request, response) => {
       urls.push(request.url ?? '');
+      accepted.push(request.headers.accept);
       answer(request, response);
     });
     const { promise, resolve } = Promise.withResolvers<undefined>();
@@ -65,30 +48,43 @@ describe('explain', () => {
     return runCommandLine(['explain', '--digest', digest, '--url', url, ...args], terminal, COMMANDS);
   }
   const explaining =
-    (document: unknown): RequestListener =>
+    (text: string): RequestListener =>
     (_request, response) => {
-      response.end(JSON.stringify(document));
+      response.end(text);
     };
 
   it('asks what its flags say, and ends with 0 for what would be served', async () => {
-    expect(await run(explaining(DOCUMENT), '--repository', 'registry.example/ee/', '--path', 'a/b')).to.equal(0);
+    expect(await run(explaining(SERVED), '--repository', 'registry.example/ee/', '--path', 'a/b')).to.equal(0);
     expect(urls).to.deep.equal([
       `/explain?${new URLSearchParams({ digest, repository: 'registry.example/ee', path: 'a/b' }).toString()}`,
     ]);
-    expect(terminal.stdout.text).to.match(/^verdict {5}would be served \(hit\): the package is kept here\n/);
+    expect(accepted).to.deep.equal(['text/plain']);
+    expect(terminal.stdout.text).to.equal(SERVED);
     expect(terminal.stderr.text).to.equal('');
   });
 
   it('ends with 2 for what would fail', async () => {
-    expect(await run(explaining({ ...DOCUMENT, verdict: FAILING }))).to.equal(2);
-    expect(terminal.stdout.text).to.match(/^verdict {5}would fail with 404 NAME_UNKNOWN: repository is not known/);
+    expect(await run(explaining(FAILING))).to.equal(2);
+    expect(terminal.stdout.text).to.equal(FAILING);
   });
 
   it('prints with --json what the service says as it is, what it does not know of, too', async () => {
-    const document = { ...DOCUMENT, verdict: FAILING, news: 1 };
+    const document = JSON.stringify({ verdict: { outcome: 'fail' }, news: 1 });
     expect(await run(explaining(document), '--json')).to.equal(2);
-    expect(terminal.stdout.text).to.equal(JSON.stringify(document));
+    expect(accepted).to.deep.equal(['application/json']);
+    expect(terminal.stdout.text).to.equal(document);
   });
+
+  it('lets no answer control the terminal', async () => {
+    expect(await run(explaining(`${SERVED}\u001b[2J\r\u202e\n`))).to.equal(0);
+    expect(terminal.stdout.text).to.equal(`${SERVED}?[2J??\n`);
+  });
+
+  for (const answer of ['{}', '[]', 'null', '{"verdict":{}}', SERVED])
+    it(`complains with --json of the answer ${JSON.stringify(answer.slice(0, 20))}`, async () => {
+      expect(await run(explaining(answer), '--json')).to.equal(1);
+      expect(terminal.stderr.text).to.match(/did not answer with an explanation\n$/);
+    });
 
   for (const [what, args, complaint] of [
     ['without a digest', [], '--digest is missing'],
@@ -113,7 +109,11 @@ describe('explain', () => {
   const silly: [what: string, answer: RequestListener, complaint: RegExp][] = [
     ['refuses', (_request, response) => response.writeHead(404).end(), /answered with status 404\n$/],
     ['says something else', (_request, response) => response.end('<html>'), /did not answer with an explanation\n$/],
-    ['says half of it', explaining({ ...DOCUMENT, kept: null }), /did not answer with an explanation\n$/],
+    [
+      'says a document instead of a text',
+      explaining('{"verdict":{"outcome":"hit"}}'),
+      /did not answer with an explanation\n$/,
+    ],
     [
       'sends it elsewhere',
       (_request, response) => response.writeHead(302, { location: '/x' }).end(),
@@ -137,7 +137,7 @@ describe('explain', () => {
     const files = { 'ca.crt': ca.certificate, 'client.crt': client.certificate, 'client.key': client.key };
     for (const [name, text] of Object.entries(files)) await writeFile(join(home, name), text);
     const secure = createSecureServer({ cert, key, ca: ca.certificate, requestCert: true }, (_request, response) =>
-      response.end(JSON.stringify(DOCUMENT)),
+      response.end(SERVED),
     );
     await new Promise<void>((resolve) => secure.listen(0, '127.0.0.1', resolve));
     const url = `https://127.0.0.1:${String((secure.address() as AddressInfo).port)}`;

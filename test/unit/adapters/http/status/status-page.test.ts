@@ -1,8 +1,9 @@
 import { expect } from 'chai';
 import { renderStatus, type Status } from '../../../../../src/adapters/http/status/status-page.ts';
 import type { ExplainPackage } from '../../../../../src/application/explain-package.ts';
-import type { Inspection, KeptBlob } from '../../../../../src/application/inspection.ts';
+import type { Inspection } from '../../../../../src/application/inspection.ts';
 import type { Digest } from '../../../../../src/domain/digest.ts';
+import type { BlobInfo } from '../../../../../src/domain/ports/package-store.ts';
 import type { RepositoryName, RepositoryPath } from '../../../../../src/domain/reference.ts';
 import { inspectionOf } from '../../../../support/inspection.ts';
 import { makePackage } from '../../../../support/image.ts';
@@ -35,12 +36,12 @@ function textOf(status: Status): string {
     .replaceAll(' :', ':');
 }
 
-function blob(seed: number, seconds: number): KeptBlob {
+function blob(seed: number, seconds: number): BlobInfo {
   const { digest, size } = makePackage(10, seed).layer.descriptor;
   return { digest, size, storedAt: ago(seconds), usedAt: ago(seconds), verifiedAt: undefined };
 }
 
-function storeOf(kept: readonly KeptBlob[]): Inspection['store'] {
+function storeOf(kept: readonly BlobInfo[]): Inspection['store'] {
   const usage = {
     bytes: 300 * 1024 ** 2,
     maxBytes: 1024 ** 3,
@@ -51,7 +52,7 @@ function storeOf(kept: readonly KeptBlob[]): Inspection['store'] {
     damaged: 1,
     scrubbedBytes: 0,
   };
-  return { usage, kept: (most) => kept.slice(0, most), find: () => undefined };
+  return { usage, list: (most) => kept.slice(0, most) };
 }
 
 describe('the status page', () => {
@@ -256,10 +257,10 @@ describe('the status page', () => {
     };
     const explanation: Explanation = {
       request,
-      verdict: { outcome: 'fail', code: 'INTERNAL', reason: hostile, cause: hostile, seenAt: NOW },
+      verdict: { outcome: 'fail', code: 'INTERNAL', reason: hostile, cause: hostile, seenAt: NOW, retryAt: NOW },
       configuration: { registry, upstream, error: undefined, sources: [source], known: [registry] },
       layer: descriptor,
-      kept: { manifest: kept, layer: kept },
+      cached: { manifest: kept, layer: kept },
       download,
       answers: { manifest: answer, layer: answer, latest: answer },
       failures: [failure],

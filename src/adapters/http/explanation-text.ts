@@ -1,0 +1,129 @@
+/** An explanation as lines for people: the verdict first, then all facts behind it. */
+import type { Explanation } from '../../application/explain-package.ts';
+import type { CredentialSource, FailedRequests, UpstreamAnswer } from '../../application/inspection.ts';
+import type { BlobInfo } from '../../domain/ports/package-store.ts';
+import { DEFAULT_REPOSITORY } from '../../domain/reference.ts';
+import { statusOf } from './problem.ts';
+import { shareText, sizeText, spanText } from './status/quantities.ts';
+
+/** A label, and the lines beside it. */
+type Row = readonly [label: string, ...lines: readonly string[]];
+type Ago = (at: Date) => string;
+
+const LABEL_WIDTH = 12;
+
+export function explanationText(explanation: Explanation, now: Date): string {
+  const { request, configuration, layer, cached, download, answers, failures } = explanation;
+  const since = (at: Date): string => spanText(now.getTime() - at.getTime());
+  const ago: Ago = (at) => `${since(at)} ago`;
+  const rows: Row[] = [
+    ['verdict', ...verdictLines(explanation, now)],
+    ['digest', request.digest],
+    ['repository', placeOf(request)],
+    ['registry', ...registryLines(configuration)],
+    ...configuration.sources.map((source): Row => ['source', ...sourceLines(source, ago)]),
+    ['manifest', blobText(cached.manifest, ago)],
+    layer === undefined
+      ? ['layer', 'not known before its manifest is cached']
+      : ['layer', layer.digest, `${sizeText(layer.size)}, ${blobText(cached.layer, ago)}`],
+  ];
+  if (download !== undefined) {
+    const { bytes, startedAt } = download;
+    const share = `${sizeText(bytes)} of ${sizeText(download.layer.size)} (${shareText(bytes, download.layer.size)})`;
+    rows.push(['arriving', `${share}, for ${since(startedAt)} now`]);
+  }
+  rows.push(...answerRows(answers, ago), ...failures.map((failure): Row => ['failed', ...failureLines(failure, ago)]));
+  return rows.map(formatRow).join('');
+}
+
+function formatRow([label, ...lines]: Row): string {
+  const labelled = lines.map((line, index) => (index === 0 ? label : '').padEnd(LABEL_WIDTH) + line);
+  // Control characters would be orders to the terminal.
+  return labelled.map((line) => `${line.replaceAll(/\p{C}/gu, '?')}\n`).join('');
+}
+
+function verdictLines({ verdict }: Explanation, now: Date): string[] {
+  if (verdict.outcome !== 'fail') {
+    const condition = verdict.needsRegistry ? ', if the registry does its part' : '';
+    return [`would be served${condition} (${verdict.outcome}): ${verdict.reason}`];
+  }
+  const { code, reason, cause, seenAt, retryAt } = verdict;
+  const span = (from: Date, to: Date): string => spanText(to.getTime() - from.getTime());
+  return [
+    `would fail with ${String(statusOf(code))} ${code}: ${reason}`,
+    ...(cause === undefined ? [] : [cause]),
+    ...(seenAt === undefined ? [] : [`as seen ${span(seenAt, now)} ago; asked again, the registry may do better`]),
+    ...(retryAt === undefined
+      ? []
+      : [`the registry has asked for a wait, and is not asked for another ${span(now, retryAt)}`]),
+  ];
+}
+
+function placeOf({ repository, path }: Pick<Explanation['request'], 'repository' | 'path'>): string {
+  const name = nameOf(repository);
+  return path === undefined ? name : `${name}, path ${path}`;
+}
+
+function nameOf(repository: string): string {
+  return repository === '' ? 'the default one' : repository;
+}
+
+function registryLines({ registry, upstream, error, known }: Explanation['configuration']): string[] {
+  if (upstream === undefined) {
+    const names = known.flatMap((each) => each.names).map(nameOf);
+    return [error?.message ?? 'not known', ...(registry === undefined ? [`known: ${names.join(', ') || 'none'}`] : [])];
+  }
+  const { scheme, host, repository, credential, certificates } = upstream;
+  const origin =
+    registry === undefined ? '' : `, out of ${[registry.resource, registry.object ?? ''].join(' ').trim()}`;
+  const user = credential.user === undefined ? '' : ` as ${credential.user}`;
+  const trusted = certificates === 0 ? '' : `, ${numbered(certificates, 'certificate')} besides the usual ones`;
+  return [
+    `${scheme}://${host}${repository === undefined ? '' : `/${repository}`}${origin}`,
+    `${credential.kind} access${user}${trusted}`,
+  ];
+}
+
+function sourceLines({ resource, listedAt, objects, rejected, failure }: CredentialSource, ago: Ago): string[] {
+  return [
+    listedAt === undefined
+      ? `${resource}, not listed yet`
+      : `${resource}, ${numbered(objects, 'object')}, listed ${ago(listedAt)}`,
+    ...rejected.map(({ object, reason }) => `${object} cannot be used: ${reason}`),
+    ...(failure === undefined ? [] : [`failed ${ago(failure.at)}: ${failure.reason}`]),
+  ];
+}
+
+function blobText(blob: BlobInfo | undefined, ago: Ago): string {
+  if (blob === undefined) return 'not cached';
+  const verified = blob.verifiedAt === undefined ? 'not verified yet' : `verified ${ago(blob.verifiedAt)}`;
+  return `cached: stored ${ago(blob.storedAt)}, used ${ago(blob.usedAt)}, ${verified}`;
+}
+
+function answerRows({ manifest, layer, latest }: Explanation['answers'], ago: Ago): Row[] {
+  const row = (asked: string, { at, code, detail, cause }: UpstreamAnswer): Row => [
+    'answered',
+    `${ago(at)}, ${asked}: ${code === 'OK' ? code : `${code}: ${detail}`}`,
+    ...(cause === undefined ? [] : [cause]),
+  ];
+  const rows = [
+    ...(manifest === undefined ? [] : [row('the manifest', manifest)]),
+    ...(layer === undefined ? [] : [row('the layer', layer)]),
+    ...(latest === undefined || latest === manifest || latest === layer
+      ? []
+      : [row(`${latest.operation} ${latest.digest}`, latest)]),
+  ];
+  return rows.length > 0 ? rows : [['answered', 'nothing was asked of this registry since the start']];
+}
+
+function failureLines({ request, status, code, detail, cause, count, lastAt }: FailedRequests, ago: Ago): string[] {
+  const place = placeOf({ repository: request?.repository ?? DEFAULT_REPOSITORY, path: request?.path });
+  return [
+    `${numbered(count, 'time')}, last ${ago(lastAt)}, of ${place}: ${String(status)} ${code}: ${detail}`,
+    ...(cause === undefined ? [] : [cause]),
+  ];
+}
+
+function numbered(count: number, noun: string): string {
+  return `${String(count)} ${noun}${count === 1 ? '' : 's'}`;
+}

@@ -1,0 +1,156 @@
+import { expect } from 'chai';
+import { explanationText } from '../../../../src/adapters/http/explanation-text.ts';
+import type { Explanation } from '../../../../src/application/explain-package.ts';
+import type { UpstreamAnswer } from '../../../../src/application/inspection.ts';
+import { RepositoryUnknownError } from '../../../../src/domain/errors.ts';
+import { parseRepositoryName, parseRepositoryPath } from '../../../../src/domain/reference.ts';
+import { explanationOf } from '../../../support/explanation.ts';
+import { makePackage } from '../../../support/image.ts';
+
+const image = makePackage(10);
+const { digest } = image;
+const layer = { ...image.layer.descriptor, size: 200 * 2 ** 20 };
+const NOW = new Date(Date.UTC(2026, 10, 25, 3));
+const ago = (seconds: number): Date => new Date(NOW.getTime() - seconds * 1000);
+
+const request = {
+  digest,
+  repository: parseRepositoryName('registry.example/ee'),
+  path: parseRepositoryPath('modules/a'),
+};
+const upstream = {
+  scheme: 'https',
+  host: 'registry.example',
+  repository: parseRepositoryPath('ee/modules/a'),
+  credential: { kind: 'basic', user: 'robot' },
+  certificates: 2,
+} as const;
+const cached = { digest, size: 403, storedAt: ago(7200), usedAt: ago(5), verifiedAt: ago(200) };
+const refused: UpstreamAnswer = {
+  operation: 'manifest',
+  host: 'registry.example',
+  repository: upstream.repository,
+  digest,
+  at: ago(200),
+  code: 'UPSTREAM_DENIED',
+  detail: 'registry refused the configured credentials',
+  cause: 'manifest from registry.example: status 401',
+};
+const answered: UpstreamAnswer = { ...refused, operation: 'blob', code: 'OK', detail: '', cause: undefined };
+const failed = {
+  ...{ request, status: 502, code: refused.code, detail: refused.detail, cause: refused.cause },
+  ...{ count: 3, firstAt: ago(900), lastAt: ago(200) },
+};
+
+const ALL: Explanation = {
+  request,
+  verdict: { outcome: 'joined', reason: 'the package is arriving, for this request, too', needsRegistry: true },
+  configuration: {
+    registry: { resource: 'modulesources', object: 'ee', names: [request.repository], upstream },
+    upstream,
+    error: undefined,
+    sources: [
+      {
+        resource: 'modulesources',
+        listedAt: ago(65),
+        objects: 2,
+        rejected: [{ object: 'bad', reason: 'dockerCfg: not base64' }],
+        failure: { at: ago(3), reason: 'list: Kubernetes API answered 403' },
+      },
+      { resource: 'secrets', listedAt: undefined, objects: 0, rejected: [], failure: undefined },
+    ],
+    known: [],
+  },
+  layer,
+  cached: { manifest: cached, layer: undefined },
+  download: { request, layer, bytes: 130 * 2 ** 20, startedAt: ago(12), clients: 1, isQueued: false },
+  answers: { manifest: refused, layer: { ...answered, at: ago(12) }, latest: { ...answered, at: ago(1) } },
+  failures: [
+    { ...failed, request: { digest, repository: parseRepositoryName(''), path: undefined } },
+    {
+      ...failed,
+      cause: undefined,
+      count: 1,
+      lastAt: ago(300),
+      request: { ...request, repository: parseRepositoryName('') },
+    },
+  ],
+};
+
+describe('explanationText', () => {
+  const text = (overrides: Partial<Explanation> = {}): string => explanationText({ ...ALL, ...overrides }, NOW);
+
+  it('says what it means first, and then all facts behind it', () => {
+    expect(text()).to.equal(
+      [
+        'verdict     would be served, if the registry does its part (joined): the package is arriving, for this request, too',
+        `digest      ${digest}`,
+        'repository  registry.example/ee, path modules/a',
+        'registry    https://registry.example/ee/modules/a, out of modulesources ee',
+        '            basic access as robot, 2 certificates besides the usual ones',
+        'source      modulesources, 2 objects, listed 65 s ago',
+        '            bad cannot be used: dockerCfg: not base64',
+        '            failed 3 s ago: list: Kubernetes API answered 403',
+        'source      secrets, not listed yet',
+        'manifest    cached: stored 2 h ago, used 5 s ago, verified 3 min ago',
+        `layer       ${layer.digest}`,
+        '            200 MiB, not cached',
+        'arriving    130 MiB of 200 MiB (65 %), for 12 s now',
+        'answered    3 min ago, the manifest: UPSTREAM_DENIED: registry refused the configured credentials',
+        '            manifest from registry.example: status 401',
+        'answered    12 s ago, the layer: OK',
+        `answered    1 s ago, blob ${digest}: OK`,
+        'failed      3 times, last 3 min ago, of the default one: 502 UPSTREAM_DENIED: registry refused the configured credentials',
+        '            manifest from registry.example: status 401',
+        'failed      1 time, last 5 min ago, of the default one, path modules/a: 502 UPSTREAM_DENIED: registry refused the configured credentials',
+        '',
+      ].join('\n'),
+    );
+  });
+
+  it('says why a request would fail, since when, and until when the registry is not asked', () => {
+    const { detail: reason, cause } = refused;
+    const verdict = {
+      outcome: 'fail',
+      code: 'UPSTREAM_DENIED',
+      reason,
+      cause,
+      seenAt: ago(200),
+      retryAt: ago(-30),
+    } as const;
+    expect(text({ verdict }).split('\n', 4)).to.deep.equal([
+      'verdict     would fail with 502 UPSTREAM_DENIED: registry refused the configured credentials',
+      '            manifest from registry.example: status 401',
+      '            as seen 3 min ago; asked again, the registry may do better',
+      '            the registry has asked for a wait, and is not asked for another 30 s',
+    ]);
+  });
+
+  it('says how little is known', () => {
+    const bare = explanationOf({ ...request, repository: parseRepositoryName(''), path: undefined });
+    const names = [request.repository, parseRepositoryName('')];
+    const known = [{ resource: 'modulesources', object: 'ee', names, upstream }];
+    const error = new RepositoryUnknownError('no default registry is configured');
+    const told = explanationText({ ...bare, configuration: { ...bare.configuration, error, known } }, NOW);
+    expect(told.split('\n').slice(1)).to.deep.equal([
+      `digest      ${digest}`,
+      'repository  the default one',
+      'registry    no default registry is configured',
+      '            known: registry.example/ee, the default one',
+      'manifest    not cached',
+      'layer       not known before its manifest is cached',
+      'answered    nothing was asked of this registry since the start',
+      '',
+    ]);
+  });
+
+  it('does not tell the latest answer twice', () => {
+    const told = text({ answers: { manifest: refused, layer: undefined, latest: refused } });
+    expect(told.match(/^answered/gm)).to.have.lengthOf(1);
+  });
+
+  it('gives no orders to the terminal', () => {
+    const told = text({ verdict: { outcome: 'hit', reason: '\u001b[2J\nx', needsRegistry: false } });
+    expect(told.split('\n', 1)).to.deep.equal(['verdict     would be served (hit): ?[2J?x']);
+  });
+});
