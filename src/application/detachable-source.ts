@@ -37,6 +37,11 @@ export class DetachableSource implements AsyncIterable<Uint8Array> {
     };
   }
 
+  /** How many bytes have been received. */
+  get bytes(): number {
+    return this.#done + this.#last.byteLength;
+  }
+
   /** Whether the store has taken all of it. */
   get hasEnded(): boolean {
     return this.#hasEnded;

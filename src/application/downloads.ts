@@ -3,7 +3,7 @@ import type { Descriptor } from '../domain/descriptor.ts';
 import type { Digest } from '../domain/digest.ts';
 import { StoreFailedError, TooManyDownloadsError } from '../domain/errors.ts';
 import type { PackageRequest } from '../domain/package.ts';
-import type { BlobReader, IncomingBlob, PackageStore } from '../domain/ports/package-store.ts';
+import type { BlobReader, IncomingBlob, PackageStore, Reservation } from '../domain/ports/package-store.ts';
 import type { Registry } from '../domain/upstream.ts';
 import { DetachableSource } from './detachable-source.ts';
 import { DownloadReader } from './download-reader.ts';
@@ -11,12 +11,8 @@ import type { DownloadSlots, Slot } from './download-slots.ts';
 import type { Download } from './inspection.ts';
 import type { PassThroughs } from './pass-throughs.ts';
 
-/** Opens the bytes of a layer from `offset` on; `onReceived` gets the number of bytes received so far. */
-export type DownloadSource = (
-  offset: number,
-  signal: AbortSignal,
-  onReceived?: (bytes: number) => void,
-) => Promise<AsyncIterable<Uint8Array>>;
+/** Opens the bytes of a layer from `offset` on. */
+export type DownloadSource = (offset: number, signal: AbortSignal) => Promise<AsyncIterable<Uint8Array>>;
 
 /** A layer as one client wants it, and where this client would download it from. */
 export interface WantedLayer {
@@ -76,7 +72,7 @@ export class Downloads {
     return running?.find((each) => each.layer.size === layer.size && each.registry === registry)?.join(wanted);
   }
 
-  /** Begins a download and joins it. Rejects as `PackageStore.ingest` and `DownloadSlots.acquire` do. */
+  /** Begins a download and joins it. Rejects as `PackageStore.reserve` and `DownloadSlots.acquire` do. */
   async begin(wanted: WantedLayer): Promise<BegunDownload> {
     wanted.leaving.throwIfAborted();
     const { digest } = wanted.layer;
@@ -112,7 +108,6 @@ class RunningDownload implements Download {
   readonly layer: Descriptor;
   readonly registry: Registry;
   readonly startedAt = new Date();
-  bytes = 0;
   clients = 0;
   /** Undefined as long as it arrives. */
   isStored: boolean | undefined;
@@ -122,6 +117,7 @@ class RunningDownload implements Download {
   readonly #unwanted = new AbortController();
   readonly #events: DownloadEvents;
   #slot: Slot | undefined;
+  #source: DetachableSource | undefined;
   #handover: Promise<void> | undefined;
 
   constructor({ request, layer, registry, open }: WantedLayer, options: DownloadsOptions, events: DownloadEvents) {
@@ -132,6 +128,11 @@ class RunningDownload implements Download {
     this.#events = events;
     this.#incoming = this.#begin(open, options);
     this.#incoming.then(({ settled }) => settled).then(events.onEnd, events.onEnd);
+  }
+
+  /** Received from the upstream. */
+  get bytes(): number {
+    return this.#source?.bytes ?? 0;
   }
 
   get isQueued(): boolean {
@@ -172,17 +173,13 @@ class RunningDownload implements Download {
     this.#slot = slot;
     slot.setIdle(this.clients === 0);
     slot.revoked.addEventListener('abort', this.#events.onEnd);
-    const onReceived = (bytes: number): void => {
-      this.bytes = bytes;
-    };
-    const { size } = this.layer;
     const signal = AbortSignal.any([stopping, slot.revoked, this.#unwanted.signal]);
-    let source: DetachableSource | undefined;
+    let reservation: Reservation | undefined;
     try {
-      const incoming = await store.ingest(this.layer, async () => {
-        source = new DetachableSource(await open(0, signal, onReceived), size);
-        return source;
-      });
+      reservation = await store.reserve(this.layer);
+      const source = new DetachableSource(await open(0, signal), this.layer.size);
+      this.#source = source;
+      const incoming = reservation.write(source);
       incoming.settled.then(
         () => {
           this.isStored = true;
@@ -197,24 +194,19 @@ class RunningDownload implements Download {
       );
       return incoming;
     } catch (error) {
-      await source?.close();
+      await reservation?.abort();
       slot.release();
       throw error;
     }
   }
 
   /** The store cannot keep it, but clients still read it: the rest of this download passes through, once for all of them. */
-  async #handOver(
-    error: unknown,
-    incoming: IncomingBlob,
-    source: DetachableSource | undefined,
-    slot: Slot,
-  ): Promise<void> {
+  async #handOver(error: unknown, incoming: IncomingBlob, source: DetachableSource, slot: Slot): Promise<void> {
     const { layer, registry } = this;
-    const isOurs = error instanceof StoreFailedError && source?.hasEnded === false && this.clients > 0;
+    const isOurs = error instanceof StoreFailedError && !source.hasEnded && this.clients > 0;
     const rest = isOurs ? await source.detach(incoming.read(), layer).catch(() => undefined) : undefined;
     if (rest === undefined || this.clients === 0) {
-      await source?.close().catch(() => undefined);
+      await source.close().catch(() => undefined);
       slot.release();
       return;
     }

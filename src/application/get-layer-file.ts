@@ -88,8 +88,8 @@ export class GetLayerFile {
     const signal = AbortSignal.any([stopping, AbortSignal.timeout(limits.timeoutMs)]);
     const file = await this.#describe(request, name, key, signal);
     try {
-      const incoming = await store.ingest(file, () => Promise.resolve(this.#bytes(request, name, signal)));
-      await incoming.settled;
+      const reservation = await store.reserve(file);
+      await reservation.write(this.#bytes(request, name, signal)).settled;
       return { file };
     } catch (error) {
       if (!isOneOf(error, 'STORE_FULL', 'STORE_FAILED')) throw error;

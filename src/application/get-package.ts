@@ -4,7 +4,7 @@ import type { Digest } from '../domain/digest.ts';
 import { isOneOf, PackageError } from '../domain/errors.ts';
 import type { Package, PackageRequest } from '../domain/package.ts';
 import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
-import type { BlobInfo, BlobReader, BlobSource, PackageStore } from '../domain/ports/package-store.ts';
+import type { BlobInfo, BlobReader, PackageStore } from '../domain/ports/package-store.ts';
 import type { Operation, RegistryGateway } from '../domain/ports/registry-gateway.ts';
 import { below, type Upstream } from '../domain/upstream.ts';
 import { DownloadSlots, type SlotUsage } from './download-slots.ts';
@@ -187,7 +187,7 @@ export class GetPackage implements DownloadInspection {
       layer,
       registry,
       leaving,
-      open: (offset, signal, onReceived) => this.#download(request, layer, offset, signal, onReceived),
+      open: (offset, signal) => this.#download(request, layer, offset, signal),
     };
   }
 
@@ -208,10 +208,9 @@ export class GetPackage implements DownloadInspection {
     layer: Descriptor,
     start: number,
     signal: AbortSignal,
-    onReceived?: (bytes: number) => void,
-  ): ReturnType<BlobSource> {
-    const fetch = (offset: number): ReturnType<BlobSource> =>
+  ): Promise<AsyncIterable<Uint8Array>> {
+    const fetch = (offset: number): Promise<AsyncIterable<Uint8Array>> =>
       openBlob(this.#options.gateway, () => this.#upstream(request), layer, start + offset, signal);
-    return resumedDownload(layer.size - start, fetch, onReceived);
+    return resumedDownload(layer.size - start, fetch);
   }
 }

@@ -203,8 +203,8 @@ export class ResolvePackage implements PackageInspection {
 
   async #keep(manifest: Descriptor, bytes: Uint8Array): Promise<void> {
     try {
-      const incoming = await this.#options.store.ingest(manifest, () => Promise.resolve(once(bytes)));
-      await incoming.settled;
+      const reservation = await this.#options.store.reserve(manifest);
+      await reservation.write(once(bytes)).settled;
     } catch (error) {
       // A store that is full or broken never keeps a package from being delivered.
       if (!isOneOf(error, 'STORE_FULL', 'STORE_FAILED')) throw error;

@@ -16,23 +16,13 @@ const MAX_ABSENCE_MS = 30_000;
 /**
  * `fetch` begins anew each time, so that no expired URL or token is used again, and has a patience of its own. Rejects as
  * `fetch` does when there is no first byte. Later the iteration throws the error of `fetch` or of its bytes when going on
- * makes no sense. A clean end is an end, also before `size` bytes: the verification decides. `onReceived` is told how many
- * bytes have come.
+ * makes no sense. A clean end is an end, also before `size` bytes: the verification decides.
  */
-export async function resumedDownload(
-  size: number,
-  fetch: FetchFrom,
-  onReceived: (bytes: number) => void = () => undefined,
-): Promise<AsyncIterable<Uint8Array>> {
-  return follow(size, await fetch(0), fetch, onReceived);
+export async function resumedDownload(size: number, fetch: FetchFrom): Promise<AsyncIterable<Uint8Array>> {
+  return follow(size, await fetch(0), fetch);
 }
 
-async function* follow(
-  size: number,
-  first: AsyncIterable<Uint8Array>,
-  fetch: FetchFrom,
-  onReceived: (bytes: number) => void,
-): AsyncGenerator<Uint8Array> {
+async function* follow(size: number, first: AsyncIterable<Uint8Array>, fetch: FetchFrom): AsyncGenerator<Uint8Array> {
   let received = 0;
   let withoutProgress = 0;
   let brokenMs = 0;
@@ -44,7 +34,6 @@ async function* follow(
       startedMs = performance.now();
       for await (const chunk of chunks) {
         received += chunk.byteLength;
-        onReceived(received);
         yield chunk;
       }
       return;

@@ -2,14 +2,7 @@
 import type { Logger } from 'pino';
 import type { Descriptor } from '../domain/descriptor.ts';
 import type { Digest } from '../domain/digest.ts';
-import type {
-  BlobInfo,
-  BlobSource,
-  IncomingBlob,
-  PackageStore,
-  SoughtBlob,
-  StoredBlob,
-} from '../domain/ports/package-store.ts';
+import type { BlobInfo, PackageStore, Reservation, SoughtBlob, StoredBlob } from '../domain/ports/package-store.ts';
 import { traces } from './traces.ts';
 
 export class LoggedPackageStore implements PackageStore {
@@ -33,12 +26,23 @@ export class LoggedPackageStore implements PackageStore {
     return this.#store.canReserve(size);
   }
 
-  async ingest(descriptor: Descriptor, source: BlobSource): Promise<IncomingBlob> {
+  async reserve(descriptor: Descriptor): Promise<Reservation> {
     const started = performance.now();
-    const incoming = await this.#store.ingest(descriptor, source);
-    const fields = { trace_id: traces.getStore()?.traceId, blob: descriptor.digest, bytes: descriptor.size };
+    const reservation = await this.#store.reserve(descriptor);
+    return {
+      abort: () => reservation.abort(),
+      write: (chunks) => {
+        const incoming = reservation.write(chunks);
+        this.#log(descriptor, incoming.settled, started);
+        return incoming;
+      },
+    };
+  }
+
+  #log({ digest, size }: Descriptor, settled: Promise<void>, started: number): void {
+    const fields = { trace_id: traces.getStore()?.traceId, blob: digest, bytes: size };
     const duration = (): { duration_ms: number } => ({ duration_ms: Math.round(performance.now() - started) });
-    incoming.settled.then(
+    settled.then(
       () => {
         this.#logger.info({ ...fields, ...duration() }, 'blob kept');
       },
@@ -46,6 +50,5 @@ export class LoggedPackageStore implements PackageStore {
         this.#logger.warn({ ...fields, ...duration(), err }, 'blob not kept');
       },
     );
-    return incoming;
   }
 }

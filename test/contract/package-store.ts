@@ -6,7 +6,7 @@ import type { PackageStore } from '../../src/domain/ports/package-store.ts';
 import { WITHHELD_BYTES } from '../../src/domain/verifier.ts';
 import { bytesOf, makeBlob, type TestBlob } from '../support/image.ts';
 import { rejection } from '../support/rejection.ts';
-import { HeldSource, readAll, readSome, sourceOf } from '../support/source.ts';
+import { HeldSource, ingest, readAll, readSome, sourceOf } from '../support/source.ts';
 
 export interface StoreUnderTest {
   readonly store: PackageStore & StoreInspection;
@@ -31,7 +31,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
     afterEach(() => peer.close());
 
     async function keep({ descriptor, bytes }: TestBlob): Promise<void> {
-      const incoming = await store.ingest(descriptor, sourceOf(bytes));
+      const incoming = await ingest(store, descriptor, sourceOf(bytes));
       await incoming.settled;
       // Its last hold is let go of a turn later: until then it cannot leave.
       await new Promise((resolve) => setImmediate(resolve));
@@ -71,7 +71,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
     it('shows a blob while it arrives, to an early and to a late reader', async () => {
       const given = blob(bytesOf(300_000));
       const held = new HeldSource().give(given.bytes.subarray(0, 200_000));
-      const incoming = await store.ingest(given.descriptor, held.source);
+      const incoming = await ingest(store, given.descriptor, held.source);
       const early = incoming.read();
       expect(Buffer.compare(await readSome(early, 150_000), given.bytes.subarray(0, 150_000))).to.equal(0);
       const late = incoming.read();
@@ -84,7 +84,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
     it('withholds the last 64 KiB until all of it is proved', async () => {
       const given = blob(bytesOf(WITHHELD_BYTES + 100));
       const held = new HeldSource().give(given.bytes);
-      const incoming = await store.ingest(given.descriptor, held.source);
+      const incoming = await ingest(store, given.descriptor, held.source);
       const reader = incoming.read();
       expect(await reader.read(0)).to.have.lengthOf(100);
       let shown = false;
@@ -103,7 +103,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       it(`shows the end of it only when all of it is proved (${String(size)} bytes)`, async () => {
         const { descriptor, bytes } = blob(bytesOf(size));
         const held = new HeldSource().give(bytes);
-        const reader = (await store.ingest(descriptor, held.source)).read();
+        const reader = (await ingest(store, descriptor, held.source)).read();
         let shown = false;
         const end = reader.read(size).then((nothing) => {
           shown = true;
@@ -119,7 +119,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
 
     it('never shows the end of an empty blob that should have been another', async () => {
       const given = blob(bytesOf(100));
-      const incoming = await store.ingest({ ...given.descriptor, size: 0 }, sourceOf(new Uint8Array()));
+      const incoming = await ingest(store, { ...given.descriptor, size: 0 }, sourceOf(new Uint8Array()));
       expect(await rejection(readAll(incoming.read()))).to.be.instanceOf(DigestMismatchError);
     });
 
@@ -127,7 +127,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       const given = blob(bytesOf(200_000));
       const forged = given.bytes.slice();
       forged[199_999] = (forged[199_999] ?? 0) ^ 1;
-      const incoming = await store.ingest(given.descriptor, sourceOf(forged));
+      const incoming = await ingest(store, given.descriptor, sourceOf(forged));
       const reader = incoming.read();
       expect(await rejection(readAll(reader))).to.be.instanceOf(DigestMismatchError);
       expect(await rejection(incoming.settled)).to.be.instanceOf(DigestMismatchError);
@@ -141,7 +141,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       it(`keeps nothing that has ${what} bytes than it should`, async () => {
         const bytes = bytesOf(100_001);
         const given = blob(bytes.subarray(0, 100_000));
-        const incoming = await store.ingest(given.descriptor, sourceOf(bytes.subarray(0, length)));
+        const incoming = await ingest(store, given.descriptor, sourceOf(bytes.subarray(0, length)));
         expect(await rejection(incoming.settled)).to.be.instanceOf(DigestMismatchError);
         expect(await has(given)).to.equal(false);
       });
@@ -150,7 +150,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
     it('keeps nothing of a source that fails, and tells every reader why', async () => {
       const given = blob(bytesOf(300_000));
       const held = new HeldSource().give(given.bytes.subarray(0, 100_000));
-      const incoming = await store.ingest(given.descriptor, held.source);
+      const incoming = await ingest(store, given.descriptor, held.source);
       const readers = [incoming.read(), incoming.read()];
       const reason = new UpstreamUnavailableError();
       const outcomes = readers.map((reader) => rejection(readAll(reader)));
@@ -162,7 +162,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
 
     it('has settled when a reader hears of a failure, so that nobody joins it then', async () => {
       const given = blob(bytesOf(300_000));
-      const incoming = await store.ingest(given.descriptor, sourceOf(bytesOf(300_000, 9)));
+      const incoming = await ingest(store, given.descriptor, sourceOf(bytesOf(300_000, 9)));
       let settled = false;
       incoming.settled.catch(() => (settled = true));
       await rejection(readAll(incoming.read()));
@@ -170,12 +170,42 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       expect(settled).to.equal(true);
     });
 
+    it('takes no room for a reservation that is aborted, and none before the first byte of one that is not', async () => {
+      const [given, other] = [blob(bytesOf(900 * KIB)), blob(bytesOf(900 * KIB, 2))];
+      const aborted = await store.reserve(given.descriptor);
+      expect(await peer.bytes()).to.equal(0);
+      expect(await rejection(store.reserve(other.descriptor))).to.be.instanceOf(StoreFullError);
+      await aborted.abort();
+      const reservation = await store.reserve(other.descriptor);
+      expect([await peer.bytes(), await has(other)]).to.deep.equal([0, false]);
+      await reservation.write(await sourceOf(other.bytes)()).settled;
+      expect([await has(given), await has(other)]).to.deep.equal([false, true]);
+    });
+
+    it('leaves a source that is not read to its end, when it has more bytes than it should', async () => {
+      const given = blob(bytesOf(100_000));
+      const held = new HeldSource().give(given.bytes).give(bytesOf(1));
+      const incoming = await ingest(store, given.descriptor, held.source);
+      expect(await rejection(incoming.settled)).to.be.instanceOf(DigestMismatchError);
+      expect(held.left).to.equal(true);
+    });
+
+    it('waits for a source that stalls, and takes the rest of it', async () => {
+      const given = blob(bytesOf(300_000));
+      const held = new HeldSource().give(given.bytes.subarray(0, 1));
+      const incoming = await ingest(store, given.descriptor, held.source);
+      while (!held.waits) await new Promise((resolve) => setImmediate(resolve));
+      held.give(new Uint8Array()).give(given.bytes.subarray(1)).end();
+      await incoming.settled;
+      expect(await has(given)).to.equal(true);
+    });
+
     it('passes on why a source cannot be opened, and takes no room for it', async () => {
       const reason = new UpstreamUnavailableError();
       const refuse = async (): Promise<never> => {
         throw reason;
       };
-      expect(await rejection(store.ingest(blob(bytesOf(900 * KIB)).descriptor, refuse))).to.equal(reason);
+      expect(await rejection(ingest(store, blob(bytesOf(900 * KIB)).descriptor, refuse))).to.equal(reason);
       expect(await peer.bytes()).to.equal(0);
       const next = blob(bytesOf(900 * KIB, 2));
       await keep(next);
@@ -186,9 +216,9 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       const blobs = [1, 2, 3].map((seed) => blob(bytesOf(300 * KIB, seed)));
       for (const given of blobs) await keep(given);
       const { descriptor } = blob(bytesOf(900 * KIB, 4));
-      await rejection(store.ingest(descriptor, () => Promise.reject(new UpstreamUnavailableError())));
+      await rejection(ingest(store, descriptor, () => Promise.reject(new UpstreamUnavailableError())));
       const silent = new HeldSource();
-      const incoming = await store.ingest(descriptor, silent.source);
+      const incoming = await ingest(store, descriptor, silent.source);
       for (const given of blobs) expect(await has(given)).to.equal(true);
       silent.fail(new UpstreamUnavailableError());
       await rejection(incoming.settled);
@@ -200,7 +230,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       for (const given of blobs) await keep(given);
       const large = blob(bytesOf(900 * KIB, 4));
       const held = new HeldSource().give(large.bytes.subarray(0, 300 * KIB));
-      const incoming = await store.ingest(large.descriptor, held.source);
+      const incoming = await ingest(store, large.descriptor, held.source);
       const reader = incoming.read();
       await readSome(reader, 200 * KIB);
       await reader.close();
@@ -225,7 +255,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       it(`goes on having a blob of 100000 bytes when it arrives as one of ${String(size)}`, async () => {
         const given = blob(bytesOf(100_000));
         await keep(given);
-        const incoming = await store.ingest({ ...given.descriptor, size }, sourceOf(given.bytes));
+        const incoming = await ingest(store, { ...given.descriptor, size }, sourceOf(given.bytes));
         expect(await rejection(readAll(incoming.read()))).to.be.instanceOf(DigestMismatchError);
         expect(await rejection(incoming.settled)).to.be.instanceOf(DigestMismatchError);
         expect(await has(given)).to.equal(true);
@@ -234,7 +264,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
 
     it('takes a blob again that failed once', async () => {
       const given = blob(bytesOf(50_000));
-      const first = await store.ingest(given.descriptor, sourceOf(bytesOf(50_000, 9)));
+      const first = await ingest(store, given.descriptor, sourceOf(bytesOf(50_000, 9)));
       await rejection(first.settled);
       await keep(given);
       expect(await has(given)).to.equal(true);
@@ -243,7 +273,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
     it('is not disturbed by a reader that leaves', async () => {
       const given = blob(bytesOf(200_000));
       const held = new HeldSource().give(given.bytes.subarray(0, 100_000));
-      const incoming = await store.ingest(given.descriptor, held.source);
+      const incoming = await ingest(store, given.descriptor, held.source);
       const leaver = incoming.read();
       const waiting = rejection(leaver.read(150_000));
       await leaver.close();
@@ -255,7 +285,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
 
     it('refuses what can never fit, its source untouched', async () => {
       const held = new HeldSource();
-      const error = await rejection(store.ingest(blob(bytesOf(maxBytes + 1)).descriptor, held.source));
+      const error = await rejection(ingest(store, blob(bytesOf(maxBytes + 1)).descriptor, held.source));
       expect(error).to.be.instanceOf(StoreFullError);
       expect(held.opened).to.equal(0);
     });
@@ -263,8 +293,8 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
     it('refuses what cannot fit beside what is arriving', async () => {
       const first = new HeldSource();
       const bytes = bytesOf(700 * KIB);
-      const incoming = await store.ingest(blob(bytes).descriptor, first.source);
-      const second = await rejection(store.ingest(blob(bytesOf(700 * KIB, 2)).descriptor, new HeldSource().source));
+      const incoming = await ingest(store, blob(bytes).descriptor, first.source);
+      const second = await rejection(ingest(store, blob(bytesOf(700 * KIB, 2)).descriptor, new HeldSource().source));
       expect(second).to.be.instanceOf(StoreFullError);
       first.give(bytes).end();
       await incoming.settled;
@@ -322,12 +352,12 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       it(`says what it has room for beside ${what} by the rule by which it takes blobs in`, async () => {
         const held = new HeldSource();
         const bytes = bytesOf(used * KIB);
-        const arriving = used > 0 ? await store.ingest(blob(bytes).descriptor, held.source) : undefined;
+        const arriving = used > 0 ? await ingest(store, blob(bytes).descriptor, held.source) : undefined;
         for (const size of [0, 1, 323 * KIB, 324 * KIB, 325 * KIB, maxBytes - 1, maxBytes, maxBytes + 1]) {
           const can = await store.canReserve(size);
           const { descriptor } = blob(bytesOf(Math.min(size, maxBytes), 9));
           const refused = new UpstreamUnavailableError();
-          const error = await rejection(store.ingest({ ...descriptor, size }, () => Promise.reject(refused)));
+          const error = await rejection(ingest(store, { ...descriptor, size }, () => Promise.reject(refused)));
           expect(error === refused, `${String(size)} bytes`).to.equal(can);
           if (!can) expect(error).to.be.instanceOf(StoreFullError);
         }
@@ -345,7 +375,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
     it('shows nothing that is arriving', async () => {
       const given = blob(bytesOf(100_000));
       const held = new HeldSource().give(given.bytes);
-      const incoming = await store.ingest(given.descriptor, held.source);
+      const incoming = await ingest(store, given.descriptor, held.source);
       expect([store.info(given.descriptor.digest), store.list(9)]).to.deep.equal([undefined, []]);
       held.end();
       await incoming.settled;
@@ -356,7 +386,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       for (let seed = 1; seed <= 12; seed++) {
         const given = blob(bytesOf(200 * KIB, seed));
         const held = new HeldSource().give(given.bytes.subarray(0, 150 * KIB));
-        const incoming = await store.ingest(given.descriptor, held.source);
+        const incoming = await ingest(store, given.descriptor, held.source);
         const reader = incoming.read();
         await readSome(reader, 50 * KIB);
         await reader.close();
@@ -369,7 +399,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
 
     it('makes one blob of two that arrive under one digest', async () => {
       const given = blob(bytesOf(100_000));
-      const both = await Promise.all([1, 2].map(() => store.ingest(given.descriptor, sourceOf(given.bytes))));
+      const both = await Promise.all([1, 2].map(() => ingest(store, given.descriptor, sourceOf(given.bytes))));
       await Promise.all(both.map(({ settled }) => settled));
       const stored = await store.open(given.descriptor);
       if (stored === undefined) throw new Error('not kept');
@@ -383,9 +413,11 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       const stored = await store.open(read.descriptor);
       if (stored === undefined) throw new Error('not kept');
       for (let seed = 2; seed < 8; seed++) {
-        const incoming = await store
-          .ingest(blob(bytesOf(300 * KIB, seed)).descriptor, sourceOf(bytesOf(300 * KIB, seed)))
-          .catch(() => undefined);
+        const incoming = await ingest(
+          store,
+          blob(bytesOf(300 * KIB, seed)).descriptor,
+          sourceOf(bytesOf(300 * KIB, seed)),
+        ).catch(() => undefined);
         await incoming?.settled;
       }
       expect(Buffer.compare(await readAll(stored), read.bytes)).to.equal(0);

@@ -7,7 +7,7 @@ import {
   UpstreamUnavailableError,
 } from '../../src/domain/errors.ts';
 import { rejection } from '../support/rejection.ts';
-import { HeldSource } from '../support/source.ts';
+import { HeldSource, ingest } from '../support/source.ts';
 import { type Delivery, Fill } from './fill.ts';
 import { BLOBS, type Command, command, pick } from './model-command.ts';
 import type { RealStore } from './real-store.ts';
@@ -16,14 +16,14 @@ import type { StoreModel } from './store-model.ts';
 /** From the first byte to the last at once. */
 export function keep(index: number, delivery: Delivery): Command {
   return command(`keep ${String(index)}, ${delivery}`, async (model, real) => {
-    const fill = await ingest(index, delivery, model, real);
+    const fill = await beginFill(index, delivery, model, real);
     if (fill !== undefined) await settle(fill, model, real);
   });
 }
 
 export function begin(index: number, delivery: Delivery): Command {
   return command(`begin ${String(index)}, ${delivery}`, async (model, real) => {
-    await ingest(index, delivery, model, real);
+    await beginFill(index, delivery, model, real);
   });
 }
 
@@ -32,7 +32,7 @@ export function beginUnopenable(index: number): Command {
     const blob = pick(BLOBS, index);
     const file = model.begin(blob);
     const reason = new UpstreamUnavailableError();
-    const error = await rejection(real.store.ingest(blob.descriptor, () => Promise.reject(reason)));
+    const error = await rejection(ingest(real.store, blob.descriptor, () => Promise.reject(reason)));
     if (file === undefined) {
       expect(error).to.be.instanceOf(StoreFullError);
     } else {
@@ -69,7 +69,7 @@ function withFill(text: string, does: (model: StoreModel, real: RealStore) => vo
   return command(text, does, ({ files }) => files.values().some(({ state }) => state === 'arriving'));
 }
 
-async function ingest(
+async function beginFill(
   index: number,
   delivery: Delivery,
   model: StoreModel,
@@ -78,7 +78,7 @@ async function ingest(
   const blob = pick(BLOBS, index);
   const source = new HeldSource();
   const file = model.begin(blob);
-  const incoming = real.store.ingest(blob.descriptor, source.source);
+  const incoming = ingest(real.store, blob.descriptor, source.source);
   if (file === undefined) {
     expect(await rejection(incoming)).to.be.instanceOf(StoreFullError);
     expect(source.opened).to.equal(0);

@@ -6,9 +6,8 @@ import { StoreFullError } from '../../src/domain/errors.ts';
 import type {
   BlobInfo,
   BlobReader,
-  BlobSource,
-  IncomingBlob,
   PackageStore,
+  Reservation,
   SoughtBlob,
   StoredBlob,
 } from '../../src/domain/ports/package-store.ts';
@@ -78,20 +77,20 @@ export class MemoryPackageStore implements PackageStore, StoreInspection {
     return { ...arrival.read(), storedAt: blob.storedAt };
   }
 
-  async ingest(descriptor: Descriptor, source: BlobSource): Promise<IncomingBlob> {
-    if (!(await this.canReserve(descriptor.size))) throw new StoreFullError();
+  async reserve(descriptor: Descriptor): Promise<Reservation> {
+    if (this.#promised + descriptor.size > this.#maxBytes) throw new StoreFullError();
     this.#promised += descriptor.size;
-    let chunks: AsyncIterable<Uint8Array>;
-    try {
-      chunks = await source();
-    } catch (error) {
-      this.#promised -= descriptor.size;
-      throw error;
-    }
-    const arrival = new Arrival(descriptor.size);
-    const settled = this.#fill(descriptor, chunks, arrival);
-    settled.catch(() => undefined);
-    return { read: () => arrival.read(), settled };
+    return {
+      write: (chunks) => {
+        const arrival = new Arrival(descriptor.size);
+        const settled = this.#fill(descriptor, chunks, arrival);
+        settled.catch(() => undefined);
+        return { read: () => arrival.read(), settled };
+      },
+      abort: async () => {
+        this.#promised -= descriptor.size;
+      },
+    };
   }
 
   async #fill(descriptor: Descriptor, chunks: AsyncIterable<Uint8Array>, arrival: Arrival): Promise<void> {
@@ -133,7 +132,7 @@ export function storeWith(store: PackageStore, replaced: Partial<PackageStore>):
     info: (digest) => store.info(digest),
     canReserve: (size) => store.canReserve(size),
     open: (sought) => store.open(sought),
-    ingest: (descriptor, source) => store.ingest(descriptor, source),
+    reserve: (descriptor) => store.reserve(descriptor),
     ...replaced,
   };
 }

@@ -1,5 +1,20 @@
 /** Sources of bytes that a test holds the other end of. */
-import type { BlobReader, BlobSource } from '../../src/domain/ports/package-store.ts';
+import type { Descriptor } from '../../src/domain/descriptor.ts';
+import type { BlobReader, IncomingBlob, PackageStore } from '../../src/domain/ports/package-store.ts';
+
+/** Opens the bytes of a blob from its first on. */
+export type BlobSource = () => Promise<AsyncIterable<Uint8Array>>;
+
+/** Reserves room for a blob, opens its source and begins to write, as the use cases do. */
+export async function ingest(store: PackageStore, descriptor: Descriptor, open: BlobSource): Promise<IncomingBlob> {
+  const reservation = await store.reserve(descriptor);
+  try {
+    return reservation.write(await open());
+  } catch (error) {
+    await reservation.abort();
+    throw error;
+  }
+}
 
 /** All of `bytes`, in chunks. */
 export function sourceOf(bytes: Uint8Array, chunkBytes = 10_000): BlobSource {

@@ -10,20 +10,20 @@ const EVICTED_AT_ONCE = 256;
 
 export interface EvictionOptions {
   readonly ledger: Ledger;
-  /** Removes the file of an entry that nothing reads; throws the error of the file system when it stays. */
-  readonly unlink: (entry: Entry) => void;
+  /** Removes an entry that nothing reads, and its file. @throws StoreFailedError when the file stays, and with it the entry. */
+  readonly remove: (entry: Entry) => void;
 }
 
 export class Eviction {
   readonly #ledger: Ledger;
-  readonly #unlink: (entry: Entry) => void;
+  readonly #remove: (entry: Entry) => void;
   #evicted = 0;
   /** Why the budget is lower than it was set. */
   #lowered: unknown;
 
-  constructor({ ledger, unlink }: EvictionOptions) {
+  constructor({ ledger, remove }: EvictionOptions) {
     this.#ledger = ledger;
-    this.#unlink = unlink;
+    this.#remove = remove;
   }
 
   /** Entries that left to make room. */
@@ -102,20 +102,9 @@ export class Eviction {
     const last = this.#evicted + most;
     for (const entry of this.#ledger.evictable()) {
       if (this.#ledger.bytes <= bytes || this.#evicted === last) break;
-      this.#evict(entry);
+      this.#remove(entry);
+      this.#evicted++;
     }
     return this.#ledger.bytes <= bytes;
-  }
-
-  #evict(entry: Entry): void {
-    this.#ledger.remove(entry);
-    try {
-      this.#unlink(entry);
-    } catch (cause) {
-      // It counts as before, and requests still hit it.
-      this.#ledger.restore(entry);
-      throw new StoreFailedError({ cause });
-    }
-    this.#evicted++;
   }
 }

@@ -6,9 +6,9 @@ import type { Digest } from '../../domain/digest.ts';
 import { StoreFailedError, StoreFullError } from '../../domain/errors.ts';
 import type {
   BlobInfo,
-  BlobSource,
   IncomingBlob,
   PackageStore,
+  Reservation,
   SoughtBlob,
   StoredBlob,
 } from '../../domain/ports/package-store.ts';
@@ -31,9 +31,12 @@ import { WritableCheck } from './writable-check.ts';
 export interface FilesystemPackageStoreOptions {
   readonly directory: string;
   readonly maxBytes: number;
-  /** How much of what is kept is read again in the background; nothing when absent or 0. */
+  /** How many cached bytes are read again in the background; none when absent or 0. */
   readonly scrubBytesPerSecond?: number;
 }
+
+/** Why an entry leaves: for room, because its file is not what it was, or because a new file has its name. */
+type RemovalCause = 'evicted' | 'damaged' | 'replaced';
 
 export class FilesystemPackageStore implements PackageStore, StoreInspection {
   readonly #layout: Layout;
@@ -57,8 +60,8 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
     this.#readers = new SlowReaders(this.#ledger);
     this.#eviction = new Eviction({
       ledger: this.#ledger,
-      unlink: (entry) => {
-        this.#unlink(entry);
+      remove: (entry) => {
+        this.#remove(entry, 'evicted');
       },
     });
     this.#check = new WritableCheck(this.#layout, this.#eviction);
@@ -68,7 +71,7 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
       entries: () => this.#ledger.list(),
       pathOf: (entry) => this.#layout.blobs.pathOf(entry.digest),
       onDamage: (entry) => {
-        this.#drop(entry);
+        this.#remove(entry, 'damaged');
       },
     });
   }
@@ -135,7 +138,7 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
       if (isUse) this.#recency.use(entry);
       const reader = readStoredFile(file, {
         onDamage: () => {
-          this.#drop(entry);
+          this.#remove(entry, 'damaged');
         },
         onClosed: () => {
           this.#readers.remove(entry, reader);
@@ -148,7 +151,7 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
       this.#unpin(entry);
       // Too many open files say nothing about this one.
       if (errnoOf(cause) === 'EMFILE' || errnoOf(cause) === 'ENFILE') throw new StoreFailedError({ cause });
-      this.#drop(entry);
+      this.#remove(entry, 'damaged');
       return undefined;
     }
   }
@@ -160,22 +163,25 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
     );
   }
 
-  async ingest(descriptor: Descriptor, source: BlobSource): Promise<IncomingBlob> {
+  async reserve(descriptor: Descriptor): Promise<Reservation> {
     const room = (await this.#eviction.recheck(this.#layout.blobs.path, descriptor.size))
-      ? (this.#ledger.promise(descriptor.size) ?? (await this.#readers.giveWay(descriptor.size)))
+      ? (this.#ledger.reserve(descriptor.size) ?? (await this.#readers.giveWay(descriptor.size)))
       : undefined;
     if (room === undefined) throw new StoreFullError();
-    let file: GrowingFile | undefined;
     try {
-      file = await GrowingFile.create(this.#layout.newIngest(descriptor.digest), descriptor, {
+      const file = await GrowingFile.create(this.#layout.newIngest(descriptor.digest), descriptor, {
         thread: this.#thread,
         pool: this.#pool,
         room: this.#eviction.growing(room),
       });
-      const chunks = await source();
-      return this.#fill(descriptor, file, room, chunks);
+      return {
+        write: (chunks) => this.#fill(descriptor, file, room, chunks),
+        abort: async () => {
+          await file.discard();
+          room.release();
+        },
+      };
     } catch (error) {
-      await file?.discard();
       room.release();
       void this.#failures.count(error);
       throw error;
@@ -184,7 +190,7 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
 
   #fill(descriptor: Descriptor, file: GrowingFile, room: Room, chunks: AsyncIterable<Uint8Array>): IncomingBlob {
     const settled = file.fill(chunks, (path) => {
-      this.#keep(descriptor, path, room, file);
+      this.#commit(descriptor, path, room, file);
     });
     const arrived = settled.catch(async (error: unknown) => {
       void this.#failures.count(error);
@@ -197,17 +203,16 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
     return { read: () => file.read(), settled };
   }
 
-  /** Synchronous, as are all changes of what is kept: directory and ledger change in the same turn. */
-  #keep({ digest, size }: Descriptor, path: string, room: Room, file: GrowingFile): void {
+  /** Synchronous, as are all changes of the cached blobs: directory and ledger change in the same turn. */
+  #commit({ digest }: Descriptor, path: string, room: Room, file: GrowingFile): void {
     try {
       this.#layout.blobs.move(path, digest);
     } catch (cause) {
       throw new StoreFailedError({ cause });
     }
-    room.release();
-    const replaced = this.#ledger.use(digest);
-    if (replaced !== undefined) this.#forget(replaced);
-    const entry = this.#ledger.add(digest, size, new Date(), Date.now());
+    const replaced = this.#ledger.find(digest);
+    if (replaced !== undefined) this.#remove(replaced, 'replaced');
+    const entry = room.commit(digest, new Date(), Date.now());
     this.#recency.use(entry);
     this.#ledger.pin(entry);
     this.#readers.add(entry, file);
@@ -223,27 +228,22 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
     if (!entry.kept && entry.readers === 0) this.#files.close(entry);
   }
 
-  #drop(entry: Entry): void {
+  /** @throws StoreFailedError when the file of an entry that is to be evicted stays, and with it the entry. */
+  #remove(entry: Entry, cause: RemovalCause): void {
     if (!entry.kept) return;
-    this.#damaged++;
     this.#ledger.remove(entry);
-    try {
-      this.#unlink(entry);
-    } catch {
-      // The next scan finds the file.
-    }
-  }
-
-  /** Removes an entry whose file name now belongs to another one. */
-  #forget(entry: Entry): void {
-    this.#ledger.remove(entry);
-    if (entry.readers === 0) this.#files.close(entry);
-  }
-
-  /** @throws the error of the file system when the file stays. */
-  #unlink(entry: Entry): void {
     if (entry.readers === 0) this.#files.close(entry);
     this.#scrub?.letGo(entry);
-    rmSync(this.#layout.blobs.pathOf(entry.digest), { recursive: true, force: true });
+    if (cause === 'damaged') this.#damaged++;
+    if (cause === 'replaced') return;
+    try {
+      rmSync(this.#layout.blobs.pathOf(entry.digest), { recursive: true, force: true });
+    } catch (error) {
+      // The next scan finds a damaged file that stays.
+      if (cause === 'damaged') return;
+      // It counts as before, and requests still hit it.
+      this.#ledger.restore(entry);
+      throw new StoreFailedError({ cause: error });
+    }
   }
 }

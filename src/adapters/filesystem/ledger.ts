@@ -26,13 +26,15 @@ export function allocated(size: number): number {
   return Math.ceil(size / BLOCK_BYTES) * BLOCK_BYTES;
 }
 
-/** The room of one blob that arrives: all of it is promised, and taken as its bytes arrive. */
+/** The room of one blob that arrives: all of it is promised, and taken as its bytes arrive. It ends by one `commit` or `release`. */
 export interface Room {
   /** Bytes of the volume that a file of `end` bytes takes beyond those taken so far. */
   missing(end: number): number;
   /** Takes the room of a file of `end` bytes, which must be free. */
   take(end: number): void;
-  /** Gives all of it back; to be called once. */
+  /** Enters the blob, which has the room from now on, as the most recently used. */
+  commit(digest: Digest, storedAt: Date, verifiedMs: number): Entry;
+  /** Gives all of it back. */
   release(): void;
 }
 
@@ -83,13 +85,20 @@ export class Ledger {
     return this.#reservedBytes + this.#promisedBytes + this.#pinnedBytes + allocated(size) - this.#limit;
   }
 
-  /** Promises room for a blob of `size` bytes; undefined when it cannot fit beside what is promised, taken and read. */
-  promise(size: number): Room | undefined {
+  /** Room for a blob of `size` bytes; undefined when it cannot fit beside what is promised, taken and read. */
+  reserve(size: number): Room | undefined {
     const promised = allocated(size);
     if (this.missing(size) > 0) return undefined;
     this.#promisedBytes += promised;
     let taken = 0;
+    let isEnded = false;
     const missing = (end: number): number => Math.max(0, allocated(end) - taken);
+    const release = (): void => {
+      if (isEnded) throw new Error('room that was given back before');
+      isEnded = true;
+      this.#reservedBytes -= taken;
+      this.#promisedBytes -= promised - taken;
+    };
     return {
       missing,
       take: (end) => {
@@ -98,10 +107,11 @@ export class Ledger {
         this.#reservedBytes += more;
         this.#promisedBytes -= more;
       },
-      release: () => {
-        this.#reservedBytes -= taken;
-        this.#promisedBytes -= promised - taken;
+      commit: (digest, storedAt, verifiedMs) => {
+        release();
+        return this.add(digest, size, storedAt, verifiedMs);
       },
+      release,
     };
   }
 
@@ -119,7 +129,7 @@ export class Ledger {
     this.#keptBytes += allocated(entry.size);
   }
 
-  /** Enters a blob as the most recently used. Its room is to be released in the same turn. */
+  /** Enters a blob that is on the disk already, as the most recently used. */
   add(digest: Digest, size: number, storedAt: Date, verifiedMs: number | undefined): Entry {
     const entry: Entry = {
       digest,

@@ -53,7 +53,7 @@ export class SlowReaders {
     const chosen = this.#choose(size);
     if (chosen === undefined) return undefined;
     await Promise.all(chosen.map((reader) => reader.revoke()));
-    return this.#ledger.promise(size);
+    return this.#ledger.reserve(size);
   }
 
   /** The slow readers of enough entries for a blob of `size` bytes; undefined when there are not enough. */

@@ -4,14 +4,7 @@ import { STORE_FAILURES, type StoreUsage } from '../../application/inspection.ts
 import type { Descriptor } from '../../domain/descriptor.ts';
 import { DigestMismatchError } from '../../domain/errors.ts';
 import type { Digest } from '../../domain/digest.ts';
-import type {
-  BlobInfo,
-  BlobSource,
-  IncomingBlob,
-  PackageStore,
-  SoughtBlob,
-  StoredBlob,
-} from '../../domain/ports/package-store.ts';
+import type { BlobInfo, PackageStore, Reservation, SoughtBlob, StoredBlob } from '../../domain/ports/package-store.ts';
 
 export class MeteredPackageStore implements PackageStore {
   readonly #store: PackageStore;
@@ -41,17 +34,27 @@ export class MeteredPackageStore implements PackageStore {
     return this.#store.canReserve(size);
   }
 
-  async ingest(descriptor: Descriptor, source: BlobSource): Promise<IncomingBlob> {
-    const incoming = await this.#store.ingest(descriptor, source);
+  async reserve(descriptor: Descriptor): Promise<Reservation> {
+    const reservation = await this.#store.reserve(descriptor);
+    return {
+      abort: () => reservation.abort(),
+      write: (chunks) => {
+        const incoming = reservation.write(chunks);
+        this.#count(incoming.settled);
+        return incoming;
+      },
+    };
+  }
+
+  #count(settled: Promise<void>): void {
     this.#inFlight.inc();
-    incoming.settled
+    settled
       .catch((error: unknown) => {
         if (error instanceof DigestMismatchError) this.#mismatches.inc();
       })
       .finally(() => {
         this.#inFlight.dec();
       });
-    return incoming;
   }
 }
 

@@ -1,7 +1,7 @@
 /** A PackageStore without any room, for a service whose cache is switched off. */
 import type { StoreInspection, StoreUsage } from '../../application/inspection.ts';
 import { StoreFullError } from '../../domain/errors.ts';
-import type { IncomingBlob, PackageStore, StoredBlob } from '../../domain/ports/package-store.ts';
+import type { PackageStore, Reservation, StoredBlob } from '../../domain/ports/package-store.ts';
 
 export class NoPackageStore implements PackageStore, StoreInspection {
   readonly usage: StoreUsage = {
@@ -19,7 +19,7 @@ export class NoPackageStore implements PackageStore, StoreInspection {
     return Promise.resolve(undefined);
   }
 
-  ingest(): Promise<IncomingBlob> {
+  reserve(): Promise<Reservation> {
     return Promise.reject(new StoreFullError());
   }
 

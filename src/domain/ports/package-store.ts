@@ -25,10 +25,10 @@ export interface StoredBlob extends BlobReader {
 export interface IncomingBlob {
   /**
    * A reader that follows the arrival. Only to be asked for up to the turn in which `settled` does. Of a blob that the store
-   * failed to keep it reads what was stored before the chunk that failed, but for the last 64 KiB of the blob.
+   * failed to take in it reads what was stored before the chunk that failed, but for the last 64 KiB of the blob.
    */
   read(): BlobReader;
-  /** Fulfils when the blob is kept, rejects when nothing of it is. Never an unhandled rejection. */
+  /** Fulfils when the blob is cached, rejects when nothing of it is. Never an unhandled rejection. */
   readonly settled: Promise<void>;
 }
 
@@ -51,8 +51,16 @@ export interface BlobInfo {
   readonly verifiedAt: Date | undefined;
 }
 
-/** Opens the bytes of a blob from its first on, each chunk valid until the next; rejects with what `ingest` rejects with. */
-export type BlobSource = () => Promise<AsyncIterable<Uint8Array>>;
+/** Room for one blob of which no byte is here yet. It ends by one call of `write` or `abort`. */
+export interface Reservation {
+  /**
+   * Takes the blob in, at the pace of `chunks`, each of them valid until the next; it is cached only when size and digest are
+   * verified, and its last 64 KiB are not readable before. Other blobs leave only as bytes arrive, and only for as many.
+   */
+  write(chunks: AsyncIterable<Uint8Array>): IncomingBlob;
+  /** Gives the room back. Never rejects. */
+  abort(): Promise<void>;
+}
 
 /** Blobs on local storage, each under the digest of its own bytes, bounded in bytes; the least recently used leave first. */
 export interface PackageStore {
@@ -64,12 +72,11 @@ export interface PackageStore {
   open(blob: SoughtBlob): Promise<StoredBlob | undefined>;
   /** Undefined when the blob is not here whole. Counts as no use, and reads nothing. */
   info(digest: Digest): BlobInfo | undefined;
-  /** Whether `ingest` would find room for a blob of `size` bytes now, by the rule of `ingest`. Takes no room; no blob leaves. */
+  /** Whether `reserve` would find room for a blob of `size` bytes now, by the rule of `reserve`. Takes no room; no blob leaves. */
   canReserve(size: number): Promise<boolean>;
   /**
-   * Takes a blob in, at the pace of its source; it is kept only when size and digest are verified, and its last 64 KiB are
-   * not readable before. Resolves once the source is open. Rejects with StoreFullError or StoreFailedError, the source
-   * untouched, when there can be no room. Other blobs leave only as its bytes arrive, and only for as many.
+   * Promises room for a blob, for which no other blob leaves yet. Rejects with StoreFullError or StoreFailedError when there
+   * can be none: the caller opens no upstream for the store then.
    */
-  ingest(descriptor: Descriptor, source: BlobSource): Promise<IncomingBlob>;
+  reserve(descriptor: Descriptor): Promise<Reservation>;
 }

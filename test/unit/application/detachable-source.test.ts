@@ -5,7 +5,7 @@ import { StoreFailedError } from '../../../src/domain/errors.ts';
 import { bytesOf, makeBlob } from '../../support/image.ts';
 import { MemoryPackageStore } from '../../support/memory-package-store.ts';
 import { rejection } from '../../support/rejection.ts';
-import { chunksOf, HeldSource } from '../../support/source.ts';
+import { chunksOf, HeldSource, ingest } from '../../support/source.ts';
 
 describe('DetachableSource', () => {
   it('has the rest of a blob wherever the store fails, and whatever the chunks', async () => {
@@ -15,7 +15,7 @@ describe('DetachableSource', () => {
         const { descriptor, bytes } = makeBlob('application/octet-stream', bytesOf(size, seed));
         const source = new DetachableSource(chunksOf(bytes, chunkBytes), size);
         const failing = Math.floor((seed % size) / chunkBytes);
-        const incoming = await new MemoryPackageStore().ingest(descriptor, async () => failAt(source, failing));
+        const incoming = await ingest(new MemoryPackageStore(), descriptor, async () => failAt(source, failing));
         expect(await rejection(incoming.settled)).to.be.instanceOf(StoreFailedError);
         expect(source.hasEnded).to.equal(false);
         const { before, chunks } = await source.detach(incoming.read(), descriptor);
@@ -34,7 +34,7 @@ describe('DetachableSource', () => {
     for (const isRead of [true, false]) {
       const held = new HeldSource().give(bytes.subarray(0, 100_000));
       const source = new DetachableSource(await held.source(), descriptor.size);
-      const incoming = await new MemoryPackageStore().ingest(descriptor, async () => failAt(source, 0));
+      const incoming = await ingest(new MemoryPackageStore(), descriptor, async () => failAt(source, 0));
       await rejection(incoming.settled);
       expect(held.left).to.equal(false);
       if (isRead) {

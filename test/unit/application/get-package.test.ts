@@ -274,7 +274,7 @@ describe('GetPackage', () => {
     it('passes it through a store that fails', async () => {
       const broken = storeWith(new MemoryPackageStore(), {
         open: () => Promise.reject(new StoreFailedError()),
-        ingest: () => Promise.reject(new StoreFailedError()),
+        reserve: () => Promise.reject(new StoreFailedError()),
       });
       const { cache, blob } = await get(over(broken));
       expect(cache).to.deep.equal({ kind: 'bypass', reason: 'STORE_FAILED' });
@@ -322,11 +322,13 @@ describe('GetPackage', () => {
     function failingAfter(bytes: number): PackageStore {
       const store = new MemoryPackageStore();
       return storeWith(store, {
-        ingest: (descriptor, source) =>
-          store.ingest(descriptor, async () => {
-            const chunks = await source();
-            return descriptor.size < 10_000 ? chunks : cutAfter(chunks, bytes);
-          }),
+        reserve: async (descriptor) => {
+          const reservation = await store.reserve(descriptor);
+          return {
+            write: (chunks) => reservation.write(descriptor.size < 10_000 ? chunks : cutAfter(chunks, bytes)),
+            abort: () => reservation.abort(),
+          };
+        },
       });
     }
 
@@ -346,7 +348,7 @@ describe('GetPackage', () => {
       const store = new MemoryPackageStore();
       let isBroken = true;
       const flaky = storeWith(store, {
-        ingest: (descriptor, source) => (isBroken ? failingAfter(1) : store).ingest(descriptor, source),
+        reserve: (descriptor) => (isBroken ? failingAfter(1) : store).reserve(descriptor),
       });
       const held = (): HeldSource => new HeldSource().give(image.layer.bytes.subarray(0, 300_000));
       const useCase = over(flaky);

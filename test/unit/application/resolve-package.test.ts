@@ -7,7 +7,7 @@ import { bytesOf, makeBlob, makeImage, makeIndex, makePackage } from '../../supp
 import { MemoryPackageStore } from '../../support/memory-package-store.ts';
 import { type StubbedGateway, stubCredentials, stubGateway } from '../../support/ports.ts';
 import { rejection } from '../../support/rejection.ts';
-import { sourceOf } from '../../support/source.ts';
+import { ingest, sourceOf } from '../../support/source.ts';
 
 const amd64 = { os: 'linux', architecture: 'amd64' };
 const arm64 = { os: 'linux', architecture: 'arm64' };
@@ -56,7 +56,7 @@ describe('ResolvePackage', () => {
     const image = makePackage(100_000);
     const { descriptor, bytes } = image.layer;
     await (
-      await store.ingest(descriptor, sourceOf(bytes))
+      await ingest(store, descriptor, sourceOf(bytes))
     ).settled;
     const opened = sinon.spy(store, 'open');
     const gateway = stubGateway(image);
@@ -171,11 +171,11 @@ describe('ResolvePackage', () => {
   it('lets the registry judge a digest under which something else than a manifest is kept', async () => {
     const { layer } = makePackage(5_000_000);
     await (
-      await store.ingest(layer.descriptor, sourceOf(layer.bytes))
+      await ingest(store, layer.descriptor, sourceOf(layer.bytes))
     ).settled;
     const small = makePackage(10).layer;
     await (
-      await store.ingest(small.descriptor, sourceOf(small.bytes))
+      await ingest(store, small.descriptor, sourceOf(small.bytes))
     ).settled;
     const resolve = over(stubGateway());
     for (const { descriptor } of [layer, small]) {

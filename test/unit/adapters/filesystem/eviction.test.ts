@@ -1,7 +1,9 @@
 import { expect } from 'chai';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import fs, { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import sinon from 'sinon';
 import { Eviction } from '../../../../src/adapters/filesystem/eviction.ts';
 import { FilesystemPackageStore } from '../../../../src/adapters/filesystem/filesystem-package-store.ts';
 import { type Entry, Ledger } from '../../../../src/adapters/filesystem/ledger.ts';
@@ -10,7 +12,7 @@ import { StoreFailedError, StoreFullError } from '../../../../src/domain/errors.
 import { type DiskRules, limitDisk } from '../../../support/full-disk.ts';
 import { bytesOf, makeBlob, type TestBlob } from '../../../support/image.ts';
 import { rejection } from '../../../support/rejection.ts';
-import { HeldSource, readAll, readSome, sourceOf } from '../../../support/source.ts';
+import { HeldSource, ingest, readAll, readSome, sourceOf } from '../../../support/source.ts';
 
 const KIB = 1024;
 const BLOCK = 4096;
@@ -18,6 +20,12 @@ const blob = (kib: number, seed: number): TestBlob => makeBlob('application/octe
 
 describe('Eviction', () => {
   const digest = (n: number) => digestOf(Buffer.from(String(n)));
+  const removing =
+    (ledger: Ledger, then: (entry: Entry) => void = () => undefined) =>
+    (entry: Entry): void => {
+      ledger.remove(entry);
+      then(entry);
+    };
   const full = (blocks: number): Ledger => {
     const ledger = new Ledger(blocks * BLOCK);
     for (let n = 0; n < blocks; n++) ledger.add(digest(n), BLOCK, new Date(0), 0);
@@ -27,8 +35,8 @@ describe('Eviction', () => {
   it('evicts for one write what that write replaces, however many files a blob replaces in the end', () => {
     const ledger = full(1000);
     let removed = 0;
-    const eviction = new Eviction({ ledger, unlink: () => removed++ });
-    const room = ledger.promise(900 * BLOCK);
+    const eviction = new Eviction({ ledger, remove: removing(ledger, () => removed++) });
+    const room = ledger.reserve(900 * BLOCK);
     if (room === undefined) throw new Error('no room');
     for (let end = 32; end <= 900; end += 32) {
       const before = removed;
@@ -43,7 +51,7 @@ describe('Eviction', () => {
     ledger.limit = 0;
     const turns: number[] = [];
     let removed = 0;
-    const eviction = new Eviction({ ledger, unlink: () => removed++ });
+    const eviction = new Eviction({ ledger, remove: removing(ledger, () => removed++) });
     const fitting = eviction.fit();
     for (let at = -1; at !== removed;) {
       turns.push(removed - Math.max(at, 0));
@@ -60,11 +68,11 @@ describe('Eviction', () => {
     const cause = Object.assign(new Error('EROFS'), { code: 'EROFS' });
     const eviction = new Eviction({
       ledger,
-      unlink: () => {
-        throw cause;
+      remove: () => {
+        throw new StoreFailedError({ cause });
       },
     });
-    const room = ledger.promise(2 * BLOCK);
+    const room = ledger.reserve(2 * BLOCK);
     if (room === undefined) throw new Error('no room');
     expect(() => {
       eviction.grow(room, BLOCK);
@@ -76,8 +84,8 @@ describe('Eviction', () => {
 
   it('fails a download whose promised room readers have taken since', () => {
     const ledger = full(4);
-    const eviction = new Eviction({ ledger, unlink: () => undefined });
-    const room = ledger.promise(2 * BLOCK);
+    const eviction = new Eviction({ ledger, remove: removing(ledger) });
+    const room = ledger.reserve(2 * BLOCK);
     if (room === undefined) throw new Error('no room');
     for (const entry of ledger.list().slice(0, 3)) ledger.pin(entry);
     eviction.grow(room, BLOCK);
@@ -92,7 +100,7 @@ describe('Eviction', () => {
   it('lets the limit be what is on the volume when a write finds no block', () => {
     const ledger = full(8);
     const evicted: Entry[] = [];
-    const eviction = new Eviction({ ledger, unlink: (entry) => evicted.push(entry) });
+    const eviction = new Eviction({ ledger, remove: removing(ledger, (entry) => evicted.push(entry)) });
     expect(eviction.relieve(2 * BLOCK, new Error('ENOSPC'))).to.equal(true);
     expect([evicted.length, ledger.limit, ledger.bytes]).to.deep.equal([2, 6 * BLOCK, 6 * BLOCK]);
     for (const entry of ledger.list()) ledger.pin(entry);
@@ -117,7 +125,7 @@ describe('FilesystemPackageStore on a full volume', () => {
 
   async function keep({ descriptor, bytes }: TestBlob): Promise<void> {
     await (
-      await store.ingest(descriptor, sourceOf(bytes))
+      await ingest(store, descriptor, sourceOf(bytes))
     ).settled;
     await new Promise(setImmediate);
   }
@@ -163,7 +171,7 @@ describe('FilesystemPackageStore on a full volume', () => {
   it('refuses a package larger than the volume before its registry is asked', async () => {
     volumeOf(300);
     const source = new HeldSource();
-    expect(await rejection(store.ingest(blob(400, 1).descriptor, source.source))).to.be.instanceOf(StoreFullError);
+    expect(await rejection(ingest(store, blob(400, 1).descriptor, source.source))).to.be.instanceOf(StoreFullError);
     expect(source.opened).to.equal(0);
   });
 
@@ -171,7 +179,7 @@ describe('FilesystemPackageStore on a full volume', () => {
     it(`evicts nothing for a disk that is broken (${code}), and counts what it could not store`, async () => {
       for (const seed of [1, 2]) await keep(blob(200, seed));
       volumeOf(0, code);
-      const incoming = await store.ingest(blob(200, 3).descriptor, sourceOf(blob(200, 3).bytes));
+      const incoming = await ingest(store, blob(200, 3).descriptor, sourceOf(blob(200, 3).bytes));
       const reader = incoming.read();
       expect(await rejection(readAll(reader))).to.be.instanceOf(StoreFailedError);
       await rejection(incoming.settled);
@@ -181,10 +189,29 @@ describe('FilesystemPackageStore on a full volume', () => {
     });
   }
 
+  it('goes on serving an entry that is to leave and whose file the disk does not remove', async () => {
+    const [first, second] = [blob(500, 1), blob(500, 2)];
+    for (const given of [first, second]) await keep(given);
+    const cause = Object.assign(new Error('EROFS'), { code: 'EROFS' });
+    const rmSync = sinon.stub(fs, 'rmSync').throws(cause);
+    syncBuiltinESMExports();
+    unlimit = () => {
+      rmSync.restore();
+      syncBuiltinESMExports();
+    };
+    const incoming = await ingest(store, blob(500, 3).descriptor, sourceOf(blob(500, 3).bytes));
+    expect(await rejection(incoming.settled))
+      .to.be.instanceOf(StoreFailedError)
+      .with.property('cause', cause);
+    await new Promise(setImmediate);
+    for (const given of [first, second]) expect(await has(given)).to.equal(true);
+    expect(store.usage).to.deep.include({ entries: 2, evicted: 0, damaged: 0, failures: { EROFS: 1 } });
+  });
+
   it('lets readers have what was stored before the volume was full', async () => {
     const { descriptor, bytes } = blob(300, 1);
     const held = new HeldSource().give(bytes.subarray(0, 150_000));
-    const incoming = await store.ingest(descriptor, held.source);
+    const incoming = await ingest(store, descriptor, held.source);
     const reader = incoming.read();
     expect(Buffer.compare(await readSome(reader, 150_000), bytes.subarray(0, 150_000))).to.equal(0);
     volumeOf(0);
@@ -203,11 +230,11 @@ describe('FilesystemPackageStore on a full volume', () => {
   it('says that the volume was full also when another write has found it so', async () => {
     const { descriptor, bytes } = blob(300, 1);
     const held = new HeldSource().give(bytes.subarray(0, 100_000));
-    const incoming = await store.ingest(descriptor, held.source);
+    const incoming = await ingest(store, descriptor, held.source);
     const reader = incoming.read();
     await readSome(reader, 100_000);
     volumeOf(0);
-    const other = await store.ingest(blob(1, 2).descriptor, sourceOf(blob(1, 2).bytes));
+    const other = await ingest(store, blob(1, 2).descriptor, sourceOf(blob(1, 2).bytes));
     await rejection(other.settled);
     expect(store.usage.limitBytes).to.be.below(300 * KIB);
     held.give(bytes.subarray(100_000)).end();
@@ -218,7 +245,7 @@ describe('FilesystemPackageStore on a full volume', () => {
   });
 
   it('counts no failure of a source as one of its own', async () => {
-    const incoming = await store.ingest(blob(200, 1).descriptor, sourceOf(bytesOf(200 * KIB, 9)));
+    const incoming = await ingest(store, blob(200, 1).descriptor, sourceOf(bytesOf(200 * KIB, 9)));
     await rejection(incoming.settled);
     expect(store.usage.failures).to.deep.equal({});
   });

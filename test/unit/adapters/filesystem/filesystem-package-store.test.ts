@@ -26,7 +26,7 @@ import { eventually } from '../../../support/eventually.ts';
 import { limitDisk } from '../../../support/full-disk.ts';
 import { bytesOf, makeBlob, type TestBlob } from '../../../support/image.ts';
 import { rejection } from '../../../support/rejection.ts';
-import { HeldSource, readAll, readSome, sourceOf } from '../../../support/source.ts';
+import { HeldSource, ingest, readAll, readSome, sourceOf } from '../../../support/source.ts';
 
 const KIB = 1024;
 const blob = (bytes: Uint8Array): TestBlob => makeBlob('application/octet-stream', bytes);
@@ -48,7 +48,7 @@ describe('FilesystemPackageStore', () => {
 
   async function keep(store: FilesystemPackageStore, { descriptor, bytes }: TestBlob): Promise<void> {
     await (
-      await store.ingest(descriptor, sourceOf(bytes))
+      await ingest(store, descriptor, sourceOf(bytes))
     ).settled;
   }
 
@@ -64,7 +64,7 @@ describe('FilesystemPackageStore', () => {
     const release = limitDisk(directory, { fits: () => true, free: () => free });
     try {
       const held = new HeldSource();
-      expect(await rejection(store.ingest(given.descriptor, held.source))).to.be.instanceOf(StoreFullError);
+      expect(await rejection(ingest(store, given.descriptor, held.source))).to.be.instanceOf(StoreFullError);
       expect(held.opened).to.equal(0);
       free = 600 * KIB;
       await keep(store, given);
@@ -98,7 +98,7 @@ describe('FilesystemPackageStore', () => {
     }
 
     async function downloading({ descriptor, bytes }: TestBlob): Promise<BlobReader> {
-      const incoming = await store.ingest(descriptor, sourceOf(bytes));
+      const incoming = await ingest(store, descriptor, sourceOf(bytes));
       const reader = incoming.read();
       await incoming.settled;
       return reader;
@@ -175,7 +175,7 @@ describe('FilesystemPackageStore', () => {
     const store = await start();
     const given = blob(bytesOf(100 * KIB));
     const held = new HeldSource().give(given.bytes);
-    const incoming = await store.ingest(given.descriptor, held.source);
+    const incoming = await ingest(store, given.descriptor, held.source);
     let settled = false;
     void incoming.settled.then(() => (settled = true));
     held.end();
@@ -273,7 +273,7 @@ describe('FilesystemPackageStore', () => {
   it('removes what was arriving when the process died', async () => {
     const dying = await start();
     const held = new HeldSource().give(bytesOf(100 * KIB));
-    const incoming = await dying.ingest(blob(bytesOf(200 * KIB)).descriptor, held.source);
+    const incoming = await ingest(dying, blob(bytesOf(200 * KIB)).descriptor, held.source);
     const reader = incoming.read();
     await readSome(reader, 1);
     await reader.close();
@@ -548,7 +548,7 @@ describe('FilesystemPackageStore', () => {
       const store = await start();
       await rm(join(directory, 'v1/ingest'), { recursive: true });
       await writeFile(join(directory, 'v1/ingest'), 'a file');
-      const error = await rejection(store.ingest(blob(bytesOf(10)).descriptor, new HeldSource().source));
+      const error = await rejection(ingest(store, blob(bytesOf(10)).descriptor, new HeldSource().source));
       expect(error).to.be.instanceOf(StoreFailedError);
       expect(store.usage.bytes).to.equal(0);
       await store.close();
@@ -557,7 +557,7 @@ describe('FilesystemPackageStore', () => {
     it('shows all of a verified file that cannot be moved to its place, and does not keep it', async () => {
       const store = await start();
       const given = blob(bytesOf(10));
-      const incoming = await store.ingest(given.descriptor, async () => {
+      const incoming = await ingest(store, given.descriptor, async () => {
         await rm(join(directory, 'v1/blobs'), { recursive: true });
         await writeFile(join(directory, 'v1/blobs'), 'a file');
         return sourceOf(given.bytes)();
@@ -595,10 +595,10 @@ describe('FilesystemPackageStore', () => {
     it('counts a file that another one has replaced until nobody reads it', async () => {
       const store = await start();
       const { descriptor, bytes } = blob(bytesOf(100 * KIB));
-      const first = await store.ingest(descriptor, sourceOf(bytes));
+      const first = await ingest(store, descriptor, sourceOf(bytes));
       const reader = first.read();
       await first.settled;
-      const second = await store.ingest(descriptor, sourceOf(bytes));
+      const second = await ingest(store, descriptor, sourceOf(bytes));
       await second.settled;
       expect(store.usage).to.include({ entries: 1, bytes: 200 * KIB });
       expect(Buffer.compare(await readAll(reader), bytes)).to.equal(0);
@@ -610,7 +610,7 @@ describe('FilesystemPackageStore', () => {
     it('lets go of a damaged file with the last of its readers, also if that one has followed its arrival', async () => {
       const store = await start();
       const given = blob(bytesOf(100 * KIB));
-      const incoming = await store.ingest(given.descriptor, sourceOf(given.bytes));
+      const incoming = await ingest(store, given.descriptor, sourceOf(given.bytes));
       const follower = incoming.read();
       await incoming.settled;
       const stored = await store.open(given.descriptor);

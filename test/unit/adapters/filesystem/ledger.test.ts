@@ -13,7 +13,7 @@ describe('Ledger', () => {
 
   /** The blobs that are evicted for one of `size` bytes, all of which arrive; undefined when there can be no room. */
   function admit(ledger: Ledger, size: number): Digest[] | undefined {
-    const room = ledger.promise(size);
+    const room = ledger.reserve(size);
     if (room === undefined) return undefined;
     const left: Digest[] = [];
     for (const entry of ledger.evictable()) {
@@ -35,7 +35,7 @@ describe('Ledger', () => {
 
   it('takes promised room as bytes arrive, in whole blocks, and gives all of it back', () => {
     const ledger = new Ledger(4 * BLOCK);
-    const room = ledger.promise(3 * BLOCK - 1);
+    const room = ledger.reserve(3 * BLOCK - 1);
     expect(ledger.bytes).to.equal(0);
     room?.take(1);
     expect([ledger.bytes, room?.missing(BLOCK), room?.missing(BLOCK + 1)]).to.deep.equal([BLOCK, 0, BLOCK]);
@@ -48,22 +48,37 @@ describe('Ledger', () => {
 
   it('promises no room twice, however little of it is taken', () => {
     const ledger = new Ledger(4 * BLOCK);
-    const room = ledger.promise(3 * BLOCK);
-    expect(ledger.promise(2 * BLOCK)).to.equal(undefined);
+    const room = ledger.reserve(3 * BLOCK);
+    expect(ledger.reserve(2 * BLOCK)).to.equal(undefined);
     room?.take(BLOCK);
-    expect(ledger.promise(2 * BLOCK)).to.equal(undefined);
+    expect(ledger.reserve(2 * BLOCK)).to.equal(undefined);
     room?.release();
-    expect(ledger.promise(4 * BLOCK)).not.to.equal(undefined);
+    expect(ledger.reserve(4 * BLOCK)).not.to.equal(undefined);
   });
 
   it('promises no more than a lowered limit, which never exceeds the maximum', () => {
     const ledger = new Ledger(4 * BLOCK);
     ledger.limit = 2 * BLOCK;
-    expect(ledger.promise(3 * BLOCK)).to.equal(undefined);
+    expect(ledger.reserve(3 * BLOCK)).to.equal(undefined);
     ledger.limit = 9 * BLOCK;
     expect([ledger.limit, ledger.maxBytes]).to.deep.equal([4 * BLOCK, 4 * BLOCK]);
     ledger.limit = -1;
     expect(ledger.limit).to.equal(0);
+  });
+
+  it('lets the room of a blob become its entry, or be free, once', () => {
+    const ledger = new Ledger(4 * BLOCK);
+    const [stored, failed] = [ledger.reserve(2 * BLOCK), ledger.reserve(2 * BLOCK)];
+    if (stored === undefined || failed === undefined) throw new Error('no room');
+    stored.take(2 * BLOCK);
+    failed.take(BLOCK);
+    expect(stored.commit(digest(1), new Date(0), 0)).to.include({ size: 2 * BLOCK, kept: true });
+    expect(ledger.bytes).to.equal(3 * BLOCK);
+    failed.release();
+    expect([ledger.bytes, ledger.missing(2 * BLOCK)]).to.deep.equal([2 * BLOCK, -2 * BLOCK]);
+    for (const room of [stored, failed]) expect(room.release).to.throw('given back before');
+    expect(() => failed.commit(digest(2), new Date(0), 0)).to.throw('given back before');
+    expect([ledger.bytes, ledger.entries]).to.deep.equal([2 * BLOCK, 1]);
   });
 
   it('takes an entry back that could not leave, as the next to leave', () => {
@@ -79,7 +94,7 @@ describe('Ledger', () => {
     const ledger = new Ledger(4 * BLOCK);
     ledger.add(digest(1), BLOCK, new Date(0), 0);
     ledger.pin(ledger.add(digest(2), 2 * BLOCK, new Date(0), 0));
-    expect(ledger.promise(3 * BLOCK)).to.equal(undefined);
+    expect(ledger.reserve(3 * BLOCK)).to.equal(undefined);
     expect(ledger.entries).to.equal(2);
   });
 
@@ -108,7 +123,7 @@ describe('Ledger', () => {
     ledger.remove(entry);
     ledger.remove(entry);
     expect(ledger.bytes).to.equal(2 * BLOCK);
-    const room = ledger.promise(2 * BLOCK);
+    const room = ledger.reserve(2 * BLOCK);
     room?.take(2 * BLOCK);
     room?.release();
     ledger.unpin(entry);
@@ -136,7 +151,7 @@ describe('Ledger', () => {
           return true;
         };
         for (const { kind, blob } of operations) {
-          const room = kind === 'promise' ? ledger.promise(sizeOf(blob)) : undefined;
+          const room = kind === 'promise' ? ledger.reserve(sizeOf(blob)) : undefined;
           if (room !== undefined) model.rooms.push({ blob, room });
           const [oldest] = model.rooms;
           if (oldest !== undefined && kind === 'grow') grow(oldest.room, sizeOf(oldest.blob) / 2);

@@ -21,7 +21,7 @@ import { Ledger } from '../../../../src/adapters/filesystem/ledger.ts';
 import { scan } from '../../../../src/adapters/filesystem/recovery.ts';
 import { nearMiss } from '../../../support/hostile-text.ts';
 import { bytesOf, makeBlob } from '../../../support/image.ts';
-import { readAll, sourceOf } from '../../../support/source.ts';
+import { ingest, readAll, sourceOf } from '../../../support/source.ts';
 
 const PIECES = [
   'a',
@@ -99,7 +99,7 @@ describe('leaveCleanMarker', () => {
   for (const how of ['emptied', 'zeros'] as const) {
     it(`names only blobs that are on the disk, so that a power loss after it costs none (${how})`, async () => {
       const before = await start();
-      for (const { descriptor, bytes } of images) await (await before.ingest(descriptor, sourceOf(bytes))).settled;
+      for (const { descriptor, bytes } of images) await (await ingest(before, descriptor, sourceOf(bytes))).settled;
       expect(log, 'a download waits for no disk').to.deep.equal([]);
       await before.close();
       losePower(how);
@@ -115,7 +115,7 @@ describe('leaveCleanMarker', () => {
 
   it('syncs the blobs, then their folder, then the marker before it has its name, and each blob once', async () => {
     const before = await start();
-    for (const { descriptor, bytes } of images) await (await before.ingest(descriptor, sourceOf(bytes))).settled;
+    for (const { descriptor, bytes } of images) await (await ingest(before, descriptor, sourceOf(bytes))).settled;
     await before.close();
     expect(log.map((path) => path.replace(/[0-9a-f-]{36,}$/, '*'))).to.deep.equal([
       ...images.map(() => 'v1/blobs/sha256/*'),
@@ -131,7 +131,7 @@ describe('leaveCleanMarker', () => {
 
   it('does not name a blob that cannot be synced: its next use verifies it again', async () => {
     const before = await start();
-    for (const { descriptor, bytes } of images) await (await before.ingest(descriptor, sourceOf(bytes))).settled;
+    for (const { descriptor, bytes } of images) await (await ingest(before, descriptor, sourceOf(bytes))).settled;
     sinon.restore();
     sinon.stub(proto, 'datasync').rejects(Object.assign(new Error('EIO'), { code: 'EIO' }));
     await before.close();

@@ -22,13 +22,13 @@ import { Scrub } from '../../../../src/adapters/filesystem/scrub.ts';
 import { digestHex } from '../../../../src/domain/digest.ts';
 import { eventually } from '../../../support/eventually.ts';
 import { bytesOf, makeBlob } from '../../../support/image.ts';
-import { readAll, sourceOf } from '../../../support/source.ts';
+import { ingest, readAll, sourceOf } from '../../../support/source.ts';
 
 describe('the scrub of a FilesystemPackageStore', () => {
   let directory: string;
   let store: FilesystemPackageStore;
   const given = makeBlob('application/octet-stream', bytesOf(300_000));
-  const keep = async (): Promise<void> => (await store.ingest(given.descriptor, sourceOf(given.bytes))).settled;
+  const keep = async (): Promise<void> => (await ingest(store, given.descriptor, sourceOf(given.bytes))).settled;
   const flipped = (): Uint8Array => given.bytes.with(299_999, (given.bytes[299_999] ?? 0) ^ 1);
   const path = (): string => join(directory, 'v1/blobs/sha256', digestHex(given.descriptor.digest));
 
@@ -37,7 +37,7 @@ describe('the scrub of a FilesystemPackageStore', () => {
     const before = new FilesystemPackageStore({ directory, maxBytes: 1e6 });
     await before.load();
     await (
-      await before.ingest(given.descriptor, sourceOf(given.bytes))
+      await ingest(before, given.descriptor, sourceOf(given.bytes))
     ).settled;
     await before.close();
   });
@@ -74,7 +74,7 @@ describe('the scrub of a FilesystemPackageStore', () => {
     const second = makeBlob('application/octet-stream', bytesOf(5000, 2));
     await start(0);
     await (
-      await store.ingest(second.descriptor, sourceOf(second.bytes))
+      await ingest(store, second.descriptor, sourceOf(second.bytes))
     ).settled;
     await store.close();
     // While the first file is read at this rate, the second one disappears.
@@ -109,7 +109,7 @@ describe('the scrub of a FilesystemPackageStore', () => {
       expect(store.usage.scrubbedBytes).to.be.greaterThan(0);
     });
     const other = makeBlob('application/octet-stream', bytesOf(900_000, 2));
-    const incoming = await store.ingest(other.descriptor, sourceOf(other.bytes));
+    const incoming = await ingest(store, other.descriptor, sourceOf(other.bytes));
     const open = readdirSync('/proc/self/fd').map((fd) => readlinkOf(fd));
     expect(open.filter((target) => target.startsWith(directory) && target.endsWith('(deleted)'))).to.deep.equal([]);
     await incoming.settled;

@@ -8,7 +8,7 @@ import { type RunningApp, startHttpApp } from '../../../support/http-app.ts';
 import { makeIndex, makePackage } from '../../../support/image.ts';
 import { MemoryPackageStore } from '../../../support/memory-package-store.ts';
 import { type StubbedGateway, stubCredentials, stubGateway } from '../../../support/ports.ts';
-import { sourceOf } from '../../../support/source.ts';
+import { ingest, sourceOf } from '../../../support/source.ts';
 
 const amd64 = { os: 'linux', architecture: 'amd64' };
 
@@ -99,7 +99,7 @@ describe('manifestRoute', () => {
     await app.close();
     const store = new MemoryPackageStore();
     await start(store);
-    const incoming = await store.ingest(image.layer.descriptor, sourceOf(image.layer.bytes));
+    const incoming = await ingest(store, image.layer.descriptor, sourceOf(image.layer.bytes));
     await incoming.settled;
     const { statusCode } = await client(`manifest?digest=${image.layer.descriptor.digest}`);
     expect(statusCode).to.equal(404);
