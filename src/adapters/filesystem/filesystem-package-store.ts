@@ -20,9 +20,9 @@ import { HashThread } from './hash-thread.ts';
 import { Layout } from './layout.ts';
 import { type Entry, infoOf, Ledger, type Room } from './ledger.ts';
 import { OpenFiles } from './open-files.ts';
-import { Recency } from './recency.ts';
-import { leaveCleanMarker, scan } from './recovery.ts';
-import { Scrub } from './scrub.ts';
+import { AccessTimes } from './access-times.ts';
+import { leaveCleanMarker, scan } from './startup-scan.ts';
+import { Scrubber } from './scrubber.ts';
 import { SlowReaders } from './slow-readers.ts';
 import { StoreFailures } from './store-failures.ts';
 import { readStoredFile } from './stored-file.ts';
@@ -48,8 +48,8 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
   readonly #arriving = new Set<Promise<void>>();
   readonly #pool = new BlockPool();
   readonly #files = new OpenFiles(this.#pool, (entry) => this.#layout.blobs.pathOf(entry.digest));
-  readonly #recency = new Recency((entry) => this.#layout.blobs.pathOf(entry.digest));
-  readonly #scrub: Scrub | undefined;
+  readonly #accessTimes = new AccessTimes((entry) => this.#layout.blobs.pathOf(entry.digest));
+  readonly #scrubber: Scrubber | undefined;
   readonly #failures: StoreFailures;
   #damaged = 0;
 
@@ -66,7 +66,7 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
     });
     this.#check = new WritableCheck(this.#layout, this.#eviction);
     if (scrubBytesPerSecond === 0) return;
-    this.#scrub = new Scrub({
+    this.#scrubber = new Scrubber({
       bytesPerSecond: scrubBytesPerSecond,
       entries: () => this.#ledger.list(),
       pathOf: (entry) => this.#layout.blobs.pathOf(entry.digest),
@@ -78,17 +78,17 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
 
   /** Takes stock; to be called once, before anything else. @throws StoreFailedError when the directory cannot be used. */
   async load(): Promise<void> {
-    this.#recency.startAfter(await scan(this.#layout, this.#ledger));
+    this.#accessTimes.startAfter(await scan(this.#layout, this.#ledger));
     await this.#eviction.fit();
-    this.#scrub?.start();
+    this.#scrubber?.start();
   }
 
   /** Waits for what is arriving, whose sources must have ended or been stopped. */
   async close(): Promise<void> {
-    await this.#scrub?.stop();
+    await this.#scrubber?.stop();
     await Promise.all(this.#arriving);
     await this.#thread.close();
-    await this.#recency.flush();
+    await this.#accessTimes.flush();
     this.#files.closeAll();
     // Without it, on a full disk, the next start proves everything again.
     await leaveCleanMarker(this.#layout, this.#ledger).catch(() => undefined);
@@ -104,7 +104,7 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
       entries,
       evicted: this.#eviction.evicted,
       damaged: this.#damaged,
-      scrubbedBytes: this.#scrub?.bytes ?? 0,
+      scrubbedBytes: this.#scrubber?.bytes ?? 0,
     };
   }
 
@@ -135,7 +135,7 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
         this.#unpin(entry);
         return undefined;
       }
-      if (isUse) this.#recency.use(entry);
+      if (isUse) this.#accessTimes.use(entry);
       const reader = readStoredFile(file, {
         onDamage: () => {
           this.#remove(entry, 'damaged');
@@ -213,7 +213,7 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
     const replaced = this.#ledger.find(digest);
     if (replaced !== undefined) this.#remove(replaced, 'replaced');
     const entry = room.commit(digest, new Date(), Date.now());
-    this.#recency.use(entry);
+    this.#accessTimes.use(entry);
     this.#ledger.pin(entry);
     this.#readers.add(entry, file);
     void file.closed.then(() => {
@@ -233,7 +233,7 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
     if (!entry.kept) return;
     this.#ledger.remove(entry);
     if (entry.readers === 0) this.#files.close(entry);
-    this.#scrub?.letGo(entry);
+    this.#scrubber?.letGo(entry);
     if (cause === 'damaged') this.#damaged++;
     if (cause === 'replaced') return;
     try {

@@ -7,7 +7,7 @@ const FLUSH_INTERVAL_MS = 10_000;
 /** So many uses a second leave the clock behind; numbers of seconds since 1970 hold a quarter of it. */
 const STEP_MS = 0.001;
 
-export class Recency {
+export class AccessTimes {
   readonly #pathOf: (entry: Entry) => string;
   readonly #used = new Set<Entry>();
   #lastMs = 0;

@@ -4,22 +4,22 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sinon from 'sinon';
 import { type Entry, Ledger } from '../../../../src/adapters/filesystem/ledger.ts';
-import { Recency } from '../../../../src/adapters/filesystem/recency.ts';
+import { AccessTimes } from '../../../../src/adapters/filesystem/access-times.ts';
 import { digestHex, digestOf } from '../../../../src/domain/digest.ts';
 import { eventually } from '../../../support/eventually.ts';
 
 const NOW = Date.UTC(2026, 10, 24, 8);
 
-describe('Recency', () => {
+describe('AccessTimes', () => {
   let directory: string;
   let ledger: Ledger;
-  let recency: Recency;
+  let accessTimes: AccessTimes;
   let clock: sinon.SinonFakeTimers;
   beforeEach(() => {
     clock = sinon.useFakeTimers({ now: NOW, toFake: ['Date', 'setTimeout', 'clearTimeout'] });
-    directory = mkdtempSync(join(tmpdir(), 'recency-'));
+    directory = mkdtempSync(join(tmpdir(), 'accessTimes-'));
     ledger = new Ledger(1e9);
-    recency = new Recency(pathOf);
+    accessTimes = new AccessTimes(pathOf);
   });
   afterEach(() => {
     clock.restore();
@@ -37,24 +37,24 @@ describe('Recency', () => {
 
   it('tells the files when they were used, in their order, also on a clock that stands or goes back', async () => {
     const [a, b, c] = [keep(1), keep(2), keep(3)];
-    recency.use(a);
-    recency.use(b);
+    accessTimes.use(a);
+    accessTimes.use(b);
     clock.setSystemTime(NOW - 3_600_000);
-    recency.use(c);
-    recency.use(a);
-    await recency.flush();
+    accessTimes.use(c);
+    accessTimes.use(a);
+    await accessTimes.flush();
     expect(usedAt(b)).to.be.at.least(NOW).and.below(usedAt(c));
     expect(usedAt(c)).to.be.below(usedAt(a));
     clock.setSystemTime(NOW + 1000);
-    recency.use(b);
-    await recency.flush();
+    accessTimes.use(b);
+    await accessTimes.flush();
     expect(usedAt(b)).to.be.closeTo(NOW + 1000, 0.01);
   });
 
   it('tells them by itself after ten seconds, and not before', async () => {
     const entry = keep(1);
     const before = usedAt(entry);
-    recency.use(entry);
+    accessTimes.use(entry);
     clock.tick(9_999);
     expect(usedAt(entry)).to.equal(before);
     clock.tick(1);
@@ -65,31 +65,31 @@ describe('Recency', () => {
   });
 
   it('has nothing left to tell when it has told it', async () => {
-    recency.use(keep(1));
+    accessTimes.use(keep(1));
     expect(clock.countTimers()).to.equal(1);
-    recency.use(keep(2));
+    accessTimes.use(keep(2));
     expect(clock.countTimers()).to.equal(1);
-    await recency.flush();
+    await accessTimes.flush();
     expect(clock.countTimers()).to.equal(0);
     const entry = keep(3);
-    recency.use(entry);
-    await recency.flush();
+    accessTimes.use(entry);
+    await accessTimes.flush();
     writeFileSync(pathOf(entry), 'x');
     const path = pathOf(entry);
     rmSync(path);
     writeFileSync(path, 'y');
     const fresh = usedAt(entry);
-    await recency.flush();
+    await accessTimes.flush();
     expect(usedAt(entry)).to.equal(fresh);
   });
 
   it('leaves alone what is not kept any more, and misses no file that is gone', async () => {
     const [removed, gone, last] = [keep(1), keep(2), keep(3)];
     const before = usedAt(removed);
-    for (const entry of [removed, gone, last]) recency.use(entry);
+    for (const entry of [removed, gone, last]) accessTimes.use(entry);
     ledger.remove(removed);
     rmSync(pathOf(gone));
-    await recency.flush();
+    await accessTimes.flush();
     expect(usedAt(removed)).to.equal(before);
     expect(usedAt(last))
       .to.be.at.least(NOW)

@@ -18,7 +18,7 @@ import sinon from 'sinon';
 import { FilesystemPackageStore } from '../../../../src/adapters/filesystem/filesystem-package-store.ts';
 import { Layout } from '../../../../src/adapters/filesystem/layout.ts';
 import { Ledger } from '../../../../src/adapters/filesystem/ledger.ts';
-import { scan } from '../../../../src/adapters/filesystem/recovery.ts';
+import { scan } from '../../../../src/adapters/filesystem/startup-scan.ts';
 import { nearMiss } from '../../../support/hostile-text.ts';
 import { bytesOf, makeBlob } from '../../../support/image.ts';
 import { ingest, readAll, sourceOf } from '../../../support/source.ts';

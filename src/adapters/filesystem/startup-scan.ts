@@ -1,4 +1,4 @@
-/** A start is a scan: the blobs of the directory are entered in the order of their last use. */
+/** The scan at a start: the blobs of the directory are entered in the order of their last use. */
 import { lstat, open, readFile, rm } from 'node:fs/promises';
 import { StoreFailedError } from '../../domain/errors.ts';
 import { READ_FLAGS } from '../blobs/blob-file.ts';

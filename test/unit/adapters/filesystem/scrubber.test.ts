@@ -18,7 +18,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FilesystemPackageStore } from '../../../../src/adapters/filesystem/filesystem-package-store.ts';
 import { type Entry, Ledger } from '../../../../src/adapters/filesystem/ledger.ts';
-import { Scrub } from '../../../../src/adapters/filesystem/scrub.ts';
+import { Scrubber } from '../../../../src/adapters/filesystem/scrubber.ts';
 import { digestHex } from '../../../../src/domain/digest.ts';
 import { eventually } from '../../../support/eventually.ts';
 import { bytesOf, makeBlob } from '../../../support/image.ts';
@@ -141,11 +141,11 @@ function readlinkOf(fd: string): string {
   }
 }
 
-describe('Scrub', () => {
+describe('Scrubber', () => {
   let directory: string;
   let ledger: Ledger;
   let damaged: Entry[];
-  let scrub: Scrub;
+  let scrub: Scrubber;
   /** Fulfilled when a pass begins: of the first, the second, … */
   let passes: PromiseWithResolvers<undefined>[];
   beforeEach(async () => {
@@ -174,7 +174,7 @@ describe('Scrub', () => {
       passes[begun++]?.resolve(undefined);
       return ledger.list();
     };
-    scrub = new Scrub({ bytesPerSecond, entries, pathOf, onDamage: (entry) => damaged.push(entry), restMs: 1 });
+    scrub = new Scrubber({ bytesPerSecond, entries, pathOf, onDamage: (entry) => damaged.push(entry), restMs: 1 });
     scrub.start();
   }
   const secondPass = async (): Promise<unknown> => passes[1]?.promise;
@@ -210,7 +210,7 @@ describe('Scrub', () => {
   it('calls no file damaged because it cannot be opened now', async () => {
     const entry = await keep(10, 1);
     const path = join(pathOf(entry), 'below a file');
-    scrub = new Scrub({
+    scrub = new Scrubber({
       bytesPerSecond: 1e9,
       entries: () => {
         passes.shift()?.resolve(undefined);

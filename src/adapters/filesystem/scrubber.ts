@@ -1,11 +1,11 @@
-/** Reads kept blobs again, slowly and for ever: what the disk has changed is found before a client is given it. */
+/** Verifies cached blobs again, at a slow and constant pace: damage by the disk is found before a client reads it. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DigestMismatchError } from '../../domain/errors.ts';
 import { closeNow, openBlob, verifyFile } from '../blobs/blob-file.ts';
 import { errnoOf } from '../blobs/disk-error.ts';
 import type { Entry } from './ledger.ts';
 
-export interface ScrubOptions {
+export interface ScrubberOptions {
   readonly bytesPerSecond: number;
   /** At the beginning of a pass. */
   readonly entries: () => readonly Entry[];
@@ -17,15 +17,15 @@ export interface ScrubOptions {
 
 const REST_MS = 60_000;
 
-export class Scrub {
-  readonly #options: ScrubOptions;
+export class Scrubber {
+  readonly #options: ScrubberOptions;
   readonly #stopping = new AbortController();
   #running: Promise<void> = Promise.resolve();
   /** The file that is open now. */
   #reading: { readonly entry: Entry; readonly fd: number } | undefined;
   #bytes = 0;
 
-  constructor(options: ScrubOptions) {
+  constructor(options: ScrubberOptions) {
     this.#options = options;
   }
 
@@ -48,7 +48,7 @@ export class Scrub {
   async #run(): Promise<void> {
     const { entries, restMs = REST_MS } = this.#options;
     for (;;) {
-      // Another one's order is not disturbed: nothing here counts as a use.
+      // Nothing here counts as a use, so the order of eviction stays.
       for (const entry of entries()) if (entry.kept) await this.#check(entry);
       await this.#sleep(restMs);
     }
