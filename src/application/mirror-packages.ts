@@ -3,12 +3,13 @@ import type { Descriptor } from '../domain/descriptor.ts';
 import type { Digest } from '../domain/digest.ts';
 import type { PackageRequest } from '../domain/package.ts';
 import { below, type Upstream } from '../domain/upstream.ts';
-import { BlobArrivals } from './blob-arrivals.ts';
 import { eachPackage, type PackageFailure } from './each-package.ts';
 import { openBlob } from './open-blob.ts';
 import { patiently } from './patience.ts';
 import { type Image, ResolveImage, type ResolveImageOptions } from './resolve-image.ts';
 import { type FetchFrom, resumedDownload } from './resumed-download.ts';
+import { Turns } from './turns.ts';
+import { writeBlob } from './write-blob.ts';
 
 export interface MirrorPackagesOptions extends ResolveImageOptions {
   /** Packages that are worked on at any moment. */
@@ -40,20 +41,23 @@ interface Prepared<Request> {
 export class MirrorPackages<Request extends PackageRequest> {
   readonly #options: MirrorPackagesOptions;
   readonly #resolve: ResolveImage;
-  readonly #arrivals: BlobArrivals;
+  readonly #turns = new Turns<Digest>();
+  /** How many bytes of each blob are in the layout. */
+  readonly #bytes = new Map<Digest, number>();
+  /** By digest and size: a manifest may be wrong about the size. */
+  readonly #stored = new Set<string>();
   readonly #prepared: Prepared<Request>[] = [];
   readonly #counted = new Set<Digest>();
   readonly #failures: PackageFailure<Request>[] = [];
   #phase: MirrorProgress['phase'] = 'manifests';
   #totalBytes = 0;
+  #hereBytes = 0;
+  #fetchedBytes = 0;
   #mirrored = 0;
 
   constructor(options: MirrorPackagesOptions) {
     this.#options = options;
     this.#resolve = new ResolveImage(options);
-    this.#arrivals = new BlobArrivals(options.layout, () => {
-      options.onProgress(this.progress);
-    });
   }
 
   get progress(): MirrorProgress {
@@ -63,8 +67,8 @@ export class MirrorPackages<Request extends PackageRequest> {
       mirrored: this.#mirrored,
       failed: this.#failures.length,
       totalBytes: this.#totalBytes,
-      hereBytes: this.#arrivals.here,
-      fetchedBytes: this.#arrivals.fetched,
+      hereBytes: this.#hereBytes,
+      fetchedBytes: this.#fetchedBytes,
     };
   }
 
@@ -111,20 +115,43 @@ export class MirrorPackages<Request extends PackageRequest> {
   async #mirror({ request, image }: Prepared<Request>, signal: AbortSignal): Promise<void> {
     for (const blob of image.blobs) {
       signal.throwIfAborted();
-      await this.#arrivals.bring(blob, this.#download(request, blob, signal), signal);
+      await this.#store(request, blob, signal);
     }
     signal.throwIfAborted();
     await this.#options.layout.list(image.descriptor);
     this.#mirrored++;
   }
 
+  /** A blob that several images have is fetched once. When that fails, the next package tries: it may have another repository. */
+  async #store(request: Request, blob: Descriptor, signal: AbortSignal): Promise<void> {
+    const { digest, size } = blob;
+    await this.#turns.take(digest, async () => {
+      const key = `${digest} ${String(size)}`;
+      if (this.#stored.has(key)) return;
+      await writeBlob(this.#options.layout, blob, this.#download(request, blob, signal), signal, (here) => {
+        this.#hereBytes += here - (this.#bytes.get(digest) ?? 0);
+        this.#bytes.set(digest, here);
+        this.#options.onProgress(this.progress);
+      });
+      this.#stored.add(key);
+    });
+  }
+
   /** The upstream is looked up for each try, so that no expired URL or token is used again. */
   #download({ repository, path }: Request, blob: Descriptor, signal: AbortSignal): FetchFrom {
     const { credentials, gateway } = this.#options;
     const resolve = async (): Promise<Upstream> => below(await credentials.resolve(repository), path);
-    return (start) =>
-      resumedDownload(blob.size - start, (offset) =>
-        patiently(() => openBlob(gateway, resolve, blob, start + offset, signal), signal),
-      );
+    return async (start) => {
+      const fetch: FetchFrom = (offset) =>
+        patiently(() => openBlob(gateway, resolve, blob, start + offset, signal), signal);
+      return this.#countFetched(await resumedDownload(blob.size - start, fetch));
+    };
+  }
+
+  async *#countFetched(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    for await (const chunk of chunks) {
+      this.#fetchedBytes += chunk.byteLength;
+      yield chunk;
+    }
   }
 }
