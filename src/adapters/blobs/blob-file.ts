@@ -8,16 +8,34 @@ import { verifyAll } from '../../domain/verifier.ts';
 import { isOutOfSpace } from './disk-error.ts';
 
 /** A symbolic link is refused, and opening a pipe does not wait for its other end. */
-export const READ_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+const SAFELY = constants.O_NOFOLLOW | constants.O_NONBLOCK;
+export const READ_FLAGS = constants.O_RDONLY | SAFELY;
 
 /** Descriptors are numbers, which can be closed in the very turn in which their file is removed. */
 const openFile = promisify(open);
 const statFile = promisify(fstat) as (fd: number) => Promise<Stats>;
 export const closeFile = promisify(close);
 
-/** Resolves with a descriptor to close and the size in bytes. Rejects with the error of the file system, EFTYPE for a directory or a pipe. */
-export async function openBlob(path: string): Promise<{ readonly fd: number; readonly size: number }> {
-  const fd = await openFile(path, READ_FLAGS);
+/** A regular file. */
+interface OpenedFile {
+  /** To be closed. */
+  readonly fd: number;
+  /** Bytes. */
+  readonly size: number;
+}
+
+/** To be read. Rejects with the error of the file system, EFTYPE for a directory or a pipe. */
+export function openBlob(path: string): Promise<OpenedFile> {
+  return openRegular(path, READ_FLAGS);
+}
+
+/** To be read and written; an earlier process may have left it. Rejects as `openBlob`. */
+export function openPart(path: string): Promise<OpenedFile> {
+  return openRegular(path, constants.O_RDWR | constants.O_CREAT | SAFELY);
+}
+
+async function openRegular(path: string, flags: number): Promise<OpenedFile> {
+  const fd = await openFile(path, flags, 0o644);
   try {
     const stats = await statFile(fd);
     if (!stats.isFile()) throw Object.assign(new Error('EFTYPE: not a regular file'), { code: 'EFTYPE' });
@@ -36,11 +54,6 @@ export async function openNew(path: string): Promise<number> {
     await mkdir(dirname(path), { recursive: true, mode: 0o700 });
     return openOnce();
   });
-}
-
-/** A file that an earlier process may have left, to be read and written. A symbolic link at this path is refused. */
-export function openPart(path: string): Promise<number> {
-  return openFile(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o644);
 }
 
 /**

@@ -62,7 +62,11 @@ export class ResumableBlob implements BlobWriter {
     });
     // A disk that is full, or gone, may say so only now.
     await onDisk(syncFile(await this.#open()));
-    await onDisk(this.#moveToPlace());
+    await onDisk(
+      Promise.resolve().then(() => {
+        this.#blobs.move(this.#part, this.#blob.digest);
+      }),
+    );
     await syncDirectory(this.#blobs.path);
     this.#isStored = true;
   }
@@ -125,12 +129,7 @@ export class ResumableBlob implements BlobWriter {
   }
 
   async #open(): Promise<number> {
-    return (this.#fd ??= await onDisk(openPart(this.#part)));
-  }
-
-  // eslint-disable-next-line @typescript-eslint/require-await -- an error of the disk is a rejection
-  async #moveToPlace(): Promise<void> {
-    this.#blobs.move(this.#part, this.#blob.digest);
+    return (this.#fd ??= (await onDisk(openPart(this.#part))).fd);
   }
 }
 

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { execFileSync } from 'node:child_process';
 import { lstat, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -125,6 +126,17 @@ describe('OciLayoutWriter', () => {
       expect(await rejection(keep(writer, second.layer))).to.be.instanceOf(StoreFailedError);
     });
     expect(Buffer.compare(await readFile(outside), first.layer.bytes)).to.equal(0);
+  });
+
+  it('waits for the other end of no pipe, in the place of a blob or of its beginning', async () => {
+    await into(async (writer) => {
+      const [place, part] = [first, second].map(({ layer }) => digestHex(layer.descriptor.digest)) as [string, string];
+      execFileSync('mkfifo', [join(directory, 'blobs/sha256', place), join(directory, 'ingest', part)]);
+      await keep(writer, first.layer);
+      expect((await lstat(join(directory, 'blobs/sha256', place))).isFile()).to.equal(true);
+      const error = await rejection(keep(writer, second.layer));
+      expect(error).to.be.instanceOf(StoreFailedError).with.nested.property('cause.code', 'EFTYPE');
+    });
   });
 
   it('writes what it says of the images through no link either, and over what a kill has left', async () => {
