@@ -34,7 +34,7 @@ const SUBJECTS: readonly {
     folder: 'src/adapters/filesystem',
     files: [
       ...['arrival-proof', 'block-file', 'block-pool', 'file-reading', 'filesystem-package-store', 'growing-file'],
-      ...['hash-thread', 'layout', 'ledger', 'open-files', 'access-times', 'startup-scan', 'scrubber', 'stored-file'],
+      ...['hash-thread', 'layout', 'ledger', 'open-files', 'access-times', 'startup-scan', 'scrubber'],
     ],
     specs: ['test/unit/adapters/filesystem/*.test.ts', 'test/contract/package-stores.test.ts'],
   },

@@ -1,6 +1,9 @@
-/** One reader's way through a file: by large blocks, one read ahead, while the reader is quick. */
-import { StoreFailedError } from '../../domain/errors.ts';
-import { type BlockFile, type HeldBytes, readAt } from './block-file.ts';
+/** One reader of a file: it gets large blocks, one of them read ahead, while it is quick. */
+import { EvictedError, StoreFailedError } from '../../domain/errors.ts';
+import type { StoredBlob } from '../../domain/ports/package-store.ts';
+import { BlockFile, type HeldBytes, readAt } from './block-file.ts';
+import type { OpenFile } from './open-files.ts';
+import type { PinningReader } from './slow-readers.ts';
 
 /** A reader slower than 1 MiB/s must not hold blocks that others could use. */
 const QUICK_BYTES_PER_MS = 1024;
@@ -116,4 +119,52 @@ export class FileReading {
     const into = this.#own.subarray(0, Math.min(length, limit - offset));
     return into.subarray(0, await readAt(this.#file.fd, into, offset));
   }
+}
+
+export interface StoredFileEvents {
+  /** The file is no longer as it was when it was opened. */
+  onDamage(): void;
+  /** Neither this reader nor the system uses the file any more. */
+  onClosed(): void;
+}
+
+/** A reader of a cached blob. */
+export function readStoredFile({ entry, content }: OpenFile, events: StoredFileEvents): StoredBlob & PinningReader {
+  const { size, storedAt } = entry;
+  if (!(content instanceof BlockFile)) {
+    const close = (): Promise<void> => {
+      events.onClosed();
+      return Promise.resolve();
+    };
+    const read = (offset: number): Promise<Uint8Array> => Promise.resolve(content.subarray(offset));
+    // The room of a file that fits into memory is not worth taking away.
+    return { size, storedAt, read, close, isSlow: false, revoke: () => Promise.resolve() };
+  }
+  const reading = new FileReading(content);
+  let revoking: Promise<void> | undefined;
+  return {
+    size,
+    storedAt,
+    get isSlow() {
+      return reading.isSlow;
+    },
+    revoke: () =>
+      (revoking ??= reading.detach().then(() => {
+        events.onClosed();
+      })),
+    read: async (offset) => {
+      if (offset >= size) return new Uint8Array();
+      if (revoking !== undefined) throw new EvictedError();
+      try {
+        return await reading.read(offset, size);
+      } catch (error) {
+        events.onDamage();
+        throw error;
+      }
+    },
+    close: async () => {
+      await reading.close();
+      if (revoking === undefined) events.onClosed();
+    },
+  };
 }

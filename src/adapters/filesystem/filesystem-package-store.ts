@@ -25,7 +25,7 @@ import { leaveCleanMarker, scan } from './startup-scan.ts';
 import { Scrubber } from './scrubber.ts';
 import { SlowReaders } from './slow-readers.ts';
 import { StoreFailures } from './store-failures.ts';
-import { readStoredFile } from './stored-file.ts';
+import { readStoredFile } from './file-reading.ts';
 import { WritableCheck } from './writable-check.ts';
 
 export interface FilesystemPackageStoreOptions {

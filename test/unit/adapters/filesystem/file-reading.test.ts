@@ -7,7 +7,7 @@ import { BlockFile } from '../../../../src/adapters/filesystem/block-file.ts';
 import { BlockPool } from '../../../../src/adapters/filesystem/block-pool.ts';
 import { Ledger } from '../../../../src/adapters/filesystem/ledger.ts';
 import type { OpenFile } from '../../../../src/adapters/filesystem/open-files.ts';
-import { readStoredFile } from '../../../../src/adapters/filesystem/stored-file.ts';
+import { readStoredFile } from '../../../../src/adapters/filesystem/file-reading.ts';
 import { digestOf } from '../../../../src/domain/digest.ts';
 import { StoreFailedError } from '../../../../src/domain/errors.ts';
 import { bytesOf } from '../../../support/image.ts';
