@@ -52,7 +52,7 @@ const commands = await build({
   entryPoints: [
     'src/infrastructure/bundle/start.ts',
     'src/infrastructure/bundle/compile.ts',
-    'src/adapters/filesystem/hash-worker.ts',
+    'src/adapters/filesystem/arrival-worker.ts',
   ],
   format: 'esm',
   splitting: true,

@@ -12,7 +12,7 @@ const STRYKER = ['@stryker-mutator/core@10.0.0', '@stryker-mutator/mocha-runner@
 const FIND_CJS = "data:text/javascript,import%20m%20from'node:module';m._extensions['.cjs']??=m._extensions['.js']";
 const REPORTS = '.cache/mutation';
 
-/** Where integrity and secrets are decided; hash-worker.ts runs in a thread that Stryker does not reach. */
+/** Where integrity and secrets are decided; arrival-worker.ts runs in a thread that Stryker does not reach. */
 const SUBJECTS: readonly {
   readonly folder: string;
   readonly files: readonly string[];
@@ -33,8 +33,8 @@ const SUBJECTS: readonly {
   {
     folder: 'src/adapters/filesystem',
     files: [
-      ...['arrival-proof', 'block-file', 'block-pool', 'file-reading', 'filesystem-package-store', 'growing-file'],
-      ...['hash-thread', 'layout', 'ledger', 'open-files', 'access-times', 'startup-scan', 'scrubber'],
+      ...['arrival', 'block-file', 'block-pool', 'file-reading', 'filesystem-package-store', 'growing-file'],
+      ...['arrival-thread', 'layout', 'ledger', 'open-files', 'access-times', 'startup-scan', 'scrubber'],
     ],
     specs: ['test/unit/adapters/filesystem/*.test.ts', 'test/contract/package-stores.test.ts'],
   },

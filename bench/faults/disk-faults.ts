@@ -1,6 +1,7 @@
 /** Preloaded into the service: lets its calls to the file system fail, in the cache, as often as a file says. */
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
+import { isMainThread } from 'node:worker_threads';
 
 /** How often, of 1; the file is JSON and may change at any moment. */
 export type DiskFaults = Partial<Record<'open' | 'read' | 'write' | 'full' | 'close' | 'rename' | 'readOnly', number>>;
@@ -81,9 +82,9 @@ patch(patched, 'renameSync', (original) => (...args) => {
   if (error !== undefined) throw error;
   return original(...args);
 });
-// The function with which the hash thread reads.
-patch(patched, 'readSync', (original) => (...args) => {
-  const error = fault('read', 'EIO');
+// The function with which the thread of large arrivals writes; on the main thread, the log is written with it.
+patch(patched, 'writeSync', (original) => (...args) => {
+  const error = isMainThread ? undefined : (fault('write', 'EIO') ?? fault('full', 'ENOSPC'));
   if (error !== undefined) throw error;
   return original(...args);
 });

@@ -22,8 +22,10 @@ import { platformManifest } from './platform-manifest.ts';
 import { SingleFlight } from './single-flight.ts';
 import { Turns } from './turns.ts';
 
-/** About 3 MB, and more than the packages of any cluster. */
-const MAX_KNOWN = 10_000;
+/** About 20 MB, and all packages of a cache of 100 000 files: one that is not known costs the reading of its manifest. */
+const MAX_KNOWN = 50_000;
+/** Digests that lead to no package. */
+const MAX_FAILED = 10_000;
 /** Parsed within about 2 ms. */
 const LARGE_BYTES = 64 * 1024;
 
@@ -99,8 +101,8 @@ export class ResolvePackage implements PackageInspection {
 
   #learn(digest: Digest, layer: Descriptor): Package {
     const found = { digest, layer };
-    // 10 000 packages with their content would not fit into memory, so such a manifest is read again.
-    if (layer.data === undefined) remember(this.#known, digest, found);
+    // So many packages with their content would not fit into memory, so such a manifest is read again.
+    if (layer.data === undefined) remember(this.#known, digest, found, MAX_KNOWN);
     return found;
   }
 
@@ -216,8 +218,8 @@ function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-function remember<Fact>(facts: Map<Digest, Fact>, digest: Digest, fact: Fact): void {
+function remember<Fact>(facts: Map<Digest, Fact>, digest: Digest, fact: Fact, most = MAX_FAILED): void {
   const [oldest] = facts.keys();
-  if (oldest !== undefined && facts.size >= MAX_KNOWN) facts.delete(oldest);
+  if (oldest !== undefined && facts.size >= most) facts.delete(oldest);
   facts.set(digest, fact);
 }

@@ -99,6 +99,20 @@ export async function readWhole(fd: number, size: number): Promise<Buffer> {
   return bytes;
 }
 
+/**
+ * The first `size` bytes of a file, or one more when there are more. Two calls of the system wait for a thread here, and four
+ * in `openBlob` and `readWhole`: of the time of a small hit, half was theirs. Rejects with the error of the file system.
+ */
+export async function readSmallBlob(path: string, size: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(size + 1);
+  const fd = await openFile(path, READ_FLAGS);
+  try {
+    return bytes.subarray(0, await readAt(fd, bytes, 0));
+  } finally {
+    closeNow(fd);
+  }
+}
+
 /** Reads all of an open file. `onPiece` hears of each piece and sets the pace. Rejects with DigestMismatchError, or as it does. */
 export function verifyFile(
   fd: number,

@@ -45,6 +45,28 @@ export class BlockFile {
     };
   }
 
+  /**
+   * Copies bytes that have just been written at `offset`, for readers close behind the writer, which read nothing from the
+   * file then. Of a block that no reader has begun, or that lacks the bytes before, nothing is copied.
+   */
+  keep(offset: number, written: Uint8Array): void {
+    for (let done = 0; done < written.byteLength;) {
+      const at = offset + done;
+      const index = Math.floor(at / BLOCK_BYTES);
+      const start = at - index * BLOCK_BYTES;
+      const piece = written.subarray(done, done + BLOCK_BYTES - start);
+      const block = this.#join(index) ?? (start === 0 ? this.#begin(index) : undefined);
+      if (block !== undefined) {
+        if (block.length === start && block.loading === undefined) {
+          block.bytes.set(piece, start);
+          block.length += piece.byteLength;
+        }
+        block.holders--;
+      }
+      done += piece.byteLength;
+    }
+  }
+
   /** A reader that comes later reads from the file. */
   forget(): void {
     for (const block of this.#blocks.values()) block.onTaken = () => undefined;

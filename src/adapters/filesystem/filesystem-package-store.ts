@@ -12,11 +12,11 @@ import type {
   SoughtBlob,
   StoredBlob,
 } from '../../domain/ports/package-store.ts';
+import { ArrivalThread } from './arrival-thread.ts';
 import { BlockPool } from './block-pool.ts';
 import { errnoOf } from '../blobs/disk-error.ts';
 import { Eviction } from './eviction.ts';
 import { GrowingFile } from './growing-file.ts';
-import { HashThread } from './hash-thread.ts';
 import { Layout } from './layout.ts';
 import { type Entry, infoOf, Ledger, type Room } from './ledger.ts';
 import { OpenFiles } from './open-files.ts';
@@ -44,7 +44,7 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
   readonly #eviction: Eviction;
   readonly #readers: SlowReaders;
   readonly #check: WritableCheck;
-  readonly #thread = new HashThread();
+  readonly #thread = new ArrivalThread();
   readonly #arriving = new Set<Promise<void>>();
   readonly #pool = new BlockPool();
   readonly #files = new OpenFiles(this.#pool, (entry) => this.#layout.blobs.pathOf(entry.digest));

@@ -6,22 +6,16 @@ import type { Descriptor } from '../../domain/descriptor.ts';
 import { DigestMismatchError, EvictedError, StoreFailedError } from '../../domain/errors.ts';
 import type { BlobReader } from '../../domain/ports/package-store.ts';
 import { presentable } from '../../domain/verifier.ts';
-import { type ArrivalProof, proveArrival } from './arrival-proof.ts';
-import { closeNow, openNew, writeAt } from '../blobs/blob-file.ts';
+import { closeNow, openNew } from '../blobs/blob-file.ts';
+import { type Arrival, beginArrival } from './arrival.ts';
+import type { ArrivalThread } from './arrival-thread.ts';
 import { BlockFile } from './block-file.ts';
 import type { BlockPool } from './block-pool.ts';
 import { FileReading } from './file-reading.ts';
-import type { HashThread } from './hash-thread.ts';
 import type { PinningReader } from './slow-readers.ts';
 import { type Relief, withRoom } from './with-room.ts';
 
 const truncateFile = promisify(ftruncate);
-
-/**
- * The larger a write, the larger the pieces in which the page cache takes memory, and the sooner that is memory which a
- * virtual machine has never touched: measured there, 64 MiB took 230 ms and as much of a processor by 512 KiB, 110 ms by 128.
- */
-const WRITE_BYTES = 128 * 1024;
 
 /** The room of a file that grows. */
 export interface GrowingRoom extends Relief {
@@ -30,7 +24,7 @@ export interface GrowingRoom extends Relief {
 }
 
 export interface GrowingFileOptions {
-  readonly thread: HashThread;
+  readonly thread: ArrivalThread;
   readonly pool: BlockPool;
   readonly room: GrowingRoom;
 }
@@ -45,7 +39,7 @@ export class GrowingFile implements PinningReader {
   readonly #descriptor: Descriptor;
   readonly #path: string;
   readonly #fd: number;
-  readonly #thread: HashThread;
+  readonly #thread: ArrivalThread;
   readonly #room: GrowingRoom;
   readonly #blocks: BlockFile;
   /** Those that have not let go of the file. */
@@ -92,13 +86,13 @@ export class GrowingFile implements PinningReader {
    * whole verified file, also when it cannot be cached.
    */
   async fill(chunks: AsyncIterable<Uint8Array>, keep: (path: string) => void): Promise<void> {
-    const proof = proveArrival(this.#descriptor, this.#fd, this.#thread);
+    const arrival = beginArrival(this.#descriptor, this.#fd, this.#thread);
     try {
-      await this.#write(chunks, proof).catch(async (error: unknown) => {
-        await proof.abandon();
+      await this.#write(chunks, arrival).catch((error: unknown) => {
+        arrival.abandon();
         throw error;
       });
-      await proof.conclude();
+      await arrival.conclude();
     } catch (error) {
       await this.#remove();
       this.#fail(error);
@@ -178,23 +172,26 @@ export class GrowingFile implements PinningReader {
     await rm(this.#path, { force: true }).catch(() => undefined);
   }
 
-  async #write(chunks: AsyncIterable<Uint8Array>, proof: ArrivalProof): Promise<void> {
+  async #write(chunks: AsyncIterable<Uint8Array>, arrival: Arrival): Promise<void> {
     const { size } = this.#descriptor;
     let written = 0;
     for await (const chunk of chunks) {
       // Before they are written: room is promised for so many and no more.
       if (written + chunk.byteLength > size) throw new DigestMismatchError(`${String(size)} bytes`, 'more bytes');
       for (let done = 0; done < chunk.byteLength;) {
-        const [start, at] = [done, written + done];
-        const length = Math.min(WRITE_BYTES, chunk.byteLength - start);
-        this.#room.grow(at + length);
-        done += await withRoom(this.#room, length, () => writeAt(this.#fd, chunk.subarray(start, start + length), at));
+        const [rest, at] = [chunk.subarray(done), written + done];
+        this.#room.grow(at + rest.byteLength);
+        done += await withRoom(this.#room, rest.byteLength, () => arrival.write(rest, at));
       }
+      if (this.#hasQuickReader()) this.#blocks.keep(written, chunk);
       written += chunk.byteLength;
-      proof.wrote(chunk, written);
       this.#grow(presentable(written, size));
     }
     if (written !== size) throw new DigestMismatchError(`${String(size)} bytes`, `${String(written)} bytes`);
+  }
+
+  #hasQuickReader(): boolean {
+    return this.#readers.values().some(({ reading }) => !reading.isSlow);
   }
 
   /** Waits for a byte at `offset`, or behind the last one for the proof; resolves with how many may be read. */

@@ -1,7 +1,7 @@
 /** Kept blobs that are ready to be read: descriptors that stay open between requests, and small files in memory. */
 import { DigestMismatchError } from '../../domain/errors.ts';
 import { Verifier } from '../../domain/verifier.ts';
-import { closeFile, closeNow, openBlob, readWhole, verifyFile } from '../blobs/blob-file.ts';
+import { closeFile, closeNow, openBlob, readSmallBlob, verifyFile } from '../blobs/blob-file.ts';
 import { BlockFile } from './block-file.ts';
 import type { BlockPool } from './block-pool.ts';
 import type { Entry } from './ledger.ts';
@@ -10,7 +10,7 @@ import type { Entry } from './ledger.ts';
 const SMALL_BYTES = 64 * 1024;
 /** Descriptors at most. */
 const MAX_DESCRIPTORS = 256;
-/** Memory of small files at most: thousands of manifests, each of which would take four calls of the system. */
+/** Memory of small files at most: thousands of manifests, each of which would take two calls of the system. */
 const MAX_MEMORY_BYTES = 16 * 1024 * 1024;
 /** The memory of a small file beside its bytes. */
 const OVERHEAD_BYTES = 512;
@@ -79,27 +79,29 @@ export class OpenFiles {
   }
 
   async #open(entry: Entry): Promise<OpenFile> {
-    const { fd, size } = await openBlob(this.#pathOf(entry));
-    let content: OpenFile['content'] = new BlockFile(fd, this.#pool);
-    try {
-      if (size !== entry.size) throw new DigestMismatchError(`${String(entry.size)} bytes`, `${String(size)} bytes`);
-      if (entry.size <= SMALL_BYTES) content = await readWhole(fd, entry.size);
-      if (entry.verifiedMs === undefined) {
-        if (content instanceof BlockFile) await verifyFile(fd, entry);
-        else verify(content, entry);
-        entry.verifiedMs = Date.now();
-      }
-    } catch (error) {
-      await closeFile(fd);
-      throw error;
-    }
-    if (!(content instanceof BlockFile)) await closeFile(fd);
+    const path = this.#pathOf(entry);
+    const content = await (entry.size <= SMALL_BYTES ? readSmall(path, entry) : this.#openLarge(path, entry));
     const file: OpenFile = { entry, content };
     this.#filesLike(entry).set(entry, file);
     if (!(content instanceof BlockFile)) this.#memoryBytes += memoryOf(entry);
     this.#closeSurplus(this.#inMemory, () => this.#memoryBytes > MAX_MEMORY_BYTES);
     this.#closeSurplus(this.#withDescriptor, () => this.#withDescriptor.size > MAX_DESCRIPTORS);
     return file;
+  }
+
+  async #openLarge(path: string, entry: Entry): Promise<BlockFile> {
+    const { fd, size } = await openBlob(path);
+    try {
+      checkSize(entry, size);
+      if (entry.verifiedMs === undefined) {
+        await verifyFile(fd, entry);
+        entry.verifiedMs = Date.now();
+      }
+      return new BlockFile(fd, this.#pool);
+    } catch (error) {
+      await closeFile(fd);
+      throw error;
+    }
   }
 
   #closeSurplus(files: ReadonlyMap<Entry, OpenFile>, isTooMuch: () => boolean): void {
@@ -115,8 +117,19 @@ function memoryOf({ size }: Entry): number {
 }
 
 /** @throws DigestMismatchError */
-function verify(bytes: Uint8Array, entry: Entry): void {
-  const verifier = new Verifier(entry);
-  verifier.update(bytes);
-  verifier.verify();
+async function readSmall(path: string, entry: Entry): Promise<Uint8Array> {
+  const bytes = await readSmallBlob(path, entry.size);
+  checkSize(entry, bytes.byteLength);
+  if (entry.verifiedMs === undefined) {
+    const verifier = new Verifier(entry);
+    verifier.update(bytes);
+    verifier.verify();
+    entry.verifiedMs = Date.now();
+  }
+  return bytes;
+}
+
+/** @throws DigestMismatchError */
+function checkSize(entry: Entry, found: number): void {
+  if (found !== entry.size) throw new DigestMismatchError(`${String(entry.size)} bytes`, `${String(found)} bytes`);
 }

@@ -42,6 +42,32 @@ describe('A file read in blocks', () => {
     while (pool.take(() => undefined) !== undefined);
   }
 
+  it('keeps what has just been written, block by block, for readers that follow', async () => {
+    file.keep(0, content.subarray(0, 1000));
+    file.keep(1000, content.subarray(1000, BLOCK_BYTES + 500));
+    await truncate(path, 0);
+    expect(same((await file.hold(100, BLOCK_BYTES))?.bytes ?? bytesOf(1), 100)).to.equal(true);
+    const second = await file.hold(BLOCK_BYTES, BLOCK_BYTES + 500);
+    expect(second?.bytes).to.have.lengthOf(500);
+    expect(same(second?.bytes ?? bytesOf(1), BLOCK_BYTES)).to.equal(true);
+  });
+
+  it('keeps no bytes of a block that lacks those before, or that is being read', async () => {
+    file.keep(1000, bytesOf(500, 7));
+    const reading = file.hold(0, 2000);
+    file.keep(0, bytesOf(2000, 7));
+    const held = await reading;
+    expect(same(held?.bytes ?? bytesOf(1), 0)).to.equal(true);
+    file.keep(3000, bytesOf(500, 7));
+    expect(same((await file.hold(2000, 3500))?.bytes ?? bytesOf(1), 2000)).to.equal(true);
+  });
+
+  it('keeps nothing while all blocks are held', async () => {
+    exhaust();
+    file.keep(0, content);
+    expect(await file.hold(0, size)).to.equal(undefined);
+  });
+
   it('gives all its readers the same memory, read once', async () => {
     const [one, other] = await Promise.all([file.hold(0, size), file.hold(100, size)]);
     expect(one?.bytes.buffer).to.equal(other?.bytes.buffer);

@@ -1,25 +1,25 @@
 import { expect } from 'chai';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sinon from 'sinon';
-import { proveArrival } from '../../../../src/adapters/filesystem/arrival-proof.ts';
-import { HashThread } from '../../../../src/adapters/filesystem/hash-thread.ts';
+import { type Arrival, beginArrival } from '../../../../src/adapters/filesystem/arrival.ts';
+import { ArrivalThread } from '../../../../src/adapters/filesystem/arrival-thread.ts';
 import { digestOf } from '../../../../src/domain/digest.ts';
 import { DigestMismatchError, StoreFailedError } from '../../../../src/domain/errors.ts';
 import { bytesOf, makeBlob } from '../../../support/image.ts';
 import { rejection } from '../../../support/rejection.ts';
 
-const THREADED = 256 * 1024;
+const THREADED = 1024 * 1024;
 
-describe('proveArrival', () => {
+describe('beginArrival', () => {
   let directory: string;
-  let thread: HashThread;
+  let thread: ArrivalThread;
   let handle: FileHandle;
   beforeEach(async () => {
-    directory = mkdtempSync(join(tmpdir(), 'arrival-proof-'));
-    thread = new HashThread();
+    directory = mkdtempSync(join(tmpdir(), 'arrival-'));
+    thread = new ArrivalThread();
     handle = await open(join(directory, 'blob'), 'wx+');
   });
   afterEach(async () => {
@@ -35,20 +35,17 @@ describe('proveArrival', () => {
     describe(`of ${String(size)} bytes, ${where}`, () => {
       const { descriptor, bytes } = makeBlob('application/octet-stream', bytesOf(size));
 
-      async function arrive(arriving: Uint8Array) {
-        const proof = proveArrival(descriptor, handle.fd, thread);
-        for (let at = 0; at < size; at += 100_000) {
-          const chunk = arriving.subarray(at, at + 100_000);
-          await handle.write(chunk, 0, chunk.byteLength, at);
-          proof.wrote(chunk, at + chunk.byteLength);
-        }
-        return proof;
+      async function arrive(arriving: Uint8Array): Promise<Arrival> {
+        const arrival = beginArrival(descriptor, handle.fd, thread);
+        for (let at = 0; at < size;) at += await arrival.write(arriving.subarray(at, at + 300_000), at);
+        return arrival;
       }
 
-      it('is content with the bytes of the descriptor', async () => {
-        const hash = sinon.spy(thread, 'hash');
+      it('writes the bytes of the descriptor', async () => {
+        const file = sinon.spy(thread, 'file');
         await (await arrive(bytes)).conclude();
-        expect(hash.called).to.equal(size >= THREADED);
+        expect(file.called).to.equal(size >= THREADED);
+        expect(Buffer.compare(await readFile(join(directory, 'blob')), bytes)).to.equal(0);
       });
 
       it('rejects others, and says which', async () => {
@@ -59,17 +56,18 @@ describe('proveArrival', () => {
       });
 
       it('ends without a conclusion', async () => {
-        await (await arrive(bytes)).abandon();
+        (await arrive(bytes)).abandon();
       });
     });
   }
 
-  it('is the failure of the store when a file cannot be read again', async () => {
+  it('is the failure of the store when the thread dies before the digest', async () => {
     const { descriptor, bytes } = makeBlob('application/octet-stream', bytesOf(THREADED));
-    const proof = proveArrival(descriptor, handle.fd, thread);
-    proof.wrote(bytes, THREADED);
-    const error = await rejection(proof.conclude());
+    const arrival = beginArrival(descriptor, handle.fd, thread);
+    for (let at = 0; at < THREADED;) at += await arrival.write(bytes.subarray(at), at);
+    await thread.close();
+    const error = await rejection(arrival.conclude());
     expect(error).to.be.instanceOf(StoreFailedError);
-    expect(error).to.have.nested.property('cause.message', 'file could not be hashed');
+    expect(error).to.have.nested.property('cause.message', 'thread that writes has died');
   });
 });
