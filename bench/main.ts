@@ -25,7 +25,7 @@ Scenarios: ${SCENARIOS.map(({ name }) => name).join(', ')}
 `;
 
 const QUICK: Effort = { isFull: false, rounds: 3, longRounds: 2, seconds: 0.4 };
-const FULL: Effort = { isFull: true, rounds: 7, longRounds: 5, seconds: 2 };
+const FULL: Effort = { isFull: true, rounds: 5, longRounds: 3, seconds: 1 };
 
 const { values } = parseArgs({
   options: {
