@@ -7,7 +7,7 @@ import type { Package, PackageRequest } from '../domain/package.ts';
 import type { BlobInfo } from '../domain/ports/package-store.ts';
 import type { Operation } from '../domain/ports/registry-gateway.ts';
 import type { RepositoryName, RepositoryPath } from '../domain/reference.ts';
-import type { Registry, Upstream } from '../domain/upstream.ts';
+import type { DialledServer, Registry, Upstream } from '../domain/upstream.ts';
 import type { SlotUsage } from './download-slots.ts';
 
 /** Why a blob could not be stored: codes of the file system, no free inode, or room that readers hold on to. */
@@ -69,16 +69,19 @@ export interface UpstreamDescription {
   readonly credential: { readonly kind: 'anonymous' | 'basic' | 'identity'; readonly user: string | undefined };
   /** Certificates that are trusted besides the default roots. */
   readonly certificates: number;
+  /** The server that answers for `host`, where that is another one; credential and certificates are those of the server. */
+  readonly dialled?: Pick<DialledServer, 'by' | 'host'>;
 }
 
 export function describeUpstream({ registry, repository }: Upstream): UpstreamDescription {
-  const { scheme, host, credential, ca } = registry;
+  const { scheme, host, credential, ca, dialled } = registry;
   return {
     scheme,
     host,
     repository,
     credential: { kind: credential.kind, user: userOf(credential) },
     certificates: ca.length,
+    ...(dialled && { dialled: { by: dialled.by, host: dialled.host } }),
   };
 }
 

@@ -15,6 +15,20 @@ export interface Registry {
   readonly credential: Credential;
   /** PEM certificates that are trusted besides the default roots. */
   readonly ca: readonly string[];
+  /** The server that answers for `host`, where that is another one; logs and metrics name `host` all the same. */
+  readonly dialled?: DialledServer;
+}
+
+/** A server of the cluster that answers for a registry; credential and certificates are those of the server. */
+export interface DialledServer {
+  /** The registry agent of this machine, or the store behind all agents. */
+  readonly by: 'agent' | 'store';
+  /** Spelled as the registry's own. */
+  readonly host: string;
+  /** Whether the default roots are not trusted beside `ca`. */
+  readonly trustsCaAlone: boolean;
+  /** Asked once instead, when no process listens at `host`. */
+  readonly otherwise?: Registry;
 }
 
 export interface Upstream {
@@ -59,6 +73,11 @@ export function parseUpstream(fields: UpstreamFields): Upstream {
   };
 }
 
+/** Where connections to the registry lead. */
+export function dialledHost({ host, dialled }: Pick<Registry, 'host' | 'dialled'>): string {
+  return dialled?.host ?? host;
+}
+
 /** Whether a registry is entered anonymously because its docker config has no entry for it. */
 export function isFallback({ credential }: Registry): boolean {
   return credential.kind === 'anonymous' && credential.isFallback === true;
@@ -99,7 +118,8 @@ function parseCredential(
   }
 }
 
-function parseCertificates(pem = ''): string[] {
+/** @throws InvalidUpstreamError */
+export function parseCertificates(pem = ''): string[] {
   if (pem.trim() === '') return [];
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g);
   if (blocks === null) throw new InvalidUpstreamError('ca', 'has no PEM certificate');

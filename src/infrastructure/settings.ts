@@ -152,6 +152,7 @@ export const settingsSchema = z.strictObject({
         kubeconfig: z.string(),
         secret: z.strictObject({ namespace: objectName, name: objectName }),
         events: z.boolean(),
+        agent: z.strictObject({ ca: z.string().min(1), storeOnRefusal: z.boolean() }),
       }),
     })
     .superRefine(({ source, registries: list, kubernetes }, context) => {

@@ -4,6 +4,7 @@ import {
 } from '../../src/adapters/kubernetes/kubernetes-credential-provider.ts';
 import { eventually } from '../support/eventually.ts';
 import { FakeKubeApi } from '../support/fake-kube-api.ts';
+import { NO_AGENT } from '../support/registry-agent.ts';
 import { describeCredentialProvider } from './credential-provider.ts';
 
 describeCredentialProvider('KubernetesCredentialProvider', async (registries) => {
@@ -14,10 +15,10 @@ describeCredentialProvider('KubernetesCredentialProvider', async (registries) =>
     else api.putModuleSource(repo.replaceAll(/\W/g, '-'), { repo, scheme, dockerCfg });
   }
   const sources = clusterResources(api.access, { namespace: 'd8-system', name: 'deckhouse-registry' });
-  const provider = new KubernetesCredentialProvider({ sources, onEvent: () => undefined });
+  const provider = new KubernetesCredentialProvider({ sources, onEvent: () => undefined, agent: NO_AGENT });
   provider.start();
   await eventually(async () => {
-    if (provider.pending.length > 0) throw new Error('not listed');
+    if (provider.sources().some(({ listedAt }) => listedAt === undefined)) throw new Error('not listed');
   });
   return {
     provider,

@@ -16,6 +16,7 @@ import {
   installDefinitions,
   type KubernetesObject,
   namespaceObject,
+  parseObjects,
   renderChart,
   settingsOf,
 } from '../support/peers/chart.ts';
@@ -51,7 +52,7 @@ const PEERS = [
 
 /** The openings of a pod that works before there is a network of pods; the rest is as restricted as Kubernetes allows. */
 const UNRESTRICTED =
-  /^299 - "would violate PodSecurity .*: host namespaces \(hostNetwork=true\), hostPort [^)]*(?:uses hostPort 4219|use hostPorts 4219, 4282)\), probe or lifecycle host [^,]* host \\"127\.0\.0\.1\\"\)"$/;
+  /^299 - "would violate PodSecurity .*: host namespaces \(hostNetwork=true\), hostPort [^)]*(?:uses hostPort 4219|use hostPorts 4219, 4282)\), (hostPath volumes \(volume \\"registry-agent\\"\), )?probe or lifecycle host [^,]* host \\"127\.0\.0\.1\\"\)(, restricted volume types \(volume \\"registry-agent\\" uses restricted volume type \\"hostPath\\"\))?"$/;
 
 describeWithAll(PEERS, (programs) => {
   describe('the chart', () => {
@@ -228,6 +229,31 @@ describeWithAll(PEERS, (programs) => {
       }
     }).timeout(60_000);
 
+    it('mounts the CA of the registry agent, read-only, where the cluster has ModuleSources, or where it is asked for', async () => {
+      const deploymentWith = async (...args: string[]): Promise<KubernetesObject[]> => {
+        const { stdout } = await run(programs.helm, ['template', 'test', CHART, '--skip-tests', ...args]);
+        return parseObjects(stdout);
+      };
+      const mount = { name: 'registry-agent', mountPath: '/etc/kubernetes/registry-agent/pki', readOnly: true };
+      const ca = mergeSettings([readSettingsFile(join(CHART, '../../config/default.yaml'))]).credentials.kubernetes
+        .agent.ca;
+      expect(ca).to.equal(`${mount.mountPath}/ca.crt`);
+      for (const args of [
+        ['--set', 'registryAgent.enabled=true'],
+        ['--api-versions', 'deckhouse.io/v1alpha1'],
+      ]) {
+        const objects = await deploymentWith(...args);
+        expect(containerOf(objects, 'proxy')).to.have.property('volumeMounts').that.deep.includes(mount);
+        expect(JSON.stringify(containerOf(objects, 'kube-rbac-proxy'))).not.to.include('registry-agent');
+        expect(JSON.stringify(objects)).to.include(
+          `"hostPath":{"path":"${mount.mountPath}","type":"DirectoryOrCreate"}`,
+        );
+      }
+      for (const args of [[], ['--api-versions', 'deckhouse.io/v1alpha1', '--set', 'registryAgent.enabled=false']]) {
+        expect(JSON.stringify(await deploymentWith(...args))).not.to.include('hostPath');
+      }
+    });
+
     it('makes a token without an end where the cluster has ModuleSources, or where it is asked for', async () => {
       const { stdout } = await run(programs.helm, ['template', 'test', CHART]);
       expect(stdout).not.to.include('kubernetes.io/service-account-token');
@@ -286,7 +312,7 @@ describeWithAll(PEERS, (programs) => {
         const objects = await renderChart(programs.helm, ...sets, '--set-string', `priorityClassName=${value}`);
         const role = objects.find(({ kind }) => kind === 'Role');
         expect(role?.metadata.namespace).to.equal(value);
-        expect(JSON.stringify(role)).to.include(`"resourceNames":["${value}"]`);
+        expect(JSON.stringify(role)).to.include(`"resourceNames":["${value}",`);
         const deployment = JSON.stringify(objects.find(({ kind }) => kind === 'Deployment'));
         expect(deployment).to.include(`"priorityClassName":"${value}"`).and.to.include(`"secretName":"${value}"`);
         expect(settingsOf(objects)).to.include(`name: "${value}"`);
@@ -436,6 +462,8 @@ describeWithAll(PEERS, (programs) => {
           resource('deckhouse.io', 'modulesources', 'delete'),
           resource('', 'secrets', 'get', { ...theSecret, name: 'other' }),
           resource('', 'secrets', 'list', { namespace: 'd8-system' }),
+          resource('', 'configmaps', 'list', { namespace: 'd8-system' }),
+          resource('', 'configmaps', 'get', { namespace: 'd8-system', name: 'registry-image-address' }),
           resource('', 'secrets', 'get', { namespace: NAMESPACE, name: 'deckhouse-registry' }),
           resource('', 'secrets', 'update', theSecret),
           resource('', 'pods', 'list'),
@@ -461,7 +489,16 @@ describeWithAll(PEERS, (programs) => {
           {
             apiGroups: [''],
             resources: ['secrets'],
-            resourceNames: ['deckhouse-registry'],
+            resourceNames: ['deckhouse-registry', 'registry-storage-access'],
+            verbs: ['list', 'watch'],
+          },
+        ]);
+        const configMaps = (await rulesOf('d8-system')).filter(({ resources }) => resources.includes('configmaps'));
+        expect(configMaps).to.deep.equal([
+          {
+            apiGroups: [''],
+            resources: ['configmaps'],
+            resourceNames: ['registry-image-address'],
             verbs: ['list', 'watch'],
           },
         ]);

@@ -1,4 +1,4 @@
-/** A Kubernetes API on a loopback socket with two resources, lists and watches, and the faults that a test asks for. */
+/** A Kubernetes API on a loopback socket with three resources, lists and watches, and the faults that a test asks for. */
 import { KubeConfig } from '@kubernetes/client-node';
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -9,7 +9,7 @@ import type { ClusterAccess } from '../../src/adapters/kubernetes/cluster-access
 import type { UpstreamFields } from '../../src/domain/upstream.ts';
 import { CA, serverCertificate } from './tls/certificates.ts';
 
-type Resource = 'modulesources' | 'secrets';
+type Resource = 'modulesources' | 'secrets' | 'configmaps';
 
 interface KubeObject {
   readonly metadata: {
@@ -24,17 +24,27 @@ interface KubeObject {
 
 interface OpenWatch {
   readonly resource: Resource;
+  /** Of the only object that is watched; all of them when absent. */
+  readonly name: string | undefined;
   readonly response: ServerResponse;
 }
 
-const KINDS: Readonly<Record<Resource, string>> = { modulesources: 'ModuleSourceList', secrets: 'SecretList' };
+const KINDS: Readonly<Record<Resource, string>> = {
+  modulesources: 'ModuleSourceList',
+  secrets: 'SecretList',
+  configmaps: 'ConfigMapList',
+};
 const DISCOVERY = /^\/apis(\/deckhouse\.io\/v1alpha1)?$/;
 
 const TOKEN = 'canary-of-the-service-account';
 
 export class FakeKubeApi {
   readonly #server: Server;
-  readonly #objects: Record<Resource, Map<string, KubeObject>> = { modulesources: new Map(), secrets: new Map() };
+  readonly #objects: Record<Resource, Map<string, KubeObject>> = {
+    modulesources: new Map(),
+    secrets: new Map(),
+    configmaps: new Map(),
+  };
   readonly #history: { resource: Resource; version: number; type: string; object: KubeObject }[] = [];
   readonly #watches = new Set<OpenWatch>();
   readonly #sockets = new Set<Socket>();
@@ -54,6 +64,8 @@ export class FakeKubeApi {
   watchFault: 'close' | 'gone' | 'garbage' | 'silence' | 'mute' | undefined;
   /** The definition of ModuleSources is not there, as during bootstrap. */
   isWithoutModuleSources = false;
+  /** Resources, or names of objects, that the service may neither list nor watch. */
+  readonly forbidden = new Set<string>();
   /** Tokens that open the API. */
   readonly tokens = new Set([TOKEN]);
   /** `list modulesources`, `watch secrets`, …, with the time on the monotonic clock. */
@@ -116,11 +128,15 @@ export class FakeKubeApi {
   }
 
   /** Values as text; they are kept in base64. */
-  putSecret(values: Readonly<Record<string, string>>): void {
+  putSecret(values: Readonly<Record<string, string>>, name = 'deckhouse-registry'): void {
     const data = Object.fromEntries(
       Object.entries(values).map(([key, value]) => [key, Buffer.from(value).toString('base64')]),
     );
-    this.#put('secrets', 'deckhouse-registry', { data }, '2026-01-01T00:00:00Z');
+    this.#put('secrets', name, { data }, '2026-01-01T00:00:00Z');
+  }
+
+  putConfigMap(name: string, data: Readonly<Record<string, string>>): void {
+    this.#put('configmaps', name, { data }, '2026-01-01T00:00:00Z');
   }
 
   remove(resource: Resource, name: string): void {
@@ -164,7 +180,9 @@ export class FakeKubeApi {
   #tell(resource: Resource, type: string, object: KubeObject): void {
     const line = JSON.parse(JSON.stringify(object)) as KubeObject;
     this.#history.push({ resource, version: this.#version, type, object: line });
-    for (const watch of this.#watches) if (watch.resource === resource) send(watch.response, type, line);
+    for (const watch of this.#watches) {
+      if (watch.resource === resource && isNamed(line, watch.name)) send(watch.response, type, line);
+    }
   }
 
   #serve(request: IncomingMessage, response: ServerResponse): void {
@@ -177,18 +195,21 @@ export class FakeKubeApi {
       void this.#takeEvent(pathname, request, response);
       return;
     }
-    const resource = pathname.endsWith('/secrets') ? 'secrets' : 'modulesources';
+    const resource = (/\/(secrets|configmaps)$/.exec(pathname)?.[1] ?? 'modulesources') as Resource;
+    const name = /^metadata\.name=(.+)$/.exec(searchParams.get('fieldSelector') ?? '')?.[1];
     const watching = searchParams.get('watch') === 'true';
-    this.log.push({ what: `${watching ? 'watch' : 'list'} ${resource}`, at: performance.now() });
+    const what = name === 'registry-storage-access' ? 'storagesecrets' : resource;
+    this.log.push({ what: `${watching ? 'watch' : 'list'} ${what}`, at: performance.now() });
     const isKnown = this.tokens.has(request.headers.authorization?.replace('Bearer ', '') ?? '');
-    const status = isKnown ? (watching ? this.watchStatus : this.listStatus) : 401;
+    const forbidden = this.forbidden.has(resource) || this.forbidden.has(name ?? '') ? 403 : undefined;
+    const status = isKnown ? (forbidden ?? (watching ? this.watchStatus : this.listStatus)) : 401;
     if (status !== undefined) response.writeHead(status).end('{}');
     else if (this.isWithoutModuleSources && resource === 'modulesources') notFound(response);
-    else if (watching) this.#watch(resource, Number(searchParams.get('resourceVersion')), response);
+    else if (watching) this.#watch({ resource, name, response }, Number(searchParams.get('resourceVersion')));
     else if (this.listText === '') return;
     else if (this.listText !== undefined) response.end(this.listText);
     else {
-      const items = [...this.#objects[resource].values()];
+      const items = [...this.#objects[resource].values()].filter((object) => isNamed(object, name));
       response.end(
         JSON.stringify({ kind: KINDS[resource], metadata: { resourceVersion: String(this.#version) }, items }),
       );
@@ -210,7 +231,8 @@ export class FakeKubeApi {
     else response.end(JSON.stringify({ kind: 'APIResourceList', resources: [{ name: 'modulesources' }] }));
   }
 
-  #watch(resource: Resource, from: number, response: ServerResponse): void {
+  #watch(watch: OpenWatch, from: number): void {
+    const { resource, name, response } = watch;
     if (this.watchFault === 'mute') return;
     response.writeHead(200, { 'content-type': 'application/json' });
     response.flushHeaders();
@@ -231,12 +253,16 @@ export class FakeKubeApi {
         break;
     }
     for (const event of this.#history) {
-      if (event.resource === resource && event.version > from) send(response, event.type, event.object);
+      const isWanted = event.resource === resource && event.version > from && isNamed(event.object, name);
+      if (isWanted) send(response, event.type, event.object);
     }
-    const watch = { resource, response };
     this.#watches.add(watch);
     response.on('close', () => this.#watches.delete(watch));
   }
+}
+
+function isNamed({ metadata }: KubeObject, name: string | undefined): boolean {
+  return name === undefined || metadata.name === name;
 }
 
 /** kube-apiserver answers so for a kind that it does not know, and a balancer for any path. */

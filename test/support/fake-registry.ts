@@ -8,9 +8,11 @@ import { CA, serverCertificate, type ServerName } from './tls/certificates.ts';
 
 export interface FakeRegistryOptions {
   /** Plain HTTP when absent. */
-  readonly tls?: ServerName;
+  readonly tls?: ServerName | { readonly cert: string; readonly key: string };
   /** How the registry wants to be entered: not at all, by USERNAME and PASSWORD, or by a token for them. */
   readonly auth?: 'anonymous' | 'basic' | 'bearer';
+  /** Instead of a free port of 127.0.0.1. */
+  readonly at?: { readonly address: string; readonly port: number };
 }
 
 export interface LoggedRequest {
@@ -52,12 +54,20 @@ export class FakeRegistry {
     this.#server =
       options.tls === undefined
         ? createServer(listener)
-        : createTlsServer({ ...serverCertificate(options.tls), ...(options.tls === 'weak' && WEAK) }, listener);
+        : createTlsServer(
+            typeof options.tls === 'object'
+              ? options.tls
+              : { ...serverCertificate(options.tls), ...(options.tls === 'weak' && WEAK) },
+            listener,
+          );
   }
 
   static async start(options: FakeRegistryOptions = {}): Promise<FakeRegistry> {
     const registry = new FakeRegistry(options);
-    await new Promise<void>((resolve) => registry.#server.listen(0, '127.0.0.1', resolve));
+    const { address = '127.0.0.1', port = 0 } = options.at ?? {};
+    await new Promise<void>((resolve, reject) => {
+      registry.#server.once('error', reject).listen(port, address, resolve);
+    });
     return registry;
   }
 

@@ -138,6 +138,12 @@ cgroup v2 counts as memory of the container.
 {{- if and (ne $enabled "false") $isGuarded -}}true{{- end -}}
 {{- end }}
 
+{{/* Not empty where the masters run, or will run, a registry agent. */}}
+{{- define "proxy.registryAgent" -}}
+{{- $enabled := .Values.registryAgent.enabled | toString -}}
+{{- if or (eq $enabled "true") (and (eq $enabled "auto") (.Capabilities.APIVersions.Has "deckhouse.io/v1alpha1")) -}}true{{- end -}}
+{{- end }}
+
 {{/* The ConfigMap by which Prometheus verifies the guarded port; empty when there is none. */}}
 {{- define "proxy.monitoringCA" -}}
 {{- if .Values.podMonitor.caConfigMap -}}{{ .Values.podMonitor.caConfigMap }}

@@ -77,9 +77,11 @@ function describeRegistry({ resource, object, names }: ConfiguredRegistry): obje
   return { resource, object: object ?? null, names };
 }
 
-function describeUpstream({ scheme, host, repository, credential, certificates }: UpstreamDescription): object {
+function describeUpstream({ scheme, host, repository, credential, ...rest }: UpstreamDescription): object {
   const { kind, user } = credential;
-  return { scheme, host, repository: repository ?? null, credential: { kind, user: user ?? null }, certificates };
+  const { certificates, dialled = null } = rest;
+  const shown = { kind, user: user ?? null };
+  return { scheme, host, repository: repository ?? null, credential: shown, certificates, dialled };
 }
 
 function describeError(error: Error): object {

@@ -11,6 +11,7 @@ type Row = readonly [label: string, ...lines: readonly string[]];
 type Ago = (at: Date) => string;
 
 const LABEL_WIDTH = 12;
+const SERVERS = { agent: 'the registry agent of the master', store: 'with the account of the store' } as const;
 
 export function explanationText(explanation: Explanation, now: Date): string {
   const { request, configuration, layer, cached, download, answers, failures } = explanation;
@@ -73,13 +74,15 @@ function registryLines({ registry, upstream, error, known }: Explanation['config
     const names = known.flatMap((each) => each.names).map(nameOf);
     return [error?.message ?? 'not known', ...(registry === undefined ? [`known: ${names.join(', ') || 'none'}`] : [])];
   }
-  const { scheme, host, repository, credential, certificates } = upstream;
+  const { scheme, host, repository, credential, certificates, dialled } = upstream;
   const origin =
     registry === undefined ? '' : `, out of ${[registry.resource, registry.object ?? ''].join(' ').trim()}`;
   const user = credential.user === undefined ? '' : ` as ${credential.user}`;
-  const trusted = certificates === 0 ? '' : `, ${numbered(certificates, 'certificate')} besides the usual ones`;
+  const where = dialled?.by === 'agent' ? 'instead of' : 'besides';
+  const trusted = certificates === 0 ? '' : `, ${numbered(certificates, 'certificate')} ${where} the usual ones`;
   return [
     `${scheme}://${host}${repository === undefined ? '' : `/${repository}`}${origin}`,
+    ...(dialled === undefined ? [] : [`dialled at ${dialled.host}, ${SERVERS[dialled.by]}`]),
     `${credential.kind} access${user}${trusted}`,
   ];
 }

@@ -1,17 +1,29 @@
-/** CredentialProvider over watched ModuleSources and the Secret of the default registry. */
+/** CredentialProvider over watched ModuleSources and the objects that say where the default registry is. */
 import type { ConfiguredRegistry, CredentialInspection, CredentialSource } from '../../application/inspection.ts';
 import { CredentialsPendingError, RepositoryUnknownError } from '../../domain/errors.ts';
 import type { CredentialProvider } from '../../domain/ports/credential-provider.ts';
-import { DEFAULT_REPOSITORY, type RepositoryName } from '../../domain/reference.ts';
-import type { Upstream } from '../../domain/upstream.ts';
+import { DEFAULT_REPOSITORY, parseRepositoryName, type RepositoryName } from '../../domain/reference.ts';
+import type { Registry, Upstream } from '../../domain/upstream.ts';
+import { AgentCa, type AgentCaOptions } from './agent-ca.ts';
 import type { ClusterAccess } from './cluster-access.ts';
+import { dial, isClusterRegistry, type Ways } from './cluster-registry.ts';
 import { ApiObjectSource, type ObjectSource } from './object-source.ts';
 import type { Pace, ReflectorEvent } from './reflector.ts';
 import type { IndexEvent } from './registry-index.ts';
-import { parseDefaultRegistry, parseModuleSource, readModuleSource, readRegistrySecret } from './registry-objects.ts';
+import {
+  parseDefaultRegistry,
+  parseModuleSource,
+  readImageAddress,
+  readModuleSource,
+  readRegistrySecret,
+  readStoreAccount,
+  STORE,
+  unlessEmpty,
+} from './registry-objects.ts';
 import { type KnownObjectsEvent, WatchedRegistries, type WatchedRegistriesOptions } from './watched-registries.ts';
 
-export type ResourceName = 'modulesources' | 'secrets';
+/** `secrets` is the one of the default registry, `configmaps` its address, `storagesecrets` the account of the cluster's store. */
+export type ResourceName = 'modulesources' | 'secrets' | 'configmaps' | 'storagesecrets';
 
 /** An event of one resource, for logs and metrics. */
 export type ProviderEvent = (ReflectorEvent | IndexEvent | KnownObjectsEvent) & { readonly resource: ResourceName };
@@ -20,16 +32,38 @@ export interface KubernetesCredentialProviderOptions {
   readonly sources: Readonly<Record<ResourceName, ObjectSource>>;
   readonly onEvent: (event: ProviderEvent) => void;
   readonly pace?: Partial<Pace>;
+  readonly agent: AgentOptions;
+}
+
+/** The registry agent of this machine. */
+export interface AgentOptions extends Pick<Ways, 'storeOnRefusal'> {
+  readonly ca: AgentCaOptions['file'];
+  readonly onUnusableCa: AgentCaOptions['onUnusable'];
+}
+
+/** The registry as it is dialled, and the ways that were there then: while these stay, so does the registry. */
+interface Dialled extends Ways {
+  readonly registry: Registry;
 }
 
 export class KubernetesCredentialProvider implements CredentialProvider, CredentialInspection {
   readonly #moduleSources: WatchedRegistries;
-  readonly #defaultRegistry: WatchedRegistries;
+  /** The Secret of the default registry. */
+  readonly #secret: WatchedRegistries;
+  /** The ConfigMap that counts instead of the Secret. */
+  readonly #imageAddress: WatchedRegistries;
+  readonly #store: WatchedRegistries;
+  readonly #agentCa: AgentCa;
+  readonly #storeOnRefusal: boolean;
+  /** By the registry as recorded. */
+  readonly #dialled = new WeakMap<Registry, Dialled>();
 
-  constructor({ sources, onEvent, pace = {} }: KubernetesCredentialProviderOptions) {
+  constructor({ sources, onEvent, pace = {}, agent }: KubernetesCredentialProviderOptions) {
+    this.#agentCa = new AgentCa({ file: agent.ca, onUnusable: agent.onUnusableCa });
+    this.#storeOnRefusal = agent.storeOnRefusal;
     const watch = (
       resource: ResourceName,
-      options: Pick<WatchedRegistriesOptions, 'read' | 'parse' | 'reserved'>,
+      options: Pick<WatchedRegistriesOptions, 'read' | 'parse' | 'reserved' | 'isOptional'>,
       onOwnEvent: WatchedRegistriesOptions['onEvent'] = () => undefined,
     ): WatchedRegistries =>
       new WatchedRegistries({
@@ -42,14 +76,25 @@ export class KubernetesCredentialProvider implements CredentialProvider, Credent
         },
         pace,
       });
-    this.#defaultRegistry = watch('secrets', { read: readRegistrySecret, parse: parseDefaultRegistry }, ({ kind }) => {
+    const reassignNames: WatchedRegistriesOptions['onEvent'] = ({ kind }) => {
       if (kind === 'changed') this.#moduleSources.reassignNames();
+    };
+    this.#secret = watch('secrets', { read: readRegistrySecret, parse: parseDefaultRegistry }, reassignNames);
+    this.#imageAddress = watch(
+      'configmaps',
+      { read: readImageAddress, parse: unlessEmpty(parseDefaultRegistry), isOptional: true },
+      reassignNames,
+    );
+    this.#store = watch('storagesecrets', {
+      read: readStoreAccount,
+      parse: unlessEmpty(parseModuleSource),
+      isOptional: true,
     });
     this.#moduleSources = watch('modulesources', {
       read: readModuleSource,
       parse: parseModuleSource,
       // Every package of the platform comes by one of them, so no ModuleSource may take it.
-      reserved: (name) => this.#defaultRegistry.ownerOf(name),
+      reserved: (name) => this.#defaultRegistry?.ownerOf(name),
     });
   }
 
@@ -61,18 +106,23 @@ export class KubernetesCredentialProvider implements CredentialProvider, Credent
     await Promise.all(this.#watched.map((watched) => watched.stop()));
   }
 
-  /** Resources whose first list has not arrived. */
+  /** Resources whose first list has not arrived, as far as the service needs it to be ready: not the Secret beside a ConfigMap. */
   get pending(): readonly string[] {
-    return this.#watched.filter(({ isPending }) => isPending).map(({ resource }) => resource);
+    const needed = this.#imageAddress.hasRegistry ? [this.#moduleSources] : [this.#moduleSources, this.#secret];
+    return needed.filter(({ isPending }) => isPending).map(({ resource }) => resource);
   }
 
   /** Known objects stay known while the API server is away. */
-  resolve(name: RepositoryName): Promise<Upstream> {
-    const upstream = this.#defaultRegistry.find(name) ?? this.#moduleSources.find(name);
-    if (upstream !== undefined) return Promise.resolve(upstream);
-    if (this.pending.length > 0) return Promise.reject(new CredentialsPendingError());
-    const message = name === DEFAULT_REPOSITORY ? 'no default registry is configured' : undefined;
-    return Promise.reject(new RepositoryUnknownError(message));
+  async resolve(name: RepositoryName): Promise<Upstream> {
+    const recorded = this.#recorded(name);
+    if (!isClusterRegistry(recorded.registry)) return recorded;
+    const agentCa = await this.#agentCa.read();
+    if (agentCa === undefined && this.#store.isPending) throw new CredentialsPendingError();
+    const store = this.#store.find(parseRepositoryName(STORE))?.registry;
+    return {
+      ...recorded,
+      registry: this.#dial(recorded.registry, { agentCa, store, storeOnRefusal: this.#storeOnRefusal }),
+    };
   }
 
   sources(): CredentialSource[] {
@@ -81,29 +131,60 @@ export class KubernetesCredentialProvider implements CredentialProvider, Credent
 
   /** No name occurs twice: those of the default registry are reserved. */
   registries(): ConfiguredRegistry[] {
-    return this.#watched.flatMap((watched) => watched.list());
+    return [this.#moduleSources, this.#defaultRegistry].flatMap((watched) => watched?.list() ?? []);
+  }
+
+  #recorded(name: RepositoryName): Upstream {
+    const byDefault = this.#defaultRegistry;
+    const upstream = byDefault?.find(name) ?? this.#moduleSources.find(name);
+    if (upstream !== undefined) return upstream;
+    if (byDefault === undefined || byDefault.isPending || this.#moduleSources.isPending)
+      throw new CredentialsPendingError();
+    throw new RepositoryUnknownError(name === DEFAULT_REPOSITORY ? 'no default registry is configured' : undefined);
+  }
+
+  /** Connections and tokens belong to a registry object, so a changed CA or account makes a new one, and nothing else does. */
+  #dial(recorded: Registry, ways: Ways): Registry {
+    const before = this.#dialled.get(recorded);
+    if (before !== undefined && before.agentCa === ways.agentCa && before.store === ways.store) return before.registry;
+    const registry = dial(recorded, ways);
+    this.#dialled.set(recorded, { ...ways, registry });
+    return registry;
+  }
+
+  /**
+   * The ConfigMap as soon as it names a registry, be it one that cannot be used, otherwise the Secret. Undefined until it is
+   * known whether there is a ConfigMap: the account of the Secret must not leave where there is one.
+   */
+  get #defaultRegistry(): WatchedRegistries | undefined {
+    if (this.#imageAddress.isPending) return undefined;
+    return this.#imageAddress.hasRegistry ? this.#imageAddress : this.#secret;
   }
 
   get #watched(): readonly WatchedRegistries[] {
-    return [this.#moduleSources, this.#defaultRegistry];
+    return [this.#moduleSources, this.#secret, this.#imageAddress, this.#store];
   }
 }
 
-/** The two resources; `secret` is that of the default registry. */
+/** The resources; `secret` is that of the default registry, and the namespace of the other objects about it. */
 export function clusterResources(
   access: ClusterAccess,
   secret: { readonly namespace: string; readonly name: string },
 ): Readonly<Record<ResourceName, ObjectSource>> {
+  // The field selector is what lets a role that names the one object allow list and watch.
+  const named = (kind: 'Secret' | 'ConfigMap', name: string): ObjectSource =>
+    new ApiObjectSource(access, {
+      kind,
+      path: `/api/v1/namespaces/${secret.namespace}/${kind.toLowerCase()}s`,
+      query: { fieldSelector: `metadata.name=${name}` },
+    });
   return {
     modulesources: new ApiObjectSource(access, {
       kind: 'ModuleSource',
       path: '/apis/deckhouse.io/v1alpha1/modulesources',
     }),
-    // The field selector is what lets a role that names the one Secret allow list and watch.
-    secrets: new ApiObjectSource(access, {
-      kind: 'Secret',
-      path: `/api/v1/namespaces/${secret.namespace}/secrets`,
-      query: { fieldSelector: `metadata.name=${secret.name}` },
-    }),
+    secrets: named('Secret', secret.name),
+    configmaps: named('ConfigMap', 'registry-image-address'),
+    storagesecrets: named('Secret', 'registry-storage-access'),
   };
 }

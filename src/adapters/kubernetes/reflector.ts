@@ -10,6 +10,8 @@ import {
 
 export type ReflectorEvent =
   | { readonly kind: 'listed'; readonly objects: number }
+  /** The service may not list optional objects, which count as absent; said once for as long as it lasts. */
+  | { readonly kind: 'forbidden' }
   | { readonly kind: 'failed'; readonly during: 'list' | 'watch'; readonly error: unknown };
 
 export interface ReflectorOptions {
@@ -21,6 +23,8 @@ export interface ReflectorOptions {
   readonly onEvent: (event: ReflectorEvent) => void;
   /** For tests; those of production are the defaults below. */
   readonly pace?: Partial<Pace>;
+  /** Whether 403 counts as an empty list: objects that only some clusters have need no right in the others. */
+  readonly isOptional?: boolean;
 }
 
 export interface Pace {
@@ -33,15 +37,21 @@ export interface Pace {
   readonly longestPauseMs: number;
   /** Known objects outlive the absence of their kind for this long: a definition that is replaced comes back. */
   readonly absenceMs: number;
+  /** A missing right counts only after this: a role that is new takes effect a moment later. */
+  readonly forbiddenMs: number;
+  /** The right may be given later: a list is tried again after this. */
+  readonly forbiddenPauseMs: number;
 }
 
-/** Two kinds are watched, so that the API server sees one list a second at most. */
+/** Four kinds are watched, so that the API server sees two lists a second at most. */
 const PACE: Pace = {
   minListIntervalMs: 2000,
   relistIntervalMs: 600_000,
   firstPauseMs: 500,
   longestPauseMs: 4000,
   absenceMs: 300_000,
+  forbiddenMs: 5000,
+  forbiddenPauseMs: 60_000,
 };
 
 /** A watch of this age has worked; a server that ends watches sooner is asked for a list again, with pauses. */
@@ -56,6 +66,9 @@ export class Reflector {
   #listedAt = -Infinity;
   /** When the API server first said that the kind is absent, on the monotonic clock. */
   #absentSince: number | undefined;
+  /** When the API server first said that listing is forbidden, on the monotonic clock. */
+  #forbiddenSince: number | undefined;
+  #hasToldForbidden = false;
   #running: Promise<void> | undefined;
 
   constructor(options: ReflectorOptions) {
@@ -88,14 +101,38 @@ export class Reflector {
     try {
       const { items, resourceVersion } = await this.#options.source.list(this.#stopping.signal, this.#options.onItem);
       this.#absentSince = undefined;
+      this.#forbiddenSince = undefined;
+      this.#hasToldForbidden = false;
       this.#replace(items);
       return resourceVersion;
     } catch (error) {
+      if (this.#isForbidden(error)) {
+        await this.#endureForbidden();
+        return undefined;
+      }
       if (this.#isCredible(error)) this.#replace([]);
       else this.#fail('list', error);
       await this.#pause();
       return undefined;
     }
+  }
+
+  /** Known objects stay known when a right is taken away: that is a failure like any other. */
+  #isForbidden(error: unknown): boolean {
+    const isForbidden = error instanceof ApiStatusError && error.status === 403;
+    return this.#options.isOptional === true && isForbidden && this.#objects.size === 0;
+  }
+
+  async #endureForbidden(): Promise<void> {
+    this.#forbiddenSince ??= performance.now();
+    if (performance.now() - this.#forbiddenSince < this.#pace.forbiddenMs) {
+      await this.#pause();
+      return;
+    }
+    if (!this.#hasToldForbidden && !this.#stopped) this.#options.onEvent({ kind: 'forbidden' });
+    this.#hasToldForbidden = true;
+    this.#replace([]);
+    await this.#sleep(this.#pace.forbiddenPauseMs);
   }
 
   /** Whether the error means an empty list: at once as long as no object is known, as during bootstrap, otherwise after minutes. */

@@ -32,6 +32,8 @@ export class RefusalEvents {
     this.#involved = {
       modulesources: { apiVersion: 'deckhouse.io/v1alpha1', kind: 'ModuleSource' },
       secrets: { apiVersion: 'v1', kind: 'Secret', namespace: secretNamespace },
+      configmaps: { apiVersion: 'v1', kind: 'ConfigMap', namespace: secretNamespace },
+      storagesecrets: { apiVersion: 'v1', kind: 'Secret', namespace: secretNamespace },
     };
     this.#onError = onError;
   }

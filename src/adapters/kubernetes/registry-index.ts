@@ -2,7 +2,7 @@
 import type { RepositoryName } from '../../domain/reference.ts';
 import { InvalidUpstreamError, type Upstream, type UpstreamFields } from '../../domain/upstream.ts';
 import type { RawObject } from './object-source.ts';
-import type { FieldReader, ParsedRegistry } from './registry-objects.ts';
+import type { FieldReader, ParsedRegistry, RegistryParser } from './registry-objects.ts';
 import { metadataOf } from './reflector.ts';
 
 export type IndexEvent =
@@ -49,7 +49,7 @@ const NOTHING_RESERVED: ReservedNames = () => undefined;
 
 export class RegistryIndex {
   readonly #read: FieldReader;
-  readonly #parse: (fields: UpstreamFields) => ParsedRegistry;
+  readonly #parse: RegistryParser;
   readonly #onEvent: (event: IndexEvent) => void;
   readonly #ownerOf: ReservedNames;
   /** By uid. */
@@ -60,7 +60,7 @@ export class RegistryIndex {
 
   constructor(
     read: FieldReader,
-    parse: (fields: UpstreamFields) => ParsedRegistry,
+    parse: RegistryParser,
     onEvent: (event: IndexEvent) => void,
     reserved = NOTHING_RESERVED,
   ) {
@@ -77,6 +77,11 @@ export class RegistryIndex {
   /** The object that has a name. */
   ownerOf(name: RepositoryName): string | undefined {
     return this.#byName.get(name)?.object;
+  }
+
+  /** Whether an object names a registry, be it one that cannot be used. */
+  get hasRegistry(): boolean {
+    return this.#entries.values().some(({ read }) => typeof read === 'string' || read.repo !== '');
   }
 
   /** Each registry by the object that it is from, with the names that are its own. */

@@ -1,4 +1,4 @@
-/** Reads a registry from a ModuleSource, or from the default registry's Secret. */
+/** Reads a registry from a ModuleSource, or from the objects that say where the default registry is. */
 import { parseRepositoryName, type RepositoryName } from '../../domain/reference.ts';
 import { InvalidUpstreamError, parseUpstream, type Upstream, type UpstreamFields } from '../../domain/upstream.ts';
 import type { RawObject } from './object-source.ts';
@@ -8,6 +8,9 @@ export interface ParsedRegistry {
   readonly names: readonly RepositoryName[];
   readonly upstream: Upstream;
 }
+
+/** Undefined when the object configures no registry. @throws InvalidUpstreamError */
+export type RegistryParser = (fields: UpstreamFields) => ParsedRegistry | undefined;
 
 /** Reads an object into the texts that make a registry; equal texts make an equal registry. */
 export type FieldReader = (object: RawObject) => UpstreamFields;
@@ -21,10 +24,7 @@ export function readModuleSource(object: RawObject): UpstreamFields {
 /** Keys `address`, `path`, `scheme`, `ca` and `.dockerconfigjson`; the last stays base64, as a ModuleSource has it. */
 export function readRegistrySecret(object: RawObject): UpstreamFields {
   const data = record(object['data']);
-  const text = (key: string): string => {
-    const value = data[key];
-    return typeof value === 'string' ? Buffer.from(value, 'base64').toString('utf8').trim() : '';
-  };
+  const text = (key: string): string => decoded(data[key]).trim();
   const parts = [text('address'), text('path')].map(withoutSlashes).filter((part) => part !== '');
   return fieldsOf({
     repo: parts.join('/'),
@@ -32,6 +32,30 @@ export function readRegistrySecret(object: RawObject): UpstreamFields {
     dockerCfg: data['.dockerconfigjson'],
     ca: text('ca'),
   });
+}
+
+/** The registry of a ConfigMap's key `base`, `host[:port]/path`: by HTTPS, without a credential and without a CA. */
+export function readImageAddress(object: RawObject): UpstreamFields {
+  const { base = '' } = record(object['data']);
+  return fieldsOf({
+    repo: typeof base === 'string' ? withoutSlashes(base.trim()) : base,
+    scheme: undefined,
+    dockerCfg: undefined,
+    ca: undefined,
+  });
+}
+
+/** The name of the account's registry in its index; no request can reach it. */
+export const STORE = 'registry.d8-system.svc:5001';
+
+/** Keys `ca.crt`, `username` and `password`; an account that lacks one of them is none. */
+export function readStoreAccount(object: RawObject): UpstreamFields {
+  const data = record(object['data']);
+  const [ca, username, password] = ['ca.crt', 'username', 'password'].map((key) => decoded(data[key]));
+  const isWhole = [ca, username, password].every((text) => text !== '');
+  const auths = { [STORE]: { username, password } };
+  const dockerCfg = Buffer.from(JSON.stringify({ auths })).toString('base64');
+  return isWhole ? { repo: STORE, scheme: 'HTTPS', dockerCfg, ca } : { repo: '' };
 }
 
 /** A ModuleSource goes by its `repo` alone. @throws InvalidUpstreamError */
@@ -45,6 +69,16 @@ export function parseDefaultRegistry(fields: UpstreamFields): ParsedRegistry {
   const upstream = parseUpstream(fields);
   const host = fields.repo.split('/', 1)[0] ?? '';
   return { names: ['', fields.repo, host].map(parseRepositoryName), upstream };
+}
+
+/** Undefined for an object that configures no registry. @throws InvalidUpstreamError */
+export function unlessEmpty(parse: (fields: UpstreamFields) => ParsedRegistry): RegistryParser {
+  return (fields) => (fields.repo === '' ? undefined : parse(fields));
+}
+
+/** The value of a Secret's key; empty when there is none. */
+function decoded(value: unknown): string {
+  return typeof value === 'string' ? Buffer.from(value, 'base64').toString('utf8') : '';
 }
 
 function fieldsOf(fields: Readonly<Record<keyof UpstreamFields, unknown>>): UpstreamFields {

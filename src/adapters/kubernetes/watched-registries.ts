@@ -1,11 +1,11 @@
 /** One watched kind of object, as the registries that it configures, and how fresh they are. */
 import { type ConfiguredRegistry, type CredentialSource, describeUpstream } from '../../application/inspection.ts';
 import type { RepositoryName } from '../../domain/reference.ts';
-import type { Upstream, UpstreamFields } from '../../domain/upstream.ts';
+import type { Upstream } from '../../domain/upstream.ts';
 import type { ObjectSource } from './object-source.ts';
 import { type Pace, Reflector, type ReflectorEvent } from './reflector.ts';
 import { type IndexEvent, RegistryIndex, type ReservedNames } from './registry-index.ts';
-import type { FieldReader, ParsedRegistry } from './registry-objects.ts';
+import type { FieldReader, RegistryParser } from './registry-objects.ts';
 
 /** The objects that are known now, and those of them that cannot be used as they are. */
 export interface KnownObjectsEvent {
@@ -18,11 +18,13 @@ export interface WatchedRegistriesOptions {
   readonly resource: string;
   readonly source: ObjectSource;
   readonly read: FieldReader;
-  readonly parse: (fields: UpstreamFields) => ParsedRegistry;
+  readonly parse: RegistryParser;
   readonly onEvent: (event: ReflectorEvent | IndexEvent | KnownObjectsEvent) => void;
   readonly pace: Partial<Pace>;
   /** Names that belong to objects of another resource. */
   readonly reserved?: ReservedNames;
+  /** Whether a cluster may lack the objects, and the service the right to list them. */
+  readonly isOptional?: boolean;
 }
 
 export class WatchedRegistries {
@@ -35,7 +37,7 @@ export class WatchedRegistries {
   #objects = 0;
   #failure: CredentialSource['failure'];
 
-  constructor({ resource, source, read, parse, onEvent, pace, reserved }: WatchedRegistriesOptions) {
+  constructor({ resource, source, read, parse, onEvent, pace, reserved, isOptional }: WatchedRegistriesOptions) {
     this.resource = resource;
     this.#index = new RegistryIndex(read, parse, onEvent, reserved);
     this.#onEvent = onEvent;
@@ -55,12 +57,18 @@ export class WatchedRegistries {
         this.#tellChange();
       },
       pace,
+      ...(isOptional === true && { isOptional }),
     });
   }
 
   /** Whether the first list has not arrived. */
   get isPending(): boolean {
     return this.#isPending;
+  }
+
+  /** Whether an object names a registry, be it one that cannot be used. */
+  get hasRegistry(): boolean {
+    return this.#index.hasRegistry;
   }
 
   start(): void {
@@ -112,7 +120,7 @@ export class WatchedRegistries {
     if (event.kind === 'listed') {
       this.#listedAt = new Date();
       this.#failure = undefined;
-    } else {
+    } else if (event.kind === 'failed') {
       const reason = event.error instanceof Error ? event.error.message : 'unknown error';
       this.#failure = { at: new Date(), reason: `${event.during}: ${reason}` };
     }

@@ -7,7 +7,7 @@ const QUIET_MS = 60_000;
 /** The fields of a watcher's events that are logged. */
 type WatchedEvent = { readonly resource: string } & (
   | { readonly kind: 'listed'; readonly objects: number }
-  | { readonly kind: 'changed' }
+  | { readonly kind: 'changed' | 'forbidden' }
   | { readonly kind: 'failed'; readonly during: string; readonly error: unknown }
   | { readonly kind: 'invalid'; readonly object: string; readonly error: Error }
   | { readonly kind: 'conflict'; readonly object: string; readonly winner: string; readonly repository: string }
@@ -23,6 +23,9 @@ export function watchLog(logger: Logger): (event: WatchedEvent) => void {
         logger.debug({ resource, objects: event.objects }, 'listed');
         break;
       case 'changed':
+        break;
+      case 'forbidden':
+        logger.info({ resource }, 'listing is forbidden, taken for none');
         break;
       case 'failed':
         if (performance.now() - (lastFailure.get(resource) ?? -Infinity) < QUIET_MS) return;

@@ -4,7 +4,7 @@ import { Counter, Gauge, type Registry } from 'prom-client';
 /** The part of a watcher's events that can be counted. */
 export type WatchedEvent = { readonly resource: string } & (
   | { readonly kind: 'changed'; readonly objects: number; readonly rejected: number }
-  | { readonly kind: 'listed' | 'failed' | 'invalid' | 'conflict' }
+  | { readonly kind: 'listed' | 'forbidden' | 'failed' | 'invalid' | 'conflict' }
 );
 
 export function informerMetrics(registry: Registry, resources: readonly string[]): (event: WatchedEvent) => void {
@@ -55,6 +55,8 @@ export function informerMetrics(registry: Registry, resources: readonly string[]
       case 'changed':
         objects.set({ resource }, event.objects);
         rejectedNow.set({ resource }, event.rejected);
+        break;
+      case 'forbidden':
         break;
       case 'failed':
         restarts.inc({ resource });

@@ -1,6 +1,6 @@
 /** How one registry is entered, as its challenges say, and the tokens that it gave (distribution-spec, token protocol). */
 import { UpstreamDeniedError } from '../../domain/errors.ts';
-import type { Registry } from '../../domain/upstream.ts';
+import { dialledHost, type Registry } from '../../domain/upstream.ts';
 import type { BaseChallenge } from './base-challenge.ts';
 import { type Challenge, parseChallenges, rankChallenges } from './challenge.ts';
 import type { HttpClient } from './http-client.ts';
@@ -139,9 +139,10 @@ export class Authorization {
 
   /** A realm without a host is one of the registry itself. */
   #parseRealm(realm: string): URL | undefined {
-    const { scheme, host } = this.#options.registry;
+    const { registry } = this.#options;
     const text = realm.trim();
-    return /^\S+$/.test(text) ? (URL.parse(text, `${scheme}://${host}`) ?? undefined) : undefined;
+    const home = `${registry.scheme}://${dialledHost(registry)}`;
+    return /^\S+$/.test(text) ? (URL.parse(text, home) ?? undefined) : undefined;
   }
 
   /** Why the credential must not be shown at a realm; undefined when it may be. */

@@ -80,7 +80,8 @@ export class Connector {
   }
 
   #tls(options: TlsOptions): ConnectionOptions {
-    return { ...options, secureContext: this.#network.tlsContexts.get(this.#registry.ca) };
+    const { ca, dialled } = this.#registry;
+    return { ...options, secureContext: this.#network.tlsContexts.get(ca, dialled?.trustsCaAlone) };
   }
 
   /** Behind the handshake. */

@@ -1,6 +1,6 @@
 /** Where a registry may lead, by redirect, realm or DNS answer: to the open internet, and inside only to where it is itself. */
 import { BlockList, isIP } from 'node:net';
-import type { Registry } from '../../domain/upstream.ts';
+import { dialledHost, type Registry } from '../../domain/upstream.ts';
 import type { Names } from './names.ts';
 
 /** From the less to the more private ones. A registry in one of them may lead there, and to those before it. */
@@ -32,8 +32,9 @@ export class DialGuard {
   #depth: number;
 
   /** `trusted` are hosts, with or without a port. */
-  constructor({ scheme, host }: Registry, trusted: readonly string[], names: Names) {
-    this.#home = hostnameOf(`${scheme}://${host}`);
+  constructor(registry: Registry, trusted: readonly string[], names: Names) {
+    const { scheme } = registry;
+    this.#home = hostnameOf(`${scheme}://${dialledHost(registry)}`);
     this.#trusted = new Set([this.#home, ...trusted.map((name) => hostnameOf(`${scheme}://${name}`))]);
     this.#names = names;
     this.#depth = isIP(this.#home) === 0 ? 0 : depthOf(this.#home);

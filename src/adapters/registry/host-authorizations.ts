@@ -62,7 +62,7 @@ export class HostAuthorizations {
   #elsewhere({ protocol, host }: URL, isTrusted: boolean): Registry {
     const { registry } = this.#options;
     const scheme = protocol === 'https:' ? 'https' : 'http';
-    return { ...registry, scheme, host, credential: isTrusted ? registry.credential : ANONYMOUS };
+    return { scheme, host, credential: isTrusted ? registry.credential : ANONYMOUS, ca: registry.ca };
   }
 
   /** The registry, the same host by the safer scheme, and hosts that the settings name. */

@@ -83,7 +83,11 @@ export class HttpClient {
       }
       const asked: Asked = { ...first.asked, host: next.host, redirectedBy: first.asked.host };
       const retry = targetPatienceMs === Infinity ? wait : new Deadline(targetPatienceMs);
-      hop = { request: { ...first, asked, url: next }, isRedirected: true, patience: { retry, wait } };
+      hop = {
+        request: { ...first, asked, url: next, isRefusalFinal: false },
+        isRedirected: true,
+        patience: { retry, wait },
+      };
     }
   }
 

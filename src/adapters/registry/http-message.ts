@@ -12,6 +12,8 @@ export interface HttpRequest {
   readonly authorize?: AuthorizeHost;
   /** For so long it is repeated, instead of the settings' time. */
   readonly patienceMs?: number;
+  /** Whether a refused connection ends it, as where another server can be asked. */
+  readonly isRefusalFinal?: boolean;
   /** Its body may be large. */
   readonly isBulk?: boolean;
   /** Sent by POST to this URL only: a form holds a secret, and 307 and 308 would take it along (RFC 9110, 15.4.8). */

@@ -4,7 +4,7 @@ import type { Digest } from '../../domain/digest.ts';
 import { InvalidArgumentError, type PackageError } from '../../domain/errors.ts';
 import { INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES } from '../../domain/media-types.ts';
 import type { Operation, RegistryGateway } from '../../domain/ports/registry-gateway.ts';
-import type { Registry, Upstream } from '../../domain/upstream.ts';
+import { dialledHost, type Registry, type Upstream } from '../../domain/upstream.ts';
 import { downloadBlob } from './blob-download.ts';
 import { type Network, openNetwork } from './connector.ts';
 import { HostAuthorizations } from './host-authorizations.ts';
@@ -12,6 +12,7 @@ import { HttpClient, type HttpSettings } from './http-client.ts';
 import type { HttpRequest, HttpResponse } from './http-message.ts';
 import { readManifest } from './manifest-answer.ts';
 import { refusal } from './refusal.ts';
+import { ConnectionRefusedError } from './retried-exchange.ts';
 import { type Asked, failure } from './upstream-errors.ts';
 
 export interface OciRegistryGatewayOptions extends Omit<HttpSettings, 'network'> {
@@ -87,13 +88,19 @@ export class OciRegistryGateway implements RegistryGateway {
     const url = new URL(`v2/${repository}/${what}`, home);
     const authorize = authorizations.for(repository);
     const isBulk = asked.operation === 'blob';
-    return client.send({ ...request, asked, url, authorize, isBulk }, signal);
+    const otherwise = registry.dialled?.otherwise;
+    const sent = { ...request, asked, url, authorize, isBulk };
+    if (otherwise === undefined) return client.send(sent, signal);
+    return client.send({ ...sent, isRefusalFinal: true }, signal).catch((error: unknown) => {
+      if (!(error instanceof ConnectionRefusedError)) throw error;
+      return this.#get({ registry: otherwise, repository }, asked, what, request, signal);
+    });
   }
 
   #connect(registry: Registry): Connection {
     let connection = this.#connections.get(registry);
     if (connection === undefined) {
-      const home = new URL(`${registry.scheme}://${registry.host}`);
+      const home = new URL(`${registry.scheme}://${dialledHost(registry)}`);
       const { trustedRealms, idleTimeoutMs, now = () => performance.now() } = this.#options;
       const client = new HttpClient(registry, { ...this.#options, network: this.#network });
       const options = { registry, client, trustedRealms, idleTimeoutMs, now };

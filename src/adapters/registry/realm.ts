@@ -1,7 +1,7 @@
 /** Whether a token server that a registry names may see that registry's credentials (CVE-2020-15157 and its siblings). */
 import { isIP } from 'node:net';
 import { getPublicSuffix } from 'tldts';
-import type { Registry } from '../../domain/upstream.ts';
+import { dialledHost, type Registry } from '../../domain/upstream.ts';
 import { isTrustedRealm } from './trusted-realm.ts';
 
 export type Trust =
@@ -16,7 +16,7 @@ export type Trust =
 export function judgeRealm(realm: URL, registry: Registry, trustedRealms: readonly string[]): Trust {
   if (realm.username !== '' || realm.password !== '') return 'refused';
   if (realm.protocol !== 'https:' && realm.protocol !== `${registry.scheme}:`) return 'refused';
-  const { host, hostname: own } = new URL(`${registry.scheme}://${registry.host}`);
+  const { host, hostname: own } = new URL(`${registry.scheme}://${dialledHost(registry)}`);
   if (realm.host === host) return 'trusted';
   if (isTrustedRealm(realm, trustedRealms)) return 'trusted';
   if (realm.hostname === own) return realm.protocol === 'https:' ? 'trusted' : 'stranger';

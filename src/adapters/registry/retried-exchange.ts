@@ -21,6 +21,9 @@ export interface Patience {
 /** Patience has ended before the failure has passed. */
 export class PassingError extends UpstreamUnavailableError {}
 
+/** No process listens, and the request was not to be repeated. */
+export class ConnectionRefusedError extends UpstreamUnavailableError {}
+
 const BASE_BACKOFF_MS = 200;
 /** A registry that is back is noticed within this. */
 const MAX_BACKOFF_MS = 1000;
@@ -55,6 +58,9 @@ export class RetriedExchange {
       const backoff = Math.min(backoffMs(attempt), restMs);
       if ('error' in outcome) {
         const error = failure(asked, outcome.error, signal);
+        if (request.isRefusalFinal === true && codeOf(outcome.error) === 'ECONNREFUSED') {
+          throw new ConnectionRefusedError(undefined, { cause: error.cause });
+        }
         if (signal.aborted || !RETRIED_CODES.has(codeOf(outcome.error))) throw error;
         if (restMs <= 0) throw passing(error);
         await pause(asked, backoff, signal);

@@ -17,13 +17,13 @@ export class TlsContexts {
     return this.#contexts.size;
   }
 
-  /** `ca` are PEM certificates that are trusted besides the default roots. */
-  get(ca: readonly string[]): SecureContext {
+  /** `ca` are PEM certificates that are trusted besides the default roots, or without them. */
+  get(ca: readonly string[], isAlone = false): SecureContext {
     const anchors = [...new Set(ca)].sort();
-    const key = createHash('sha256').update(anchors.join('\n')).digest('base64');
+    const key = `${String(isAlone)} ${createHash('sha256').update(anchors.join('\n')).digest('base64')}`;
     const known = this.#contexts.get(key)?.deref();
     if (known !== undefined) return known;
-    const context = createContext(anchors);
+    const context = isAlone ? createSecureContext({ ...OPTIONS, ca: anchors }) : createContext(anchors);
     this.#contexts.set(key, new WeakRef(context));
     this.#freed.register(context, key);
     return context;

@@ -49,7 +49,7 @@ export function credentialsModule({
 }
 
 function watchCluster(
-  { kubeconfig, secret, events }: Settings['credentials']['kubernetes'],
+  { kubeconfig, secret, events, agent }: Settings['credentials']['kubernetes'],
   environment: T.ContainerInputs['environment'],
   logger: Logger,
   metrics: Registry,
@@ -76,6 +76,12 @@ function watchCluster(
     sources,
     onEvent: (event) => {
       for (const observe of observers) observe(event);
+    },
+    agent: {
+      ...agent,
+      onUnusableCa: (reason) => {
+        logger.warn({ file: agent.ca, reason }, 'CA of the registry agent cannot be used');
+      },
     },
   });
 }

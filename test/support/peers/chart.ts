@@ -59,7 +59,7 @@ export async function renderChart(helm: string, ...args: readonly string[]): Pro
   return parseObjects(stdout);
 }
 
-function parseObjects(yaml: string): KubernetesObject[] {
+export function parseObjects(yaml: string): KubernetesObject[] {
   const objects = parseAllDocuments(yaml).map((document) => document.toJS() as KubernetesObject | null);
   return objects.filter((object) => object !== null);
 }

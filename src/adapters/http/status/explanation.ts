@@ -64,10 +64,10 @@ function placeOf({ registry, upstream, error, known }: Explanation['configuratio
     const names = known.flatMap((each) => each.names).map((name) => (name === '' ? 'the default' : name));
     return html`<span class="bad">${BAD} ${error?.message}</span> <small>Known: ${names.join(', ') || 'none'}.</small>`;
   }
-  const { scheme, host, repository } = upstream;
+  const { scheme, host, repository, dialled } = upstream;
   const from = registry === undefined ? undefined : html`known from ${registry.resource} ${registry.object}`;
   return html`<code>${scheme}://${host}${repository === undefined ? '' : `/${repository}`}</code>
-    <small>${from}</small>`;
+    <small>${from} ${dialled && `dialled at ${dialled.host} (${dialled.by})`}</small>`;
 }
 
 function blobText(blob: BlobInfo | undefined, now: Date): Html {

@@ -102,6 +102,7 @@ describe('GET /explain', () => {
       repository: undefined,
       credential: { kind: 'basic', user: 'robot' },
       certificates: 1,
+      dialled: { by: 'agent', host: '127.0.0.1:5001' },
     } as const;
     const registry = { resource: 'modulesources', object: 'a', names: [request.repository], upstream };
     const kept = { digest: image.digest, size: 400, storedAt: AT, usedAt: AT, verifiedAt: undefined };
@@ -202,6 +203,6 @@ describe('GET /explain', () => {
     const document = await documentOf({ ...bare, configuration: { ...bare.configuration, upstream } });
     expect(document)
       .to.have.nested.property('configuration.upstream')
-      .that.deep.equals({ ...upstream, credential: { kind: 'identity', user: null } });
+      .that.deep.equals({ ...upstream, credential: { kind: 'identity', user: null }, dialled: null });
   });
 });

@@ -153,4 +153,18 @@ describe('explanationText', () => {
     const told = text({ verdict: { outcome: 'hit', reason: '\u001b[2J\nx', needsRegistry: false } });
     expect(told.split('\n', 1)).to.deep.equal(['verdict     would be served (hit): ?[2J?x']);
   });
+
+  for (const [by, lines] of [
+    [
+      'agent',
+      ['dialled at 127.0.0.1:5001, the registry agent of the master', '2 certificates instead of the usual ones'],
+    ],
+    ['store', ['dialled at 127.0.0.1:5001, with the account of the store', '2 certificates besides the usual ones']],
+  ] as const) {
+    it(`says that a registry is dialled at the ${by}`, () => {
+      const dialled = { by, host: '127.0.0.1:5001' };
+      const told = text({ configuration: { ...ALL.configuration, upstream: { ...upstream, dialled } } });
+      for (const line of lines) expect(told).to.include(line);
+    });
+  }
 });

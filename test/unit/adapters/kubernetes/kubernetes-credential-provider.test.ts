@@ -4,12 +4,15 @@ import {
   KubernetesCredentialProvider,
   type ProviderEvent,
 } from '../../../../src/adapters/kubernetes/kubernetes-credential-provider.ts';
+import { userOf } from '../../../../src/domain/credential.ts';
 import { CredentialsPendingError, RepositoryUnknownError } from '../../../../src/domain/errors.ts';
 import { DEFAULT_REPOSITORY, parseRepositoryName } from '../../../../src/domain/reference.ts';
-import type { Upstream } from '../../../../src/domain/upstream.ts';
+import { dialledHost, type Upstream } from '../../../../src/domain/upstream.ts';
 import { eventually } from '../../../support/eventually.ts';
 import { FakeKubeApi } from '../../../support/fake-kube-api.ts';
+import { NO_AGENT } from '../../../support/registry-agent.ts';
 import { rejection } from '../../../support/rejection.ts';
+import { CA } from '../../../support/tls/certificates.ts';
 
 const config = (host: string, password: string): string =>
   Buffer.from(JSON.stringify({ auths: { [host]: { username: 'robot', password } } })).toString('base64');
@@ -24,6 +27,7 @@ describe('KubernetesCredentialProvider', () => {
     provider = new KubernetesCredentialProvider({
       sources: clusterResources(api.access, { namespace: 'd8-system', name: 'deckhouse-registry' }),
       onEvent: (event) => events.push(event),
+      agent: NO_AGENT,
       pace: { firstPauseMs: 20, longestPauseMs: 100, minListIntervalMs: 20 },
     });
   });
@@ -218,6 +222,8 @@ describe('KubernetesCredentialProvider', () => {
     expect(provider.sources().map(({ resource, listedAt }) => [resource, listedAt])).to.deep.equal([
       ['modulesources', undefined],
       ['secrets', undefined],
+      ['configmaps', undefined],
+      ['storagesecrets', undefined],
     ]);
     api.putModuleSource('a', { repo: 'a.example/m', dockerCfg: config('a.example', 'canary') });
     api.putModuleSource('b', { repo: 'a.example/m' }, '2099-01-01T00:00:00Z');
@@ -352,6 +358,7 @@ describe('KubernetesCredentialProvider', () => {
       const absent = new KubernetesCredentialProvider({
         sources: clusterResources(api.access, { namespace: 'd8-system', name: 'deckhouse-registry' }),
         onEvent: (event) => events.push(event),
+        agent: NO_AGENT,
         pace: { firstPauseMs: 20, longestPauseMs: 40, minListIntervalMs: 20, absenceMs: 200 },
       });
       absent.start();
@@ -447,7 +454,7 @@ describe('KubernetesCredentialProvider', () => {
       this.timeout(15_000);
       await provider.stop();
       const sources = clusterResources(api.access, { namespace: 'd8-system', name: 'deckhouse-registry' });
-      const patient = new KubernetesCredentialProvider({ sources, onEvent: () => undefined });
+      const patient = new KubernetesCredentialProvider({ sources, onEvent: () => undefined, agent: NO_AGENT });
       api.watchFault = 'gone';
       const started = performance.now();
       patient.start();
@@ -464,6 +471,7 @@ describe('KubernetesCredentialProvider', () => {
       const again = new KubernetesCredentialProvider({
         sources: clusterResources(api.access, { namespace: 'd8-system', name: 'deckhouse-registry' }),
         onEvent: () => undefined,
+        agent: NO_AGENT,
         pace: { relistIntervalMs: 50, minListIntervalMs: 20 },
       });
       api.watchFault = 'silence';
@@ -476,6 +484,205 @@ describe('KubernetesCredentialProvider', () => {
         );
       });
       await again.stop();
+    });
+  });
+
+  describe('of a cluster with a registry of its own', () => {
+    const SVC = 'registry.d8-system.svc:5001';
+    const secret = {
+      address: 'upstream.example',
+      path: '/deckhouse/ee',
+      '.dockerconfigjson': '{"auths":{"upstream.example":{"username":"upstream","password":"canary-upstream"}}}',
+    };
+    const account = { 'ca.crt': CA, username: 'store', password: 'canary-store' };
+    const setBase = (base: string): void => {
+      api.putConfigMap('registry-image-address', { base });
+    };
+    const setAccount = (values: Readonly<Record<string, string>>): void => {
+      api.putSecret(values, 'registry-storage-access');
+    };
+    /** Where the default registry is dialled, and with what account. */
+    async function target(): Promise<string> {
+      const { registry, repository } = await provider.resolve(DEFAULT_REPOSITORY);
+      return [userOf(registry.credential) ?? registry.credential.kind, dialledHost(registry), repository].join(' ');
+    }
+    const targeted = (expected: string): Promise<void> =>
+      eventually(async () => {
+        expect(await target()).to.equal(expected);
+      });
+
+    it('takes the address of the ConfigMap for that of the Secret, and goes back when the ConfigMap goes', async () => {
+      api.putSecret(secret);
+      setBase(`/${SVC}/system/deckhouse/`);
+      provider.start();
+      await targeted(`anonymous ${SVC} system/deckhouse`);
+      for (const name of [SVC, `${SVC}/system/deckhouse`]) await known(name);
+      await unknown('upstream.example');
+      expect(provider.registries().map(({ resource, names }) => [resource, names])).to.deep.equal([
+        ['configmaps', ['', `${SVC}/system/deckhouse`, SVC]],
+      ]);
+      setBase('other.example/a');
+      await targeted('anonymous other.example a');
+      await unknown(SVC);
+      setBase(' / ');
+      await targeted('upstream upstream.example deckhouse/ee');
+      await unknown('other.example');
+      setBase(`${SVC}/b`);
+      await targeted(`anonymous ${SVC} b`);
+      api.remove('configmaps', 'registry-image-address');
+      await targeted('upstream upstream.example deckhouse/ee');
+      await unknown(SVC);
+    });
+
+    it('never goes back to the Secret for a ConfigMap that it cannot use', async () => {
+      api.putSecret(secret);
+      setBase('https://not a repository');
+      provider.start();
+      await eventually(async () => {
+        expect((await rejection(provider.resolve(DEFAULT_REPOSITORY))).message).to.equal(
+          'no default registry is configured',
+        );
+      });
+      expect(kinds('invalid')).to.have.lengthOf(1);
+      setBase(`${SVC}/a`);
+      await targeted(`anonymous ${SVC} a`);
+      setBase('https://not a repository');
+      await eventually(async () => {
+        await Promise.resolve();
+        expect(kinds('invalid')).to.have.lengthOf(2);
+      });
+      expect(await target()).to.equal(`anonymous ${SVC} a`);
+    });
+
+    it('does not use the Secret before it is known whether there is a ConfigMap', async () => {
+      api.putSecret(secret);
+      api.putModuleSource('a', { repo: 'a.example/m' });
+      api.forbidden.add('configmaps');
+      provider.start();
+      await known('a.example/m');
+      await eventually(async () => {
+        await Promise.resolve();
+        expect(provider.sources()[1]?.objects).to.equal(1);
+      });
+      expect(provider.pending).to.deep.equal([]);
+      for (const name of ['', 'upstream.example']) {
+        expect(await rejection(resolve(name))).to.be.instanceOf(CredentialsPendingError);
+      }
+      api.forbidden.clear();
+      await targeted('upstream upstream.example deckhouse/ee');
+    });
+
+    it('is ready with the ConfigMap alone, whatever the Secret does', async () => {
+      setBase(`${SVC}/a`);
+      api.forbidden.add('deckhouse-registry');
+      provider.start();
+      await targeted(`anonymous ${SVC} a`);
+      expect(provider.pending).to.deep.equal([]);
+    });
+
+    it('costs nothing and says once where the service has no right to look', async () => {
+      await provider.stop();
+      provider = new KubernetesCredentialProvider({
+        sources: clusterResources(api.access, { namespace: 'd8-system', name: 'deckhouse-registry' }),
+        onEvent: (event) => events.push(event),
+        agent: NO_AGENT,
+        pace: { firstPauseMs: 10, longestPauseMs: 20, minListIntervalMs: 10, forbiddenMs: 50, forbiddenPauseMs: 30 },
+      });
+      api.putSecret(secret);
+      api.forbidden.add('configmaps').add('registry-storage-access');
+      provider.start();
+      await targeted('upstream upstream.example deckhouse/ee');
+      await eventually(async () => {
+        await Promise.resolve();
+        expect(api.requests('list configmaps').length).to.be.greaterThan(8);
+      });
+      expect(kinds('failed')).to.deep.equal([]);
+      expect(
+        kinds('forbidden')
+          .map(({ resource }) => resource)
+          .toSorted(),
+      ).to.deep.equal(['configmaps', 'storagesecrets']);
+      expect(provider.sources().map(({ failure }) => failure)).to.deep.equal(Array(4).fill(undefined));
+      // The right is given later, by an upgrade of the chart.
+      setBase(`${SVC}/a`);
+      api.forbidden.clear();
+      await targeted(`anonymous ${SVC} a`);
+      // A right that is taken away again is a failure, and what is known stays known.
+      api.forbidden.add('configmaps');
+      api.cutWatches();
+      await eventually(async () => {
+        await Promise.resolve();
+        expect(kinds('failed').some(({ resource }) => resource === 'configmaps')).to.equal(true);
+      });
+      expect(await target()).to.equal(`anonymous ${SVC} a`);
+    });
+
+    it('uses the account of the store when it is whole, each password that it changes to, and none that has gone', async () => {
+      setBase(`${SVC}/a`);
+      provider.start();
+      await targeted(`anonymous ${SVC} a`);
+      for (const missing of Object.keys(account)) {
+        setAccount({ ...account, [missing]: '' });
+        await eventually(async () => {
+          await Promise.resolve();
+          expect(provider.sources()[3]?.objects).to.equal(1);
+        });
+        expect(await target()).to.equal(`anonymous ${SVC} a`);
+      }
+      setAccount(account);
+      await targeted(`store ${SVC} a`);
+      const before = (await provider.resolve(DEFAULT_REPOSITORY)).registry;
+      expect((await provider.resolve(DEFAULT_REPOSITORY)).registry).to.equal(before);
+      setAccount({ ...account, password: 'canary-rotated' });
+      await eventually(async () => {
+        const { credential } = (await provider.resolve(DEFAULT_REPOSITORY)).registry;
+        expect(credential.kind === 'basic' && credential.password.reveal()).to.equal('canary-rotated');
+      });
+      expect((await provider.resolve(DEFAULT_REPOSITORY)).registry).not.to.equal(before);
+      api.remove('secrets', 'registry-storage-access');
+      await targeted(`anonymous ${SVC} a`);
+      expect(JSON.stringify([provider.sources(), provider.registries(), events])).not.to.include('canary');
+    });
+
+    it('shows an account that it cannot use, and keeps the previous one', async () => {
+      setBase(`${SVC}/a`);
+      setAccount(account);
+      provider.start();
+      await targeted(`store ${SVC} a`);
+      setAccount({ ...account, 'ca.crt': 'canary' });
+      await eventually(async () => {
+        await Promise.resolve();
+        expect(provider.sources()[3]?.rejected).to.deep.equal([
+          { object: 'registry-storage-access', reason: 'ca: has no PEM certificate' },
+        ]);
+      });
+      expect(await target()).to.equal(`store ${SVC} a`);
+    });
+
+    it('waits for the account before it enters the registry of the cluster, and no other registry waits', async () => {
+      setBase(`${SVC}/a`);
+      api.putModuleSource('b', { repo: 'b.example/m' });
+      api.forbidden.add('registry-storage-access');
+      provider.start();
+      await known('b.example/m');
+      await eventually(async () => {
+        await Promise.resolve();
+        expect(provider.sources()[2]?.objects).to.equal(1);
+      });
+      expect(await rejection(provider.resolve(DEFAULT_REPOSITORY))).to.be.instanceOf(CredentialsPendingError);
+      expect(provider.pending).to.deep.equal([]);
+    });
+
+    it('dials ModuleSources, too, and records the address of each', async () => {
+      setAccount(account);
+      api.putModuleSource('a', { repo: `${SVC}/modules`, dockerCfg: config(SVC, 'canary-of-the-source') });
+      provider.start();
+      await eventually(async () => {
+        const { registry, repository } = await resolve(`${SVC}/modules`);
+        expect([userOf(registry.credential), registry.host, repository]).to.deep.equal(['store', SVC, 'modules']);
+      });
+      expect(provider.registries()[0]?.upstream).to.include({ host: SVC, repository: 'modules' });
+      expect(provider.registries()[0]?.upstream).not.to.have.property('dialled');
     });
   });
 

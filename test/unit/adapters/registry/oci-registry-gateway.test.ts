@@ -4,6 +4,7 @@ import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { inspect } from 'node:util';
+import { ANONYMOUS, basic } from '../../../../src/domain/credential.ts';
 import {
   InvalidArgumentError,
   InvalidContentError,
@@ -14,11 +15,13 @@ import {
   UpstreamUnavailableError,
 } from '../../../../src/domain/errors.ts';
 import type { RegistryGateway } from '../../../../src/domain/ports/registry-gateway.ts';
+import { parseRepositoryPath } from '../../../../src/domain/reference.ts';
 import { Verifier } from '../../../../src/domain/verifier.ts';
-import { parseUpstream, type Upstream } from '../../../../src/domain/upstream.ts';
-import { FakeRegistry, type FakeRegistryOptions, PASSWORD } from '../../../support/fake-registry.ts';
+import { type DialledServer, parseUpstream, type Registry, type Upstream } from '../../../../src/domain/upstream.ts';
+import { FakeRegistry, type FakeRegistryOptions, PASSWORD, USERNAME } from '../../../support/fake-registry.ts';
 import { bytesOf, makeBlob, makePackage } from '../../../support/image.ts';
 import { makeRegistryGateway } from '../../../support/registry-gateway.ts';
+import { freePort } from '../../../support/peers/process.ts';
 import { rejection } from '../../../support/rejection.ts';
 import { CA, serverCertificate } from '../../../support/tls/certificates.ts';
 
@@ -671,5 +674,88 @@ describe('OciRegistryGateway', () => {
       const error = await rejection(manifest(makeRegistryGateway(), registry.upstream()));
       expect(error).to.be.instanceOf(InvalidContentError);
     });
+  });
+
+  describe('asks the server that answers for a registry', () => {
+    const RECORDED = 'registry.d8-system.svc:5001';
+    type Server = Pick<DialledServer, 'by'> & Partial<DialledServer> & Partial<Pick<Registry, 'credential' | 'ca'>>;
+    const servedBy = (host: string, { credential = ANONYMOUS, ca = [CA], ...dialled }: Server): Upstream => ({
+      registry: {
+        scheme: 'https',
+        host: RECORDED,
+        credential,
+        ca,
+        dialled: { host, trustsCaAlone: dialled.by === 'agent', ...dialled },
+      },
+      repository: parseRepositoryPath('deckhouse/ee'),
+    });
+    const account = { credential: basic(USERNAME, PASSWORD) };
+
+    it('past any proxy, with its own certificate, and names the registry when it fails', async () => {
+      const agent = await start({ tls: 'localhost' });
+      const environment = { HTTPS_PROXY: 'http://127.0.0.1:1', HTTP_PROXY: 'http://127.0.0.1:1' };
+      const gateway = makeRegistryGateway({ environment });
+      const upstream = servedBy(agent.host, { by: 'agent' });
+      expect(Buffer.compare(await manifest(gateway, upstream), image.manifest.bytes)).to.equal(0);
+      expect(Buffer.compare(await blob(gateway, upstream), image.layer.bytes)).to.equal(0);
+      expect(agent.log.map(({ headers }) => headers.authorization)).to.deep.equal([undefined, undefined]);
+      agent.failTimes('/manifests/', { status: 403 });
+      const error = await rejection(manifest(gateway, upstream));
+      expect(error).to.have.nested.property('cause.message', `manifest from ${RECORDED}: status 403`);
+    });
+
+    it('with the default roots besides its CA at the store, and without them at the agent', async () => {
+      const registry = await start({ tls: 'localhost' });
+      const ca = [serverCertificate('elsewhere').cert];
+      const roots = getCACertificates('default');
+      setDefaultCACertificates([CA]);
+      try {
+        await manifest(makeRegistryGateway(), servedBy(registry.host, { by: 'store', ca }));
+        const error = await rejection(manifest(makeRegistryGateway(), servedBy(registry.host, { by: 'agent', ca })));
+        expect(error).to.be.instanceOf(UpstreamUnavailableError);
+      } finally {
+        setDefaultCACertificates(roots);
+      }
+      expect(registry.log).to.have.lengthOf(1);
+    });
+
+    it('and its token server, which it names without a host', async () => {
+      const store = await start({ tls: 'localhost', auth: 'bearer' });
+      store.realm = '/token';
+      const upstream = servedBy(store.host, { by: 'store', ...account });
+      expect(Buffer.compare(await manifest(makeRegistryGateway(), upstream), image.manifest.bytes)).to.equal(0);
+    });
+
+    it('and the other one once, with the account of that one, when the first refuses the connection', async () => {
+      const store = await start({ tls: 'localhost', auth: 'basic' });
+      const { registry: otherwise } = servedBy(store.host, { by: 'store', ...account });
+      const away = `127.0.0.1:${String(await freePort())}`;
+      const upstream = servedBy(away, { by: 'agent', otherwise });
+      expect(Buffer.compare(await blob(makeRegistryGateway(), upstream), image.layer.bytes)).to.equal(0);
+      await store.close();
+      closing.splice(closing.length - 1);
+      const error = await rejection(manifest(makeRegistryGateway({ retryTimeoutMs: 10 }), upstream));
+      expect(error).to.have.nested.property('cause.message', `manifest from ${RECORDED}: ECONNREFUSED`);
+    });
+
+    for (const [what, answer] of [
+      ['says that it has nothing', { status: 404 }],
+      ['fails', { status: 500 }],
+      ['refuses', { status: 403 }],
+    ] as const) {
+      it(`and no other one when the first ${what}`, async () => {
+        const store = await start({ tls: 'localhost' });
+        const agent = await start({ tls: 'localhost' });
+        agent.script(({ url }, response) => {
+          if (!url.includes('/manifests/')) return false;
+          response.writeHead(answer.status).end();
+          return true;
+        });
+        const { registry: otherwise } = servedBy(store.host, { by: 'store' });
+        const gateway = makeRegistryGateway({ retryTimeoutMs: 10 });
+        await rejection(manifest(gateway, servedBy(agent.host, { by: 'agent', otherwise })));
+        expect(store.log).to.deep.equal([]);
+      });
+    }
   });
 });

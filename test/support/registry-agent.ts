@@ -1,0 +1,10 @@
+/** The registry agent of a machine that has none. */
+import type { AgentOptions } from '../../src/adapters/kubernetes/kubernetes-credential-provider.ts';
+
+export const NO_AGENT: AgentOptions = {
+  ca: '/nonexistent/ca.crt',
+  storeOnRefusal: false,
+  onUnusableCa: (reason) => {
+    throw new Error(reason);
+  },
+};
