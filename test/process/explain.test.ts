@@ -207,7 +207,9 @@ describe('GET /explain of the service', () => {
       const ask = () => explain(image.digest, `&repository=${registry.host}/a`);
       const pending = await ask();
       expect(pending.verdict).to.include({ outcome: 'fail', status: 503, code: 'CREDENTIALS_PENDING' });
-      expect(pending.configuration.sources.map(({ listed_at: listedAt }) => listedAt)).to.deep.equal([null, null]);
+      expect(pending.configuration.sources.map(({ listed_at: listedAt }) => listedAt)).to.deep.equal(
+        Array(4).fill(null),
+      );
       api.listStatus = undefined;
       await eventually(async () => {
         const { verdict, configuration } = await ask();

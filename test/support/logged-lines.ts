@@ -116,13 +116,22 @@ async function linesOfCluster(): Promise<Line[]> {
   api.putModuleSource('old', { repo: 'a.example/m' }, '2026-01-01T00:00:00Z');
   api.watchStatus = 500;
   api.eventStatus = 403;
+  api.forbidden.add('configmaps');
+  api.putSecret({ address: '127.0.0.1:5001', path: '/a' });
+  await writeFile(join(home, 'ca.crt'), 'none');
   const service = await ServiceProcess.start({
-    settings: { credentials: { source: 'kubernetes', kubernetes: { events: true } }, log: { level: 'debug' } },
+    settings: {
+      credentials: { source: 'kubernetes', kubernetes: { events: true, agent: { ca: join(home, 'ca.crt') } } },
+      log: { level: 'debug' },
+    },
     flags: ['--kubeconfig', join(home, 'kubeconfig')],
   });
   await service.logged('watching failed, trying again');
   await service.logged('event cannot be written');
   await service.logged('listed', { resource: 'modulesources' });
+  await service.logged('listing is forbidden, taken for none');
+  await service.client(`explain?digest=${makePackage(1, 5).digest}`);
+  await service.logged('CA of the registry agent cannot be used');
   const { lines } = service;
   await service.close();
   await api.close();
