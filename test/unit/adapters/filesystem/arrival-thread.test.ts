@@ -89,7 +89,9 @@ describe('ArrivalThread', () => {
   it('fails for a descriptor that is closed', async () => {
     const { file } = await create();
     await handles.pop()?.close();
-    expect(await rejection(file.write(bytesOf(10), 0))).to.have.property('code', 'EBADF');
+    // A socket of the process may have taken the number meanwhile; a write at a position fails there, too.
+    const error = await rejection(file.write(bytesOf(10), 0));
+    expect(error).to.have.property('code').that.is.oneOf(['EBADF', 'ESPIPE']);
   });
 
   it('forgets a file, and begins another under the same descriptor anew', async () => {
