@@ -6,7 +6,7 @@ import type { Package, PackageRequest } from '../domain/package.ts';
 import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
 import type { BlobInfo, BlobReader, PackageStore } from '../domain/ports/package-store.ts';
 import type { Operation, RegistryGateway } from '../domain/ports/registry-gateway.ts';
-import { below, type Upstream } from '../domain/upstream.ts';
+import type { Upstream } from '../domain/upstream.ts';
 import { DownloadSlots, type SlotUsage } from './download-slots.ts';
 import { Downloads, type WantedLayer } from './downloads.ts';
 import { FailoverReader } from './failover-reader.ts';
@@ -15,6 +15,7 @@ import { openBlob } from './open-blob.ts';
 import { PassThroughs } from './pass-throughs.ts';
 import type { ResolvePackage } from './resolve-package.ts';
 import { resumedDownload } from './resumed-download.ts';
+import { upstreamOf } from './upstream-of.ts';
 
 /** How the cache took part. */
 export type CacheOutcome =
@@ -195,8 +196,8 @@ export class GetPackage implements DownloadInspection {
     return this.#passThroughs.open(this.#wanted(request, layer, await this.#upstream(request), leaving));
   }
 
-  async #upstream({ repository, path }: PackageRequest): Promise<Upstream> {
-    return below(await this.#options.credentials.resolve(repository), path);
+  #upstream(request: PackageRequest): Promise<Upstream> {
+    return upstreamOf(request, this.#options.credentials);
   }
 
   /**

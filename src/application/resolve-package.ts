@@ -15,12 +15,12 @@ import type { Platform } from '../domain/platform.ts';
 import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
 import type { PackageStore, SoughtBlob, StoredBlob } from '../domain/ports/package-store.ts';
 import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';
-import { below } from '../domain/upstream.ts';
 import type { PackageInspection } from './inspection.ts';
 import { once } from './open-blob.ts';
 import { platformManifest } from './platform-manifest.ts';
 import { SingleFlight } from './single-flight.ts';
 import { Turns } from './turns.ts';
+import { upstreamOf } from './upstream-of.ts';
 
 /** About 20 MB, and all packages of a cache of 100 000 files: one that is not known costs the reading of its manifest. */
 const MAX_KNOWN = 50_000;
@@ -164,12 +164,12 @@ export class ResolvePackage implements PackageInspection {
     }
   }
 
-  async #fetch({ repository, path }: PackageRequest, digest: Digest): Promise<VerifiedManifest> {
+  async #fetch(request: PackageRequest, digest: Digest): Promise<VerifiedManifest> {
     const { credentials, gateway, stopping } = this.#options;
     // One a turn of the event loop, and after the large manifests that are here: 300 at once would keep new connections,
     // probes among them, waiting for 3 s.
     await this.#turns.take('work', nextTurn);
-    const upstream = below(await credentials.resolve(repository), path);
+    const upstream = await upstreamOf(request, credentials);
     const bytes = await gateway.fetchManifest(upstream, digest, stopping);
     const found = await this.#digestOf(bytes);
     if (found !== digest) throw new DigestMismatchError(digest, found);

@@ -9,6 +9,8 @@ export interface PackageRequest {
   readonly repository: RepositoryName;
   /** Below the repository. */
   readonly path: RepositoryPath | undefined;
+  /** Whether the path is below the parent of the repository. Registries of editions keep images for all editions there. */
+  readonly isBeside?: boolean;
 }
 
 export interface Package {

@@ -91,6 +91,12 @@ export function below(upstream: Upstream, path: RepositoryPath | undefined): Ups
   return found === repository ? upstream : { registry, repository: found };
 }
 
+/** The repository without its last segment; undefined when nothing would be left of it. */
+export function parentOf({ registry, repository }: Upstream): Upstream | undefined {
+  const end = repository?.lastIndexOf('/') ?? -1;
+  return end < 0 ? undefined : { registry, repository: repository?.slice(0, end) as RepositoryPath };
+}
+
 function parseRepo(repo: string): ReturnType<typeof parseRepository> {
   try {
     return parseRepository(repo.replace(/\/$/, ''));

@@ -51,7 +51,7 @@ export function createBootstrapApp(options: BootstrapOptions): Koa<RequestState>
   app.use(async (ctx) => {
     if (ctx.state.record.route !== ROUTE) throw new BootstrapError(404, '404 page not found');
     if (ctx.method !== 'GET') throw new BootstrapError(405, 'method not allowed', { Allow: 'GET' });
-    const { digest } = readParameters(ctx.querystring);
+    const { digest } = readParameters(ctx.querystring, ['digest']);
     if (digest === '') throw new InvalidArgumentError('DIGEST_INVALID', 'missing required query parameter "digest"');
     const request = { digest: parseDigest(digest), repository: DEFAULT_REPOSITORY, path: undefined };
     ctx.state.record.package = request;

@@ -5,11 +5,11 @@ import type { PackageRequest } from '../../domain/package.ts';
 import { parseRepositoryName, parseRepositoryPath } from '../../domain/reference.ts';
 
 const MAX_BYTES = 2048;
-const KNOWN = ['digest', 'repository', 'path'] as const;
+export const PACKAGE_PARAMETERS = ['digest', 'repository', 'path'] as const;
 
 /** @throws InvalidArgumentError */
 export function parsePackageQuery(query: string): PackageRequest {
-  const { digest, repository, path } = readParameters(query);
+  const { digest, repository, path } = readParameters(query, PACKAGE_PARAMETERS);
   if (digest === '') throw new InvalidArgumentError('DIGEST_INVALID', 'missing required query parameter "digest"');
   return {
     digest: parseDigest(digest),
@@ -18,25 +18,27 @@ export function parsePackageQuery(query: string): PackageRequest {
   };
 }
 
-/** The decoded parameters of the query; empty when absent. */
-export type PackageParameters = Readonly<Record<(typeof KNOWN)[number], string>>;
+/** Decoded; empty when absent. */
+export type PackageParameters = Readonly<Record<(typeof PACKAGE_PARAMETERS)[number], string>>;
 
 /**
- * Reads `a=b&c=d` without the `?`. Unknown parameters are ignored; everything that two parsers could read differently (a
+ * Reads `a=b&c=d` without the `?`; a known parameter that is absent is empty. Unknown parameters are ignored; everything that two parsers could read differently (a
  * repeated parameter, a `;`, a bad escape) is refused, so that Go's reading and ours cannot differ.
  * @throws InvalidArgumentError
  */
-export function readParameters(query: string): PackageParameters {
+export function readParameters<Name extends string>(
+  query: string,
+  names: readonly Name[],
+): Readonly<Record<Name, string>> {
   if (query.length > MAX_BYTES) throw invalid('query is longer than 2 KiB');
   if (query.includes(';')) throw invalid('query must not contain ";"');
   const found = new Map<string, string>();
   for (const pair of query.split('&')) {
     const [key, value] = splitPair(pair);
-    if (found.has(key) && KNOWN.some((known) => known === key)) throw invalid(`repeated query parameter "${key}"`);
+    if (found.has(key) && names.some((name) => name === key)) throw invalid(`repeated query parameter "${key}"`);
     found.set(key, value);
   }
-  const valueOf = (name: (typeof KNOWN)[number]): string => found.get(name) ?? '';
-  return { digest: valueOf('digest'), repository: valueOf('repository'), path: valueOf('path') };
+  return Object.fromEntries(names.map((name) => [name, found.get(name) ?? ''])) as Record<Name, string>;
 }
 
 function splitPair(pair: string): [key: string, value: string] {

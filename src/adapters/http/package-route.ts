@@ -9,7 +9,7 @@ import { sendInTurn, untilClosed } from './admitted.ts';
 import { matchesEtag } from './conditional.ts';
 import { cacheHeaders, etagOf, packageHeaders, partHeaders, validatorHeaders } from './package-headers.ts';
 import { parsePackageQuery } from './package-query.ts';
-import { RefusedError } from './problem.ts';
+import { rangeUnsatisfiable } from './problem.ts';
 import { parseRange } from './range.ts';
 import type { RequestState } from './request-record.ts';
 import type { RequestTrace } from './trace-context.ts';
@@ -67,10 +67,7 @@ async function answerGet(
   try {
     const { size } = found.layer;
     const range = parseRange(ctx.get('Range'), ctx.get('If-Range'), etagOf(found.digest), size);
-    if (range.kind === 'unsatisfiable') {
-      const headers = { 'Accept-Ranges': 'bytes', 'Content-Range': `bytes */${String(size)}` };
-      throw new RefusedError('RANGE_UNSATISFIABLE', 'no byte of this range exists', headers);
-    }
+    if (range.kind === 'unsatisfiable') throw rangeUnsatisfiable(size);
     const { start, end } = range.kind === 'part' ? range : { start: 0, end: size };
     const writeHead = (): void => {
       ctx.respond = false;

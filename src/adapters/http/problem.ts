@@ -29,6 +29,7 @@ export function statusOf(code: ErrorCode | 'INTERNAL'): number {
 const REFUSED = {
   REQUEST_INVALID: 400,
   PAGE_UNKNOWN: 404,
+  REFERENCE_UNKNOWN: 404,
   METHOD_UNSUPPORTED: 405,
   TARGET_TOO_LONG: 414,
   RANGE_UNSATISFIABLE: 416,
@@ -51,6 +52,21 @@ export class RefusedError extends Error {
   }
 }
 
+export function rangeUnsatisfiable(size: number): RefusedError {
+  const headers = { 'Accept-Ranges': 'bytes', 'Content-Range': `bytes */${String(size)}` };
+  return new RefusedError('RANGE_UNSATISFIABLE', 'no byte of this range exists', headers);
+}
+
+/** An error of the domain in the words that the clients of one route know. */
+export class RewordedError extends Error {
+  override readonly name = 'RewordedError';
+  readonly error: PackageError;
+  constructor(error: PackageError, message: string) {
+    super(message, { cause: error });
+    this.error = error;
+  }
+}
+
 export interface Problem {
   readonly status: number;
   readonly code: ErrorCode | RefusedError['code'] | 'INTERNAL';
@@ -62,6 +78,7 @@ export function problemOf(error: unknown): Problem {
   if (error instanceof RefusedError) {
     return { status: REFUSED[error.code], code: error.code, detail: error.message, headers: error.headers };
   }
+  if (error instanceof RewordedError) return { ...problemOf(error.error), detail: error.message };
   if (!(error instanceof PackageError)) {
     return { status: 500, code: 'INTERNAL', detail: 'internal error', headers: {} };
   }

@@ -23,12 +23,12 @@ const PLAUSIBLE_MEDIA_TYPES: ReadonlySet<string | undefined> = new Set([
 const SCHEMA_1 = 'application/vnd.docker.distribution.manifest.v1+json';
 
 /**
- * The bytes whose digest was asked for, decoded when that is what it takes; other bytes as they are, for the caller to
+ * The bytes whose digest was asked for, or which the registry names with a tag, decoded when that is what it takes; other bytes as they are, for the caller to
  * refuse. Rejects with UpstreamUnavailableError when they are no manifest of any kind, InvalidContentError when they are
  * more than 4 MiB, or as the body does.
  */
 export async function readManifest(
-  digest: Digest,
+  digest: Digest | undefined,
   { asked, headers, body }: HttpResponse,
   timeoutMs: number,
 ): Promise<Uint8Array> {
@@ -37,7 +37,7 @@ export async function readManifest(
   });
   if (digestOf(bytes) === digest) return bytes;
   const decoded = isLabelledGzip(headers) ? await gunzipAtMost(bytes, MAX_MANIFEST_BYTES) : undefined;
-  if (decoded !== undefined && digestOf(decoded) === digest) return decoded;
+  if (decoded !== undefined && (digest === undefined || digestOf(decoded) === digest)) return decoded;
   const other = otherThanManifest(decoded ?? bytes, mediaTypeOf(headers));
   if (other !== undefined) throw unavailable(new UpstreamFault(asked, `answer is ${other}, not a manifest`));
   return bytes;

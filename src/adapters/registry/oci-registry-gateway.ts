@@ -1,10 +1,12 @@
-/** RegistryGateway to OCI and Docker registries (distribution-spec, pull). */
+/** RegistryGateway to OCI and Docker registries (distribution-spec, pull), and ImageCatalog of what they publish. */
 import type { Descriptor } from '../../domain/descriptor.ts';
-import type { Digest } from '../../domain/digest.ts';
-import { InvalidArgumentError, type PackageError } from '../../domain/errors.ts';
+import { type Digest, digestOf, isDigest } from '../../domain/digest.ts';
+import { DigestMismatchError, InvalidArgumentError, type PackageError } from '../../domain/errors.ts';
 import { INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES } from '../../domain/media-types.ts';
+import type { ImageCatalog } from '../../domain/ports/image-catalog.ts';
 import type { Operation, RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import { dialledHost, type Registry, type Upstream } from '../../domain/upstream.ts';
+import type { Tag } from '../../domain/tag.ts';
 import { downloadBlob } from './blob-download.ts';
 import { type Network, openNetwork } from './connector.ts';
 import { HostAuthorizations } from './host-authorizations.ts';
@@ -13,6 +15,7 @@ import type { HttpRequest, HttpResponse } from './http-message.ts';
 import { readManifest } from './manifest-answer.ts';
 import { refusal } from './refusal.ts';
 import { ConnectionRefusedError } from './retried-exchange.ts';
+import { readTags } from './tag-list.ts';
 import { type Asked, failure } from './upstream-errors.ts';
 
 export interface OciRegistryGatewayOptions extends Omit<HttpSettings, 'network'> {
@@ -23,6 +26,8 @@ export interface OciRegistryGatewayOptions extends Omit<HttpSettings, 'network'>
 /** All four at once: a registry answers 404 for a manifest whose type is not accepted. */
 const ACCEPT = [...MANIFEST_MEDIA_TYPES, ...INDEX_MEDIA_TYPES].join(', ');
 
+const JSON_ONLY = { accept: 'application/json' };
+
 interface Connection {
   readonly client: HttpClient;
   /** The registry's own URL. */
@@ -30,7 +35,7 @@ interface Connection {
   readonly authorizations: HostAuthorizations;
 }
 
-export class OciRegistryGateway implements RegistryGateway {
+export class OciRegistryGateway implements RegistryGateway, ImageCatalog {
   readonly #options: OciRegistryGatewayOptions;
   readonly #network: Network;
   /** A registry object is one way into one registry; with it go its sockets and its tokens. */
@@ -75,6 +80,35 @@ export class OciRegistryGateway implements RegistryGateway {
     return client.throttling({ asked: askedOf(upstream, operation), url });
   }
 
+  async fetchTagged(upstream: Upstream, tag: Tag, signal: AbortSignal): Promise<Uint8Array> {
+    const asked = askedOf(upstream, 'manifest');
+    const response = await this.#get(upstream, asked, `manifests/${tag}`, { headers: { accept: ACCEPT } }, signal);
+    if (response.status !== 200) throw await refusal(response);
+    const named = response.headers['docker-content-digest'];
+    const digest = typeof named === 'string' && isDigest(named) ? named : undefined;
+    try {
+      const bytes = await readManifest(digest, response, this.#options.idleTimeoutMs);
+      const found = digestOf(bytes);
+      if (digest !== undefined && found !== digest) throw new DigestMismatchError(digest, found);
+      return bytes;
+    } catch (error) {
+      throw failure(response.asked, error, signal);
+    }
+  }
+
+  listTags(upstream: Upstream, signal: AbortSignal): Promise<string[]> {
+    const asked = askedOf(upstream, 'tags');
+    return readTags(
+      async (page) => {
+        const response = await this.#get(upstream, asked, `tags/list${page}`, { headers: JSON_ONLY }, signal);
+        if (response.status !== 200) throw await refusal(response);
+        return response;
+      },
+      this.#options.idleTimeoutMs,
+      signal,
+    );
+  }
+
   /** The answer to a GET, after redirects and challenges. */
   async #get(
     { registry, repository }: Upstream,
@@ -115,6 +149,6 @@ function wholeRegistry(): InvalidArgumentError {
   return new InvalidArgumentError('NAME_INVALID', 'this repository is a whole registry: "path" is needed');
 }
 
-function askedOf({ registry }: Upstream, operation: Operation): Asked {
+function askedOf({ registry }: Upstream, operation: Asked['operation']): Asked {
   return { operation, host: registry.host };
 }

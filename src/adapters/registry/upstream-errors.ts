@@ -11,7 +11,7 @@ import {
 import { IdleError } from './body.ts';
 import { ConnectFault } from './connect-fault.ts';
 
-export type Operation = 'manifest' | 'blob' | 'token';
+export type Operation = 'manifest' | 'blob' | 'token' | 'tags';
 
 /** The request and its host, for the log. */
 export interface Asked {
@@ -50,7 +50,7 @@ export function statusError(
   const cause = new UpstreamFault(asked, `status ${String(status)}${ociCode === undefined ? '' : ` ${ociCode}`}`);
   if (status === 401 || status === 403) return new UpstreamDeniedError({ cause });
   if (status === 404 && asked.operation !== 'token') {
-    return new PackageUnknownError(asked.operation === 'manifest' ? 'MANIFEST_UNKNOWN' : 'BLOB_UNKNOWN', { cause });
+    return new PackageUnknownError(asked.operation === 'blob' ? 'BLOB_UNKNOWN' : 'MANIFEST_UNKNOWN', { cause });
   }
   if (status === 429 || (status === 503 && retryAfterSeconds !== undefined)) {
     return new UpstreamThrottledError(retryAfterSeconds ?? DEFAULT_RETRY_AFTER_SECONDS, { cause });

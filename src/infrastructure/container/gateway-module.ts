@@ -1,10 +1,12 @@
 /** Where packages come from. */
 import { ContainerModule } from 'inversify';
+import { NoImageCatalog } from '../../adapters/oci-layout/no-image-catalog.ts';
 import { OciLayoutGateway } from '../../adapters/oci-layout/oci-layout-gateway.ts';
 import { MeteredRegistryGateway } from '../../adapters/prometheus/metered-registry-gateway.ts';
 import { NegativeCache } from '../../adapters/registry/negative-cache.ts';
 import { OciRegistryGateway } from '../../adapters/registry/oci-registry-gateway.ts';
 import { RecordedRegistryGateway } from '../../application/recorded-registry-gateway.ts';
+import type { ImageCatalog } from '../../domain/ports/image-catalog.ts';
 import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Component } from '../lifecycle.ts';
 import { currentTraceHeaders } from '../traces.ts';
@@ -12,7 +14,8 @@ import * as T from './tokens.ts';
 
 export function gatewayModule(inputs: T.ContainerInputs): ContainerModule {
   return new ContainerModule(({ bind }) => {
-    const { gateway, component } = openGateway(inputs);
+    const { gateway, catalog, component } = openGateway(inputs);
+    bind(T.IMAGE_CATALOG).toConstantValue(catalog);
     bind(T.GATEWAY_COMPONENT).toConstantValue(component);
     const recorded = new RecordedRegistryGateway(gateway);
     bind(T.UPSTREAM_INSPECTION).toConstantValue(recorded);
@@ -29,6 +32,7 @@ export function gatewayModule(inputs: T.ContainerInputs): ContainerModule {
 
 function openGateway({ settings: { registry }, environment, version, logger }: T.ContainerInputs): {
   gateway: RegistryGateway;
+  catalog: ImageCatalog;
   component: Component;
 } {
   switch (registry.gateway) {
@@ -44,7 +48,7 @@ function openGateway({ settings: { registry }, environment, version, logger }: T
         userAgent: `registry-packages-proxy/${version}`,
         traceHeaders: currentTraceHeaders,
       });
-      return { gateway, component: {} };
+      return { gateway, catalog: gateway, component: {} };
     }
     case 'oci-layout': {
       const gateway = new OciLayoutGateway(registry.ociLayout.directory);
@@ -52,7 +56,7 @@ function openGateway({ settings: { registry }, environment, version, logger }: T
         const entries = await gateway.check();
         if (entries > 0) logger.warn({ entries }, 'index.json has entries that cannot be used');
       };
-      return { gateway, component: { start } };
+      return { gateway, catalog: new NoImageCatalog(), component: { start } };
     }
   }
 }

@@ -19,8 +19,10 @@ import { createMetricsRegistry, digestMismatches, requestMetrics } from '../../a
 import { refusalMetrics } from '../../adapters/prometheus/refusal-metrics.ts';
 import { sendingMetrics } from '../../adapters/prometheus/sending-metrics.ts';
 import { DescribePackage } from '../../application/describe-package.ts';
+import { GetImage } from '../../application/get-image.ts';
 import { GetPackage } from '../../application/get-package.ts';
 import { GetLayerFile } from '../../application/get-layer-file.ts';
+import { ImageRoots } from '../../application/image-roots.ts';
 import { ResolvePackage } from '../../application/resolve-package.ts';
 import { accessLog } from '../../adapters/log/access-log.ts';
 import { FollowedTls, readTlsFiles, refusalLog } from '../loopback-tls.ts';
@@ -69,18 +71,24 @@ export function serviceModule(): ContainerModule {
       },
       [T.GET_PACKAGE, T.RESOLVE_PACKAGE, T.PACKAGE_STORE, T.MISMATCHES, T.METRICS],
     );
+    bind(T.IMAGES).toResolvedValue(
+      (catalog, gateway, credentials, { registry: { platform } }) =>
+        new GetImage({ roots: new ImageRoots(credentials), catalog, gateway, platform }),
+      [T.IMAGE_CATALOG, T.REGISTRY_GATEWAY, T.CREDENTIAL_PROVIDER, T.SETTINGS],
+    );
     bind(T.LAYER_FILES).toResolvedValue(
       (resolve, { get: packages }, store, { aborted: stopping }) =>
         new GetLayerFile({ resolve, packages, store, stopping, files: new TarLayerFiles(), limits: LAYER_FILE_LIMITS }),
       [T.RESOLVE_PACKAGE, T.PACKAGES, T.PACKAGE_STORE, T.SHUTDOWN],
     );
     bind(T.SERVICE).toResolvedValue(
-      (packages, files, explain, status, history, settings, shutdown, logger, metrics, ...components) => {
+      (packages, files, images, explain, status, history, settings, shutdown, logger, metrics, ...components) => {
         const observers = [accessLog(logger), requestMetrics(metrics), history.observe];
         const bootstrap = bootstrapListener(settings.bootstrap, files, observers, logger);
         const admission = new Admission({ ...ADMISSION_LIMITS, maxHeldBytes: socketMemory(settings.server) });
         const app = createHttpApp({
           packages,
+          images,
           explain,
           readiness: [
             async () => bootstrap?.notReady(),
@@ -113,6 +121,7 @@ export function serviceModule(): ContainerModule {
       [
         T.PACKAGES,
         T.LAYER_FILES,
+        T.IMAGES,
         T.EXPLAIN_PACKAGE,
         T.STATUS,
         T.REQUEST_HISTORY,

@@ -7,6 +7,7 @@ import type { RequestHistory } from '../../adapters/http/request-history.ts';
 import type { StatusOptions } from '../../adapters/http/status/status-route.ts';
 import type { KubernetesCredentialProvider } from '../../adapters/kubernetes/kubernetes-credential-provider.ts';
 import type { ExplainPackage } from '../../application/explain-package.ts';
+import type { GetImage } from '../../application/get-image.ts';
 import type { GetLayerFile } from '../../application/get-layer-file.ts';
 import type { GetPackage } from '../../application/get-package.ts';
 import type {
@@ -17,6 +18,7 @@ import type {
 } from '../../application/inspection.ts';
 import type { ResolvePackage } from '../../application/resolve-package.ts';
 import type { CredentialProvider } from '../../domain/ports/credential-provider.ts';
+import type { ImageCatalog } from '../../domain/ports/image-catalog.ts';
 import type { PackageStore } from '../../domain/ports/package-store.ts';
 import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Component, Service, ShutdownSignals } from '../lifecycle.ts';
@@ -58,6 +60,8 @@ export const CREDENTIALS_COMPONENT = token<Component>('Component of CredentialPr
 
 export const RESOLVE_PACKAGE = token<ResolvePackage>('ResolvePackage');
 export const GET_PACKAGE = token<GetPackage>('GetPackage');
+export const IMAGE_CATALOG = token<ImageCatalog>('ImageCatalog');
+export const IMAGES = token<GetImage>('GetImage');
 export const LAYER_FILES = token<GetLayerFile>('GetLayerFile');
 export const REQUEST_HISTORY = token<RequestHistory>('RequestHistory');
 export const PACKAGES = token<PackageUseCases>('PackageUseCases');

@@ -2,7 +2,7 @@
 import type { Middleware } from 'koa';
 import type { ExplainPackage } from '../../../application/explain-package.ts';
 import type { Inspection } from '../../../application/inspection.ts';
-import { readParameters } from '../package-query.ts';
+import { PACKAGE_PARAMETERS, readParameters } from '../package-query.ts';
 import type { ReadinessCheck } from '../readiness.ts';
 import { parseQuestion } from './explain-form.ts';
 import { CONTENT_SECURITY_POLICY, renderStatus } from './status-page.ts';
@@ -32,7 +32,7 @@ export function statusRoute(
   checks: readonly ReadinessCheck[],
 ): Middleware {
   return async (ctx) => {
-    const question = parseQuestion(readParameters(ctx.querystring));
+    const question = parseQuestion(readParameters(ctx.querystring, PACKAGE_PARAMETERS));
     const explanation = question.request && (await explain.execute(question.request));
     const missing = (await Promise.all(checks.map(soon))).filter((reason) => reason !== undefined);
     ctx.status = Object.keys(question.mistakes).length === 0 ? 200 : 400;

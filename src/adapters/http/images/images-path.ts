@@ -1,0 +1,52 @@
+/** The path of a request under /v1/images/, parsed once: which image, and what of it. */
+import { type Digest, isDigest } from '../../../domain/digest.ts';
+import { type RepositoryPath, parseRepositoryPath } from '../../../domain/reference.ts';
+import { isTag, type Tag } from '../../../domain/tag.ts';
+import { RefusedError } from '../problem.ts';
+
+export const PREFIX = '/v1/images/';
+
+export type ImagesPath =
+  | { readonly action: 'tags'; readonly image: RepositoryPath }
+  | { readonly action: 'images' | 'manifests'; readonly image: RepositoryPath; readonly reference: string };
+
+/** The command line, and its plugins. Nothing else of the registry is served by name. */
+const COMMAND_LINE = 'deckhouse-cli';
+const PLUGINS = 'plugins';
+const PLUGIN = /^[a-z0-9]+(?:[._-][a-z0-9]+)*$/;
+const MAX_PLUGIN_LENGTH = 128;
+
+/** The path as it came, without its query. @throws RefusedError for a path of no image that is served. */
+export function parseImagesPath(path: string): ImagesPath {
+  const segments = path.slice(PREFIX.length).replace(/\/$/, '').split('/').map(decode);
+  const [first, second, name] = segments;
+  const isPlugin = second === PLUGINS && name !== undefined && name.length <= MAX_PLUGIN_LENGTH && PLUGIN.test(name);
+  const [action, reference, ...rest] = segments.slice(isPlugin ? 3 : 1);
+  if (first !== COMMAND_LINE || rest.length > 0) throw unknown();
+  const image = parseRepositoryPath(isPlugin ? `${first}/${PLUGINS}/${name}` : first);
+  if (action === 'tags' && reference === undefined) return { action, image };
+  if ((action === 'images' || action === 'manifests') && reference !== undefined) return { action, image, reference };
+  throw unknown();
+}
+
+/** A digest, a tag, or undefined for what can be neither. */
+export function parseReference(text: string): { readonly digest: Digest } | { readonly tag: Tag } | undefined {
+  if (isDigest(text)) return { digest: text };
+  return isTag(text) ? { tag: text } : undefined;
+}
+
+/** One segment; what would be another path after decoding is refused. */
+function decode(segment: string): string {
+  let text: string;
+  try {
+    text = decodeURIComponent(segment);
+  } catch {
+    throw unknown();
+  }
+  if (/[/\0]/.test(text) || text === '' || text === '.' || text === '..') throw unknown();
+  return text;
+}
+
+function unknown(): RefusedError {
+  return new RefusedError('PAGE_UNKNOWN', '404 page not found');
+}

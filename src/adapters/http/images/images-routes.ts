@@ -1,0 +1,131 @@
+/** GET and HEAD /v1/images/…: the command line and its plugins by tag, for machines without access to the registry. */
+import type { Middleware, ParameterizedContext } from 'koa';
+import type { AsyncLocalStorage } from 'node:async_hooks';
+import type { GetImage } from '../../../application/get-image.ts';
+import { UpstreamTimeoutError } from '../../../domain/errors.ts';
+import type { Platform } from '../../../domain/platform.ts';
+import type { Admission } from '../admission.ts';
+import { matchesEtag } from '../conditional.ts';
+import { etagOf, reprDigest } from '../package-headers.ts';
+import type { PackageUseCases } from '../package-route.ts';
+import { RefusedError } from '../problem.ts';
+import type { RequestState } from '../request-record.ts';
+import type { RequestTrace } from '../trace-context.ts';
+import { cacheControl, imageDownload } from './image-download.ts';
+import { type ImagesPath, parseImagesPath, parseReference, PREFIX } from './images-path.ts';
+import { parsePlatformQuery } from './platform-query.ts';
+import { reworded } from './reworded.ts';
+
+/** The clients wait 30 s for the head of an answer. */
+const HEAD_TIMEOUT_MS = 25_000;
+const SAFE = { 'X-Content-Type-Options': 'nosniff' };
+
+export interface ImagesRoutes {
+  readonly images: Pick<GetImage, 'tags' | 'manifest' | 'image'>;
+  readonly packages: Pick<PackageUseCases, 'get' | 'describe'>;
+  readonly admission: Admission;
+  readonly traces: AsyncLocalStorage<RequestTrace>;
+}
+
+type Context = ParameterizedContext<RequestState>;
+
+/** The name of the route for metrics and the log; undefined for a path of another feature. */
+export function imagesRouteOf(path: string): string | undefined {
+  if (!path.startsWith(PREFIX)) return undefined;
+  try {
+    return `${PREFIX}${parseImagesPath(path).action}`;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Answers what is under /v1/images/ and leaves the rest to the next middleware. */
+export function imagesRoutes({ images, packages, admission, traces }: ImagesRoutes): Middleware<RequestState> {
+  const download = imageDownload(packages, admission);
+  return async (ctx, next) => {
+    const [target = ''] = ctx.url.split('?', 1);
+    if (!target.startsWith(PREFIX)) {
+      await next();
+      return;
+    }
+    const path = parseImagesPath(target);
+    if (ctx.method !== 'GET' && ctx.method !== 'HEAD') {
+      throw new RefusedError('METHOD_UNSUPPORTED', 'method not allowed', { Allow: 'GET, HEAD' });
+    }
+    const { answer, end } = answerIn(HEAD_TIMEOUT_MS);
+    try {
+      await traces.run(ctx.state.record.trace, async () => {
+        if (path.action === 'tags') await sendTags(ctx, path, images, answer);
+        else if (path.action === 'manifests') await sendManifest(ctx, path, images, answer);
+        else {
+          const { platform, version } = parseImageRequest(ctx, path);
+          const words = { unknown: 'version not found', failed: 'failed to resolve version' };
+          const request = await reworded(words, images.image(path.image, version, platform, answer));
+          const name = `${path.image.slice(path.image.lastIndexOf('/') + 1)}-${path.reference}`;
+          await download(ctx, { request, name, isTag: 'tag' in version, answer, onOpened: end });
+        }
+      });
+    } finally {
+      end();
+    }
+  };
+}
+
+/** Aborted with a time-out of the domain, unless `end` is called before. */
+function answerIn(timeoutMs: number): { readonly answer: AbortSignal; readonly end: () => void } {
+  const controller = new AbortController();
+  const timer = setTimeout(() => {
+    controller.abort(new UpstreamTimeoutError());
+  }, timeoutMs);
+  return {
+    answer: controller.signal,
+    end: () => {
+      clearTimeout(timer);
+    },
+  };
+}
+
+async function sendTags(
+  ctx: Context,
+  { image }: ImagesPath,
+  images: ImagesRoutes['images'],
+  signal: AbortSignal,
+): Promise<void> {
+  const tags = await reworded(
+    { unknown: 'image not found', failed: 'failed to list tags' },
+    images.tags(image, signal),
+  );
+  ctx.set({ ...SAFE, 'Content-Type': 'application/json', 'Cache-Control': 'no-store' });
+  ctx.body = JSON.stringify({ name: image, tags });
+}
+
+async function sendManifest(
+  ctx: Context,
+  { image, reference }: Extract<ImagesPath, { reference: string }>,
+  images: ImagesRoutes['images'],
+  signal: AbortSignal,
+): Promise<void> {
+  const version = parseReference(reference);
+  if (version === undefined) throw new RefusedError('REFERENCE_UNKNOWN', 'manifest not found');
+  const words = { unknown: 'manifest not found', failed: 'failed to read manifest' };
+  const { digest, bytes, document } = await reworded(words, images.manifest(image, version, signal));
+  ctx.set({
+    ...SAFE,
+    'Content-Type': document.mediaType,
+    'Cache-Control': cacheControl('tag' in version),
+    ETag: etagOf(digest),
+    'Docker-Content-Digest': digest,
+    'Repr-Digest': reprDigest(digest),
+  });
+  if (matchesEtag(ctx.get('If-None-Match'), etagOf(digest)) !== false) ctx.status = 304;
+  else ctx.body = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function parseImageRequest(
+  ctx: Context,
+  { reference }: Extract<ImagesPath, { reference: string }>,
+): { readonly version: NonNullable<ReturnType<typeof parseReference>>; readonly platform: Platform | undefined } {
+  const version = parseReference(reference);
+  if (version === undefined) throw new RefusedError('REFERENCE_UNKNOWN', 'version not found');
+  return { version, platform: parsePlatformQuery(ctx.querystring) };
+}

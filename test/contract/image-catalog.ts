@@ -1,0 +1,141 @@
+/** The contract of ImageCatalog: what every adapter of it promises, with peers that misbehave. */
+import { expect } from 'chai';
+import {
+  DigestMismatchError,
+  PackageUnknownError,
+  UpstreamDeniedError,
+  UpstreamUnavailableError,
+} from '../../src/domain/errors.ts';
+import type { ImageCatalog } from '../../src/domain/ports/image-catalog.ts';
+import type { Tag } from '../../src/domain/tag.ts';
+import type { Upstream } from '../../src/domain/upstream.ts';
+import { makePackage } from '../support/image.ts';
+import { rejection } from '../support/rejection.ts';
+
+/** Answers of the registry by the end of the path and the query that is asked for. */
+export type Pages = Readonly<Record<string, PageAnswer>>;
+
+export interface PageAnswer {
+  readonly status?: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body: string | Uint8Array;
+}
+
+export interface CatalogUnderTest {
+  readonly catalog: ImageCatalog;
+  readonly upstream: Upstream;
+  answer(pages: Pages): void;
+  /** How often the registry was asked for a list of tags. */
+  readonly listings: number;
+  close(): Promise<void>;
+}
+
+const never = new AbortController().signal;
+const tag = 'v1.2.3' as Tag;
+
+const list = (tags: readonly string[] | null, headers?: Readonly<Record<string, string>>): PageAnswer => ({
+  body: JSON.stringify({ name: 'deckhouse/ee', tags }),
+  ...(headers !== undefined && { headers }),
+});
+
+export function describeImageCatalog(name: string, make: () => Promise<CatalogUnderTest>): void {
+  describe(`${name} is an ImageCatalog that`, () => {
+    let peer: CatalogUnderTest;
+    beforeEach(async () => {
+      peer = await make();
+    });
+    afterEach(() => peer.close());
+    const listed = (pages: Pages): Promise<readonly string[]> => {
+      peer.answer(pages);
+      return peer.catalog.listTags(peer.upstream, never);
+    };
+
+    it('lists all tags in the order of the registry', async () => {
+      expect(await listed({ 'tags/list': list(['v2', 'v10', 'latest', 'a_b.c-d']) })).to.deep.equal([
+        'v2',
+        'v10',
+        'latest',
+        'a_b.c-d',
+      ]);
+    });
+
+    it('knows a repository without tags by an empty list, by null and by no member at all', async () => {
+      expect(await listed({ 'tags/list': list([]) })).to.deep.equal([]);
+      expect(await listed({ 'tags/list': list(null) })).to.deep.equal([]);
+      expect(await listed({ 'tags/list': { body: '{}' } })).to.deep.equal([]);
+    });
+
+    const links = [
+      '</v2/deckhouse/ee/tags/list?n=1&last=a>; rel="next"',
+      '<http://registry.internal:5000/v2/deckhouse/ee/tags/list?n=1&last=a>; rel="next"',
+      '<?n=1&last=a>;rel=next',
+      '</v2/x>; rel="first", </v2/deckhouse/ee/tags/list?n=1&last=a>; title="t"; rel="other next"',
+    ];
+    for (const link of links) {
+      it(`follows the link ${link}, at the registry itself`, async () => {
+        const pages = { 'tags/list': list(['a'], { link }), 'tags/list?n=1&last=a': list(['b']) };
+        expect(await listed(pages)).to.deep.equal(['a', 'b']);
+      });
+    }
+
+    it('follows no other link', async () => {
+      expect(await listed({ 'tags/list': list(['a'], { link: '</v2/x?last=a>; rel="prev"' }) })).to.deep.equal(['a']);
+      expect(peer.listings).to.equal(1);
+    });
+
+    const wrong: readonly [what: string, page: PageAnswer][] = [
+      ['a page of a portal', { body: '<html><body>login</body></html>' }],
+      ['an array', { body: '["a"]' }],
+      ['tags that are no list', { body: '{"tags":{"a":1}}' }],
+      ['nothing', { body: '' }],
+      ['a link to the same page for ever', list(['a'], { link: '<?last=a>; rel="next"' })],
+      ['more than 14 MiB', { body: JSON.stringify({ tags: ['a'.repeat(15 << 20)] }) }],
+      ['an error', { status: 500, body: '' }],
+    ];
+    for (const [what, page] of wrong) {
+      it(`says that the registry fails when its list is ${what}`, async () => {
+        const error = await rejection(listed({ 'tags/list': page, 'tags/list?last=a': page }));
+        expect(error).to.be.instanceOf(UpstreamUnavailableError);
+        expect(error.message).to.equal('registry is unavailable');
+      });
+    }
+
+    it('leaves out what is no tag', async () => {
+      const body = JSON.stringify({ tags: ['a', 7, null, '../x', 'b'.repeat(129), '-c', 'd'] });
+      expect(await listed({ 'tags/list': { body } })).to.deep.equal(['a', 'd']);
+    });
+
+    it('says that there is no such repository, and that it may not be seen', async () => {
+      const unknown = await rejection(listed({}));
+      expect(unknown).to.be.instanceOf(PackageUnknownError);
+      const denied = await rejection(listed({ 'tags/list': { status: 403, body: '' } }));
+      expect(denied).to.be.instanceOf(UpstreamDeniedError);
+    });
+
+    const image = makePackage(100);
+    const type = { 'content-type': image.manifest.descriptor.mediaType };
+
+    it('fetches the very bytes of the manifest of a tag', async () => {
+      peer.answer({ [`manifests/${tag}`]: { body: image.manifest.bytes, headers: type } });
+      const bytes = await peer.catalog.fetchTagged(peer.upstream, tag, never);
+      expect(Buffer.compare(bytes, image.manifest.bytes)).to.equal(0);
+    });
+
+    it('refuses other bytes than those of the digest that the registry names', async () => {
+      const headers = { ...type, 'docker-content-digest': makePackage(1).digest };
+      peer.answer({ [`manifests/${tag}`]: { body: image.manifest.bytes, headers } });
+      expect(await rejection(peer.catalog.fetchTagged(peer.upstream, tag, never))).to.be.instanceOf(
+        DigestMismatchError,
+      );
+    });
+
+    it('says that there is no such tag, or that the answer is no manifest', async () => {
+      peer.answer({});
+      const unknown = await rejection(peer.catalog.fetchTagged(peer.upstream, tag, never));
+      expect(unknown).to.have.property('code', 'MANIFEST_UNKNOWN');
+      peer.answer({ [`manifests/${tag}`]: { body: '<html><body>login</body></html>' } });
+      const page = await rejection(peer.catalog.fetchTagged(peer.upstream, tag, never));
+      expect(page).to.be.instanceOf(UpstreamUnavailableError);
+    });
+  });
+}

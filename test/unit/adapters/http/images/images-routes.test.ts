@@ -1,0 +1,302 @@
+import { expect } from 'chai';
+import got, { type Got } from 'got';
+import sinon from 'sinon';
+import { DescribePackage } from '../../../../../src/application/describe-package.ts';
+import { GetImage } from '../../../../../src/application/get-image.ts';
+import { GetPackage } from '../../../../../src/application/get-package.ts';
+import { ImageRoots } from '../../../../../src/application/image-roots.ts';
+import { ResolvePackage } from '../../../../../src/application/resolve-package.ts';
+import {
+  CredentialsPendingError,
+  type PackageError,
+  PackageUnknownError,
+  UpstreamDeniedError,
+  UpstreamThrottledError,
+  UpstreamTimeoutError,
+  UpstreamUnavailableError,
+} from '../../../../../src/domain/errors.ts';
+import type { ImageCatalog } from '../../../../../src/domain/ports/image-catalog.ts';
+import { parseRepositoryPath } from '../../../../../src/domain/reference.ts';
+import { parseUpstream, type Upstream } from '../../../../../src/domain/upstream.ts';
+import { type RunningApp, startHttpApp } from '../../../../support/http-app.ts';
+import { makeIndex, makePackage } from '../../../../support/image.ts';
+import { MemoryPackageStore } from '../../../../support/memory-package-store.ts';
+import {
+  type StubbedCredentials,
+  type StubbedGateway,
+  stubCredentials,
+  stubGateway,
+} from '../../../../support/ports.ts';
+
+const CLI = 'v1/images/deckhouse-cli';
+const amd64 = { os: 'linux', architecture: 'amd64' };
+const arm64 = { os: 'linux', architecture: 'arm64' };
+const EE = parseUpstream({ repo: 'registry.example/deckhouse/ee' });
+
+describe('imagesRoutes', () => {
+  const [image, other] = [makePackage(50_000, 1), makePackage(50_000, 2)];
+  const index = makeIndex([
+    { image, platform: amd64 },
+    { image: other, platform: arm64 },
+  ]);
+  let gateway: StubbedGateway;
+  let credentials: StubbedCredentials;
+  let catalog: sinon.SinonStubbedInstance<ImageCatalog>;
+  let images: GetImage;
+  let app: RunningApp;
+  let client: Got;
+
+  beforeEach(async () => {
+    gateway = stubGateway(index, image, other);
+    credentials = stubCredentials();
+    credentials.resolve.resolves(EE);
+    catalog = {
+      listTags: sinon.stub<Parameters<ImageCatalog['listTags']>>().resolves(['v1.0.0', 'v1.1.0']),
+      fetchTagged: sinon.stub<Parameters<ImageCatalog['fetchTagged']>>().resolves(index.index.bytes),
+    };
+    const ports = { store: new MemoryPackageStore(), gateway, credentials, stopping: new AbortController().signal };
+    const resolve = new ResolvePackage({ ...ports, platform: amd64 });
+    const get = new GetPackage({ ...ports, resolve, parallelDownloads: 4 });
+    const describe = new DescribePackage({ resolve, store: ports.store });
+    images = new GetImage({ roots: new ImageRoots(credentials), catalog, gateway, platform: amd64 });
+    app = await startHttpApp({ packages: { get, describe, manifests: resolve }, images });
+    client = got.extend({
+      prefixUrl: app.url,
+      retry: { limit: 0 },
+      throwHttpErrors: false,
+      followRedirect: false,
+      decompress: false,
+      headers: { 'accept-encoding': 'gzip' },
+    });
+  });
+
+  afterEach(() => app.close());
+
+  const placeOf = ({ registry, repository }: Upstream): string => `${registry.host}/${String(repository)}`;
+  const tagsAsked = (): string[] => catalog.listTags.args.map(([upstream]) => placeOf(upstream));
+
+  it('answers with all tags, and is never cached', async () => {
+    const { statusCode, headers, body } = await client(`${CLI}/tags`);
+    expect([statusCode, JSON.parse(body)]).to.deep.equal([200, { name: 'deckhouse-cli', tags: ['v1.0.0', 'v1.1.0'] }]);
+    expect(headers).to.include({
+      'content-type': 'application/json',
+      'content-length': String(body.length),
+      'cache-control': 'no-store',
+    });
+    expect(headers).not.to.have.property('content-encoding');
+    expect((await client.head(`${CLI}/tags`)).headers).to.include({ 'content-length': String(body.length) });
+  });
+
+  it('knows plugins, and a version that is called as a part of the path', async () => {
+    await client(`${CLI}/plugins/stronghold/tags`);
+    expect(tagsAsked()).to.deep.equal(['registry.example/deckhouse/ee/deckhouse-cli/plugins/stronghold']);
+    for (const version of ['tags', 'images', 'manifests']) {
+      expect((await client(`${CLI}/images/${version}`)).statusCode, version).to.equal(200);
+      expect((await client(`${CLI}/plugins/a/manifests/${version}`)).statusCode, version).to.equal(200);
+    }
+    expect((await client(`${CLI}/tags/`)).statusCode).to.equal(200);
+  });
+
+  it('sends the package of the platform, and says all about it', async () => {
+    const { statusCode, headers, rawBody } = await client(`${CLI}/images/v1.0.0?platform=linux-arm64`);
+    expect(statusCode).to.equal(200);
+    expect(Buffer.compare(rawBody, other.layer.bytes)).to.equal(0);
+    expect(headers).to.include({
+      'content-type': 'application/x-gzip',
+      'content-length': '50000',
+      'content-disposition': 'attachment; filename="deckhouse-cli-v1.0.0.tar.gz"',
+      'cache-control': 'private, no-cache',
+      etag: `"${other.digest}"`,
+      'docker-content-digest': other.digest,
+    });
+    expect(headers).not.to.have.property('content-encoding');
+    expect(headers).to.have.property('repr-digest');
+    expect(app.finished.map(({ route, status }) => [route, status])).to.deep.equal([['/v1/images/images', 200]]);
+  });
+
+  it('sends the package of the configured platform where none or an empty one is named, and by digest for ever', async () => {
+    for (const query of ['', '?platform=', '?other=1']) {
+      const { rawBody, headers } = await client(`${CLI}/images/v1.0.0${query}`);
+      expect(Buffer.compare(rawBody, image.layer.bytes)).to.equal(0);
+      expect(headers['docker-content-digest']).to.equal(image.digest);
+    }
+    const { rawBody, headers } = await client(`${CLI}/images/${other.digest}`);
+    expect(Buffer.compare(rawBody, other.layer.bytes)).to.equal(0);
+    expect(headers['cache-control']).to.equal('private, max-age=31536000, immutable');
+  });
+
+  it('sends ranges, knows what a client has, and moves no blob for HEAD', async () => {
+    const head = await client.head(`${CLI}/images/v1.0.0`);
+    expect([head.statusCode, head.headers['content-length']]).to.deep.equal([200, '50000']);
+    const known = await client(`${CLI}/images/v1.0.0`, { headers: { 'if-none-match': `"${image.digest}"` } });
+    expect(known.statusCode).to.equal(304);
+    expect(gateway.fetchBlob.callCount).to.equal(0);
+    const part = await client(`${CLI}/images/v1.0.0`, { headers: { range: 'bytes=10-19' } });
+    expect([part.statusCode, part.headers['content-range']]).to.deep.equal([206, 'bytes 10-19/50000']);
+    expect(Buffer.compare(part.rawBody, image.layer.bytes.subarray(10, 20))).to.equal(0);
+  });
+
+  it('sends the bytes of a manifest as they are, by tag and by digest', async () => {
+    const byTag = await client(`${CLI}/manifests/v1.0.0`);
+    expect(Buffer.compare(byTag.rawBody, index.index.bytes)).to.equal(0);
+    expect(byTag.headers).to.include({
+      'content-type': index.index.descriptor.mediaType,
+      'docker-content-digest': index.digest,
+      'cache-control': 'private, no-cache',
+    });
+    const byDigest = await client(`${CLI}/manifests/${image.digest}`);
+    expect(Buffer.compare(byDigest.rawBody, image.manifest.bytes)).to.equal(0);
+  });
+
+  const refused: readonly [path: string, status: number, body: string, method?: 'POST'][] = [
+    ['v1/images/', 404, '404 page not found'],
+    ['v1/images/other/tags', 404, '404 page not found'],
+    ['v1/images/deckhouse-cli', 404, '404 page not found'],
+    [`${CLI}/tags/x`, 404, '404 page not found'],
+    [`${CLI}/plugins/tags`, 404, '404 page not found'],
+    [`${CLI}/plugins/A/tags`, 404, '404 page not found'],
+    [`${CLI}/plugins/${'a'.repeat(129)}/tags`, 404, '404 page not found'],
+    [`${CLI}/plugins/..%2f..%2fetc/tags`, 404, '404 page not found'],
+    [`${CLI}/plugins/a%00/tags`, 404, '404 page not found'],
+    [`${CLI}//tags`, 404, '404 page not found'],
+    [`${CLI}/plugins/%zz/tags`, 404, '404 page not found'],
+    ['v1/images/other/tags', 404, '404 page not found', 'POST'],
+    [`${CLI}/tags`, 405, 'method not allowed', 'POST'],
+    [`${CLI}/images/-v1`, 404, 'version not found'],
+    [`${CLI}/images/sha256:0`, 404, 'version not found'],
+    [`${CLI}/manifests/${'v'.repeat(129)}`, 404, 'manifest not found'],
+    [`${CLI}/images/v1.0.0?platform=linux`, 400, 'invalid platform'],
+    [`${CLI}/images/v1.0.0?platform=linux/amd64`, 400, 'invalid platform'],
+    [`${CLI}/images/v1.0.0?platform=a-b&platform=a-b`, 400, 'repeated query parameter "platform"'],
+    [`${CLI}/images/v1.0.0?platform=darwin-arm64`, 404, 'version not found'],
+  ];
+  for (const [path, status, text, method = 'GET'] of refused) {
+    it(`answers ${method} ${path.slice(0, 60)} with ${String(status)} ${text}`, async () => {
+      const answer = await client(path, { method });
+      expect([answer.statusCode, answer.body]).to.deep.equal([status, `${text}\n`]);
+      expect(answer.headers).to.include({ 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' });
+      if (status === 405) expect(answer.headers.allow).to.equal('GET, HEAD');
+      const asked = catalog.listTags.callCount + catalog.fetchTagged.callCount + gateway.fetchManifest.callCount;
+      expect(asked > 0).to.equal(path.includes('darwin'));
+    });
+  }
+
+  const failing: readonly [
+    error: PackageError,
+    statuses: readonly [tags: string, images: string, manifests: string],
+  ][] = [
+    [
+      new PackageUnknownError('MANIFEST_UNKNOWN'),
+      ['404 image not found', '404 version not found', '404 manifest not found'],
+    ],
+    [
+      new UpstreamUnavailableError(),
+      ['502 failed to list tags', '502 failed to resolve version', '502 failed to read manifest'],
+    ],
+    [
+      new UpstreamDeniedError(),
+      ['502 failed to list tags', '502 failed to resolve version', '502 failed to read manifest'],
+    ],
+    [
+      new UpstreamThrottledError(7),
+      ['503 registry is throttling', '503 registry is throttling', '503 registry is throttling'],
+    ],
+    [
+      new UpstreamTimeoutError(),
+      [
+        '504 registry did not answer in time',
+        '504 registry did not answer in time',
+        '504 registry did not answer in time',
+      ],
+    ],
+  ];
+  for (const [error, statuses] of failing) {
+    it(`says of ${error.code} what the command line knows`, async () => {
+      catalog.listTags.rejects(error);
+      catalog.fetchTagged.rejects(error);
+      const answers = await Promise.all(['tags', 'images/v1', 'manifests/v1'].map((path) => client(`${CLI}/${path}`)));
+      expect(answers.map(({ statusCode, body }) => `${String(statusCode)} ${body.trimEnd()}`)).to.deep.equal(statuses);
+    });
+  }
+
+  it('answers 503 until credentials are listed, and 404 or 502 for a package that cannot be fetched', async () => {
+    credentials.resolve.onFirstCall().rejects(new CredentialsPendingError());
+    const early = await client(`${CLI}/tags`);
+    expect([early.statusCode, early.body]).to.deep.equal([503, 'registry config unavailable\n']);
+    gateway.fetchBlob.rejects(new PackageUnknownError('BLOB_UNKNOWN'));
+    const unknown = await client(`${CLI}/images/v1`);
+    expect([unknown.statusCode, unknown.body]).to.deep.equal([404, 'package not found\n']);
+    gateway.fetchBlob.rejects(new UpstreamUnavailableError());
+    const failed = await client(`${CLI}/images/v1`);
+    expect([failed.statusCode, failed.body]).to.deep.equal([502, 'failed to fetch package\n']);
+  });
+
+  it('looks beside an edition where the edition has no such image, and there first the next time', async () => {
+    catalog.listTags.callsFake(async ({ repository }) => {
+      if (String(repository).includes('/ee/')) throw new PackageUnknownError('MANIFEST_UNKNOWN');
+      return ['v1'];
+    });
+    for (let time = 0; time < 2; time++) expect((await client(`${CLI}/tags`)).statusCode).to.equal(200);
+    expect(tagsAsked()).to.deep.equal([
+      'registry.example/deckhouse/ee/deckhouse-cli',
+      'registry.example/deckhouse/deckhouse-cli',
+      'registry.example/deckhouse/deckhouse-cli',
+    ]);
+  });
+
+  it('asks the edition first again after a failure of it that may pass', async () => {
+    catalog.listTags.onFirstCall().rejects(new UpstreamUnavailableError());
+    expect((await client(`${CLI}/tags`)).statusCode).to.equal(200);
+    await client(`${CLI}/tags`);
+    expect(tagsAsked().map((place) => place.includes('/ee/'))).to.deep.equal([true, false, true]);
+  });
+
+  it('fetches manifest and package from the place that has the tag', async () => {
+    catalog.fetchTagged.onFirstCall().rejects(new UpstreamDeniedError());
+    expect((await client(`${CLI}/images/v1`)).statusCode).to.equal(200);
+    const places = [...gateway.fetchManifest.args, ...gateway.fetchBlob.args].map(([upstream]) => placeOf(upstream));
+    expect(new Set(places)).to.deep.equal(new Set(['registry.example/deckhouse/deckhouse-cli']));
+  });
+
+  for (const repo of ['registry.example/deckhouse/dev', 'registry.example/ee']) {
+    it(`looks in ${repo} only`, async () => {
+      credentials.resolve.resolves(parseUpstream({ repo }));
+      catalog.listTags.rejects(new PackageUnknownError('MANIFEST_UNKNOWN'));
+      expect((await client(`${CLI}/tags`)).statusCode).to.equal(404);
+      expect(tagsAsked()).to.deep.equal([`${repo}/deckhouse-cli`]);
+    });
+  }
+
+  it('says "not found" only where no place fails otherwise', async () => {
+    catalog.listTags.onFirstCall().rejects(new PackageUnknownError('MANIFEST_UNKNOWN'));
+    catalog.listTags.onSecondCall().rejects(new UpstreamDeniedError());
+    expect((await client(`${CLI}/tags`)).statusCode).to.equal(404);
+    catalog.listTags.onThirdCall().rejects(new PackageUnknownError('MANIFEST_UNKNOWN'));
+    catalog.listTags.onCall(3).rejects(new UpstreamUnavailableError());
+    expect((await client(`${CLI}/tags`)).statusCode).to.equal(502);
+  });
+
+  it('lists once for many clients at a time', async () => {
+    const image = parseRepositoryPath('deckhouse-cli');
+    const { signal } = new AbortController();
+    await Promise.all(Array.from({ length: 20 }, () => images.tags(image, signal)));
+    expect(catalog.listTags.callCount).to.equal(1);
+  });
+
+  it('shows no byte of a forged layer, and ends the connection', async () => {
+    const forged = Uint8Array.from(image.layer.bytes);
+    forged[0] = (forged[0] ?? 0) ^ 1;
+    gateway.fetchBlob.callsFake(async () =>
+      (async function* () {
+        yield await Promise.resolve(forged);
+      })(),
+    );
+    let received = 0;
+    const stream = client.stream(`${CLI}/images/v1`, { throwHttpErrors: false });
+    stream.on('data', (chunk: Buffer) => (received += chunk.byteLength));
+    await new Promise((resolve) => stream.once('error', resolve).once('end', resolve));
+    expect(received).to.equal(0);
+    await app.finishedCount(1);
+    expect(app.finished.map(({ status }) => status)).to.deep.equal([502]);
+  });
+});
