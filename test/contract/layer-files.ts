@@ -15,7 +15,7 @@ const BINARY = Buffer.from(Array.from({ length: 300_000 }, (_, at) => (at * 31 +
 /** A frame that decoders skip (RFC 8878, section 3.1.2). */
 const SKIPPED = Buffer.from([0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4]);
 
-export function layerFilesContract(make: () => LayerFiles): void {
+export function describeLayerFiles(make: () => LayerFiles): void {
   let directory: string;
   const tar = (format: (typeof FORMATS)[number], ...names: string[]): Buffer =>
     execFileSync('tar', ['--format', format, '-C', directory, '-cf', '-', ...names], { maxBuffer: 1 << 30 });

@@ -3,12 +3,33 @@ import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FilesystemPackageStore } from '../../src/adapters/filesystem/filesystem-package-store.ts';
-import { MemoryPackageStore } from '../support/memory-package-store.ts';
+import { ObservedPackageStore } from '../../src/adapters/observers/observed-package-store.ts';
+import { MemoryPackageStore, storeWith } from '../support/memory-package-store.ts';
 import { describePackageStore } from './package-store.ts';
 
 describePackageStore('MemoryPackageStore', async (maxBytes) => {
   const store = new MemoryPackageStore(maxBytes);
   return { store, bytes: () => store.bytes, close: async () => undefined };
+});
+
+describePackageStore('ObservedPackageStore', async (maxBytes) => {
+  const observed = new MemoryPackageStore(maxBytes);
+  const events: string[] = [];
+  const store = {
+    ...storeWith(new ObservedPackageStore(observed, [({ kind }) => events.push(kind)]), {}),
+    list: (most: number) => observed.list(most),
+    get usage() {
+      return observed.usage;
+    },
+  };
+  return {
+    store,
+    bytes: () => observed.bytes,
+    close: async () => {
+      const ended = events.filter((kind) => kind === 'ended');
+      expect(ended.length).to.be.at.most(events.length / 2);
+    },
+  };
 });
 
 describePackageStore('FilesystemPackageStore', async (maxBytes) => {

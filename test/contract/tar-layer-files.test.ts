@@ -1,6 +1,6 @@
 import { TarLayerFiles } from '../../src/adapters/archive/tar-layer-files.ts';
-import { layerFilesContract } from './layer-files.ts';
+import { describeLayerFiles } from './layer-files.ts';
 
 describe('TarLayerFiles', () => {
-  layerFilesContract(() => new TarLayerFiles());
+  describeLayerFiles(() => new TarLayerFiles());
 });

@@ -7,12 +7,13 @@ import { join } from 'node:path';
 import { FilesystemPackageStore } from '../../src/adapters/filesystem/filesystem-package-store.ts';
 import { RequestHistory } from '../../src/adapters/http/request-history.ts';
 import type { FinishedRequest } from '../../src/adapters/http/request-record.ts';
+import { ObservedRegistryGateway } from '../../src/adapters/observers/observed-registry-gateway.ts';
+import { UpstreamHistory } from '../../src/adapters/observers/upstream-history.ts';
 import { NegativeCache } from '../../src/adapters/registry/negative-cache.ts';
 import { StaticCredentialProvider } from '../../src/adapters/static/static-credential-provider.ts';
 import { NoPackageStore } from '../../src/adapters/unstored/no-package-store.ts';
 import { ExplainPackage, type Explanation } from '../../src/application/explain-package.ts';
 import { type Delivery, GetPackage } from '../../src/application/get-package.ts';
-import { RecordedRegistryGateway } from '../../src/application/recorded-registry-gateway.ts';
 import { ResolvePackage } from '../../src/application/resolve-package.ts';
 import type { Digest } from '../../src/domain/digest.ts';
 import { PackageError, StoppingError } from '../../src/domain/errors.ts';
@@ -118,8 +119,10 @@ class Scene {
   readonly #credentials: StaticCredentialProvider;
   readonly #history = new RequestHistory();
   readonly #stopping = new AbortController();
-  readonly #recorded = new RecordedRegistryGateway(makeRegistryGateway({ retryTimeoutMs: 0 }));
-  readonly #gateway = new NegativeCache(this.#recorded);
+  readonly #upstreams = new UpstreamHistory();
+  readonly #gateway = new NegativeCache(
+    new ObservedRegistryGateway(makeRegistryGateway({ retryTimeoutMs: 0 }), [this.#upstreams.observe]),
+  );
   readonly #held: Delivery[] = [];
   #isStalled = false;
   #useCases: { readonly resolve: ResolvePackage; readonly get: GetPackage; readonly explain: ExplainPackage };
@@ -241,7 +244,7 @@ class Scene {
     const ports = { store, credentials, gateway: this.#gateway, stopping: this.#stopping.signal };
     const resolve = new ResolvePackage({ ...ports, platform: PLATFORM });
     const get = new GetPackage({ ...ports, resolve, parallelDownloads: 64 });
-    const inspection = { credentials, upstreams: this.#recorded, requests: this.#history };
+    const inspection = { credentials, upstreams: this.#upstreams, requests: this.#history };
     return { resolve, get, explain: new ExplainPackage({ get, store, credentials, inspection }) };
   }
 }

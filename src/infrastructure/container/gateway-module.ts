@@ -2,10 +2,11 @@
 import { ContainerModule } from 'inversify';
 import { NoImageCatalog } from '../../adapters/oci-layout/no-image-catalog.ts';
 import { OciLayoutGateway } from '../../adapters/oci-layout/oci-layout-gateway.ts';
-import { MeteredRegistryGateway } from '../../adapters/prometheus/metered-registry-gateway.ts';
+import { ObservedRegistryGateway } from '../../adapters/observers/observed-registry-gateway.ts';
+import { UpstreamHistory } from '../../adapters/observers/upstream-history.ts';
+import { upstreamMetrics } from '../../adapters/prometheus/upstream-metrics.ts';
 import { NegativeCache } from '../../adapters/registry/negative-cache.ts';
 import { OciRegistryGateway } from '../../adapters/registry/oci-registry-gateway.ts';
-import { RecordedRegistryGateway } from '../../application/recorded-registry-gateway.ts';
 import type { ImageCatalog } from '../../domain/ports/image-catalog.ts';
 import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Component } from '../lifecycle.ts';
@@ -17,13 +18,13 @@ export function gatewayModule(inputs: T.ContainerInputs): ContainerModule {
     const { gateway, catalog, component } = openGateway(inputs);
     bind(T.IMAGE_CATALOG).toConstantValue(catalog);
     bind(T.GATEWAY_COMPONENT).toConstantValue(component);
-    const recorded = new RecordedRegistryGateway(gateway);
-    bind(T.UPSTREAM_INSPECTION).toConstantValue(recorded);
+    const history = new UpstreamHistory();
+    bind(T.UPSTREAM_INSPECTION).toConstantValue(history);
     bind(T.REGISTRY_GATEWAY).toResolvedValue(
       (metrics) => {
-        const metered = new MeteredRegistryGateway(recorded, metrics);
+        const observed = new ObservedRegistryGateway(gateway, [history.observe, upstreamMetrics(metrics)]);
         // A directory is asked without cost, and shows a new package at once.
-        return inputs.settings.registry.gateway === 'oci' ? new NegativeCache(metered) : metered;
+        return inputs.settings.registry.gateway === 'oci' ? new NegativeCache(observed) : observed;
       },
       [T.METRICS],
     );

@@ -2,12 +2,14 @@
 import { ContainerModule } from 'inversify';
 import { FilesystemPackageStore } from '../../adapters/filesystem/filesystem-package-store.ts';
 import { Layout } from '../../adapters/filesystem/layout.ts';
-import { MeteredPackageStore } from '../../adapters/prometheus/metered-package-store.ts';
+import { storeLog } from '../../adapters/log/store-log.ts';
+import { ObservedPackageStore } from '../../adapters/observers/observed-package-store.ts';
+import { storeMetrics } from '../../adapters/prometheus/store-metrics.ts';
 import { NoPackageStore } from '../../adapters/unstored/no-package-store.ts';
 import { type HeldDirectory, holdDirectory } from '../directory-lock.ts';
-import { LoggedPackageStore } from '../logged-package-store.ts';
 import type { Component } from '../lifecycle.ts';
 import type { Settings } from '../settings.ts';
+import { traces } from '../traces.ts';
 import * as T from './tokens.ts';
 
 export function storeModule({ store: { enabled, directory, maxSize, scrubRate } }: Settings): ContainerModule {
@@ -24,7 +26,10 @@ export function storeModule({ store: { enabled, directory, maxSize, scrubRate } 
     bind(T.STORE_INSPECTION).toConstantValue(files);
     bind(T.PACKAGE_STORE).toResolvedValue(
       (logger, mismatches, metrics) =>
-        new MeteredPackageStore(new LoggedPackageStore(files, logger), () => files.usage, mismatches, metrics),
+        new ObservedPackageStore(files, [
+          storeLog(logger, () => traces.getStore()?.traceId),
+          storeMetrics(metrics, () => files.usage, mismatches),
+        ]),
       [T.LOGGER, T.MISMATCHES, T.METRICS],
     );
   });

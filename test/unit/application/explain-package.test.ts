@@ -1,11 +1,12 @@
 import { expect } from 'chai';
 import sinon from 'sinon';
+import { ObservedRegistryGateway } from '../../../src/adapters/observers/observed-registry-gateway.ts';
+import { UpstreamHistory } from '../../../src/adapters/observers/upstream-history.ts';
 import { StaticCredentialProvider } from '../../../src/adapters/static/static-credential-provider.ts';
 import { NoPackageStore } from '../../../src/adapters/unstored/no-package-store.ts';
 import { ExplainPackage, type Explanation } from '../../../src/application/explain-package.ts';
 import { GetPackage } from '../../../src/application/get-package.ts';
 import type { CredentialInspection, FailedRequests, StoreInspection } from '../../../src/application/inspection.ts';
-import { RecordedRegistryGateway } from '../../../src/application/recorded-registry-gateway.ts';
 import { ResolvePackage } from '../../../src/application/resolve-package.ts';
 import {
   CredentialsPendingError,
@@ -52,10 +53,10 @@ describe('ExplainPackage', () => {
 
   function over(given: PackageStore & StoreInspection): void {
     store = given;
-    const upstreams = new RecordedRegistryGateway(gateway);
+    const upstreams = new UpstreamHistory();
     const ports = {
       store,
-      gateway: upstreams,
+      gateway: new ObservedRegistryGateway(gateway, [upstreams.observe]),
       credentials,
       parallelDownloads: 64,
       stopping: new AbortController().signal,

@@ -1,28 +1,31 @@
 import { expect } from 'chai';
-import type { UpstreamAnswer } from '../../../src/application/inspection.ts';
-import { RecordedRegistryGateway } from '../../../src/application/recorded-registry-gateway.ts';
-import { InvalidArgumentError, PackageUnknownError, UpstreamUnavailableError } from '../../../src/domain/errors.ts';
-import { parseRepositoryPath } from '../../../src/domain/reference.ts';
-import { below, parseUpstream } from '../../../src/domain/upstream.ts';
-import { bytesOf, makePackage } from '../../support/image.ts';
-import { type StubbedGateway, stubGateway, UPSTREAM } from '../../support/ports.ts';
-import { rejection } from '../../support/rejection.ts';
-import { HeldSource } from '../../support/source.ts';
+import type { UpstreamAnswer } from '../../../../src/application/inspection.ts';
+import { ObservedRegistryGateway } from '../../../../src/adapters/observers/observed-registry-gateway.ts';
+import { UpstreamHistory } from '../../../../src/adapters/observers/upstream-history.ts';
+import { InvalidArgumentError, PackageUnknownError, UpstreamUnavailableError } from '../../../../src/domain/errors.ts';
+import { parseRepositoryPath } from '../../../../src/domain/reference.ts';
+import { below, parseUpstream } from '../../../../src/domain/upstream.ts';
+import { bytesOf, makePackage } from '../../../support/image.ts';
+import { type StubbedGateway, stubGateway, UPSTREAM } from '../../../support/ports.ts';
+import { rejection } from '../../../support/rejection.ts';
+import { HeldSource } from '../../../support/source.ts';
 
 const image = makePackage(100_000);
 const { descriptor } = image.layer;
 const never = new AbortController().signal;
 
-describe('RecordedRegistryGateway', () => {
+describe('UpstreamHistory', () => {
   let inner: StubbedGateway;
-  let gateway: RecordedRegistryGateway;
+  let history: UpstreamHistory;
+  let gateway: ObservedRegistryGateway;
   beforeEach(() => {
     inner = stubGateway(image);
-    gateway = new RecordedRegistryGateway(inner);
+    history = new UpstreamHistory();
+    gateway = new ObservedRegistryGateway(inner, [history.observe]);
   });
 
   const shown = (): Partial<UpstreamAnswer>[] =>
-    gateway.answers().map(({ operation, repository, digest, code }) => ({ operation, repository, digest, code }));
+    history.answers().map(({ operation, repository, digest, code }) => ({ operation, repository, digest, code }));
 
   async function drain(chunks: AsyncIterable<Uint8Array>): Promise<number> {
     let bytes = 0;
@@ -42,7 +45,7 @@ describe('RecordedRegistryGateway', () => {
       { operation: 'blob', repository: 'deckhouse', digest: descriptor.digest, code: 'OK' },
       { operation: 'manifest', repository: 'deckhouse', digest: image.digest, code: 'OK' },
     ]);
-    expect(gateway.answers()[0]).to.include({
+    expect(history.answers()[0]).to.include({
       host: 'registry.example',
       detail: 'package not found',
       cause: cause.message,
@@ -63,7 +66,7 @@ describe('RecordedRegistryGateway', () => {
   it('shows nothing of an error that has no name here', async () => {
     inner.fetchManifest.rejects(new Error('canary', { cause: new Error('canary') }));
     await rejection(gateway.fetchManifest(UPSTREAM, image.digest, never));
-    expect(gateway.answers()[0]).to.include({ code: 'INTERNAL', detail: 'internal error', cause: undefined });
+    expect(history.answers()[0]).to.include({ code: 'INTERNAL', detail: 'internal error', cause: undefined });
   });
 
   it('tells apart who entered the same registry in another way, and shows neither', async () => {
@@ -73,12 +76,12 @@ describe('RecordedRegistryGateway', () => {
     );
     const mended = parseUpstream({ repo: `${host}/deckhouse`, dockerCfg });
     await gateway.fetchManifest(UPSTREAM, image.digest, never);
-    expect(gateway.answers(UPSTREAM.registry)).to.deep.equal(gateway.answers());
-    expect(gateway.answers(mended.registry)).to.deep.equal([]);
+    expect(history.answers(UPSTREAM.registry)).to.deep.equal(history.answers());
+    expect(history.answers(mended.registry)).to.deep.equal([]);
     await gateway.fetchManifest(mended, image.digest, never);
-    expect(gateway.answers(mended.registry)).to.deep.equal(gateway.answers()).and.have.lengthOf(1);
-    expect(gateway.answers(UPSTREAM.registry)).to.deep.equal([]);
-    expect(gateway.answers()[0]).to.have.all.keys(
+    expect(history.answers(mended.registry)).to.deep.equal(history.answers()).and.have.lengthOf(1);
+    expect(history.answers(UPSTREAM.registry)).to.deep.equal([]);
+    expect(history.answers()[0]).to.have.all.keys(
       ...['operation', 'host', 'repository', 'digest', 'at', 'code', 'detail', 'cause'],
     );
   });
@@ -106,7 +109,7 @@ describe('RecordedRegistryGateway', () => {
     for (let seed = 1; seed <= 600; seed++) {
       await rejection(gateway.fetchManifest(UPSTREAM, makePackage(8, seed).digest, never));
     }
-    const answers = gateway.answers();
+    const answers = history.answers();
     expect(answers).to.have.lengthOf(512);
     expect(answers[0]?.digest).to.equal(makePackage(8, 600).digest);
   });

@@ -1,61 +1,21 @@
-/** Counts what a PackageStore does, without its knowing. */
+/** Counts the blobs in a store, those that arrive, and those that fail. */
 import { Counter, Gauge, type Registry } from 'prom-client';
 import { STORE_FAILURES, type StoreUsage } from '../../application/inspection.ts';
-import type { Descriptor } from '../../domain/descriptor.ts';
 import { DigestMismatchError } from '../../domain/errors.ts';
-import type { Digest } from '../../domain/digest.ts';
-import type { BlobInfo, PackageStore, Reservation, SoughtBlob, StoredBlob } from '../../domain/ports/package-store.ts';
+import type { ArrivalObserver } from '../observers/observed-package-store.ts';
 
-export class MeteredPackageStore implements PackageStore {
-  readonly #store: PackageStore;
-  readonly #inFlight: Gauge;
-  readonly #mismatches: Counter;
-
-  constructor(store: PackageStore, usage: () => StoreUsage, mismatches: Counter, registry: Registry) {
-    this.#store = store;
-    this.#mismatches = mismatches;
-    this.#inFlight = new Gauge({
-      name: 'registry_packages_proxy_downloads_in_flight',
-      help: 'Blobs that are arriving in the cache.',
-      registers: [registry],
-    });
-    exposeUsage(usage, registry);
-  }
-
-  open(blob: SoughtBlob): Promise<StoredBlob | undefined> {
-    return this.#store.open(blob);
-  }
-
-  info(digest: Digest): BlobInfo | undefined {
-    return this.#store.info(digest);
-  }
-
-  canReserve(size: number): Promise<boolean> {
-    return this.#store.canReserve(size);
-  }
-
-  async reserve(descriptor: Descriptor): Promise<Reservation> {
-    const reservation = await this.#store.reserve(descriptor);
-    return {
-      abort: () => reservation.abort(),
-      write: (chunks) => {
-        const incoming = reservation.write(chunks);
-        this.#count(incoming.settled);
-        return incoming;
-      },
-    };
-  }
-
-  #count(settled: Promise<void>): void {
-    this.#inFlight.inc();
-    settled
-      .catch((error: unknown) => {
-        if (error instanceof DigestMismatchError) this.#mismatches.inc();
-      })
-      .finally(() => {
-        this.#inFlight.dec();
-      });
-  }
+export function storeMetrics(registry: Registry, usage: () => StoreUsage, mismatches: Counter): ArrivalObserver {
+  const inFlight = new Gauge({
+    name: 'registry_packages_proxy_downloads_in_flight',
+    help: 'Blobs that are arriving in the cache.',
+    registers: [registry],
+  });
+  exposeUsage(usage, registry);
+  return (event) => {
+    if (event.kind === 'begun') inFlight.inc();
+    else inFlight.dec();
+    if (event.kind === 'ended' && event.error instanceof DigestMismatchError) mismatches.inc();
+  };
 }
 
 function exposeUsage(usage: () => StoreUsage, registry: Registry): void {

@@ -1,0 +1,55 @@
+/** The last answers of upstreams, for the status page and /explain. */
+import type { UpstreamAnswer, UpstreamInspection } from '../../application/inspection.ts';
+import { InvalidArgumentError, PackageError } from '../../domain/errors.ts';
+import type { Registry } from '../../domain/upstream.ts';
+import type { UpstreamEvent, UpstreamQuestion } from './observed-registry-gateway.ts';
+
+/** A few hundred KB; a cluster's upgrade asks for fewer packages. */
+const MAX_ANSWERS = 512;
+
+interface Remembered {
+  readonly answer: UpstreamAnswer;
+  /** Weak, so that a credential that has been replaced is not kept for this. */
+  readonly registry: WeakRef<Registry>;
+}
+
+export class UpstreamHistory implements UpstreamInspection {
+  /** In the order of their times, one to each question. */
+  readonly #answers = new Map<string, Remembered>();
+
+  answers(registry?: Registry): UpstreamAnswer[] {
+    const all = [...this.#answers.values()].reverse();
+    const those = registry === undefined ? all : all.filter((each) => each.registry.deref() === registry);
+    return those.map(({ answer }) => answer);
+  }
+
+  readonly observe = (event: UpstreamEvent): void => {
+    if (event.kind === 'received') return;
+    const { question, error } = event;
+    if (error === undefined) this.#remember(question, { code: 'OK', detail: '', cause: undefined });
+    // An abandoned question has no answer, and an argument is refused on this side, before any request to an upstream.
+    else if (!event.isAbandoned && !(error instanceof InvalidArgumentError)) this.#fail(question, error);
+  };
+
+  #fail(question: UpstreamQuestion, error: unknown): void {
+    const known = error instanceof PackageError ? error : undefined;
+    this.#remember(question, {
+      code: known?.code ?? 'INTERNAL',
+      detail: known?.message ?? 'internal error',
+      cause: known?.cause instanceof Error ? known.cause.message : undefined,
+    });
+  }
+
+  #remember(
+    { operation, upstream: { registry, repository }, digest }: UpstreamQuestion,
+    said: Pick<UpstreamAnswer, 'code' | 'detail' | 'cause'>,
+  ): void {
+    const { host } = registry;
+    const key = `${operation} ${host}/${repository ?? ''} ${digest}`;
+    this.#answers.delete(key);
+    const answer = { operation, host, repository, digest, at: new Date(), ...said };
+    this.#answers.set(key, { answer, registry: new WeakRef(registry) });
+    const [oldest] = this.#answers.keys();
+    if (oldest !== undefined && this.#answers.size > MAX_ANSWERS) this.#answers.delete(oldest);
+  }
+}
