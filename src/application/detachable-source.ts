@@ -2,7 +2,7 @@
 import type { Descriptor } from '../domain/descriptor.ts';
 import type { BlobReader } from '../domain/ports/package-store.ts';
 import { presentable, Verifier } from '../domain/verifier.ts';
-import { BLOCK_BYTES } from './shared-body.ts';
+import { BLOCK_BYTES } from './block-window.ts';
 
 const NOTHING = new Uint8Array();
 

@@ -2,7 +2,8 @@
 import { TooManyDownloadsError } from '../domain/errors.ts';
 import type { BlobReader } from '../domain/ports/package-store.ts';
 import type { Verifier } from '../domain/verifier.ts';
-import { type Block, BLOCK_BYTES, type Position, type SharedBody } from './shared-body.ts';
+import { type Block, BLOCK_BYTES } from './block-window.ts';
+import type { Position, SharedBody } from './shared-body.ts';
 
 /** A body that this reader reads with others. */
 export interface Joined {
@@ -14,7 +15,7 @@ export interface Joined {
 /** Finds or begins a download that goes on behind the bytes of `before`. Rejects when there is none to be had. */
 export type JoinBody = (before: Verifier) => Promise<Joined>;
 
-/** Reads forward only: an offset before that of an earlier read rejects. */
+/** Reads forward only: an offset before that of an earlier read rejects. Bytes are valid until the next read or `close`. */
 export class PassThroughReader implements BlobReader {
   readonly size: number;
   readonly #join: JoinBody;
@@ -53,12 +54,15 @@ export class PassThroughReader implements BlobReader {
   close(): Promise<void> {
     this.#isClosed = true;
     this.#joined.leave();
+    this.#letGo();
     return Promise.resolve();
   }
 
   /** Gets the block at `offset`, or all of the verification; false when this body does not go on for this reader. */
   async #advance(offset: number): Promise<boolean> {
     const { body, position } = this.#joined;
+    // What was handed out was valid until this read.
+    this.#letGo();
     try {
       if (offset >= this.size) {
         await body.verified(position);
@@ -67,6 +71,10 @@ export class PassThroughReader implements BlobReader {
       position.next = Math.max(offset - (offset % BLOCK_BYTES), this.#before.bytes);
       const block = await body.take(position);
       if (block === undefined) return false;
+      if (this.#isClosed) {
+        block.release();
+        throw new Error('reader is closed');
+      }
       this.#block = block;
       this.#before = block.after;
       return true;
@@ -75,6 +83,11 @@ export class PassThroughReader implements BlobReader {
       if (error instanceof TooManyDownloadsError) return false;
       throw error;
     }
+  }
+
+  #letGo(): void {
+    this.#block?.release();
+    this.#block = undefined;
   }
 
   /** Goes on in a download that starts where this reader's bytes end. */

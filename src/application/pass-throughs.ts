@@ -3,6 +3,7 @@ import type { Descriptor } from '../domain/descriptor.ts';
 import type { BlobReader } from '../domain/ports/package-store.ts';
 import { Verifier } from '../domain/verifier.ts';
 import type { Registry } from '../domain/upstream.ts';
+import { BlockMemory } from './block-window.ts';
 import type { DownloadSlots, Slot } from './download-slots.ts';
 import { type JoinBody, PassThroughReader } from './pass-through-reader.ts';
 import { type Position, SharedBody } from './shared-body.ts';
@@ -28,6 +29,9 @@ export interface AdoptedDownload {
   readonly abandoned: AbortController;
 }
 
+/** 8 MiB for the windows of all bodies. */
+const BUDGET_BLOCKS = 128;
+
 interface Running {
   readonly layer: Descriptor;
   readonly registry: Registry;
@@ -40,6 +44,7 @@ export class PassThroughs {
   readonly #slots: DownloadSlots;
   readonly #stopping: AbortSignal;
   readonly #running = new Set<Running>();
+  readonly #memory = new BlockMemory(BUDGET_BLOCKS);
 
   constructor(options: { readonly slots: DownloadSlots; readonly stopping: AbortSignal }) {
     this.#slots = options.slots;
@@ -125,6 +130,7 @@ export class PassThroughs {
         return open(slot);
       },
       onIdle: (isIdle) => slot?.setIdle(isIdle),
+      memory: this.#memory,
     });
     const running: Running = { ...download, body };
     this.#running.add(running);

@@ -13,7 +13,7 @@ import {
 import type { Package, PackageRequest } from '../domain/package.ts';
 import type { Platform } from '../domain/platform.ts';
 import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
-import type { PackageStore, SoughtBlob, StoredBlob } from '../domain/ports/package-store.ts';
+import type { BlobReader, PackageStore, SoughtBlob, StoredBlob } from '../domain/ports/package-store.ts';
 import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';
 import type { PackageInspection } from './inspection.ts';
 import { once } from './open-blob.ts';
@@ -59,6 +59,7 @@ export class ResolvePackage implements PackageInspection {
   /** Kept blobs that are no manifests, layers for instance: each is read and parsed once. */
   readonly #notManifests = new Map<Digest, true>();
   readonly #fetches = new SingleFlight<string, VerifiedManifest>();
+  readonly #reads = new SingleFlight<string, VerifiedManifest | undefined>();
   readonly #turns = new Turns<'work'>();
 
   constructor(options: ResolvePackageOptions) {
@@ -138,23 +139,31 @@ export class ResolvePackage implements PackageInspection {
 
   /**
    * A cached blob under this digest that is not a manifest (a layer, say) is for the upstream to judge. A blob that is too
-   * large for one stays closed: to open it could be to hash all of it.
+   * large for one stays closed: to open it could be to hash all of it. Requests for one digest share the bytes.
    */
   async #cached(sought: SoughtBlob): Promise<VerifiedManifest | undefined> {
+    const { digest, size } = sought;
+    const isTooLarge = (this.#options.store.info(digest)?.size ?? Infinity) > MAX_MANIFEST_BYTES;
+    if (this.#notManifests.has(digest) || isTooLarge) return undefined;
+    return this.#reads.run(`${digest} ${String(size)}`, () => this.#read(sought));
+  }
+
+  async #read(sought: SoughtBlob): Promise<VerifiedManifest | undefined> {
     const { digest } = sought;
-    const { store } = this.#options;
-    if (this.#notManifests.has(digest) || (store.info(digest)?.size ?? Infinity) > MAX_MANIFEST_BYTES) return undefined;
     let blob: StoredBlob | undefined;
     try {
-      blob = await store.open(sought);
+      blob = await this.#options.store.open(sought);
       if (blob === undefined) return undefined;
-      const bytes = new Uint8Array(blob.size);
-      for (let at = 0; at < bytes.byteLength;) {
-        const some = await blob.read(at);
-        bytes.set(some, at);
-        at += some.byteLength;
+      const stored = blob;
+      if (stored.size <= LARGE_BYTES) {
+        const bytes = await readAll(stored);
+        return { document: parseManifest(bytes), bytes };
       }
-      return { document: await this.#parse(bytes), bytes };
+      // Read when its turn has come: hundreds of large manifests would wait for it with all their bytes.
+      return await this.#turns.take('work', async () => {
+        const bytes = await readAll(stored);
+        return { document: await parseInTurns(bytes), bytes };
+      });
     } catch (error) {
       if (!isOneOf(error, 'STORE_FAILED', 'MANIFEST_INVALID')) throw error;
       if (error.code === 'MANIFEST_INVALID') remember(this.#notManifests, digest, true);
@@ -184,14 +193,7 @@ export class ResolvePackage implements PackageInspection {
    */
   #parse(bytes: Uint8Array): Promise<Manifest | Index> {
     if (bytes.byteLength <= LARGE_BYTES) return Promise.resolve(bytes).then(parseManifest);
-    return this.#turns.take('work', async () => {
-      const steps = manifestSteps(bytes);
-      for (;;) {
-        await nextTurn();
-        const step = steps.next();
-        if (step.done === true) return step.value;
-      }
-    });
+    return this.#turns.take('work', () => parseInTurns(bytes));
   }
 
   /** Of 4 MiB it takes 10 ms, so these have a turn of their own. */
@@ -212,6 +214,25 @@ export class ResolvePackage implements PackageInspection {
       if (!isOneOf(error, 'STORE_FULL', 'STORE_FAILED')) throw error;
     }
   }
+}
+
+async function parseInTurns(bytes: Uint8Array): Promise<Manifest | Index> {
+  const steps = manifestSteps(bytes);
+  for (;;) {
+    await nextTurn();
+    const step = steps.next();
+    if (step.done === true) return step.value;
+  }
+}
+
+async function readAll(blob: BlobReader): Promise<Uint8Array> {
+  const bytes = new Uint8Array(blob.size);
+  for (let at = 0; at < bytes.byteLength;) {
+    const some = await blob.read(at);
+    bytes.set(some, at);
+    at += some.byteLength;
+  }
+  return bytes;
 }
 
 function nextTurn(): Promise<void> {

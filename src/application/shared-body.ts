@@ -1,24 +1,16 @@
 /** One download that is kept nowhere and that several clients read at once: a window of blocks in memory, verified on the way. */
 import type { Descriptor } from '../domain/descriptor.ts';
 import { presentable, type Verifier } from '../domain/verifier.ts';
+import { Block, BLOCK_BYTES, type BlockMemory, BlockWindow } from './block-window.ts';
 
-/** A stalled client holds one block at most, and clients that stall at the same place hold the same one. */
-export const BLOCK_BYTES = 64 * 1024;
-/** 1 MiB: what a reader may fall behind the fastest one at no cost for anyone. */
-const WINDOW_BLOCKS = 16;
+/** The source is read so far ahead of the fastest reader: a body without an active reader holds no more. */
+const AHEAD_BYTES = 2 * BLOCK_BYTES;
 /** Readers below this pace hold others up for a second in all; then the window moves on without them. */
 const FLOOR_BYTES_PER_MS = 1024;
 const MAX_HOLD_UP_MS = 1000;
 const TICK_MS = 50;
 /** The first block stays for so long: clients that come at about the same time share one download. */
 const LINGER_MS = 250;
-
-export interface Block {
-  readonly start: number;
-  readonly bytes: Uint8Array;
-  /** The hash of the blob up to the end of this block. */
-  readonly after: Verifier;
-}
 
 /** Where one reader is. */
 export interface Position {
@@ -38,6 +30,8 @@ export interface SharedBodyOptions {
   readonly open: () => Promise<AsyncIterable<Uint8Array>>;
   /** Called when readers begin and cease to wait for bytes of the upstream. */
   readonly onIdle: (isIdle: boolean) => void;
+  /** Of all bodies together. */
+  readonly memory: BlockMemory;
 }
 
 export class SharedBody {
@@ -49,13 +43,13 @@ export class SharedBody {
   readonly #readers = new Set<Position>();
   readonly #beganMs = performance.now();
   readonly #verifier: Verifier;
-  /** Readable blocks, in their order. */
-  readonly #window: Block[] = [];
+  /** Readable blocks. */
+  readonly #window: BlockWindow;
   /** Blocks that touch the withheld end of the blob: readable once all of it is verified. */
   readonly #withheld: Block[] = [];
   #boundary: Verifier;
   /** The block that is being filled. */
-  #filling = new Uint8Array();
+  #filling: Uint8Array = new Uint8Array();
   #filled = 0;
   #isVerified = false;
   #isAbandoned = false;
@@ -66,6 +60,7 @@ export class SharedBody {
   constructor(options: SharedBodyOptions) {
     this.#options = options;
     this.#boundary = options.before;
+    this.#window = new BlockWindow(options.memory);
     this.#verifier = options.before.copy();
     const opening = options.open();
     this.opened = opening.then(() => undefined);
@@ -77,7 +72,7 @@ export class SharedBody {
   serves(before: Verifier): boolean {
     if (this.#failure !== undefined || this.#isAbandoned) return false;
     const { bytes } = before;
-    const known = [this.#options.before, ...this.#window.map(({ after }) => after), this.#boundary];
+    const known = [this.#options.before, ...[...this.#window].map(({ after }) => after), this.#boundary];
     const isInWindow = bytes >= this.#windowStart && bytes <= this.#boundary.bytes;
     return isInWindow && known.some((verifier) => verifier.bytes === bytes && verifier.hasSeenSameAs(before));
   }
@@ -91,20 +86,24 @@ export class SharedBody {
     position.isClosed = true;
     this.#readers.delete(position);
     this.#isAbandoned ||= this.#readers.size === 0;
+    if (this.#isAbandoned) this.#window.clear();
     this.#tellReaders();
     this.#tellSource();
     return this.#isAbandoned;
   }
 
-  /** The next block of this reader; undefined when the window has moved beyond it. Rejects with the error of the source. */
+  /**
+   * The next block of this reader, which holds it; undefined when the window has moved beyond it. Rejects with the error of
+   * the source.
+   */
   async take(position: Position): Promise<Block | undefined> {
     for (;;) {
-      const block = this.#find(position.next);
+      const block = this.#window.at(position.next);
       if (block !== undefined) {
         position.next = block.after.bytes;
         position.heldUpMs = Math.max(0, position.heldUpMs - BLOCK_BYTES / FLOOR_BYTES_PER_MS);
         this.#tellSource();
-        return block;
+        return block.hold();
       }
       if (position.next < this.#windowStart) return undefined;
       await this.#news(position);
@@ -118,12 +117,7 @@ export class SharedBody {
   }
 
   get #windowStart(): number {
-    return (this.#window[0] ?? this.#withheld[0])?.start ?? this.#boundary.bytes;
-  }
-
-  #find(start: number): Block | undefined {
-    const first = this.#window[0]?.start ?? 0;
-    return this.#window[(start - first) / BLOCK_BYTES];
+    return (this.#window.first ?? this.#withheld[0])?.start ?? this.#boundary.bytes;
   }
 
   /** Waits for the source to bring more. Rejects with its error, or when the reader is closed. */
@@ -165,7 +159,7 @@ export class SharedBody {
       if (this.#isAbandoned) throw new Error('all readers have left');
       const rest = this.#options.layer.size - this.#verifier.bytes;
       if (rest === 0) this.#verifier.update(bytes);
-      this.#filling = new Uint8Array(Math.min(BLOCK_BYTES, rest));
+      this.#filling = this.#options.memory.buffer(Math.min(BLOCK_BYTES, rest));
     }
     const some = bytes.subarray(0, this.#filling.byteLength - this.#filled);
     this.#filling.set(some, this.#filled);
@@ -180,39 +174,45 @@ export class SharedBody {
     const after = this.#verifier.copy();
     this.#boundary = after;
     const isReadable = after.bytes <= presentable(after.bytes, this.#options.layer.size);
-    (isReadable ? this.#window : this.#withheld).push({
-      start,
-      bytes: this.#filling.subarray(0, this.#filled),
-      after,
-    });
+    const bytes = this.#filling.subarray(0, this.#filled);
+    (isReadable ? this.#window : this.#withheld).push(new Block(this.#options.memory, start, bytes, after));
     this.#filled = 0;
     this.#tellReaders();
   }
 
-  /** Waits until another block fits into the window: until all readers have the first one, or held others up for too long. */
+  /** Waits until another block fits: until all readers have the first one, or held others up for too long. */
   async #room(): Promise<void> {
-    while (this.#window.length >= WINDOW_BLOCKS) {
-      const first = this.#window[0]?.start ?? 0;
+    while (!this.#isAbandoned && (this.#isAhead || !this.#window.takeRoom(this.#isNeeded))) {
+      const first = this.#window.first?.start ?? Infinity;
       const behind = [...this.#readers].filter(({ next }) => next <= first);
       const isAwaited = this.#isAwaited;
       const holders = behind.filter(({ heldUpMs }) => heldUpMs < MAX_HOLD_UP_MS);
       const isLingering = first === this.#options.before.bytes && performance.now() < this.#beganMs + LINGER_MS;
-      if (!isLingering && (behind.length === 0 || (isAwaited && holders.length === 0))) {
+      if (!this.#isAhead && !isLingering && (behind.length === 0 || (isAwaited && holders.length === 0))) {
         this.#window.shift();
-        return;
+        continue;
       }
       const sinceMs = performance.now();
       // A timer only while a reader waits for another: readers that all stall keep nothing busy.
-      const tick =
-        isAwaited || isLingering
-          ? setTimeout(() => {
-              this.#tellSource();
-            }, TICK_MS)
-          : undefined;
+      const tick = isAwaited || isLingering ? setTimeout(this.#tellSource, TICK_MS) : undefined;
+      this.#options.memory.wait(this.#tellSource);
       await this.#moved.promise;
       clearTimeout(tick);
+      this.#options.memory.waitNoMore(this.#tellSource);
       if (isAwaited) for (const holder of holders) holder.heldUpMs += performance.now() - sinceMs;
     }
+  }
+
+  /** A reader waits for the next block, or it is the first one. */
+  get #isNeeded(): boolean {
+    return this.#withheld.length === 0 || this.#isAwaited;
+  }
+
+  /** No reader needs the next block soon. A reader that waits for the verification needs all blocks. */
+  get #isAhead(): boolean {
+    const places = [...this.#readers].filter(({ next, isWaiting }) => isWaiting || Number.isFinite(next));
+    const furthest = Math.max(...places.map(({ next }) => next));
+    return places.length > 0 && this.#boundary.bytes >= furthest + AHEAD_BYTES;
   }
 
   /** Wakes readers: a block, the end or an error has come. */
@@ -222,10 +222,10 @@ export class SharedBody {
     resolve();
   }
 
-  /** Wakes the source: a reader has taken a block, waits for one, or has left. */
-  #tellSource(): void {
+  /** Wakes the source: a reader has taken a block, waits for one, or has left; or blocks are free again. */
+  readonly #tellSource = (): void => {
     const { resolve } = this.#moved;
     this.#moved = Promise.withResolvers();
     resolve();
-  }
+  };
 }

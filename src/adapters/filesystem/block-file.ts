@@ -69,7 +69,7 @@ export class BlockFile {
 
   /** A reader that comes later reads from the file. */
   forget(): void {
-    for (const block of this.#blocks.values()) block.onTaken = () => undefined;
+    for (const block of this.#blocks.values()) this.#pool.free(block);
     this.#blocks.clear();
   }
 

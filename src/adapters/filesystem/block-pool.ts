@@ -1,4 +1,4 @@
-/** The memory that files are read into: a few large blocks, which are used again and again. */
+/** The memory that files are read into: a few large blocks, which are reused. */
 
 /** Measured: a third slower at 256 KiB, not faster at 1 MiB; fresh buffers cost several times the work itself. */
 export const BLOCK_BYTES = 512 * 1024;
@@ -19,13 +19,26 @@ export interface Block {
 
 export class BlockPool {
   readonly #blocks: Block[] = [];
+  /** Those of files that are closed. */
+  readonly #free: Block[] = [];
+
+  /** How many blocks have been allocated. */
+  get size(): number {
+    return this.#blocks.length;
+  }
 
   /** An empty block, held once; undefined when all are held. */
   take(onTaken: () => void): Block | undefined {
-    const block = this.#blocks.length < MAX_BLOCKS ? this.#allocate() : this.#anyUnheld();
+    const block = this.#free.pop() ?? (this.size < MAX_BLOCKS ? this.#allocate() : this.#anyUnheld());
     if (block === undefined) return undefined;
     block.onTaken();
     return Object.assign(block, { length: 0, holders: 1, loading: undefined, onTaken });
+  }
+
+  /** Its file is closed. The next file takes it before another block is allocated: 600 small files filled all 32 MiB. */
+  free(block: Block): void {
+    block.onTaken = () => undefined;
+    if (block.holders === 0) this.#free.push(block);
   }
 
   #allocate(): Block {

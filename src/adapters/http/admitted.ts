@@ -22,29 +22,34 @@ export function admitted(admission: Admission): Middleware<RequestState> {
   };
 }
 
-/** The work hears when the client leaves: a download that waits for its turn need not begin then. */
-export async function untilClosed<Outcome>(
+/** The work hears when the client leaves: a download or a body that waits for its turn need not begin then. */
+export async function untilClosed(
   response: ServerResponse,
-  work: (leaving: AbortSignal) => Promise<Outcome>,
-): Promise<Outcome> {
+  work: (leaving: AbortSignal) => Promise<void>,
+): Promise<void> {
   const leaving = new AbortController();
   const leave = (): void => {
-    leaving.abort(new ClientGoneError());
+    // Behind a whole response there is nothing left to end, and an error with its stack costs more than a small answer.
+    if (!response.writableFinished) leaving.abort(new ClientGoneError());
   };
   if (response.destroyed) leave();
   response.once('close', leave);
   try {
-    return await work(leaving.signal);
+    await work(leaving.signal);
   } finally {
     response.off('close', leave);
   }
 }
 
-/** Waits for the turn of the body, before its head, and sends it. Rejects as `Admission.place` and `sendBlob` do. */
+/**
+ * Waits for the turn of the body, before its head, and sends it. Rejects as `Admission.place` and `sendBlob` do; `leaving` is
+ * aborted when the client leaves.
+ */
 export async function sendInTurn(
   { res }: Pick<ParameterizedContext, 'res'>,
   blob: BlobReader,
   admission: Admission,
+  leaving: AbortSignal,
   sending: Omit<Sending, 'onBlocked'>,
 ): Promise<void> {
   const displace = (): void => {
@@ -54,9 +59,7 @@ export async function sendInTurn(
     else res.socket.resetAndDestroy();
   };
   const bytes = sending.end - sending.start;
-  const place =
-    admission.freePlace(bytes, displace) ??
-    (await untilClosed(res, (signal) => admission.place(bytes, displace, signal)));
+  const place = admission.freePlace(bytes, displace) ?? (await admission.place(bytes, displace, leaving));
   const onSent = (taken: number): void => {
     place.taken();
     sending.onSent(taken);

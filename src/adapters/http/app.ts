@@ -51,11 +51,11 @@ export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
   app.use(errorResponses());
   app.use(strictRequests());
   app.use(imagesRoutes(options));
-  app.use(async (ctx, next) => {
+  app.use((ctx, next) => {
     // Exact and unnormalized, as the sidecar compares them (so `//healthz` is not `/healthz`).
     if (!ROUTES.has(ctx.path)) throw new RefusedError('PAGE_UNKNOWN', 'page not found');
     if (!isSafe(ctx.method)) throw new RefusedError('METHOD_UNSUPPORTED', 'method not allowed', { Allow: 'GET, HEAD' });
-    await next();
+    return next();
   });
   const router = new Router<RequestState>({ strict: true, sensitive: true });
   const { packages, traces, admission } = options;

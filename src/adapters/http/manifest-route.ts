@@ -4,7 +4,7 @@ import type { AsyncLocalStorage } from 'node:async_hooks';
 import type { ResolvePackage, VerifiedManifest } from '../../application/resolve-package.ts';
 import type { BlobReader } from '../../domain/ports/package-store.ts';
 import type { Admission } from './admission.ts';
-import { sendInTurn } from './admitted.ts';
+import { sendInTurn, untilClosed } from './admitted.ts';
 import { matchesEtag } from './conditional.ts';
 import { etagOf, reprDigest, validatorHeaders } from './package-headers.ts';
 import { parsePackageQuery } from './package-query.ts';
@@ -30,11 +30,11 @@ export function manifestRoute(
       ctx.set(validatorHeaders(digest));
       return;
     }
-    const { document, bytes } = await find();
+    const { mediaType, blob } = await open(find);
     const headers = {
       ...validatorHeaders(digest),
-      'Content-Type': document.mediaType,
-      'Content-Length': String(bytes.byteLength),
+      'Content-Type': mediaType,
+      'Content-Length': String(blob.size),
       'Repr-Digest': reprDigest(digest),
       'X-Content-Type-Options': 'nosniff',
     };
@@ -48,15 +48,27 @@ export function manifestRoute(
       ctx.res.writeHead(200, { ...headers, 'X-Request-Id': record.id });
     };
     const onSent = (sent: number): unknown => (record.bytes += sent);
-    await sendInTurn(ctx, inMemory(bytes), admission, { start: 0, end: bytes.byteLength, writeHead, onSent });
+    await untilClosed(ctx.res, (leaving) =>
+      sendInTurn(ctx, blob, admission, leaving, { start: 0, end: blob.size, writeHead, onSent }),
+    );
   };
 }
 
-/** All at once: a manifest takes no more of memory than the system takes for a reader that is slow. */
-function inMemory(bytes: Uint8Array): BlobReader {
+/**
+ * A manifest that waits for its turn is not kept in memory for that: up to 4 MiB, of a thousand requests. It is read again
+ * from the cache then, which has it unless it is full or broken.
+ */
+async function open(
+  find: () => Promise<VerifiedManifest>,
+): Promise<{ readonly mediaType: string; readonly blob: BlobReader }> {
+  const { document, bytes } = await find();
+  const held = new WeakRef(bytes);
   return {
-    size: bytes.byteLength,
-    read: (offset) => Promise.resolve(bytes.subarray(offset)),
-    close: () => Promise.resolve(),
+    mediaType: document.mediaType,
+    blob: {
+      size: bytes.byteLength,
+      read: async (offset) => (held.deref() ?? (await find()).bytes).subarray(offset),
+      close: () => Promise.resolve(),
+    },
   };
 }

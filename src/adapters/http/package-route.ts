@@ -41,12 +41,12 @@ export function packageRoute(
     } else if (ctx.method === 'HEAD') {
       answerHead(ctx, await traces.run(record.trace, () => describe.execute(request)));
     } else {
-      const delivery = await traces.run(record.trace, () =>
-        untilClosed(ctx.res, (signal) => get.execute(request, signal)),
-      );
-      const answer = (): Promise<void> => answerGet(ctx, delivery, admission);
-      // A context makes sending slower in Node, and a hit asks no upstream that would need the trace (ADR 17).
-      await (delivery.cache.kind === 'hit' ? answer() : traces.run(record.trace, answer));
+      await untilClosed(ctx.res, async (leaving) => {
+        const delivery = await traces.run(record.trace, () => get.execute(request, leaving));
+        const answer = (): Promise<void> => answerGet(ctx, delivery, admission, leaving);
+        // A context makes sending slower in Node, and a hit asks no upstream that would need the trace (ADR 17).
+        await (delivery.cache.kind === 'hit' ? answer() : traces.run(record.trace, answer));
+      });
     }
   };
 }
@@ -61,6 +61,7 @@ async function answerGet(
   ctx: PackageContext,
   { package: found, cache, blob }: Delivery,
   admission: Admission,
+  leaving: AbortSignal,
 ): Promise<void> {
   const { record } = ctx.state;
   record.cache = cache;
@@ -80,7 +81,7 @@ async function answerGet(
       });
     };
     const onSent = (bytes: number): unknown => (record.bytes += bytes);
-    await sendInTurn(ctx, blob, admission, { start, end, writeHead, onSent });
+    await sendInTurn(ctx, blob, admission, leaving, { start, end, writeHead, onSent });
   } finally {
     await blob.close();
   }

@@ -11,13 +11,13 @@ const HOST = /^(?:[\w.~!$&'()*+,=%-]*|\[[0-9A-Fa-f:.]+\])(?::\d{0,5})?$/;
 
 /** Refuses, and then closes the connection: what follows on it may be what we did not take for the request's end. */
 export function strictRequests(): Middleware<RequestState> {
-  return async ({ req, res, method }, next) => {
+  return ({ req, res, method }, next) => {
     // Nothing reads it, so that what is left of it could not be told from a next request.
     const hasBody = 'transfer-encoding' in req.headers || (req.headers['content-length'] ?? '0') !== '0';
     const refusal = refusalOf(req) ?? (hasBody && isSafe(method) ? invalid('a request must have no body') : undefined);
     if (hasBody || refusal !== undefined) res.setHeader('Connection', 'close');
     if (refusal !== undefined) throw refusal;
-    await next();
+    return next();
   };
 }
 

@@ -5,8 +5,13 @@ import type { Socket } from 'node:net';
 const BLOCK_BYTES = 512 * 1024;
 /** With so many waiting, the socket waits too. */
 const MAX_WAITING_BLOCKS = 4;
-/** 16 MiB that are not given back to the system between downloads. */
-const MAX_SPARE_BLOCKS = 32;
+/** The same for a body that fills small ones. */
+const MAX_WAITING_SMALL_BLOCKS = 1;
+/** For all bodies together, 8 MiB: allocated when first needed and then kept. 48 bodies without a reader held 120 MiB. */
+const MAX_BLOCKS = 16;
+/** The size of a body's next block while all the large ones are in use. */
+const SMALL_BLOCK_BYTES = 64 * 1024;
+const MAX_SPARE_SMALL_BLOCKS = 64;
 
 /**
  * Bytes are handed out when they are this many, or have waited for this long. Each chunk wakes a thread that writes and one
@@ -16,6 +21,8 @@ const CHUNK_BYTES = 256 * 1024;
 const CHUNK_DELAY_MS = 2;
 
 const spare: Uint8Array[] = [];
+const smallSpare: Uint8Array[] = [];
+let allocated = 0;
 
 interface Block {
   readonly bytes: Uint8Array;
@@ -55,7 +62,7 @@ export class DirectBody implements AsyncIterable<Uint8Array> {
   space(): Uint8Array | undefined {
     if (this.#missing === 0 || this.#isReleased) return undefined;
     let last = this.#blocks.at(-1);
-    if (last === undefined || last.filled === BLOCK_BYTES) {
+    if (last === undefined || last.filled === last.bytes.byteLength) {
       last = { bytes: spare.pop() ?? allocate(), filled: 0, taken: 0 };
       this.#blocks.push(last);
     }
@@ -69,7 +76,7 @@ export class DirectBody implements AsyncIterable<Uint8Array> {
     const ours = Math.min(bytes, this.#missing);
     last.filled += ours;
     this.#missing -= ours;
-    this.#isPaused = this.#blocks.length > MAX_WAITING_BLOCKS;
+    this.#isPaused = this.#isFull;
     if (this.#hasChunk) this.#news.resolve();
     else this.#hurryLater();
     return this.#missing > 0 && !this.#isPaused;
@@ -112,12 +119,19 @@ export class DirectBody implements AsyncIterable<Uint8Array> {
     }
   }
 
+  /** More blocks wait than should. */
+  get #isFull(): boolean {
+    const isSmall = this.#blocks.at(-1)?.bytes.byteLength === SMALL_BLOCK_BYTES;
+    return this.#blocks.length > (isSmall ? MAX_WAITING_SMALL_BLOCKS : MAX_WAITING_BLOCKS);
+  }
+
   /** Whether the bytes that have landed are worth a chunk. */
   get #hasChunk(): boolean {
     const [first] = this.#blocks;
     if (first === undefined || first.filled === first.taken) return false;
     const isLast = this.#missing === 0 || this.#failure !== undefined;
-    return this.#isDue || isLast || first.filled === BLOCK_BYTES || first.filled - first.taken >= CHUNK_BYTES;
+    const isFull = first.filled === first.bytes.byteLength;
+    return this.#isDue || isLast || isFull || first.filled - first.taken >= CHUNK_BYTES;
   }
 
   #hurryLater(): void {
@@ -138,11 +152,12 @@ export class DirectBody implements AsyncIterable<Uint8Array> {
   }
 
   #dropTaken(): void {
-    if (this.#blocks[0]?.taken === BLOCK_BYTES) {
-      const [{ bytes }] = this.#blocks.splice(0, 1) as [Block];
-      release(bytes);
+    const [first] = this.#blocks;
+    if (first !== undefined && first.taken === first.bytes.byteLength) {
+      this.#blocks.shift();
+      release(first.bytes);
     }
-    if (this.#isPaused && this.#blocks.length <= MAX_WAITING_BLOCKS) {
+    if (this.#isPaused && !this.#isFull) {
       this.#isPaused = false;
       this.#socket.resume();
       // A socket that is intercepted flows all the while; only its handle was stopped.
@@ -151,11 +166,18 @@ export class DirectBody implements AsyncIterable<Uint8Array> {
   }
 }
 
-/** Shared memory: a thread that hashes a chunk reads it where it is. */
 function allocate(): Uint8Array {
-  return new Uint8Array(new SharedArrayBuffer(BLOCK_BYTES));
+  if (allocated === MAX_BLOCKS) return smallSpare.pop() ?? shared(SMALL_BLOCK_BYTES);
+  allocated++;
+  return shared(BLOCK_BYTES);
+}
+
+/** Shared memory: a thread that hashes a chunk reads it where it is. */
+function shared(bytes: number): Uint8Array {
+  return new Uint8Array(new SharedArrayBuffer(bytes));
 }
 
 function release(block: Uint8Array): void {
-  if (spare.length < MAX_SPARE_BLOCKS) spare.push(block);
+  if (block.byteLength === BLOCK_BYTES) spare.push(block);
+  else if (smallSpare.length < MAX_SPARE_SMALL_BLOCKS) smallSpare.push(block);
 }

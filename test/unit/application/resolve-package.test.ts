@@ -23,6 +23,18 @@ describe('ResolvePackage', () => {
     return new ResolvePackage({ store, gateway, credentials, platform, stopping: new AbortController().signal });
   }
 
+  /** With a manifest of 100 KB. */
+  function largeImage(seed: number): ReturnType<typeof makePackage> {
+    const image = makePackage(10, seed);
+    const { manifest } = image;
+    const text = JSON.stringify({
+      ...(JSON.parse(Buffer.from(manifest.bytes).toString()) as object),
+      annotations: { text: 'x'.repeat(100_000) },
+    });
+    const large = makeBlob(manifest.descriptor.mediaType, Buffer.from(text));
+    return { ...image, digest: large.descriptor.digest, manifest: large };
+  }
+
   const request = (digest: ReturnType<typeof makePackage>['digest']) => ({
     digest,
     repository: DEFAULT_REPOSITORY,
@@ -87,16 +99,7 @@ describe('ResolvePackage', () => {
   });
 
   it('parses large manifests in turns of their own, so that other work comes in between', async () => {
-    const images = [1, 2, 3].map((seed) => {
-      const image = makePackage(10, seed);
-      const { manifest } = image;
-      const text = JSON.stringify({
-        ...(JSON.parse(Buffer.from(manifest.bytes).toString()) as object),
-        annotations: { text: 'x'.repeat(100_000) },
-      });
-      const large = makeBlob(manifest.descriptor.mediaType, Buffer.from(text));
-      return { ...image, digest: large.descriptor.digest, manifest: large };
-    });
+    const images = [1, 2, 3].map((seed) => largeImage(seed));
     const resolve = over(stubGateway(...images));
     let turns = 0;
     let isDone = false;
@@ -109,6 +112,26 @@ describe('ResolvePackage', () => {
     isDone = true;
     expect(found.map(({ layer }) => layer)).to.deep.equal(images.map(({ layer }) => layer.descriptor));
     expect(turns).to.be.at.least(3);
+  });
+
+  it('reads kept large manifests one at a time, and each once for all that ask for it', async () => {
+    const images = [1, 2, 3].map((seed) => largeImage(seed));
+    await Promise.all(images.map(({ digest }) => over(stubGateway(...images)).manifest(request(digest))));
+    const resolve = over(stubGateway());
+    const opened = sinon.spy(store, 'open');
+    const turns = new Set<string>();
+    const answers = await Promise.all(
+      images.flatMap(({ digest }) =>
+        Array.from({ length: 20 }, async () => {
+          const { bytes } = await resolve.manifest(request(digest));
+          turns.add(digest);
+          return bytes;
+        }),
+      ),
+    );
+    expect(opened.callCount).to.equal(3);
+    expect([...turns]).to.deep.equal(images.map(({ digest }) => digest));
+    expect(new Set(answers).size).to.equal(3);
   });
 
   it('asks once for a manifest, an index and its image, and never again', async () => {

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import sinon from 'sinon';
+import { BLOCK_BYTES } from '../../../src/application/block-window.ts';
 import { DownloadSlots } from '../../../src/application/download-slots.ts';
 import { PassThroughs } from '../../../src/application/pass-throughs.ts';
 import { DigestMismatchError, TooManyDownloadsError, UpstreamUnavailableError } from '../../../src/domain/errors.ts';
@@ -95,24 +96,77 @@ describe('SharedBody', () => {
     expect(begun).to.deep.equal([0]);
   });
 
-  it('does not run ahead of its readers by more than its window', async () => {
-    let received = 0;
+  /** Opens a reader of a blob of its own, and counts the bytes that arrive. */
+  async function counted(
+    content = blob,
+    received = { bytes: 0 },
+  ): Promise<{ reader: BlobReader; received: { bytes: number } }> {
     const count = async function* (): AsyncGenerator<Uint8Array> {
-      for await (const chunk of chunksOf(blob.bytes, 10_000)) {
-        received += chunk.byteLength;
+      for await (const chunk of chunksOf(content.bytes, 10_000)) {
+        received.bytes += chunk.byteLength;
         yield chunk;
       }
     };
-    const reader = await passThroughs.open({
-      layer: blob.descriptor,
-      registry: UPSTREAM.registry,
-      leaving: never,
-      open: async () => count(),
-    });
-    await readTo(reader, 100_000);
+    const passed = { layer: content.descriptor, registry: UPSTREAM.registry, leaving: never };
+    return { reader: await passThroughs.open({ ...passed, open: async () => count() }), received };
+  }
+
+  it('runs ahead of its fastest reader by two blocks', async () => {
+    const { reader, received } = await counted();
+    const at = await readTo(reader, 100_000);
     await clock.tickAsync(60_000);
-    expect(received).to.be.at.most(1.2 * MIB);
+    expect(received.bytes).to.be.within(at, at + 2 * BLOCK_BYTES + 10_000);
     await reader.close();
+  });
+
+  it('is read to its end for a reader that waits for the verification beside one that stalls', async () => {
+    const [stalled, verifying] = [await open(), await open()];
+    await readTo(stalled, 100);
+    await ticking(verifying.read(blob.descriptor.size));
+    expect(begun).to.deep.equal([0]);
+    await Promise.all([stalled.close(), verifying.close()]);
+  });
+
+  describe('bounds the memory of all bodies', () => {
+    const small = Array.from({ length: 300 }, (_, index) => makeBlob('a/b', bytesOf(120_000 + index)));
+
+    it('to one block for each, and 8 MiB for all, while no reader reads', async () => {
+      over(1000);
+      const bodies = await Promise.all(small.map((one) => counted(one)));
+      await clock.tickAsync(1000);
+      const received = bodies.reduce((sum, one) => sum + one.received.bytes, 0);
+      expect(received).to.be.at.most(300 * (BLOCK_BYTES + 10_000) + 8 * MIB);
+      const contents = await Promise.all(bodies.map(({ reader }) => readAll(reader)));
+      for (const [index, content] of contents.entries()) {
+        expect(Buffer.compare(content, small[index]?.bytes ?? new Uint8Array())).to.equal(0);
+      }
+      expect(slots.usage.running).to.equal(0);
+    });
+
+    it('and lets a reader go on at once while others hold all of it', async () => {
+      over(1000);
+      const stalled = await Promise.all(small.map((one) => counted(one)));
+      await clock.tickAsync(1000);
+      const reader = await open();
+      const reading = readAll(reader);
+      await ticking(reading);
+      expect(Buffer.compare(await reading, blob.bytes)).to.equal(0);
+      await Promise.all(stalled.map((one) => one.reader.close()));
+      // What they held is free again: a body fills its window.
+      const [fast, slow] = [await open(), await open()];
+      const at = await readTo(fast, MIB - BLOCK_BYTES);
+      expect(await readTo(slow, at)).to.equal(at);
+      await Promise.all([fast.close(), slow.close()]);
+    });
+
+    it('and gives the memory of a block to no other body while a reader has it', async () => {
+      const holder = await open();
+      const held = await holder.read(0);
+      const before = Buffer.from(held);
+      for (let round = 0; round < 3; round++) await readAll(await open());
+      expect(Buffer.compare(held, before)).to.equal(0);
+      await holder.close();
+    });
   });
 
   it('waits for a reader that is a little behind, and not for one that stalls', async () => {

@@ -4,7 +4,7 @@ import type { Delivery } from '../../../application/get-package.ts';
 import type { PackageRequest } from '../../../domain/package.ts';
 import type { BlobReader } from '../../../domain/ports/package-store.ts';
 import type { Admission } from '../admission.ts';
-import { sendInTurn } from '../admitted.ts';
+import { sendInTurn, untilClosed } from '../admitted.ts';
 import { matchesEtag } from '../conditional.ts';
 import { cacheHeaders, etagOf, packageHeaders, partHeaders } from '../package-headers.ts';
 import type { PackageUseCases } from '../package-route.ts';
@@ -75,7 +75,9 @@ export function imageDownload(
       }
       const onSent = (bytes: number): unknown => (record.bytes += bytes);
       const blob = verified?.cache.kind === 'hit' ? verified.blob : delivery.blob;
-      await sendInTurn(ctx, blob, admission, { start, end, writeHead: () => undefined, onSent });
+      await untilClosed(ctx.res, (leaving) =>
+        sendInTurn(ctx, blob, admission, leaving, { start, end, writeHead: () => undefined, onSent }),
+      );
     } finally {
       await verified?.blob.close();
       await delivery.blob.close();

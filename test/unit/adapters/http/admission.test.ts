@@ -195,7 +195,12 @@ describe('Admission', () => {
         const size = image.layer.bytes.byteLength;
         const writeHead = (): unknown => res.writeHead(200, { 'Content-Length': String(size) });
         ended.push(
-          sendInTurn({ res }, delivery().blob, admission, { start: 0, end: size, writeHead, onSent: ignored }),
+          sendInTurn({ res }, delivery().blob, admission, new AbortController().signal, {
+            start: 0,
+            end: size,
+            writeHead,
+            onSent: ignored,
+          }),
         );
       }, tls);
       const { port } = await server.listen('127.0.0.1', 0);

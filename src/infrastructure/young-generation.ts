@@ -1,0 +1,30 @@
+/** Bounds the young generation of the heap, which V8 sizes by the memory of the host. */
+import { PerformanceObserver } from 'node:perf_hooks';
+import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8';
+
+/**
+ * V8 lets it grow whenever enough has survived, and hardly ever shrinks it: 128 MiB were resident after 600 requests on a
+ * host of 24 GiB. With this much, a hit of 4 KiB takes a tenth more of a processor; with 4 MiB it takes a third more.
+ */
+const MAX_BYTES = 16 * 1024 * 1024;
+
+/** Lets it grow up to the bound. Each step doubles it, and two steps in one turn of the event loop pass the bound by one. */
+export function boundYoungGeneration(): void {
+  grow(true);
+  // V8 has an option for it, which only the command line of the process could set.
+  new PerformanceObserver(() => {
+    grow(2 * youngBytes() <= MAX_BYTES);
+  }).observe({ type: 'gc' });
+}
+
+let isGrowing: boolean | undefined;
+
+function grow(may: boolean): void {
+  if (isGrowing === may) return;
+  isGrowing = may;
+  setFlagsFromString(`--semi-space-growth-factor=${may ? '2' : '1'}`);
+}
+
+function youngBytes(): number {
+  return getHeapSpaceStatistics().find(({ space_name }) => space_name === 'new_space')?.space_size ?? 0;
+}
