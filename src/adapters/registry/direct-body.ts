@@ -110,6 +110,9 @@ export class DirectBody implements AsyncIterable<Uint8Array> {
         } else if (this.#failure !== undefined) {
           throw this.#failure.error;
         } else {
+          // Some bytes behind a block that was full when they landed: the server may send no more for a while.
+          const [first] = this.#blocks;
+          if (first !== undefined && first.filled > first.taken) this.#hurryLater();
           await this.#news.promise;
           this.#news = Promise.withResolvers();
         }
