@@ -26,16 +26,15 @@ ${columns(Object.entries(EXIT_CODES))}`;
 }
 
 export function commandHelp({ name, summary }: Row, { about, flags, operands = [], examples, exits }: Command): string {
-  const line = [PROGRAM, name === 'serve' ? '[serve]' : name, '[flags]', ...operands].join(' ');
+  const hasFlags = Object.keys(flags).length > 0;
+  const line = [PROGRAM, name === 'serve' ? '[serve]' : name, ...(hasFlags ? ['[flags]'] : []), ...operands].join(' ');
   return `Usage: ${line}
 
 ${capital(summary)}.
 
 ${wrap(about)}
 
-Flags:
-${columns(flagRows(flags))}
-Examples:
+${hasFlags ? `Flags:\n${columns(flagRows(flags))}\n` : ''}Examples:
 ${examples.map(({ to, run }) => `  # ${to}\n  ${PROGRAM} ${run}\n`).join('')}
 Exit status:
 ${columns(Object.entries(exits))}`;

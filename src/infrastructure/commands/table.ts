@@ -1,7 +1,7 @@
 /** Every command, in the order of the help; its file is loaded when it is asked for, so that it costs the service nothing. */
 import type { Row } from '../../adapters/cli/command.ts';
 
-export const COMMANDS = [
+export const COMMANDS: readonly Row[] = [
   {
     name: 'serve',
     summary: 'serve packages by digest, from a local cache or out of a registry (the default)',
@@ -37,4 +37,9 @@ export const COMMANDS = [
     summary: 'make the keys by which the service and its sidecar know each other',
     load: async () => (await import('./loopback-keys.ts')).LOOPBACK_KEYS,
   },
-] as const satisfies readonly Row[];
+  {
+    name: 'completion',
+    summary: 'print a script that completes commands and flags in a shell',
+    load: async () => (await import('../../adapters/cli/completion.ts')).completionCommand(COMMANDS),
+  },
+];
