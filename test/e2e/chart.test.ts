@@ -305,6 +305,19 @@ describeWithAll(PEERS, (programs) => {
       await cluster.as('admin').delete('api/v1/namespaces/kube-system/configmaps/d8-cluster-uuid');
     });
 
+    it('has an Ingress for images only, and only for a host', async () => {
+      const isIngress = ({ kind }: KubernetesObject): boolean => kind === 'Ingress';
+      expect((await renderChart(programs.helm)).filter(isIngress)).to.deep.equal([]);
+      const [ingress, ...others] = (
+        await renderChart(programs.helm, '--set', 'publicEndpoint.host=packages.example.com')
+      ).filter(isIngress);
+      expect(others).to.deep.equal([]);
+      expect(ingress?.metadata.name).to.equal('registry-packages-proxy');
+      const text = JSON.stringify(ingress);
+      expect(text.match(/"path":"[^"]*"/g)).to.deep.equal(['"path":"/v1/images/"']);
+      expect(text).to.include('"host":"packages.example.com"').and.to.include('backend-protocol":"HTTPS"');
+    });
+
     it('quotes every name, so that none of them becomes a number, a truth value or nothing', async () => {
       const names = ['registrySecret.name', 'registrySecret.namespace', 'tlsSecret', 'clientCA', 'hardened.secret'];
       for (const value of ['2024', '0x10', '1e3', 'null', 'true']) {
@@ -391,7 +404,7 @@ describeWithAll(PEERS, (programs) => {
       const { stdout } = await run(programs.helm, [
         ...args,
         '--set-json',
-        `clients.explain=${operators},clients.status=${operators}`,
+        `clients.explain=${operators},clients.status=${operators},clients.images=${operators}`,
       ]);
       expect(stdout).to.include('STATUS: deployed');
       expect(stdout)
@@ -502,6 +515,26 @@ describeWithAll(PEERS, (programs) => {
             verbs: ['list', 'watch'],
           },
         ]);
+      });
+
+      it('the users of d8 find it, and fetch images by name, and no other user', async () => {
+        const own = [
+          path('/v1/images/deckhouse-cli/tags', 'get'),
+          path('/v1/images/deckhouse-cli/plugins/a/images/v1', '*'),
+          resource('apps', 'deployments', 'get', {
+            namespace: NAMESPACE,
+            name: 'registry-packages-proxy',
+            subresource: 'cli-binary',
+          }),
+          resource('networking.k8s.io', 'ingresses', 'get', { namespace: NAMESPACE, name: 'registry-packages-proxy' }),
+        ];
+        for (const attributes of own) {
+          expect(await may('operator', attributes), JSON.stringify(attributes)).to.equal(true);
+          for (const user of ['node', 'scraper', 'stranger', 'service'] as const) {
+            expect(await may(user, attributes), user).to.equal(false);
+          }
+        }
+        expect(await may('operator', path('/v1/packages/a/b/metadata/icon', 'get'))).to.equal(false);
       });
 
       it('nodes fetch packages, monitoring read metrics, operators ask why, and none the other', async () => {

@@ -29,6 +29,7 @@ const PLURALS: Readonly<Record<string, string>> = {
   CustomResourceDefinition: 'customresourcedefinitions',
   Deployment: 'deployments',
   GrafanaDashboardDefinition: 'grafanadashboarddefinitions',
+  Ingress: 'ingresses',
   Namespace: 'namespaces',
   NetworkPolicy: 'networkpolicies',
   PodDisruptionBudget: 'poddisruptionbudgets',
