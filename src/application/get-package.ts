@@ -123,6 +123,8 @@ export class GetPackage implements DownloadInspection {
       const source = await this.#find(request, layer);
       if (source.kind === 'hit') return { ...known, kind: 'hit', blob: source.blob };
       if (source.kind === 'joined') return { ...known, kind: 'joined', download: source.download };
+      const isRunning = this.#passThroughs.serves(layer, source.upstream.registry);
+      if (isRunning && !(await this.#options.store.canReserve(layer.size))) return { ...known, kind: 'bypass' };
       const fetch = { ...layer, operation: layer.data === undefined ? 'blob' : undefined } as const;
       return { ...known, ...(await this.#forecast(source.upstream, fetch)) };
     } catch (error) {

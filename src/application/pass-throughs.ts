@@ -80,6 +80,11 @@ export class PassThroughs {
     return PassThroughReader.open(passed.layer.size, before, join);
   }
 
+  /** Whether a client that begins now reads from a download that runs. */
+  serves(layer: PassedLayer['layer'], registry: Registry): boolean {
+    return this.#find({ layer, registry }, new Verifier(layer)) !== undefined;
+  }
+
   /** Lets a download go on from which readers that have seen `before` can read. It ends without readers once this is called. */
   adopt({ layer, registry, before, chunks, slot, abandoned }: AdoptedDownload): () => void {
     const run = (): Promise<AsyncIterable<Uint8Array>> => Promise.resolve(chunks);
@@ -92,7 +97,7 @@ export class PassThroughs {
     };
   }
 
-  #find({ layer, registry }: PassedLayer, before: Verifier): Running | undefined {
+  #find({ layer, registry }: Pick<PassedLayer, 'layer' | 'registry'>, before: Verifier): Running | undefined {
     return this.#running
       .values()
       .find(

@@ -98,6 +98,13 @@ const EXAMPLES: [State][] = [
   [{ ...usual, events: ['a HEAD of it', 'a reader that holds another package'], budget: 28_672 }],
   [{ ...usual, events: ['a download that does not end'] }],
   [{ ...usual, events: ['a registry that throttles its clients'] }],
+  [
+    {
+      ...usual,
+      events: ['a download that does not end', 'a registry that throttles its clients'],
+      budget: 10_000,
+    },
+  ],
   [{ ...usual, events: ['a registry that asks for a wait for one URL', 'the same request'] }],
   [{ ...usual, events: ['a registry that refuses the credential', 'the same request'] }],
   [{ ...usual, events: ['a registry that loses all its content', 'the same request'] }],

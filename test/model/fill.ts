@@ -88,13 +88,9 @@ export class Fill {
     return delivery === 'right' || (isEmpty && (delivery === 'wrong' || delivery === 'short'));
   }
 
-  /** The store writes a chunk in pieces. */
+  /** The store takes the room of a whole chunk, and then writes it in pieces. */
   #isWritten(end: number, hasRoom: HasRoom): boolean {
-    for (let at = this.#given; at < end;) {
-      const length = Math.min(WRITE_BYTES, end - at);
-      at += length;
-      if (!hasRoom(at, length)) return false;
-    }
+    for (let at = this.#given; at < end; at += WRITE_BYTES) if (!hasRoom(end, end - at)) return false;
     return true;
   }
 
