@@ -19,6 +19,8 @@ import { join } from 'node:path';
 import { digestHex } from '../../src/domain/digest.ts';
 import { type Damage, type ModelFile, sizeAfter } from './store-model.ts';
 
+const MAX_COPIES = 10;
+
 export class StoreDisk {
   readonly directory: string;
 
@@ -50,9 +52,18 @@ export class StoreDisk {
     return this.inodeOf(file) !== undefined;
   }
 
+  /** A thread may remove a file between the look at its folder and the copy, so the copy is made until it succeeds. */
   copy(directory: string): StoreDisk {
-    cpSync(this.directory, directory, { recursive: true, verbatimSymlinks: true });
-    return new StoreDisk(directory);
+    for (let tries = 1; ; tries++) {
+      try {
+        cpSync(this.directory, directory, { recursive: true, verbatimSymlinks: true });
+        return new StoreDisk(directory);
+      } catch (error) {
+        if (tries === MAX_COPIES || !(error instanceof Error && 'code' in error && error.code === 'ENOENT'))
+          throw error;
+        rmSync(directory, { recursive: true, force: true });
+      }
+    }
   }
 
   /** As hands do it, or in place as a disk decays, which changes no times. */
