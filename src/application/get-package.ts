@@ -38,7 +38,8 @@ export interface Delivery {
 type Source =
   | { readonly kind: 'hit'; readonly blob: BlobInfo }
   | { readonly kind: 'joined'; readonly download: Download; readonly upstream: Upstream }
-  | { readonly kind: 'download'; readonly upstream: Upstream };
+  /** `isDamaged`: the store has a blob of this digest with another size, which it looks at when it is opened. */
+  | { readonly kind: 'download'; readonly upstream: Upstream; readonly isDamaged: boolean };
 
 /** The outcome of a request, as far as it is decided before a registry is asked. */
 export type Plan = (
@@ -152,7 +153,8 @@ export class GetPackage implements DownloadInspection {
       if (joined !== undefined) return { cache: { kind: 'joined' }, blob: await joined };
     }
     // The layer of a download that has ended since is cached.
-    const stored = source.kind === 'download' ? undefined : await this.#options.store.open(layer);
+    const isAbsent = source.kind === 'download' && !source.isDamaged;
+    const stored = isAbsent ? undefined : await this.#options.store.open(layer);
     if (stored !== undefined) return { cache: { kind: 'hit', storedAt: stored.storedAt }, blob: stored };
     const upstream = source.kind === 'download' ? source.upstream : await this.#upstream(request);
     const wanted = this.#wanted(request, layer, upstream, leaving);
@@ -173,7 +175,8 @@ export class GetPackage implements DownloadInspection {
     }
     const blob = this.#options.store.info(layer.digest);
     if (blob?.size === layer.size) return { kind: 'hit', blob };
-    return { kind: 'download', upstream: early ?? (await this.#upstream(request)) };
+    const isDamaged = blob !== undefined;
+    return { kind: 'download', upstream: early ?? (await this.#upstream(request)), isDamaged };
   }
 
   /** How a fetch would begin: gateway and store answer by the rules by which they would refuse it, so that `execute` need not ask. */
