@@ -26,7 +26,7 @@ export interface GetLayerFileOptions {
 
 export interface LayerFileLimits {
   readonly maxFileBytes: number;
-  /** Of the archive, up to the file and with it. */
+  /** Bytes of the unpacked archive, up to the end of the file. */
   readonly maxUnpackedBytes: number;
   readonly timeoutMs: number;
 }

@@ -61,7 +61,7 @@ export class PassThroughReader implements BlobReader {
   /** Gets the block at `offset`, or all of the verification; false when this body does not go on for this reader. */
   async #advance(offset: number): Promise<boolean> {
     const { body, position } = this.#joined;
-    // What was handed out was valid until this read.
+    // The bytes of the last read were valid until this one.
     this.#letGo();
     try {
       if (offset >= this.size) {

@@ -30,7 +30,7 @@ export interface SharedBodyOptions {
   readonly open: () => Promise<AsyncIterable<Uint8Array>>;
   /** Called when readers begin and cease to wait for bytes of the upstream. */
   readonly onIdle: (isIdle: boolean) => void;
-  /** Of all bodies together. */
+  /** The memory that all bodies share. */
   readonly memory: BlockMemory;
 }
 

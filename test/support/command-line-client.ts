@@ -1,4 +1,4 @@
-/** What the command line d8 does to update itself and its plugins: each request as it sends it, and no more of an answer. */
+/** A client that updates itself and its plugins as the command line d8 does: the same requests, and as little of each answer. */
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { createGunzip } from 'node:zlib';
 

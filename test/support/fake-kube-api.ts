@@ -24,7 +24,7 @@ interface KubeObject {
 
 interface OpenWatch {
   readonly resource: Resource;
-  /** Of the only object that is watched; all of them when absent. */
+  /** The name of the only object that is watched; all of them when absent. */
   readonly name: string | undefined;
   readonly response: ServerResponse;
 }

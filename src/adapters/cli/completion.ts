@@ -12,7 +12,7 @@ interface Entry {
   readonly name: string;
   readonly summary: string;
   readonly flags: readonly (Flag & { readonly name: string })[];
-  /** Of the operands; files when there are none. */
+  /** The words that the operands may be; files when there are none. */
   readonly words: readonly string[];
 }
 

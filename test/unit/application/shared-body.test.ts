@@ -152,7 +152,7 @@ describe('SharedBody', () => {
       await ticking(reading);
       expect(Buffer.compare(await reading, blob.bytes)).to.equal(0);
       await Promise.all(stalled.map((one) => one.reader.close()));
-      // What they held is free again: a body fills its window.
+      // Their blocks are free again: a body fills its window.
       const [fast, slow] = [await open(), await open()];
       const at = await readTo(fast, MIB - BLOCK_BYTES);
       expect(await readTo(slow, at)).to.equal(at);

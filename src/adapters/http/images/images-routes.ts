@@ -5,6 +5,7 @@ import type { GetImage } from '../../../application/get-image.ts';
 import { UpstreamTimeoutError } from '../../../domain/errors.ts';
 import type { Platform } from '../../../domain/platform.ts';
 import type { Admission } from '../admission.ts';
+import { admitted } from '../admitted.ts';
 import { matchesEtag } from '../conditional.ts';
 import { etagOf, reprDigest } from '../package-headers.ts';
 import type { PackageUseCases } from '../package-route.ts';
@@ -42,6 +43,7 @@ export function imagesRouteOf(path: string): string | undefined {
 /** Answers what is under /v1/images/ and leaves the rest to the next middleware. */
 export function imagesRoutes({ images, packages, admission, traces }: ImagesRoutes): Middleware<RequestState> {
   const download = imageDownload(packages, admission);
+  const counted = admitted(admission);
   return async (ctx, next) => {
     const [target = ''] = ctx.url.split('?', 1);
     if (!target.startsWith(PREFIX)) {
@@ -52,22 +54,24 @@ export function imagesRoutes({ images, packages, admission, traces }: ImagesRout
     if (ctx.method !== 'GET' && ctx.method !== 'HEAD') {
       throw new RefusedError('METHOD_UNSUPPORTED', 'method not allowed', { Allow: 'GET, HEAD' });
     }
-    const { answer, end } = answerIn(HEAD_TIMEOUT_MS);
-    try {
-      await traces.run(ctx.state.record.trace, async () => {
-        if (path.action === 'tags') await sendTags(ctx, path, images, answer);
-        else if (path.action === 'manifests') await sendManifest(ctx, path, images, answer);
-        else {
-          const { platform, version } = parseImageRequest(ctx, path);
-          const words = { unknown: 'version not found', failed: 'failed to resolve version' };
-          const request = await reworded(words, images.image(path.image, version, platform, answer));
-          const name = `${path.image.slice(path.image.lastIndexOf('/') + 1)}-${path.reference}`;
-          await download(ctx, { request, name, isTag: 'tag' in version, answer, onOpened: end });
-        }
-      });
-    } finally {
-      end();
-    }
+    await counted(ctx, async () => {
+      const { answer, end } = answerIn(HEAD_TIMEOUT_MS);
+      try {
+        await traces.run(ctx.state.record.trace, async () => {
+          if (path.action === 'tags') await sendTags(ctx, path, images, answer);
+          else if (path.action === 'manifests') await sendManifest(ctx, path, images, answer);
+          else {
+            const { platform, version } = parseImageRequest(ctx, path);
+            const words = { unknown: 'version not found', failed: 'failed to resolve version' };
+            const request = await reworded(words, images.image(path.image, version, platform, answer));
+            const name = `${path.image.slice(path.image.lastIndexOf('/') + 1)}-${path.reference}`;
+            await download(ctx, { request, name, isTag: 'tag' in version, answer, onOpened: end });
+          }
+        });
+      } finally {
+        end();
+      }
+    });
   };
 }
 

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import got, { type Got } from 'got';
 import sinon from 'sinon';
+import { Admission, ADMISSION_LIMITS } from '../../../../../src/adapters/http/admission.ts';
 import { DescribePackage } from '../../../../../src/application/describe-package.ts';
 import { GetImage } from '../../../../../src/application/get-image.ts';
 import { GetPackage } from '../../../../../src/application/get-package.ts';
@@ -42,6 +43,7 @@ describe('imagesRoutes', () => {
   let gateway: StubbedGateway;
   let credentials: StubbedCredentials;
   let catalog: sinon.SinonStubbedInstance<ImageCatalog>;
+  let admission: Admission;
   let images: GetImage;
   let app: RunningApp;
   let client: Got;
@@ -59,7 +61,8 @@ describe('imagesRoutes', () => {
     const get = new GetPackage({ ...ports, resolve, parallelDownloads: 4 });
     const describe = new DescribePackage({ resolve, store: ports.store });
     images = new GetImage({ roots: new ImageRoots(credentials), catalog, gateway, platform: amd64 });
-    app = await startHttpApp({ packages: { get, describe, manifests: resolve }, images });
+    admission = new Admission({ ...ADMISSION_LIMITS, maxHeldBytes: Infinity });
+    app = await startHttpApp({ packages: { get, describe, manifests: resolve }, images, admission });
     client = got.extend({
       prefixUrl: app.url,
       retry: { limit: 0 },
@@ -281,6 +284,12 @@ describe('imagesRoutes', () => {
     const { signal } = new AbortController();
     await Promise.all(Array.from({ length: 20 }, () => images.tags(image, signal)));
     expect(catalog.listTags.callCount).to.equal(1);
+  });
+
+  it('counts its requests among those that run', async () => {
+    const begin = sinon.spy(admission, 'begin');
+    for (const path of ['tags', 'images/v1', 'manifests/v1']) await client(`${CLI}/${path}`);
+    expect(begin.callCount).to.equal(3);
   });
 
   it('shows no byte of a forged layer, and ends the connection', async () => {
