@@ -19,10 +19,14 @@ const SUBJECTS: readonly {
   readonly specs: readonly string[];
 }[] = [
   { folder: 'src/adapters/http', files: ['range', 'conditional'], specs: ['test/unit/adapters/http/{}.test.ts'] },
-  { folder: 'src/adapters/registry', files: ['challenge', 'realm'], specs: ['test/unit/adapters/registry/{}.test.ts'] },
+  {
+    folder: 'src/adapters/registry/auth',
+    files: ['authorization', 'challenge', 'realm', 'token'],
+    specs: ['test/unit/adapters/registry/auth/{}.test.ts', 'test/unit/adapters/registry/oci-registry-gateway.test.ts'],
+  },
   {
     folder: 'src/adapters/registry',
-    files: ['authorization', 'token', 'content-range'],
+    files: ['content-range'],
     specs: ['test/unit/adapters/registry/{}.test.ts', 'test/unit/adapters/registry/oci-registry-gateway.test.ts'],
   },
   {

@@ -1,7 +1,7 @@
 /** The settings, parsed once; config/default.yaml describes each of them. */
 import { isIP } from 'node:net';
 import * as z from 'zod';
-import { parseTrustedRealm } from '../adapters/registry/trusted-realm.ts';
+import { parseTrustedRealm } from '../adapters/registry/auth/trusted-realm.ts';
 import type { NamedUpstream } from '../adapters/static/static-credential-provider.ts';
 import { basic } from '../domain/credential.ts';
 import { parsePlatform } from '../domain/platform.ts';

@@ -1,5 +1,5 @@
 /** Which bytes of a blob an answer has: those that were asked for, some of them, or all (RFC 9110, sections 14.4 and 15.3.7). */
-import type { HttpResponse } from './http-message.ts';
+import type { HttpResponse } from './transport/http-message.ts';
 
 interface BlobPart {
   /** How many bytes of the answer come before the first one that was asked for. */

@@ -6,7 +6,7 @@ import { MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';
 import { INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES } from '../../domain/media-types.ts';
 import { readAtMost, TooLongError } from './body.ts';
 import { gunzipAtMost, isLabelledGzip } from './content-encoding.ts';
-import type { HttpResponse } from './http-message.ts';
+import type { HttpResponse } from './transport/http-message.ts';
 import { HTML, isMarkup, mediaTypeOf } from './media-type.ts';
 import { unavailable, UpstreamFault } from './upstream-errors.ts';
 

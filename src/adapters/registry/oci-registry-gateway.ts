@@ -8,13 +8,13 @@ import type { Operation, RegistryGateway } from '../../domain/ports/registry-gat
 import { dialledHost, type Registry, type Upstream } from '../../domain/upstream.ts';
 import type { Tag } from '../../domain/tag.ts';
 import { downloadBlob } from './blob-download.ts';
-import { type Network, openNetwork } from './connector.ts';
-import { HostAuthorizations } from './host-authorizations.ts';
-import { HttpClient, type HttpSettings } from './http-client.ts';
-import type { HttpRequest, HttpResponse } from './http-message.ts';
+import { type Network, openNetwork } from './transport/connector.ts';
+import { HostAuthorizations } from './auth/host-authorizations.ts';
+import { HttpClient, type HttpSettings } from './transport/http-client.ts';
+import type { HttpRequest, HttpResponse } from './transport/http-message.ts';
 import { readManifest } from './manifest-answer.ts';
 import { refusal } from './refusal.ts';
-import { ConnectionRefusedError } from './retried-exchange.ts';
+import { ConnectionRefusedError } from './transport/retried-exchange.ts';
 import { readTags } from './tag-list.ts';
 import { type Asked, failure } from './upstream-errors.ts';
 

@@ -1,7 +1,7 @@
 /** The error that an answer stands for when it is not the one that was asked for. */
 import type { PackageError } from '../../domain/errors.ts';
 import { type Body, readAtMost } from './body.ts';
-import type { HttpResponse } from './http-message.ts';
+import type { HttpResponse } from './transport/http-message.ts';
 import { retryAfterOf } from './retry-after.ts';
 import { statusError } from './upstream-errors.ts';
 

@@ -3,7 +3,7 @@ import { isObject } from '../../domain/descriptor.ts';
 import { PackageError } from '../../domain/errors.ts';
 import { isTag } from '../../domain/tag.ts';
 import { readAtMost } from './body.ts';
-import type { HttpResponse } from './http-message.ts';
+import type { HttpResponse } from './transport/http-message.ts';
 import { failure, unavailable, UpstreamFault } from './upstream-errors.ts';
 
 const MAX_PAGES = 100;

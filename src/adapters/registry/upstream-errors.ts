@@ -9,7 +9,7 @@ import {
   UpstreamUnavailableError,
 } from '../../domain/errors.ts';
 import { IdleError } from './body.ts';
-import { ConnectFault } from './connect-fault.ts';
+import { ConnectFault } from './transport/connect-fault.ts';
 
 export type Operation = 'manifest' | 'blob' | 'token' | 'tags';
 

@@ -1,0 +1,165 @@
+/** How one registry is entered, as its challenges say, and the tokens that it gave (distribution-spec, token protocol). */
+import { UpstreamDeniedError } from '../../../domain/errors.ts';
+import { dialledHost, type Registry } from '../../../domain/upstream.ts';
+import type { BaseChallenge } from './base-challenge.ts';
+import { type Challenge, parseChallenges, rankChallenges } from './challenge.ts';
+import type { HttpClient } from '../transport/http-client.ts';
+import type { RevealingHeader } from '../transport/http-message.ts';
+import { SharedRequest } from './shared-request.ts';
+import { basicHeader, requestToken, scopesOf } from './token-request.ts';
+import { UpstreamFault } from '../upstream-errors.ts';
+
+/** A token is replaced before it ends on the way. */
+const USED_LIFETIME = 0.8;
+/** Repositories come from requests, and token servers grant tokens for some that do not exist. */
+const MAX_GRANTS = 1000;
+
+interface Grant {
+  /** Value of an Authorization header. */
+  readonly header: string;
+  /** On the monotonic clock, in milliseconds. */
+  readonly usableUntil: number;
+}
+
+/** A challenge that can be answered, or why it cannot. */
+type Answer = { readonly grant: (signal: AbortSignal) => Promise<Grant> } | { readonly fault: string };
+
+export interface AuthorizationOptions {
+  readonly registry: Registry;
+  readonly client: HttpClient;
+  /** Token servers that may see credentials because the settings name them. */
+  readonly trustedRealms: readonly string[];
+  readonly idleTimeoutMs: number;
+  /** Milliseconds on a clock that never jumps. */
+  readonly now: () => number;
+  /** The challenge of the registry itself; hosts to which it redirects have none. */
+  readonly base?: BaseChallenge;
+}
+
+export class Authorization {
+  readonly #options: AuthorizationOptions;
+  readonly #grants = new Map<string, Grant>();
+  readonly #requests = new SharedRequest<Grant>();
+
+  constructor(options: AuthorizationOptions) {
+    this.#options = options;
+  }
+
+  /** The header that opened this repository before and still should. */
+  remembered(repository: string): string | undefined {
+    const grant = this.#grants.get(repository);
+    return grant !== undefined && grant.usableUntil > this.#options.now() ? grant.header : undefined;
+  }
+
+  /**
+   * The answer to a 401 that came although `used` was sent. Rejects with UpstreamDeniedError when there is nothing better
+   * to answer.
+   */
+  async answer(challenges: string, repository: string, used: string | undefined, signal: AbortSignal): Promise<string> {
+    const current = this.remembered(repository);
+    // Another request has been refused, too, and has got a new header already.
+    if (current !== undefined && current !== used) return current;
+    this.#grants.delete(repository);
+    const answerable = rankChallenges(parseChallenges(challenges));
+    const grant = await this.#obtain(
+      answerable.length > 0 ? answerable : await this.#baseChallenges(signal),
+      repository,
+      signal,
+    );
+    if (grant.header === used) throw this.#denied('credentials are refused');
+    this.#remember(repository, grant);
+    return grant.header;
+  }
+
+  /**
+   * The header for a registry that has hidden content from a request without one; undefined when there is none to show.
+   * Rejects with UpstreamDeniedError when the credential must not be shown where the registry wants to see it.
+   */
+  async reveal(repository: string, signal: AbortSignal): Promise<RevealingHeader | undefined> {
+    const challenges = await this.#baseChallenges(signal);
+    if (challenges.length === 0) return undefined;
+    const grant = await this.#obtain(challenges, repository, signal);
+    const confirm = (): void => {
+      this.#remember(repository, grant);
+      this.#options.base?.proveNeeded();
+    };
+    return { header: grant.header, confirm };
+  }
+
+  async #baseChallenges(signal: AbortSignal): Promise<Challenge[]> {
+    return rankChallenges(parseChallenges((await this.#options.base?.ask(signal)) ?? ''));
+  }
+
+  #remember(repository: string, grant: Grant): void {
+    const [oldest] = this.#grants.keys();
+    if (oldest !== undefined && this.#grants.size >= MAX_GRANTS) this.#grants.delete(oldest);
+    this.#grants.set(repository, grant);
+  }
+
+  /** By the first of `challenges` that can be answered. */
+  #obtain(challenges: readonly Challenge[], repository: string, signal: AbortSignal): Promise<Grant> {
+    const begin = async (abandoned: AbortSignal): Promise<Grant> => {
+      const faults: string[] = [];
+      for (const challenge of challenges) {
+        const answer = await this.#answerTo(challenge, repository);
+        if ('grant' in answer) return answer.grant(abandoned);
+        faults.push(answer.fault);
+      }
+      throw this.#denied(faults[0] ?? 'no challenge that we can answer');
+    };
+    return this.#requests.join(repository, begin, signal);
+  }
+
+  async #answerTo({ scheme, parameters }: Challenge, repository: string): Promise<Answer> {
+    const { credential } = this.#options.registry;
+    if (scheme === 'basic') {
+      if (credential.kind !== 'basic') return { fault: 'a password is asked for and none is configured' };
+      return { grant: () => Promise.resolve({ header: basicHeader(credential), usableUntil: Infinity }) };
+    }
+    const realm = this.#parseRealm(parameters.get('realm') ?? '');
+    if (realm === undefined) return { fault: 'realm is not a URL' };
+    const fault = await this.#faultOf(realm);
+    if (fault !== undefined) return { fault };
+    return { grant: (signal) => this.#fetchToken(realm, parameters, repository, signal) };
+  }
+
+  async #fetchToken(
+    realm: URL,
+    parameters: Challenge['parameters'],
+    repository: string,
+    signal: AbortSignal,
+  ): Promise<Grant> {
+    const { client, registry, now, idleTimeoutMs } = this.#options;
+    const scopes = scopesOf(repository, parameters.get('scope') ?? '');
+    const request = { credential: registry.credential, realm, service: parameters.get('service'), scopes };
+    const started = now();
+    const { token, seconds } = await requestToken(client, request, idleTimeoutMs, signal);
+    return { header: `Bearer ${token}`, usableUntil: started + seconds * USED_LIFETIME * 1000 };
+  }
+
+  /** A realm without a host is one of the registry itself. */
+  #parseRealm(realm: string): URL | undefined {
+    const { registry } = this.#options;
+    const text = realm.trim();
+    const home = `${registry.scheme}://${dialledHost(registry)}`;
+    return /^\S+$/.test(text) ? (URL.parse(text, home) ?? undefined) : undefined;
+  }
+
+  /** Why the credential must not be shown at a realm; undefined when it may be. */
+  async #faultOf(realm: URL): Promise<string | undefined> {
+    const { registry, trustedRealms } = this.#options;
+    // The list of public suffixes costs 1 MB and 10 ms, and not every registry names a realm.
+    const { judgeRealm } = await import('./realm.ts');
+    const trust = judgeRealm(realm, registry, trustedRealms);
+    if (trust === 'trusted' || (trust === 'stranger' && registry.credential.kind === 'anonymous')) return undefined;
+    return trust === 'refused'
+      ? `realm at ${realm.host} must not be asked`
+      : `realm at ${realm.host} is not trusted with credentials (settings: registry.trustedRealms)`;
+  }
+
+  #denied(why: string): UpstreamDeniedError {
+    return new UpstreamDeniedError({
+      cause: new UpstreamFault({ operation: 'token', host: this.#options.registry.host }, why),
+    });
+  }
+}

@@ -1,0 +1,159 @@
+/** One request to one host, up to the headers of its answer: certificates, connections, bounded waits, no redirects. */
+import got, { type Got, type PlainResponse } from 'got';
+import { type ClientRequest, type IncomingMessage, type RequestOptions, request as requestHttp } from 'node:http';
+import { request as requestHttps } from 'node:https';
+import type { Registry } from '../../../domain/upstream.ts';
+import { createAgents, type ProxyVariables } from './agents.ts';
+import { IdleError, IncompleteError } from '../body.ts';
+import type { Network } from './connector.ts';
+import { DialGuard } from './dial-guard.ts';
+import type { HttpRequest, HttpResponse } from './http-message.ts';
+import { Inflow } from '../bulk/inflow.ts';
+
+export interface ExchangeSettings {
+  readonly connectTimeoutMs: number;
+  readonly headersTimeoutMs: number;
+  /** Hosts, with their port when it is not the scheme's, that may see credentials as token servers. */
+  readonly trustedRealms: readonly string[];
+  readonly userAgent: string;
+  readonly environment: ProxyVariables;
+  /** That of the whole process. */
+  readonly network: Network;
+}
+
+/** The server had ended a connection that waited for its next request: another connection may do (RFC 9112, 9.3.1). */
+export class StaleConnectionError extends Error {
+  override readonly name = 'StaleConnectionError';
+  readonly code = 'ECONNRESET';
+}
+
+/** Google's registry has sent 21 KB; Node's default is 16 KiB, Go's clients take 1 MiB. */
+const MAX_HEADER_BYTES = 64 * 1024;
+/** Interim answers (1xx); a registry hardly has a reason for one. */
+const MAX_INTERIM_ANSWERS = 100;
+/** How a connection ends that was reused while its server closed it. */
+const STALE_CODES: ReadonlySet<unknown> = new Set(['ECONNRESET', 'EPIPE']);
+
+export class Exchange {
+  readonly #got: Got;
+  /** For name, connection and handshake, then for the headers of the answer. */
+  readonly #patienceMs: number;
+
+  constructor(registry: Registry, settings: ExchangeSettings) {
+    const { connectTimeoutMs, headersTimeoutMs, userAgent, trustedRealms, environment, network } = settings;
+    const guard = new DialGuard(registry, trustedRealms, network.names);
+    const agents = createAgents(registry, guard, network, environment);
+    this.#patienceMs = 3 * connectTimeoutMs + headersTimeoutMs;
+    this.#got = got.extend({
+      // Content is addressed by the digest of its bytes as they are stored: they must arrive as they are.
+      decompress: false,
+      headers: { 'user-agent': userAgent, 'accept-encoding': 'identity' },
+      throwHttpErrors: false,
+      followRedirect: false,
+      retry: { limit: 0 },
+      maxHeaderSize: MAX_HEADER_BYTES,
+      request: requestLeniently,
+      timeout: { response: headersTimeoutMs },
+      hooks: {
+        beforeRequest: [
+          async (options) => {
+            if (!(options.url instanceof URL)) return;
+            await guard.check(options.url);
+            options.agent = agents(options.url);
+          },
+        ],
+      },
+    });
+  }
+
+  /** Rejects with the errors of Node and got, and with StaleConnectionError. */
+  run({ asked, url, headers, form, isBulk = false }: HttpRequest, signal: AbortSignal): Promise<HttpResponse> {
+    const stream = this.#got.stream(url, { headers, signal, ...(form && { method: 'POST', form: { ...form } }) });
+    let sent: ClientRequest | undefined;
+    let inflow: Inflow | undefined;
+    const bypassParser = (request: ClientRequest): void => {
+      request.once('socket', (socket) => {
+        inflow = Inflow.of(socket);
+        inflow?.expect(request);
+      });
+    };
+    return new Promise<HttpResponse>((resolve, reject) => {
+      const giveUp = (error: Error): void => {
+        reject(error);
+        stream.destroy();
+      };
+      stream.once('request', (request: ClientRequest) => {
+        sent = request;
+        if (isBulk) bypassParser(request);
+        request.prependOnceListener('response', frameByChunks);
+        whenUnexpected(request, giveUp);
+      });
+      // got sees no connection that is still being made.
+      const patience = setTimeout(() => {
+        giveUp(new IdleError());
+      }, this.#patienceMs);
+      stream.once('close', () => {
+        clearTimeout(patience);
+        inflow?.body?.fail(new IncompleteError());
+      });
+      // Stays for good: the reader of the body finds an error that comes before it reads.
+      stream.on('error', (error) => {
+        inflow?.body?.fail(error);
+        reject(isStale(sent, error) ? new StaleConnectionError() : error);
+      });
+      stream.once('response', ({ statusCode, headers: answered }: PlainResponse) => {
+        clearTimeout(patience);
+        // The parser is still at work on the bytes that brought the headers; the inflow takes the body over behind it.
+        queueMicrotask(() => {
+          resolve({ asked, status: statusOf(statusCode), headers: answered, body: inflow?.body ?? stream });
+        });
+      });
+    });
+  }
+}
+
+/**
+ * Go's client reads lines that end in LF, headers that are folded or hold control characters, spaces behind a chunk's size,
+ * and a length beside chunks; Node's parser reads them only when it is told to. No decision depends on this framing: the
+ * digest verifies content, and credentials belong to hosts.
+ */
+function requestLeniently(
+  url: URL,
+  options: RequestOptions,
+  callback?: Parameters<typeof requestHttp>[2],
+): ClientRequest {
+  const request = url.protocol === 'https:' ? requestHttps : requestHttp;
+  return request(url, { ...options, insecureHTTPParser: true }, callback);
+}
+
+/**
+ * A length beside chunks says nothing (RFC 9112, 6.3), and what follows such an answer on its connection cannot be
+ * trusted to be the next one.
+ */
+function frameByChunks(this: ClientRequest, { headers }: IncomingMessage): void {
+  if (headers['transfer-encoding'] === undefined || headers['content-length'] === undefined) return;
+  delete headers['content-length'];
+  this.shouldKeepAlive = false;
+}
+
+/** A proxy between may have changed the content of a 203 (RFC 9110, 15.3.4), which the digest sees as in a 200. */
+const statusOf = (statusCode: number): number => (statusCode === 203 ? 200 : statusCode);
+
+/** Node accepts interim answers without end, and an upgrade that was not asked for would never become an answer. */
+function whenUnexpected(request: ClientRequest, give: (error: Error) => void): void {
+  let interim = 0;
+  const complain = (): void => {
+    give(Object.assign(new Error('answer is none to this request'), { code: 'ERR_UNEXPECTED_ANSWER' }));
+  };
+  request.on('information', () => {
+    if (++interim > MAX_INTERIM_ANSWERS) complain();
+  });
+  request.once('upgrade', (_response, socket) => {
+    socket.destroy();
+    complain();
+  });
+}
+
+function isStale(request: ClientRequest | undefined, error: Error): boolean {
+  return request?.reusedSocket === true && 'code' in error && STALE_CODES.has(error.code);
+}

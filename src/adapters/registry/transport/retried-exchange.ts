@@ -1,0 +1,130 @@
+/** Requests to one URL until it answers: passing failures are met by patience, and a wait that a host asks for is kept. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { UpstreamThrottledError, UpstreamUnavailableError } from '../../../domain/errors.ts';
+import type { Registry } from '../../../domain/upstream.ts';
+import { discard } from '../body.ts';
+import type { Deadline } from './deadline.ts';
+import { Exchange, type ExchangeSettings, StaleConnectionError } from './exchange.ts';
+import type { HttpRequest, HttpResponse } from './http-message.ts';
+import { refusal } from '../refusal.ts';
+import { retryAfterOf } from '../retry-after.ts';
+import { RetryGate } from './retry-gate.ts';
+import { type Asked, codeOf, failure, UpstreamFault } from '../upstream-errors.ts';
+
+export interface Patience {
+  /** The last attempt after a passing failure begins then. */
+  readonly retry: Deadline;
+  /** A wait that a host asks for must end before. */
+  readonly wait: Deadline;
+}
+
+/** Patience has ended before the failure has passed. */
+export class PassingError extends UpstreamUnavailableError {}
+
+/** No process listens, and the request was not to be repeated. */
+export class ConnectionRefusedError extends UpstreamUnavailableError {}
+
+const BASE_BACKOFF_MS = 200;
+/** A registry that is back is noticed within this. */
+const MAX_BACKOFF_MS = 1000;
+/** 425 of a front with early data, 499 of nginx that a client of its own has left. Among the 5xx only 501 is final. */
+const PASSING_CLIENT_ERRORS: ReadonlySet<number> = new Set([408, 425, 429, 499]);
+/** Passing by nature. A time-out is not among them: another one would outlast the client. */
+const RETRIED_CODES: ReadonlySet<string> = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'EAI_AGAIN',
+  'ENETUNREACH',
+  'EHOSTUNREACH',
+]);
+
+export class RetriedExchange {
+  readonly #exchange: Exchange;
+  readonly #gate = new RetryGate();
+
+  constructor(registry: Registry, settings: ExchangeSettings) {
+    this.#exchange = new Exchange(registry, settings);
+  }
+
+  /** The first answer that is not worth another try. Rejects with domain errors when patience ends before there is one. */
+  async run(request: HttpRequest, { retry, wait }: Patience, signal: AbortSignal): Promise<HttpResponse> {
+    const { asked, url } = request;
+    for (let attempt = 1; ; attempt++) {
+      await this.#awaitTurn(request, wait, signal);
+      const outcome = await this.#tryFresh(request, signal).catch((error: unknown) => ({ error }));
+      if (!('error' in outcome) && !isPassing(outcome.status)) return outcome;
+      const restMs = retry.at - performance.now();
+      const backoff = Math.min(backoffMs(attempt), restMs);
+      if ('error' in outcome) {
+        const error = failure(asked, outcome.error, signal);
+        if (request.isRefusalFinal === true && codeOf(outcome.error) === 'ECONNREFUSED') {
+          throw new ConnectionRefusedError(undefined, { cause: error.cause });
+        }
+        if (signal.aborted || !RETRIED_CODES.has(codeOf(outcome.error))) throw error;
+        if (restMs <= 0) throw passing(error);
+        await pause(asked, backoff, signal);
+      } else {
+        const seconds = retryAfterOf(outcome.headers) ?? 0;
+        if (seconds > 0) this.#gate.close(url, outcome.status, seconds);
+        const isRetried = seconds > 0 ? this.#gate.opensAt(url) <= wait.at : restMs > 0;
+        if (!isRetried) throw passing(await refusal(outcome));
+        discard(outcome.body);
+        if (seconds === 0) await pause(asked, backoff, signal);
+      }
+    }
+  }
+
+  /** Goes through the connections that their server has ended in the meantime: that is no failure of the server. */
+  async #tryFresh(request: HttpRequest, signal: AbortSignal): Promise<HttpResponse> {
+    for (;;) {
+      try {
+        return await this.#exchange.run(request, signal);
+      } catch (error) {
+        if (!(error instanceof StaleConnectionError) || signal.aborted) throw error;
+      }
+    }
+  }
+
+  /** The error for a URL whose host asked for a wait that ends after `wait`; undefined when the host may be asked before. */
+  throttling({ asked, url }: Pick<HttpRequest, 'asked' | 'url'>, wait: Deadline): UpstreamThrottledError | undefined {
+    const opensAt = this.#gate.opensAt(url);
+    const ms = opensAt - performance.now();
+    if (ms <= 0 || opensAt <= wait.at) return undefined;
+    return new UpstreamThrottledError(Math.ceil(ms / 1000), {
+      cause: new UpstreamFault(asked, 'asked for patience before'),
+    });
+  }
+
+  /** A gate that is closed again meanwhile is waited for again. Rejects when the wait is too long. */
+  async #awaitTurn(request: HttpRequest, wait: Deadline, signal: AbortSignal): Promise<void> {
+    for (;;) {
+      const throttling = this.throttling(request, wait);
+      if (throttling !== undefined) throw throttling;
+      const ms = this.#gate.opensAt(request.url) - performance.now();
+      if (ms <= 0) return;
+      await pause(request.asked, ms + backoffMs(0), signal);
+    }
+  }
+}
+
+function passing(error: Error): Error {
+  return error instanceof UpstreamUnavailableError ? new PassingError(undefined, { cause: error.cause }) : error;
+}
+
+function isPassing(status: number): boolean {
+  return PASSING_CLIENT_ERRORS.has(status) || (status >= 500 && status < 600 && status !== 501);
+}
+
+async function pause(asked: Asked, ms: number, signal: AbortSignal): Promise<void> {
+  try {
+    await sleep(ms, undefined, { signal });
+  } catch (error) {
+    throw failure(asked, error, signal);
+  }
+}
+
+/** Full jitter, so that requests that failed together do not come back together. */
+function backoffMs(attempt: number): number {
+  return Math.random() * Math.min(MAX_BACKOFF_MS, BASE_BACKOFF_MS * 2 ** attempt);
+}

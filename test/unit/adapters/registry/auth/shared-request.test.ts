@@ -1,0 +1,72 @@
+import { expect } from 'chai';
+import { SharedRequest } from '../../../../../src/adapters/registry/auth/shared-request.ts';
+import { rejection } from '../../../../support/rejection.ts';
+
+describe('SharedRequest', () => {
+  /** Requests that end when the test says so. */
+  function requests() {
+    const begun: (PromiseWithResolvers<string> & { signal: AbortSignal })[] = [];
+    const begin = (signal: AbortSignal): Promise<string> => {
+      const request = { ...Promise.withResolvers<string>(), signal };
+      begun.push(request);
+      return request.promise;
+    };
+    return { begun, begin };
+  }
+  const never = new AbortController().signal;
+
+  it('is made once for all who ask while it lasts', async () => {
+    const [shared, { begun, begin }] = [new SharedRequest<string>(), requests()];
+    const asking = Array.from({ length: 200 }, () => shared.join('a', begin, never));
+    begun[0]?.resolve('token');
+    expect(new Set(await Promise.all(asking))).to.deep.equal(new Set(['token']));
+    expect(begun).to.have.lengthOf(1);
+  });
+
+  it('is made for each key, and anew when it has ended', async () => {
+    const [shared, { begun, begin }] = [new SharedRequest<string>(), requests()];
+    const asking = [shared.join('a', begin, never), shared.join('b', begin, never)];
+    for (const { resolve } of begun) resolve('token');
+    await Promise.all(asking);
+    void shared.join('a', begin, never);
+    expect(begun).to.have.lengthOf(3);
+  });
+
+  it('fails for all, and not for whoever asks later', async () => {
+    const [shared, { begun, begin }] = [new SharedRequest<string>(), requests()];
+    const asking = [rejection(shared.join('a', begin, never)), rejection(shared.join('a', begin, never))];
+    const reason = new Error('refused');
+    begun[0]?.reject(reason);
+    expect(await Promise.all(asking)).to.deep.equal([reason, reason]);
+    void shared.join('a', begin, never);
+    expect(begun).to.have.lengthOf(2);
+  });
+
+  it('goes on for the others when one leaves, the first one too', async () => {
+    const [shared, { begun, begin }, leaving] = [new SharedRequest<string>(), requests(), new AbortController()];
+    const first = rejection(shared.join('a', begin, leaving.signal));
+    const second = shared.join('a', begin, never);
+    const reason = new Error('left');
+    leaving.abort(reason);
+    expect(await first).to.equal(reason);
+    expect(begun[0]?.signal.aborted).to.equal(false);
+    begun[0]?.resolve('token');
+    expect(await second).to.equal('token');
+  });
+
+  it('is abandoned when the last one leaves, and joined by nobody after that', async () => {
+    const [shared, { begun, begin }, leaving] = [new SharedRequest<string>(), requests(), new AbortController()];
+    const asking = [1, 2].map(() => rejection(shared.join('a', begin, leaving.signal)));
+    leaving.abort(new Error('left'));
+    await Promise.all(asking);
+    expect(begun[0]?.signal.aborted).to.equal(true);
+    void shared.join('a', begin, never);
+    expect(begun).to.have.lengthOf(2);
+  });
+
+  it('is not made for whoever has left already', async () => {
+    const [shared, { begun, begin }] = [new SharedRequest<string>(), requests()];
+    await rejection(shared.join('a', begin, AbortSignal.abort(new Error('left'))));
+    expect(begun).to.deep.equal([]);
+  });
+});

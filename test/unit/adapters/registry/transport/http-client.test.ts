@@ -1,0 +1,343 @@
+import { expect } from 'chai';
+import { type AddressInfo, createServer } from 'node:net';
+import { UpstreamDeniedError, UpstreamUnavailableError } from '../../../../../src/domain/errors.ts';
+import type { RegistryGateway } from '../../../../../src/domain/ports/registry-gateway.ts';
+import { parseUpstream, type Upstream } from '../../../../../src/domain/upstream.ts';
+import {
+  BASIC,
+  FakeRegistry,
+  type FakeRegistryOptions,
+  PASSWORD,
+  USERNAME,
+} from '../../../../support/fake-registry.ts';
+import { makePackage } from '../../../../support/image.ts';
+import { makeRegistryGateway } from '../../../../support/registry-gateway.ts';
+import { rejection } from '../../../../support/rejection.ts';
+import { CA } from '../../../../support/tls/certificates.ts';
+
+const image = makePackage(200_000);
+const never = new AbortController().signal;
+
+describe('HttpClient, behind OciRegistryGateway,', () => {
+  const closing: (() => Promise<unknown>)[] = [];
+  afterEach(async () => {
+    await Promise.all(closing.splice(0).map((close) => close()));
+  });
+
+  async function start(options: FakeRegistryOptions = {}): Promise<FakeRegistry> {
+    const registry = await FakeRegistry.start(options);
+    registry.publish(image);
+    closing.push(() => registry.close());
+    return registry;
+  }
+
+  const manifest = (gateway: RegistryGateway, upstream: Upstream): Promise<Uint8Array> =>
+    gateway.fetchManifest(upstream, image.digest, never);
+
+  async function blob(gateway: RegistryGateway, upstream: Upstream, offset = 0): Promise<Buffer> {
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of await gateway.fetchBlob(upstream, image.layer.descriptor, offset, never))
+      chunks.push(new Uint8Array(chunk));
+    return Buffer.concat(chunks);
+  }
+
+  /** Sends requests for blobs elsewhere as soon as they are allowed, each to the next location, the last of them again. */
+  function redirectBlobs(registry: FakeRegistry, ...locations: string[]): void {
+    registry.script(({ url, headers }, response) => {
+      if (!url.includes('/blobs/') || (registry.wantsAuthorization && headers.authorization === undefined))
+        return false;
+      const location = locations.length > 1 ? locations.shift() : locations[0];
+      response.writeHead(307, { location }).end();
+      return true;
+    });
+  }
+
+  const shownTo = (registry: FakeRegistry): (string | undefined)[] =>
+    registry.log.map(({ headers }) => headers.authorization);
+
+  it('answers the challenge of another host by an anonymous token of its own, and keeps the token of the registry', async () => {
+    const [registry, storage] = [await start({ auth: 'bearer' }), await start({ auth: 'bearer' })];
+    storage.tokenPrefix = 'stranger-';
+    redirectBlobs(registry, `${storage.origin}/v2/deckhouse/ee/blobs/${image.layer.descriptor.digest}`);
+    const [gateway, upstream] = [makeRegistryGateway(), registry.upstream()];
+    for (let i = 0; i < 2; i++) {
+      expect(Buffer.compare(await blob(gateway, upstream), image.layer.bytes)).to.equal(0);
+    }
+    expect(registry.requests('/token')).to.have.lengthOf(1);
+    expect(shownTo(storage)).to.deep.equal([undefined, undefined, 'Bearer stranger-1', 'Bearer stranger-1']);
+  });
+
+  for (const [what, headers] of [
+    ['a password', { 'www-authenticate': 'Basic realm="canary"' }],
+    ['something that is not spoken here', { 'www-authenticate': 'Negotiate' }],
+    ['nothing that it names', {}],
+    ['a token of a server that must not be asked', { 'www-authenticate': 'Bearer realm="http://169.254.169.254/"' }],
+  ] as const) {
+    it(`shows nothing to another host that asks for ${what}, and blames that host`, async () => {
+      const [registry, storage] = [await start({ auth: 'bearer' }), await start()];
+      storage.failTimes('/', { status: 401, headers }, { status: 401, headers });
+      redirectBlobs(registry, `${storage.origin}/bucket`);
+      const [gateway, upstream] = [makeRegistryGateway(), registry.upstream()];
+      const error = await rejection(blob(gateway, upstream));
+      expect(error).to.be.instanceOf(UpstreamUnavailableError);
+      expect(error.cause).to.have.property(
+        'message',
+        `blob from ${storage.host} (redirected by ${registry.host}): status 401`,
+      );
+      expect(shownTo(storage)).to.deep.equal([undefined, undefined]);
+      // The token of the registry is as good as before.
+      await manifest(gateway, upstream);
+      expect(registry.requests('/token')).to.have.lengthOf(1);
+    });
+  }
+
+  it('asks for another signed URL once after a 401 of the storage', async () => {
+    const [registry, storage] = [await start({ auth: 'basic' }), await start()];
+    storage.failTimes('expired', { status: 401 });
+    const signed = `/v2/deckhouse/ee/blobs/${image.layer.descriptor.digest}`;
+    redirectBlobs(registry, `${storage.origin}/expired`, `${storage.origin}${signed}`);
+    expect(Buffer.compare(await blob(makeRegistryGateway(), registry.upstream()), image.layer.bytes)).to.equal(0);
+    expect(shownTo(storage)).to.deep.equal([undefined, undefined]);
+  });
+
+  for (const auth of ['basic', 'bearer'] as const) {
+    it(`shows the credential to the same host by https, when that asks for it (${auth})`, async () => {
+      const [plain, secure] = [await start(), await start({ tls: 'localhost', auth })];
+      plain.script(({ url }, response) => {
+        response.writeHead(301, { location: `${secure.origin}${url}` }).end();
+        return true;
+      });
+      const upstream = plain.upstream({ auth: { username: USERNAME, password: PASSWORD }, ca: CA });
+      expect(Buffer.compare(await blob(makeRegistryGateway(), upstream), image.layer.bytes)).to.equal(0);
+      expect(shownTo(plain)).to.deep.equal([undefined]);
+      expect(shownTo(secure).at(-1)).to.match(auth === 'basic' ? /^Basic / : /^Bearer /);
+    });
+  }
+
+  it('says that the credential is refused where the same host by https refuses it', async () => {
+    const [plain, secure] = [await start(), await start({ tls: 'localhost', auth: 'basic' })];
+    plain.failTimes('/', { status: 308, headers: { location: `${secure.origin}/v2/deckhouse/ee/blobs/x` } });
+    const upstream = plain.upstream({ auth: { username: USERNAME, password: 'canary-wrong' }, ca: CA });
+    expect(await rejection(blob(makeRegistryGateway(), upstream))).to.be.instanceOf(UpstreamDeniedError);
+  });
+
+  for (const [what, from, to] of [
+    ['another port by http', undefined, undefined],
+    ['another port by https', 'localhost', 'localhost'],
+  ] as const) {
+    it(`shows the credential to no service at ${what} of the same host`, async () => {
+      const [registry, other] = [
+        await start({ auth: 'basic', ...(from && { tls: from }) }),
+        await start({ auth: 'basic', ...(to && { tls: to }) }),
+      ];
+      redirectBlobs(registry, `${other.origin}/v2/deckhouse/ee/blobs/${image.layer.descriptor.digest}`);
+      await rejection(blob(makeRegistryGateway(), registry.upstream()));
+      expect(shownTo(other)).to.deep.equal([undefined, undefined]);
+    });
+  }
+
+  it('shows the credential to a host that the settings name, when that asks for it', async () => {
+    const [registry, renamed] = [await start({ auth: 'basic' }), await start({ auth: 'basic' })];
+    redirectBlobs(registry, `${renamed.origin}/v2/deckhouse/ee/blobs/${image.layer.descriptor.digest}`);
+    const gateway = makeRegistryGateway({ trustedRealms: [renamed.host] });
+    expect(Buffer.compare(await blob(gateway, registry.upstream()), image.layer.bytes)).to.equal(0);
+    expect(shownTo(renamed)).to.deep.equal([undefined, BASIC]);
+  });
+
+  it('shows the token of the registry to the registry again behind another host, and to no host between', async () => {
+    const [registry, other] = [await start({ auth: 'bearer' }), await start()];
+    const leads = [`${other.origin}/between`];
+    registry.script(({ url, headers }, response) => {
+      const location = url.includes('/blobs/') && headers.authorization !== undefined ? leads.shift() : undefined;
+      if (location === undefined) return false;
+      response.writeHead(302, { location }).end();
+      return true;
+    });
+    other.script((_request, response) => {
+      const location = `${registry.origin}/v2/deckhouse/ee/blobs/${image.layer.descriptor.digest}`;
+      response.writeHead(302, { location }).end();
+      return true;
+    });
+    expect(Buffer.compare(await blob(makeRegistryGateway(), registry.upstream()), image.layer.bytes)).to.equal(0);
+    expect(shownTo(other)).to.deep.equal([undefined]);
+    expect(shownTo(registry).at(-1)).to.equal('Bearer canary-token-1');
+  });
+
+  for (const [what, query, shown] of [
+    ['is not shown to a signed URL', '?X-Amz-Signature=canary', [undefined]],
+    ['is not shown to a signed URL of Azure', '?se=1&sig=canary', [undefined]],
+    ['is left away where the storage refuses it beside an unknown proof', '?proof=canary', [BASIC, undefined]],
+  ] as const) {
+    it(`of a storage behind the registry's own name ${what}`, async () => {
+      const registry = await start({ auth: 'basic' });
+      registry.script(({ url, headers }, response) => {
+        if (!url.startsWith('/bucket')) return false;
+        if (headers.authorization !== undefined) response.writeHead(400).end();
+        else response.end(image.layer.bytes);
+        return true;
+      });
+      redirectBlobs(registry, `/bucket${query}`);
+      expect(Buffer.compare(await blob(makeRegistryGateway(), registry.upstream()), image.layer.bytes)).to.equal(0);
+      expect(registry.requests('/bucket').map(({ headers }) => headers.authorization)).to.deep.equal(shown);
+    });
+  }
+
+  it('tries the target of a redirect again without asking the registry again', async () => {
+    const [registry, storage] = [await start(), await start()];
+    storage.failTimes('/', { status: 503 });
+    redirectBlobs(registry, `${storage.origin}/v2/deckhouse/ee/blobs/${image.layer.descriptor.digest}`);
+    await blob(makeRegistryGateway(), registry.upstream());
+    expect(registry.log).to.have.lengthOf(1);
+    expect(storage.log).to.have.lengthOf(2);
+  });
+
+  it('asks the registry for another target where one fails for good', async () => {
+    const [registry, dead, storage] = [await start(), await start(), await start()];
+    const { origin } = dead;
+    await dead.close();
+    const path = `/v2/deckhouse/ee/blobs/${image.layer.descriptor.digest}`;
+    redirectBlobs(registry, `${origin}${path}`, `${storage.origin}${path}`);
+    await blob(makeRegistryGateway(), registry.upstream());
+    expect(registry.log).to.have.lengthOf(2);
+  });
+
+  it('goes on behind a server that ends each connection without saying so', async () => {
+    const server = createServer((socket) => {
+      socket
+        .on('error', () => undefined)
+        .once('data', (request) => {
+          const isFirst = request.toString('latin1').startsWith('GET /v2/');
+          const size = String(image.layer.bytes.byteLength);
+          socket.write(
+            isFirst
+              ? 'HTTP/1.1 307 X\r\nLocation: /s3/x\r\nContent-Length: 0\r\n\r\n'
+              : `HTTP/1.1 200 X\r\nContent-Length: ${size}\r\n\r\n`,
+          );
+          socket.end(isFirst ? '' : image.layer.bytes);
+        });
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    closing.push(() => new Promise((resolve) => server.close(resolve)));
+    const { port } = server.address() as AddressInfo;
+    const upstream = parseUpstream({ repo: `127.0.0.1:${String(port)}/a`, scheme: 'http' });
+    expect(
+      Buffer.compare(await blob(makeRegistryGateway({ retryTimeoutMs: 0 }), upstream), image.layer.bytes),
+    ).to.equal(0);
+  });
+
+  for (const [what, location, cause] of [
+    ['no place at all', undefined, 'status 307'],
+    ['no URL', 'http://', 'ERR_INVALID_REDIRECT'],
+    ['what is not HTTP', 'ftp://127.0.0.1/x', 'ERR_INVALID_REDIRECT'],
+  ] as const) {
+    it(`names a redirect to ${what}`, async () => {
+      const registry = await start();
+      registry.failTimes('/blobs/', { status: 307, ...(location && { headers: { location } }) });
+      const error = await rejection(blob(makeRegistryGateway(), registry.upstream()));
+      expect(error).to.be.instanceOf(UpstreamUnavailableError);
+      expect(error.cause).to.have.property('message').that.includes(cause).and.includes(registry.host);
+    });
+  }
+
+  it('follows them, and takes no authorization along to another origin', async () => {
+    const [registry, storage] = [await start({ auth: 'basic' }), await start()];
+    storage.script(({ url, headers }, response) => {
+      // As S3 does: two authorizations, one of them in the signed URL, are one too many.
+      if (headers.authorization !== undefined) response.writeHead(400).end();
+      else response.end(url.includes('signature=canary') ? image.layer.bytes : '');
+      return true;
+    });
+    const location = `${storage.origin}/bucket?signature=canary`;
+    registry.script(({ url, headers }, response) => {
+      if (!url.includes('/blobs/') || headers.authorization === undefined) return false;
+      response.writeHead(307, { location }).end();
+      return true;
+    });
+    const body = await blob(makeRegistryGateway(), registry.upstream());
+    expect(Buffer.compare(body, image.layer.bytes)).to.equal(0);
+    expect(storage.log[0]?.headers).not.to.have.property('authorization');
+  });
+
+  it('tells the trace to the registry, and to no other origin', async () => {
+    const traceHeaders = (): Record<string, string> => ({ traceparent: '00-4bf9', tracestate: 'rojo=1' });
+    const [registry, storage] = [await start({ auth: 'bearer' }), await start()];
+    const leads = [`/elsewhere/blobs/${image.layer.descriptor.digest}`, storage.origin];
+    registry.script(({ url, headers }, response) => {
+      if (!url.includes('/blobs/') || headers.authorization === undefined) return false;
+      response.writeHead(307, { location: leads.shift() }).end();
+      return true;
+    });
+    storage.script((_request, response) => {
+      response.end(image.layer.bytes);
+      return true;
+    });
+    const gateway = makeRegistryGateway({ traceHeaders });
+    const upstream = registry.upstream();
+    await manifest(gateway, upstream);
+    await blob(gateway, upstream);
+    expect(registry.log.map(({ url }) => url.split(/[/?]/)[1])).to.deep.equal(['v2', 'token', 'v2', 'v2', 'elsewhere']);
+    for (const { headers } of registry.log) expect(headers).to.include(traceHeaders());
+    expect(storage.log[0]?.headers).not.to.have.any.keys('traceparent', 'tracestate');
+  });
+
+  for (const [status, refusals, asked] of [
+    [403, 1, 2],
+    [400, 1, 2],
+    [403, 9, 2],
+  ] as const) {
+    it(`asks for another signed URL once after a ${String(status)} of the storage (of ${String(refusals)})`, async () => {
+      const [registry, storage] = [await start(), await start()];
+      let refused = 0;
+      storage.script((_request, response) => {
+        if (refused++ < refusals) response.writeHead(status).end();
+        else response.end(image.layer.bytes);
+        return true;
+      });
+      registry.script(({ url }, response) => {
+        if (!url.includes('/blobs/')) return false;
+        response.writeHead(307, { location: `${storage.origin}/bucket` }).end();
+        return true;
+      });
+      const outcome = await blob(makeRegistryGateway(), registry.upstream()).catch((error: unknown) => error);
+      if (refusals === 1) expect(Buffer.compare(outcome as Buffer, image.layer.bytes)).to.equal(0);
+      else expect(outcome).to.be.instanceOf(UpstreamUnavailableError);
+      expect(storage.log).to.have.lengthOf(asked);
+    });
+  }
+
+  it('refuses to be sent from https to http', async () => {
+    const [registry, plain] = [await start({ tls: 'localhost' }), await start()];
+    registry.failTimes('/blobs/', { status: 302, headers: { location: `${plain.origin}/x` } });
+    const error = await rejection(blob(makeRegistryGateway(), registry.upstream()));
+    expect(error)
+      .to.be.instanceOf(UpstreamUnavailableError)
+      .with.nested.property('cause.message')
+      .that.includes('ERR_INSECURE_REDIRECT');
+    expect(plain.log).to.deep.equal([]);
+  });
+
+  for (const location of [
+    'http://169.254.169.254/latest/meta-data/',
+    'http://[::ffff:a9fe:a9fe]/',
+    'http://2852039166/',
+  ]) {
+    it(`refuses to be sent to ${location}, and does not even dial it`, async () => {
+      const registry = await start();
+      registry.failTimes('/blobs/', { status: 302, headers: { location } });
+      const error = await rejection(blob(makeRegistryGateway(), registry.upstream()));
+      expect(error).to.have.nested.property('cause.message').that.includes('ERR_FORBIDDEN_ADDRESS');
+    });
+  }
+
+  it('tires of a loop', async () => {
+    const registry = await start();
+    registry.script(({ url }, response) => {
+      response.writeHead(302, { location: url }).end();
+      return true;
+    });
+    expect(await rejection(blob(makeRegistryGateway(), registry.upstream()))).to.be.instanceOf(
+      UpstreamUnavailableError,
+    );
+    expect(registry.log).to.have.lengthOf(6);
+  });
+});

@@ -1,0 +1,205 @@
+import { expect } from 'chai';
+import { createServer as createHttpServer, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { StoppingError, UpstreamThrottledError, UpstreamUnavailableError } from '../../../../../src/domain/errors.ts';
+import type { RegistryGateway } from '../../../../../src/domain/ports/registry-gateway.ts';
+import type { Upstream } from '../../../../../src/domain/upstream.ts';
+import { FakeRegistry, type FakeRegistryOptions } from '../../../../support/fake-registry.ts';
+import { makePackage } from '../../../../support/image.ts';
+import { makeRegistryGateway } from '../../../../support/registry-gateway.ts';
+import { rejection } from '../../../../support/rejection.ts';
+
+const image = makePackage(200_000);
+const never = new AbortController().signal;
+
+describe('RetriedExchange, behind OciRegistryGateway,', () => {
+  const closing: (() => Promise<unknown>)[] = [];
+  afterEach(async () => {
+    await Promise.all(closing.splice(0).map((close) => close()));
+  });
+
+  async function start(options: FakeRegistryOptions = {}): Promise<FakeRegistry> {
+    const registry = await FakeRegistry.start(options);
+    registry.publish(image);
+    closing.push(() => registry.close());
+    return registry;
+  }
+
+  const manifest = (gateway: RegistryGateway, upstream: Upstream): Promise<Uint8Array> =>
+    gateway.fetchManifest(upstream, image.digest, never);
+
+  async function blob(gateway: RegistryGateway, upstream: Upstream, offset = 0): Promise<Buffer> {
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of await gateway.fetchBlob(upstream, image.layer.descriptor, offset, never))
+      chunks.push(new Uint8Array(chunk));
+    return Buffer.concat(chunks);
+  }
+
+  it('tries again after a status that passes by nature', async () => {
+    const passing = [408, 425, 429, 499, 500, 502, 503, 504, 505, 507, 511, 520, 522, 524, 530, 599];
+    await Promise.all(
+      passing.map(async (status) => {
+        const registry = await start();
+        registry.failTimes('/manifests/', { status }, { status, headers: { 'retry-after': '0' } });
+        await manifest(makeRegistryGateway(), registry.upstream());
+        expect(registry.log, String(status)).to.have.lengthOf(3);
+      }),
+    );
+  });
+
+  it('tries again for a time, however many attempts that takes', async () => {
+    const registry = await start();
+    registry.failTimes('/manifests/', ...Array.from({ length: 6 }, () => ({ status: 502 })));
+    await manifest(makeRegistryGateway({ retryTimeoutMs: 60_000 }), registry.upstream());
+    expect(registry.log).to.have.lengthOf(7);
+  });
+
+  it('waits for a registry that restarts', async () => {
+    const registry = await start();
+    const port = Number(new URL(registry.origin).port);
+    const upstream = registry.upstream();
+    await registry.close();
+    const outcome = manifest(makeRegistryGateway({ retryTimeoutMs: 60_000 }), upstream);
+    const restarted = createHttpServer((_request, response) => response.end(image.manifest.bytes));
+    setTimeout(() => restarted.listen(port, '127.0.0.1'), 300);
+    closing.push(
+      () =>
+        new Promise((resolve) => {
+          restarted.close(resolve).closeAllConnections();
+        }),
+    );
+    expect(Buffer.compare(await outcome, image.manifest.bytes)).to.equal(0);
+  });
+
+  it('takes another connection at once where the server has ended one that was idle', async () => {
+    const requests = new WeakMap<Socket, number>();
+    const registry = await start();
+    registry.script((_request, response) => {
+      const { socket } = response;
+      if (socket === null) return false;
+      const count = (requests.get(socket) ?? 0) + 1;
+      requests.set(socket, count);
+      if (count > 1) socket.resetAndDestroy();
+      return count > 1;
+    });
+    const [gateway, upstream] = [makeRegistryGateway({ retryTimeoutMs: 0 }), registry.upstream()];
+    for (let i = 0; i < 5; i++) await manifest(gateway, upstream);
+    expect(registry.log).to.have.lengthOf(9);
+  });
+
+  it('is patient for longer with a download that is resumed, and waits as it is asked to', async () => {
+    const gateway = makeRegistryGateway({ retryTimeoutMs: 0, idleTimeoutMs: 60_000 });
+    for (const answer of [
+      { status: 502 },
+      { status: 503, headers: { 'retry-after': '1' } },
+      { status: 429, headers: { 'retry-after': '1' } },
+    ]) {
+      const registry = await start();
+      registry.failTimes('/blobs/', answer);
+      const tail = await blob(gateway, registry.upstream(), 150_000);
+      expect(Buffer.compare(tail, image.layer.bytes.subarray(150_000))).to.equal(0);
+      expect(registry.log).to.have.lengthOf(2);
+    }
+  });
+
+  it('waits no longer for a download that is resumed than for its next byte', async () => {
+    const registry = await start();
+    registry.failTimes('/blobs/', { status: 503, headers: { 'retry-after': '30' } });
+    const error = await rejection(blob(makeRegistryGateway({ idleTimeoutMs: 29_000 }), registry.upstream(), 150_000));
+    expect(error).to.be.instanceOf(UpstreamThrottledError).with.property('retryAfterSeconds', 30);
+  });
+
+  it('asks for other content where a 503 asked for patience, and not for the same again', async () => {
+    const registry = await start();
+    registry.failTimes('/manifests/', { status: 503, headers: { 'retry-after': '20' } });
+    const [gateway, upstream] = [makeRegistryGateway(), registry.upstream()];
+    await rejection(manifest(gateway, upstream));
+    expect(Buffer.compare(await blob(gateway, upstream), image.layer.bytes)).to.equal(0);
+    expect(await rejection(manifest(gateway, upstream))).to.be.instanceOf(UpstreamThrottledError);
+    expect(registry.log).to.have.lengthOf(2);
+  });
+
+  it('tries again after a connection that breaks before the first byte', async () => {
+    const registry = await start();
+    let broken = 0;
+    registry.script((_request, response) => {
+      if (broken++ > 0) return false;
+      response.socket?.destroy();
+      return true;
+    });
+    expect(Buffer.compare(await blob(makeRegistryGateway(), registry.upstream()), image.layer.bytes)).to.equal(0);
+  });
+
+  it('gives up when its time is over', async () => {
+    for (const retryTimeoutMs of [0, 300]) {
+      const registry = await start();
+      registry.failTimes('/manifests/', ...Array.from({ length: 99 }, () => ({ status: 503 })));
+      const error = await rejection(manifest(makeRegistryGateway({ retryTimeoutMs }), registry.upstream()));
+      expect(error).to.be.instanceOf(UpstreamUnavailableError);
+      expect(registry.log.length).to.be.within(retryTimeoutMs === 0 ? 1 : 2, retryTimeoutMs === 0 ? 1 : 98);
+    }
+  });
+
+  it('hands on a wait that is too long for the client that waits', async () => {
+    const registry = await start();
+    registry.failTimes('/manifests/', { status: 503, headers: { 'retry-after': '30' } });
+    const error = await rejection(manifest(makeRegistryGateway(), registry.upstream()));
+    expect(error).to.be.instanceOf(UpstreamThrottledError).with.property('retryAfterSeconds', 30);
+    expect(registry.log).to.have.lengthOf(1);
+  });
+
+  it('asks nothing more of a registry that asked for patience, for nobody', async () => {
+    const registry = await start();
+    registry.failTimes('/manifests/', { status: 429, headers: { 'retry-after': '20' } });
+    const [gateway, upstream] = [makeRegistryGateway(), registry.upstream()];
+    await rejection(manifest(gateway, upstream));
+    const error = await rejection(blob(gateway, upstream));
+    expect(error).to.be.instanceOf(UpstreamThrottledError).with.property('retryAfterSeconds').that.is.within(18, 20);
+    expect(registry.log).to.have.lengthOf(1);
+  });
+
+  it('waits as long as the longest of several answers asks for, whichever comes last', async () => {
+    const registry = await start();
+    const held: ServerResponse[] = [];
+    registry.script((_request, response) => held.push(response) <= 2);
+    const [gateway, upstream] = [makeRegistryGateway(), registry.upstream()];
+    const outcomes = [rejection(manifest(gateway, upstream)), rejection(blob(gateway, upstream))];
+    while (held.length < 2) await new Promise(setImmediate);
+    held[0]?.writeHead(429, { 'retry-after': '20' }).end();
+    await Promise.race(outcomes);
+    held[1]?.writeHead(429, { 'retry-after': '0' }).end();
+    for (const error of await Promise.all(outcomes)) expect(error).to.be.instanceOf(UpstreamThrottledError);
+    expect(registry.log).to.have.lengthOf(2);
+  });
+
+  it('waits again when the first who comes back is asked for patience again', async () => {
+    const registry = await start();
+    registry.failTimes('/', ...Array.from({ length: 99 }, () => ({ status: 503, headers: { 'retry-after': '1' } })));
+    const [gateway, upstream] = [makeRegistryGateway({ retryTimeoutMs: 0 }), registry.upstream()];
+    await rejection(manifest(gateway, upstream));
+    const outcomes = Array.from({ length: 20 }, () => rejection(manifest(gateway, upstream)));
+    for (const error of await Promise.all(outcomes)) expect(error).to.be.instanceOf(UpstreamThrottledError);
+    expect(registry.log.length).to.be.lessThan(12);
+  });
+
+  it('stops waiting when it is told to', async () => {
+    const registry = await start();
+    registry.failTimes('/manifests/', { status: 503, headers: { 'retry-after': '2' } });
+    const stopping = new AbortController();
+    const reason = new StoppingError();
+    const outcome = rejection(makeRegistryGateway().fetchManifest(registry.upstream(), image.digest, stopping.signal));
+    setTimeout(() => {
+      stopping.abort(reason);
+    }, 50);
+    expect(await outcome).to.equal(reason);
+  });
+
+  for (const status of [400, 403, 404, 410, 418, 501]) {
+    it(`does not try again after ${String(status)}`, async () => {
+      const registry = await start();
+      registry.failTimes('/manifests/', { status });
+      await rejection(manifest(makeRegistryGateway(), registry.upstream()));
+      expect(registry.log).to.have.lengthOf(1);
+    });
+  }
+});
