@@ -4,9 +4,8 @@ import { type Body, IncompleteError, readChunks } from './body.ts';
 import { gunzipped, isEncoded, isLabelledGzip } from './content-encoding.ts';
 import { partOf } from './content-range.ts';
 import { RedirectRefusedError } from './transport/http-client.ts';
-import type { HttpResponse } from './transport/http-message.ts';
+import { type HttpResponse, refusal } from './transport/http-message.ts';
 import { HTML, isMarkup, mediaTypeOf } from './media-type.ts';
-import { refusal } from './refusal.ts';
 import { type Asked, failure, unavailable, UpstreamFault } from './upstream-errors.ts';
 
 /** Some gateways give 64 KiB at a time; with less than this, reading all of the blob again is the smaller burden. */

@@ -1,6 +1,5 @@
 /** The bytes of a manifest out of an answer, and what the answer is when it is something else. */
-import type { Digest } from '../../domain/digest.ts';
-import { digestOf } from '../../domain/digest.ts';
+import { type Digest, digestOf } from '../../domain/digest.ts';
 import { InvalidContentError } from '../../domain/errors.ts';
 import { MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';
 import { INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES } from '../../domain/media-types.ts';

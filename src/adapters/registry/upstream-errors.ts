@@ -9,7 +9,6 @@ import {
   UpstreamUnavailableError,
 } from '../../domain/errors.ts';
 import { IdleError } from './body.ts';
-import { ConnectFault } from './transport/connect-fault.ts';
 
 export type Operation = 'manifest' | 'blob' | 'token' | 'tags';
 
@@ -38,6 +37,21 @@ export class UpstreamFault extends Error {
     const by = redirectedBy === undefined ? '' : ` (redirected by ${redirectedBy})`;
     super(`${operation} from ${host}${by}: ${what}`);
   }
+}
+
+export class ConnectFault extends Error {
+  override readonly name = 'ConnectFault';
+  readonly code: string;
+  /** `what` is shown in logs behind the code. */
+  constructor(code: string, what: string, options?: ErrorOptions) {
+    super(what, options);
+    this.code = code;
+  }
+}
+
+/** For a name, a connection, a proxy's answer or a handshake that takes longer than it may. */
+export function connectTimeout(what: string): ConnectFault {
+  return new ConnectFault('ETIMEDOUT', what);
 }
 
 /** For an answer that is not what was asked for. `ociCode` is the first code of OCI's error body, if there was one. */

@@ -4,7 +4,7 @@ import type { Registry } from '../../../domain/upstream.ts';
 import { Authorization, type AuthorizationOptions } from './authorization.ts';
 import { BaseChallenge } from './base-challenge.ts';
 import type { AuthorizeHost } from '../transport/http-message.ts';
-import { isSameOrSafer } from '../transport/redirects.ts';
+import { isSameOrSafer } from '../transport/http-client.ts';
 import { isTrustedRealm } from './trusted-realm.ts';
 
 /** A registry leads to a few storages; one that names ever new ones does not fill the memory. */

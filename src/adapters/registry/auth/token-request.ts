@@ -2,10 +2,8 @@
 import type { Credential } from '../../../domain/credential.ts';
 import { discard, readAtMost } from '../body.ts';
 import { gunzipAtMost, isLabelledGzip } from '../content-encoding.ts';
-import type { HttpClient } from '../transport/http-client.ts';
-import type { AuthorizeHost, HttpRequest, HttpResponse } from '../transport/http-message.ts';
-import { isSameOrSafer } from '../transport/redirects.ts';
-import { refusal } from '../refusal.ts';
+import { type HttpClient, isSameOrSafer } from '../transport/http-client.ts';
+import { type AuthorizeHost, type HttpRequest, type HttpResponse, refusal } from '../transport/http-message.ts';
 import { parseToken, type Token } from './token.ts';
 import { type Asked, failure } from '../upstream-errors.ts';
 

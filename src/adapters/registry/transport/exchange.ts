@@ -1,9 +1,9 @@
 /** One request to one host, up to the headers of its answer: certificates, connections, bounded waits, no redirects. */
-import got, { type Got, type PlainResponse } from 'got';
+import got, { type PlainResponse } from 'got';
 import { type ClientRequest, type IncomingMessage, type RequestOptions, request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import type { Registry } from '../../../domain/upstream.ts';
-import { createAgents, type ProxyVariables } from './agents.ts';
+import { type Agents, createAgents, type ProxyVariables } from './agents.ts';
 import { IdleError, IncompleteError } from '../body.ts';
 import type { Network } from './connector.ts';
 import { DialGuard } from './dial-guard.ts';
@@ -34,41 +34,44 @@ const MAX_INTERIM_ANSWERS = 100;
 /** How a connection ends that was reused while its server closed it. */
 const STALE_CODES: ReadonlySet<unknown> = new Set(['ECONNRESET', 'EPIPE']);
 
+/** One for all registries: an instance for each costs 20 KiB of options. */
+const client = got.extend({
+  // Content is addressed by the digest of its bytes as they are stored: they must arrive as they are.
+  decompress: false,
+  headers: { 'accept-encoding': 'identity' },
+  throwHttpErrors: false,
+  followRedirect: false,
+  retry: { limit: 0 },
+  maxHeaderSize: MAX_HEADER_BYTES,
+  request: requestLeniently,
+});
+
 export class Exchange {
-  readonly #got: Got;
+  readonly #settings: ExchangeSettings;
+  readonly #guard: DialGuard;
+  readonly #agents: (url: URL) => Agents;
   /** For name, connection and handshake, then for the headers of the answer. */
   readonly #patienceMs: number;
 
   constructor(registry: Registry, settings: ExchangeSettings) {
-    const { connectTimeoutMs, headersTimeoutMs, userAgent, trustedRealms, environment, network } = settings;
-    const guard = new DialGuard(registry, trustedRealms, network.names);
-    const agents = createAgents(registry, guard, network, environment);
+    const { connectTimeoutMs, headersTimeoutMs, trustedRealms, environment, network } = settings;
+    this.#settings = settings;
+    this.#guard = new DialGuard(registry, trustedRealms, network.names);
+    this.#agents = createAgents(registry, this.#guard, network, environment);
     this.#patienceMs = 3 * connectTimeoutMs + headersTimeoutMs;
-    this.#got = got.extend({
-      // Content is addressed by the digest of its bytes as they are stored: they must arrive as they are.
-      decompress: false,
-      headers: { 'user-agent': userAgent, 'accept-encoding': 'identity' },
-      throwHttpErrors: false,
-      followRedirect: false,
-      retry: { limit: 0 },
-      maxHeaderSize: MAX_HEADER_BYTES,
-      request: requestLeniently,
-      timeout: { response: headersTimeoutMs },
-      hooks: {
-        beforeRequest: [
-          async (options) => {
-            if (!(options.url instanceof URL)) return;
-            await guard.check(options.url);
-            options.agent = agents(options.url);
-          },
-        ],
-      },
-    });
   }
 
   /** Rejects with the errors of Node and got, and with StaleConnectionError. */
-  run({ asked, url, headers, form, isBulk = false }: HttpRequest, signal: AbortSignal): Promise<HttpResponse> {
-    const stream = this.#got.stream(url, { headers, signal, ...(form && { method: 'POST', form: { ...form } }) });
+  async run({ asked, url, headers, form, isBulk = false }: HttpRequest, signal: AbortSignal): Promise<HttpResponse> {
+    await this.#guard.check(url);
+    const { userAgent, headersTimeoutMs } = this.#settings;
+    const stream = client.stream(url, {
+      agent: this.#agents(url),
+      headers: { 'user-agent': userAgent, ...headers },
+      timeout: { response: headersTimeoutMs },
+      signal,
+      ...(form && { method: 'POST', form: { ...form } }),
+    });
     let sent: ClientRequest | undefined;
     let inflow: Inflow | undefined;
     const bypassParser = (request: ClientRequest): void => {

@@ -2,12 +2,10 @@
 import { UpstreamDeniedError, type UpstreamThrottledError, UpstreamUnavailableError } from '../../../domain/errors.ts';
 import type { Registry } from '../../../domain/upstream.ts';
 import { discard } from '../body.ts';
-import { Deadline } from './deadline.ts';
-import type { HostAuthorization, HttpRequest, HttpResponse } from './http-message.ts';
-import type { ExchangeSettings } from './exchange.ts';
-import { isSigned, redirectOf } from './redirects.ts';
-import { PassingError, type Patience, RetriedExchange } from './retried-exchange.ts';
 import { type Asked, unavailable, UpstreamFault } from '../upstream-errors.ts';
+import type { ExchangeSettings } from './exchange.ts';
+import type { HostAuthorization, HttpRequest, HttpResponse } from './http-message.ts';
+import { Deadline, PassingError, type Patience, RetriedExchange } from './retried-exchange.ts';
 
 export interface HttpSettings extends ExchangeSettings {
   /** For so long a request is repeated before its answer begins, unless it says otherwise. */
@@ -25,6 +23,10 @@ const TARGET_PATIENCE_MS = 1000;
 const REFUSALS: ReadonlySet<number> = new Set([400, 401, 403]);
 /** How registries hide content from a request without authorization, instead of challenging. */
 const HIDING: ReadonlySet<number> = new Set([400, 403, 404]);
+/** 300 with a Location names the choice of the server (RFC 9110, 15.4.1). */
+const REDIRECTS: ReadonlySet<number> = new Set([300, 301, 302, 303, 307, 308]);
+/** Signatures of S3, GCS, CloudFront and Azure. */
+const SIGNATURE = /[?&](?:x-amz-signature|x-goog-signature|signature|sig)=/i;
 const NOTHING_TO_SHOW: HostAuthorization = { header: undefined, isTrusted: false };
 
 /** The target of a redirect fails. */
@@ -143,4 +145,29 @@ function unlessStranger({ isTrusted }: HostAuthorization): (error: unknown) => u
     if (isTrusted || !(error instanceof UpstreamDeniedError)) throw error;
     return undefined;
   };
+}
+
+/** The next URL; undefined for an answer that leads nowhere. @throws UpstreamUnavailableError */
+export function redirectOf({ asked, status, headers: { location } }: HttpResponse, from: URL): URL | undefined {
+  if (!REDIRECTS.has(status) || location === undefined) return undefined;
+  // Node reads headers as Latin-1, and servers write paths in UTF-8.
+  const to = URL.parse(Buffer.from(location, 'latin1').toString(), from.href);
+  if (to === null || (to.protocol !== 'https:' && to.protocol !== 'http:')) {
+    throw unavailable(new UpstreamFault(asked, 'redirect to no http or https URL (ERR_INVALID_REDIRECT)'));
+  }
+  if (from.protocol === 'https:' && to.protocol !== 'https:') {
+    throw unavailable(new UpstreamFault(asked, 'redirect from https to http (ERR_INSECURE_REDIRECT)'));
+  }
+  return to;
+}
+
+/** Whether `to` may see what `from` was shown: the same origin, or the same host by the safer scheme. */
+export function isSameOrSafer(from: URL, to: URL): boolean {
+  const isSafer = from.protocol === 'http:' && to.protocol === 'https:' && to.hostname === from.hostname;
+  return isSafer || to.origin === from.origin;
+}
+
+/** A URL with a signature of its own: storages refuse a second proof beside it. */
+export function isSigned({ search }: URL): boolean {
+  return SIGNATURE.test(search);
 }

@@ -1,7 +1,22 @@
-/** A request to a registry, its answer, and the authorization of each host on the way between them. */
+/** A request to a registry, its answer, the authorization of each host between them, and the error of an answer that refuses. */
 import type { IncomingHttpHeaders } from 'node:http';
-import type { Body } from '../body.ts';
-import type { Asked } from '../upstream-errors.ts';
+import type { PackageError } from '../../../domain/errors.ts';
+import { type Body, readAtMost } from '../body.ts';
+import { type Asked, statusError } from '../upstream-errors.ts';
+
+const MAX_ERROR_BYTES = 4096;
+/** An error's code is for the log only, and a client waits for the error. */
+const ERROR_BODY_MS = 1000;
+
+/** A longer `Retry-After` is cut to this: nodes that wait for a package would rather try another replica. */
+const MAX_SECONDS = 60;
+
+/** The three forms of an HTTP date, of which the last does not say that it is GMT (section 5.6.7). */
+const HTTP_DATES = [
+  /^\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT$/,
+  /^\w{6,9}, \d\d-\w{3}-\d\d \d\d:\d\d:\d\d GMT$/,
+  /^\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}$/,
+];
 
 export interface HttpRequest {
   readonly asked: Asked;
@@ -56,4 +71,41 @@ export interface RevealingHeader {
   readonly header: string;
   /** Called when the registry shows content to this header. */
   readonly confirm: () => void;
+}
+
+/** Ends the answer. */
+export async function refusal({ asked, status, headers, body }: HttpResponse): Promise<PackageError> {
+  return statusError(asked, status, await readErrorCode(body), retryAfterOf(headers));
+}
+
+/** The first code of OCI's error body (distribution-spec, error codes), for the log. */
+async function readErrorCode(body: Body): Promise<string | undefined> {
+  try {
+    const text = await readAtMost(body, MAX_ERROR_BYTES, ERROR_BODY_MS);
+    const code = (JSON.parse(text.toString()) as { errors?: { code?: unknown }[] }).errors?.[0]?.code;
+    return typeof code === 'string' && /^[A-Z_]{1,64}$/.test(code) ? code : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The wait that an answer asks for. A date is compared with the answer's own `Date`: our clock may be an hour off. */
+export function retryAfterOf({ 'retry-after': header, date = '' }: IncomingHttpHeaders): number | undefined {
+  const sentAt = parseDate(date);
+  return parseRetryAfter(header, Number.isNaN(sentAt) ? new Date() : new Date(sentAt));
+}
+
+/** Seconds from `now` on, at most 60; undefined for what is neither a number of seconds nor a date. */
+export function parseRetryAfter(header: string | undefined, now: Date): number | undefined {
+  if (header === undefined || header.length > 64) return undefined;
+  const text = header.trim();
+  const seconds = /^\d+$/.test(text) ? Number(text) : (parseDate(text) - now.getTime()) / 1000;
+  if (Number.isNaN(seconds)) return undefined;
+  return Math.min(Math.max(0, Math.ceil(seconds)), MAX_SECONDS);
+}
+
+/** Milliseconds, or NaN. Date.parse alone would read `1.5` or `-5` as a moment in 2001. */
+function parseDate(text: string): number {
+  if (!HTTP_DATES.some((form) => form.test(text))) return NaN;
+  return Date.parse(text.endsWith('GMT') ? text : `${text} GMT`);
 }

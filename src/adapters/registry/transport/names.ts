@@ -1,6 +1,6 @@
 /** Addresses of host names: the hosts file, then DNS. One lookup in flight per name, none of them on libuv's threads. */
 import { promises as dns } from 'node:dns';
-import { ConnectFault, connectTimeout } from './connect-fault.ts';
+import { ConnectFault, connectTimeout } from '../upstream-errors.ts';
 import { type Hosts, parseHosts, parseResolvConf, type ResolverSettings, WatchedFile } from './name-files.ts';
 
 export interface Addresses {

@@ -2,7 +2,7 @@
 import { request, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { SocksClient } from 'socks';
-import { ConnectFault, connectTimeout } from './connect-fault.ts';
+import { ConnectFault, connectTimeout } from '../upstream-errors.ts';
 
 export interface Proxy {
   readonly kind: 'http' | 'https' | 'socks';

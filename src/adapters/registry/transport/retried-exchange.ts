@@ -3,13 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { UpstreamThrottledError, UpstreamUnavailableError } from '../../../domain/errors.ts';
 import type { Registry } from '../../../domain/upstream.ts';
 import { discard } from '../body.ts';
-import type { Deadline } from './deadline.ts';
-import { Exchange, type ExchangeSettings, StaleConnectionError } from './exchange.ts';
-import type { HttpRequest, HttpResponse } from './http-message.ts';
-import { refusal } from '../refusal.ts';
-import { retryAfterOf } from '../retry-after.ts';
-import { RetryGate } from './retry-gate.ts';
 import { type Asked, codeOf, failure, UpstreamFault } from '../upstream-errors.ts';
+import { Exchange, type ExchangeSettings, StaleConnectionError } from './exchange.ts';
+import { type HttpRequest, type HttpResponse, refusal, retryAfterOf } from './http-message.ts';
 
 export interface Patience {
   /** The last attempt after a passing failure begins then. */
@@ -38,6 +34,56 @@ const RETRIED_CODES: ReadonlySet<string> = new Set([
   'ENETUNREACH',
   'EHOSTUNREACH',
 ]);
+/** A registry that refuses each of many URLs for a minute does not fill the memory. */
+const MAX_WAITS = 1000;
+
+/**
+ * The time runs from its first use on, which is the first failure or wait: a slow first answer takes nothing of it. On the
+ * monotonic clock, in milliseconds.
+ */
+export class Deadline {
+  readonly #ms: number;
+  #at: number | undefined;
+
+  constructor(ms: number) {
+    this.#ms = ms;
+  }
+
+  get at(): number {
+    this.#at ??= performance.now() + this.#ms;
+    return this.#at;
+  }
+}
+
+export class RetryGate {
+  /** By host or URL, on the monotonic clock, in milliseconds. */
+  readonly #closedUntil = new Map<string, number>();
+
+  /**
+   * A 429 is about the client, so it closes the host. Any other status closes its URL only: Varnish answers 503 with
+   * Retry-After: 5 whenever one object fails behind it. The longest of several waits counts: the others were asked for
+   * before it.
+   */
+  close(url: URL, status: number, seconds: number): void {
+    const now = performance.now();
+    for (const [key, until] of this.#closedUntil) if (until <= now) this.#closedUntil.delete(key);
+    const key = status === 429 ? url.host : url.href;
+    const until = Math.max(now + seconds * 1000, this.#closedUntil.get(key) ?? 0);
+    const [oldest] = this.#closedUntil.keys();
+    if (oldest !== undefined && this.#closedUntil.size >= MAX_WAITS) this.#closedUntil.delete(oldest);
+    this.#closedUntil.set(key, until);
+  }
+
+  /** A time of the monotonic clock, in milliseconds; 0 for a URL that no wait was asked for. */
+  opensAt({ host, href }: URL): number {
+    return Math.max(this.#closedUntil.get(host) ?? 0, this.#closedUntil.get(href) ?? 0);
+  }
+
+  /** How many waits are remembered. */
+  get size(): number {
+    return this.#closedUntil.size;
+  }
+}
 
 export class RetriedExchange {
   readonly #exchange: Exchange;

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { parseRetryAfter, retryAfterOf } from '../../../../src/adapters/registry/retry-after.ts';
-import { expectLinear, nearMiss } from '../../../support/hostile-text.ts';
+import { parseRetryAfter, retryAfterOf } from '../../../../../src/adapters/registry/transport/http-message.ts';
+import { expectLinear, nearMiss } from '../../../../support/hostile-text.ts';
 
 const PIECES = [
   ...['0', '9', '1.5', '-', '+', 'e3', ' ', ',', ':', ', ', 'GMT', 'Z', '+01:00', 'Tue', 'Nov', '2026', '24', '\n'],
