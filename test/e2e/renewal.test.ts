@@ -88,7 +88,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
         '--tls-reload-interval=2s',
       ];
       const ca = await readFile(file('ca'), 'utf8');
-      const { port } = await cluster.guard(service.port, [...args, ...own], ca);
+      const { port } = await cluster.guard(service.port, [...args, ...own], { ca });
       const first = await readFile(file('tls.crt'), 'utf8');
       const seen = new Set<string>();
       let downloads = 0;

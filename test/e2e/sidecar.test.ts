@@ -4,9 +4,10 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
+import got from 'got';
 import { describeWithAll } from '../support/peers/binaries.ts';
-import { applyObject, containerOf, renderChart } from '../support/peers/chart.ts';
-import { Cluster, USERS } from '../support/peers/cluster.ts';
+import { applyObject, containerOf, namespaceObject, renderChart } from '../support/peers/chart.ts';
+import { Cluster, NAMESPACE, USERS } from '../support/peers/cluster.ts';
 import { runProgram } from '../support/program.ts';
 import { QUERY_DIGEST, QUERY_STRINGS } from '../support/query-strings.ts';
 import { exchange, type Exchange, RawConnection } from '../support/raw-connection.ts';
@@ -100,6 +101,34 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
       expect(await prefetch('nobody')).to.include(`${QUERY_DIGEST}: 401 Unauthorized\n`);
       await rm(directory, { recursive: true });
     }).timeout(60_000);
+
+    it('comes of 150 nodes with tokens of their own, each of which is answered within the 10 s that it waits', async () => {
+      for (const name of [NAMESPACE, 'd8-system']) await applyObject(cluster.as('admin'), namespaceObject(name));
+      for (const object of await renderChart(programs.helm)) {
+        if (/Role|ServiceAccount/.test(object.kind)) await applyObject(cluster.as('admin'), object);
+      }
+      const reader = `api/v1/namespaces/${NAMESPACE}/serviceaccounts/registry-packages-proxy-reader/token`;
+      const json = { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenRequest', spec: {} };
+      const tokens = await Promise.all(
+        Array.from({ length: 150 }, async () => {
+          const { body } = await cluster.as('admin').post<{ status: { token: string } }>(reader, { json });
+          return body.status.token;
+        }),
+      );
+      const statuses = await Promise.all(
+        tokens.map(async (token) => {
+          const response = await got(`https://127.0.0.1:${String(port)}/package?digest=${QUERY_DIGEST}`, {
+            headers: { authorization: `Bearer ${token}` },
+            https: { certificateAuthority: CA },
+            timeout: { response: 10_000 },
+            retry: { limit: 0 },
+            throwHttpErrors: false,
+          });
+          return response.statusCode;
+        }),
+      );
+      expect(new Set(statuses)).to.deep.equal(new Set([404]));
+    });
 
     const detours = [
       ...['//healthz', '/./healthz', '/healthz/', '/healthz/../package', '/healthz/%2e%2e/package', '/%68ealthz'],

@@ -28,24 +28,36 @@ export const USERS = {
 
 export type User = keyof typeof USERS;
 
+interface GuardOptions {
+  readonly ca?: string;
+  /** What `status.podIP` is. */
+  readonly podIp?: string;
+  readonly environment?: Readonly<Record<string, string>>;
+  /** A command that runs the command behind it, in the same process. */
+  readonly wrapper?: readonly string[];
+}
+
 export class Cluster {
   readonly #programs: ClusterPrograms;
   readonly #home: string;
   readonly #etcdPort: number;
   readonly #port: number;
   readonly #processes: PeerProcess[] = [];
+  readonly #podSecurity: string;
   #apiServer: PeerProcess | undefined;
 
-  private constructor(programs: ClusterPrograms, home: string, etcdPort: number, port: number) {
+  private constructor(programs: ClusterPrograms, home: string, etcdPort: number, port: number, podSecurity: string) {
     this.#programs = programs;
+    this.#podSecurity = podSecurity;
     this.#home = home;
     this.#etcdPort = etcdPort;
     this.#port = port;
   }
 
-  static async start(programs: ClusterPrograms): Promise<Cluster> {
+  /** `podSecurity`: what is enforced in a namespace without a label. */
+  static async start(programs: ClusterPrograms, podSecurity = 'privileged'): Promise<Cluster> {
     const home = await mkdtemp(join(tmpdir(), 'cluster-'));
-    const cluster = new Cluster(programs, home, await freePort(), await freePort());
+    const cluster = new Cluster(programs, home, await freePort(), await freePort(), podSecurity);
     try {
       await cluster.#writeFiles();
       await cluster.#startEtcd();
@@ -147,13 +159,22 @@ export class Cluster {
     await other.end();
   }
 
-  /** kube-rbac-proxy before a service, with the arguments that the chart gives it; `ca` has signed its certificate. */
-  async guard(servicePort: number, args: readonly string[], ca = CA): Promise<PeerProcess & { readonly port: number }> {
+  /**
+   * kube-rbac-proxy before a service, with the arguments that the chart gives it, on an address of the pod; `ca` has signed its
+   * certificate.
+   */
+  async guard(
+    servicePort: number,
+    args: readonly string[],
+    { ca = CA, podIp = '127.0.0.1', environment = {}, wrapper = [] }: GuardOptions = {},
+  ): Promise<PeerProcess & { readonly port: number }> {
     const port = await freePort();
     const { cert, key } = this.certificates;
     const placed = args.map((arg) =>
       this.placed(arg)
-        .replace('[$(POD_IP)]:4219', `127.0.0.1:${String(port)}`)
+        // As the kubelet writes it.
+        .replace('$(POD_IP)', podIp)
+        .replace(':4219', `:${String(port)}`)
         .replace('127.0.0.1:5080', `127.0.0.1:${String(servicePort)}`),
     );
     // Without them it makes a certificate for itself, which no client can verify.
@@ -161,10 +182,13 @@ export class Cluster {
       placed.push(`--tls-cert-file=${cert}`, `--tls-private-key-file=${key}`);
     }
     placed.push(`--kubeconfig=${await this.kubeconfig('service')}`);
-    const proxy = new PeerProcess(this.#programs['kube-rbac-proxy'], placed);
+    const command = [...wrapper, this.#programs['kube-rbac-proxy'], ...placed] as [string, ...string[]];
+    const [program, ...rest] = command;
+    const proxy = new PeerProcess(program, rest, environment);
     this.#processes.push(proxy);
     const client = got.extend({ https: { certificateAuthority: ca }, retry: { limit: 0 } });
-    await proxy.ready(async () => (await client(`https://127.0.0.1:${String(port)}/healthz`)).statusCode === 200);
+    const host = podIp.includes(':') ? `[${podIp}]` : podIp;
+    await proxy.ready(async () => (await client(`https://${host}:${String(port)}/healthz`)).statusCode === 200);
     return Object.assign(proxy, { port });
   }
 
@@ -199,6 +223,7 @@ export class Cluster {
       'tokens.csv': `${users.join('\n')}\n`,
       'sa.key': privateKey.export({ type: 'pkcs8', format: 'pem' }),
       'sa.pub': publicKey.export({ type: 'spki', format: 'pem' }),
+      'admission.json': JSON.stringify(podSecurityDefault(this.#podSecurity)),
     };
     for (const [name, content] of Object.entries(files)) await writeFile(join(this.#home, name), content);
   }
@@ -235,6 +260,7 @@ export class Cluster {
       '--service-account-issuer=https://kubernetes.default.svc',
       `--service-account-key-file=${file('sa.pub')}`,
       `--service-account-signing-key-file=${file('sa.key')}`,
+      `--admission-control-config-file=${file('admission.json')}`,
       // No controller runs here that would make them.
       '--disable-admission-plugins=ServiceAccount',
     ]);
@@ -244,4 +270,18 @@ export class Cluster {
     );
     return server;
   }
+}
+
+/** As Talos configures its API server. */
+function podSecurityDefault(enforce: string): object {
+  const configuration = {
+    apiVersion: 'pod-security.admission.config.k8s.io/v1',
+    kind: 'PodSecurityConfiguration',
+    defaults: { enforce, 'enforce-version': 'latest' },
+  };
+  return {
+    apiVersion: 'apiserver.config.k8s.io/v1',
+    kind: 'AdmissionConfiguration',
+    plugins: [{ name: 'PodSecurity', configuration }],
+  };
 }
