@@ -1,15 +1,16 @@
 /** When a process that has just been started gives its first answer. */
-import { get } from 'node:http';
+import { get, type IncomingMessage } from 'node:http';
+import { get as getSecurely } from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { MeasuredProcess } from './measured-process.ts';
 
 const INTERVAL_MS = 2;
 const TIMEOUT_MS = 60_000;
 
-/** Resolves with the time of the first 200. */
-export async function firstOk(url: string, asked: MeasuredProcess): Promise<number> {
+/** Resolves with the time of the first 200. `ca` has signed the certificate of an https URL. */
+export async function firstOk(url: string, asked: MeasuredProcess, ca?: string): Promise<number> {
   const deadline = performance.now() + TIMEOUT_MS;
-  while ((await statusOf(url)) !== 200) {
+  while ((await statusOf(url, ca)) !== 200) {
     asked.assertRuns();
     if (performance.now() > deadline) throw new Error(`no answer; printed: ${asked.output}`);
     await sleep(INTERVAL_MS);
@@ -18,12 +19,14 @@ export async function firstOk(url: string, asked: MeasuredProcess): Promise<numb
 }
 
 /** Resolves when the head of the answer is there; undefined without an answer. */
-function statusOf(url: string): Promise<number | undefined> {
+function statusOf(url: string, ca: string | undefined): Promise<number | undefined> {
   return new Promise((resolve) => {
-    const request = get(url, { agent: false }, (response) => {
+    const listener = (response: IncomingMessage): void => {
       resolve(response.statusCode);
       response.destroy();
-    });
+    };
+    const request =
+      ca === undefined ? get(url, { agent: false }, listener) : getSecurely(url, { agent: false, ca }, listener);
     request.on('error', () => {
       resolve(undefined);
     });

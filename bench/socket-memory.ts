@@ -1,8 +1,11 @@
 /** Memory of the kernel for the TCP sockets of a process, which cgroup v2 charges to its container; read by `ss` of iproute2. */
 import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
+/** proc(5) counts in pages, which have this size on the machines that we run on. */
+const PAGE_BYTES = 4096;
 const MAX_OUTPUT = 64 * 1024 * 1024;
 
 /** Bytes by process id; undefined without `ss`. */
@@ -24,4 +27,11 @@ export async function socketBytes(): Promise<ReadonlyMap<number, number> | undef
 function bytesOf(line: string): number {
   const [, received = 0, reserved = 0, queued = 0] = /skmem:\(r(\d+),.*,f(\d+),w(\d+),/.exec(line) ?? [];
   return Number(received) + Number(reserved) + Number(queued);
+}
+
+/** The memory of all TCP sockets of the machine; undefined where the system does not tell it. */
+export async function hostSocketBytes(): Promise<number | undefined> {
+  const text = await readFile('/proc/net/sockstat', 'utf8').catch(() => '');
+  const pages = /^TCP: .*\bmem (\d+)/m.exec(text)?.[1];
+  return pages === undefined ? undefined : Number(pages) * PAGE_BYTES;
 }

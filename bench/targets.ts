@@ -39,6 +39,16 @@ export const TARGETS: readonly Target[] = [
   exactly(1, 'stampede-blobs', '64 clients on one cold 64 MiB: requests for the blob'),
   atMost(0.5, 'x', 'stampede', '64 clients on one cold 64 MiB: time of distribution'),
   atMost(64, 'MiB', 'slow-readers', '200 readers at 256 KiB/s of one 256 MiB: resident above idle'),
+  ...(
+    [
+      ['hits', 'of one cached package'],
+      ['downloads', 'of one download'],
+      ['bypass', 'of one package that is not kept'],
+      ['bypasses', 'of 200 packages that are not kept'],
+    ] as const
+  ).map(([id, what]) => atMost(64, 'MiB', `memory-${id}`, `1 000 readers at 1 KiB/s ${what}: resident above idle`)),
+  atMost(256, 'MiB', 'memory-sockets', '1 000 readers at 1 KiB/s, of any of these: memory of all sockets'),
+  atMost(32, 'MiB', 'memory-registries', '600 registries, each used once: resident above idle'),
   atMost(100, 'MB', 'idle', 'idle: resident'),
   atMost(50, 'ms', 'turn-start', 'longest turn of the event loop: start on 100 000 entries'),
   atMost(50, 'ms', 'turn-evict', 'longest turn of the event loop: 97 000 blobs evicted for one download'),

@@ -11,6 +11,13 @@ import type { Workspace } from '../workspace.ts';
 import type { Peer } from './peer.ts';
 import { fillStorage, REPOSITORY } from './registry-storage.ts';
 
+export interface OriginCertificate {
+  readonly cert: string;
+  readonly key: string;
+  /** The CA that has signed it. */
+  readonly ca: string;
+}
+
 export interface OriginRequests {
   readonly manifests: number;
   readonly blobs: number;
@@ -21,31 +28,39 @@ const LOG_DELAY_MS = 200;
 
 export class Origin {
   readonly process: MeasuredProcess;
-  /** `http://127.0.0.1:PORT` */
+  readonly host: string;
+  /** `http://127.0.0.1:PORT`, or `https://localhost:PORT` */
   readonly base: string;
   readonly repo: string;
   readonly #data: string;
 
-  private constructor(process: MeasuredProcess, port: number, data: string) {
+  private constructor(process: MeasuredProcess, scheme: 'http' | 'https', port: number, data: string) {
     this.process = process;
-    this.base = `http://127.0.0.1:${String(port)}`;
-    this.repo = `127.0.0.1:${String(port)}/${REPOSITORY}`;
+    this.host = `${scheme === 'http' ? '127.0.0.1' : 'localhost'}:${String(port)}`;
+    this.base = `${scheme}://${this.host}`;
+    this.repo = `${this.host}/${REPOSITORY}`;
     this.#data = data;
   }
 
-  static async start(workspace: Workspace, program: string): Promise<Origin> {
+  /** By HTTPS with a certificate, which is that of `localhost`. */
+  static async start(workspace: Workspace, program: string, tls?: OriginCertificate): Promise<Origin> {
     const home = await workspace.folder('origin');
     const port = await freePort();
     const data = join(home, 'data');
-    await writeFile(join(home, 'config.yml'), registryConfiguration(port, data, { accessLog: true }));
+    const files = tls && { certificate: join(home, 'cert'), key: join(home, 'key') };
+    if (files !== undefined) {
+      await writeFile(files.certificate, tls?.cert ?? '');
+      await writeFile(files.key, tls?.key ?? '');
+    }
+    await writeFile(join(home, 'config.yml'), registryConfiguration(port, data, { accessLog: true, tls: files }));
     const process = workspace.spawn(program, ['serve', join(home, 'config.yml')], { keepsOutput: true });
-    const origin = new Origin(process, port, data);
-    await firstOk(`${origin.base}/v2/`, process);
+    const origin = new Origin(process, tls === undefined ? 'http' : 'https', port, data);
+    await firstOk(`${origin.base}/v2/`, process, tls?.ca);
     return origin;
   }
 
-  async publish(images: readonly BenchImage[]): Promise<void> {
-    await fillStorage(this.#data, images);
+  async publish(images: readonly BenchImage[], repository = REPOSITORY): Promise<void> {
+    await fillStorage(this.#data, images, repository);
   }
 
   /** For clients that ask it directly. */
@@ -66,16 +81,24 @@ export function blobUrl(base: string, { layer }: BenchImage): string {
   return `${base}/v2/${REPOSITORY}/blobs/sha256:${layer.hex}`;
 }
 
+export interface RegistryOptions {
+  readonly accessLog: boolean;
+  /** The registry that it is a cache of. */
+  readonly upstream?: string;
+  /** The paths of PEM files. */
+  readonly tls?: { readonly certificate: string; readonly key: string } | undefined;
+}
+
 export function registryConfiguration(
   port: number,
   data: string,
-  { accessLog, upstream }: { readonly accessLog: boolean; readonly upstream?: string },
+  { accessLog, upstream, tls }: RegistryOptions,
 ): string {
   return stringify({
     version: 0.1,
     log: { level: accessLog ? 'info' : 'error', accesslog: { disabled: !accessLog } },
     storage: { filesystem: { rootdirectory: data }, cache: { blobdescriptor: 'inmemory' } },
-    http: { addr: `127.0.0.1:${String(port)}`, secret: 'of a benchmark' },
+    http: { addr: `127.0.0.1:${String(port)}`, secret: 'of a benchmark', ...(tls && { tls }) },
     ...(upstream !== undefined && { proxy: { remoteurl: upstream } }),
   });
 }

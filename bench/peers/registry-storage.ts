@@ -6,9 +6,9 @@ import { type BenchImage, place } from '../bench-image.ts';
 export const REPOSITORY = 'deckhouse/ee';
 
 /** distribution, registry/storage/paths.go: blobs by digest, and per repository a link for each. */
-export async function fillStorage(root: string, images: readonly BenchImage[]): Promise<void> {
+export async function fillStorage(root: string, images: readonly BenchImage[], name = REPOSITORY): Promise<void> {
   const registry = join(root, 'docker/registry/v2');
-  const repository = join(registry, 'repositories', REPOSITORY);
+  const repository = join(registry, 'repositories', name);
   for (const { manifest, config, layer } of images) {
     for (const blob of [manifest, config, layer]) {
       await place(blob, join(registry, 'blobs/sha256', blob.hex.slice(0, 2), blob.hex, 'data'));

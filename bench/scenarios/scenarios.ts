@@ -4,6 +4,7 @@ import { GROWTH } from './growth.ts';
 import { HITS } from './hits.ts';
 import { MISSES } from './misses.ts';
 import { ADMISSION } from './admission.ts';
+import { MEMORY } from './memory.ts';
 import { PROBES } from './probes.ts';
 import { SIDECAR } from './sidecar.ts';
 import { SIZING } from './sizing.ts';
@@ -16,6 +17,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...HITS,
   ...MISSES,
   SLOW_READERS,
+  MEMORY,
   SIZING,
   ADMISSION,
   PROBES,
