@@ -120,7 +120,9 @@ export class GetLayerFile {
     const { packages, files, limits } = this.#options;
     const { blob } = await packages.execute(request, signal);
     try {
-      for await (const { path, size, bytes } of files.list(readAll(blob), { ...limits, signal })) {
+      const budget = { bytes: limits.maxUnpackedBytes };
+      for await (const { kind, path, size, bytes } of files.list(readAll(blob), { budget, signal })) {
+        if (kind !== 'file') continue;
         if (path !== name && !path.endsWith(`/${name}`)) continue;
         if (size > limits.maxFileBytes) {
           throw new InvalidContentError(`file "${name}" has more than ${String(limits.maxFileBytes)} bytes`);

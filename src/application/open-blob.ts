@@ -5,7 +5,7 @@ import type { Upstream } from '../domain/upstream.ts';
 
 /** Rejects as `resolve` and `RegistryGateway.fetchBlob` do. The upstream is looked up each time, since it may change. */
 export async function openBlob(
-  gateway: RegistryGateway,
+  gateway: Pick<RegistryGateway, 'fetchBlob'>,
   resolve: () => Promise<Upstream>,
   blob: Descriptor,
   offset: number,

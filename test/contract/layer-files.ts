@@ -17,6 +17,8 @@ const SKIPPED = Buffer.from([0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4]);
 
 export function describeLayerFiles(make: () => LayerFiles): void {
   let directory: string;
+  /** Entries of the last archive that are no files. */
+  let others: string[] = [];
   const tar = (format: (typeof FORMATS)[number], ...names: string[]): Buffer =>
     execFileSync('tar', ['--format', format, '-C', directory, '-cf', '-', ...names], { maxBuffer: 1 << 30 });
 
@@ -38,7 +40,12 @@ export function describeLayerFiles(make: () => LayerFiles): void {
 
   async function listed(archive: Buffer, chunkBytes = 65_536, limits: Partial<LayerLimits> = {}): Promise<string[]> {
     const names: string[] = [];
-    for await (const { path, size, bytes } of make().list(lent(archive, chunkBytes), { ...UNLIMITED, ...limits })) {
+    const all = make().list(lent(archive, chunkBytes), { ...unlimited(), ...limits });
+    for await (const { kind, path, size, bytes } of all) {
+      if (kind !== 'file') {
+        others.push(`${kind} ${path}`);
+        continue;
+      }
       const chunks: Uint8Array[] = [];
       for await (const chunk of bytes) chunks.push(chunk);
       const content = Buffer.concat(chunks);
@@ -53,8 +60,10 @@ export function describeLayerFiles(make: () => LayerFiles): void {
   const files = ['bin/rpp-get', 'docs/empty', 'docs/icon.svg'];
 
   for (const format of FORMATS) {
-    it(`lists the regular files of a tar in the format ${format}, and no links`, async () => {
+    it(`tells regular files from links and directories in a tar of the format ${format}`, async () => {
+      others = [];
       expect(await listed(tar(format, ...names))).to.deep.equal(files);
+      expect(others).to.deep.equal(['directory bin', 'other docs/icon.png', 'other docs/linked.svg']);
     });
   }
 
@@ -94,7 +103,8 @@ export function describeLayerFiles(make: () => LayerFiles): void {
 
   it('goes on behind a file that the caller does not read, or reads in part', async () => {
     const seen: string[] = [];
-    for await (const { path, bytes } of make().list(lent(gzipSync(tar('gnu', ...names)), 4096), UNLIMITED)) {
+    for await (const { kind, path, bytes } of make().list(lent(gzipSync(tar('gnu', ...names)), 4096), unlimited())) {
+      if (kind !== 'file') continue;
       seen.push(path);
       if (path !== 'bin/rpp-get') continue;
       for await (const chunk of bytes) {
@@ -119,7 +129,7 @@ export function describeLayerFiles(make: () => LayerFiles): void {
         state.closed = true;
       }
     }
-    for await (const { path } of make().list(layer(), UNLIMITED)) {
+    for await (const { path } of make().list(layer(), unlimited())) {
       expect(path).to.equal('docs/icon.svg');
       break;
     }
@@ -133,10 +143,8 @@ export function describeLayerFiles(make: () => LayerFiles): void {
   });
 
   const broken: readonly [what: string, bytes: (whole: Buffer) => Buffer][] = [
-    ['is empty', () => Buffer.alloc(0)],
     ['is a JSON document', () => Buffer.from('{"schemaVersion":2}')],
     ['is a page of a portal', () => Buffer.from('<html>'.repeat(1000))],
-    ['holds zeros only', () => Buffer.alloc(10_240)],
     ['ends in the middle of a file', (whole) => whole.subarray(0, 100_000)],
     ['ends in the middle of its gzip', (whole) => gzipSync(whole).subarray(0, 300)],
     ['ends in the middle of its zstd', (whole) => zstdCompressSync(whole).subarray(0, 300)],
@@ -152,6 +160,17 @@ export function describeLayerFiles(make: () => LayerFiles): void {
     });
   }
 
+  const empty: Readonly<Record<string, Buffer>> = {
+    'has no byte': Buffer.alloc(0),
+    'holds zeros only': Buffer.alloc(10_240),
+    'is packed zeros, as Docker writes a layer without files': gzipSync(Buffer.alloc(1024)),
+  };
+  for (const [what, bytes] of Object.entries(empty)) {
+    it(`lists nothing of a layer that ${what}`, async () => {
+      expect(await listed(bytes)).to.deep.equal([]);
+    });
+  }
+
   for (const size of [2 ** 62, -512]) {
     it(`lists no file of ${String(size)} bytes`, async () => {
       expect(await listed(withSize(tar('ustar', './bin'), size))).to.deep.equal([]);
@@ -160,9 +179,17 @@ export function describeLayerFiles(make: () => LayerFiles): void {
 
   it('refuses a layer that unpacks to more than the limit, before it is unpacked whole', async () => {
     const bomb = gzipSync(Buffer.alloc(64 << 20));
-    const error = await rejection(listed(bomb, 65_536, { maxUnpackedBytes: 1 << 20 }));
+    const error = await rejection(listed(bomb, 65_536, { budget: { bytes: 1 << 20 } }));
     expect(error).to.be.instanceOf(InvalidContentError);
     expect(String(error)).to.include('1048576 bytes');
+  });
+
+  it('draws on one budget for several layers', async () => {
+    const layer = tar('ustar', './docs/icon.svg');
+    const budget = { bytes: 2.5 * layer.byteLength };
+    for (let time = 0; time < 2; time++) await listed(gzipSync(layer), 65_536, { budget });
+    expect(budget.bytes).to.equal(layer.byteLength / 2);
+    expect(await rejection(listed(gzipSync(layer), 65_536, { budget }))).to.be.instanceOf(InvalidContentError);
   });
 
   it('ends with the reason of its signal', async () => {
@@ -180,7 +207,7 @@ export function describeLayerFiles(make: () => LayerFiles): void {
         throw reason;
       }
       const read = async (): Promise<void> => {
-        for await (const { bytes } of make().list(layer(), UNLIMITED)) {
+        for await (const { bytes } of make().list(layer(), unlimited())) {
           for await (const chunk of bytes) expect(chunk.byteLength).to.be.greaterThan(0);
         }
       };
@@ -189,7 +216,7 @@ export function describeLayerFiles(make: () => LayerFiles): void {
   }
 }
 
-const UNLIMITED: LayerLimits = { maxUnpackedBytes: 1 << 30, signal: new AbortController().signal };
+const unlimited = (): LayerLimits => ({ budget: { bytes: 1 << 30 }, signal: new AbortController().signal });
 
 /** Chunks in one block that the next chunk overwrites, as those of a download are. */
 async function* lent(bytes: Buffer, chunkBytes: number): AsyncGenerator<Uint8Array> {

@@ -1,4 +1,4 @@
-/** A Kubernetes API on a loopback socket with three resources, lists and watches, and the faults that a test asks for. */
+/** A Kubernetes API on a loopback socket with four resources, lists and watches, and the faults that a test asks for. */
 import { KubeConfig } from '@kubernetes/client-node';
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -9,7 +9,7 @@ import type { ClusterAccess } from '../../src/adapters/kubernetes/cluster-access
 import type { UpstreamFields } from '../../src/domain/upstream.ts';
 import { CA, serverCertificate } from './tls/certificates.ts';
 
-type Resource = 'modulesources' | 'secrets' | 'configmaps';
+type Resource = 'modulesources' | 'secrets' | 'configmaps' | 'packagerepositories';
 
 interface KubeObject {
   readonly metadata: {
@@ -33,6 +33,7 @@ const KINDS: Readonly<Record<Resource, string>> = {
   modulesources: 'ModuleSourceList',
   secrets: 'SecretList',
   configmaps: 'ConfigMapList',
+  packagerepositories: 'PackageRepositoryList',
 };
 const DISCOVERY = /^\/apis(\/deckhouse\.io\/v1alpha1)?$/;
 
@@ -44,6 +45,7 @@ export class FakeKubeApi {
     modulesources: new Map(),
     secrets: new Map(),
     configmaps: new Map(),
+    packagerepositories: new Map(),
   };
   readonly #history: { resource: Resource; version: number; type: string; object: KubeObject }[] = [];
   readonly #watches = new Set<OpenWatch>();
@@ -64,6 +66,8 @@ export class FakeKubeApi {
   watchFault: 'close' | 'gone' | 'garbage' | 'silence' | 'mute' | undefined;
   /** The definition of ModuleSources is not there, as during bootstrap. */
   isWithoutModuleSources = false;
+  /** The definition of PackageRepositories is not there, as in older clusters. */
+  isWithoutPackageRepositories = false;
   /** Resources, or names of objects, that the service may neither list nor watch. */
   readonly forbidden = new Set<string>();
   /** Tokens that open the API. */
@@ -125,6 +129,10 @@ export class FakeKubeApi {
 
   putModuleSource(name: string, registry: UpstreamFields | object, created = '2026-01-01T00:00:00Z'): void {
     this.#put('modulesources', name, { spec: { registry } }, created);
+  }
+
+  putPackageRepository(name: string, registry: UpstreamFields | object): void {
+    this.#put('packagerepositories', name, { spec: { registry } }, '2026-01-01T00:00:00Z');
   }
 
   /** Values as text; they are kept in base64. */
@@ -195,7 +203,7 @@ export class FakeKubeApi {
       void this.#takeEvent(pathname, request, response);
       return;
     }
-    const resource = (/\/(secrets|configmaps)$/.exec(pathname)?.[1] ?? 'modulesources') as Resource;
+    const resource = (/\/(secrets|configmaps|packagerepositories)$/.exec(pathname)?.[1] ?? 'modulesources') as Resource;
     const name = /^metadata\.name=(.+)$/.exec(searchParams.get('fieldSelector') ?? '')?.[1];
     const watching = searchParams.get('watch') === 'true';
     const what = name === 'registry-storage-access' ? 'storagesecrets' : resource;
@@ -204,7 +212,7 @@ export class FakeKubeApi {
     const forbidden = this.forbidden.has(resource) || this.forbidden.has(name ?? '') ? 403 : undefined;
     const status = isKnown ? (forbidden ?? (watching ? this.watchStatus : this.listStatus)) : 401;
     if (status !== undefined) response.writeHead(status).end('{}');
-    else if (this.isWithoutModuleSources && resource === 'modulesources') notFound(response);
+    else if (this.#absent.includes(resource)) notFound(response);
     else if (watching) this.#watch({ resource, name, response }, Number(searchParams.get('resourceVersion')));
     else if (this.listText === '') return;
     else if (this.listText !== undefined) response.end(this.listText);
@@ -225,10 +233,18 @@ export class FakeKubeApi {
   /** As kube-apiserver does it: a group without any kind is not listed. */
   #discover(pathname: string, response: ServerResponse): void {
     const versions = [{ groupVersion: 'deckhouse.io/v1alpha1', version: 'v1alpha1' }];
-    const groups = this.isWithoutModuleSources ? [] : [{ name: 'deckhouse.io', versions }];
+    const resources = ['modulesources', 'packagerepositories'].filter((name) => !this.#absent.includes(name));
+    const groups = resources.length === 0 ? [] : [{ name: 'deckhouse.io', versions }];
     if (pathname === '/apis') response.end(JSON.stringify({ kind: 'APIGroupList', groups }));
-    else if (this.isWithoutModuleSources) notFound(response);
-    else response.end(JSON.stringify({ kind: 'APIResourceList', resources: [{ name: 'modulesources' }] }));
+    else if (resources.length === 0) notFound(response);
+    else response.end(JSON.stringify({ kind: 'APIResourceList', resources: resources.map((name) => ({ name })) }));
+  }
+
+  get #absent(): readonly string[] {
+    return [
+      ...(this.isWithoutModuleSources ? ['modulesources'] : []),
+      ...(this.isWithoutPackageRepositories ? ['packagerepositories'] : []),
+    ];
   }
 
   #watch(watch: OpenWatch, from: number): void {

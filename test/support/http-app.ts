@@ -31,6 +31,7 @@ export async function startHttpApp(options: Partial<HttpAppOptions>): Promise<Ru
   ];
   const app = createHttpApp({
     images: { tags: unused.execute, manifest: unused.execute, image: unused.execute },
+    icons: unused,
     packages: { get: unused, describe: unused, manifests: { manifest: unused.execute } },
     explain: unused,
     admission: new Admission({ ...ADMISSION_LIMITS, maxHeldBytes: Infinity }),

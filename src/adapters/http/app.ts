@@ -8,6 +8,7 @@ import { admitted } from './admitted.ts';
 import { errorResponses } from './error-response.ts';
 import { explainRoute } from './explain-route.ts';
 import { allowedHosts } from './allowed-hosts.ts';
+import { type IconRoute, iconRoute, iconRouteOf } from './icons/icon-route.ts';
 import { imagesRouteOf, type ImagesRoutes, imagesRoutes } from './images/images-routes.ts';
 import { manifestRoute } from './manifest-route.ts';
 import { type PackageUseCases, packageRoute } from './package-route.ts';
@@ -21,6 +22,7 @@ import type { RequestTrace } from './trace-context.ts';
 export interface HttpAppOptions {
   readonly packages: PackageUseCases;
   readonly images: ImagesRoutes['images'];
+  readonly icons: IconRoute['icons'];
   readonly admission: Admission;
   readonly explain: Pick<ExplainPackage, 'execute'>;
   readonly readiness: readonly ReadinessCheck[];
@@ -46,11 +48,13 @@ export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
   const app = new Koa<RequestState>();
   // Every error has its response and its log line by errorResponses; what Koa emits besides is the same error again.
   app.on('error', () => undefined);
-  const routeOf = (path: string): string => (ROUTES.has(path) ? path : (imagesRouteOf(path) ?? 'other'));
+  const routeOf = (path: string): string =>
+    ROUTES.has(path) ? path : (imagesRouteOf(path) ?? iconRouteOf(path) ?? 'other');
   app.use(recordRequests(routeOf, options.observers));
   app.use(errorResponses());
   app.use(strictRequests());
   app.use(imagesRoutes(options));
+  app.use(iconRoute(options));
   app.use((ctx, next) => {
     // Exact and unnormalized, as the sidecar compares them (so `//healthz` is not `/healthz`).
     if (!ROUTES.has(ctx.path)) throw new RefusedError('PAGE_UNKNOWN', 'page not found');

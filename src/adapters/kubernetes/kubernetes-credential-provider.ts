@@ -1,4 +1,4 @@
-/** CredentialProvider over watched ModuleSources and the objects that say where the default registry is. */
+/** CredentialProvider over watched ModuleSources, PackageRepositories and the objects that say where the default registry is. */
 import type { ConfiguredRegistry, CredentialInspection, CredentialSource } from '../../application/inspection.ts';
 import { CredentialsPendingError, RepositoryUnknownError } from '../../domain/errors.ts';
 import type { CredentialProvider } from '../../domain/ports/credential-provider.ts';
@@ -13,9 +13,10 @@ import type { IndexEvent } from './registry-index.ts';
 import {
   parseDefaultRegistry,
   parseModuleSource,
+  parsePackageRepository,
   readImageAddress,
-  readModuleSource,
   readRegistrySecret,
+  readSpecRegistry,
   readStoreAccount,
   STORE,
   unlessEmpty,
@@ -23,7 +24,7 @@ import {
 import { type KnownObjectsEvent, WatchedRegistries, type WatchedRegistriesOptions } from './watched-registries.ts';
 
 /** `secrets` is the one of the default registry, `configmaps` its address, `storagesecrets` the account of the cluster's store. */
-export type ResourceName = 'modulesources' | 'secrets' | 'configmaps' | 'storagesecrets';
+export type ResourceName = 'modulesources' | 'secrets' | 'configmaps' | 'storagesecrets' | 'packagerepositories';
 
 /** An event of one resource, for logs and metrics. */
 export type ProviderEvent = (ReflectorEvent | IndexEvent | KnownObjectsEvent) & { readonly resource: ResourceName };
@@ -53,6 +54,7 @@ export class KubernetesCredentialProvider implements CredentialProvider, Credent
   /** The ConfigMap that counts instead of the Secret. */
   readonly #imageAddress: WatchedRegistries;
   readonly #store: WatchedRegistries;
+  readonly #packageRepositories: WatchedRegistries;
   readonly #agentCa: AgentCa;
   readonly #storeOnRefusal: boolean;
   /** By the registry as recorded. */
@@ -91,10 +93,15 @@ export class KubernetesCredentialProvider implements CredentialProvider, Credent
       isOptional: true,
     });
     this.#moduleSources = watch('modulesources', {
-      read: readModuleSource,
+      read: readSpecRegistry,
       parse: parseModuleSource,
       // Every package of the platform comes by one of them, so no ModuleSource may take it.
       reserved: (name) => this.#defaultRegistry?.ownerOf(name),
+    });
+    this.#packageRepositories = watch('packagerepositories', {
+      read: readSpecRegistry,
+      parse: parsePackageRepository,
+      isOptional: true,
     });
   }
 
@@ -114,7 +121,22 @@ export class KubernetesCredentialProvider implements CredentialProvider, Credent
 
   /** Known objects stay known while the API server is away. */
   async resolve(name: RepositoryName): Promise<Upstream> {
-    const recorded = this.#recorded(name);
+    return this.#reached(this.#recorded(name));
+  }
+
+  /** Knows PackageRepositories by their names, and nothing else: no request for a package can name one. */
+  get packageRepositories(): CredentialProvider {
+    return {
+      resolve: async (name) => {
+        const recorded = this.#packageRepositories.find(name);
+        if (recorded !== undefined) return this.#reached(recorded);
+        if (this.#packageRepositories.isPending) throw new CredentialsPendingError();
+        throw new RepositoryUnknownError();
+      },
+    };
+  }
+
+  async #reached(recorded: Upstream): Promise<Upstream> {
     if (!isClusterRegistry(recorded.registry)) return recorded;
     const agentCa = await this.#agentCa.read();
     if (agentCa === undefined && this.#store.isPending) throw new CredentialsPendingError();
@@ -162,7 +184,7 @@ export class KubernetesCredentialProvider implements CredentialProvider, Credent
   }
 
   get #watched(): readonly WatchedRegistries[] {
-    return [this.#moduleSources, this.#secret, this.#imageAddress, this.#store];
+    return [this.#moduleSources, this.#secret, this.#imageAddress, this.#store, this.#packageRepositories];
   }
 }
 
@@ -178,13 +200,13 @@ export function clusterResources(
       path: `/api/v1/namespaces/${secret.namespace}/${kind.toLowerCase()}s`,
       query: { fieldSelector: `metadata.name=${name}` },
     });
+  const ofPlatform = (kind: string, plural: string): ObjectSource =>
+    new ApiObjectSource(access, { kind, path: `/apis/deckhouse.io/v1alpha1/${plural}` });
   return {
-    modulesources: new ApiObjectSource(access, {
-      kind: 'ModuleSource',
-      path: '/apis/deckhouse.io/v1alpha1/modulesources',
-    }),
+    modulesources: ofPlatform('ModuleSource', 'modulesources'),
     secrets: named('Secret', secret.name),
     configmaps: named('ConfigMap', 'registry-image-address'),
     storagesecrets: named('Secret', 'registry-storage-access'),
+    packagerepositories: ofPlatform('PackageRepository', 'packagerepositories'),
   };
 }

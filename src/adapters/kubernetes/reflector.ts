@@ -39,11 +39,11 @@ export interface Pace {
   readonly absenceMs: number;
   /** A missing right counts only after this: a role that is new takes effect a moment later. */
   readonly forbiddenMs: number;
-  /** The right may be given later: a list is tried again after this. */
-  readonly forbiddenPauseMs: number;
+  /** The right, or the kind, of optional objects may come later: a list is tried again after this. */
+  readonly optionalPauseMs: number;
 }
 
-/** Four kinds are watched, so that the API server sees two lists a second at most. */
+/** Five kinds are watched, so that the API server sees five lists in two seconds at most. */
 const PACE: Pace = {
   minListIntervalMs: 2000,
   relistIntervalMs: 600_000,
@@ -51,7 +51,7 @@ const PACE: Pace = {
   longestPauseMs: 4000,
   absenceMs: 300_000,
   forbiddenMs: 5000,
-  forbiddenPauseMs: 60_000,
+  optionalPauseMs: 60_000,
 };
 
 /** A watch of this age has worked; a server that ends watches sooner is asked for a list again, with pauses. */
@@ -110,8 +110,10 @@ export class Reflector {
         await this.#endureForbidden();
         return undefined;
       }
-      if (this.#isCredible(error)) this.#replace([]);
-      else this.#fail('list', error);
+      if (this.#isCredible(error)) {
+        this.#replace([]);
+        if (this.#options.isOptional === true) await this.#sleep(this.#pace.optionalPauseMs);
+      } else this.#fail('list', error);
       await this.#pause();
       return undefined;
     }
@@ -132,7 +134,7 @@ export class Reflector {
     if (!this.#hasToldForbidden && !this.#stopped) this.#options.onEvent({ kind: 'forbidden' });
     this.#hasToldForbidden = true;
     this.#replace([]);
-    await this.#sleep(this.#pace.forbiddenPauseMs);
+    await this.#sleep(this.#pace.optionalPauseMs);
   }
 
   /** Whether the error means an empty list: at once as long as no object is known, as during bootstrap, otherwise after minutes. */

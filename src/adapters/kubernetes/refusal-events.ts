@@ -34,6 +34,7 @@ export class RefusalEvents {
       secrets: { apiVersion: 'v1', kind: 'Secret', namespace: secretNamespace },
       configmaps: { apiVersion: 'v1', kind: 'ConfigMap', namespace: secretNamespace },
       storagesecrets: { apiVersion: 'v1', kind: 'Secret', namespace: secretNamespace },
+      packagerepositories: { apiVersion: 'deckhouse.io/v1alpha1', kind: 'PackageRepository' },
     };
     this.#onError = onError;
   }

@@ -147,7 +147,7 @@ export class RegistryIndex {
     try {
       read = this.#read(object);
       if (before !== undefined && isSame(before.read, read)) return { entry: { ...before, source: object } };
-      return { entry: { object: name, created, source: object, read, registry: this.#parse(read) } };
+      return { entry: { object: name, created, source: object, read, registry: this.#parse(read, name) } };
     } catch (error) {
       if (!(error instanceof InvalidUpstreamError)) throw error;
       read ??= error.message;

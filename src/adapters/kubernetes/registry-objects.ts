@@ -1,6 +1,12 @@
 /** Reads a registry from a ModuleSource, or from the objects that say where the default registry is. */
 import { parseRepositoryName, type RepositoryName } from '../../domain/reference.ts';
-import { InvalidUpstreamError, parseUpstream, type Upstream, type UpstreamFields } from '../../domain/upstream.ts';
+import {
+  InvalidUpstreamError,
+  isFallback,
+  parseUpstream,
+  type Upstream,
+  type UpstreamFields,
+} from '../../domain/upstream.ts';
 import type { RawObject } from './object-source.ts';
 
 export interface ParsedRegistry {
@@ -9,14 +15,14 @@ export interface ParsedRegistry {
   readonly upstream: Upstream;
 }
 
-/** Undefined when the object configures no registry. @throws InvalidUpstreamError */
-export type RegistryParser = (fields: UpstreamFields) => ParsedRegistry | undefined;
+/** Parses the registry of the object with this name; undefined when it configures none. @throws InvalidUpstreamError */
+export type RegistryParser = (fields: UpstreamFields, object: string) => ParsedRegistry | undefined;
 
 /** Reads an object into the texts that make a registry; equal texts make an equal registry. */
 export type FieldReader = (object: RawObject) => UpstreamFields;
 
-/** `deckhouse.io/v1alpha1`, `spec.registry`. */
-export function readModuleSource(object: RawObject): UpstreamFields {
+/** `spec.registry` of a ModuleSource and of a PackageRepository (`deckhouse.io/v1alpha1`). */
+export function readSpecRegistry(object: RawObject): UpstreamFields {
   const { repo, scheme, dockerCfg, ca } = record(record(object['spec'])['registry']);
   return fieldsOf({ repo, scheme, dockerCfg, ca });
 }
@@ -69,6 +75,13 @@ export function parseDefaultRegistry(fields: UpstreamFields): ParsedRegistry {
   const upstream = parseUpstream(fields);
   const host = fields.repo.split('/', 1)[0] ?? '';
   return { names: ['', fields.repo, host].map(parseRepositoryName), upstream };
+}
+
+/** A PackageRepository goes by its own name. @throws InvalidUpstreamError also when its docker config is for other registries. */
+export function parsePackageRepository(fields: UpstreamFields, object: string): ParsedRegistry {
+  const upstream = parseUpstream(fields);
+  if (isFallback(upstream.registry)) throw new InvalidUpstreamError('dockerCfg', 'has no entry for the registry');
+  return { names: [parseRepositoryName(object)], upstream };
 }
 
 /** Undefined for an object that configures no registry. @throws InvalidUpstreamError */

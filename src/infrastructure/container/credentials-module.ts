@@ -34,6 +34,7 @@ export function credentialsModule({
         bind(T.CREDENTIAL_PROVIDER).toConstantValue(provider);
         bind(T.CREDENTIAL_INSPECTION).toConstantValue(provider);
         bind(T.CREDENTIALS_COMPONENT).toConstantValue({});
+        bind(T.PACKAGE_REPOSITORIES).toConstantValue(new StaticCredentialProvider([]));
         break;
       }
       case 'kubernetes':
@@ -44,6 +45,10 @@ export function credentialsModule({
         bind(T.CREDENTIAL_PROVIDER).toResolvedValue((provider) => provider, [T.WATCHED_CREDENTIALS]);
         bind(T.CREDENTIAL_INSPECTION).toResolvedValue((provider) => provider, [T.WATCHED_CREDENTIALS]);
         bind(T.CREDENTIALS_COMPONENT).toResolvedValue(credentialsComponent, [T.WATCHED_CREDENTIALS]);
+        bind(T.PACKAGE_REPOSITORIES).toResolvedValue(
+          (provider) => provider.packageRepositories,
+          [T.WATCHED_CREDENTIALS],
+        );
     }
   });
 }

@@ -13,12 +13,14 @@ import { refuseHeads } from '../../adapters/http/refused-heads.ts';
 import type { RequestObserver } from '../../adapters/http/request-record.ts';
 import { certificateMetrics } from '../../adapters/prometheus/certificate-metrics.ts';
 import { downloadMetrics } from '../../adapters/prometheus/download-metrics.ts';
+import { MeteredIcons } from '../../adapters/prometheus/metered-icons.ts';
 import { MeteredManifests } from '../../adapters/prometheus/metered-manifests.ts';
 import { MeteredGetPackage } from '../../adapters/prometheus/metered-get-package.ts';
 import { createMetricsRegistry, digestMismatches, requestMetrics } from '../../adapters/prometheus/process-metrics.ts';
 import { refusalMetrics } from '../../adapters/prometheus/refusal-metrics.ts';
 import { sendingMetrics } from '../../adapters/prometheus/sending-metrics.ts';
 import { DescribePackage } from '../../application/describe-package.ts';
+import { GetIcon } from '../../application/get-icon.ts';
 import { GetImage } from '../../application/get-image.ts';
 import { GetPackage } from '../../application/get-package.ts';
 import { GetLayerFile } from '../../application/get-layer-file.ts';
@@ -76,19 +78,40 @@ export function serviceModule(): ContainerModule {
         new GetImage({ roots: new ImageRoots(credentials), catalog, gateway, platform }),
       [T.IMAGE_CATALOG, T.REGISTRY_GATEWAY, T.CREDENTIAL_PROVIDER, T.SETTINGS],
     );
+    bind(T.ICONS).toResolvedValue(
+      (repositories, catalog, gateway, mismatches, { registry: { platform } }, { aborted: stopping }) => {
+        const files = new TarLayerFiles();
+        return new MeteredIcons(new GetIcon({ repositories, catalog, gateway, files, platform, stopping }), mismatches);
+      },
+      [T.PACKAGE_REPOSITORIES, T.IMAGE_CATALOG, T.REGISTRY_GATEWAY, T.MISMATCHES, T.SETTINGS, T.SHUTDOWN],
+    );
     bind(T.LAYER_FILES).toResolvedValue(
       (resolve, { get: packages }, store, { aborted: stopping }) =>
         new GetLayerFile({ resolve, packages, store, stopping, files: new TarLayerFiles(), limits: LAYER_FILE_LIMITS }),
       [T.RESOLVE_PACKAGE, T.PACKAGES, T.PACKAGE_STORE, T.SHUTDOWN],
     );
     bind(T.SERVICE).toResolvedValue(
-      (packages, files, images, explain, status, history, settings, shutdown, logger, metrics, ...components) => {
+      (
+        packages,
+        files,
+        images,
+        icons,
+        explain,
+        status,
+        history,
+        settings,
+        shutdown,
+        logger,
+        metrics,
+        ...components
+      ) => {
         const observers = [accessLog(logger), requestMetrics(metrics), history.observe];
         const bootstrap = bootstrapListener(settings.bootstrap, files, observers, logger);
         const admission = new Admission({ ...ADMISSION_LIMITS, maxHeldBytes: socketMemory(settings.server) });
         const app = createHttpApp({
           packages,
           images,
+          icons,
           explain,
           readiness: [
             async () => bootstrap?.notReady(),
@@ -122,6 +145,7 @@ export function serviceModule(): ContainerModule {
         T.PACKAGES,
         T.LAYER_FILES,
         T.IMAGES,
+        T.ICONS,
         T.EXPLAIN_PACKAGE,
         T.STATUS,
         T.REQUEST_HISTORY,

@@ -7,6 +7,7 @@ import type { RequestHistory } from '../../adapters/http/request-history.ts';
 import type { StatusOptions } from '../../adapters/http/status/status-route.ts';
 import type { KubernetesCredentialProvider } from '../../adapters/kubernetes/kubernetes-credential-provider.ts';
 import type { ExplainPackage } from '../../application/explain-package.ts';
+import type { GetIcon } from '../../application/get-icon.ts';
 import type { GetImage } from '../../application/get-image.ts';
 import type { GetLayerFile } from '../../application/get-layer-file.ts';
 import type { GetPackage } from '../../application/get-package.ts';
@@ -52,6 +53,8 @@ export const INSPECTION = token<Inspection>('Inspection');
 export const PACKAGE_STORE = token<PackageStore>('PackageStore');
 export const REGISTRY_GATEWAY = token<RegistryGateway>('RegistryGateway');
 export const CREDENTIAL_PROVIDER = token<CredentialProvider>('CredentialProvider');
+/** The upstreams of PackageRepositories, by their names. */
+export const PACKAGE_REPOSITORIES = token<CredentialProvider>('CredentialProvider of PackageRepositories');
 export const WATCHED_CREDENTIALS = token<KubernetesCredentialProvider>('KubernetesCredentialProvider');
 /** The lifecycle of the adapter behind each port. */
 export const STORE_COMPONENT = token<Component>('Component of PackageStore');
@@ -62,6 +65,7 @@ export const RESOLVE_PACKAGE = token<ResolvePackage>('ResolvePackage');
 export const GET_PACKAGE = token<GetPackage>('GetPackage');
 export const IMAGE_CATALOG = token<ImageCatalog>('ImageCatalog');
 export const IMAGES = token<GetImage>('GetImage');
+export const ICONS = token<Pick<GetIcon, 'execute'>>('GetIcon');
 export const LAYER_FILES = token<GetLayerFile>('GetLayerFile');
 export const REQUEST_HISTORY = token<RequestHistory>('RequestHistory');
 export const PACKAGES = token<PackageUseCases>('PackageUseCases');

@@ -5,7 +5,7 @@ import { GetPackage } from '../../../src/application/get-package.ts';
 import { ResolvePackage } from '../../../src/application/resolve-package.ts';
 import { DigestMismatchError, InvalidContentError, PackageUnknownError } from '../../../src/domain/errors.ts';
 import type { PackageRequest } from '../../../src/domain/package.ts';
-import type { LayerFile, LayerFiles } from '../../../src/domain/ports/layer-files.ts';
+import type { LayerEntry, LayerFiles } from '../../../src/domain/ports/layer-files.ts';
 import type { BlobReader } from '../../../src/domain/ports/package-store.ts';
 import { DEFAULT_REPOSITORY } from '../../../src/domain/reference.ts';
 import { bytesOf, makeImage, type TestImage } from '../../support/image.ts';
@@ -32,7 +32,7 @@ const listArchive: LayerFiles['list'] = async function* (layer) {
   for (const line of archive.subarray(0, headEnd).toString().split('\n')) {
     const [path = '', size = ''] = line.split(' ');
     const bytes = archive.subarray(at, (at += Number(size)));
-    yield { path, size: Number(size), bytes: chunked(bytes) } satisfies LayerFile;
+    yield { kind: 'file', path, size: Number(size), bytes: chunked(bytes) } satisfies LayerEntry;
   }
 };
 

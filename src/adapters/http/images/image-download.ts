@@ -11,7 +11,7 @@ import type { PackageUseCases } from '../package-route.ts';
 import { rangeUnsatisfiable } from '../problem.ts';
 import { parseRange } from '../range.ts';
 import type { RequestState } from '../request-record.ts';
-import { reworded } from './reworded.ts';
+import { reworded } from '../reworded.ts';
 
 /** Gateways in between wait 300 s for the next byte. */
 const HOLD_TIMEOUT_MS = 240_000;

@@ -2,6 +2,7 @@
 import { type Digest, isDigest } from '../../../domain/digest.ts';
 import { type RepositoryPath, parseRepositoryPath } from '../../../domain/reference.ts';
 import { isTag, type Tag } from '../../../domain/tag.ts';
+import { pathSegments } from '../path-segments.ts';
 import { RefusedError } from '../problem.ts';
 
 export const PREFIX = '/v1/images/';
@@ -18,7 +19,7 @@ const MAX_PLUGIN_LENGTH = 128;
 
 /** The path as it came, without its query. @throws RefusedError for a path of no image that is served. */
 export function parseImagesPath(path: string): ImagesPath {
-  const segments = path.slice(PREFIX.length).replace(/\/$/, '').split('/').map(decode);
+  const segments = pathSegments(path.slice(PREFIX.length)) ?? [];
   const [first, second, name] = segments;
   const isPlugin = second === PLUGINS && name !== undefined && name.length <= MAX_PLUGIN_LENGTH && PLUGIN.test(name);
   const [action, reference, ...rest] = segments.slice(isPlugin ? 3 : 1);
@@ -33,18 +34,6 @@ export function parseImagesPath(path: string): ImagesPath {
 export function parseReference(text: string): { readonly digest: Digest } | { readonly tag: Tag } | undefined {
   if (isDigest(text)) return { digest: text };
   return isTag(text) ? { tag: text } : undefined;
-}
-
-/** One segment; what would be another path after decoding is refused. */
-function decode(segment: string): string {
-  let text: string;
-  try {
-    text = decodeURIComponent(segment);
-  } catch {
-    throw unknown();
-  }
-  if (/[/\0]/.test(text) || text === '' || text === '.' || text === '..') throw unknown();
-  return text;
 }
 
 function unknown(): RefusedError {

@@ -11,11 +11,11 @@ import { etagOf, reprDigest } from '../package-headers.ts';
 import type { PackageUseCases } from '../package-route.ts';
 import { RefusedError } from '../problem.ts';
 import type { RequestState } from '../request-record.ts';
+import { reworded } from '../reworded.ts';
 import type { RequestTrace } from '../trace-context.ts';
 import { cacheControl, imageDownload } from './image-download.ts';
 import { type ImagesPath, parseImagesPath, parseReference, PREFIX } from './images-path.ts';
 import { parsePlatformQuery } from './platform-query.ts';
-import { reworded } from './reworded.ts';
 
 /** The clients wait 30 s for the head of an answer. */
 const HEAD_TIMEOUT_MS = 25_000;

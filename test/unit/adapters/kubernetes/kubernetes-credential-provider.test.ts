@@ -224,6 +224,7 @@ describe('KubernetesCredentialProvider', () => {
       ['secrets', undefined],
       ['configmaps', undefined],
       ['storagesecrets', undefined],
+      ['packagerepositories', undefined],
     ]);
     api.putModuleSource('a', { repo: 'a.example/m', dockerCfg: config('a.example', 'canary') });
     api.putModuleSource('b', { repo: 'a.example/m' }, '2099-01-01T00:00:00Z');
@@ -586,7 +587,7 @@ describe('KubernetesCredentialProvider', () => {
         sources: clusterResources(api.access, { namespace: 'd8-system', name: 'deckhouse-registry' }),
         onEvent: (event) => events.push(event),
         agent: NO_AGENT,
-        pace: { firstPauseMs: 10, longestPauseMs: 20, minListIntervalMs: 10, forbiddenMs: 50, forbiddenPauseMs: 30 },
+        pace: { firstPauseMs: 10, longestPauseMs: 20, minListIntervalMs: 10, forbiddenMs: 50, optionalPauseMs: 30 },
       });
       api.putSecret(secret);
       api.forbidden.add('configmaps').add('registry-storage-access');
@@ -602,7 +603,7 @@ describe('KubernetesCredentialProvider', () => {
           .map(({ resource }) => resource)
           .toSorted(),
       ).to.deep.equal(['configmaps', 'storagesecrets']);
-      expect(provider.sources().map(({ failure }) => failure)).to.deep.equal(Array(4).fill(undefined));
+      expect(provider.sources().map(({ failure }) => failure)).to.deep.equal(Array(5).fill(undefined));
       // The right is given later, by an upgrade of the chart.
       setBase(`${SVC}/a`);
       api.forbidden.clear();
@@ -702,5 +703,124 @@ describe('KubernetesCredentialProvider', () => {
     api.putModuleSource('a', { repo: 'a.example/m' });
     await new Promise((resolve) => setTimeout(resolve, 100));
     expect(events).to.have.lengthOf(told);
+  });
+
+  describe('knows package repositories', () => {
+    const find = (name: string): Promise<Upstream> => provider.packageRepositories.resolve(parseRepositoryName(name));
+    const isUnknown = (name: string): Promise<void> =>
+      eventually(async () => {
+        expect(await rejection(find(name))).to.be.instanceOf(RepositoryUnknownError);
+      });
+
+    it('by the names of their objects, and sees them come, change and go', async () => {
+      expect(await rejection(find('main'))).to.be.instanceOf(CredentialsPendingError);
+      provider.start();
+      await isUnknown('main');
+      api.putPackageRepository('main', { repo: 'a.example/p', dockerCfg: config('a.example', 'one'), ca: CA });
+      await eventually(() => find('main'));
+      const { registry, repository } = await find('main');
+      expect([registry.host, repository, registry.ca.length]).to.deep.equal(['a.example', 'p', 1]);
+      expect(registry.credential.kind === 'basic' && registry.credential.password.reveal()).to.equal('one');
+      api.putPackageRepository('main', { repo: 'b.example/p', scheme: 'http' });
+      await eventually(async () => {
+        expect((await find('main')).registry).to.include({ host: 'b.example', scheme: 'http' });
+      });
+      api.remove('packagerepositories', 'main');
+      await isUnknown('main');
+    });
+
+    it('by their longest credential that fits, as in a docker config, and anonymously where that has none', async () => {
+      const auths = {
+        'https://a.example': { auth: Buffer.from('robot:host').toString('base64') },
+        'a.example/team': { username: 'robot', password: 'team' },
+        'a.example/team/other': { username: 'robot', password: 'other' },
+        'a.example:8443': {},
+      };
+      const dockerCfg = Buffer.from(JSON.stringify({ auths })).toString('base64');
+      api.putPackageRepository('team', { repo: 'a.example/team/p', dockerCfg });
+      api.putPackageRepository('root', { repo: 'a.example/p', dockerCfg });
+      api.putPackageRepository('port', { repo: 'a.example:8443/p', dockerCfg });
+      provider.start();
+      await eventually(() => find('port'));
+      const secrets = await Promise.all(
+        ['team', 'root', 'port'].map(async (name) => {
+          const { credential } = (await find(name)).registry;
+          return credential.kind === 'basic' ? credential.password.reveal() : credential.kind;
+        }),
+      );
+      expect(secrets).to.deep.equal(['team', 'host', 'anonymous']);
+    });
+
+    for (const [what, field, fields] of [
+      ['a docker config that is not base64', 'dockerCfg', { dockerCfg: '%canary' }],
+      ['a docker config that is not JSON', 'dockerCfg', { dockerCfg: Buffer.from('canary').toString('base64') }],
+      ['a docker config for other registries', 'dockerCfg', { dockerCfg: config('b.example', 'canary') }],
+      ['a CA that is none', 'ca', { ca: 'canary' }],
+      ['a repo that is none', 'repo', { repo: 'https://canary' }],
+    ] as const) {
+      it(`not with ${what}, and tells why`, async () => {
+        api.putPackageRepository('main', { repo: 'a.example/p', ...fields });
+        provider.start();
+        await isUnknown('main');
+        const [told] = kinds('invalid');
+        expect(told).to.include({ resource: 'packagerepositories', object: 'main' });
+        expect(told).to.have.nested.property('error.field', field);
+        const { rejected } = provider.sources()[4] ?? { rejected: [] };
+        expect(rejected.map(({ object, reason }) => [object, reason.startsWith(`${field}: `)])).to.deep.equal([
+          ['main', true],
+        ]);
+        expect(JSON.stringify([told, rejected])).not.to.include('canary');
+      });
+    }
+
+    it('beside the registries of packages: neither finds the other by its name', async () => {
+      api.putPackageRepository('a.example', { repo: 'b.example/p' });
+      api.putModuleSource('a', { repo: 'a.example/m' });
+      provider.start();
+      await known('a.example/m');
+      await eventually(() => find('a.example'));
+      await unknown('a.example');
+      await unknown('b.example/p');
+      await isUnknown('a.example/m');
+      await isUnknown('a');
+      expect(provider.registries().map(({ resource }) => resource)).to.deep.equal(['modulesources']);
+    });
+
+    it('with the account of the store where they name the registry of the cluster', async () => {
+      api.putPackageRepository('inside', { repo: 'registry.d8-system.svc:5001/p' });
+      api.putSecret({ 'ca.crt': CA, username: 'store', password: 'canary-store' }, 'registry-storage-access');
+      provider.start();
+      await eventually(async () => {
+        expect((await find('inside')).registry.dialled?.by).to.equal('store');
+      });
+      expect((await find('inside')).registry).to.equal((await find('inside')).registry);
+    });
+
+    for (const [what, deny] of [
+      ['their kind is not defined', () => (api.isWithoutPackageRepositories = true)],
+      ['the service may not list them', () => api.forbidden.add('packagerepositories')],
+    ] as const) {
+      it(`as none where ${what}, which costs one list in a while, and no failure`, async () => {
+        deny();
+        await provider.stop();
+        provider = new KubernetesCredentialProvider({
+          sources: clusterResources(api.access, { namespace: 'd8-system', name: 'deckhouse-registry' }),
+          onEvent: (event) => events.push(event),
+          agent: NO_AGENT,
+          pace: { firstPauseMs: 5, longestPauseMs: 10, minListIntervalMs: 5, forbiddenMs: 0, optionalPauseMs: 300 },
+        });
+        provider.start();
+        await isUnknown('main');
+        const lists = (): number => api.requests('list packagerepositories').length;
+        const before = lists();
+        api.isWithoutPackageRepositories = false;
+        api.forbidden.clear();
+        api.putPackageRepository('main', { repo: 'a.example/p' });
+        await eventually(() => find('main'));
+        expect(lists()).to.equal(before + 1);
+        expect(kinds('failed')).to.deep.equal([]);
+        expect(provider.pending).not.to.include('packagerepositories');
+      });
+    }
   });
 });

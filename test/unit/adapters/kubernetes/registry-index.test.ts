@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type { RawObject } from '../../../../src/adapters/kubernetes/object-source.ts';
 import { type IndexEvent, RegistryIndex } from '../../../../src/adapters/kubernetes/registry-index.ts';
-import { parseModuleSource, readModuleSource } from '../../../../src/adapters/kubernetes/registry-objects.ts';
+import { parseModuleSource, readSpecRegistry } from '../../../../src/adapters/kubernetes/registry-objects.ts';
 import { parseRepositoryName } from '../../../../src/domain/reference.ts';
 
 const NAME = parseRepositoryName('a.example/m');
@@ -15,7 +15,7 @@ describe('RegistryIndex', () => {
   let index: RegistryIndex;
   beforeEach(() => {
     events = [];
-    index = new RegistryIndex(readModuleSource, parseModuleSource, (event) => events.push(event));
+    index = new RegistryIndex(readSpecRegistry, parseModuleSource, (event) => events.push(event));
   });
   const update = (object: RawObject): void => {
     index.update(new Map([['1', object]]));
@@ -35,7 +35,7 @@ describe('RegistryIndex', () => {
     const read: string[] = [];
     const counting = new RegistryIndex(
       (object) => {
-        const fields = readModuleSource(object);
+        const fields = readSpecRegistry(object);
         read.push(fields.repo);
         return fields;
       },

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import {
   parseDefaultRegistry,
   parseModuleSource,
-  readModuleSource,
+  readSpecRegistry,
   readRegistrySecret,
 } from '../../../../src/adapters/kubernetes/registry-objects.ts';
 import { InvalidUpstreamError, type UpstreamFields } from '../../../../src/domain/upstream.ts';
@@ -52,13 +52,13 @@ const parse = (read: () => UpstreamFields) =>
     InvalidUpstreamError,
   );
 
-describe('readModuleSource', () => {
+describe('readSpecRegistry', () => {
   it('reads back what a ModuleSource says', () => {
     fc.assert(
       fc.property(host, segments, fields, (name, below, rest) => {
         const registry = { repo: [name, ...below].join('/'), ...rest };
-        expect(readModuleSource({ spec: { registry, releaseChannel: 'Stable' } })).to.deep.equal(registry);
-        const { names, upstream } = parseModuleSource(readModuleSource({ spec: { registry } }));
+        expect(readSpecRegistry({ spec: { registry, releaseChannel: 'Stable' } })).to.deep.equal(registry);
+        const { names, upstream } = parseModuleSource(readSpecRegistry({ spec: { registry } }));
         expect(names).to.deep.equal([registry.repo]);
         expect(upstream.registry.host).to.equal(name.toLowerCase());
         expect(upstream.registry.scheme).to.equal((rest.scheme ?? 'https').toLowerCase());
@@ -75,7 +75,7 @@ describe('readModuleSource', () => {
     const spec = fc.oneof(anything, fc.record({ registry: fc.oneof(anything, registry) }));
     fc.assert(
       fc.property(spec, (found) => {
-        for (const { names } of parse(() => readModuleSource({ spec: found })) ?? []) {
+        for (const { names } of parse(() => readSpecRegistry({ spec: found })) ?? []) {
           expect(names.every((name) => typeof name === 'string')).to.equal(true);
         }
       }),
@@ -83,13 +83,13 @@ describe('readModuleSource', () => {
   });
 
   it('names the field that is no text, and shows nothing of it', () => {
-    const read = (): unknown => readModuleSource({ spec: { registry: { repo: 'a.example', dockerCfg: ['canary'] } } });
+    const read = (): unknown => readSpecRegistry({ spec: { registry: { repo: 'a.example', dockerCfg: ['canary'] } } });
     expect(read).to.throw(InvalidUpstreamError, /^dockerCfg: is not text$/);
   });
 
   it('finds no registry in a field named __proto__', () => {
     const object = JSON.parse('{"spec":{"__proto__":{"registry":{"repo":"a.example"}}}}') as Record<string, unknown>;
-    expect(readModuleSource(object).repo).to.equal('');
+    expect(readSpecRegistry(object).repo).to.equal('');
   });
 });
 

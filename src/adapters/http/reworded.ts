@@ -1,6 +1,6 @@
-/** Errors of the domain in the words that the clients of /v1/images know. */
-import { isOneOf, PackageError } from '../../../domain/errors.ts';
-import { RewordedError } from '../problem.ts';
+/** Errors of the domain in the words that the clients of one route know. */
+import { isOneOf, PackageError } from '../../domain/errors.ts';
+import { RewordedError } from './problem.ts';
 
 export interface Words {
   /** No place has it. */
@@ -15,7 +15,7 @@ export async function reworded<Value>({ unknown, failed }: Words, work: Promise<
     return await work;
   } catch (error) {
     if (!(error instanceof PackageError)) throw error;
-    if (isOneOf(error, 'MANIFEST_UNKNOWN', 'BLOB_UNKNOWN')) throw new RewordedError(error, unknown);
+    if (isOneOf(error, 'NAME_UNKNOWN', 'MANIFEST_UNKNOWN', 'BLOB_UNKNOWN')) throw new RewordedError(error, unknown);
     if (isOneOf(error, 'UPSTREAM_DENIED', 'UPSTREAM_UNAVAILABLE', 'MANIFEST_INVALID', 'DIGEST_MISMATCH')) {
       throw new RewordedError(error, failed);
     }

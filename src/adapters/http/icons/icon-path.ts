@@ -1,0 +1,30 @@
+/** The path of a request under /v1/packages/, parsed once: whose icon, and of which version. */
+import type { IconRequest } from '../../../application/get-icon.ts';
+import { InvalidArgumentError } from '../../../domain/errors.ts';
+import { parseRepositoryName, parseRepositoryPath } from '../../../domain/reference.ts';
+import { isVersionTag } from '../../../domain/semantic-version.ts';
+import { pathSegments } from '../path-segments.ts';
+import { RefusedError } from '../problem.ts';
+
+export const PREFIX = '/v1/packages/';
+
+/** The name of an object of the cluster (RFC 1123, subdomain). */
+const OBJECT = /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$/;
+const MAX_OBJECT_LENGTH = 253;
+
+/** The path as it came, without its query. @throws RefusedError for any other path than that of an icon. */
+export function parseIconPath(path: string): IconRequest {
+  const [repository = '', name = '', metadata, icon, version, ...rest] = pathSegments(path.slice(PREFIX.length)) ?? [];
+  const isIcon = metadata === 'metadata' && icon === 'icon' && rest.length === 0;
+  const isObject = repository.length <= MAX_OBJECT_LENGTH && OBJECT.test(repository);
+  if (!isIcon || !isObject || (version !== undefined && !isVersionTag(version))) throw badRequest();
+  try {
+    return { repository: parseRepositoryName(repository), package: parseRepositoryPath(name), version };
+  } catch (error) {
+    throw error instanceof InvalidArgumentError ? badRequest() : error;
+  }
+}
+
+function badRequest(): RefusedError {
+  return new RefusedError('REQUEST_INVALID', 'bad request');
+}

@@ -1,0 +1,137 @@
+/** GET and HEAD /v1/packages/<repository>/<package>/metadata/icon[/<version>]: icons, for a page that shows packages. */
+import type { Middleware, ParameterizedContext } from 'koa';
+import type { AsyncLocalStorage } from 'node:async_hooks';
+import { type GetIcon, IconError, type IconRequest, type IconStep } from '../../../application/get-icon.ts';
+import type { Icon } from '../../../application/kept-icons.ts';
+import type { BlobReader } from '../../../domain/ports/package-store.ts';
+import type { Admission } from '../admission.ts';
+import { admitted, sendInTurn, untilClosed } from '../admitted.ts';
+import { matchesEtag } from '../conditional.ts';
+import { etagOf } from '../package-headers.ts';
+import { readParameters } from '../package-query.ts';
+import { RefusedError } from '../problem.ts';
+import type { RequestState } from '../request-record.ts';
+import { reworded, type Words } from '../reworded.ts';
+import type { RequestTrace } from '../trace-context.ts';
+import { parseIconPath, PREFIX } from './icon-path.ts';
+
+export interface IconRoute {
+  readonly icons: Pick<GetIcon, 'execute'>;
+  readonly admission: Admission;
+  readonly traces: AsyncLocalStorage<RequestTrace>;
+}
+
+const TYPES: Readonly<Record<string, string>> = {
+  svg: 'image/svg+xml',
+  png: 'image/png',
+  jpg: 'image/jpeg',
+  jpeg: 'image/jpeg',
+};
+
+/** An SVG is a document, and its author a stranger: no script of it runs, and it loads nothing. */
+const HARMLESS = {
+  'Content-Security-Policy': "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+  'X-Content-Type-Options': 'nosniff',
+};
+
+const FETCH_FAILED = 'failed to fetch package';
+const WORDS: Readonly<Record<IconStep, Words>> = {
+  repository: { unknown: 'package repository not found', failed: 'package repository not found' },
+  listing: { unknown: 'package not found', failed: 'failed to list tags' },
+  tags: { unknown: 'no tags found', failed: 'failed to list tags' },
+  versions: { unknown: 'no valid tags found', failed: 'failed to list tags' },
+  tag: { unknown: 'tag not found', failed: 'failed to resolve tag' },
+  image: { unknown: 'package not found', failed: FETCH_FAILED },
+  icon: { unknown: 'icon not found', failed: FETCH_FAILED },
+};
+
+/** The name of the route for metrics and the log; undefined for a path of another feature, or of none. */
+export function iconRouteOf(path: string): string | undefined {
+  if (!path.startsWith(PREFIX)) return undefined;
+  try {
+    parseIconPath(path);
+    return `${PREFIX}icon`;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Answers for all that is under /v1/packages/, and leaves the rest to the next middleware. */
+export function iconRoute({ icons, admission, traces }: IconRoute): Middleware<RequestState> {
+  const counted = admitted(admission);
+  return async (ctx, next) => {
+    const [target = ''] = ctx.url.split('?', 1);
+    if (!target.startsWith(PREFIX)) {
+      await next();
+      return;
+    }
+    if (ctx.method !== 'GET' && ctx.method !== 'HEAD') {
+      throw new RefusedError('METHOD_UNSUPPORTED', 'method not allowed', { Allow: 'GET, HEAD' });
+    }
+    const request = parseIconPath(target);
+    // No parameter is known, and a query that two parsers could read differently is refused all the same.
+    readParameters(ctx.querystring, []);
+    await counted(ctx, async () => {
+      const icon = await traces.run(ctx.state.record.trace, () => find(icons, request));
+      await send(ctx, request, icon, admission);
+    });
+  };
+}
+
+async function find(icons: IconRoute['icons'], request: IconRequest): Promise<Icon> {
+  try {
+    return await icons.execute(request);
+  } catch (error) {
+    if (!(error instanceof IconError)) throw error;
+    return reworded(WORDS[error.step], Promise.reject(error.error));
+  }
+}
+
+async function send(
+  ctx: ParameterizedContext<RequestState>,
+  { package: name, version }: IconRequest,
+  { name: path, bytes, manifest }: Icon,
+  admission: Admission,
+): Promise<void> {
+  const { record } = ctx.state;
+  const extension = path.slice(path.lastIndexOf('.') + 1);
+  const validators = {
+    ...HARMLESS,
+    ETag: etagOf(manifest),
+    'Docker-Content-Digest': manifest,
+    // The latest version moves; any client may have an icon, so shared caches may, too.
+    'Cache-Control': version === undefined ? 'public, max-age=300' : 'public, max-age=31536000, immutable',
+  };
+  if (matchesEtag(ctx.get('If-None-Match'), etagOf(manifest)) !== false) {
+    ctx.set(validators);
+    ctx.status = 304;
+    return;
+  }
+  const headers = {
+    ...validators,
+    'Content-Type': TYPES[extension] ?? 'application/octet-stream',
+    'Content-Length': String(bytes.byteLength),
+    'Content-Disposition': `attachment; filename="${name}.${extension}"`,
+  };
+  if (ctx.method === 'HEAD') {
+    ctx.set(headers);
+    ctx.status = 200;
+    return;
+  }
+  const writeHead = (): void => {
+    ctx.respond = false;
+    ctx.res.writeHead(200, { ...headers, 'X-Request-Id': record.id });
+  };
+  const onSent = (sent: number): unknown => (record.bytes += sent);
+  await untilClosed(ctx.res, (leaving) =>
+    sendInTurn(ctx, readerOf(bytes), admission, leaving, { start: 0, end: bytes.byteLength, writeHead, onSent }),
+  );
+}
+
+function readerOf(bytes: Uint8Array): BlobReader {
+  return {
+    size: bytes.byteLength,
+    read: (offset) => Promise.resolve(bytes.subarray(offset)),
+    close: () => Promise.resolve(),
+  };
+}

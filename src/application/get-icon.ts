@@ -1,0 +1,237 @@
+/** The icon of a package by its name and version, out of the image that a package repository publishes. */
+import { type Digest, digestOf } from '../domain/digest.ts';
+import {
+  DigestMismatchError,
+  InvalidContentError,
+  isOneOf,
+  PackageError,
+  PackageUnknownError,
+  UpstreamTimeoutError,
+} from '../domain/errors.ts';
+import { platformCandidates } from '../domain/index-entry.ts';
+import { type Index, type Manifest, parseManifest } from '../domain/manifest.ts';
+import type { Platform } from '../domain/platform.ts';
+import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
+import type { ImageCatalog } from '../domain/ports/image-catalog.ts';
+import type { LayerFiles } from '../domain/ports/layer-files.ts';
+import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';
+import { joinPath, parseRepositoryPath, type RepositoryName, type RepositoryPath } from '../domain/reference.ts';
+import { latestOf } from '../domain/semantic-version.ts';
+import type { Tag } from '../domain/tag.ts';
+import { below, type Upstream } from '../domain/upstream.ts';
+import { DownloadSlots } from './download-slots.ts';
+import { iconOfLayers } from './icon-of-layers.ts';
+import { type Icon, KeptIcons } from './kept-icons.ts';
+import { openBlob } from './open-blob.ts';
+import { resumedDownload } from './resumed-download.ts';
+import { SingleFlight } from './single-flight.ts';
+
+/** Clients wait 30 s for the head of an answer. */
+const TIMEOUT_MS = 25_000;
+/** Parsed within some milliseconds. */
+const MAX_MANIFEST_BYTES = 1 << 20;
+const MAX_DEPTH = 4;
+/** Packages are published below their own repository. The documentation of package repositories names that one itself. */
+const VERSIONS = parseRepositoryPath('version');
+const PARALLEL_EXTRACTIONS = 2;
+const MAX_WAIT_MS = 5000;
+
+/** A step on the way to an icon. `tags` fails when there is none, `versions` when none of them is a version. */
+export type IconStep = 'repository' | 'listing' | 'tags' | 'versions' | 'tag' | 'image' | 'icon';
+
+/** The step that failed, and why. */
+export class IconError extends Error {
+  override readonly name = 'IconError';
+  readonly step: IconStep;
+  readonly error: PackageError;
+  constructor(step: IconStep, error: PackageError) {
+    super(error.message, { cause: error });
+    this.step = step;
+    this.error = error;
+  }
+}
+
+export interface IconRequest {
+  /** The name of the package repository. */
+  readonly repository: RepositoryName;
+  readonly package: RepositoryPath;
+  /** Undefined for the latest version. */
+  readonly version: Tag | undefined;
+}
+
+export interface GetIconOptions {
+  readonly repositories: CredentialProvider;
+  readonly catalog: ImageCatalog;
+  readonly gateway: Pick<RegistryGateway, 'fetchManifest' | 'fetchBlob'>;
+  readonly files: LayerFiles;
+  /** The platform to which an index resolves. */
+  readonly platform: Platform;
+  /** Aborted when the process stops. */
+  readonly stopping: AbortSignal;
+}
+
+/** An image of a package, by the bytes of its manifest or index. */
+interface TaggedImage {
+  readonly upstream: Upstream;
+  readonly bytes: Uint8Array;
+}
+
+export class GetIcon {
+  readonly #options: GetIconOptions;
+  readonly #kept = new KeptIcons();
+  readonly #requests = new SingleFlight<string, Icon>();
+  readonly #extractions = new SingleFlight<Digest, Icon>();
+  readonly #slots = new DownloadSlots({ max: PARALLEL_EXTRACTIONS, maxWaitMs: MAX_WAIT_MS });
+
+  constructor(options: GetIconOptions) {
+    this.#options = options;
+  }
+
+  /** Rejects with IconError, or with UpstreamTimeoutError after 25 s in all. Equal requests share one answer. */
+  execute(request: IconRequest): Promise<Icon> {
+    const { repository, package: name, version = '' } = request;
+    return this.#requests.run(`${repository} ${name} ${version}`, () =>
+      this.#bounded((signal) => this.#find(request, signal)),
+    );
+  }
+
+  async #find({ repository, package: name, version }: IconRequest, signal: AbortSignal): Promise<Icon> {
+    const root = await at('repository', this.#options.repositories.resolve(repository));
+    const places = [joinPath(name, VERSIONS), name].map((path) => below(root, path));
+    const image =
+      version === undefined
+        ? await firstOf(places, (upstream) => this.#latest(upstream, signal))
+        : await firstOf(places, (upstream) => this.#tagged(upstream, version, signal));
+    const { digest, manifest } = await at('image', this.#manifest(image, signal));
+    return (
+      this.#kept.find(digest) ??
+      this.#extractions.run(digest, () => this.#bounded((own) => this.#extract(image.upstream, digest, manifest, own)))
+    );
+  }
+
+  async #latest(upstream: Upstream, signal: AbortSignal): Promise<TaggedImage> {
+    const tags = await at('listing', this.#options.catalog.listTags(upstream, signal));
+    const latest = latestOf(tags);
+    if (latest !== undefined) return this.#tagged(upstream, latest, signal);
+    throw new IconError(tags.length === 0 ? 'tags' : 'versions', new PackageUnknownError('MANIFEST_UNKNOWN'));
+  }
+
+  async #tagged(upstream: Upstream, tag: Tag, signal: AbortSignal): Promise<TaggedImage> {
+    return { upstream, bytes: await at('tag', this.#options.catalog.fetchTagged(upstream, tag, signal)) };
+  }
+
+  /** Through indexes to the manifest of the platform. */
+  async #manifest(
+    { upstream, bytes }: TaggedImage,
+    signal: AbortSignal,
+  ): Promise<{ readonly digest: Digest; readonly manifest: Manifest }> {
+    let digest = digestOf(bytes);
+    let document = parse(bytes);
+    for (let depth = 0; document.kind === 'index'; depth++) {
+      const [entry] = platformCandidates(document.manifests, this.#options.platform);
+      if (entry === undefined) throw new PackageUnknownError('MANIFEST_UNKNOWN');
+      if (depth === MAX_DEPTH) throw new InvalidContentError(`indexes are nested more than ${String(MAX_DEPTH)} deep`);
+      ({ digest } = entry);
+      const inner = await this.#options.gateway.fetchManifest(upstream, digest, signal);
+      const found = digestOf(inner);
+      if (found !== digest) throw new DigestMismatchError(digest, found);
+      document = parse(inner);
+    }
+    return { digest, manifest: document };
+  }
+
+  async #extract(upstream: Upstream, digest: Digest, { layers }: Manifest, signal: AbortSignal): Promise<Icon> {
+    const { files, gateway } = this.#options;
+    const slot = await at('image', this.#slots.acquire(upstream.registry, signal));
+    try {
+      const open = (layer: Manifest['layers'][number]): Promise<AsyncIterable<Uint8Array>> =>
+        resumedDownload(layer.size, (offset) =>
+          openBlob(gateway, () => Promise.resolve(upstream), layer, offset, signal),
+        );
+      const icon = { ...(await iconOfLayers(layers, { files, open, signal })), manifest: digest };
+      this.#kept.keep(icon);
+      return icon;
+    } catch (error) {
+      const failure = failureOf(error);
+      if (failure !== undefined && isFact(failure)) this.#kept.keepFailure(digest, failure);
+      throw failure ?? error;
+    } finally {
+      slot.release();
+    }
+  }
+
+  async #bounded<Outcome>(work: (signal: AbortSignal) => Promise<Outcome>): Promise<Outcome> {
+    const late = new AbortController();
+    const timer = setTimeout(() => {
+      late.abort(new UpstreamTimeoutError());
+    }, TIMEOUT_MS);
+    const signal = AbortSignal.any([this.#options.stopping, late.signal]);
+    const { promise: aborted, reject } = Promise.withResolvers<never>();
+    const abort = (): void => {
+      reject(signal.reason as Error);
+    };
+    signal.addEventListener('abort', abort);
+    try {
+      signal.throwIfAborted();
+      return await Promise.race([work(signal), aborted]);
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', abort);
+    }
+  }
+}
+
+/** The answer of the first place that has one, otherwise the failure that says most. */
+async function firstOf(
+  places: readonly Upstream[],
+  ask: (place: Upstream) => Promise<TaggedImage>,
+): Promise<TaggedImage> {
+  const failures: unknown[] = [];
+  for (const place of places) {
+    try {
+      return await ask(place);
+    } catch (error) {
+      // A failure that may pass says nothing about the next place.
+      if (weightOf(error) === undefined) throw error;
+      failures.push(error);
+    }
+  }
+  throw failures.toSorted((one, other) => (weightOf(one) ?? 0) - (weightOf(other) ?? 0))[0];
+}
+
+/** How little a failure says of what is there; undefined where another request may be answered otherwise. */
+function weightOf(failure: unknown): number | undefined {
+  if (!(failure instanceof IconError)) return undefined;
+  const { step, error } = failure;
+  if (step === 'versions') return 0;
+  if (step === 'tags') return 1;
+  if (isOneOf(error, 'MANIFEST_UNKNOWN', 'BLOB_UNKNOWN')) return 2;
+  // Some registries say so of a repository that does not exist.
+  return isOneOf(error, 'UPSTREAM_DENIED') ? 3 : undefined;
+}
+
+async function at<Outcome>(step: IconStep, work: Promise<Outcome>): Promise<Outcome> {
+  try {
+    return await work;
+  } catch (error) {
+    throw error instanceof PackageError ? new IconError(step, error) : error;
+  }
+}
+
+/** The step that an error of an extraction belongs to; undefined for one that is no error of the domain. */
+function failureOf(error: unknown): IconError | undefined {
+  if (error instanceof InvalidContentError) {
+    return new IconError('icon', new PackageUnknownError('BLOB_UNKNOWN', { cause: error }));
+  }
+  return error instanceof PackageError ? new IconError('image', error) : undefined;
+}
+
+/** Whether the failure is one of the image, and not of the way to it. */
+function isFact({ error }: IconError): boolean {
+  return isOneOf(error, 'BLOB_UNKNOWN', 'DIGEST_MISMATCH');
+}
+
+function parse(bytes: Uint8Array): Manifest | Index {
+  if (bytes.byteLength > MAX_MANIFEST_BYTES) throw new InvalidContentError('manifest is larger than 1 MiB');
+  return parseManifest(bytes);
+}
