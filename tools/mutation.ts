@@ -18,7 +18,11 @@ const SUBJECTS: readonly {
   readonly files: readonly string[];
   readonly specs: readonly string[];
 }[] = [
-  { folder: 'src/adapters/http', files: ['range', 'conditional'], specs: ['test/unit/adapters/http/{}.test.ts'] },
+  {
+    folder: 'src/adapters/http/package',
+    files: ['range', 'conditional'],
+    specs: ['test/unit/adapters/http/package/{}.test.ts'],
+  },
   {
     folder: 'src/adapters/registry/auth',
     files: ['authorization', 'challenge', 'realm', 'token'],

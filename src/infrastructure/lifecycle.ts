@@ -1,7 +1,7 @@
 /** The life of a process: its components start in order and stop in reverse, after signals for its end. */
 import type { AddressInfo } from 'node:net';
 import type { BootstrapListener } from '../adapters/bootstrap/bootstrap-listener.ts';
-import type { HttpServer } from '../adapters/http/http-server.ts';
+import type { HttpServer } from '../adapters/http/server/http-server.ts';
 import { StoppingError } from '../domain/errors.ts';
 
 /** A part of the process that starts before it works, and stops after it. */

@@ -1,7 +1,7 @@
 /** The files of the loopback's TLS, read again while the service runs, and the log of those who were refused. */
 import { readFileSync } from 'node:fs';
 import type { Logger } from 'pino';
-import type { MutualTls, Refusal, TlsFiles } from '../adapters/http/mutual-tls.ts';
+import type { MutualTls, Refusal, TlsFiles } from '../adapters/http/server/mutual-tls.ts';
 import type { Component } from './lifecycle.ts';
 import type { Settings } from './settings.ts';
 

@@ -5,7 +5,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import { FAULTS } from '../../bench/faults/faults.ts';
-import { problemOf, RefusedError } from '../../src/adapters/http/problem.ts';
+import { problemOf, RefusedError } from '../../src/adapters/http/server/problem.ts';
 import { type ErrorCode, PackageError } from '../../src/domain/errors.ts';
 import { EXIT_CODES } from '../../src/adapters/cli/exit-code.ts';
 import { commandHelp } from '../../src/adapters/cli/help.ts';
@@ -105,7 +105,7 @@ describe('docs/troubleshooting.md', () => {
 
   it('has every code that a client can see, with its status', () => {
     const errors = codes('src/domain/errors.ts', /type ErrorCode =([^;]+);/) as ErrorCode[];
-    const refusals = codes('src/adapters/http/problem.ts', /REFUSED = \{([^}]+)\}/) as RefusedError['code'][];
+    const refusals = codes('src/adapters/http/server/problem.ts', /REFUSED = \{([^}]+)\}/) as RefusedError['code'][];
     expect(errors).to.include.members(['DIGEST_INVALID', 'STOPPING']);
     expect(refusals).to.include.members(['REQUEST_INVALID', 'PAGE_UNKNOWN']);
     const problems = [

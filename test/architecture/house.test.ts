@@ -163,7 +163,7 @@ describe('the house', () => {
     expect(
       files.filter(({ text }) => /rejectUnauthorized|NODE_TLS_REJECT/.test(text)).map(({ path }) => path),
       // The server that tells clients without a certificate what they lack; its tests hold it.
-    ).to.deep.equal(['src/adapters/http/mutual-tls.ts']);
+    ).to.deep.equal(['src/adapters/http/server/mutual-tls.ts']);
   });
 
   it('has a source file for each unit test', () => {

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { problemOf } from '../../src/adapters/http/problem.ts';
+import { problemOf } from '../../src/adapters/http/server/problem.ts';
 import { startExampleRegistry } from '../support/example-registry.ts';
 import { FakeKubeApi } from '../support/fake-kube-api.ts';
 import type { FakeRegistry } from '../support/fake-registry.ts';
@@ -117,7 +117,7 @@ describe('docs/openapi.yaml', () => {
 
   it('names all codes that an error can have, and the version of the package', () => {
     const { code } = (api.components.schemas['Problem'] as { properties: { code: { enum: string[] } } }).properties;
-    const source = ['src/domain/errors.ts', 'src/adapters/http/problem.ts'].map(read).join('\n');
+    const source = ['src/domain/errors.ts', 'src/adapters/http/server/problem.ts'].map(read).join('\n');
     const codes = [...source.matchAll(/^ {2}(?:\| ')?([A-Z]+(?:_[A-Z]+)*)(?:'|: \d)/gm)].map(([, name]) => name);
     expect([...new Set(codes), problemOf(new Error()).code].sort()).to.deep.equal([...code.enum].sort());
     expect(api.info.version).to.equal((JSON.parse(read('package.json')) as { version: string }).version);

@@ -1,11 +1,11 @@
 /** The HTTP interface on a real socket, over the use cases of a test. */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { AddressInfo } from 'node:net';
-import { Admission, ADMISSION_LIMITS } from '../../src/adapters/http/admission.ts';
+import { Admission, ADMISSION_LIMITS } from '../../src/adapters/http/server/admission.ts';
 import { createHttpApp, type HttpAppOptions } from '../../src/adapters/http/app.ts';
-import { HttpServer, LIMITS } from '../../src/adapters/http/http-server.ts';
-import { refuseHeads } from '../../src/adapters/http/refused-heads.ts';
-import type { FinishedRequest, RequestObserver } from '../../src/adapters/http/request-record.ts';
+import { HttpServer, LIMITS } from '../../src/adapters/http/server/http-server.ts';
+import { refuseHeads } from '../../src/adapters/http/server/refused-heads.ts';
+import type { FinishedRequest, RequestObserver } from '../../src/adapters/http/server/request-record.ts';
 import { inspectionOf } from './inspection.ts';
 
 export interface RunningApp {

@@ -5,10 +5,10 @@ import type { DeliveredFile, GetLayerFile } from '../../application/get-layer-fi
 import { parseDigest } from '../../domain/digest.ts';
 import { CredentialsPendingError, InvalidArgumentError, isOneOf } from '../../domain/errors.ts';
 import { DEFAULT_REPOSITORY } from '../../domain/reference.ts';
-import { cacheHeaders, reprDigest } from '../http/package-headers.ts';
-import { readParameters } from '../http/package-query.ts';
-import { recordRequests, type RequestObserver, type RequestState } from '../http/request-record.ts';
-import { sendBlob } from '../http/send-blob.ts';
+import { cacheHeaders, reprDigest } from '../http/package/package-headers.ts';
+import { readParameters } from '../http/package/package-query.ts';
+import { recordRequests, type RequestObserver, type RequestState } from '../http/server/request-record.ts';
+import { sendBlob } from '../http/server/send-blob.ts';
 
 /** The file that is served. */
 const FILE = 'rpp-get';

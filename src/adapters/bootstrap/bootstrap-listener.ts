@@ -1,7 +1,7 @@
 /** The bootstrap port: it opens when it can, and the service lives without it. */
 import type { AddressInfo } from 'node:net';
-import { HttpServer, type ServerLimits } from '../http/http-server.ts';
-import { refuseHeads } from '../http/refused-heads.ts';
+import { HttpServer, type ServerLimits } from '../http/server/http-server.ts';
+import { refuseHeads } from '../http/server/refused-heads.ts';
 import { type BootstrapOptions, createBootstrapApp } from './bootstrap-app.ts';
 
 const LIMITS: ServerLimits = { keepAliveTimeoutMs: 30_000, headersTimeoutMs: 5_000, maxConnections: 64 };

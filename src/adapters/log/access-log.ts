@@ -1,6 +1,6 @@
 /** One line for each request, with all that is known of it and nothing that a client wrote unchecked. */
 import type { Logger } from 'pino';
-import type { FinishedRequest, RequestObserver } from '../http/request-record.ts';
+import type { FinishedRequest, RequestObserver } from '../http/server/request-record.ts';
 
 /** Asked every few seconds by machines, or by a page that is open; of interest only when the answer is no. */
 const PROBES: ReadonlySet<string> = new Set(['/healthz', '/readyz', '/metrics', '/status']);

@@ -4,15 +4,15 @@ import type { AsyncLocalStorage } from 'node:async_hooks';
 import { type GetIcon, IconError, type IconRequest, type IconStep } from '../../../application/get-icon.ts';
 import type { Icon } from '../../../application/kept-icons.ts';
 import type { BlobReader } from '../../../domain/ports/package-store.ts';
-import type { Admission } from '../admission.ts';
-import { admitted, sendInTurn, untilClosed } from '../admitted.ts';
-import { matchesEtag } from '../conditional.ts';
-import { etagOf } from '../package-headers.ts';
-import { readParameters } from '../package-query.ts';
-import { RefusedError } from '../problem.ts';
-import type { RequestState } from '../request-record.ts';
-import { reworded, type Words } from '../reworded.ts';
-import type { RequestTrace } from '../trace-context.ts';
+import type { Admission } from '../server/admission.ts';
+import { admitted, sendInTurn, untilClosed } from '../server/admitted.ts';
+import { matchesEtag } from '../package/conditional.ts';
+import { etagOf } from '../package/package-headers.ts';
+import { readParameters } from '../package/package-query.ts';
+import { RefusedError } from '../server/problem.ts';
+import type { RequestState } from '../server/request-record.ts';
+import { reworded, type Words } from '../server/reworded.ts';
+import type { RequestTrace } from '../server/trace-context.ts';
 import { parseIconPath, PREFIX } from './icon-path.ts';
 
 export interface IconRoute {

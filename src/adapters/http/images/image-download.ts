@@ -3,15 +3,15 @@ import type { ParameterizedContext } from 'koa';
 import type { Delivery } from '../../../application/get-package.ts';
 import type { PackageRequest } from '../../../domain/package.ts';
 import type { BlobReader } from '../../../domain/ports/package-store.ts';
-import type { Admission } from '../admission.ts';
-import { sendInTurn, untilClosed } from '../admitted.ts';
-import { matchesEtag } from '../conditional.ts';
-import { cacheHeaders, etagOf, packageHeaders, partHeaders } from '../package-headers.ts';
-import type { PackageUseCases } from '../package-route.ts';
-import { rangeUnsatisfiable } from '../problem.ts';
-import { parseRange } from '../range.ts';
-import type { RequestState } from '../request-record.ts';
-import { reworded } from '../reworded.ts';
+import type { Admission } from '../server/admission.ts';
+import { sendInTurn, untilClosed } from '../server/admitted.ts';
+import { matchesEtag } from '../package/conditional.ts';
+import { cacheHeaders, etagOf, packageHeaders, partHeaders } from '../package/package-headers.ts';
+import type { PackageUseCases } from '../package/package-route.ts';
+import { rangeUnsatisfiable } from '../server/problem.ts';
+import { parseRange } from '../package/range.ts';
+import type { RequestState } from '../server/request-record.ts';
+import { reworded } from '../server/reworded.ts';
 
 /** Gateways in between wait 300 s for the next byte. */
 const HOLD_TIMEOUT_MS = 240_000;

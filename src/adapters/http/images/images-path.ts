@@ -2,8 +2,8 @@
 import { type Digest, isDigest } from '../../../domain/digest.ts';
 import { type RepositoryPath, parseRepositoryPath } from '../../../domain/reference.ts';
 import { isTag, type Tag } from '../../../domain/tag.ts';
-import { pathSegments } from '../path-segments.ts';
-import { RefusedError } from '../problem.ts';
+import { pathSegments } from '../server/path-segments.ts';
+import { RefusedError } from '../server/problem.ts';
 
 export const PREFIX = '/v1/images/';
 

@@ -1,7 +1,7 @@
 /** The query of an image: its platform, as the command line writes it. */
 import { InvalidArgumentError } from '../../../domain/errors.ts';
 import type { Platform } from '../../../domain/platform.ts';
-import { readParameters } from '../package-query.ts';
+import { readParameters } from '../package/package-query.ts';
 
 const PLATFORM = /^([a-z0-9]+)-([a-z0-9]+)$/;
 

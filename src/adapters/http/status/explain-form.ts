@@ -4,7 +4,7 @@ import { parseDigest } from '../../../domain/digest.ts';
 import { InvalidArgumentError } from '../../../domain/errors.ts';
 import type { PackageRequest } from '../../../domain/package.ts';
 import { parseRepositoryName, parseRepositoryPath } from '../../../domain/reference.ts';
-import type { PackageParameters } from '../package-query.ts';
+import type { PackageParameters } from '../package/package-query.ts';
 import { BAD } from './parts.ts';
 import { html, type Html } from './html.ts';
 

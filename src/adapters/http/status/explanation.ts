@@ -2,7 +2,7 @@
 import type { Explanation } from '../../../application/explain-package.ts';
 import type { Download, UpstreamAnswer } from '../../../application/inspection.ts';
 import type { BlobInfo } from '../../../domain/ports/package-store.ts';
-import { statusOf } from '../problem.ts';
+import { statusOf } from '../server/problem.ts';
 import { html, type Html } from './html.ts';
 import { GOOD, BAD, placeText } from './parts.ts';
 import { ageOf, clockText, countText, shareText, sizeText } from './quantities.ts';

@@ -2,8 +2,8 @@
 import type { Middleware } from 'koa';
 import type { ExplainPackage } from '../../../application/explain-package.ts';
 import type { Inspection } from '../../../application/inspection.ts';
-import { PACKAGE_PARAMETERS, readParameters } from '../package-query.ts';
-import type { ReadinessCheck } from '../readiness.ts';
+import { PACKAGE_PARAMETERS, readParameters } from '../package/package-query.ts';
+import type { ReadinessCheck } from './readiness.ts';
 import { parseQuestion } from './explain-form.ts';
 import { CONTENT_SECURITY_POLICY, renderStatus } from './status-page.ts';
 

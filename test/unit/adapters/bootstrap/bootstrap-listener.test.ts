@@ -13,7 +13,7 @@ import {
   type BootstrapListenerOptions,
 } from '../../../../src/adapters/bootstrap/bootstrap-listener.ts';
 import { FilesystemPackageStore } from '../../../../src/adapters/filesystem/filesystem-package-store.ts';
-import type { FinishedRequest } from '../../../../src/adapters/http/request-record.ts';
+import type { FinishedRequest } from '../../../../src/adapters/http/server/request-record.ts';
 import { GetLayerFile } from '../../../../src/application/get-layer-file.ts';
 import { GetPackage } from '../../../../src/application/get-package.ts';
 import { ResolvePackage } from '../../../../src/application/resolve-package.ts';

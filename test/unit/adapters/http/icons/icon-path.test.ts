@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { iconRouteOf } from '../../../../../src/adapters/http/icons/icon-route.ts';
 import { parseIconPath } from '../../../../../src/adapters/http/icons/icon-path.ts';
-import { RefusedError } from '../../../../../src/adapters/http/problem.ts';
+import { RefusedError } from '../../../../../src/adapters/http/server/problem.ts';
 
 describe('parseIconPath', () => {
   const at = (rest: string): string => `/v1/packages/${rest}`;

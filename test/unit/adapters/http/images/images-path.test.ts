@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { parseImagesPath, parseReference } from '../../../../../src/adapters/http/images/images-path.ts';
-import { RefusedError } from '../../../../../src/adapters/http/problem.ts';
+import { RefusedError } from '../../../../../src/adapters/http/server/problem.ts';
 
 describe('parseImagesPath', () => {
   it('reads the image first, and then what is asked of it', () => {

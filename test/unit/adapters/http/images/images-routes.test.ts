@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import got, { type Got } from 'got';
 import sinon from 'sinon';
-import { Admission, ADMISSION_LIMITS } from '../../../../../src/adapters/http/admission.ts';
+import { Admission, ADMISSION_LIMITS } from '../../../../../src/adapters/http/server/admission.ts';
 import { DescribePackage } from '../../../../../src/application/describe-package.ts';
 import { GetImage } from '../../../../../src/application/get-image.ts';
 import { GetPackage } from '../../../../../src/application/get-package.ts';

@@ -1,14 +1,14 @@
 import { expect } from 'chai';
 import got, { type Got } from 'got';
 import sinon from 'sinon';
-import { NoPackageStore } from '../../../../src/adapters/unstored/no-package-store.ts';
-import { ResolvePackage } from '../../../../src/application/resolve-package.ts';
-import type { PackageStore } from '../../../../src/domain/ports/package-store.ts';
-import { type RunningApp, startHttpApp } from '../../../support/http-app.ts';
-import { makeIndex, makePackage } from '../../../support/image.ts';
-import { MemoryPackageStore } from '../../../support/memory-package-store.ts';
-import { type StubbedGateway, stubCredentials, stubGateway } from '../../../support/ports.ts';
-import { ingest, sourceOf } from '../../../support/source.ts';
+import { NoPackageStore } from '../../../../../src/adapters/unstored/no-package-store.ts';
+import { ResolvePackage } from '../../../../../src/application/resolve-package.ts';
+import type { PackageStore } from '../../../../../src/domain/ports/package-store.ts';
+import { type RunningApp, startHttpApp } from '../../../../support/http-app.ts';
+import { makeIndex, makePackage } from '../../../../support/image.ts';
+import { MemoryPackageStore } from '../../../../support/memory-package-store.ts';
+import { type StubbedGateway, stubCredentials, stubGateway } from '../../../../support/ports.ts';
+import { ingest, sourceOf } from '../../../../support/source.ts';
 
 const amd64 = { os: 'linux', architecture: 'amd64' };
 

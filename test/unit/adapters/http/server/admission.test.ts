@@ -8,16 +8,16 @@ import {
   ADMISSION_LIMITS,
   type AdmissionLimits,
   type Place,
-} from '../../../../src/adapters/http/admission.ts';
-import type { Delivery } from '../../../../src/application/get-package.ts';
-import { sendInTurn } from '../../../../src/adapters/http/admitted.ts';
-import { HttpServer } from '../../../../src/adapters/http/http-server.ts';
-import { MutualTls } from '../../../../src/adapters/http/mutual-tls.ts';
-import { ClientGoneError } from '../../../../src/adapters/http/send-blob.ts';
-import { startHttpApp } from '../../../support/http-app.ts';
-import { makePackage } from '../../../support/image.ts';
-import { CA, serverCertificate } from '../../../support/tls/certificates.ts';
-import { rejection } from '../../../support/rejection.ts';
+} from '../../../../../src/adapters/http/server/admission.ts';
+import type { Delivery } from '../../../../../src/application/get-package.ts';
+import { sendInTurn } from '../../../../../src/adapters/http/server/admitted.ts';
+import { HttpServer } from '../../../../../src/adapters/http/server/http-server.ts';
+import { MutualTls } from '../../../../../src/adapters/http/server/mutual-tls.ts';
+import { ClientGoneError } from '../../../../../src/adapters/http/server/send-blob.ts';
+import { startHttpApp } from '../../../../support/http-app.ts';
+import { makePackage } from '../../../../support/image.ts';
+import { CA, serverCertificate } from '../../../../support/tls/certificates.ts';
+import { rejection } from '../../../../support/rejection.ts';
 
 const MIB = 1024 * 1024;
 const never = new AbortController().signal;

@@ -1,10 +1,10 @@
 /** An explanation as lines for people: the verdict first, then all facts behind it. */
-import type { Explanation } from '../../application/explain-package.ts';
-import type { CredentialSource, FailedRequests, UpstreamAnswer } from '../../application/inspection.ts';
-import type { BlobInfo } from '../../domain/ports/package-store.ts';
-import { DEFAULT_REPOSITORY } from '../../domain/reference.ts';
-import { statusOf } from './problem.ts';
-import { shareText, sizeText, spanText } from './status/quantities.ts';
+import type { Explanation } from '../../../application/explain-package.ts';
+import type { CredentialSource, FailedRequests, UpstreamAnswer } from '../../../application/inspection.ts';
+import type { BlobInfo } from '../../../domain/ports/package-store.ts';
+import { DEFAULT_REPOSITORY } from '../../../domain/reference.ts';
+import { statusOf } from '../server/problem.ts';
+import { shareText, sizeText, spanText } from '../status/quantities.ts';
 
 /** A label, and the lines beside it. */
 type Row = readonly [label: string, ...lines: readonly string[]];

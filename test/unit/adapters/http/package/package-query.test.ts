@@ -3,13 +3,13 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parsePackageQuery } from '../../../../src/adapters/http/package-query.ts';
-import { InvalidArgumentError } from '../../../../src/domain/errors.ts';
-import { nearMiss, outcome } from '../../../support/hostile-text.ts';
-import { parseOpenApi } from '../../../support/openapi.ts';
-import { QUERY_DIGEST, QUERY_STRINGS } from '../../../support/query-strings.ts';
+import { parsePackageQuery } from '../../../../../src/adapters/http/package/package-query.ts';
+import { InvalidArgumentError } from '../../../../../src/domain/errors.ts';
+import { nearMiss, outcome } from '../../../../support/hostile-text.ts';
+import { parseOpenApi } from '../../../../support/openapi.ts';
+import { QUERY_DIGEST, QUERY_STRINGS } from '../../../../support/query-strings.ts';
 
-const OPENAPI = join(import.meta.dirname, '../../../../docs/openapi.yaml');
+const OPENAPI = join(import.meta.dirname, '../../../../../docs/openapi.yaml');
 /** Pieces of names and digests, and of other text. */
 const PIECES = [
   'a',

@@ -1,7 +1,7 @@
 /** The headers of a package: the same for hit and miss, GET and HEAD (RFC 9110 section 9.3.2). */
-import type { CacheOutcome } from '../../application/get-package.ts';
-import { type Digest, digestHex } from '../../domain/digest.ts';
-import type { Package } from '../../domain/package.ts';
+import type { CacheOutcome } from '../../../application/get-package.ts';
+import { type Digest, digestHex } from '../../../domain/digest.ts';
+import type { Package } from '../../../domain/package.ts';
 import type { ByteRange } from './range.ts';
 
 export function etagOf(digest: Digest): string {

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { RequestTrace } from '../../../../src/adapters/http/trace-context.ts';
+import { RequestTrace } from '../../../../../src/adapters/http/server/trace-context.ts';
 
 const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736';
 const PARENT = '00f067aa0ba902b7';

@@ -1,5 +1,5 @@
 /** Errors of the domain in the words that the clients of one route know. */
-import { isOneOf, PackageError } from '../../domain/errors.ts';
+import { isOneOf, PackageError } from '../../../domain/errors.ts';
 import { RewordedError } from './problem.ts';
 
 export interface Words {

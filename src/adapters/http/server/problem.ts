@@ -1,5 +1,5 @@
 /** Maps error codes to HTTP statuses, in one table. */
-import { type ErrorCode, PackageError, UpstreamThrottledError } from '../../domain/errors.ts';
+import { type ErrorCode, PackageError, UpstreamThrottledError } from '../../../domain/errors.ts';
 
 /** 4xx stops the clients of this service, 5xx lets them try again: so only what can never work is a 4xx. */
 const STATUS: Readonly<Record<ErrorCode, number>> = {

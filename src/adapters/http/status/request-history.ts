@@ -1,9 +1,9 @@
 /** Outcomes of requests for packages since the start, with their last reasons, for the status page and /explain. */
-import type { CacheOutcome } from '../../application/get-package.ts';
-import type { FailedRequests, RequestInspection } from '../../application/inspection.ts';
-import { problemOf } from './problem.ts';
-import type { FinishedRequest } from './request-record.ts';
-import { ClientGoneError } from './send-blob.ts';
+import type { CacheOutcome } from '../../../application/get-package.ts';
+import type { FailedRequests, RequestInspection } from '../../../application/inspection.ts';
+import { problemOf } from '../server/problem.ts';
+import type { FinishedRequest } from '../server/request-record.ts';
+import { ClientGoneError } from '../server/send-blob.ts';
 
 /** Reasons at a time, each with its requests: a hundred nodes that fail alike are one. */
 const MAX_FAILURES = 128;

@@ -1,8 +1,8 @@
 import { expect } from 'chai';
 import { connect } from 'node:net';
-import { type RunningApp, startHttpApp } from '../../../support/http-app.ts';
-import { exchange, type Exchange, RawConnection } from '../../../support/raw-connection.ts';
-import { SMUGGLED_ID, SMUGGLING_SHAPES } from '../../../support/smuggling-shapes.ts';
+import { type RunningApp, startHttpApp } from '../../../../support/http-app.ts';
+import { exchange, type Exchange, RawConnection } from '../../../../support/raw-connection.ts';
+import { SMUGGLED_ID, SMUGGLING_SHAPES } from '../../../../support/smuggling-shapes.ts';
 
 describe('strictRequests', () => {
   let app: RunningApp;

@@ -3,10 +3,10 @@ import { once } from 'node:events';
 import { Agent, get, type IncomingMessage, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import got from 'got';
-import { HttpServer } from '../../../../src/adapters/http/http-server.ts';
-import { eventually } from '../../../support/eventually.ts';
-import { RawConnection } from '../../../support/raw-connection.ts';
-import { rejection } from '../../../support/rejection.ts';
+import { HttpServer } from '../../../../../src/adapters/http/server/http-server.ts';
+import { eventually } from '../../../../support/eventually.ts';
+import { RawConnection } from '../../../../support/raw-connection.ts';
+import { rejection } from '../../../../support/rejection.ts';
 
 describe('HttpServer', () => {
   let running: ServerResponse[];

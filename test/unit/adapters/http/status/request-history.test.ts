@@ -1,11 +1,11 @@
 import { expect } from 'chai';
-import { RequestHistory } from '../../../../src/adapters/http/request-history.ts';
-import type { FinishedRequest } from '../../../../src/adapters/http/request-record.ts';
-import { ClientGoneError } from '../../../../src/adapters/http/send-blob.ts';
-import { RequestTrace } from '../../../../src/adapters/http/trace-context.ts';
-import { InvalidArgumentError, UpstreamDeniedError, UpstreamTimeoutError } from '../../../../src/domain/errors.ts';
-import { DEFAULT_REPOSITORY } from '../../../../src/domain/reference.ts';
-import { makePackage } from '../../../support/image.ts';
+import { RequestHistory } from '../../../../../src/adapters/http/status/request-history.ts';
+import type { FinishedRequest } from '../../../../../src/adapters/http/server/request-record.ts';
+import { ClientGoneError } from '../../../../../src/adapters/http/server/send-blob.ts';
+import { RequestTrace } from '../../../../../src/adapters/http/server/trace-context.ts';
+import { InvalidArgumentError, UpstreamDeniedError, UpstreamTimeoutError } from '../../../../../src/domain/errors.ts';
+import { DEFAULT_REPOSITORY } from '../../../../../src/domain/reference.ts';
+import { makePackage } from '../../../../support/image.ts';
 
 const requestOf = (seed: number): FinishedRequest['package'] => ({
   digest: makePackage(8, seed).digest,

@@ -1,15 +1,15 @@
 /** GET and HEAD /manifest: the bytes by which a client verifies for itself that a package is the one that it asked for. */
 import type { Middleware } from 'koa';
 import type { AsyncLocalStorage } from 'node:async_hooks';
-import type { ResolvePackage, VerifiedManifest } from '../../application/resolve-package.ts';
-import type { BlobReader } from '../../domain/ports/package-store.ts';
-import type { Admission } from './admission.ts';
-import { sendInTurn, untilClosed } from './admitted.ts';
+import type { ResolvePackage, VerifiedManifest } from '../../../application/resolve-package.ts';
+import type { BlobReader } from '../../../domain/ports/package-store.ts';
+import type { Admission } from '../server/admission.ts';
+import { sendInTurn, untilClosed } from '../server/admitted.ts';
 import { matchesEtag } from './conditional.ts';
 import { etagOf, reprDigest, validatorHeaders } from './package-headers.ts';
 import { parsePackageQuery } from './package-query.ts';
-import type { RequestState } from './request-record.ts';
-import type { RequestTrace } from './trace-context.ts';
+import type { RequestState } from '../server/request-record.ts';
+import type { RequestTrace } from '../server/trace-context.ts';
 
 /** Takes the query of /package. `traces` is where everything that a request begins finds the trace that it belongs to. */
 export function manifestRoute(

@@ -3,11 +3,11 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import got from 'got';
-import { HttpServer, LIMITS } from '../../../../src/adapters/http/http-server.ts';
-import { MutualTls, type Refusal, type TlsFiles } from '../../../../src/adapters/http/mutual-tls.ts';
-import { CertificateAuthority, type CertifiedKey } from '../../../../src/adapters/x509/certificate.ts';
-import { rejection } from '../../../support/rejection.ts';
-import { ISSUING_CA, serverCertificate } from '../../../support/tls/certificates.ts';
+import { HttpServer, LIMITS } from '../../../../../src/adapters/http/server/http-server.ts';
+import { MutualTls, type Refusal, type TlsFiles } from '../../../../../src/adapters/http/server/mutual-tls.ts';
+import { CertificateAuthority, type CertifiedKey } from '../../../../../src/adapters/x509/certificate.ts';
+import { rejection } from '../../../../support/rejection.ts';
+import { ISSUING_CA, serverCertificate } from '../../../../support/tls/certificates.ts';
 
 describe('MutualTls', () => {
   const authority = new CertificateAuthority('loopback');

@@ -2,9 +2,9 @@ import { expect } from 'chai';
 import { once } from 'node:events';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
-import { ClientGoneError, sendBlob } from '../../../../src/adapters/http/send-blob.ts';
-import type { BlobReader } from '../../../../src/domain/ports/package-store.ts';
-import { rejection } from '../../../support/rejection.ts';
+import { ClientGoneError, sendBlob } from '../../../../../src/adapters/http/server/send-blob.ts';
+import type { BlobReader } from '../../../../../src/domain/ports/package-store.ts';
+import { rejection } from '../../../../support/rejection.ts';
 
 /** More than the buffers of two sockets hold. */
 const SIZE = 64 * 1024 * 1024;

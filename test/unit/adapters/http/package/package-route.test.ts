@@ -5,14 +5,14 @@ import { type IncomingMessage, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
-import { FilesystemPackageStore } from '../../../../src/adapters/filesystem/filesystem-package-store.ts';
-import { DescribePackage } from '../../../../src/application/describe-package.ts';
-import { GetPackage } from '../../../../src/application/get-package.ts';
-import { ResolvePackage } from '../../../../src/application/resolve-package.ts';
-import { type RunningApp, startHttpApp } from '../../../support/http-app.ts';
-import { makePackage, type TestImage } from '../../../support/image.ts';
-import { stubCredentials, stubGateway } from '../../../support/ports.ts';
-import { HeldSource } from '../../../support/source.ts';
+import { FilesystemPackageStore } from '../../../../../src/adapters/filesystem/filesystem-package-store.ts';
+import { DescribePackage } from '../../../../../src/application/describe-package.ts';
+import { GetPackage } from '../../../../../src/application/get-package.ts';
+import { ResolvePackage } from '../../../../../src/application/resolve-package.ts';
+import { type RunningApp, startHttpApp } from '../../../../support/http-app.ts';
+import { makePackage, type TestImage } from '../../../../support/image.ts';
+import { stubCredentials, stubGateway } from '../../../../support/ports.ts';
+import { HeldSource } from '../../../../support/source.ts';
 import { RANGE_REQUESTS, type RangeRequest, SIZE } from './range-requests.ts';
 
 /** The bytes of a growing package that have arrived while its requests are answered. */

@@ -2,7 +2,7 @@
 import type { Middleware, ParameterizedContext } from 'koa';
 import type { ServerResponse } from 'node:http';
 import { TLSSocket } from 'node:tls';
-import type { BlobReader } from '../../domain/ports/package-store.ts';
+import type { BlobReader } from '../../../domain/ports/package-store.ts';
 import type { Admission } from './admission.ts';
 import type { RequestState } from './request-record.ts';
 import { ClientGoneError, sendBlob, type Sending } from './send-blob.ts';

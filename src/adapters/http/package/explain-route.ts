@@ -1,6 +1,6 @@
 /** GET /explain: what a request for a package would do now, as a document for programs or a text; never a secret. */
 import type { Middleware } from 'koa';
-import type { Explanation, ExplainPackage, Verdict } from '../../application/explain-package.ts';
+import type { Explanation, ExplainPackage, Verdict } from '../../../application/explain-package.ts';
 import type {
   ConfiguredRegistry,
   CredentialSource,
@@ -8,12 +8,12 @@ import type {
   Download,
   UpstreamAnswer,
   UpstreamDescription,
-} from '../../application/inspection.ts';
-import type { BlobInfo } from '../../domain/ports/package-store.ts';
+} from '../../../application/inspection.ts';
+import type { BlobInfo } from '../../../domain/ports/package-store.ts';
 import { explanationText } from './explanation-text.ts';
 import { parsePackageQuery } from './package-query.ts';
-import { problemOf, statusOf } from './problem.ts';
-import type { RequestState } from './request-record.ts';
+import { problemOf, statusOf } from '../server/problem.ts';
+import type { RequestState } from '../server/request-record.ts';
 
 /** Takes the query of /package. */
 export function explainRoute(explain: Pick<ExplainPackage, 'execute'>): Middleware<RequestState> {

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { type RequestedRange, parseRange } from '../../../../src/adapters/http/range.ts';
-import { expectLinear, nearMiss } from '../../../support/hostile-text.ts';
+import { type RequestedRange, parseRange } from '../../../../../src/adapters/http/package/range.ts';
+import { expectLinear, nearMiss } from '../../../../support/hostile-text.ts';
 
 const ETAG = '"sha256:aa"';
 const part = (start: number, end: number): RequestedRange => ({ kind: 'part', start, end });

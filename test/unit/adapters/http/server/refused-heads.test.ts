@@ -1,9 +1,9 @@
 import { expect } from 'chai';
 import { once } from 'node:events';
 import { connect } from 'node:net';
-import { HttpServer, LIMITS } from '../../../../src/adapters/http/http-server.ts';
-import { refuseHeads } from '../../../../src/adapters/http/refused-heads.ts';
-import type { FinishedRequest } from '../../../../src/adapters/http/request-record.ts';
+import { HttpServer, LIMITS } from '../../../../../src/adapters/http/server/http-server.ts';
+import { refuseHeads } from '../../../../../src/adapters/http/server/refused-heads.ts';
+import type { FinishedRequest } from '../../../../../src/adapters/http/server/request-record.ts';
 
 describe('refuseHeads', () => {
   let server: HttpServer;

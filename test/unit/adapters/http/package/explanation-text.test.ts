@@ -1,11 +1,11 @@
 import { expect } from 'chai';
-import { explanationText } from '../../../../src/adapters/http/explanation-text.ts';
-import type { Explanation } from '../../../../src/application/explain-package.ts';
-import type { UpstreamAnswer } from '../../../../src/application/inspection.ts';
-import { RepositoryUnknownError } from '../../../../src/domain/errors.ts';
-import { parseRepositoryName, parseRepositoryPath } from '../../../../src/domain/reference.ts';
-import { explanationOf } from '../../../support/explanation.ts';
-import { makePackage } from '../../../support/image.ts';
+import { explanationText } from '../../../../../src/adapters/http/package/explanation-text.ts';
+import type { Explanation } from '../../../../../src/application/explain-package.ts';
+import type { UpstreamAnswer } from '../../../../../src/application/inspection.ts';
+import { RepositoryUnknownError } from '../../../../../src/domain/errors.ts';
+import { parseRepositoryName, parseRepositoryPath } from '../../../../../src/domain/reference.ts';
+import { explanationOf } from '../../../../support/explanation.ts';
+import { makePackage } from '../../../../support/image.ts';
 
 const image = makePackage(10);
 const { digest } = image;

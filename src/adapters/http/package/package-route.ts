@@ -1,18 +1,18 @@
 /** GET and HEAD /package: parse, ask once, send. */
 import type { Middleware, ParameterizedContext } from 'koa';
 import type { AsyncLocalStorage } from 'node:async_hooks';
-import type { DescribePackage, Description } from '../../application/describe-package.ts';
-import type { Delivery, GetPackage } from '../../application/get-package.ts';
-import type { ResolvePackage } from '../../application/resolve-package.ts';
-import type { Admission } from './admission.ts';
-import { sendInTurn, untilClosed } from './admitted.ts';
+import type { DescribePackage, Description } from '../../../application/describe-package.ts';
+import type { Delivery, GetPackage } from '../../../application/get-package.ts';
+import type { ResolvePackage } from '../../../application/resolve-package.ts';
+import type { Admission } from '../server/admission.ts';
+import { sendInTurn, untilClosed } from '../server/admitted.ts';
 import { matchesEtag } from './conditional.ts';
 import { cacheHeaders, etagOf, packageHeaders, partHeaders, validatorHeaders } from './package-headers.ts';
 import { parsePackageQuery } from './package-query.ts';
-import { rangeUnsatisfiable } from './problem.ts';
+import { rangeUnsatisfiable } from '../server/problem.ts';
 import { parseRange } from './range.ts';
-import type { RequestState } from './request-record.ts';
-import type { RequestTrace } from './trace-context.ts';
+import type { RequestState } from '../server/request-record.ts';
+import type { RequestTrace } from '../server/trace-context.ts';
 
 export interface PackageUseCases {
   readonly get: Pick<GetPackage, 'execute'>;

@@ -1,6 +1,6 @@
 /** Sends a blob to a socket, at the pace of the slower of the two. */
 import type { ServerResponse } from 'node:http';
-import type { BlobReader } from '../../domain/ports/package-store.ts';
+import type { BlobReader } from '../../../domain/ports/package-store.ts';
 
 /** A slower reader loses its connection: it takes less than 1 KiB/s, or no byte in a minute. */
 const SLOWEST = { bytesPerMs: 1.024, idleMs: 60_000 };

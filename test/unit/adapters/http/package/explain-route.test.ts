@@ -1,11 +1,11 @@
 import { expect } from 'chai';
 import got, { type Got } from 'got';
 import sinon from 'sinon';
-import type { Explanation } from '../../../../src/application/explain-package.ts';
-import { explanationOf } from '../../../support/explanation.ts';
-import { parseRepositoryName, parseRepositoryPath } from '../../../../src/domain/reference.ts';
-import { type RunningApp, startHttpApp } from '../../../support/http-app.ts';
-import { makePackage } from '../../../support/image.ts';
+import type { Explanation } from '../../../../../src/application/explain-package.ts';
+import { explanationOf } from '../../../../support/explanation.ts';
+import { parseRepositoryName, parseRepositoryPath } from '../../../../../src/domain/reference.ts';
+import { type RunningApp, startHttpApp } from '../../../../support/http-app.ts';
+import { makePackage } from '../../../../support/image.ts';
 
 const image = makePackage(1000);
 const AT = new Date(Date.UTC(2026, 10, 25, 3));

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { matchesEtag } from '../../../../src/adapters/http/conditional.ts';
-import { expectLinear, nearMiss } from '../../../support/hostile-text.ts';
+import { matchesEtag } from '../../../../../src/adapters/http/package/conditional.ts';
+import { expectLinear, nearMiss } from '../../../../support/hostile-text.ts';
 
 const PIECES = ['"', 'W/', 'w/', '"a"', 'a', ',', ' ', '\t', '*', '\\', 'W/W/'];
 /** RFC 9110 section 8.8.3: commas too. */
