@@ -1,7 +1,7 @@
 /** Answers a HEAD: the package that a GET would send, without moving a blob. */
 import type { Package, PackageRequest } from '../domain/package.ts';
 import type { PackageStore } from '../domain/ports/package-store.ts';
-import type { ResolvePackage } from './resolve-package.ts';
+import type { PackageResolver } from './resolve-package.ts';
 
 export interface Description {
   readonly package: Package;
@@ -10,10 +10,10 @@ export interface Description {
 }
 
 export class DescribePackage {
-  readonly #resolve: ResolvePackage;
+  readonly #resolve: Pick<PackageResolver, 'execute'>;
   readonly #store: PackageStore;
 
-  constructor(options: { readonly resolve: ResolvePackage; readonly store: PackageStore }) {
+  constructor(options: { readonly resolve: Pick<PackageResolver, 'execute'>; readonly store: PackageStore }) {
     this.#resolve = options.resolve;
     this.#store = options.store;
   }

@@ -1,7 +1,7 @@
 /** Explains a request: the plan that it would have now, and the history behind it. No upstream is asked. */
 import type { Descriptor } from '../domain/descriptor.ts';
 import type { Digest } from '../domain/digest.ts';
-import { type ErrorCode, PackageError, UpstreamThrottledError } from '../domain/errors.ts';
+import { type ErrorCode, PackageError, SignatureError, UpstreamThrottledError } from '../domain/errors.ts';
 import type { PackageRequest } from '../domain/package.ts';
 import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
 import type { BlobInfo } from '../domain/ports/package-store.ts';
@@ -17,6 +17,7 @@ import {
   type UpstreamAnswer,
   type UpstreamDescription,
 } from './inspection.ts';
+import type { SignatureFinding, SignatureInspection, SignatureMode } from './resolve-signed-package.ts';
 import { isOf, lastAnswers, type LastAnswers } from './last-answers.ts';
 
 export type Verdict =
@@ -60,9 +61,17 @@ export interface Explanation {
     readonly layer: BlobInfo | undefined;
   };
   readonly download: Download | undefined;
+  /** Undefined where signatures are not verified. */
+  readonly signature: ExplainedSignature | undefined;
   readonly answers: LastAnswers;
   /** Failures of this digest, in any repository; the latest first. */
   readonly failures: readonly FailedRequests[];
+}
+
+export interface ExplainedSignature {
+  readonly mode: SignatureMode;
+  /** Undefined when it was not verified since the start. */
+  readonly finding: SignatureFinding | undefined;
 }
 
 export interface ExplainPackageOptions {
@@ -70,6 +79,7 @@ export interface ExplainPackageOptions {
   readonly store: { info(digest: Digest): BlobInfo | undefined };
   readonly credentials: CredentialProvider;
   readonly inspection: Pick<Inspection, 'credentials' | 'upstreams' | 'requests'>;
+  readonly signatures?: SignatureInspection | undefined;
 }
 
 export class ExplainPackage {
@@ -80,7 +90,7 @@ export class ExplainPackage {
   }
 
   async execute(request: PackageRequest): Promise<Explanation> {
-    const { get, store, inspection } = this.#options;
+    const { get, store, inspection, signatures } = this.#options;
     const { digest } = request;
     const plan = await get.plan(request);
     const upstream = await this.#upstream(request);
@@ -95,14 +105,17 @@ export class ExplainPackage {
       failures: failures.filter(isOf(request)),
     });
     const answer = plan.package === undefined ? answers.manifest : answers.layer;
+    const signature = signatures && { mode: signatures.mode, finding: signatures.finding(digest) };
+    const seen = lastFailure(answer, failures.filter(isOf(request)));
     return {
       request,
-      verdict: verdictOf(plan, lastFailure(answer, failures.filter(isOf(request)))),
+      verdict: refusedSignature(plan, signature) ?? verdictOf(plan, seen),
       configuration: this.#configuration(request, upstream),
       // Its content, when the descriptor holds it, explains nothing.
       layer: layer && { mediaType: layer.mediaType, digest: layer.digest, size: layer.size },
       cached: { manifest: store.info(digest), layer: layer && store.info(layer.digest) },
       download: plan.kind === 'joined' ? plan.download : undefined,
+      signature,
       answers,
       failures,
     };
@@ -156,6 +169,15 @@ const REASONS: Readonly<Record<'hit' | 'joined' | 'miss' | 'bypass', string>> = 
   miss: 'the package is not cached: the registry will be asked',
   bypass: 'the cache has no room for the package: the registry will be asked',
 };
+
+/** An image that was refused before is expected to be refused again. */
+function refusedSignature(plan: Plan, signature: ExplainedSignature | undefined): Verdict | undefined {
+  if (plan.kind === 'fail' || signature?.mode !== 'enforce' || signature.finding === undefined) return undefined;
+  const { verdict, verifiedAt: seenAt } = signature.finding;
+  if (verdict.kind === 'valid') return undefined;
+  const { code, message: reason } = new SignatureError(verdict.kind, verdict.reason);
+  return { outcome: 'fail', code, reason, cause: verdict.reason, seenAt, retryAt: undefined };
+}
 
 /** A registry that was seen to fail is expected to fail again, although a request would ask it. */
 function verdictOf(plan: Plan, seen: LastFailure | undefined): Verdict {

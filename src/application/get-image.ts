@@ -10,6 +10,7 @@ import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';
 import type { RepositoryPath } from '../domain/reference.ts';
 import type { Tag } from '../domain/tag.ts';
 import type { ImageRoots, PlacedImage } from './image-roots.ts';
+import type { ResolveSignedPackage } from './resolve-signed-package.ts';
 import { SingleFlight } from './single-flight.ts';
 
 const MAX_BYTES = 1 << 20;
@@ -28,6 +29,8 @@ export interface GetImageOptions {
   readonly gateway: Pick<RegistryGateway, 'fetchManifest'>;
   /** The platform of requests that name none. */
   readonly platform: Platform;
+  /** Undefined where signatures are not verified. */
+  readonly signatures?: Pick<ResolveSignedPackage, 'check' | 'learn'> | undefined;
 }
 
 export class GetImage {
@@ -49,7 +52,9 @@ export class GetImage {
 
   /** The manifest or index as the registry has it, its bytes verified when a digest names it. */
   async manifest(image: RepositoryPath, version: ImageVersion, signal: AbortSignal): Promise<FoundManifest> {
-    return (await this.#find(image, version, signal)).answer;
+    const { answer, place } = await this.#find(image, version, signal);
+    await this.#options.signatures?.check({ ...place.request, digest: answer.digest });
+    return answer;
   }
 
   /**
@@ -63,7 +68,10 @@ export class GetImage {
     signal: AbortSignal,
   ): Promise<PackageRequest> {
     const { answer, place } = await this.#find(image, version, signal);
-    return { ...place.request, digest: chosen(answer, platform ?? this.#options.platform) };
+    const digest = chosen(answer, platform ?? this.#options.platform);
+    // The signature of an index covers its images, which GetPackage does not see it with.
+    if (digest !== answer.digest) await this.#options.signatures?.learn({ ...place.request, digest: answer.digest });
+    return { ...place.request, digest };
   }
 
   async #find(

@@ -6,7 +6,7 @@ import type { PackageRequest } from '../domain/package.ts';
 import type { LayerFiles } from '../domain/ports/layer-files.ts';
 import type { BlobReader, PackageStore } from '../domain/ports/package-store.ts';
 import type { GetPackage } from './get-package.ts';
-import type { ResolvePackage } from './resolve-package.ts';
+import type { PackageResolver } from './resolve-package.ts';
 import { SingleFlight } from './single-flight.ts';
 import { Turns } from './turns.ts';
 
@@ -15,7 +15,7 @@ const MAX_KNOWN = 1000;
 const PARALLEL_EXTRACTIONS = 2;
 
 export interface GetLayerFileOptions {
-  readonly resolve: Pick<ResolvePackage, 'execute'>;
+  readonly resolve: Pick<PackageResolver, 'execute'>;
   readonly packages: Pick<GetPackage, 'execute'>;
   readonly store: PackageStore;
   readonly files: LayerFiles;

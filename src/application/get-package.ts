@@ -13,7 +13,7 @@ import { FailoverReader } from './failover-reader.ts';
 import type { Download, DownloadInspection } from './inspection.ts';
 import { openBlob } from './open-blob.ts';
 import { PassThroughs } from './pass-throughs.ts';
-import type { ResolvePackage } from './resolve-package.ts';
+import type { PackageResolver } from './resolve-package.ts';
 import { resumedDownload } from './resumed-download.ts';
 import { upstreamOf } from './upstream-of.ts';
 
@@ -64,7 +64,7 @@ interface Fetch {
 }
 
 export interface GetPackageOptions {
-  readonly resolve: ResolvePackage;
+  readonly resolve: Pick<PackageResolver, 'execute' | 'recall'>;
   readonly store: PackageStore;
   readonly gateway: RegistryGateway;
   readonly credentials: CredentialProvider;

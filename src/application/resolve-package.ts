@@ -50,6 +50,9 @@ export interface MissingManifest {
   readonly missing: Digest;
 }
 
+/** The ways from a digest to its package and its manifest. */
+export type PackageResolver = Pick<ResolvePackage, 'execute' | 'manifest' | 'recall'>;
+
 export class ResolvePackage implements PackageInspection {
   readonly #options: ResolvePackageOptions;
   /** A digest always resolves to the same package, so a hit reads no manifest. */

@@ -10,6 +10,7 @@ export type ErrorCode =
   | 'BLOB_UNKNOWN'
   | 'MANIFEST_INVALID'
   | 'DIGEST_MISMATCH'
+  | 'SIGNATURE_INVALID'
   | 'CREDENTIALS_PENDING'
   | 'TOOMANYREQUESTS'
   | 'UPSTREAM_DENIED'
@@ -76,6 +77,20 @@ export class DigestMismatchError extends PackageError {
     this.found = found;
   }
 }
+
+/** Only signed images are handed out, and no trusted key is known to have signed this one. The cause has the reason. */
+export class SignatureError extends PackageError {
+  readonly code = 'SIGNATURE_INVALID';
+  constructor(kind: keyof typeof SIGNATURE_MESSAGES, reason: string) {
+    super(SIGNATURE_MESSAGES[kind], { cause: new Error(reason) });
+  }
+}
+
+const SIGNATURE_MESSAGES = {
+  missing: 'image has no signature',
+  invalid: 'image has no valid signature',
+  unavailable: 'signature of the image cannot be read',
+} as const;
 
 /** The first list of credentials has not arrived. */
 export class CredentialsPendingError extends PackageError {

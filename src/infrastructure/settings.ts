@@ -143,6 +143,11 @@ export const settingsSchema = z.strictObject({
       retrySeconds: z.number().min(0).max(60),
     }),
     ociLayout: z.strictObject({ directory: z.string().min(1) }),
+    signature: z
+      .strictObject({ mode: z.enum(['off', 'report', 'enforce']), keys: z.string(), roots: z.string() })
+      .refine(({ mode, keys, roots }) => mode === 'off' || keys !== '' || roots !== '', {
+        message: 'needs keys or roots, by which signatures are verified',
+      }),
   }),
   credentials: z
     .strictObject({

@@ -73,6 +73,7 @@ const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] =
       'node:events',
     ],
     service: ['node:http', 'node:https'],
+    signatures: ['node:crypto', 'node:fs', 'node:fs/promises', 'node:path'],
     static: [],
     unstored: [],
     x509: ['node:crypto'],

@@ -18,6 +18,7 @@ export function explanationOf(request: Explanation['request']): Explanation {
     layer: undefined,
     cached: { manifest: undefined, layer: undefined },
     download: undefined,
+    signature: undefined,
     answers: { manifest: undefined, layer: undefined, latest: undefined },
     failures: [],
   };

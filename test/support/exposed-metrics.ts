@@ -7,6 +7,7 @@ import { FakeKubeApi } from './fake-kube-api.ts';
 import { FakeRegistry } from './fake-registry.ts';
 import { makePackage } from './image.ts';
 import { ServiceProcess } from './service-process.ts';
+import { makeKeyPair } from './signing.ts';
 
 const CERTIFICATE = join(import.meta.dirname, 'tls/localhost.pem');
 
@@ -15,6 +16,7 @@ export async function exposedMetrics(): Promise<string> {
   const api = await FakeKubeApi.start();
   const home = await mkdtemp(join(tmpdir(), 'metrics-'));
   await writeFile(join(home, 'kubeconfig'), api.config.exportConfig());
+  await writeFile(join(home, 'cosign.pub'), makeKeyPair().pem);
   const image = makePackage(1000);
   registry.publish(image);
   const repository = `${registry.host}/a`;
@@ -23,6 +25,7 @@ export async function exposedMetrics(): Promise<string> {
   const service = await ServiceProcess.start({
     settings: {
       credentials: { source: 'kubernetes' },
+      registry: { signature: { mode: 'report', keys: join(home, 'cosign.pub') } },
       server: { certificates: [{ role: 'serving', certificate: CERTIFICATE }] },
     },
     flags: ['--kubeconfig', join(home, 'kubeconfig')],

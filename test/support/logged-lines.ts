@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import got from 'got';
 import { stringify } from 'yaml';
+import { eventually } from './eventually.ts';
 import { FakeKubeApi } from './fake-kube-api.ts';
 import { FakeRegistry } from './fake-registry.ts';
 import { bytesOf, encode, makeImage, makePackage } from './image.ts';
@@ -12,6 +13,7 @@ import { OciLayout } from './oci-layout.ts';
 import { runProgram } from './program.ts';
 import { rejection } from './rejection.ts';
 import { type ServiceOptions, ServiceProcess } from './service-process.ts';
+import { makeKeyPair, SignatureShelf, simpleClaim, simpleSigning } from './signing.ts';
 
 export type Line = Readonly<Record<string, unknown>>;
 
@@ -27,6 +29,7 @@ export async function loggedLines(): Promise<Line[]> {
     ...(await linesOfLayout()),
     ...(await linesOfHardenedLoopback()),
     ...(await linesOfBootstrapPort()),
+    ...(await linesOfSignatures()),
     ...(await linesOfFailedStart()),
   ];
 }
@@ -180,6 +183,36 @@ async function linesOfBootstrapPort(): Promise<Line[]> {
   await other.logged('bootstrap port cannot be opened');
   const lines = [...service.lines, ...other.lines];
   await Promise.all([service.close(), other.close()]);
+  return lines;
+}
+
+async function linesOfSignatures(): Promise<Line[]> {
+  const home = await mkdtemp(join(tmpdir(), 'logs-'));
+  const keys = join(home, 'cosign.pub');
+  const signer = makeKeyPair();
+  await writeFile(keys, signer.pem);
+  const registry = await FakeRegistry.start();
+  const [signed, unsigned] = [makePackage(10, 1), makePackage(10, 2)];
+  registry.publish(signed, unsigned);
+  new SignatureShelf(registry).tag(signed.digest, simpleSigning([simpleClaim(signed.digest, signer)]));
+  const repo = `${registry.host}/modules`;
+  const service = await ServiceProcess.start({
+    settings: {
+      registry: { signature: { mode: 'report', keys } },
+      credentials: { registries: [{ repo, default: true, scheme: 'HTTP' }] },
+    },
+  });
+  await service.client(`package?digest=${signed.digest}&path=a`);
+  await service.client(`package?digest=${unsigned.digest}&path=a`);
+  await writeFile(keys, 'none');
+  await eventually(async () => {
+    await service.client(`package?digest=${signed.digest}&path=a`);
+    if (!service.output.includes('keys of signatures cannot be used')) throw new Error('the change is not seen yet');
+  });
+  const { lines } = service;
+  await service.close();
+  await registry.close();
+  await rm(home, { recursive: true });
   return lines;
 }
 

@@ -11,6 +11,7 @@ import { makePrivate } from './private-directories.ts';
  * <directory>/v1/                       another format would be another version: none ever reads the other's files
  *   blobs/sha256/4f5e…                  cached blobs, each named by its own digest
  *   ingest/4f5e….7c0b8d54-…             blobs on their way in; worthless after a restart
+ *   signatures/4f5e…                    what verified an image that is signed; not the store's own, which leaves it alone
  *   clean                               what was verified when, up to the end of the last process; not there while one runs or when it died
  * ```
  */

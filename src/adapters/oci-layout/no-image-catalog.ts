@@ -10,4 +10,8 @@ export class NoImageCatalog implements ImageCatalog {
   fetchTagged(): Promise<never> {
     return Promise.reject(new PackageUnknownError('MANIFEST_UNKNOWN'));
   }
+
+  listReferrers(): Promise<readonly []> {
+    return Promise.resolve([]);
+  }
 }

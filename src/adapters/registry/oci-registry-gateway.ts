@@ -2,8 +2,8 @@
 import type { Descriptor } from '../../domain/descriptor.ts';
 import { type Digest, digestOf, isDigest } from '../../domain/digest.ts';
 import { DigestMismatchError, InvalidArgumentError, type PackageError } from '../../domain/errors.ts';
-import { INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES } from '../../domain/media-types.ts';
-import type { ImageCatalog } from '../../domain/ports/image-catalog.ts';
+import { INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES, OCI_INDEX } from '../../domain/media-types.ts';
+import type { ImageCatalog, Referrer } from '../../domain/ports/image-catalog.ts';
 import type { Operation, RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import { dialledHost, type Registry, type Upstream } from '../../domain/upstream.ts';
 import type { Tag } from '../../domain/tag.ts';
@@ -13,6 +13,7 @@ import { HostAuthorizations } from './auth/host-authorizations.ts';
 import { HttpClient, type HttpSettings } from './transport/http-client.ts';
 import { type HttpRequest, type HttpResponse, refusal } from './transport/http-message.ts';
 import { readManifest } from './manifest-answer.ts';
+import { readReferrers } from './referrers.ts';
 import { ConnectionRefusedError } from './transport/retried-exchange.ts';
 import { readTags } from './tag-list.ts';
 import { type Asked, failure } from './upstream-errors.ts';
@@ -106,6 +107,17 @@ export class OciRegistryGateway implements RegistryGateway, ImageCatalog {
       this.#options.idleTimeoutMs,
       signal,
     );
+  }
+
+  listReferrers(upstream: Upstream, subject: Digest, signal: AbortSignal): Promise<Referrer[]> {
+    const asked = askedOf(upstream, 'manifest');
+    return readReferrers(subject, {
+      list: (query) =>
+        this.#get(upstream, asked, `referrers/${subject}${query}`, { headers: { accept: OCI_INDEX } }, signal),
+      fetchTagged: (tag) => this.fetchTagged(upstream, tag, signal),
+      timeoutMs: this.#options.idleTimeoutMs,
+      signal,
+    });
   }
 
   /** The answer to a GET, after redirects and challenges. */

@@ -49,7 +49,7 @@ function parseTags(text: string): string[] {
  * The query of the link with rel=next (RFC 8288). Only the query is taken: behind a balancer registries name a host or a
  * scheme at which they cannot be reached, and no credential may follow them to another one.
  */
-function nextPage(link: string | string[] | undefined): string | undefined {
+export function nextPage(link: string | string[] | undefined): string | undefined {
   const links = String(link ?? '').matchAll(/<([^>]*)>([^,<]*)/g);
   for (const [, target = '', parameters = ''] of links) {
     if (/;\s*rel\s*=\s*"?(?:[^";]*\s)?next(?:\s[^";]*)?"?\s*(?:;|$)/i.test(parameters)) {

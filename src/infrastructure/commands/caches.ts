@@ -7,8 +7,8 @@ import {
   CREDENTIALS_COMPONENT,
   GATEWAY_COMPONENT,
   GET_PACKAGE,
+  PACKAGE_RESOLVER,
   PACKAGE_STORE,
-  RESOLVE_PACKAGE,
   STORE_COMPONENT,
 } from '../container/tokens.ts';
 import type { Settings } from '../settings.ts';
@@ -43,7 +43,7 @@ export async function withLocalCache<Outcome>(
   // This command does not verify old entries.
   const quiet = { ...settings, store: { ...settings.store, scrubRate: 0 } };
   return withComponents(quiet, [STORE_COMPONENT, GATEWAY_COMPONENT, CREDENTIALS_COMPONENT], terminal, (container) => {
-    const [resolve, store] = [container.get(RESOLVE_PACKAGE), container.get(PACKAGE_STORE)];
+    const [resolve, store] = [container.get(PACKAGE_RESOLVER), container.get(PACKAGE_STORE)];
     return work(new LocalCache({ get: container.get(GET_PACKAGE), describe: new DescribePackage({ resolve, store }) }));
   });
 }

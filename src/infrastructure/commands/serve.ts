@@ -48,7 +48,7 @@ async function live(settings: Settings, logger: Logger, terminal: Terminal): Pro
   const { version, environment, interrupted } = terminal;
   let service: Service;
   try {
-    service = createContainer({ settings, logger, version, environment }).get(SERVICE);
+    service = (await createContainer({ settings, logger, version, environment })).get(SERVICE);
     const listening = await service.start();
     logger.info({ version, ...listening }, 'listening');
     // All is loaded, so the young generation may grow, which serving-script.ts has prevented until now: with 1 MiB of it,

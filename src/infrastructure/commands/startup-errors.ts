@@ -14,10 +14,10 @@ export async function startupErrors(
 ): Promise<string[]> {
   const { store, registry } = settings;
   const checks: (() => unknown)[] = [
-    () => {
+    async () => {
       // Files of TLS, kubeconfig, proxies.
       const logger = createLogger('fatal', { write: () => undefined });
-      createContainer({ settings, logger, version, environment }).get(SERVICE);
+      (await createContainer({ settings, logger, version, environment })).get(SERVICE);
     },
     () => {
       if (store.enabled) checkStore(store.directory);

@@ -9,7 +9,7 @@ import { SHUTDOWN, type STORE_COMPONENT } from '../container/tokens.ts';
 import { Lifecycle } from '../lifecycle.ts';
 import type { Settings } from '../settings.ts';
 
-type Container = ReturnType<typeof createContainer>;
+type Container = Awaited<ReturnType<typeof createContainer>>;
 
 /** For the first list of what a cluster configures. */
 const READY_MS = 30_000;
@@ -27,8 +27,8 @@ export async function withComponents<Outcome>(
 ): Promise<Outcome> {
   let lastWarning = '';
   const logger = createLogger('warn', { write: (line) => (lastWarning = line) });
-  const { container, lifecycle } = await orFailure(() => {
-    const made = createContainer({ settings, logger, version, environment });
+  const { container, lifecycle } = await orFailure(async () => {
+    const made = await createContainer({ settings, logger, version, environment });
     return { container: made, lifecycle: new Lifecycle(tokens.map((token) => made.get(token))) };
   });
   const abort = (): void => {

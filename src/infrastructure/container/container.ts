@@ -1,6 +1,6 @@
 /** Binds an adapter to each port: one module for each choice, joined here for `serve`. */
 import 'reflect-metadata';
-import { Container } from 'inversify';
+import { Container, ContainerModule } from 'inversify';
 import { RequestHistory } from '../../adapters/http/status/request-history.ts';
 import { ExplainPackage } from '../../application/explain-package.ts';
 import { credentialsModule } from './credentials-module.ts';
@@ -9,7 +9,8 @@ import { processModule, serviceModule } from './service-module.ts';
 import { storeModule } from './store-module.ts';
 import * as T from './tokens.ts';
 
-export function createContainer(inputs: T.ContainerInputs): Container {
+/** Rejects with the error of a file that the settings name. */
+export async function createContainer(inputs: T.ContainerInputs): Promise<Container> {
   const container = new Container({ defaultScope: 'Singleton' });
   container.load(
     processModule(inputs),
@@ -17,9 +18,20 @@ export function createContainer(inputs: T.ContainerInputs): Container {
     gatewayModule(inputs),
     credentialsModule(inputs),
     serviceModule(),
+    await resolverModule(inputs),
   );
   bindInspection(container);
   return container;
+}
+
+/** Nothing of signatures is loaded where they are not verified. */
+async function resolverModule(inputs: T.ContainerInputs): Promise<ContainerModule> {
+  const { mode } = inputs.settings.registry.signature;
+  if (mode !== 'off') return (await import('./signature-module.ts')).signatureModule(inputs, mode);
+  return new ContainerModule(({ bind }) => {
+    bind(T.SIGNATURES).toConstantValue(undefined);
+    bind(T.PACKAGE_RESOLVER).toResolvedValue((resolve) => resolve, [T.RESOLVE_PACKAGE]);
+  });
 }
 
 /** The state that operators can see, gathered from the adapters and use cases that hold it. */
@@ -46,7 +58,8 @@ function bindInspection(container: Container): void {
   container
     .bind(T.EXPLAIN_PACKAGE)
     .toResolvedValue(
-      (get, store, credentials, inspection) => new ExplainPackage({ get, store, credentials, inspection }),
-      [T.GET_PACKAGE, T.PACKAGE_STORE, T.CREDENTIAL_PROVIDER, T.INSPECTION],
+      (get, store, credentials, inspection, signatures) =>
+        new ExplainPackage({ get, store, credentials, inspection, signatures }),
+      [T.GET_PACKAGE, T.PACKAGE_STORE, T.CREDENTIAL_PROVIDER, T.INSPECTION, T.SIGNATURES],
     );
 }

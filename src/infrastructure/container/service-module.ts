@@ -60,7 +60,7 @@ export function serviceModule(): ContainerModule {
     bind(T.GET_PACKAGE).toResolvedValue(
       (resolve, store, gateway, credentials, { registry: { parallelDownloads } }, { aborted: stopping }) =>
         new GetPackage({ resolve, store, gateway, credentials, parallelDownloads, stopping }),
-      [T.RESOLVE_PACKAGE, T.PACKAGE_STORE, T.REGISTRY_GATEWAY, T.CREDENTIAL_PROVIDER, T.SETTINGS, T.SHUTDOWN],
+      [T.PACKAGE_RESOLVER, T.PACKAGE_STORE, T.REGISTRY_GATEWAY, T.CREDENTIAL_PROVIDER, T.SETTINGS, T.SHUTDOWN],
     );
     bind(T.PACKAGES).toResolvedValue(
       (get, resolve, store, mismatches, metrics) => {
@@ -71,12 +71,12 @@ export function serviceModule(): ContainerModule {
           manifests: new MeteredManifests(resolve, mismatches),
         };
       },
-      [T.GET_PACKAGE, T.RESOLVE_PACKAGE, T.PACKAGE_STORE, T.MISMATCHES, T.METRICS],
+      [T.GET_PACKAGE, T.PACKAGE_RESOLVER, T.PACKAGE_STORE, T.MISMATCHES, T.METRICS],
     );
     bind(T.IMAGES).toResolvedValue(
-      (catalog, gateway, credentials, { registry: { platform } }) =>
-        new GetImage({ roots: new ImageRoots(credentials), catalog, gateway, platform }),
-      [T.IMAGE_CATALOG, T.REGISTRY_GATEWAY, T.CREDENTIAL_PROVIDER, T.SETTINGS],
+      (catalog, gateway, credentials, { registry: { platform } }, signatures) =>
+        new GetImage({ roots: new ImageRoots(credentials), catalog, gateway, platform, signatures }),
+      [T.IMAGE_CATALOG, T.REGISTRY_GATEWAY, T.CREDENTIAL_PROVIDER, T.SETTINGS, T.SIGNATURES],
     );
     bind(T.ICONS).toResolvedValue(
       (repositories, catalog, gateway, mismatches, { registry: { platform } }, { aborted: stopping }) => {
@@ -88,7 +88,7 @@ export function serviceModule(): ContainerModule {
     bind(T.LAYER_FILES).toResolvedValue(
       (resolve, { get: packages }, store, { aborted: stopping }) =>
         new GetLayerFile({ resolve, packages, store, stopping, files: new TarLayerFiles(), limits: LAYER_FILE_LIMITS }),
-      [T.RESOLVE_PACKAGE, T.PACKAGES, T.PACKAGE_STORE, T.SHUTDOWN],
+      [T.PACKAGE_RESOLVER, T.PACKAGES, T.PACKAGE_STORE, T.SHUTDOWN],
     );
     bind(T.SERVICE).toResolvedValue(
       (

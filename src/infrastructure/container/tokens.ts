@@ -17,7 +17,8 @@ import type {
   StoreInspection,
   UpstreamInspection,
 } from '../../application/inspection.ts';
-import type { ResolvePackage } from '../../application/resolve-package.ts';
+import type { PackageResolver, ResolvePackage } from '../../application/resolve-package.ts';
+import type { ResolveSignedPackage } from '../../application/resolve-signed-package.ts';
 import type { CredentialProvider } from '../../domain/ports/credential-provider.ts';
 import type { ImageCatalog } from '../../domain/ports/image-catalog.ts';
 import type { PackageStore } from '../../domain/ports/package-store.ts';
@@ -62,6 +63,10 @@ export const GATEWAY_COMPONENT = token<Component>('Component of RegistryGateway'
 export const CREDENTIALS_COMPONENT = token<Component>('Component of CredentialProvider');
 
 export const RESOLVE_PACKAGE = token<ResolvePackage>('ResolvePackage');
+/** ResolvePackage, behind the verification of signatures where there is one. */
+export const PACKAGE_RESOLVER = token<PackageResolver>('PackageResolver');
+/** Undefined where signatures are not verified. */
+export const SIGNATURES = token<ResolveSignedPackage | undefined>('ResolveSignedPackage');
 export const GET_PACKAGE = token<GetPackage>('GetPackage');
 export const IMAGE_CATALOG = token<ImageCatalog>('ImageCatalog');
 export const IMAGES = token<GetImage>('GetImage');

@@ -1,6 +1,6 @@
 /** GET /explain: what a request for a package would do now, as a document for programs or a text; never a secret. */
 import type { Middleware } from 'koa';
-import type { Explanation, ExplainPackage, Verdict } from '../../../application/explain-package.ts';
+import type { ExplainedSignature, Explanation, ExplainPackage, Verdict } from '../../../application/explain-package.ts';
 import type {
   ConfiguredRegistry,
   CredentialSource,
@@ -38,6 +38,7 @@ function documentOf({
   layer,
   cached,
   download,
+  signature,
   answers,
   failures,
 }: Explanation): object {
@@ -55,6 +56,7 @@ function documentOf({
     layer: layer ?? null,
     kept: { manifest: describeBlob(cached.manifest), layer: describeBlob(cached.layer) },
     fill: download === undefined ? null : describeDownload(download),
+    signature: signature === undefined ? null : describeSignature(signature),
     answers: {
       manifest: describeAnswer(answers.manifest),
       layer: describeAnswer(answers.layer),
@@ -101,6 +103,13 @@ function describeBlob(blob: BlobInfo | undefined): object | null {
 
 function describeDownload({ layer, bytes, startedAt }: Download): object {
   return { bytes, size: layer.size, started_at: startedAt };
+}
+
+function describeSignature({ mode, finding }: ExplainedSignature): object {
+  const { verdict, verifiedAt = null, index = null } = finding ?? {};
+  const { format = null, key = null } = verdict?.kind === 'valid' ? verdict : {};
+  const reason = verdict === undefined || verdict.kind === 'valid' ? null : verdict.reason;
+  return { mode, verdict: verdict?.kind ?? null, format, key, reason, index, verified_at: verifiedAt };
 }
 
 function describeAnswer(answer: UpstreamAnswer | undefined): object | null {

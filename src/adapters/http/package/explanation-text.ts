@@ -1,5 +1,5 @@
 /** An explanation as lines for people: the verdict first, then all facts behind it. */
-import type { Explanation } from '../../../application/explain-package.ts';
+import type { ExplainedSignature, Explanation } from '../../../application/explain-package.ts';
 import type { CredentialSource, FailedRequests, UpstreamAnswer } from '../../../application/inspection.ts';
 import type { BlobInfo } from '../../../domain/ports/package-store.ts';
 import { DEFAULT_REPOSITORY } from '../../../domain/reference.ts';
@@ -14,7 +14,7 @@ const LABEL_WIDTH = 12;
 const SERVERS = { agent: 'the registry agent of the master', store: 'with the account of the store' } as const;
 
 export function explanationText(explanation: Explanation, now: Date): string {
-  const { request, configuration, layer, cached, download, answers, failures } = explanation;
+  const { request, configuration, layer, cached, download, signature, answers, failures } = explanation;
   const since = (at: Date): string => spanText(now.getTime() - at.getTime());
   const ago: Ago = (at) => `${since(at)} ago`;
   const rows: Row[] = [
@@ -33,6 +33,7 @@ export function explanationText(explanation: Explanation, now: Date): string {
     const share = `${sizeText(bytes)} of ${sizeText(download.layer.size)} (${shareText(bytes, download.layer.size)})`;
     rows.push(['arriving', `${share}, for ${since(startedAt)} now`]);
   }
+  if (signature !== undefined) rows.push(['signature', ...signatureLines(signature, ago)]);
   rows.push(...answerRows(answers, ago), ...failures.map((failure): Row => ['failed', ...failureLines(failure, ago)]));
   return rows.map(formatRow).join('');
 }
@@ -101,6 +102,16 @@ function blobText(blob: BlobInfo | undefined, ago: Ago): string {
   if (blob === undefined) return 'not cached';
   const verified = blob.verifiedAt === undefined ? 'not verified yet' : `verified ${ago(blob.verifiedAt)}`;
   return `cached: stored ${ago(blob.storedAt)}, used ${ago(blob.usedAt)}, ${verified}`;
+}
+
+function signatureLines({ mode, finding }: ExplainedSignature, ago: Ago): string[] {
+  if (finding === undefined) return [`not verified since the start (${mode})`];
+  const { verdict, verifiedAt, index } = finding;
+  if (verdict.kind !== 'valid') return [`${verdict.kind} (${mode}), ${ago(verifiedAt)}`, verdict.reason];
+  return [
+    `valid (${mode}), ${ago(verifiedAt)}: ${verdict.format}, by the key ${verdict.key}`,
+    ...(index === undefined ? [] : [`of the index ${index}`]),
+  ];
 }
 
 function answerRows({ manifest, layer, latest }: Explanation['answers'], ago: Ago): Row[] {

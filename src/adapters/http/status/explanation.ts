@@ -1,5 +1,5 @@
 /** Shows the outcome that a request would have, and the reasons. */
-import type { Explanation } from '../../../application/explain-package.ts';
+import type { ExplainedSignature, Explanation } from '../../../application/explain-package.ts';
 import type { Download, UpstreamAnswer } from '../../../application/inspection.ts';
 import type { BlobInfo } from '../../../domain/ports/package-store.ts';
 import { statusOf } from '../server/problem.ts';
@@ -8,7 +8,7 @@ import { GOOD, BAD, placeText } from './parts.ts';
 import { ageOf, clockText, countText, shareText, sizeText } from './quantities.ts';
 
 export function renderExplanation(explanation: Explanation, now: Date): Html {
-  const { request, configuration, layer, cached, download, answers, failures } = explanation;
+  const { request, configuration, layer, cached, download, signature, answers, failures } = explanation;
   const facts: [term: string, fact: Html | undefined][] = [
     ['Asked for', html`<code>${request.digest}</code> <small>${placeText(request)}</small>`],
     ['Looked for in', placeOf(configuration)],
@@ -16,6 +16,7 @@ export function renderExplanation(explanation: Explanation, now: Date): Html {
     ['Manifest cached', blobText(cached.manifest, now)],
     ['Layer cached', blobText(cached.layer, now)],
     ['Arriving', download && arrivalText(download, now)],
+    ...(signature === undefined ? [] : [signatureFact(signature, now)]),
     ['Manifest at the registry', answerText(answers.manifest, now)],
     ['Layer at the registry', answerText(answers.layer, now)],
     ['Its latest answer', answerText(answers.latest, now)],
@@ -80,6 +81,13 @@ function blobText(blob: BlobInfo | undefined, now: Date): Html {
 function arrivalText({ layer, bytes, startedAt, isQueued }: Download, now: Date): Html {
   if (isQueued) return html`waits for another download to end, since ${ageOf(startedAt, now)}`;
   return html`${shareText(bytes, layer.size)}, begun ${ageOf(startedAt, now)}`;
+}
+
+function signatureFact({ mode, finding }: ExplainedSignature, now: Date): [term: string, fact: Html] {
+  if (finding === undefined) return ['Signature', html`not verified since the start <small>${mode}</small>`];
+  const { verdict, verifiedAt } = finding;
+  const detail = verdict.kind === 'valid' ? `${verdict.format}, by the key ${verdict.key}` : verdict.reason;
+  return ['Signature', html`${verdict.kind}, ${ageOf(verifiedAt, now)} <small>${mode}: ${detail}</small>`];
 }
 
 function answerText(answer: UpstreamAnswer | undefined, now: Date): Html | undefined {

@@ -55,6 +55,7 @@ describe('imagesRoutes', () => {
     catalog = {
       listTags: sinon.stub<Parameters<ImageCatalog['listTags']>>().resolves(['v1.0.0', 'v1.1.0']),
       fetchTagged: sinon.stub<Parameters<ImageCatalog['fetchTagged']>>().resolves(index.index.bytes),
+      listReferrers: sinon.stub<Parameters<ImageCatalog['listReferrers']>>().resolves([]),
     };
     const ports = { store: new MemoryPackageStore(), gateway, credentials, stopping: new AbortController().signal };
     const resolve = new ResolvePackage({ ...ports, platform: amd64 });

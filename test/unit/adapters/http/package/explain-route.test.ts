@@ -16,6 +16,8 @@ const request = {
   path: parseRepositoryPath('modules/a'),
 };
 
+const VALID = { kind: 'valid', format: 'cosign', key: 'c0ffee' } as const;
+
 const bare = explanationOf(request);
 
 describe('GET /explain', () => {
@@ -90,6 +92,7 @@ describe('GET /explain', () => {
       layer: null,
       kept: { manifest: null, layer: null },
       fill: null,
+      signature: null,
       answers: { manifest: null, layer: null, latest: null },
       failures: [],
     });
@@ -145,6 +148,7 @@ describe('GET /explain', () => {
         clients: 1,
         isQueued: false,
       },
+      signature: { mode: 'enforce', finding: { request, verdict: VALID, verifiedAt: AT, index: image.digest } },
       answers: { manifest: undefined, layer: answer, latest: answer },
       failures: [{ ...failure, request, firstAt: AT, lastAt: AT }],
     });
@@ -171,6 +175,15 @@ describe('GET /explain', () => {
       layer: image.layer.descriptor,
       kept: { manifest: shownKept, layer: { ...shownKept, verified_at: NOW } },
       fill: { bytes: 600, size: 1000, started_at: NOW },
+      signature: {
+        mode: 'enforce',
+        verdict: 'valid',
+        format: 'cosign',
+        key: 'c0ffee',
+        reason: null,
+        index: image.digest,
+        verified_at: NOW,
+      },
       answers: { manifest: null, layer: shownAnswer, latest: shownAnswer },
       failures: [{ ...failure, repository: 'registry.example/ee', path: 'modules/a', first_at: NOW, last_at: NOW }],
     });
@@ -191,6 +204,17 @@ describe('GET /explain', () => {
       else expect(JSON.parse(body)).to.have.nested.property('verdict.code', 'NAME_UNKNOWN');
     });
   }
+
+  it('says what is wrong with a signature, and that it was not verified yet', async () => {
+    const unverified = { mode: 'report', verdict: null, format: null, key: null, reason: null, index: null };
+    expect(await documentOf({ ...bare, signature: { mode: 'report', finding: undefined } }))
+      .to.have.property('signature')
+      .that.deep.equals({ ...unverified, verified_at: null });
+    const finding = { request, verdict: { kind: 'missing', reason: 'there is none' }, verifiedAt: AT } as const;
+    expect(await documentOf({ ...bare, signature: { mode: 'report', finding } }))
+      .to.have.property('signature')
+      .that.deep.equals({ ...unverified, verdict: 'missing', reason: 'there is none', verified_at: NOW });
+  });
 
   it('names no user where there is none', async () => {
     const upstream = {

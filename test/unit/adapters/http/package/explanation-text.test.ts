@@ -64,6 +64,7 @@ const ALL: Explanation = {
   layer,
   cached: { manifest: cached, layer: undefined },
   download: { request, layer, bytes: 130 * 2 ** 20, startedAt: ago(12), clients: 1, isQueued: false },
+  signature: undefined,
   answers: { manifest: refused, layer: { ...answered, at: ago(12) }, latest: { ...answered, at: ago(1) } },
   failures: [
     { ...failed, request: { digest, repository: parseRepositoryName(''), path: undefined } },
@@ -124,6 +125,26 @@ describe('explanationText', () => {
       '            as seen 3 min ago; asked again, the registry may do better',
       '            the registry has asked for a wait, and is not asked for another 30 s',
     ]);
+  });
+
+  it('says what is known of the signature', () => {
+    const told = (signature: Explanation['signature']): string[] =>
+      text({ signature })
+        .split('\n')
+        .slice(13, 15)
+        .map((line) => line.trim());
+    const valid = { kind: 'valid', format: 'cosign', key: 'c0ffee' } as const;
+    const missing = { kind: 'missing', reason: 'there is none' } as const;
+    expect(
+      told({ mode: 'enforce', finding: { request, verdict: valid, verifiedAt: ago(5), index: digest } }),
+    ).to.deep.equal(['signature   valid (enforce), 5 s ago: cosign, by the key c0ffee', `of the index ${digest}`]);
+    expect(told({ mode: 'report', finding: { request, verdict: missing, verifiedAt: ago(5) } })).to.deep.equal([
+      'signature   missing (report), 5 s ago',
+      'there is none',
+    ]);
+    expect(told({ mode: 'report', finding: undefined })[0]).to.equal(
+      'signature   not verified since the start (report)',
+    );
   });
 
   it('says how little is known', () => {

@@ -262,6 +262,10 @@ describe('the status page', () => {
       layer: descriptor,
       cached: { manifest: kept, layer: kept },
       download,
+      signature: {
+        mode: 'enforce',
+        finding: { request, verdict: { kind: 'invalid', reason: hostile }, verifiedAt: NOW },
+      },
       answers: { manifest: answer, layer: answer, latest: answer },
       failures: [failure],
     };

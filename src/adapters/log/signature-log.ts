@@ -1,0 +1,15 @@
+/** Logs the verdict on the signature of each image when it is verified, which is not at each request. */
+import type { Logger } from 'pino';
+import type { SignatureFinding } from '../../application/resolve-signed-package.ts';
+
+export function signatureLog(logger: Logger): (finding: SignatureFinding) => void {
+  return ({ request: { digest, repository, path }, verdict }) => {
+    const fields = { digest, repository, path };
+    if (verdict.kind === 'valid') {
+      const { format, key } = verdict;
+      logger.info({ ...fields, signature: verdict.kind, format, key }, 'image is signed');
+    } else {
+      logger.warn({ ...fields, signature: verdict.kind, reason: verdict.reason }, 'image has no valid signature');
+    }
+  };
+}

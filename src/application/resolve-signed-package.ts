@@ -1,0 +1,184 @@
+/** ResolvePackage that verifies the signature of an image before it hands out anything of it, once for each manifest and set of keys. */
+import type { Digest } from '../domain/digest.ts';
+import { isOneOf, SignatureError } from '../domain/errors.ts';
+import type { Package, PackageRequest } from '../domain/package.ts';
+import type { Platform } from '../domain/platform.ts';
+import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
+import type { SignatureVerdict, SignatureVerifier } from '../domain/ports/signature-verifier.ts';
+import { platformManifest } from './platform-manifest.ts';
+import type { MissingManifest, PackageResolver, VerifiedManifest } from './resolve-package.ts';
+import { SingleFlight } from './single-flight.ts';
+import { upstreamOf } from './upstream-of.ts';
+
+/** As many as ResolvePackage knows packages: about 15 MB. */
+const MAX_VALID = 50_000;
+const MAX_REFUSED = 10_000;
+/** Within the 25 s in which a client of /v1/images gets the head of an answer. */
+const TIMEOUT_MS = 12_000;
+/** An image may be signed after a node has asked for it, and a registry may recover. */
+const REMEMBERED_MS = { missing: 30_000, invalid: 30_000, unavailable: 5000 } as const;
+
+/** `report` tells observers of images without a valid signature; `enforce` refuses them, too. */
+export type SignatureMode = 'report' | 'enforce';
+
+/** A verdict on a requested digest. */
+export interface SignatureFinding {
+  readonly request: PackageRequest;
+  readonly verdict: SignatureVerdict;
+  readonly verifiedAt: Date;
+  /** The index whose signature covers the image. */
+  readonly index?: Digest;
+}
+
+/** What operators can see of signatures. */
+export interface SignatureInspection {
+  readonly mode: SignatureMode;
+  /** The last finding on a digest; undefined before its first request. */
+  finding(digest: Digest): SignatureFinding | undefined;
+}
+
+export interface ResolveSignedPackageOptions {
+  readonly resolve: PackageResolver;
+  readonly verifier: SignatureVerifier;
+  readonly credentials: CredentialProvider;
+  /** The platform to which an index resolves. */
+  readonly platform: Platform;
+  readonly mode: SignatureMode;
+  /** Hears of each verification, not of its later uses. */
+  readonly observe: (finding: SignatureFinding) => void;
+  /** Aborted when the process stops. */
+  readonly stopping: AbortSignal;
+}
+
+interface Known extends SignatureFinding {
+  /** The name of the keys that it was found with. */
+  readonly keys: string;
+  readonly place: string;
+}
+
+export class ResolveSignedPackage implements PackageResolver, SignatureInspection {
+  readonly #options: ResolveSignedPackageOptions;
+  /** A signature covers the bytes, wherever they are asked for. */
+  readonly #valid = new Map<Digest, Known>();
+  /** Another repository may hold the signature, so these count for one place and for a time. */
+  readonly #refused = new Map<Digest, Known>();
+  readonly #running = new SingleFlight<string, SignatureFinding>();
+
+  constructor(options: ResolveSignedPackageOptions) {
+    this.#options = options;
+  }
+
+  get mode(): SignatureMode {
+    return this.#options.mode;
+  }
+
+  async execute(request: PackageRequest): Promise<Package> {
+    const found = await this.#options.resolve.execute(request);
+    await this.check(request);
+    return found;
+  }
+
+  async manifest(request: PackageRequest): Promise<VerifiedManifest> {
+    const found = await this.#options.resolve.manifest(request);
+    await this.check(request);
+    return found;
+  }
+
+  recall(digest: Digest): Promise<Package | MissingManifest> {
+    return this.#options.resolve.recall(digest);
+  }
+
+  finding(digest: Digest): SignatureFinding | undefined {
+    return this.#known(digest);
+  }
+
+  /** Rejects with SignatureError when the image must not be handed out, or as ResolvePackage does. */
+  async check(request: PackageRequest): Promise<void> {
+    const { verdict } = await this.#find(request);
+    if (verdict.kind !== 'valid' && this.mode === 'enforce') throw new SignatureError(verdict.kind, verdict.reason);
+  }
+
+  /** Verifies an index for the sake of its images. Its verdict refuses nothing. */
+  async learn(request: PackageRequest): Promise<void> {
+    await this.#find(request);
+  }
+
+  async #find(request: PackageRequest): Promise<SignatureFinding> {
+    const keys = await this.#options.verifier.keys();
+    const known = this.#known(request.digest);
+    if (known !== undefined && isCurrent(known, keys, request)) return known;
+    const key = [keys, request.digest, placeOf(request)].join(' ');
+    return this.#running.run(key, () => this.#verify(request, keys));
+  }
+
+  async #verify(request: PackageRequest, keys: string): Promise<SignatureFinding> {
+    const { observe, mode } = this.#options;
+    const verdict = await this.#judge(request, keys).catch((error: unknown): SignatureVerdict => {
+      // The manifest has left the store, and cannot be fetched again.
+      if (mode === 'enforce') throw error;
+      return { kind: 'unavailable', reason: error instanceof Error ? error.message : 'unknown error' };
+    });
+    const known = { request, verdict, verifiedAt: new Date(), keys, place: placeOf(request) };
+    this.#remember(known);
+    observe(known);
+    return known;
+  }
+
+  /** An image of an index is as good as the index that is signed, and an index as good as its signed image. */
+  async #judge(request: PackageRequest, keys: string): Promise<SignatureVerdict> {
+    const { resolve, platform, stopping } = this.#options;
+    const signal = AbortSignal.any([stopping, AbortSignal.timeout(TIMEOUT_MS)]);
+    const { document, bytes } = await resolve.manifest(request);
+    const own = await this.#ask(request, bytes, signal);
+    if (document.kind === 'manifest') return own;
+    if (own.kind === 'valid') {
+      const covered = { verdict: own, verifiedAt: new Date(), index: request.digest, keys, place: placeOf(request) };
+      for (const { digest } of document.manifests) this.#remember({ ...covered, request: { ...request, digest } });
+      return own;
+    }
+    let last = request;
+    let image = bytes;
+    const found = await platformManifest<never>(document, platform, async (digest) => {
+      last = { ...request, digest };
+      const manifest = await resolve.manifest(last);
+      image = manifest.bytes;
+      return manifest.document;
+    }).catch((error: unknown) => {
+      // ResolvePackage tells the client what is wrong with the image.
+      if (isOneOf(error, 'MANIFEST_INVALID')) return undefined;
+      throw error;
+    });
+    if (found === undefined) return own;
+    const verdict = await this.#ask(last, image, signal);
+    return verdict.kind === 'valid' || own.kind === 'missing' ? verdict : own;
+  }
+
+  #ask(request: PackageRequest, bytes: Uint8Array, signal: AbortSignal): Promise<SignatureVerdict> {
+    const { verifier, credentials } = this.#options;
+    return verifier.verify({ digest: request.digest, bytes }, () => upstreamOf(request, credentials), signal);
+  }
+
+  #known(digest: Digest): Known | undefined {
+    return this.#valid.get(digest) ?? this.#refused.get(digest);
+  }
+
+  #remember(known: Known): void {
+    const { digest } = known.request;
+    const isValid = known.verdict.kind === 'valid';
+    const [facts, most] = isValid ? [this.#valid, MAX_VALID] : [this.#refused, MAX_REFUSED];
+    const [oldest] = facts.keys();
+    if (oldest !== undefined && facts.size >= most) facts.delete(oldest);
+    facts.set(digest, known);
+    (isValid ? this.#refused : this.#valid).delete(digest);
+  }
+}
+
+function isCurrent({ keys: found, verdict, place, verifiedAt }: Known, keys: string, request: PackageRequest): boolean {
+  if (found !== keys) return false;
+  if (verdict.kind === 'valid') return true;
+  return place === placeOf(request) && verifiedAt.getTime() + REMEMBERED_MS[verdict.kind] > Date.now();
+}
+
+function placeOf({ repository, path, isBeside = false }: PackageRequest): string {
+  return [repository, path, isBeside].join(' ');
+}

@@ -1,0 +1,48 @@
+/** The verification of signatures, loaded only where the settings ask for it. */
+import { ContainerModule } from 'inversify';
+import { join } from 'node:path';
+import { Layout } from '../../adapters/filesystem/layout.ts';
+import { signatureLog } from '../../adapters/log/signature-log.ts';
+import { signatureMetrics } from '../../adapters/prometheus/signature-metrics.ts';
+import { ClaimFolder } from '../../adapters/signatures/claim-folder.ts';
+import { ImageSignatureVerifier } from '../../adapters/signatures/image-signature-verifier.ts';
+import { TrustedKeys } from '../../adapters/signatures/trusted-keys.ts';
+import { ResolveSignedPackage, type SignatureMode } from '../../application/resolve-signed-package.ts';
+import * as T from './tokens.ts';
+
+/** @throws Error for a file of keys or roots that cannot be used */
+export function signatureModule(
+  { settings: { registry, store }, logger }: T.ContainerInputs,
+  mode: SignatureMode,
+): ContainerModule {
+  const trusted = new TrustedKeys({
+    files: registry.signature,
+    onUnusable: (err) => {
+      logger.error({ err }, 'keys of signatures cannot be used, keeping the previous ones');
+    },
+  });
+  const claims = store.enabled ? new ClaimFolder(join(new Layout(store.directory).root, 'signatures')) : undefined;
+  return new ContainerModule(({ bind }) => {
+    bind(T.SIGNATURES).toResolvedValue(
+      (resolve, gateway, catalog, credentials, metrics, { aborted: stopping }) => {
+        const observers = [signatureLog(logger), signatureMetrics(metrics)];
+        return new ResolveSignedPackage({
+          resolve,
+          verifier: new ImageSignatureVerifier({ trusted, gateway, catalog, claims }),
+          credentials,
+          platform: registry.platform,
+          mode,
+          observe: (finding) => {
+            for (const observe of observers) observe(finding);
+          },
+          stopping,
+        });
+      },
+      [T.RESOLVE_PACKAGE, T.REGISTRY_GATEWAY, T.IMAGE_CATALOG, T.CREDENTIAL_PROVIDER, T.METRICS, T.SHUTDOWN],
+    );
+    bind(T.PACKAGE_RESOLVER).toResolvedValue(
+      (signatures, resolve) => signatures ?? resolve,
+      [T.SIGNATURES, T.RESOLVE_PACKAGE],
+    );
+  });
+}
