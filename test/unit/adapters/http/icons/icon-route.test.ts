@@ -82,6 +82,7 @@ describe('iconRoute', () => {
         .stub<Parameters<ImageCatalog['listTags']>>()
         .resolves(['v1.0.0', 'v1.2.0', 'latest', 'v1.2.0-rc.1']),
       fetchTagged: sinon.stub<Parameters<ImageCatalog['fetchTagged']>>(),
+      listReferrers: sinon.stub<Parameters<ImageCatalog['listReferrers']>>().resolves([]),
     };
   });
   afterEach(() => app.close());
