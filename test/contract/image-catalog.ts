@@ -129,6 +129,63 @@ export function describeImageCatalog(name: string, make: () => Promise<CatalogUn
       );
     });
 
+    const subject = makePackage(7, 7).digest;
+    const [one, two] = [makePackage(1, 1).digest, makePackage(2, 2).digest];
+    const referrersOf = (...digests: readonly string[]): PageAnswer => ({
+      headers: { 'content-type': 'application/vnd.oci.image.index.v1+json' },
+      body: JSON.stringify({ manifests: digests.map((digest) => ({ digest, artifactType: 'application/x' })) }),
+    });
+    const listPath = `referrers/${subject}`;
+    const tagPath = `manifests/${subject.replace(':', '-')}`;
+    const referrers = async (pages: Pages): Promise<string[]> => {
+      peer.answer(pages);
+      const found = await peer.catalog.listReferrers(peer.upstream, subject, never);
+      expect(found.every(({ artifactType }) => artifactType === 'application/x')).to.equal(true);
+      return found.map(({ digest }) => digest);
+    };
+
+    it('lists the referrers of a manifest, from all pages', async () => {
+      const link = `</v2/deckhouse/ee/${listPath}?last=1>; rel="next"`;
+      const first = { ...referrersOf(one), headers: { link } };
+      expect(await referrers({ [listPath]: first, [`${listPath}?last=1`]: referrersOf(two) })).to.deep.equal([
+        one,
+        two,
+      ]);
+      expect(await referrers({ [listPath]: referrersOf() })).to.deep.equal([]);
+    });
+
+    it('asks a registry without a list of referrers for the tag that stands for it', async () => {
+      const html = { body: '<html><body>login</body></html>' };
+      for (const answer of [{ status: 404, body: '' }, { status: 400, body: '' }, { status: 406, body: '' }, html]) {
+        expect(await referrers({ [listPath]: answer, [tagPath]: referrersOf(one) })).to.deep.equal([one]);
+      }
+      expect(await referrers({})).to.deep.equal([]);
+    });
+
+    it('leaves out referrers without a digest, and lists no more than 1000 of them', async () => {
+      const body = JSON.stringify({
+        manifests: [null, 7, { digest: 'sha256:x' }, { digest: one, artifactType: 'application/x' }],
+      });
+      expect(await referrers({ [listPath]: { body } })).to.deep.equal([one]);
+      expect(await referrers({ [listPath]: referrersOf(...Array.from({ length: 1500 }, () => one)) })).to.have.lengthOf(
+        1000,
+      );
+    });
+
+    it('follows no list of referrers for ever, and says when the registry fails', async () => {
+      const link = '<?last=1>; rel="next"';
+      const page = { ...referrersOf(one), headers: { link } };
+      expect(await referrers({ [listPath]: page, [`${listPath}?last=1`]: page })).to.deep.equal([one, one]);
+      expect(await rejection(referrers({ [listPath]: { status: 403, body: '' } }))).to.be.instanceOf(
+        UpstreamDeniedError,
+      );
+      expect(await rejection(referrers({ [listPath]: { status: 500, body: '' } }))).to.be.instanceOf(
+        UpstreamUnavailableError,
+      );
+      const large = { body: ' '.repeat(5 << 20) };
+      expect(await rejection(referrers({ [listPath]: large }))).to.be.instanceOf(UpstreamUnavailableError);
+    });
+
     it('says that there is no such tag, or that the answer is no manifest', async () => {
       peer.answer({});
       const unknown = await rejection(peer.catalog.fetchTagged(peer.upstream, tag, never));

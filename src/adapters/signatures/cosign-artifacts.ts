@@ -12,12 +12,16 @@ import { type CosignClaim, MAX_CLAIM_BYTES } from './cosign-claim.ts';
 const SIMPLE_SIGNING = 'application/vnd.dev.cosign.simplesigning.v1+json';
 const SIGNATURE_ARTIFACT = 'application/vnd.dev.cosign.artifact.sig.v1+json';
 const BUNDLE = /^application\/vnd\.dev\.sigstore\.bundle(?:\.v\d+\.\d+)?\+json\b/;
+/** Cosign 2 lists a bundle by the type of its config, which says nothing. */
+const NO_TYPES: ReadonlySet<string> = new Set(['', 'application/vnd.oci.empty.v1+json']);
 const SIGNATURE = 'dev.cosignproject.cosign/signature';
 
 /** The claims that are read for one image; a registry may list as many as it likes. */
 export const MAX_CLAIMS = 32;
 /** Attestations stand among them, as bundles of the same type. */
 const MAX_REFERRERS = 64;
+/** Of one manifest: one more than are read shows that there are more. */
+const MAX_LAYERS = MAX_CLAIMS + 1;
 
 export interface ArtifactPorts {
   readonly gateway: Pick<RegistryGateway, 'fetchManifest' | 'fetchBlob'>;
@@ -43,7 +47,7 @@ export async function* findClaims(
     return;
   }
   const signatures = referrers.done.filter(
-    ({ artifactType: type }) => type === undefined || type === SIGNATURE_ARTIFACT || BUNDLE.test(type),
+    ({ artifactType: type = '' }) => NO_TYPES.has(type) || type === SIGNATURE_ARTIFACT || BUNDLE.test(type),
   );
   for (const { digest } of signatures.slice(0, MAX_REFERRERS)) {
     yield* claimsIn(async () => {
@@ -96,20 +100,25 @@ interface SignatureLayer {
 function layersOf(manifest: Uint8Array): SignatureLayer[] {
   try {
     const { layers } = asObject(parseBoundedJson(manifest), 'manifest');
-    return Array.isArray(layers) ? layers.slice(0, MAX_CLAIMS + 1).flatMap(parseLayer) : [];
+    return Array.isArray(layers) ? layers.slice(0, MAX_LAYERS).flatMap((layer: unknown) => parseLayer(layer)) : [];
   } catch {
     // Bytes that are no manifest at all.
     return [];
   }
 }
 
+/** Empty for a layer that is no signature. */
 function parseLayer(json: unknown): SignatureLayer[] {
-  const descriptor = parseDescriptor(json);
-  if (BUNDLE.test(descriptor.mediaType)) return [{ descriptor, signature: undefined }];
-  const { annotations } = asObject(json, 'layer');
-  const signature = asObject(annotations ?? {}, 'annotations')[SIGNATURE];
-  const isSignature = descriptor.mediaType === SIMPLE_SIGNING && typeof signature === 'string';
-  return isSignature ? [{ descriptor, signature }] : [];
+  try {
+    const descriptor = parseDescriptor(json);
+    if (BUNDLE.test(descriptor.mediaType)) return [{ descriptor, signature: undefined }];
+    const { annotations } = asObject(json, 'layer');
+    const signature = asObject(annotations ?? {}, 'annotations')[SIGNATURE];
+    const isSignature = descriptor.mediaType === SIMPLE_SIGNING && typeof signature === 'string';
+    return isSignature ? [{ descriptor, signature }] : [];
+  } catch {
+    return [];
+  }
 }
 
 async function claimOf(

@@ -11,6 +11,8 @@ const PROGRAMS = {
   chromium: 'CHROMIUM',
   'docker-registry': 'DOCKER_REGISTRY',
   'distribution-registry': 'DISTRIBUTION_REGISTRY',
+  'cosign-2': 'COSIGN_2',
+  'cosign-3': 'COSIGN_3',
   crane: 'CRANE',
   danted: 'DANTED',
   etcd: 'ETCD',
