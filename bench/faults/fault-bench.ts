@@ -4,9 +4,9 @@ import { join, resolve } from 'node:path';
 import { FakeKubeApi } from '../../test/support/fake-kube-api.ts';
 import type { Workspace } from '../workspace.ts';
 import { FaultedService } from './faulted-service.ts';
-import { strangeDials, violationsAtRest, violationsOfStop } from './invariants/at-rest.ts';
-import { Random } from './random.ts';
-import { type RegistryOptions, ScriptedRegistry } from './registry/scripted-registry.ts';
+import { strangeDials, violationsAtRest, violationsOfStop } from './validate/at-rest.ts';
+import { Random } from './traffic/random.ts';
+import { type RegistryOptions, ScriptedRegistry } from './failpoints/registry/scripted-registry.ts';
 
 export interface ServiceOptions {
   /** Its default registry; without one the settings must name where packages come from. */
@@ -32,7 +32,7 @@ export class FaultBench {
   readonly random: Random;
   readonly workspace: Workspace;
   readonly isLong: boolean;
-  /** Violations beside those that the fault itself finds; `complain` adds to them. */
+  /** Violations beside those that the fault itself finds; `report` adds to them. */
   readonly violations: string[] = [];
   readonly #services: FaultedService[] = [];
   readonly #registries: ScriptedRegistry[] = [];
@@ -46,16 +46,14 @@ export class FaultBench {
   }
 
   /** How often, in the quick mode and in the long one. */
-  times(quick: number, long: number): number {
-    return this.isLong ? long : quick;
-  }
+  readonly times = (quick: number, long: number): number => (this.isLong ? long : quick);
 
-  readonly complain = (violation: string): void => {
+  readonly report = (violation: string): void => {
     this.violations.push(violation);
   };
 
   async startRegistry(options: RegistryOptions = {}): Promise<ScriptedRegistry> {
-    const registry = await ScriptedRegistry.start(options, this.complain);
+    const registry = await ScriptedRegistry.start(options, this.report);
     this.#registries.push(registry);
     for (const host of registry.hosts) this.allowDial(host);
     return registry;
@@ -107,7 +105,7 @@ export class FaultBench {
       ...(options.main !== undefined && { main: options.main }),
       ...(options.wrapper !== undefined && { wrapper: options.wrapper }),
       cacheDirectory: keeps ? resolve(home, settings.store.directory) : undefined,
-      onViolation: this.complain,
+      onViolation: this.report,
     });
     this.#services.push(service);
     await service.start();
@@ -123,7 +121,7 @@ export class FaultBench {
   async conclude(): Promise<void> {
     for (const registry of this.#registries) registry.closeIdle();
     for (const service of this.#services) {
-      if (service.hasCrashed) this.complain(`the service has ended: ${service.running.output.slice(-2000)}`);
+      if (service.hasCrashed) this.report(`the service has ended: ${service.running.output.slice(-2000)}`);
       if (service.isRunning) this.violations.push(...(await violationsAtRest(service)));
       if (service.isRunning) this.violations.push(...(await violationsOfStop(service)));
       this.violations.push(...(await strangeDials(service, this.#allowedDials)));

@@ -4,10 +4,10 @@ import { join, resolve } from 'node:path';
 import type { TestImage } from '../../test/support/image.ts';
 import { eventually } from '../../test/support/eventually.ts';
 import { ServiceProcess } from '../../test/support/service-process.ts';
-import { get, type GetOptions, type Got } from './client.ts';
-import { type BudgetSamples, BudgetWatch } from './invariants/budget-watch.ts';
-import { Metrics } from './invariants/metrics.ts';
-import { type Descriptors, descriptorsOf, residentBytes } from './invariants/process-facts.ts';
+import { get, type GetOptions, type Got } from './traffic/client.ts';
+import { type BudgetSamples, BudgetWatch } from './validate/budget-watch.ts';
+import { Metrics } from './validate/metrics.ts';
+import { type Descriptors, descriptorsOf, residentBytes } from './validate/process-facts.ts';
 
 export interface ServiceSetup {
   /** Where it lives; its cache is below, unless `store.directory` of the settings is an absolute path. */
@@ -31,7 +31,7 @@ export interface Idle {
   readonly residentBytes: number;
 }
 
-const WITNESS = join(import.meta.dirname, 'dial-witness.ts');
+const WITNESS = join(import.meta.dirname, 'validate/dial-witness.ts');
 /** As in a container of 256 MiB: what leaks ends the process, and what is only not yet collected is not taken for a leak. */
 const HEAP = '--max-old-space-size=128';
 
@@ -43,6 +43,8 @@ export class FaultedService {
   #idle: Idle | undefined;
   /** The answers of `/package` that clients got since the last start, without running ones. */
   #answers: Got[] = [];
+  /** The requests of other routes and ports since the last start. */
+  #others = 0;
   #readyMs = 0;
   #wasEnded = false;
 
@@ -70,6 +72,7 @@ export class FaultedService {
     );
     this.#readyMs = performance.now() - began;
     this.#answers = [];
+    this.#others = 0;
     this.#wasEnded = false;
     await this.metrics();
     this.rest();
@@ -134,6 +137,10 @@ export class FaultedService {
     return this.#idle;
   }
 
+  get others(): number {
+    return this.#others;
+  }
+
   get answers(): readonly Got[] {
     return this.#answers;
   }
@@ -143,17 +150,27 @@ export class FaultedService {
     return this.#budget;
   }
 
-  /** As a client: judged at once, and counted. Never rejects. */
+  /** As a client of `/package`: judged at once, and counted. Never rejects. */
   async get(image: TestImage, options: GetOptions = {}): Promise<Got> {
     const answers = this.#answers;
-    const got = await get(this.port, image, options);
+    const got = this.#judged(this.port, await get(this.port, image, options));
     answers.push(got);
-    const complain = this.setup.onViolation;
-    if (got.verdict === 'wrong') complain(`a client got something else as if it were right: ${got.why}`);
+    return got;
+  }
+
+  /** As a client of another route or port: judged, and not counted. Never rejects. */
+  async getAt(port: number, image: TestImage, options: GetOptions): Promise<Got> {
+    this.#others++;
+    return this.#judged(port, await get(port, image, options));
+  }
+
+  #judged(port: number, got: Got): Got {
+    const report = this.setup.onViolation;
+    if (got.verdict === 'wrong') report(`a client got something else as if it were right: ${got.why}`);
     if (got.verdict === 'late')
-      complain(`a request did not end within its budget, ${String(got.bytes)} bytes were there`);
-    if (got.status === 500) complain(`500: ${got.why}`);
-    if (got.canary !== undefined) complain(`a secret in an answer: ${got.canary}`);
+      report(`a request did not end within its budget, ${String(got.bytes)} bytes were there`);
+    if (got.status === 500 && port === this.port) report(`500: ${got.why}`);
+    if (got.canary !== undefined) report(`a secret in an answer: ${got.canary}`);
     return got;
   }
 

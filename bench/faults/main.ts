@@ -7,7 +7,7 @@ import { Workspace } from '../workspace.ts';
 import { type Fault, type Seen } from './fault.ts';
 import { FaultBench } from './fault-bench.ts';
 import { FAULTS } from './faults.ts';
-import { Random } from './random.ts';
+import { Random } from './traffic/random.ts';
 import { type Outcome, renderReport } from './report.ts';
 
 const HELP = `Usage: npm run bench:faults -- [flags]
@@ -106,7 +106,7 @@ async function run(fault: Fault, seed: number): Promise<Done> {
   ).catch((error: unknown): Seen => ({ injected: 0, figures: 'not completed', violations: [textOf(error)] }));
   // Clearing up after a fault must not hang either.
   await within(CLEAR_LIMIT_MS, bench.clear()).catch((error: unknown) => {
-    bench.complain(textOf(error));
+    bench.report(textOf(error));
     bench.killAll();
   });
   workspace.close();

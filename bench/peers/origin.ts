@@ -1,4 +1,4 @@
-/** The registry from which everybody has what he has not, and which says what it was asked for. */
+/** The registry behind all peers, which counts the requests for each image. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -8,7 +8,7 @@ import type { BenchImage } from '../bench-image.ts';
 import type { MeasuredProcess } from '../measured-process.ts';
 import { firstOk } from '../probe.ts';
 import type { Workspace } from '../workspace.ts';
-import type { Peer } from './peer.ts';
+import type { Peer, Upstream } from './peer.ts';
 import { fillStorage, REPOSITORY } from './registry-storage.ts';
 
 export interface OriginCertificate {
@@ -26,7 +26,7 @@ export interface OriginRequests {
 /** A response is logged when it has ended, by a pipe that we read when we have time. */
 const LOG_DELAY_MS = 200;
 
-export class Origin {
+export class Origin implements Upstream {
   readonly process: MeasuredProcess;
   readonly host: string;
   /** `http://127.0.0.1:PORT`, or `https://localhost:PORT` */

@@ -2,7 +2,6 @@
 import type { BenchImage } from '../bench-image.ts';
 import type { MeasuredProcess } from '../measured-process.ts';
 import type { Workspace } from '../workspace.ts';
-import type { Origin } from './origin.ts';
 
 export const PEER_NAMES = ['ours', 'nginx', 'nginx proxy_cache', 'go io.Copy', 'distribution', 'origin'] as const;
 export type PeerName = (typeof PEER_NAMES)[number];
@@ -14,14 +13,23 @@ export interface Peer {
   url(image: BenchImage): string;
 }
 
+/** The registry behind the peers. */
+export interface Upstream {
+  /** `http://127.0.0.1:PORT` */
+  readonly base: string;
+  readonly repo: string;
+  /** The same registry for clients that ask it directly. */
+  readonly peer: Peer;
+}
+
 export interface PeerOptions {
   readonly workspace: Workspace;
   /** The images that it has already cached. */
   readonly cached?: readonly BenchImage[];
   /** Where it gets the rest; undefined when there is no registry. */
-  readonly origin: Origin | undefined;
+  readonly origin: Upstream | undefined;
   /** The service's memory of sockets for bodies that are sent; without a limit by default. */
   readonly maxSocketMemory?: string;
 }
 
-export type PeerOptionsWithOrigin = PeerOptions & { readonly origin: Origin };
+export type PeerOptionsWithOrigin = PeerOptions & { readonly origin: Upstream };

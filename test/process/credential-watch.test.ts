@@ -72,7 +72,7 @@ describe('the service shows each host on the way to a package its own secrets on
     });
   }
 
-  interface Entrance {
+  interface RegistryAuth {
     readonly repo?: string;
     readonly login?: object;
     readonly trustedRealms?: readonly string[];
@@ -80,7 +80,7 @@ describe('the service shows each host on the way to a package its own secrets on
   }
 
   /** Fetches a package of `home`, and looks for secrets in all that the service has written. */
-  async function fetch(home: FakeRegistry, image: TestImage, entrance: Entrance = {}): Promise<number> {
+  async function fetch(home: FakeRegistry, image: TestImage, entrance: RegistryAuth = {}): Promise<number> {
     const { login = { username: USERNAME, password: PASSWORD }, trustedRealms = [], environment = {} } = entrance;
     const isSecure = home.origin.startsWith('https:');
     const registry = {

@@ -4,9 +4,9 @@ import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { get, type GetOptions } from '../../bench/faults/client.ts';
-import { BudgetWatch } from '../../bench/faults/invariants/budget-watch.ts';
-import { Random } from '../../bench/faults/random.ts';
+import { get, type GetOptions } from '../../bench/faults/traffic/client.ts';
+import { BudgetWatch } from '../../bench/faults/validate/budget-watch.ts';
+import { Random } from '../../bench/faults/traffic/random.ts';
 import { makePackage } from '../support/image.ts';
 
 const image = makePackage(100_000);

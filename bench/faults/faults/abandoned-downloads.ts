@@ -2,9 +2,9 @@
 import { eventually } from '../../../test/support/eventually.ts';
 import { makeImage } from '../../../test/support/image.ts';
 import type { Fault } from '../fault.ts';
-import { peakBytes, resetPeak } from '../invariants/process-facts.ts';
-import { stallingAfter } from '../registry/behaviours.ts';
-import { swarm } from '../swarm.ts';
+import { peakBytes, resetPeak } from '../validate/process-facts.ts';
+import { stallingAfter } from '../failpoints/registry/behaviours.ts';
+import { swarm } from '../traffic/swarm.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;

@@ -5,9 +5,9 @@ import { makeImage, type TestImage } from '../../../test/support/image.ts';
 import type { Fault } from '../fault.ts';
 import type { FaultBench } from '../fault-bench.ts';
 import type { FaultedService } from '../faulted-service.ts';
-import { pacedAt } from '../registry/behaviours.ts';
-import type { ScriptedRegistry } from '../registry/scripted-registry.ts';
-import { swarm } from '../swarm.ts';
+import { pacedAt } from '../failpoints/registry/behaviours.ts';
+import type { ScriptedRegistry } from '../failpoints/registry/scripted-registry.ts';
+import { swarm } from '../traffic/swarm.ts';
 
 const KIB = 1024;
 const SIZES = [1, 4 * KIB, 70 * KIB, 300 * KIB, 900 * KIB];

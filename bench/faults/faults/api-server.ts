@@ -3,12 +3,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { BASIC } from '../../../test/support/fake-registry.ts';
 import type { FakeKubeApi } from '../../../test/support/fake-kube-api.ts';
 import { makeImage, type TestImage } from '../../../test/support/image.ts';
-import type { Got } from '../client.ts';
+import type { Got } from '../traffic/client.ts';
 import type { Fault } from '../fault.ts';
 import type { FaultBench } from '../fault-bench.ts';
 import type { FaultedService } from '../faulted-service.ts';
-import type { ScriptedRegistry } from '../registry/scripted-registry.ts';
-import { tally } from '../swarm.ts';
+import type { ScriptedRegistry } from '../failpoints/registry/scripted-registry.ts';
+import { tally } from '../traffic/swarm.ts';
 
 const HEAL_LIMIT_MS = 5000;
 const KIB = 1024;
@@ -19,22 +19,22 @@ const AWAY: Fault = {
   expected:
     'no request for a known repository fails; at a start 503 with Retry-After, and not ready; right within 5 s of its return',
   async run(bench) {
-    const scene = await Scene.set(bench);
+    const cluster = await WatchedCluster.set(bench);
     const violations: string[] = [];
-    const { api, registry } = scene;
+    const { api, registry } = cluster;
     const port = api.port;
-    const cold = await coldStart(scene, port, violations);
+    const cold = await coldStart(cluster, port, violations);
 
-    const service = await scene.start();
-    const hit = scene.image();
-    await scene.untilKnown(service, registry.repo, hit);
+    const service = await cluster.start();
+    const hit = cluster.image();
+    await cluster.untilKnown(service, registry.repo, hit);
     service.rest();
     await api.close();
     const returns = performance.now() + bench.times(6, 600) * 1000;
     const gots: Got[] = [];
     while (performance.now() < returns) {
       const query = { repository: registry.repo };
-      gots.push(await service.get(hit, { query }), await service.get(scene.image(), { query }));
+      gots.push(await service.get(hit, { query }), await service.get(cluster.image(), { query }));
       await sleep(20);
     }
     const failed = gots.filter(({ verdict }) => verdict !== 'whole');
@@ -43,9 +43,9 @@ const AWAY: Fault = {
     // One a minute of each resource: the ModuleSources, the ConfigMap of the registry's address, two Secrets.
     const allowed = 4 * Math.ceil(bench.times(6, 600) / 60);
     if (lines > allowed) violations.push(`${String(lines)} log lines, ${String(allowed)} at most`);
-    scene.know(`${registry.repo}/later`);
+    cluster.know(`${registry.repo}/later`);
     await api.listen(port);
-    const healMs = await scene.untilKnown(service, `${registry.repo}/later`, scene.image());
+    const healMs = await cluster.untilKnown(service, `${registry.repo}/later`, cluster.image());
     for (const ms of [cold.healMs, healMs]) {
       if (ms > HEAL_LIMIT_MS) violations.push(`right only ${ms.toFixed(0)} ms after its return`);
     }
@@ -98,36 +98,36 @@ interface Endured {
 }
 
 async function endure(bench: FaultBench, what: string, begin: (api: FakeKubeApi) => void): Promise<Endured> {
-  const scene = await Scene.set(bench);
-  const { api, registry } = scene;
-  const service = await scene.start();
+  const cluster = await WatchedCluster.set(bench);
+  const { api, registry } = cluster;
+  const service = await cluster.start();
   const violations: string[] = [];
-  await scene.untilKnown(service, registry.repo, scene.image());
+  await cluster.untilKnown(service, registry.repo, cluster.image());
   service.rest();
   begin(api);
   const before = api.log.length;
   api.cutWatches();
   api.putModuleSource('malformed', { repo: 7, scheme: 'GOPHER' });
   const later = `${registry.repo}/later`;
-  scene.know(later);
+  cluster.know(later);
   const faulty = bench.times(4, 100);
   const deadline = performance.now() + bench.times(6000, 600_000);
   while (api.log.length - before < faulty && performance.now() < deadline) await sleep(20);
   const injected = api.log.length - before;
-  const known = await service.get(scene.image(), { query: { repository: registry.repo } });
+  const known = await service.get(cluster.image(), { query: { repository: registry.repo } });
   if (known.verdict !== 'whole') violations.push(`a repository known before: ${known.verdict}, ${known.why}`);
-  await scene.heal();
-  const healMs = await scene.untilKnown(service, later, scene.image());
+  await cluster.heal();
+  const healMs = await cluster.untilKnown(service, later, cluster.image());
   if (healMs > HEAL_LIMIT_MS) violations.push(`right only ${healMs.toFixed(0)} ms after it was over`);
   api.remove('modulesources', nameOf(later));
-  const gone = await scene.until(service, later, ({ status }) => status === 404);
+  const gone = await cluster.until(service, later, ({ status }) => status === 404);
   if (gone > HEAL_LIMIT_MS) violations.push(`a deleted repository was known for ${gone.toFixed(0)} ms`);
   for (const list of ['list modulesources', 'list secrets']) violations.push(...tooFrequent(list, api.requests(list)));
   const lists = api.requests('list modulesources').length;
   return { injected, lists, healMs, violations: violations.map((violation) => `${what}: ${violation}`) };
 }
 
-class Scene {
+class WatchedCluster {
   readonly #bench: FaultBench;
   readonly api: FakeKubeApi;
   readonly registry: ScriptedRegistry;
@@ -140,11 +140,11 @@ class Scene {
     this.#kubeconfig = kubeconfig;
   }
 
-  static async set(bench: FaultBench): Promise<Scene> {
+  static async set(bench: FaultBench): Promise<WatchedCluster> {
     const { api, kubeconfig } = await bench.startKubeApi();
-    const scene = new Scene(bench, api, await bench.startRegistry({ auth: 'basic' }), kubeconfig);
-    scene.know(scene.registry.repo);
-    return scene;
+    const cluster = new WatchedCluster(bench, api, await bench.startRegistry({ auth: 'basic' }), kubeconfig);
+    cluster.know(cluster.registry.repo);
+    return cluster;
   }
 
   start(): Promise<FaultedService> {
@@ -197,21 +197,21 @@ class Scene {
 
 /** A service that starts without an API server. */
 async function coldStart(
-  scene: Scene,
+  cluster: WatchedCluster,
   port: number,
   violations: string[],
 ): Promise<{ refused: number; healMs: number }> {
-  await scene.api.close();
-  const service = await scene.start();
-  const image = scene.image();
-  const query = { repository: scene.registry.repo };
+  await cluster.api.close();
+  const service = await cluster.start();
+  const image = cluster.image();
+  const query = { repository: cluster.registry.repo };
   const gots = await Promise.all(Array.from({ length: 20 }, () => service.get(image, { query })));
   const refused = gots.filter(({ status, headers }) => status === 503 && headers['retry-after'] !== undefined).length;
   if (refused < gots.length) violations.push(`at a start: ${tally(gots)} instead of 503 with Retry-After`);
   const readiness = await service.probe('/readyz');
   if (readiness.status !== 503) violations.push(`ready (${String(readiness.status)}) without any list`);
-  await scene.api.listen(port);
-  const healMs = await scene.untilKnown(service, scene.registry.repo, image);
+  await cluster.api.listen(port);
+  const healMs = await cluster.untilKnown(service, cluster.registry.repo, image);
   const code = await service.stop();
   if (code !== 0) violations.push(`exit code ${String(code)}`);
   return { refused, healMs };

@@ -2,9 +2,10 @@
 import { makeImage } from '../../../test/support/image.ts';
 import type { Fault, Seen } from '../fault.ts';
 import type { FaultBench } from '../fault-bench.ts';
-import { closingAfter, resettingAfter } from '../registry/behaviours.ts';
-import type { Behaviour } from '../registry/exchange.ts';
-import { swarm, tally } from '../swarm.ts';
+import { closingAfter, resettingAfter } from '../failpoints/registry/behaviours.ts';
+import type { Behaviour } from '../failpoints/registry/exchange.ts';
+import { tally } from '../traffic/swarm.ts';
+import { runTrials, type Trial, unexpected } from '../traffic/trials.ts';
 
 const KIB = 1024;
 /** Above what goes through the parser of HTTP, and below it. */
@@ -39,58 +40,54 @@ async function breakOnce(bench: FaultBench, breaking: (bytes: number) => Behavio
   const { random } = bench;
   const registry = await bench.startRegistry();
   const services = await bench.startPair({ registry });
-  const violations: string[] = [];
-  const runs = Array.from({ length: bench.times(1000, 20_000) }, () => {
+  const makers = Array.from({ length: bench.times(1000, 20_000) }, () => {
     const size = random.pick(SIZES);
     const edges = [0, 1, 4095, 64 * KIB, Math.floor(size / 2), size - 1].filter((at) => at < size);
     const at = random.chance(0.5) ? random.pick(edges) : random.between(0, size);
-    return { size, at, content: random.fork(), service: random.pick(services) };
+    const content = random.fork();
+    const service = random.pick(services);
+    return (): Trial => ({
+      name: `byte ${String(at)} of ${String(size)}`,
+      service,
+      image: makeImage([content.bytes(size)]),
+      place: 'blob',
+      failpoint: ({ place, attempt }) => (place === 'blob' && attempt === 1 ? breaking(at) : undefined),
+      allowed: 'whole',
+    });
   });
-  let requests = 0;
-  const gots = await swarm(runs, AT_ONCE, async ({ size, at, content, service }) => {
-    const image = makeImage([content.bytes(size)]);
-    registry.publish(image);
-    const { digest } = image.layer.descriptor;
-    registry.script(digest, ({ place, attempt }) => (place === 'blob' && attempt === 1 ? breaking(at) : undefined));
-    const got = await service.get(image);
-    const asked = registry.requests('blob', digest);
-    registry.withdraw(image);
-    requests += asked;
-    if (got.verdict !== 'whole') violations.push(`byte ${String(at)} of ${String(size)}: ${got.verdict}, ${got.why}`);
-    if (asked > 2) violations.push(`byte ${String(at)} of ${String(size)}: ${String(asked)} blob requests`);
-    return got;
-  });
-  const figures = `${tally(gots)}; ${(requests / runs.length).toFixed(2)} blob requests each`;
-  return { injected: runs.length, figures, violations };
+  const { gots, violations, requests } = await runTrials(registry, makers, AT_ONCE, (count) =>
+    count > 2 ? `${String(count)} blob requests` : undefined,
+  );
+  const figures = `${tally(gots)}; ${(requests / makers.length).toFixed(2)} blob requests each`;
+  return { injected: makers.length, figures, violations };
 }
 
 async function breakForGood(bench: FaultBench): Promise<Seen> {
   const { random } = bench;
   const registry = await bench.startRegistry();
   const services = await bench.startPair({ registry });
-  const violations: string[] = [];
-  const runs = Array.from({ length: bench.times(96, 2000) }, () => {
+  const makers = Array.from({ length: bench.times(96, 2000) }, () => {
     const content = random.bytes(random.pick(SIZES));
     // Before the head, too.
     const at = random.chance(0.25) ? -1 : random.between(0, content.byteLength);
-    return { image: makeImage([content]), at, service: random.pick(services) };
+    const service = random.pick(services);
+    return (): Trial => ({
+      name: `always behind byte ${String(at)}`,
+      service,
+      image: makeImage([content]),
+      place: 'blob',
+      failpoint: ({ place, offset }) =>
+        place === 'blob' ? resettingAfter(at < 0 ? at : Math.max(0, at - offset)) : undefined,
+      allowed: (got) => {
+        if (got.ms > GIVEN_UP_MS) return `given up after ${got.ms.toFixed(0)} ms`;
+        return got.verdict === 'refused' && got.status !== 502
+          ? `status ${String(got.status)}`
+          : unexpected(got, 'failed');
+      },
+    });
   });
-  let resets = 0;
-  const gots = await swarm(runs, AT_ONCE, async ({ image, at, service }) => {
-    registry.publish(image);
-    const { digest } = image.layer.descriptor;
-    registry.script(digest, ({ place, offset }) =>
-      place === 'blob' ? resettingAfter(at < 0 ? at : Math.max(0, at - offset)) : undefined,
-    );
-    const got = await service.get(image);
-    resets += registry.requests('blob', digest);
-    registry.withdraw(image);
-    const isVisible = got.verdict === 'cut' || (got.verdict === 'refused' && got.status === 502);
-    if (!isVisible) violations.push(`${got.verdict}, status ${String(got.status)}: ${got.why}`);
-    if (got.ms > GIVEN_UP_MS) violations.push(`given up after ${String(got.ms)} ms`);
-    return got;
-  });
+  const { gots, violations, requests: resets } = await runTrials(registry, makers, AT_ONCE);
   const slowest = Math.max(...gots.map(({ ms }) => ms)) / 1000;
-  const figures = `${tally(gots)}; over in ${slowest.toFixed(1)} s at most, ${(resets / runs.length).toFixed(1)} requests each`;
+  const figures = `${tally(gots)}; over in ${slowest.toFixed(1)} s at most, ${(resets / makers.length).toFixed(1)} requests each`;
   return { injected: resets, figures, violations };
 }

@@ -3,14 +3,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { FakeKubeApi } from '../../../test/support/fake-kube-api.ts';
 import { USERNAME } from '../../../test/support/fake-registry.ts';
 import { makeImage, type TestImage } from '../../../test/support/image.ts';
-import type { Got } from '../client.ts';
+import type { Got } from '../traffic/client.ts';
 import type { Fault } from '../fault.ts';
 import type { FaultBench } from '../fault-bench.ts';
 import type { FaultedService } from '../faulted-service.ts';
-import { pacedAt } from '../registry/behaviours.ts';
-import type { Script } from '../registry/exchange.ts';
-import type { ScriptedRegistry } from '../registry/scripted-registry.ts';
-import { tally } from '../swarm.ts';
+import { pacedAt } from '../failpoints/registry/behaviours.ts';
+import type { Script } from '../failpoints/registry/exchange.ts';
+import type { ScriptedRegistry } from '../failpoints/registry/scripted-registry.ts';
+import { tally } from '../traffic/swarm.ts';
 
 const SOURCE = 'rotated';
 const RUNNING = 10;
@@ -25,11 +25,11 @@ export const CHANGED_CREDENTIALS: Fault = {
   expected:
     'what has begun ends well, by the new password where it must ask again; no old secret 5 s later; what is removed is unknown, and hits go on',
   run: async (bench) => {
-    const scene = await Scene.set(bench);
+    const changes = await Rotations.set(bench);
     const rotations = bench.times(4, 200);
-    for (let rotation = 1; rotation <= rotations; rotation++) await scene.rotate(rotation);
-    await scene.remove();
-    const { violations, gots, slowestMs, lastOldMs } = scene;
+    for (let rotation = 1; rotation <= rotations; rotation++) await changes.rotate(rotation);
+    await changes.remove();
+    const { violations, gots, slowestMs, lastOldMs } = changes;
     if (slowestMs > KNOWN_LIMIT_MS) violations.push(`a change was known after ${slowestMs.toFixed(0)} ms`);
     if (lastOldMs > MAX_OLD_MS) violations.push(`an old secret ${lastOldMs.toFixed(0)} ms after the change`);
     return {
@@ -40,7 +40,7 @@ export const CHANGED_CREDENTIALS: Fault = {
   },
 };
 
-class Scene {
+class Rotations {
   readonly #bench: FaultBench;
   readonly #api: FakeKubeApi;
   readonly #registry: ScriptedRegistry;
@@ -61,20 +61,20 @@ class Scene {
     this.#service = service;
   }
 
-  static async set(bench: FaultBench): Promise<Scene> {
+  static async set(bench: FaultBench): Promise<Rotations> {
     const { api, kubeconfig } = await bench.startKubeApi();
     // A password at each request, so that an old one is seen at once.
     const registry = await bench.startRegistry({ auth: 'basic' });
     const flags = ['--kubeconfig', kubeconfig];
     const service = await bench.startService({ settings: { credentials: { source: 'kubernetes' } }, flags });
-    const scene = new Scene(bench, api, registry, service);
+    const changes = new Rotations(bench, api, registry, service);
     registry.onRefused = () => {
-      scene.lastOldMs = Math.max(scene.lastOldMs, performance.now() - scene.#changedAt);
+      changes.lastOldMs = Math.max(changes.lastOldMs, performance.now() - changes.#changedAt);
     };
-    scene.#change('canary-0');
-    await scene.#untilWhole();
+    changes.#change('canary-0');
+    await changes.#untilWhole();
     service.rest();
-    return scene;
+    return changes;
   }
 
   async rotate(rotation: number): Promise<void> {

@@ -6,14 +6,14 @@ import { makeImage, type TestImage } from '../../../test/support/image.ts';
 import type { Fault } from '../fault.ts';
 import type { FaultBench } from '../fault-bench.ts';
 import type { FaultedService } from '../faulted-service.ts';
-import { pacedAt, refusing } from '../registry/behaviours.ts';
-import type { ScriptedRegistry } from '../registry/scripted-registry.ts';
+import { pacedAt, refusing } from '../failpoints/registry/behaviours.ts';
+import type { ScriptedRegistry } from '../failpoints/registry/scripted-registry.ts';
 
 const HOUR_MS = 3600_000;
 const DAY_MS = 24 * HOUR_MS;
 /** Since the real one: the last but one is a day after the beginning of 1970. */
 const JUMPS_MS = [HOUR_MS, -HOUR_MS, DAY_MS, -DAY_MS, DAY_MS - Date.now(), 80 * 365 * DAY_MS];
-const SHIFT = join(import.meta.dirname, '../clock-shift.ts');
+const SHIFT = join(import.meta.dirname, '../failpoints/clock-shift.ts');
 const KEPT = 10;
 const NEWCOMERS = 5;
 const PACKAGE_BYTES = 200_000;

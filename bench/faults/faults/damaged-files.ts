@@ -4,12 +4,12 @@ import { join } from 'node:path';
 import { eventually } from '../../../test/support/eventually.ts';
 import { makeImage, type TestImage } from '../../../test/support/image.ts';
 import { bundle } from '../bundle.ts';
-import type { Got } from '../client.ts';
-import { CONTENTS, LENGTHS, LOSSES, pathOf } from '../damage.ts';
+import type { Got } from '../traffic/client.ts';
+import { CONTENTS, LENGTHS, LOSSES, pathOf } from '../failpoints/damage.ts';
 import type { Fault } from '../fault.ts';
 import type { FaultBench } from '../fault-bench.ts';
 import type { FaultedService } from '../faulted-service.ts';
-import { swarm, tally } from '../swarm.ts';
+import { swarm, tally } from '../traffic/swarm.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;

@@ -1,13 +1,13 @@
 /** A registry whose name servers are silent, beside one whose name is known: the second one must not notice. */
 import { makeImage } from '../../../test/support/image.ts';
 import { median } from '../../figures.ts';
-import type { Got } from '../client.ts';
+import type { Got } from '../traffic/client.ts';
 import type { Fault } from '../fault.ts';
 import type { FaultBench } from '../fault-bench.ts';
 import type { FaultedService } from '../faulted-service.ts';
-import { openOwnNames } from '../own-names.ts';
-import type { ScriptedRegistry } from '../registry/scripted-registry.ts';
-import { tally } from '../swarm.ts';
+import { openOwnNames } from '../failpoints/own-names.ts';
+import type { ScriptedRegistry } from '../failpoints/registry/scripted-registry.ts';
+import { tally } from '../traffic/swarm.ts';
 
 const HEALTHY = 'healthy.test';
 const MAX_RATIO = 1.5;
@@ -60,7 +60,7 @@ async function misses(bench: FaultBench, service: FaultedService, registry: Scri
     registry.publish(image);
     registry.closeIdle();
     const { ms, verdict, why } = await service.get(image);
-    if (verdict !== 'whole') bench.complain(`a miss of the healthy registry: ${verdict} ${why}`);
+    if (verdict !== 'whole') bench.report(`a miss of the healthy registry: ${verdict} ${why}`);
     times.push(ms);
   }
   return times;

@@ -6,13 +6,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { eventually } from '../../../test/support/eventually.ts';
 import { makeImage, type TestImage } from '../../../test/support/image.ts';
-import type { Got } from '../client.ts';
-import type { DiskFaults } from '../disk-faults.ts';
+import type { Got } from '../traffic/client.ts';
+import type { DiskFaults } from '../failpoints/disk-faults.ts';
 import type { Fault, Seen } from '../fault.ts';
 import type { FaultBench } from '../fault-bench.ts';
 import type { FaultedService } from '../faulted-service.ts';
-import type { ScriptedRegistry } from '../registry/scripted-registry.ts';
-import { swarm, tally } from '../swarm.ts';
+import type { ScriptedRegistry } from '../failpoints/registry/scripted-registry.ts';
+import { swarm, tally } from '../traffic/swarm.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -35,7 +35,7 @@ const ROUNDS: readonly [what: string, rules: DiskFaults][] = [
   ['all of them', { read: 0.03, write: 0.03, full: 0.03, close: 0.1, rename: 0.1, open: 0.1 }],
 ];
 
-const FAILING_DISK: Fault = {
+export const FAILING_DISK: Fault = {
   id: 'F25',
   what: 'EIO on read, write, close and rename, ENOSPC, EMFILE, a cache that becomes read-only',
   expected:
@@ -61,7 +61,9 @@ async function startOnFaultyDisk(bench: FaultBench): Promise<FaultyDisk> {
   const registry = await bench.startRegistry();
   const home = await bench.workspace.folder('service');
   const rules = join(home, 'disk-faults.json');
-  const imports = ['../disk-faults.ts', '../dial-witness.ts'].map((file) => join(import.meta.dirname, file));
+  const imports = ['../failpoints/disk-faults.ts', '../validate/dial-witness.ts'].map((file) =>
+    join(import.meta.dirname, file),
+  );
   const service = await bench.startService({
     registry,
     home,
@@ -78,8 +80,6 @@ async function startOnFaultyDisk(bench: FaultBench): Promise<FaultyDisk> {
   };
   return { registry, service, rule };
 }
-
-export const FAILING_DISKS: readonly Fault[] = [FAILING_DISK];
 
 async function flakyCalls(bench: FaultBench): Promise<Seen> {
   const { registry, service, rule } = await startOnFaultyDisk(bench);

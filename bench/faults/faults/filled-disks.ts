@@ -7,10 +7,10 @@ import { makeImage } from '../../../test/support/image.ts';
 import type { Fault } from '../fault.ts';
 import type { FaultBench } from '../fault-bench.ts';
 import type { FaultedService } from '../faulted-service.ts';
-import { holdingAfter } from '../registry/behaviours.ts';
-import type { ScriptedRegistry } from '../registry/scripted-registry.ts';
-import { mountSmallDisk } from '../small-disk.ts';
-import { tally } from '../swarm.ts';
+import { holdingAfter } from '../failpoints/registry/behaviours.ts';
+import type { ScriptedRegistry } from '../failpoints/registry/scripted-registry.ts';
+import { mountSmallDisk } from '../failpoints/small-disk.ts';
+import { tally } from '../traffic/swarm.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -94,19 +94,19 @@ class Round {
     this.#downloads += downloads;
     this.#evictions += after.sum('cache_evictions_total') - before.sum('cache_evictions_total');
     this.#lowestLimit = Math.min(this.#lowestLimit, after.sum('cache_limit_bytes'));
-    if (gots.some(({ verdict }) => verdict !== 'whole')) this.#complain(what, tally(gots));
-    if (downloads !== 1) this.#complain(what, `${String(downloads)} downloads`);
+    if (gots.some(({ verdict }) => verdict !== 'whole')) this.#report(what, tally(gots));
+    if (downloads !== 1) this.#report(what, `${String(downloads)} downloads`);
     const failures = after.sum('cache_store_failures_total') - before.sum('cache_store_failures_total');
-    if (failures !== (isFull ? 1 : 0)) this.#complain(what, `${String(failures)} failures counted`);
-    if (readiness !== (isFull ? 503 : 200)) this.#complain(what, `readiness ${String(readiness)}`);
-    if (after.sum('cache_limit_bytes') >= MAX_BYTES) this.#complain(what, 'the limit is not lower');
+    if (failures !== (isFull ? 1 : 0)) this.#report(what, `${String(failures)} failures counted`);
+    if (readiness !== (isFull ? 503 : 200)) this.#report(what, `readiness ${String(readiness)}`);
+    if (after.sum('cache_limit_bytes') >= MAX_BYTES) this.#report(what, 'the limit is not lower');
     if (isFull) await this.#claimNothing(what);
     rmSync(this.#filler);
     await this.#service.get(image);
     const hit = await this.#service.get(image);
-    if (hit.headers['cache-status']?.includes('; hit') !== true) this.#complain(what, 'not cached afterwards');
+    if (hit.headers['cache-status']?.includes('; hit') !== true) this.#report(what, 'not cached afterwards');
     const ready = await this.#service.probe('/readyz');
-    if (ready.status !== 200) this.#complain(what, `not ready afterwards: ${ready.body.trim()}`);
+    if (ready.status !== 200) this.#report(what, `not ready afterwards: ${ready.body.trim()}`);
     this.#registry.withdraw(image);
   }
 
@@ -115,8 +115,8 @@ class Round {
     const next = makeImage([this.#bench.random.bytes(MIB)]);
     this.#registry.publish(next);
     const { verdict, headers } = await this.#service.get(next);
-    if (verdict !== 'whole') this.#complain(what, `the next package: ${verdict}`);
-    if (headers['cache-status']?.includes('stored') === true) this.#complain(what, 'the next answer says `stored`');
+    if (verdict !== 'whole') this.#report(what, `the next package: ${verdict}`);
+    if (headers['cache-status']?.includes('stored') === true) this.#report(what, 'the next answer says `stored`');
     this.#registry.withdraw(next);
   }
 
@@ -158,7 +158,7 @@ class Round {
     }
   }
 
-  #complain(what: string, text: string): void {
+  #report(what: string, text: string): void {
     this.violations.push(`${what}: ${text}`);
   }
 }

@@ -1,19 +1,17 @@
 /** Caches that are too small, and disks that are smaller than the cache was told. */
 import { makeImage } from '../../../test/support/image.ts';
-import type { Got } from '../client.ts';
+import type { Got } from '../traffic/client.ts';
 import type { Fault, Seen } from '../fault.ts';
 import type { FaultBench } from '../fault-bench.ts';
-import { mountSmallDisk } from '../small-disk.ts';
-import { swarm, tally } from '../swarm.ts';
-import { FILLED_DISK } from './filled-disks.ts';
-import { XFS } from './xfs.ts';
+import { mountSmallDisk } from '../failpoints/small-disk.ts';
+import { swarm, tally } from '../traffic/swarm.ts';
 
 const MIB = 1024 * 1024;
 const DISK_BYTES = 8 * MIB;
 const BUDGETS = [8 * MIB, 16 * MIB];
 const AT_ONCE = 4;
 
-const FULL_DISK: Fault = {
+export const FULL_DISK: Fault = {
   id: 'F12',
   what: 'a cache on a disk of 8 MiB, told to take 8 and 16 MiB, for packages of 1 to 32 MiB',
   expected: 'no download fails for lack of room; the budget holds',
@@ -27,8 +25,6 @@ const FULL_DISK: Fault = {
     };
   },
 };
-
-export const FULL_DISKS: readonly Fault[] = [FULL_DISK, FILLED_DISK, XFS];
 
 async function fillUp(bench: FaultBench, maxBytes: number): Promise<Seen> {
   const disk = await mountSmallDisk(bench, DISK_BYTES);

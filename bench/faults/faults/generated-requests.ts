@@ -5,8 +5,8 @@ import { RawConnection } from '../../../test/support/raw-connection.ts';
 import type { Fault, Seen } from '../fault.ts';
 import type { FaultBench } from '../fault-bench.ts';
 import type { FaultedService } from '../faulted-service.ts';
-import { generateRequest, type GeneratedRequest } from '../request-grammar.ts';
-import { swarm } from '../swarm.ts';
+import { generateRequest, type GeneratedRequest } from '../traffic/request-grammar.ts';
+import { swarm } from '../traffic/swarm.ts';
 
 const AT_ONCE = 16;
 /** The log of so many requests is held until the service ends. */

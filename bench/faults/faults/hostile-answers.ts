@@ -3,10 +3,13 @@ import { gzipSync } from 'node:zlib';
 import { makeBlob, makeImage, type TestBlob, type TestImage } from '../../../test/support/image.ts';
 import type { Fault } from '../fault.ts';
 import type { FaultBench } from '../fault-bench.ts';
-import { peakBytes, residentBytes, resetPeak } from '../invariants/process-facts.ts';
-import { answering, saying } from '../registry/behaviours.ts';
-import type { Behaviour, Exchange, Place } from '../registry/exchange.ts';
-import { swarm } from '../swarm.ts';
+import type { FaultedService } from '../faulted-service.ts';
+import type { Got } from '../traffic/client.ts';
+import { peakBytes, residentBytes, resetPeak } from '../validate/process-facts.ts';
+import { answering, saying } from '../failpoints/registry/behaviours.ts';
+import type { Behaviour, Exchange } from '../failpoints/registry/exchange.ts';
+import { swarm } from '../traffic/swarm.ts';
+import { type Allowed, runTrials, type Trial, unexpected } from '../traffic/trials.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -20,9 +23,9 @@ interface Hostility {
   readonly name: string;
   readonly behaviour: Behaviour;
   /** Both when absent. */
-  readonly place?: Place;
+  readonly place?: Trial['place'];
   /** Refused when absent; either where the answer is right and more is sent besides. */
-  readonly becomes?: 'whole' | 'either';
+  readonly becomes?: Allowed;
 }
 
 /** Written on the wire as it is, with the honest answer's length and body where they are named. */
@@ -153,24 +156,9 @@ export const HOSTILE_ANSWERS: Fault = {
     const before = residentBytes(service.pid);
     resetPeak(service.pid);
 
-    const attacks = attacksOf(bench);
-    const gots = await swarm(attacks, AT_ONCE, async ({ hostility, image, place }) => {
-      registry.publish(image);
-      if (hostility !== undefined) {
-        const content = place === 'manifest' ? image.manifest : image.layer;
-        registry.script(content.descriptor.digest, (exchange) =>
-          exchange.place === place ? hostility.behaviour : undefined,
-        );
-      }
-      const got = await service.get(image);
-      registry.withdraw(image);
-      const name = hostility === undefined ? 'a manifest of brackets' : `${hostility.name} as ${place}`;
-      const refused = got.verdict === 'refused' && [404, 502, 504].includes(got.status);
-      const becomes = hostility?.becomes;
-      const isRight = got.verdict === 'whole' ? becomes !== undefined : refused && becomes !== 'whole';
-      if (!isRight) violations.push(`${name}: ${got.verdict} ${String(got.status)} ${got.why}`);
-      return got;
-    });
+    const attacks = attacksOf(bench, service);
+    const { gots, violations: wrong } = await runTrials(registry, attacks, AT_ONCE);
+    violations.push(...wrong);
     const growth = peakBytes(service.pid) - before;
     if (growth > MAX_PEAK_GROWTH) violations.push(`memory peaked ${mib(growth)} above`);
     const refusals = gots.filter(({ verdict }) => verdict === 'refused').length;
@@ -182,24 +170,35 @@ export const HOSTILE_ANSWERS: Fault = {
   },
 };
 
-interface Attack {
-  /** Undefined when the image itself is the attack. */
-  readonly hostility: Hostility | undefined;
-  readonly place: Place;
-  readonly image: TestImage;
+function attacksOf({ random, times }: FaultBench, service: FaultedService): (() => Trial)[] {
+  const image = (): TestImage => makeImage([random.bytes(PACKAGE_BYTES)]);
+  return Array.from({ length: times(2, 50) }, () => [
+    ...HOSTILITIES.map((hostility) => {
+      const place = hostility.place ?? random.pick(['manifest', 'blob'] as const);
+      const trial: Trial = {
+        name: `${hostility.name} as ${place}`,
+        service,
+        image: image(),
+        place,
+        failpoint: (exchange) => (exchange.place === place ? hostility.behaviour : undefined),
+        allowed: (got) => badEnd(got, hostility.becomes ?? 'failed'),
+      };
+      return () => trial;
+    }),
+    () => bracketTrial(service, withManifest(image(), brackets(random.between(1, 9)))),
+  ]).flat();
 }
 
-function attacksOf(bench: FaultBench): Attack[] {
-  const { random } = bench;
-  const image = (): TestImage => makeImage([random.bytes(PACKAGE_BYTES)]);
-  return Array.from({ length: bench.times(2, 50) }, () => [
-    ...HOSTILITIES.map((hostility) => ({
-      hostility,
-      place: hostility.place ?? random.pick(['manifest', 'blob'] as const),
-      image: image(),
-    })),
-    { hostility: undefined, place: 'manifest' as const, image: withManifest(image(), brackets(random.between(1, 9))) },
-  ]).flat();
+/** The image itself is the attack. */
+function bracketTrial(service: FaultedService, image: TestImage): Trial {
+  const allowed = (got: Got): string | undefined => badEnd(got, 'failed');
+  return { name: 'a manifest of brackets', service, image, place: 'manifest', failpoint: () => undefined, allowed };
+}
+
+/** A client has had no byte of the body when the service refuses the answer. */
+function badEnd(got: Got, becomes: Allowed): string | undefined {
+  const isWrongRefusal = got.verdict === 'cut' || (got.verdict === 'refused' && ![404, 502, 504].includes(got.status));
+  return isWrongRefusal ? `${got.verdict}, status ${String(got.status)}: ${got.why}` : unexpected(got, becomes);
 }
 
 /** The digest is right, so nothing but its depth or its breadth speaks against it. */

@@ -2,13 +2,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeImage, type TestImage } from '../../../test/support/image.ts';
 import { bundle } from '../bundle.ts';
-import type { Got } from '../client.ts';
+import type { Got } from '../traffic/client.ts';
 import type { Fault, Seen } from '../fault.ts';
 import type { FaultBench } from '../fault-bench.ts';
-import { violationsAtRest } from '../invariants/at-rest.ts';
-import type { Random } from '../random.ts';
-import { pacedAt } from '../registry/behaviours.ts';
-import { tally } from '../swarm.ts';
+import { violationsAtRest } from '../validate/at-rest.ts';
+import type { Random } from '../traffic/random.ts';
+import { pacedAt } from '../failpoints/registry/behaviours.ts';
+import { tally } from '../traffic/swarm.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -17,10 +17,10 @@ const MAX_BYTES = 4 * MIB;
 const IMAGES = 24;
 const CLIENTS = 6;
 /** Services that die beside each other. */
-const LANES = 2;
+const LOOPS = 2;
 const MAX_READY_MS = 2000;
 
-const KILLS: Fault = {
+export const KILLS: Fault = {
   id: 'F16',
   what: 'SIGKILL at a random moment of fills and evictions, a restart, and again',
   expected:
@@ -28,12 +28,12 @@ const KILLS: Fault = {
   limitMs: 300_000,
   async run(bench) {
     const cycles = bench.times(200, 500);
-    const lanes = Array.from({ length: LANES }, () => new Lane(bench, bench.random.fork(), cycles / LANES));
-    const seen = await Promise.all(lanes.map((lane) => lane.run()));
-    const gots = lanes.flatMap((lane) => lane.gots);
-    const starts = lanes.flatMap((lane) => lane.readyMs).toSorted((a, b) => a - b);
+    const loops = Array.from({ length: LOOPS }, () => new KillLoop(bench, bench.random.fork(), cycles / LOOPS));
+    const seen = await Promise.all(loops.map((loop) => loop.run()));
+    const gots = loops.flatMap((loop) => loop.gots);
+    const starts = loops.flatMap((loop) => loop.readyMs).toSorted((a, b) => a - b);
     const median = starts[starts.length >> 1] ?? 0;
-    const evicted = lanes.reduce((sum, lane) => sum + lane.evicted, 0);
+    const evicted = loops.reduce((sum, loop) => sum + loop.evicted, 0);
     return {
       injected: cycles,
       figures:
@@ -44,9 +44,7 @@ const KILLS: Fault = {
   },
 };
 
-export const DEATHS: readonly Fault[] = [KILLS];
-
-class Lane {
+class KillLoop {
   readonly #bench: FaultBench;
   readonly #random: Random;
   readonly #cycles: number;

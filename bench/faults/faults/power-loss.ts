@@ -5,7 +5,7 @@ import { pathToFileURL } from 'node:url';
 import { makeImage } from '../../../test/support/image.ts';
 import type { Fault, Seen } from '../fault.ts';
 import type { FaultBench } from '../fault-bench.ts';
-import { swarm, tally } from '../swarm.ts';
+import { swarm, tally } from '../traffic/swarm.ts';
 
 const PACKAGES = 30;
 const AT_ONCE = 8;
@@ -30,7 +30,9 @@ async function losePower(bench: FaultBench, how: (typeof LOSSES)[number]): Promi
   const registry = await bench.startRegistry();
   const home = await bench.workspace.folder('service');
   const journal = join(home, 'synced');
-  const imports = ['../sync-witness.ts', '../dial-witness.ts'].map((file) => join(import.meta.dirname, file));
+  const imports = ['../validate/sync-witness.ts', '../validate/dial-witness.ts'].map((file) =>
+    join(import.meta.dirname, file),
+  );
   const environment = {
     NODE_OPTIONS: imports.map((file) => `--import=${pathToFileURL(file).href}`).join(' '),
     SYNC_JOURNAL: journal,

@@ -3,11 +3,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { makeImage, type TestImage } from '../../../test/support/image.ts';
 import type { Fault } from '../fault.ts';
 import type { FaultBench } from '../fault-bench.ts';
-import { redirecting } from '../registry/behaviours.ts';
-import type { Place } from '../registry/exchange.ts';
-import { Listener } from '../registry/listener.ts';
-import type { ScriptedRegistry } from '../registry/scripted-registry.ts';
-import { swarm } from '../swarm.ts';
+import { redirecting } from '../failpoints/registry/behaviours.ts';
+import type { Place } from '../failpoints/registry/exchange.ts';
+import { Listener } from '../failpoints/registry/listener.ts';
+import type { ScriptedRegistry } from '../failpoints/registry/scripted-registry.ts';
+import { swarm } from '../traffic/swarm.ts';
 
 const STATUSES = [301, 302, 303, 307, 308];
 const MAX_REDIRECTS = 5;
@@ -66,7 +66,7 @@ export const REDIRECTS: Fault = {
         const expected = send(registry, collector, journey);
         const got = await service.get(journey.image, { query: { repository: registry.repo } });
         if (got.status !== expected) {
-          violations.push(`${sceneOf(journey)}: ${String(got.status)} ${got.why}, not ${String(expected)}`);
+          violations.push(`${nameOf(journey)}: ${String(got.status)} ${got.why}, not ${String(expected)}`);
         }
         registry.withdraw(journey.image);
         collector.forget(journey.image);
@@ -130,7 +130,7 @@ function send(registry: ScriptedRegistry, collector: Collector, journey: Journey
   }
 }
 
-function sceneOf({ kind, place, status, length, target }: Journey): string {
+function nameOf({ kind, place, status, length, target }: Journey): string {
   const detail = kind === 'chain' ? ` of ${String(length)}` : kind === 'forbidden' ? ` ${target}` : '';
   return `${kind}${detail} by ${String(status)} at ${place}`;
 }

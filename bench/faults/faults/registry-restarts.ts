@@ -1,13 +1,13 @@
 /** A registry that goes away and comes back, once with a certificate that is not its own. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeImage, type TestImage } from '../../../test/support/image.ts';
-import type { Got } from '../client.ts';
+import type { Got } from '../traffic/client.ts';
 import type { Fault } from '../fault.ts';
 import type { FaultBench } from '../fault-bench.ts';
 import type { FaultedService } from '../faulted-service.ts';
-import { pacedAt } from '../registry/behaviours.ts';
-import type { ScriptedRegistry } from '../registry/scripted-registry.ts';
-import { tally } from '../swarm.ts';
+import { pacedAt } from '../failpoints/registry/behaviours.ts';
+import type { ScriptedRegistry } from '../failpoints/registry/scripted-registry.ts';
+import { tally } from '../traffic/swarm.ts';
 
 /** A restart that a client of a package does not notice. */
 const BRIEFLY_AWAY_MS = 1500;

@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeImage } from '../../../test/support/image.ts';
 import type { Fault } from '../fault.ts';
-import { tally } from '../swarm.ts';
+import { tally } from '../traffic/swarm.ts';
 
 /** More than the service takes. */
 const SILENT = 2100;

@@ -1,11 +1,11 @@
 /** Clients that read slowly, so many that nothing of them may cost much, and others that are in a hurry. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeImage, type TestImage } from '../../../test/support/image.ts';
-import type { Got } from '../client.ts';
+import type { Got } from '../traffic/client.ts';
 import type { Fault } from '../fault.ts';
 import type { FaultedService } from '../faulted-service.ts';
-import { cpuSeconds, peakBytes, resetPeak } from '../invariants/process-facts.ts';
-import { tally } from '../swarm.ts';
+import { cpuSeconds, peakBytes, resetPeak } from '../validate/process-facts.ts';
+import { tally } from '../traffic/swarm.ts';
 
 const MIB = 1024 * 1024;
 const SLOW_BYTES_PER_SECOND = 8 * 1024;

@@ -1,11 +1,11 @@
 /** Everything at once, for as long as it is asked for: many clients, many packages, a small cache, faults now and then. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeImage, type TestImage } from '../../../test/support/image.ts';
-import type { Got } from '../client.ts';
+import type { Got } from '../traffic/client.ts';
 import type { Fault, Seen } from '../fault.ts';
 import type { FaultBench } from '../fault-bench.ts';
-import { residentBytes } from '../invariants/process-facts.ts';
-import type { Random } from '../random.ts';
+import { residentBytes } from '../validate/process-facts.ts';
+import type { Random } from '../traffic/random.ts';
 import {
   answering,
   closingAfter,
@@ -14,9 +14,9 @@ import {
   refusing,
   resettingAfter,
   stallingAfter,
-} from '../registry/behaviours.ts';
-import type { Behaviour, Exchange } from '../registry/exchange.ts';
-import { tally } from '../swarm.ts';
+} from '../failpoints/registry/behaviours.ts';
+import type { Behaviour, Exchange } from '../failpoints/registry/exchange.ts';
+import { tally } from '../traffic/swarm.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;

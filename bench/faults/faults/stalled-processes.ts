@@ -3,16 +3,16 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '../../../test/support/eventually.ts';
 import { makeImage, type TestImage } from '../../../test/support/image.ts';
-import type { Got } from '../client.ts';
+import type { Got } from '../traffic/client.ts';
 import type { Fault } from '../fault.ts';
 import type { FaultBench } from '../fault-bench.ts';
 import type { FaultedService } from '../faulted-service.ts';
-import { residentBytes } from '../invariants/process-facts.ts';
-import { pacedAt } from '../registry/behaviours.ts';
-import type { ScriptedRegistry } from '../registry/scripted-registry.ts';
-import { swarm, tally } from '../swarm.ts';
+import { residentBytes } from '../validate/process-facts.ts';
+import { pacedAt } from '../failpoints/registry/behaviours.ts';
+import type { ScriptedRegistry } from '../failpoints/registry/scripted-registry.ts';
+import { swarm, tally } from '../traffic/swarm.ts';
 
-const TROUBLES = join(import.meta.dirname, '../machine-troubles.ts');
+const TROUBLES = join(import.meta.dirname, '../failpoints/machine-troubles.ts');
 const MIB = 1024 * 1024;
 const STALL_MS = 2000;
 /** Time-outs of registries that are shorter than the stall: what came meanwhile must count. */

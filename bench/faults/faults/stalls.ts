@@ -1,11 +1,12 @@
 /** Registries from which nothing comes any more although the connection stays, or next to nothing. */
 import { makeImage } from '../../../test/support/image.ts';
-import type { GetOptions } from '../client.ts';
+import type { GetOptions } from '../traffic/client.ts';
 import type { Fault, Seen } from '../fault.ts';
 import type { FaultBench } from '../fault-bench.ts';
-import { drippingAfter, stallingAfter } from '../registry/behaviours.ts';
-import type { Behaviour, Place } from '../registry/exchange.ts';
-import { swarm, tally } from '../swarm.ts';
+import { drippingAfter, stallingAfter } from '../failpoints/registry/behaviours.ts';
+import type { Behaviour } from '../failpoints/registry/exchange.ts';
+import { tally } from '../traffic/swarm.ts';
+import { runTrials, type Trial, unexpected } from '../traffic/trials.ts';
 
 const KIB = 1024;
 const SIZES = [40 * KIB, 200 * KIB, 600 * KIB];
@@ -17,20 +18,20 @@ const SLOW: GetOptions = { bytesPerSecond: 200 * KIB };
 
 interface Stall {
   readonly name: string;
-  readonly place: Place;
+  readonly place: Trial['place'];
   /** Bytes of the body, as a share of it. */
   readonly behaviour: (bytes: number) => Behaviour;
-  /** Another request can mend it: the head was there in time. */
-  readonly isMended: boolean;
+  /** Another request gets the rest: the head was there in time. */
+  readonly isResumed: boolean;
 }
 
 const STALLS: readonly Stall[] = [
-  { name: 'no head of a manifest', place: 'manifest', behaviour: () => stallingAfter(-1), isMended: false },
-  { name: 'no body of a manifest', place: 'manifest', behaviour: () => stallingAfter(0), isMended: false },
-  { name: 'no head', place: 'blob', behaviour: () => stallingAfter(-1), isMended: false },
-  { name: 'no body', place: 'blob', behaviour: () => stallingAfter(0), isMended: true },
-  { name: 'nothing behind byte N', place: 'blob', behaviour: stallingAfter, isMended: true },
-  { name: 'drops behind byte N', place: 'blob', behaviour: (bytes) => drippingAfter(bytes, 300), isMended: true },
+  { name: 'no head of a manifest', place: 'manifest', behaviour: () => stallingAfter(-1), isResumed: false },
+  { name: 'no body of a manifest', place: 'manifest', behaviour: () => stallingAfter(0), isResumed: false },
+  { name: 'no head', place: 'blob', behaviour: () => stallingAfter(-1), isResumed: false },
+  { name: 'no body', place: 'blob', behaviour: () => stallingAfter(0), isResumed: true },
+  { name: 'nothing behind byte N', place: 'blob', behaviour: stallingAfter, isResumed: true },
+  { name: 'drops behind byte N', place: 'blob', behaviour: (bytes) => drippingAfter(bytes, 300), isResumed: true },
 ];
 
 export const STALLS_OF_REGISTRIES: Fault = {
@@ -46,44 +47,39 @@ async function stall(bench: FaultBench): Promise<Seen> {
   const registry = await bench.startRegistry();
   const timeouts = { connectSeconds: LIMIT_S, headersSeconds: LIMIT_S, idleSeconds: LIMIT_S };
   const services = await bench.startPair({ registry, settings: { registry: { timeouts } } });
-  const violations: string[] = [];
   const noticed: number[] = [];
-  const runs = Array.from({ length: bench.times(20, 1000) }, () =>
-    STALLS.map((kind) => {
+  const makers = Array.from({ length: bench.times(20, 1000) }, () =>
+    STALLS.map((stall) => {
       const content = random.bytes(random.pick(SIZES));
+      const at = random.between(1, content.byteLength);
       const options = random.chance(0.5) ? SLOW : {};
-      return {
-        kind,
+      const isOnce = random.chance(0.5);
+      const service = random.pick(services);
+      return (): Trial => ({
+        name: stall.name,
+        service,
         image: makeImage([content]),
-        at: random.between(1, content.byteLength),
+        place: stall.place,
         options,
-        isOnce: random.chance(0.5),
-        service: random.pick(services),
-      };
+        failpoint: ({ place, attempt, offset }) =>
+          place === stall.place && (attempt === 1 || !isOnce)
+            ? timed(stall.behaviour(Math.max(0, at - offset)), noticed)
+            : undefined,
+        allowed: (got) => {
+          if (stall.isResumed && isOnce) return unexpected(got, 'whole');
+          return got.verdict === 'refused' && got.status !== 504
+            ? `status ${String(got.status)}`
+            : unexpected(got, 'failed');
+        },
+      });
     }),
   ).flat();
-  const gots = await swarm(runs, AT_ONCE, async ({ kind, image, at, options, isOnce, service }) => {
-    const digest = kind.place === 'manifest' ? image.digest : image.layer.descriptor.digest;
-    registry.publish(image);
-    registry.script(digest, ({ place, attempt, offset }) =>
-      place === kind.place && (attempt === 1 || !isOnce)
-        ? timed(kind.behaviour(Math.max(0, at - offset)), noticed)
-        : undefined,
-    );
-    const got = await service.get(image, options);
-    registry.withdraw(image);
-    const isExpected =
-      kind.isMended && isOnce
-        ? got.verdict === 'whole'
-        : got.verdict === 'cut' || (got.verdict === 'refused' && got.status === 504);
-    if (!isExpected) violations.push(`${kind.name}: ${got.verdict}, status ${String(got.status)}: ${got.why}`);
-    return got;
-  });
+  const { gots, violations } = await runTrials(registry, makers, AT_ONCE);
   const late = noticed.filter((ms) => ms > ALLOWED_MS);
-  if (late.length > 0) violations.push(`${String(late.length)} stalls were noticed after ${String(ALLOWED_MS)} ms`);
+  const tooLate = `${String(late.length)} stalls were noticed after ${String(ALLOWED_MS)} ms`;
   const slowest = (Math.max(...noticed) / 1000).toFixed(2);
   const figures = `${tally(gots)}; ${String(noticed.length)} stalls noticed within ${slowest} s, the limit being ${String(LIMIT_S)} s`;
-  return { injected: noticed.length, figures, violations };
+  return { injected: noticed.length, figures, violations: late.length > 0 ? [...violations, tooLate] : violations };
 }
 
 /** Notes how long the service waits for more. */

@@ -1,13 +1,13 @@
 /** Many clients for one package that is not here yet: one download for all of them, failed or not. */
 import { makeImage, type TestImage } from '../../../test/support/image.ts';
-import type { GetOptions, Got } from '../client.ts';
+import type { GetOptions, Got } from '../traffic/client.ts';
 import type { Fault, Seen } from '../fault.ts';
 import type { FaultBench } from '../fault-bench.ts';
 import type { FaultedService } from '../faulted-service.ts';
-import type { Random } from '../random.ts';
-import { holdingAfter, pacedAt, resettingAfter } from '../registry/behaviours.ts';
-import type { ScriptedRegistry } from '../registry/scripted-registry.ts';
-import { tally } from '../swarm.ts';
+import type { Random } from '../traffic/random.ts';
+import { holdingAfter, pacedAt, resettingAfter } from '../failpoints/registry/behaviours.ts';
+import type { ScriptedRegistry } from '../failpoints/registry/scripted-registry.ts';
+import { tally } from '../traffic/swarm.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -37,18 +37,22 @@ async function stampede(bench: FaultBench): Promise<Seen> {
   const registry = await bench.startRegistry();
   const service = await bench.startService({ registry, maxBytes: 1024 * MIB });
   const seen: Seen[] = [];
-  const crowd = { registry, service };
-  seen.push(await rush(crowd, makeImage([random.bytes(64 * KIB)]), mixed(random, 500, 64 * KIB, 0.8)));
+  const ends = { registry, service };
+  seen.push(await runStampede(ends, makeImage([random.bytes(64 * KIB)]), mixed(random, 500, 64 * KIB, 0.8)));
   // Most want parts: all of it for all of them would measure how fast the bench reads.
   seen.push(
-    await rush(crowd, makeImage([random.bytes(64 * MIB)]), mixed(random, 500, 64 * MIB, bench.isLong ? 0.2 : 0.04)),
+    await runStampede(
+      ends,
+      makeImage([random.bytes(64 * MIB)]),
+      mixed(random, 500, 64 * MIB, bench.isLong ? 0.2 : 0.04),
+    ),
   );
   if (bench.isLong) {
-    seen.push(await rush(crowd, makeImage([random.bytes(256 * MIB)]), mixed(random, 500, 256 * MIB, 0.05)));
+    seen.push(await runStampede(ends, makeImage([random.bytes(256 * MIB)]), mixed(random, 500, 256 * MIB, 0.05)));
   }
   const leader: GetOptions = { leaveAfter: 6.4 * MIB };
   const followers: GetOptions[] = Array.from({ length: 63 }, () => ({}));
-  seen.push(await rush(crowd, makeImage([random.bytes(64 * MIB)]), [leader, ...followers]));
+  seen.push(await runStampede(ends, makeImage([random.bytes(64 * MIB)]), [leader, ...followers]));
   return {
     injected: seen.reduce((total, { injected }) => total + injected, 0),
     figures: seen.map(({ figures }) => figures).join('; '),
@@ -56,13 +60,17 @@ async function stampede(bench: FaultBench): Promise<Seen> {
   };
 }
 
-interface Crowd {
+interface Ends {
   readonly registry: ScriptedRegistry;
   readonly service: FaultedService;
 }
 
 /** All at once; but if the first one is to leave, the others come when its bytes have begun to. */
-async function rush({ registry, service }: Crowd, image: TestImage, clients: readonly GetOptions[]): Promise<Seen> {
+async function runStampede(
+  { registry, service }: Ends,
+  image: TestImage,
+  clients: readonly GetOptions[],
+): Promise<Seen> {
   const { digest, size } = image.layer.descriptor;
   registry.publish(image);
   registry.script(digest, ({ place }) => (place === 'blob' ? pacedAt(PACE) : undefined));

@@ -2,11 +2,11 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeImage } from '../../../test/support/image.ts';
-import type { Got } from '../client.ts';
+import type { Got } from '../traffic/client.ts';
 import type { Fault } from '../fault.ts';
 import type { FaultBench } from '../fault-bench.ts';
-import { pacedAt, stallingAfter } from '../registry/behaviours.ts';
-import { tally } from '../swarm.ts';
+import { pacedAt, stallingAfter } from '../failpoints/registry/behaviours.ts';
+import { tally } from '../traffic/swarm.ts';
 
 /** Downloads of one registry, which may have three quarters of all downloads. */
 const DOWNLOADS = 180;
@@ -88,7 +88,7 @@ async function terminate(bench: FaultBench): Promise<Stop> {
   const told = performance.now();
   const stopped = service.stop();
   const { status } = await untilRefused(() => service.probe('/readyz'));
-  if (status === 200) bench.complain('it was ready though it was stopping');
+  if (status === 200) bench.report('it was ready though it was stopping');
   const late = await service.get(newcomer);
   const code = await stopped;
   const ms = performance.now() - told;

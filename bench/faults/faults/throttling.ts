@@ -4,10 +4,10 @@ import { makeImage, type TestImage } from '../../../test/support/image.ts';
 import type { Fault, Seen } from '../fault.ts';
 import type { FaultBench } from '../fault-bench.ts';
 import type { FaultedService } from '../faulted-service.ts';
-import type { Random } from '../random.ts';
-import { refusing } from '../registry/behaviours.ts';
-import type { ScriptedRegistry } from '../registry/scripted-registry.ts';
-import { swarm } from '../swarm.ts';
+import type { Random } from '../traffic/random.ts';
+import { refusing } from '../failpoints/registry/behaviours.ts';
+import type { ScriptedRegistry } from '../failpoints/registry/scripted-registry.ts';
+import { swarm } from '../traffic/swarm.ts';
 
 /** The service repeats a request for so long before its answer begins (registry.timeouts.retrySeconds). */
 const PATIENCE_SECONDS = 5;
@@ -51,7 +51,7 @@ export const THROTTLING: Fault = {
     'success when the registry recovers within 5 s, else 502 or 503 with Retry-After; no request during a pause, which a 429 asks for its registry, any other status for its URL only',
   run: async (bench) => {
     const violations: string[] = [];
-    const parts = await Promise.all([throttleEach(bench, violations), throttleCrowd(bench, violations)]);
+    const parts = await Promise.all([throttleEach(bench, violations), throttleMany(bench, violations)]);
     return {
       injected: parts.reduce((total, { injected }) => total + injected, 0),
       figures: parts.map(({ figures }) => figures).join('; '),
@@ -110,11 +110,11 @@ async function throttleOne(
   const asksPatience = status === 429 || (status === 503 && seconds !== undefined);
   const expected = recovers ? 200 : asksPatience ? 503 : 502;
   const isAsOften = tooLong ? refused === 1 : recovers ? refused === burst : refused > 1 && refused < ENDLESS;
-  const scene = `${String(status)}, Retry-After ${say ?? 'absent'}, ${String(burst)} times at ${place}`;
+  const what = `${String(status)}, Retry-After ${say ?? 'absent'}, ${String(burst)} times at ${place}`;
   const told = Number(got.headers['retry-after'] ?? -1);
-  if (got.status !== expected) violations.push(`${scene}: ${String(got.status)}, not ${String(expected)}`);
-  if (!isAsOften) violations.push(`${scene}: ${String(refused)} attempts were refused`);
-  if (expected === 503 && (told < 0 || told > 60)) violations.push(`${scene}: Retry-After ${String(told)}`);
+  if (got.status !== expected) violations.push(`${what}: ${String(got.status)}, not ${String(expected)}`);
+  if (!isAsOften) violations.push(`${what}: ${String(refused)} attempts were refused`);
+  if (expected === 503 && (told < 0 || told > 60)) violations.push(`${what}: Retry-After ${String(told)}`);
   if (status !== 429) pauses.end();
   if (tooLong) {
     // The registry has recovered. After a 429 no client asks it before the pause is over; else its other content is free.
@@ -123,21 +123,21 @@ async function throttleOne(
     const isPatient = other.status === 503 && Number(other.headers['retry-after']) > PATIENCE_SECONDS;
     const isUnasked = registry.requests('manifest', next.digest) === asked;
     if (status === 429 ? !isPatient || !isUnasked : other.status !== 200) {
-      violations.push(`${scene}: ${String(other.status)} for other content`);
+      violations.push(`${what}: ${String(other.status)} for other content`);
     }
   }
-  if (pauses.broken > 0) violations.push(`${scene}: ${String(pauses.broken)} requests during a pause`);
+  if (pauses.broken > 0) violations.push(`${what}: ${String(pauses.broken)} requests during a pause`);
   return refused;
 }
 
 /** A registry that asks one client for patience, and one that is overloaded for a while by many. */
-async function throttleCrowd(bench: FaultBench, violations: string[]): Promise<Omit<Seen, 'violations'>> {
+async function throttleMany(bench: FaultBench, violations: string[]): Promise<Omit<Seen, 'violations'>> {
   const registry = await bench.startRegistry({ auth: 'anonymous' });
   const service = await bench.startService({ registry });
   const images = Array.from({ length: bench.times(200, 1000) }, () => makeImage([bench.random.bytes(2000)]));
-  const [scout, ...crowd] = Array.from({ length: images.length + 1 }, () => makeImage([bench.random.bytes(2000)]));
+  const [scout, ...others] = Array.from({ length: images.length + 1 }, () => makeImage([bench.random.bytes(2000)]));
   if (scout === undefined) throw new Error('somebody must be first');
-  registry.publish(...images, scout, ...crowd);
+  registry.publish(...images, scout, ...others);
   let refused = 0;
   let intruders = 0;
   let until = 0;
@@ -164,11 +164,11 @@ async function throttleCrowd(bench: FaultBench, violations: string[]): Promise<O
     if (performance.now() < toldAt + 2000) intruders++;
     return undefined;
   });
-  gots.push(...(await swarm(crowd, crowd.length, (image) => service.get(image))), await first);
+  gots.push(...(await swarm(others, others.length, (image) => service.get(image))), await first);
   const failed = gots.filter(({ verdict }) => verdict !== 'whole').length;
   if (failed > 0) violations.push(`${String(failed)} of ${String(gots.length)} failed though the registry recovered`);
   if (intruders > 0) violations.push(`${String(intruders)} requests during a pause that another client was told of`);
-  const figures = `${String(images.length)} clients over an outage of ${String(OUTAGE_MS)} ms: ${String(refused)} refusals; ${String(crowd.length)} clients during a pause: ${String(intruders)} requests`;
+  const figures = `${String(images.length)} clients over an outage of ${String(OUTAGE_MS)} ms: ${String(refused)} refusals; ${String(others.length)} clients during a pause: ${String(intruders)} requests`;
   return { injected: refused + 1, figures };
 }
 

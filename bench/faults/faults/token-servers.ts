@@ -4,10 +4,10 @@ import { makeImage } from '../../../test/support/image.ts';
 import type { Fault } from '../fault.ts';
 import type { FaultBench } from '../fault-bench.ts';
 import type { FaultedService } from '../faulted-service.ts';
-import { answering, delayedBy, honestly, refusing, resettingAfter } from '../registry/behaviours.ts';
-import type { Behaviour } from '../registry/exchange.ts';
-import type { ScriptedRegistry } from '../registry/scripted-registry.ts';
-import { swarm } from '../swarm.ts';
+import { answering, delayedBy, honestly, refusing, resettingAfter } from '../failpoints/registry/behaviours.ts';
+import type { Behaviour } from '../failpoints/registry/exchange.ts';
+import type { ScriptedRegistry } from '../failpoints/registry/scripted-registry.ts';
+import { swarm } from '../traffic/swarm.ts';
 
 interface Trouble {
   readonly name: string;
@@ -67,18 +67,18 @@ export const TOKEN_SERVERS: Fault = {
     const violations: string[] = [];
     const clients = bench.times(20, 200);
     // Everybody waits for the one token that lasts shortest.
-    const crowd = bench.times(200, 1000);
+    const many = bench.times(200, 1000);
     const registries = await Promise.all(TROUBLES.map(() => bench.startRegistry()));
     const service = await startService(bench, registries);
     const calls = await swarm(TROUBLES, TROUBLES.length, (trouble, index) => {
       const registry = registries[index];
       if (registry === undefined) throw new Error('a registry each');
-      return ask(bench, service, registry, trouble, trouble.revokes === true ? crowd : clients, violations);
+      return ask(bench, service, registry, trouble, trouble.revokes === true ? many : clients, violations);
     });
     const total = calls.reduce((sum, one) => sum + one, 0);
-    const figures = `${String(TROUBLES.length)} servers, ${String(clients)} clients each and ${String(crowd)} at one: ${String(total)} requests for tokens, as many as expected`;
+    const figures = `${String(TROUBLES.length)} servers, ${String(clients)} clients each and ${String(many)} at one: ${String(total)} requests for tokens, as many as expected`;
     return {
-      injected: (TROUBLES.length - 1) * clients + crowd,
+      injected: (TROUBLES.length - 1) * clients + many,
       figures: violations.length === 0 ? figures : 'see below',
       violations,
     };

@@ -1,12 +1,14 @@
 /** Content that is not what its digest says, or not as long as was announced. */
 import { encode, makeBlob, makeImage, type TestImage } from '../../../test/support/image.ts';
-import type { GetOptions } from '../client.ts';
+import type { GetOptions } from '../traffic/client.ts';
 import type { Fault, Seen } from '../fault.ts';
 import type { FaultBench } from '../fault-bench.ts';
-import type { Random } from '../random.ts';
-import { answering, holdingAfter, saying } from '../registry/behaviours.ts';
-import type { Behaviour } from '../registry/exchange.ts';
-import { swarm, tally } from '../swarm.ts';
+import type { FaultedService } from '../faulted-service.ts';
+import type { Random } from '../traffic/random.ts';
+import { answering, holdingAfter, saying } from '../failpoints/registry/behaviours.ts';
+import type { Behaviour } from '../failpoints/registry/exchange.ts';
+import { tally } from '../traffic/swarm.ts';
+import { type Allowed, runTrials, type Trial } from '../traffic/trials.ts';
 
 const KIB = 1024;
 const SIZES = [9, 40 * KIB, 200 * KIB, 700 * KIB];
@@ -85,7 +87,7 @@ interface Shape {
   readonly behaviour?: (whole: Uint8Array) => Behaviour;
   /** The wrong size in the manifest. */
   readonly announced?: (size: number) => number;
-  readonly becomes: 'whole' | 'failed' | 'either';
+  readonly becomes: Allowed;
 }
 
 const SHAPES: readonly Shape[] = [
@@ -135,31 +137,36 @@ async function stretch(bench: FaultBench): Promise<Seen> {
   const { random } = bench;
   const registry = await bench.startRegistry();
   const services = await bench.startPair({ registry });
-  const violations: string[] = [];
-  const runs = Array.from({ length: bench.times(20, 500) }, () =>
+  const makers = Array.from({ length: bench.times(20, 500) }, () =>
     SHAPES.map((shape) => {
       const service = random.pick(services);
-      return { shape, size: random.pick(SIZES), content: random.fork(), service };
+      const size = random.pick(SIZES);
+      const content = random.fork();
+      return (): Trial => shapedTrial(shape, service, makeImage([content.bytes(size)]));
     }),
   ).flat();
-  const gots = await swarm(runs, AT_ONCE, async ({ shape, size, content, service }) => {
-    const honest = makeImage([content.bytes(size)]);
-    const image = shape.announced === undefined ? honest : announcing(honest, shape.announced(size));
-    registry.publish(image);
-    const wrong = shape.behaviour?.(image.layer.bytes);
-    // A request is repeated at once when the answer before it on its connection had bytes behind its end.
-    const isAlways = shape.becomes === 'failed';
-    registry.script(image.layer.descriptor.digest, ({ place, attempt }) =>
-      place === 'blob' && (isAlways || attempt === 1) ? wrong : undefined,
-    );
-    const got = await service.get(image);
-    registry.withdraw(image);
-    const became = got.verdict === 'cut' || got.verdict === 'refused' ? 'failed' : got.verdict;
-    if (shape.becomes !== became && !(shape.becomes === 'either' && became !== 'wrong'))
-      violations.push(`${shape.name}, ${String(size)} bytes: ${got.verdict}, ${got.why}`);
-    return got;
-  });
-  return { injected: runs.length, figures: `${tally(gots)} in ${String(SHAPES.length)} shapes`, violations };
+  const { gots, violations } = await runTrials(registry, makers, AT_ONCE);
+  return { injected: makers.length, figures: `${tally(gots)} in ${String(SHAPES.length)} shapes`, violations };
+}
+
+function shapedTrial(
+  { name, behaviour, announced, becomes }: Shape,
+  service: FaultedService,
+  honest: TestImage,
+): Trial {
+  const { size } = honest.layer.descriptor;
+  const image = announced === undefined ? honest : announcing(honest, announced(size));
+  const wrong = behaviour?.(image.layer.bytes);
+  // A request is repeated at once when the answer before it on its connection had bytes behind its end.
+  const isAlways = becomes === 'failed';
+  return {
+    name: `${name}, ${String(size)} bytes`,
+    service,
+    image,
+    place: 'blob',
+    failpoint: ({ place, attempt }) => (place === 'blob' && (isAlways || attempt === 1) ? wrong : undefined),
+    allowed: becomes,
+  };
 }
 
 /** The same blobs under a manifest that says another size of the layer. */

@@ -2,10 +2,11 @@
 import { makeImage } from '../../../test/support/image.ts';
 import type { Fault, Seen } from '../fault.ts';
 import type { FaultBench } from '../fault-bench.ts';
-import { answering, redirecting, refusing, resettingAfter } from '../registry/behaviours.ts';
-import type { Answer, Behaviour, Place } from '../registry/exchange.ts';
-import type { ScriptedRegistry } from '../registry/scripted-registry.ts';
-import { swarm, tally } from '../swarm.ts';
+import { answering, redirecting, refusing, resettingAfter } from '../failpoints/registry/behaviours.ts';
+import type { Answer, Behaviour, Place } from '../failpoints/registry/exchange.ts';
+import type { ScriptedRegistry } from '../failpoints/registry/scripted-registry.ts';
+import { tally } from '../traffic/swarm.ts';
+import { type Allowed, runTrials, type Trial } from '../traffic/trials.ts';
 
 interface Shape {
   readonly name: string;
@@ -13,7 +14,7 @@ interface Shape {
   readonly place: Place;
   readonly behaviour: (whole: Uint8Array, hosts: Hosts) => Behaviour;
   /** Whole when absent. */
-  readonly becomes?: 'failed' | 'either';
+  readonly becomes?: Allowed;
 }
 
 interface Hosts {
@@ -73,39 +74,38 @@ async function resumeWrongly(bench: FaultBench): Promise<Seen> {
   const registry = await bench.startRegistry({ hasStorage: true });
   const elsewhere = await startElsewhere(bench);
   const services = await bench.startPair({ registry });
-  const violations: string[] = [];
-  const runs = Array.from({ length: bench.times(100, 2000) }, () =>
+  const makers = Array.from({ length: bench.times(100, 2000) }, () =>
     SHAPES.map((shape) => {
       const size = random.pick(SIZES);
-      return { shape, at: random.between(1, size), content: random.fork(), size, service: random.pick(services) };
+      const at = random.between(1, size);
+      const content = random.fork();
+      const service = random.pick(services);
+      return (): Trial => {
+        const image = makeImage([content.bytes(size)]);
+        const wrong = shape.behaviour(image.layer.bytes, { registry, elsewhere });
+        return {
+          name: shape.name,
+          service,
+          image,
+          place: 'blob',
+          failpoint: ({ place, attempt }) => {
+            if (place === 'storage' && attempt === 1) return resettingAfter(at);
+            return place === shape.place && attempt === 2 ? wrong : undefined;
+          },
+          allowed: shape.becomes ?? 'whole',
+        };
+      };
     }),
   ).flat();
-  const gots = await swarm(runs, AT_ONCE, async ({ shape, at, content, size, service }) => {
-    const image = makeImage([content.bytes(size)]);
-    const { digest } = image.layer.descriptor;
-    registry.publish(image);
-    const wrong = shape.behaviour(image.layer.bytes, { registry, elsewhere });
-    registry.script(digest, ({ place, attempt }) => {
-      if (place === 'storage' && attempt === 1) return resettingAfter(at);
-      return place === shape.place && attempt === 2 ? wrong : undefined;
-    });
-    const got = await service.get(image);
-    registry.withdraw(image);
-    const became = got.verdict === 'cut' || got.verdict === 'refused' ? 'failed' : got.verdict;
-    const { becomes = 'whole' } = shape;
-    if (becomes !== became && !(becomes === 'either' && became !== 'wrong')) {
-      violations.push(`${shape.name}: ${got.verdict}, ${got.why}`);
-    }
-    return got;
-  });
-  return { injected: runs.length, figures: `${tally(gots)} in ${String(SHAPES.length)} shapes`, violations };
+  const { gots, violations } = await runTrials(registry, makers, AT_ONCE);
+  return { injected: makers.length, figures: `${tally(gots)} in ${String(SHAPES.length)} shapes`, violations };
 }
 
 /** A host that has a body of the right form for everything, and must not be told any secret. */
 async function startElsewhere(bench: FaultBench): Promise<string> {
   const elsewhere: ScriptedRegistry = await bench.startRegistry({ auth: 'anonymous' });
   elsewhere.scriptAll(({ request }) => {
-    if (request.headers.authorization !== undefined) bench.complain('a credential was sent elsewhere');
+    if (request.headers.authorization !== undefined) bench.report('a credential was sent elsewhere');
     const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '') ?? [];
     const end = Number(last) + 1;
     return answering(part(new Uint8Array(end), Number(first), end));

@@ -3,9 +3,9 @@ import { statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeImage } from '../../../test/support/image.ts';
 import type { Fault } from '../fault.ts';
-import { mountXfs } from '../small-disk.ts';
-import { pacedAt } from '../registry/behaviours.ts';
-import { swarm, tally } from '../swarm.ts';
+import { mountXfs } from '../failpoints/small-disk.ts';
+import { pacedAt } from '../failpoints/registry/behaviours.ts';
+import { swarm, tally } from '../traffic/swarm.ts';
 
 const MIB = 1024 * 1024;
 /** The smallest that mkfs.xfs makes. */

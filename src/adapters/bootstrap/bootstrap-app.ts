@@ -7,8 +7,10 @@ import { CredentialsPendingError, InvalidArgumentError, isOneOf } from '../../do
 import { DEFAULT_REPOSITORY } from '../../domain/reference.ts';
 import { cacheHeaders, reprDigest } from '../http/package/package-headers.ts';
 import { readParameters } from '../http/package/package-query.ts';
+import type { Admission } from '../http/server/admission.ts';
+import { sendInTurn, untilClosed } from '../http/server/admitted.ts';
+import { RefusedError } from '../http/server/problem.ts';
 import { recordRequests, type RequestObserver, type RequestState } from '../http/server/request-record.ts';
-import { sendBlob } from '../http/server/send-blob.ts';
 
 /** The file that is served. */
 const FILE = 'rpp-get';
@@ -20,9 +22,11 @@ const MAX_RUNNING_PER_CLIENT = 4;
 
 export interface BootstrapOptions {
   readonly files: Pick<GetLayerFile, 'execute'>;
-  /** The first segment of the path, without slashes; empty for none. It keeps strangers from guessing the path. */
+  /** The first segment of the path, without slashes; empty for none. Without it the path can be guessed. */
   readonly clusterUUID: string;
   readonly observers: readonly RequestObserver[];
+  /** Bounds the bodies that are sent at a time, with those of the other port. */
+  readonly admission: Admission;
   readonly answerTimeoutMs?: number;
 }
 
@@ -41,7 +45,7 @@ class BootstrapError extends Error {
 }
 
 export function createBootstrapApp(options: BootstrapOptions): Koa<RequestState> {
-  const { clusterUUID, observers, answerTimeoutMs = ANSWER_TIMEOUT_MS } = options;
+  const { clusterUUID, observers, admission, answerTimeoutMs = ANSWER_TIMEOUT_MS } = options;
   const isRoute = samePath(clusterUUID === '' ? ROUTE : `/${clusterUUID}${ROUTE}`);
   const app = new Koa<RequestState>();
   app.on('error', () => undefined);
@@ -57,7 +61,7 @@ export function createBootstrapApp(options: BootstrapOptions): Koa<RequestState>
     ctx.state.record.package = request;
     const timeout = setTimeout(() => ctx.res.destroy(), answerTimeoutMs);
     try {
-      await send(ctx, await options.files.execute(request, FILE));
+      await send(ctx, await options.files.execute(request, FILE), admission);
     } finally {
       clearTimeout(timeout);
     }
@@ -65,7 +69,7 @@ export function createBootstrapApp(options: BootstrapOptions): Koa<RequestState>
   return app;
 }
 
-/** In constant time, without decoding: the UUID is the only thing that keeps strangers out. */
+/** In constant time, without decoding: the UUID is the only secret of the port. */
 function samePath(expected: string): (path: string) => boolean {
   const hashOf = (path: string): Buffer => createHash('sha256').update(path).digest();
   const expectedHash = hashOf(expected);
@@ -98,7 +102,7 @@ function bounded(): Middleware<RequestState> {
 const RETRY = { 'Retry-After': '1' };
 const SAFE = { 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff' };
 
-async function send(ctx: Context, { file, blob, storedAt }: DeliveredFile): Promise<void> {
+async function send(ctx: Context, { file, blob, storedAt }: DeliveredFile, admission: Admission): Promise<void> {
   const { record } = ctx.state;
   record.cache = storedAt && { kind: 'hit', storedAt };
   try {
@@ -115,7 +119,8 @@ async function send(ctx: Context, { file, blob, storedAt }: DeliveredFile): Prom
       });
     };
     const onSent = (bytes: number): unknown => (record.bytes += bytes);
-    await sendBlob(ctx.res, blob, { start: 0, end: file.size, writeHead, onSent });
+    const sending = { start: 0, end: file.size, writeHead, onSent };
+    await untilClosed(ctx.res, (leaving) => sendInTurn(ctx, blob, admission, leaving, sending));
   } finally {
     await blob.close();
   }
@@ -140,12 +145,13 @@ function errors(): Middleware<RequestState> {
   };
 }
 
-/** The statuses that the clients of the Go implementation know: all that is not theirs to mend is one 500. */
+/** The statuses that the clients of the Go implementation know: a failure that they cannot repair is one 500. */
 function answerOf(
   error: unknown,
 ): Pick<BootstrapError, 'status' | 'message'> & Partial<Pick<BootstrapError, 'headers'>> {
   if (error instanceof BootstrapError) return error;
   if (error instanceof InvalidArgumentError) return { status: 400, message: error.message };
+  if (error instanceof RefusedError) return { status: 503, message: error.message, headers: error.headers };
   if (error instanceof CredentialsPendingError) return { status: 503, message: error.message, headers: RETRY };
   if (isOneOf(error, 'NAME_UNKNOWN', 'MANIFEST_UNKNOWN', 'BLOB_UNKNOWN'))
     return { status: 404, message: 'package not found' };

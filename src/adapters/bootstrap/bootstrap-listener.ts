@@ -4,7 +4,8 @@ import { HttpServer, type ServerLimits } from '../http/server/http-server.ts';
 import { refuseHeads } from '../http/server/refused-heads.ts';
 import { type BootstrapOptions, createBootstrapApp } from './bootstrap-app.ts';
 
-const LIMITS: ServerLimits = { keepAliveTimeoutMs: 30_000, headersTimeoutMs: 5_000, maxConnections: 64 };
+/** More than the nodes that join at a time. The admission bounds the bodies that are sent. */
+const LIMITS: ServerLimits = { keepAliveTimeoutMs: 30_000, headersTimeoutMs: 5_000, maxConnections: 512 };
 const RETRY_MS = 5_000;
 
 export interface BootstrapListenerOptions extends BootstrapOptions {

@@ -4,13 +4,13 @@ import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { totalmem } from 'node:os';
 import { TarLayerFiles } from '../../adapters/archive/tar-layer-files.ts';
+import type { BootstrapOptions } from '../../adapters/bootstrap/bootstrap-app.ts';
 import { BootstrapListener } from '../../adapters/bootstrap/bootstrap-listener.ts';
 import { Admission, ADMISSION_LIMITS } from '../../adapters/http/server/admission.ts';
 import { createHttpApp } from '../../adapters/http/app.ts';
 import { HttpServer, LIMITS } from '../../adapters/http/server/http-server.ts';
 import { MutualTls, REFUSALS } from '../../adapters/http/server/mutual-tls.ts';
 import { refuseHeads } from '../../adapters/http/server/refused-heads.ts';
-import type { RequestObserver } from '../../adapters/http/server/request-record.ts';
 import { certificateMetrics } from '../../adapters/prometheus/certificate-metrics.ts';
 import { downloadMetrics } from '../../adapters/prometheus/download-metrics.ts';
 import { MeteredIcons } from '../../adapters/prometheus/metered-icons.ts';
@@ -106,8 +106,8 @@ export function serviceModule(): ContainerModule {
         ...components
       ) => {
         const observers = [accessLog(logger), requestMetrics(metrics), history.observe];
-        const bootstrap = bootstrapListener(settings.bootstrap, files, observers, logger);
         const admission = new Admission({ ...ADMISSION_LIMITS, maxHeldBytes: socketMemory(settings.server) });
+        const bootstrap = bootstrapListener(settings.bootstrap, { files, observers, admission }, logger);
         const app = createHttpApp({
           packages,
           images,
@@ -164,15 +164,13 @@ export function serviceModule(): ContainerModule {
 /** The port of new nodes; undefined when it is not served. */
 function bootstrapListener(
   { listenAddress, clusterUUID }: Settings['bootstrap'],
-  files: GetLayerFile,
-  observers: readonly RequestObserver[],
+  parts: Pick<BootstrapOptions, 'files' | 'observers' | 'admission'>,
   logger: Logger,
 ): BootstrapListener | undefined {
   if (listenAddress === 'off') return undefined;
   return new BootstrapListener({
-    files,
+    ...parts,
     clusterUUID,
-    observers,
     listen: listenAddress,
     onListening: (address) => {
       logger.info(address, 'bootstrap port is open');

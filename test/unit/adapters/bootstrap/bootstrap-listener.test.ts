@@ -13,6 +13,7 @@ import {
   type BootstrapListenerOptions,
 } from '../../../../src/adapters/bootstrap/bootstrap-listener.ts';
 import { FilesystemPackageStore } from '../../../../src/adapters/filesystem/filesystem-package-store.ts';
+import { Admission, ADMISSION_LIMITS } from '../../../../src/adapters/http/server/admission.ts';
 import type { FinishedRequest } from '../../../../src/adapters/http/server/request-record.ts';
 import { GetLayerFile } from '../../../../src/application/get-layer-file.ts';
 import { GetPackage } from '../../../../src/application/get-package.ts';
@@ -30,6 +31,8 @@ interface Answer {
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Buffer;
 }
+
+const unbounded = (): Admission => new Admission({ ...ADMISSION_LIMITS, maxHeldBytes: Infinity });
 
 describe('BootstrapListener', () => {
   let directory: string;
@@ -61,6 +64,7 @@ describe('BootstrapListener', () => {
       files,
       clusterUUID: UUID,
       observers: [(request) => finished.push(request)],
+      admission: unbounded(),
       listen: { host: '127.0.0.1', port: 0 },
       onFailure: listening.reject,
       onListening: listening.resolve,
@@ -243,6 +247,18 @@ describe('BootstrapListener', () => {
     expect(status).to.be.NaN;
   });
 
+  it('answers 503 when too many bodies are sent at a time', async () => {
+    const admission = new Admission({ ...ADMISSION_LIMITS, maxHeldBytes: 7 << 20, maxWaitMs: 20 });
+    const image = makeImage([gzipSync(layerOf(withProgram))]);
+    await start([image], { admission });
+    // Another body has the only place.
+    const place = await admission.place(16 << 20, () => undefined, new AbortController().signal);
+    const { status, headers } = await get(`/${UUID}/rpp-get?digest=${image.digest}`);
+    expect([status, headers['retry-after']]).to.deep.equal([503, '1']);
+    place.release();
+    expect((await get(`/${UUID}/rpp-get?digest=${image.digest}`)).status).to.equal(200);
+  });
+
   it('is not ready while another process holds its port, and opens it when it is free', async () => {
     const other = createServer().listen(0, '127.0.0.1');
     await once(other, 'listening');
@@ -253,6 +269,7 @@ describe('BootstrapListener', () => {
       files: { execute: () => Promise.reject(new Error('unused')) },
       clusterUUID: UUID,
       observers: [],
+      admission: unbounded(),
       listen: { host: '127.0.0.1', port: taken },
       onFailure: failed.resolve,
       onListening: opened.resolve,

@@ -1,4 +1,4 @@
-/** A cache directory in which others have left things. */
+/** A cache directory that holds files of other programs. */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,17 +6,17 @@ import { digestHex } from '../../../src/domain/digest.ts';
 import { eventually } from '../../../test/support/eventually.ts';
 import { makeImage, type TestImage } from '../../../test/support/image.ts';
 import type { Fault } from '../fault.ts';
-import type { Random } from '../random.ts';
+import type { Random } from '../traffic/random.ts';
 import { bundle } from '../bundle.ts';
-import { swarm, tally } from '../swarm.ts';
+import { swarm, tally } from '../traffic/swarm.ts';
 
 const KIB = 1024;
 const TEMPORARIES = 10_000;
 const MAX_START_MS = 2000;
 
-const STRANGERS: Fault = {
+export const FOREIGN_FILES: Fault = {
   id: 'F15',
-  what: 'strangers in the cache directory: files, folders, links, devices, pipes, 10 000 temporary files, names of blobs that are none',
+  what: 'foreign files in the cache directory: files, folders, links, devices, pipes, 10 000 temporary files, names of blobs that are none',
   expected: 'starts within 2 s, or within twice the time without them, and serves',
   async run(bench) {
     const { random, workspace } = bench;
@@ -24,7 +24,7 @@ const STRANGERS: Fault = {
     const home = await workspace.folder('service');
     const images = Array.from({ length: 10 }, () => makeImage([random.bytes(200 * KIB)]));
     registry.publish(...images);
-    const { strangers, foreign } = populate(join(home, 'cache/v1'), images, random);
+    const { foreign, forged } = populate(join(home, 'cache/v1'), images, random);
     const main = bundle();
     const program = main === undefined ? {} : { main };
     // How long it takes on this machine, busy as it is.
@@ -37,11 +37,11 @@ const STRANGERS: Fault = {
     // A file with the name of a blob and other bytes is found by a request, or by the scrub.
     await eventually(async () => {
       const damaged = (await service.metrics()).sum('cache_evictions_total', { reason: 'damaged' });
-      if (damaged < foreign) throw new Error(`${String(damaged)} of ${String(foreign)} forged blobs found`);
+      if (damaged < forged) throw new Error(`${String(damaged)} of ${String(forged)} forged blobs found`);
     });
     return {
-      injected: strangers,
-      figures: `started in ${seconds(readyMs)}, without strangers in ${seconds(clean.readyMs)}; ${tally(gots)}`,
+      injected: foreign,
+      figures: `started in ${seconds(readyMs)}, without them in ${seconds(clean.readyMs)}; ${tally(gots)}`,
       violations: [
         ...(readyMs > limitMs ? [`it took ${readyMs.toFixed(0)} ms to start`] : []),
         ...gots.filter(({ verdict }) => verdict !== 'whole').map(({ verdict, why }) => `${verdict}: ${why}`),
@@ -50,10 +50,8 @@ const STRANGERS: Fault = {
   },
 };
 
-export const STRANGE_DIRECTORIES: readonly Fault[] = [STRANGERS];
-
-/** Says how many strangers there are, and how many of them a scan takes for blobs. */
-function populate(root: string, images: readonly TestImage[], random: Random): { strangers: number; foreign: number } {
+/** Returns the number of foreign files, and how many of them a scan takes for blobs. */
+function populate(root: string, images: readonly TestImage[], random: Random): { foreign: number; forged: number } {
   const blobs = join(root, 'blobs/sha256');
   const ingest = join(root, 'ingest');
   for (const folder of [blobs, ingest]) mkdirSync(folder, { recursive: true });
@@ -71,8 +69,8 @@ function populate(root: string, images: readonly TestImage[], random: Random): {
   for (const name of ['lost+found', 'v2', 'blobs/sha512', 'ingest/folder']) mkdirSync(join(root, name));
   // Where the marker of a clean stop would be.
   mkdirSync(join(root, 'clean'));
-  const strangers = TEMPORARIES + names.length - (hasDevices ? 0 : 1) + odd.length + 5;
-  return { strangers, foreign: forged.length };
+  const foreign = TEMPORARIES + names.length - (hasDevices ? 0 : 1) + odd.length + 5;
+  return { foreign, forged: forged.length };
 }
 
 /** As /dev/zero, which never ends; where we may. */

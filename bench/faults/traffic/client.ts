@@ -1,12 +1,16 @@
 /** A client of the service that knows what it must get, and judges what it got. */
 import { type IncomingMessage, request } from 'node:http';
-import type { TestImage } from '../../test/support/image.ts';
-import { findCanary } from '../../test/support/service-process.ts';
+import type { TestImage } from '../../../test/support/image.ts';
+import { findCanary } from '../../../test/support/service-process.ts';
 
 export interface GetOptions {
   readonly method?: 'GET' | 'HEAD';
   /** First byte, and the one behind the last: of the package. */
   readonly range?: readonly [start: number, end: number];
+  /** Another target than `/package`, with its query. */
+  readonly target?: string;
+  /** The local address that the client connects from. */
+  readonly from?: string;
   /** Besides `digest`; another `digest` too. */
   readonly query?: Readonly<Record<string, string>>;
   readonly headers?: Readonly<Record<string, string>>;
@@ -62,7 +66,8 @@ export async function get(port: number, image: TestImage, options: GetOptions = 
     host: '127.0.0.1',
     port,
     method,
-    path: `/package?${search}`,
+    path: options.target ?? `/package?${search}`,
+    ...(options.from !== undefined && { localAddress: options.from }),
     headers: { ...rangeHeader, ...options.headers },
     agent: false,
   });

@@ -1,11 +1,11 @@
 /** A registry, its token server and its object storage on loopback, that do for each digest and attempt what a script says. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Digest } from '../../../src/domain/digest.ts';
-import { PASSWORD, USERNAME } from '../../../test/support/fake-registry.ts';
-import type { TestBlob, TestImage } from '../../../test/support/image.ts';
-import { CA } from '../../../test/support/tls/certificates.ts';
+import type { Digest } from '../../../../src/domain/digest.ts';
+import { PASSWORD, USERNAME } from '../../../../test/support/fake-registry.ts';
+import type { TestBlob, TestImage } from '../../../../test/support/image.ts';
+import { CA } from '../../../../test/support/tls/certificates.ts';
 import { honestly } from './behaviours.ts';
-import { type Auth, Entrance } from './entrance.ts';
+import { type Auth, RegistryAuth } from './registry-auth.ts';
 import type { Answer, Exchange, Place, Script } from './exchange.ts';
 import { Listener, type ListenerOptions } from './listener.ts';
 import { honestContent, refusal } from './honest-answers.ts';
@@ -32,7 +32,7 @@ export class ScriptedRegistry {
   readonly #scripts: Script[] = [];
   readonly #byDigest = new Map<string, Script>();
   readonly #listeners: Listener[] = [];
-  readonly #entrance: Entrance;
+  readonly #auth: RegistryAuth;
   /** Called for a credential that does not open it. */
   onRefused: () => void = () => undefined;
   /** How often it has said 401. */
@@ -41,7 +41,7 @@ export class ScriptedRegistry {
   private constructor(options: RegistryOptions, onViolation: (violation: string) => void) {
     this.#options = options;
     this.#onViolation = onViolation;
-    this.#entrance = new Entrance(options.auth ?? 'bearer', REPOSITORY);
+    this.#auth = new RegistryAuth(options.auth ?? 'bearer', REPOSITORY);
   }
 
   static async start(options: RegistryOptions, onViolation: (violation: string) => void): Promise<ScriptedRegistry> {
@@ -95,17 +95,17 @@ export class ScriptedRegistry {
 
   /** The `WWW-Authenticate` of its 401s. */
   get challenge(): string {
-    return this.#entrance.challenge(this.#listeners[1]?.origin ?? '');
+    return this.#auth.challenge(this.#listeners[1]?.origin ?? '');
   }
 
   /** The fields of a token answer beside the token. */
   set tokenFields(fields: Readonly<Record<string, unknown>>) {
-    this.#entrance.tokenFields = fields;
+    this.#auth.tokenFields = fields;
   }
 
   /** Opens to this one only, from now on; tokens that were issued for another one are no good any more. */
   changePassword(password: string): void {
-    this.#entrance.changePassword(password);
+    this.#auth.changePassword(password);
   }
 
   publish(...images: readonly TestImage[]): void {
@@ -149,7 +149,7 @@ export class ScriptedRegistry {
 
   /** No token that was issued until now is good any more. */
   revokeTokens(): void {
-    this.#entrance.revoke();
+    this.#auth.revoke();
   }
 
   get #registry(): Listener {
@@ -173,9 +173,9 @@ export class ScriptedRegistry {
       const [, kind, digest] = /\/(manifests|blobs|storage)\/(sha256:[0-9a-f]{64})$/.exec(pathname) ?? [];
       const place = listener === 'blob' && kind === 'manifests' ? 'manifest' : listener;
       const honest = this.#honest(place, digest, request);
-      const isEntrance = honest.status === 401 && place !== 'token';
+      const isChallenge = honest.status === 401 && place !== 'token';
       const counts = this.#countsOf(place, digest as Digest | undefined);
-      if (!isEntrance) counts.requests++;
+      if (!isChallenge) counts.requests++;
       const exchange: Exchange = {
         place,
         digest: digest as Digest | undefined,
@@ -190,7 +190,7 @@ export class ScriptedRegistry {
           response.write(bytes);
         },
       };
-      void (isEntrance ? honestly : this.#behaviourFor(exchange))(exchange);
+      void (isChallenge ? honestly : this.#behaviourFor(exchange))(exchange);
     };
   }
 
@@ -206,14 +206,14 @@ export class ScriptedRegistry {
 
   #honest(place: Place, digest: string | undefined, request: IncomingMessage): Answer {
     const { authorization } = request.headers;
-    if (place === 'token') return this.#entrance.issue(authorization);
+    if (place === 'token') return this.#auth.issue(authorization);
     if (place === 'storage') {
       // As S3 does; and a credential that comes here has left its registry.
       if (authorization !== undefined) {
         this.#onViolation('a credential was sent to the object storage');
         return refusal(400, 'InvalidArgument');
       }
-    } else if (!this.#entrance.admits(authorization)) {
+    } else if (!this.#auth.admits(authorization)) {
       this.challenged++;
       if (authorization !== undefined) this.onRefused();
       return refusal(401, 'UNAUTHORIZED', { 'www-authenticate': this.challenge });

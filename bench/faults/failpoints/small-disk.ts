@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { writeFileSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
-import type { FaultBench } from './fault-bench.ts';
+import type { FaultBench } from '../fault-bench.ts';
 
 /** A mounted folder; the reason, where it cannot be mounted. */
 type Disk = { readonly path: string } | { readonly reason: string };

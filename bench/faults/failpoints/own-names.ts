@@ -3,8 +3,8 @@ import { execFileSync } from 'node:child_process';
 import { realpathSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { FakeNameServer, type Question, type Reply } from '../../test/support/fake-name-server.ts';
-import type { FaultBench } from './fault-bench.ts';
+import { FakeNameServer, type Question, type Reply } from '../../../test/support/fake-name-server.ts';
+import type { FaultBench } from '../fault-bench.ts';
 
 /** Not 127.0.0.53, which is that of systemd-resolved. */
 const ADDRESS = '127.9.53.53';

@@ -2,7 +2,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
-import { serverCertificate } from '../../../test/support/tls/certificates.ts';
+import { serverCertificate } from '../../../../test/support/tls/certificates.ts';
 
 export interface ListenerOptions {
   /** Plain HTTP when absent. */

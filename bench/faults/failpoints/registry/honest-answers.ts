@@ -1,7 +1,7 @@
 /** The answers of an honest registry. */
 import type { IncomingHttpHeaders } from 'node:http';
-import type { TestBlob } from '../../../test/support/image.ts';
-import { errorBody } from '../../../test/support/fake-registry.ts';
+import type { TestBlob } from '../../../../test/support/image.ts';
+import { errorBody } from '../../../../test/support/fake-registry.ts';
 import type { Answer, Place } from './exchange.ts';
 
 export function refusal(status: number, code: string, headers: Record<string, string> = {}): Answer {

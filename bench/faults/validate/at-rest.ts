@@ -7,20 +7,27 @@ import { allocated } from '../../../src/adapters/filesystem/ledger.ts';
 import { eventually } from '../../../test/support/eventually.ts';
 import { findCanary } from '../../../test/support/service-process.ts';
 import type { FaultedService } from '../faulted-service.ts';
-import { addUp } from './accounts.ts';
-import { residentBytes } from './process-facts.ts';
+import { addUp, type Counted } from './accounts.ts';
+import { type Descriptors, residentBytes } from './process-facts.ts';
 
 /** Threads and their event loops, which begin with the first large download and stay. */
 const LATE_DESCRIPTORS = 24;
 /** The memory that is not released: pools of blocks, and the growth of V8's heap before a collection. */
 const MAX_GROWTH_BYTES = 256 * 1024 * 1024;
 
-/** In sentences, what is not so. Waits 5 s at most until it is. */
-export async function violationsAtRest(service: FaultedService): Promise<string[]> {
+/** The parts of a running service that are inspected. */
+export interface Inspected extends Counted, Pick<FaultedService, 'idle' | 'pid'> {
+  readonly setup: { readonly cacheDirectory: string | undefined };
+  readonly running: { readonly output: string };
+  descriptors(): Descriptors;
+}
+
+/** Returns a sentence for each violation. Each check is repeated until it passes, for `patienceMs` at most. */
+export async function violationsAtRest(service: Inspected, patienceMs = 5000): Promise<string[]> {
   const failures = [
-    await failureOf(() => expectNothingOpen(service)),
-    await failureOf(() => expectIndexIsDirectory(service)),
-    await failureOf(() => addUp(service)),
+    await failureOf(() => expectNothingOpen(service), patienceMs),
+    await failureOf(() => expectIndexIsDirectory(service), patienceMs),
+    await failureOf(() => addUp(service), patienceMs),
     expectNoGrowth(service),
     ...(await wrongFiles(service)),
     canaryOf('log', service.running.output),
@@ -49,16 +56,16 @@ export async function strangeDials(service: FaultedService, allowed: ReadonlySet
   return [...(await service.dials())].filter((dial) => !allowed.has(dial)).map((dial) => `dialled ${dial}`);
 }
 
-async function failureOf(check: () => Promise<void>): Promise<string | undefined> {
+async function failureOf(check: () => Promise<void>, patienceMs: number): Promise<string | undefined> {
   try {
-    await eventually(check);
+    await eventually(check, patienceMs);
     return undefined;
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
 }
 
-async function expectNothingOpen(service: FaultedService): Promise<void> {
+async function expectNothingOpen(service: Inspected): Promise<void> {
   const arriving = (await service.metrics()).sum('downloads_in_flight');
   if (arriving !== 0) throw new Error(`${String(arriving)} downloads still run`);
   const { idle } = service;
@@ -72,7 +79,7 @@ async function expectNothingOpen(service: FaultedService): Promise<void> {
   }
 }
 
-async function expectIndexIsDirectory(service: FaultedService): Promise<void> {
+async function expectIndexIsDirectory(service: Inspected): Promise<void> {
   const directory = service.setup.cacheDirectory;
   if (directory === undefined) return;
   const temporary = namesIn(join(directory, 'v1/ingest'));
@@ -90,20 +97,20 @@ async function expectIndexIsDirectory(service: FaultedService): Promise<void> {
 }
 
 /** An unverified file must not lie among the verified ones. */
-async function wrongFiles(service: FaultedService): Promise<string[]> {
+async function wrongFiles(service: Inspected): Promise<string[]> {
   const directory = service.setup.cacheDirectory;
   if (directory === undefined) return [];
   const wrong: string[] = [];
   for (const path of blobPaths(directory)) {
     const bytes = await readFile(path);
     if (!path.endsWith(digestOf(bytes).slice('sha256:'.length)))
-      wrong.push('a kept file has other bytes than its name');
+      wrong.push('a cached file has other bytes than its name says');
     if (bytes.includes('canary')) wrong.push('a secret in a file of the cache');
   }
   return wrong;
 }
 
-function expectNoGrowth(service: FaultedService): string | undefined {
+function expectNoGrowth(service: Inspected): string | undefined {
   const growth = residentBytes(service.pid) - service.idle.residentBytes;
   return growth > MAX_GROWTH_BYTES ? `${String(growth)} bytes of memory more than when idle` : undefined;
 }
@@ -113,7 +120,7 @@ function canaryOf(where: string, text: string): string | undefined {
   return found === undefined ? undefined : `a secret in the ${where}: ${found}`;
 }
 
-/** Strangers are not the index's business. */
+/** The index holds no foreign files. */
 function blobPaths(directory: string): string[] {
   const folder = join(directory, 'v1/blobs/sha256');
   return namesIn(folder)

@@ -1,11 +1,11 @@
 /** How the scripted registry is entered: not at all, by a password, or by the tokens that its server issues for one. */
-import { PASSWORD, USERNAME } from '../../../test/support/fake-registry.ts';
+import { PASSWORD, USERNAME } from '../../../../test/support/fake-registry.ts';
 import type { Answer } from './exchange.ts';
 import { refusal } from './honest-answers.ts';
 
 export type Auth = 'anonymous' | 'basic' | 'bearer';
 
-export class Entrance {
+export class RegistryAuth {
   readonly #auth: Auth;
   readonly #repository: string;
   #issued = 0;

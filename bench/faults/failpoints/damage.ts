@@ -15,9 +15,9 @@ import {
   writeSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { digestHex } from '../../src/domain/digest.ts';
-import type { TestImage } from '../../test/support/image.ts';
-import type { FaultedService } from './faulted-service.ts';
+import { digestHex } from '../../../src/domain/digest.ts';
+import type { TestImage } from '../../../test/support/image.ts';
+import type { FaultedService } from '../faulted-service.ts';
 
 /** The file is not there any more, or another one is. */
 export const LOSSES = {

@@ -1,0 +1,153 @@
+/** A hundred first nodes at the bootstrap port, before registries that break, lie, or hold an archive that is a bomb. */
+import { gzipSync } from 'node:zlib';
+import { packTar } from 'modern-tar';
+import { makeImage, type TestImage } from '../../../test/support/image.ts';
+import { holdingAfter, resettingAfter } from '../failpoints/registry/behaviours.ts';
+import type { Fault, Seen } from '../fault.ts';
+import type { FaultBench } from '../fault-bench.ts';
+import type { FaultedService } from '../faulted-service.ts';
+import type { ScriptedRegistry } from '../failpoints/registry/scripted-registry.ts';
+import type { Got } from '../traffic/client.ts';
+import { tally } from '../traffic/swarm.ts';
+import { peakBytes, residentBytes, resetPeak } from '../validate/process-facts.ts';
+
+const MIB = 1024 ** 2;
+const NODES = 100;
+const UUID = '0f0e6a2c-1f43-4c6c-a0f9-2c2b6d0c4c11';
+const PROGRAM_BYTES = 12 * MIB;
+const MAX_PEAK_GROWTH = 32 * MIB;
+/** Pieces of zeros that wait to be collected. */
+const MAX_BOMB_GROWTH = 64 * MIB;
+/** Of zeros, before the program: a thousandth of it in the layer. */
+const BOMB_BYTES = 1024 * MIB;
+
+interface Bootstrap {
+  readonly registry: ScriptedRegistry;
+  readonly service: FaultedService;
+  readonly port: number;
+}
+
+export const BOOTSTRAP_PORT: Fault = {
+  id: 'F36',
+  what: 'a hundred first nodes, from as many addresses, fetch one program; then from a registry that resets in the middle, one that sends wrong bytes, and out of an archive of 1 GiB of zeros',
+  expected:
+    'all get the program behind one download, memory at most 32 MiB above; over a reset too; no byte of a wrong layer and of the bomb; the next request is right',
+  run: async (bench) => {
+    const registry = await bench.startRegistry();
+    const bootstrap = { listenAddress: '127.0.0.1:0', clusterUUID: UUID };
+    const service = await bench.startService({ registry, settings: { bootstrap } });
+    const port = Number((await service.running.logged('bootstrap port is open'))['port']);
+    const parts: Seen[] = [];
+    for (const part of [honest, reset, forged, bomb]) parts.push(await part(bench, { registry, service, port }));
+    return {
+      injected: parts.reduce((total, { injected }) => total + injected, 0),
+      figures: parts.map(({ figures }) => figures).join('; '),
+      violations: parts.flatMap(({ violations }) => violations),
+    };
+  },
+};
+
+async function honest(bench: FaultBench, { registry, service, port }: Bootstrap): Promise<Seen> {
+  // The memory of the first use is no growth.
+  await fetchAll({ registry, service, port }, await programImage(bench, MIB));
+  const before = residentBytes(service.pid);
+  resetPeak(service.pid);
+  const wanted = await programImage(bench);
+  const gots = await fetchAll({ registry, service, port }, wanted);
+  const growth = peakBytes(service.pid) - before;
+  const downloads = registry.requests('blob', wanted.image.layer.descriptor.digest);
+  return {
+    injected: NODES,
+    figures: `${tally(gots)}, ${String(downloads)} download, memory peaked ${(growth / MIB).toFixed(0)} MiB above`,
+    violations: [
+      ...failures('an honest registry', gots),
+      ...(downloads === 1 ? [] : [`${String(downloads)} downloads for ${String(NODES)} nodes`]),
+      ...(growth > MAX_PEAK_GROWTH ? [`memory peaked ${(growth / MIB).toFixed(0)} MiB above`] : []),
+    ],
+  };
+}
+
+async function reset(bench: FaultBench, ends: Bootstrap): Promise<Seen> {
+  const wanted = await programImage(bench);
+  const { digest, size } = wanted.image.layer.descriptor;
+  ends.registry.script(digest, ({ place, attempt }) =>
+    place === 'blob' && attempt === 1 ? resettingAfter(size / 2) : undefined,
+  );
+  const gots = await fetchAll(ends, wanted);
+  return { injected: NODES, figures: `reset: ${tally(gots)}`, violations: failures('a reset', gots) };
+}
+
+async function forged(bench: FaultBench, ends: Bootstrap): Promise<Seen> {
+  const wanted = await programImage(bench);
+  const { bytes, descriptor } = wanted.image.layer;
+  // The archive ends well, and its digest is another one.
+  const wrong = bytes.slice();
+  wrong[4] = (wrong[4] ?? 0) ^ 1;
+  let isHonest = false;
+  ends.registry.script(descriptor.digest, ({ place, offset }) =>
+    place === 'blob' && !isHonest ? holdingAfter(0, Promise.resolve(), 'goes on', wrong.subarray(offset)) : undefined,
+  );
+  const gots = await fetchAll(ends, wanted);
+  isHonest = true;
+  const [next] = await fetchAll(ends, wanted, 1);
+  return {
+    injected: NODES,
+    figures: `wrong bytes: ${tally(gots)}`,
+    violations: [
+      ...gots.filter(({ verdict }) => verdict !== 'refused').map(({ verdict }) => `wrong bytes: ${verdict}`),
+      ...(next?.verdict === 'whole' ? [] : [`behind wrong bytes: ${next?.verdict ?? ''} ${next?.why ?? ''}`]),
+    ],
+  };
+}
+
+async function bomb(bench: FaultBench, ends: Bootstrap): Promise<Seen> {
+  const { service } = ends;
+  const wanted = await programImage(bench, MIB, BOMB_BYTES);
+  const before = residentBytes(service.pid);
+  resetPeak(service.pid);
+  const gots = await fetchAll(ends, wanted);
+  const growth = peakBytes(service.pid) - before;
+  return {
+    injected: NODES,
+    figures: `a bomb: ${tally(gots)}, memory peaked ${(growth / MIB).toFixed(0)} MiB above`,
+    violations: [
+      ...gots.filter(({ verdict }) => verdict !== 'refused').map(({ verdict }) => `a bomb: ${verdict}`),
+      ...(growth > MAX_BOMB_GROWTH ? [`a bomb: memory peaked ${(growth / MIB).toFixed(0)} MiB above`] : []),
+    ],
+  };
+}
+
+interface Wanted {
+  readonly image: TestImage;
+  /** The image as the client compares with it: the package is the program. */
+  readonly program: TestImage;
+}
+
+async function programImage(bench: FaultBench, size = PROGRAM_BYTES, zeros = 0): Promise<Wanted> {
+  const program = bench.random.bytes(size);
+  const entries = [
+    ...(zeros > 0 ? [{ header: { name: 'zeros', size: zeros }, body: Buffer.alloc(zeros) }] : []),
+    { header: { name: 'opt/deckhouse/bin/rpp-get', size, mode: 0o755 }, body: Buffer.from(program) },
+  ];
+  const image = makeImage([gzipSync(await packTar(entries), { level: 1 })]);
+  return { image, program: { ...image, layer: { ...image.layer, bytes: program } } };
+}
+
+/** Each from an address of its own, in the network that is the machine itself. */
+async function fetchAll(
+  { registry, service, port }: Bootstrap,
+  { image, program }: Wanted,
+  nodes = NODES,
+): Promise<Got[]> {
+  registry.publish(image);
+  const target = `/${UUID}/rpp-get?digest=${image.digest}`;
+  return Promise.all(
+    Array.from({ length: nodes }, (_, index) =>
+      service.getAt(port, program, { target, from: `127.0.1.${String(index + 1)}` }),
+    ),
+  );
+}
+
+function failures(what: string, gots: readonly Got[]): string[] {
+  return gots.filter(({ verdict }) => verdict !== 'whole').map(({ verdict, why }) => `${what}: ${verdict}, ${why}`);
+}
