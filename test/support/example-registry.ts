@@ -7,9 +7,13 @@ const BLOBS = join(import.meta.dirname, '../../examples/mirror/blobs/sha256');
 
 const REFUSALS = [
   { part: '/modules/refused/', status: 403, headers: {} },
+  { part: '/plugins/refused/', status: 403, headers: {} },
   { part: '/modules/broken/', status: 500, headers: {} },
   { part: '/modules/throttled/', status: 429, headers: { 'retry-after': '7' } },
 ];
+
+/** The index that a tag of the command line names. */
+const TAGGED = '7667d3b57c09288df02e876ae5e50c95814c1e459140f69edbda514c88477af6';
 
 /** Has the packages of examples/mirror, and does under some paths what the examples tell of. */
 export async function startExampleRegistry(): Promise<FakeRegistry> {
@@ -19,6 +23,14 @@ export async function startExampleRegistry(): Promise<FakeRegistry> {
     const refusal = REFUSALS.find(({ part }) => url.includes(part));
     if (refusal !== undefined) {
       response.writeHead(refusal.status, refusal.headers).end();
+      return true;
+    }
+    if (url.endsWith('/deckhouse-cli/tags/list')) {
+      response.end(JSON.stringify({ name: 'deckhouse-cli', tags: ['v1.7.0', 'v1.7.1'] }));
+      return true;
+    }
+    if (url.endsWith('/deckhouse-cli/manifests/v1.7.1')) {
+      response.end(readFileSync(join(BLOBS, TAGGED)));
       return true;
     }
     const file = join(BLOBS, url.split('sha256:')[1] ?? '');

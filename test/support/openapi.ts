@@ -17,7 +17,7 @@ interface Described {
 
 export interface Parameter extends Described {
   readonly name: string;
-  readonly in: 'query' | 'header';
+  readonly in: 'path' | 'query' | 'header';
   /** Those that its schema forbids. */
   readonly 'x-wrong-examples'?: Examples;
 }
@@ -45,6 +45,9 @@ export interface OpenApi {
 export interface ExampleRequest {
   readonly example: string;
   readonly method: 'GET' | 'HEAD';
+  /** As the document writes it. */
+  readonly template: string;
+  /** With the values of its parameters. */
   readonly path: string;
   readonly query: Readonly<Record<string, string>>;
   readonly headers: Readonly<Record<string, string>>;
@@ -82,7 +85,8 @@ export function exampleRequests({ paths }: OpenApi): ExampleRequest[] {
         namesOf(response).map((example) => ({
           example,
           method: verb === 'get' ? 'GET' : 'HEAD',
-          path,
+          template: path,
+          path: concretePath(path, known, example),
           query: valuesOf(known, 'query', example),
           headers: { accept: acceptOf(response, example), ...valuesOf(known, 'header', example) },
           status,
@@ -91,6 +95,15 @@ export function exampleRequests({ paths }: OpenApi): ExampleRequest[] {
       );
     }),
   );
+}
+
+/** A parameter without a value for the example has its first one. */
+export function concretePath(path: string, parameters: readonly Parameter[] = [], example = ''): string {
+  const values = valuesOf(parameters, 'path', example);
+  return path.replaceAll(/\{(\w+)\}/g, (_, name: string) => {
+    const [first] = Object.values(parameters.find((parameter) => parameter.name === name)?.examples ?? {});
+    return values[name] ?? String(first?.value);
+  });
 }
 
 function namesOf({ content = {}, 'x-examples': names = [] }: ResponseObject): string[] {
