@@ -1,5 +1,7 @@
 /** A client that updates itself and its plugins as the command line d8 does: the same requests, and as little of each answer. */
+import type { Got } from 'got';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { request as httpsRequest } from 'node:https';
 import { createGunzip } from 'node:zlib';
 
 /** Its caps, in bytes. */
@@ -17,11 +19,59 @@ export class CommandLineError extends Error {
   override readonly name = 'CommandLineError';
 }
 
+/** The identity of the user, and the authority that has signed the certificate of the endpoint. */
+export interface Identity {
+  readonly token: string;
+  readonly ca: string;
+}
+
+/** The time for the head of an answer. */
+const HEAD_TIMEOUT_MS = 30_000;
+const NAME = 'registry-packages-proxy';
+
+/** Where a user with these rights finds the service: by the Ingress, and without one by a pod that is ready. */
+export async function discoverEndpoint(api: Got, namespace: string): Promise<string> {
+  const ingress = await api<{ spec?: { rules?: readonly { host?: string }[] } }>(
+    `apis/networking.k8s.io/v1/namespaces/${namespace}/ingresses/${NAME}`,
+    { throwHttpErrors: false },
+  );
+  if (ingress.statusCode !== 200 && ingress.statusCode !== 404) {
+    throw new CommandLineError(`endpoint discovery: status ${String(ingress.statusCode)}`);
+  }
+  const host = ingress.body.spec?.rules?.find((rule) => (rule.host ?? '') !== '')?.host;
+  if (host !== undefined) return `https://${host}`;
+  const pods = await api<{ items: readonly Pod[] }>(
+    `api/v1/namespaces/${namespace}/pods?labelSelector=${encodeURIComponent(`app=${NAME}`)}`,
+  );
+  const [ready] = pods.body.items.filter(isReady);
+  if (ready === undefined) throw new CommandLineError(`no ready pods in namespace ${namespace}`);
+  return `https://${ready.status.podIP ?? ''}:4219`;
+}
+
+interface Pod {
+  readonly metadata: { readonly deletionTimestamp?: string };
+  readonly status: {
+    readonly phase: string;
+    readonly podIP?: string;
+    readonly conditions?: readonly { readonly type: string; readonly status: string }[];
+  };
+}
+
+function isReady({ metadata, status }: Pod): boolean {
+  const isMarked = status.conditions?.some((one) => one.type === 'Ready' && one.status === 'True') === true;
+  return (
+    metadata.deletionTimestamp === undefined && status.phase === 'Running' && isMarked && status.podIP !== undefined
+  );
+}
+
 export class CommandLineClient {
   readonly #endpoint: string;
+  readonly #identity: Identity | undefined;
 
-  constructor(endpoint: string) {
+  /** Without an identity for plain HTTP only. */
+  constructor(endpoint: string, identity?: Identity) {
     this.#endpoint = endpoint;
+    this.#identity = identity;
   }
 
   /** `image`: the command line, or a plugin of it. */
@@ -65,16 +115,23 @@ export class CommandLineClient {
 
   /** One attempt, no redirect. */
   #get(path: string, headers: Readonly<Record<string, string>>): Promise<IncomingMessage> {
+    const { token, ca } = this.#identity ?? {};
+    const authorization = token === undefined ? {} : { authorization: `Bearer ${token}` };
+    const send = ca === undefined ? httpRequest : httpsRequest;
     return new Promise((resolve, reject) => {
-      httpRequest(`${this.#endpoint}/v1/images/${path}`, { headers, agent: false }, (answer) => {
+      const options = { headers: { ...headers, ...authorization }, agent: false, ca, timeout: HEAD_TIMEOUT_MS };
+      const request = send(`${this.#endpoint}/v1/images/${path}`, options, (answer) => {
         const { statusCode = 0 } = answer;
+        answer.socket.setTimeout(0);
         if (statusCode >= 200 && statusCode < 300) resolve(answer);
         else {
           read(answer, 256).then((body) => {
             reject(new CommandLineError(`status ${String(statusCode)}: ${body.toString().trim()}`));
           }, reject);
         }
-      })
+      });
+      request
+        .on('timeout', () => request.destroy(new CommandLineError('no head in time')))
         .on('error', reject)
         .end();
     });
