@@ -21,7 +21,8 @@ export const TARGETS: readonly Target[] = [
     const cell = `hit 64 MiB, ${counted(clients, 'client')}`;
     return atLeast(1, `sidecar-hit-${String(clients)}`, `sidecar, ${cell}: bytes/s of go io.Copy`);
   }),
-  atLeast(1, 'sidecar-miss', 'sidecar, miss, cold 64 MiB, 1 client: bytes/s of go io.Copy'),
+  atLeast(1, 'sidecar-miss-verified', 'sidecar, miss, cold 64 MiB, 1 client: bytes/s of go io.Copy that verifies, too'),
+  atLeast(1, 'sidecar-miss', 'sidecar, miss, cold 64 MiB, 1 client: bytes/s of go io.Copy, which does not verify'),
   ...BIG_HITS.flatMap(({ mib, clients }) => {
     const cell = `hit ${String(mib)} MiB, ${counted(clients, 'client')}`;
     return [

@@ -31,7 +31,8 @@ async function startPeer(programs: Programs, name: PeerName, options: PeerOption
     case 'nginx proxy_cache':
       return nginx === undefined || origin === undefined ? undefined : startNginxCache(nginx, { ...options, origin });
     case 'go io.Copy':
-      return startCopyProxy(copyproxy, options);
+    case 'go, verified':
+      return startCopyProxy(copyproxy, name, options);
     case 'distribution':
       return registry === undefined || origin === undefined
         ? undefined

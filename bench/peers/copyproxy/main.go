@@ -1,9 +1,11 @@
 // Command copyproxy does what the existing implementation in Go does, and no more: a hit is a file copied to the client
 // through a wrapped reader, a miss is the registry's body copied to the client and to a temporary file at once, renamed
-// at the end. No digest is checked, and nobody waits for anybody: each client that misses asks the registry.
+// at the end. Each client that misses asks the registry. No digest is checked, unless -verify is given.
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -21,6 +23,7 @@ type proxy struct {
 	directory string
 	upstream  string
 	client    *http.Client
+	verifies  bool
 }
 
 // plainReader hides whatever else the reader below can do, as a reader that counts or logs does: no sendfile.
@@ -30,13 +33,14 @@ func main() {
 	directory := flag.String("directory", "", "where files are kept, by the hex of the requested digest")
 	upstream := flag.String("upstream", "", "http://HOST/v2/REPOSITORY")
 	listen := flag.String("listen", "127.0.0.1:0", "where to listen")
+	verifies := flag.Bool("verify", false, "check the digest of a miss, and withhold the end of the answer until it is right")
 	flag.Parse()
 	listener, err := net.Listen("tcp", *listen)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	handler := &proxy{directory: *directory, upstream: *upstream, client: &http.Client{}}
+	handler := &proxy{directory: *directory, upstream: *upstream, client: &http.Client{}, verifies: *verifies}
 	fmt.Fprintln(os.Stderr, http.Serve(listener, handler))
 	os.Exit(1)
 }
@@ -97,10 +101,43 @@ func (p *proxy) miss(response http.ResponseWriter, digest, path string) error {
 	defer temporary.Close()
 	response.Header().Set("Content-Type", "application/octet-stream")
 	response.Header().Set("Content-Length", strconv.FormatInt(blob.ContentLength, 10))
-	if _, err := io.Copy(onlyWriter{response}, io.TeeReader(blob.Body, temporary)); err != nil {
+	body := io.TeeReader(blob.Body, temporary)
+	if p.verifies {
+		err = copyVerified(response, body, blob.ContentLength, layer)
+	} else {
+		_, err = io.Copy(onlyWriter{response}, body)
+	}
+	if err != nil {
 		return err
 	}
 	return os.Rename(temporary.Name(), path)
+}
+
+// copyVerified copies as io.Copy does, and the last piece only when all bytes have the digest.
+func copyVerified(to io.Writer, from io.Reader, length int64, digest string) error {
+	sum := sha256.New()
+	buffer := make([]byte, 32<<10)
+	for copied := int64(0); ; {
+		count, err := from.Read(buffer)
+		piece := buffer[:count]
+		sum.Write(piece)
+		copied += int64(count)
+		if copied == length && "sha256:"+hex.EncodeToString(sum.Sum(nil)) != digest {
+			return errors.New("body has another digest")
+		}
+		if _, err := to.Write(piece); err != nil {
+			return err
+		}
+		if copied == length {
+			return nil
+		}
+		if err == io.EOF {
+			return io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 func (p *proxy) lastLayer(digest string) (string, error) {

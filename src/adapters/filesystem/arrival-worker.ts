@@ -29,6 +29,9 @@ export interface ArrivalAnswer {
  */
 const WRITE_BYTES = 32 * 1024;
 
+/** Hashed while they are in the cache of the processor, where the write has brought them. */
+const HASH_BYTES = 128 * 1024;
+
 const running = new Map<number, Hash>();
 
 parentPort?.on('message', (order: ArrivalOrder) => {
@@ -45,16 +48,22 @@ parentPort?.on('message', (order: ArrivalOrder) => {
 
 function write({ id, fd, bytes, at }: ArrivalOrder & { kind: 'write' }, hash: Hash): ArrivalAnswer {
   let written = 0;
+  let hashed = 0;
+  const hashWritten = (): void => {
+    hash.update(bytes.subarray(hashed, written));
+    hashed = written;
+  };
   try {
     while (written < bytes.byteLength) {
       const length = Math.min(WRITE_BYTES, bytes.byteLength - written);
       written += writeSync(fd, bytes, written, length, at + written);
+      if (written - hashed >= HASH_BYTES) hashWritten();
     }
   } catch (error) {
     const { message, code } = error as NodeJS.ErrnoException;
     // As a call of the system does that has written something before it fails.
     if (written === 0) return { id, failure: { message, code } };
   }
-  hash.update(bytes.subarray(0, written));
+  hashWritten();
   return { id, written };
 }

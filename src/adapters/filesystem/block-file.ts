@@ -46,8 +46,9 @@ export class BlockFile {
   }
 
   /**
-   * Copies bytes that have just been written at `offset`, for readers close behind the writer, which read nothing from the
-   * file then. Of a block that no reader has begun, or that lacks the bytes before, nothing is copied.
+   * Keeps bytes that have just been written at `offset`, for readers close behind the writer, which read nothing from the
+   * file then: in the memory where they are if it is lent, or as a copy. Of a block that lacks the bytes before, nothing is
+   * kept.
    */
   keep(offset: number, written: Uint8Array): void {
     for (let done = 0; done < written.byteLength;) {
@@ -55,10 +56,12 @@ export class BlockFile {
       const index = Math.floor(at / BLOCK_BYTES);
       const start = at - index * BLOCK_BYTES;
       const piece = written.subarray(done, done + BLOCK_BYTES - start);
-      const block = this.#join(index) ?? (start === 0 ? this.#begin(index) : undefined);
+      const block = this.#join(index) ?? (start === 0 ? (this.#borrow(index, piece) ?? this.#begin(index)) : undefined);
       if (block !== undefined) {
         if (block.length === start && block.loading === undefined) {
-          block.bytes.set(piece, start);
+          const { buffer, byteOffset } = block.bytes;
+          const isThere = piece.buffer === buffer && piece.byteOffset === byteOffset + start;
+          if (!isThere) block.bytes.set(piece, start);
           block.length += piece.byteLength;
         }
         block.holders--;
@@ -80,7 +83,20 @@ export class BlockFile {
   }
 
   #begin(index: number): Block | undefined {
-    const block = this.#pool.take(() => this.#blocks.delete(index));
+    return this.#enter(
+      index,
+      this.#pool.take(() => this.#blocks.delete(index)),
+    );
+  }
+
+  #borrow(index: number, bytes: Uint8Array): Block | undefined {
+    return this.#enter(
+      index,
+      this.#pool.borrow(bytes, () => this.#blocks.delete(index)),
+    );
+  }
+
+  #enter(index: number, block: Block | undefined): Block | undefined {
     if (block !== undefined) this.#blocks.set(index, block);
     return block;
   }

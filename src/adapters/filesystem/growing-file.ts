@@ -16,6 +16,8 @@ import type { PinningReader } from './slow-readers.ts';
 import { type Relief, withRoom } from './with-room.ts';
 
 const truncateFile = promisify(ftruncate);
+/** A file that does not grow: all of a manifest is one write, for which a node waits. */
+const ONE_WRITE_BYTES = 64 * 1024;
 
 /** The room of a file that grows. */
 export interface GrowingRoom extends Relief {
@@ -68,7 +70,7 @@ export class GrowingFile implements PinningReader {
     const file = new GrowingFile(descriptor, path, fd, options);
     try {
       // XFS allocates up to twice the size of a file that grows; not of one whose end is known. No block is taken by this.
-      if (descriptor.size > 0) await truncateFile(fd, descriptor.size);
+      if (descriptor.size > ONE_WRITE_BYTES) await truncateFile(fd, descriptor.size);
     } catch (cause) {
       await file.discard();
       throw new StoreFailedError({ cause });

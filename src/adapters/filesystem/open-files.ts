@@ -82,11 +82,24 @@ export class OpenFiles {
     const path = this.#pathOf(entry);
     const content = await (entry.size <= SMALL_BYTES ? readSmall(path, entry) : this.#openLarge(path, entry));
     const file: OpenFile = { entry, content };
+    if (!(content instanceof BlockFile)) {
+      if (!this.#isWorthMemory(entry)) return file;
+      this.#memoryBytes += memoryOf(entry);
+    }
     this.#filesLike(entry).set(entry, file);
-    if (!(content instanceof BlockFile)) this.#memoryBytes += memoryOf(entry);
     this.#closeSurplus(this.#inMemory, () => this.#memoryBytes > MAX_MEMORY_BYTES);
     this.#closeSurplus(this.#withDescriptor, () => this.#withDescriptor.size > MAX_DESCRIPTORS);
     return file;
+  }
+
+  /**
+   * Not when memory is full of files that were all used since the last use of this one: where more files are requested in turn
+   * than fit, each would leave before its next use.
+   */
+  #isWorthMemory(entry: Entry): boolean {
+    const [oldest] = this.#inMemory.keys();
+    const isFull = this.#memoryBytes + memoryOf(entry) > MAX_MEMORY_BYTES;
+    return !isFull || oldest === undefined || entry.usedMs >= oldest.usedMs;
   }
 
   async #openLarge(path: string, entry: Entry): Promise<BlockFile> {

@@ -16,6 +16,11 @@ export interface ScrubberOptions {
 }
 
 const REST_MS = 60_000;
+/**
+ * A smaller file, or the end of one, counts as so many: to open and close it takes as long as to verify them. 100 000 files of
+ * 1 KiB took 15 % of a processor.
+ */
+const LEAST_BYTES = 64 * 1024;
 
 export class Scrubber {
   readonly #options: ScrubberOptions;
@@ -84,7 +89,7 @@ export class Scrubber {
     // The bytes that were read last may be another file's.
     if (!entry.kept) throw new Error('entry has left');
     this.#bytes += bytes;
-    await this.#sleep((bytes / this.#options.bytesPerSecond) * 1000);
+    await this.#sleep((Math.max(bytes, LEAST_BYTES) / this.#options.bytesPerSecond) * 1000);
   }
 
   #sleep(ms: number): Promise<void> {

@@ -110,9 +110,14 @@ class Client {
   }
 }
 
-/** Resolves when the system has taken all of it: the bytes are the blob's again then. */
+/**
+ * Resolves when the system has taken all of it: the bytes are the blob's again then. The system is asked at once, not at the
+ * end of the turn as Node does: `taken` then knows that it had room.
+ */
 function write(response: ServerResponse, bytes: Uint8Array, onSent: (bytes: number) => void): Promise<void> {
   return new Promise((resolve, reject) => {
+    const { socket } = response;
+    socket?.cork();
     response.write(bytes, (error) => {
       if (error) {
         reject(new ClientGoneError());
@@ -121,5 +126,6 @@ function write(response: ServerResponse, bytes: Uint8Array, onSent: (bytes: numb
         resolve();
       }
     });
+    socket?.uncork();
   });
 }

@@ -1,14 +1,15 @@
 /** The body of a large blob: read by the kernel straight into big blocks, which are used again and again. */
 import type { Socket } from 'node:net';
+import { lend } from '../../../domain/lent-memory.ts';
 
 /** As large as one write to a file or a socket should be; a fresh buffer for each read costs more than the read. */
-const BLOCK_BYTES = 512 * 1024;
+const BLOCK_BYTES = 1024 * 1024;
 /** With so many waiting, the socket waits too. */
-const MAX_WAITING_BLOCKS = 4;
+const MAX_WAITING_BLOCKS = 2;
 /** The same for a body that fills small ones. */
 const MAX_WAITING_SMALL_BLOCKS = 1;
 /** For all bodies together, 8 MiB: allocated when first needed and then kept. 48 bodies without a reader held 120 MiB. */
-const MAX_BLOCKS = 16;
+const MAX_BLOCKS = 8;
 /** The size of a body's next block while all the large ones are in use. */
 const SMALL_BLOCK_BYTES = 64 * 1024;
 const MAX_SPARE_SMALL_BLOCKS = 64;
@@ -17,7 +18,7 @@ const MAX_SPARE_SMALL_BLOCKS = 64;
  * Bytes are handed out when they are this many, or have waited for this long. Each chunk wakes a thread that writes and one
  * that hashes, then the readers; by the 64 KiB that a socket has at a time, this took a third of the processor time of a miss.
  */
-const CHUNK_BYTES = 256 * 1024;
+const CHUNK_BYTES = 512 * 1024;
 const CHUNK_DELAY_MS = 2;
 
 const spare: Uint8Array[] = [];
@@ -26,12 +27,17 @@ let allocated = 0;
 
 interface Block {
   readonly bytes: Uint8Array;
+  /** To be called once; it is used again when nothing else holds it. */
+  readonly letGo: () => void;
   filled: number;
   /** Handed out. */
   taken: number;
 }
 
-/** Yields what has landed since; a chunk is valid until the next one is asked for. To be iterated once or destroyed. */
+/**
+ * Yields what has landed since; a chunk is valid until the next one is asked for, or for as long as its memory is held. To be
+ * iterated once or destroyed.
+ */
 export class DirectBody implements AsyncIterable<Uint8Array> {
   readonly #socket: Socket;
   /** Oldest first; the last one is being filled. */
@@ -63,7 +69,11 @@ export class DirectBody implements AsyncIterable<Uint8Array> {
     if (this.#missing === 0 || this.#isReleased) return undefined;
     let last = this.#blocks.at(-1);
     if (last === undefined || last.filled === last.bytes.byteLength) {
-      last = { bytes: spare.pop() ?? allocate(), filled: 0, taken: 0 };
+      const bytes = spare.pop() ?? allocate();
+      const letGo = lend(bytes, () => {
+        release(bytes);
+      });
+      last = { bytes, letGo, filled: 0, taken: 0 };
       this.#blocks.push(last);
     }
     return last.bytes.subarray(last.filled);
@@ -95,7 +105,7 @@ export class DirectBody implements AsyncIterable<Uint8Array> {
     clearTimeout(this.#delay);
     if (this.#isReleased) return;
     this.#isReleased = true;
-    for (const { bytes } of this.#blocks.splice(0)) release(bytes);
+    for (const { letGo } of this.#blocks.splice(0)) letGo();
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
@@ -158,7 +168,7 @@ export class DirectBody implements AsyncIterable<Uint8Array> {
     const [first] = this.#blocks;
     if (first !== undefined && first.taken === first.bytes.byteLength) {
       this.#blocks.shift();
-      release(first.bytes);
+      first.letGo();
     }
     if (this.#isPaused && !this.#isFull) {
       this.#isPaused = false;

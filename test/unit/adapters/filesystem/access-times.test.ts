@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sinon from 'sinon';
@@ -30,7 +30,7 @@ describe('AccessTimes', () => {
   const usedAt = (entry: Entry): number => statSync(pathOf(entry)).atimeMs;
 
   function keep(seed: number): Entry {
-    const entry = ledger.add(digestOf(Uint8Array.of(seed)), 1, new Date(0), 0);
+    const entry = ledger.add(digestOf(Uint8Array.of(seed, seed >> 8)), 1, new Date(0), 0);
     writeFileSync(pathOf(entry), Uint8Array.of(seed));
     return entry;
   }
@@ -62,6 +62,21 @@ describe('AccessTimes', () => {
     await eventually(async () => {
       expect(usedAt(entry)).to.be.closeTo(NOW, 0.01);
     });
+  });
+
+  it('writes those of 2 000 files in ten seconds, those first that wait longest, and the rest later or at a stop', async () => {
+    const entries = Array.from({ length: 4001 }, (_, seed) => keep(seed));
+    for (const entry of entries) utimesSync(pathOf(entry), 0, 0);
+    for (const entry of entries) accessTimes.use(entry);
+    const isWritten = (index: number): boolean => entries.slice(index, index + 1).some((entry) => usedAt(entry) > 0);
+    for (const count of [2000, 4000]) {
+      clock.tick(10_000);
+      while (!isWritten(count - 1)) await new Promise((resolve) => setImmediate(resolve));
+      expect(isWritten(count)).to.equal(false);
+    }
+    await accessTimes.flush();
+    expect(isWritten(4000)).to.equal(true);
+    expect(clock.countTimers()).to.equal(0);
   });
 
   it('has nothing left to tell when it has told it', async () => {

@@ -3,10 +3,11 @@ import { type FileHandle, open, mkdtemp, rm, truncate, writeFile } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sinon from 'sinon';
-import { BlockFile } from '../../../../src/adapters/filesystem/block-file.ts';
+import { BlockFile, type HeldBytes } from '../../../../src/adapters/filesystem/block-file.ts';
 import { BLOCK_BYTES, BlockPool } from '../../../../src/adapters/filesystem/block-pool.ts';
 import { FileReading } from '../../../../src/adapters/filesystem/file-reading.ts';
 import { StoreFailedError } from '../../../../src/domain/errors.ts';
+import { lend } from '../../../../src/domain/lent-memory.ts';
 import { bytesOf } from '../../../support/image.ts';
 import { rejection } from '../../../support/rejection.ts';
 
@@ -50,6 +51,84 @@ describe('A file read in blocks', () => {
     const second = await file.hold(BLOCK_BYTES, BLOCK_BYTES + 500);
     expect(second?.bytes).to.have.lengthOf(500);
     expect(same(second?.bytes ?? bytesOf(1), BLOCK_BYTES)).to.equal(true);
+  });
+
+  describe('of which bytes arrive in lent memory', () => {
+    /** As a body lends it: two blocks, of which `content` is the beginning. */
+    function lendContent(): {
+      readonly memory: Uint8Array;
+      readonly letGo: () => void;
+      readonly onReturned: sinon.SinonStub;
+    } {
+      const memory = new Uint8Array(new SharedArrayBuffer(2 * BLOCK_BYTES));
+      memory.set(content.subarray(0, memory.byteLength));
+      const onReturned = sinon.stub();
+      return { memory, letGo: lend(memory, onReturned), onReturned };
+    }
+
+    it('gives readers that very memory, and copies nothing', async () => {
+      const { memory } = lendContent();
+      file.keep(0, memory.subarray(0, 1000));
+      file.keep(1000, memory.subarray(1000));
+      await truncate(path, 0);
+      for (const offset of [0, 500, BLOCK_BYTES, BLOCK_BYTES + 7]) {
+        const held = await file.hold(offset, 2 * BLOCK_BYTES);
+        expect(held?.bytes.buffer).to.equal(memory.buffer);
+        expect(held?.bytes.byteOffset).to.equal(offset);
+        held?.release();
+      }
+      expect(pool.size).to.equal(0);
+    });
+
+    it('returns the memory when its owner has let go of it and no reader holds it', async () => {
+      const { memory, letGo, onReturned } = lendContent();
+      file.keep(0, memory);
+      const held = await file.hold(0, 100);
+      letGo();
+      expect(onReturned.callCount).to.equal(0);
+      held?.release();
+      file.forget();
+      expect(onReturned.callCount).to.equal(1);
+    });
+
+    it('borrows 4 blocks at most, those that were written last and those that are held', async () => {
+      const lent = Array.from({ length: 5 }, lendContent);
+      const files = lent.map(() => new BlockFile(handle.fd, pool));
+      const held: (HeldBytes | undefined)[] = [];
+      for (const [index, { memory, letGo }] of lent.entries()) {
+        files[index]?.keep(0, memory.subarray(0, BLOCK_BYTES));
+        if (index < 2) held.push(await files[index]?.hold(0, BLOCK_BYTES));
+        letGo();
+      }
+      expect(lent.map(({ onReturned }) => onReturned.callCount)).to.deep.equal([0, 0, 1, 0, 0]);
+      for (const each of held) each?.release();
+    });
+
+    it('copies what follows in other memory, as after a connection that broke, and while all that may be borrowed is held', async () => {
+      const [first, second] = [lendContent(), lendContent()];
+      file.keep(0, first.memory.subarray(0, 1000));
+      file.keep(1000, second.memory.subarray(1000, 5000));
+      const held = await file.hold(0, 5000);
+      expect(same(held?.bytes ?? bytesOf(1), 0)).to.equal(true);
+      const others = Array.from({ length: 4 }, () => new BlockFile(handle.fd, pool));
+      for (const other of others) {
+        const { memory } = lendContent();
+        other.keep(0, memory);
+        await other.hold(0, 100);
+      }
+      expect(pool.size).to.be.greaterThan(0);
+    });
+
+    it('copies what does not begin where a block of that memory does', async () => {
+      const { memory } = lendContent();
+      file.keep(0, memory.subarray(0, 1000));
+      file.forget();
+      const shifted = new BlockFile(handle.fd, pool);
+      shifted.keep(0, memory.subarray(16, 1000));
+      const held = await shifted.hold(0, 984);
+      expect(held?.bytes.buffer).not.to.equal(memory.buffer);
+      expect(Buffer.compare(held?.bytes ?? bytesOf(1), content.subarray(16, 1000))).to.equal(0);
+    });
   });
 
   it('keeps no bytes of a block that lacks those before, or that is being read', async () => {

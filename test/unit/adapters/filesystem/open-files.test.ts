@@ -111,6 +111,22 @@ describe('OpenFiles', () => {
     ledger.unpin(read);
   });
 
+  it('keeps small files in memory that are requested in turn with more than fit, and takes one in at its second use', async () => {
+    const entries = Array.from({ length: 300 }, (_, seed) => keep(SMALL, seed));
+    let now = 0;
+    const use = async (entry: Entry): Promise<void> => {
+      await open(entry);
+      entry.usedMs = ++now;
+    };
+    for (let round = 0; round < 2; round++) for (const entry of entries) await use(entry);
+    const last = entries.at(-1) ?? keep(SMALL);
+    await use(last);
+    for (const entry of entries) rmSync(pathOf(entry));
+    const kept = await Promise.all(entries.map((entry) => open(entry).then(Boolean, () => false)));
+    expect(kept.filter(Boolean)).to.have.lengthOf(254);
+    expect(kept.at(-1)).to.equal(true);
+  });
+
   it('verifies a small file, too', async () => {
     const entry = keep(SMALL, 1, false);
     await open(entry);
