@@ -2,11 +2,8 @@
 import { isIP } from 'node:net';
 import * as z from 'zod';
 import { parseTrustedRealm } from '../adapters/registry/auth/trusted-realm.ts';
-import type { NamedUpstream } from '../adapters/static/static-credential-provider.ts';
-import { basic } from '../domain/credential.ts';
+import { registriesSchema } from '../adapters/static/registries-schema.ts';
 import { parsePlatform } from '../domain/platform.ts';
-import { parseRepositoryName } from '../domain/reference.ts';
-import { InvalidUpstreamError, parseUpstream, type Upstream } from '../domain/upstream.ts';
 import { parseQuantity } from './quantity.ts';
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'] as const;
@@ -33,46 +30,6 @@ const objectName = z
   .regex(/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/, 'must be the name of a Kubernetes object');
 
 const seconds = z.number().positive().max(3600);
-
-const registry = z
-  .strictObject({
-    repo: z.string(),
-    default: z.boolean().default(false),
-    scheme: z.string().optional(),
-    dockerCfg: z.string().optional(),
-    username: z.string().min(1).optional(),
-    password: z.string().optional(),
-    ca: z.string().optional(),
-  })
-  .transform((fields, context): NamedUpstream => {
-    const complain = (path: string, message: string): never => {
-      context.issues.push({ code: 'custom', message, path: [path], input: undefined });
-      return z.NEVER;
-    };
-    const { username, password, dockerCfg } = fields;
-    if ((username === undefined) !== (password === undefined)) {
-      return complain(username === undefined ? 'password' : 'username', 'username and password go together');
-    }
-    if (username !== undefined && dockerCfg !== undefined) return complain('dockerCfg', 'there is a username already');
-    try {
-      const upstream = withPassword(parseUpstream(fields), username, password);
-      return { name: parseRepositoryName(fields.repo), isDefault: fields.default, upstream };
-    } catch (error) {
-      if (!(error instanceof InvalidUpstreamError)) throw error;
-      return complain(error.field, error.message);
-    }
-  });
-
-const registries = z.array(registry).superRefine((list, context) => {
-  const names = new Set<string>();
-  list.forEach(({ name, isDefault }, index) => {
-    if (names.has(name)) context.addIssue({ code: 'custom', path: [index, 'repo'], message: 'is listed twice' });
-    names.add(name);
-    if (isDefault && list.findIndex((other) => other.isDefault) !== index) {
-      context.addIssue({ code: 'custom', path: [index, 'default'], message: 'only one registry can be the default' });
-    }
-  });
-});
 
 /** Trimmed as the Go implementation trims it. It is a part of a path, so it holds nothing that a URL would escape. */
 const clusterUUID = parsed((text) => {
@@ -152,7 +109,7 @@ export const settingsSchema = z.strictObject({
   credentials: z
     .strictObject({
       source: z.enum(['static', 'kubernetes']),
-      registries,
+      registries: registriesSchema,
       kubernetes: z.strictObject({
         kubeconfig: z.string(),
         secret: z.strictObject({ namespace: objectName, name: objectName }),
@@ -173,11 +130,6 @@ export const settingsSchema = z.strictObject({
 });
 
 export type Settings = z.output<typeof settingsSchema>;
-
-function withPassword(upstream: Upstream, username?: string, password?: string): Upstream {
-  if (username === undefined || password === undefined) return upstream;
-  return { ...upstream, registry: { ...upstream.registry, credential: basic(username, password) } };
-}
 
 export function isLoopback({ host = '' }: ListenAddress): boolean {
   return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));

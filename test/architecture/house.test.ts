@@ -6,6 +6,7 @@ import { ROOT, type SourceFile, sourceFiles } from './source-files.ts';
 /** An adapter may name one lower adapter. */
 const LOWER: Readonly<Record<string, string>> = {
   bootstrap: 'http',
+  cli: 'x509',
   filesystem: 'blobs',
   log: 'http',
   'oci-layout': 'blobs',
@@ -19,7 +20,17 @@ const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] =
   ...Object.entries({
     archive: ['modern-tar', 'node:zlib'],
     bootstrap: ['koa', 'node:crypto', 'node:net'],
-    cli: ['node:fs/promises', 'node:stream', 'node:stream/consumers', 'node:util'],
+    cli: [
+      'node:events',
+      'node:fs/promises',
+      'node:http',
+      'node:https',
+      'node:net',
+      'node:path',
+      'node:stream',
+      'node:stream/consumers',
+      'node:util',
+    ],
     filesystem: [
       'node:fs',
       'node:fs/promises',
@@ -55,7 +66,7 @@ const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] =
     'oci-layout': ['node:fs', 'node:fs/promises', 'node:net', 'node:path'],
     prometheus: ['prom-client', 'node:crypto', 'node:fs/promises'],
     // Below the two adapters that have directories of blobs.
-    blobs: ['node:fs', 'node:fs/promises', 'node:path', 'node:util'],
+    blobs: ['node:fs', 'node:fs/promises', 'node:path', 'node:sqlite', 'node:util'],
     registry: [
       'node:crypto',
       'node:dns',
@@ -74,7 +85,7 @@ const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] =
     ],
     service: ['node:http', 'node:https'],
     signatures: ['node:crypto', 'node:fs', 'node:fs/promises', 'node:path'],
-    static: [],
+    static: ['zod'],
     unstored: [],
     x509: ['node:crypto'],
   }).map(([name, packages]) => ({

@@ -1,6 +1,7 @@
 /** Shows the progress of a command: a bar on a terminal, a line now and then elsewhere. Never in colour. */
-import { formatBytes, formatSeconds } from './format-amount.ts';
+import type { MirrorProgress } from '../../application/mirror-packages.ts';
 import type { Output, Terminal } from './command.ts';
+import { formatBytes, formatSeconds } from './format-amount.ts';
 
 /** The time between two pictures of a bar; a person sees no faster change. */
 const REDRAW_MS = 100;
@@ -126,5 +127,38 @@ export class Progress {
     const seconds = this.#seconds();
     if (this.total <= this.#done || this.#done === 0 || seconds < 1) return '';
     return `${formatSeconds((seconds * (this.total - this.#done)) / this.#done)} left`;
+  }
+}
+
+/** Shows how many manifests have come and, once their sizes are known, how many bytes. */
+export class MirrorDisplay {
+  readonly #terminal: Terminal;
+  readonly #packages: number;
+  #phase: MirrorProgress['phase'] = 'manifests';
+  #progress: Progress;
+  #shown = 0;
+
+  constructor(terminal: Terminal, packages: number) {
+    this.#terminal = terminal;
+    this.#packages = packages;
+    this.#progress = new Progress(terminal, { title: 'manifests', unit: 'packages' });
+    this.#progress.total = packages;
+  }
+
+  show({ phase, resolved, failed, mirrored, hereBytes, totalBytes }: MirrorProgress): void {
+    if (phase !== this.#phase) {
+      this.#progress.end();
+      this.#progress = new Progress(this.#terminal, { title: 'packages', unit: 'bytes' });
+      this.#phase = phase;
+      this.#shown = 0;
+    }
+    const done = phase === 'manifests' ? resolved + failed : hereBytes;
+    if (phase === 'blobs') this.#progress.total = totalBytes;
+    this.#progress.advance(done - this.#shown, `${String(mirrored)} of ${String(this.#packages)}`);
+    this.#shown = done;
+  }
+
+  end(): void {
+    this.#progress.end();
   }
 }

@@ -2,14 +2,14 @@
 import { mkdir } from 'node:fs/promises';
 import { isArchive, NOT_UNPACKED } from '../../adapters/oci-layout/archive.ts';
 import { OciLayoutWriter } from '../../adapters/oci-layout/oci-layout-writer.ts';
-import { MirrorPackages, type MirrorProgress } from '../../application/mirror-packages.ts';
+import { MirrorPackages } from '../../application/mirror-packages.ts';
 import {
   CREDENTIAL_PROVIDER,
   CREDENTIALS_COMPONENT,
   GATEWAY_COMPONENT,
   REGISTRY_GATEWAY,
 } from '../container/tokens.ts';
-import { type HeldDirectory, holdDirectory } from '../directory-lock.ts';
+import { type HeldDirectory, holdDirectory } from '../../adapters/blobs/directory-lock.ts';
 import type { Settings } from '../settings.ts';
 import { formatBytes } from '../../adapters/cli/format-amount.ts';
 import { command, type Terminal } from '../../adapters/cli/command.ts';
@@ -19,9 +19,9 @@ import { LIST_FLAGS, readPackageList } from '../../adapters/cli/list-flags.ts';
 import { isFlawless } from '../../adapters/cli/package-failures.ts';
 import type { ListedPackage } from '../../adapters/cli/package-list.ts';
 import { withComponents } from './with-components.ts';
-import { Progress } from '../../adapters/cli/progress.ts';
+import { MirrorDisplay } from '../../adapters/cli/progress.ts';
 import { formatError } from '../../adapters/cli/format-error.ts';
-import { readSettings, SETTINGS_FLAGS } from './settings-flags.ts';
+import { readSettings, SETTINGS_FLAGS } from '../load-settings.ts';
 
 /** Enough to fill a line, and few enough for any registry. */
 const AT_A_TIME = 3;
@@ -122,38 +122,5 @@ async function openLayout(output: string): Promise<{ layout: OciLayoutWriter; he
     return { layout: await OciLayoutWriter.open(output), held };
   } catch (cause) {
     throw new CommandFailure(`${output}: ${formatError(cause)}`, { cause });
-  }
-}
-
-/** First how many manifests have come, then, when it is known what they take, how many bytes. */
-class MirrorDisplay {
-  readonly #terminal: Terminal;
-  readonly #packages: number;
-  #phase: MirrorProgress['phase'] = 'manifests';
-  #progress: Progress;
-  #shown = 0;
-
-  constructor(terminal: Terminal, packages: number) {
-    this.#terminal = terminal;
-    this.#packages = packages;
-    this.#progress = new Progress(terminal, { title: 'manifests', unit: 'packages' });
-    this.#progress.total = packages;
-  }
-
-  show({ phase, resolved, failed, mirrored, hereBytes, totalBytes }: MirrorProgress): void {
-    if (phase !== this.#phase) {
-      this.#progress.end();
-      this.#progress = new Progress(this.#terminal, { title: 'packages', unit: 'bytes' });
-      this.#phase = phase;
-      this.#shown = 0;
-    }
-    const done = phase === 'manifests' ? resolved + failed : hereBytes;
-    if (phase === 'blobs') this.#progress.total = totalBytes;
-    this.#progress.advance(done - this.#shown, `${String(mirrored)} of ${String(this.#packages)}`);
-    this.#shown = done;
-  }
-
-  end(): void {
-    this.#progress.end();
   }
 }

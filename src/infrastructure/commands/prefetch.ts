@@ -1,10 +1,21 @@
 /** `prefetch`: fetches packages into a cache before the first request. */
 import { readFile } from 'node:fs/promises';
-import type { ServiceClientOptions } from '../../adapters/service/service-client.ts';
+import { ServiceClient, type ServiceClientOptions } from '../../adapters/service/service-client.ts';
+import { DescribePackage } from '../../application/describe-package.ts';
+import { LocalCache } from '../../application/local-cache.ts';
 import { type PackageCache, PrefetchPackages } from '../../application/prefetch-packages.ts';
 import { Secret } from '../../domain/secret.ts';
 import { formatBytes } from '../../adapters/cli/format-amount.ts';
-import { withLocalCache, withServiceCache } from './caches.ts';
+import {
+  CREDENTIALS_COMPONENT,
+  GATEWAY_COMPONENT,
+  GET_PACKAGE,
+  PACKAGE_RESOLVER,
+  PACKAGE_STORE,
+  STORE_COMPONENT,
+} from '../container/tokens.ts';
+import type { Settings } from '../settings.ts';
+import { withComponents } from './with-components.ts';
 import { command, type Terminal } from '../../adapters/cli/command.ts';
 import { EXIT_CODE, EXIT_CODES, type ExitCode } from '../../adapters/cli/exit-code.ts';
 import { CommandFailure, UsageError } from '../../adapters/cli/failures.ts';
@@ -14,10 +25,12 @@ import type { ListedPackage } from '../../adapters/cli/package-list.ts';
 import { Progress } from '../../adapters/cli/progress.ts';
 import { formatError } from '../../adapters/cli/format-error.ts';
 import { parseServiceUrl } from '../../adapters/cli/service-url.ts';
-import { readSettings, SETTINGS_FLAGS } from './settings-flags.ts';
+import { readSettings, SETTINGS_FLAGS } from '../load-settings.ts';
 
-/** A service has clients besides. */
+/** Few, since a service has other clients besides. */
 const AT_A_TIME = 3;
+/** Longer than the service waits for a registry, all its tries together. */
+const IDLE_MS = 120_000;
 
 const LOCAL_FLAGS = {
   config: SETTINGS_FLAGS.config,
@@ -71,6 +84,35 @@ cache is too small for the whole list it says which packages have left it again.
     return withServiceCache(service, (cache) => prefetch(cache, service.origin.origin, packages, terminal));
   },
 });
+
+type Work<Outcome> = (cache: PackageCache) => Promise<Outcome>;
+
+async function withServiceCache<Outcome>(
+  options: Omit<ServiceClientOptions, 'idleTimeoutMs'>,
+  work: Work<Outcome>,
+): Promise<Outcome> {
+  const client = new ServiceClient({ ...options, idleTimeoutMs: IDLE_MS });
+  try {
+    return await work(client);
+  } finally {
+    client.close();
+  }
+}
+
+/** @throws CommandFailure when there is none, or another process works on it */
+async function withLocalCache<Outcome>(
+  settings: Settings,
+  terminal: Terminal,
+  work: Work<Outcome>,
+): Promise<Outcome> {
+  if (!settings.store.enabled) throw new CommandFailure('store.enabled is false: there is no cache to fill');
+  // This command does not verify old entries.
+  const quiet = { ...settings, store: { ...settings.store, scrubRate: 0 } };
+  return withComponents(quiet, [STORE_COMPONENT, GATEWAY_COMPONENT, CREDENTIALS_COMPONENT], terminal, (container) => {
+    const [resolve, store] = [container.get(PACKAGE_RESOLVER), container.get(PACKAGE_STORE)];
+    return work(new LocalCache({ get: container.get(GET_PACKAGE), describe: new DescribePackage({ resolve, store }) }));
+  });
+}
 
 async function prefetch(
   cache: PackageCache,

@@ -11,7 +11,7 @@ import type { Settings } from '../settings.ts';
 import { command, type Output, type Terminal } from '../../adapters/cli/command.ts';
 import { EXIT_CODE, EXIT_CODES, type ExitCode } from '../../adapters/cli/exit-code.ts';
 import { boundYoungGeneration } from '../young-generation.ts';
-import { readSettings, SETTINGS_FLAGS } from './settings-flags.ts';
+import { readSettings, SETTINGS_FLAGS } from '../load-settings.ts';
 
 export const SERVE = command({
   about: `A flag wins over the file, and the last of two flags over the first. It logs JSON lines to standard output. \

@@ -20,7 +20,7 @@ export const COMMANDS: readonly Row[] = [
   {
     name: 'explain',
     summary: 'say what would become of a request for a package, and why',
-    load: async () => (await import('./explain.ts')).EXPLAIN,
+    load: async () => (await import('../../adapters/cli/explain.ts')).EXPLAIN,
   },
   {
     name: 'mirror',
@@ -35,7 +35,7 @@ export const COMMANDS: readonly Row[] = [
   {
     name: 'loopback-keys',
     summary: 'make the keys by which the service and its sidecar know each other',
-    load: async () => (await import('./loopback-keys.ts')).LOOPBACK_KEYS,
+    load: async () => (await import('../../adapters/cli/loopback-keys.ts')).LOOPBACK_KEYS,
   },
   {
     name: 'completion',

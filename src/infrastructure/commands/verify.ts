@@ -1,11 +1,24 @@
-/** `verify`: proves every blob of a cache directory or of an OCI image layout by hashing it again. */
-import { formatBytes } from '../../adapters/cli/format-amount.ts';
-import { blobFolderOf } from './blob-folder.ts';
+/** `verify`: hashes every blob of a cache directory or of an OCI image layout again. */
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
+import type { BlobDirectory, BlobFile } from '../../adapters/blobs/blob-directory.ts';
+import { errnoOf } from '../../adapters/blobs/disk-error.ts';
+import {
+  type Finding,
+  type ListedDirectory,
+  type Verification,
+  verifyDirectories,
+} from '../../adapters/blobs/verification.ts';
 import { command, type Terminal } from '../../adapters/cli/command.ts';
 import { EXIT_CODE, EXIT_CODES } from '../../adapters/cli/exit-code.ts';
-import { UsageError } from '../../adapters/cli/failures.ts';
-import { readSettings, SETTINGS_FLAGS } from './settings-flags.ts';
-import { type Finding, type Verification, verifyFolders } from './verification.ts';
+import { CommandFailure, UsageError } from '../../adapters/cli/failures.ts';
+import { formatBytes } from '../../adapters/cli/format-amount.ts';
+import { Progress } from '../../adapters/cli/progress.ts';
+import { Layout } from '../../adapters/filesystem/layout.ts';
+import { isArchive, NOT_UNPACKED } from '../../adapters/oci-layout/archive.ts';
+import { blobsOf } from '../../adapters/oci-layout/layout-files.ts';
+import { findReferenceFaults } from '../../adapters/oci-layout/reference-check.ts';
+import { readSettings, SETTINGS_FLAGS } from '../load-settings.ts';
 
 export const VERIFY = command({
   about: `Reads every blob of each DIRECTORY, a cache or an OCI image layout as "mirror" makes it, and compares it with \
@@ -35,13 +48,76 @@ blob again; in a mirror, "mirror" does. Strangers are files that no digest names
     }
     const directories = flags.config === undefined ? operands : directoriesOf(flags, terminal);
     const { stdout } = terminal;
-    const result = await verifyFolders(directories.map(blobFolderOf), terminal, ({ kind, what, why }) => {
+    const result = await verify(directories, terminal, ({ kind, what, why }) => {
       if (flags.json !== true) stdout.write(`${kind}: ${printable(what)}: ${why}\n`);
     });
     stdout.write(flags.json === true ? `${JSON.stringify(result)}\n` : `${summary(result)}\n`);
     return result.findings.every(({ kind }) => kind === 'stranger') ? EXIT_CODE.done : EXIT_CODE.faulty;
   },
 });
+
+async function verify(
+  directories: readonly string[],
+  terminal: Terminal,
+  say: (finding: Finding) => void,
+): Promise<Verification> {
+  const listed = await Promise.all(directories.map(listDirectory));
+  const progress = new Progress(terminal, { title: 'verify', unit: 'bytes' });
+  progress.total = listed.flatMap(({ blobs }) => blobs).reduce((sum, { stats }) => sum + stats.size, 0);
+  const onPiece = (bytes: number): void => {
+    terminal.interrupted.throwIfAborted();
+    progress.advance(bytes);
+  };
+  const onFinding = (finding: Finding): void => {
+    progress.clear();
+    say(finding);
+  };
+  return verifyDirectories(listed, onPiece, onFinding).finally(() => {
+    progress.end();
+  });
+}
+
+/** @throws CommandFailure for a directory that is neither a cache nor a layout, or cannot be read */
+async function listDirectory(directory: string): Promise<ListedDirectory> {
+  if (isArchive(directory)) throw new CommandFailure(`${directory} ${NOT_UNPACKED}`);
+  const cache = new Layout(directory).blobs;
+  if (isThere(cache.path)) return listBlobs(cache);
+  if (isThere(join(directory, 'oci-layout'))) {
+    return {
+      ...(await listBlobs(blobsOf(directory))),
+      checkReferences: (sound, unsound) => findReferenceFaults(directory, sound, unsound),
+    };
+  }
+  throw new CommandFailure(
+    isThere(directory)
+      ? `${directory}: neither a cache (no v1/blobs/sha256) nor an OCI image layout (no oci-layout)`
+      : `${directory}: no such directory`,
+  );
+}
+
+/** @throws CommandFailure when it may be there and cannot be seen */
+function isThere(path: string): boolean {
+  try {
+    return statSync(path, { throwIfNoEntry: false }) !== undefined;
+  } catch (cause) {
+    throw unreadable(path, cause);
+  }
+}
+
+/** In the order of their digests; empty when there is no directory. @throws CommandFailure when it cannot be read */
+export async function listBlobs(directory: BlobDirectory): Promise<{ blobs: BlobFile[]; strangers: string[] }> {
+  try {
+    const { blobs, strangers } = await directory.list();
+    return { blobs: blobs.sort((a, b) => (a.path < b.path ? -1 : 1)), strangers: strangers.sort() };
+  } catch (cause) {
+    if (errnoOf(cause) === 'ENOENT') return { blobs: [], strangers: [] };
+    throw unreadable(directory.path, cause);
+  }
+}
+
+function unreadable(path: string, cause: unknown): CommandFailure {
+  return new CommandFailure(`${path}: cannot be read (${errnoOf(cause) ?? 'unknown error'})`, { cause });
+}
 
 function directoriesOf(flags: { readonly config?: string }, terminal: Terminal): string[] {
   const { store, registry } = readSettings(flags, terminal);

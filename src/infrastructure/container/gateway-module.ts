@@ -10,7 +10,7 @@ import { OciRegistryGateway } from '../../adapters/registry/oci-registry-gateway
 import type { ImageCatalog } from '../../domain/ports/image-catalog.ts';
 import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Component } from '../lifecycle.ts';
-import { currentTraceHeaders } from '../traces.ts';
+import { currentTraceHeaders } from '../../adapters/http/server/trace-context.ts';
 import * as T from './tokens.ts';
 
 export function gatewayModule(inputs: T.ContainerInputs): ContainerModule {

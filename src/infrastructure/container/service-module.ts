@@ -9,7 +9,7 @@ import { BootstrapListener } from '../../adapters/bootstrap/bootstrap-listener.t
 import { Admission, ADMISSION_LIMITS } from '../../adapters/http/server/admission.ts';
 import { createHttpApp } from '../../adapters/http/app.ts';
 import { HttpServer, LIMITS } from '../../adapters/http/server/http-server.ts';
-import { MutualTls, REFUSALS } from '../../adapters/http/server/mutual-tls.ts';
+import { FollowedTls, MutualTls, readTlsFiles, REFUSALS } from '../../adapters/http/server/mutual-tls.ts';
 import { refuseHeads } from '../../adapters/http/server/refused-heads.ts';
 import { certificateMetrics } from '../../adapters/prometheus/certificate-metrics.ts';
 import { downloadMetrics } from '../../adapters/prometheus/download-metrics.ts';
@@ -27,10 +27,10 @@ import { GetLayerFile } from '../../application/get-layer-file.ts';
 import { ImageRoots } from '../../application/image-roots.ts';
 import { ResolvePackage } from '../../application/resolve-package.ts';
 import { accessLog } from '../../adapters/log/access-log.ts';
-import { FollowedTls, readTlsFiles, refusalLog } from '../loopback-tls.ts';
+import { certificateLog, refusalLog } from '../../adapters/log/loopback-log.ts';
 import { type Component, Lifecycle, Service, ShutdownSignals } from '../lifecycle.ts';
 import type { Settings } from '../settings.ts';
-import { traces } from '../traces.ts';
+import { traces } from '../../adapters/http/server/trace-context.ts';
 import * as T from './tokens.ts';
 
 /** rpp-get has some 10 MB. Its layer may hold other files too. */
@@ -199,7 +199,7 @@ function loopbackTls(
       log(refusal);
     },
   });
-  return { tls, followed: [new FollowedTls(paths, files, tls, logger)] };
+  return { tls, followed: [new FollowedTls(paths, files, tls, certificateLog(logger))] };
 }
 
 /** A tenth of what the pod may take, since cgroup v2 counts socket buffers; without a limit, that of the chart counts. */

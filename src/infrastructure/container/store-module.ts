@@ -6,10 +6,10 @@ import { storeLog } from '../../adapters/log/store-log.ts';
 import { ObservedPackageStore } from '../../adapters/observers/observed-package-store.ts';
 import { storeMetrics } from '../../adapters/prometheus/store-metrics.ts';
 import { NoPackageStore } from '../../adapters/unstored/no-package-store.ts';
-import { type HeldDirectory, holdDirectory } from '../directory-lock.ts';
+import { type HeldDirectory, holdDirectory } from '../../adapters/blobs/directory-lock.ts';
 import type { Component } from '../lifecycle.ts';
 import type { Settings } from '../settings.ts';
-import { traces } from '../traces.ts';
+import { traces } from '../../adapters/http/server/trace-context.ts';
 import * as T from './tokens.ts';
 
 export function storeModule({ store: { enabled, directory, maxSize, scrubRate } }: Settings): ContainerModule {

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseDocument, stringify, visit } from 'yaml';
 import { parseFlags } from '../../../src/adapters/cli/flags.ts';
-import { readSettings, SETTINGS_FLAGS } from '../../../src/infrastructure/commands/settings-flags.ts';
+import { readSettings, SETTINGS_FLAGS } from '../../../src/infrastructure/load-settings.ts';
 import { mergeSettings, readSettingsFile, SettingsError } from '../../../src/infrastructure/load-settings.ts';
 import { LOG_LEVELS, type Settings } from '../../../src/infrastructure/settings.ts';
 import { expectLinear, nearMiss, outcome } from '../../support/hostile-text.ts';

@@ -1,5 +1,6 @@
-/** HTTPS with known clients: a client is known by its certificate, and without one it may ask for the service's health only. */
+/** HTTPS with known clients: a certificate identifies a client, and without one it may ask for the service's health only. */
 import { constants } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer, type ServerOptions } from 'node:https';
 import { createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
@@ -11,6 +12,9 @@ export interface TlsFiles {
   readonly clientCa: string;
 }
 
+/** How soon a change is seen. Files are read instead of watched: a Secret changes by a symbolic link two folders above. */
+const INTERVAL_MS = 5000;
+
 /** A handshake that failed, a certificate that is not one of a client's, a request without a certificate. */
 export const REFUSALS = ['handshake', 'certificate', 'anonymous'] as const;
 export type Refusal = (typeof REFUSALS)[number];
@@ -20,6 +24,13 @@ export interface MutualTlsOptions {
   /** Common names of certificates; those of other parties, the service's own among them, are refused. */
   readonly clientNames: readonly string[];
   readonly onRefused?: (refusal: Refusal) => void;
+}
+
+/** The paths of the three files. */
+interface TlsPaths {
+  readonly certificate: string;
+  readonly key: string;
+  readonly clientCA: string;
 }
 
 type Listener = (request: IncomingMessage, response: ServerResponse) => void;
@@ -67,7 +78,7 @@ export class MutualTls {
     if (this.#server !== undefined) useContext(this.#server, context);
   }
 
-  /** Answers a client without a certificate itself, unless it asks for the service's health. */
+  /** Refuses a request without a certificate, unless it asks for the service's health. */
   guarded(listener: Listener): Listener {
     return (request, response) => {
       if (this.#known.has(request.socket) || HEALTH.includes(request.url ?? '')) {
@@ -93,6 +104,70 @@ export class MutualTls {
       this.#onRefused('certificate');
       socket.destroy();
     }
+  }
+}
+
+export function readTlsFiles({ certificate, key, clientCA }: TlsPaths): TlsFiles {
+  const read = (path: string): string => readFileSync(path, 'utf8');
+  return { certificate: read(certificate), key: read(key), clientCa: read(clientCA) };
+}
+
+/** Hands changed files to a server while it runs. */
+export class FollowedTls {
+  readonly #paths: TlsPaths;
+  readonly #tls: MutualTls;
+  readonly #onChange: (error?: unknown) => void;
+  /** The last content, or the reason why it could not be read: each change is tried and reported once. */
+  #seen: string;
+  #timer: NodeJS.Timeout | undefined;
+
+  /** `onChange` hears of each change, with the error of files that cannot be used. */
+  constructor(paths: TlsPaths, initial: TlsFiles, tls: MutualTls, onChange: (error?: unknown) => void) {
+    this.#paths = paths;
+    this.#seen = JSON.stringify(initial);
+    this.#tls = tls;
+    this.#onChange = onChange;
+  }
+
+  start(): Promise<void> {
+    this.#timer = setInterval(() => {
+      this.#look();
+    }, INTERVAL_MS);
+    return Promise.resolve();
+  }
+
+  stop(): Promise<void> {
+    clearInterval(this.#timer);
+    return Promise.resolve();
+  }
+
+  #look(): void {
+    const files = this.#changed();
+    if (files === undefined) return;
+    try {
+      this.#tls.use(files);
+    } catch (error) {
+      this.#onChange(error);
+      return;
+    }
+    this.#onChange();
+  }
+
+  #changed(): TlsFiles | undefined {
+    let files: TlsFiles;
+    try {
+      files = readTlsFiles(this.#paths);
+    } catch (error) {
+      if (this.#isNew(String(error))) this.#onChange(error);
+      return undefined;
+    }
+    return this.#isNew(JSON.stringify(files)) ? files : undefined;
+  }
+
+  #isNew(seen: string): boolean {
+    const isNew = seen !== this.#seen;
+    this.#seen = seen;
+    return isNew;
   }
 }
 

@@ -1,4 +1,5 @@
-/** W3C Trace Context: which trace a request belongs to, and what its registry is told of that. */
+/** W3C Trace Context: the trace that a request belongs to, and the headers that tell a registry of it. */
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { randomBytes } from 'node:crypto';
 
 /** Later versions begin like version 00 and may go on behind another dash; ff is none (section 2.2.2, Versioning). */
@@ -50,6 +51,17 @@ export class RequestTrace {
     const traceparent = `00-${this.#traceId}-${this.#spanId}-${this.#flags}`;
     return this.#state === '' ? { traceparent } : { traceparent, tracestate: this.#state };
   }
+}
+
+/**
+ * The trace of the running code: it follows a request into the work that it begins, without a parameter (ADR 17). One for the
+ * process, as asynchronous contexts are. A download keeps the trace of the request that began it.
+ */
+export const traces = new AsyncLocalStorage<RequestTrace>();
+
+/** For a request to a registry; none for work that no request has begun. */
+export function currentTraceHeaders(): Readonly<Record<string, string>> {
+  return traces.getStore()?.headers() ?? {};
 }
 
 function parseState(text: string): string {

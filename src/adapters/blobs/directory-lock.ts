@@ -3,9 +3,10 @@ import { rmSync } from 'node:fs';
 import { lstat, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { errnoOf } from './disk-error.ts';
 
 export interface HeldDirectory {
-  /** Gives the directory back. Its end does that for a process that does not come to it. */
+  /** Gives the directory back. The kernel does that for a process that ends before. */
   release(): void;
 }
 
@@ -28,7 +29,7 @@ export async function holdDirectory(directory: string, message: string): Promise
   for (;;) {
     const before = await makeFile(path);
     const database = lock(path, message);
-    // Its last holder may have removed it between the two: then the lock is one on a file that no other process finds.
+    // The last holder may have removed the file in between: then this lock is on a file that no other process finds.
     if ((await inodeOf(path)) === before) return holding(database, path);
     database.close();
   }
@@ -52,7 +53,7 @@ function holding(database: DatabaseSync, path: string): HeldDirectory {
   return {
     release: () => {
       if (!held.delete(database)) return;
-      // While it is locked, so that a process which finds it does not hold it.
+      // Removed while it is locked, so that a process which still finds the file cannot lock it.
       rmSync(path, { force: true });
       database.close();
     },
@@ -65,7 +66,7 @@ async function makeFile(path: string): Promise<number | undefined> {
   if (found !== undefined) return found;
   const file = await open(path, 'wx', 0o600).catch((error: unknown) => {
     // Another process has made it in between.
-    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+    if (errnoOf(error) !== 'EEXIST') throw error;
   });
   await file?.close();
   return inodeOf(path);

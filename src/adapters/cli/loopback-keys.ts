@@ -2,11 +2,11 @@
 import { rm, writeFile } from 'node:fs/promises';
 import { isIPv4 } from 'node:net';
 import { join } from 'node:path';
-import { CertificateAuthority } from '../../adapters/x509/certificate.ts';
-import { command } from '../../adapters/cli/command.ts';
-import { EXIT_CODE, EXIT_CODES } from '../../adapters/cli/exit-code.ts';
-import { CommandFailure, UsageError } from '../../adapters/cli/failures.ts';
-import { formatError } from '../../adapters/cli/format-error.ts';
+import { CertificateAuthority } from '../x509/certificate.ts';
+import { command } from './command.ts';
+import { EXIT_CODE, EXIT_CODES } from './exit-code.ts';
+import { CommandFailure, UsageError } from './failures.ts';
+import { formatError } from './format-error.ts';
 
 const DEFAULT_ADDRESS = '127.0.0.1';
 

@@ -3,8 +3,8 @@ import { mkdir, mkdtemp, rm, statfs, truncate, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
-import { readSettings } from '../../../../src/infrastructure/commands/settings-flags.ts';
-import { warningsOf } from '../../../../src/infrastructure/commands/warnings.ts';
+import { readSettings } from '../../../../src/infrastructure/load-settings.ts';
+import { warningsOf } from '../../../../src/infrastructure/commands/check-config.ts';
 import { FakeTerminal } from '../../../support/fake-terminal.ts';
 
 describe('warningsOf', () => {

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { mock } from 'node:test';
 import { pino } from 'pino';
-import { refusalLog } from '../../../src/infrastructure/loopback-tls.ts';
+import { refusalLog } from '../../../../src/adapters/log/loopback-log.ts';
 
 describe('refusalLog', () => {
   it('logs the first refusal at once, and those of each minute in one line', () => {

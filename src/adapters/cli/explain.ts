@@ -9,11 +9,11 @@ import type { PackageRequest } from '../../domain/package.ts';
 import { parseDigest } from '../../domain/digest.ts';
 import { InvalidArgumentError } from '../../domain/errors.ts';
 import { parseRepositoryName, parseRepositoryPath } from '../../domain/reference.ts';
-import { command, type Terminal } from '../../adapters/cli/command.ts';
-import { EXIT_CODE, EXIT_CODES } from '../../adapters/cli/exit-code.ts';
-import { CommandFailure, UsageError } from '../../adapters/cli/failures.ts';
-import type { Values } from '../../adapters/cli/flags.ts';
-import { parseServiceUrl } from '../../adapters/cli/service-url.ts';
+import { command, type Terminal } from './command.ts';
+import { EXIT_CODE, EXIT_CODES } from './exit-code.ts';
+import { CommandFailure, UsageError } from './failures.ts';
+import type { Values } from './flags.ts';
+import { parseServiceUrl } from './service-url.ts';
 
 /** It answers out of its memory. */
 const TIMEOUT_MS = 10_000;

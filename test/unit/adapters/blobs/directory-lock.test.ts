@@ -6,10 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { pathToFileURL } from 'node:url';
-import { type HeldDirectory, holdDirectory } from '../../../src/infrastructure/directory-lock.ts';
-import { rejection } from '../../support/rejection.ts';
+import { type HeldDirectory, holdDirectory } from '../../../../src/adapters/blobs/directory-lock.ts';
+import { rejection } from '../../../support/rejection.ts';
 
-const LOCK = pathToFileURL(join(import.meta.dirname, '../../../src/infrastructure/directory-lock.ts')).href;
+const LOCK = pathToFileURL(join(import.meta.dirname, '../../../../src/adapters/blobs/directory-lock.ts')).href;
 /** Holds the directory of its first argument until its standard input ends. */
 const HOLDER = `
   const { holdDirectory } = await import(${JSON.stringify(LOCK)});

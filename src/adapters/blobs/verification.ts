@@ -1,0 +1,59 @@
+/** Verifies all blobs of directories, one after the other, and reports each deviation. */
+import type { Digest } from '../../domain/digest.ts';
+import { checkBlob } from './blob-check.ts';
+import type { BlobFile } from './blob-directory.ts';
+
+export interface Finding {
+  readonly kind: 'damaged' | 'unreadable' | 'missing' | 'stranger';
+  /** A path, or the digest of a missing blob. */
+  readonly what: string;
+  readonly why: string;
+}
+
+export interface Verification {
+  readonly blobs: number;
+  readonly bytes: number;
+  readonly findings: readonly Finding[];
+}
+
+export interface ListedDirectory {
+  readonly blobs: readonly BlobFile[];
+  /** Paths of files that no digest names. */
+  readonly strangers: readonly string[];
+  /** Checks what the blobs promise of each other, for a directory whose index names what has to be there. */
+  readonly checkReferences?:
+    ((sound: ReadonlyMap<Digest, BlobFile>, unsound: ReadonlySet<Digest>) => Promise<readonly Finding[]>) | undefined;
+}
+
+/** `onPiece` hears of each piece that was read, `onFinding` of each finding at once. Rejects as they do. */
+export async function verifyDirectories(
+  directories: readonly ListedDirectory[],
+  onPiece: (bytes: number) => void,
+  onFinding: (finding: Finding) => void,
+): Promise<Verification> {
+  const findings: Finding[] = [];
+  const report = (finding: Finding): void => {
+    findings.push(finding);
+    onFinding(finding);
+  };
+  let count = 0;
+  let bytes = 0;
+  for (const { blobs, strangers, checkReferences } of directories) {
+    for (const what of strangers) report({ kind: 'stranger', what, why: 'no digest names it' });
+    const sound = new Map<Digest, BlobFile>();
+    const unsound = new Set<Digest>();
+    for (const blob of blobs) {
+      const verdict = await checkBlob(blob, onPiece);
+      if (verdict.kind === 'gone') continue;
+      count++;
+      bytes += blob.stats.size;
+      if (verdict.kind === 'sound') sound.set(blob.digest, blob);
+      else {
+        unsound.add(blob.digest);
+        report({ ...verdict, what: blob.path });
+      }
+    }
+    for (const fault of (await checkReferences?.(sound, unsound)) ?? []) report(fault);
+  }
+  return { blobs: count, bytes, findings };
+}
