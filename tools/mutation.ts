@@ -20,7 +20,7 @@ const SUBJECTS: readonly {
 }[] = [
   {
     folder: 'src/adapters/http/package',
-    files: ['range', 'conditional'],
+    files: ['package-headers'],
     specs: ['test/unit/adapters/http/package/{}.test.ts'],
   },
   {

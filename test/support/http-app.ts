@@ -1,8 +1,7 @@
 /** The HTTP interface on a real socket, over the use cases of a test. */
-import { AsyncLocalStorage } from 'node:async_hooks';
 import type { AddressInfo } from 'node:net';
 import { Admission, ADMISSION_LIMITS } from '../../src/adapters/http/server/admission.ts';
-import { createHttpApp, type HttpAppOptions } from '../../src/adapters/http/app.ts';
+import { createHttpApp } from '../../src/adapters/http/app.ts';
 import { HttpServer, LIMITS } from '../../src/adapters/http/server/http-server.ts';
 import { refuseHeads } from '../../src/adapters/http/server/refused-heads.ts';
 import type { FinishedRequest, RequestObserver } from '../../src/adapters/http/server/request-record.ts';
@@ -18,7 +17,7 @@ export interface RunningApp {
   close(): Promise<void>;
 }
 
-export async function startHttpApp(options: Partial<HttpAppOptions>): Promise<RunningApp> {
+export async function startHttpApp(options: Partial<Parameters<typeof createHttpApp>[0]>): Promise<RunningApp> {
   const unused = { execute: () => Promise.reject(new Error('not part of this test')) };
   const finished: FinishedRequest[] = [];
   let waiting: { count: number; resolve: () => void } | undefined;
@@ -38,7 +37,6 @@ export async function startHttpApp(options: Partial<HttpAppOptions>): Promise<Ru
     readiness: [],
     status: { version: '0.0.0', startedAt: new Date(), inspection: inspectionOf() },
     metrics: async () => ({ contentType: 'text/plain', text: '' }),
-    traces: new AsyncLocalStorage(),
     ...options,
     observers,
   });

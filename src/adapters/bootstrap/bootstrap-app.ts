@@ -8,7 +8,7 @@ import { DEFAULT_REPOSITORY } from '../../domain/reference.ts';
 import { cacheHeaders, reprDigest } from '../http/package/package-headers.ts';
 import { readParameters } from '../http/package/package-query.ts';
 import type { Admission } from '../http/server/admission.ts';
-import { sendInTurn, untilClosed } from '../http/server/admitted.ts';
+import { sendInTurn, untilClosed } from '../http/server/send-blob.ts';
 import { RefusedError } from '../http/server/problem.ts';
 import { recordRequests, type RequestObserver, type RequestState } from '../http/server/request-record.ts';
 

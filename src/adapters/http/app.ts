@@ -1,25 +1,19 @@
 /** The HTTP interface: what every request goes through, and where it goes. */
 import { Router } from '@koa/router';
 import Koa from 'koa';
-import type { AsyncLocalStorage } from 'node:async_hooks';
 import type { ExplainPackage } from '../../application/explain-package.ts';
 import type { Admission } from './server/admission.ts';
-import { admitted } from './server/admitted.ts';
-import { errorResponses } from './server/error-response.ts';
+import { admitted } from './server/send-blob.ts';
+import { errorResponses, RefusedError } from './server/problem.ts';
 import { explainRoute } from './package/explain-route.ts';
-import { allowedHosts } from './server/allowed-hosts.ts';
+import { allowedHosts, isSafe, strictRequests } from './server/strict-requests.ts';
 import { type IconRoute, iconRoute, iconRouteOf } from './icons/icon-route.ts';
 import { imagesRouteOf, type ImagesRoutes, imagesRoutes } from './images/images-routes.ts';
-import { manifestRoute } from './package/manifest-route.ts';
-import { type PackageUseCases, packageRoute } from './package/package-route.ts';
-import { RefusedError } from './server/problem.ts';
-import { type ReadinessCheck, readiness } from './status/readiness.ts';
+import { manifestRoute, packageRoute, type PackageUseCases } from './package/package-route.ts';
+import { readiness, type ReadinessCheck, type StatusOptions, statusRoute } from './status/status-route.ts';
 import { recordRequests, type RequestObserver, type RequestState } from './server/request-record.ts';
-import { type StatusOptions, statusRoute } from './status/status-route.ts';
-import { isSafe, strictRequests } from './server/strict-requests.ts';
-import type { RequestTrace } from './server/trace-context.ts';
 
-export interface HttpAppOptions {
+interface HttpAppOptions {
   readonly packages: PackageUseCases;
   readonly images: ImagesRoutes['images'];
   readonly icons: IconRoute['icons'];
@@ -30,8 +24,6 @@ export interface HttpAppOptions {
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
   readonly status: StatusOptions;
   readonly observers: readonly RequestObserver[];
-  /** Carries the trace of a request into the work that it begins. */
-  readonly traces: AsyncLocalStorage<RequestTrace>;
 }
 
 const ROUTES: ReadonlySet<string> = new Set([
@@ -53,18 +45,23 @@ export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
   app.use(recordRequests(routeOf, options.observers));
   app.use(errorResponses());
   app.use(strictRequests());
-  app.use(imagesRoutes(options));
-  app.use(iconRoute(options));
-  app.use((ctx, next) => {
+  const images = imagesRoutes(options);
+  const icons = iconRoute(options);
+  app.use(async (ctx, next) => {
     // Exact and unnormalized, as the sidecar compares them (so `//healthz` is not `/healthz`).
-    if (!ROUTES.has(ctx.path)) throw new RefusedError('PAGE_UNKNOWN', 'page not found');
+    if (!ROUTES.has(ctx.path)) {
+      await images(ctx, async () => {
+        await icons(ctx, unknownPage);
+      });
+      return;
+    }
     if (!isSafe(ctx.method)) throw new RefusedError('METHOD_UNSUPPORTED', 'method not allowed', { Allow: 'GET, HEAD' });
-    return next();
+    await next();
   });
   const router = new Router<RequestState>({ strict: true, sensitive: true });
-  const { packages, traces, admission } = options;
-  router.get('/package', admitted(admission), packageRoute(packages, traces, admission));
-  router.get('/manifest', admitted(admission), manifestRoute(packages.manifests, traces, admission));
+  const { packages, admission } = options;
+  router.get('/package', admitted(admission), packageRoute(packages, admission));
+  router.get('/manifest', admitted(admission), manifestRoute(packages.manifests, admission));
   router.get('/explain', allowedHosts(), explainRoute(options.explain));
   router.get('/healthz', (ctx) => {
     ctx.body = 'ok';
@@ -78,4 +75,8 @@ export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
   router.get('/status', allowedHosts(), statusRoute(options.status, options.explain, options.readiness));
   app.use(router.routes());
   return app;
+}
+
+function unknownPage(): Promise<never> {
+  return Promise.reject(new RefusedError('PAGE_UNKNOWN', 'page not found'));
 }

@@ -1,7 +1,6 @@
 /** JSON lines on standard output, and what an error may show in them. */
 import { type DestinationStream, type Logger, pino } from 'pino';
-import { RefusedError } from '../http/server/problem.ts';
-import { ClientGoneError } from '../http/server/send-blob.ts';
+import { ClientGoneError, RefusedError } from '../http/server/problem.ts';
 import { PackageError } from '../../domain/errors.ts';
 
 /** The longest chain of causes that is logged; deeper causes have never helped. */

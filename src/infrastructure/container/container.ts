@@ -1,7 +1,7 @@
 /** Binds an adapter to each port: one module for each choice, joined here for `serve`. */
 import 'reflect-metadata';
 import { Container, ContainerModule } from 'inversify';
-import { RequestHistory } from '../../adapters/http/status/request-history.ts';
+import { RequestHistory } from '../../adapters/http/server/request-record.ts';
 import { ExplainPackage } from '../../application/explain-package.ts';
 import { credentialsModule } from './credentials-module.ts';
 import { gatewayModule } from './gateway-module.ts';

@@ -30,7 +30,6 @@ import { accessLog } from '../../adapters/log/access-log.ts';
 import { certificateLog, refusalLog } from '../../adapters/log/loopback-log.ts';
 import { type Component, Lifecycle, Service, ShutdownSignals } from '../lifecycle.ts';
 import type { Settings } from '../settings.ts';
-import { traces } from '../../adapters/http/server/trace-context.ts';
 import * as T from './tokens.ts';
 
 /** rpp-get has some 10 MB. Its layer may hold other files too. */
@@ -122,7 +121,6 @@ export function serviceModule(): ContainerModule {
           status,
           observers,
           admission,
-          traces,
         });
         const { tls, followed } = loopbackTls(settings.server.tls, logger, metrics);
         const server = new HttpServer(app.callback(), tls, LIMITS, refuseHeads(observers));

@@ -9,7 +9,7 @@ import { NoPackageStore } from '../../adapters/unstored/no-package-store.ts';
 import { type HeldDirectory, holdDirectory } from '../../adapters/blobs/directory-lock.ts';
 import type { Component } from '../lifecycle.ts';
 import type { Settings } from '../settings.ts';
-import { traces } from '../../adapters/http/server/trace-context.ts';
+import { currentTraceId } from '../../adapters/http/server/trace-context.ts';
 import * as T from './tokens.ts';
 
 export function storeModule({ store: { enabled, directory, maxSize, scrubRate } }: Settings): ContainerModule {
@@ -27,7 +27,7 @@ export function storeModule({ store: { enabled, directory, maxSize, scrubRate } 
     bind(T.PACKAGE_STORE).toResolvedValue(
       (logger, mismatches, metrics) =>
         new ObservedPackageStore(files, [
-          storeLog(logger, () => traces.getStore()?.traceId),
+          storeLog(logger, currentTraceId),
           storeMetrics(metrics, () => files.usage, mismatches),
         ]),
       [T.LOGGER, T.MISMATCHES, T.METRICS],

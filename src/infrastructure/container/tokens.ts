@@ -3,7 +3,7 @@ import type { ServiceIdentifier } from 'inversify';
 import type { Logger } from 'pino';
 import type { Counter, Registry } from 'prom-client';
 import type { PackageUseCases } from '../../adapters/http/package/package-route.ts';
-import type { RequestHistory } from '../../adapters/http/status/request-history.ts';
+import type { RequestHistory } from '../../adapters/http/server/request-record.ts';
 import type { StatusOptions } from '../../adapters/http/status/status-route.ts';
 import type { KubernetesCredentialProvider } from '../../adapters/kubernetes/kubernetes-credential-provider.ts';
 import type { ExplainPackage } from '../../application/explain-package.ts';

@@ -3,7 +3,7 @@ import type { IconRequest } from '../../../application/get-icon.ts';
 import { InvalidArgumentError } from '../../../domain/errors.ts';
 import { parseRepositoryName, parseRepositoryPath } from '../../../domain/reference.ts';
 import { isVersionTag } from '../../../domain/semantic-version.ts';
-import { pathSegments } from '../server/path-segments.ts';
+import { pathSegments } from '../server/strict-requests.ts';
 import { RefusedError } from '../server/problem.ts';
 
 export const PREFIX = '/v1/packages/';

@@ -1,24 +1,20 @@
 /** GET and HEAD /v1/packages/<repository>/<package>/metadata/icon[/<version>]: icons, for a page that shows packages. */
 import type { Middleware, ParameterizedContext } from 'koa';
-import type { AsyncLocalStorage } from 'node:async_hooks';
 import { type GetIcon, IconError, type IconRequest, type IconStep } from '../../../application/get-icon.ts';
 import type { Icon } from '../../../application/kept-icons.ts';
 import type { BlobReader } from '../../../domain/ports/package-store.ts';
 import type { Admission } from '../server/admission.ts';
-import { admitted, sendInTurn, untilClosed } from '../server/admitted.ts';
-import { matchesEtag } from '../package/conditional.ts';
-import { etagOf } from '../package/package-headers.ts';
+import { admitted, sendInTurn, untilClosed } from '../server/send-blob.ts';
+import { etagOf, matchesEtag } from '../package/package-headers.ts';
 import { readParameters } from '../package/package-query.ts';
-import { RefusedError } from '../server/problem.ts';
+import { RefusedError, reworded, type Words } from '../server/problem.ts';
 import type { RequestState } from '../server/request-record.ts';
-import { reworded, type Words } from '../server/reworded.ts';
-import type { RequestTrace } from '../server/trace-context.ts';
+import { traces } from '../server/trace-context.ts';
 import { parseIconPath, PREFIX } from './icon-path.ts';
 
 export interface IconRoute {
   readonly icons: Pick<GetIcon, 'execute'>;
   readonly admission: Admission;
-  readonly traces: AsyncLocalStorage<RequestTrace>;
 }
 
 const TYPES: Readonly<Record<string, string>> = {
@@ -57,7 +53,7 @@ export function iconRouteOf(path: string): string | undefined {
 }
 
 /** Answers for all that is under /v1/packages/, and leaves the rest to the next middleware. */
-export function iconRoute({ icons, admission, traces }: IconRoute): Middleware<RequestState> {
+export function iconRoute({ icons, admission }: IconRoute): Middleware<RequestState> {
   const counted = admitted(admission);
   return async (ctx, next) => {
     const [target = ''] = ctx.url.split('?', 1);

@@ -4,14 +4,18 @@ import type { Delivery } from '../../../application/get-package.ts';
 import type { PackageRequest } from '../../../domain/package.ts';
 import type { BlobReader } from '../../../domain/ports/package-store.ts';
 import type { Admission } from '../server/admission.ts';
-import { sendInTurn, untilClosed } from '../server/admitted.ts';
-import { matchesEtag } from '../package/conditional.ts';
-import { cacheHeaders, etagOf, packageHeaders, partHeaders } from '../package/package-headers.ts';
+import { sendInTurn, untilClosed } from '../server/send-blob.ts';
+import {
+  cacheHeaders,
+  etagOf,
+  matchesEtag,
+  packageHeaders,
+  parseRange,
+  partHeaders,
+} from '../package/package-headers.ts';
 import type { PackageUseCases } from '../package/package-route.ts';
-import { rangeUnsatisfiable } from '../server/problem.ts';
-import { parseRange } from '../package/range.ts';
+import { rangeUnsatisfiable, reworded } from '../server/problem.ts';
 import type { RequestState } from '../server/request-record.ts';
-import { reworded } from '../server/reworded.ts';
 
 /** Gateways in between wait 300 s for the next byte. */
 const HOLD_TIMEOUT_MS = 240_000;
@@ -19,7 +23,7 @@ const HOLD_TIMEOUT_MS = 240_000;
 const MAX_HELD_BYTES = 512 * 1024 ** 2;
 const WORDS = { unknown: 'package not found', failed: 'failed to fetch package' };
 
-export interface WantedImage {
+interface WantedImage {
   readonly request: PackageRequest;
   /** For the name of the client's file. */
   readonly name: string;

@@ -1,9 +1,12 @@
-/** The path of a request under /v1/images/, parsed once: which image, and what of it. */
+/** A request under /v1/images/, parsed once: the image, its version or its tags, and its platform. */
 import { type Digest, isDigest } from '../../../domain/digest.ts';
-import { type RepositoryPath, parseRepositoryPath } from '../../../domain/reference.ts';
+import { InvalidArgumentError } from '../../../domain/errors.ts';
+import type { Platform } from '../../../domain/platform.ts';
+import { parseRepositoryPath, type RepositoryPath } from '../../../domain/reference.ts';
 import { isTag, type Tag } from '../../../domain/tag.ts';
-import { pathSegments } from '../server/path-segments.ts';
+import { readParameters } from '../package/package-query.ts';
 import { RefusedError } from '../server/problem.ts';
+import { pathSegments } from '../server/strict-requests.ts';
 
 export const PREFIX = '/v1/images/';
 
@@ -38,4 +41,16 @@ export function parseReference(text: string): { readonly digest: Digest } | { re
 
 function unknown(): RefusedError {
   return new RefusedError('PAGE_UNKNOWN', '404 page not found');
+}
+
+const PLATFORM = /^([a-z0-9]+)-([a-z0-9]+)$/;
+
+/** Undefined when none is named. @throws InvalidArgumentError */
+export function parsePlatformQuery(query: string): Platform | undefined {
+  const { platform } = readParameters(query, ['platform']);
+  if (platform === '') return undefined;
+  const [, os, architecture] = PLATFORM.exec(platform) ?? [];
+  if (os === undefined || architecture === undefined)
+    throw new InvalidArgumentError('QUERY_INVALID', 'invalid platform');
+  return { os, architecture };
 }

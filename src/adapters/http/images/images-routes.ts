@@ -1,21 +1,17 @@
 /** GET and HEAD /v1/images/…: the command line and its plugins by tag, for machines without access to the registry. */
 import type { Middleware, ParameterizedContext } from 'koa';
-import type { AsyncLocalStorage } from 'node:async_hooks';
 import type { GetImage } from '../../../application/get-image.ts';
 import { UpstreamTimeoutError } from '../../../domain/errors.ts';
 import type { Platform } from '../../../domain/platform.ts';
 import type { Admission } from '../server/admission.ts';
-import { admitted } from '../server/admitted.ts';
-import { matchesEtag } from '../package/conditional.ts';
-import { etagOf, reprDigest } from '../package/package-headers.ts';
+import { admitted } from '../server/send-blob.ts';
+import { etagOf, matchesEtag, reprDigest } from '../package/package-headers.ts';
 import type { PackageUseCases } from '../package/package-route.ts';
-import { RefusedError } from '../server/problem.ts';
+import { RefusedError, reworded } from '../server/problem.ts';
 import type { RequestState } from '../server/request-record.ts';
-import { reworded } from '../server/reworded.ts';
-import type { RequestTrace } from '../server/trace-context.ts';
+import { traces } from '../server/trace-context.ts';
 import { cacheControl, imageDownload } from './image-download.ts';
-import { type ImagesPath, parseImagesPath, parseReference, PREFIX } from './images-path.ts';
-import { parsePlatformQuery } from './platform-query.ts';
+import { type ImagesPath, parseImagesPath, parsePlatformQuery, parseReference, PREFIX } from './images-path.ts';
 
 /** The clients wait 30 s for the head of an answer. */
 const HEAD_TIMEOUT_MS = 25_000;
@@ -25,7 +21,6 @@ export interface ImagesRoutes {
   readonly images: Pick<GetImage, 'tags' | 'manifest' | 'image'>;
   readonly packages: Pick<PackageUseCases, 'get' | 'describe'>;
   readonly admission: Admission;
-  readonly traces: AsyncLocalStorage<RequestTrace>;
 }
 
 type Context = ParameterizedContext<RequestState>;
@@ -41,7 +36,7 @@ export function imagesRouteOf(path: string): string | undefined {
 }
 
 /** Answers what is under /v1/images/ and leaves the rest to the next middleware. */
-export function imagesRoutes({ images, packages, admission, traces }: ImagesRoutes): Middleware<RequestState> {
+export function imagesRoutes({ images, packages, admission }: ImagesRoutes): Middleware<RequestState> {
   const download = imageDownload(packages, admission);
   const counted = admitted(admission);
   return async (ctx, next) => {

@@ -1,8 +1,7 @@
-/** The headers of a package: the same for hit and miss, GET and HEAD (RFC 9110 section 9.3.2). */
+/** The headers of requests for packages, conditions and ranges, and those of the answers (RFC 9110). */
 import type { CacheOutcome } from '../../../application/get-package.ts';
 import { type Digest, digestHex } from '../../../domain/digest.ts';
 import type { Package } from '../../../domain/package.ts';
-import type { ByteRange } from './range.ts';
 
 export function etagOf(digest: Digest): string {
   return `"${digest}"`;
@@ -84,4 +83,56 @@ function ageOf(storedAt: Date): string {
 /** The type that the existing implementation gives gzip layers, which packages are; the layer's own type for others. */
 function contentType(mediaType: string): string {
   return /[.+]gzip$/.test(mediaType) ? 'application/x-gzip' : mediaType;
+}
+
+/** Conditions and ranges of requests: whether a client has the package already, and which bytes it wants (RFC 9110). */
+
+/** The If-None-Match header: whether a client has the package already (RFC 9110 section 13.1.2). */
+
+/** `any` is `*`: it matches each representation that exists. Entity tags are compared weakly, as the section asks for. */
+export function matchesEtag(ifNoneMatch: string, etag: string): boolean | 'any' {
+  const trimmed = ifNoneMatch.trim();
+  if (trimmed === '*') return 'any';
+  // No entity tag of ours holds a comma, so a split finds it wherever it stands in the list.
+  return trimmed.split(',').some((candidate) => candidate.trim().replace(/^W\//, '') === etag);
+}
+
+/** The Range header: which bytes of a package a client wants (RFC 9110 section 14). */
+
+/** From `start` up to, not including, `end`. */
+export interface ByteRange {
+  readonly kind: 'part';
+  readonly start: number;
+  readonly end: number;
+}
+
+type RequestedRange =
+  /** All of it: no range, one that we do not understand, or several, which a server may ignore (section 14.2). */
+  | { readonly kind: 'whole' }
+  | ByteRange
+  /** No byte of it exists. */
+  | { readonly kind: 'unsatisfiable' };
+
+const WHOLE: RequestedRange = { kind: 'whole' };
+const UNSATISFIABLE: RequestedRange = { kind: 'unsatisfiable' };
+
+/**
+ * Only for GET: no other method has ranges (section 14.2). `ifRange` is that header's value: only our own strong validator
+ * lets the range stand (section 13.1.5); a range that stands and holds no byte is unsatisfiable with it as without.
+ */
+export function parseRange(range: string, ifRange: string, etag: string, size: number): RequestedRange {
+  if (ifRange !== '' && ifRange !== etag) return WHOLE;
+  const match = /^bytes=[ \t]*(\d*)-(\d*)[ \t]*$/i.exec(range);
+  if (match === null) return WHOLE;
+  const [, first = '', last = ''] = match;
+  if (first === '') return last === '' ? WHOLE : suffix(Number(last), size);
+  if (last !== '' && Number(last) < Number(first)) return WHOLE;
+  if (Number(first) >= size) return UNSATISFIABLE;
+  return { kind: 'part', start: Number(first), end: last === '' ? size : Math.min(Number(last) + 1, size) };
+}
+
+function suffix(length: number, size: number): RequestedRange {
+  if (length === 0) return UNSATISFIABLE;
+  // The last bytes of nothing are all of it (section 14.1.2), which no Content-Range could say.
+  return size === 0 ? WHOLE : { kind: 'part', start: Math.max(0, size - length), end: size };
 }

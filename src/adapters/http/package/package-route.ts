@@ -1,18 +1,25 @@
-/** GET and HEAD /package: parse, ask once, send. */
+/** GET and HEAD of /package, and of /manifest, by which a client verifies that a package is the one that it asked for. */
 import type { Middleware, ParameterizedContext } from 'koa';
-import type { AsyncLocalStorage } from 'node:async_hooks';
 import type { DescribePackage, Description } from '../../../application/describe-package.ts';
 import type { Delivery, GetPackage } from '../../../application/get-package.ts';
-import type { ResolvePackage } from '../../../application/resolve-package.ts';
+import type { ResolvePackage, VerifiedManifest } from '../../../application/resolve-package.ts';
+import type { BlobReader } from '../../../domain/ports/package-store.ts';
 import type { Admission } from '../server/admission.ts';
-import { sendInTurn, untilClosed } from '../server/admitted.ts';
-import { matchesEtag } from './conditional.ts';
-import { cacheHeaders, etagOf, packageHeaders, partHeaders, validatorHeaders } from './package-headers.ts';
-import { parsePackageQuery } from './package-query.ts';
+import { sendInTurn, untilClosed } from '../server/send-blob.ts';
 import { rangeUnsatisfiable } from '../server/problem.ts';
-import { parseRange } from './range.ts';
 import type { RequestState } from '../server/request-record.ts';
-import type { RequestTrace } from '../server/trace-context.ts';
+import { traces } from '../server/trace-context.ts';
+import {
+  cacheHeaders,
+  etagOf,
+  matchesEtag,
+  packageHeaders,
+  parseRange,
+  partHeaders,
+  reprDigest,
+  validatorHeaders,
+} from './package-headers.ts';
+import { parsePackageQuery } from './package-query.ts';
 
 export interface PackageUseCases {
   readonly get: Pick<GetPackage, 'execute'>;
@@ -22,10 +29,8 @@ export interface PackageUseCases {
 
 type PackageContext = ParameterizedContext<RequestState>;
 
-/** `traces` carries the trace of a request into the work that it begins. */
 export function packageRoute(
   { get, describe }: Pick<PackageUseCases, 'get' | 'describe'>,
-  traces: AsyncLocalStorage<RequestTrace>,
   admission: Admission,
 ): Middleware<RequestState> {
   return async (ctx) => {
@@ -85,4 +90,65 @@ async function answerGet(
   } finally {
     await blob.close();
   }
+}
+
+/** Takes the query of /package. */
+export function manifestRoute(
+  manifests: Pick<ResolvePackage, 'manifest'>,
+  admission: Admission,
+): Middleware<RequestState> {
+  return async (ctx) => {
+    const request = parsePackageQuery(ctx.querystring);
+    const { record } = ctx.state;
+    record.package = request;
+    const { digest } = request;
+    const known = matchesEtag(ctx.get('If-None-Match'), etagOf(digest));
+    const find = (): Promise<VerifiedManifest> => traces.run(record.trace, () => manifests.manifest(request));
+    if (known !== false) {
+      if (known === 'any') await find();
+      ctx.status = 304;
+      ctx.set(validatorHeaders(digest));
+      return;
+    }
+    const { mediaType, blob } = await openManifest(find);
+    const headers = {
+      ...validatorHeaders(digest),
+      'Content-Type': mediaType,
+      'Content-Length': String(blob.size),
+      'Repr-Digest': reprDigest(digest),
+      'X-Content-Type-Options': 'nosniff',
+    };
+    if (ctx.method === 'HEAD') {
+      ctx.status = 200;
+      ctx.set(headers);
+      return;
+    }
+    const writeHead = (): void => {
+      ctx.respond = false;
+      ctx.res.writeHead(200, { ...headers, 'X-Request-Id': record.id });
+    };
+    const onSent = (sent: number): unknown => (record.bytes += sent);
+    await untilClosed(ctx.res, (leaving) =>
+      sendInTurn(ctx, blob, admission, leaving, { start: 0, end: blob.size, writeHead, onSent }),
+    );
+  };
+}
+
+/**
+ * A manifest that waits for its turn is not kept in memory for that: up to 4 MiB, of a thousand requests. It is read again
+ * from the cache then, which has it unless it is full or broken.
+ */
+async function openManifest(
+  find: () => Promise<VerifiedManifest>,
+): Promise<{ readonly mediaType: string; readonly blob: BlobReader }> {
+  const { document, bytes } = await find();
+  const held = new WeakRef(bytes);
+  return {
+    mediaType: document.mediaType,
+    blob: {
+      size: bytes.byteLength,
+      read: async (offset) => (held.deref() ?? (await find()).bytes).subarray(offset),
+      close: () => Promise.resolve(),
+    },
+  };
 }

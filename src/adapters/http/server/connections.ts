@@ -1,6 +1,18 @@
-/** A bounded number of connections: at the limit, the one that has been silent longest makes room. */
-import type { Socket } from 'node:net';
+/** The sockets of the server: several listen at one address, and the connections are bounded. */
+import {
+  type AddressInfo,
+  connect,
+  createServer,
+  type ListenOptions,
+  type Server,
+  type ServerOpts,
+  type Socket,
+} from 'node:net';
 
+/** The longest delay of an accept that is measured. */
+const MAX_DELAY_MS = 60_000;
+
+/** At the limit, the connection that has been silent longest makes room. */
 export class Connections {
   readonly #max: number;
   readonly #open = new Map<string, Socket>();
@@ -50,4 +62,84 @@ export class Connections {
 /** The same for a connection and for the TLS in it, which are two sockets. */
 function keyOf({ remoteAddress = '', remotePort = 0 }: Socket): string {
   return `${remoteAddress} ${String(remotePort)}`;
+}
+
+/** libuv accepts one connection of a listening socket in a turn: 64 took 64 turns with one of them, and 10 with eight. */
+export class Acceptors {
+  readonly #servers: readonly Server[];
+
+  /** Beside `server`, so many others hand it their connections, whose options are `options`. */
+  constructor(server: Server, count: number, options: ServerOpts) {
+    const handOver = (socket: Socket): boolean => server.emit('connection', socket);
+    this.#servers = [server, ...Array.from({ length: count }, () => createServer(options, handOver))];
+  }
+
+  /** Port 0 takes any free one; resolves with the address in use. Rejects when another process listens there. */
+  async listen(host: string | undefined, port: number): Promise<AddressInfo> {
+    const address = { ...(host !== undefined && { host }), port };
+    // A socket that shares its port would be let in beside that of another service of the same user.
+    if (port !== 0) await close(await open(createServer(), address));
+    const [first, ...others] = this.#servers;
+    if (first === undefined) throw new Error('no listener');
+    try {
+      await open(first, { ...address, reusePort: true });
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'ENOTSUP')) throw error;
+      await open(first, address);
+      return first.address() as AddressInfo;
+    }
+    const taken = first.address() as AddressInfo;
+    for (const server of others) await open(server, { ...address, port: taken.port, reusePort: true });
+    return taken;
+  }
+
+  /** Seconds until a connection that is made now is accepted; a minute at most, and 0 when none can be made. */
+  async delay(): Promise<number> {
+    const [server] = this.#servers;
+    const address = server?.address();
+    if (server === undefined || address === null || typeof address !== 'object') return 0;
+    const host = { '0.0.0.0': '127.0.0.1', '::': '::1' }[address.address] ?? address.address;
+    const began = performance.now();
+    const socket = connect({ host, port: address.port });
+    const ended = Promise.withResolvers<number>();
+    const onAccept = ({ remotePort }: Socket): void => {
+      if (remotePort === socket.localPort) ended.resolve((performance.now() - began) / 1000);
+    };
+    const giveUp = setTimeout(() => {
+      ended.resolve(MAX_DELAY_MS / 1000);
+    }, MAX_DELAY_MS);
+    server.on('connection', onAccept);
+    socket.once('error', () => {
+      ended.resolve(0);
+    });
+    return ended.promise.finally(() => {
+      clearTimeout(giveUp);
+      server.off('connection', onAccept);
+      socket.destroy();
+    });
+  }
+
+  /** Accepts no more; resolves when all connections are closed. */
+  async close(): Promise<void> {
+    await Promise.all(this.#servers.filter(({ listening }) => listening).map(close));
+  }
+}
+
+async function open(server: Server, options: ListenOptions): Promise<Server> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(options, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+  return server;
+}
+
+function close(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => {
+      resolve();
+    });
+  });
 }

@@ -19,7 +19,7 @@ const INTERVAL_MS = 5000;
 export const REFUSALS = ['handshake', 'certificate', 'anonymous'] as const;
 export type Refusal = (typeof REFUSALS)[number];
 
-export interface MutualTlsOptions {
+interface MutualTlsOptions {
   readonly files: TlsFiles;
   /** Common names of certificates; those of other parties, the service's own among them, are refused. */
   readonly clientNames: readonly string[];

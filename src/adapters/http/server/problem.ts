@@ -1,5 +1,6 @@
-/** Maps error codes to HTTP statuses, in one table. */
-import { type ErrorCode, PackageError, UpstreamThrottledError } from '../../../domain/errors.ts';
+/** Errors as HTTP responses: one table of statuses, and the one place where an error becomes a response. */
+import type { Context, Middleware } from 'koa';
+import { type ErrorCode, isOneOf, PackageError, UpstreamThrottledError } from '../../../domain/errors.ts';
 
 /** 4xx stops the clients of this service, 5xx lets them try again: so only what can never work is a 4xx. */
 const STATUS: Readonly<Record<ErrorCode, number>> = {
@@ -21,6 +22,9 @@ const STATUS: Readonly<Record<ErrorCode, number>> = {
   STOPPING: 503,
   UPSTREAM_TIMEOUT: 504,
 };
+
+/** The part of an error body that scripts on nodes print. */
+const MAX_BODY_BYTES = 255;
 
 /** `INTERNAL` stands for errors without a code. */
 export function statusOf(code: ErrorCode | 'INTERNAL'): number {
@@ -53,6 +57,14 @@ export class RefusedError extends Error {
   }
 }
 
+/** The client closed its connection before all was sent, or takes the bytes too slowly. */
+export class ClientGoneError extends Error {
+  override readonly name = 'ClientGoneError';
+  constructor() {
+    super('client closed the connection');
+  }
+}
+
 export function rangeUnsatisfiable(size: number): RefusedError {
   const headers = { 'Accept-Ranges': 'bytes', 'Content-Range': `bytes */${String(size)}` };
   return new RefusedError('RANGE_UNSATISFIABLE', 'no byte of this range exists', headers);
@@ -68,7 +80,7 @@ export class RewordedError extends Error {
   }
 }
 
-export interface Problem {
+interface Problem {
   readonly status: number;
   readonly code: ErrorCode | RefusedError['code'] | 'INTERNAL';
   readonly detail: string;
@@ -91,4 +103,51 @@ export function problemOf(error: unknown): Problem {
     detail: error.message,
     headers: status === 503 ? { 'Retry-After': String(patience) } : {},
   };
+}
+
+/** Answers errors that come before the headers. After them the sender ends the connection. */
+export function errorResponses(): Middleware<{ readonly record: { readonly id: string; error: unknown } }> {
+  return async (ctx, next) => {
+    try {
+      await next();
+    } catch (error) {
+      ctx.state.record.error = error;
+      if (ctx.headerSent || ctx.res.destroyed) ctx.res.destroy();
+      else respond(ctx, problemOf(error), ctx.state.record.id);
+    }
+  };
+}
+
+function respond(ctx: Context, { status, code, detail, headers }: Problem, requestId: string): void {
+  ctx.status = status;
+  ctx.set({ 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff', ...headers });
+  if (ctx.accepts('text/plain', 'application/problem+json', 'application/json') === 'text/plain') {
+    ctx.type = 'text/plain; charset=utf-8';
+    ctx.body = `${detail.slice(0, MAX_BODY_BYTES - 1)}\n`;
+  } else {
+    const title = code.toLowerCase().replaceAll('_', ' ');
+    ctx.type = 'application/problem+json';
+    ctx.body = JSON.stringify({ type: 'about:blank', title, status, detail, code, request_id: requestId });
+  }
+}
+
+export interface Words {
+  /** No place has it. */
+  readonly unknown: string;
+  /** The registry fails, or sends what cannot be used. */
+  readonly failed: string;
+}
+
+/** Those that ask for patience keep their own words. */
+export async function reworded<Value>({ unknown, failed }: Words, work: Promise<Value>): Promise<Value> {
+  try {
+    return await work;
+  } catch (error) {
+    if (!(error instanceof PackageError)) throw error;
+    if (isOneOf(error, 'NAME_UNKNOWN', 'MANIFEST_UNKNOWN', 'BLOB_UNKNOWN')) throw new RewordedError(error, unknown);
+    if (isOneOf(error, 'UPSTREAM_DENIED', 'UPSTREAM_UNAVAILABLE', 'MANIFEST_INVALID', 'DIGEST_MISMATCH')) {
+      throw new RewordedError(error, failed);
+    }
+    throw isOneOf(error, 'CREDENTIALS_PENDING') ? new RewordedError(error, 'registry config unavailable') : error;
+  }
 }

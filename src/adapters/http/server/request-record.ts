@@ -1,15 +1,15 @@
-/** The record of a request: filled on its way, and given once to the log and the metrics. */
-import { randomUUID } from 'node:crypto';
-import { isIP } from 'node:net';
-import type { IncomingMessage } from 'node:http';
+/** The record of a request, which log and metrics get once at its end, and the history of the records. */
 import type { Middleware } from 'koa';
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { isIP } from 'node:net';
 import type { CacheOutcome } from '../../../application/get-package.ts';
+import type { FailedRequests, RequestInspection } from '../../../application/inspection.ts';
 import type { PackageRequest } from '../../../domain/package.ts';
-import { problemOf } from './problem.ts';
-import { ClientGoneError } from './send-blob.ts';
+import { ClientGoneError, problemOf } from './problem.ts';
 import { RequestTrace } from './trace-context.ts';
 
-export interface RequestRecord {
+interface RequestRecord {
   /** From `X-Request-Id`, or a new one. */
   readonly id: string;
   /** From `traceparent` and `tracestate`. */
@@ -84,7 +84,7 @@ function statusOf(record: RequestRecord, response: { statusCode: number; writabl
 }
 
 /** The sidecar appends it to the header of the client, so the last one counts; only an address is safe in the log. */
-export function clientAddress({ headers, socket }: IncomingMessage): string {
+function clientAddress({ headers, socket }: IncomingMessage): string {
   const forwarded =
     String(headers['x-forwarded-for'] ?? '')
       .split(',')
@@ -96,4 +96,43 @@ export function clientAddress({ headers, socket }: IncomingMessage): string {
 /** Echoed in a header and written to the log, so only what can do no harm there. */
 function requestId(given: string): string {
   return /^[A-Za-z0-9._-]{1,64}$/.test(given) ? given : randomUUID();
+}
+
+/** Reasons at a time, each with its requests: a hundred nodes that fail alike are one. */
+const MAX_FAILURES = 128;
+
+export class RequestHistory implements RequestInspection {
+  readonly outcomes: Record<CacheOutcome['kind'], number> = { hit: 0, miss: 0, joined: 0, bypass: 0 };
+  /** In the order of their last times. */
+  readonly #failures = new Map<string, FailedRequests>();
+
+  failures(): FailedRequests[] {
+    return [...this.#failures.values()].reverse();
+  }
+
+  readonly observe = (request: FinishedRequest): void => {
+    if (request.route !== '/package') return;
+    if (request.cache !== undefined && request.method === 'GET') this.outcomes[request.cache.kind]++;
+    if (request.error !== undefined && !(request.error instanceof ClientGoneError)) this.#fail(request);
+  };
+
+  #fail({ package: asked, error }: FinishedRequest): void {
+    const { status, code, detail } = problemOf(error);
+    const key = `${code} ${asked?.digest ?? detail} ${asked?.repository ?? ''} ${asked?.path ?? ''}`;
+    const before = this.#failures.get(key);
+    const lastAt = new Date();
+    this.#failures.delete(key);
+    this.#failures.set(key, {
+      request: asked,
+      status,
+      code,
+      detail,
+      cause: error instanceof Error && error.cause instanceof Error ? error.cause.message : undefined,
+      count: (before?.count ?? 0) + 1,
+      firstAt: before?.firstAt ?? lastAt,
+      lastAt,
+    });
+    const [oldest] = this.#failures.keys();
+    if (oldest !== undefined && this.#failures.size > MAX_FAILURES) this.#failures.delete(oldest);
+  }
 }

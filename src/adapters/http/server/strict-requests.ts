@@ -1,6 +1,6 @@
-/** Refuses requests that HTTP forbids, or that no client needs: the sidecar could read them differently from this service. */
-import type { IncomingMessage } from 'node:http';
+/** Refuses requests that HTTP forbids, that no client needs, or that a browser sends to a foreign name of this service. */
 import type { Middleware } from 'koa';
+import type { IncomingMessage } from 'node:http';
 import { RefusedError } from './problem.ts';
 import type { RequestState } from './request-record.ts';
 
@@ -42,4 +42,42 @@ function refusalOf({ httpVersion, rawHeaders, headers, url = '' }: IncomingMessa
 
 function invalid(message: string): RefusedError {
   return new RefusedError('REQUEST_INVALID', message);
+}
+
+/**
+ * An address, which the DNS cannot point elsewhere, a name of this machine (RFC 6761 section 6.3), or the name of a Service,
+ * under which clients reach the sidecar: `svc` is no public domain, and `local` is not in the DNS (RFC 6762 section 3).
+ * An attacker that controls an operator's DNS can point a Service's name at his machine, so such a name is allowed with the
+ * ports of HTTPS and of the sidecar only, whose certificate he lacks: other ports can be a `kubectl port-forward`.
+ */
+const KNOWN =
+  /^(?:(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]+\]|(?:[a-z0-9-]+\.)*localhost)(?::\d*)?|(?:[a-z0-9-]+\.){2}svc(?:\.cluster\.local)?(?::(?:443|4219))?)$/i;
+
+/** Browsers always say which host they mean; with `kubectl port-forward` it is localhost. */
+export function allowedHosts(): Middleware {
+  return async (ctx, next) => {
+    const { host } = ctx.req.headers;
+    if (host !== undefined && !KNOWN.test(host)) {
+      throw new RefusedError(
+        'REQUEST_INVALID',
+        'this page is for localhost, IP addresses and Services (….svc, at 443 or 4219), for no other host name',
+      );
+    }
+    await next();
+  };
+}
+
+/** The segments of a path, decoded once. */
+
+/**
+ * One slash at the end is tolerated. Undefined for a bad escape, an empty segment, and one that would be another path after
+ * decoding.
+ */
+export function pathSegments(path: string): readonly string[] | undefined {
+  try {
+    const segments = path.replace(/\/$/, '').split('/').map(decodeURIComponent);
+    return segments.every((segment) => !/^\.{0,2}$|[/\0]/.test(segment)) ? segments : undefined;
+  } catch {
+    return undefined;
+  }
 }

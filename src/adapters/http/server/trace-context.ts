@@ -64,6 +64,11 @@ export function currentTraceHeaders(): Readonly<Record<string, string>> {
   return traces.getStore()?.headers() ?? {};
 }
 
+/** Undefined outside of a request, and for one without a trace. */
+export function currentTraceId(): string | undefined {
+  return traces.getStore()?.traceId;
+}
+
 function parseState(text: string): string {
   if (text === '') return '';
   let members = text

@@ -26,7 +26,7 @@ export function renderSection({ id, title, isLive, content }: Section): Html {
   </section>`;
 }
 
-export interface Listing<Item> {
+interface Listing<Item> {
   /** The id of its heading. */
   readonly heading: string;
   readonly columns: Readonly<Record<string, 'text' | 'number'>>;

@@ -2,13 +2,11 @@
 import type { Explanation } from '../../../application/explain-package.ts';
 import type { Inspection } from '../../../application/inspection.ts';
 import { cacheSection, downloadsSection, overviewSection } from './cache-sections.ts';
-import { type Question, renderForm } from './explain-form.ts';
-import { renderExplanation } from './explanation.ts';
-import { failuresSection } from './failure-section.ts';
+import { explainSection, type Question } from './explain-section.ts';
+import { failuresSection, registriesSection } from './upstream-sections.ts';
 import { html, Html } from './html.ts';
-import { GOOD, BAD, renderSection, type Section } from './parts.ts';
+import { GOOD, BAD, renderSection } from './parts.ts';
 import { ageOf, clockText } from './quantities.ts';
-import { registriesSection } from './source-sections.ts';
 
 const STYLE = Html.ofFile('style', new URL('./status.css', import.meta.url));
 const SCRIPT = Html.ofFile('script', new URL('./status.js', import.meta.url));
@@ -25,7 +23,7 @@ export const CONTENT_SECURITY_POLICY = [
   "frame-ancestors 'none'",
 ].join('; ');
 
-export interface Status {
+interface Status {
   readonly version: string;
   readonly startedAt: Date;
   readonly now: Date;
@@ -37,11 +35,11 @@ export interface Status {
 }
 
 export function renderStatus(status: Status): Html {
-  const { version, startedAt, now, missing, inspection } = status;
+  const { version, startedAt, now, missing, inspection, question, explanation } = status;
   const sections = [
     overviewSection(inspection),
     downloadsSection(inspection, now),
-    explainSection(status),
+    explainSection(question, explanation, inspection, now),
     cacheSection(inspection, now),
     registriesSection(inspection, now),
     failuresSection(inspection, now),
@@ -85,16 +83,6 @@ export function renderStatus(status: Status): Html {
         ${SCRIPT.markup}
       </body>
     </html>`;
-}
-
-function explainSection({ inspection, question, explanation, now }: Status): Section {
-  return {
-    id: 'explain',
-    title: 'Explain a request',
-    isLive: false,
-    content: html`${renderForm(question, inspection.credentials.registries())}
-    ${explanation && renderExplanation(explanation, now)}`,
-  };
 }
 
 /** A parcel. */

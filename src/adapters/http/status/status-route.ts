@@ -1,10 +1,9 @@
-/** GET /status: what the service has, does and knows, as a page for people. */
+/** GET /status, a page for people, and GET /readyz: the state of the service and the reasons why it is not ready. */
 import type { Middleware } from 'koa';
 import type { ExplainPackage } from '../../../application/explain-package.ts';
 import type { Inspection } from '../../../application/inspection.ts';
 import { PACKAGE_PARAMETERS, readParameters } from '../package/package-query.ts';
-import type { ReadinessCheck } from './readiness.ts';
-import { parseQuestion } from './explain-form.ts';
+import { parseQuestion } from './explain-section.ts';
 import { CONTENT_SECURITY_POLICY, renderStatus } from './status-page.ts';
 
 export interface StatusOptions {
@@ -50,4 +49,17 @@ async function soon(check: ReadinessCheck): ReturnType<ReadinessCheck> {
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** Resolves with what is missing, in words for an operator; undefined when nothing is. */
+export type ReadinessCheck = () => Promise<string | undefined>;
+
+export function readiness(checks: readonly ReadinessCheck[]): Middleware {
+  return async (ctx) => {
+    const missing = (await Promise.all(checks.map((check) => check()))).filter((reason) => reason !== undefined);
+    ctx.status = missing.length === 0 ? 200 : 503;
+    ctx.set('Cache-Control', 'no-store');
+    ctx.type = 'text/plain; charset=utf-8';
+    ctx.body = missing.length === 0 ? 'ok' : `${missing.join('\n')}\n`;
+  };
 }

@@ -1,6 +1,5 @@
 import { expect } from 'chai';
-import { RefusedError } from '../../../../src/adapters/http/server/problem.ts';
-import { ClientGoneError } from '../../../../src/adapters/http/server/send-blob.ts';
+import { ClientGoneError, RefusedError } from '../../../../src/adapters/http/server/problem.ts';
 import { DigestMismatchError, UpstreamUnavailableError } from '../../../../src/domain/errors.ts';
 import { Secret } from '../../../../src/domain/secret.ts';
 import { createLogger } from '../../../../src/adapters/log/logger.ts';

@@ -10,10 +10,10 @@ import {
   type Place,
 } from '../../../../../src/adapters/http/server/admission.ts';
 import type { Delivery } from '../../../../../src/application/get-package.ts';
-import { sendInTurn } from '../../../../../src/adapters/http/server/admitted.ts';
+import { sendInTurn } from '../../../../../src/adapters/http/server/send-blob.ts';
+import { ClientGoneError } from '../../../../../src/adapters/http/server/problem.ts';
 import { HttpServer } from '../../../../../src/adapters/http/server/http-server.ts';
 import { MutualTls } from '../../../../../src/adapters/http/server/mutual-tls.ts';
-import { ClientGoneError } from '../../../../../src/adapters/http/server/send-blob.ts';
 import { startHttpApp } from '../../../../support/http-app.ts';
 import { makePackage } from '../../../../support/image.ts';
 import { CA, serverCertificate } from '../../../../support/tls/certificates.ts';

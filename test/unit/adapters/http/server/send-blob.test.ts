@@ -2,7 +2,8 @@ import { expect } from 'chai';
 import { once } from 'node:events';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
-import { ClientGoneError, sendBlob } from '../../../../../src/adapters/http/server/send-blob.ts';
+import { sendBlob } from '../../../../../src/adapters/http/server/send-blob.ts';
+import { ClientGoneError } from '../../../../../src/adapters/http/server/problem.ts';
 import type { BlobReader } from '../../../../../src/domain/ports/package-store.ts';
 import { rejection } from '../../../../support/rejection.ts';
 

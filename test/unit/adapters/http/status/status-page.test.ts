@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { renderStatus, type Status } from '../../../../../src/adapters/http/status/status-page.ts';
+import { renderStatus } from '../../../../../src/adapters/http/status/status-page.ts';
 import type { ExplainPackage } from '../../../../../src/application/explain-package.ts';
 import type { Inspection } from '../../../../../src/application/inspection.ts';
 import type { Digest } from '../../../../../src/domain/digest.ts';
@@ -7,6 +7,8 @@ import type { BlobInfo } from '../../../../../src/domain/ports/package-store.ts'
 import type { RepositoryName, RepositoryPath } from '../../../../../src/domain/reference.ts';
 import { inspectionOf } from '../../../../support/inspection.ts';
 import { makePackage } from '../../../../support/image.ts';
+
+type Status = Parameters<typeof renderStatus>[0];
 
 type Explanation = Awaited<ReturnType<ExplainPackage['execute']>>;
 

@@ -1,7 +1,6 @@
 import { expect } from 'chai';
-import { RequestHistory } from '../../../../../src/adapters/http/status/request-history.ts';
-import type { FinishedRequest } from '../../../../../src/adapters/http/server/request-record.ts';
-import { ClientGoneError } from '../../../../../src/adapters/http/server/send-blob.ts';
+import { type FinishedRequest, RequestHistory } from '../../../../../src/adapters/http/server/request-record.ts';
+import { ClientGoneError } from '../../../../../src/adapters/http/server/problem.ts';
 import { RequestTrace } from '../../../../../src/adapters/http/server/trace-context.ts';
 import { InvalidArgumentError, UpstreamDeniedError, UpstreamTimeoutError } from '../../../../../src/domain/errors.ts';
 import { DEFAULT_REPOSITORY } from '../../../../../src/domain/reference.ts';

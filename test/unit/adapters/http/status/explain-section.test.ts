@@ -1,6 +1,7 @@
 import { expect } from 'chai';
-import { parseQuestion, renderForm } from '../../../../../src/adapters/http/status/explain-form.ts';
+import { explainSection, parseQuestion } from '../../../../../src/adapters/http/status/explain-section.ts';
 import { makePackage } from '../../../../support/image.ts';
+import { inspectionOf } from '../../../../support/inspection.ts';
 
 const { digest } = makePackage(1);
 const EMPTY = { digest: '', repository: '', path: '' };
@@ -28,7 +29,7 @@ describe('the form that explains a request', () => {
       repository: 'repository must be host[:port][/path]',
       path: 'path must be lower-case name components joined by "/"',
     });
-    const markup = String(renderForm(question, []));
+    const markup = String(explainSection(question, undefined, inspectionOf(), new Date()).content);
     for (const [name, value] of [
       ['digest', 'latest'],
       ['repository', 'a b&quot;'],
