@@ -175,7 +175,7 @@ describe('the documents', () => {
     });
   }
 
-  it('pass no secret as an argument, which everybody on the host could read', () => {
+  it('pass no secret as an argument, which all users of the host could read', () => {
     const blocks = readPages().flatMap(({ path, commands }) =>
       commands.map(({ text, line }) => ({ path, line, text })),
     );

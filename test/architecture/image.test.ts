@@ -19,7 +19,7 @@ describe('the Dockerfile', () => {
     expect(engines.node).to.match(/^>=24\./);
   });
 
-  it('ends as the user whom the chart names', () => {
+  it('ends as the user that the chart names', () => {
     const deployment = read('charts/registry-packages-proxy/templates/deployment.yaml');
     const [, uid = ''] = /runAsUser: (\d+)/.exec(deployment) ?? [];
     const [, gid = ''] = /runAsGroup: (\d+)/.exec(deployment) ?? [];
@@ -70,7 +70,7 @@ describe('parseDockerfile', () => {
     ]);
   });
 
-  it('refuses an argument that nobody has given', () => {
+  it('refuses an argument without a value', () => {
     expect(() => parseDockerfile('FROM ${NONE}', {})).to.throw('no ARG NONE');
   });
 });

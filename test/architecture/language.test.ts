@@ -1,4 +1,4 @@
-/** Comments, messages and documents name their subject: a reader, a client, a registry, a download. */
+/** Comments, messages, documents and titles of tests name their subject: a reader, a client, a registry, a download. */
 import { expect } from 'chai';
 import { globSync, readFileSync } from 'node:fs';
 import ts from 'typescript';
@@ -10,27 +10,33 @@ const MAX_SHARE = 0.01;
 /** With fewer the test has lost its sight. */
 const MIN_SENTENCES = 30;
 
-const ROOMS: Readonly<Record<string, string[]>> = {
-  'comments of src': ['src/**/*.ts'],
-  'comments of tests': ['test/**/*.ts'],
-  'comments of benches and tools': ['{bench,tools}/**/*.ts'],
-  'the settings, the chart and scripts': [
-    'config/*.yaml',
-    'charts/*/*.yaml',
-    'charts/*/templates/**/*.{yaml,tpl}',
-    'tools/*.sh',
-    'examples/*.sh',
-    '.ci/run',
-  ],
-  documents: ['*.md', 'docs/**/*.md', 'charts/**/*.md'],
-  'messages of src': ['src/**/*.ts'],
+type Read = (file: string, source: string) => string[];
+
+const ROOMS: Readonly<Record<string, { readonly patterns: readonly string[]; readonly read: Read }>> = {
+  'comments of src': { patterns: ['src/**/*.ts'], read: textsOf },
+  'comments of tests': { patterns: ['test/**/*.ts'], read: textsOf },
+  'comments of benches and tools': { patterns: ['{bench,tools}/**/*.ts'], read: textsOf },
+  'the settings, the chart and scripts': {
+    patterns: [
+      'config/*.yaml',
+      'charts/*/*.yaml',
+      'charts/*/templates/**/*.{yaml,tpl}',
+      'tools/*.sh',
+      'examples/*.sh',
+      '.ci/run',
+    ],
+    read: textsOf,
+  },
+  documents: { patterns: ['*.md', 'docs/**/*.md', 'charts/**/*.md'], read: textsOf },
+  'messages of src': { patterns: ['src/**/*.ts'], read: (_, source) => messagesOf(source) },
+  'titles of tests': { patterns: ['test/**/*.ts'], read: (_, source) => titlesOf(source) },
 };
 
 describe('the language', () => {
-  for (const [room, patterns] of Object.entries(ROOMS))
+  for (const [room, { patterns, read }] of Object.entries(ROOMS))
     it(`names its subjects in ${room}`, () => {
       const sentences = globSync(patterns).flatMap((file) =>
-        textsOf(file, readFileSync(file, 'utf8'), room.startsWith('messages'))
+        read(file, readFileSync(file, 'utf8'))
           .flatMap(sentencesOf)
           .map((text) => ({ file, text })),
       );
@@ -40,18 +46,53 @@ describe('the language', () => {
       expect(vague.length / sentences.length, found).to.be.at.most(MAX_SHARE);
     });
 
+  it('reads the title of a test with those of its groups', () => {
+    const source =
+      "describe('a', () => { for (const n of [1]) describe(`what ${n}`, () => { it('is read', () => {}); }); });";
+    expect(titlesOf(source)).to.deep.equal(['A what … is read']);
+  });
+
   for (const text of ['/** Whoever reads it waits. */', '// Of the registry.', '// A lock that nobody holds.'])
     it(`finds the vague sentence in "${text}"`, () => {
-      expect(textsOf('a.ts', `${text}\nexport {};`, false).flatMap(sentencesOf).filter(isVague)).to.have.lengthOf(1);
+      expect(textsOf('a.ts', `${text}\nexport {};`).flatMap(sentencesOf).filter(isVague)).to.have.lengthOf(1);
     });
 });
+
+/** The title of a test with those of the groups around it: one sentence. */
+function titlesOf(source: string): string[] {
+  const titles: string[] = [];
+  const walk = (node: ts.Node, groups: readonly string[]): void => {
+    const title = ts.isCallExpression(node) && ts.isIdentifier(node.expression) ? titleOf(node) : undefined;
+    if (title === undefined)
+      ts.forEachChild(node, (child) => {
+        walk(child, groups);
+      });
+    else if (title.kind === 'it')
+      titles.push([...groups, title.text].join(' ').replace(/^./, (first) => first.toUpperCase()));
+    else
+      ts.forEachChild(node, (child) => {
+        walk(child, [...groups, title.text]);
+      });
+  };
+  walk(ts.createSourceFile('source.ts', source, ts.ScriptTarget.Latest, true), []);
+  return titles;
+}
+
+function titleOf({ expression, arguments: [title] }: ts.CallExpression): { kind: string; text: string } | undefined {
+  const kind = expression.getText();
+  if ((kind !== 'it' && kind !== 'describe') || title === undefined) return undefined;
+  if (ts.isStringLiteralLike(title)) return { kind, text: title.text };
+  if (!ts.isTemplateExpression(title)) return undefined;
+  const { head, templateSpans } = title;
+  return { kind, text: [head.text, ...templateSpans.map(({ literal }) => literal.text)].join('…') };
+}
 
 function isVague(sentence: string): boolean {
   return VAGUE.test(sentence) || VAGUE_START.test(sentence);
 }
 
-function textsOf(file: string, source: string, isMessages: boolean): string[] {
-  if (file.endsWith('.ts')) return isMessages ? messagesOf(source) : commentsOf(source);
+function textsOf(file: string, source: string): string[] {
+  if (file.endsWith('.ts')) return commentsOf(source);
   return file.endsWith('.md') ? paragraphsOf(source) : hashCommentsOf(source);
 }
 

@@ -102,7 +102,7 @@ describe('the release check', () => {
     expect(problems()).to.deep.equal(['  ?? new.ts', `  v${readVersion(ROOT)}`]);
   });
 
-  it('finds everyone who says another version', async () => {
+  it('finds every file that says another version', async () => {
     change('package.json', /"version": ".*"/, '"version": "9.8.7"');
     change('CHANGELOG.md', /\[.*\]/, '[9.8.7]');
     commit();
@@ -117,7 +117,7 @@ describe('the release check', () => {
     ]);
   });
 
-  it('finds a licence that is new, or forbidden, and figures that are nobody’s', async () => {
+  it('finds a licence that is new, or forbidden, and figures of an unknown origin', async () => {
     change('package-lock.json', /("node_modules\/koa": \{[^}]*"license": )"MIT"/, '$1"GPL-3.0-only"');
     change('docs/performance.md', /`npm run bench`/, 'somebody');
     commit();

@@ -81,7 +81,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       await incoming.settled;
     });
 
-    it('withholds the last 64 KiB until all of it is proved', async () => {
+    it('withholds the last 64 KiB until all of it is verified', async () => {
       const given = blob(bytesOf(WITHHELD_BYTES + 100));
       const held = new HeldSource().give(given.bytes);
       const incoming = await ingest(store, given.descriptor, held.source);
@@ -100,7 +100,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
     });
 
     for (const size of [0, 300_000]) {
-      it(`shows the end of it only when all of it is proved (${String(size)} bytes)`, async () => {
+      it(`shows the end of it only when all of it is verified (${String(size)} bytes)`, async () => {
         const { descriptor, bytes } = blob(bytesOf(size));
         const held = new HeldSource().give(bytes);
         const reader = (await ingest(store, descriptor, held.source)).read();
@@ -160,7 +160,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       expect(await has(given)).to.equal(false);
     });
 
-    it('has settled when a reader hears of a failure, so that nobody joins it then', async () => {
+    it('has settled when a reader hears of a failure, so that no reader joins it then', async () => {
       const given = blob(bytesOf(300_000));
       const incoming = await ingest(store, given.descriptor, sourceOf(bytesOf(300_000, 9)));
       let settled = false;
@@ -407,7 +407,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       expect(await peer.bytes()).to.be.at.most(102_400);
     });
 
-    it('goes on reading a blob whatever arrives meanwhile', async () => {
+    it('goes on reading a blob while others arrive', async () => {
       const read = blob(bytesOf(400 * KIB));
       await keep(read);
       const stored = await store.open(read.descriptor);

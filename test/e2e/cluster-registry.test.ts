@@ -191,7 +191,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
       });
     }
 
-    it('shows the account of the upstream to no server while the ConfigMap is there, whatever fails', async () => {
+    it('shows the account of the upstream to no server while the ConfigMap is there, after any failure', async () => {
       await arrange(true, 'whole', true);
       await comesFrom('agent');
       const before = upstream.log.length;

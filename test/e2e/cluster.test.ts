@@ -138,7 +138,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
       await until(package_(image.digest), 5000, { status: 200 });
     });
 
-    it('lets in through the sidecar whoever may, and nobody else', async () => {
+    it('admits authorized clients through the sidecar, and no others', async () => {
       const query = package_(image.digest);
       const table: [path: string, user: User | undefined, status: number][] = [
         ['healthz', undefined, 200],
@@ -167,7 +167,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
       expect(Buffer.compare(response.body, image.layer.bytes)).to.equal(0);
     });
 
-    it('answers HEAD through the sidecar to whoever may fetch', async () => {
+    it('answers HEAD through the sidecar to clients that may fetch', async () => {
       const response = await guarded.head(package_(image.digest), as('node'));
       expect(response.statusCode).to.equal(200);
       expect(response.headers['content-length']).to.equal(String(3 * MIB));
@@ -206,7 +206,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
       await rm(directory, { recursive: true });
     });
 
-    it('knows those who come with a certificate of the CA that it was told of', async () => {
+    it('knows clients by certificates of the CA that it was told of', async () => {
       const client = through(await cluster.guard(service.port, sidecarOf(await chartWith('ha'))));
       const { cert: certificate, key } = serverCertificate('localhost');
       const options = { https: { certificateAuthority: CA, certificate, key } };

@@ -16,7 +16,7 @@ import { SMUGGLED_ID, SMUGGLING_SHAPES } from '../support/smuggling-shapes.ts';
 import { CA } from '../support/tls/certificates.ts';
 
 describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs) => {
-  describe('what comes through the sidecar', () => {
+  describe('a request through the sidecar', () => {
     let cluster: Cluster;
     let service: ServiceProcess;
     let port: number;
@@ -143,7 +143,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
       ...['/healthz\\..\\package', '/healthz.', '/healthz%20', '/healthz%2f', '/%2fhealthz', '/healthz/..;/package'],
     ];
     for (const path of detours) {
-      it(`is ${path} of somebody unknown, and answered by nobody`, async () => {
+      it(`is ${path} of an unknown client, and is not answered`, async () => {
         const { status, id } = await get(`${path}?digest=${QUERY_DIGEST}`, false);
         expect(status).to.be.oneOf([301, 307, 400, 401, 403, 404]);
         await service.logged('request', { request_id: (await get('/healthz')).id });

@@ -82,7 +82,7 @@ describeWithAll(['helm', 'promtool'], ({ helm, promtool }) => {
       }
     });
 
-    it('have a runbook each, which says what it means, what suffers, where to look and how to mend it', async () => {
+    it('have a runbook each, with meaning, impact, first steps and remedy', async () => {
       const pages = alerts.map(({ alert }) => `${alert}.md`);
       expect((await readdir(RUNBOOKS)).sort()).to.deep.equal(pages.sort());
       for (const { alert, annotations } of alerts) {

@@ -110,7 +110,7 @@ describeWithAll(['bwrap', 'crane', 'docker-registry', 'helm'], (programs) => {
       expect(outside).to.equal('ENETUNREACH\n');
     });
 
-    it('runs as nobody, with no capability, on a root that it cannot write to', async () => {
+    it('runs as an unprivileged user, with no capability, on a root that it cannot write to', async () => {
       const service = await startOnMirror();
       const status = await service.node(`
         import { readFileSync, writeFileSync } from 'node:fs';

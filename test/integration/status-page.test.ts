@@ -125,7 +125,7 @@ describeWith('chromium', (path) => {
       expect(await page.evaluate('window.isSamePage')).to.equal(true);
     });
 
-    it('explains a request to whoever has no mouse, and leads back to the mistake', async () => {
+    it('explains a request to a user without a mouse, and leads back to the mistake', async () => {
       const page = await open();
       await page.keyboard.press('Tab');
       expect(await page.getByRole('link', { name: 'Skip to content' }).evaluate(isFocused)).to.equal(true);
@@ -150,7 +150,7 @@ describeWith('chromium', (path) => {
       await page.getByText('http://registry.example/deckhouse/ee/ingress-nginx').waitFor();
     });
 
-    it('keeps what somebody is writing, and where he is, while it changes around him', async () => {
+    it('keeps the text and the place of a user while it changes', async () => {
       const page = await open();
       const link = page.getByRole('region', { name: 'Cached' }).getByRole('link').last();
       const input = page.getByRole('textbox', { name: 'Path' });
@@ -177,7 +177,7 @@ describeWith('chromium', (path) => {
       await eventually(async () => expect(await share(page)).to.be.closeTo(0.6, 0.02));
     });
 
-    it('asks for nothing while nobody can see it', async () => {
+    it('asks for nothing while it is hidden', async () => {
       const page = await open('', {}, (opened) => opened.clock.install());
       const show = (isShown: boolean): Promise<unknown> =>
         page.evaluate(`Object.defineProperty(document, 'hidden', { value: ${String(!isShown)}, configurable: true });

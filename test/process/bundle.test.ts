@@ -26,7 +26,7 @@ describe('the bundle', () => {
   });
   after(() => rm(place, { recursive: true }));
 
-  it('fetches, proves and keeps a package where there is no node_modules', async () => {
+  it('fetches, verifies and caches a package where there is no node_modules', async () => {
     const image = makePackage(1024 * 1024);
     const registry = await FakeRegistry.start();
     registry.publish(image);

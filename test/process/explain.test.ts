@@ -63,7 +63,7 @@ describe('GET /explain of the service', () => {
     service.client(`explain?digest=${digest}${more}`).json<Explanation>();
   const fetch = (digest = image.digest) => service.client(`package?digest=${digest}`);
 
-  it('shows how far a download is, and what is kept then', async () => {
+  it('shows the progress of a download, and the cached blobs after it', async () => {
     registry.publish(image);
     const rest = Promise.withResolvers<undefined>();
     registry.script(({ url, headers }, response) => {
@@ -158,7 +158,7 @@ describe('GET /explain of the service', () => {
     expect(configuration.upstream?.credential).to.deep.equal({ kind: 'basic', user: USERNAME });
   });
 
-  it('tells which repositories there are when nobody knows the one that is named', async () => {
+  it('tells which repositories there are when the one that is named is unknown', async () => {
     await start();
     const { verdict, configuration } = await explain(image.digest, '&repository=registry.example/elsewhere');
     expect(verdict).to.include({ outcome: 'fail', status: 404, code: 'NAME_UNKNOWN' });

@@ -29,7 +29,7 @@ describe('docs/logs.md', () => {
     expect(firstCells('Messages').sort()).to.deep.equal([...new Set(messages)].sort());
   });
 
-  it('has been held against each of them but one that nobody can bring about', () => {
+  it('has been compared with each of them but one that no test can bring about', () => {
     const seen = new Set(lines.map(({ msg }) => String(msg)));
     expect(firstCells('Messages').filter((message) => !seen.has(message))).to.deep.equal(['this is a bug']);
   });

@@ -174,7 +174,7 @@ describe('mirror', function () {
     await expectMirrored(image);
   });
 
-  it('asks nobody for what is there, and only for what is new in a longer list', async () => {
+  it('asks a registry for nothing that is there, and only for what is new in a longer list', async () => {
     registry.publish(image);
     await list(image.digest);
     await mirror();
@@ -229,7 +229,7 @@ describe('mirror', function () {
     expect(await readdir(output)).not.to.include('ingest');
   });
 
-  it('says all mistakes of a list before it asks anybody, and makes no directory', async () => {
+  it('says all mistakes of a list before it asks a registry, and makes no directory', async () => {
     await list('jq', image.digest, `${image.digest} - UPPER`);
     const { code, stdout, stderr } = await mirror();
     const places = join(directory, 'packages.txt');

@@ -155,7 +155,7 @@ describe('the service', () => {
     expect(response.body).to.equal('package not found\n');
   });
 
-  it('answers 502 for a password that the registry refuses, and shows it to nobody', async () => {
+  it('answers 502 for a password that the registry refuses, and never shows it', async () => {
     service = await ServiceProcess.start(options({ password: 'canary-wrong' }));
     const response = await service.client(`package?digest=${makePackage(1).digest}`);
     expect(response.statusCode).to.equal(502);
@@ -178,7 +178,7 @@ describe('the service', () => {
     expect(JSON.stringify(registry.log)).not.to.include('of-the-caller');
   });
 
-  it('shows in its metrics what it did, under names that dashboards know, and not for whom', async () => {
+  it('shows in its metrics what it did, under names that dashboards know, and names no client', async () => {
     const image = makePackage(MIB);
     registry.publish(image);
     service = await ServiceProcess.start(options());
@@ -256,7 +256,7 @@ describe('the service', () => {
     expect(await ended).to.equal(0);
   });
 
-  it('does not wait for a download that nobody waits for', async () => {
+  it('does not wait for a download without a waiting client', async () => {
     const image = makePackage(MIB);
     registry.publish(image);
     registry.script(({ url }, response) => {

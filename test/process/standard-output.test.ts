@@ -40,7 +40,7 @@ describe('standard output', function () {
       expect(end).to.deep.equal({ code: 2, stderr: 'standard output: ENOSPC\n' });
     });
 
-    it(`that nobody reads any more ends ${what} without a word`, async () => {
+    it(`that has lost its reader ends ${what} without a word`, async () => {
       expect(await run(args(), 'pipe')).to.deep.equal({ code: 1, stderr: '' });
     });
   }

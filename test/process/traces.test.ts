@@ -78,7 +78,7 @@ describe('the trace of a request', () => {
     expect(await service.logged('blob kept', { blob: image.layer.descriptor.digest })).to.include({ trace_id: TRACE });
   });
 
-  it('is told with every piece of a package that is not kept', async () => {
+  it('is told with every piece of a package that is not cached', async () => {
     const image = makePackage(MIB);
     registry.publish(image);
     breakOff(image, 2);
@@ -97,7 +97,7 @@ describe('the trace of a request', () => {
     expect(new Set(told('/'))).to.deep.equal(new Set([traceparent]));
   });
 
-  it('is that of whoever began a download, whoever joins it', async () => {
+  it('is that of the request that began a download, for each that joins it', async () => {
     const image = makePackage(MIB);
     registry.publish(image);
     const asked: PromiseWithResolvers<void> = Promise.withResolvers();

@@ -62,7 +62,7 @@ describe('verify', function () {
       expect(await runProgram('verify', directory)).to.include({ code: 2, stdout });
     });
 
-    it('lists strangers, which harm nobody, on a line each whatever they are called', async () => {
+    it('lists strangers, which do no harm, on a line each under any name', async () => {
       await keep(blob(1, 1));
       await writeFile(join(blobs, 'README'), 'who was here?');
       await writeFile(join(blobs, 'two\nlines\x1b[2J'), '');
@@ -195,7 +195,7 @@ describe('verify', function () {
       );
     });
 
-    it('says once what is wrong with a blob, whoever needs it', async () => {
+    it('reports the fault of a blob once, for all images that need it', async () => {
       const layer = bytesOf(MIB, 1);
       const image = makeImage([layer]);
       await layout.add(image);

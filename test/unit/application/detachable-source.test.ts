@@ -8,7 +8,7 @@ import { rejection } from '../../support/rejection.ts';
 import { chunksOf, HeldSource, ingest } from '../../support/source.ts';
 
 describe('DetachableSource', () => {
-  it('has the rest of a blob wherever the store fails, and whatever the chunks', async () => {
+  it('has the rest of a blob wherever the store fails, for chunks of any size', async () => {
     const sizes = fc.integer({ min: 1, max: 300_000 });
     await fc.assert(
       fc.asyncProperty(sizes, fc.integer({ min: 1000, max: 200_000 }), fc.nat(), async (size, chunkBytes, seed) => {

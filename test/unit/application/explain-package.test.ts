@@ -85,7 +85,7 @@ describe('ExplainPackage', () => {
   const outcomeOf = ({ verdict }: Explanation): string =>
     verdict.outcome === 'fail' ? `fail ${verdict.code}` : verdict.outcome;
 
-  it('says where an unknown digest would be looked for, and by whom, and asks nobody', async () => {
+  it('says where an unknown digest would be looked for, and as which user, and asks no registry', async () => {
     const asked = { ...request, path: parseRepositoryPath('modules/ingress') };
     const explanation = await explain.execute(asked);
     expect(explanation).to.deep.include({
@@ -121,7 +121,7 @@ describe('ExplainPackage', () => {
     expectNobodyAsked();
   });
 
-  it('finds what is kept, in a process that has not resolved it either, whatever repository is named', async () => {
+  it('finds cached blobs in a process that has not resolved them either, under any repository name', async () => {
     await readAll((await get.execute(request)).blob);
     for (const start of [() => undefined, restart]) {
       start();
@@ -161,7 +161,7 @@ describe('ExplainPackage', () => {
     sinon.assert.calledOnceWithExactly(open, { digest: large.digest, isUse: false });
   });
 
-  it('says of what nobody has proved since an unclean stop that it will be', async () => {
+  it('says that a blob not verified since an unclean stop will be verified', async () => {
     await readAll((await get.execute(request)).blob);
     const { info } = store;
     store.info = (digest) => {
@@ -235,7 +235,7 @@ describe('ExplainPackage', () => {
     expect(outcomeOf(await explain.execute(asked))).to.equal('bypass');
   });
 
-  it('knows that an image without a layer is no package, whoever is asked', async () => {
+  it('knows that an image without a layer is no package, without the answer of a registry', async () => {
     const empty = makeImage([]);
     gateway = stubGateway(empty);
     over(new MemoryPackageStore());

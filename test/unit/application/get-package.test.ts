@@ -105,7 +105,7 @@ describe('GetPackage', () => {
     }
   });
 
-  it('fetches once for all who ask at the same time', async () => {
+  it('fetches once for all requests at the same time', async () => {
     const useCase = over(new MemoryPackageStore());
     const deliveries = await Promise.all(Array.from({ length: 64 }, () => get(useCase)));
     const bodies = await Promise.all(deliveries.map(({ blob }) => readAll(blob)));
@@ -223,7 +223,7 @@ describe('GetPackage', () => {
     ],
   ];
   for (const [what, fail, error] of failures) {
-    it(`says so when ${what}, to all who wait, and tries again for the next`, async () => {
+    it(`says so when ${what}to all waiting requests, and tries again for the next`, async () => {
       const useCase = over(new MemoryPackageStore());
       fail();
       const outcomes = await Promise.all([1, 2, 3].map(() => rejection(get(useCase))));
@@ -389,7 +389,7 @@ describe('GetPackage', () => {
       held.fail(new Error('aborted'));
     });
 
-    it('goes on with a kept package also when the disk does not give again what it gave before', async () => {
+    it('goes on with a cached package, also when the disk returns other bytes than before', async () => {
       const store = new MemoryPackageStore();
       await readAll((await get(over(store))).blob);
       let isBroken = false;

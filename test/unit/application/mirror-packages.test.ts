@@ -107,7 +107,7 @@ describe('MirrorPackages', () => {
     sinon.assert.callCount(gateway.fetchBlob, 4);
   });
 
-  it('asks nobody for what is here, not even for a manifest', async () => {
+  it('asks no registry for what is here, not even for a manifest', async () => {
     const index = makeIndex([{ image: makePackage(100_000), platform: amd64 }]);
     await over(stubGateway(index)).execute([request(index)], never);
     const gateway = stubGateway();

@@ -24,7 +24,7 @@ describe('PassThroughReader', () => {
     return passThroughs.open({ layer, registry, leaving: never, open: async () => source() });
   }
 
-  it('delivers all bytes from any offset on, whatever the chunks and how much of them is taken', async () => {
+  it('delivers all bytes from any offset on, for any chunks and any part of them that is taken', async () => {
     const sizes = fc.integer({ min: 1, max: 90_000 });
     await fc.assert(
       fc.asyncProperty(sizes, sizes, fc.nat(200_000), async (chunkBytes, takenBytes, start) => {

@@ -42,7 +42,7 @@ describe('patiently', () => {
     sinon.assert.calledOnce(attempt);
   });
 
-  it('ends its wait when nobody wants the outcome any more', async () => {
+  it('ends its wait when no caller wants the outcome any more', async () => {
     const interruption = new AbortController();
     attempt.rejects(new UpstreamThrottledError(60));
     const outcome = rejection(patiently(attempt, interruption.signal));

@@ -114,7 +114,7 @@ describe('ResolvePackage', () => {
     expect(turns).to.be.at.least(3);
   });
 
-  it('reads kept large manifests one at a time, and each once for all that ask for it', async () => {
+  it('reads cached large manifests one at a time, and each once for all requests', async () => {
     const images = [1, 2, 3].map((seed) => largeImage(seed));
     await Promise.all(images.map(({ digest }) => over(stubGateway(...images)).manifest(request(digest))));
     const resolve = over(stubGateway());
@@ -153,7 +153,7 @@ describe('ResolvePackage', () => {
     sinon.assert.notCalled(open);
   });
 
-  it('resolves what a process before it has kept without asking anybody', async () => {
+  it('resolves a manifest that an earlier process cached without asking a registry', async () => {
     const index = makeIndex([{ image: makePackage(10), platform: amd64 }]);
     const expected = await over(stubGateway(index)).execute(request(index.digest));
     const gateway = stubGateway();
@@ -191,7 +191,7 @@ describe('ResolvePackage', () => {
     expect(await over(stubGateway()).recall(outer.digest)).to.deep.equal(found);
   });
 
-  it('lets the registry judge a digest under which something else than a manifest is kept', async () => {
+  it('lets the registry judge a digest under which something else than a manifest is cached', async () => {
     const { layer } = makePackage(5_000_000);
     await (
       await ingest(store, layer.descriptor, sourceOf(layer.bytes))

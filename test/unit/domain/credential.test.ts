@@ -229,7 +229,7 @@ describe('credentialFor', () => {
     );
   });
 
-  it('ends in a credential or in its one error, which shows nothing, whatever it reads', () => {
+  it('ends in a credential or in its one error, which shows nothing, for any input', () => {
     const json = fc
       .tuple(keys, entries, fc.jsonValue())
       .map(([{ key }, entry, other]) => JSON.stringify({ auths: { [key]: entry.json, 'r.example': other } }));

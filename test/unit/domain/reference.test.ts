@@ -202,7 +202,7 @@ describe('parseRepositoryName', () => {
     expect(parseRepositoryName('')).to.equal(DEFAULT_REPOSITORY);
   });
 
-  it('names what it was read from, whatever that was', () => {
+  it('names what it was read from, for any input', () => {
     fc.assert(
       fc.property(fc.oneof(repository, nearMiss(repository, PIECES), fc.string({ unit: 'binary' })), (text) => {
         const name = parseName(text);

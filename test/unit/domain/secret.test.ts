@@ -3,7 +3,7 @@ import { inspect } from 'node:util';
 import { Secret } from '../../../src/domain/secret.ts';
 
 describe('Secret', () => {
-  it('is printed by nobody, however they try', () => {
+  it('never shows its text when it is printed', () => {
     const secret = new Secret('canary');
     const prints = [
       JSON.stringify({ secret }),

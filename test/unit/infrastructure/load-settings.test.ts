@@ -279,7 +279,7 @@ credentials:
     );
   });
 
-  it('end in settings or in their one error, whatever the file holds', () => {
+  it('end in settings or in their one error for any content of the file', () => {
     const text = fc.oneof(
       nearMiss(
         valid.map((json) => stringify(json)),
@@ -299,7 +299,7 @@ credentials:
     );
   });
 
-  it('end so whatever stands in the place of one of them', () => {
+  it('end so with any value in the place of one of them', () => {
     const places = [
       'server',
       'server.listenAddress',

@@ -66,7 +66,7 @@ describe('parseQuantity', () => {
     );
   });
 
-  it('is a size that fits, or none, whatever it reads', () => {
+  it('is a size that fits, or none, for any text', () => {
     const near = nearMiss(fc.constantFrom('1Gi', '1.5Ki', '.5k', '1e3', '500M', '15e-1'), PIECES);
     fc.assert(
       fc.property(fc.oneof(near, fc.string({ unit: 'binary' })), (text) => {

@@ -92,7 +92,7 @@ describe('holdDirectory', () => {
     expect(said.sort()).to.deep.equal(['held', 'in use', 'in use', 'in use']);
   });
 
-  it('has one empty file, which no other user may open, whatever the umask says, and leaves none', async () => {
+  it('has one empty file, which no other user may open, under any umask, and leaves none', async () => {
     const umask = process.umask(0);
     const lock = await hold().finally(() => process.umask(umask));
     expect(readdirSync(directory)).to.deep.equal(['.lock']);

@@ -18,7 +18,7 @@ describe('parseCommandLine', () => {
     expect(request).to.deep.include({ kind: 'run', args: ['--config', 'a.yaml'] });
   });
 
-  it('shows help and version whatever else is asked', () => {
+  it('shows help and version in place of any other action', () => {
     expect(parseCommandLine(['--help', '--log-level', 'x'], COMMANDS)).to.deep.equal({ kind: 'help' });
     expect(parseCommandLine(['-h', '--nonsense'], COMMANDS)).to.deep.equal({ kind: 'help' });
     expect(parseCommandLine(['help'], COMMANDS)).to.deep.equal({ kind: 'help' });

@@ -93,13 +93,13 @@ describe('explain', () => {
     ['with a URL that is none', ['--digest', digest, '--url', 'localhost:5080'], '--url must be http://HOST:PORT'],
     ['with a URL with a path', ['--digest', digest, '--url', 'http://a/explain'], '--url must be http://HOST:PORT'],
   ] as const) {
-    it(`asks nobody ${what}`, async () => {
+    it(`asks no service ${what}`, async () => {
       expect(await runCommandLine(['explain', ...args], terminal, COMMANDS)).to.equal(1);
       expect(terminal.stderr.text).to.include(complaint).and.to.include('See explain --help.');
     });
   }
 
-  it('shows no password of a URL, and asks nobody with one', async () => {
+  it('shows no password of a URL, and asks no service with one', async () => {
     expect(
       await runCommandLine(['explain', '--digest', digest, '--url', 'http://u:canary@[::1]:1'], terminal, COMMANDS),
     ).to.equal(1);

@@ -51,7 +51,7 @@ describe('loopback-keys', () => {
     expect((await certificate('service/tls.crt')).checkIP('127.0.0.1')).to.equal('127.0.0.1');
   });
 
-  it('makes certificates that are valid whatever the clock says', async () => {
+  it('makes certificates that are valid at any time of the clock', async () => {
     await run();
     for (const name of ['service/ca.crt', 'service/tls.crt', 'sidecar/client.crt']) {
       const { validFromDate, validToDate } = await certificate(name);

@@ -64,7 +64,7 @@ describe('parsePackageList', () => {
     );
   });
 
-  it('says no more mistakes than anybody reads', () => {
+  it('lists no more mistakes than a person reads', () => {
     expect(() => parse('x\n'.repeat(1000))).to.throw(/\nlist:50: [^\n]+\n… and 950 more$/);
   });
 

@@ -98,7 +98,7 @@ describe('AccessTimes', () => {
     expect(usedAt(entry)).to.equal(fresh);
   });
 
-  it('leaves alone what is not kept any more, and misses no file that is gone', async () => {
+  it('ignores blobs that are not cached any more, and files that are gone', async () => {
     const [removed, gone, last] = [keep(1), keep(2), keep(3)];
     const before = usedAt(removed);
     for (const entry of [removed, gone, last]) accessTimes.use(entry);

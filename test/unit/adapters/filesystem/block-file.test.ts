@@ -165,7 +165,7 @@ describe('A file read in blocks', () => {
     expect(same(late?.bytes ?? bytesOf(1), 500)).to.equal(true);
   });
 
-  it('never takes a block from whoever holds it, and others when the pool is used up', async () => {
+  it('never takes a block from a reader that holds it, and takes others when the pool is used up', async () => {
     const held = await file.hold(0, size);
     const idle = await file.hold(BLOCK_BYTES, size);
     idle?.release();
@@ -224,7 +224,7 @@ describe('A file read in blocks', () => {
     await reading.close();
   });
 
-  it('is read by small steps by whoever is slow, and by blocks again when that has been over for a while', async () => {
+  it('is read in small steps by a slow reader, and in blocks again when the reader has been fast for a while', async () => {
     const clock = sinon.useFakeTimers({ toFake: ['performance'] });
     try {
       const reading = new FileReading(file);

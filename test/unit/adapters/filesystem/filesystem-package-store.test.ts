@@ -171,7 +171,7 @@ describe('FilesystemPackageStore', () => {
     await store.close();
   });
 
-  it('has no turn in which a blob is kept and still said to be arriving, for its file may be closed by then', async () => {
+  it('never lists a cached blob as arriving, since its file may be closed by then', async () => {
     const store = await start();
     const given = blob(bytesOf(100 * KIB));
     const held = new HeldSource().give(given.bytes);
@@ -222,7 +222,7 @@ describe('FilesystemPackageStore', () => {
     await store.close();
   });
 
-  it('has the order of use again after a restart, whatever was only read, scrubbed or used all at once', async () => {
+  it('has the order of use again after a restart, also of blobs that were only read, scrubbed or used all at once', async () => {
     const before = await start();
     const blobs = Array.from({ length: 20 }, (_, seed) => blob(bytesOf(4096, seed + 1)));
     for (const given of blobs) await keep(before, given);
@@ -419,7 +419,7 @@ describe('FilesystemPackageStore', () => {
       });
     }
 
-    it('proves again what an unclean stop left behind, before its first use', async () => {
+    it('verifies again what an unclean stop left behind, before its first use', async () => {
       const dying = await start();
       const [good, bad] = [blob(bytesOf(100_000)), blob(bytesOf(100_000, 2))];
       await keep(dying, good);
@@ -435,7 +435,7 @@ describe('FilesystemPackageStore', () => {
       await after.close();
     });
 
-    it('proves again before its first use what no process has proved since an unclean stop', async () => {
+    it('verifies a blob before its first use when no process has verified it since an unclean stop', async () => {
       const dying = await start();
       const given = blob(bytesOf(100_000));
       await keep(dying, given);
@@ -447,7 +447,7 @@ describe('FilesystemPackageStore', () => {
       await after.close();
     });
 
-    it('says when each blob was last proved: not before its next proof, after an unclean stop', async () => {
+    it('tells when each blob was last verified, and nothing between an unclean stop and its next verification', async () => {
       const given = blob(bytesOf(100_000));
       const before = await start();
       await keep(before, given);
@@ -480,7 +480,7 @@ describe('FilesystemPackageStore', () => {
       await after.close();
     });
 
-    it('proves again what was changed while no process had the store', async () => {
+    it('verifies a file again that was changed while no process had the store', async () => {
       const before = await start();
       const given = blob(bytesOf(100_000));
       await keep(before, given);
@@ -509,7 +509,7 @@ describe('FilesystemPackageStore', () => {
       await after.close();
     });
 
-    it('does not trust a file that somebody else has laid there', async () => {
+    it('does not trust a file that another program has laid there', async () => {
       const before = await start();
       const given = blob(bytesOf(100_000));
       await writeFile(fileOf(given), bytesOf(100_000, 2));
@@ -571,7 +571,7 @@ describe('FilesystemPackageStore', () => {
     });
 
     for (const folder of ['', 'v1', 'v1/ingest', 'v1/blobs', 'v1/blobs/sha256']) {
-      it(`makes ${folder === '' ? 'the directory' : folder} again when somebody has removed it`, async () => {
+      it(`makes ${folder === '' ? 'the directory' : folder} again when it was removed`, async () => {
         const store = await start();
         await rm(join(directory, folder), { recursive: true });
         const given = blob(bytesOf(100_000));
@@ -592,7 +592,7 @@ describe('FilesystemPackageStore', () => {
       await store.close();
     });
 
-    it('counts a file that another one has replaced until nobody reads it', async () => {
+    it('counts a file that another one has replaced until its last reader leaves', async () => {
       const store = await start();
       const { descriptor, bytes } = blob(bytesOf(100 * KIB));
       const first = await ingest(store, descriptor, sourceOf(bytes));

@@ -130,7 +130,7 @@ describe('Ledger', () => {
     expect(admit(ledger, 4 * BLOCK)).to.deep.equal([]);
   });
 
-  it('adds up, whatever happens in whatever order', () => {
+  it('adds up after any events in any order', () => {
     const operation = fc.record({
       kind: fc.constantFrom('promise', 'grow', 'commit', 'release', 'use', 'pin', 'unpin', 'remove'),
       blob: fc.nat(5),

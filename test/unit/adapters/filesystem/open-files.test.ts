@@ -47,7 +47,7 @@ describe('OpenFiles', () => {
     return entry;
   }
 
-  it('opens a file once for all who ask, at the same time and later', async () => {
+  it('opens a file once for all readers, at the same time and later', async () => {
     const entry = keep(LARGE);
     const [one, other] = await Promise.all([open(entry), open(entry)]);
     expect(other).to.equal(one);
@@ -149,7 +149,7 @@ describe('OpenFiles', () => {
     expect((await open(entry)).entry).to.equal(entry);
   });
 
-  it('proves what is not proved, once', async () => {
+  it('verifies an unverified blob once', async () => {
     const size = 3 * 1024 * 1024 + 7;
     const entry = keep(size, 1, false);
     await open(entry);
@@ -159,7 +159,7 @@ describe('OpenFiles', () => {
     expect((await open(entry)).entry).to.equal(entry);
   });
 
-  it('refuses other bytes under an entry that is not proved, and leaves nothing open', async () => {
+  it('refuses other bytes under an unverified entry, and leaves nothing open', async () => {
     const entry = keep(LARGE, 1, false);
     writeFileSync(pathOf(entry), bytesOf(LARGE, 2));
     expect(await rejection(open(entry))).to.be.instanceOf(DigestMismatchError);

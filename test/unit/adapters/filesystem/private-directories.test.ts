@@ -55,7 +55,7 @@ describe('makePrivate', () => {
     });
   }
 
-  it('makes what is missing, for the service alone, whatever the umask says', async () => {
+  it('makes what is missing, for the service alone, under any umask', async () => {
     rmSync(directory, { recursive: true });
     const umask = process.umask(0);
     try {

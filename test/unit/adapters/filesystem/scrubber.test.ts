@@ -57,7 +57,7 @@ describe('the scrub of a FilesystemPackageStore', () => {
     ['that has become longer', () => appendFile(path(), 'x')],
   ];
   for (const [what, damage] of damages) {
-    it(`finds a file ${what} though nobody reads it, counts it and lets it be fetched again`, async () => {
+    it(`finds a file ${what} that no client reads, counts it and lets it be fetched again`, async () => {
       await damage();
       await start(100e6);
       await eventually(async () => {
@@ -93,7 +93,7 @@ describe('the scrub of a FilesystemPackageStore', () => {
     expect(store.usage).to.include({ damaged: 0, entries: 1 });
   });
 
-  it('is no use of a file: the order of those who were used stays', async () => {
+  it('is no use of a file: the order of use stays', async () => {
     const used = new Date('2026-01-02T00:00:00Z');
     await utimes(path(), used, used);
     await start(100e6);
@@ -179,7 +179,7 @@ describe('Scrubber', () => {
   }
   const secondPass = async (): Promise<unknown> => passes[1]?.promise;
 
-  it('proves each blob in each pass, and says so of those that were not', async () => {
+  it('verifies each blob in each pass, and records the time', async () => {
     const [one, other] = [await keep(300_000, 1), await keep(10, 2)];
     start();
     await secondPass();
@@ -227,7 +227,7 @@ describe('Scrubber', () => {
     expect(entry.verifiedMs).to.equal(undefined);
   });
 
-  it('reads nothing of what is not kept any more', async () => {
+  it('reads nothing of a blob that is not cached any more', async () => {
     const removed = await keep(10, 1);
     const listed = ledger.list();
     ledger.remove(removed);

@@ -157,7 +157,7 @@ describe('scan', () => {
     rmSync(directory, { recursive: true });
   });
 
-  it('enters files that are named by a digest, whatever else lies beside them', async () => {
+  it('enters files that are named by a digest, with any other files beside them', async () => {
     const name = names
       .filter((text) => !/[/\0]/.test(text) && text !== '.' && text !== '..' && Buffer.byteLength(text) <= 255)
       // What UTF-8 cannot write, a directory cannot either.

@@ -129,7 +129,7 @@ describe('the HTTP interface', () => {
       });
     }
 
-    it('says the age of what was kept', async () => {
+    it('tells the age of a cached package', async () => {
       deliver({ kind: 'hit', storedAt: new Date(Date.now() - 5500) });
       expect((await client(query)).headers.age).to.equal('5');
     });
@@ -182,7 +182,7 @@ describe('the HTTP interface', () => {
       expect(blob.closes).to.equal(1);
     });
 
-    it('stops reading when the client leaves, and blames nobody', async () => {
+    it('stops reading when the client leaves, with status 499', async () => {
       const blob = deliver();
       blob.failure = { from: 600_000, how: () => blob.closed.promise.then(() => Promise.reject(new Error('closed'))) };
       const request = client.stream(query, { throwHttpErrors: true });
@@ -205,7 +205,7 @@ describe('the HTTP interface', () => {
         expect(Buffer.compare(response.body, image.layer.bytes.subarray(600_000, 1_300_000))).to.equal(0);
       });
 
-      it('ends no part before the whole is proved', async () => {
+      it('ends no part before the whole is verified', async () => {
         const blob = deliver();
         blob.failure = { from: 1_500_000, how: () => Promise.reject(new DigestMismatchError('a', 'b')) };
         const error = await client(query, { headers: { range: 'bytes=0-999' } }).then(
@@ -232,7 +232,7 @@ describe('the HTTP interface', () => {
       });
     });
 
-    it('answers 304 to whoever has the package, and asks nobody', async () => {
+    it('answers 304 to a client that has the package, and asks no registry', async () => {
       for (const method of ['GET', 'HEAD'] as const) {
         const response = await client(query, { method, headers: { 'if-none-match': `"x", W/"${image.digest}"` } });
         expect(response.statusCode).to.equal(304);
@@ -302,13 +302,13 @@ describe('the HTTP interface', () => {
       });
     }
 
-    it('answers 400 before anybody is asked', async () => {
+    it('answers 400 before a registry is asked', async () => {
       const response = await client('package?digest=latest');
       expect(response.statusCode).to.equal(400);
       sinon.assert.notCalled(get.execute);
     });
 
-    it('answers problem+json to whoever prefers JSON', async () => {
+    it('answers problem+json to a client that prefers JSON', async () => {
       get.execute.rejects(new PackageUnknownError('MANIFEST_UNKNOWN'));
       const headers = { accept: 'application/json', 'x-request-id': 'abc-1' };
       const response = await client(query, { headers, responseType: 'json' });
@@ -346,7 +346,7 @@ describe('the HTTP interface', () => {
     }
   });
 
-  it('is alive whatever is missing', async () => {
+  it('is alive with anything missing', async () => {
     reasons = ['the disk is on fire'];
     const response = await client('healthz');
     expect(response).to.include({ statusCode: 200, body: 'ok' });

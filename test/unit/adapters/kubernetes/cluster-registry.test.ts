@@ -55,7 +55,7 @@ describe('the registry of a cluster', () => {
     });
   }
 
-  it('is entered by HTTPS, whatever scheme is recorded', () => {
+  it('is entered by HTTPS under any recorded scheme', () => {
     const { registry } = parseUpstream({ repo: `${SVC}/a`, scheme: 'HTTP' });
     for (const [agentCa, store] of [
       [AGENT_CA, undefined],

@@ -218,7 +218,7 @@ describe('KubernetesCredentialProvider', () => {
     });
   }
 
-  it('shows who says what, what it cannot use, and what keeps it from listing', async () => {
+  it('shows the source of each registry, what it cannot use, and what keeps it from listing', async () => {
     expect(provider.sources().map(({ resource, listedAt }) => [resource, listedAt])).to.deep.equal([
       ['modulesources', undefined],
       ['secrets', undefined],
@@ -451,7 +451,7 @@ describe('KubernetesCredentialProvider', () => {
       });
     }
 
-    it('lists once a second at most, whatever the server does', async function () {
+    it('lists once a second at most, for any behaviour of the server', async function () {
       this.timeout(15_000);
       await provider.stop();
       const sources = clusterResources(api.access, { namespace: 'd8-system', name: 'deckhouse-registry' });
@@ -573,7 +573,7 @@ describe('KubernetesCredentialProvider', () => {
       await targeted('upstream upstream.example deckhouse/ee');
     });
 
-    it('is ready with the ConfigMap alone, whatever the Secret does', async () => {
+    it('is ready with the ConfigMap alone, in any state of the Secret', async () => {
       setBase(`${SVC}/a`);
       api.forbidden.add('deckhouse-registry');
       provider.start();
@@ -696,7 +696,7 @@ describe('KubernetesCredentialProvider', () => {
     await provider.stop();
   });
 
-  it('is silent after it was stopped, whatever was under way', async () => {
+  it('is silent after it was stopped, with any request under way', async () => {
     provider.start();
     await provider.stop();
     const told = events.length;

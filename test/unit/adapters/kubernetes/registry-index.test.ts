@@ -50,7 +50,7 @@ describe('RegistryIndex', () => {
     expect(read).to.deep.equal(['a.example/m', 'b.example/m', 'c.example/m', 'b.example/m']);
   });
 
-  it('is not stopped by an object that is nested deeper than anybody can write', () => {
+  it('is not stopped by an object that is nested too deep to be written', () => {
     const depth = 100_000;
     update(moduleSource({ repo: NAME }, { deep: JSON.parse('['.repeat(depth) + ']'.repeat(depth)) as unknown }));
     expect(index.find(NAME)).not.to.equal(undefined);

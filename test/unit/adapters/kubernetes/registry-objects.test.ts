@@ -67,7 +67,7 @@ describe('readSpecRegistry', () => {
     );
   });
 
-  it('ends in a registry or in its one error, whatever an object holds', () => {
+  it('ends in a registry or in its one error, for any content of an object', () => {
     const registry = fc.record(
       { repo: anything, scheme: anything, dockerCfg: anything, ca: anything },
       { requiredKeys: [] },
@@ -121,7 +121,7 @@ describe('readRegistrySecret', () => {
     );
   });
 
-  it('ends in a registry or in its one error, whatever an object holds', () => {
+  it('ends in a registry or in its one error, for any content of an object', () => {
     const near = nearMiss(fc.constantFrom('r.example:5000/deckhouse/ee', '/deckhouse', 'HTTPS', CA), PIECES).map(
       base64,
     );
@@ -137,7 +137,7 @@ describe('readRegistrySecret', () => {
     );
   });
 
-  it('keeps slashes that are too many in the middle, for somebody to refuse', () => {
+  it('keeps surplus slashes in the middle, which are refused elsewhere', () => {
     const read = () => readRegistrySecret({ data: { address: base64('a.example'), path: base64('/a//b/') } });
     expect(read().repo).to.equal('a.example/a//b');
     expect(parse(read)).to.equal(undefined);

@@ -69,7 +69,7 @@ describe('UpstreamHistory', () => {
     expect(history.answers()[0]).to.include({ code: 'INTERNAL', detail: 'internal error', cause: undefined });
   });
 
-  it('tells apart who entered the same registry in another way, and shows neither', async () => {
+  it('tells different credentials for one registry apart, and shows neither', async () => {
     const { host } = UPSTREAM.registry;
     const dockerCfg = Buffer.from(JSON.stringify({ auths: { [host]: { auth: 'cm9ib3Q6Y2FuYXJ5' } } })).toString(
       'base64',
@@ -93,7 +93,7 @@ describe('UpstreamHistory', () => {
     expect(shown().map(({ code }) => code)).to.deep.equal(['OK']);
   });
 
-  it('takes nobody at his word whose asker has left', async () => {
+  it('ignores an answer to a client that has left', async () => {
     const leaving = new AbortController();
     const held = new HeldSource().give(bytesOf(5000)).fail(new UpstreamUnavailableError());
     inner.fetchBlob.callsFake(() => held.source());

@@ -45,7 +45,7 @@ describe('OciLayoutWriter', () => {
     await into((writer) => keep(writer, first.layer));
   });
 
-  it('adds images to those that are listed, each once, whatever else is said of those', async () => {
+  it('adds images to those that are listed, each once, and keeps unknown fields', async () => {
     const other = { ...second.manifest.descriptor, annotations: { 'org.opencontainers.image.ref.name': 'jq:1.7' } };
     await into((writer) => writer.list(first.manifest.descriptor));
     await writeFile(
@@ -72,7 +72,7 @@ describe('OciLayoutWriter', () => {
     }
   });
 
-  it('leaves what is half there for the next time, unless nobody wants it any more', async () => {
+  it('leaves what is half there for the next time, unless no package needs it any more', async () => {
     const begin = (writer: OciLayoutWriter) =>
       rejection(
         writeBlob(writer, first.layer.descriptor, async () => failAfter(first.layer.bytes.subarray(0, 1000)), never),

@@ -24,7 +24,7 @@ describe('readManifest', () => {
     { 'content-type': 'image/png' },
     ...['aws-chunked', 'gzip', 'x-gzip', 'Identity', '', 'none', 'br'].map((label) => ({ 'content-encoding': label })),
   ]) {
-    it(`takes the bytes of the digest, whatever is said of them: ${JSON.stringify(headers)}`, async () => {
+    it(`takes the bytes of the digest under any label: ${JSON.stringify(headers)}`, async () => {
       expect(await read(manifest.bytes, headers)).to.deep.equal(Buffer.from(manifest.bytes));
     });
   }

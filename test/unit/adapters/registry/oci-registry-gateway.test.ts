@@ -85,7 +85,7 @@ describe('OciRegistryGateway', () => {
   }
 
   describe('requests', () => {
-    it('ask for all four manifest types, for bytes as they are, and say who asks', async () => {
+    it('ask for all four manifest types, for bytes as they are, and name their program', async () => {
       const registry = await start();
       await manifest(makeRegistryGateway(), registry.upstream());
       const { url, headers } = registry.log[0] ?? { url: '', headers: {} };
@@ -151,7 +151,7 @@ describe('OciRegistryGateway', () => {
       expect(registry.requests('/token')).to.have.lengthOf(1);
     });
 
-    it('goes on getting a token for the others when whoever asked first has left', async () => {
+    it('goes on getting a token for the others when the first request has left', async () => {
       const registry = await start({ auth: 'bearer' });
       const { asked, answer } = heldToken(registry);
       const [gateway, upstream, leaving] = [makeRegistryGateway(), registry.upstream(), new AbortController()];
@@ -175,7 +175,7 @@ describe('OciRegistryGateway', () => {
       expect(registry.requests('/token')).to.have.lengthOf(1);
     });
 
-    it('stops asking for a token when all who wait for it have left, and begins anew for the next one', async () => {
+    it('stops asking for a token when all waiting requests have left, and begins anew for the next one', async () => {
       const registry = await start({ auth: 'bearer' });
       const { asked, closed } = heldToken(registry);
       const [gateway, upstream, leaving] = [makeRegistryGateway(), registry.upstream(), new AbortController()];
@@ -407,7 +407,7 @@ describe('OciRegistryGateway', () => {
       }
     });
 
-    it('trusts nobody without it', async () => {
+    it('trusts no server without it', async () => {
       const registry = await start({ tls: 'localhost' });
       const error = await rejection(blob(makeRegistryGateway(), registry.upstream({ ca: ' ' })));
       expect(error).to.be.instanceOf(UpstreamUnavailableError);

@@ -99,7 +99,7 @@ describe('ServiceClient', () => {
     expect(error.message).to.equal('the service did not keep it (fwd=bypass; detail=store-full)');
   });
 
-  it('proves what it gets', async () => {
+  it('verifies the bytes that it receives', async () => {
     const service = await to(
       whole(
         {},
@@ -225,7 +225,7 @@ describe('ServiceClient', () => {
     await fetch(await to(whole(), { isSecure: true, ca: CA }));
   });
 
-  it('trusts no certificate that nobody vouches for', async () => {
+  it('trusts no certificate without a trusted issuer', async () => {
     const error = await rejection(fetch(await to(whole(), { isSecure: true })));
     expect(error.message).to.match(/UNABLE_TO_VERIFY|SELF_SIGNED|UNABLE_TO_GET_ISSUER/);
   });

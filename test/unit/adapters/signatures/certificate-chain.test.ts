@@ -14,7 +14,7 @@ const between = certify({ name: 'between', isCa: true, issuer: root });
 const leaf = certify({ name: 'signer', issuer: between });
 
 describe('a chain of certificates', () => {
-  it('leads to a root, directly or through others, in whatever order', () => {
+  it('leads to a root, directly or through others, in any order', () => {
     expect(leads(certify({ name: 'signer', issuer: root }), [], [stranger, root])).to.equal(true);
     expect(leads(leaf, [between], [root])).to.equal(true);
     const deeper = certify({ name: 'deeper', isCa: true, issuer: between });

@@ -102,7 +102,7 @@ describe('warningsOf', () => {
     ]);
   });
 
-  it('warns of a file with a password that everybody can read', async () => {
+  it('warns of a password in a file that is readable for all users', async () => {
     expect(await suspicions({ credentials: { registries: [{ ...REGISTRY, ...PASSWORD }] } }, 0o644)).to.deep.equal([
       './my.yaml: holds a password, and everybody on this machine can read it',
     ]);

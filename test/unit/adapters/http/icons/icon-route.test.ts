@@ -213,7 +213,7 @@ describe('iconRoute', () => {
       expect(gateway.fetchBlob.callCount).to.equal(fetched);
     });
 
-    it('whatever unknown parameters there are', async () => {
+    it('with any unknown parameters', async () => {
       await start(image);
       expect((await client(`${ICON}?a=1&a=2`)).statusCode).to.equal(200);
     });

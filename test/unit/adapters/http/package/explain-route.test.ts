@@ -39,7 +39,7 @@ describe('GET /explain', () => {
     return JSON.parse((await ask()).body);
   };
 
-  it('takes the query of /package, and lets nobody keep the answer', async () => {
+  it('takes the query of /package, and lets no cache keep the answer', async () => {
     const answer = await ask();
     sinon.assert.calledOnceWithExactly(explain.execute, request);
     expect(answer.statusCode).to.equal(200);
@@ -64,7 +64,7 @@ describe('GET /explain', () => {
     });
   }
 
-  it('answers to no name that somebody may have pointed here', async () => {
+  it('answers to no name that a stranger may have pointed here', async () => {
     const answer = await client(`explain?digest=${image.digest}`, { headers: { host: 'rebound.example:5080' } });
     expect(answer.statusCode).to.equal(400);
     sinon.assert.notCalled(explain.execute);

@@ -131,7 +131,7 @@ describe('parsePackageQuery', () => {
       .that.not.includes('canary');
   });
 
-  it('ends in a request or in its one error, whatever it reads', () => {
+  it('ends in a request or in its one error, for any input', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', maxLength: 100 }), fc.boolean(), (text, prefix) => {
         try {

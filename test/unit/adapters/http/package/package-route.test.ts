@@ -303,7 +303,7 @@ describe('manifestRoute', () => {
     expect(Buffer.compare(body, image.manifest.bytes)).to.equal(0);
   });
 
-  it('answers 304 when the client has it, and asks nobody', async () => {
+  it('answers 304 when the client has it, and asks no registry', async () => {
     const headers = { 'if-none-match': `"${image.digest}"` };
     expect((await client(`manifest?digest=${image.digest}`, { headers })).statusCode).to.equal(304);
     sinon.assert.notCalled(gateway.fetchManifest);

@@ -68,7 +68,7 @@ describe('MutualTls', () => {
     ['another CA', () => new CertificateAuthority('loopback').issue('sidecar', { usage: 'client' })],
   ];
   for (const [who, client] of others) {
-    it(`refuses ${who}, whatever it asks`, async () => {
+    it(`refuses ${who}on any path`, async () => {
       for (const path of ['/healthz', '/package']) await rejection(ask(path, client()));
       expect(refused).to.deep.equal(['certificate', 'certificate']);
     });

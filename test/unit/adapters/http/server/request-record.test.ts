@@ -50,7 +50,7 @@ describe('RequestHistory', () => {
     expect(history.failures()).to.deep.equal([]);
   });
 
-  it('keeps one reason for all who failed alike, the latest first', () => {
+  it('keeps one reason for all requests that failed alike, the latest first', () => {
     const denied = new UpstreamDeniedError({ cause: new Error('manifest from registry.example: status 401') });
     history.observe(finished({ error: denied }));
     history.observe(finished({ error: new UpstreamTimeoutError() }));
@@ -77,7 +77,7 @@ describe('RequestHistory', () => {
     expect(failure).to.include({ request: undefined, status: 400, code: 'QUERY_INVALID', count: 3 });
   });
 
-  it('blames nobody for a client that left', () => {
+  it('counts no failure for a client that left', () => {
     history.observe(finished({ error: new ClientGoneError() }));
     expect(history.failures()).to.deep.equal([]);
   });

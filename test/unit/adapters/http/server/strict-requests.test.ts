@@ -44,7 +44,7 @@ describe('strictRequests', () => {
     }
   });
 
-  it('answers whoever expects to be told to go on, at once and for good', async () => {
+  it('answers a client that expects to be told to go on, at once and for good', async () => {
     const { answers, isClosed } = await ask('GET /healthz HTTP/1.1', 'Host: a', 'Expect: 100-continue');
     expect(answers.map(({ status }) => status)).to.deep.equal([200]);
     // A client that sends unexpected bytes must find the connection closed.

@@ -16,7 +16,7 @@ describe('RequestTrace', () => {
     expect(trace.headers()).to.deep.equal(told);
   });
 
-  it('has no ids of its own before somebody is told of them', () => {
+  it('has no ids of its own before a registry is told of them', () => {
     const [known, unknown] = [new RequestTrace(VALID, ''), new RequestTrace('', '')];
     expect([known.traceId, known.spanId]).to.deep.equal([TRACE, undefined]);
     expect([unknown.traceId, unknown.spanId]).to.deep.equal([undefined, undefined]);
@@ -91,7 +91,7 @@ describe('RequestTrace', () => {
       expect(state([...short, member('e', 100)].join(','))).to.equal(short.join(','));
     });
 
-    it('is read in linear time, whatever it is', () => {
+    it('is read in linear time for any text', () => {
       const started = performance.now();
       for (const text of [
         'a=' + ' '.repeat(16_000),

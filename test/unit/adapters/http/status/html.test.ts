@@ -9,7 +9,7 @@ function unescape(markup: string): string {
 }
 
 describe('html', () => {
-  it('makes text of whatever it is given, in elements and in attributes', () => {
+  it('makes text of any value, in elements and in attributes', () => {
     const hostile = `</td><script>alert(1)</script>" onload='x' &amp;`;
     expect(String(html`<td title="${hostile}">${hostile}</td>`)).to.equal(
       '<td title="&lt;/td&gt;&lt;script&gt;alert(1)&lt;/script&gt;&quot; onload=&#39;x&#39; &amp;amp;">' +

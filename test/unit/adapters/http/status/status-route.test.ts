@@ -105,7 +105,7 @@ describe('GET /status', () => {
     expect(body).to.equal('repeated query parameter "digest"\n');
   });
 
-  it('answers to addresses and to localhost, and to no name that somebody else can point here', async () => {
+  it('answers to addresses and to localhost, and to no name that a stranger can point here', async () => {
     const statusFor = async (host: string): Promise<number> =>
       (await client('status', { headers: { host } })).statusCode;
     for (const host of [

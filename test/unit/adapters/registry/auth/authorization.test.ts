@@ -53,7 +53,7 @@ describe('Authorization', () => {
     expect(authorization.remembered('1000')).to.equal(BASIC);
   });
 
-  it('forgets nobody for a repository that is asked for again', async () => {
+  it('forgets no other repository when one is asked for again', async () => {
     const authorization = enter(ROBOT);
     for (let i = 0; i < 1000; i++) await authorization.answer('Basic realm="a"', String(i), undefined, signal);
     await rejection(authorization.answer('Basic realm="a"', '999', BASIC, signal));
@@ -72,7 +72,7 @@ describe('Authorization', () => {
     expect(authorization.remembered('a')).to.equal(undefined);
   });
 
-  it('answers with what somebody else has got meanwhile', async () => {
+  it('answers with the token that another request has got meanwhile', async () => {
     const authorization = enter(ROBOT);
     const header = await authorization.answer(bearer(), 'a', undefined, signal);
     expect(await authorization.answer(bearer(), 'a', 'Bearer old', signal)).to.equal(header);
@@ -97,7 +97,7 @@ describe('Authorization', () => {
     expect(queries()).to.deep.equal([null, 'a, b']);
   });
 
-  it('says who exchanges an identity token, and for what', async () => {
+  it('names the client and the scope in the exchange of an identity token', async () => {
     const authorization = enter(IDENTITY);
     await authorization.answer(bearer(), 'a/b', undefined, signal);
     await authorization.answer(bearer(',service="s"'), 'c', undefined, signal);
@@ -117,7 +117,7 @@ describe('Authorization', () => {
     expect(asked).to.equal('repository:a:pull repository:mirror/a:pull');
   });
 
-  it('asks a stranger for an anonymous token, and nobody for one with credentials', async () => {
+  it('asks a foreign token server for an anonymous token, and for none with credentials', async () => {
     const elsewhere = { host: '127.0.0.1:1' };
     expect(await enter(ANONYMOUS, elsewhere).answer(bearer(), 'a', undefined, signal)).to.match(
       /^Bearer canary-token-/,

@@ -72,7 +72,7 @@ describe('BaseChallenge', () => {
     expect(asked(registry)).to.deep.equal(['manifests -', '/v2/ -', 'manifests Basic']);
   });
 
-  it('is asked once for all who miss something at the same time', async () => {
+  it('is asked once for all requests that miss something at the same time', async () => {
     const registry = await startHiding({ auth: 'basic' });
     const [gateway, upstream] = [makeRegistryGateway(), registry.upstream()];
     await Promise.all(Array.from({ length: 20 }, () => manifest(gateway, upstream)));

@@ -133,7 +133,7 @@ describe('parseChallenges', () => {
     );
   });
 
-  it('ends in tokens and their texts, whatever it reads', () => {
+  it('ends in tokens and their texts, for any input', () => {
     const near = nearMiss(
       challenges.map((list) => list.map(({ header }) => header).join('')),
       PIECES,

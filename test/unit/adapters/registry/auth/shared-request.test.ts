@@ -15,7 +15,7 @@ describe('SharedRequest', () => {
   }
   const never = new AbortController().signal;
 
-  it('is made once for all who ask while it lasts', async () => {
+  it('is made once for all callers while it lasts', async () => {
     const [shared, { begun, begin }] = [new SharedRequest<string>(), requests()];
     const asking = Array.from({ length: 200 }, () => shared.join('a', begin, never));
     begun[0]?.resolve('token');
@@ -32,7 +32,7 @@ describe('SharedRequest', () => {
     expect(begun).to.have.lengthOf(3);
   });
 
-  it('fails for all, and not for whoever asks later', async () => {
+  it('fails for all callers, and not for later ones', async () => {
     const [shared, { begun, begin }] = [new SharedRequest<string>(), requests()];
     const asking = [rejection(shared.join('a', begin, never)), rejection(shared.join('a', begin, never))];
     const reason = new Error('refused');
@@ -54,7 +54,7 @@ describe('SharedRequest', () => {
     expect(await second).to.equal('token');
   });
 
-  it('is abandoned when the last one leaves, and joined by nobody after that', async () => {
+  it('is abandoned when the last caller leaves, and not joined after that', async () => {
     const [shared, { begun, begin }, leaving] = [new SharedRequest<string>(), requests(), new AbortController()];
     const asking = [1, 2].map(() => rejection(shared.join('a', begin, leaving.signal)));
     leaving.abort(new Error('left'));
@@ -64,7 +64,7 @@ describe('SharedRequest', () => {
     expect(begun).to.have.lengthOf(2);
   });
 
-  it('is not made for whoever has left already', async () => {
+  it('is not made for a caller that has left already', async () => {
     const [shared, { begun, begin }] = [new SharedRequest<string>(), requests()];
     await rejection(shared.join('a', begin, AbortSignal.abort(new Error('left'))));
     expect(begun).to.deep.equal([]);

@@ -99,7 +99,7 @@ describe('parseToken', () => {
     );
   });
 
-  it('ends in a token that a header can carry, or in its one error, whatever it reads', () => {
+  it('ends in a token that a header can carry, or in its one error, for any input', () => {
     const written = fc
       .record({ token: text, access_token: text, expires_in: lifetime }, { requiredKeys: [] })
       .map((json) => JSON.stringify(json));

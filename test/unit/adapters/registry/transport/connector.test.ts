@@ -138,7 +138,7 @@ describe('TlsContexts', () => {
     });
   });
 
-  it('are one for each set of certificates, in whatever order and however often each is listed', () => {
+  it('are one for each set of certificates, in any order and with any number of copies', () => {
     const contexts = new TlsContexts();
     const context = contexts.get([CA, ISSUING_CA]);
     expect(contexts.get([ISSUING_CA, CA, CA])).to.equal(context);

@@ -65,7 +65,7 @@ describe('parseRetryAfter', () => {
     );
   });
 
-  it('is whole seconds of a minute, or nothing, whatever it reads', () => {
+  it('is whole seconds of a minute, or nothing, for any input', () => {
     const written = fc.oneof(
       fc.nat().map(String),
       fc.date({ noInvalidDate: true }).chain((date) => fc.constantFrom(...datesOf(date))),
@@ -89,7 +89,7 @@ describe('parseRetryAfter', () => {
 describe('retryAfterOf', () => {
   const from = (ms: number): string => new Date(Date.now() + ms).toUTCString();
 
-  it('reads a date by the clock of whoever sent it', () => {
+  it('reads a date by the clock of its sender', () => {
     expect(retryAfterOf({ date: from(-3600_000), 'retry-after': from(-3600_000 + 5000) })).to.equal(5);
     expect(retryAfterOf({ date: from(3600_000), 'retry-after': from(3600_000 + 5000) })).to.equal(5);
   });

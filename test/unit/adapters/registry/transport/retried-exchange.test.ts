@@ -150,7 +150,7 @@ describe('RetriedExchange, behind OciRegistryGateway,', () => {
     expect(registry.log).to.have.lengthOf(1);
   });
 
-  it('asks nothing more of a registry that asked for patience, for nobody', async () => {
+  it('sends no more requests to a registry that asked for patience, for any client', async () => {
     const registry = await start();
     registry.failTimes('/manifests/', { status: 429, headers: { 'retry-after': '20' } });
     const [gateway, upstream] = [makeRegistryGateway(), registry.upstream()];
@@ -174,7 +174,7 @@ describe('RetriedExchange, behind OciRegistryGateway,', () => {
     expect(registry.log).to.have.lengthOf(2);
   });
 
-  it('waits again when the first who comes back is asked for patience again', async () => {
+  it('waits again when the first request after the wait is asked for patience again', async () => {
     const registry = await start();
     registry.failTimes('/', ...Array.from({ length: 99 }, () => ({ status: 503, headers: { 'retry-after': '1' } })));
     const [gateway, upstream] = [makeRegistryGateway({ retryTimeoutMs: 0 }), registry.upstream()];
