@@ -90,7 +90,7 @@ describeWithAll(['helm', 'promtool'], ({ helm, promtool }) => {
         expect(annotations['runbook_url']).to.equal(`${BASE}/${alert}.md`);
         const page = await readFile(join(RUNBOOKS, `${alert}.md`), 'utf8');
         const headings = [...page.matchAll(/^#+ (.*)$/gm)].map(([, heading]) => heading);
-        expect(headings, alert).to.deep.equal([alert, 'Meaning', 'Impact', 'Look here first', 'Mend']);
+        expect(headings, alert).to.deep.equal([alert, 'Meaning', 'Impact', 'Look here first', 'Remedy']);
       }
     });
   });

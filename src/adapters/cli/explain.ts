@@ -1,4 +1,4 @@
-/** `explain`: asks a running service what would become of a request for a package, and why. */
+/** `explain`: asks a running service for the outcome that a request for a package would have, and for the reason. */
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { get, type IncomingMessage } from 'node:http';
@@ -30,12 +30,12 @@ const FLAGS = {
     value: 'DIRECTORY',
     about: 'of the hardened mode: has ca.crt, client.crt and client.key (loopback-keys)',
   },
-  json: { type: 'boolean', about: 'print what the service says as it is (docs/openapi.yaml)' },
+  json: { type: 'boolean', about: 'print the JSON document of the service (docs/openapi.yaml)' },
 } as const;
 
 export const EXPLAIN = command({
-  about: `Asks a running service, on this machine unless --url says another, which answers out of what it knows: it asks \
-no registry and fetches nothing. Ages are by its own clock.`,
+  about: `Asks a running service, on this machine or at --url. The service answers from its own state: it asks no registry \
+and fetches nothing. Ages are measured by its clock.`,
   flags: FLAGS,
   examples: [
     { to: 'why a package of the default registry does not come, on a master', run: 'explain --digest sha256:…' },
@@ -110,7 +110,7 @@ async function ask(url: URL, mediaType: string, keys: string | undefined, { inte
   }
 }
 
-/** What the service knows this command by. @throws CommandFailure */
+/** The certificate by which the service identifies this command. @throws CommandFailure */
 async function readKeys(directory: string): Promise<{ ca: Buffer; cert: Buffer; key: Buffer }> {
   const read = (name: string): Promise<Buffer> => readFile(join(directory, name));
   try {

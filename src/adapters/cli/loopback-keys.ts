@@ -1,4 +1,4 @@
-/** `loopback-keys`: the keys by which the service and its sidecar know each other on the loopback of their host. */
+/** `loopback-keys`: the keys with which the service and its sidecar identify each other on the loopback of their host. */
 import { rm, writeFile } from 'node:fs/promises';
 import { isIPv4 } from 'node:net';
 import { join } from 'node:path';
@@ -11,8 +11,8 @@ import { formatError } from './format-error.ts';
 const DEFAULT_ADDRESS = '127.0.0.1';
 
 export const LOOPBACK_KEYS = command({
-  about: `Makes a CA, a certificate for the service and one for each of its clients, the sidecar and "explain". The key of the CA is \
-dropped, so no further certificate can be made; the certificates have no end. Files of an earlier run are replaced.`,
+  about: `Makes a CA, a certificate for the service and one for each of its clients, the sidecar and "explain". The key of \
+the CA is dropped, so no further certificate can be made. The certificates do not expire. Files of an earlier run are replaced.`,
   flags: {
     service: {
       type: 'string',

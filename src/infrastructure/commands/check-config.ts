@@ -24,16 +24,19 @@ const SHOWN = ['repo', 'default', 'scheme', 'ca'];
 const READABLE = 0o004;
 
 export const CHECK_CONFIG = command({
-  about: `Reads settings as "serve" does with the same flags, and says every mistake with its line. Then it looks whether \
-"serve" could start with them on this machine, short of listening, and warns of what is allowed but seldom meant. It \
-changes nothing and asks no registry.`,
+  about: `Reads settings as "serve" does with the same flags, and reports every mistake with its line. Then it checks \
+whether "serve" could start with them on this machine, except for the port, and warns of settings that are allowed but \
+seldom meant. It changes nothing and asks no registry.`,
   flags: {
     ...SETTINGS_FLAGS,
     print: { type: 'boolean', about: 'print the settings in effect as a settings file, without secrets' },
   },
   examples: [
     { to: 'a settings file, before the service is restarted with it', run: 'check-config --config my.yaml' },
-    { to: 'what a file and a flag come to', run: 'check-config --config my.yaml --log-level debug --print' },
+    {
+      to: 'the settings that a file and a flag result in',
+      run: 'check-config --config my.yaml --log-level debug --print',
+    },
   ],
   exits: {
     0: 'the settings are right, with or without warnings',

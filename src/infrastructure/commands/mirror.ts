@@ -1,4 +1,4 @@
-/** `mirror`: packages out of registries into a directory for a site that has none. */
+/** `mirror`: fetches packages from registries into a directory, for a site without a registry. */
 import { mkdir } from 'node:fs/promises';
 import { isArchive, NOT_UNPACKED } from '../../adapters/oci-layout/archive.ts';
 import { OciLayoutWriter } from '../../adapters/oci-layout/oci-layout-writer.ts';
@@ -27,11 +27,11 @@ import { readSettings, SETTINGS_FLAGS } from '../load-settings.ts';
 const AT_A_TIME = 3;
 
 export const MIRROR = command({
-  about: `Brings each package of the list as the whole image that it is, so that other tools can read the directory too; \
-an index with the image of registry.platform. Every byte is proved before it has a name. Run again, it proves what is there \
-and fetches what is missing: after an interruption, a kill or a failure it goes on where it was, and with a longer list it adds \
-what is new. Registries and their credentials are those of the settings. A service with registry.gateway: oci-layout hands \
-the packages out; docs/air-gapped.md has all the steps.`,
+  about: `Fetches each package of the list as a whole image, so that other tools can read the directory too, and an index \
+with the image of registry.platform. Every blob is verified before it gets its name. Another run verifies what is there and \
+fetches what is missing: after an interruption, a kill or a failure it continues, and with a longer list it adds the new \
+packages. Registries and their credentials are those of the settings. A service with registry.gateway: oci-layout serves \
+the packages; docs/air-gapped.md has all the steps.`,
   flags: {
     config: SETTINGS_FLAGS.config,
     ...LIST_FLAGS,
@@ -60,7 +60,7 @@ the packages out; docs/air-gapped.md has all the steps.`,
   exits: {
     ...EXIT_CODES,
     0: 'all packages are there',
-    2: 'some could not be had, or the directory could not be written any more; the others are there',
+    2: 'some could not be fetched, or the directory could not be written any more; the others are there',
   },
   async run({ flags }, terminal) {
     const { output } = flags;

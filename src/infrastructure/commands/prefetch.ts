@@ -50,10 +50,10 @@ const SERVICE_FLAGS = {
 } as const;
 
 export const PREFETCH = command({
-  about: `By --url it asks a running service for each package, verifies what comes by its manifest and drops it: the service keeps it. \
-Without, it fills the cache of the settings, as the user that the service will be, while no service runs on it: \
-each holds the directory as long as it works, and the other does not begin. What is there already is proved. When the \
-cache is too small for the whole list it says which packages have left it again.`,
+  about: `With --url it asks a running service for each package, verifies the bytes by the manifest and drops them: the service \
+caches the package. Without --url it fills the cache of the settings, and has to run as the user of the service. It locks the \
+cache directory, so the service and this command never use it at the same time. Packages that are there already are verified. \
+When the cache is too small for the whole list, it names the packages that were evicted again.`,
   flags: { ...LIST_FLAGS, ...SERVICE_FLAGS, ...LOCAL_FLAGS },
   examples: [
     {
@@ -100,11 +100,7 @@ async function withServiceCache<Outcome>(
 }
 
 /** @throws CommandFailure when there is none, or another process works on it */
-async function withLocalCache<Outcome>(
-  settings: Settings,
-  terminal: Terminal,
-  work: Work<Outcome>,
-): Promise<Outcome> {
+async function withLocalCache<Outcome>(settings: Settings, terminal: Terminal, work: Work<Outcome>): Promise<Outcome> {
   if (!settings.store.enabled) throw new CommandFailure('store.enabled is false: there is no cache to fill');
   // This command does not verify old entries.
   const quiet = { ...settings, store: { ...settings.store, scrubRate: 0 } };

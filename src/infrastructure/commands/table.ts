@@ -9,32 +9,32 @@ export const COMMANDS: readonly Row[] = [
   },
   {
     name: 'check-config',
-    summary: 'say what is wrong with settings, and what looks wrong',
+    summary: 'report mistakes in settings, and warn of what is seldom meant',
     load: async () => (await import('./check-config.ts')).CHECK_CONFIG,
   },
   {
     name: 'verify',
-    summary: 'prove every blob of a cache or a mirror again',
+    summary: 'hash every blob of a cache or a mirror again',
     load: async () => (await import('./verify.ts')).VERIFY,
   },
   {
     name: 'explain',
-    summary: 'say what would become of a request for a package, and why',
+    summary: 'show the outcome that a request for a package would have, and the reason',
     load: async () => (await import('../../adapters/cli/explain.ts')).EXPLAIN,
   },
   {
     name: 'mirror',
-    summary: 'bring packages into a directory, for a site without a registry',
+    summary: 'fetch packages into a directory, for a site without a registry',
     load: async () => (await import('./mirror.ts')).MIRROR,
   },
   {
     name: 'prefetch',
-    summary: 'bring packages into a cache before the first request',
+    summary: 'fetch packages into a cache before the first request',
     load: async () => (await import('./prefetch.ts')).PREFETCH,
   },
   {
     name: 'loopback-keys',
-    summary: 'make the keys by which the service and its sidecar know each other',
+    summary: 'make the keys with which the service and its sidecar identify each other',
     load: async () => (await import('../../adapters/cli/loopback-keys.ts')).LOOPBACK_KEYS,
   },
   {

@@ -21,16 +21,16 @@ import { findReferenceFaults } from '../../adapters/oci-layout/reference-check.t
 import { readSettings, SETTINGS_FLAGS } from '../load-settings.ts';
 
 export const VERIFY = command({
-  about: `Reads every blob of each DIRECTORY, a cache or an OCI image layout as "mirror" makes it, and compares it with \
-the digest that it is named by. Of a layout also every manifest, config and layer that its index.json leads to must be there; \
-of an index for several platforms one is enough. Without DIRECTORY it reads what --config names.
+  about: `Reads every blob of each DIRECTORY, which is a cache or an OCI image layout as "mirror" makes it, and compares the \
+bytes with the digest in the name. In a layout every manifest, config and layer that index.json leads to must be there as \
+well; one platform of an index is enough. Without DIRECTORY it reads the directories that --config names.
 
 It only reads, and is safe beside a running service: the service finds damage by itself, removes it and fetches the \
-blob again; in a mirror, "mirror" does. Strangers are files that no digest names; they are never served.`,
+blob again; in a mirror, "mirror" does. Strangers are files whose name is no digest; they are never served.`,
   operands: ['[DIRECTORY]...'],
   flags: {
     config: SETTINGS_FLAGS.config,
-    json: { type: 'boolean', about: 'say the result as one JSON object instead' },
+    json: { type: 'boolean', about: 'print the result as one JSON object instead' },
   },
   examples: [
     { to: 'the cache of a node', run: 'verify /cache' },
