@@ -1,6 +1,6 @@
 /** Whether the memory limits that the chart derives from the number of its clients hold. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseQuantity } from '../../src/infrastructure/quantity.ts';
+import { parseQuantity } from '../../src/domain/quantity.ts';
 import { createImage } from '../bench-image.ts';
 import { mebibytes, MIB } from '../figures.ts';
 import { containersOfChart, Sidecars } from '../peers/sidecar.ts';

@@ -62,7 +62,7 @@ export class Lifecycle {
   }
 }
 
-export interface ServiceOptions {
+interface ServiceOptions {
   readonly lifecycle: Lifecycle;
   readonly server: HttpServer;
   /** The port of new nodes, if it is served. It opens when it can. */

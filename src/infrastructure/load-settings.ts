@@ -45,7 +45,7 @@ const SETTING_OF_FLAG = {
 } as const;
 
 /** Part of the settings, and where each of them is written. */
-export interface Layer {
+interface Layer {
   readonly data: Record<string, unknown>;
   /** The place of a setting that this layer holds, or undefined. */
   place(path: readonly PropertyKey[]): string | undefined;
@@ -164,7 +164,7 @@ function keyNode(node: unknown, path: readonly PropertyKey[]): number | undefine
 }
 
 /** One over the other; a name without a value leaves what is below it as it is. */
-export function merge(base: Record<string, unknown>, over: Record<string, unknown>): Record<string, unknown> {
+function merge(base: Record<string, unknown>, over: Record<string, unknown>): Record<string, unknown> {
   // Not an object, in which a field named __proto__ would be more than a field.
   const merged = new Map(Object.entries(base));
   for (const [name, value] of Object.entries(over)) {

@@ -1,18 +1,12 @@
 /** The settings, parsed once; config/default.yaml describes each of them. */
-import { isIP } from 'node:net';
 import * as z from 'zod';
 import { parseTrustedRealm } from '../adapters/registry/auth/trusted-realm.ts';
 import { registriesSchema } from '../adapters/static/registries-schema.ts';
+import { isLoopback, type ListenAddress, parseListenAddress } from '../adapters/http/server/http-server.ts';
 import { parsePlatform } from '../domain/platform.ts';
-import { parseQuantity } from './quantity.ts';
+import { parseQuantity } from '../domain/quantity.ts';
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'] as const;
-
-export interface ListenAddress {
-  /** Undefined for all interfaces. */
-  readonly host: string | undefined;
-  readonly port: number;
-}
 
 /** A text that `parse` understands, or an issue with `complaint`. */
 function parsed<Value>(parse: (text: string) => Value | undefined, complaint: string) {
@@ -130,16 +124,3 @@ export const settingsSchema = z.strictObject({
 });
 
 export type Settings = z.output<typeof settingsSchema>;
-
-export function isLoopback({ host = '' }: ListenAddress): boolean {
-  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
-}
-
-/** `127.0.0.1:5080`, `[::1]:5080`, and Go's `:5080` for all interfaces. */
-function parseListenAddress(text: string): ListenAddress | undefined {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s]*)):(\d{1,5})$/.exec(text);
-  const port = Number(match?.[3]);
-  if (match === null || port > 65535) return undefined;
-  const host = match[1] ?? match[2];
-  return { host: host === '' ? undefined : host, port };
-}

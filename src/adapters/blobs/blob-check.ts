@@ -5,7 +5,7 @@ import { closeNow, openBlob, verifyFile } from './blob-file.ts';
 import { errnoOf } from './disk-error.ts';
 
 /** `gone`: it was removed after it had been listed, as a running service does to make room. */
-export type Verdict =
+type Verdict =
   | { readonly kind: 'sound' }
   | { readonly kind: 'gone' }
   | { readonly kind: 'damaged' | 'unreadable'; readonly why: string };

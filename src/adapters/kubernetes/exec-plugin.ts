@@ -11,7 +11,7 @@ export interface ExecPluginOptions {
   readonly timeoutMs?: number;
 }
 
-export interface ExecCredential {
+interface ExecCredential {
   readonly token: string | undefined;
   readonly clientCertificate: string | undefined;
   readonly clientKey: string | undefined;

@@ -29,7 +29,7 @@ export type ResourceName = 'modulesources' | 'secrets' | 'configmaps' | 'storage
 /** An event of one resource, for logs and metrics. */
 export type ProviderEvent = (ReflectorEvent | IndexEvent | KnownObjectsEvent) & { readonly resource: ResourceName };
 
-export interface KubernetesCredentialProviderOptions {
+interface KubernetesCredentialProviderOptions {
   readonly sources: Readonly<Record<ResourceName, ObjectSource>>;
   readonly onEvent: (event: ProviderEvent) => void;
   readonly pace?: Partial<Pace>;

@@ -8,7 +8,7 @@ import { ListReader } from './list-reader.ts';
 /** The object as received; the parser of its kind checks it. */
 export type RawObject = Readonly<Record<string, unknown>>;
 
-export interface ObjectList {
+interface ObjectList {
   readonly items: readonly RawObject[];
   readonly resourceVersion: string;
 }
@@ -37,7 +37,7 @@ export class KindAbsentError extends Error {
 }
 
 /** The kind of objects that a source lists. */
-export interface Resource {
+interface Resource {
   /** `ModuleSource`; a list of it is a `ModuleSourceList`. */
   readonly kind: string;
   /** `/apis/<group>/<version>/<plural>` or `/api/v1/…`. */

@@ -14,7 +14,7 @@ export type ReflectorEvent =
   | { readonly kind: 'forbidden' }
   | { readonly kind: 'failed'; readonly during: 'list' | 'watch'; readonly error: unknown };
 
-export interface ReflectorOptions {
+interface ReflectorOptions {
   readonly source: ObjectSource;
   /** Hears of each object of a list as it arrives, before `onChange` hears of all: the place for work on a single object. */
   readonly onItem?: (object: RawObject) => void;

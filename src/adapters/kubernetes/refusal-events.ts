@@ -12,7 +12,7 @@ interface Involved {
   readonly namespace?: string;
 }
 
-export interface RefusalEventsOptions {
+interface RefusalEventsOptions {
   readonly access: ClusterAccess;
   /** The namespace of the default registry's Secret. */
   readonly secretNamespace: string;

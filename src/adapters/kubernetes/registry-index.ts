@@ -37,7 +37,7 @@ interface Entered {
 }
 
 /** An object that is not, or not quite, what it asks to be. */
-export interface RejectedObject {
+interface RejectedObject {
   readonly object: string;
   readonly reason: string;
 }

@@ -7,7 +7,7 @@ export interface CertifiedKey {
   readonly key: string;
 }
 
-export interface Purpose {
+interface Purpose {
   readonly usage: 'server' | 'client';
   /** Of IPv4; clients compare it with the address that they dial. */
   readonly address?: string;

@@ -14,7 +14,8 @@ import { isFallback } from '../../domain/upstream.ts';
 import { createContainer } from '../container/container.ts';
 import { type ContainerInputs, SERVICE } from '../container/tokens.ts';
 import { layOver, mergeSettings, readLayers, SETTINGS_FLAGS } from '../load-settings.ts';
-import { isLoopback, type Settings } from '../settings.ts';
+import { isLoopback } from '../../adapters/http/server/http-server.ts';
+import type { Settings } from '../settings.ts';
 import { listBlobs } from './verify.ts';
 
 const HIDDEN = '[secret]';

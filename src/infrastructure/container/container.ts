@@ -4,9 +4,8 @@ import { Container, ContainerModule } from 'inversify';
 import { RequestHistory } from '../../adapters/http/server/request-record.ts';
 import { ExplainPackage } from '../../application/explain-package.ts';
 import { credentialsModule } from './credentials-module.ts';
-import { gatewayModule } from './gateway-module.ts';
+import { gatewayModule, storeModule } from './packages-module.ts';
 import { processModule, serviceModule } from './service-module.ts';
-import { storeModule } from './store-module.ts';
 import * as T from './tokens.ts';
 
 /** Rejects with the error of a file that the settings name. */

@@ -100,7 +100,7 @@ export function matchesEtag(ifNoneMatch: string, etag: string): boolean | 'any' 
 /** The Range header: which bytes of a package a client wants (RFC 9110 section 14). */
 
 /** From `start` up to, not including, `end`. */
-export interface ByteRange {
+interface ByteRange {
   readonly kind: 'part';
   readonly start: number;
   readonly end: number;

@@ -30,7 +30,7 @@ export const ADMISSION_LIMITS: Omit<AdmissionLimits, 'maxHeldBytes'> = {
   floorMs: 5000,
 };
 
-export interface AdmissionUsage {
+interface AdmissionUsage {
   readonly sending: number;
   readonly waiting: number;
   readonly refused: number;

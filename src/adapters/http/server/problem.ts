@@ -71,7 +71,7 @@ export function rangeUnsatisfiable(size: number): RefusedError {
 }
 
 /** An error of the domain in the words that the clients of one route know. */
-export class RewordedError extends Error {
+class RewordedError extends Error {
   override readonly name = 'RewordedError';
   readonly error: PackageError;
   constructor(error: PackageError, message: string) {

@@ -1,16 +1,23 @@
-/** Where packages come from. */
+/** Binds the sources of packages and the store that caches them. */
 import { ContainerModule } from 'inversify';
-import { NoImageCatalog } from '../../adapters/oci-layout/no-image-catalog.ts';
-import { OciLayoutGateway } from '../../adapters/oci-layout/oci-layout-gateway.ts';
+import { CacheDirectory } from '../../adapters/filesystem/cache-directory.ts';
+import { FilesystemPackageStore } from '../../adapters/filesystem/filesystem-package-store.ts';
+import { currentTraceHeaders, currentTraceId } from '../../adapters/http/server/trace-context.ts';
+import { storeLog } from '../../adapters/log/store-log.ts';
+import { ObservedPackageStore } from '../../adapters/observers/observed-package-store.ts';
 import { ObservedRegistryGateway } from '../../adapters/observers/observed-registry-gateway.ts';
 import { UpstreamHistory } from '../../adapters/observers/upstream-history.ts';
+import { NoImageCatalog } from '../../adapters/oci-layout/no-image-catalog.ts';
+import { OciLayoutGateway } from '../../adapters/oci-layout/oci-layout-gateway.ts';
+import { storeMetrics } from '../../adapters/prometheus/store-metrics.ts';
 import { upstreamMetrics } from '../../adapters/prometheus/upstream-metrics.ts';
 import { NegativeCache } from '../../adapters/registry/negative-cache.ts';
 import { OciRegistryGateway } from '../../adapters/registry/oci-registry-gateway.ts';
+import { NoPackageStore } from '../../adapters/unstored/no-package-store.ts';
 import type { ImageCatalog } from '../../domain/ports/image-catalog.ts';
 import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Component } from '../lifecycle.ts';
-import { currentTraceHeaders } from '../../adapters/http/server/trace-context.ts';
+import type { Settings } from '../settings.ts';
 import * as T from './tokens.ts';
 
 export function gatewayModule(inputs: T.ContainerInputs): ContainerModule {
@@ -60,4 +67,27 @@ function openGateway({ settings: { registry }, environment, version, logger }: T
       return { gateway, catalog: new NoImageCatalog(), component: { start } };
     }
   }
+}
+
+export function storeModule({ store: { enabled, directory, maxSize, scrubRate } }: Settings): ContainerModule {
+  return new ContainerModule(({ bind }) => {
+    if (!enabled) {
+      const none = new NoPackageStore();
+      bind(T.PACKAGE_STORE).toConstantValue(none);
+      bind(T.STORE_INSPECTION).toConstantValue(none);
+      bind(T.STORE_COMPONENT).toConstantValue({});
+      return;
+    }
+    const files = new FilesystemPackageStore({ directory, maxBytes: maxSize, scrubBytesPerSecond: scrubRate });
+    bind(T.STORE_COMPONENT).toConstantValue(new CacheDirectory(files, directory));
+    bind(T.STORE_INSPECTION).toConstantValue(files);
+    bind(T.PACKAGE_STORE).toResolvedValue(
+      (logger, mismatches, metrics) =>
+        new ObservedPackageStore(files, [
+          storeLog(logger, currentTraceId),
+          storeMetrics(metrics, () => files.usage, mismatches),
+        ]),
+      [T.LOGGER, T.MISMATCHES, T.METRICS],
+    );
+  });
 }

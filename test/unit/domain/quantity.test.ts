@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { parseQuantity } from '../../../src/infrastructure/quantity.ts';
+import { parseQuantity } from '../../../src/domain/quantity.ts';
 import { expectLinear, nearMiss } from '../../support/hostile-text.ts';
 
 const UNITS: [unit: string, factor: bigint][] = [
