@@ -104,6 +104,10 @@ take_from_module podmonitors github.com/prometheus-operator/prometheus-operator@
 take_from_module prometheusrules github.com/prometheus-operator/prometheus-operator@v0.85.0 \
   example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml
 take_from_module verticalpodautoscalers k8s.io/autoscaler/vertical-pod-autoscaler@v1.5.1 deploy/vpa-v1-crd-gen.yaml
+# A later version needs a later Go.
+for kind in listenersets httproutes backendtlspolicies; do
+  take_from_module "$kind" sigs.k8s.io/gateway-api@v1.5.1 "config/crd/standard/gateway.networking.k8s.io_$kind.yaml"
+done
 build_module etcd go.etcd.io/etcd/server/v3
 # Built from a module it does not know its own version, which Helm asks it for.
 version=$(cd "$tools/kubernetes" && go list -m -f '{{.Version}}' k8s.io/kubernetes)

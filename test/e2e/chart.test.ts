@@ -46,6 +46,9 @@ const PEERS = [
   'kube-rbac-proxy',
   'helm',
   'podmonitors.yaml',
+  'listenersets.yaml',
+  'httproutes.yaml',
+  'backendtlspolicies.yaml',
   'prometheusrules.yaml',
   'verticalpodautoscalers.yaml',
 ] as const;
@@ -53,6 +56,8 @@ const PEERS = [
 /** The openings of a pod that works before there is a network of pods; the rest is as restricted as Kubernetes allows. */
 const UNRESTRICTED =
   /^299 - "would violate PodSecurity .*: host namespaces \(hostNetwork=true\), hostPort [^)]*(?:uses hostPort 4219|use hostPorts 4219, 4282)\), (hostPath volumes \(volume \\"registry-agent\\"\), )?probe or lifecycle host [^,]* host \\"127\.0\.0\.1\\"\)(, restricted volume types \(volume \\"registry-agent\\" uses restricted volume type \\"hostPath\\"\))?"$/;
+
+const GATEWAY_KINDS = ['listenersets.yaml', 'httproutes.yaml', 'backendtlspolicies.yaml'] as const;
 
 describeWithAll(PEERS, (programs) => {
   describe('the chart', () => {
@@ -64,6 +69,7 @@ describeWithAll(PEERS, (programs) => {
       await defineModuleSource(admin);
       await installDefinitions(admin, programs['verticalpodautoscalers.yaml']);
       await installDefinitions(admin, programs['podmonitors.yaml']);
+      for (const kind of GATEWAY_KINDS) await installDefinitions(admin, programs[kind]);
       await installDefinitions(admin, programs['prometheusrules.yaml']);
       await define(admin, [GRAFANA_DASHBOARD_DEFINITION]);
       for (const name of ['d8-system', 'd8-monitoring']) await applyObject(admin, namespaceObject(name));
@@ -316,6 +322,38 @@ describeWithAll(PEERS, (programs) => {
       const text = JSON.stringify(ingress);
       expect(text.match(/"path":"[^"]*"/g)).to.deep.equal(['"path":"/v1/images/"']);
       expect(text).to.include('"host":"packages.example.com"').and.to.include('backend-protocol":"HTTPS"');
+    });
+
+    it('has a ListenerSet and HTTPRoutes for images where a Gateway is named, and no Ingress', async () => {
+      const values = { host: 'packages.example.com', gateway: { name: 'public', namespace: 'gateways' } };
+      const set = ['--set-json', `publicEndpoint=${JSON.stringify(values)}`];
+      const asked = [
+        'install',
+        'asked',
+        CHART,
+        '--dry-run=server',
+        '--namespace',
+        NAMESPACE,
+        '--kubeconfig',
+        kubeconfig,
+      ];
+      const { stdout } = await run(programs.helm, [...asked, ...set, '--output', 'json']);
+      const { manifest } = JSON.parse(stdout) as { manifest: string };
+      const kinds = ['ListenerSet', 'HTTPRoute', 'BackendTLSPolicy', 'Ingress'];
+      const objects = parseObjects(manifest).filter(({ kind }) => kinds.includes(kind));
+      expect(objects.map(({ kind, metadata }) => `${kind} ${metadata.name}`).sort()).to.deep.equal([
+        'BackendTLSPolicy registry-packages-proxy',
+        'HTTPRoute registry-packages-proxy',
+        'HTTPRoute registry-packages-proxy-redirect',
+        'ListenerSet registry-packages-proxy',
+      ]);
+      for (const object of objects) expect(await applyObject(cluster.as('admin'), object, true)).to.equal('');
+      const route = JSON.stringify(
+        objects.find(({ metadata, kind }) => kind === 'HTTPRoute' && !/redirect/.test(metadata.name)),
+      );
+      expect(route.match(/"value":"[^"]*"/g)).to.deep.equal(['"value":"/v1/images/"']);
+      const error = await rejection(renderChart(programs.helm, ...set));
+      expect(error.message).to.include('publicEndpoint.gateway needs the kind ListenerSet');
     });
 
     it('quotes every name, so that none of them becomes a number, a truth value or nothing', async () => {

@@ -23,13 +23,16 @@ export interface KubernetesObject {
 const OPTIONAL_APIS = ['autoscaling.k8s.io/v1', 'deckhouse.io/v1alpha1', 'monitoring.coreos.com/v1'];
 
 const PLURALS: Readonly<Record<string, string>> = {
+  BackendTLSPolicy: 'backendtlspolicies',
   ClusterRole: 'clusterroles',
   ClusterRoleBinding: 'clusterrolebindings',
   ConfigMap: 'configmaps',
   CustomResourceDefinition: 'customresourcedefinitions',
   Deployment: 'deployments',
   GrafanaDashboardDefinition: 'grafanadashboarddefinitions',
+  HTTPRoute: 'httproutes',
   Ingress: 'ingresses',
+  ListenerSet: 'listenersets',
   Namespace: 'namespaces',
   NetworkPolicy: 'networkpolicies',
   PodDisruptionBudget: 'poddisruptionbudgets',
