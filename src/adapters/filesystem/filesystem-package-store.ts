@@ -122,7 +122,7 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
   }
 
   async open({ digest, size, isUse = true }: SoughtBlob): Promise<StoredBlob | undefined> {
-    const entry = this.#ledger.find(digest);
+    const entry = this.#check.isHung ? undefined : this.#ledger.find(digest);
     if (entry === undefined) return undefined;
     const isAnother = size !== undefined && size !== entry.size;
     // Its bytes are verified, so the descriptor is wrong; of other bytes, the file may be.
@@ -157,13 +157,12 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
   }
 
   async canReserve(size: number): Promise<boolean> {
-    return (
-      (await this.#eviction.recheck(this.#layout.blobs.path, size)) &&
-      (this.#ledger.missing(size) <= 0 || this.#readers.canGiveWay(size))
-    );
+    if (this.#check.isHung || !(await this.#eviction.recheck(this.#layout.blobs.path, size))) return false;
+    return this.#ledger.missing(size) <= 0 || this.#readers.canGiveWay(size);
   }
 
   async reserve(descriptor: Descriptor): Promise<Reservation> {
+    this.#check.expectAnswer();
     const room = (await this.#eviction.recheck(this.#layout.blobs.path, descriptor.size))
       ? (this.#ledger.reserve(descriptor.size) ?? (await this.#readers.giveWay(descriptor.size)))
       : undefined;

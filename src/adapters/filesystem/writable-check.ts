@@ -1,28 +1,63 @@
 /** Whether the directory takes a file, for readiness: an empty file needs no block, and a full disk would go unnoticed. */
 import { randomUUID } from 'node:crypto';
 import { open, rm } from 'node:fs/promises';
+import { StoreFailedError } from '../../domain/errors.ts';
 import type { Layout } from './layout.ts';
 import { type Relief, withRoom } from './with-room.ts';
 
 /** One block, which is also what `Ledger` counts at least. */
 const BLOCK = new Uint8Array(4096);
 
+/**
+ * A disk that takes longer for one block hangs: a snapshot has frozen it, or the network to it is gone. Each call to it then
+ * holds one of libuv's four threads, so hits and metrics would wait as long. A probe waits 5 s.
+ */
+const HUNG_MS = 3000;
+
 export class WritableCheck {
   readonly #layout: Layout;
   readonly #relief: Relief;
-  #running: Promise<void> | undefined;
+  readonly #hungMs: number;
+  #answer: Promise<void> | undefined;
+  #isHung = false;
 
-  constructor(layout: Layout, relief: Relief) {
+  constructor(layout: Layout, relief: Relief, hungMs = HUNG_MS) {
     this.#layout = layout;
     this.#relief = relief;
+    this.#hungMs = hungMs;
   }
 
-  /** Writes and syncs a block, once for all callers meanwhile. @throws StoreFailedError */
+  /** Whether the last check still waits for the disk. */
+  get isHung(): boolean {
+    return this.#isHung;
+  }
+
+  /** @throws StoreFailedError while the disk hangs */
+  expectAnswer(): void {
+    if (this.#isHung) throw hung();
+  }
+
+  /** Writes and syncs a block, once for all callers meanwhile. Rejects with StoreFailedError, of a disk that hangs, too. */
   run(): Promise<void> {
-    this.#running ??= withRoom(this.#relief, BLOCK.byteLength, () => this.#write()).finally(
-      () => (this.#running = undefined),
-    );
-    return this.#running;
+    return (this.#answer ??= this.#ask());
+  }
+
+  #ask(): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<undefined>();
+    const timer = setTimeout(() => {
+      this.#isHung = true;
+      reject(hung());
+    }, this.#hungMs);
+    withRoom(this.#relief, BLOCK.byteLength, () => this.#write())
+      .finally(() => {
+        clearTimeout(timer);
+        this.#isHung = false;
+        this.#answer = undefined;
+      })
+      .then(() => {
+        resolve(undefined);
+      }, reject);
+    return promise;
   }
 
   async #write(): Promise<void> {
@@ -37,4 +72,8 @@ export class WritableCheck {
       await rm(path);
     }
   }
+}
+
+function hung(): StoreFailedError {
+  return new StoreFailedError({ cause: new Error('disk of the cache does not answer') });
 }

@@ -24,12 +24,15 @@ describe('ResolvePackage', () => {
   }
 
   /** With a manifest of 100 KB. */
-  function largeImage(seed: number): ReturnType<typeof makePackage> {
+  function largeImage(
+    seed: number,
+    annotations: Readonly<Record<string, string>> = { text: 'x'.repeat(100_000) },
+  ): ReturnType<typeof makePackage> {
     const image = makePackage(10, seed);
     const { manifest } = image;
     const text = JSON.stringify({
       ...(JSON.parse(Buffer.from(manifest.bytes).toString()) as object),
-      annotations: { text: 'x'.repeat(100_000) },
+      annotations,
     });
     const large = makeBlob(manifest.descriptor.mediaType, Buffer.from(text));
     return { ...image, digest: large.descriptor.digest, manifest: large };
@@ -112,6 +115,27 @@ describe('ResolvePackage', () => {
     isDone = true;
     expect(found.map(({ layer }) => layer)).to.deep.equal(images.map(({ layer }) => layer.descriptor));
     expect(turns).to.be.at.least(3);
+  });
+
+  it('weighs a manifest of 3 MiB in as many turns as it has steps of 512 KiB, beside those of its fetch', async () => {
+    const turnsOf = async (annotations: Record<string, string>): Promise<number> => {
+      const image = largeImage(1, annotations);
+      const resolve = over(stubGateway(image));
+      let turns = 0;
+      let isDone = false;
+      const count = (): void => {
+        turns++;
+        if (!isDone) setImmediate(count);
+      };
+      setImmediate(count);
+      await resolve.execute(request(image.digest));
+      isDone = true;
+      return turns;
+    };
+    // A text is one step, however long it is.
+    const fetching = await turnsOf({ text: 'x'.repeat(3_000_000) });
+    const texts = Array.from({ length: 10_000 }, (_, key) => [String(key), 'x'.repeat(300)] as const);
+    expect(await turnsOf(Object.fromEntries(texts))).to.be.at.least(fetching + 4);
   });
 
   it('reads cached large manifests one at a time, and each once for all requests', async () => {

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import sinon from 'sinon';
 import { BLOCK_BYTES } from '../../../src/application/block-window.ts';
+import type { Descriptor } from '../../../src/domain/descriptor.ts';
 import { DownloadSlots } from '../../../src/application/download-slots.ts';
 import { PassThroughs } from '../../../src/application/pass-throughs.ts';
 import { DigestMismatchError, TooManyDownloadsError, UpstreamUnavailableError } from '../../../src/domain/errors.ts';
@@ -38,9 +39,13 @@ describe('SharedBody', () => {
     passThroughs = new PassThroughs({ slots, stopping: never });
   }
 
-  function open(registry: Registry = UPSTREAM.registry, leaving = never): Promise<BlobReader> {
+  function open(
+    registry: Registry = UPSTREAM.registry,
+    leaving = never,
+    layer: Descriptor = blob.descriptor,
+  ): Promise<BlobReader> {
     return passThroughs.open({
-      layer: blob.descriptor,
+      layer,
       registry,
       leaving,
       open: async (offset, signal) => {
@@ -213,6 +218,14 @@ describe('SharedBody', () => {
     const readers = [await open(), await open(parseUpstream({ repo: 'other.example/x' }).registry)];
     await Promise.all(readers.map((reader) => readAll(reader)));
     expect(begun).to.deep.equal([0, 0]);
+  });
+
+  it('shares nothing with a manifest that says another size', async () => {
+    const right = await open();
+    const wrong = await open(undefined, undefined, { ...blob.descriptor, size: blob.descriptor.size - 1 });
+    expect(begun).to.deep.equal([0, 0]);
+    expect(await rejection(readAll(wrong))).to.be.instanceOf(DigestMismatchError);
+    expect(Buffer.compare(await readAll(right), blob.bytes)).to.equal(0);
   });
 
   it('tells all readers why the download ended', async () => {

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import fs, { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import fs, { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -242,6 +242,25 @@ describe('FilesystemPackageStore on a full volume', () => {
     await reader.close();
     await new Promise(setImmediate);
     expect(store.usage.failures).to.deep.equal({ ENOSPC: 2 });
+  });
+
+  it('counts a blob for which no file can be made', async () => {
+    rmSync(join(directory, 'v1/ingest'), { recursive: true });
+    writeFileSync(join(directory, 'v1/ingest'), 'no folder');
+    expect(await rejection(store.reserve(blob(200, 1).descriptor))).to.be.instanceOf(StoreFailedError);
+    await new Promise(setImmediate);
+    expect(store.usage).to.deep.include({ bytes: 0, failures: { other: 1 } });
+  });
+
+  it('tells the file system the size of a blob before its bytes come, so that none is allocated behind them', async () => {
+    const { descriptor, bytes } = blob(300, 1);
+    const held = new HeldSource().give(bytes.subarray(0, 100_000));
+    const reader = (await ingest(store, descriptor, held.source)).read();
+    await readSome(reader, 100_000);
+    const [name = ''] = readdirSync(join(directory, 'v1/ingest'));
+    expect(statSync(join(directory, 'v1/ingest', name)).size).to.equal(descriptor.size);
+    held.give(bytes.subarray(100_000)).end();
+    await readAll(reader);
   });
 
   it('counts no failure of a source as one of its own', async () => {

@@ -48,6 +48,19 @@ describe('readStoredFile', () => {
     });
   }
 
+  it('gives 16 KiB at a time to a reader that has become slow', async () => {
+    const clock = sinon.useFakeTimers({ toFake: ['performance'] });
+    const stored = readStoredFile(
+      { entry, content: new BlockFile(fd, new BlockPool()) },
+      { onDamage: sinon.spy(), onClosed: sinon.spy() },
+    );
+    const { byteLength } = await stored.read(0);
+    clock.tick(1000);
+    expect(await stored.read(byteLength)).to.have.lengthOf(16 * 1024);
+    clock.restore();
+    await stored.close();
+  });
+
   it('says when a file is not any more what it was', async () => {
     const events = { onDamage: sinon.spy(), onClosed: sinon.spy() };
     const stored = readStoredFile({ entry, content: new BlockFile(fd, new BlockPool()) }, events);

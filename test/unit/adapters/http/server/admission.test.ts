@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import got from 'got';
 import { connect, type Socket } from 'node:net';
+import sinon from 'sinon';
 import { once } from 'node:events';
 import { connect as connectTls } from 'node:tls';
 import {
@@ -61,6 +62,17 @@ describe('Admission', () => {
     (await small).release();
   });
 
+  it('lets no small body past a large one that waits', async () => {
+    const admission = admissionOf({});
+    const place = await placeOf(admission);
+    const other = await placeOf(admission, MIB);
+    const large = placeOf(admission);
+    expect(admission.freePlace(MIB, ignored)).to.equal(undefined);
+    place.release();
+    (await large).release();
+    other.release();
+  });
+
   it('lets a body be sent alone that is larger than all the memory that there is', async () => {
     const admission = admissionOf({ maxHeldBytes: 1 });
     (await placeOf(admission)).release();
@@ -109,6 +121,23 @@ describe('Admission', () => {
     expect(displaced).to.deep.equal(['stalled']);
     expect(admission.usage).to.include({ displaced: 1, refused: 0 });
     reading.release();
+  });
+
+  it('leaves a reader its place that has taken nothing for a shorter time, though another one waits', async () => {
+    const clock = sinon.useFakeTimers({
+      toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance'],
+    });
+    const admission = admissionOf({ maxHeldBytes: 7 * MIB });
+    const place = await placeOf(admission);
+    place.blocked();
+    const waiting = rejection(placeOf(admission));
+    clock.tick(ADMISSION_LIMITS.floorMs);
+    expect(admission.usage).to.include({ displaced: 0, waiting: 1 });
+    clock.tick(ADMISSION_LIMITS.maxWaitMs);
+    await waiting;
+    expect(admission.usage).to.include({ displaced: 1 });
+    clock.restore();
+    place.release();
   });
 
   it('leaves a slow reader its place when nothing waits', async () => {

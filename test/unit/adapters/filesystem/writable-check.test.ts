@@ -1,0 +1,83 @@
+import { expect } from 'chai';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import sinon from 'sinon';
+import { FilesystemPackageStore } from '../../../../src/adapters/filesystem/filesystem-package-store.ts';
+import { Layout } from '../../../../src/adapters/filesystem/layout.ts';
+import { WritableCheck } from '../../../../src/adapters/filesystem/writable-check.ts';
+import { StoreFailedError } from '../../../../src/domain/errors.ts';
+import { bytesOf, makeBlob } from '../../../support/image.ts';
+import { rejection } from '../../../support/rejection.ts';
+import { ingest, readAll, sourceOf } from '../../../support/source.ts';
+
+const NO_RELIEF = { relieve: () => false };
+
+/** A disk that hangs until it is let go on. */
+function hang(layout: Layout): () => void {
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  const make = sinon.stub(layout, 'make').callsFake(async function (this: Layout) {
+    await promise;
+    make.restore();
+    await this.make();
+  });
+  return () => {
+    resolve(undefined);
+  };
+}
+
+describe('WritableCheck', () => {
+  let directory: string;
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), 'writable-check-'));
+  });
+  afterEach(() => {
+    sinon.restore();
+    rmSync(directory, { recursive: true });
+  });
+
+  it('gives up on a disk that hangs, asks it nothing more, and is content when it answers again', async () => {
+    const layout = new Layout(directory);
+    const check = new WritableCheck(layout, NO_RELIEF, 1);
+    const goOn = hang(layout);
+    const first = await rejection(check.run());
+    expect(first)
+      .to.be.instanceOf(StoreFailedError)
+      .with.nested.property('cause.message')
+      .that.includes('does not answer');
+    expect(await rejection(check.run())).to.be.instanceOf(StoreFailedError);
+    expect(check.isHung).to.equal(true);
+    expect(() => {
+      check.expectAnswer();
+    }).to.throw(StoreFailedError);
+    goOn();
+    while (check.isHung) await new Promise(setImmediate);
+    check.expectAnswer();
+    await new WritableCheck(layout, NO_RELIEF).run();
+  });
+
+  it('lets the store be as if it held nothing while its disk hangs', async () => {
+    const store = new FilesystemPackageStore({ directory, maxBytes: 1_000_000 });
+    await store.load();
+    const { descriptor, bytes } = makeBlob('application/octet-stream', bytesOf(100_000));
+    await (
+      await ingest(store, descriptor, sourceOf(bytes))
+    ).settled;
+    const goOn = hang(Layout.prototype);
+    const clock = sinon.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    const checked = rejection(store.checkWritable());
+    clock.tick(3000);
+    await checked;
+    clock.restore();
+    expect(await store.open(descriptor)).to.equal(undefined);
+    expect(await store.canReserve(1)).to.equal(false);
+    expect(await rejection(store.reserve(descriptor))).to.be.instanceOf(StoreFailedError);
+    goOn();
+    while (!(await store.canReserve(1))) await new Promise(setImmediate);
+    const reader = await store.open(descriptor);
+    if (reader === undefined) throw new Error('not cached any more');
+    expect(Buffer.compare(await readAll(reader), bytes)).to.equal(0);
+    await reader.close();
+    await store.close();
+  });
+});
