@@ -164,7 +164,8 @@ give_up() { # WHY
 judge() { # ADDRESS
   case $status in
     000 | 200 | 206) ;;
-    408 | 416 | 429 | 5??) echo "$1: $status $(cut -b 1-255 "$body")" >&2 ;;
+    # 401: a sidecar whose API server is away knows no token, and another master may know it.
+    401 | 408 | 416 | 429 | 5??) echo "$1: $status $(cut -b 1-255 "$body")" >&2 ;;
     *) give_up "$1: $status $(cut -b 1-255 "$body")" ;;
   esac
   case $failure in

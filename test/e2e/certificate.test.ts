@@ -26,17 +26,19 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
       admin = cluster.as('admin');
       kubeconfig = await cluster.kubeconfig('admin');
       for (const name of ['d8-system', 'd8-monitoring', NAMESPACE]) await applyObject(admin, namespaceObject(name));
-      const labels = { 'node-role.kubernetes.io/control-plane': '' };
-      const addresses = [
-        { type: 'InternalIP', address: '192.0.2.10' },
-        { type: 'InternalIP', address: '2001:db8::10' },
-        { type: 'Hostname', address: 'master-0' },
-      ];
-      const node = { apiVersion: 'v1', kind: 'Node', metadata: { name: 'master-0', labels }, status: { addresses } };
-      await admin.post('api/v1/nodes', { json: node });
+      await addMaster('master-0', '192.0.2.10', '2001:db8::10');
     });
     after(() => cluster.close());
 
+    async function addMaster(name: string, ...ips: readonly string[]): Promise<void> {
+      const labels = { 'node-role.kubernetes.io/control-plane': '' };
+      const addresses = [
+        ...ips.map((address) => ({ type: 'InternalIP', address })),
+        { type: 'Hostname', address: name },
+      ];
+      const node = { apiVersion: 'v1', kind: 'Node', metadata: { name, labels }, status: { addresses } };
+      await admin.post('api/v1/nodes', { json: node });
+    }
     const helm = async (...args: string[]): Promise<string> => {
       const release = [...args, '--namespace', NAMESPACE, '--kubeconfig', kubeconfig];
       return (await run(programs.helm, release)).stdout;
@@ -75,6 +77,18 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
       expect(third.serving.verify(first.ca.publicKey)).to.equal(true);
       expect(third.serving.checkHost('packages.example.com')).to.equal('packages.example.com');
       expect(third.serving.checkIP('198.51.100.7')).to.equal('198.51.100.7');
+    });
+
+    it('names a master that has joined since, from the next upgrade on, under the same CA', async () => {
+      const before = await certificates();
+      await addMaster('master-1', '192.0.2.11');
+      expect(before.serving.checkIP('192.0.2.11')).to.equal(undefined);
+      await helm('upgrade', 'test', CHART);
+      const after = await certificates();
+      expect(after.serving.checkIP('192.0.2.11')).to.equal('192.0.2.11');
+      expect(after.serving.checkHost('master-1')).to.equal('master-1');
+      expect(after.ca.fingerprint256).to.equal(before.ca.fingerprint256);
+      expect(after.serving.verify(before.ca.publicKey)).to.equal(true);
     });
 
     it('is served by the sidecar, and the key of its CA reaches no pod', async () => {

@@ -152,5 +152,17 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
         if (line !== undefined) expect(line).to.include({ route: 'other', status: 404 });
       });
     }
+
+    it('is refused by 401 while the API server is away, for a token that the sidecar has not seen: a node asks the next master', async () => {
+      await cluster.stopApiServer();
+      const response = await got(`https://127.0.0.1:${String(port)}/package?digest=${QUERY_DIGEST}`, {
+        headers: { authorization: `Bearer ${USERS.operator.token}` },
+        https: { certificateAuthority: CA },
+        retry: { limit: 0 },
+        throwHttpErrors: false,
+      });
+      expect(response.statusCode).to.equal(401);
+      await cluster.startApiServer();
+    });
   });
 });

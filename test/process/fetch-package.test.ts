@@ -170,7 +170,7 @@ describe('examples/fetch-package.sh', () => {
     for (const master of masters) expect(master.seen).not.to.have.lengthOf(0);
   });
 
-  for (const status of [408, 429, 500, 502, 503, 504]) {
+  for (const status of [401, 408, 429, 500, 502, 503, 504]) {
     curl(`tries again after ${String(status)}`, async () => {
       meet(refuse(status));
       await fetchPackage();
@@ -253,7 +253,7 @@ describe('examples/fetch-package.sh', () => {
     });
   }
 
-  for (const status of [301, 400, 401, 403, 404]) {
+  for (const status of [301, 400, 403, 404]) {
     curl(`gives up at once on ${String(status)}, says why and leaves nothing`, async () => {
       for (const where of [masters[0]?.faults, masters[0]?.manifestFaults]) {
         where?.push(refuse(status));

@@ -12,11 +12,13 @@ import { program, startSiteRegistry } from './site-registry.ts';
 const isBare = process.argv[2] === '--bare';
 const [command = '', ...args] = process.argv.slice(isBare ? 3 : 2);
 const registry = await startSiteRegistry();
-const cluster = await Cluster.start({
+const programs = {
   etcd: program('etcd'),
   'kube-apiserver': program('kube-apiserver'),
   'kube-rbac-proxy': program('kube-rbac-proxy'),
-});
+};
+// As on Talos.
+const cluster = await Cluster.start(programs, isBare ? 'baseline' : 'privileged');
 await cluster.startControllers(program('kube-controller-manager'), ['node-lifecycle', 'taint-eviction']);
 await cluster.startScheduler(program('kube-scheduler'));
 if (!isBare) await defineModuleSource(cluster.as('admin'));

@@ -138,6 +138,20 @@ describe('ResolvePackage', () => {
     expect(await turnsOf(Object.fromEntries(texts))).to.be.at.least(fetching + 4);
   });
 
+  it('begins one fetch of a manifest in a turn of the event loop', async () => {
+    const images = [1, 2, 3, 4, 5].map((seed) => makePackage(10, seed));
+    const gateway = stubGateway(...images);
+    const resolve = over(gateway);
+    const found = images.map(({ digest }) => resolve.execute(request(digest)));
+    const begun: number[] = [];
+    while (begun.at(-1) !== images.length) {
+      await new Promise((next) => setImmediate(next));
+      begun.push(gateway.fetchManifest.callCount);
+    }
+    await Promise.all(found);
+    expect(new Set(begun).size).to.be.at.least(4);
+  });
+
   it('reads cached large manifests one at a time, and each once for all requests', async () => {
     const images = [1, 2, 3].map((seed) => largeImage(seed));
     await Promise.all(images.map(({ digest }) => over(stubGateway(...images)).manifest(request(digest))));

@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import { Agent, get, type IncomingMessage, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import got from 'got';
-import { HttpServer } from '../../../../../src/adapters/http/server/http-server.ts';
+import { ADMISSION_LIMITS } from '../../../../../src/adapters/http/server/admission.ts';
+import { HttpServer, LIMITS } from '../../../../../src/adapters/http/server/http-server.ts';
 import { eventually } from '../../../../support/eventually.ts';
 import { RawConnection } from '../../../../support/raw-connection.ts';
 import { rejection } from '../../../../support/rejection.ts';
@@ -41,6 +42,20 @@ describe('HttpServer', () => {
     running[0]?.end('ow');
     expect(await body(response)).to.equal('slow');
     await closed;
+  });
+
+  it('says how long a new connection waits until it is accepted', async () => {
+    const busy = server.acceptDelay();
+    const end = performance.now() + 30;
+    while (performance.now() < end);
+    expect(await busy).to.be.within(0.03, 10);
+    await server.close(10_000);
+    expect(await server.acceptDelay()).to.equal(0);
+  });
+
+  it('has more connections than packages are fetched at a time, so that probes have one', async () => {
+    expect(ADMISSION_LIMITS.maxRunning).to.be.at.most(LIMITS.maxConnections - 64);
+    await server.close(0);
   });
 
   it('does not wait for connections that are merely kept alive', async () => {
