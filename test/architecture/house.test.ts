@@ -64,7 +64,7 @@ const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] =
     log: ['pino', 'node:fs'],
     observers: [],
     'oci-layout': ['node:fs', 'node:fs/promises', 'node:net', 'node:path'],
-    prometheus: ['prom-client', 'node:crypto', 'node:fs/promises'],
+    prometheus: ['prom-client', 'node:crypto', 'node:fs'],
     // Below the two adapters that have directories of blobs.
     blobs: ['node:fs', 'node:fs/promises', 'node:path', 'node:sqlite', 'node:util'],
     registry: [

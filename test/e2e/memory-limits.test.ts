@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { once } from 'node:events';
 import { connect, type TLSSocket } from 'node:tls';
-import { parseQuantity } from '../../src/infrastructure/quantity.ts';
+import { parseQuantity } from '../../src/domain/quantity.ts';
 import { FakeRegistry } from '../support/fake-registry.ts';
 import { makePackage, type TestImage } from '../support/image.ts';
 import { MemoryCgroup } from '../support/memory-cgroup.ts';

@@ -1,6 +1,6 @@
 /** Shows when the certificates in use end, so that an alert comes before. */
 import { X509Certificate } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
 import { Gauge, type Registry } from 'prom-client';
 
 export interface NamedCertificate {
@@ -18,25 +18,33 @@ export function certificateMetrics(registry: Registry, certificates: readonly Na
     help: 'When a certificate ends, in Unix time.',
     labelNames: ['role'],
     registers: [registry],
-    async collect() {
+    collect() {
       this.reset();
-      const ends = await Promise.all(
-        certificates.map(async ({ role, certificate }) => ({ role, end: await endOf(certificate) })),
-      );
-      for (const { role, end } of ends) if (end !== undefined) this.set({ role }, end);
+      for (const { role, certificate } of certificates) {
+        const end = endOf(certificate);
+        if (end !== undefined) this.set({ role }, end);
+      }
     },
   });
 }
 
 /** Undefined where the file does not exist or holds no certificate. */
-async function endOf(path: string): Promise<number | undefined> {
-  const text = await readFile(path, 'utf8').catch(() => '');
-  const certificates = (text.match(PEM) ?? []).flatMap(parse);
+function endOf(path: string): number | undefined {
+  const certificates = (textOf(path).match(PEM) ?? []).flatMap(parse);
   const ends = certificates.map(({ validToDate }) => validToDate.getTime() / 1000);
   const [first] = certificates;
   if (first === undefined) return undefined;
   // A chain ends with its first part that does; a list of CAs is of use as long as one of them is.
   return first.ca ? Math.max(...ends) : Math.min(...ends);
+}
+
+/** In this turn: while the disk of the cache hangs, it holds all threads that read files. */
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
 }
 
 function parse(pem: string): X509Certificate[] {

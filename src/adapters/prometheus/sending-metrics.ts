@@ -52,7 +52,7 @@ export function sendingMetrics(registry: Registry, usage: () => Sending, acceptD
   }
 }
 
-/** 0 where the system does not say. In this turn: while the disk of the cache hangs, it holds all threads that read files. */
+/** 0 where the system does not say. In this turn, as the files of certificates are read. */
 function readTcpMemory(): number {
   try {
     return Number(/^TCP: .*\bmem (\d+)/m.exec(readFileSync(SOCKSTAT, 'utf8'))?.[1] ?? 0) * PAGE_BYTES;
