@@ -8,7 +8,7 @@ import type { Operation, RegistryGateway } from '../../domain/ports/registry-gat
 import { dialledHost, type Registry, type Upstream } from '../../domain/upstream.ts';
 import type { Tag } from '../../domain/tag.ts';
 import { downloadBlob } from './blob-download.ts';
-import { type Network, openNetwork } from './transport/connector.ts';
+import { type ProxyVariables, sharePools, type SharedPools } from './transport/agents.ts';
 import { HostAuthorizations } from './auth/host-authorizations.ts';
 import { HttpClient, type HttpSettings } from './transport/http-client.ts';
 import { type HttpRequest, type HttpResponse, refusal } from './transport/http-message.ts';
@@ -18,7 +18,8 @@ import { ConnectionRefusedError } from './transport/retried-exchange.ts';
 import { readTags } from './tag-list.ts';
 import { type Asked, failure } from './upstream-errors.ts';
 
-export interface OciRegistryGatewayOptions extends Omit<HttpSettings, 'network'> {
+export interface OciRegistryGatewayOptions extends Omit<HttpSettings, 'pools'> {
+  readonly environment: ProxyVariables;
   /** Milliseconds on a clock that never jumps; for tests of what a token's age does. */
   readonly now?: () => number;
 }
@@ -37,13 +38,13 @@ interface Connection {
 
 export class OciRegistryGateway implements RegistryGateway, ImageCatalog {
   readonly #options: OciRegistryGatewayOptions;
-  readonly #network: Network;
+  readonly #pools: SharedPools;
   /** A registry object is one way into one registry; with it go its sockets and its tokens. */
   readonly #connections = new WeakMap<Registry, Connection>();
 
   constructor(options: OciRegistryGatewayOptions) {
     this.#options = options;
-    this.#network = openNetwork(options.connectTimeoutMs);
+    this.#pools = sharePools(options.connectTimeoutMs, options.environment);
   }
 
   async fetchManifest(upstream: Upstream, digest: Digest, signal: AbortSignal): Promise<Uint8Array> {
@@ -147,7 +148,7 @@ export class OciRegistryGateway implements RegistryGateway, ImageCatalog {
     if (connection === undefined) {
       const home = new URL(`${registry.scheme}://${dialledHost(registry)}`);
       const { trustedRealms, idleTimeoutMs, now = () => performance.now() } = this.#options;
-      const client = new HttpClient(registry, { ...this.#options, network: this.#network });
+      const client = new HttpClient(registry, { ...this.#options, pools: this.#pools });
       const options = { registry, client, trustedRealms, idleTimeoutMs, now };
       connection = { client, home, authorizations: new HostAuthorizations(home, options) };
       this.#connections.set(registry, connection);

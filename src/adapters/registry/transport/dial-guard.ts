@@ -40,11 +40,10 @@ export class DialGuard {
     this.#depth = isIP(this.#home) === 0 ? 0 : depthOf(this.#home);
   }
 
-  /** Rejects with ForbiddenAddressError for a host that is an address; nothing is known of a name before it is looked up. */
-  check({ href }: URL): Promise<void> {
+  /** Nothing is known of a name before it is looked up. @throws ForbiddenAddressError for a host that is an address */
+  check({ href }: URL): void {
     const host = hostnameOf(href);
-    if (isIP(host) === 0 || this.#admits(host, host)) return Promise.resolve();
-    return Promise.reject(new ForbiddenAddressError());
+    if (isIP(host) !== 0 && !this.#admits(host, host)) throw new ForbiddenAddressError();
   }
 
   /**

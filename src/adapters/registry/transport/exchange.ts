@@ -3,10 +3,8 @@ import got, { type PlainResponse } from 'got';
 import { type ClientRequest, type IncomingMessage, type RequestOptions, request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import type { Registry } from '../../../domain/upstream.ts';
-import { type Agents, createAgents, type ProxyVariables } from './agents.ts';
+import { Pools, type SharedPools } from './agents.ts';
 import { IdleError, IncompleteError } from '../body.ts';
-import type { Network } from './connector.ts';
-import { DialGuard } from './dial-guard.ts';
 import type { HttpRequest, HttpResponse } from './http-message.ts';
 import { Inflow } from '../bulk/inflow.ts';
 
@@ -16,9 +14,8 @@ export interface ExchangeSettings {
   /** Hosts, with their port when it is not the scheme's, that may see credentials as token servers. */
   readonly trustedRealms: readonly string[];
   readonly userAgent: string;
-  readonly environment: ProxyVariables;
   /** That of the whole process. */
-  readonly network: Network;
+  readonly pools: SharedPools;
 }
 
 /** The server had ended a connection that waited for its next request: another connection may do (RFC 9112, 9.3.1). */
@@ -48,25 +45,22 @@ const client = got.extend({
 
 export class Exchange {
   readonly #settings: ExchangeSettings;
-  readonly #guard: DialGuard;
-  readonly #agents: (url: URL) => Agents;
+  readonly #pools: Pools;
   /** For name, connection and handshake, then for the headers of the answer. */
   readonly #patienceMs: number;
 
   constructor(registry: Registry, settings: ExchangeSettings) {
-    const { connectTimeoutMs, headersTimeoutMs, trustedRealms, environment, network } = settings;
+    const { connectTimeoutMs, headersTimeoutMs, trustedRealms, pools } = settings;
     this.#settings = settings;
-    this.#guard = new DialGuard(registry, trustedRealms, network.names);
-    this.#agents = createAgents(registry, this.#guard, network, environment);
+    this.#pools = new Pools(registry, trustedRealms, pools);
     this.#patienceMs = 3 * connectTimeoutMs + headersTimeoutMs;
   }
 
   /** Rejects with the errors of Node and got, and with StaleConnectionError. */
   async run({ asked, url, headers, form, isBulk = false }: HttpRequest, signal: AbortSignal): Promise<HttpResponse> {
-    await this.#guard.check(url);
     const { userAgent, headersTimeoutMs } = this.#settings;
     const stream = client.stream(url, {
-      agent: this.#agents(url),
+      agent: this.#pools.for(url),
       headers: { 'user-agent': userAgent, ...headers },
       timeout: { response: headersTimeoutMs },
       signal,

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { gzipSync } from 'node:zlib';
 import { Authorization } from '../../../../../src/adapters/registry/auth/authorization.ts';
-import { openNetwork } from '../../../../../src/adapters/registry/transport/connector.ts';
+import { sharePools } from '../../../../../src/adapters/registry/transport/agents.ts';
 import { HttpClient } from '../../../../../src/adapters/registry/transport/http-client.ts';
 import { ANONYMOUS, basic, type Credential } from '../../../../../src/domain/credential.ts';
 import { UpstreamDeniedError, UpstreamUnavailableError } from '../../../../../src/domain/errors.ts';
@@ -39,7 +39,7 @@ describe('Authorization', () => {
       trustedRealms: [],
       traceHeaders: () => ({}),
     };
-    const client = new HttpClient(registry, { ...settings, network: openNetwork(1000) });
+    const client = new HttpClient(registry, { ...settings, pools: sharePools(1000, {}) });
     return new Authorization({ registry, client, trustedRealms: [], idleTimeoutMs: 1000, now: () => now });
   }
 

@@ -49,14 +49,14 @@ describe('DialGuard', () => {
     ['home.test', '10.0.0.1', [...PUBLIC, ...PRIVATE], [...HOST, ...LINK_LOCAL]],
   ];
   for (const [home, address, admitted, refused] of rows) {
-    it(`lets a registry at ${home}, reached at ${address}, lead to what lies no deeper`, async () => {
+    it(`lets a registry at ${home}, reached at ${address}, lead to what lies no deeper`, () => {
       const guard = guardOf(home);
       guard.connected(home.replace(/:\d+$/, ''), address);
-      for (const host of admitted) await guard.check(new URL(`http://${host}:1/x`));
+      for (const host of admitted) guard.check(new URL(`http://${host}:1/x`));
       for (const host of refused) {
-        expect(await rejection(guard.check(new URL(`https://${host}/x`))), host).to.be.instanceOf(
-          ForbiddenAddressError,
-        );
+        expect(() => {
+          guard.check(new URL(`https://${host}/x`));
+        }, host).to.throw(ForbiddenAddressError);
       }
     });
   }
@@ -64,16 +64,18 @@ describe('DialGuard', () => {
   it('knows nothing of where a registry is before a connection to it, and learns nothing from others', async () => {
     const guard = guardOf('home.test');
     guard.connected('other.test', '10.0.0.1');
-    expect(await rejection(guard.check(new URL('http://10.0.0.1/')))).to.be.instanceOf(ForbiddenAddressError);
+    expect(() => {
+      guard.check(new URL('http://10.0.0.1/'));
+    }).to.throw(ForbiddenAddressError);
     expect(await guard.addressesOf('all.test')).to.deep.equal(['192.0.2.1']);
   });
 
   it('lets each registry lead to itself and to trusted token servers, where the settings write an address', async () => {
     const guard = guardOf('192.0.2.9', '10.0.0.7:8443', 'localhost');
-    await guard.check(new URL('https://10.0.0.7:8443/token'));
+    guard.check(new URL('https://10.0.0.7:8443/token'));
     expect(await guard.addressesOf('localhost')).to.deep.equal(['::1', '127.0.0.1']);
     const linkLocal = guardOf('169.254.1.1');
-    await linkLocal.check(new URL('http://169.254.1.1/v2/'));
+    linkLocal.check(new URL('http://169.254.1.1/v2/'));
     expect(await linkLocal.addressesOf('169.254.1.1')).to.deep.equal(['169.254.1.1']);
   });
 
