@@ -30,7 +30,7 @@ const SUBJECTS: readonly {
   },
   {
     folder: 'src/adapters/registry',
-    files: ['content-range'],
+    files: ['blob-download'],
     specs: ['test/unit/adapters/registry/{}.test.ts', 'test/unit/adapters/registry/oci-registry-gateway.test.ts'],
   },
   {

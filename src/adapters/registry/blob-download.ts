@@ -1,17 +1,26 @@
 /** A blob from an offset on, out of as many answers as it takes. */
 import type { Descriptor } from '../../domain/descriptor.ts';
-import { type Body, IncompleteError, readChunks } from './body.ts';
-import { gunzipped, isEncoded, isLabelledGzip } from './content-encoding.ts';
-import { partOf } from './content-range.ts';
+import {
+  type Body,
+  gunzipped,
+  HTML,
+  IncompleteError,
+  isEncoded,
+  isLabelledGzip,
+  isMarkup,
+  mediaTypeOf,
+  readChunks,
+} from './body.ts';
 import { RedirectRefusedError } from './transport/http-client.ts';
 import { type HttpResponse, refusal } from './transport/http-message.ts';
-import { HTML, isMarkup, mediaTypeOf } from './media-type.ts';
 import { type Asked, failure, unavailable, UpstreamFault } from './upstream-errors.ts';
 
 /** Some gateways give 64 KiB at a time; with less than this, reading all of the blob again is the smaller burden. */
 const MIN_PART_BYTES = 16 * 1024;
 /** Answers that are final with or without a range; any other 4xx, and 501, may only refuse the range. */
 const FINAL_STATUSES: ReadonlySet<number> = new Set([401, 403, 404, 407, 408, 410, 425, 429]);
+/** `bytes 40-99/100`, and the spellings that servers have for it: another unit's case, `=`, no total or an unknown one. */
+const CONTENT_RANGE = /^bytes[ =:]{1,4}(\d{1,16})-(\d{1,16})(?:\/(\d{1,16}|\*))?$/i;
 
 export interface BlobExchange {
   readonly blob: Descriptor;
@@ -155,4 +164,34 @@ async function* noPage(chunks: AsyncIterable<Uint8Array>, asked: Asked): AsyncGe
     isFirst = false;
     yield chunk;
   }
+}
+
+interface BlobPart {
+  /** How many bytes of the answer come before the first one that was asked for. */
+  readonly skip: number;
+  /** Behind its last byte, as an offset in the blob. */
+  readonly end: number;
+}
+
+/**
+ * The part of a blob of `size` bytes that begins at `offset` or before it; undefined when the answer has other bytes, or
+ * says too little about them.
+ */
+export function partOf(
+  { status, headers }: Pick<HttpResponse, 'status' | 'headers'>,
+  size: number,
+  offset: number,
+): BlobPart | undefined {
+  const [first, end] = status === 206 ? rangeOf(headers['content-range'], size) : [0, size];
+  if (first === undefined || end === undefined || first > offset || end > size) return undefined;
+  if (end <= offset && size > 0) return undefined;
+  const length = String(end - first);
+  if ((headers['content-length'] ?? length) !== length) return undefined;
+  return { skip: offset - first, end };
+}
+
+function rangeOf(header = '', size: number): readonly [first?: number, end?: number] {
+  const [, first, last, total = '*'] = CONTENT_RANGE.exec(header.trim()) ?? [];
+  if (first === undefined || (total !== '*' && Number(total) !== size)) return [];
+  return [Number(first), Number(last) + 1];
 }

@@ -1,4 +1,10 @@
-/** Bodies of upstreams: never longer than they may be, never waited for without end, never left open. */
+/** Bodies of upstreams: bounded in length and time, decoded where they are labelled as gzip, and told from a page of HTML. */
+import type { IncomingHttpHeaders } from 'node:http';
+import { pipeline } from 'node:stream';
+import { createGunzip } from 'node:zlib';
+import type { Descriptor } from '../../domain/descriptor.ts';
+import { DigestMismatchError } from '../../domain/errors.ts';
+import { Verifier } from '../../domain/verifier.ts';
 
 /** The bytes of a response as they come; ended by `destroy`. */
 export interface Body extends AsyncIterable<Uint8Array> {
@@ -39,6 +45,10 @@ const MAX_TICK_MS = 1000;
 /** A new connection costs less than reading more than this, or waiting longer for it. */
 const MAX_DISCARDED_BYTES = 4096;
 const DISCARD_MS = 100;
+export const HTML = 'text/html';
+
+/** Type and subtype have at most 127 characters each (RFC 6838, section 4.2); what has others is not shown to operators. */
+const MEDIA_TYPE = /^[ \t]*([a-z0-9][a-z0-9!#$&^_.+-]{0,126}\/[a-z0-9][a-z0-9!#$&^_.+-]{0,126})[ \t]*(?:;|$)/;
 
 /** The chunks as they come, each valid until the next, without the first `skip` bytes; leaving the iteration ends the response. */
 export async function* readChunks(body: Body, skip: number, idleTimeoutMs: number): AsyncGenerator<Uint8Array> {
@@ -101,4 +111,76 @@ export async function readAtMost(body: Body, maxBytes: number, timeoutMs: number
 /** Reads the little that is left of a body in the background, so that its connection serves the next request; ends a long one. */
 export function discard(body: Body): void {
   readAtMost(body, MAX_DISCARDED_BYTES, DISCARD_MS).catch(() => undefined);
+}
+
+/**
+ * Whether the content may be compressed by gzip, the one coding that Go's client decodes. Other labels (`aws-chunked`,
+ * `identity`, an empty one, …) say nothing: the digest decides about the bytes as they are.
+ */
+export function isLabelledGzip({ 'content-encoding': encoding = '' }: IncomingHttpHeaders): boolean {
+  return encoding.split(',').some((coding) => /^\s*(?:x-)?gzip\s*$/i.test(coding));
+}
+
+/** Undefined when the bytes are not those of gzip, or more than `maxBytes` when they are decoded. */
+export async function gunzipAtMost(bytes: Uint8Array, maxBytes: number): Promise<Buffer | undefined> {
+  const pieces: Uint8Array[] = [];
+  let length = 0;
+  try {
+    for await (const piece of gunzipped([bytes])) {
+      length += piece.byteLength;
+      if (length > maxBytes) return undefined;
+      pieces.push(piece);
+    }
+    return Buffer.concat(pieces);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Decodes no faster than the consumer reads. Rejects as `chunks` does, or with an error of zlib. */
+export async function* gunzipped(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const decoder = createGunzip();
+  // The decoder fails with the same error, which the consumer sees.
+  pipeline(copies(chunks), decoder, () => undefined);
+  try {
+    for await (const piece of decoder) yield piece as Buffer;
+  } finally {
+    decoder.destroy();
+  }
+}
+
+/**
+ * Whether the decoded bytes are the blob: decodes all of them, or as many as show that they are not. Rejects as `chunks`
+ * does, or when they end too early.
+ */
+export async function isEncoded(blob: Descriptor, chunks: AsyncIterable<Uint8Array>): Promise<boolean> {
+  const verifier = new Verifier(blob);
+  try {
+    for await (const piece of gunzipped(chunks)) verifier.update(piece);
+    verifier.verify();
+    return true;
+  } catch (error) {
+    const isOther =
+      error instanceof DigestMismatchError ||
+      (error instanceof Error && 'code' in error && error.code === 'Z_DATA_ERROR');
+    if (isOther) return false;
+    throw error;
+  }
+}
+
+/** The source uses the memory of a chunk again, while the decoder still works on it. */
+async function* copies(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): AsyncGenerator<Buffer> {
+  for await (const chunk of chunks) yield Buffer.from(chunk);
+}
+
+/** Without its parameters, in lower case; undefined when there is none or it is malformed. */
+export function mediaTypeOf({ 'content-type': type = '' }: IncomingHttpHeaders): string | undefined {
+  return MEDIA_TYPE.exec(type.slice(0, 512).toLowerCase())?.[1];
+}
+
+/** Whether bytes begin as HTML or XML do. */
+export function isMarkup(bytes: Uint8Array): boolean {
+  return /^(?:\xef\xbb\xbf)?\s*<(?:!doctype|!--|\?xml|html|head|body)[\s>-]/i.test(
+    Buffer.from(bytes.subarray(0, 256)).toString('latin1'),
+  );
 }

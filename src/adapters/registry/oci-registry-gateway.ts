@@ -12,10 +12,9 @@ import { type ProxyVariables, sharePools, type SharedPools } from './transport/a
 import { HostAuthorizations } from './auth/host-authorizations.ts';
 import { HttpClient, type HttpSettings } from './transport/http-client.ts';
 import { type HttpRequest, type HttpResponse, refusal } from './transport/http-message.ts';
-import { readManifest } from './manifest-answer.ts';
+import { readManifest, readTags } from './documents.ts';
 import { readReferrers } from './referrers.ts';
 import { ConnectionRefusedError } from './transport/retried-exchange.ts';
-import { readTags } from './tag-list.ts';
 import { type Asked, failure } from './upstream-errors.ts';
 
 export interface OciRegistryGatewayOptions extends Omit<HttpSettings, 'pools'> {

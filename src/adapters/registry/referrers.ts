@@ -7,7 +7,7 @@ import { MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';
 import type { Referrer } from '../../domain/ports/image-catalog.ts';
 import type { Tag } from '../../domain/tag.ts';
 import { discard, readAtMost } from './body.ts';
-import { nextPage } from './tag-list.ts';
+import { nextPage } from './documents.ts';
 import { type HttpResponse, refusal } from './transport/http-message.ts';
 import { failure } from './upstream-errors.ts';
 

@@ -1,7 +1,6 @@
 /** A request for a token, by which a token server lets a client pull from a repository (distribution-spec, token protocol). */
 import type { Credential } from '../../../domain/credential.ts';
-import { discard, readAtMost } from '../body.ts';
-import { gunzipAtMost, isLabelledGzip } from '../content-encoding.ts';
+import { discard, gunzipAtMost, isLabelledGzip, readAtMost } from '../body.ts';
 import { type HttpClient, isSameOrSafer } from '../transport/http-client.ts';
 import { type AuthorizeHost, type HttpRequest, type HttpResponse, refusal } from '../transport/http-message.ts';
 import { parseToken, type Token } from './token.ts';

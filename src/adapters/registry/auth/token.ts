@@ -1,5 +1,5 @@
 /** Reads the answer of a token server (distribution-spec, token protocol; RFC 6749 section 5.1). */
-import { HTML, isMarkup } from '../media-type.ts';
+import { HTML, isMarkup } from '../body.ts';
 import { type Asked, unavailable, UpstreamFault } from '../upstream-errors.ts';
 
 /** The lifetime of a token without `expires_in`, by the specification. */

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { gzipSync } from 'node:zlib';
-import { readManifest } from '../../../../src/adapters/registry/manifest-answer.ts';
+import { readManifest } from '../../../../src/adapters/registry/documents.ts';
 import { InvalidContentError, UpstreamUnavailableError } from '../../../../src/domain/errors.ts';
 import { bytesOf, encode, makePackage } from '../../../support/image.ts';
 import { rejection } from '../../../support/rejection.ts';
