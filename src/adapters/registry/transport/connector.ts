@@ -10,7 +10,7 @@ import {
   type TLSSocket,
 } from 'node:tls';
 import type { Registry } from '../../../domain/upstream.ts';
-import { Inflow } from '../bulk/inflow.ts';
+import { interceptForBypass, openForBypass } from '../bulk/parser-bypass.ts';
 import { ConnectFault, connectTimeout } from '../upstream-errors.ts';
 import type { DialGuard } from './dial-guard.ts';
 import { Names } from './names.ts';
@@ -74,7 +74,7 @@ export class Connector {
     if (tls === undefined) return socket;
     const secured = connectTls({ ...this.#tls(tls), host: to.host, socket });
     secured.on('error', () => undefined);
-    new Inflow().intercept(secured);
+    interceptForBypass(secured);
     return this.#secured(secured, to.host);
   }
 
@@ -82,12 +82,12 @@ export class Connector {
     const { connectTimeoutMs } = this.#network;
     if (tls === undefined) {
       const open = (address: string): Socket =>
-        withInflow((onread) => connect({ ...TCP_OPTIONS, ...onread, host: address, port }));
+        openForBypass((onread) => connect({ ...TCP_OPTIONS, ...onread, host: address, port }));
       return race(addresses, open, connectTimeoutMs);
     }
     const options = this.#tls(tls);
     const open = (address: string): TLSSocket =>
-      withInflow((onread) => connectTls({ ...options, ...TCP_OPTIONS, ...onread, host: address, port }));
+      openForBypass((onread) => connectTls({ ...options, ...TCP_OPTIONS, ...onread, host: address, port }));
     return this.#secured(await race(addresses, open, connectTimeoutMs), host);
   }
 
@@ -117,13 +117,6 @@ export class Connector {
       socket.off('secureConnect', resolve).off('error', reject).off('close', end);
     }
   }
-}
-
-function withInflow<Made extends Socket>(open: (options: object) => Made): Made {
-  const inflow = new Inflow();
-  const socket = open({ onread: inflow.onread });
-  inflow.attach(socket);
-  return socket;
 }
 
 /**

@@ -4,9 +4,9 @@ import { type ClientRequest, type IncomingMessage, type RequestOptions, request 
 import { request as requestHttps } from 'node:https';
 import type { Registry } from '../../../domain/upstream.ts';
 import { Pools, type SharedPools } from './agents.ts';
-import { IdleError, IncompleteError } from '../body.ts';
+import { type Body, IdleError, IncompleteError } from '../body.ts';
 import type { HttpRequest, HttpResponse } from './http-message.ts';
-import { Inflow } from '../bulk/inflow.ts';
+import { type Bypass, bypassParser } from '../bulk/parser-bypass.ts';
 
 export interface ExchangeSettings {
   readonly connectTimeoutMs: number;
@@ -67,13 +67,7 @@ export class Exchange {
       ...(form && { method: 'POST', form: { ...form } }),
     });
     let sent: ClientRequest | undefined;
-    let inflow: Inflow | undefined;
-    const bypassParser = (request: ClientRequest): void => {
-      request.once('socket', (socket) => {
-        inflow = Inflow.of(socket);
-        inflow?.expect(request);
-      });
-    };
+    let bypass: Bypass | undefined;
     return new Promise<HttpResponse>((resolve, reject) => {
       const giveUp = (error: Error): void => {
         reject(error);
@@ -81,7 +75,7 @@ export class Exchange {
       };
       stream.once('request', (request: ClientRequest) => {
         sent = request;
-        if (isBulk) bypassParser(request);
+        if (isBulk) bypass = bypassParser(request);
         request.prependOnceListener('response', frameByChunks);
         whenUnexpected(request, giveUp);
       });
@@ -91,19 +85,23 @@ export class Exchange {
       }, this.#patienceMs);
       stream.once('close', () => {
         clearTimeout(patience);
-        inflow?.body?.fail(new IncompleteError());
+        bypass?.fail(new IncompleteError());
       });
       // Stays for good: the reader of the body finds an error that comes before it reads.
       stream.on('error', (error) => {
-        inflow?.body?.fail(error);
+        bypass?.fail(error);
         reject(isStale(sent, error) ? new StaleConnectionError() : error);
       });
       stream.once('response', ({ statusCode, headers: answered }: PlainResponse) => {
         clearTimeout(patience);
-        // The parser is still at work on the bytes that brought the headers; the inflow takes the body over behind it.
-        queueMicrotask(() => {
-          resolve({ asked, status: statusOf(statusCode), headers: answered, body: inflow?.body ?? stream });
-        });
+        const answer = (body: Body): void => {
+          resolve({ asked, status: statusOf(statusCode), headers: answered, body });
+        };
+        if (bypass === undefined) answer(stream);
+        else
+          void bypass.body().then((body) => {
+            answer(body ?? stream);
+          });
       });
     });
   }

@@ -1,7 +1,15 @@
-/** Receives the bytes of one connection: for the parser of HTTP, until the body of a large blob begins. */
+/** The by-pass of Node's HTTP parser: the body of a large blob goes from its socket straight into blocks (ADR 13). */
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import type { OnReadOpts, Socket } from 'node:net';
 import { DirectBody } from './direct-body.ts';
+
+/** The answer to one request, whose body may go past the parser. */
+export interface Bypass {
+  /** To be asked when the answer has come. Undefined for a body that is small, or whose length is unknown. */
+  body(): Promise<DirectBody | undefined>;
+  /** The connection or the request has failed; nothing happens to a body that is whole. */
+  fail(error: Error): void;
+}
 
 /** Below this a body is over before it has begun, and its connection worth more than the detour. */
 const LARGE_BYTES = 256 * 1024;
@@ -11,30 +19,52 @@ const shared = new Uint8Array(64 * 1024);
 
 const inflows = new WeakMap<object, Inflow>();
 
-export class Inflow {
+/** Opens a socket that reads where the by-pass says. `open` hands the options to Node. */
+export function openForBypass<Made extends Socket>(open: (options: { readonly onread: OnReadOpts }) => Made): Made {
+  const inflow = new Inflow();
+  const socket = open({ onread: inflow.onread });
+  inflow.attach(socket);
+  return socket;
+}
+
+/** For a TLS socket over another socket, to which Node gives no `onread`: each read is copied into a block. */
+export function interceptForBypass(socket: Socket): void {
+  new Inflow().intercept(socket);
+}
+
+/** Sends the body of the answer to `request` past the parser if it is large. To be called before the request has a socket. */
+export function bypassParser(request: ClientRequest): Bypass {
+  let inflow: Inflow | undefined;
+  request.once('socket', (socket) => {
+    inflow = inflows.get(socket);
+    inflow?.expect(request);
+  });
+  return {
+    // The parser is still at work on the bytes that brought the headers; the inflow takes the body over behind it.
+    body: () => Promise.resolve().then(() => inflow?.body),
+    fail: (error) => inflow?.body?.fail(error),
+  };
+}
+
+/** The bytes of one connection: for the parser, until the body of a large blob begins. */
+class Inflow {
   #push: Socket['push'] | undefined;
   #socket: Socket | undefined;
   #response: IncomingMessage | undefined;
   #body: DirectBody | undefined;
 
-  /** The inflow of a socket that was made with its `onread`, or that it intercepts. */
-  static of(socket: object): Inflow | undefined {
-    return inflows.get(socket);
-  }
-
-  /** An option of the socket, before there is one. */
   readonly onread: OnReadOpts = {
     buffer: () => this.#body?.space() ?? shared,
     callback: (bytes, buffer) => this.#body?.land(bytes) ?? this.#parse(Buffer.from(buffer.subarray(0, bytes))),
   };
 
+  /** Takes a socket that was made with `onread`. */
   attach(socket: Socket): void {
     this.#socket = socket;
     this.#push = socket.push.bind(socket);
     inflows.set(socket, this);
   }
 
-  /** For a TLS socket over another socket, to which Node gives no `onread`: each read is copied into a block. */
   intercept(socket: Socket): void {
     this.attach(socket);
     const push = socket.push.bind(socket);
@@ -44,7 +74,6 @@ export class Inflow {
     };
   }
 
-  /** The body of the answer to `request` shall not go through the parser if it is large and its length is known. */
   expect(request: ClientRequest): void {
     request.prependOnceListener('response', (response) => {
       this.#response = response;
@@ -59,7 +88,7 @@ export class Inflow {
   #parse(chunk: Uint8Array): boolean {
     const socket = this.#socket;
     if (socket === undefined || this.#push === undefined) return false;
-    // Parses, and tells those that wait for the response, before it returns.
+    // Parses, and emits "response", before it returns.
     const more = this.#push(chunk);
     const response = this.#response;
     this.#response = undefined;
