@@ -1,6 +1,6 @@
 /** The settings, parsed once; config/default.yaml describes each of them. */
 import * as z from 'zod';
-import { parseTrustedRealm } from '../adapters/registry/auth/trusted-realm.ts';
+import { parseTrustedRealm } from '../adapters/registry/auth/realm.ts';
 import { registriesSchema } from '../adapters/static/registries-schema.ts';
 import { isLoopback, type ListenAddress, parseListenAddress } from '../adapters/http/server/http-server.ts';
 import { parsePlatform } from '../domain/platform.ts';

@@ -9,7 +9,7 @@ import { dialledHost, type Registry, type Upstream } from '../../domain/upstream
 import type { Tag } from '../../domain/tag.ts';
 import { downloadBlob } from './blob-download.ts';
 import { type ProxyVariables, sharePools, type SharedPools } from './transport/agents.ts';
-import { HostAuthorizations } from './auth/host-authorizations.ts';
+import { HostAuthorizations } from './auth/authorization.ts';
 import { HttpClient, type HttpSettings } from './transport/http-client.ts';
 import { type HttpRequest, type HttpResponse, refusal } from './transport/http-message.ts';
 import { readManifest, readTags } from './documents.ts';

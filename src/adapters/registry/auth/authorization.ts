@@ -1,18 +1,21 @@
-/** How one registry is entered, as its challenges say, and the tokens that it gave (distribution-spec, token protocol). */
+/** How a registry and the hosts that it leads to are entered, and the tokens that they gave (distribution-spec, token protocol). */
+import { ANONYMOUS } from '../../../domain/credential.ts';
 import { UpstreamDeniedError } from '../../../domain/errors.ts';
 import { dialledHost, type Registry } from '../../../domain/upstream.ts';
-import type { BaseChallenge } from './base-challenge.ts';
-import { type Challenge, parseChallenges, rankChallenges } from './challenge.ts';
-import type { HttpClient } from '../transport/http-client.ts';
-import type { RevealingHeader } from '../transport/http-message.ts';
+import { BaseChallenge, type Challenge, parseChallenges, rankChallenges } from './challenge.ts';
+import { type HttpClient, isSameOrSafer } from '../transport/http-client.ts';
+import type { AuthorizeHost, RevealingHeader } from '../transport/http-message.ts';
 import { SharedRequest } from './shared-request.ts';
-import { basicHeader, requestToken, scopesOf } from './token-request.ts';
+import { basicHeader, requestToken, scopesOf } from './token.ts';
 import { UpstreamFault } from '../upstream-errors.ts';
+import { isTrustedRealm, judgeRealm } from './realm.ts';
 
 /** A token is replaced before it ends on the way. */
 const USED_LIFETIME = 0.8;
 /** Repositories come from requests, and token servers grant tokens for some that do not exist. */
 const MAX_GRANTS = 1000;
+/** A registry leads to a few storages; one that names ever new ones does not fill the memory. */
+const MAX_HOSTS = 100;
 
 interface Grant {
   /** Value of an Authorization header. */
@@ -24,7 +27,7 @@ interface Grant {
 /** A challenge that can be answered, or why it cannot. */
 type Answer = { readonly grant: (signal: AbortSignal) => Promise<Grant> } | { readonly fault: string };
 
-export interface AuthorizationOptions {
+interface AuthorizationOptions {
   readonly registry: Registry;
   readonly client: HttpClient;
   /** Token servers that may see credentials because the settings name them. */
@@ -148,9 +151,7 @@ export class Authorization {
   /** Why the credential must not be shown at a realm; undefined when it may be. */
   async #faultOf(realm: URL): Promise<string | undefined> {
     const { registry, trustedRealms } = this.#options;
-    // The list of public suffixes costs 1 MB and 10 ms, and not every registry names a realm.
-    const { judgeRealm } = await import('./realm.ts');
-    const trust = judgeRealm(realm, registry, trustedRealms);
+    const trust = await judgeRealm(realm, registry, trustedRealms);
     if (trust === 'trusted' || (trust === 'stranger' && registry.credential.kind === 'anonymous')) return undefined;
     return trust === 'refused'
       ? `realm at ${realm.host} must not be asked`
@@ -161,5 +162,69 @@ export class Authorization {
     return new UpstreamDeniedError({
       cause: new UpstreamFault({ operation: 'token', host: this.#options.registry.host }, why),
     });
+  }
+}
+
+interface Host {
+  readonly authorization: Authorization;
+  readonly isTrusted: boolean;
+}
+
+/** The authorization of each host that a registry leads to: the credential for the registry, anonymous tokens for strangers. */
+export class HostAuthorizations {
+  readonly #options: AuthorizationOptions;
+  readonly #home: URL;
+  readonly #base: BaseChallenge;
+  /** By origin. */
+  readonly #hosts = new Map<string, Host>();
+
+  /** `home` is the registry's own URL. */
+  constructor(home: URL, options: AuthorizationOptions) {
+    this.#options = options;
+    this.#home = home;
+    this.#base = new BaseChallenge(home, options.client, options.now);
+  }
+
+  for(repository: string): AuthorizeHost {
+    const hasCredential = this.#options.registry.credential.kind !== 'anonymous';
+    return (url) => {
+      const { authorization, isTrusted } = this.#hosts.get(url.origin) ?? this.#begin(url);
+      return {
+        header: authorization.remembered(repository),
+        isTrusted,
+        answer: (challenges, used, signal) => authorization.answer(challenges, repository, used, signal),
+        ...(url.origin === this.#home.origin &&
+          hasCredential && {
+            reveal: (signal: AbortSignal) => authorization.reveal(repository, signal),
+            isHiding: this.#base.isNeeded,
+          }),
+      };
+    };
+  }
+
+  #begin(url: URL): Host {
+    const isTrusted = this.#isTrusted(url);
+    const options =
+      url.origin === this.#home.origin
+        ? { ...this.#options, base: this.#base }
+        : { ...this.#options, registry: this.#elsewhere(url, isTrusted) };
+    const host = { authorization: new Authorization(options), isTrusted };
+    const evicted = [...this.#hosts.keys()].find((origin) => origin !== this.#home.origin);
+    if (evicted !== undefined && this.#hosts.size >= MAX_HOSTS) this.#hosts.delete(evicted);
+    this.#hosts.set(url.origin, host);
+    return host;
+  }
+
+  #elsewhere({ protocol, host }: URL, isTrusted: boolean): Registry {
+    const { registry } = this.#options;
+    const scheme = protocol === 'https:' ? 'https' : 'http';
+    return { scheme, host, credential: isTrusted ? registry.credential : ANONYMOUS, ca: registry.ca };
+  }
+
+  /** The registry, the same host by the safer scheme, and hosts that the settings name. */
+  #isTrusted(url: URL): boolean {
+    if (isSameOrSafer(this.#home, url)) return true;
+    const isAsSafe = url.protocol === 'https:' || url.protocol === this.#home.protocol;
+    return isAsSafe && isTrustedRealm(url, this.#options.trustedRealms);
   }
 }

@@ -1,10 +1,8 @@
-/** Whether a token server that a registry names may see that registry's credentials (CVE-2020-15157 and its siblings). */
+/** Which token servers may see the credentials of a registry (CVE-2020-15157 and its siblings). */
 import { isIP } from 'node:net';
-import { getPublicSuffix } from 'tldts';
 import { dialledHost, type Registry } from '../../../domain/upstream.ts';
-import { isTrustedRealm } from './trusted-realm.ts';
 
-export type Trust =
+type Trust =
   /** May see the credentials. */
   | 'trusted'
   /** May be asked for an anonymous token. */
@@ -13,7 +11,7 @@ export type Trust =
   | 'refused';
 
 /** `trustedRealms` are `host` or `host:port`, as `parseTrustedRealm` writes them. */
-export function judgeRealm(realm: URL, registry: Registry, trustedRealms: readonly string[]): Trust {
+export async function judgeRealm(realm: URL, registry: Registry, trustedRealms: readonly string[]): Promise<Trust> {
   if (realm.username !== '' || realm.password !== '') return 'refused';
   if (realm.protocol !== 'https:' && realm.protocol !== `${registry.scheme}:`) return 'refused';
   const { host, hostname: own } = new URL(`${registry.scheme}://${dialledHost(registry)}`);
@@ -21,30 +19,59 @@ export function judgeRealm(realm: URL, registry: Registry, trustedRealms: readon
   if (isTrustedRealm(realm, trustedRealms)) return 'trusted';
   if (realm.hostname === own) return realm.protocol === 'https:' ? 'trusted' : 'stranger';
   if (isAddress(realm.hostname) || /(^|\.)localhost\.?$/.test(realm.hostname)) return 'refused';
-  return isInside(realm.hostname, domainOf(own)) ? 'trusted' : 'stranger';
+  return (await isOfOwner(realm.hostname, own)) ? 'trusted' : 'stranger';
 }
 
 /**
- * The names that belong to the same owner as a registry: those below its parent (registry-1.docker.io and auth.docker.io,
- * registry.gitlab.com and gitlab.com), or below itself when the parent is a public suffix, under which anyone may
- * register a name (co.uk, github.io). Undefined when there is no owner: for an address, and for a public suffix itself.
+ * Whether a name belongs to the owner of a registry: one below its parent (registry-1.docker.io and auth.docker.io,
+ * registry.gitlab.com and gitlab.com), or below the registry itself when the parent is a public suffix, under which
+ * everyone may register a name (co.uk, github.io). An address and a public suffix have no owner.
  */
-function domainOf(registry: string): string | undefined {
-  if (isAddress(registry) || isPublicSuffix(registry)) return undefined;
+async function isOfOwner(name: string, registry: string): Promise<boolean> {
+  // The list of publicsuffix.org costs 1 MB and 10 ms, and few registries name a realm at another host.
+  const { getPublicSuffix } = await import('tldts');
+  /** Its private part (github.io, fly.dev) included. A single label is always one. */
+  const isPublicSuffix = (domain: string): boolean => {
+    const host = domain.replace(/\.$/, '');
+    return getPublicSuffix(host, { allowPrivateDomains: true, validateHostname: false }) === host;
+  };
+  if (isAddress(registry) || isPublicSuffix(registry)) return false;
   const parent = registry.slice(registry.indexOf('.') + 1);
-  return isPublicSuffix(parent) ? registry : parent;
-}
-
-/** By the list of publicsuffix.org, its private part (github.io, fly.dev) included. A single label is always one. */
-function isPublicSuffix(name: string): boolean {
-  const host = name.replace(/\.$/, '');
-  return getPublicSuffix(host, { allowPrivateDomains: true, validateHostname: false }) === host;
-}
-
-function isInside(name: string, domain: string | undefined): boolean {
-  return domain !== undefined && (name === domain || name.endsWith(`.${domain}`));
+  const domain = isPublicSuffix(parent) ? registry : parent;
+  return name === domain || name.endsWith(`.${domain}`);
 }
 
 function isAddress(hostname: string): boolean {
   return isIP(hostname) !== 0 || hostname.startsWith('[');
+}
+
+/**
+ * `host` or `host:port` out of any spelling of them, with a scheme or without: `https://host` means port 443. Undefined
+ * for what no token server can match: a path, a wildcard, a user, a port out of range.
+ */
+export function parseTrustedRealm(text: string): string | undefined {
+  const [, scheme, host, port] =
+    /^(?:(https?):\/\/)?([^\s/:?#@*\\%]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?\/?$/i.exec(text) ?? [];
+  if (host === undefined || (port !== undefined && !isPort(port))) return undefined;
+  const hostname = URL.parse(`https://${host}`)?.hostname;
+  if (hostname === undefined || hostname.startsWith('.')) return undefined;
+  const implied = scheme === undefined ? undefined : scheme.toLowerCase() === 'https' ? '443' : '80';
+  const effective = port === undefined ? implied : String(Number(port));
+  return effective === undefined ? hostname : `${hostname}:${effective}`;
+}
+
+function isPort(text: string): boolean {
+  return Number(text) > 0 && Number(text) <= 65_535;
+}
+
+/** Whether one of the `entries`, as `parseTrustedRealm` writes them, names the host and port of a URL. */
+export function isTrustedRealm({ origin, protocol }: URL, entries: readonly string[]): boolean {
+  return entries.some((entry) => originOf(entry, protocol) === origin);
+}
+
+/** Without a port an entry means the default port of either scheme; 443 and 80 mean HTTPS and HTTP, as in a URL. */
+function originOf(entry: string, protocol: string): string | undefined {
+  const [, port] = /:(443|80)$/.exec(entry) ?? [];
+  const scheme = port === undefined ? protocol : port === '443' ? 'https:' : 'http:';
+  return URL.parse(`${scheme}//${entry}`)?.origin;
 }

@@ -1,14 +1,112 @@
-/** Reads the answer of a token server (distribution-spec, token protocol; RFC 6749 section 5.1). */
-import { HTML, isMarkup } from '../body.ts';
-import { type Asked, unavailable, UpstreamFault } from '../upstream-errors.ts';
+/** Tokens, by which a token server lets a client pull from a repository (distribution-spec, token protocol; RFC 6749, section 5.1). */
+import type { Credential } from '../../../domain/credential.ts';
+import { discard, gunzipAtMost, HTML, isLabelledGzip, isMarkup, readAtMost } from '../body.ts';
+import { type HttpClient, isSameOrSafer } from '../transport/http-client.ts';
+import { type AuthorizeHost, type HttpRequest, type HttpResponse, refusal } from '../transport/http-message.ts';
+import { type Asked, failure, unavailable, UpstreamFault } from '../upstream-errors.ts';
 
+const MAX_TOKEN_BYTES = 64 * 1024;
+const CLIENT_ID = 'registry-packages-proxy';
+/** How token servers say that they know nothing of POST: GCR and GitLab by 404, Artifactory by 401, ACR by 400, others by 405. */
+const NO_POST: ReadonlySet<number> = new Set([400, 401, 404, 405]);
 /** The lifetime of a token without `expires_in`, by the specification. */
 const DEFAULT_LIFETIME_SECONDS = 60;
 
-export interface Token {
+interface Token {
   readonly token: string;
   /** For how long it is good. */
   readonly seconds: number;
+}
+
+interface TokenRequest {
+  /** The token server may see it. */
+  readonly credential: Credential;
+  readonly realm: URL;
+  readonly service: string | undefined;
+  readonly scopes: readonly string[];
+}
+
+/** Rejects with domain errors. */
+export async function requestToken(
+  client: HttpClient,
+  request: TokenRequest,
+  idleTimeoutMs: number,
+  signal: AbortSignal,
+): Promise<Token> {
+  const asked: Asked = { operation: 'token', host: request.realm.host };
+  const response = await send(client, asked, request, signal);
+  // 201 says that a token was created, which is as good.
+  if (response.status < 200 || response.status > 299) throw await refusal(response);
+  try {
+    const bytes = await readAtMost(response.body, MAX_TOKEN_BYTES, idleTimeoutMs);
+    // A cache in front of the token server may have kept the answer to a client that takes gzip.
+    const decoded = isLabelledGzip(response.headers) ? await gunzipAtMost(bytes, MAX_TOKEN_BYTES) : undefined;
+    return parseToken(decoded ?? bytes, asked);
+  } catch (error) {
+    throw failure(asked, error, signal);
+  }
+}
+
+/** By POST for an identity token; by GET, which every token server knows, otherwise. */
+async function send(
+  client: HttpClient,
+  asked: Asked,
+  request: TokenRequest,
+  signal: AbortSignal,
+): Promise<HttpResponse> {
+  if (request.credential.kind === 'identity') {
+    const response = await client.send(exchangeRequest(asked, request, request.credential), signal);
+    if (!NO_POST.has(response.status)) return response;
+    discard(response.body);
+  }
+  return client.send(getRequest(asked, request), signal);
+}
+
+/** To pull from this repository, and from those that the registry asks for besides (a mirror's repository has another name). */
+export function scopesOf(repository: string, challenged: string): string[] {
+  const others = challenged.split(' ').flatMap((scope) => {
+    const [, name = repository] = /^repository:([a-z0-9._/-]{1,255}):[a-z*,]+$/.exec(scope) ?? [];
+    return name === repository ? [] : [`repository:${name}:pull`];
+  });
+  return [`repository:${repository}:pull`, ...others];
+}
+
+/** distribution-spec, OAuth2 token protocol. */
+function exchangeRequest(
+  asked: Asked,
+  { realm, service, scopes }: TokenRequest,
+  { token }: Extract<Credential, { kind: 'identity' }>,
+): HttpRequest {
+  const refresh = { grant_type: 'refresh_token', refresh_token: token.reveal(), client_id: CLIENT_ID };
+  const scope = scopes.join(' ');
+  return { asked, url: realm, headers: {}, form: { ...refresh, scope, ...(service !== undefined && { service }) } };
+}
+
+function getRequest(asked: Asked, { realm, service, scopes, credential }: TokenRequest): HttpRequest {
+  const url = new URL(realm);
+  if (service !== undefined) url.searchParams.set('service', service);
+  for (const scope of scopes) url.searchParams.append('scope', scope);
+  return {
+    asked,
+    url,
+    headers: {},
+    ...(credential.kind !== 'anonymous' && { authorize: only(url, basicHeader(credential)) }),
+  };
+}
+
+/** A token server that redirects takes the password nowhere else. */
+function only(realm: URL, header: string): AuthorizeHost {
+  return (url) => {
+    const isTrusted = isSameOrSafer(realm, url);
+    return { header: isTrusted ? header : undefined, isTrusted };
+  };
+}
+
+export function basicHeader(credential: Exclude<Credential, { kind: 'anonymous' }>): string {
+  // An identity token is a password without a user, as containerd sends it.
+  const [username, password] =
+    credential.kind === 'basic' ? [credential.username, credential.password] : ['', credential.token];
+  return `Basic ${Buffer.from(`${username}:${password.reveal()}`).toString('base64')}`;
 }
 
 /** Registries answer with `token`, OAuth2 servers with `access_token`; both mean the same. @throws UpstreamUnavailableError */

@@ -1,7 +1,15 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
+import { inspect } from 'node:util';
 import { parseChallenges, rankChallenges } from '../../../../../src/adapters/registry/auth/challenge.ts';
+import type { OciRegistryGateway } from '../../../../../src/adapters/registry/oci-registry-gateway.ts';
+import { PackageUnknownError, UpstreamDeniedError } from '../../../../../src/domain/errors.ts';
+import type { Upstream } from '../../../../../src/domain/upstream.ts';
+import { BASIC, FakeRegistry, type FakeRegistryOptions } from '../../../../support/fake-registry.ts';
 import { expectLinear, nearMiss } from '../../../../support/hostile-text.ts';
+import { makeImage } from '../../../../support/image.ts';
+import { makeRegistryGateway } from '../../../../support/registry-gateway.ts';
+import { rejection } from '../../../../support/rejection.ts';
 
 const read = (header: string) =>
   parseChallenges(header).map(({ scheme, parameters }) => [scheme, Object.fromEntries(parameters)]);
@@ -163,5 +171,157 @@ describe('rankChallenges', () => {
     expect(rank('Bearer realm="a", Basic, Bearer realm="b"')).to.deep.equal(['bearer', 'bearer', 'basic']);
     expect(rank('Bearer, Basic realm="a"')).to.deep.equal(['basic']);
     expect(rank('Negotiate')).to.deep.equal([]);
+  });
+});
+
+const signal = new AbortController().signal;
+
+describe('BaseChallenge', () => {
+  const image = makeImage([Buffer.from('layer')]);
+  const registries: FakeRegistry[] = [];
+  afterEach(() => Promise.all(registries.splice(0).map((registry) => registry.close())));
+
+  async function start(options: FakeRegistryOptions): Promise<FakeRegistry> {
+    const registry = await FakeRegistry.start(options);
+    registries.push(registry);
+    registry.publish(image);
+    return registry;
+  }
+
+  /** Answers each request without a header by `status`, but for /v2/, which the registry answers itself. */
+  async function startHiding(options: FakeRegistryOptions, status = 404): Promise<FakeRegistry> {
+    const registry = await start(options);
+    registry.script(({ url, headers }, response) => {
+      if (headers.authorization !== undefined || !/^\/v2\/./.test(url)) return false;
+      response.writeHead(status).end();
+      return true;
+    });
+    return registry;
+  }
+
+  const manifest = (gateway: OciRegistryGateway, upstream: Upstream) =>
+    gateway.fetchManifest(upstream, image.digest, signal);
+  const asked = (registry: FakeRegistry): string[] =>
+    registry.log.map(({ url, headers: { authorization } }) => {
+      const [what = ''] = /manifests|blobs|token|\/v2\/$/.exec(url) ?? [];
+      return `${what} ${authorization?.split(' ')[0] ?? '-'}`;
+    });
+
+  for (const status of [400, 401, 403, 404]) {
+    for (const auth of ['basic', 'bearer'] as const) {
+      it(`is asked when a registry hides content by ${String(status)}, and answered (${auth})`, async () => {
+        const registry = await startHiding({ auth }, status);
+        const [gateway, upstream] = [makeRegistryGateway(), registry.upstream()];
+        expect((await manifest(gateway, upstream)).byteLength).to.equal(image.manifest.bytes.byteLength);
+        expect(asked(registry)).to.deep.equal([
+          'manifests -',
+          '/v2/ -',
+          ...(auth === 'basic' ? ['manifests Basic'] : ['token Basic', 'manifests Bearer']),
+        ]);
+      });
+    }
+  }
+
+  it('is answered at once for the next repository of a registry that has hidden one', async () => {
+    const registry = await startHiding({ auth: 'bearer' });
+    const [gateway, upstream] = [makeRegistryGateway(), registry.upstream()];
+    await manifest(gateway, upstream);
+    registry.log.length = 0;
+    await manifest(gateway, { ...upstream, repository: 'other/repository' as typeof upstream.repository });
+    expect(asked(registry)).to.deep.equal(['token Basic', 'manifests Bearer']);
+  });
+
+  it('is found behind a 401 that names no challenge', async () => {
+    const registry = await start({ auth: 'basic' });
+    registry.failTimes('/manifests/', { status: 401, headers: { 'www-authenticate': 'Negotiate' } });
+    await manifest(makeRegistryGateway(), registry.upstream());
+    expect(asked(registry)).to.deep.equal(['manifests -', '/v2/ -', 'manifests Basic']);
+  });
+
+  it('is asked once for all requests that miss something at the same time', async () => {
+    const registry = await startHiding({ auth: 'basic' });
+    const [gateway, upstream] = [makeRegistryGateway(), registry.upstream()];
+    await Promise.all(Array.from({ length: 20 }, () => manifest(gateway, upstream)));
+    expect(asked(registry).filter((one) => one === '/v2/ -')).to.have.lengthOf(1);
+  });
+
+  it('leaves the answer as it was when there is none', async () => {
+    let now = 0;
+    const registry = await start({});
+    const gateway = makeRegistryGateway({ now: () => now });
+    const upstream = registry.upstream({ auth: { username: 'robot', password: 'canary' } });
+    registry.failTimes('/manifests/', { status: 404 }, { status: 404 }, { status: 404 });
+    for (const at of [0, 59_000, 61_000]) {
+      now = at;
+      expect(await rejection(manifest(gateway, upstream))).to.be.instanceOf(PackageUnknownError);
+    }
+    // A minute later the registry is asked once more.
+    expect(asked(registry)).to.deep.equal(['manifests -', '/v2/ -', 'manifests -', 'manifests -', '/v2/ -']);
+  });
+
+  it('is not asked by an anonymous client, nor after a header was shown', async () => {
+    const hiding = await startHiding({ auth: 'basic' });
+    expect(await rejection(manifest(makeRegistryGateway(), hiding.upstream({ auth: {} })))).to.be.instanceOf(
+      PackageUnknownError,
+    );
+    expect(asked(hiding)).to.deep.equal(['manifests -']);
+    const [registry, gateway] = [await start({ auth: 'basic' }), makeRegistryGateway()];
+    const upstream = registry.upstream();
+    await manifest(gateway, upstream);
+    registry.log.length = 0;
+    registry.failTimes('/manifests/', { status: 404 });
+    await rejection(manifest(gateway, upstream));
+    expect(asked(registry)).to.deep.equal(['manifests Basic']);
+  });
+
+  it('does not make a password that does not help go along with everything', async () => {
+    const registry = await start({});
+    registry.script(({ url }, response) => {
+      if (url !== '/v2/') return false;
+      response.writeHead(401, { 'www-authenticate': 'Basic realm="a"' }).end();
+      return true;
+    });
+    const [gateway, upstream] = [
+      makeRegistryGateway(),
+      registry.upstream({ auth: { username: 'robot', password: 'canary' } }),
+    ];
+    registry.failTimes('/manifests/', { status: 404 }, { status: 404 });
+    expect(await rejection(manifest(gateway, upstream))).to.be.instanceOf(PackageUnknownError);
+    await manifest(gateway, upstream);
+    expect(asked(registry)).to.deep.equal(['manifests -', '/v2/ -', 'manifests Basic', 'manifests -']);
+  });
+
+  it('is no reason to fail when /v2/ itself fails', async () => {
+    const registry = await start({});
+    registry.failTimes('/manifests/', { status: 404 });
+    registry.script(({ url }, response) => {
+      if (url !== '/v2/') return false;
+      response.destroy();
+      return true;
+    });
+    const gateway = makeRegistryGateway({ retryTimeoutMs: 0 });
+    const upstream = registry.upstream({ auth: { username: 'robot', password: 'canary' } });
+    expect(await rejection(manifest(gateway, upstream))).to.be.instanceOf(PackageUnknownError);
+  });
+
+  it('shows no credential to a stranger that it names, and says so', async () => {
+    const [registry, thief] = [await startHiding({ auth: 'bearer' }), await start({})];
+    registry.realm = `${thief.origin}/steal`;
+    const error = await rejection(manifest(makeRegistryGateway(), registry.upstream()));
+    expect(error).to.be.instanceOf(UpstreamDeniedError);
+    expect(inspect(error)).to.include('is not trusted with credentials');
+    expect(thief.log).to.deep.equal([]);
+    expect(registry.log.map(({ headers }) => headers.authorization)).to.deep.equal([undefined, undefined]);
+  });
+
+  it('is not asked of the storage behind a redirect, which sees no credential', async () => {
+    const [registry, storage] = [await start({ auth: 'basic' }), await start({})];
+    registry.script(({ url, headers }, response) => {
+      if (!url.includes('/manifests/') || headers.authorization !== BASIC) return false;
+      response.writeHead(307, { location: `${storage.origin}/v2/a/manifests/gone` }).end();
+      return true;
+    });
+    await rejection(manifest(makeRegistryGateway(), registry.upstream()));
+    expect(asked(storage)).to.deep.equal(['manifests -']);
   });
 });
