@@ -1,10 +1,9 @@
 /** The got-based gateway as tests want it: little patience, no proxy. */
-import {
-  OciRegistryGateway,
-  type OciRegistryGatewayOptions,
-} from '../../src/adapters/registry/oci-registry-gateway.ts';
+import { OciRegistryGateway } from '../../src/adapters/registry/oci-registry-gateway.ts';
 
-export function makeRegistryGateway(overrides: Partial<OciRegistryGatewayOptions> = {}): OciRegistryGateway {
+type Options = ConstructorParameters<typeof OciRegistryGateway>[0];
+
+export function makeRegistryGateway(overrides: Partial<Options> = {}): OciRegistryGateway {
   return new OciRegistryGateway({
     connectTimeoutMs: 1000,
     headersTimeoutMs: 1000,

@@ -2,9 +2,9 @@
 import type { Descriptor } from '../../domain/descriptor.ts';
 import {
   type Body,
+  BodyFault,
   gunzipped,
   HTML,
-  IncompleteError,
   isEncoded,
   isLabelledGzip,
   isMarkup,
@@ -22,7 +22,7 @@ const FINAL_STATUSES: ReadonlySet<number> = new Set([401, 403, 404, 407, 408, 41
 /** `bytes 40-99/100`, and the spellings that servers have for it: another unit's case, `=`, no total or an unknown one. */
 const CONTENT_RANGE = /^bytes[ =:]{1,4}(\d{1,16})-(\d{1,16})(?:\/(\d{1,16}|\*))?$/i;
 
-export interface BlobExchange {
+interface BlobExchange {
   readonly blob: Descriptor;
   readonly idleTimeoutMs: number;
   readonly signal: AbortSignal;
@@ -56,7 +56,7 @@ async function* follow(exchange: BlobExchange, offset: number, first: Piece): As
         yield chunk;
       }
       // Without a length, an answer that is cut off can look complete (RFC 9112, section 8).
-      if (at < piece.end) throw new IncompleteError();
+      if (at < piece.end) throw new BodyFault('ERR_BODY_INCOMPLETE');
       if (at >= blob.size) return;
       piece = at - start < MIN_PART_BYTES ? await openWhole(exchange, at) : await openPart(exchange, at);
     }

@@ -11,30 +11,18 @@ export interface Body extends AsyncIterable<Uint8Array> {
   destroy(): unknown;
 }
 
-/** No byte has come in time. */
-export class IdleError extends Error {
-  override readonly name = 'IdleError';
-  readonly code = 'ERR_IDLE';
-  constructor() {
-    super('nothing has come in time');
-  }
-}
+const BODY_FAULTS = {
+  ERR_IDLE: 'nothing has come in time',
+  ERR_BODY_INCOMPLETE: 'the connection has ended before the body',
+  ERR_BODY_TOO_LONG: 'more has come than may',
+} as const;
 
-/** The connection has ended before the body. */
-export class IncompleteError extends Error {
-  override readonly name = 'IncompleteError';
-  readonly code = 'ERR_BODY_INCOMPLETE';
-  constructor() {
-    super('body is incomplete');
-  }
-}
-
-/** More has come than may. */
-export class TooLongError extends Error {
-  override readonly name = 'TooLongError';
-  readonly code = 'ERR_BODY_TOO_LONG';
-  constructor() {
-    super('body is too long');
+export class BodyFault extends Error {
+  override readonly name = 'BodyFault';
+  readonly code: keyof typeof BODY_FAULTS;
+  constructor(code: keyof typeof BODY_FAULTS) {
+    super(BODY_FAULTS[code]);
+    this.code = code;
   }
 }
 
@@ -76,14 +64,14 @@ export async function* readChunks(body: Body, skip: number, idleTimeoutMs: numbe
       waiting = true;
     }
   } catch (error) {
-    throw patience.signal.aborted ? new IdleError() : error;
+    throw patience.signal.aborted ? new BodyFault('ERR_IDLE') : error;
   } finally {
     clearInterval(watchdog);
     body.destroy();
   }
 }
 
-/** All of a body that must not be longer than `maxBytes` and must be here in time. @throws IdleError, TooLongError */
+/** All of a body that must not be longer than `maxBytes` and must be here in time. @throws BodyFault */
 export async function readAtMost(body: Body, maxBytes: number, timeoutMs: number): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   let length = 0;
@@ -96,12 +84,12 @@ export async function readAtMost(body: Body, maxBytes: number, timeoutMs: number
   try {
     for await (const chunk of body) {
       length += chunk.byteLength;
-      if (length > maxBytes) throw new TooLongError();
+      if (length > maxBytes) throw new BodyFault('ERR_BODY_TOO_LONG');
       chunks.push(chunk);
     }
     return Buffer.concat(chunks);
   } catch (error) {
-    throw patience.signal.aborted ? new IdleError() : error;
+    throw patience.signal.aborted ? new BodyFault('ERR_IDLE') : error;
   } finally {
     clearTimeout(deadline);
     body.destroy();

@@ -5,9 +5,9 @@ import { InvalidContentError, PackageError } from '../../domain/errors.ts';
 import { MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';
 import { INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES } from '../../domain/media-types.ts';
 import { isTag } from '../../domain/tag.ts';
-import { gunzipAtMost, HTML, isLabelledGzip, isMarkup, mediaTypeOf, readAtMost, TooLongError } from './body.ts';
+import { gunzipAtMost, HTML, isLabelledGzip, isMarkup, mediaTypeOf, readAtMost } from './body.ts';
 import type { HttpResponse } from './transport/http-message.ts';
-import { failure, unavailable, UpstreamFault } from './upstream-errors.ts';
+import { codeOf, failure, unavailable, UpstreamFault } from './upstream-errors.ts';
 
 /** Besides the types of manifests, those that static servers have for any file. */
 const PLAUSIBLE_MEDIA_TYPES: ReadonlySet<string | undefined> = new Set([
@@ -36,7 +36,7 @@ export async function readManifest(
   timeoutMs: number,
 ): Promise<Uint8Array> {
   const bytes = await readAtMost(body, MAX_MANIFEST_BYTES, timeoutMs).catch((error: unknown) => {
-    throw error instanceof TooLongError ? new InvalidContentError('manifest is larger than 4 MiB') : error;
+    throw codeOf(error) === 'ERR_BODY_TOO_LONG' ? new InvalidContentError('manifest is larger than 4 MiB') : error;
   });
   if (digestOf(bytes) === digest) return bytes;
   const decoded = isLabelledGzip(headers) ? await gunzipAtMost(bytes, MAX_MANIFEST_BYTES) : undefined;

@@ -10,14 +10,15 @@ import type { Tag } from '../../domain/tag.ts';
 import { downloadBlob } from './blob-download.ts';
 import { type ProxyVariables, sharePools, type SharedPools } from './transport/agents.ts';
 import { HostAuthorizations } from './auth/authorization.ts';
-import { HttpClient, type HttpSettings } from './transport/http-client.ts';
+import type { HttpSettings } from './transport/exchange.ts';
+import { HttpClient } from './transport/http-client.ts';
 import { type HttpRequest, type HttpResponse, refusal } from './transport/http-message.ts';
 import { readManifest, readTags } from './documents.ts';
 import { readReferrers } from './referrers.ts';
 import { ConnectionRefusedError } from './transport/retried-exchange.ts';
 import { type Asked, failure } from './upstream-errors.ts';
 
-export interface OciRegistryGatewayOptions extends Omit<HttpSettings, 'pools'> {
+interface OciRegistryGatewayOptions extends Omit<HttpSettings, 'pools'> {
   readonly environment: ProxyVariables;
   /** Milliseconds on a clock that never jumps; for tests of what a token's age does. */
   readonly now?: () => number;

@@ -1,20 +1,10 @@
 /** From what HTTP, TLS, DNS and got say to the errors of the domain; what they held (headers, URLs) stays behind. */
 import { TimeoutError } from 'got';
-import {
-  PackageError,
-  PackageUnknownError,
-  UpstreamDeniedError,
-  UpstreamThrottledError,
-  UpstreamTimeoutError,
-  UpstreamUnavailableError,
-} from '../../domain/errors.ts';
-import { IdleError } from './body.ts';
-
-export type Operation = 'manifest' | 'blob' | 'token' | 'tags';
+import { PackageError, UpstreamTimeoutError, UpstreamUnavailableError } from '../../domain/errors.ts';
 
 /** The request and its host, for the log. */
 export interface Asked {
-  readonly operation: Operation;
+  readonly operation: 'manifest' | 'blob' | 'token' | 'tags';
   /** With its port; never a path or a query, which may be signed. */
   readonly host: string;
   /** The host that was asked first, when another one answers. */
@@ -26,9 +16,6 @@ const EXPLANATIONS: Readonly<Record<string, string | undefined>> = {
   HPE_HEADER_OVERFLOW: 'more than 64 KiB of headers',
   HPE_UNEXPECTED_CONTENT_LENGTH: 'answer has several lengths',
 };
-
-/** For an upstream that throttles and does not say for how long. */
-const DEFAULT_RETRY_AFTER_SECONDS = 5;
 
 /** Shows what happened where. Never made from got's errors, which hold the request with its headers. */
 export class UpstreamFault extends Error {
@@ -47,29 +34,11 @@ export class ConnectFault extends Error {
     super(what, options);
     this.code = code;
   }
-}
 
-/** For a name, a connection, a proxy's answer or a handshake that takes longer than it may. */
-export function connectTimeout(what: string): ConnectFault {
-  return new ConnectFault('ETIMEDOUT', what);
-}
-
-/** For an answer that is not what was asked for. `ociCode` is the first code of OCI's error body, if there was one. */
-export function statusError(
-  asked: Asked,
-  status: number,
-  ociCode: string | undefined,
-  retryAfterSeconds: number | undefined,
-): PackageError {
-  const cause = new UpstreamFault(asked, `status ${String(status)}${ociCode === undefined ? '' : ` ${ociCode}`}`);
-  if (status === 401 || status === 403) return new UpstreamDeniedError({ cause });
-  if (status === 404 && asked.operation !== 'token') {
-    return new PackageUnknownError(asked.operation === 'blob' ? 'BLOB_UNKNOWN' : 'MANIFEST_UNKNOWN', { cause });
+  /** For a name, a connection, a proxy's answer or a handshake that takes longer than it may. */
+  static timeout(what: string): ConnectFault {
+    return new ConnectFault('ETIMEDOUT', what);
   }
-  if (status === 429 || (status === 503 && retryAfterSeconds !== undefined)) {
-    return new UpstreamThrottledError(retryAfterSeconds ?? DEFAULT_RETRY_AFTER_SECONDS, { cause });
-  }
-  return unavailable(cause);
 }
 
 /** For a request or a body that failed. An abort's own reason passes as it is. */
@@ -77,7 +46,7 @@ export function failure(asked: Asked, error: unknown, signal: AbortSignal): Erro
   if (signal.aborted && signal.reason instanceof Error) return signal.reason;
   if (error instanceof PackageError) return error;
   const cause = new UpstreamFault(asked, reasonOf(error));
-  return error instanceof TimeoutError || error instanceof IdleError || codeOf(error) === 'ETIMEDOUT'
+  return error instanceof TimeoutError || ['ERR_IDLE', 'ETIMEDOUT'].includes(codeOf(error))
     ? new UpstreamTimeoutError({ cause })
     : unavailable(cause);
 }

@@ -6,7 +6,7 @@ import { BaseChallenge, type Challenge, parseChallenges, rankChallenges } from '
 import { type HttpClient, isSameOrSafer } from '../transport/http-client.ts';
 import type { AuthorizeHost, RevealingHeader } from '../transport/http-message.ts';
 import { SharedRequest } from './shared-request.ts';
-import { basicHeader, requestToken, scopesOf } from './token.ts';
+import { basicHeader, requestToken } from './token.ts';
 import { UpstreamFault } from '../upstream-errors.ts';
 import { isTrustedRealm, judgeRealm } from './realm.ts';
 
@@ -133,8 +133,8 @@ export class Authorization {
     signal: AbortSignal,
   ): Promise<Grant> {
     const { client, registry, now, idleTimeoutMs } = this.#options;
-    const scopes = scopesOf(repository, parameters.get('scope') ?? '');
-    const request = { credential: registry.credential, realm, service: parameters.get('service'), scopes };
+    const [service, scope = ''] = [parameters.get('service'), parameters.get('scope')];
+    const request = { credential: registry.credential, realm, service, repository, scope };
     const started = now();
     const { token, seconds } = await requestToken(client, request, idleTimeoutMs, signal);
     return { header: `Bearer ${token}`, usableUntil: started + seconds * USED_LIFETIME * 1000 };

@@ -23,7 +23,9 @@ interface TokenRequest {
   readonly credential: Credential;
   readonly realm: URL;
   readonly service: string | undefined;
-  readonly scopes: readonly string[];
+  readonly repository: string;
+  /** The scopes that the challenge names. */
+  readonly scope: string;
 }
 
 /** Rejects with domain errors. */
@@ -63,7 +65,7 @@ async function send(
 }
 
 /** To pull from this repository, and from those that the registry asks for besides (a mirror's repository has another name). */
-export function scopesOf(repository: string, challenged: string): string[] {
+function scopesOf(repository: string, challenged: string): string[] {
   const others = challenged.split(' ').flatMap((scope) => {
     const [, name = repository] = /^repository:([a-z0-9._/-]{1,255}):[a-z*,]+$/.exec(scope) ?? [];
     return name === repository ? [] : [`repository:${name}:pull`];
@@ -74,18 +76,23 @@ export function scopesOf(repository: string, challenged: string): string[] {
 /** distribution-spec, OAuth2 token protocol. */
 function exchangeRequest(
   asked: Asked,
-  { realm, service, scopes }: TokenRequest,
+  { realm, service, repository, scope }: TokenRequest,
   { token }: Extract<Credential, { kind: 'identity' }>,
 ): HttpRequest {
   const refresh = { grant_type: 'refresh_token', refresh_token: token.reveal(), client_id: CLIENT_ID };
-  const scope = scopes.join(' ');
-  return { asked, url: realm, headers: {}, form: { ...refresh, scope, ...(service !== undefined && { service }) } };
+  const scopes = scopesOf(repository, scope).join(' ');
+  return {
+    asked,
+    url: realm,
+    headers: {},
+    form: { ...refresh, scope: scopes, ...(service !== undefined && { service }) },
+  };
 }
 
-function getRequest(asked: Asked, { realm, service, scopes, credential }: TokenRequest): HttpRequest {
+function getRequest(asked: Asked, { realm, service, repository, scope, credential }: TokenRequest): HttpRequest {
   const url = new URL(realm);
   if (service !== undefined) url.searchParams.set('service', service);
-  for (const scope of scopes) url.searchParams.append('scope', scope);
+  for (const one of scopesOf(repository, scope)) url.searchParams.append('scope', one);
   return {
     asked,
     url,

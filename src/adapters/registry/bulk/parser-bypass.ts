@@ -4,7 +4,7 @@ import type { OnReadOpts, Socket } from 'node:net';
 import { DirectBody } from './direct-body.ts';
 
 /** The answer to one request, whose body may go past the parser. */
-export interface Bypass {
+interface Bypass {
   /** To be asked when the answer has come. Undefined for a body that is small, or whose length is unknown. */
   body(): Promise<DirectBody | undefined>;
   /** The connection or the request has failed; nothing happens to a body that is whole. */
@@ -19,17 +19,19 @@ const shared = new Uint8Array(64 * 1024);
 
 const inflows = new WeakMap<object, Inflow>();
 
-/** Opens a socket that reads where the by-pass says. `open` hands the options to Node. */
-export function openForBypass<Made extends Socket>(open: (options: { readonly onread: OnReadOpts }) => Made): Made {
+/**
+ * Opens a socket that reads where the by-pass says. `open` hands the options to Node, which takes none for TLS over another
+ * socket: with `isOverSocket` each read is copied into a block.
+ */
+export function openForBypass<Made extends Socket>(
+  open: (options: { readonly onread: OnReadOpts }) => Made,
+  isOverSocket = false,
+): Made {
   const inflow = new Inflow();
   const socket = open({ onread: inflow.onread });
-  inflow.attach(socket);
+  if (isOverSocket) inflow.intercept(socket);
+  else inflow.attach(socket);
   return socket;
-}
-
-/** For a TLS socket over another socket, to which Node gives no `onread`: each read is copied into a block. */
-export function interceptForBypass(socket: Socket): void {
-  new Inflow().intercept(socket);
 }
 
 /** Sends the body of the answer to `request` past the parser if it is large. To be called before the request has a socket. */

@@ -4,23 +4,23 @@ import { Agent as HttpsAgent } from 'node:https';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Registry } from '../../../domain/upstream.ts';
-import { Connector, type Network, openNetwork, type TlsOptions } from './connector.ts';
+import { Connector, type Network, TlsContexts, type TlsOptions } from './connector.ts';
 import { DialGuard } from './dial-guard.ts';
+import { Names } from './names.ts';
 import { type Destination, parseNoProxy, parseProxy, type Proxy, proxyUrl } from './proxy.ts';
 
 /** `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, in either case; others mean nothing here. */
 export type ProxyVariables = Readonly<Record<string, string | undefined>>;
 
 /** The parts that the pools of all registries of a process share. */
-export interface SharedPools {
-  readonly network: Network;
+export interface SharedPools extends Network {
   readonly idle: IdleSockets;
   /** Undefined for a URL that is reached directly. @throws ConnectFault when the proxy of the environment cannot be used. */
   readonly proxyFor: (url: URL) => Proxy | undefined;
 }
 
 /** The pool of one scheme. */
-export type Agents = { readonly http: HttpAgent } | { readonly https: HttpsAgent };
+type Agents = { readonly http: HttpAgent } | { readonly https: HttpsAgent };
 
 type Dial = (to: Destination, tls?: TlsOptions) => Promise<Socket>;
 
@@ -37,7 +37,9 @@ const MAX_SESSIONS = 100;
 export function sharePools(connectTimeoutMs: number, environment: ProxyVariables): SharedPools {
   const isDirect = parseNoProxy(read(environment, 'NO_PROXY'));
   return {
-    network: openNetwork(connectTimeoutMs),
+    names: new Names({ timeoutMs: connectTimeoutMs }),
+    tlsContexts: new TlsContexts(),
+    connectTimeoutMs,
     idle: new IdleSockets(),
     // Parsed when it is needed: a proxy that cannot be used does not matter to requests that do not use it.
     proxyFor: (url) =>
@@ -56,8 +58,8 @@ export class Pools {
 
   /** `trusted` are hosts that the settings name, with or without a port. */
   constructor(registry: Registry, trusted: readonly string[], shared: SharedPools) {
-    this.#guard = new DialGuard(registry, trusted, shared.network.names);
-    this.#connector = new Connector(registry, this.#guard, shared.network);
+    this.#guard = new DialGuard(registry, trusted, shared.names);
+    this.#connector = new Connector(registry, this.#guard, shared);
     this.#shared = shared;
   }
 

@@ -10,10 +10,10 @@ import {
   type TLSSocket,
 } from 'node:tls';
 import type { Registry } from '../../../domain/upstream.ts';
-import { interceptForBypass, openForBypass } from '../bulk/parser-bypass.ts';
-import { ConnectFault, connectTimeout } from '../upstream-errors.ts';
+import { openForBypass } from '../bulk/parser-bypass.ts';
+import { ConnectFault } from '../upstream-errors.ts';
 import type { DialGuard } from './dial-guard.ts';
-import { Names } from './names.ts';
+import type { Names } from './names.ts';
 import { type Destination, type Proxy, tunnel } from './proxy.ts';
 
 /** The parts that all registries of a process share. */
@@ -22,10 +22,6 @@ export interface Network {
   readonly tlsContexts: TlsContexts;
   /** For a name, for a connection (or a proxy's answer about one) and for a TLS handshake, each. */
   readonly connectTimeoutMs: number;
-}
-
-export function openNetwork(connectTimeoutMs: number): Network {
-  return { names: new Names({ timeoutMs: connectTimeoutMs }), tlsContexts: new TlsContexts(), connectTimeoutMs };
 }
 
 /** As Node's agents make them for TLS. */
@@ -72,9 +68,8 @@ export class Connector {
     const socket = await this.toProxy(proxy);
     await tunnel(proxy, socket, to, connectTimeoutMs);
     if (tls === undefined) return socket;
-    const secured = connectTls({ ...this.#tls(tls), host: to.host, socket });
+    const secured = openForBypass(() => connectTls({ ...this.#tls(tls), host: to.host, socket }), true);
     secured.on('error', () => undefined);
-    interceptForBypass(secured);
     return this.#secured(secured, to.host);
   }
 
@@ -100,7 +95,7 @@ export class Connector {
   async #secured(socket: TLSSocket, host: string): Promise<TLSSocket> {
     const { promise, resolve, reject } = Promise.withResolvers<undefined>();
     const timer = setTimeout(() => {
-      reject(connectTimeout(`no TLS handshake with ${host}`));
+      reject(ConnectFault.timeout(`no TLS handshake with ${host}`));
     }, this.#network.connectTimeoutMs);
     const end = (): void => {
       reject(new ConnectFault('ECONNRESET', `${host} ended the connection before the TLS handshake`));
@@ -151,7 +146,7 @@ export async function race<Made extends Socket>(
     if (waiting.length > 0) headStart = setTimeout(next, HEAD_START_MS);
   };
   const bound = setTimeout(() => {
-    reject(connectTimeout(`no connection to ${addresses.join(', ')}`));
+    reject(ConnectFault.timeout(`no connection to ${addresses.join(', ')}`));
   }, timeoutMs);
   try {
     next();

@@ -4,11 +4,11 @@ import { type ClientRequest, type IncomingMessage, type RequestOptions, request 
 import { request as requestHttps } from 'node:https';
 import type { Registry } from '../../../domain/upstream.ts';
 import { Pools, type SharedPools } from './agents.ts';
-import { type Body, IdleError, IncompleteError } from '../body.ts';
+import { type Body, BodyFault } from '../body.ts';
 import type { HttpRequest, HttpResponse } from './http-message.ts';
-import { type Bypass, bypassParser } from '../bulk/parser-bypass.ts';
+import { bypassParser } from '../bulk/parser-bypass.ts';
 
-export interface ExchangeSettings {
+export interface HttpSettings {
   readonly connectTimeoutMs: number;
   readonly headersTimeoutMs: number;
   /** Hosts, with their port when it is not the scheme's, that may see credentials as token servers. */
@@ -16,6 +16,12 @@ export interface ExchangeSettings {
   readonly userAgent: string;
   /** That of the whole process. */
   readonly pools: SharedPools;
+  /** For so long a request is repeated before its answer begins, unless it says otherwise. */
+  readonly retryTimeoutMs: number;
+  /** Without a byte of a blob; for the whole of a small body. */
+  readonly idleTimeoutMs: number;
+  /** `traceparent` and `tracestate` of the request that is served now. */
+  readonly traceHeaders: () => Readonly<Record<string, string>>;
 }
 
 /** The server had ended a connection that waited for its next request: another connection may do (RFC 9112, 9.3.1). */
@@ -44,12 +50,12 @@ const client = got.extend({
 });
 
 export class Exchange {
-  readonly #settings: ExchangeSettings;
+  readonly #settings: HttpSettings;
   readonly #pools: Pools;
   /** For name, connection and handshake, then for the headers of the answer. */
   readonly #patienceMs: number;
 
-  constructor(registry: Registry, settings: ExchangeSettings) {
+  constructor(registry: Registry, settings: HttpSettings) {
     const { connectTimeoutMs, headersTimeoutMs, trustedRealms, pools } = settings;
     this.#settings = settings;
     this.#pools = new Pools(registry, trustedRealms, pools);
@@ -67,7 +73,7 @@ export class Exchange {
       ...(form && { method: 'POST', form: { ...form } }),
     });
     let sent: ClientRequest | undefined;
-    let bypass: Bypass | undefined;
+    let bypass: ReturnType<typeof bypassParser> | undefined;
     return new Promise<HttpResponse>((resolve, reject) => {
       const giveUp = (error: Error): void => {
         reject(error);
@@ -81,11 +87,11 @@ export class Exchange {
       });
       // got sees no connection that is still being made.
       const patience = setTimeout(() => {
-        giveUp(new IdleError());
+        giveUp(new BodyFault('ERR_IDLE'));
       }, this.#patienceMs);
       stream.once('close', () => {
         clearTimeout(patience);
-        bypass?.fail(new IncompleteError());
+        bypass?.fail(new BodyFault('ERR_BODY_INCOMPLETE'));
       });
       // Stays for good: the reader of the body finds an error that comes before it reads.
       stream.on('error', (error) => {

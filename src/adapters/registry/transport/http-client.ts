@@ -3,18 +3,9 @@ import { UpstreamDeniedError, type UpstreamThrottledError, UpstreamUnavailableEr
 import type { Registry } from '../../../domain/upstream.ts';
 import { discard } from '../body.ts';
 import { type Asked, unavailable, UpstreamFault } from '../upstream-errors.ts';
-import type { ExchangeSettings } from './exchange.ts';
+import type { HttpSettings } from './exchange.ts';
 import type { HostAuthorization, HttpRequest, HttpResponse } from './http-message.ts';
 import { Deadline, PassingError, type Patience, RetriedExchange } from './retried-exchange.ts';
-
-export interface HttpSettings extends ExchangeSettings {
-  /** For so long a request is repeated before its answer begins, unless it says otherwise. */
-  readonly retryTimeoutMs: number;
-  /** Without a byte of a blob; for the whole of what is small. */
-  readonly idleTimeoutMs: number;
-  /** `traceparent` and `tracestate` of the request that is served now. */
-  readonly traceHeaders: () => Readonly<Record<string, string>>;
-}
 
 const MAX_REDIRECTS = 5;
 /** A target that fails for longer may have a twin, which only the first host can name. */

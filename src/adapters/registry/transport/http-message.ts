@@ -1,13 +1,20 @@
 /** A request to a registry, its answer, the authorization of each host between them, and the error of an answer that refuses. */
 import type { IncomingHttpHeaders } from 'node:http';
-import type { PackageError } from '../../../domain/errors.ts';
+import {
+  type PackageError,
+  PackageUnknownError,
+  UpstreamDeniedError,
+  UpstreamThrottledError,
+} from '../../../domain/errors.ts';
 import { type Body, readAtMost } from '../body.ts';
-import { type Asked, statusError } from '../upstream-errors.ts';
+import { type Asked, unavailable, UpstreamFault } from '../upstream-errors.ts';
 
 const MAX_ERROR_BYTES = 4096;
 /** An error's code is for the log only, and a client waits for the error. */
 const ERROR_BODY_MS = 1000;
 
+/** For an upstream that throttles and does not say for how long. */
+const DEFAULT_RETRY_AFTER_SECONDS = 5;
 /** A longer `Retry-After` is cut to this: nodes that wait for a package would rather try another replica. */
 const MAX_SECONDS = 60;
 
@@ -76,6 +83,24 @@ export interface RevealingHeader {
 /** Ends the answer. */
 export async function refusal({ asked, status, headers, body }: HttpResponse): Promise<PackageError> {
   return statusError(asked, status, await readErrorCode(body), retryAfterOf(headers));
+}
+
+/** For an answer that is not what was asked for. `ociCode` is the first code of OCI's error body, if there was one. */
+function statusError(
+  asked: Asked,
+  status: number,
+  ociCode: string | undefined,
+  retryAfterSeconds: number | undefined,
+): PackageError {
+  const cause = new UpstreamFault(asked, `status ${String(status)}${ociCode === undefined ? '' : ` ${ociCode}`}`);
+  if (status === 401 || status === 403) return new UpstreamDeniedError({ cause });
+  if (status === 404 && asked.operation !== 'token') {
+    return new PackageUnknownError(asked.operation === 'blob' ? 'BLOB_UNKNOWN' : 'MANIFEST_UNKNOWN', { cause });
+  }
+  if (status === 429 || (status === 503 && retryAfterSeconds !== undefined)) {
+    return new UpstreamThrottledError(retryAfterSeconds ?? DEFAULT_RETRY_AFTER_SECONDS, { cause });
+  }
+  return unavailable(cause);
 }
 
 /** The first code of OCI's error body (distribution-spec, error codes), for the log. */

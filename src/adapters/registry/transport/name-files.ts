@@ -2,9 +2,6 @@
 import { readFileSync, statSync } from 'node:fs';
 import { isIP } from 'node:net';
 
-/** Addresses of each name, in lower case. */
-export type Hosts = ReadonlyMap<string, readonly string[]>;
-
 export interface ResolverSettings {
   /** As `dns.setServers` takes them; empty for those of c-ares. */
   readonly servers: readonly string[];
@@ -17,8 +14,8 @@ const MAX_NDOTS = 15;
 /** A change is noticed so late. */
 const LOOK_INTERVAL_MS = 1000;
 
-/** All lines of a name count, as with glibc and musl. */
-export function parseHosts(text: string): Hosts {
+/** The addresses of each name, in lower case. All lines of a name count, as with glibc and musl. */
+export function parseHosts(text: string): ReadonlyMap<string, readonly string[]> {
   const hosts = new Map<string, string[]>();
   for (const [address = '', ...names] of fieldsOf(text, /#.*/)) {
     if (isIP(address) === 0) continue;

@@ -1,7 +1,7 @@
 /** Addresses of host names: the hosts file, then DNS. One lookup in flight per name, none of them on libuv's threads. */
 import { promises as dns } from 'node:dns';
-import { ConnectFault, connectTimeout } from '../upstream-errors.ts';
-import { type Hosts, parseHosts, parseResolvConf, type ResolverSettings, WatchedFile } from './name-files.ts';
+import { ConnectFault } from '../upstream-errors.ts';
+import { parseHosts, parseResolvConf, type ResolverSettings, WatchedFile } from './name-files.ts';
 
 export interface Addresses {
   /** Those of IPv6 first (RFC 8305, section 4); never empty. */
@@ -10,7 +10,7 @@ export interface Addresses {
   readonly isLocal: boolean;
 }
 
-export interface NamesOptions {
+interface NamesOptions {
   /** For one name, in milliseconds. */
   readonly timeoutMs: number;
   readonly hostsFile?: string;
@@ -36,7 +36,7 @@ interface KnownName {
 
 export class Names {
   readonly #timeoutMs: number;
-  readonly #hosts: WatchedFile<Hosts>;
+  readonly #hosts: WatchedFile<ReturnType<typeof parseHosts>>;
   readonly #settings: WatchedFile<ResolverSettings>;
   readonly #known = new Map<string, KnownName>();
   /** c-ares remembers which server fails, so one object serves until resolv.conf changes. */
@@ -92,7 +92,7 @@ export class Names {
     const { promise: expired, reject } = Promise.withResolvers<never>();
     const ended = new AbortController();
     const timer = setTimeout(() => {
-      reject(connectTimeout(`no answer to a lookup of ${name}`));
+      reject(ConnectFault.timeout(`no answer to a lookup of ${name}`));
     }, this.#timeoutMs);
     try {
       return await Promise.race([this.#search(name, ended.signal), expired]);
@@ -116,7 +116,7 @@ export class Names {
     }
     const passing = failures.find((error) => !isFinal(error));
     if (passing === undefined) throw new ConnectFault('ENOTFOUND', `no address of ${name}`);
-    if (codeOf(passing) === 'ETIMEOUT') throw connectTimeout(`no answer to a lookup of ${name}`);
+    if (codeOf(passing) === 'ETIMEOUT') throw ConnectFault.timeout(`no answer to a lookup of ${name}`);
     throw new ConnectFault('EAI_AGAIN', `lookup of ${name} failed (${codeOf(passing)})`);
   }
 

@@ -1,7 +1,7 @@
 /** The proxy of the environment, the hosts that are reached without it, and the ways through it to a host that it looks up itself. */
 import { request, type IncomingMessage } from 'node:http';
 import { BlockList, isIP, type Socket } from 'node:net';
-import { ConnectFault, connectTimeout } from '../upstream-errors.ts';
+import { ConnectFault } from '../upstream-errors.ts';
 
 export interface Proxy {
   readonly kind: 'http' | 'https' | 'socks';
@@ -57,7 +57,7 @@ export function proxyUrl({ kind, host, port, username, password }: Proxy): strin
 export async function tunnel(proxy: Proxy, socket: Socket, to: Destination, timeoutMs: number): Promise<void> {
   const late = Promise.withResolvers<never>();
   const timer = setTimeout(() => {
-    late.reject(connectTimeout(`no answer of proxy ${authority(proxy)}`));
+    late.reject(ConnectFault.timeout(`no answer of proxy ${authority(proxy)}`));
   }, timeoutMs);
   try {
     const opened = proxy.kind === 'socks' ? askSocks(proxy, socket, to) : askHttp(proxy, socket, to);

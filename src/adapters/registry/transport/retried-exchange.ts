@@ -4,7 +4,7 @@ import { UpstreamThrottledError, UpstreamUnavailableError } from '../../../domai
 import type { Registry } from '../../../domain/upstream.ts';
 import { discard } from '../body.ts';
 import { type Asked, codeOf, failure, UpstreamFault } from '../upstream-errors.ts';
-import { Exchange, type ExchangeSettings, StaleConnectionError } from './exchange.ts';
+import { Exchange, type HttpSettings, StaleConnectionError } from './exchange.ts';
 import { type HttpRequest, type HttpResponse, refusal, retryAfterOf } from './http-message.ts';
 
 export interface Patience {
@@ -89,7 +89,7 @@ export class RetriedExchange {
   readonly #exchange: Exchange;
   readonly #gate = new RetryGate();
 
-  constructor(registry: Registry, settings: ExchangeSettings) {
+  constructor(registry: Registry, settings: HttpSettings) {
     this.#exchange = new Exchange(registry, settings);
   }
 

@@ -178,7 +178,7 @@ describe('connections to a registry', () => {
     /** Asks through pools whose names are as `known` says. */
     function askWith(registry: Upstream['registry'], known: Readonly<Record<string, readonly string[]>>): Ask {
       const shared = sharePools(1000, {});
-      shared.network.names.resolve = (host): Promise<Addresses> =>
+      shared.names.resolve = (host): Promise<Addresses> =>
         Promise.resolve({ addresses: known[host] ?? [], isLocal: true });
       const pools = new Pools(registry, [], shared);
       return async (options) => {
