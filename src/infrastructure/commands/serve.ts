@@ -10,7 +10,7 @@ import type { Service } from '../lifecycle.ts';
 import type { Settings } from '../settings.ts';
 import { command, type Output, type Terminal } from '../../adapters/cli/command.ts';
 import { EXIT_CODE, EXIT_CODES, type ExitCode } from '../../adapters/cli/exit-code.ts';
-import { boundYoungGeneration } from '../young-generation.ts';
+import { boundOldGeneration, boundYoungGeneration } from '../young-generation.ts';
 import { readSettings, SETTINGS_FLAGS } from '../load-settings.ts';
 
 export const SERVE = command({
@@ -54,6 +54,7 @@ async function live(settings: Settings, logger: Logger, terminal: Terminal): Pro
     // All is loaded, so the young generation may grow, which serving-script.ts has prevented until now: with 1 MiB of it,
     // garbage collection takes a third of the time of a small hit.
     boundYoungGeneration();
+    boundOldGeneration();
     await suggest(settings, listening, terminal.stderr);
   } catch (err) {
     logger.fatal({ err }, 'cannot start');

@@ -4,27 +4,38 @@ import { promisify } from 'node:util';
 
 const MODULE = new URL('../../../src/infrastructure/young-generation.ts', import.meta.url).href;
 
-/** As thousands of requests that wait for 20 turns of the event loop; prints the largest size of the young generation, in bytes. */
-const PROGRAM = `
+/** As thousands of requests that wait for some turns of the event loop; prints the largest size of a generation in the second half. */
+const program = (bound: string, space: string, figure: string, waitingTurns: number, turns: number): string => `
   import { getHeapSpaceStatistics } from 'node:v8';
-  import { boundYoungGeneration } from '${MODULE}';
-  boundYoungGeneration();
-  const size = () => getHeapSpaceStatistics().find(({ space_name }) => space_name === 'new_space').space_size;
+  import { ${bound} } from '${MODULE}';
+  ${bound}();
+  const size = () => getHeapSpaceStatistics().find(({ space_name }) => space_name === '${space}').${figure};
   const waiting = [];
   let most = 0;
-  for (let turn = 0; turn < 400; turn++) {
+  for (let turn = 0; turn < ${String(turns)}; turn++) {
     waiting.push(Array.from({ length: 5000 }, (_, index) => ({ index, turn })));
-    if (waiting.length > 20) waiting.shift();
+    if (waiting.length > ${String(waitingTurns)}) waiting.shift();
     await new Promise((resolve) => setImmediate(resolve));
-    most = Math.max(most, size());
+    if (turn > ${String(turns / 2)}) most = Math.max(most, size());
   }
   console.log(most);
 `;
 
+async function run(text: string, maxSemiSpace: number): Promise<number> {
+  const args = [`--max-semi-space-size=${String(maxSemiSpace)}`, '--input-type=module', '--eval', text];
+  return Number((await promisify(execFile)(process.execPath, args)).stdout);
+}
+
 describe('boundYoungGeneration', () => {
   it('keeps the young generation near 16 MiB, however much survives', async () => {
-    const args = ['--max-semi-space-size=64', '--input-type=module', '--eval', PROGRAM];
-    const { stdout } = await promisify(execFile)(process.execPath, args);
-    expect(Number(stdout)).to.be.within(4 * 1024 ** 2, 32 * 1024 ** 2);
+    const most = await run(program('boundYoungGeneration', 'new_space', 'space_size', 20, 400), 64);
+    expect(most).to.be.within(4 * 1024 ** 2, 32 * 1024 ** 2);
+  });
+});
+
+describe('boundOldGeneration', () => {
+  it('collects an old generation that grows by half, where V8 would let it treble', async () => {
+    const most = await run(program('boundOldGeneration', 'old_space', 'space_used_size', 10, 3000), 4);
+    expect(most).to.be.below(24 * 1024 ** 2);
   });
 });
