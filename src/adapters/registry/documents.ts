@@ -1,12 +1,14 @@
-/** The documents of a registry: a manifest, and the list of the tags of a repository. */
+/** The documents of a registry: a manifest, the tags of a repository, and the manifests that refer to another one. */
+import { parseBoundedJson } from '../../domain/bounded-json.ts';
 import { isObject } from '../../domain/descriptor.ts';
-import { type Digest, digestOf } from '../../domain/digest.ts';
-import { InvalidContentError, PackageError } from '../../domain/errors.ts';
+import { type Digest, digestHex, digestOf, isDigest } from '../../domain/digest.ts';
+import { InvalidContentError, isOneOf, PackageError } from '../../domain/errors.ts';
 import { MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';
 import { INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES } from '../../domain/media-types.ts';
-import { isTag } from '../../domain/tag.ts';
-import { gunzipAtMost, HTML, isLabelledGzip, isMarkup, mediaTypeOf, readAtMost } from './body.ts';
-import type { HttpResponse } from './transport/http-message.ts';
+import type { Referrer } from '../../domain/ports/image-catalog.ts';
+import { isTag, type Tag } from '../../domain/tag.ts';
+import { discard, gunzipAtMost, HTML, isLabelledGzip, isMarkup, mediaTypeOf, readAtMost } from './body.ts';
+import { type HttpResponse, refusal } from './transport/http-message.ts';
 import { codeOf, failure, unavailable, UpstreamFault } from './upstream-errors.ts';
 
 /** Besides the types of manifests, those that static servers have for any file. */
@@ -20,14 +22,18 @@ const PLAUSIBLE_MEDIA_TYPES: ReadonlySet<string | undefined> = new Set([
   ...INDEX_MEDIA_TYPES,
 ]);
 const SCHEMA_1 = 'application/vnd.docker.distribution.manifest.v1+json';
-const MAX_PAGES = 100;
+const MAX_TAG_PAGES = 100;
 const MAX_TAGS = 100_000;
 /** 100 000 tags of 128 characters. */
 const MAX_PAGE_BYTES = 14 << 20;
+const MAX_REFERRER_PAGES = 10;
+const MAX_REFERRERS = 1000;
+/** Statuses that say something about the client or the moment; the other 4xx come from registries without such a list. */
+const TELLING: ReadonlySet<number> = new Set([401, 403, 408, 429]);
 
 /**
- * The bytes whose digest was asked for, or which the registry names with a tag, decoded when that is what it takes; other bytes as they are, for the caller to
- * refuse. Rejects with UpstreamUnavailableError when they are no manifest of any kind, InvalidContentError when they are
+ * The bytes whose digest was asked for, or which the registry names with a tag, decoded when that is necessary; other bytes
+ * as they are, for the caller to refuse. Rejects with UpstreamUnavailableError when they are no manifest of any kind, InvalidContentError when they are
  * more than 4 MiB, or as the body does.
  */
 export async function readManifest(
@@ -78,7 +84,7 @@ export async function readTags(
     }
     const next = nextPage(headers['link']);
     if (next === undefined) return tags;
-    if (page >= MAX_PAGES || tags.length >= MAX_TAGS || next === query) {
+    if (page >= MAX_TAG_PAGES || tags.length >= MAX_TAGS || next === query) {
       throw unavailable(new UpstreamFault(asked, `more than ${String(page)} pages or ${String(tags.length)} tags`));
     }
     query = next;
@@ -97,7 +103,7 @@ function parseTags(text: string): string[] {
  * The query of the link with rel=next (RFC 8288). Only the query is taken: behind a balancer registries name a host or a
  * scheme at which they cannot be reached, and no credential may follow them to another one.
  */
-export function nextPage(link: string | string[] | undefined): string | undefined {
+function nextPage(link: string | string[] | undefined): string | undefined {
   const links = String(link ?? '').matchAll(/<([^>]*)>([^,<]*)/g);
   for (const [, target = '', parameters = ''] of links) {
     if (/;\s*rel\s*=\s*"?(?:[^";]*\s)?next(?:\s[^";]*)?"?\s*(?:;|$)/i.test(parameters)) {
@@ -105,4 +111,70 @@ export function nextPage(link: string | string[] | undefined): string | undefine
     }
   }
   return undefined;
+}
+
+/** The list of referrers (distribution-spec, "Listing Referrers" and "Referrers Tag Schema"). */
+interface ReferrersQuestion {
+  /** Fetches a page of the list by its query, which is empty for the first one. */
+  readonly list: (query: string) => Promise<HttpResponse>;
+  readonly fetchTagged: (tag: Tag) => Promise<Uint8Array>;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+}
+
+/** Rejects as the two questions do. */
+export async function readReferrers(subject: Digest, question: ReferrersQuestion): Promise<Referrer[]> {
+  const listed = await readPages(question);
+  if (listed !== undefined) return listed;
+  try {
+    const bytes = await question.fetchTagged(`sha256-${digestHex(subject)}` as Tag);
+    return parseReferrers(bytes) ?? [];
+  } catch (error) {
+    if (isOneOf(error, 'MANIFEST_UNKNOWN')) return [];
+    throw error;
+  }
+}
+
+/** Undefined when the registry has no such list. */
+async function readPages({ list, timeoutMs, signal }: ReferrersQuestion): Promise<Referrer[] | undefined> {
+  const found: Referrer[] = [];
+  let query = '';
+  for (let page = 0; page < MAX_REFERRER_PAGES && found.length < MAX_REFERRERS; page++) {
+    const response = await list(query);
+    const { asked, status, headers, body } = response;
+    if (status >= 400 && status < 500 && !TELLING.has(status)) {
+      discard(body);
+      return undefined;
+    }
+    if (status !== 200) throw await refusal(response);
+    const bytes = await readAtMost(body, MAX_MANIFEST_BYTES, timeoutMs).catch((error: unknown) => {
+      throw failure(asked, error, signal);
+    });
+    const referrers = parseReferrers(bytes);
+    if (referrers === undefined) return undefined;
+    found.push(...referrers);
+    const next = nextPage(headers['link']);
+    if (next === undefined || next === query) break;
+    query = next;
+  }
+  return found.slice(0, MAX_REFERRERS);
+}
+
+/** Undefined when the bytes are no index, such as the page of a portal. */
+function parseReferrers(bytes: Uint8Array): Referrer[] | undefined {
+  let json: unknown;
+  try {
+    json = parseBoundedJson(bytes);
+  } catch {
+    return undefined;
+  }
+  if (!isObject(json) || !('manifests' in json)) return undefined;
+  const manifests = json.manifests ?? [];
+  return Array.isArray(manifests) ? manifests.flatMap(parseReferrer) : undefined;
+}
+
+function parseReferrer(json: unknown): Referrer[] {
+  if (!isObject(json) || !('digest' in json) || typeof json.digest !== 'string' || !isDigest(json.digest)) return [];
+  const artifactType = 'artifactType' in json && typeof json.artifactType === 'string' ? json.artifactType : undefined;
+  return [{ digest: json.digest, artifactType }];
 }

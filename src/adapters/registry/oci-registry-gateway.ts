@@ -13,8 +13,7 @@ import { HostAuthorizations } from './auth/authorization.ts';
 import type { HttpSettings } from './transport/exchange.ts';
 import { HttpClient } from './transport/http-client.ts';
 import { type HttpRequest, type HttpResponse, refusal } from './transport/http-message.ts';
-import { readManifest, readTags } from './documents.ts';
-import { readReferrers } from './referrers.ts';
+import { readManifest, readReferrers, readTags } from './documents.ts';
 import { ConnectionRefusedError } from './transport/retried-exchange.ts';
 import { type Asked, failure } from './upstream-errors.ts';
 
