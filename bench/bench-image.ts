@@ -2,7 +2,7 @@
 import { randomFillSync } from 'node:crypto';
 import { link, mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { digestHex } from '../src/domain/digest.ts';
+import { digestHex } from '../src/domain/descriptor.ts';
 import { makeImage, type TestBlob, type TestImage } from '../test/support/image.ts';
 
 export interface BlobFile {

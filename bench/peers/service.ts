@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
-import { digestHex } from '../../src/domain/digest.ts';
+import { digestHex } from '../../src/domain/descriptor.ts';
 import { makeBlob } from '../../test/support/image.ts';
 import { freePort } from '../../test/support/peers/process.ts';
 import { type BenchImage, type BlobFile, place } from '../bench-image.ts';

@@ -1,5 +1,5 @@
 /** Answers a HEAD: the package that a GET would send, without moving a blob. */
-import type { Package, PackageRequest } from '../domain/package.ts';
+import type { Package, PackageRequest } from '../domain/reference.ts';
 import type { PackageStore } from '../domain/ports/package-store.ts';
 import type { PackageResolver } from './resolve-package.ts';
 

@@ -1,8 +1,7 @@
 /** Layers on their way into the store. A download belongs to the process, not to the client that began it. */
-import type { Descriptor } from '../domain/descriptor.ts';
-import type { Digest } from '../domain/digest.ts';
+import type { Descriptor, Digest } from '../domain/descriptor.ts';
 import { StoreFailedError, TooManyDownloadsError } from '../domain/errors.ts';
-import type { PackageRequest } from '../domain/package.ts';
+import type { PackageRequest } from '../domain/reference.ts';
 import type { BlobReader, IncomingBlob, PackageStore, Reservation } from '../domain/ports/package-store.ts';
 import type { Registry } from '../domain/upstream.ts';
 import { DetachableSource } from './detachable-source.ts';

@@ -1,8 +1,7 @@
 /** Explains a request: the plan that it would have now, and the history behind it. No upstream is asked. */
-import type { Descriptor } from '../domain/descriptor.ts';
-import type { Digest } from '../domain/digest.ts';
+import type { Descriptor, Digest } from '../domain/descriptor.ts';
 import { type ErrorCode, PackageError, SignatureError, UpstreamThrottledError } from '../domain/errors.ts';
-import type { PackageRequest } from '../domain/package.ts';
+import type { PackageRequest } from '../domain/reference.ts';
 import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
 import type { BlobInfo } from '../domain/ports/package-store.ts';
 import { below, type Upstream } from '../domain/upstream.ts';
@@ -11,8 +10,8 @@ import {
   type ConfiguredRegistry,
   type CredentialSource,
   describeUpstream,
-  type FailedRequests,
   type Download,
+  type FailedRequests,
   type Inspection,
   type UpstreamAnswer,
   type UpstreamDescription,

@@ -1,5 +1,5 @@
 /** The icon of a package by its name and version, out of the image that a package repository publishes. */
-import { type Digest, digestOf } from '../domain/digest.ts';
+import { type Digest, digestOf } from '../domain/descriptor.ts';
 import {
   DigestMismatchError,
   InvalidContentError,
@@ -8,16 +8,20 @@ import {
   PackageUnknownError,
   UpstreamTimeoutError,
 } from '../domain/errors.ts';
-import { platformCandidates } from '../domain/index-entry.ts';
+import { type Platform, platformCandidates } from '../domain/index-entry.ts';
 import { type Index, type Manifest, parseManifest } from '../domain/manifest.ts';
-import type { Platform } from '../domain/platform.ts';
 import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
 import type { ImageCatalog } from '../domain/ports/image-catalog.ts';
 import type { LayerFiles } from '../domain/ports/layer-files.ts';
 import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';
-import { joinPath, parseRepositoryPath, type RepositoryName, type RepositoryPath } from '../domain/reference.ts';
+import {
+  joinPath,
+  parseRepositoryPath,
+  type RepositoryName,
+  type RepositoryPath,
+  type Tag,
+} from '../domain/reference.ts';
 import { latestOf } from '../domain/semantic-version.ts';
-import type { Tag } from '../domain/tag.ts';
 import { below, type Upstream } from '../domain/upstream.ts';
 import { DownloadSlots } from './download-slots.ts';
 import { iconOfLayers } from './icon-of-layers.ts';

@@ -1,14 +1,11 @@
 /** Images of the command line by tag or digest: their tags, their manifests, and the package of one platform. */
-import { type Digest, digestOf } from '../domain/digest.ts';
+import { type Digest, digestOf } from '../domain/descriptor.ts';
 import { DigestMismatchError, InvalidContentError, PackageUnknownError } from '../domain/errors.ts';
-import { platformCandidates } from '../domain/index-entry.ts';
+import { type Platform, platformCandidates } from '../domain/index-entry.ts';
 import { type Index, type Manifest, parseManifest } from '../domain/manifest.ts';
-import type { PackageRequest } from '../domain/package.ts';
-import type { Platform } from '../domain/platform.ts';
+import type { PackageRequest, RepositoryPath, Tag } from '../domain/reference.ts';
 import type { ImageCatalog } from '../domain/ports/image-catalog.ts';
 import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';
-import type { RepositoryPath } from '../domain/reference.ts';
-import type { Tag } from '../domain/tag.ts';
 import type { ImageRoots, PlacedImage } from './image-roots.ts';
 import type { ResolveSignedPackage } from './resolve-signed-package.ts';
 import { SingleFlight } from './single-flight.ts';

@@ -1,8 +1,7 @@
 /** Delivers one file of a package: extracted once for all clients, and verified with its layer before its first byte. */
-import type { Descriptor } from '../domain/descriptor.ts';
-import { Digester, digestOf } from '../domain/digest.ts';
+import { type Descriptor, Digester, digestOf } from '../domain/descriptor.ts';
 import { DigestMismatchError, InvalidContentError, isOneOf, StoreFullError } from '../domain/errors.ts';
-import type { PackageRequest } from '../domain/package.ts';
+import type { PackageRequest } from '../domain/reference.ts';
 import type { LayerFiles } from '../domain/ports/layer-files.ts';
 import type { BlobReader, PackageStore } from '../domain/ports/package-store.ts';
 import type { GetPackage } from './get-package.ts';

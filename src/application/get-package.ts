@@ -1,8 +1,7 @@
 /** Delivers a package, from the store or through it. */
-import type { Descriptor } from '../domain/descriptor.ts';
-import type { Digest } from '../domain/digest.ts';
+import type { Descriptor, Digest } from '../domain/descriptor.ts';
 import { isOneOf, PackageError } from '../domain/errors.ts';
-import type { Package, PackageRequest } from '../domain/package.ts';
+import type { Package, PackageRequest } from '../domain/reference.ts';
 import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
 import type { BlobInfo, BlobReader, PackageStore } from '../domain/ports/package-store.ts';
 import type { Operation, RegistryGateway } from '../domain/ports/registry-gateway.ts';

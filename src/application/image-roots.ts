@@ -1,8 +1,7 @@
 /** Where the images of the command line are: in the default repository, or beside it for all editions. */
 import { isOneOf, type PackageError } from '../domain/errors.ts';
-import type { PackageRequest } from '../domain/package.ts';
+import { DEFAULT_REPOSITORY, type PackageRequest, type RepositoryPath } from '../domain/reference.ts';
 import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
-import { DEFAULT_REPOSITORY, type RepositoryPath } from '../domain/reference.ts';
 import { below, parentOf, type Registry, type Upstream } from '../domain/upstream.ts';
 
 /** Last segments of repositories that are an edition of the platform. */

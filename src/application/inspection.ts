@@ -1,12 +1,10 @@
 /** The state behind the ports that operators can see: cached blobs, downloads, registries, answers. Never a secret. */
 import { userOf } from '../domain/credential.ts';
-import type { Descriptor } from '../domain/descriptor.ts';
-import type { Digest } from '../domain/digest.ts';
+import type { Descriptor, Digest } from '../domain/descriptor.ts';
 import type { ErrorCode } from '../domain/errors.ts';
-import type { Package, PackageRequest } from '../domain/package.ts';
+import type { Package, PackageRequest, RepositoryName, RepositoryPath } from '../domain/reference.ts';
 import type { BlobInfo } from '../domain/ports/package-store.ts';
 import type { Operation } from '../domain/ports/registry-gateway.ts';
-import type { RepositoryName, RepositoryPath } from '../domain/reference.ts';
 import type { DialledServer, Registry, Upstream } from '../domain/upstream.ts';
 import type { SlotUsage } from './download-slots.ts';
 

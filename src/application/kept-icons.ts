@@ -1,5 +1,5 @@
 /** Icons in memory, by the manifest of their image, and for a minute the failures of images that have none. */
-import type { Digest } from '../domain/digest.ts';
+import type { Digest } from '../domain/descriptor.ts';
 import type { IconFile } from './icon-of-layers.ts';
 
 const MAX_BYTES = 16 * 1024 ** 2;

@@ -1,6 +1,6 @@
 /** The last answers of an upstream to the questions of a request. */
-import type { Digest } from '../domain/digest.ts';
-import type { PackageRequest } from '../domain/package.ts';
+import type { Digest } from '../domain/descriptor.ts';
+import type { PackageRequest } from '../domain/reference.ts';
 import type { Upstream } from '../domain/upstream.ts';
 import type { FailedRequests, UpstreamAnswer, UpstreamInspection } from './inspection.ts';
 

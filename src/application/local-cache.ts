@@ -1,6 +1,6 @@
 /** The cache of this process as one that can be filled: what the service does for a client, without one. */
 import { StoreFailedError, StoreFullError } from '../domain/errors.ts';
-import type { PackageRequest } from '../domain/package.ts';
+import type { PackageRequest } from '../domain/reference.ts';
 import type { DescribePackage } from './describe-package.ts';
 import type { GetPackage } from './get-package.ts';
 import type { PackageCache } from './prefetch-packages.ts';

@@ -1,7 +1,6 @@
 /** Packages, as whole images, out of their registries into a layout that can be carried to where there is none. */
-import type { Descriptor } from '../domain/descriptor.ts';
-import type { Digest } from '../domain/digest.ts';
-import type { PackageRequest } from '../domain/package.ts';
+import type { Descriptor, Digest } from '../domain/descriptor.ts';
+import type { PackageRequest } from '../domain/reference.ts';
 import { below, type Upstream } from '../domain/upstream.ts';
 import { eachPackage, type PackageFailure } from './each-package.ts';
 import { openBlob } from './open-blob.ts';

@@ -1,9 +1,8 @@
 /** From an index to the manifests of its images, through the indexes within it (image-spec, image-index.md). */
 import { InvalidContentError } from '../domain/errors.ts';
-import type { Digest } from '../domain/digest.ts';
-import { type IndexEntry, platformCandidates } from '../domain/index-entry.ts';
+import type { Digest } from '../domain/descriptor.ts';
+import { formatPlatform, type IndexEntry, type Platform, platformCandidates } from '../domain/index-entry.ts';
 import type { Index, Manifest } from '../domain/manifest.ts';
-import { formatPlatform, type Platform } from '../domain/platform.ts';
 
 /** Indexes in one another; two are met in practice. */
 const MAX_DEPTH = 4;

@@ -1,5 +1,5 @@
 /** Fetches packages into a cache before the first request. */
-import type { PackageRequest } from '../domain/package.ts';
+import type { PackageRequest } from '../domain/reference.ts';
 import { eachPackage, type PackageFailure } from './each-package.ts';
 import { patiently } from './patience.ts';
 

@@ -1,10 +1,9 @@
 /** From a requested digest to all blobs of its image, whose manifests lie in the layout then. */
-import type { Descriptor } from '../domain/descriptor.ts';
-import { type Digest, digestOf } from '../domain/digest.ts';
+import { type Descriptor, type Digest, digestOf } from '../domain/descriptor.ts';
 import { DigestMismatchError } from '../domain/errors.ts';
 import { type Index, type Manifest, packageLayer, parseManifest } from '../domain/manifest.ts';
-import type { PackageRequest } from '../domain/package.ts';
-import type { Platform } from '../domain/platform.ts';
+import type { PackageRequest } from '../domain/reference.ts';
+import type { Platform } from '../domain/index-entry.ts';
 import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
 import type { ImageLayout } from '../domain/ports/image-layout.ts';
 import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';

@@ -1,6 +1,5 @@
 /** From a requested digest to the layer that is the package: by the manifest, kept like any other blob. */
-import type { Descriptor } from '../domain/descriptor.ts';
-import { type Digest, digestOf } from '../domain/digest.ts';
+import { type Descriptor, type Digest, digestOf } from '../domain/descriptor.ts';
 import { DigestMismatchError, InvalidContentError, isOneOf } from '../domain/errors.ts';
 import {
   type Index,
@@ -10,8 +9,8 @@ import {
   packageLayer,
   parseManifest,
 } from '../domain/manifest.ts';
-import type { Package, PackageRequest } from '../domain/package.ts';
-import type { Platform } from '../domain/platform.ts';
+import type { Package, PackageRequest } from '../domain/reference.ts';
+import type { Platform } from '../domain/index-entry.ts';
 import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
 import type { BlobReader, PackageStore, SoughtBlob, StoredBlob } from '../domain/ports/package-store.ts';
 import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';

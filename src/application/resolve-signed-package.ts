@@ -1,8 +1,8 @@
 /** ResolvePackage that verifies the signature of an image before it hands out anything of it, once for each manifest and set of keys. */
-import type { Digest } from '../domain/digest.ts';
+import type { Digest } from '../domain/descriptor.ts';
 import { isOneOf, SignatureError } from '../domain/errors.ts';
-import type { Package, PackageRequest } from '../domain/package.ts';
-import type { Platform } from '../domain/platform.ts';
+import type { Package, PackageRequest } from '../domain/reference.ts';
+import type { Platform } from '../domain/index-entry.ts';
 import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
 import type { SignatureVerdict, SignatureVerifier } from '../domain/ports/signature-verifier.ts';
 import { platformManifest } from './platform-manifest.ts';

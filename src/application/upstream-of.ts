@@ -1,6 +1,6 @@
 /** Where a package is looked for, as the configuration says at this moment. */
 import { RepositoryUnknownError } from '../domain/errors.ts';
-import type { PackageRequest } from '../domain/package.ts';
+import type { PackageRequest } from '../domain/reference.ts';
 import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
 import { below, parentOf, type Upstream } from '../domain/upstream.ts';
 

@@ -1,7 +1,31 @@
-/** The credential of a registry, and its place in a docker `config.json` (docker/cli, config file format). */
-import { parseHost, type RepositoryPath } from './reference.ts';
-import { registryKey } from './registry-host.ts';
-import { Secret } from './secret.ts';
+/** Secrets, the credential of a registry, and its place in a docker `config.json` (docker/cli, config file format). */
+import { parseHost, registryKey, type RepositoryPath } from './reference.ts';
+
+export class Secret {
+  readonly #value: string;
+
+  constructor(value: string) {
+    this.#value = value;
+  }
+
+  /** The only way to the plain text; a search for this name finds each place that reads it. */
+  reveal(): string {
+    return this.#value;
+  }
+
+  toString(): string {
+    return '[secret]';
+  }
+
+  toJSON(): string {
+    return '[secret]';
+  }
+
+  /** `util.inspect`, and with it every console and logger, calls this. */
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return '[secret]';
+  }
+}
 
 export type Credential =
   /** `isFallback` where a docker config has credentials, and none of them is for this repository. */

@@ -1,6 +1,69 @@
-/** The descriptor of a blob: digest, size and type (image-spec, descriptor.md). */
-import { type Digest, digestOf, parseDigest } from './digest.ts';
-import { InvalidContentError } from './errors.ts';
+/** Digests, media types, and the descriptor that names a blob by them (image-spec, descriptor.md). */
+import { createHash } from 'node:crypto';
+import { InvalidArgumentError, InvalidContentError } from './errors.ts';
+
+declare const brand: unique symbol;
+
+/** `sha256:` and 64 lower-case hex digits. A string, so that it is a Map key, a log field and a path part as it is. */
+export type Digest = string & { readonly [brand]: 'Digest' };
+
+const SHA256 = /^sha256:[0-9a-f]{64}$/;
+
+export function isDigest(text: string): text is Digest {
+  return SHA256.test(text);
+}
+
+/** @throws InvalidArgumentError when `text` is anything but a sha256 digest in its canonical form. */
+export function parseDigest(text: string): Digest {
+  if (isDigest(text)) return text;
+  throw new InvalidArgumentError('DIGEST_INVALID', 'digest must be "sha256:" and 64 lower-case hex digits');
+}
+
+/** The digest of these very bytes. */
+export function digestOf(bytes: Uint8Array): Digest {
+  return `sha256:${createHash('sha256').update(bytes).digest('hex')}` as Digest;
+}
+
+/** The digest and the number of bytes that come one chunk after the other. */
+export class Digester {
+  readonly #hash = createHash('sha256');
+  #bytes = 0;
+
+  update(chunk: Uint8Array): void {
+    this.#hash.update(chunk);
+    this.#bytes += chunk.byteLength;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** To be called once. */
+  digest(): Digest {
+    return `sha256:${this.#hash.digest('hex')}` as Digest;
+  }
+}
+
+/** The 64 hex digits after `sha256:`. */
+export function digestHex(digest: Digest): string {
+  return digest.slice('sha256:'.length);
+}
+
+export const OCI_MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
+export const OCI_INDEX = 'application/vnd.oci.image.index.v1+json';
+
+export const MANIFEST_MEDIA_TYPES: readonly string[] = [
+  OCI_MANIFEST,
+  'application/vnd.docker.distribution.manifest.v2+json',
+];
+export const INDEX_MEDIA_TYPES: readonly string[] = [
+  OCI_INDEX,
+  'application/vnd.docker.distribution.manifest.list.v2+json',
+];
+export const CONFIG_MEDIA_TYPES: readonly string[] = [
+  'application/vnd.oci.image.config.v1+json',
+  'application/vnd.docker.container.image.v1+json',
+];
 
 export interface Descriptor {
   readonly mediaType: string;

@@ -1,8 +1,31 @@
-/** An entry of an index, and which entries may hold the image for a platform (image-spec, image-index.md). */
-import { asObject, isObject } from './descriptor.ts';
-import { type Digest, isDigest } from './digest.ts';
-import { CONFIG_MEDIA_TYPES, INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES } from './media-types.ts';
-import type { Platform } from './platform.ts';
+/** Platforms, the entries of an index, and which entries may hold the image for a platform (image-spec, image-index.md). */
+import {
+  asObject,
+  CONFIG_MEDIA_TYPES,
+  type Digest,
+  INDEX_MEDIA_TYPES,
+  isDigest,
+  isObject,
+  MANIFEST_MEDIA_TYPES,
+} from './descriptor.ts';
+
+export interface Platform {
+  readonly os: string;
+  readonly architecture: string;
+  readonly variant?: string;
+}
+
+/** `os/architecture[/variant]`, as container tools write it. */
+export function parsePlatform(text: string): Platform | undefined {
+  const match = /^([a-z0-9]+)\/([a-z0-9]+)(?:\/([a-z0-9]+))?$/.exec(text);
+  if (match === null) return undefined;
+  const [, os = '', architecture = '', variant] = match;
+  return variant === undefined ? { os, architecture } : { os, architecture, variant };
+}
+
+export function formatPlatform({ os, architecture, variant }: Platform): string {
+  return variant === undefined ? `${os}/${architecture}` : `${os}/${architecture}/${variant}`;
+}
 
 export interface IndexEntry {
   /** Enough to fetch and verify the document, so the size and the type of the entry are not needed. */

@@ -1,9 +1,16 @@
 /** Image manifests and indexes, and which blob of them the package is (image-spec, manifest.md and image-index.md). */
 import { parseWeighedJson, weighingSteps } from './bounded-json.ts';
-import { asObject, type Descriptor, parseDescriptor } from './descriptor.ts';
+import {
+  asObject,
+  type Descriptor,
+  INDEX_MEDIA_TYPES,
+  MANIFEST_MEDIA_TYPES,
+  OCI_INDEX,
+  OCI_MANIFEST,
+  parseDescriptor,
+} from './descriptor.ts';
 import { InvalidContentError } from './errors.ts';
 import { type IndexEntry, parseIndexEntry } from './index-entry.ts';
-import { INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES, OCI_INDEX, OCI_MANIFEST } from './media-types.ts';
 
 /** The least that a registry must accept (distribution-spec, pushing manifests), so the most that we take. */
 export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;

@@ -1,5 +1,6 @@
-/** Names of repositories, as requests and settings write them (distribution-spec, "Pulling manifests": the name grammar). */
+/** Names of registries, repositories, tags and packages (distribution-spec, "Pulling manifests": the grammar of names). */
 import { InvalidArgumentError, RepositoryUnknownError } from './errors.ts';
+import type { Descriptor, Digest } from './descriptor.ts';
 
 declare const nameBrand: unique symbol;
 declare const pathBrand: unique symbol;
@@ -71,4 +72,55 @@ export function joinPath(base: RepositoryPath | undefined, path: RepositoryPath)
     throw new RepositoryUnknownError('path is too long below this repository');
   }
   return joined as RepositoryPath;
+}
+
+/** Docker Hub, as the Go library calls it (go-containerregistry, `name.DefaultRegistry`). */
+const DOCKER_HUB = 'index.docker.io';
+/** The second is what people write, the third is where Docker's own client sends requests. */
+const DOCKER_HUB_NAMES: ReadonlySet<string> = new Set([DOCKER_HUB, 'docker.io', 'registry-1.docker.io']);
+/** The namespace in which Docker Hub has its repositories of one component; `alpine` is `library/alpine`. */
+const DOCKER_HUB_NAMESPACE = 'library' as RepositoryPath;
+
+/** Where the registry `host[:port]` is asked. `docker.io` itself is a web site; the Go library asks `index.docker.io` instead. */
+export function registryHost(host: string, scheme: 'http' | 'https'): string {
+  const { host: spelled } = new URL(`${scheme}://${host}`);
+  return spelled === 'docker.io' ? DOCKER_HUB : spelled;
+}
+
+/** The same for all names of one registry: what is known for one of them is good for the others. */
+export function registryKey(host: string, scheme: 'http' | 'https'): string {
+  const { host: spelled } = new URL(`${scheme}://${host}`);
+  return DOCKER_HUB_NAMES.has(spelled) ? DOCKER_HUB : spelled;
+}
+
+/** The name by which the registry at `host` knows the repository `path`. */
+export function repositoryIn(host: string, path: RepositoryPath): RepositoryPath {
+  return DOCKER_HUB_NAMES.has(host) && !path.includes('/') ? joinPath(DOCKER_HUB_NAMESPACE, path) : path;
+}
+
+declare const tagBrand: unique symbol;
+
+export type Tag = string & { readonly [tagBrand]: 'Tag' };
+
+const TAG = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
+
+export function isTag(text: string): text is Tag {
+  return TAG.test(text);
+}
+
+export interface PackageRequest {
+  /** The digest of an image manifest, or of an index of them. */
+  readonly digest: Digest;
+  readonly repository: RepositoryName;
+  /** Below the repository. */
+  readonly path: RepositoryPath | undefined;
+  /** Whether the path is below the parent of the repository. Registries of editions keep images for all editions there. */
+  readonly isBeside?: boolean;
+}
+
+export interface Package {
+  /** As requested. */
+  readonly digest: Digest;
+  /** The blob that is the package: the bytes as the registry stores them. */
+  readonly layer: Descriptor;
 }

@@ -1,5 +1,5 @@
 /** Semantic versions as tags spell them: with or without `v`, and with one to three numbers (semver.org 2.0.0, section 11). */
-import { isTag, type Tag } from './tag.ts';
+import { isTag, type Tag } from './reference.ts';
 
 interface SemanticVersion {
   /** Major, minor and patch without leading zeros; those that are left out are 0. */

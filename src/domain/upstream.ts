@@ -1,8 +1,7 @@
 /** Where a repository really is and how to enter it. */
 import { X509Certificate } from 'node:crypto';
 import { type Credential, credentialFor, InvalidCredentialError } from './credential.ts';
-import { registryHost, repositoryIn } from './registry-host.ts';
-import { joinPath, parseRepository, type RepositoryPath } from './reference.ts';
+import { joinPath, parseRepository, registryHost, repositoryIn, type RepositoryPath } from './reference.ts';
 
 /**
  * One registry and one way into it. Configuration makes one object for as long as nothing of it changes, and a new one

@@ -3,7 +3,7 @@ import * as z from 'zod';
 import { parseTrustedRealm } from '../adapters/registry/auth/realm.ts';
 import { registriesSchema } from '../adapters/static/registries-schema.ts';
 import { isLoopback, type ListenAddress, parseListenAddress } from '../adapters/http/server/http-server.ts';
-import { parsePlatform } from '../domain/platform.ts';
+import { parsePlatform } from '../domain/index-entry.ts';
 import { parseQuantity } from '../domain/quantity.ts';
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'] as const;

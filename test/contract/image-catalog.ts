@@ -7,7 +7,7 @@ import {
   UpstreamUnavailableError,
 } from '../../src/domain/errors.ts';
 import type { ImageCatalog } from '../../src/domain/ports/image-catalog.ts';
-import type { Tag } from '../../src/domain/tag.ts';
+import type { Tag } from '../../src/domain/reference.ts';
 import type { Upstream } from '../../src/domain/upstream.ts';
 import { makePackage } from '../support/image.ts';
 import { rejection } from '../support/rejection.ts';

@@ -1,6 +1,6 @@
 /** The contract of ImageLayout: what every adapter of it promises. */
 import { expect } from 'chai';
-import type { Digest } from '../../src/domain/digest.ts';
+import type { Digest } from '../../src/domain/descriptor.ts';
 import { DigestMismatchError, UpstreamUnavailableError } from '../../src/domain/errors.ts';
 import type { FetchFrom } from '../../src/application/resumed-download.ts';
 import { writeBlob } from '../../src/application/write-blob.ts';

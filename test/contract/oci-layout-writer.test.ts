@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { OciLayoutWriter } from '../../src/adapters/oci-layout/oci-layout-writer.ts';
-import { digestHex } from '../../src/domain/digest.ts';
+import { digestHex } from '../../src/domain/descriptor.ts';
 import { describeImageLayout } from './image-layout.ts';
 
 describeImageLayout('OciLayoutWriter', async () => {

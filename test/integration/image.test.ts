@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { stringify } from 'yaml';
-import { digestOf } from '../../src/domain/digest.ts';
+import { digestOf } from '../../src/domain/descriptor.ts';
 import { describeWithAll } from '../support/peers/binaries.ts';
 import { containerOf, renderChart, settingsOf } from '../support/peers/chart.ts';
 import { PeerRegistry } from '../support/peers/peer-registry.ts';

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { execFileSync } from 'node:child_process';
 import { parsePackageQuery } from '../../src/adapters/http/package/package-query.ts';
-import type { PackageRequest } from '../../src/domain/package.ts';
+import type { PackageRequest } from '../../src/domain/reference.ts';
 import { describeWith } from '../support/peers/binaries.ts';
 import { QUERY_DIGEST, QUERY_STRINGS } from '../support/query-strings.ts';
 import { Dice } from '../support/dice.ts';

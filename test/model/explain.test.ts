@@ -14,10 +14,14 @@ import { NoPackageStore } from '../../src/adapters/unstored/no-package-store.ts'
 import { ExplainPackage, type Explanation } from '../../src/application/explain-package.ts';
 import { type Delivery, GetPackage } from '../../src/application/get-package.ts';
 import { ResolvePackage } from '../../src/application/resolve-package.ts';
-import type { Digest } from '../../src/domain/digest.ts';
+import type { Digest } from '../../src/domain/descriptor.ts';
 import { PackageError, StoppingError } from '../../src/domain/errors.ts';
-import type { PackageRequest } from '../../src/domain/package.ts';
-import { DEFAULT_REPOSITORY, parseRepositoryName, parseRepositoryPath } from '../../src/domain/reference.ts';
+import {
+  DEFAULT_REPOSITORY,
+  type PackageRequest,
+  parseRepositoryName,
+  parseRepositoryPath,
+} from '../../src/domain/reference.ts';
 import { parseUpstream } from '../../src/domain/upstream.ts';
 import { FakeRegistry } from '../support/fake-registry.ts';
 import { makeImage, makeIndex, makePackage } from '../support/image.ts';

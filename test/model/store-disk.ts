@@ -16,7 +16,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { digestHex } from '../../src/domain/digest.ts';
+import { digestHex } from '../../src/domain/descriptor.ts';
 import { type Damage, type ModelFile, sizeAfter } from './store-model.ts';
 
 const MAX_COPIES = 10;

@@ -1,5 +1,5 @@
 /** The blobs that a store with a budget must have at any moment, without files, streams or promises. */
-import { type Digest, digestHex } from '../../src/domain/digest.ts';
+import { type Digest, digestHex } from '../../src/domain/descriptor.ts';
 import type { TestBlob } from '../support/image.ts';
 
 /** In place, or of the name: the file itself is then another one, or none. */

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { stringify } from 'yaml';
-import { digestHex } from '../../src/domain/digest.ts';
+import { digestHex } from '../../src/domain/descriptor.ts';
 import { eventually } from '../support/eventually.ts';
 import { FakeKubeApi } from '../support/fake-kube-api.ts';
 import { FakeRegistry, PASSWORD, USERNAME } from '../support/fake-registry.ts';

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { stringify } from 'yaml';
-import { digestHex } from '../../src/domain/digest.ts';
+import { digestHex } from '../../src/domain/descriptor.ts';
 import { eventually } from '../support/eventually.ts';
 import { FakeRegistry } from '../support/fake-registry.ts';
 import { bytesOf, makeImage, makeIndex, makePackage, type TestImage } from '../support/image.ts';

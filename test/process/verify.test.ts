@@ -3,7 +3,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { chmod, mkdir, mkdtemp, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { digestHex } from '../../src/domain/digest.ts';
+import { digestHex } from '../../src/domain/descriptor.ts';
 import { FakeRegistry } from '../support/fake-registry.ts';
 import { bytesOf, encode, makeBlob, makeImage, makeIndex, makePackage, type TestBlob } from '../support/image.ts';
 import { OciLayout } from '../support/oci-layout.ts';

@@ -1,7 +1,6 @@
 /** Images as registries hold them, made of known bytes. */
-import type { Descriptor } from '../../src/domain/descriptor.ts';
-import { type Digest, digestOf } from '../../src/domain/digest.ts';
-import type { Platform } from '../../src/domain/platform.ts';
+import { type Descriptor, type Digest, digestOf } from '../../src/domain/descriptor.ts';
+import type { Platform } from '../../src/domain/index-entry.ts';
 
 export interface TestBlob {
   readonly descriptor: Descriptor;

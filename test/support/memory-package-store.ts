@@ -1,7 +1,6 @@
 /** A PackageStore in memory that passes the same contract as the one on disk: for tests of the port's users. */
 import type { StoreInspection, StoreUsage } from '../../src/application/inspection.ts';
-import type { Descriptor } from '../../src/domain/descriptor.ts';
-import type { Digest } from '../../src/domain/digest.ts';
+import type { Descriptor, Digest } from '../../src/domain/descriptor.ts';
 import { StoreFullError } from '../../src/domain/errors.ts';
 import type {
   BlobInfo,

@@ -1,7 +1,7 @@
 /** Writes images as an OCI image layout. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { digestHex } from '../../src/domain/digest.ts';
+import { digestHex } from '../../src/domain/descriptor.ts';
 import { encode, type TestBlob, type TestImage } from './image.ts';
 
 export class OciLayout {

@@ -1,7 +1,6 @@
 /** The two ports to the outside, mocked: for what no well-behaved fake can show. */
 import sinon from 'sinon';
-import type { Descriptor } from '../../src/domain/descriptor.ts';
-import type { Digest } from '../../src/domain/digest.ts';
+import type { Descriptor, Digest } from '../../src/domain/descriptor.ts';
 import { PackageUnknownError } from '../../src/domain/errors.ts';
 import type { CredentialProvider } from '../../src/domain/ports/credential-provider.ts';
 import type { RegistryGateway } from '../../src/domain/ports/registry-gateway.ts';

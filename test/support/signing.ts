@@ -1,6 +1,6 @@
 /** Signatures of images as their tools make them: in annotations, and by cosign in both of its formats. */
 import { createHash, generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto';
-import { digestHex, type Digest } from '../../src/domain/digest.ts';
+import { type Digest, digestHex } from '../../src/domain/descriptor.ts';
 import type { FakeRegistry } from './fake-registry.ts';
 import { encode, makeBlob, type TestBlob, type TestImage } from './image.ts';
 

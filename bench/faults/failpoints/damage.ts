@@ -15,7 +15,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { digestHex } from '../../../src/domain/digest.ts';
+import { digestHex } from '../../../src/domain/descriptor.ts';
 import type { TestImage } from '../../../test/support/image.ts';
 import type { FaultedService } from '../faulted-service.ts';
 

@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { digestHex } from '../../../src/domain/digest.ts';
+import { digestHex } from '../../../src/domain/descriptor.ts';
 import { eventually } from '../../../test/support/eventually.ts';
 import { makeImage, type TestImage } from '../../../test/support/image.ts';
 import type { Fault } from '../fault.ts';

@@ -1,5 +1,5 @@
 /** Requests as a grammar makes them, most of them nearly right, and what chance does to some of them afterwards. */
-import type { Digest } from '../../../src/domain/digest.ts';
+import type { Digest } from '../../../src/domain/descriptor.ts';
 import type { Random } from './random.ts';
 
 export interface GeneratedRequest {

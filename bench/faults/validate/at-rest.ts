@@ -2,7 +2,7 @@
 import { lstatSync, readdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { digestOf } from '../../../src/domain/digest.ts';
+import { digestOf } from '../../../src/domain/descriptor.ts';
 import { allocated } from '../../../src/adapters/filesystem/ledger.ts';
 import { eventually } from '../../../test/support/eventually.ts';
 import { findCanary } from '../../../test/support/service-process.ts';

@@ -2,7 +2,7 @@
 import { mkdirSync, renameSync, rmSync, type Stats } from 'node:fs';
 import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Digest, digestHex, isDigest } from '../../domain/digest.ts';
+import { type Digest, digestHex, isDigest } from '../../domain/descriptor.ts';
 
 export interface BlobFile {
   readonly path: string;

@@ -1,5 +1,5 @@
 /** Verifies all blobs of directories, one after the other, and reports each deviation. */
-import type { Digest } from '../../domain/digest.ts';
+import type { Digest } from '../../domain/descriptor.ts';
 import { checkBlob } from './blob-check.ts';
 import type { BlobFile } from './blob-directory.ts';
 

@@ -2,7 +2,7 @@
 import Koa, { type Middleware, type ParameterizedContext } from 'koa';
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { DeliveredFile, GetLayerFile } from '../../application/get-layer-file.ts';
-import { parseDigest } from '../../domain/digest.ts';
+import { parseDigest } from '../../domain/descriptor.ts';
 import { CredentialsPendingError, InvalidArgumentError, isOneOf } from '../../domain/errors.ts';
 import { DEFAULT_REPOSITORY } from '../../domain/reference.ts';
 import { cacheHeaders, reprDigest } from '../http/package/package-headers.ts';

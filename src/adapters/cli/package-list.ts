@@ -1,9 +1,8 @@
 /** A list of packages: a text with a line for each, or JSON in which digests have names, as Deckhouse's images_digests.json. */
 import { parseBoundedJson } from '../../domain/bounded-json.ts';
-import { parseDigest } from '../../domain/digest.ts';
+import { parseDigest } from '../../domain/descriptor.ts';
 import { InvalidArgumentError } from '../../domain/errors.ts';
-import type { PackageRequest } from '../../domain/package.ts';
-import { parseRepositoryName, parseRepositoryPath } from '../../domain/reference.ts';
+import { type PackageRequest, parseRepositoryName, parseRepositoryPath } from '../../domain/reference.ts';
 import { CommandFailure } from './failures.ts';
 import { abridged } from './format-error.ts';
 

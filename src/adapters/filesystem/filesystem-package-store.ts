@@ -1,8 +1,7 @@
 /** PackageStore on a directory: content-addressed files, a budget in bytes, and no database but the directory itself. */
 import { rmSync } from 'node:fs';
 import type { StoreInspection, StoreUsage } from '../../application/inspection.ts';
-import type { Descriptor } from '../../domain/descriptor.ts';
-import type { Digest } from '../../domain/digest.ts';
+import type { Descriptor, Digest } from '../../domain/descriptor.ts';
 import { StoreFailedError, StoreFullError } from '../../domain/errors.ts';
 import type {
   BlobInfo,

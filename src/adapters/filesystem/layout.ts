@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { type Digest, digestHex } from '../../domain/digest.ts';
+import { type Digest, digestHex } from '../../domain/descriptor.ts';
 import { BlobDirectory } from '../blobs/blob-directory.ts';
 import { makePrivate } from './private-directories.ts';
 

@@ -1,5 +1,5 @@
 /** The accounts of the store: its entries in the order of their use, and how many bytes of the volume are taken or promised. */
-import type { Digest } from '../../domain/digest.ts';
+import type { Digest } from '../../domain/descriptor.ts';
 import type { BlobInfo } from '../../domain/ports/package-store.ts';
 
 /** One kept blob. Only the ledger changes `readers` and `kept`. */

@@ -1,6 +1,5 @@
 /** Tells observers of each blob that arrives in a PackageStore, without the store's knowing. */
-import type { Descriptor } from '../../domain/descriptor.ts';
-import type { Digest } from '../../domain/digest.ts';
+import type { Descriptor, Digest } from '../../domain/descriptor.ts';
 import type { BlobInfo, PackageStore, Reservation, SoughtBlob, StoredBlob } from '../../domain/ports/package-store.ts';
 
 export type ArrivalEvent = { readonly blob: Descriptor } & (

@@ -1,6 +1,5 @@
 /** Tells observers of each question to a RegistryGateway and of its answer, without the gateway's knowing. */
-import type { Descriptor } from '../../domain/descriptor.ts';
-import type { Digest } from '../../domain/digest.ts';
+import type { Descriptor, Digest } from '../../domain/descriptor.ts';
 import type { PackageError } from '../../domain/errors.ts';
 import type { Operation, RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Upstream } from '../../domain/upstream.ts';

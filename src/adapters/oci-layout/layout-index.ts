@@ -1,7 +1,6 @@
 /** The file index.json of a layout: which images are in it (image-spec, image-index.md). Other tools' entries stay in it. */
 import { join } from 'node:path';
-import { asObject, type Descriptor, isObject } from '../../domain/descriptor.ts';
-import type { Digest } from '../../domain/digest.ts';
+import { asObject, type Descriptor, type Digest, isObject } from '../../domain/descriptor.ts';
 import { onDisk } from '../blobs/disk-error.ts';
 import { replaceFile } from '../blobs/durable-file.ts';
 import { readObject } from './layout-files.ts';

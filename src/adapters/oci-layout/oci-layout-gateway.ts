@@ -1,7 +1,6 @@
 /** RegistryGateway to a directory in OCI image layout, for sites without a network (image-spec, image-layout.md). */
 import { createReadStream } from 'node:fs';
-import type { Descriptor } from '../../domain/descriptor.ts';
-import type { Digest } from '../../domain/digest.ts';
+import type { Descriptor, Digest } from '../../domain/descriptor.ts';
 import { InvalidContentError, PackageUnknownError, UpstreamUnavailableError } from '../../domain/errors.ts';
 import { type IndexEntry, parseIndexEntry } from '../../domain/index-entry.ts';
 import { MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';

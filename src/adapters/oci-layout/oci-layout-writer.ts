@@ -1,11 +1,9 @@
 /** ImageLayout as a directory that other tools, and the gateway beside this file, can read (image-spec, image-layout.md). */
 import { mkdir, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Descriptor } from '../../domain/descriptor.ts';
-import { type Digest, digestHex, digestOf } from '../../domain/digest.ts';
+import { type Descriptor, type Digest, digestHex, digestOf, OCI_INDEX } from '../../domain/descriptor.ts';
 import { StoreFailedError } from '../../domain/errors.ts';
 import { MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';
-import { OCI_INDEX } from '../../domain/media-types.ts';
 import type { BlobWriter, ImageLayout } from '../../domain/ports/image-layout.ts';
 import type { BlobDirectory } from '../blobs/blob-directory.ts';
 import { closeNow, openBlob, readWhole } from '../blobs/blob-file.ts';

@@ -1,8 +1,7 @@
 /** Whether an OCI image layout has what its index.json promises: a mirror that lacks a layer is none of that package. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Descriptor } from '../../domain/descriptor.ts';
-import type { Digest } from '../../domain/digest.ts';
+import type { Descriptor, Digest } from '../../domain/descriptor.ts';
 import { PackageError } from '../../domain/errors.ts';
 import { MAX_MANIFEST_BYTES, parseManifest } from '../../domain/manifest.ts';
 import type { BlobFile } from '../blobs/blob-directory.ts';

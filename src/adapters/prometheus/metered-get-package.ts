@@ -2,7 +2,7 @@
 import { Counter, type Registry } from 'prom-client';
 import type { Delivery, GetPackage } from '../../application/get-package.ts';
 import { DigestMismatchError } from '../../domain/errors.ts';
-import type { PackageRequest } from '../../domain/package.ts';
+import type { PackageRequest } from '../../domain/reference.ts';
 import type { BlobReader } from '../../domain/ports/package-store.ts';
 import { CACHE_RESULTS } from './cache-results.ts';
 

@@ -2,7 +2,7 @@
 import type { Counter } from 'prom-client';
 import type { ResolvePackage, VerifiedManifest } from '../../application/resolve-package.ts';
 import { DigestMismatchError } from '../../domain/errors.ts';
-import type { PackageRequest } from '../../domain/package.ts';
+import type { PackageRequest } from '../../domain/reference.ts';
 
 export class MeteredManifests implements Pick<ResolvePackage, 'manifest'> {
   readonly #manifests: Pick<ResolvePackage, 'manifest'>;

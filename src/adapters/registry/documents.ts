@@ -1,12 +1,18 @@
 /** The documents of a registry: a manifest, the tags of a repository, and the manifests that refer to another one. */
 import { parseBoundedJson } from '../../domain/bounded-json.ts';
-import { isObject } from '../../domain/descriptor.ts';
-import { type Digest, digestHex, digestOf, isDigest } from '../../domain/digest.ts';
+import {
+  type Digest,
+  digestHex,
+  digestOf,
+  INDEX_MEDIA_TYPES,
+  isDigest,
+  isObject,
+  MANIFEST_MEDIA_TYPES,
+} from '../../domain/descriptor.ts';
 import { InvalidContentError, isOneOf, PackageError } from '../../domain/errors.ts';
 import { MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';
-import { INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES } from '../../domain/media-types.ts';
 import type { Referrer } from '../../domain/ports/image-catalog.ts';
-import { isTag, type Tag } from '../../domain/tag.ts';
+import { isTag, type Tag } from '../../domain/reference.ts';
 import { discard, gunzipAtMost, HTML, isLabelledGzip, isMarkup, mediaTypeOf, readAtMost } from './body.ts';
 import { type HttpResponse, refusal } from './transport/http-message.ts';
 import { codeOf, failure, unavailable, UpstreamFault } from './upstream-errors.ts';

@@ -1,6 +1,5 @@
 /** RegistryGateway that remembers for seconds what a registry does not have, so that many requests for it are one contact. */
-import type { Descriptor } from '../../domain/descriptor.ts';
-import type { Digest } from '../../domain/digest.ts';
+import type { Descriptor, Digest } from '../../domain/descriptor.ts';
 import { type PackageError, PackageUnknownError } from '../../domain/errors.ts';
 import type { Operation, RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Registry, Upstream } from '../../domain/upstream.ts';

@@ -1,14 +1,20 @@
 /** RegistryGateway to OCI and Docker registries (distribution-spec, pull), and ImageCatalog of what they publish. */
-import type { Descriptor } from '../../domain/descriptor.ts';
-import { type Digest, digestOf, isDigest } from '../../domain/digest.ts';
+import {
+  type Descriptor,
+  type Digest,
+  digestOf,
+  INDEX_MEDIA_TYPES,
+  isDigest,
+  MANIFEST_MEDIA_TYPES,
+  OCI_INDEX,
+} from '../../domain/descriptor.ts';
 import { DigestMismatchError, InvalidArgumentError, type PackageError } from '../../domain/errors.ts';
-import { INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES, OCI_INDEX } from '../../domain/media-types.ts';
 import type { ImageCatalog, Referrer } from '../../domain/ports/image-catalog.ts';
 import type { Operation, RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import { dialledHost, type Registry, type Upstream } from '../../domain/upstream.ts';
-import type { Tag } from '../../domain/tag.ts';
+import type { Tag } from '../../domain/reference.ts';
 import { downloadBlob } from './blob-download.ts';
-import { type ProxyVariables, sharePools, type SharedPools } from './transport/agents.ts';
+import { type ProxyVariables, type SharedPools, sharePools } from './transport/agents.ts';
 import { HostAuthorizations } from './auth/authorization.ts';
 import type { HttpSettings } from './transport/exchange.ts';
 import { HttpClient } from './transport/http-client.ts';

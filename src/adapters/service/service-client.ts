@@ -1,12 +1,12 @@
 /** PackageCache of a service that runs somewhere, filled by asking it for packages as a node does. */
 import { Agent as HttpAgent, type IncomingMessage, request as requestHttp } from 'node:http';
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
-import { type Digest, digestOf, parseDigest } from '../../domain/digest.ts';
+import { type Digest, digestOf, parseDigest } from '../../domain/descriptor.ts';
 import { DigestMismatchError, PackageError, UpstreamThrottledError } from '../../domain/errors.ts';
 import { type Index, type Manifest, MAX_MANIFEST_BYTES, parseManifest } from '../../domain/manifest.ts';
-import type { PackageRequest } from '../../domain/package.ts';
+import type { PackageRequest } from '../../domain/reference.ts';
 import { Verifier } from '../../domain/verifier.ts';
-import type { Secret } from '../../domain/secret.ts';
+import type { Secret } from '../../domain/credential.ts';
 import type { PackageCache } from '../../application/prefetch-packages.ts';
 
 export interface ServiceClientOptions {

@@ -2,8 +2,7 @@
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseBoundedJson } from '../../domain/bounded-json.ts';
-import { asObject } from '../../domain/descriptor.ts';
-import { type Digest, digestHex } from '../../domain/digest.ts';
+import { asObject, type Digest, digestHex } from '../../domain/descriptor.ts';
 import { type CosignClaim, MAX_CLAIM_BYTES } from './cosign-claim.ts';
 
 /** A claim takes one block of 4 KiB: 8 MiB beside a store that has fewer images. */

@@ -1,11 +1,17 @@
 /** Finds the claims that cosign stores beside an image: under a tag of its digest, and among its referrers. */
 import { parseBoundedJson } from '../../domain/bounded-json.ts';
-import { asObject, type Descriptor, parseDescriptor } from '../../domain/descriptor.ts';
-import { type Digest, digestHex, digestOf } from '../../domain/digest.ts';
+import {
+  asObject,
+  type Descriptor,
+  type Digest,
+  digestHex,
+  digestOf,
+  parseDescriptor,
+} from '../../domain/descriptor.ts';
 import { DigestMismatchError, isOneOf } from '../../domain/errors.ts';
 import type { ImageCatalog } from '../../domain/ports/image-catalog.ts';
 import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
-import type { Tag } from '../../domain/tag.ts';
+import type { Tag } from '../../domain/reference.ts';
 import type { Upstream } from '../../domain/upstream.ts';
 import { type CosignClaim, MAX_CLAIM_BYTES } from './cosign-claim.ts';
 

@@ -1,7 +1,6 @@
 /** A claim of cosign about an image, and what verifies it without a transparency log. */
 import { parseBoundedJson } from '../../domain/bounded-json.ts';
-import { asObject } from '../../domain/descriptor.ts';
-import { type Digest, digestHex } from '../../domain/digest.ts';
+import { asObject, type Digest, digestHex } from '../../domain/descriptor.ts';
 import type { PublicKey } from './public-key.ts';
 
 /** Far above any claim; the longest ones hold a certificate and its chain. */

@@ -1,5 +1,5 @@
 /** SignatureVerifier for signatures in annotations and for those of cosign, by keys and roots out of files. */
-import type { Digest } from '../../domain/digest.ts';
+import type { Digest } from '../../domain/descriptor.ts';
 import type { SignatureVerdict, SignatureVerifier, SignedDocument } from '../../domain/ports/signature-verifier.ts';
 import type { Upstream } from '../../domain/upstream.ts';
 import { verifyAnnotations } from './annotation-signature.ts';

@@ -1,6 +1,6 @@
 /** The port to what a repository publishes by name. */
-import type { Digest } from '../digest.ts';
-import type { Tag } from '../tag.ts';
+import type { Digest } from '../descriptor.ts';
+import type { Tag } from '../reference.ts';
 import type { Upstream } from '../upstream.ts';
 
 /** A manifest that refers to another one as its subject, by the type that the registry lists it with. */

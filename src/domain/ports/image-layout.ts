@@ -1,6 +1,5 @@
 /** The port to a place that carries whole images to where no registry is. */
-import type { Descriptor } from '../descriptor.ts';
-import type { Digest } from '../digest.ts';
+import type { Descriptor, Digest } from '../descriptor.ts';
 
 /** A blob on its way into a layout, for one caller at a time; containerd's Writer. */
 export interface BlobWriter {

@@ -1,6 +1,5 @@
 /** The port to local storage of blobs. */
-import type { Descriptor } from '../descriptor.ts';
-import type { Digest } from '../digest.ts';
+import type { Descriptor, Digest } from '../descriptor.ts';
 
 /** The bytes of one blob, readable at any offset, while they may still be arriving. */
 export interface BlobReader {

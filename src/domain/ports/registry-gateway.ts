@@ -1,6 +1,5 @@
 /** The port to wherever packages are published. */
-import type { Descriptor } from '../descriptor.ts';
-import type { Digest } from '../digest.ts';
+import type { Descriptor, Digest } from '../descriptor.ts';
 import type { PackageError } from '../errors.ts';
 import type { Upstream } from '../upstream.ts';
 

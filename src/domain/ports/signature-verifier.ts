@@ -1,5 +1,5 @@
 /** The port to the signatures of images. */
-import type { Digest } from '../digest.ts';
+import type { Digest } from '../descriptor.ts';
 import type { Upstream } from '../upstream.ts';
 
 /** A manifest or an index, and its bytes, which are those of its digest. */

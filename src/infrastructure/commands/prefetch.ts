@@ -4,7 +4,7 @@ import { ServiceClient, type ServiceClientOptions } from '../../adapters/service
 import { DescribePackage } from '../../application/describe-package.ts';
 import { LocalCache } from '../../application/local-cache.ts';
 import { type PackageCache, PrefetchPackages } from '../../application/prefetch-packages.ts';
-import { Secret } from '../../domain/secret.ts';
+import { Secret } from '../../domain/credential.ts';
 import { formatBytes } from '../../adapters/cli/format-amount.ts';
 import {
   CREDENTIALS_COMPONENT,

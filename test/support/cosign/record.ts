@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import got from 'got';
-import { INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES } from '../../../src/domain/media-types.ts';
+import { INDEX_MEDIA_TYPES, MANIFEST_MEDIA_TYPES } from '../../../src/domain/descriptor.ts';
 import { findProgram, type Program } from '../peers/binaries.ts';
 import { PeerRegistry } from '../peers/peer-registry.ts';
 import { Cosign, COSIGN_CASES, imageOf, signedIndex } from './cases.ts';

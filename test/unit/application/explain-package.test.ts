@@ -15,10 +15,14 @@ import {
   UpstreamDeniedError,
   UpstreamThrottledError,
 } from '../../../src/domain/errors.ts';
-import type { PackageRequest } from '../../../src/domain/package.ts';
+import {
+  DEFAULT_REPOSITORY,
+  type PackageRequest,
+  parseRepositoryName,
+  parseRepositoryPath,
+} from '../../../src/domain/reference.ts';
 import type { CredentialProvider } from '../../../src/domain/ports/credential-provider.ts';
 import type { PackageStore } from '../../../src/domain/ports/package-store.ts';
-import { DEFAULT_REPOSITORY, parseRepositoryName, parseRepositoryPath } from '../../../src/domain/reference.ts';
 import { parseUpstream } from '../../../src/domain/upstream.ts';
 import { bytesOf, makeImage, makeIndex, makePackage } from '../../support/image.ts';
 import { MemoryPackageStore } from '../../support/memory-package-store.ts';

@@ -4,10 +4,9 @@ import { GetLayerFile, type GetLayerFileOptions } from '../../../src/application
 import { GetPackage } from '../../../src/application/get-package.ts';
 import { ResolvePackage } from '../../../src/application/resolve-package.ts';
 import { DigestMismatchError, InvalidContentError, PackageUnknownError } from '../../../src/domain/errors.ts';
-import type { PackageRequest } from '../../../src/domain/package.ts';
+import { DEFAULT_REPOSITORY, type PackageRequest } from '../../../src/domain/reference.ts';
 import type { LayerEntry, LayerFiles } from '../../../src/domain/ports/layer-files.ts';
 import type { BlobReader } from '../../../src/domain/ports/package-store.ts';
-import { DEFAULT_REPOSITORY } from '../../../src/domain/reference.ts';
 import { bytesOf, makeImage, type TestImage } from '../../support/image.ts';
 import { MemoryPackageStore } from '../../support/memory-package-store.ts';
 import { type StubbedGateway, stubCredentials, stubGateway } from '../../support/ports.ts';

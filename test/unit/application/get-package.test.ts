@@ -10,9 +10,8 @@ import {
   StoreFailedError,
   UpstreamUnavailableError,
 } from '../../../src/domain/errors.ts';
-import type { PackageRequest } from '../../../src/domain/package.ts';
+import { DEFAULT_REPOSITORY, type PackageRequest, parseRepositoryPath } from '../../../src/domain/reference.ts';
 import type { PackageStore } from '../../../src/domain/ports/package-store.ts';
-import { DEFAULT_REPOSITORY, parseRepositoryPath } from '../../../src/domain/reference.ts';
 import { bytesOf, encode, makeBlob, makePackage, type TestImage } from '../../support/image.ts';
 import { MemoryPackageStore, storeWith } from '../../support/memory-package-store.ts';
 import { type StubbedCredentials, type StubbedGateway, stubCredentials, stubGateway } from '../../support/ports.ts';

@@ -10,8 +10,7 @@ import {
   type MirrorPackagesOptions,
   type MirrorProgress,
 } from '../../../src/application/mirror-packages.ts';
-import type { Descriptor } from '../../../src/domain/descriptor.ts';
-import { type Digest, digestHex } from '../../../src/domain/digest.ts';
+import { type Descriptor, type Digest, digestHex } from '../../../src/domain/descriptor.ts';
 import {
   DigestMismatchError,
   InvalidContentError,

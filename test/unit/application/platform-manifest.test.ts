@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { allManifests, platformManifest } from '../../../src/application/platform-manifest.ts';
-import type { Digest } from '../../../src/domain/digest.ts';
+import type { Digest } from '../../../src/domain/descriptor.ts';
 import { InvalidContentError } from '../../../src/domain/errors.ts';
 import { type Index, type Manifest, parseManifest } from '../../../src/domain/manifest.ts';
 import { encode, makeBlob, makePackage, type TestBlob } from '../../support/image.ts';

@@ -6,14 +6,13 @@ import {
   type SignatureFinding,
   type SignatureMode,
 } from '../../../src/application/resolve-signed-package.ts';
-import type { Digest } from '../../../src/domain/digest.ts';
+import type { Digest } from '../../../src/domain/descriptor.ts';
 import { PackageUnknownError, SignatureError, UpstreamUnavailableError } from '../../../src/domain/errors.ts';
-import type { PackageRequest } from '../../../src/domain/package.ts';
+import { DEFAULT_REPOSITORY, type PackageRequest, parseRepositoryPath } from '../../../src/domain/reference.ts';
 import type { SignatureVerdict, SignatureVerifier } from '../../../src/domain/ports/signature-verifier.ts';
-import { DEFAULT_REPOSITORY, parseRepositoryPath } from '../../../src/domain/reference.ts';
 import { makeIndex, makePackage } from '../../support/image.ts';
 import { MemoryPackageStore } from '../../support/memory-package-store.ts';
-import { stubCredentials, type StubbedGateway, stubGateway, UPSTREAM } from '../../support/ports.ts';
+import { type StubbedGateway, stubCredentials, stubGateway, UPSTREAM } from '../../support/ports.ts';
 import { rejection } from '../../support/rejection.ts';
 
 const VALID: SignatureVerdict = { kind: 'valid', format: 'cosign', key: 'c0ffee' };

@@ -1,5 +1,4 @@
 import { expect } from 'chai';
-import fc from 'fast-check';
 import { inspect } from 'node:util';
 import {
   ANONYMOUS,
@@ -7,10 +6,27 @@ import {
   type Credential,
   credentialFor,
   InvalidCredentialError,
+  Secret,
   userOf,
 } from '../../../src/domain/credential.ts';
+import fc from 'fast-check';
 import { parseRepositoryPath } from '../../../src/domain/reference.ts';
 import { expectLinear, nearMiss, outcome } from '../../support/hostile-text.ts';
+
+describe('Secret', () => {
+  it('never shows its text when it is printed', () => {
+    const secret = new Secret('canary');
+    const prints = [
+      JSON.stringify({ secret }),
+      inspect({ secret }, { showHidden: true, depth: 9 }),
+      String(secret),
+      JSON.stringify(Object.entries(secret)),
+      JSON.stringify(structuredClone(secret)),
+    ];
+    expect(prints.join()).not.to.include('canary');
+    expect(secret.reveal()).to.equal('canary');
+  });
+});
 
 const base64 = (value: unknown): string =>
   Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64');

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { digestOf } from '../../../src/domain/digest.ts';
+import { digestOf } from '../../../src/domain/descriptor.ts';
 import { InvalidContentError } from '../../../src/domain/errors.ts';
 import { manifestSteps, packageLayer, parseManifest } from '../../../src/domain/manifest.ts';
 import { expectLinear, nearMiss, outcome } from '../../support/hostile-text.ts';

@@ -1,6 +1,6 @@
 /** One request to the scripted registry, and what may become of it. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Digest } from '../../../../src/domain/digest.ts';
+import type { Digest } from '../../../../src/domain/descriptor.ts';
 
 /** The kind of request. */
 export type Place = 'manifest' | 'blob' | 'token' | 'storage';

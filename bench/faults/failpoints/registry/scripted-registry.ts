@@ -1,6 +1,6 @@
 /** A registry, its token server and its object storage on loopback, that do for each digest and attempt what a script says. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Digest } from '../../../../src/domain/digest.ts';
+import type { Digest } from '../../../../src/domain/descriptor.ts';
 import { PASSWORD, USERNAME } from '../../../../test/support/fake-registry.ts';
 import type { TestBlob, TestImage } from '../../../../test/support/image.ts';
 import { CA } from '../../../../test/support/tls/certificates.ts';

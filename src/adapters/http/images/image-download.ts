@@ -1,7 +1,7 @@
 /** Sends the package of an image, verified before its first byte: the clients read only as far as their file, and close. */
 import type { ParameterizedContext } from 'koa';
 import type { Delivery } from '../../../application/get-package.ts';
-import type { PackageRequest } from '../../../domain/package.ts';
+import type { PackageRequest } from '../../../domain/reference.ts';
 import type { BlobReader } from '../../../domain/ports/package-store.ts';
 import type { Admission } from '../server/admission.ts';
 import { sendInTurn, untilClosed } from '../server/send-blob.ts';

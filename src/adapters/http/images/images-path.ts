@@ -1,9 +1,8 @@
 /** A request under /v1/images/, parsed once: the image, its version or its tags, and its platform. */
-import { type Digest, isDigest } from '../../../domain/digest.ts';
+import { type Digest, isDigest } from '../../../domain/descriptor.ts';
 import { InvalidArgumentError } from '../../../domain/errors.ts';
-import type { Platform } from '../../../domain/platform.ts';
-import { parseRepositoryPath, type RepositoryPath } from '../../../domain/reference.ts';
-import { isTag, type Tag } from '../../../domain/tag.ts';
+import type { Platform } from '../../../domain/index-entry.ts';
+import { isTag, parseRepositoryPath, type RepositoryPath, type Tag } from '../../../domain/reference.ts';
 import { readParameters } from '../package/package-query.ts';
 import { RefusedError } from '../server/problem.ts';
 import { pathSegments } from '../server/strict-requests.ts';

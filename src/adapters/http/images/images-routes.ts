@@ -2,7 +2,7 @@
 import type { Middleware, ParameterizedContext } from 'koa';
 import type { GetImage } from '../../../application/get-image.ts';
 import { UpstreamTimeoutError } from '../../../domain/errors.ts';
-import type { Platform } from '../../../domain/platform.ts';
+import type { Platform } from '../../../domain/index-entry.ts';
 import type { Admission } from '../server/admission.ts';
 import { admitted } from '../server/send-blob.ts';
 import { etagOf, matchesEtag, reprDigest } from '../package/package-headers.ts';

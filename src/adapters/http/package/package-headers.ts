@@ -1,7 +1,7 @@
 /** The headers of requests for packages, conditions and ranges, and those of the answers (RFC 9110). */
 import type { CacheOutcome } from '../../../application/get-package.ts';
-import { type Digest, digestHex } from '../../../domain/digest.ts';
-import type { Package } from '../../../domain/package.ts';
+import { type Digest, digestHex } from '../../../domain/descriptor.ts';
+import type { Package } from '../../../domain/reference.ts';
 
 export function etagOf(digest: Digest): string {
   return `"${digest}"`;

@@ -1,8 +1,7 @@
 /** The query of /package, parsed once and strictly: what a sidecar authorized must be what is served. */
-import { parseDigest } from '../../../domain/digest.ts';
+import { parseDigest } from '../../../domain/descriptor.ts';
 import { InvalidArgumentError } from '../../../domain/errors.ts';
-import type { PackageRequest } from '../../../domain/package.ts';
-import { parseRepositoryName, parseRepositoryPath } from '../../../domain/reference.ts';
+import { type PackageRequest, parseRepositoryName, parseRepositoryPath } from '../../../domain/reference.ts';
 
 const MAX_BYTES = 2048;
 export const PACKAGE_PARAMETERS = ['digest', 'repository', 'path'] as const;

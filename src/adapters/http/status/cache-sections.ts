@@ -1,12 +1,11 @@
 /** The sections of cached packages, running downloads and hits. */
 import type { Download, Inspection } from '../../../application/inspection.ts';
 import type { SlotUsage } from '../../../application/download-slots.ts';
-import type { Digest } from '../../../domain/digest.ts';
-import type { Package } from '../../../domain/package.ts';
+import type { Digest } from '../../../domain/descriptor.ts';
+import { DEFAULT_REPOSITORY, type Package } from '../../../domain/reference.ts';
 import type { BlobInfo } from '../../../domain/ports/package-store.ts';
-import { DEFAULT_REPOSITORY } from '../../../domain/reference.ts';
 import { html, type Html } from './html.ts';
-import { MAX_ROWS, digestText, list, packageLink, placeText, type Section } from './parts.ts';
+import { digestText, list, MAX_ROWS, packageLink, placeText, type Section } from './parts.ts';
 import { ageOf, countText, shareText, sizeText, spanText } from './quantities.ts';
 
 export function overviewSection({ store: { usage }, requests: { outcomes } }: Inspection): Section {

@@ -1,11 +1,10 @@
 /** The section that explains a request: a form that shows each mistake where it was made, and the explanation. */
 import type { ExplainedSignature, Explanation } from '../../../application/explain-package.ts';
 import type { ConfiguredRegistry, Download, Inspection, UpstreamAnswer } from '../../../application/inspection.ts';
-import { parseDigest } from '../../../domain/digest.ts';
+import { parseDigest } from '../../../domain/descriptor.ts';
 import { InvalidArgumentError } from '../../../domain/errors.ts';
-import type { PackageRequest } from '../../../domain/package.ts';
+import { type PackageRequest, parseRepositoryName, parseRepositoryPath } from '../../../domain/reference.ts';
 import type { BlobInfo } from '../../../domain/ports/package-store.ts';
-import { parseRepositoryName, parseRepositoryPath } from '../../../domain/reference.ts';
 import type { PackageParameters } from '../package/package-query.ts';
 import { statusOf } from '../server/problem.ts';
 import { html, type Html } from './html.ts';

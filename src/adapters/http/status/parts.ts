@@ -1,6 +1,6 @@
 /** The pieces from which the sections of the page are made. */
-import type { Digest } from '../../../domain/digest.ts';
-import type { PackageRequest } from '../../../domain/package.ts';
+import type { Digest } from '../../../domain/descriptor.ts';
+import type { PackageRequest } from '../../../domain/reference.ts';
 import { html, type Html } from './html.ts';
 
 /** A person reads no more rows, and the service should not spend more time on them every second. */

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { checkBlob } from '../../../../src/adapters/blobs/blob-check.ts';
 import { BlobDirectory, type BlobFile } from '../../../../src/adapters/blobs/blob-directory.ts';
-import { digestHex, digestOf } from '../../../../src/domain/digest.ts';
+import { digestHex, digestOf } from '../../../../src/domain/descriptor.ts';
 import { bytesOf, makeBlob } from '../../../support/image.ts';
 import { rejection } from '../../../support/rejection.ts';
 

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BlobDirectory } from '../../../../src/adapters/blobs/blob-directory.ts';
-import { digestOf } from '../../../../src/domain/digest.ts';
+import { digestOf } from '../../../../src/domain/descriptor.ts';
 import { bytesOf } from '../../../support/image.ts';
 import { rejection } from '../../../support/rejection.ts';
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import sinon from 'sinon';
 import { type Entry, Ledger } from '../../../../src/adapters/filesystem/ledger.ts';
 import { AccessTimes } from '../../../../src/adapters/filesystem/access-times.ts';
-import { digestHex, digestOf } from '../../../../src/domain/digest.ts';
+import { digestHex, digestOf } from '../../../../src/domain/descriptor.ts';
 import { eventually } from '../../../support/eventually.ts';
 
 const NOW = Date.UTC(2026, 10, 24, 8);

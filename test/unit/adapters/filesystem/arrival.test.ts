@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import sinon from 'sinon';
 import { type Arrival, beginArrival } from '../../../../src/adapters/filesystem/arrival.ts';
 import { ArrivalThread } from '../../../../src/adapters/filesystem/arrival-thread.ts';
-import { digestOf } from '../../../../src/domain/digest.ts';
+import { digestOf } from '../../../../src/domain/descriptor.ts';
 import { DigestMismatchError, StoreFailedError } from '../../../../src/domain/errors.ts';
 import { bytesOf, makeBlob } from '../../../support/image.ts';
 import { rejection } from '../../../support/rejection.ts';

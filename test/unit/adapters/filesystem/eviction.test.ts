@@ -7,7 +7,7 @@ import sinon from 'sinon';
 import { Eviction } from '../../../../src/adapters/filesystem/eviction.ts';
 import { FilesystemPackageStore } from '../../../../src/adapters/filesystem/filesystem-package-store.ts';
 import { type Entry, Ledger } from '../../../../src/adapters/filesystem/ledger.ts';
-import { digestOf } from '../../../../src/domain/digest.ts';
+import { digestOf } from '../../../../src/domain/descriptor.ts';
 import { StoreFailedError, StoreFullError } from '../../../../src/domain/errors.ts';
 import { type DiskRules, limitDisk } from '../../../support/full-disk.ts';
 import { bytesOf, makeBlob, type TestBlob } from '../../../support/image.ts';

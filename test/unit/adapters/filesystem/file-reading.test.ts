@@ -8,7 +8,7 @@ import { BlockPool } from '../../../../src/adapters/filesystem/block-pool.ts';
 import { Ledger } from '../../../../src/adapters/filesystem/ledger.ts';
 import type { OpenFile } from '../../../../src/adapters/filesystem/open-files.ts';
 import { readStoredFile } from '../../../../src/adapters/filesystem/file-reading.ts';
-import { digestOf } from '../../../../src/domain/digest.ts';
+import { digestOf } from '../../../../src/domain/descriptor.ts';
 import { StoreFailedError } from '../../../../src/domain/errors.ts';
 import { bytesOf } from '../../../support/image.ts';
 import { rejection } from '../../../support/rejection.ts';

@@ -19,7 +19,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import sinon from 'sinon';
 import { FilesystemPackageStore } from '../../../../src/adapters/filesystem/filesystem-package-store.ts';
-import { digestHex } from '../../../../src/domain/digest.ts';
+import { digestHex } from '../../../../src/domain/descriptor.ts';
 import { EvictedError, StoreFailedError, StoreFullError } from '../../../../src/domain/errors.ts';
 import type { BlobReader } from '../../../../src/domain/ports/package-store.ts';
 import { eventually } from '../../../support/eventually.ts';

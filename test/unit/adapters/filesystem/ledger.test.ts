@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { allocated, type Entry, Ledger, type Room } from '../../../../src/adapters/filesystem/ledger.ts';
-import { type Digest, digestOf } from '../../../../src/domain/digest.ts';
+import { type Digest, digestOf } from '../../../../src/domain/descriptor.ts';
 
 const digest = (n: number) => digestOf(Uint8Array.of(n));
 const BLOCK = 4096;

@@ -6,7 +6,7 @@ import { BlockFile } from '../../../../src/adapters/filesystem/block-file.ts';
 import { BlockPool } from '../../../../src/adapters/filesystem/block-pool.ts';
 import { type Entry, Ledger } from '../../../../src/adapters/filesystem/ledger.ts';
 import { OpenFiles } from '../../../../src/adapters/filesystem/open-files.ts';
-import { digestHex, digestOf } from '../../../../src/domain/digest.ts';
+import { digestHex, digestOf } from '../../../../src/domain/descriptor.ts';
 import { DigestMismatchError } from '../../../../src/domain/errors.ts';
 import { bytesOf } from '../../../support/image.ts';
 import { rejection } from '../../../support/rejection.ts';

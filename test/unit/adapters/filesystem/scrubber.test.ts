@@ -19,7 +19,7 @@ import { join } from 'node:path';
 import { FilesystemPackageStore } from '../../../../src/adapters/filesystem/filesystem-package-store.ts';
 import { type Entry, Ledger } from '../../../../src/adapters/filesystem/ledger.ts';
 import { Scrubber } from '../../../../src/adapters/filesystem/scrubber.ts';
-import { digestHex } from '../../../../src/domain/digest.ts';
+import { digestHex } from '../../../../src/domain/descriptor.ts';
 import { eventually } from '../../../support/eventually.ts';
 import { bytesOf, makeBlob } from '../../../support/image.ts';
 import { ingest, readAll, sourceOf } from '../../../support/source.ts';

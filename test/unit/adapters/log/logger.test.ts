@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { ClientGoneError, RefusedError } from '../../../../src/adapters/http/server/problem.ts';
 import { DigestMismatchError, UpstreamUnavailableError } from '../../../../src/domain/errors.ts';
-import { Secret } from '../../../../src/domain/secret.ts';
+import { Secret } from '../../../../src/domain/credential.ts';
 import { createLogger } from '../../../../src/adapters/log/logger.ts';
 
 describe('createLogger', () => {

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { OciLayoutGateway } from '../../../../src/adapters/oci-layout/oci-layout-gateway.ts';
 import { OciLayoutWriter } from '../../../../src/adapters/oci-layout/oci-layout-writer.ts';
 import { writeBlob } from '../../../../src/application/write-blob.ts';
-import { digestHex } from '../../../../src/domain/digest.ts';
+import { digestHex } from '../../../../src/domain/descriptor.ts';
 import { StoreFailedError, UpstreamUnavailableError } from '../../../../src/domain/errors.ts';
 import { makePackage, type TestBlob } from '../../../support/image.ts';
 import { rejection } from '../../../support/rejection.ts';

@@ -3,7 +3,7 @@ import { mkdtemp, readdir, rm, stat, truncate, utimes, writeFile } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ClaimFolder } from '../../../../src/adapters/signatures/claim-folder.ts';
-import { digestHex } from '../../../../src/domain/digest.ts';
+import { digestHex } from '../../../../src/domain/descriptor.ts';
 import { makePackage } from '../../../support/image.ts';
 
 const { digest } = makePackage(1);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { ClaimFolder } from '../../../../src/adapters/signatures/claim-folder.ts';
 import { ImageSignatureVerifier } from '../../../../src/adapters/signatures/image-signature-verifier.ts';
 import { TrustedKeys } from '../../../../src/adapters/signatures/trusted-keys.ts';
-import { digestHex } from '../../../../src/domain/digest.ts';
+import { digestHex } from '../../../../src/domain/descriptor.ts';
 import type { SignatureVerdict } from '../../../../src/domain/ports/signature-verifier.ts';
 import { FakeRegistry } from '../../../support/fake-registry.ts';
 import { encode, makeBlob, makePackage } from '../../../support/image.ts';

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { renderStatus } from '../../../../../src/adapters/http/status/status-page.ts';
 import type { ExplainPackage } from '../../../../../src/application/explain-package.ts';
 import type { Inspection } from '../../../../../src/application/inspection.ts';
-import type { Digest } from '../../../../../src/domain/digest.ts';
+import type { Digest } from '../../../../../src/domain/descriptor.ts';
 import type { BlobInfo } from '../../../../../src/domain/ports/package-store.ts';
 import type { RepositoryName, RepositoryPath } from '../../../../../src/domain/reference.ts';
 import { inspectionOf } from '../../../../support/inspection.ts';
