@@ -3,9 +3,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { type Document, isMap, isScalar, LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
-import type { Terminal } from '../adapters/cli/command.ts';
-import { CommandFailure } from '../adapters/cli/failures.ts';
-import type { Values } from '../adapters/cli/flags.ts';
+import { CommandFailure, type Terminal, type Values } from '../adapters/cli/command.ts';
 import { type Settings, settingsSchema } from './settings.ts';
 
 export class SettingsError extends CommandFailure {

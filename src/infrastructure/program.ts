@@ -5,7 +5,7 @@ import { findPackageJSON } from 'node:module';
 import { dirname, join } from 'node:path';
 import { runCommandLine } from '../adapters/cli/command-line.ts';
 import { COMMANDS } from './commands/table.ts';
-import { EXIT_CODE } from '../adapters/cli/exit-code.ts';
+import { EXIT_CODE } from '../adapters/cli/command.ts';
 
 /** Where package.json and config/ are, whether this runs as a source or as a bundle. */
 const ROOT = dirname(findPackageJSON('..', import.meta.url) ?? '');

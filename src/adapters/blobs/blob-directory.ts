@@ -1,8 +1,10 @@
-/** The one content-addressed directory: `blobs/sha256` of the cache and of an OCI image layout. */
+/** The one content-addressed directory, `blobs/sha256` of the cache and of an OCI image layout, and the check of its files. */
 import { mkdirSync, renameSync, rmSync, type Stats } from 'node:fs';
 import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Digest, digestHex, isDigest } from '../../domain/descriptor.ts';
+import { DigestMismatchError } from '../../domain/errors.ts';
+import { closeNow, errnoOf, openBlob, verifyFile } from './blob-file.ts';
 
 export interface BlobFile {
   readonly path: string;
@@ -59,5 +61,33 @@ export class BlobDirectory {
       mkdirSync(this.path, { recursive: true, mode: this.#mode });
       renameSync(path, this.pathOf(digest));
     }
+  }
+}
+
+/** `gone`: it was removed after it had been listed, as a running service does to make room. */
+type Verdict =
+  | { readonly kind: 'sound' }
+  | { readonly kind: 'gone' }
+  | { readonly kind: 'damaged' | 'unreadable'; readonly why: string };
+
+/** `onPiece` hears of each piece that was read. Rejects as it does. */
+export async function checkBlob(
+  { path, digest }: Pick<BlobFile, 'path' | 'digest'>,
+  onPiece: (bytes: number) => void,
+): Promise<Verdict> {
+  let fd: number | undefined;
+  try {
+    // The size of the open file, which may have replaced the one that was listed.
+    const opened = await openBlob(path);
+    ({ fd } = opened);
+    await verifyFile(fd, { digest, size: opened.size }, onPiece);
+    return { kind: 'sound' };
+  } catch (error) {
+    if (error instanceof DigestMismatchError) return { kind: 'damaged', why: `holds ${error.found}` };
+    const errno = errnoOf(error);
+    if (errno === undefined) throw error;
+    return errno === 'ENOENT' ? { kind: 'gone' } : { kind: 'unreadable', why: errno };
+  } finally {
+    if (fd !== undefined) closeNow(fd);
   }
 }

@@ -1,11 +1,11 @@
-/** How a blob's file is opened, read, written and closed: the rules that keep links, pipes and stale descriptors out. */
+/** How a blob's file is opened, read, written and closed, so that links, pipes and stale descriptors stay out, and what errors mean. */
 import { close, closeSync, constants, fstat, open, read, type Stats, write } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import type { Descriptor } from '../../domain/descriptor.ts';
 import { verifyAll } from '../../domain/verifier.ts';
-import { isOutOfSpace } from './disk-error.ts';
+import { StoreFailedError } from '../../domain/errors.ts';
 
 /** A symbolic link is refused, and opening a pipe does not wait for its other end. */
 const SAFELY = constants.O_NOFOLLOW | constants.O_NONBLOCK;
@@ -120,4 +120,53 @@ export function verifyFile(
   onPiece?: (bytes: number) => void | Promise<void>,
 ): Promise<void> {
   return verifyAll((into, offset) => readAt(fd, into, offset), blob, onPiece);
+}
+
+/** The code of an error of the file system; undefined for another error. */
+export function errnoOf(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+}
+
+/** The volume or a quota has no free block or inode. */
+export function isOutOfSpace(error: unknown): boolean {
+  const errno = errnoOf(error);
+  return errno === 'ENOSPC' || errno === 'EDQUOT';
+}
+
+/** An error of the disk is a failure of the store, not of the sender of the bytes. Rejects with StoreFailedError. */
+export async function onDisk<Outcome>(operation: Promise<Outcome>): Promise<Outcome> {
+  try {
+    return await operation;
+  } catch (cause) {
+    throw new StoreFailedError({ cause });
+  }
+}
+
+/** A reader finds the old text or the new one, after a crash too. Rejects with the error of the file system. */
+export async function replaceFile(path: string, text: string, mode = 0o666): Promise<void> {
+  const fresh = `${path}.new`;
+  // A killed process can leave this file, and another user can lay a link here: a new file follows neither.
+  await rm(fresh, { force: true });
+  const file = await open(fresh, 'wx', mode);
+  try {
+    await file.writeFile(text);
+    await file.sync();
+    await rename(fresh, path);
+  } catch (error) {
+    await rm(fresh, { force: true });
+    throw error;
+  } finally {
+    await file.close();
+  }
+  await syncDirectory(dirname(path));
+}
+
+/** The names in it; a file system that cannot do this keeps them anyway, or has nothing to sync. */
+export async function syncDirectory(path: string): Promise<void> {
+  try {
+    const directory = await open(path);
+    await directory.sync().finally(() => directory.close());
+  } catch {
+    // See above.
+  }
 }

@@ -7,9 +7,7 @@ import { DigestMismatchError } from '../../domain/errors.ts';
 import type { BlobWriter } from '../../domain/ports/image-layout.ts';
 import { readThrough, Verifier } from '../../domain/verifier.ts';
 import type { BlobDirectory } from './blob-directory.ts';
-import { closeNow, openBlob, openPart, readAt, writeAt } from './blob-file.ts';
-import { errnoOf, onDisk } from './disk-error.ts';
-import { syncDirectory } from './durable-file.ts';
+import { closeNow, errnoOf, onDisk, openBlob, openPart, readAt, syncDirectory, writeAt } from './blob-file.ts';
 
 const syncFile = promisify(fsync);
 

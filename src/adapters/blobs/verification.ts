@@ -1,7 +1,6 @@
 /** Verifies all blobs of directories, one after the other, and reports each deviation. */
 import type { Digest } from '../../domain/descriptor.ts';
-import { checkBlob } from './blob-check.ts';
-import type { BlobFile } from './blob-directory.ts';
+import { type BlobFile, checkBlob } from './blob-directory.ts';
 
 export interface Finding {
   readonly kind: 'damaged' | 'unreadable' | 'missing' | 'stranger';

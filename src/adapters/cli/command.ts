@@ -1,6 +1,5 @@
-/** A command of the command line, and how one is added. */
-import { type Flags, type Given, parseFlags } from './flags.ts';
-import type { ExitCode } from './exit-code.ts';
+/** A command of the command line, its flags and exit codes, and how a command is added. */
+import { parseArgs } from 'node:util';
 
 /** The process, as values that program.ts reads. Results go to `stdout`, errors and progress to `stderr`. */
 export interface Terminal {
@@ -65,4 +64,131 @@ export function command<const Known extends Flags>(declaration: Declaration<Know
     ...declaration,
     run: async (args, terminal) => run(parseFlags(args, flags, operands), terminal),
   };
+}
+
+export const EXIT_CODE = {
+  /** All that was asked for; of `serve`, a stop by signal. */
+  done: 0,
+  /** Nothing was done. */
+  refused: 1,
+  /** It was done, and not all of it is as it should be. */
+  faulty: 2,
+  interrupted: 130,
+} as const;
+
+export type ExitCode = (typeof EXIT_CODE)[keyof typeof EXIT_CODE];
+
+export const EXIT_CODES: Readonly<Record<ExitCode, string>> = {
+  0: 'done',
+  1: 'wrong flags or settings, or it could not begin',
+  2: 'something was found damaged, missing or unusable, or not everything could be done',
+  130: 'ended by SIGINT or SIGTERM',
+};
+
+/** The command line is wrong. The message is a sentence for its author. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+/** A directory is missing, a registry does not answer, settings are wrong. The message is a sentence for an operator. */
+export class CommandFailure extends Error {
+  override readonly name = 'CommandFailure';
+}
+
+export interface Flag {
+  readonly type: 'string' | 'boolean';
+  /** The placeholder of the value in the help, such as FILE. */
+  readonly value?: string;
+  readonly about: string;
+}
+
+export type Flags = Readonly<Record<string, Flag>>;
+
+/** A flag that was not given is undefined. */
+export type Values<Known extends Flags> = {
+  readonly [Name in keyof Known]?: Known[Name]['type'] extends 'boolean' ? boolean : string;
+};
+
+export interface Given<Known extends Flags> {
+  readonly flags: Values<Known>;
+  readonly operands: readonly string[];
+}
+
+/** The last of two flags wins. Go's `--name=true` and `--name=false` work. @throws UsageError */
+export function parseFlags<Known extends Flags>(
+  args: readonly string[],
+  known: Known,
+  operands: readonly string[],
+): Given<Known> {
+  const { values, positionals } = parse(
+    args.map((arg) => asNodeWritesIt(arg, known)),
+    known,
+  );
+  const least = operands.filter((name) => !name.startsWith('[')).length;
+  const missing = operands[positionals.length];
+  if (positionals.length < least && missing !== undefined) throw new UsageError(`${missing} is missing`);
+  const isOpen = operands.at(-1)?.endsWith('...') ?? false;
+  const surplus = positionals[operands.length];
+  if (surplus !== undefined && !isOpen) throw new UsageError(`"${surplus}" is one argument too many`);
+  return { flags: values, operands: positionals };
+}
+
+function parse(args: string[], known: Flags): { values: object; positionals: string[] } {
+  const options = Object.fromEntries(Object.entries(known).map(([name, { type }]) => [name, { type }]));
+  try {
+    return parseArgs({ args, options, allowNegative: true, allowPositionals: true });
+  } catch (cause) {
+    if (!(cause instanceof Error)) throw cause;
+    const unknown = /^Unknown option '(-[^']*)'/.exec(cause.message)?.[1];
+    if (unknown === undefined) throw new UsageError(firstSentence(cause.message), { cause });
+    const names = Object.keys(known).map((name) => `--${name}`);
+    throw new UsageError(`there is no flag ${unknown}${didYouMean(unknown, names)}`, { cause });
+  }
+}
+
+function asNodeWritesIt(arg: string, known: Flags): string {
+  const [, name = '', value] = /^--([^=]+)=(true|false)$/.exec(arg) ?? [];
+  if (known[name]?.type !== 'boolean') return arg;
+  return value === 'true' ? `--${name}` : `--no-${name}`;
+}
+
+/** Without what Node says to programmers. */
+function firstSentence(message: string): string {
+  return (message.split('\n', 1)[0] ?? message).replace(/\.$/, '');
+}
+
+/** More changes than these make another word. */
+const MOST_CHANGES = 3;
+
+/** `, did you mean "serve"?`, or nothing when no name is near. */
+export function didYouMean(typed: string, names: readonly string[]): string {
+  const candidates = names
+    .map((name) => ({ name, distance: name.startsWith(typed) ? 0 : changes(typed, name) }))
+    .filter(({ name, distance }) => distance <= Math.min(MOST_CHANGES, name.length / 3))
+    .sort((a, b) => a.distance - b.distance);
+  const nearest = candidates[0]?.name;
+  return nearest === undefined ? '' : `, did you mean ${nearest}?`;
+}
+
+/** Letters to insert, remove or replace (Levenshtein). */
+function changes(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, index) => index);
+  for (const [i, letter] of Array.from(from).entries()) {
+    const next = [i + 1];
+    for (const [j, other] of Array.from(to).entries()) {
+      const replaced = (row[j] ?? 0) + (letter === other ? 0 : 1);
+      next.push(Math.min(replaced, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row.at(-1) ?? 0;
+}
+
+/** @throws UsageError, which does not repeat the text */
+export function parseServiceUrl(text: string): URL {
+  const url = URL.parse(text);
+  if (url === null || !/^https?:$/.test(url.protocol) || url.href !== `${url.origin}/`) {
+    throw new UsageError('--url must be http://HOST:PORT or https://HOST:PORT');
+  }
+  return url;
 }

@@ -1,8 +1,5 @@
 /** `completion`: what a shell completes, out of the table of commands and their flags. */
-import { type Command, command, type Row } from './command.ts';
-import { EXIT_CODE, EXIT_CODES } from './exit-code.ts';
-import { UsageError } from './failures.ts';
-import type { Flag } from './flags.ts';
+import { type Command, command, EXIT_CODE, EXIT_CODES, type Flag, type Row, UsageError } from './command.ts';
 
 const PROGRAM = 'registry-packages-proxy';
 const SHELLS = { bash, zsh, fish };

@@ -8,11 +8,16 @@ import { text as readText } from 'node:stream/consumers';
 import { type PackageRequest, parseRepositoryName, parseRepositoryPath } from '../../domain/reference.ts';
 import { parseDigest } from '../../domain/descriptor.ts';
 import { InvalidArgumentError } from '../../domain/errors.ts';
-import { command, type Terminal } from './command.ts';
-import { EXIT_CODE, EXIT_CODES } from './exit-code.ts';
-import { CommandFailure, UsageError } from './failures.ts';
-import type { Values } from './flags.ts';
-import { parseServiceUrl } from './service-url.ts';
+import {
+  command,
+  CommandFailure,
+  EXIT_CODE,
+  EXIT_CODES,
+  parseServiceUrl,
+  type Terminal,
+  UsageError,
+  type Values,
+} from './command.ts';
 
 /** It answers out of its memory. */
 const TIMEOUT_MS = 10_000;

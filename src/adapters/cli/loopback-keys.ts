@@ -3,10 +3,8 @@ import { rm, writeFile } from 'node:fs/promises';
 import { isIPv4 } from 'node:net';
 import { join } from 'node:path';
 import { CertificateAuthority } from '../x509/certificate.ts';
-import { command } from './command.ts';
-import { EXIT_CODE, EXIT_CODES } from './exit-code.ts';
-import { CommandFailure, UsageError } from './failures.ts';
-import { formatError } from './format-error.ts';
+import { command, CommandFailure, EXIT_CODE, EXIT_CODES, UsageError } from './command.ts';
+import { formatError } from './format.ts';
 
 const DEFAULT_ADDRESS = '127.0.0.1';
 

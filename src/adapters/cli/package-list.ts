@@ -1,10 +1,14 @@
-/** A list of packages: a text with a line for each, or JSON in which digests have names, as Deckhouse's images_digests.json. */
+/** A list of packages: its flags, its formats, and the report of the packages that failed. */
 import { parseBoundedJson } from '../../domain/bounded-json.ts';
 import { parseDigest } from '../../domain/descriptor.ts';
-import { InvalidArgumentError } from '../../domain/errors.ts';
+import { InvalidArgumentError, StoreFailedError } from '../../domain/errors.ts';
 import { type PackageRequest, parseRepositoryName, parseRepositoryPath } from '../../domain/reference.ts';
-import { CommandFailure } from './failures.ts';
-import { abridged } from './format-error.ts';
+import { CommandFailure, type Terminal, UsageError, type Values } from './command.ts';
+import { abridged, formatError } from './format.ts';
+import { readFile } from 'node:fs/promises';
+import { addAbortSignal } from 'node:stream';
+import { text as textOf } from 'node:stream/consumers';
+import type { PackageFailure } from '../../application/each-package.ts';
 
 export interface ListedPackage extends PackageRequest {
   /** Where it is listed: `packages.txt:7`, `images_digests.json: registrypackages.jq171`. */
@@ -88,4 +92,66 @@ function digestsOf(text: string, name: string): Entry[] {
     throw new CommandFailure(`${name}: is not JSON, or too much of it`, { cause });
   }
   return entries;
+}
+
+/** The flags of every command for many packages. */
+export const LIST_FLAGS = {
+  list: {
+    type: 'string',
+    value: 'FILE',
+    about:
+      'a package a line: DIGEST [REPOSITORY [PATH]], "-" for the default repository, # for comments; or JSON with digests by name; "-" for standard input',
+  },
+  repository: { type: 'string', value: 'REPOSITORY', about: 'of packages of which the list says none' },
+  path: { type: 'string', value: 'PATH', about: 'likewise, below the repository' },
+} as const;
+
+/** @throws UsageError, or CommandFailure for a list that cannot be read or has mistakes */
+export async function readPackageList(
+  flags: Values<typeof LIST_FLAGS>,
+  interrupted: AbortSignal,
+): Promise<ListedPackage[]> {
+  const { list, repository = '', path } = flags;
+  if (list === undefined) throw new UsageError('--list is missing');
+  const defaults = {
+    repository: ofFlag('repository', () => parseRepositoryName(repository)),
+    path: path === undefined ? undefined : ofFlag('path', () => parseRepositoryPath(path)),
+  };
+  if (list === '-')
+    return parsePackageList(await textOf(addAbortSignal(interrupted, process.stdin)), 'stdin', defaults);
+  const text = await readFile(list, { encoding: 'utf8', signal: interrupted }).catch((cause: unknown) => {
+    interrupted.throwIfAborted();
+    throw new CommandFailure(`${list} cannot be read: ${formatError(cause)}`, { cause });
+  });
+  return parsePackageList(text, list, defaults);
+}
+
+function ofFlag<Value>(name: string, parse: () => Value): Value {
+  try {
+    return parse();
+  } catch (cause) {
+    if (!(cause instanceof InvalidArgumentError)) throw cause;
+    throw new UsageError(`--${name}: ${cause.message}`, { cause });
+  }
+}
+
+/** Says what went wrong with which package, or with the directory `where` they all go; false when something did. */
+export async function isFlawless(
+  work: Promise<readonly PackageFailure<ListedPackage>[]>,
+  where: string,
+  { stderr, interrupted }: Terminal,
+): Promise<boolean> {
+  let complaint: string;
+  try {
+    const failures = await work;
+    complaint = abridged(
+      failures.map(({ request: { place, digest }, error }) => `${place}: ${digest}: ${formatError(error)}`),
+    );
+  } catch (error) {
+    if (!interrupted.aborted && !(error instanceof StoreFailedError)) throw error;
+    const why = interrupted.aborted ? 'interrupted' : formatError(error);
+    complaint = `${where}: ${why}; the same command goes on from here`;
+  }
+  if (complaint !== '') stderr.write(`${complaint}\n`);
+  return complaint === '';
 }

@@ -1,7 +1,7 @@
 /** Shows the progress of a command: a bar on a terminal, a line now and then elsewhere. Never in colour. */
 import type { MirrorProgress } from '../../application/mirror-packages.ts';
 import type { Output, Terminal } from './command.ts';
-import { formatBytes, formatSeconds } from './format-amount.ts';
+import { formatBytes, formatSeconds } from './format.ts';
 
 /** The time between two pictures of a bar; a person sees no faster change. */
 const REDRAW_MS = 100;

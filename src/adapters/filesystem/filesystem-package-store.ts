@@ -13,7 +13,7 @@ import type {
 } from '../../domain/ports/package-store.ts';
 import { ArrivalThread } from './arrival-thread.ts';
 import { BlockPool } from './block-pool.ts';
-import { errnoOf } from '../blobs/disk-error.ts';
+import { errnoOf } from '../blobs/blob-file.ts';
 import { Eviction } from './eviction.ts';
 import { GrowingFile } from './growing-file.ts';
 import { Layout } from './layout.ts';

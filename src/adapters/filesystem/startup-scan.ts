@@ -1,8 +1,7 @@
 /** The scan at a start: the blobs of the directory are entered in the order of their last use. */
 import { lstat, open, readFile, rm } from 'node:fs/promises';
 import { StoreFailedError } from '../../domain/errors.ts';
-import { READ_FLAGS } from '../blobs/blob-file.ts';
-import { replaceFile, syncDirectory } from '../blobs/durable-file.ts';
+import { READ_FLAGS, replaceFile, syncDirectory } from '../blobs/blob-file.ts';
 import type { Layout } from './layout.ts';
 import type { Entry, Ledger } from './ledger.ts';
 import { forEachInTurns, sortInTurns } from './work-in-turns.ts';

@@ -2,7 +2,7 @@
 import { statfs } from 'node:fs/promises';
 import { STORE_FAILURES, type StoreFailure } from '../../application/inspection.ts';
 import { StoreFailedError, StoreFullError } from '../../domain/errors.ts';
-import { errnoOf } from '../blobs/disk-error.ts';
+import { errnoOf } from '../blobs/blob-file.ts';
 
 export class StoreFailures {
   readonly #directory: string;

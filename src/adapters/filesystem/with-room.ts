@@ -1,6 +1,6 @@
 /** Writes on a volume that may be full: what can leave the cache leaves it, and the write is tried again. */
 import { StoreFailedError } from '../../domain/errors.ts';
-import { isOutOfSpace } from '../blobs/disk-error.ts';
+import { isOutOfSpace } from '../blobs/blob-file.ts';
 
 /** Each try evicts as much as the write needs; other processes may write on the volume, too. */
 const MAX_TRIES = 4;

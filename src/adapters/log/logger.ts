@@ -1,7 +1,8 @@
-/** JSON lines on standard output, and what an error may show in them. */
+/** JSON lines on standard output: the level that follows the settings file, and the parts of an error that are shown. */
 import { type DestinationStream, type Logger, pino } from 'pino';
 import { ClientGoneError, RefusedError } from '../http/server/problem.ts';
 import { PackageError } from '../../domain/errors.ts';
+import { watchFile } from 'node:fs';
 
 /** The longest chain of causes that is logged; deeper causes have never helped. */
 const MAX_CAUSES = 5;
@@ -52,4 +53,29 @@ function causesOf(error: Error): string[] {
     causes.push(`${cause.name}: ${cause.message}`);
   }
   return causes;
+}
+
+/** How soon a change is seen. Asked for instead of watched: a ConfigMap changes by a symbolic link two folders above. */
+const INTERVAL_MS = 2000;
+
+/** `read` reads the level again; an error with `problems` says which settings are wrong. */
+export function followLogLevel(file: string, read: () => string, logger: Logger): void {
+  // The watch does not keep the process alive.
+  watchFile(file, { interval: INTERVAL_MS, persistent: false }, () => {
+    try {
+      const level = read();
+      if (level !== logger.level) change(logger, level);
+    } catch (error) {
+      if (!(error instanceof Error && 'problems' in error)) throw error;
+      logger.warn({ problems: error.problems }, 'settings cannot be used, keeping the log level');
+    }
+  });
+}
+
+function change(logger: Logger, level: string): void {
+  const { level: previous } = logger;
+  // The line is logged before a level above `info` applies, so that the operator sees that the change worked.
+  logger.level = 'info';
+  logger.info({ previous, current: level }, 'log level changed');
+  logger.level = level;
 }

@@ -6,10 +6,9 @@ import { type IndexEntry, parseIndexEntry } from '../../domain/index-entry.ts';
 import { MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';
 import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Upstream } from '../../domain/upstream.ts';
-import { closeNow, openBlob, readWhole } from '../blobs/blob-file.ts';
-import { errnoOf } from '../blobs/disk-error.ts';
-import { isArchive, NOT_UNPACKED } from './archive.ts';
-import { blobsOf, readObject } from './layout-files.ts';
+import { closeNow, errnoOf, openBlob, readWhole } from '../blobs/blob-file.ts';
+import { blobsOf, isArchive, NOT_UNPACKED, readObject } from './layout.ts';
+import type { ImageCatalog } from '../../domain/ports/image-catalog.ts';
 
 const CHUNK_BYTES = 512 * 1024;
 
@@ -117,4 +116,18 @@ async function* readable(chunks: AsyncIterable<Uint8Array>, digest: Digest): Asy
 function unreadable(digest: Digest, cause: unknown): UpstreamUnavailableError {
   const reason = cause instanceof Error ? cause.message : 'unknown error';
   return new UpstreamUnavailableError('mirror cannot be read', { cause: new Error(`${digest}: ${reason}`) });
+}
+
+export class NoImageCatalog implements ImageCatalog {
+  listTags(): Promise<never> {
+    return Promise.reject(new PackageUnknownError('MANIFEST_UNKNOWN'));
+  }
+
+  fetchTagged(): Promise<never> {
+    return Promise.reject(new PackageUnknownError('MANIFEST_UNKNOWN'));
+  }
+
+  listReferrers(): Promise<readonly []> {
+    return Promise.resolve([]);
+  }
 }

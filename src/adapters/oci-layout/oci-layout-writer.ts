@@ -6,12 +6,9 @@ import { StoreFailedError } from '../../domain/errors.ts';
 import { MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';
 import type { BlobWriter, ImageLayout } from '../../domain/ports/image-layout.ts';
 import type { BlobDirectory } from '../blobs/blob-directory.ts';
-import { closeNow, openBlob, readWhole } from '../blobs/blob-file.ts';
-import { onDisk } from '../blobs/disk-error.ts';
-import { replaceFile } from '../blobs/durable-file.ts';
+import { closeNow, onDisk, openBlob, readWhole, replaceFile } from '../blobs/blob-file.ts';
 import { find, ResumableBlob } from '../blobs/resumable-blob.ts';
-import { blobsOf } from './layout-files.ts';
-import { LayoutIndex } from './layout-index.ts';
+import { blobsOf, LayoutIndex } from './layout.ts';
 import { OciLayoutGateway } from './oci-layout-gateway.ts';
 
 /**

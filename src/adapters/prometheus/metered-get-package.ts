@@ -4,7 +4,7 @@ import type { Delivery, GetPackage } from '../../application/get-package.ts';
 import { DigestMismatchError } from '../../domain/errors.ts';
 import type { PackageRequest } from '../../domain/reference.ts';
 import type { BlobReader } from '../../domain/ports/package-store.ts';
-import { CACHE_RESULTS } from './cache-results.ts';
+import { CACHE_RESULTS } from './service-metrics.ts';
 
 export class MeteredGetPackage implements Pick<GetPackage, 'execute'> {
   readonly #get: Pick<GetPackage, 'execute'>;

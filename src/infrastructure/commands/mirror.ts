@@ -1,6 +1,6 @@
 /** `mirror`: fetches packages from registries into a directory, for a site without a registry. */
 import { mkdir } from 'node:fs/promises';
-import { isArchive, NOT_UNPACKED } from '../../adapters/oci-layout/archive.ts';
+import { isArchive, NOT_UNPACKED } from '../../adapters/oci-layout/layout.ts';
 import { OciLayoutWriter } from '../../adapters/oci-layout/oci-layout-writer.ts';
 import { MirrorPackages } from '../../application/mirror-packages.ts';
 import {
@@ -11,16 +11,19 @@ import {
 } from '../container/tokens.ts';
 import { type HeldDirectory, holdDirectory } from '../../adapters/blobs/directory-lock.ts';
 import type { Settings } from '../settings.ts';
-import { formatBytes } from '../../adapters/cli/format-amount.ts';
-import { command, type Terminal } from '../../adapters/cli/command.ts';
-import { EXIT_CODE, EXIT_CODES, type ExitCode } from '../../adapters/cli/exit-code.ts';
-import { CommandFailure, UsageError } from '../../adapters/cli/failures.ts';
-import { LIST_FLAGS, readPackageList } from '../../adapters/cli/list-flags.ts';
-import { isFlawless } from '../../adapters/cli/package-failures.ts';
-import type { ListedPackage } from '../../adapters/cli/package-list.ts';
+import { formatBytes, formatError } from '../../adapters/cli/format.ts';
+import {
+  command,
+  CommandFailure,
+  EXIT_CODE,
+  EXIT_CODES,
+  type ExitCode,
+  type Terminal,
+  UsageError,
+} from '../../adapters/cli/command.ts';
+import { isFlawless, LIST_FLAGS, type ListedPackage, readPackageList } from '../../adapters/cli/package-list.ts';
 import { withComponents } from './with-components.ts';
 import { MirrorDisplay } from '../../adapters/cli/progress.ts';
-import { formatError } from '../../adapters/cli/format-error.ts';
 import { readSettings, SETTINGS_FLAGS } from '../load-settings.ts';
 
 /** Enough to fill a line, and few enough for any registry. */

@@ -5,7 +5,7 @@ import { DescribePackage } from '../../application/describe-package.ts';
 import { LocalCache } from '../../application/local-cache.ts';
 import { type PackageCache, PrefetchPackages } from '../../application/prefetch-packages.ts';
 import { Secret } from '../../domain/credential.ts';
-import { formatBytes } from '../../adapters/cli/format-amount.ts';
+import { formatBytes, formatError } from '../../adapters/cli/format.ts';
 import {
   CREDENTIALS_COMPONENT,
   GATEWAY_COMPONENT,
@@ -16,15 +16,18 @@ import {
 } from '../container/tokens.ts';
 import type { Settings } from '../settings.ts';
 import { withComponents } from './with-components.ts';
-import { command, type Terminal } from '../../adapters/cli/command.ts';
-import { EXIT_CODE, EXIT_CODES, type ExitCode } from '../../adapters/cli/exit-code.ts';
-import { CommandFailure, UsageError } from '../../adapters/cli/failures.ts';
-import { LIST_FLAGS, readPackageList } from '../../adapters/cli/list-flags.ts';
-import { isFlawless } from '../../adapters/cli/package-failures.ts';
-import type { ListedPackage } from '../../adapters/cli/package-list.ts';
+import {
+  command,
+  CommandFailure,
+  EXIT_CODE,
+  EXIT_CODES,
+  type ExitCode,
+  parseServiceUrl,
+  type Terminal,
+  UsageError,
+} from '../../adapters/cli/command.ts';
+import { isFlawless, LIST_FLAGS, type ListedPackage, readPackageList } from '../../adapters/cli/package-list.ts';
 import { Progress } from '../../adapters/cli/progress.ts';
-import { formatError } from '../../adapters/cli/format-error.ts';
-import { parseServiceUrl } from '../../adapters/cli/service-url.ts';
 import { readSettings, SETTINGS_FLAGS } from '../load-settings.ts';
 
 /** Few, since a service has other clients besides. */

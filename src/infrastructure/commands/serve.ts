@@ -4,12 +4,17 @@ import type { AddressInfo } from 'node:net';
 import { OciLayoutGateway } from '../../adapters/oci-layout/oci-layout-gateway.ts';
 import { createContainer } from '../container/container.ts';
 import { SERVICE } from '../container/tokens.ts';
-import { followLogLevel } from '../../adapters/log/log-level.ts';
-import { createLogger } from '../../adapters/log/logger.ts';
+import { createLogger, followLogLevel } from '../../adapters/log/logger.ts';
 import type { Service } from '../lifecycle.ts';
 import type { Settings } from '../settings.ts';
-import { command, type Output, type Terminal } from '../../adapters/cli/command.ts';
-import { EXIT_CODE, EXIT_CODES, type ExitCode } from '../../adapters/cli/exit-code.ts';
+import {
+  command,
+  EXIT_CODE,
+  EXIT_CODES,
+  type ExitCode,
+  type Output,
+  type Terminal,
+} from '../../adapters/cli/command.ts';
 import { boundOldGeneration, boundYoungGeneration } from '../young-generation.ts';
 import { readSettings, SETTINGS_FLAGS } from '../load-settings.ts';
 

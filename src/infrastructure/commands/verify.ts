@@ -2,21 +2,25 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BlobDirectory, BlobFile } from '../../adapters/blobs/blob-directory.ts';
-import { errnoOf } from '../../adapters/blobs/disk-error.ts';
+import { errnoOf } from '../../adapters/blobs/blob-file.ts';
 import {
   type Finding,
   type ListedDirectory,
   type Verification,
   verifyDirectories,
 } from '../../adapters/blobs/verification.ts';
-import { command, type Terminal } from '../../adapters/cli/command.ts';
-import { EXIT_CODE, EXIT_CODES } from '../../adapters/cli/exit-code.ts';
-import { CommandFailure, UsageError } from '../../adapters/cli/failures.ts';
-import { formatBytes } from '../../adapters/cli/format-amount.ts';
+import {
+  command,
+  CommandFailure,
+  EXIT_CODE,
+  EXIT_CODES,
+  type Terminal,
+  UsageError,
+} from '../../adapters/cli/command.ts';
+import { formatBytes } from '../../adapters/cli/format.ts';
 import { Progress } from '../../adapters/cli/progress.ts';
 import { Layout } from '../../adapters/filesystem/layout.ts';
-import { isArchive, NOT_UNPACKED } from '../../adapters/oci-layout/archive.ts';
-import { blobsOf } from '../../adapters/oci-layout/layout-files.ts';
+import { blobsOf, isArchive, NOT_UNPACKED } from '../../adapters/oci-layout/layout.ts';
 import { findReferenceFaults } from '../../adapters/oci-layout/reference-check.ts';
 import { readSettings, SETTINGS_FLAGS } from '../load-settings.ts';
 

@@ -1,8 +1,7 @@
 /** Components of the service without the service, for commands that fetch as it would. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Terminal } from '../../adapters/cli/command.ts';
-import { CommandFailure } from '../../adapters/cli/failures.ts';
-import { formatError } from '../../adapters/cli/format-error.ts';
+import { CommandFailure, type Terminal } from '../../adapters/cli/command.ts';
+import { formatError } from '../../adapters/cli/format.ts';
 import { createLogger } from '../../adapters/log/logger.ts';
 import { createContainer } from '../container/container.ts';
 import { SHUTDOWN, type STORE_COMPONENT } from '../container/tokens.ts';

@@ -9,12 +9,12 @@ import {
   type ProviderEvent,
 } from '../../adapters/kubernetes/kubernetes-credential-provider.ts';
 import { RefusalEvents } from '../../adapters/kubernetes/refusal-events.ts';
-import { informerMetrics } from '../../adapters/prometheus/informer-metrics.ts';
+import { informerMetrics } from '../../adapters/prometheus/upstream-metrics.ts';
 import { StaticCredentialProvider } from '../../adapters/static/static-credential-provider.ts';
 import { isFallback } from '../../domain/upstream.ts';
 import type { Component } from '../lifecycle.ts';
 import type { Settings } from '../settings.ts';
-import { watchLog } from '../../adapters/log/watch-log.ts';
+import { watchLog } from '../../adapters/log/event-log.ts';
 import * as T from './tokens.ts';
 
 export function credentialsModule({

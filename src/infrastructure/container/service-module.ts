@@ -11,14 +11,18 @@ import { createHttpApp } from '../../adapters/http/app.ts';
 import { HttpServer, LIMITS } from '../../adapters/http/server/http-server.ts';
 import { FollowedTls, MutualTls, readTlsFiles, REFUSALS } from '../../adapters/http/server/mutual-tls.ts';
 import { refuseHeads } from '../../adapters/http/server/refused-heads.ts';
-import { certificateMetrics } from '../../adapters/prometheus/certificate-metrics.ts';
-import { downloadMetrics } from '../../adapters/prometheus/download-metrics.ts';
+import {
+  certificateMetrics,
+  createMetricsRegistry,
+  digestMismatches,
+  refusalMetrics,
+  requestMetrics,
+  sendingMetrics,
+} from '../../adapters/prometheus/service-metrics.ts';
+import { downloadMetrics } from '../../adapters/prometheus/store-metrics.ts';
 import { MeteredIcons } from '../../adapters/prometheus/metered-icons.ts';
 import { MeteredManifests } from '../../adapters/prometheus/metered-manifests.ts';
 import { MeteredGetPackage } from '../../adapters/prometheus/metered-get-package.ts';
-import { createMetricsRegistry, digestMismatches, requestMetrics } from '../../adapters/prometheus/process-metrics.ts';
-import { refusalMetrics } from '../../adapters/prometheus/refusal-metrics.ts';
-import { sendingMetrics } from '../../adapters/prometheus/sending-metrics.ts';
 import { DescribePackage } from '../../application/describe-package.ts';
 import { GetIcon } from '../../application/get-icon.ts';
 import { GetImage } from '../../application/get-image.ts';
@@ -26,7 +30,7 @@ import { GetPackage } from '../../application/get-package.ts';
 import { GetLayerFile } from '../../application/get-layer-file.ts';
 import { ImageRoots } from '../../application/image-roots.ts';
 import { ResolvePackage } from '../../application/resolve-package.ts';
-import { accessLog } from '../../adapters/log/access-log.ts';
+import { accessLog } from '../../adapters/log/event-log.ts';
 import { certificateLog, refusalLog } from '../../adapters/log/loopback-log.ts';
 import { type Component, Lifecycle, Service, ShutdownSignals } from '../lifecycle.ts';
 import type { Settings } from '../settings.ts';

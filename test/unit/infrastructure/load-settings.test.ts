@@ -4,9 +4,14 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseDocument, stringify, visit } from 'yaml';
-import { parseFlags } from '../../../src/adapters/cli/flags.ts';
-import { readSettings, SETTINGS_FLAGS } from '../../../src/infrastructure/load-settings.ts';
-import { mergeSettings, readSettingsFile, SettingsError } from '../../../src/infrastructure/load-settings.ts';
+import { parseFlags } from '../../../src/adapters/cli/command.ts';
+import {
+  mergeSettings,
+  readSettings,
+  readSettingsFile,
+  SETTINGS_FLAGS,
+  SettingsError,
+} from '../../../src/infrastructure/load-settings.ts';
 import { LOG_LEVELS, type Settings } from '../../../src/infrastructure/settings.ts';
 import { expectLinear, nearMiss, outcome } from '../../support/hostile-text.ts';
 

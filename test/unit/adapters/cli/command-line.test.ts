@@ -1,8 +1,14 @@
 import { expect } from 'chai';
 import { asksToServe } from '../../../../src/adapters/cli/asks-to-serve.ts';
-import { parseCommandLine, runCommandLine } from '../../../../src/adapters/cli/command-line.ts';
+import {
+  commandHelp,
+  parseCommandLine,
+  programHelp,
+  runCommandLine,
+} from '../../../../src/adapters/cli/command-line.ts';
 import { COMMANDS } from '../../../../src/infrastructure/commands/table.ts';
 import { FakeTerminal } from '../../../support/fake-terminal.ts';
+import 'zod';
 
 describe('parseCommandLine', () => {
   it('serves when no command is named, with all arguments', () => {
@@ -97,6 +103,26 @@ describe('runCommandLine', () => {
       expect(await runCommandLine(args, terminal, COMMANDS)).to.equal(1);
       expect(terminal.stderr.text).to.equal(complaint);
       expect(terminal.stdout.text).to.equal('');
+    });
+  }
+});
+
+describe('help', () => {
+  it('has a line for each command, and the exit codes', () => {
+    const text = programHelp(COMMANDS);
+    for (const { name } of COMMANDS) expect(text).to.match(new RegExp(`^  ${name} +\\w`, 'm'));
+    expect(text).to.match(/Exit status:\n {2}0 +done\n/);
+  });
+
+  for (const row of COMMANDS) {
+    it(`of ${row.name} explains its flags and teaches by examples, in lines that fit`, async () => {
+      const command = await row.load();
+      const text = commandHelp(row, command);
+      for (const flag of Object.keys(command.flags))
+        expect(text).to.match(new RegExp(`^  --${flag}( [A-Z:]+)?  +\\S`, 'm'));
+      expect(text).to.match(/^Examples:\n {2}# .+\n {2}registry-packages-proxy \S/m);
+      expect(text).to.match(/^Exit status:\n {2}0 /m);
+      expect(text.split('\n').filter((line) => line.length > 80 && !line.startsWith('  registry'))).to.deep.equal([]);
     });
   }
 });

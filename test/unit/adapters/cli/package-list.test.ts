@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { parsePackageList } from '../../../../src/adapters/cli/package-list.ts';
-import { CommandFailure } from '../../../../src/adapters/cli/failures.ts';
+import { CommandFailure } from '../../../../src/adapters/cli/command.ts';
 import { DEFAULT_REPOSITORY, parseRepositoryName, parseRepositoryPath } from '../../../../src/domain/reference.ts';
 import { makePackage } from '../../../support/image.ts';
 

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CommandFailure, UsageError } from '../../../../src/adapters/cli/failures.ts';
+import { CommandFailure, UsageError } from '../../../../src/adapters/cli/command.ts';
 import { PREFETCH } from '../../../../src/infrastructure/commands/prefetch.ts';
 import { FakeTerminal } from '../../../support/fake-terminal.ts';
 import { makePackage } from '../../../support/image.ts';

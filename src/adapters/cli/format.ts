@@ -1,5 +1,28 @@
-/** An error and its causes as one line for an operator. */
+/** Amounts, times and errors for people. */
 import { DigestMismatchError } from '../../domain/errors.ts';
+
+const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
+
+/** Three digits at most before the unit, and one behind the point where it says something: `0 B`, `9.8 MiB`, `312 GiB`. */
+export function formatBytes(bytes: number): string {
+  let value = bytes;
+  let unit = 0;
+  // An amount that would be rounded to 1024 of a unit is 1 of the next.
+  while (value >= 1023.5 && unit < UNITS.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  const digits = unit === 0 || value >= 99.95 ? 0 : 1;
+  return `${value.toFixed(digits)} ${UNITS[unit] ?? ''}`;
+}
+
+/** `4 s`, `3 min 20 s`, `2 h 5 min`. */
+export function formatSeconds(seconds: number): string {
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${String(whole)} s`;
+  if (whole < 3600) return `${String(Math.floor(whole / 60))} min ${String(whole % 60)} s`;
+  return `${String(Math.floor(whole / 3600))} h ${String(Math.floor((whole % 3600) / 60))} min`;
+}
 
 /** The longest chain of causes that is shown; deeper causes have never helped. */
 const MAX_CAUSES = 5;

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { isArchive } from '../../../../src/adapters/oci-layout/archive.ts';
+import { isArchive } from '../../../../src/adapters/oci-layout/layout.ts';
 
 describe('isArchive', () => {
   let directory: string;

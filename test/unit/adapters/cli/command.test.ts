@@ -1,6 +1,5 @@
 import { expect } from 'chai';
-import { UsageError } from '../../../../src/adapters/cli/failures.ts';
-import { parseFlags } from '../../../../src/adapters/cli/flags.ts';
+import { didYouMean, parseFlags, UsageError } from '../../../../src/adapters/cli/command.ts';
 
 const FLAGS = {
   file: { type: 'string', value: 'FILE', about: 'a file' },
@@ -45,6 +44,25 @@ describe('parseFlags', () => {
       expect(() => parseFlags(args, FLAGS, names))
         .to.throw(UsageError)
         .with.property('message', complaint);
+    });
+  }
+});
+
+describe('didYouMean', () => {
+  const NAMES = ['serve', 'check-config', 'mirror', '--cache-directory', '--cache-retention-size'];
+
+  for (const [typed, meant] of [
+    ['serv', 'serve'],
+    ['sevre', undefined],
+    ['checkconfig', 'check-config'],
+    ['miror', 'mirror'],
+    ['--cache-dir', '--cache-directory'],
+    ['--cache_retention_size', '--cache-retention-size'],
+    ['delete', undefined],
+    ['x', undefined],
+  ] as const) {
+    it(`takes ${typed} for ${meant ?? 'nothing that there is'}`, () => {
+      expect(didYouMean(typed, NAMES)).to.equal(meant === undefined ? '' : `, did you mean ${meant}?`);
     });
   }
 });

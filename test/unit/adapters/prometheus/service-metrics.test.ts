@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Registry } from 'prom-client';
-import { certificateMetrics } from '../../../../src/adapters/prometheus/certificate-metrics.ts';
+import { certificateMetrics } from '../../../../src/adapters/prometheus/service-metrics.ts';
 import { CertificateAuthority } from '../../../../src/adapters/x509/certificate.ts';
 import { CA, ISSUING_CA, SECOND_ROOT, serverCertificate, serverChain } from '../../../support/tls/certificates.ts';
 

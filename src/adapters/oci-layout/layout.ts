@@ -1,0 +1,96 @@
+/** An OCI image layout: where its files are, how its JSON is read and written, and what is an archive of one (image-spec, image-layout.md). */
+import { realpath } from 'node:fs/promises';
+import { join } from 'node:path';
+import { asObject, type Descriptor, type Digest, isObject } from '../../domain/descriptor.ts';
+import { BlobDirectory } from '../blobs/blob-directory.ts';
+import { closeNow, onDisk, openBlob, READ_FLAGS, readWhole, replaceFile } from '../blobs/blob-file.ts';
+import { closeSync, openSync, readSync } from 'node:fs';
+
+/** The largest index.json: some 400 000 images. */
+const MAX_JSON_BYTES = 64 * 1024 * 1024;
+
+export function blobsOf(directory: string): BlobDirectory {
+  return new BlobDirectory(join(directory, 'blobs', 'sha256'));
+}
+
+/**
+ * The JSON object in a file of the directory itself, with or without a byte order mark. The file may be a link within the
+ * directory, as in a volume of a ConfigMap. Rejects when it is no object or the link leads out, or as `openBlob`.
+ */
+export async function readObject(directory: string, name: string): Promise<Record<string, unknown>> {
+  const path = await realpath(join(directory, name));
+  if (!path.startsWith(join(await realpath(directory), '/'))) throw new Error('link out of the directory');
+  const { fd, size } = await openBlob(path);
+  try {
+    if (size > MAX_JSON_BYTES) throw new Error('larger than 64 MiB');
+    return asObject(JSON.parse(new TextDecoder().decode(await readWhole(fd, size))), name);
+  } finally {
+    closeNow(fd);
+  }
+}
+
+const NAME = 'index.json';
+
+export class LayoutIndex {
+  readonly #directory: string;
+  /** To be added by the next write. */
+  readonly #fresh = new Map<Digest, Descriptor>();
+  #writing: Promise<void> = Promise.resolve();
+
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  /** Resolves once it is on the disk, with all that are added meanwhile. Rejects with StoreFailedError. */
+  add(image: Descriptor): Promise<void> {
+    this.#fresh.set(image.digest, image);
+    this.#writing = this.#writing.catch(() => undefined).then(() => this.#write());
+    return this.#writing;
+  }
+
+  async #write(): Promise<void> {
+    const fresh = [...this.#fresh.values()];
+    if (fresh.length === 0) return;
+    const index = await onDisk(this.#read());
+    const listed = new Set(
+      index.manifests.map((entry) => (isObject(entry) ? asObject(entry, 'entry')['digest'] : entry)),
+    );
+    const added = fresh.filter(({ digest }) => !listed.has(digest));
+    if (added.length > 0) {
+      const text = JSON.stringify({ ...index, manifests: [...index.manifests, ...added] });
+      await onDisk(replaceFile(join(this.#directory, NAME), text));
+    }
+    for (const { digest } of fresh) this.#fresh.delete(digest);
+  }
+
+  async #read(): Promise<{ manifests: unknown[] }> {
+    const index = await readObject(this.#directory, NAME);
+    return { ...index, manifests: (index['manifests'] ?? []) as unknown[] };
+  }
+}
+
+/** Follows the name of an archive. */
+export const NOT_UNPACKED = 'is an archive: unpack it into a directory first, as "tar -xf ARCHIVE -C DIRECTORY" does';
+
+/** Where the magic of POSIX tar is, which Docker and Podman write. */
+const TAR_MAGIC_AT = 257;
+/** gzip and zstd, for archives that are compressed besides. */
+const COMPRESSED = /^(?:\x1f\x8b|\x28\xb5\x2f\xfd)/;
+
+/** By how a file begins; false when it cannot be read. */
+export function isArchive(path: string): boolean {
+  const head = Buffer.alloc(512);
+  try {
+    const file = openSync(path, READ_FLAGS);
+    try {
+      readSync(file, head);
+    } finally {
+      closeSync(file);
+    }
+  } catch {
+    return false;
+  }
+  return (
+    head.toString('latin1', TAR_MAGIC_AT, TAR_MAGIC_AT + 5) === 'ustar' || COMPRESSED.test(head.toString('latin1'))
+  );
+}

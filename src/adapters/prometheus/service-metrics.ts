@@ -1,0 +1,197 @@
+/** The registry of all metrics, and the metrics of the process: requests, bodies that are being sent, certificates. */
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { CacheOutcome } from '../../application/get-package.ts';
+import { readFileSync } from 'node:fs';
+import { X509Certificate } from 'node:crypto';
+
+/** A registry of our own: the library's global one would carry counters from test to test. */
+export function createMetricsRegistry(version: string): Registry {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  new Gauge({
+    name: 'registry_packages_proxy_build_info',
+    help: 'Always 1; its labels say what is running.',
+    // Not "node", which is where Prometheus says on which node of the cluster it has found us.
+    labelNames: ['version', 'nodejs'],
+    registers: [registry],
+  }).set({ version, nodejs: process.versions.node }, 1);
+  return registry;
+}
+
+export function digestMismatches(registry: Registry): Counter {
+  return new Counter({
+    name: 'registry_packages_proxy_digest_mismatch_total',
+    help: 'Manifests and blobs whose bytes were not what their digest says; none of them was delivered or kept.',
+    registers: [registry],
+  });
+}
+
+/** Counts and times finished requests. Labels come from closed sets: never a digest, a path or a repository. */
+export function requestMetrics(
+  registry: Registry,
+): (request: {
+  readonly route: string;
+  readonly method: string;
+  readonly status: number;
+  readonly seconds: number;
+  readonly cache: { readonly kind: CacheResult } | undefined;
+  readonly bytes: number;
+}) => void {
+  const requests = new Counter({
+    name: 'registry_packages_proxy_http_requests_total',
+    help: 'Finished requests; code 499 stands for clients that left before the end.',
+    labelNames: ['route', 'method', 'code'],
+    registers: [registry],
+  });
+  const duration = new Histogram({
+    name: 'registry_packages_proxy_http_request_duration_seconds',
+    help: 'Time from the request to the last byte of its answer.',
+    labelNames: ['route'],
+    buckets: [0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300],
+    registers: [registry],
+  });
+  const bytesServed = new Counter({
+    name: 'registry_packages_proxy_served_bytes_total',
+    help: 'Bytes of packages that clients took, by how the cache took part; counted when a request is over.',
+    labelNames: ['result'],
+    registers: [registry],
+  });
+  // There from the start, so that the first one is seen as an increase.
+  for (const code of ['200', '500', '502', '503', '504']) requests.inc({ route: '/package', method: 'GET', code }, 0);
+  duration.zero({ route: '/package' });
+  for (const result of CACHE_RESULTS) bytesServed.inc({ result }, 0);
+  return ({ route, method, status, seconds, cache, bytes }) => {
+    requests.inc({ route, method: method === 'GET' || method === 'HEAD' ? method : 'other', code: String(status) });
+    duration.observe({ route }, seconds);
+    if (cache !== undefined) bytesServed.inc({ result: cache.kind }, bytes);
+  };
+}
+
+export type CacheResult = CacheOutcome['kind'];
+
+export const CACHE_RESULTS: readonly CacheResult[] = ['hit', 'miss', 'joined', 'bypass'];
+
+export interface Sending {
+  readonly sending: number;
+  readonly waiting: number;
+  readonly refused: number;
+  readonly displaced: number;
+}
+
+/** All sockets of the network that this process is in: of the whole host, in the chart. */
+const SOCKSTAT = '/proc/self/net/sockstat';
+const PAGE_BYTES = 4096;
+
+/** `acceptDelay` resolves with seconds, and is asked whenever metrics are. */
+export function sendingMetrics(registry: Registry, usage: () => Sending, acceptDelay: () => Promise<number>): void {
+  const gauges: [name: string, help: string, value: () => number | Promise<number>][] = [
+    ['sending', 'Packages that are being sent, but for small ones.', () => usage().sending],
+    ['sending_waiting', 'Packages that wait until others have been sent.', () => usage().waiting],
+    ['tcp_memory_bytes', 'Memory of all TCP sockets of the network that the service is in.', readTcpMemory],
+    ['accept_delay_seconds', 'How long a new connection waited just now until the service accepted it.', acceptDelay],
+  ];
+  for (const [name, help, value] of gauges) {
+    new Gauge({
+      name: `registry_packages_proxy_${name}`,
+      help,
+      registers: [registry],
+      async collect() {
+        this.set(await value());
+      },
+    });
+  }
+  const counters: [name: string, help: string, value: () => number][] = [
+    [
+      'sending_refused_total',
+      'Packages that were refused by 503, since too many were being sent.',
+      () => usage().refused,
+    ],
+    ['sending_displaced_total', 'Readers that took nothing and lost their places to others.', () => usage().displaced],
+  ];
+  for (const [name, help, value] of counters) {
+    new Counter({
+      name: `registry_packages_proxy_${name}`,
+      help,
+      registers: [registry],
+      collect() {
+        this.reset();
+        this.inc(value());
+      },
+    });
+  }
+}
+
+/** 0 where the system does not say. In this turn, as the files of certificates are read. */
+function readTcpMemory(): number {
+  try {
+    return Number(/^TCP: .*\bmem (\d+)/m.exec(readFileSync(SOCKSTAT, 'utf8'))?.[1] ?? 0) * PAGE_BYTES;
+  } catch {
+    return 0;
+  }
+}
+
+/** `reasons` are there from the start, so that the first refusal is seen as an increase. */
+export function refusalMetrics(registry: Registry, reasons: readonly string[]): (reason: string) => void {
+  const refused = new Counter({
+    name: 'registry_packages_proxy_loopback_refused_total',
+    help: 'Connections and requests that the hardened loopback port refused, by what was wrong.',
+    labelNames: ['reason'],
+    registers: [registry],
+  });
+  for (const reason of reasons) refused.inc({ reason }, 0);
+  return (reason) => {
+    refused.inc({ reason });
+  };
+}
+
+export interface NamedCertificate {
+  readonly role: string;
+  /** A file of PEM: a certificate with those that have issued it, or a list of CAs. */
+  readonly certificate: string;
+}
+
+const PEM = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
+
+/** The files are read whenever metrics are: they change while the service runs. */
+export function certificateMetrics(registry: Registry, certificates: readonly NamedCertificate[]): void {
+  new Gauge({
+    name: 'registry_packages_proxy_certificate_end_timestamp_seconds',
+    help: 'When a certificate ends, in Unix time.',
+    labelNames: ['role'],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const { role, certificate } of certificates) {
+        const end = endOf(certificate);
+        if (end !== undefined) this.set({ role }, end);
+      }
+    },
+  });
+}
+
+/** Undefined where the file does not exist or holds no certificate. */
+function endOf(path: string): number | undefined {
+  const certificates = (textOf(path).match(PEM) ?? []).flatMap(parse);
+  const ends = certificates.map(({ validToDate }) => validToDate.getTime() / 1000);
+  const [first] = certificates;
+  if (first === undefined) return undefined;
+  // A chain ends with its first part that does; a list of CAs is of use as long as one of them is.
+  return first.ca ? Math.max(...ends) : Math.min(...ends);
+}
+
+/** In this turn: while the disk of the cache hangs, it holds all threads that read files. */
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+function parse(pem: string): X509Certificate[] {
+  try {
+    return [new X509Certificate(pem)];
+  } catch {
+    return [];
+  }
+}
