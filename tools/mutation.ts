@@ -35,7 +35,7 @@ const SUBJECTS: readonly {
   },
   {
     folder: 'src/application',
-    files: ['fills', 'get-package', 'pass-through', 'resumed-download', 'healed-reader'],
+    files: ['downloads', 'get-package', 'pass-through-reader', 'resumed-download', 'failover-reader'],
     specs: ['test/unit/application/*.test.ts'],
   },
   {
@@ -48,7 +48,7 @@ const SUBJECTS: readonly {
   },
   {
     folder: 'src/adapters/oci-layout',
-    files: ['layout-files', 'layout-index', 'oci-layout-writer'],
+    files: ['layout', 'oci-layout-writer'],
     specs: ['test/unit/adapters/oci-layout/*.test.ts', 'test/contract/oci-layout-writer.test.ts'],
   },
 ];

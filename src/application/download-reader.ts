@@ -3,7 +3,7 @@ import { EvictedError, StoreFailedError } from '../domain/errors.ts';
 import type { BlobReader } from '../domain/ports/package-store.ts';
 import type { Verifier } from '../domain/verifier.ts';
 
-export interface DownloadReaderOptions {
+interface DownloadReaderOptions {
   readonly stored: BlobReader;
   /** Opens a reader of the rest of this download, which begins behind the bytes of `before`. */
   readonly openRest: (before: Verifier) => Promise<BlobReader>;

@@ -7,11 +7,21 @@ import type { Registry } from '../domain/upstream.ts';
 import { DetachableSource } from './detachable-source.ts';
 import { DownloadReader } from './download-reader.ts';
 import type { DownloadSlots, Slot } from './download-slots.ts';
-import type { Download } from './inspection.ts';
 import type { PassThroughs } from './pass-throughs.ts';
 
-/** Opens the bytes of a layer from `offset` on. */
-export type DownloadSource = (offset: number, signal: AbortSignal) => Promise<AsyncIterable<Uint8Array>>;
+/** A layer on its way into the store. */
+export interface Download {
+  /** The request of the client that began it. */
+  readonly request: PackageRequest;
+  readonly layer: Descriptor;
+  readonly startedAt: Date;
+  /** Bytes received so far. */
+  readonly bytes: number;
+  /** Clients that wait for it or read it. */
+  readonly clients: number;
+  /** Whether it waits for a slot, because as many downloads run as may. */
+  readonly isQueued: boolean;
+}
 
 /** A layer as one client wants it, and where this client would download it from. */
 export interface WantedLayer {
@@ -19,31 +29,32 @@ export interface WantedLayer {
   readonly layer: Descriptor;
   /** Compared by identity: one object is one registry with one credential. */
   readonly registry: Registry;
-  readonly open: DownloadSource;
+  /** Opens the bytes of the layer from `offset` on. */
+  readonly open: (offset: number, signal: AbortSignal) => Promise<AsyncIterable<Uint8Array>>;
   /** Aborted when the client leaves. */
   readonly leaving: AbortSignal;
 }
 
-export interface DownloadsOptions {
+interface DownloadsOptions {
   readonly store: PackageStore;
   readonly slots: DownloadSlots;
-  /** Where a download goes on that the store fails to keep. */
+  /** Where a download goes on that the store fails to take in. */
   readonly passThroughs: PassThroughs;
   /** Aborted when the process stops. */
   readonly stopping: AbortSignal;
 }
 
 /** The reader of a client, and what became of the download by now. */
-export interface BegunDownload {
+interface BegunDownload {
   readonly blob: BlobReader;
-  /** Whether all of it is kept; as long as it arrives, whether the store has kept the last download that ended. */
+  /** Whether all of it is cached; as long as it arrives, whether the store has cached the last download that ended. */
   readonly isStored: () => boolean;
 }
 
 export class Downloads {
   readonly #options: DownloadsOptions;
   readonly #running = new Map<Digest, RunningDownload[]>();
-  /** Whether the store failed to keep the last download that ended. */
+  /** Whether the store failed to cache the last download that ended. */
   #isStoreFailing = false;
 
   constructor(options: DownloadsOptions) {
@@ -60,15 +71,13 @@ export class Downloads {
    * or bring wrong bytes, which clients would see before they are verified. The size is a claim of the manifest, so a
    * manifest with another size does not join either.
    */
-  find({ digest, size }: Descriptor, registry: Registry): Download | undefined {
+  find({ digest, size }: Descriptor, registry: Registry): RunningDownload | undefined {
     return this.#running.get(digest)?.find((each) => each.layer.size === size && each.registry === registry);
   }
 
   /** A reader of the download in progress, if there is one. Rejects with the error that keeps it from beginning. */
   join(wanted: WantedLayer): Promise<BlobReader> | undefined {
-    const { layer, registry } = wanted;
-    const running = this.#running.get(layer.digest);
-    return running?.find((each) => each.layer.size === layer.size && each.registry === registry)?.join(wanted);
+    return this.find(wanted.layer, wanted.registry)?.join(wanted);
   }
 
   /** Begins a download and joins it. Rejects as `PackageStore.reserve` and `DownloadSlots.acquire` do. */
@@ -98,7 +107,7 @@ export class Downloads {
 interface DownloadEvents {
   /** No client can join any more. */
   readonly onEnd: () => void;
-  /** The store has kept the layer, or has failed to. */
+  /** The store has cached the layer, or has failed to. */
   readonly onStore: (works: boolean) => void;
 }
 
@@ -167,7 +176,7 @@ class RunningDownload implements Download {
     }
   }
 
-  async #begin(open: DownloadSource, { store, slots, stopping }: DownloadsOptions): Promise<IncomingBlob> {
+  async #begin(open: WantedLayer['open'], { store, slots, stopping }: DownloadsOptions): Promise<IncomingBlob> {
     const slot = await slots.acquire(this.registry, AbortSignal.any([stopping, this.#unwanted.signal]));
     this.#slot = slot;
     slot.setIdle(this.clients === 0);
@@ -199,7 +208,7 @@ class RunningDownload implements Download {
     }
   }
 
-  /** The store cannot keep it, but clients still read it: the rest of this download passes through, once for all of them. */
+  /** The store cannot take it in, but clients still read it: the rest of this download passes through, once for all of them. */
   async #handOver(error: unknown, incoming: IncomingBlob, source: DetachableSource, slot: Slot): Promise<void> {
     const { layer, registry } = this;
     const isOurs = error instanceof StoreFailedError && !source.hasEnded && this.clients > 0;

@@ -1,23 +1,22 @@
 /** Explains a request: the plan that it would have now, and the history behind it. No upstream is asked. */
-import type { Descriptor, Digest } from '../domain/descriptor.ts';
+import type { Descriptor } from '../domain/descriptor.ts';
 import { type ErrorCode, PackageError, SignatureError, UpstreamThrottledError } from '../domain/errors.ts';
+import type {
+  ConfiguredRegistry,
+  CredentialInspection,
+  CredentialProvider,
+  CredentialSource,
+} from '../domain/ports/credential-provider.ts';
+import type { BlobInfo, PackageStore } from '../domain/ports/package-store.ts';
+import type { UpstreamAnswer, UpstreamInspection } from '../domain/ports/registry-gateway.ts';
+import type { FailedRequests, RequestInspection } from '../domain/ports/request-inspection.ts';
 import type { PackageRequest } from '../domain/reference.ts';
-import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
-import type { BlobInfo } from '../domain/ports/package-store.ts';
-import { below, type Upstream } from '../domain/upstream.ts';
+import { describeUpstream, type Upstream, type UpstreamDescription } from '../domain/upstream.ts';
+import type { Download } from './downloads.ts';
 import type { GetPackage, Plan } from './get-package.ts';
-import {
-  type ConfiguredRegistry,
-  type CredentialSource,
-  describeUpstream,
-  type Download,
-  type FailedRequests,
-  type Inspection,
-  type UpstreamAnswer,
-  type UpstreamDescription,
-} from './inspection.ts';
-import type { SignatureFinding, SignatureInspection, SignatureMode } from './resolve-signed-package.ts';
 import { isOf, lastAnswers, type LastAnswers } from './last-answers.ts';
+import { upstreamOf } from './manifests.ts';
+import type { SignatureFinding, SignatureInspection, SignatureMode } from './resolve-signed-package.ts';
 
 export type Verdict =
   | {
@@ -73,11 +72,15 @@ export interface ExplainedSignature {
   readonly finding: SignatureFinding | undefined;
 }
 
-export interface ExplainPackageOptions {
+interface ExplainPackageOptions {
   readonly get: Pick<GetPackage, 'plan'>;
-  readonly store: { info(digest: Digest): BlobInfo | undefined };
+  readonly store: Pick<PackageStore, 'info'>;
   readonly credentials: CredentialProvider;
-  readonly inspection: Pick<Inspection, 'credentials' | 'upstreams' | 'requests'>;
+  readonly inspection: {
+    readonly credentials: CredentialInspection;
+    readonly upstreams: UpstreamInspection;
+    readonly requests: Pick<RequestInspection, 'failures'>;
+  };
   readonly signatures?: SignatureInspection | undefined;
 }
 
@@ -120,9 +123,9 @@ export class ExplainPackage {
     };
   }
 
-  async #upstream({ repository, path }: PackageRequest): Promise<Upstream | PackageError> {
+  async #upstream(request: PackageRequest): Promise<Upstream | PackageError> {
     try {
-      return below(await this.#options.credentials.resolve(repository), path);
+      return await upstreamOf(request, this.#options.credentials);
     } catch (error) {
       if (!(error instanceof PackageError)) throw error;
       return error;

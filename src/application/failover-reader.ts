@@ -3,7 +3,7 @@ import { DigestMismatchError, EvictedError, StoreFailedError } from '../domain/e
 import type { BlobReader } from '../domain/ports/package-store.ts';
 
 /** Opens the same blob elsewhere. `isEvicted`: the store works, and may still have it or has it again. */
-export type Reopen = (isEvicted: boolean) => Promise<BlobReader>;
+type Reopen = (isEvicted: boolean) => Promise<BlobReader>;
 
 export class FailoverReader implements BlobReader {
   readonly size: number;

@@ -11,9 +11,8 @@ import {
 import { type Platform, platformCandidates } from '../domain/index-entry.ts';
 import { type Index, type Manifest, parseManifest } from '../domain/manifest.ts';
 import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
-import type { ImageCatalog } from '../domain/ports/image-catalog.ts';
+import type { ImageCatalog, RegistryGateway } from '../domain/ports/registry-gateway.ts';
 import type { LayerFiles } from '../domain/ports/layer-files.ts';
-import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';
 import {
   joinPath,
   parseRepositoryPath,
@@ -26,9 +25,8 @@ import { below, type Upstream } from '../domain/upstream.ts';
 import { DownloadSlots } from './download-slots.ts';
 import { iconOfLayers } from './icon-of-layers.ts';
 import { type Icon, KeptIcons } from './kept-icons.ts';
-import { openBlob } from './open-blob.ts';
-import { resumedDownload } from './resumed-download.ts';
-import { SingleFlight } from './single-flight.ts';
+import { openBlob, resumedDownload } from './resumed-download.ts';
+import { SingleFlight } from './concurrency/single-flight.ts';
 
 /** Clients wait 30 s for the head of an answer. */
 const TIMEOUT_MS = 25_000;

@@ -1,27 +1,31 @@
 /** Images of the command line by tag or digest: their tags, their manifests, and the package of one platform. */
 import { type Digest, digestOf } from '../domain/descriptor.ts';
-import { DigestMismatchError, InvalidContentError, PackageUnknownError } from '../domain/errors.ts';
+import { InvalidContentError, isOneOf, PackageUnknownError } from '../domain/errors.ts';
 import { type Platform, platformCandidates } from '../domain/index-entry.ts';
-import { type Index, type Manifest, parseManifest } from '../domain/manifest.ts';
-import type { PackageRequest, RepositoryPath, Tag } from '../domain/reference.ts';
-import type { ImageCatalog } from '../domain/ports/image-catalog.ts';
-import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';
-import type { ImageRoots, PlacedImage } from './image-roots.ts';
+import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
+import type { ImageCatalog, RegistryGateway } from '../domain/ports/registry-gateway.ts';
+import { DEFAULT_REPOSITORY, type PackageRequest, type RepositoryPath, type Tag } from '../domain/reference.ts';
+import { parentOf, type Registry, type Upstream } from '../domain/upstream.ts';
+import { SingleFlight } from './concurrency/single-flight.ts';
+import { fetchManifest, parseVerified, upstreamOf, type VerifiedManifest } from './manifests.ts';
 import type { ResolveSignedPackage } from './resolve-signed-package.ts';
-import { SingleFlight } from './single-flight.ts';
 
+/** The clients read no more of a manifest. */
 const MAX_BYTES = 1 << 20;
+/** Last segments of repositories that are an edition of the platform. */
+const EDITIONS: ReadonlySet<string> = new Set(['ce', 'be', 'se', 'se-plus', 'ee', 'fe', 'cse']);
 
-export type ImageVersion = { readonly digest: Digest } | { readonly tag: Tag };
+type ImageVersion = { readonly digest: Digest } | { readonly tag: Tag };
 
-export interface FoundManifest {
+interface FoundManifest extends VerifiedManifest {
   readonly digest: Digest;
-  readonly bytes: Uint8Array;
-  readonly document: Manifest | Index;
 }
 
-export interface GetImageOptions {
-  readonly roots: ImageRoots;
+/** A place where an image may be, for requests by digest. */
+type Place = Pick<PackageRequest, 'repository' | 'path' | 'isBeside'>;
+
+interface GetImageOptions {
+  readonly credentials: CredentialProvider;
   readonly catalog: ImageCatalog;
   readonly gateway: Pick<RegistryGateway, 'fetchManifest'>;
   /** The platform of requests that name none. */
@@ -30,9 +34,12 @@ export interface GetImageOptions {
   readonly signatures?: Pick<ResolveSignedPackage, 'check' | 'learn'> | undefined;
 }
 
+/** Looks for images in the default repository or, for all editions, beside it. */
 export class GetImage {
   readonly #options: GetImageOptions;
   readonly #listings = new SingleFlight<RepositoryPath, readonly string[]>();
+  /** Whether the last answer came from beside the repository. A changed configuration is another object. */
+  readonly #isBeside = new WeakMap<Registry, boolean>();
 
   constructor(options: GetImageOptions) {
     this.#options = options;
@@ -40,17 +47,17 @@ export class GetImage {
 
   /** Concurrent requests share one listing; it is never cached, since tags move. */
   tags(image: RepositoryPath, signal: AbortSignal): Promise<readonly string[]> {
-    const { roots, catalog } = this.#options;
-    return this.#listings.run(image, async () => {
-      const { answer } = await roots.find(image, ({ upstream }) => catalog.listTags(upstream, signal));
+    const list = async (listing: AbortSignal): Promise<readonly string[]> => {
+      const { answer } = await this.#find(image, (upstream) => this.#options.catalog.listTags(upstream, listing));
       return answer;
-    });
+    };
+    return this.#listings.run(image, list, signal);
   }
 
   /** The manifest or index as the registry has it, its bytes verified when a digest names it. */
   async manifest(image: RepositoryPath, version: ImageVersion, signal: AbortSignal): Promise<FoundManifest> {
-    const { answer, place } = await this.#find(image, version, signal);
-    await this.#options.signatures?.check({ ...place.request, digest: answer.digest });
+    const { answer, place } = await this.#find(image, (upstream) => this.#fetch(upstream, version, signal));
+    await this.#options.signatures?.check({ ...place, digest: answer.digest });
     return answer;
   }
 
@@ -64,34 +71,58 @@ export class GetImage {
     platform: Platform | undefined,
     signal: AbortSignal,
   ): Promise<PackageRequest> {
-    const { answer, place } = await this.#find(image, version, signal);
-    const digest = chosen(answer, platform ?? this.#options.platform);
+    const { answer, place } = await this.#find(image, (upstream) => this.#fetch(upstream, version, signal));
+    const digest = digestFor(platform ?? this.#options.platform, answer);
     // The signature of an index covers its images, which GetPackage does not see it with.
-    if (digest !== answer.digest) await this.#options.signatures?.learn({ ...place.request, digest: answer.digest });
-    return { ...place.request, digest };
+    if (digest !== answer.digest) await this.#options.signatures?.learn({ ...place, digest: answer.digest });
+    return { ...place, digest };
   }
 
-  async #find(
+  /**
+   * The first answer of `ask`, and where it came from. A place that answered before is asked first. Rejects, when no place
+   * answers, with the failure that says most: one that may pass, before "not found", before "denied".
+   */
+  async #find<Answer>(
     image: RepositoryPath,
-    version: ImageVersion,
-    signal: AbortSignal,
-  ): Promise<{ readonly place: PlacedImage; readonly answer: FoundManifest }> {
-    const { roots, catalog, gateway } = this.#options;
-    return roots.find(image, async ({ upstream }) => {
-      if ('tag' in version) {
-        const tagged = await catalog.fetchTagged(upstream, version.tag, signal);
-        return { digest: digestOf(tagged), bytes: tagged, document: parse(tagged) };
+    ask: (upstream: Upstream) => Promise<Answer>,
+  ): Promise<{ readonly place: Place; readonly answer: Answer }> {
+    const { credentials } = this.#options;
+    const configured = await credentials.resolve(DEFAULT_REPOSITORY);
+    const failures: unknown[] = [];
+    for (const isBeside of this.#order(configured)) {
+      const place = { repository: DEFAULT_REPOSITORY, path: image, isBeside };
+      const upstream = await upstreamOf(place, credentials);
+      try {
+        const answer = await ask(upstream);
+        // After a failure that may pass, the place may have been the second best only.
+        if (failures.every(isFinal)) this.#isBeside.set(configured.registry, isBeside);
+        return { place, answer };
+      } catch (error) {
+        failures.push(error);
       }
-      const bytes = await gateway.fetchManifest(upstream, version.digest, signal);
-      const found = digestOf(bytes);
-      if (found !== version.digest) throw new DigestMismatchError(version.digest, found);
-      return { digest: found, bytes, document: parse(bytes) };
-    });
+    }
+    throw failures.toSorted((one, other) => weightOf(one) - weightOf(other))[0];
+  }
+
+  #order(configured: Upstream): readonly boolean[] {
+    const edition = configured.repository?.split('/').at(-1) ?? '';
+    if (!EDITIONS.has(edition) || parentOf(configured) === undefined) return [false];
+    return this.#isBeside.get(configured.registry) === true ? [true, false] : [false, true];
+  }
+
+  async #fetch(upstream: Upstream, version: ImageVersion, signal: AbortSignal): Promise<FoundManifest> {
+    const { catalog, gateway } = this.#options;
+    const { document, bytes } =
+      'tag' in version
+        ? await parseVerified(await catalog.fetchTagged(upstream, version.tag, signal))
+        : await fetchManifest(gateway, upstream, version.digest, signal);
+    if (bytes.byteLength > MAX_BYTES) throw new InvalidContentError('manifest is larger than 1 MiB');
+    return { digest: 'tag' in version ? digestOf(bytes) : version.digest, document, bytes };
   }
 }
 
 /** The manifest of a platform out of an index. A single image is taken as it is, for any platform. */
-function chosen({ digest, document }: FoundManifest, platform: Platform): Digest {
+function digestFor(platform: Platform, { digest, document }: FoundManifest): Digest {
   if (document.kind === 'manifest') return digest;
   const [entry] = platformCandidates(document.manifests, platform);
   if (entry === undefined) throw new PackageUnknownError('MANIFEST_UNKNOWN');
@@ -99,8 +130,12 @@ function chosen({ digest, document }: FoundManifest, platform: Platform): Digest
   return entry.digest;
 }
 
-/** The clients read no more of a manifest, and one of 1 MiB is parsed in some milliseconds. */
-function parse(bytes: Uint8Array): Manifest | Index {
-  if (bytes.byteLength > MAX_BYTES) throw new InvalidContentError('manifest is larger than 1 MiB');
-  return parseManifest(bytes);
+/** Another request would not be answered otherwise. */
+function isFinal(error: unknown): boolean {
+  return weightOf(error) > 0;
+}
+
+function weightOf(error: unknown): number {
+  if (isOneOf(error, 'MANIFEST_UNKNOWN', 'BLOB_UNKNOWN')) return 1;
+  return isOneOf(error, 'UPSTREAM_DENIED') ? 2 : 0;
 }

@@ -4,10 +4,10 @@ import { DigestMismatchError, InvalidContentError, isOneOf, StoreFullError } fro
 import type { PackageRequest } from '../domain/reference.ts';
 import type { LayerFiles } from '../domain/ports/layer-files.ts';
 import type { BlobReader, PackageStore } from '../domain/ports/package-store.ts';
+import { KeyedMutex } from './concurrency/keyed-mutex.ts';
+import { SingleFlight } from './concurrency/single-flight.ts';
 import type { GetPackage } from './get-package.ts';
 import type { PackageResolver } from './resolve-package.ts';
-import { SingleFlight } from './single-flight.ts';
-import { Turns } from './turns.ts';
 
 /** More than the versions of a file that a cluster asks for. */
 const MAX_KNOWN = 1000;
@@ -23,7 +23,7 @@ export interface GetLayerFileOptions {
   readonly stopping: AbortSignal;
 }
 
-export interface LayerFileLimits {
+interface LayerFileLimits {
   readonly maxFileBytes: number;
   /** Bytes of the unpacked archive, up to the end of the file. */
   readonly maxUnpackedBytes: number;
@@ -49,7 +49,7 @@ export class GetLayerFile {
   /** A layer always holds the same file of a name, or none, so that is found out once. */
   readonly #known = new Map<string, Descriptor | InvalidContentError>();
   readonly #extractions = new SingleFlight<string, Extracted>();
-  readonly #turns = new Turns<number>();
+  readonly #workers = new KeyedMutex<number>();
   #begun = 0;
 
   constructor(options: GetLayerFileOptions) {
@@ -68,7 +68,7 @@ export class GetLayerFile {
     const stored = known && (await this.#open(known));
     if (stored !== undefined) return stored;
     const { file, held } = await this.#extractions.run(key, () =>
-      this.#turns.take(this.#begun++ % PARALLEL_EXTRACTIONS, () => this.#extract(request, name, key)),
+      this.#workers.runExclusive(this.#begun++ % PARALLEL_EXTRACTIONS, () => this.#extract(request, name, key)),
     );
     if (held !== undefined) return { file, blob: readerOf(held), storedAt: undefined };
     const extracted = await this.#open(file);

@@ -7,14 +7,12 @@ import type { BlobInfo, BlobReader, PackageStore } from '../domain/ports/package
 import type { Operation, RegistryGateway } from '../domain/ports/registry-gateway.ts';
 import type { Upstream } from '../domain/upstream.ts';
 import { DownloadSlots, type SlotUsage } from './download-slots.ts';
-import { Downloads, type WantedLayer } from './downloads.ts';
+import { type Download, Downloads, type WantedLayer } from './downloads.ts';
 import { FailoverReader } from './failover-reader.ts';
-import type { Download, DownloadInspection } from './inspection.ts';
-import { openBlob } from './open-blob.ts';
+import { upstreamOf } from './manifests.ts';
 import { PassThroughs } from './pass-throughs.ts';
 import type { PackageResolver } from './resolve-package.ts';
-import { resumedDownload } from './resumed-download.ts';
-import { upstreamOf } from './upstream-of.ts';
+import { openBlob, resumedDownload } from './resumed-download.ts';
 
 /** How the cache took part. */
 export type CacheOutcome =
@@ -31,6 +29,11 @@ export interface Delivery {
   readonly cache: CacheOutcome;
   /** The caller closes it. */
   readonly blob: BlobReader;
+}
+
+export interface Head {
+  readonly package: Package;
+  readonly storedAt: Date | undefined;
 }
 
 /** Where the bytes of a layer come from: the cache, a download in progress, or a download that has yet to begin. */
@@ -62,7 +65,7 @@ interface Fetch {
   readonly size: number;
 }
 
-export interface GetPackageOptions {
+interface GetPackageOptions {
   readonly resolve: Pick<PackageResolver, 'execute' | 'recall'>;
   readonly store: PackageStore;
   readonly gateway: RegistryGateway;
@@ -75,7 +78,7 @@ export interface GetPackageOptions {
 
 const NEVER = new AbortController().signal;
 
-export class GetPackage implements DownloadInspection {
+export class GetPackage {
   readonly #options: GetPackageOptions;
   readonly #slots: DownloadSlots;
   readonly #downloads: Downloads;
@@ -109,6 +112,14 @@ export class GetPackage implements DownloadInspection {
     }
   }
 
+  /** The package that `execute` would deliver, and since when it is cached; undefined when it is not. Moves no blob. */
+  async head(request: PackageRequest): Promise<Head> {
+    const found = await this.#options.resolve.execute(request);
+    const stored = await this.#options.store.open(found.layer).catch(() => undefined);
+    await stored?.close();
+    return { package: found, storedAt: stored?.storedAt };
+  }
+
   /** Decides as `execute` does, but asks no registry, moves no blob and counts as no use. */
   async plan(request: PackageRequest): Promise<Plan> {
     let known: Pick<Plan, 'package' | 'missing'> = {};
@@ -133,10 +144,12 @@ export class GetPackage implements DownloadInspection {
     }
   }
 
+  /** The slots of downloads into the store and of those that bypass it. */
   get slots(): SlotUsage {
     return this.#slots.usage;
   }
 
+  /** The downloads into the store, the oldest first. */
   list(): Download[] {
     return this.#downloads.list();
   }

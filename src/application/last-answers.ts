@@ -1,8 +1,9 @@
 /** The last answers of an upstream to the questions of a request. */
 import type { Digest } from '../domain/descriptor.ts';
+import type { UpstreamAnswer, UpstreamInspection } from '../domain/ports/registry-gateway.ts';
+import type { FailedRequests } from '../domain/ports/request-inspection.ts';
 import type { PackageRequest } from '../domain/reference.ts';
 import type { Upstream } from '../domain/upstream.ts';
-import type { FailedRequests, UpstreamAnswer, UpstreamInspection } from './inspection.ts';
 
 export interface LastAnswers {
   /** The answer for the requested digest; behind an index, the failure of its manifest. */

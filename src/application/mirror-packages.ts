@@ -1,26 +1,35 @@
-/** Packages, as whole images, out of their registries into a layout that can be carried to where there is none. */
+/** Copies packages, as whole images, out of their registries into a layout that can be carried to where there is none. */
 import type { Descriptor, Digest } from '../domain/descriptor.ts';
-import type { PackageRequest } from '../domain/reference.ts';
-import { below, type Upstream } from '../domain/upstream.ts';
-import { eachPackage, type PackageFailure } from './each-package.ts';
-import { openBlob } from './open-blob.ts';
-import { patiently } from './patience.ts';
-import { type Image, ResolveImage, type ResolveImageOptions } from './resolve-image.ts';
-import { type FetchFrom, resumedDownload } from './resumed-download.ts';
-import { Turns } from './turns.ts';
+import type { Platform } from '../domain/index-entry.ts';
+import { type Index, type Manifest, packageLayer, parseManifest } from '../domain/manifest.ts';
+import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
+import type { ImageLayout } from '../domain/ports/image-layout.ts';
+import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';
+import type { PackageFailure, PackageRequest } from '../domain/reference.ts';
+import { forEachConcurrently } from './concurrency/for-each-concurrently.ts';
+import { KeyedMutex } from './concurrency/keyed-mutex.ts';
+import { retryWhileThrottled } from './concurrency/retry-while-throttled.ts';
+import { allManifests, fetchManifest, platformManifest, upstreamOf } from './manifests.ts';
+import { type FetchFrom, once, openBlob, resumedDownload } from './resumed-download.ts';
 import { writeBlob } from './write-blob.ts';
 
-export interface MirrorPackagesOptions extends ResolveImageOptions {
-  /** Packages that are worked on at any moment. */
-  readonly atATime: number;
-  /** Hears of every piece that has arrived. */
+export interface MirrorOptions {
+  readonly gateway: RegistryGateway;
+  readonly credentials: CredentialProvider;
+  readonly layout: ImageLayout;
+  /** The platform whose image of an index is copied, or every one. */
+  readonly platform: Platform | 'all';
+  /** How many packages are worked on at any moment. */
+  readonly concurrency: number;
+  readonly interrupted: AbortSignal;
+  /** Hears of each piece that has arrived, and of each package. */
   readonly onProgress: (progress: MirrorProgress) => void;
 }
 
 /** Packages and bytes until now. */
 export interface MirrorProgress {
   readonly phase: 'manifests' | 'blobs';
-  /** Whose manifests are here, so that what it takes is known. */
+  /** Packages whose manifests are here, so that the sizes of their blobs are known. */
   readonly resolved: number;
   readonly mirrored: number;
   readonly failed: number;
@@ -32,20 +41,40 @@ export interface MirrorProgress {
   readonly fetchedBytes: number;
 }
 
-interface Prepared<Request> {
-  readonly request: Request;
-  readonly image: Image;
+/**
+ * Resolves with the packages that could not be had; they end no other package. Rejects with StoreFailedError, or with the
+ * reason of `interrupted`; the content of the layout is sound then, and the next run goes on there.
+ */
+export function mirrorPackages<Request extends PackageRequest>(
+  requests: readonly Request[],
+  options: MirrorOptions,
+): Promise<readonly PackageFailure<Request>[]> {
+  return new Mirror<Request>(options).run(requests);
 }
 
-export class MirrorPackages<Request extends PackageRequest> {
-  readonly #options: MirrorPackagesOptions;
-  readonly #resolve: ResolveImage;
-  readonly #turns = new Turns<Digest>();
+interface Image {
+  /** The descriptor of the requested manifest or index. */
+  readonly descriptor: Descriptor;
+  /** Configs and layers. */
+  readonly blobs: readonly Descriptor[];
+}
+
+/** A manifest that is in the layout. */
+interface LaidOut {
+  readonly document: Manifest | Index;
+  /** Bytes. */
+  readonly size: number;
+}
+
+class Mirror<Request extends PackageRequest> {
+  readonly #options: MirrorOptions;
+  readonly #manifests = new KeyedMutex<Digest>();
+  readonly #blobs = new KeyedMutex<Digest>();
   /** How many bytes of each blob are in the layout. */
   readonly #bytes = new Map<Digest, number>();
   /** By digest and size: a manifest may be wrong about the size. */
   readonly #stored = new Set<string>();
-  readonly #prepared: Prepared<Request>[] = [];
+  readonly #resolved: { readonly request: Request; readonly image: Image }[] = [];
   readonly #counted = new Set<Digest>();
   readonly #failures: PackageFailure<Request>[] = [];
   #phase: MirrorProgress['phase'] = 'manifests';
@@ -54,64 +83,83 @@ export class MirrorPackages<Request extends PackageRequest> {
   #fetchedBytes = 0;
   #mirrored = 0;
 
-  constructor(options: MirrorPackagesOptions) {
+  constructor(options: MirrorOptions) {
     this.#options = options;
-    this.#resolve = new ResolveImage(options);
   }
 
-  get progress(): MirrorProgress {
-    return {
-      phase: this.#phase,
-      resolved: this.#prepared.length,
-      mirrored: this.#mirrored,
-      failed: this.#failures.length,
-      totalBytes: this.#totalBytes,
-      hereBytes: this.#hereBytes,
-      fetchedBytes: this.#fetchedBytes,
-    };
-  }
-
-  /**
-   * To be called once. Resolves with the packages that could not be had, which are no others' concern. Rejects with
-   * StoreFailedError, or with the reason of `interrupted`; what is in the layout then is sound, and the next try goes on there.
-   */
-  async execute(requests: readonly Request[], interrupted: AbortSignal): Promise<readonly PackageFailure<Request>[]> {
+  async run(requests: readonly Request[]): Promise<readonly PackageFailure<Request>[]> {
     const asked = requests.map((request) => ({ request }));
-    await this.#each(asked, interrupted, ({ request }, signal) => this.#prepare(request, signal));
+    await this.#each(asked, ({ request }, signal) => this.#resolve(request, signal));
     this.#phase = 'blobs';
-    await this.#each(this.#prepared, interrupted, (prepared, signal) => this.#mirror(prepared, signal));
+    await this.#each(this.#resolved, ({ request, image }, signal) => this.#mirror(request, image, signal));
     return this.#failures;
   }
 
   #each<Item extends { readonly request: Request }>(
     items: readonly Item[],
-    interrupted: AbortSignal,
     work: (item: Item, signal: AbortSignal) => Promise<void>,
   ): Promise<void> {
-    return eachPackage(items, {
-      atATime: this.#options.atATime,
+    const { concurrency, interrupted } = this.#options;
+    return forEachConcurrently(items, {
+      concurrency,
       interrupted,
       work: async (item, signal) => {
         await work(item, signal);
-        this.#options.onProgress(this.progress);
+        this.#report();
       },
       onFailure: ({ request }, error) => {
         this.#failures.push({ request, error });
-        this.#options.onProgress(this.progress);
+        this.#report();
       },
     });
   }
 
-  async #prepare(request: Request, signal: AbortSignal): Promise<void> {
-    const image = await this.#resolve.execute(request, signal);
-    this.#prepared.push({ request, image });
-    for (const { digest, size } of image.blobs) {
-      if (!this.#counted.has(digest)) this.#totalBytes += size;
-      this.#counted.add(digest);
+  #report(): void {
+    this.#options.onProgress({
+      phase: this.#phase,
+      resolved: this.#resolved.length,
+      mirrored: this.#mirrored,
+      failed: this.#failures.length,
+      totalBytes: this.#totalBytes,
+      hereBytes: this.#hereBytes,
+      fetchedBytes: this.#fetchedBytes,
+    });
+  }
+
+  /** From a requested digest to all blobs of its image, whose manifests are in the layout then. */
+  async #resolve(request: Request, signal: AbortSignal): Promise<void> {
+    const { platform } = this.#options;
+    const { document, size } = await this.#manifest(request, request.digest, signal);
+    const find = async (digest: Digest): Promise<Manifest | Index> =>
+      (await this.#manifest(request, digest, signal)).document;
+    let manifests: Manifest[];
+    if (document.kind === 'manifest') manifests = [document];
+    else if (platform === 'all') manifests = await allManifests(document, find);
+    else manifests = [await platformManifest<never>(document, platform, find)];
+    const blobs = manifests.flatMap(({ config, layers }) => (config === undefined ? layers : [config, ...layers]));
+    const descriptor = { mediaType: document.mediaType, digest: request.digest, size };
+    this.#resolved.push({ request, image: { descriptor, blobs } });
+    for (const blob of blobs) {
+      if (!this.#counted.has(blob.digest)) this.#totalBytes += blob.size;
+      this.#counted.add(blob.digest);
     }
   }
 
-  async #mirror({ request, image }: Prepared<Request>, signal: AbortSignal): Promise<void> {
+  /** The layout is asked before the registry: a manifest of two packages is fetched once. */
+  #manifest(request: Request, digest: Digest, signal: AbortSignal): Promise<LaidOut> {
+    const { gateway, credentials, layout } = this.#options;
+    return this.#manifests.runExclusive(digest, async () => {
+      const here = await layout.readManifest(digest);
+      if (here !== undefined) return { document: asPackage(parseManifest(here)), size: here.byteLength };
+      const fetch = async () => fetchManifest(gateway, await upstreamOf(request, credentials), digest, signal);
+      const { document, bytes } = await retryWhileThrottled(fetch, signal);
+      const descriptor = { mediaType: asPackage(document).mediaType, digest, size: bytes.byteLength };
+      await writeBlob(layout, descriptor, (offset) => Promise.resolve(once(bytes.subarray(offset))), signal);
+      return { document, size: bytes.byteLength };
+    });
+  }
+
+  async #mirror(request: Request, image: Image, signal: AbortSignal): Promise<void> {
     for (const blob of image.blobs) {
       signal.throwIfAborted();
       await this.#store(request, blob, signal);
@@ -124,25 +172,25 @@ export class MirrorPackages<Request extends PackageRequest> {
   /** A blob that several images have is fetched once. When that fails, the next package tries: it may have another repository. */
   async #store(request: Request, blob: Descriptor, signal: AbortSignal): Promise<void> {
     const { digest, size } = blob;
-    await this.#turns.take(digest, async () => {
+    await this.#blobs.runExclusive(digest, async () => {
       const key = `${digest} ${String(size)}`;
       if (this.#stored.has(key)) return;
       await writeBlob(this.#options.layout, blob, this.#download(request, blob, signal), signal, (here) => {
         this.#hereBytes += here - (this.#bytes.get(digest) ?? 0);
         this.#bytes.set(digest, here);
-        this.#options.onProgress(this.progress);
+        this.#report();
       });
       this.#stored.add(key);
     });
   }
 
   /** The upstream is looked up for each try, so that no expired URL or token is used again. */
-  #download({ repository, path }: Request, blob: Descriptor, signal: AbortSignal): FetchFrom {
+  #download(request: Request, blob: Descriptor, signal: AbortSignal): FetchFrom {
     const { credentials, gateway } = this.#options;
-    const resolve = async (): Promise<Upstream> => below(await credentials.resolve(repository), path);
+    const upstream = () => upstreamOf(request, credentials);
     return async (start) => {
       const fetch: FetchFrom = (offset) =>
-        patiently(() => openBlob(gateway, resolve, blob, start + offset, signal), signal);
+        retryWhileThrottled(() => openBlob(gateway, upstream, blob, start + offset, signal), signal);
       return this.#countFetched(await resumedDownload(blob.size - start, fetch));
     };
   }
@@ -153,4 +201,10 @@ export class MirrorPackages<Request extends PackageRequest> {
       yield chunk;
     }
   }
+}
+
+/** An image without layers is no package, so the service could not serve it. */
+function asPackage<Document extends Manifest | Index>(document: Document): Document {
+  if (document.kind === 'manifest') packageLayer(document);
+  return document;
 }

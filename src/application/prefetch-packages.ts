@@ -1,19 +1,17 @@
 /** Fetches packages into a cache before the first request. */
-import type { PackageRequest } from '../domain/reference.ts';
-import { eachPackage, type PackageFailure } from './each-package.ts';
-import { patiently } from './patience.ts';
+import { StoreFailedError, StoreFullError } from '../domain/errors.ts';
+import type { PackageCache } from '../domain/ports/package-cache.ts';
+import type { PackageFailure, PackageRequest } from '../domain/reference.ts';
+import { forEachConcurrently } from './concurrency/for-each-concurrently.ts';
+import { retryWhileThrottled } from './concurrency/retry-while-throttled.ts';
+import type { GetPackage } from './get-package.ts';
 
-/** A cache, here or of a service that runs somewhere. */
-export interface PackageCache {
-  /** Brings all of a package there, proved; `onBytes` hears how many bytes each piece has. Resolves with whether it was there. */
-  fetch(request: PackageRequest, onBytes: (bytes: number) => void, signal: AbortSignal): Promise<boolean>;
-  has(request: PackageRequest, signal: AbortSignal): Promise<boolean>;
-}
-
-export interface PrefetchPackagesOptions {
+export interface PrefetchOptions {
   readonly cache: PackageCache;
-  /** At any moment. */
-  readonly atATime: number;
+  /** How many packages are fetched at any moment. */
+  readonly concurrency: number;
+  readonly interrupted: AbortSignal;
+  /** Hears of each piece and of each package. */
   readonly onProgress: (progress: PrefetchProgress) => void;
 }
 
@@ -35,64 +33,77 @@ export class NotKeptError extends Error {
   }
 }
 
-export class PrefetchPackages<Request extends PackageRequest> {
-  readonly #options: PrefetchPackagesOptions;
-  readonly #failures: PackageFailure<Request>[] = [];
-  readonly #here: Request[] = [];
-  #hits = 0;
-  #bytes = 0;
-
-  constructor(options: PrefetchPackagesOptions) {
-    this.#options = options;
-  }
-
-  get progress(): PrefetchProgress {
-    return {
-      fetched: this.#here.length - this.#hits,
-      hits: this.#hits,
-      failed: this.#failures.length,
-      bytes: this.#bytes,
-    };
-  }
-
-  /**
-   * To be called once. Resolves with the packages that are not in the cache at the end. Rejects with StoreFailedError, or with
-   * the reason of `interrupted`.
-   */
-  async execute(requests: readonly Request[], interrupted: AbortSignal): Promise<readonly PackageFailure<Request>[]> {
-    const { cache } = this.#options;
-    await this.#each(requests, interrupted, async (request, signal) => {
-      const isHit = await patiently(() => cache.fetch(request, this.#count, signal), signal);
-      this.#here.push(request);
-      if (isHit) this.#hits++;
-    });
-    await this.#each(this.#here, interrupted, async (request, signal) => {
-      if (!(await cache.has(request, signal))) throw new NotKeptError();
-    });
-    return this.#failures;
-  }
-
-  readonly #count = (bytes: number): void => {
-    this.#bytes += bytes;
-    this.#options.onProgress(this.progress);
+/**
+ * Resolves with the packages that are not in the cache at the end. Rejects with StoreFailedError, or with the reason of
+ * `interrupted`.
+ */
+export async function prefetchPackages<Request extends PackageRequest>(
+  requests: readonly Request[],
+  { cache, concurrency, interrupted, onProgress }: PrefetchOptions,
+): Promise<readonly PackageFailure<Request>[]> {
+  const failures: PackageFailure<Request>[] = [];
+  const cached: Request[] = [];
+  let [hits, bytes] = [0, 0];
+  const report = (): void => {
+    onProgress({ fetched: cached.length - hits, hits, failed: failures.length, bytes });
   };
-
-  #each(
-    requests: readonly Request[],
-    interrupted: AbortSignal,
+  const forEach = (
+    items: readonly Request[],
     work: (request: Request, signal: AbortSignal) => Promise<void>,
-  ): Promise<void> {
-    return eachPackage(requests, {
-      atATime: this.#options.atATime,
+  ): Promise<void> =>
+    forEachConcurrently(items, {
+      concurrency,
       interrupted,
       work: async (request, signal) => {
         await work(request, signal);
-        this.#options.onProgress(this.progress);
+        report();
       },
       onFailure: (request, error) => {
-        this.#failures.push({ request, error });
-        this.#options.onProgress(this.progress);
+        failures.push({ request, error });
+        report();
       },
     });
+  const count = (piece: number): void => {
+    bytes += piece;
+    report();
+  };
+  await forEach(requests, async (request, signal) => {
+    const isHit = await retryWhileThrottled(() => cache.fetch(request, count, signal), signal);
+    cached.push(request);
+    if (isHit) hits++;
+  });
+  await forEach(cached, async (request, signal) => {
+    if (!(await cache.has(request, signal))) throw new NotKeptError();
+  });
+  return failures;
+}
+
+/** The cache of this process, filled as the service fills it for a client. */
+export class LocalCache implements PackageCache {
+  readonly #get: Pick<GetPackage, 'execute' | 'head'>;
+
+  constructor(get: Pick<GetPackage, 'execute' | 'head'>) {
+    this.#get = get;
+  }
+
+  async fetch(request: PackageRequest, onBytes: (bytes: number) => void, signal: AbortSignal): Promise<boolean> {
+    const { cache, blob } = await this.#get.execute(request);
+    try {
+      // The bytes of a bypass would be in no cache.
+      if (cache.kind === 'bypass') throw cache.reason === 'STORE_FULL' ? new StoreFullError() : new StoreFailedError();
+      for (let at = 0; ;) {
+        signal.throwIfAborted();
+        const { byteLength } = await blob.read(at);
+        if (byteLength === 0) return cache.kind === 'hit';
+        at += byteLength;
+        onBytes(byteLength);
+      }
+    } finally {
+      await blob.close();
+    }
+  }
+
+  async has(request: PackageRequest): Promise<boolean> {
+    return (await this.#get.head(request)).storedAt !== undefined;
   }
 }

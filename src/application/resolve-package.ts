@@ -1,34 +1,29 @@
-/** From a requested digest to the layer that is the package: by the manifest, kept like any other blob. */
-import { type Descriptor, type Digest, digestOf } from '../domain/descriptor.ts';
-import { DigestMismatchError, InvalidContentError, isOneOf } from '../domain/errors.ts';
-import {
-  type Index,
-  type Manifest,
-  manifestSteps,
-  MAX_MANIFEST_BYTES,
-  packageLayer,
-  parseManifest,
-} from '../domain/manifest.ts';
-import type { Package, PackageRequest } from '../domain/reference.ts';
+/** From a requested digest to the layer that is the package: by the manifest, which is cached like any other blob. */
+import type { Descriptor, Digest } from '../domain/descriptor.ts';
+import { InvalidContentError, isOneOf } from '../domain/errors.ts';
 import type { Platform } from '../domain/index-entry.ts';
+import { type Index, type Manifest, MAX_MANIFEST_BYTES, packageLayer } from '../domain/manifest.ts';
 import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
 import type { BlobReader, PackageStore, SoughtBlob, StoredBlob } from '../domain/ports/package-store.ts';
 import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';
-import type { PackageInspection } from './inspection.ts';
-import { once } from './open-blob.ts';
-import { platformManifest } from './platform-manifest.ts';
-import { SingleFlight } from './single-flight.ts';
-import { Turns } from './turns.ts';
-import { upstreamOf } from './upstream-of.ts';
+import type { Package, PackageRequest } from '../domain/reference.ts';
+import { SingleFlight } from './concurrency/single-flight.ts';
+import {
+  fetchManifest,
+  ownTurn,
+  platformManifest,
+  readManifest,
+  upstreamOf,
+  type VerifiedManifest,
+} from './manifests.ts';
+import { once } from './resumed-download.ts';
 
 /** About 20 MB, and all packages of a cache of 100 000 files: one that is not known costs the reading of its manifest. */
 const MAX_KNOWN = 50_000;
 /** Digests that lead to no package. */
 const MAX_FAILED = 10_000;
-/** Parsed within about 2 ms. */
-const LARGE_BYTES = 64 * 1024;
 
-export interface ResolvePackageOptions {
+interface ResolvePackageOptions {
   readonly store: PackageStore;
   readonly gateway: RegistryGateway;
   readonly credentials: CredentialProvider;
@@ -36,12 +31,6 @@ export interface ResolvePackageOptions {
   readonly platform: Platform;
   /** Aborted when the process stops. */
   readonly stopping: AbortSignal;
-}
-
-export interface VerifiedManifest {
-  readonly document: Manifest | Index;
-  /** Those of its digest. */
-  readonly bytes: Uint8Array;
 }
 
 /** A manifest that is not cached, on the way from a requested digest to its package. */
@@ -52,17 +41,16 @@ export interface MissingManifest {
 /** The ways from a digest to its package and its manifest. */
 export type PackageResolver = Pick<ResolvePackage, 'execute' | 'manifest' | 'recall'>;
 
-export class ResolvePackage implements PackageInspection {
+export class ResolvePackage {
   readonly #options: ResolvePackageOptions;
   /** A digest always resolves to the same package, so a hit reads no manifest. */
   readonly #known = new Map<Digest, Package>();
   /** Why a digest leads to no package: as unchangeable as what it leads to. */
   readonly #unusable = new Map<Digest, InvalidContentError>();
-  /** Kept blobs that are no manifests, layers for instance: each is read and parsed once. */
+  /** Cached blobs that are no manifests, layers for instance: each is read and parsed once. */
   readonly #notManifests = new Map<Digest, true>();
   readonly #fetches = new SingleFlight<string, VerifiedManifest>();
   readonly #reads = new SingleFlight<string, VerifiedManifest | undefined>();
-  readonly #turns = new Turns<'work'>();
 
   constructor(options: ResolvePackageOptions) {
     this.#options = options;
@@ -72,7 +60,7 @@ export class ResolvePackage implements PackageInspection {
   async execute(request: PackageRequest): Promise<Package> {
     const known = this.#known.get(request.digest);
     if (known !== undefined) return known;
-    return this.#learn(
+    return this.#cache(
       request.digest,
       await this.#layer<never>(request.digest, async (digest) => (await this.#manifest(request, digest)).document),
     );
@@ -95,17 +83,18 @@ export class ResolvePackage implements PackageInspection {
       missing = each;
       return (await this.#cached({ digest: each, isUse: false }))?.document;
     });
-    return layer === undefined ? { missing } : this.#learn(digest, layer);
+    return layer === undefined ? { missing } : this.#cache(digest, layer);
   }
 
+  /** The packages of requested digests since the start; the first to be known first. */
   known(): Package[] {
     return [...this.#known.values()];
   }
 
-  #learn(digest: Digest, layer: Descriptor): Package {
+  #cache(digest: Digest, layer: Descriptor): Package {
     const found = { digest, layer };
     // So many packages with their content would not fit into memory, so such a manifest is read again.
-    if (layer.data === undefined) remember(this.#known, digest, found, MAX_KNOWN);
+    if (layer.data === undefined) setBounded(this.#known, digest, found, MAX_KNOWN);
     return found;
   }
 
@@ -129,13 +118,14 @@ export class ResolvePackage implements PackageInspection {
       return manifest === undefined ? manifest : packageLayer(manifest);
     } catch (error) {
       // Errors of the store and the registry are not facts about the digest.
-      if (error instanceof InvalidContentError && notFound === undefined) remember(this.#unusable, digest, error);
+      if (error instanceof InvalidContentError && notFound === undefined) setBounded(this.#unusable, digest, error);
       throw error;
     }
   }
 
   async #manifest(request: PackageRequest, digest: Digest): Promise<VerifiedManifest> {
-    const key = `${digest} ${request.path ?? ''} ${request.repository}`;
+    const { path = '', repository, isBeside = false } = request;
+    const key = `${digest} ${path} ${repository} ${String(isBeside)}`;
     return (await this.#cached({ digest })) ?? this.#fetches.run(key, () => this.#fetch(request, digest));
   }
 
@@ -157,18 +147,10 @@ export class ResolvePackage implements PackageInspection {
       blob = await this.#options.store.open(sought);
       if (blob === undefined) return undefined;
       const stored = blob;
-      if (stored.size <= LARGE_BYTES) {
-        const bytes = await readAll(stored);
-        return { document: parseManifest(bytes), bytes };
-      }
-      // Read when its turn has come: hundreds of large manifests would wait for it with all their bytes.
-      return await this.#turns.take('work', async () => {
-        const bytes = await readAll(stored);
-        return { document: await parseInTurns(bytes), bytes };
-      });
+      return await readManifest(stored.size, () => readAll(stored));
     } catch (error) {
       if (!isOneOf(error, 'STORE_FAILED', 'MANIFEST_INVALID')) throw error;
-      if (error.code === 'MANIFEST_INVALID') remember(this.#notManifests, digest, true);
+      if (error.code === 'MANIFEST_INVALID') setBounded(this.#notManifests, digest, true);
       return undefined;
     } finally {
       await blob?.close();
@@ -179,51 +161,21 @@ export class ResolvePackage implements PackageInspection {
     const { credentials, gateway, stopping } = this.#options;
     // One a turn of the event loop, and after the large manifests that are here: 300 at once would keep new connections,
     // probes among them, waiting for 3 s.
-    await this.#turns.take('work', nextTurn);
-    const upstream = await upstreamOf(request, credentials);
-    const bytes = await gateway.fetchManifest(upstream, digest, stopping);
-    const found = await this.#digestOf(bytes);
-    if (found !== digest) throw new DigestMismatchError(digest, found);
-    const document = await this.#parse(bytes);
-    await this.#keep({ mediaType: document.mediaType, digest, size: bytes.byteLength }, bytes);
-    return { document, bytes };
+    await ownTurn();
+    const fetched = await fetchManifest(gateway, await upstreamOf(request, credentials), digest, stopping);
+    const { document, bytes } = fetched;
+    await this.#store({ mediaType: document.mediaType, digest, size: bytes.byteLength }, bytes);
+    return fetched;
   }
 
-  /**
-   * Large manifests one after the other, and each in several turns: new connections, probes among them, are accepted in
-   * between.
-   */
-  #parse(bytes: Uint8Array): Promise<Manifest | Index> {
-    if (bytes.byteLength <= LARGE_BYTES) return Promise.resolve(bytes).then(parseManifest);
-    return this.#turns.take('work', () => parseInTurns(bytes));
-  }
-
-  /** Of 4 MiB it takes 10 ms, so these have a turn of their own. */
-  async #digestOf(bytes: Uint8Array): Promise<Digest> {
-    if (bytes.byteLength <= LARGE_BYTES) return digestOf(bytes);
-    return this.#turns.take('work', async () => {
-      await nextTurn();
-      return digestOf(bytes);
-    });
-  }
-
-  async #keep(manifest: Descriptor, bytes: Uint8Array): Promise<void> {
+  async #store(manifest: Descriptor, bytes: Uint8Array): Promise<void> {
     try {
       const reservation = await this.#options.store.reserve(manifest);
       await reservation.write(once(bytes)).settled;
     } catch (error) {
-      // A store that is full or broken never keeps a package from being delivered.
+      // A store that is full or broken ends no delivery of a package.
       if (!isOneOf(error, 'STORE_FULL', 'STORE_FAILED')) throw error;
     }
-  }
-}
-
-async function parseInTurns(bytes: Uint8Array): Promise<Manifest | Index> {
-  const steps = manifestSteps(bytes);
-  for (;;) {
-    await nextTurn();
-    const step = steps.next();
-    if (step.done === true) return step.value;
   }
 }
 
@@ -237,11 +189,7 @@ async function readAll(blob: BlobReader): Promise<Uint8Array> {
   return bytes;
 }
 
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
-}
-
-function remember<Fact>(facts: Map<Digest, Fact>, digest: Digest, fact: Fact, most = MAX_FAILED): void {
+function setBounded<Fact>(facts: Map<Digest, Fact>, digest: Digest, fact: Fact, most = MAX_FAILED): void {
   const [oldest] = facts.keys();
   if (oldest !== undefined && facts.size >= most) facts.delete(oldest);
   facts.set(digest, fact);

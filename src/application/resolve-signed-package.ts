@@ -5,10 +5,9 @@ import type { Package, PackageRequest } from '../domain/reference.ts';
 import type { Platform } from '../domain/index-entry.ts';
 import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
 import type { SignatureVerdict, SignatureVerifier } from '../domain/ports/signature-verifier.ts';
-import { platformManifest } from './platform-manifest.ts';
-import type { MissingManifest, PackageResolver, VerifiedManifest } from './resolve-package.ts';
-import { SingleFlight } from './single-flight.ts';
-import { upstreamOf } from './upstream-of.ts';
+import { platformManifest, upstreamOf, type VerifiedManifest } from './manifests.ts';
+import type { MissingManifest, PackageResolver } from './resolve-package.ts';
+import { SingleFlight } from './concurrency/single-flight.ts';
 
 /** As many as ResolvePackage knows packages: about 15 MB. */
 const MAX_VALID = 50_000;

@@ -1,5 +1,8 @@
 /** A download that goes on where it broke off. It fetches no byte twice, and the running hash goes on over the seam. */
+import type { Descriptor } from '../domain/descriptor.ts';
 import { isOneOf } from '../domain/errors.ts';
+import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';
+import type { Upstream } from '../domain/upstream.ts';
 
 /** Opens a blob's bytes from `offset` on, each chunk valid until the next. */
 export type FetchFrom = (offset: number) => Promise<AsyncIterable<Uint8Array>>;
@@ -14,7 +17,7 @@ const MAX_TRIES = 100;
 const MAX_ABSENCE_MS = 30_000;
 
 /**
- * `fetch` begins anew each time, so that no expired URL or token is used again, and has a patience of its own. Rejects as
+ * `fetch` begins anew each time, so that no expired URL or token is used again, and retries on its own. Rejects as
  * `fetch` does when there is no first byte. Later the iteration throws the error of `fetch` or of its bytes when going on
  * makes no sense. A clean end is an end, also before `size` bytes: the verification decides.
  */
@@ -55,4 +58,25 @@ async function* follow(size: number, first: AsyncIterable<Uint8Array>, fetch: Fe
 
 function isPassing(error: unknown): boolean {
   return isOneOf(error, 'UPSTREAM_UNAVAILABLE', 'UPSTREAM_TIMEOUT');
+}
+
+/**
+ * The bytes of a blob: out of its descriptor when they are in it, else out of the upstream, which is looked up each time,
+ * since it may change. Rejects as `resolve` and `RegistryGateway.fetchBlob` do.
+ */
+export async function openBlob(
+  gateway: Pick<RegistryGateway, 'fetchBlob'>,
+  resolve: () => Promise<Upstream>,
+  blob: Descriptor,
+  offset: number,
+  signal: AbortSignal,
+): Promise<AsyncIterable<Uint8Array>> {
+  if (blob.data !== undefined) return once(blob.data.subarray(offset));
+  return gateway.fetchBlob(await resolve(), blob, offset, signal);
+}
+
+/** Bytes that are here already, as a source of bytes. */
+// eslint-disable-next-line @typescript-eslint/require-await -- an iteration that has nothing to wait for
+export async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
 }

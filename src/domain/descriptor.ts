@@ -4,7 +4,10 @@ import { InvalidArgumentError, InvalidContentError } from './errors.ts';
 
 declare const brand: unique symbol;
 
-/** `sha256:` and 64 lower-case hex digits. A string, so that it is a Map key, a log field and a path part as it is. */
+/**
+ * `sha256:` and 64 lower-case hex digits: the name that the bytes of a blob verify. A string, so that it is a Map key, a log
+ * field and a path part as it is.
+ */
 export type Digest = string & { readonly [brand]: 'Digest' };
 
 const SHA256 = /^sha256:[0-9a-f]{64}$/;
@@ -49,6 +52,7 @@ export function digestHex(digest: Digest): string {
   return digest.slice('sha256:'.length);
 }
 
+/** Docker's types are synonyms of OCI's, and a registry is asked for both. */
 export const OCI_MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 export const OCI_INDEX = 'application/vnd.oci.image.index.v1+json';
 

@@ -11,7 +11,7 @@ export type RepositoryName = string & { readonly [nameBrand]: 'RepositoryName' }
 /** One or more name components, joined by `/`. */
 export type RepositoryPath = string & { readonly [pathBrand]: 'RepositoryPath' };
 
-export interface Repository {
+interface Repository {
   /** As a URL spells it (lower case, Punycode, the short form of an IPv6 address), with its port when one is given. */
   readonly host: string;
   /** Undefined for a bare host, which names a registry but no repository in it. */
@@ -100,6 +100,7 @@ export function repositoryIn(host: string, path: RepositoryPath): RepositoryPath
 
 declare const tagBrand: unique symbol;
 
+/** The name of an image, which can move to another image. */
 export type Tag = string & { readonly [tagBrand]: 'Tag' };
 
 const TAG = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
@@ -108,6 +109,7 @@ export function isTag(text: string): text is Tag {
   return TAG.test(text);
 }
 
+/** A package as a request names it. */
 export interface PackageRequest {
   /** The digest of an image manifest, or of an index of them. */
   readonly digest: Digest;
@@ -118,9 +120,16 @@ export interface PackageRequest {
   readonly isBeside?: boolean;
 }
 
+/** The package that a requested digest leads to. */
 export interface Package {
   /** As requested. */
   readonly digest: Digest;
   /** The blob that is the package: the bytes as the registry stores them. */
   readonly layer: Descriptor;
+}
+
+/** A package of a list that could not be had. */
+export interface PackageFailure<Request> {
+  readonly request: Request;
+  readonly error: unknown;
 }

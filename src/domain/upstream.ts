@@ -1,6 +1,6 @@
 /** Where a repository really is and how to enter it. */
 import { X509Certificate } from 'node:crypto';
-import { type Credential, credentialFor, InvalidCredentialError } from './credential.ts';
+import { type Credential, credentialFor, InvalidCredentialError, userOf } from './credential.ts';
 import { joinPath, parseRepository, registryHost, repositoryIn, type RepositoryPath } from './reference.ts';
 
 /**
@@ -94,6 +94,30 @@ export function below(upstream: Upstream, path: RepositoryPath | undefined): Ups
 export function parentOf({ registry, repository }: Upstream): Upstream | undefined {
   const end = repository?.lastIndexOf('/') ?? -1;
   return end < 0 ? undefined : { registry, repository: repository?.slice(0, end) as RepositoryPath };
+}
+
+/** An upstream without what opens it. */
+export interface UpstreamDescription {
+  readonly scheme: 'http' | 'https';
+  readonly host: string;
+  readonly repository: RepositoryPath | undefined;
+  readonly credential: { readonly kind: 'anonymous' | 'basic' | 'identity'; readonly user: string | undefined };
+  /** Certificates that are trusted besides the default roots. */
+  readonly certificates: number;
+  /** The server that answers for `host`, where that is another one; credential and certificates are those of the server. */
+  readonly dialled?: Pick<DialledServer, 'by' | 'host'>;
+}
+
+export function describeUpstream({ registry, repository }: Upstream): UpstreamDescription {
+  const { scheme, host, credential, ca, dialled } = registry;
+  return {
+    scheme,
+    host,
+    repository,
+    credential: { kind: credential.kind, user: userOf(credential) },
+    certificates: ca.length,
+    ...(dialled && { dialled: { by: dialled.by, host: dialled.host } }),
+  };
 }
 
 function parseRepo(repo: string): ReturnType<typeof parseRepository> {

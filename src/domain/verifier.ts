@@ -63,7 +63,7 @@ export class Verifier {
 }
 
 /** Reads bytes at `offset`; resolves with how many, 0 at the end. */
-export type ReadAt = (into: Uint8Array, offset: number) => Promise<number>;
+type ReadAt = (into: Uint8Array, offset: number) => Promise<number>;
 
 /** Large enough that a disk reads ahead, small enough that a reader who leaves or pauses is noticed at once. */
 const PIECE_BYTES = 256 * 1024;

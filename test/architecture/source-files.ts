@@ -4,7 +4,7 @@ import { dirname, join, relative, resolve } from 'node:path';
 import ts from 'typescript';
 
 export interface SourceFile {
-  /** From the project's root, as `src/domain/digest.ts`. */
+  /** From the project's root, as `src/domain/descriptor.ts`. */
   readonly path: string;
   readonly text: string;
   /** Project files (from the root) and packages or builtins (by their name), type-only imports too. */

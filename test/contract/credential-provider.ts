@@ -1,14 +1,15 @@
 /** The contract of CredentialProvider: what every adapter and every fake of it promises. */
 import { expect } from 'chai';
-import type { CredentialInspection } from '../../src/application/inspection.ts';
+import type { CredentialInspection, CredentialProvider } from '../../src/domain/ports/credential-provider.ts';
 import { RepositoryUnknownError } from '../../src/domain/errors.ts';
-import type { CredentialProvider } from '../../src/domain/ports/credential-provider.ts';
 import { DEFAULT_REPOSITORY, parseRepositoryName } from '../../src/domain/reference.ts';
 import type { UpstreamFields } from '../../src/domain/upstream.ts';
 import { rejection } from '../support/rejection.ts';
 
 export interface ProviderUnderTest {
   readonly provider: CredentialProvider & CredentialInspection;
+  /** Makes the source of the configuration fail from now on; absent where there is none that could. */
+  readonly failSource?: () => Promise<void>;
   close(): Promise<void>;
 }
 
@@ -67,6 +68,35 @@ export function describeCredentialProvider(
       });
     }
 
+    it('gives the same registry object for as long as nothing of it changes', async () => {
+      const name = parseRepositoryName('modules.example/a');
+      const [first, second] = [await peer.provider.resolve(name), await peer.provider.resolve(name)];
+      expect(first.registry).to.equal(second.registry);
+    });
+
+    it('goes on with what it knows when the source of the configuration fails', async function () {
+      if (peer.failSource === undefined) this.skip();
+      await peer.failSource();
+      const { registry } = await peer.provider.resolve(parseRepositoryName('modules.example/a'));
+      expect(registry.host).to.equal('modules.example');
+      const error = await rejection(peer.provider.resolve(parseRepositoryName('evil.example/a')));
+      expect(error).to.be.instanceOf(RepositoryUnknownError);
+    });
+  });
+}
+
+/** The contract of CredentialInspection, which every provider keeps beside that of CredentialProvider. */
+export function describeCredentialInspection(
+  name: string,
+  make: (registries: readonly ConfiguredRegistry[]) => Promise<ProviderUnderTest>,
+): void {
+  describe(`${name} is a CredentialInspection that`, () => {
+    let peer: ProviderUnderTest;
+    beforeEach(async () => {
+      peer = await make(REGISTRIES);
+    });
+    afterEach(() => peer.close());
+
     it('shows the configured registries and their accounts, and never a secret', async () => {
       const registries = peer.provider.registries();
       const shown = registries.map(({ names, upstream }) => ({ names: names.toSorted(), upstream }));
@@ -99,10 +129,11 @@ export function describeCredentialProvider(
       }
     });
 
-    it('gives the same registry object for as long as nothing of it changes', async () => {
-      const name = parseRepositoryName('modules.example/a');
-      const [first, second] = [await peer.provider.resolve(name), await peer.provider.resolve(name)];
-      expect(first.registry).to.equal(second.registry);
+    it('tells of a source that fails, and goes on showing what it knows', async function () {
+      if (peer.failSource === undefined) this.skip();
+      await peer.failSource();
+      expect(peer.provider.sources().some(({ failure }) => failure !== undefined)).to.equal(true);
+      expect(peer.provider.registries()).to.have.lengthOf(2);
     });
   });
 }

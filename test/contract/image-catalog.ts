@@ -2,11 +2,13 @@
 import { expect } from 'chai';
 import {
   DigestMismatchError,
+  PackageError,
   PackageUnknownError,
   UpstreamDeniedError,
+  UpstreamTimeoutError,
   UpstreamUnavailableError,
 } from '../../src/domain/errors.ts';
-import type { ImageCatalog } from '../../src/domain/ports/image-catalog.ts';
+import type { ImageCatalog } from '../../src/domain/ports/registry-gateway.ts';
 import type { Tag } from '../../src/domain/reference.ts';
 import type { Upstream } from '../../src/domain/upstream.ts';
 import { makePackage } from '../support/image.ts';
@@ -25,6 +27,8 @@ export interface CatalogUnderTest {
   readonly catalog: ImageCatalog;
   readonly upstream: Upstream;
   answer(pages: Pages): void;
+  /** Makes the registry answer no question any more, or break each connection. */
+  fail(how: 'stall' | 'reset'): void;
   /** How often the registry was asked for a list of tags. */
   readonly listings: number;
   close(): Promise<void>;
@@ -111,6 +115,29 @@ export function describeImageCatalog(name: string, make: () => Promise<CatalogUn
       const denied = await rejection(listed({ 'tags/list': { status: 403, body: '' } }));
       expect(denied).to.be.instanceOf(UpstreamDeniedError);
     });
+
+    for (const [what, page, expected] of [
+      ['denies entry', { status: 401, body: '' }, UpstreamDeniedError],
+      ['fails', { status: 500, body: '' }, UpstreamUnavailableError],
+      ['sends a manifest of more than 4 MiB', { body: ' '.repeat(5 << 20) }, PackageError],
+    ] as const)
+      it(`says so when the registry of a tag ${what}`, async () => {
+        peer.answer({ [`manifests/${tag}`]: page });
+        expect(await rejection(peer.catalog.fetchTagged(peer.upstream, tag, never))).to.be.instanceOf(expected);
+      });
+
+    for (const [how, expected] of [
+      ['stall', UpstreamTimeoutError],
+      ['reset', UpstreamUnavailableError],
+    ] as const)
+      it(`rejects in bounded time after a ${how}`, async () => {
+        peer.fail(how);
+        const asked = [
+          peer.catalog.listTags(peer.upstream, never),
+          peer.catalog.fetchTagged(peer.upstream, tag, never),
+        ];
+        for (const error of await Promise.all(asked.map(rejection))) expect(error).to.be.instanceOf(expected);
+      });
 
     const image = makePackage(100);
     const type = { 'content-type': image.manifest.descriptor.mediaType };

@@ -5,9 +5,14 @@ import {
 import { eventually } from '../support/eventually.ts';
 import { FakeKubeApi } from '../support/fake-kube-api.ts';
 import { NO_AGENT } from '../support/registry-agent.ts';
-import { describeCredentialProvider } from './credential-provider.ts';
+import {
+  type ConfiguredRegistry,
+  describeCredentialInspection,
+  describeCredentialProvider,
+  type ProviderUnderTest,
+} from './credential-provider.ts';
 
-describeCredentialProvider('KubernetesCredentialProvider', async (registries) => {
+async function make(registries: readonly ConfiguredRegistry[]): Promise<ProviderUnderTest> {
   const api = await FakeKubeApi.start();
   for (const { repo, scheme = 'HTTPS', dockerCfg = '', isDefault } of registries) {
     const [address = '', ...path] = repo.split('/');
@@ -22,9 +27,18 @@ describeCredentialProvider('KubernetesCredentialProvider', async (registries) =>
   });
   return {
     provider,
+    failSource: async () => {
+      await api.close();
+      await eventually(async () => {
+        if (provider.sources().every(({ failure }) => failure === undefined)) throw new Error('no failure yet');
+      });
+    },
     close: async () => {
       await provider.stop();
       await api.close();
     },
   };
-});
+}
+
+describeCredentialProvider('KubernetesCredentialProvider', make);
+describeCredentialInspection('KubernetesCredentialProvider', make);

@@ -5,8 +5,11 @@ import { describeImageCatalog, type Pages } from './image-catalog.ts';
 describeImageCatalog('OciRegistryGateway', async () => {
   const registry = await FakeRegistry.start({ auth: 'bearer' });
   let pages: Pages = {};
+  let failure: 'stall' | 'reset' | undefined;
   registry.script(({ url, headers }, response) => {
     if (headers.authorization === undefined || url.startsWith('/token')) return false;
+    if (failure === 'reset') response.socket?.resetAndDestroy();
+    if (failure !== undefined) return true;
     const {
       status = 200,
       headers: own = {},
@@ -16,10 +19,13 @@ describeImageCatalog('OciRegistryGateway', async () => {
     return true;
   });
   return {
-    catalog: makeRegistryGateway(),
+    catalog: makeRegistryGateway({ headersTimeoutMs: 200, idleTimeoutMs: 200, retryTimeoutMs: 400 }),
     upstream: registry.upstream(),
     answer: (answers) => {
       pages = answers;
+    },
+    fail: (how) => {
+      failure = how;
     },
     get listings() {
       return registry.requests('tags/list').filter(({ headers }) => headers.authorization !== undefined).length;

@@ -1,4 +1,5 @@
-import { FakeRegistry, type FakeRegistryOptions } from '../support/fake-registry.ts';
+import type { FakeRegistryOptions } from '../support/fake-registry.ts';
+import { startMisbehavingRegistry } from '../support/misbehaving-registry.ts';
 import { makeRegistryGateway } from '../support/registry-gateway.ts';
 import { describeRegistryGateway } from './registry-gateway.ts';
 
@@ -7,15 +8,17 @@ const variants: [what: string, options: FakeRegistryOptions][] = [
   ['HTTP with a password', { auth: 'basic' }],
   ['HTTPS with tokens', { auth: 'bearer', tls: 'localhost' }],
 ];
+const timeouts = { headersTimeoutMs: 200, idleTimeoutMs: 200, retryTimeoutMs: 400 };
 for (const [what, options] of variants) {
   describeRegistryGateway(`OciRegistryGateway over ${what}`, async () => {
-    const registry = await FakeRegistry.start(options);
+    const { registry, misbehave } = await startMisbehavingRegistry(options);
     return {
-      gateway: makeRegistryGateway(),
+      gateway: makeRegistryGateway(timeouts),
       upstream: registry.upstream(),
       publish: async (image) => {
         registry.publish(image);
       },
+      misbehave,
       close: () => registry.close(),
     };
   });

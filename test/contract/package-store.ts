@@ -1,8 +1,7 @@
 /** The contract of PackageStore: what every adapter and every fake of it promises. */
 import { expect } from 'chai';
-import type { StoreInspection } from '../../src/application/inspection.ts';
+import type { PackageStore, StoreInspection } from '../../src/domain/ports/package-store.ts';
 import { DigestMismatchError, StoreFullError, UpstreamUnavailableError } from '../../src/domain/errors.ts';
-import type { PackageStore } from '../../src/domain/ports/package-store.ts';
 import { WITHHELD_BYTES } from '../../src/domain/verifier.ts';
 import { bytesOf, makeBlob, type TestBlob } from '../support/image.ts';
 import { rejection } from '../support/rejection.ts';
@@ -30,18 +29,8 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
     });
     afterEach(() => peer.close());
 
-    async function keep({ descriptor, bytes }: TestBlob): Promise<void> {
-      const incoming = await ingest(store, descriptor, sourceOf(bytes));
-      await incoming.settled;
-      // Its last hold is let go of a turn later: until then it cannot leave.
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-
-    async function has({ descriptor }: TestBlob): Promise<boolean> {
-      const stored = await store.open(descriptor);
-      await stored?.close();
-      return stored !== undefined;
-    }
+    const keep = (given: TestBlob): Promise<void> => keepIn(store, given);
+    const has = (given: TestBlob): Promise<boolean> => isIn(store, given);
 
     it('has nothing that was not given to it', async () => {
       expect(await store.open(blob(bytesOf(5)).descriptor)).to.equal(undefined);
@@ -311,28 +300,6 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       for (const given of [first, third, fourth]) expect(await has(given)).to.equal(true);
     });
 
-    it('shows what it keeps, the latest used first, and looking is no use', async () => {
-      const [first, second] = [blob(bytesOf(300 * KIB, 1)), blob(bytesOf(300 * KIB, 2))];
-      const before = Date.now();
-      await keep(first);
-      await keep(second);
-      await has(first);
-      const { digest, size } = first.descriptor;
-      const shown = store.info(digest);
-      expect(shown).to.include({ digest, size });
-      for (const time of [shown?.storedAt, shown?.usedAt, shown?.verifiedAt]) {
-        expect(time?.getTime()).to.be.within(before, Date.now() + 1);
-      }
-      expect(store.list(9).map((kept) => kept.digest)).to.deep.equal([digest, second.descriptor.digest]);
-      expect(store.list(1).map((kept) => kept.digest)).to.deep.equal([digest]);
-      expect(store.usage).to.deep.include({ maxBytes, entries: 2 });
-      expect(store.usage.bytes).to.equal(await peer.bytes());
-      store.info(second.descriptor.digest);
-      for (const seed of [3, 4]) await keep(blob(bytesOf(300 * KIB, seed)));
-      expect(store.info(second.descriptor.digest)).to.equal(undefined);
-      expect(store.info(digest)?.usedAt).to.deep.equal(shown?.usedAt);
-    });
-
     it('is looked at without a use when the question says so', async () => {
       const [first, second] = [blob(bytesOf(300 * KIB, 1)), blob(bytesOf(300 * KIB, 2))];
       for (const given of [first, second]) await keep(given);
@@ -370,16 +337,6 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       for (const given of blobs) await keep(given);
       expect(await store.canReserve(maxBytes)).to.equal(true);
       for (const given of blobs) expect(await has(given)).to.equal(true);
-    });
-
-    it('shows nothing that is arriving', async () => {
-      const given = blob(bytesOf(100_000));
-      const held = new HeldSource().give(given.bytes);
-      const incoming = await ingest(store, given.descriptor, held.source);
-      expect([store.info(given.descriptor.digest), store.list(9)]).to.deep.equal([undefined, []]);
-      held.end();
-      await incoming.settled;
-      expect(store.list(9)).to.have.lengthOf(1);
     });
 
     it('never takes more than its bytes, also while a blob arrives', async () => {
@@ -423,4 +380,78 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       expect(Buffer.compare(await readAll(stored), read.bytes)).to.equal(0);
     });
   });
+}
+
+/** The contract of StoreInspection, which every store keeps beside that of PackageStore. */
+export function describeStoreInspection(name: string, make: (maxBytes: number) => Promise<StoreUnderTest>): void {
+  describe(`${name} is a StoreInspection that`, () => {
+    const maxBytes = 1024 * KIB;
+    let peer: StoreUnderTest;
+    let store: PackageStore & StoreInspection;
+    beforeEach(async () => {
+      peer = await make(maxBytes);
+      ({ store } = peer);
+    });
+    afterEach(() => peer.close());
+    const keep = (given: TestBlob): Promise<void> => keepIn(store, given);
+    const has = (given: TestBlob): Promise<boolean> => isIn(store, given);
+
+    it('shows the cached blobs, the latest used first, and looking is no use', async () => {
+      const [first, second] = [blob(bytesOf(300 * KIB, 1)), blob(bytesOf(300 * KIB, 2))];
+      const before = Date.now();
+      await keep(first);
+      await keep(second);
+      await has(first);
+      const { digest, size } = first.descriptor;
+      const shown = store.info(digest);
+      expect(shown).to.include({ digest, size });
+      for (const time of [shown?.storedAt, shown?.usedAt, shown?.verifiedAt]) {
+        expect(time?.getTime()).to.be.within(before, Date.now() + 1);
+      }
+      expect(store.list(9).map((kept) => kept.digest)).to.deep.equal([digest, second.descriptor.digest]);
+      expect(store.list(1).map((kept) => kept.digest)).to.deep.equal([digest]);
+      expect(store.usage).to.deep.include({ maxBytes, entries: 2 });
+      expect(store.usage.bytes).to.equal(await peer.bytes());
+      store.info(second.descriptor.digest);
+      for (const seed of [3, 4]) await keep(blob(bytesOf(300 * KIB, seed)));
+      expect(store.info(second.descriptor.digest)).to.equal(undefined);
+      expect(store.info(digest)?.usedAt).to.deep.equal(shown?.usedAt);
+    });
+
+    it('shows no blob that is arriving', async () => {
+      const given = blob(bytesOf(100_000));
+      const held = new HeldSource().give(given.bytes);
+      const incoming = await ingest(store, given.descriptor, held.source);
+      expect([store.info(given.descriptor.digest), store.list(9)]).to.deep.equal([undefined, []]);
+      held.end();
+      await incoming.settled;
+      expect(store.list(9)).to.have.lengthOf(1);
+    });
+
+    it('shows no blob whose bytes were wrong, too few or too many, or never came', async () => {
+      const given = blob(bytesOf(100_000));
+      const { descriptor, bytes } = given;
+      for (const wrong of [bytesOf(100_000, 9), bytes.subarray(1), Buffer.concat([bytes, bytes])]) {
+        const incoming = await ingest(store, descriptor, sourceOf(wrong));
+        expect(await rejection(incoming.settled)).to.be.instanceOf(DigestMismatchError);
+      }
+      const broken = await ingest(store, descriptor, new HeldSource().fail(new UpstreamUnavailableError()).source);
+      await rejection(broken.settled);
+      expect([store.list(9), store.info(descriptor.digest)]).to.deep.equal([[], undefined]);
+      expect(store.usage).to.include({ entries: 0, bytes: 0 });
+    });
+  });
+}
+
+async function keepIn(store: PackageStore, { descriptor, bytes }: TestBlob): Promise<void> {
+  const incoming = await ingest(store, descriptor, sourceOf(bytes));
+  await incoming.settled;
+  // The download releases the entry a turn later; it cannot be evicted before.
+  await new Promise((resolve) => setImmediate(resolve));
+}
+
+async function isIn(store: PackageStore, { descriptor }: TestBlob): Promise<boolean> {
+  const stored = await store.open(descriptor);
+  await stored?.close();
+  return stored !== undefined;
 }

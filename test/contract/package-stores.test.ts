@@ -3,14 +3,17 @@ import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FilesystemPackageStore } from '../../src/adapters/filesystem/filesystem-package-store.ts';
-import { ObservedPackageStore } from '../../src/adapters/observers/observed-package-store.ts';
+import { ObservedPackageStore } from '../../src/adapters/observers/observed-ports.ts';
 import { MemoryPackageStore, storeWith } from '../support/memory-package-store.ts';
-import { describePackageStore } from './package-store.ts';
+import { describePackageStore, describeStoreInspection, type StoreUnderTest } from './package-store.ts';
 
-describePackageStore('MemoryPackageStore', async (maxBytes) => {
+async function inMemory(maxBytes: number): Promise<StoreUnderTest> {
   const store = new MemoryPackageStore(maxBytes);
   return { store, bytes: () => store.bytes, close: async () => undefined };
-});
+}
+
+describePackageStore('MemoryPackageStore', inMemory);
+describeStoreInspection('MemoryPackageStore', inMemory);
 
 describePackageStore('ObservedPackageStore', async (maxBytes) => {
   const observed = new MemoryPackageStore(maxBytes);
@@ -32,7 +35,7 @@ describePackageStore('ObservedPackageStore', async (maxBytes) => {
   };
 });
 
-describePackageStore('FilesystemPackageStore', async (maxBytes) => {
+async function onDisk(maxBytes: number): Promise<StoreUnderTest> {
   const directory = await mkdtemp(join(tmpdir(), 'package-store-'));
   const store = new FilesystemPackageStore({ directory, maxBytes });
   await store.load();
@@ -46,7 +49,10 @@ describePackageStore('FilesystemPackageStore', async (maxBytes) => {
       await rm(directory, { recursive: true });
     },
   };
-});
+}
+
+describePackageStore('FilesystemPackageStore', onDisk);
+describeStoreInspection('FilesystemPackageStore', onDisk);
 
 /** Bytes that the files below a directory take from the volume. */
 async function allocatedBelow(directory: string): Promise<number> {

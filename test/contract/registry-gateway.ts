@@ -1,12 +1,33 @@
 /** The contract of RegistryGateway: what every adapter and every fake of it promises. */
 import { expect } from 'chai';
-import { PackageUnknownError } from '../../src/domain/errors.ts';
+import {
+  InvalidContentError,
+  PackageError,
+  PackageUnknownError,
+  UpstreamDeniedError,
+  UpstreamTimeoutError,
+  UpstreamUnavailableError,
+} from '../../src/domain/errors.ts';
 import type { RegistryGateway } from '../../src/domain/ports/registry-gateway.ts';
 import type { Upstream } from '../../src/domain/upstream.ts';
 import { bytesOf, makeImage, makePackage, type TestImage } from '../support/image.ts';
 import { rejection } from '../support/rejection.ts';
 
+/** How a peer can break its side of the contract; each gateway names the kinds that its peer is capable of. */
+export type Misbehaviour =
+  | 'unbounded manifest'
+  | 'short blob'
+  | 'long blob'
+  | 'stall'
+  | 'stall in the middle'
+  | 'reset'
+  | 'reset in the middle'
+  | 'server error'
+  | 'denial';
+
 export interface GatewayUnderTest {
+  /** Makes the peer misbehave in each answer about an image that it has published. */
+  readonly misbehave?: Partial<Readonly<Record<Misbehaviour, (image: TestImage) => void | Promise<void>>>>;
   readonly gateway: RegistryGateway;
   readonly upstream: Upstream;
   publish(image: TestImage): Promise<void>;
@@ -79,6 +100,46 @@ export function describeRegistryGateway(name: string, make: () => Promise<Gatewa
       const signal = AbortSignal.abort(new Error('gone'));
       await rejection(peer.gateway.fetchManifest(peer.upstream, image.digest, signal));
       await rejection(peer.gateway.fetchBlob(peer.upstream, image.layer.descriptor, 0, signal));
+    });
+
+    describe('with a peer that misbehaves', () => {
+      const image = makePackage(300_000);
+      const begin = async function (this: Mocha.Context, how: Misbehaviour): Promise<void> {
+        await peer.publish(image);
+        const misbehave = peer.misbehave?.[how];
+        if (misbehave === undefined) this.skip();
+        await misbehave(image);
+      };
+      const manifest = (): Promise<Error> => rejection(peer.gateway.fetchManifest(peer.upstream, image.digest, never));
+      const blob = (): Promise<Error> => rejection(fetchBlob(peer, image, 0));
+
+      it('takes no more of a manifest than 4 MiB', async function () {
+        await begin.call(this, 'unbounded manifest');
+        expect(await manifest()).to.be.instanceOf(InvalidContentError);
+      });
+
+      for (const how of ['short blob', 'long blob'] as const)
+        it(`never ends a ${how} as if it were whole`, async function () {
+          await begin.call(this, how);
+          expect(await blob()).to.be.instanceOf(UpstreamUnavailableError);
+        });
+
+      for (const [how, expected] of [
+        ['stall', UpstreamTimeoutError],
+        ['reset', UpstreamUnavailableError],
+        ['server error', UpstreamUnavailableError],
+        ['denial', UpstreamDeniedError],
+      ] as const)
+        it(`rejects in bounded time after a ${how}`, async function () {
+          await begin.call(this, how);
+          for (const error of await Promise.all([manifest(), blob()])) expect(error).to.be.instanceOf(expected);
+        });
+
+      for (const how of ['stall in the middle', 'reset in the middle'] as const)
+        it(`ends a blob by an error after a ${how}`, async function () {
+          await begin.call(this, how);
+          expect(await blob()).to.be.instanceOf(PackageError);
+        });
     });
 
     it('lets its caller leave in the middle of a blob', async () => {

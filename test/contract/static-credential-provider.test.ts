@@ -3,9 +3,14 @@ import { StaticCredentialProvider } from '../../src/adapters/static/static-crede
 import { DEFAULT_REPOSITORY, parseRepositoryName } from '../../src/domain/reference.ts';
 import { parseUpstream } from '../../src/domain/upstream.ts';
 import { rejection } from '../support/rejection.ts';
-import { describeCredentialProvider } from './credential-provider.ts';
+import {
+  type ConfiguredRegistry,
+  describeCredentialInspection,
+  describeCredentialProvider,
+  type ProviderUnderTest,
+} from './credential-provider.ts';
 
-describeCredentialProvider('StaticCredentialProvider', async (registries) => ({
+const make = async (registries: readonly ConfiguredRegistry[]): Promise<ProviderUnderTest> => ({
   provider: new StaticCredentialProvider(
     registries.map((fields) => ({
       name: parseRepositoryName(fields.repo),
@@ -14,7 +19,10 @@ describeCredentialProvider('StaticCredentialProvider', async (registries) => ({
     })),
   ),
   close: async () => undefined,
-}));
+});
+
+describeCredentialProvider('StaticCredentialProvider', make);
+describeCredentialInspection('StaticCredentialProvider', make);
 
 describe('StaticCredentialProvider', () => {
   it('says that no registry is the default when none is', async () => {

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FilesystemPackageStore } from '../../src/adapters/filesystem/filesystem-package-store.ts';
 import { type FinishedRequest, RequestHistory } from '../../src/adapters/http/server/request-record.ts';
-import { ObservedRegistryGateway } from '../../src/adapters/observers/observed-registry-gateway.ts';
+import { ObservedRegistryGateway } from '../../src/adapters/observers/observed-ports.ts';
 import { UpstreamHistory } from '../../src/adapters/observers/upstream-history.ts';
 import { NegativeCache } from '../../src/adapters/registry/negative-cache.ts';
 import { StaticCredentialProvider } from '../../src/adapters/static/static-credential-provider.ts';

@@ -31,7 +31,7 @@ export async function startHttpApp(options: Partial<Parameters<typeof createHttp
   const app = createHttpApp({
     images: { tags: unused.execute, manifest: unused.execute, image: unused.execute },
     icons: unused,
-    packages: { get: unused, describe: unused, manifests: { manifest: unused.execute } },
+    packages: { get: { ...unused, head: unused.execute }, manifests: { manifest: unused.execute } },
     explain: unused,
     admission: new Admission({ ...ADMISSION_LIMITS, maxHeldBytes: Infinity }),
     readiness: [],

@@ -1,5 +1,5 @@
 /** The state of an idle service with an empty cache, with the changes of a test. */
-import type { Inspection } from '../../src/application/inspection.ts';
+import type { Inspection } from '../../src/adapters/http/status/parts.ts';
 
 export function inspectionOf(known: Partial<Inspection> = {}): Inspection {
   return {

@@ -1,7 +1,4 @@
 /** A PackageStore in memory that passes the same contract as the one on disk: for tests of the port's users. */
-import type { StoreInspection, StoreUsage } from '../../src/application/inspection.ts';
-import type { Descriptor, Digest } from '../../src/domain/descriptor.ts';
-import { StoreFullError } from '../../src/domain/errors.ts';
 import type {
   BlobInfo,
   BlobReader,
@@ -9,7 +6,11 @@ import type {
   Reservation,
   SoughtBlob,
   StoredBlob,
+  StoreInspection,
+  StoreUsage,
 } from '../../src/domain/ports/package-store.ts';
+import type { Descriptor, Digest } from '../../src/domain/descriptor.ts';
+import { StoreFullError } from '../../src/domain/errors.ts';
 import { presentable, Verifier } from '../../src/domain/verifier.ts';
 
 const MAX_READ_BYTES = 60_001;

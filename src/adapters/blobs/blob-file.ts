@@ -1,6 +1,6 @@
 /** How a blob's file is opened, read, written and closed, so that links, pipes and stale descriptors stay out, and what errors mean. */
 import { close, closeSync, constants, fstat, open, read, type Stats, write } from 'node:fs';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { mkdir, open as openHandle, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import type { Descriptor } from '../../domain/descriptor.ts';
@@ -147,7 +147,7 @@ export async function replaceFile(path: string, text: string, mode = 0o666): Pro
   const fresh = `${path}.new`;
   // A killed process can leave this file, and another user can lay a link here: a new file follows neither.
   await rm(fresh, { force: true });
-  const file = await open(fresh, 'wx', mode);
+  const file = await openHandle(fresh, 'wx', mode);
   try {
     await file.writeFile(text);
     await file.sync();
@@ -164,7 +164,7 @@ export async function replaceFile(path: string, text: string, mode = 0o666): Pro
 /** The names in it; a file system that cannot do this keeps them anyway, or has nothing to sync. */
 export async function syncDirectory(path: string): Promise<void> {
   try {
-    const directory = await open(path);
+    const directory = await openHandle(path);
     await directory.sync().finally(() => directory.close());
   } catch {
     // See above.

@@ -22,7 +22,7 @@ export interface Output {
   write(text: string): unknown;
 }
 
-export interface Declaration<Known extends Flags> {
+interface Declaration<Known extends Flags> {
   /** Describes the command in sentences, below the summary of its row in table.ts. */
   readonly about: string;
   readonly flags: Known;
@@ -109,7 +109,7 @@ export type Values<Known extends Flags> = {
   readonly [Name in keyof Known]?: Known[Name]['type'] extends 'boolean' ? boolean : string;
 };
 
-export interface Given<Known extends Flags> {
+interface Given<Known extends Flags> {
   readonly flags: Values<Known>;
   readonly operands: readonly string[];
 }

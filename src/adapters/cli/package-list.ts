@@ -2,13 +2,17 @@
 import { parseBoundedJson } from '../../domain/bounded-json.ts';
 import { parseDigest } from '../../domain/descriptor.ts';
 import { InvalidArgumentError, StoreFailedError } from '../../domain/errors.ts';
-import { type PackageRequest, parseRepositoryName, parseRepositoryPath } from '../../domain/reference.ts';
+import {
+  type PackageFailure,
+  type PackageRequest,
+  parseRepositoryName,
+  parseRepositoryPath,
+} from '../../domain/reference.ts';
 import { CommandFailure, type Terminal, UsageError, type Values } from './command.ts';
 import { abridged, formatError } from './format.ts';
 import { readFile } from 'node:fs/promises';
 import { addAbortSignal } from 'node:stream';
 import { text as textOf } from 'node:stream/consumers';
-import type { PackageFailure } from '../../application/each-package.ts';
 
 export interface ListedPackage extends PackageRequest {
   /** Where it is listed: `packages.txt:7`, `images_digests.json: registrypackages.jq171`. */
@@ -16,7 +20,7 @@ export interface ListedPackage extends PackageRequest {
 }
 
 /** For packages of which the list says a digest only. */
-export type Defaults = Pick<PackageRequest, 'repository' | 'path'>;
+type Defaults = Pick<PackageRequest, 'repository' | 'path'>;
 
 /** In a line, for the repository of the defaults. */
 const DEFAULT = '-';

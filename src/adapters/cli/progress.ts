@@ -16,7 +16,7 @@ const NARROWEST_BAR = 8;
 /** Back to the first column, and nothing behind it. */
 const CLEAR = '\r\x1b[K';
 
-export interface ProgressOptions {
+interface ProgressOptions {
   /** The activity, in one word; each line begins with it. */
   readonly title: string;
   /** The unit: bytes, or the plural of a noun. */
@@ -134,7 +134,10 @@ export class Progress {
 export class MirrorDisplay {
   readonly #terminal: Terminal;
   readonly #packages: number;
-  #phase: MirrorProgress['phase'] = 'manifests';
+  #last: MirrorProgress = {
+    ...{ phase: 'manifests', resolved: 0, mirrored: 0, failed: 0 },
+    ...{ totalBytes: 0, hereBytes: 0, fetchedBytes: 0 },
+  };
   #progress: Progress;
   #shown = 0;
 
@@ -145,13 +148,19 @@ export class MirrorDisplay {
     this.#progress.total = packages;
   }
 
-  show({ phase, resolved, failed, mirrored, hereBytes, totalBytes }: MirrorProgress): void {
-    if (phase !== this.#phase) {
+  /** The last progress that was shown. */
+  get last(): MirrorProgress {
+    return this.#last;
+  }
+
+  show(progress: MirrorProgress): void {
+    const { phase, resolved, failed, mirrored, hereBytes, totalBytes } = progress;
+    if (phase !== this.#last.phase) {
       this.#progress.end();
       this.#progress = new Progress(this.#terminal, { title: 'packages', unit: 'bytes' });
-      this.#phase = phase;
       this.#shown = 0;
     }
+    this.#last = progress;
     const done = phase === 'manifests' ? resolved + failed : hereBytes;
     if (phase === 'blobs') this.#progress.total = totalBytes;
     this.#progress.advance(done - this.#shown, `${String(mirrored)} of ${String(this.#packages)}`);

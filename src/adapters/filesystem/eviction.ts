@@ -8,7 +8,7 @@ import { allocated, type Entry, type Ledger, type Room } from './ledger.ts';
 /** Removing a file takes about 20 µs. */
 const EVICTED_AT_ONCE = 256;
 
-export interface EvictionOptions {
+interface EvictionOptions {
   readonly ledger: Ledger;
   /** Removes an entry that nothing reads, and its file. @throws StoreFailedError when the file stays, and with it the entry. */
   readonly remove: (entry: Entry) => void;

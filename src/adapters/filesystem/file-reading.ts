@@ -121,7 +121,7 @@ export class FileReading {
   }
 }
 
-export interface StoredFileEvents {
+interface StoredFileEvents {
   /** The file is no longer as it was when it was opened. */
   onDamage(): void;
   /** Neither this reader nor the system uses the file any more. */

@@ -1,8 +1,5 @@
 /** PackageStore on a directory: content-addressed files, a budget in bytes, and no database but the directory itself. */
 import { rmSync } from 'node:fs';
-import type { StoreInspection, StoreUsage } from '../../application/inspection.ts';
-import type { Descriptor, Digest } from '../../domain/descriptor.ts';
-import { StoreFailedError, StoreFullError } from '../../domain/errors.ts';
 import type {
   BlobInfo,
   IncomingBlob,
@@ -10,7 +7,11 @@ import type {
   Reservation,
   SoughtBlob,
   StoredBlob,
+  StoreInspection,
+  StoreUsage,
 } from '../../domain/ports/package-store.ts';
+import type { Descriptor, Digest } from '../../domain/descriptor.ts';
+import { StoreFailedError, StoreFullError } from '../../domain/errors.ts';
 import { ArrivalThread } from './arrival-thread.ts';
 import { BlockPool } from './block-pool.ts';
 import { errnoOf } from '../blobs/blob-file.ts';
@@ -27,7 +28,7 @@ import { StoreFailures } from './store-failures.ts';
 import { readStoredFile } from './file-reading.ts';
 import { WritableCheck } from './writable-check.ts';
 
-export interface FilesystemPackageStoreOptions {
+interface FilesystemPackageStoreOptions {
   readonly directory: string;
   readonly maxBytes: number;
   /** How many cached bytes are read again in the background; none when absent or 0. */

@@ -25,7 +25,7 @@ export interface GrowingRoom extends Relief {
   grow(end: number): void;
 }
 
-export interface GrowingFileOptions {
+interface GrowingFileOptions {
   readonly thread: ArrivalThread;
   readonly pool: BlockPool;
   readonly room: GrowingRoom;

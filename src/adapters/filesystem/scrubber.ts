@@ -4,7 +4,7 @@ import { DigestMismatchError } from '../../domain/errors.ts';
 import { closeNow, errnoOf, openBlob, verifyFile } from '../blobs/blob-file.ts';
 import type { Entry } from './ledger.ts';
 
-export interface ScrubberOptions {
+interface ScrubberOptions {
   readonly bytesPerSecond: number;
   /** At the beginning of a pass. */
   readonly entries: () => readonly Entry[];

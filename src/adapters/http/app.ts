@@ -60,7 +60,7 @@ export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
   });
   const router = new Router<RequestState>({ strict: true, sensitive: true });
   const { packages, admission } = options;
-  router.get('/package', admitted(admission), packageRoute(packages, admission));
+  router.get('/package', admitted(admission), packageRoute(packages.get, admission));
   router.get('/manifest', admitted(admission), manifestRoute(packages.manifests, admission));
   router.get('/explain', allowedHosts(), explainRoute(options.explain));
   router.get('/healthz', (ctx) => {

@@ -1,7 +1,11 @@
 /** CredentialProvider over watched ModuleSources, PackageRepositories and the objects that say where the default registry is. */
-import type { ConfiguredRegistry, CredentialInspection, CredentialSource } from '../../application/inspection.ts';
+import type {
+  ConfiguredRegistry,
+  CredentialInspection,
+  CredentialProvider,
+  CredentialSource,
+} from '../../domain/ports/credential-provider.ts';
 import { CredentialsPendingError, RepositoryUnknownError } from '../../domain/errors.ts';
-import type { CredentialProvider } from '../../domain/ports/credential-provider.ts';
 import { DEFAULT_REPOSITORY, parseRepositoryName, type RepositoryName } from '../../domain/reference.ts';
 import type { Registry, Upstream } from '../../domain/upstream.ts';
 import { AgentCa, type AgentCaOptions } from './agent-ca.ts';

@@ -1,7 +1,7 @@
 /** One watched kind of object, as the registries that it configures, and how fresh they are. */
-import { type ConfiguredRegistry, type CredentialSource, describeUpstream } from '../../application/inspection.ts';
+import type { ConfiguredRegistry, CredentialSource } from '../../domain/ports/credential-provider.ts';
+import { describeUpstream, type Upstream } from '../../domain/upstream.ts';
 import type { RepositoryName } from '../../domain/reference.ts';
-import type { Upstream } from '../../domain/upstream.ts';
 import type { ObjectSource } from './object-source.ts';
 import { type Pace, Reflector, type ReflectorEvent } from './reflector.ts';
 import { type IndexEvent, RegistryIndex, type ReservedNames } from './registry-index.ts';

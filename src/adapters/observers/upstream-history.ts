@@ -1,8 +1,8 @@
 /** The last answers of upstreams, for the status page and /explain. */
-import type { UpstreamAnswer, UpstreamInspection } from '../../application/inspection.ts';
+import type { UpstreamAnswer, UpstreamInspection } from '../../domain/ports/registry-gateway.ts';
 import { InvalidArgumentError, PackageError } from '../../domain/errors.ts';
 import type { Registry } from '../../domain/upstream.ts';
-import type { UpstreamEvent, UpstreamQuestion } from './observed-registry-gateway.ts';
+import type { UpstreamEvent, UpstreamQuestion } from './observed-ports.ts';
 
 /** A few hundred KB; a cluster's upgrade asks for fewer packages. */
 const MAX_ANSWERS = 512;

@@ -4,11 +4,10 @@ import type { Descriptor, Digest } from '../../domain/descriptor.ts';
 import { InvalidContentError, PackageUnknownError, UpstreamUnavailableError } from '../../domain/errors.ts';
 import { type IndexEntry, parseIndexEntry } from '../../domain/index-entry.ts';
 import { MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';
-import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
+import type { ImageCatalog, RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Upstream } from '../../domain/upstream.ts';
 import { closeNow, errnoOf, openBlob, readWhole } from '../blobs/blob-file.ts';
 import { blobsOf, isArchive, NOT_UNPACKED, readObject } from './layout.ts';
-import type { ImageCatalog } from '../../domain/ports/image-catalog.ts';
 
 const CHUNK_BYTES = 512 * 1024;
 

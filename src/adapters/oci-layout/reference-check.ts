@@ -7,7 +7,7 @@ import { MAX_MANIFEST_BYTES, parseManifest } from '../../domain/manifest.ts';
 import type { BlobFile } from '../blobs/blob-directory.ts';
 import { OciLayoutGateway } from './oci-layout-gateway.ts';
 
-export interface Fault {
+interface Fault {
   readonly kind: 'missing' | 'damaged';
   /** A digest, or the path of index.json. */
   readonly what: string;

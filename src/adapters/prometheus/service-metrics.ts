@@ -67,11 +67,11 @@ export function requestMetrics(
   };
 }
 
-export type CacheResult = CacheOutcome['kind'];
+type CacheResult = CacheOutcome['kind'];
 
 export const CACHE_RESULTS: readonly CacheResult[] = ['hit', 'miss', 'joined', 'bypass'];
 
-export interface Sending {
+interface Sending {
   readonly sending: number;
   readonly waiting: number;
   readonly refused: number;
@@ -144,7 +144,7 @@ export function refusalMetrics(registry: Registry, reasons: readonly string[]): 
   };
 }
 
-export interface NamedCertificate {
+interface NamedCertificate {
   readonly role: string;
   /** A file of PEM: a certificate with those that have issued it, or a list of CAs. */
   readonly certificate: string;

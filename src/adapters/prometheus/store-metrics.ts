@@ -1,8 +1,9 @@
-/** Counts the blobs in a store, those that arrive, those that fail, and the downloads that run and wait. */
+/** Counts packages by the part of the cache, the blobs in it, those that arrive and fail, and the downloads that run and wait. */
 import { Counter, Gauge, type Registry } from 'prom-client';
-import { STORE_FAILURES, type StoreUsage } from '../../application/inspection.ts';
+import { STORE_FAILURES, type StoreUsage } from '../../domain/ports/package-store.ts';
 import { DigestMismatchError } from '../../domain/errors.ts';
-import type { ArrivalObserver } from '../observers/observed-package-store.ts';
+import type { ArrivalObserver, PackageObserver } from '../observers/observed-ports.ts';
+import { CACHE_RESULTS } from './service-metrics.ts';
 import type { SlotUsage } from '../../application/download-slots.ts';
 
 export function storeMetrics(registry: Registry, usage: () => StoreUsage, mismatches: Counter): ArrivalObserver {
@@ -108,4 +109,19 @@ export function downloadMetrics(usage: () => SlotUsage, registry: Registry): voi
       this.inc(usage().revoked);
     },
   });
+}
+
+/** `mismatches`: wrong manifests, and wrong bodies that bypass the store; other wrong layers are seen where they arrive there. */
+export function packageMetrics(registry: Registry, mismatches: Counter): PackageObserver {
+  const results = new Counter({
+    name: 'registry_packages_proxy_cache_requests_total',
+    help: 'Packages by how the cache took part: hit, miss (download begun), joined (download in progress), bypass.',
+    labelNames: ['result'],
+    registers: [registry],
+  });
+  for (const result of CACHE_RESULTS) results.inc({ result }, 0);
+  return (event) => {
+    if (event.kind === 'delivered') results.inc({ result: event.cache.kind });
+    else if (event.error instanceof DigestMismatchError) mismatches.inc();
+  };
 }

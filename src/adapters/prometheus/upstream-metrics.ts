@@ -2,7 +2,7 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import { PackageError } from '../../domain/errors.ts';
 import type { Operation } from '../../domain/ports/registry-gateway.ts';
-import type { UpstreamObserver } from '../observers/observed-registry-gateway.ts';
+import type { UpstreamObserver } from '../observers/observed-ports.ts';
 
 const OPERATIONS: readonly Operation[] = ['manifest', 'blob'];
 /** The codes of the alerts exist from the start, so that the first failure is an increase. */
@@ -52,7 +52,7 @@ function codeOf(error: unknown): string {
 }
 
 /** The part of a watcher's events that can be counted. */
-export type WatchedEvent = { readonly resource: string } & (
+type WatchedEvent = { readonly resource: string } & (
   | { readonly kind: 'changed'; readonly objects: number; readonly rejected: number }
   | { readonly kind: 'listed' | 'forbidden' | 'failed' | 'invalid' | 'conflict' }
 );

@@ -11,7 +11,7 @@ import {
 } from '../../domain/descriptor.ts';
 import { InvalidContentError, isOneOf, PackageError } from '../../domain/errors.ts';
 import { MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';
-import type { Referrer } from '../../domain/ports/image-catalog.ts';
+import type { Referrer } from '../../domain/ports/registry-gateway.ts';
 import { isTag, type Tag } from '../../domain/reference.ts';
 import { discard, gunzipAtMost, HTML, isLabelledGzip, isMarkup, mediaTypeOf, readAtMost } from './body.ts';
 import { type HttpResponse, refusal } from './transport/http-message.ts';

@@ -9,8 +9,7 @@ import {
   OCI_INDEX,
 } from '../../domain/descriptor.ts';
 import { DigestMismatchError, InvalidArgumentError, type PackageError } from '../../domain/errors.ts';
-import type { ImageCatalog, Referrer } from '../../domain/ports/image-catalog.ts';
-import type { Operation, RegistryGateway } from '../../domain/ports/registry-gateway.ts';
+import type { ImageCatalog, Operation, Referrer, RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import { dialledHost, type Registry, type Upstream } from '../../domain/upstream.ts';
 import type { Tag } from '../../domain/reference.ts';
 import { downloadBlob } from './blob-download.ts';

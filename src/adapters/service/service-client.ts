@@ -7,7 +7,7 @@ import { type Index, type Manifest, MAX_MANIFEST_BYTES, parseManifest } from '..
 import type { PackageRequest } from '../../domain/reference.ts';
 import { Verifier } from '../../domain/verifier.ts';
 import type { Secret } from '../../domain/credential.ts';
-import type { PackageCache } from '../../application/prefetch-packages.ts';
+import type { PackageCache } from '../../domain/ports/package-cache.ts';
 
 export interface ServiceClientOptions {
   /** `http://host:port` or `https://host:port`. */

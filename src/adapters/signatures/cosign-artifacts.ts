@@ -9,8 +9,7 @@ import {
   parseDescriptor,
 } from '../../domain/descriptor.ts';
 import { DigestMismatchError, isOneOf } from '../../domain/errors.ts';
-import type { ImageCatalog } from '../../domain/ports/image-catalog.ts';
-import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
+import type { ImageCatalog, RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Tag } from '../../domain/reference.ts';
 import type { Upstream } from '../../domain/upstream.ts';
 import { type CosignClaim, MAX_CLAIM_BYTES } from './cosign-claim.ts';

@@ -1,14 +1,13 @@
 /** CredentialProvider over a list that is known from the start and does not change. */
-import {
-  type ConfiguredRegistry,
-  type CredentialInspection,
-  type CredentialSource,
-  describeUpstream,
-} from '../../application/inspection.ts';
+import type {
+  ConfiguredRegistry,
+  CredentialInspection,
+  CredentialProvider,
+  CredentialSource,
+} from '../../domain/ports/credential-provider.ts';
+import { describeUpstream, type Upstream } from '../../domain/upstream.ts';
 import { RepositoryUnknownError } from '../../domain/errors.ts';
-import type { CredentialProvider } from '../../domain/ports/credential-provider.ts';
 import { DEFAULT_REPOSITORY, type RepositoryName } from '../../domain/reference.ts';
-import type { Upstream } from '../../domain/upstream.ts';
 
 export interface NamedUpstream {
   readonly name: RepositoryName;

@@ -1,7 +1,12 @@
 /** A PackageStore without any room, for a service whose cache is switched off. */
-import type { StoreInspection, StoreUsage } from '../../application/inspection.ts';
+import type {
+  PackageStore,
+  Reservation,
+  StoredBlob,
+  StoreInspection,
+  StoreUsage,
+} from '../../domain/ports/package-store.ts';
 import { StoreFullError } from '../../domain/errors.ts';
-import type { PackageStore, Reservation, StoredBlob } from '../../domain/ports/package-store.ts';
 
 export class NoPackageStore implements PackageStore, StoreInspection {
   readonly usage: StoreUsage = {

@@ -79,3 +79,33 @@ export interface PackageStore {
    */
   reserve(descriptor: Descriptor): Promise<Reservation>;
 }
+
+/** Why a blob could not be stored: codes of the file system, no free inode, or room that readers hold on to. */
+export const STORE_FAILURES = ['ENOSPC', 'EDQUOT', 'EROFS', 'EIO', 'EMFILE', 'inodes', 'pinned', 'other'] as const;
+export type StoreFailure = (typeof STORE_FAILURES)[number];
+
+/** The usage of the store, for metrics and the status page. */
+export interface StoreUsage {
+  /** Allocated on the volume, and taken by the blocks that are being written. */
+  readonly bytes: number;
+  /** 0 when nothing can be kept. */
+  readonly maxBytes: number;
+  /** As much of `maxBytes` as the volume has room for. */
+  readonly limitBytes: number;
+  /** Since the start: blobs that could not be stored; none for a reason that is absent. */
+  readonly failures: Readonly<Partial<Record<StoreFailure, number>>>;
+  readonly entries: number;
+  /** Since the start: removed to make room. */
+  readonly evicted: number;
+  /** Since the start: found missing, unreadable or with wrong bytes. */
+  readonly damaged: number;
+  /** Since the start: read again by the scrub. */
+  readonly scrubbedBytes: number;
+}
+
+/** None of it counts as a use. */
+export interface StoreInspection {
+  readonly usage: StoreUsage;
+  /** The most recently used first, at most this many: a person does not read a hundred thousand. */
+  list(most: number): BlobInfo[];
+}

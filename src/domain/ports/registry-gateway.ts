@@ -1,7 +1,8 @@
-/** The port to wherever packages are published. */
+/** The ports to the registries that publish packages. */
 import type { Descriptor, Digest } from '../descriptor.ts';
-import type { PackageError } from '../errors.ts';
-import type { Upstream } from '../upstream.ts';
+import type { ErrorCode, PackageError } from '../errors.ts';
+import type { Registry, Upstream } from '../upstream.ts';
+import type { RepositoryPath, Tag } from '../reference.ts';
 
 export type Operation = 'manifest' | 'blob';
 
@@ -24,4 +25,46 @@ export interface RegistryGateway {
    * longer wait than a client has; undefined when the upstream would be asked.
    */
   knownRefusal(upstream: Upstream, operation: Operation, digest: Digest): PackageError | undefined;
+}
+
+/** A manifest that refers to another one as its subject, by the type that the registry lists it with. */
+export interface Referrer {
+  readonly digest: Digest;
+  readonly artifactType: string | undefined;
+}
+
+/** Rejects with PackageUnknownError where there is no such repository or tag, and with the Upstream…Errors. */
+export interface ImageCatalog {
+  /** All tags in the registry's order, from all pages of its answer; at most 100 000. */
+  listTags(upstream: Upstream, signal: AbortSignal): Promise<readonly string[]>;
+  /**
+   * The manifest or the index of a tag, 4 MiB at most, not parsed. No digest verifies it but the one that the registry may
+   * name beside it.
+   */
+  fetchTagged(upstream: Upstream, tag: Tag, signal: AbortSignal): Promise<Uint8Array>;
+  /**
+   * The manifests that refer to `subject`, the first 1000 at most; empty when there are none. A registry without a list of
+   * referrers is asked for the tag under which clients keep one (distribution-spec, "Referrers Tag Schema").
+   */
+  listReferrers(upstream: Upstream, subject: Digest, signal: AbortSignal): Promise<readonly Referrer[]>;
+}
+
+/** The last answer of an upstream to one request, or its failure. */
+export interface UpstreamAnswer {
+  readonly operation: Operation;
+  readonly host: string;
+  readonly repository: RepositoryPath | undefined;
+  readonly digest: Digest;
+  readonly at: Date;
+  /** `OK` when it began to answer; a blob that breaks off later is a failure then. */
+  readonly code: 'OK' | ErrorCode | 'INTERNAL';
+  /** In words for a client; empty when it answered. */
+  readonly detail: string;
+  /** In words for an operator, as in the log; undefined when there is no more to say. */
+  readonly cause: string | undefined;
+}
+
+export interface UpstreamInspection {
+  /** The latest first; with a registry, only the answers to the same credential. */
+  answers(registry?: Registry): UpstreamAnswer[];
 }

@@ -2,7 +2,7 @@
 import { mkdir } from 'node:fs/promises';
 import { isArchive, NOT_UNPACKED } from '../../adapters/oci-layout/layout.ts';
 import { OciLayoutWriter } from '../../adapters/oci-layout/oci-layout-writer.ts';
-import { MirrorPackages } from '../../application/mirror-packages.ts';
+import { mirrorPackages } from '../../application/mirror-packages.ts';
 import {
   CREDENTIAL_PROVIDER,
   CREDENTIALS_COMPONENT,
@@ -27,7 +27,7 @@ import { MirrorDisplay } from '../../adapters/cli/progress.ts';
 import { readSettings, SETTINGS_FLAGS } from '../load-settings.ts';
 
 /** Enough to fill a line, and few enough for any registry. */
-const AT_A_TIME = 3;
+const CONCURRENCY = 3;
 
 export const MIRROR = command({
   about: `Fetches each package of the list as a whole image, so that other tools can read the directory too, and an index \
@@ -89,21 +89,21 @@ async function mirror({ settings, packages, output, platform }: Order, terminal:
   try {
     return await withComponents(settings, [GATEWAY_COMPONENT, CREDENTIALS_COMPONENT], terminal, async (container) => {
       const display = new MirrorDisplay(terminal, packages.length);
-      const mirroring = new MirrorPackages<ListedPackage>({
+      const work = mirrorPackages(packages, {
         gateway: container.get(REGISTRY_GATEWAY),
         credentials: container.get(CREDENTIAL_PROVIDER),
         layout,
         platform,
-        atATime: AT_A_TIME,
+        concurrency: CONCURRENCY,
+        interrupted,
         onProgress: (progress) => {
           display.show(progress);
         },
-      });
-      const work = mirroring.execute(packages, interrupted).finally(() => {
+      }).finally(() => {
         display.end();
       });
       isComplete = await isFlawless(work, output, terminal);
-      const { mirrored, hereBytes, fetchedBytes } = mirroring.progress;
+      const { mirrored, hereBytes, fetchedBytes } = display.last;
       stdout.write(
         `${output} has ${String(mirrored)} of ${String(packages.length)} packages, ${formatBytes(hereBytes)}; ${formatBytes(fetchedBytes)} fetched now\n`,
       );

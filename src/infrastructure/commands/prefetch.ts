@@ -1,19 +1,11 @@
 /** `prefetch`: fetches packages into a cache before the first request. */
 import { readFile } from 'node:fs/promises';
 import { ServiceClient, type ServiceClientOptions } from '../../adapters/service/service-client.ts';
-import { DescribePackage } from '../../application/describe-package.ts';
-import { LocalCache } from '../../application/local-cache.ts';
-import { type PackageCache, PrefetchPackages } from '../../application/prefetch-packages.ts';
+import type { PackageCache } from '../../domain/ports/package-cache.ts';
+import { LocalCache, type PrefetchProgress, prefetchPackages } from '../../application/prefetch-packages.ts';
 import { Secret } from '../../domain/credential.ts';
 import { formatBytes, formatError } from '../../adapters/cli/format.ts';
-import {
-  CREDENTIALS_COMPONENT,
-  GATEWAY_COMPONENT,
-  GET_PACKAGE,
-  PACKAGE_RESOLVER,
-  PACKAGE_STORE,
-  STORE_COMPONENT,
-} from '../container/tokens.ts';
+import { CREDENTIALS_COMPONENT, GATEWAY_COMPONENT, GET_PACKAGE, STORE_COMPONENT } from '../container/tokens.ts';
 import type { Settings } from '../settings.ts';
 import { withComponents } from './with-components.ts';
 import {
@@ -31,7 +23,7 @@ import { Progress } from '../../adapters/cli/progress.ts';
 import { readSettings, SETTINGS_FLAGS } from '../load-settings.ts';
 
 /** Few, since a service has other clients besides. */
-const AT_A_TIME = 3;
+const CONCURRENCY = 3;
 /** Longer than the service waits for a registry, all its tries together. */
 const IDLE_MS = 120_000;
 
@@ -108,8 +100,7 @@ async function withLocalCache<Outcome>(settings: Settings, terminal: Terminal, w
   // This command does not verify old entries.
   const quiet = { ...settings, store: { ...settings.store, scrubRate: 0 } };
   return withComponents(quiet, [STORE_COMPONENT, GATEWAY_COMPONENT, CREDENTIALS_COMPONENT], terminal, (container) => {
-    const [resolve, store] = [container.get(PACKAGE_RESOLVER), container.get(PACKAGE_STORE)];
-    return work(new LocalCache({ get: container.get(GET_PACKAGE), describe: new DescribePackage({ resolve, store }) }));
+    return work(new LocalCache(container.get(GET_PACKAGE)));
   });
 }
 
@@ -121,25 +112,21 @@ async function prefetch(
 ): Promise<ExitCode> {
   const progress = new Progress(terminal, { title: 'prefetch', unit: 'packages' });
   progress.total = packages.length;
-  let shown = 0;
-  const prefetching = new PrefetchPackages<ListedPackage>({
-    cache,
-    atATime: AT_A_TIME,
-    onProgress: ({ fetched, hits, bytes }) => {
-      const done = fetched + hits;
-      progress.advance(done - shown, formatBytes(bytes));
-      shown = done;
-    },
-  });
-  const work = prefetching.execute(packages, terminal.interrupted).finally(() => {
+  let last: PrefetchProgress = { fetched: 0, hits: 0, failed: 0, bytes: 0 };
+  const onProgress = (now: PrefetchProgress): void => {
+    progress.advance(now.fetched + now.hits - last.fetched - last.hits, formatBytes(now.bytes));
+    last = now;
+  };
+  const { interrupted } = terminal;
+  const work = prefetchPackages(packages, { cache, concurrency: CONCURRENCY, interrupted, onProgress }).finally(() => {
     progress.end();
   });
   const isDone = await isFlawless(work, where, terminal);
-  const { fetched, hits, bytes } = prefetching.progress;
+  const { fetched, hits, bytes } = last;
   terminal.stdout.write(
     `${where}: ${String(fetched)} of ${String(packages.length)} packages fetched, ${String(hits)} were there, ${formatBytes(bytes)} in all\n`,
   );
-  terminal.interrupted.throwIfAborted();
+  interrupted.throwIfAborted();
   return isDone ? EXIT_CODE.done : EXIT_CODE.faulty;
 }
 

@@ -19,16 +19,13 @@ import {
   requestMetrics,
   sendingMetrics,
 } from '../../adapters/prometheus/service-metrics.ts';
-import { downloadMetrics } from '../../adapters/prometheus/store-metrics.ts';
+import { downloadMetrics, packageMetrics } from '../../adapters/prometheus/store-metrics.ts';
 import { MeteredIcons } from '../../adapters/prometheus/metered-icons.ts';
-import { MeteredManifests } from '../../adapters/prometheus/metered-manifests.ts';
-import { MeteredGetPackage } from '../../adapters/prometheus/metered-get-package.ts';
-import { DescribePackage } from '../../application/describe-package.ts';
+import { ObservedPackages } from '../../adapters/observers/observed-ports.ts';
 import { GetIcon } from '../../application/get-icon.ts';
 import { GetImage } from '../../application/get-image.ts';
 import { GetPackage } from '../../application/get-package.ts';
 import { GetLayerFile } from '../../application/get-layer-file.ts';
-import { ImageRoots } from '../../application/image-roots.ts';
 import { ResolvePackage } from '../../application/resolve-package.ts';
 import { accessLog } from '../../adapters/log/event-log.ts';
 import { certificateLog, refusalLog } from '../../adapters/log/loopback-log.ts';
@@ -66,19 +63,16 @@ export function serviceModule(): ContainerModule {
       [T.PACKAGE_RESOLVER, T.PACKAGE_STORE, T.REGISTRY_GATEWAY, T.CREDENTIAL_PROVIDER, T.SETTINGS, T.SHUTDOWN],
     );
     bind(T.PACKAGES).toResolvedValue(
-      (get, resolve, store, mismatches, metrics) => {
+      (get, resolve, mismatches, metrics) => {
         downloadMetrics(() => get.slots, metrics);
-        return {
-          get: new MeteredGetPackage(get, mismatches, metrics),
-          describe: new DescribePackage({ resolve, store }),
-          manifests: new MeteredManifests(resolve, mismatches),
-        };
+        const observed = new ObservedPackages({ get, manifests: resolve }, [packageMetrics(metrics, mismatches)]);
+        return { get: observed, manifests: observed };
       },
-      [T.GET_PACKAGE, T.PACKAGE_RESOLVER, T.PACKAGE_STORE, T.MISMATCHES, T.METRICS],
+      [T.GET_PACKAGE, T.PACKAGE_RESOLVER, T.MISMATCHES, T.METRICS],
     );
     bind(T.IMAGES).toResolvedValue(
       (catalog, gateway, credentials, { registry: { platform } }, signatures) =>
-        new GetImage({ roots: new ImageRoots(credentials), catalog, gateway, platform, signatures }),
+        new GetImage({ credentials, catalog, gateway, platform, signatures }),
       [T.IMAGE_CATALOG, T.REGISTRY_GATEWAY, T.CREDENTIAL_PROVIDER, T.SETTINGS, T.SIGNATURES],
     );
     bind(T.ICONS).toResolvedValue(

@@ -11,18 +11,12 @@ import type { GetIcon } from '../../application/get-icon.ts';
 import type { GetImage } from '../../application/get-image.ts';
 import type { GetLayerFile } from '../../application/get-layer-file.ts';
 import type { GetPackage } from '../../application/get-package.ts';
-import type {
-  CredentialInspection,
-  Inspection,
-  StoreInspection,
-  UpstreamInspection,
-} from '../../application/inspection.ts';
+import type { CredentialInspection, CredentialProvider } from '../../domain/ports/credential-provider.ts';
+import type { Inspection } from '../../adapters/http/status/parts.ts';
+import type { PackageStore, StoreInspection } from '../../domain/ports/package-store.ts';
+import type { ImageCatalog, RegistryGateway, UpstreamInspection } from '../../domain/ports/registry-gateway.ts';
 import type { PackageResolver, ResolvePackage } from '../../application/resolve-package.ts';
 import type { ResolveSignedPackage } from '../../application/resolve-signed-package.ts';
-import type { CredentialProvider } from '../../domain/ports/credential-provider.ts';
-import type { ImageCatalog } from '../../domain/ports/image-catalog.ts';
-import type { PackageStore } from '../../domain/ports/package-store.ts';
-import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Component, Service, ShutdownSignals } from '../lifecycle.ts';
 import type { Settings } from '../settings.ts';
 

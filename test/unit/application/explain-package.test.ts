@@ -1,12 +1,14 @@
 import { expect } from 'chai';
 import sinon from 'sinon';
-import { ObservedRegistryGateway } from '../../../src/adapters/observers/observed-registry-gateway.ts';
+import { ObservedRegistryGateway } from '../../../src/adapters/observers/observed-ports.ts';
 import { UpstreamHistory } from '../../../src/adapters/observers/upstream-history.ts';
 import { StaticCredentialProvider } from '../../../src/adapters/static/static-credential-provider.ts';
 import { NoPackageStore } from '../../../src/adapters/unstored/no-package-store.ts';
 import { ExplainPackage, type Explanation } from '../../../src/application/explain-package.ts';
 import { GetPackage } from '../../../src/application/get-package.ts';
-import type { CredentialInspection, FailedRequests, StoreInspection } from '../../../src/application/inspection.ts';
+import type { CredentialInspection, CredentialProvider } from '../../../src/domain/ports/credential-provider.ts';
+import type { FailedRequests } from '../../../src/domain/ports/request-inspection.ts';
+import type { PackageStore, StoreInspection } from '../../../src/domain/ports/package-store.ts';
 import { ResolvePackage } from '../../../src/application/resolve-package.ts';
 import {
   CredentialsPendingError,
@@ -21,8 +23,6 @@ import {
   parseRepositoryName,
   parseRepositoryPath,
 } from '../../../src/domain/reference.ts';
-import type { CredentialProvider } from '../../../src/domain/ports/credential-provider.ts';
-import type { PackageStore } from '../../../src/domain/ports/package-store.ts';
 import { parseUpstream } from '../../../src/domain/upstream.ts';
 import { bytesOf, makeImage, makeIndex, makePackage } from '../../support/image.ts';
 import { MemoryPackageStore } from '../../support/memory-package-store.ts';

@@ -433,3 +433,26 @@ async function* cutAfter(chunks: AsyncIterable<Uint8Array>, bytes: number): Asyn
     if (seen >= bytes) throw new StoreFailedError();
   }
 }
+
+describe('a HEAD of GetPackage', () => {
+  it('says what a package is and since when it lies here, and moves no blob', async () => {
+    const image = makePackage(100_000);
+    const gateway = stubGateway(image);
+    const store = new MemoryPackageStore();
+    const stopping = new AbortController().signal;
+    const ports = { store, gateway, credentials: stubCredentials(), parallelDownloads: 64, stopping };
+    const resolve = new ResolvePackage({ ...ports, platform: { os: 'linux', architecture: 'amd64' } });
+    const useCase = new GetPackage({ ...ports, resolve });
+    const request = { digest: image.digest, repository: DEFAULT_REPOSITORY, path: undefined };
+
+    const before = await useCase.head(request);
+    expect(before).to.deep.equal({
+      package: { digest: image.digest, layer: image.layer.descriptor },
+      storedAt: undefined,
+    });
+    sinon.assert.notCalled(gateway.fetchBlob);
+
+    await readAll((await useCase.execute(request)).blob);
+    expect((await useCase.head(request)).storedAt).to.be.instanceOf(Date);
+  });
+});

@@ -5,11 +5,7 @@ import { join } from 'node:path';
 import sinon from 'sinon';
 import { OciLayoutGateway } from '../../../src/adapters/oci-layout/oci-layout-gateway.ts';
 import { OciLayoutWriter } from '../../../src/adapters/oci-layout/oci-layout-writer.ts';
-import {
-  MirrorPackages,
-  type MirrorPackagesOptions,
-  type MirrorProgress,
-} from '../../../src/application/mirror-packages.ts';
+import { type MirrorOptions, mirrorPackages, type MirrorProgress } from '../../../src/application/mirror-packages.ts';
 import { type Descriptor, type Digest, digestHex } from '../../../src/domain/descriptor.ts';
 import {
   DigestMismatchError,
@@ -20,7 +16,7 @@ import {
   UpstreamThrottledError,
 } from '../../../src/domain/errors.ts';
 import type { BlobWriter } from '../../../src/domain/ports/image-layout.ts';
-import { DEFAULT_REPOSITORY, parseRepositoryPath } from '../../../src/domain/reference.ts';
+import { DEFAULT_REPOSITORY, type PackageRequest, parseRepositoryPath } from '../../../src/domain/reference.ts';
 import { bytesOf, encode, makeBlob, makeImage, makeIndex, makePackage, type TestImage } from '../../support/image.ts';
 import { type StubbedGateway, stubCredentials, stubGateway } from '../../support/ports.ts';
 import { rejection } from '../../support/rejection.ts';
@@ -36,7 +32,7 @@ const request = ({ digest }: { readonly digest: Digest }) => ({
   path: undefined,
 });
 
-describe('MirrorPackages', () => {
+describe('mirrorPackages', () => {
   let directory: string;
   let layout: OciLayoutWriter;
   let last: MirrorProgress | undefined;
@@ -49,18 +45,21 @@ describe('MirrorPackages', () => {
     await rm(directory, { recursive: true });
   });
 
-  const over = (gateway: StubbedGateway, options: Partial<MirrorPackagesOptions> = {}) =>
-    new MirrorPackages({
-      gateway,
-      credentials: stubCredentials(),
-      layout,
-      platform: amd64,
-      atATime: 3,
-      onProgress: (progress) => {
-        last = progress;
-      },
-      ...options,
-    });
+  const over = (gateway: StubbedGateway, options: Partial<MirrorOptions> = {}) => ({
+    execute: (requests: readonly PackageRequest[], interrupted: AbortSignal) =>
+      mirrorPackages(requests, {
+        gateway,
+        credentials: stubCredentials(),
+        layout,
+        platform: amd64,
+        concurrency: 3,
+        interrupted,
+        onProgress: (progress) => {
+          last = progress;
+        },
+        ...options,
+      }),
+  });
   const listed = () => new OciLayoutGateway(directory).list();
   const expectWhole = async (...images: readonly TestImage[]): Promise<void> => {
     for (const { descriptor, bytes } of images.flatMap(({ manifest, blobs }) => [manifest, ...blobs])) {
@@ -106,7 +105,7 @@ describe('MirrorPackages', () => {
     sinon.assert.callCount(gateway.fetchBlob, 4);
   });
 
-  it('asks no registry for what is here, not even for a manifest', async () => {
+  it('asks no registry for blobs that are here, not even for a manifest', async () => {
     const index = makeIndex([{ image: makePackage(100_000), platform: amd64 }]);
     await over(stubGateway(index)).execute([request(index)], never);
     const gateway = stubGateway();
@@ -184,7 +183,7 @@ describe('MirrorPackages', () => {
     );
     const gateway = stubGateway(good);
     gateway.fetchManifest.withArgs(sinon.match.any, lie.descriptor.digest).resolves(lie.bytes);
-    const failures = await over(gateway, { atATime: 1 }).execute([good, lie.descriptor].map(request), never);
+    const failures = await over(gateway, { concurrency: 1 }).execute([good, lie.descriptor].map(request), never);
     expect(failures.map(({ error }) => error)).to.have.lengthOf(1);
     expect(await listed()).to.deep.equal([good.digest]);
   });
@@ -214,7 +213,7 @@ describe('MirrorPackages', () => {
     const broken = { readManifest: sinon.stub().resolves(undefined), writer: sinon.stub(), list: sinon.stub() };
     const error = new StoreFailedError();
     broken.writer.callsFake(({ size }: Descriptor) => writerOf(size, () => Promise.reject(error)));
-    const mirror = over(stubGateway(...images), { layout: broken, atATime: 1 });
+    const mirror = over(stubGateway(...images), { layout: broken, concurrency: 1 });
     expect(await rejection(mirror.execute(images.map(request), never))).to.equal(error);
     sinon.assert.calledOnce(broken.writer);
   });
@@ -223,18 +222,19 @@ describe('MirrorPackages', () => {
     ['in the middle', ({ hereBytes }) => hereBytes > 0],
     ['at the very end', ({ hereBytes, totalBytes }) => hereBytes === totalBytes],
   ] as const satisfies [string, (progress: MirrorProgress) => boolean][]) {
-    it(`ends when it is interrupted ${what} of the proof of what is here, and counts no package then`, async () => {
+    it(`ends when it is interrupted ${what} of the verification of its blobs, and counts no package then`, async () => {
       const image = makePackage(2_000_000);
       await over(stubGateway(image)).execute([request(image)], never);
       const interruption = new AbortController();
       const reason = new Error('enough');
       const mirror = over(stubGateway(), {
         onProgress: (progress) => {
+          last = progress;
           if (progress.phase === 'blobs' && isThen(progress)) interruption.abort(reason);
         },
       });
       expect(await rejection(mirror.execute([request(image)], interruption.signal))).to.equal(reason);
-      expect(mirror.progress).to.include({ mirrored: 0, failed: 0 });
+      expect(last).to.include({ mirrored: 0, failed: 0 });
       expect(await listed()).to.deep.equal([image.digest]);
     });
   }

@@ -1,14 +1,13 @@
 import { expect } from 'chai';
 import sinon from 'sinon';
-import { DescribePackage } from '../../../src/application/describe-package.ts';
 import { GetPackage } from '../../../src/application/get-package.ts';
-import { LocalCache } from '../../../src/application/local-cache.ts';
 import {
+  LocalCache,
   NotKeptError,
-  type PackageCache,
-  PrefetchPackages,
+  prefetchPackages,
   type PrefetchProgress,
 } from '../../../src/application/prefetch-packages.ts';
+import type { PackageCache } from '../../../src/domain/ports/package-cache.ts';
 import { ResolvePackage } from '../../../src/application/resolve-package.ts';
 import {
   DigestMismatchError,
@@ -18,7 +17,7 @@ import {
   UpstreamThrottledError,
 } from '../../../src/domain/errors.ts';
 import type { PackageStore } from '../../../src/domain/ports/package-store.ts';
-import { DEFAULT_REPOSITORY } from '../../../src/domain/reference.ts';
+import { DEFAULT_REPOSITORY, type PackageRequest } from '../../../src/domain/reference.ts';
 import { bytesOf, makePackage, type TestImage } from '../../support/image.ts';
 import { MemoryPackageStore } from '../../support/memory-package-store.ts';
 import { type StubbedGateway, stubCredentials, stubGateway } from '../../support/ports.ts';
@@ -29,24 +28,24 @@ const never = new AbortController().signal;
 const images = [makePackage(100_000), makePackage(200_000, 2), makePackage(300_000, 3)];
 const request = ({ digest }: TestImage) => ({ digest, repository: DEFAULT_REPOSITORY, path: undefined });
 
-describe('PrefetchPackages', () => {
+describe('prefetchPackages', () => {
   let last: PrefetchProgress | undefined;
-  const into = (cache: PackageCache, atATime = 3) =>
-    new PrefetchPackages({
-      cache,
-      atATime,
-      onProgress: (progress) => {
-        last = progress;
-      },
-    });
+  const into = (cache: PackageCache, concurrency = 3) => ({
+    execute: (requests: readonly PackageRequest[], interrupted: AbortSignal) =>
+      prefetchPackages(requests, {
+        cache,
+        concurrency,
+        interrupted,
+        onProgress: (progress) => {
+          last = progress;
+        },
+      }),
+  });
 
   function localCache(store: PackageStore, gateway: StubbedGateway): LocalCache {
     const options = { store, gateway, credentials: stubCredentials(), parallelDownloads: 64, stopping: never };
     const resolve = new ResolvePackage({ ...options, platform: { os: 'linux', architecture: 'amd64' } });
-    return new LocalCache({
-      get: new GetPackage({ ...options, resolve }),
-      describe: new DescribePackage({ resolve, store }),
-    });
+    return new LocalCache(new GetPackage({ ...options, resolve }));
   }
 
   it('brings packages into the cache of this process, and finds them there the next time', async () => {

@@ -37,7 +37,7 @@ interface WantedImage {
 type Context = ParameterizedContext<RequestState>;
 
 export function imageDownload(
-  { get, describe }: Pick<PackageUseCases, 'get' | 'describe'>,
+  get: PackageUseCases['get'],
   admission: Admission,
 ): (ctx: Context, wanted: WantedImage) => Promise<void> {
   return async (ctx, { request, name, isTag, answer, onOpened }) => {
@@ -48,7 +48,7 @@ export function imageDownload(
     };
     const isKnown = matchesEtag(ctx.get('If-None-Match'), etagOf(request.digest)) !== false;
     if (ctx.method === 'HEAD' || isKnown) {
-      const { package: found, storedAt } = await reworded(WORDS, describe.execute(request));
+      const { package: found, storedAt } = await reworded(WORDS, get.head(request));
       record.cache = storedAt && { kind: 'hit', storedAt };
       ctx.set({ ...packageHeaders(found), ...cacheHeaders(record.cache), ...own });
       ctx.status = isKnown ? 304 : 200;

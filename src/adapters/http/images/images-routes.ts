@@ -19,7 +19,7 @@ const SAFE = { 'X-Content-Type-Options': 'nosniff' };
 
 export interface ImagesRoutes {
   readonly images: Pick<GetImage, 'tags' | 'manifest' | 'image'>;
-  readonly packages: Pick<PackageUseCases, 'get' | 'describe'>;
+  readonly packages: Pick<PackageUseCases, 'get'>;
   readonly admission: Admission;
 }
 
@@ -37,7 +37,7 @@ export function imagesRouteOf(path: string): string | undefined {
 
 /** Answers what is under /v1/images/ and leaves the rest to the next middleware. */
 export function imagesRoutes({ images, packages, admission }: ImagesRoutes): Middleware<RequestState> {
-  const download = imageDownload(packages, admission);
+  const download = imageDownload(packages.get, admission);
   const counted = admitted(admission);
   return async (ctx, next) => {
     const [target = ''] = ctx.url.split('?', 1);

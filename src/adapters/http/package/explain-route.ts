@@ -1,14 +1,11 @@
 /** GET /explain: what a request for a package would do now, as a document for programs or a text; never a secret. */
 import type { Middleware } from 'koa';
-import type { ExplainedSignature, Explanation, ExplainPackage, Verdict } from '../../../application/explain-package.ts';
-import type {
-  ConfiguredRegistry,
-  CredentialSource,
-  FailedRequests,
-  Download,
-  UpstreamAnswer,
-  UpstreamDescription,
-} from '../../../application/inspection.ts';
+import type { ExplainedSignature, ExplainPackage, Explanation, Verdict } from '../../../application/explain-package.ts';
+import type { ConfiguredRegistry, CredentialSource } from '../../../domain/ports/credential-provider.ts';
+import type { FailedRequests } from '../../../domain/ports/request-inspection.ts';
+import type { Download } from '../../../application/downloads.ts';
+import type { UpstreamAnswer } from '../../../domain/ports/registry-gateway.ts';
+import type { UpstreamDescription } from '../../../domain/upstream.ts';
 import type { BlobInfo } from '../../../domain/ports/package-store.ts';
 import { explanationText } from './explanation-text.ts';
 import { parsePackageQuery } from './package-query.ts';

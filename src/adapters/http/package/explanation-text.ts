@@ -1,6 +1,8 @@
 /** An explanation as lines for people: the verdict first, then all facts behind it. */
 import type { ExplainedSignature, Explanation } from '../../../application/explain-package.ts';
-import type { CredentialSource, FailedRequests, UpstreamAnswer } from '../../../application/inspection.ts';
+import type { CredentialSource } from '../../../domain/ports/credential-provider.ts';
+import type { FailedRequests } from '../../../domain/ports/request-inspection.ts';
+import type { UpstreamAnswer } from '../../../domain/ports/registry-gateway.ts';
 import type { BlobInfo } from '../../../domain/ports/package-store.ts';
 import { DEFAULT_REPOSITORY } from '../../../domain/reference.ts';
 import { statusOf } from '../server/problem.ts';

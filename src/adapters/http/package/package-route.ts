@@ -1,8 +1,8 @@
 /** GET and HEAD of /package, and of /manifest, by which a client verifies that a package is the one that it asked for. */
 import type { Middleware, ParameterizedContext } from 'koa';
-import type { DescribePackage, Description } from '../../../application/describe-package.ts';
-import type { Delivery, GetPackage } from '../../../application/get-package.ts';
-import type { ResolvePackage, VerifiedManifest } from '../../../application/resolve-package.ts';
+import type { Delivery, GetPackage, Head } from '../../../application/get-package.ts';
+import type { ResolvePackage } from '../../../application/resolve-package.ts';
+import type { VerifiedManifest } from '../../../application/manifests.ts';
 import type { BlobReader } from '../../../domain/ports/package-store.ts';
 import type { Admission } from '../server/admission.ts';
 import { sendInTurn, untilClosed } from '../server/send-blob.ts';
@@ -22,17 +22,13 @@ import {
 import { parsePackageQuery } from './package-query.ts';
 
 export interface PackageUseCases {
-  readonly get: Pick<GetPackage, 'execute'>;
-  readonly describe: Pick<DescribePackage, 'execute'>;
+  readonly get: Pick<GetPackage, 'execute' | 'head'>;
   readonly manifests: Pick<ResolvePackage, 'manifest'>;
 }
 
 type PackageContext = ParameterizedContext<RequestState>;
 
-export function packageRoute(
-  { get, describe }: Pick<PackageUseCases, 'get' | 'describe'>,
-  admission: Admission,
-): Middleware<RequestState> {
+export function packageRoute(get: PackageUseCases['get'], admission: Admission): Middleware<RequestState> {
   return async (ctx) => {
     const request = parsePackageQuery(ctx.querystring);
     const { record } = ctx.state;
@@ -40,11 +36,11 @@ export function packageRoute(
     const known = matchesEtag(ctx.get('If-None-Match'), etagOf(request.digest));
     if (known !== false) {
       // Content under a digest does not change: only its existence is in question, and a client that has it knows the answer.
-      if (known === 'any') await traces.run(record.trace, () => describe.execute(request));
+      if (known === 'any') await traces.run(record.trace, () => get.head(request));
       ctx.status = 304;
       ctx.set(validatorHeaders(request.digest));
     } else if (ctx.method === 'HEAD') {
-      answerHead(ctx, await traces.run(record.trace, () => describe.execute(request)));
+      answerHead(ctx, await traces.run(record.trace, () => get.head(request)));
     } else {
       await untilClosed(ctx.res, async (leaving) => {
         const delivery = await traces.run(record.trace, () => get.execute(request, leaving));
@@ -56,7 +52,7 @@ export function packageRoute(
   };
 }
 
-function answerHead(ctx: PackageContext, { package: found, storedAt }: Description): void {
+function answerHead(ctx: PackageContext, { package: found, storedAt }: Head): void {
   ctx.state.record.cache = storedAt && { kind: 'hit', storedAt };
   ctx.status = 200;
   ctx.set({ ...packageHeaders(found), ...cacheHeaders(ctx.state.record.cache) });

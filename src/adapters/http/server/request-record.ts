@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import type { CacheOutcome } from '../../../application/get-package.ts';
-import type { FailedRequests, RequestInspection } from '../../../application/inspection.ts';
+import type { FailedRequests, RequestInspection } from '../../../domain/ports/request-inspection.ts';
 import type { PackageRequest } from '../../../domain/reference.ts';
 import { ClientGoneError, problemOf } from './problem.ts';
 import { RequestTrace } from './trace-context.ts';

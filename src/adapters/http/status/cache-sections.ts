@@ -1,11 +1,11 @@
 /** The sections of cached packages, running downloads and hits. */
-import type { Download, Inspection } from '../../../application/inspection.ts';
+import type { Download } from '../../../application/downloads.ts';
+import { digestText, type Inspection, list, MAX_ROWS, packageLink, placeText, type Section } from './parts.ts';
 import type { SlotUsage } from '../../../application/download-slots.ts';
 import type { Digest } from '../../../domain/descriptor.ts';
 import { DEFAULT_REPOSITORY, type Package } from '../../../domain/reference.ts';
 import type { BlobInfo } from '../../../domain/ports/package-store.ts';
 import { html, type Html } from './html.ts';
-import { digestText, list, MAX_ROWS, packageLink, placeText, type Section } from './parts.ts';
 import { ageOf, countText, shareText, sizeText, spanText } from './quantities.ts';
 
 export function overviewSection({ store: { usage }, requests: { outcomes } }: Inspection): Section {

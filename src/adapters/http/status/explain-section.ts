@@ -1,6 +1,9 @@
 /** The section that explains a request: a form that shows each mistake where it was made, and the explanation. */
 import type { ExplainedSignature, Explanation } from '../../../application/explain-package.ts';
-import type { ConfiguredRegistry, Download, Inspection, UpstreamAnswer } from '../../../application/inspection.ts';
+import type { ConfiguredRegistry } from '../../../domain/ports/credential-provider.ts';
+import type { Download } from '../../../application/downloads.ts';
+import { BAD, GOOD, type Inspection, placeText, type Section } from './parts.ts';
+import type { UpstreamAnswer } from '../../../domain/ports/registry-gateway.ts';
 import { parseDigest } from '../../../domain/descriptor.ts';
 import { InvalidArgumentError } from '../../../domain/errors.ts';
 import { type PackageRequest, parseRepositoryName, parseRepositoryPath } from '../../../domain/reference.ts';
@@ -8,7 +11,6 @@ import type { BlobInfo } from '../../../domain/ports/package-store.ts';
 import type { PackageParameters } from '../package/package-query.ts';
 import { statusOf } from '../server/problem.ts';
 import { html, type Html } from './html.ts';
-import { BAD, GOOD, placeText, type Section } from './parts.ts';
 import { ageOf, clockText, countText, shareText, sizeText } from './quantities.ts';
 
 export interface Question {

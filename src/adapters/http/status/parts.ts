@@ -1,7 +1,23 @@
 /** The pieces from which the sections of the page are made. */
+import type { GetPackage } from '../../../application/get-package.ts';
+import type { ResolvePackage } from '../../../application/resolve-package.ts';
+import type { CredentialInspection } from '../../../domain/ports/credential-provider.ts';
+import type { StoreInspection } from '../../../domain/ports/package-store.ts';
+import type { UpstreamInspection } from '../../../domain/ports/registry-gateway.ts';
+import type { RequestInspection } from '../../../domain/ports/request-inspection.ts';
 import type { Digest } from '../../../domain/descriptor.ts';
 import type { PackageRequest } from '../../../domain/reference.ts';
 import { html, type Html } from './html.ts';
+
+/** The state that operators can see. None of it asks an upstream, holds a secret or counts as a use. */
+export interface Inspection {
+  readonly store: StoreInspection;
+  readonly packages: Pick<ResolvePackage, 'known'>;
+  readonly downloads: Pick<GetPackage, 'slots' | 'list'>;
+  readonly credentials: CredentialInspection;
+  readonly upstreams: UpstreamInspection;
+  readonly requests: RequestInspection;
+}
 
 /** A person reads no more rows, and the service should not spend more time on them every second. */
 export const MAX_ROWS = 200;

@@ -1,11 +1,10 @@
 /** The status page as a whole: its head, its sections, and the policy that lets it run nothing but its own. */
 import type { Explanation } from '../../../application/explain-package.ts';
-import type { Inspection } from '../../../application/inspection.ts';
+import { BAD, GOOD, type Inspection, renderSection } from './parts.ts';
 import { cacheSection, downloadsSection, overviewSection } from './cache-sections.ts';
 import { explainSection, type Question } from './explain-section.ts';
 import { failuresSection, registriesSection } from './upstream-sections.ts';
 import { html, Html } from './html.ts';
-import { GOOD, BAD, renderSection } from './parts.ts';
 import { ageOf, clockText } from './quantities.ts';
 
 const STYLE = Html.ofFile('style', new URL('./status.css', import.meta.url));

@@ -1,7 +1,7 @@
 /** GET /status, a page for people, and GET /readyz: the state of the service and the reasons why it is not ready. */
 import type { Middleware } from 'koa';
 import type { ExplainPackage } from '../../../application/explain-package.ts';
-import type { Inspection } from '../../../application/inspection.ts';
+import type { Inspection } from './parts.ts';
 import { PACKAGE_PARAMETERS, readParameters } from '../package/package-query.ts';
 import { parseQuestion } from './explain-section.ts';
 import { CONTENT_SECURITY_POLICY, renderStatus } from './status-page.ts';

@@ -1,13 +1,9 @@
 /** The sections of registries, of the sources of their credentials, and of failures with their reasons. */
-import type {
-  ConfiguredRegistry,
-  CredentialSource,
-  FailedRequests,
-  Inspection,
-  UpstreamAnswer,
-} from '../../../application/inspection.ts';
+import type { ConfiguredRegistry, CredentialSource } from '../../../domain/ports/credential-provider.ts';
+import type { FailedRequests } from '../../../domain/ports/request-inspection.ts';
+import { digestText, type Inspection, list, packageLink, placeText, type Section } from './parts.ts';
+import type { UpstreamAnswer } from '../../../domain/ports/registry-gateway.ts';
 import { html, type Html } from './html.ts';
-import { digestText, list, packageLink, placeText, type Section } from './parts.ts';
 import { ageOf, clockText, countText } from './quantities.ts';
 
 export function registriesSection({ credentials }: Inspection, now: Date): Section {

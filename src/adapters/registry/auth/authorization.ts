@@ -1,11 +1,11 @@
 /** How a registry and the hosts that it leads to are entered, and the tokens that they gave (distribution-spec, token protocol). */
+import { SingleFlight } from '../../../application/concurrency/single-flight.ts';
 import { ANONYMOUS } from '../../../domain/credential.ts';
 import { UpstreamDeniedError } from '../../../domain/errors.ts';
 import { dialledHost, type Registry } from '../../../domain/upstream.ts';
 import { BaseChallenge, type Challenge, parseChallenges, rankChallenges } from './challenge.ts';
 import { type HttpClient, isSameOrSafer } from '../transport/http-client.ts';
 import type { AuthorizeHost, RevealingHeader } from '../transport/http-message.ts';
-import { SharedRequest } from './shared-request.ts';
 import { basicHeader, requestToken } from './token.ts';
 import { UpstreamFault } from '../upstream-errors.ts';
 import { isTrustedRealm, judgeRealm } from './realm.ts';
@@ -42,7 +42,7 @@ interface AuthorizationOptions {
 export class Authorization {
   readonly #options: AuthorizationOptions;
   readonly #grants = new Map<string, Grant>();
-  readonly #requests = new SharedRequest<Grant>();
+  readonly #requests = new SingleFlight<string, Grant>();
 
   constructor(options: AuthorizationOptions) {
     this.#options = options;
@@ -110,7 +110,7 @@ export class Authorization {
       }
       throw this.#denied(faults[0] ?? 'no challenge that we can answer');
     };
-    return this.#requests.join(repository, begin, signal);
+    return this.#requests.run(repository, begin, signal);
   }
 
   async #answerTo({ scheme, parameters }: Challenge, repository: string): Promise<Answer> {

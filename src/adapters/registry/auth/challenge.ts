@@ -1,8 +1,8 @@
 /** What a registry asks for before it answers: the WWW-Authenticate header (RFC 9110, section 11.6.1), and the one at /v2/. */
+import { SingleFlight } from '../../../application/concurrency/single-flight.ts';
 import { PackageError } from '../../../domain/errors.ts';
 import { discard } from '../body.ts';
 import type { HttpClient } from '../transport/http-client.ts';
-import { SharedRequest } from './shared-request.ts';
 
 export interface Challenge {
   /** In lower case. */
@@ -64,7 +64,7 @@ export class BaseChallenge {
   readonly #home: URL;
   readonly #client: HttpClient;
   readonly #now: () => number;
-  readonly #requests = new SharedRequest<string | undefined>();
+  readonly #requests = new SingleFlight<'', string | undefined>();
   #last: { readonly challenges: string | undefined; readonly askedAt: number } | undefined;
   #isNeeded = false;
 
@@ -87,7 +87,7 @@ export class BaseChallenge {
   /** Resolves with the WWW-Authenticate header; undefined when the registry does not challenge, or does not answer now. */
   async ask(signal: AbortSignal): Promise<string | undefined> {
     if (this.#last !== undefined && this.#now() - this.#last.askedAt < REMEMBERED_MS) return this.#last.challenges;
-    return this.#requests.join('', (abandoned) => this.#request(abandoned), signal);
+    return this.#requests.run('', (abandoned) => this.#request(abandoned), signal);
   }
 
   async #request(signal: AbortSignal): Promise<string | undefined> {

@@ -47,18 +47,17 @@ function readerOf(bytes: Uint8Array): TestReader {
 }
 
 describe('the HTTP interface', () => {
-  const get = { execute: sinon.stub() };
-  const describePackage = { execute: sinon.stub() };
+  const get = { execute: sinon.stub(), head: sinon.stub() };
   let app: RunningApp;
   let client: Got;
   let reasons: (string | undefined)[];
 
   beforeEach(async () => {
     get.execute.reset();
-    describePackage.execute.reset();
+    get.head.reset();
     reasons = [undefined];
     app = await startHttpApp({
-      packages: { get, describe: describePackage, manifests: { manifest: () => Promise.reject(new Error()) } },
+      packages: { get, manifests: { manifest: () => Promise.reject(new Error()) } },
       readiness: [async () => reasons[0]],
       metrics: async () => ({ contentType: 'text/plain; version=0.0.4', text: 'up 1\n' }),
     });
@@ -240,13 +239,13 @@ describe('the HTTP interface', () => {
         expect(response.headers).to.have.property('cache-control');
       }
       sinon.assert.notCalled(get.execute);
-      sinon.assert.notCalled(describePackage.execute);
+      sinon.assert.notCalled(get.head);
     });
 
     it('answers 304 to If-None-Match: * only for what exists', async () => {
-      describePackage.execute.resolves({ package: found, storedAt: undefined });
+      get.head.resolves({ package: found, storedAt: undefined });
       expect((await client(query, { headers: { 'if-none-match': '*' } })).statusCode).to.equal(304);
-      describePackage.execute.rejects(new PackageUnknownError('MANIFEST_UNKNOWN'));
+      get.head.rejects(new PackageUnknownError('MANIFEST_UNKNOWN'));
       expect((await client(query, { headers: { 'if-none-match': '*' } })).statusCode).to.equal(404);
     });
   });
@@ -255,7 +254,7 @@ describe('the HTTP interface', () => {
     it('says what GET would say and moves no blob', async () => {
       deliver();
       const expected = await client(query);
-      describePackage.execute.resolves({ package: found, storedAt: undefined });
+      get.head.resolves({ package: found, storedAt: undefined });
       const response = await client.head(query);
       expect(response.statusCode).to.equal(200);
       const varying = ['date', 'x-request-id', 'cache-status', 'connection', 'keep-alive'];
@@ -266,7 +265,7 @@ describe('the HTTP interface', () => {
     });
 
     it('says whether the package lies here', async () => {
-      describePackage.execute.resolves({ package: found, storedAt: new Date() });
+      get.head.resolves({ package: found, storedAt: new Date() });
       expect((await client.head(query)).headers['cache-status']).to.equal('registry-packages-proxy; hit');
     });
   });
@@ -324,7 +323,7 @@ describe('the HTTP interface', () => {
     });
 
     it('answers HEAD with the same status and no body', async () => {
-      describePackage.execute.rejects(new UpstreamDeniedError());
+      get.head.rejects(new UpstreamDeniedError());
       const response = await client.head(query);
       expect(response.statusCode).to.equal(502);
       expect(response.body).to.equal('');

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import type { UpstreamAnswer } from '../../../../src/application/inspection.ts';
-import { ObservedRegistryGateway } from '../../../../src/adapters/observers/observed-registry-gateway.ts';
+import type { UpstreamAnswer } from '../../../../src/domain/ports/registry-gateway.ts';
+import { ObservedRegistryGateway } from '../../../../src/adapters/observers/observed-ports.ts';
 import { UpstreamHistory } from '../../../../src/adapters/observers/upstream-history.ts';
 import { InvalidArgumentError, PackageUnknownError, UpstreamUnavailableError } from '../../../../src/domain/errors.ts';
 import { parseRepositoryPath } from '../../../../src/domain/reference.ts';

@@ -14,7 +14,7 @@ import {
   UpstreamTimeoutError,
   UpstreamUnavailableError,
 } from '../../../../../src/domain/errors.ts';
-import type { ImageCatalog } from '../../../../../src/domain/ports/image-catalog.ts';
+import type { ImageCatalog } from '../../../../../src/domain/ports/registry-gateway.ts';
 import { parseRepositoryName, parseRepositoryPath } from '../../../../../src/domain/reference.ts';
 import { parseUpstream, type Upstream } from '../../../../../src/domain/upstream.ts';
 import { archiveOf } from '../../../../support/archive.ts';

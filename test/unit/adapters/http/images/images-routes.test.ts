@@ -2,10 +2,8 @@ import { expect } from 'chai';
 import got, { type Got } from 'got';
 import sinon from 'sinon';
 import { Admission, ADMISSION_LIMITS } from '../../../../../src/adapters/http/server/admission.ts';
-import { DescribePackage } from '../../../../../src/application/describe-package.ts';
 import { GetImage } from '../../../../../src/application/get-image.ts';
 import { GetPackage } from '../../../../../src/application/get-package.ts';
-import { ImageRoots } from '../../../../../src/application/image-roots.ts';
 import { ResolvePackage } from '../../../../../src/application/resolve-package.ts';
 import {
   CredentialsPendingError,
@@ -16,7 +14,7 @@ import {
   UpstreamTimeoutError,
   UpstreamUnavailableError,
 } from '../../../../../src/domain/errors.ts';
-import type { ImageCatalog } from '../../../../../src/domain/ports/image-catalog.ts';
+import type { ImageCatalog } from '../../../../../src/domain/ports/registry-gateway.ts';
 import { parseRepositoryPath } from '../../../../../src/domain/reference.ts';
 import { parseUpstream, type Upstream } from '../../../../../src/domain/upstream.ts';
 import { type RunningApp, startHttpApp } from '../../../../support/http-app.ts';
@@ -60,10 +58,9 @@ describe('imagesRoutes', () => {
     const ports = { store: new MemoryPackageStore(), gateway, credentials, stopping: new AbortController().signal };
     const resolve = new ResolvePackage({ ...ports, platform: amd64 });
     const get = new GetPackage({ ...ports, resolve, parallelDownloads: 4 });
-    const describe = new DescribePackage({ resolve, store: ports.store });
-    images = new GetImage({ roots: new ImageRoots(credentials), catalog, gateway, platform: amd64 });
+    images = new GetImage({ credentials, catalog, gateway, platform: amd64 });
     admission = new Admission({ ...ADMISSION_LIMITS, maxHeldBytes: Infinity });
-    app = await startHttpApp({ packages: { get, describe, manifests: resolve }, images, admission });
+    app = await startHttpApp({ packages: { get, manifests: resolve }, images, admission });
     client = got.extend({
       prefixUrl: app.url,
       retry: { limit: 0 },

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { explanationText } from '../../../../../src/adapters/http/package/explanation-text.ts';
 import type { Explanation } from '../../../../../src/application/explain-package.ts';
-import type { UpstreamAnswer } from '../../../../../src/application/inspection.ts';
+import type { UpstreamAnswer } from '../../../../../src/domain/ports/registry-gateway.ts';
 import { RepositoryUnknownError } from '../../../../../src/domain/errors.ts';
 import { parseRepositoryName, parseRepositoryPath } from '../../../../../src/domain/reference.ts';
 import { explanationOf } from '../../../../support/explanation.ts';

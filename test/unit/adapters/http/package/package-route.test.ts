@@ -9,7 +9,6 @@ import { buffer } from 'node:stream/consumers';
 import sinon from 'sinon';
 import { FilesystemPackageStore } from '../../../../../src/adapters/filesystem/filesystem-package-store.ts';
 import { NoPackageStore } from '../../../../../src/adapters/unstored/no-package-store.ts';
-import { DescribePackage } from '../../../../../src/application/describe-package.ts';
 import { GetPackage } from '../../../../../src/application/get-package.ts';
 import { ResolvePackage } from '../../../../../src/application/resolve-package.ts';
 import type { PackageStore } from '../../../../../src/domain/ports/package-store.ts';
@@ -61,15 +60,15 @@ describe('packageRoute', () => {
     const resolve = new ResolvePackage({ ...ports, platform: { os: 'linux', architecture: 'amd64' } });
     const get = new GetPackage({ ...ports, resolve });
     deliveries = 0;
-    const counted: Pick<GetPackage, 'execute'> = {
+    const counted: Pick<GetPackage, 'execute' | 'head'> = {
+      head: (request) => get.head(request),
       execute: async (request) => {
         const delivery = await get.execute(request);
         deliveries++;
         return delivery;
       },
     };
-    const describe = new DescribePackage({ resolve, store });
-    app = await startHttpApp({ packages: { get: counted, describe, manifests: resolve } });
+    app = await startHttpApp({ packages: { get: counted, manifests: resolve } });
     return gateway;
   }
   async function stop(): Promise<void> {
@@ -255,7 +254,7 @@ describe('manifestRoute', () => {
     const ports = { store, gateway, credentials: stubCredentials(), stopping: new AbortController().signal };
     const unused = { execute: () => Promise.reject(new Error('not part of this test')) };
     const manifests = new ResolvePackage({ ...ports, platform: amd64 });
-    app = await startHttpApp({ packages: { get: unused, describe: unused, manifests } });
+    app = await startHttpApp({ packages: { get: { ...unused, head: unused.execute }, manifests } });
     client = got.extend({ prefixUrl: app.url, retry: { limit: 0 }, throwHttpErrors: false });
   }
 

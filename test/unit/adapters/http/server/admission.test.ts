@@ -175,9 +175,8 @@ describe('Admission', () => {
       },
     });
     const unused = { execute: () => Promise.reject(new Error()), manifest: () => Promise.reject(new Error()) };
-    const get = { execute: () => Promise.resolve(delivery()) };
-    const start = (admission: Admission) =>
-      startHttpApp({ admission, packages: { get, describe: unused, manifests: unused } });
+    const get = { execute: () => Promise.resolve(delivery()), head: unused.execute };
+    const start = (admission: Admission) => startHttpApp({ admission, packages: { get, manifests: unused } });
     const path = `/package?digest=${image.digest}`;
     async function stall(port: number, forwarded = ''): Promise<Socket> {
       const socket = connect(port, '127.0.0.1');

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { renderStatus } from '../../../../../src/adapters/http/status/status-page.ts';
 import type { ExplainPackage } from '../../../../../src/application/explain-package.ts';
-import type { Inspection } from '../../../../../src/application/inspection.ts';
+import type { Inspection } from '../../../../../src/adapters/http/status/parts.ts';
 import type { Digest } from '../../../../../src/domain/descriptor.ts';
 import type { BlobInfo } from '../../../../../src/domain/ports/package-store.ts';
 import type { RepositoryName, RepositoryPath } from '../../../../../src/domain/reference.ts';

@@ -1,12 +1,12 @@
 import { expect } from 'chai';
 import sinon from 'sinon';
-import { patiently } from '../../../src/application/patience.ts';
-import { UpstreamThrottledError, UpstreamUnavailableError } from '../../../src/domain/errors.ts';
-import { rejection } from '../../support/rejection.ts';
+import { retryWhileThrottled } from '../../../../src/application/concurrency/retry-while-throttled.ts';
+import { UpstreamThrottledError, UpstreamUnavailableError } from '../../../../src/domain/errors.ts';
+import { rejection } from '../../../support/rejection.ts';
 
 const never = new AbortController().signal;
 
-describe('patiently', () => {
+describe('retryWhileThrottled', () => {
   const attempt = sinon.stub<[], Promise<string>>();
   let clock: sinon.SinonFakeTimers;
   beforeEach(() => {
@@ -19,7 +19,7 @@ describe('patiently', () => {
 
   it('waits for as long as it is asked to, and tries again', async () => {
     attempt.onFirstCall().rejects(new UpstreamThrottledError(30)).onSecondCall().resolves('package');
-    const outcome = patiently(attempt, never);
+    const outcome = retryWhileThrottled(attempt, never);
     await clock.tickAsync(29_999);
     sinon.assert.calledOnce(attempt);
     await clock.tickAsync(1);
@@ -29,23 +29,23 @@ describe('patiently', () => {
   it('does not wait for ever', async () => {
     const throttled = new UpstreamThrottledError(60);
     attempt.rejects(throttled);
-    const outcome = rejection(patiently(attempt, never));
+    const outcome = rejection(retryWhileThrottled(attempt, never));
     await clock.tickAsync(10 * 60_000);
     expect(await outcome).to.equal(throttled);
     sinon.assert.callCount(attempt, 11);
   });
 
-  it('has no patience with other errors', async () => {
+  it('does not retry other errors', async () => {
     const error = new UpstreamUnavailableError();
     attempt.rejects(error);
-    expect(await rejection(patiently(attempt, never))).to.equal(error);
+    expect(await rejection(retryWhileThrottled(attempt, never))).to.equal(error);
     sinon.assert.calledOnce(attempt);
   });
 
-  it('ends its wait when no caller wants the outcome any more', async () => {
+  it('ends its wait when its signal is aborted', async () => {
     const interruption = new AbortController();
     attempt.rejects(new UpstreamThrottledError(60));
-    const outcome = rejection(patiently(attempt, interruption.signal));
+    const outcome = rejection(retryWhileThrottled(attempt, interruption.signal));
     await clock.tickAsync(1000);
     const reason = new Error('enough');
     interruption.abort(reason);

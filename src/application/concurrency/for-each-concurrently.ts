@@ -1,22 +1,20 @@
-/** Work on many packages, a few at a time: what one fails by is no other's concern, unless it is the disk of all of them. */
-import { isOneOf } from '../domain/errors.ts';
+/** Work on many items, a few at a time: the failure of one ends no other, unless the disk of all of them fails. */
+import { isOneOf } from '../../domain/errors.ts';
 
-export interface PackageFailure<Request> {
-  readonly request: Request;
-  readonly error: unknown;
-}
-
-export interface EachPackage<Item> {
-  /** At any moment. */
-  readonly atATime: number;
+interface ForEachOptions<Item> {
+  /** How many items are worked on at any moment. */
+  readonly concurrency: number;
   readonly interrupted: AbortSignal;
   /** Is to end soon once the signal is aborted. */
   readonly work: (item: Item, signal: AbortSignal) => Promise<void>;
   readonly onFailure: (item: Item, error: unknown) => void;
 }
 
-/** Ends when all that had begun has. Rejects with StoreFailedError or the reason of `interrupted`, and begins nothing more. */
-export async function eachPackage<Item>(items: Iterable<Item>, options: EachPackage<Item>): Promise<void> {
+/**
+ * Ends once all work that has begun has ended. Rejects with StoreFailedError or the reason of `interrupted`; no other work
+ * begins then.
+ */
+export async function forEachConcurrently<Item>(items: Iterable<Item>, options: ForEachOptions<Item>): Promise<void> {
   const broken = new AbortController();
   const signal = AbortSignal.any([options.interrupted, broken.signal]);
   const isOver = (): boolean => signal.aborted;
@@ -32,6 +30,6 @@ export async function eachPackage<Item>(items: Iterable<Item>, options: EachPack
       }
     }
   };
-  await Promise.all(Array.from({ length: options.atATime }, worker));
+  await Promise.all(Array.from({ length: options.concurrency }, worker));
   signal.throwIfAborted();
 }

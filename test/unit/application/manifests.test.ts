@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { allManifests, platformManifest } from '../../../src/application/platform-manifest.ts';
+import { allManifests, platformManifest } from '../../../src/application/manifests.ts';
 import type { Digest } from '../../../src/domain/descriptor.ts';
 import { InvalidContentError } from '../../../src/domain/errors.ts';
 import { type Index, type Manifest, parseManifest } from '../../../src/domain/manifest.ts';

@@ -1,11 +1,14 @@
-/** Retries work for which no client waits, as long as its upstream throttles it. */
-import { UpstreamThrottledError } from '../domain/errors.ts';
+/** Retries work for which no client waits, as long as its registry throttles it. */
+import { UpstreamThrottledError } from '../../domain/errors.ts';
 
-/** Each wait is at most a minute, so ten minutes: after them the upstream refuses rather than throttles. */
+/** Each wait is at most a minute, so ten minutes: after them the registry refuses rather than throttles. */
 const MAX_WAITS = 10;
 
-/** Does it again for as long as it rejects with UpstreamThrottledError, after the wait that this asks for. */
-export async function patiently<Outcome>(attempt: () => Promise<Outcome>, signal: AbortSignal): Promise<Outcome> {
+/** Tries again while `attempt` rejects with UpstreamThrottledError, each time after the wait that the error asks for. */
+export async function retryWhileThrottled<Outcome>(
+  attempt: () => Promise<Outcome>,
+  signal: AbortSignal,
+): Promise<Outcome> {
   for (let waits = 0; ; waits++) {
     try {
       return await attempt();

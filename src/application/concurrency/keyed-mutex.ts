@@ -1,0 +1,17 @@
+/** A keyed mutex: for each key one piece of work after the other. */
+
+export class KeyedMutex<Key> {
+  readonly #last = new Map<Key, Promise<unknown>>();
+
+  /** Begins once all earlier work under this key has settled. */
+  async runExclusive<Outcome>(key: Key, work: () => Promise<Outcome>): Promise<Outcome> {
+    const before = this.#last.get(key) ?? Promise.resolve();
+    const mine = before.then(work, work);
+    this.#last.set(key, mine);
+    try {
+      return await mine;
+    } finally {
+      if (this.#last.get(key) === mine) this.#last.delete(key);
+    }
+  }
+}

@@ -1,0 +1,145 @@
+/** Decides which registry and which manifest a request means, in one place for all use cases. */
+import { type Digest, digestOf } from '../domain/descriptor.ts';
+import { DigestMismatchError, InvalidContentError, RepositoryUnknownError } from '../domain/errors.ts';
+import { formatPlatform, type IndexEntry, type Platform, platformCandidates } from '../domain/index-entry.ts';
+import { type Index, type Manifest, manifestSteps, parseManifest } from '../domain/manifest.ts';
+import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
+import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';
+import type { PackageRequest } from '../domain/reference.ts';
+import { below, parentOf, type Upstream } from '../domain/upstream.ts';
+import { KeyedMutex } from './concurrency/keyed-mutex.ts';
+
+export interface VerifiedManifest {
+  readonly document: Manifest | Index;
+  /** The bytes of its digest. */
+  readonly bytes: Uint8Array;
+}
+
+/** Indexes in one another; two are met in practice. */
+const MAX_DEPTH = 4;
+/** Documents that are fetched to find one image. */
+const MAX_DOCUMENTS = 16;
+/** The most images of all platforms: as many as the entries of one index. */
+const MAX_IMAGES = 1000;
+/** Parsed within about 2 ms. */
+const LARGE_BYTES = 64 * 1024;
+
+/**
+ * Large manifests are read, hashed and parsed one after the other, and each in several turns of the event loop: new
+ * connections, probes among them, are accepted in between. A process has one event loop, so all use cases share the mutex.
+ */
+const turns = new KeyedMutex<'work'>();
+
+/** Where a request is looked for, as the configuration says at this moment. Rejects as `CredentialProvider.resolve` does. */
+export async function upstreamOf(
+  { repository, path, isBeside = false }: Pick<PackageRequest, 'repository' | 'path' | 'isBeside'>,
+  credentials: CredentialProvider,
+): Promise<Upstream> {
+  const configured = await credentials.resolve(repository);
+  const root = isBeside ? parentOf(configured) : configured;
+  if (root === undefined) throw new RepositoryUnknownError();
+  return below(root, path);
+}
+
+/** Fetches a manifest. Rejects as the gateway does, with DigestMismatchError, or with InvalidContentError. */
+export async function fetchManifest(
+  gateway: Pick<RegistryGateway, 'fetchManifest'>,
+  upstream: Upstream,
+  digest: Digest,
+  signal: AbortSignal,
+): Promise<VerifiedManifest> {
+  const bytes = await gateway.fetchManifest(upstream, digest, signal);
+  const found = await digestInTurn(bytes);
+  if (found !== digest) throw new DigestMismatchError(digest, found);
+  return parseVerified(bytes);
+}
+
+/** A large manifest is read when its turn has come: hundreds of them would wait for it with all their bytes. */
+export async function readManifest(size: number, read: () => Promise<Uint8Array>): Promise<VerifiedManifest> {
+  if (size > LARGE_BYTES) return turns.runExclusive('work', async () => parseInTurns(await read()));
+  const bytes = await read();
+  return { document: parseManifest(bytes), bytes };
+}
+
+/** Bytes of a tag have no digest to be verified by. */
+export function parseVerified(bytes: Uint8Array): Promise<VerifiedManifest> {
+  return readManifest(bytes.byteLength, () => Promise.resolve(bytes));
+}
+
+/** A turn of the event loop for one caller, behind the work on large manifests that is waiting. */
+export function ownTurn(): Promise<void> {
+  return turns.runExclusive('work', nextTurn);
+}
+
+/** The digest of 4 MiB takes 10 ms. */
+async function digestInTurn(bytes: Uint8Array): Promise<Digest> {
+  if (bytes.byteLength <= LARGE_BYTES) return digestOf(bytes);
+  return turns.runExclusive('work', async () => {
+    await nextTurn();
+    return digestOf(bytes);
+  });
+}
+
+async function parseInTurns(bytes: Uint8Array): Promise<VerifiedManifest> {
+  const steps = manifestSteps(bytes);
+  for (;;) {
+    await nextTurn();
+    const step = steps.next();
+    if (step.done === true) return { document: step.value, bytes };
+  }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+type Find<Absent> = (digest: Digest) => Promise<Manifest | Index | Absent>;
+
+/**
+ * The manifest of the image for a platform, through the indexes within the index (image-spec, image-index.md); undefined
+ * when `find` has no document on the way to it. Rejects with InvalidContentError when there is no such image, or as `find` does.
+ */
+export async function platformManifest<Absent extends undefined>(
+  outer: Index,
+  platform: Platform,
+  find: Find<Absent>,
+): Promise<Manifest | Absent> {
+  let documents = 0;
+  const search = async (index: Index, depth: number): Promise<Manifest | Absent | 'none'> => {
+    for (const { digest } of platformCandidates(index.manifests, platform)) {
+      if (++documents > MAX_DOCUMENTS) throw new InvalidContentError('index leads to too many indexes');
+      const document = await find(digest);
+      if (document === undefined || document.kind === 'manifest') return document;
+      const found = await search(document, checkedDepth(depth + 1));
+      if (found !== 'none') return found;
+    }
+    return 'none';
+  };
+  const found = await search(outer, 1);
+  if (found === 'none') throw new InvalidContentError(`image has no ${formatPlatform(platform)} manifest`);
+  return found;
+}
+
+/** The manifests of all images of an index, in its order. Rejects as `platformManifest` does. */
+export async function allManifests(outer: Index, find: Find<never>): Promise<Manifest[]> {
+  const seen = new Set<Digest>();
+  const collect = async (entries: readonly IndexEntry[], depth: number): Promise<Manifest[]> => {
+    const manifests: Manifest[] = [];
+    for (const { digest } of entries) {
+      if (seen.has(digest)) continue;
+      seen.add(digest);
+      if (seen.size > MAX_IMAGES)
+        throw new InvalidContentError(`index leads to more than ${String(MAX_IMAGES)} manifests`);
+      const document = await find(digest);
+      if (document.kind === 'manifest') manifests.push(document);
+      else manifests.push(...(await collect(document.manifests, checkedDepth(depth + 1))));
+    }
+    return manifests;
+  };
+  return collect(outer.manifests, 1);
+}
+
+function checkedDepth(depth: number): number {
+  if (depth <= MAX_DEPTH) return depth;
+  throw new InvalidContentError(`indexes are nested more than ${String(MAX_DEPTH)} deep`);
+}

@@ -1,0 +1,53 @@
+/** The contract of RequestInspection. */
+import { expect } from 'chai';
+import { UpstreamDeniedError, UpstreamTimeoutError } from '../../src/domain/errors.ts';
+import type { RequestInspection } from '../../src/domain/ports/request-inspection.ts';
+import { DEFAULT_REPOSITORY, type PackageRequest } from '../../src/domain/reference.ts';
+import { makePackage } from '../support/image.ts';
+
+export interface RequestsUnderTest {
+  readonly inspection: RequestInspection;
+  /** Lets a request end, with an error or by a hit. */
+  end(request: PackageRequest | undefined, error?: unknown): void;
+}
+
+export function describeRequestInspection(name: string, make: () => RequestsUnderTest): void {
+  describe(`${name} is a RequestInspection that`, () => {
+    const requestOf = (seed: number): PackageRequest => ({
+      digest: makePackage(8, seed).digest,
+      repository: DEFAULT_REPOSITORY,
+      path: undefined,
+    });
+    let peer: RequestsUnderTest;
+    beforeEach(() => {
+      peer = make();
+    });
+
+    it('counts outcomes, and shows no failure of a request that has succeeded', () => {
+      peer.end(requestOf(1));
+      peer.end(requestOf(1));
+      expect(peer.inspection.outcomes).to.deep.equal({ hit: 2, miss: 0, joined: 0, bypass: 0 });
+      expect(peer.inspection.failures()).to.deep.equal([]);
+    });
+
+    it('counts requests that fail alike as one, the latest failure first', () => {
+      const denied = new UpstreamDeniedError({ cause: new Error('status 401') });
+      peer.end(requestOf(1), denied);
+      peer.end(requestOf(2), new UpstreamTimeoutError());
+      peer.end(requestOf(1), denied);
+      const failures = peer.inspection.failures();
+      expect(failures.map(({ code, count }) => [code, count])).to.deep.equal([
+        ['UPSTREAM_DENIED', 2],
+        ['UPSTREAM_TIMEOUT', 1],
+      ]);
+      expect(failures[0]).to.deep.include({ request: requestOf(1), cause: 'status 401' });
+    });
+
+    it('shows the code of a bug and not its message, and bounds the number of failures', () => {
+      for (let seed = 0; seed < 1000; seed++) peer.end(requestOf(seed), new Error('canary'));
+      const failures = peer.inspection.failures();
+      expect(failures.length).to.be.within(1, 200);
+      expect(failures.map(({ detail }) => detail).join()).not.to.include('canary');
+    });
+  });
+}
