@@ -90,7 +90,7 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
     await this.#thread.close();
     await this.#accessTimes.flush();
     this.#files.closeAll();
-    // Without it, on a full disk, the next start proves everything again.
+    // Without it, on a full disk, the next start verifies everything again.
     await leaveCleanMarker(this.#layout, this.#ledger).catch(() => undefined);
   }
 

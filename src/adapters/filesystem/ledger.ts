@@ -10,7 +10,7 @@ export interface Entry {
   readonly storedAt: Date;
   /** Milliseconds since 1970. */
   usedMs: number;
-  /** When it was last proved; undefined until what an unclean stop left behind has been proved again. */
+  /** When it was last verified; undefined from an unclean stop until the next verification. */
   verifiedMs: number | undefined;
   /** Its bytes outlive a power loss. */
   isSynced: boolean;
