@@ -51,18 +51,12 @@ cache directory, so the service and this command never use it at the same time. 
 When the cache is too small for the whole list, it names the packages that were evicted again.`,
   flags: { ...LIST_FLAGS, ...SERVICE_FLAGS, ...LOCAL_FLAGS },
   examples: [
-    {
-      to: 'into the service of this host',
-      run: 'prefetch --url http://127.0.0.1:5080 --list packages.txt',
-    },
+    { to: 'into the service of this host', run: 'prefetch --url http://127.0.0.1:5080 --list packages.txt' },
     {
       to: 'into the service of a master, through its sidecar',
       run: 'prefetch --url https://master-0:4219 --token-file token --ca ca.crt --list packages.txt',
     },
-    {
-      to: 'into a cache that a service will run on',
-      run: 'prefetch --config my.yaml --list packages.txt',
-    },
+    { to: 'into a cache that a service will run on', run: 'prefetch --config my.yaml --list packages.txt' },
   ],
   exits: { ...EXIT_CODES, 0: 'all packages are in the cache', 2: 'some are not; the others are' },
   async run({ flags }, terminal) {
