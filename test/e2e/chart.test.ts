@@ -222,6 +222,8 @@ describeWithAll(PEERS, (programs) => {
         ['cache=null', "missing property 'cache'"],
         ['image.repository=', 'image.repository is required'],
         ['image.digest=sha256:1', '/image/digest'],
+        ['registry.signature.mode=maybe', '/registry/signature/mode'],
+        ['registry.signature.mode=enforce', 'needs registry.signature.keysConfigMap'],
       ];
       for (const [set, path] of wrong) {
         expect((await rejection(renderChart(programs.helm, '--set', set))).message, set).to.include(path);
@@ -259,6 +261,20 @@ describeWithAll(PEERS, (programs) => {
       for (const args of [[], ['--api-versions', 'deckhouse.io/v1alpha1', '--set', 'registryAgent.enabled=false']]) {
         expect(JSON.stringify(await deploymentWith(...args))).not.to.include('hostPath');
       }
+    });
+
+    it('mounts the keys of signatures where these are verified, and nothing of them where not', async () => {
+      const signature = 'registry.signature.mode=enforce,registry.signature.keysConfigMap=1e3';
+      const objects = await renderChart(programs.helm, '--set', signature);
+      const mount = { name: 'signature-keys', mountPath: '/etc/signature-keys', readOnly: true };
+      expect(containerOf(objects, 'proxy')).to.have.property('volumeMounts').that.deep.includes(mount);
+      expect(JSON.stringify(objects)).to.include('{"name":"signature-keys","configMap":{"name":"1e3"}}');
+      expect(JSON.stringify(objects)).not.to.include('signature-roots');
+      expect(settingsOf(objects)).to.include('mode: "enforce"').and.include('keys: "/etc/signature-keys/cosign.pub"');
+      expect(JSON.stringify(objects)).to.match(/"RegistryPackagesProxySignatures".{0,400}"severity":"critical"/);
+      const off = await renderChart(programs.helm, '--set', 'registry.signature.keysConfigMap=x');
+      expect(settingsOf(off)).not.to.include('signature');
+      expect(JSON.stringify(off)).not.to.include('signature-keys');
     });
 
     it('makes a token without an end where the cluster has ModuleSources, or where it is asked for', async () => {

@@ -114,7 +114,7 @@ describe('signatures in a running service', () => {
       .and.match(/^signature {3}missing \(report\), /m);
   });
 
-  it('refuse by each way out, before a byte of the layer is fetched', async () => {
+  it('are enforced at each way out, before a byte of a layer is fetched', async () => {
     await start('enforce');
     for (const image of [unsigned, program]) {
       const { status, body } = await ask(`package?digest=${image.digest}`);
@@ -139,7 +139,7 @@ describe('signatures in a running service', () => {
     for (const image of [signed, annotated]) expect(await statusOf(image)).to.equal(200);
   });
 
-  it('refuse what was cached before they were looked at', async () => {
+  it('are enforced on what was cached before they were looked at', async () => {
     await start('off');
     for (const image of [signed, unsigned]) expect(await statusOf(image)).to.equal(200);
     await restart('enforce');

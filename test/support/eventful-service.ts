@@ -8,6 +8,7 @@ import { FakeKubeApi } from './fake-kube-api.ts';
 import { FakeRegistry } from './fake-registry.ts';
 import { makePackage, type TestImage } from './image.ts';
 import { ServiceProcess, type ServiceOptions } from './service-process.ts';
+import { makeKeyPair } from './signing.ts';
 
 const MIB = 1024 * 1024;
 
@@ -33,13 +34,19 @@ export class EventfulService {
     const api = await FakeKubeApi.start();
     const home = await mkdtemp(join(tmpdir(), 'eventful-'));
     await writeFile(join(home, 'kubeconfig'), api.config.exportConfig());
+    await writeFile(join(home, 'cosign.pub'), makeKeyPair().pem);
     api.putModuleSource('a', { repo: `${registry.host}/a`, scheme: 'HTTP' });
     const options = {
       settings: {
         // Room for one body of half a MiB at a time, and for two downloads.
         server: { maxSocketMemory: '600Ki' },
         store: { directory: 'cache', maxSize: '4Mi' },
-        registry: { parallelDownloads: 2, timeouts: { retrySeconds: 0 } },
+        registry: {
+          parallelDownloads: 2,
+          timeouts: { retrySeconds: 0 },
+          // Which no image is signed by.
+          signature: { mode: 'report', keys: join(home, 'cosign.pub') },
+        },
         credentials: { source: 'kubernetes' },
       },
       flags: ['--kubeconfig', join(home, 'kubeconfig')],

@@ -111,6 +111,7 @@ export async function warningsOf(settings: Settings, file: string | undefined): 
   return [
     ...serverWarnings(settings),
     ...(await storeWarnings(settings)),
+    ...signatureWarnings(settings),
     ...credentialWarnings(settings),
     ...fileWarnings(settings, file),
   ];
@@ -131,6 +132,15 @@ async function storeWarnings({ store: { enabled, directory, maxSize } }: Setting
   const room = bavail * bsize + kept;
   if (maxSize <= room) return [];
   return [`store.maxSize: ${formatBytes(maxSize)} are more than the volume has for it, which is ${formatBytes(room)}`];
+}
+
+function signatureWarnings({ registry: { gateway, signature } }: Settings): string[] {
+  const { mode, keys, roots } = signature;
+  if (mode === 'off' && (keys !== '' || roots !== '')) {
+    return ['registry.signature.mode: is off, so no signature is verified'];
+  }
+  if (mode === 'off' || gateway !== 'oci-layout' || keys === '') return [];
+  return ['registry.signature.keys: an OCI image layout holds no signature of cosign'];
 }
 
 function credentialWarnings({ credentials: { source, registries } }: Settings): string[] {

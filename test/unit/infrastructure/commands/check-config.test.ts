@@ -51,6 +51,19 @@ describe('warningsOf', () => {
     });
   }
 
+  it('warns of keys that verify nothing', async () => {
+    const warned = (signature: object, gateway = 'oci'): Promise<string[]> =>
+      suspicions({ registry: { signature, gateway } });
+    for (const unused of [{ keys: 'a.pem' }, { roots: 'a.pem' }]) {
+      expect(await warned(unused)).to.deep.equal(['registry.signature.mode: is off, so no signature is verified']);
+    }
+    expect(await warned({ mode: 'report', keys: 'a.pem' })).to.deep.equal([]);
+    expect(await warned({ mode: 'report', roots: 'a.pem' }, 'oci-layout')).to.deep.equal([]);
+    expect(await warned({ mode: 'enforce', keys: 'a.pem', roots: 'b.pem' }, 'oci-layout')).to.deep.equal([
+      'registry.signature.keys: an OCI image layout holds no signature of cosign',
+    ]);
+  });
+
   it('warns of a cache that is larger than what there is on its volume', async () => {
     const { bsize, blocks } = await statfs(directory);
     const [suspicion, ...others] = await suspicions({ store: { directory: 'cache', maxSize: bsize * blocks + 1 } });
