@@ -12,8 +12,10 @@ import { hostSocketBytes } from '../socket-memory.ts';
 const READERS = 1000;
 const BYTES_PER_SECOND = KIB;
 /** Longer than a request waits for its place. */
-const SECONDS = 9;
+const SECONDS = 8;
 const LOOK_MS = 100;
+/** Requests one after another before the process is called idle: the first ones load code. */
+const WARM_UP = 20;
 /** Until a process is at rest that has just started or has just been used. */
 const SETTLE_MS = 2000;
 /** A tenth of a memory limit of 1Gi. */
@@ -42,15 +44,15 @@ const TITLES: Readonly<Record<Way, string>> = {
   hits: 'one cached package of 16 MiB',
   downloads: 'one package of 16 MiB that is downloaded',
   bypass: 'one package of 16 MiB that is not kept',
-  bypasses: '200 packages of 4 MiB that are not kept',
+  bypasses: '200 packages of 8 MiB that are not kept',
 };
 
 export const MEMORY: Scenario = {
   name: 'memory',
   about:
-    '1 000 clients at once, each of which reads 1 KiB/s, cut off after 9 s, with sockets that may take a tenth of 1Gi: the peak of the memory ' +
-    'of the process, and of that of all TCP sockets of the machine, the registry and the clients included. Idle is the process 2 s after 20 probes and one package of ' +
-    '1 KiB that comes in the same way. Then 600 registries, each by TLS, with a CA, and used once for a package of 1 KiB.',
+    '1 000 clients at once, each of which reads 1 KiB/s, cut off after 8 s, with sockets that may take a tenth of 1Gi: the peak of the memory ' +
+    'of the process, and of that of all TCP sockets of the machine, the registry and the clients included. Idle is the process 2 s after 20 probes and 20 requests for a package of ' +
+    '1 MiB that comes in the same way. Then 600 registries, each by TLS, with a CA, and used once for a package of 1 KiB.',
   run: async (bench) => {
     const { registry } = bench.programs;
     if (registry === undefined || (await hostSocketBytes()) === undefined) return { tables: [], measured: {} };
@@ -96,8 +98,8 @@ function findings(readings: readonly Reading[], registries: Awaited<ReturnType<U
 async function readSlowly(bench: Bench, registry: string, way: Way): Promise<Reading> {
   const { workspace } = bench;
   const folder = await workspace.folder('images');
-  const images = await createImages(folder, way === 'bypasses' ? 4 * MIB : 16 * MIB, way === 'bypasses' ? 200 : 1);
-  const small = await createImages(folder, KIB, 1);
+  const images = await createImages(folder, way === 'bypasses' ? 8 * MIB : 16 * MIB, way === 'bypasses' ? 200 : 1);
+  const small = await createImages(folder, MIB, 1);
   const origin = await Origin.start(workspace, registry);
   await origin.publish([...images, ...small]);
   const cacheSize = way === 'bypass' || way === 'bypasses' ? '1Mi' : '64Mi';
@@ -133,8 +135,8 @@ async function startIdle(
   const { peer } = await home.start();
   if (small === undefined) return peer;
   const url = peer.url(small);
-  await bench.load({ urls: [url], clients: 1, requests: 1 });
-  await bench.load({ urls: [`${new URL(url).origin}/healthz`], clients: 1, requests: 20 });
+  await bench.load({ urls: [url], clients: 1, requests: WARM_UP });
+  await bench.load({ urls: [`${new URL(url).origin}/healthz`], clients: 1, requests: WARM_UP });
   await sleep(SETTLE_MS);
   return peer;
 }

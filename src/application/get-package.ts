@@ -77,6 +77,7 @@ interface GetPackageOptions {
 }
 
 const NEVER = new AbortController().signal;
+const NO_TURN = (): Promise<void> => Promise.resolve();
 
 export class GetPackage {
   readonly #options: GetPackageOptions;
@@ -94,11 +95,20 @@ export class GetPackage {
 
   /**
    * Rejects with a PackageError as long as no byte of the package can be had, or with the reason of `leaving`, which is
-   * aborted when the client leaves: a download that waits for a slot ends with its last client.
+   * aborted when the client leaves: a download that waits for a slot ends with its last client. `turn` fulfils when a body
+   * of so many bytes may be sent to the client: a pass-through is opened behind it, since it takes memory and a connection,
+   * and is of no use to a client that waits.
    */
-  async execute(request: PackageRequest, leaving: AbortSignal = NEVER): Promise<Delivery> {
+  async execute(
+    request: PackageRequest,
+    leaving: AbortSignal = NEVER,
+    turn: (bytes: number) => Promise<void> = NO_TURN,
+  ): Promise<Delivery> {
     const found = await this.#options.resolve.execute(request);
-    const passThrough = (): Promise<BlobReader> => this.#passThrough(request, found.layer, leaving);
+    const passThrough = async (): Promise<BlobReader> => {
+      await turn(found.layer.size);
+      return this.#passThrough(request, found.layer, leaving);
+    };
     try {
       const { cache, blob } = await this.#open(request, found.layer, leaving);
       const reopen = async (isEvicted: boolean): Promise<BlobReader> => {

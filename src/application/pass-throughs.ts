@@ -29,8 +29,8 @@ export interface AdoptedDownload {
   readonly abandoned: AbortController;
 }
 
-/** 8 MiB for the windows of all bodies. */
-const BUDGET_BLOCKS = 128;
+/** 4 MiB for the windows of all bodies. */
+const BUDGET_BLOCKS = 64;
 
 interface Running {
   readonly layer: Descriptor;

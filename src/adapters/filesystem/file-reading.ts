@@ -13,7 +13,8 @@ const QUICK_AGAIN_BYTES = 8 * 1024 * 1024;
 const SMALL_READ_BYTES = 16 * 1024;
 /** The first read, for which the first byte waits, and the reads of a quick reader while no block is free. */
 const FIRST_READ_BYTES = 64 * 1024;
-
+/** A reader further behind the end of a file that grows reads from the file: 14 stalled readers had 16 MiB kept for them. */
+const CLOSE_BEHIND_BYTES = 2 * 1024 * 1024;
 /** A reader that has taken nothing for so long is slow, too, before its next read shows it. */
 const STALLED_MS = 250;
 
@@ -24,6 +25,8 @@ export class FileReading {
   #ahead: { readonly offset: number; readonly held: Promise<HeldBytes | undefined> } | undefined;
   #own: Buffer | undefined;
   #handedOutBytes = 0;
+  /** Behind the last byte that was handed out. */
+  #readEnd = 0;
   /** No reader is slow at the start. */
   #handedOutAt = Infinity;
   /** Since it was last slow. */
@@ -46,6 +49,11 @@ export class FileReading {
   /** Whether its client has taken bytes below 1 MiB/s lately, or takes none. */
   get isSlow(): boolean {
     return !this.#isQuick || performance.now() - this.#handedOutAt > STALLED_MS;
+  }
+
+  /** Whether a client takes the bytes before `offset` now, so that it wants those behind it soon. */
+  follows(offset: number): boolean {
+    return !this.isSlow && offset - this.#readEnd <= CLOSE_BEHIND_BYTES;
   }
 
   /** Lets go of the file; bytes that were handed out stay valid until `close`. Fulfils when the system reads nothing more. */
@@ -72,6 +80,7 @@ export class FileReading {
       this.#held = held;
       if (held !== undefined && offset + bytes.byteLength < limit) this.#readAhead(offset + bytes.byteLength, limit);
       this.#handedOutBytes = bytes.byteLength;
+      this.#readEnd = offset + bytes.byteLength;
       this.#handedOutAt = performance.now();
       return bytes;
     } catch (cause) {

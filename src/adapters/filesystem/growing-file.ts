@@ -185,15 +185,15 @@ export class GrowingFile implements PinningReader {
         this.#room.grow(at + rest.byteLength);
         done += await withRoom(this.#room, rest.byteLength, () => arrival.write(rest, at));
       }
-      if (this.#hasQuickReader()) this.#blocks.keep(written, chunk);
+      if (this.#isFollowed(written)) this.#blocks.keep(written, chunk);
       written += chunk.byteLength;
       this.#grow(presentable(written, size));
     }
     if (written !== size) throw new DigestMismatchError(`${String(size)} bytes`, `${String(written)} bytes`);
   }
 
-  #hasQuickReader(): boolean {
-    return this.#readers.values().some(({ reading }) => !reading.isSlow);
+  #isFollowed(written: number): boolean {
+    return this.#readers.values().some(({ reading }) => reading.follows(written));
   }
 
   /** Waits for a byte at `offset`, or behind the last one for the proof; resolves with how many may be read. */

@@ -169,8 +169,8 @@ export class ObservedPackages {
     this.#tell = toAll(observers);
   }
 
-  async execute(request: PackageRequest, leaving?: AbortSignal): Promise<Delivery> {
-    const delivery = await this.#orFailed(this.#useCases.get.execute(request, leaving));
+  async execute(...asked: Parameters<GetPackage['execute']>): Promise<Delivery> {
+    const delivery = await this.#orFailed(this.#useCases.get.execute(...asked));
     const { cache, blob } = delivery;
     this.#tell({ kind: 'delivered', cache });
     if (cache.kind !== 'bypass') return delivery;

@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { AddressInfo } from 'node:net';
 import { OciLayoutGateway } from '../../adapters/oci-layout/oci-layout-gateway.ts';
 import { createContainer } from '../container/container.ts';
-import { SERVICE } from '../container/tokens.ts';
+import { ADMISSION, SERVICE } from '../container/tokens.ts';
 import { createLogger, followLogLevel } from '../../adapters/log/logger.ts';
 import type { Service } from '../lifecycle.ts';
 import type { Settings } from '../settings.ts';
@@ -17,6 +17,9 @@ import {
 } from '../../adapters/cli/command.ts';
 import { boundOldGeneration, boundYoungGeneration } from '../young-generation.ts';
 import { readSettings, SETTINGS_FLAGS } from '../load-settings.ts';
+
+/** With more requests than this at a time, most of them wait. */
+const FEW_RUNNING = 128;
 
 export const SERVE = command({
   about: `A flag wins over the file, and the last of two flags over the first. It logs JSON lines to standard output. \
@@ -53,12 +56,14 @@ async function live(settings: Settings, logger: Logger, terminal: Terminal): Pro
   const { version, environment, interrupted } = terminal;
   let service: Service;
   try {
-    service = (await createContainer({ settings, logger, version, environment })).get(SERVICE);
+    const container = await createContainer({ settings, logger, version, environment });
+    service = container.get(SERVICE);
     const listening = await service.start();
     logger.info({ version, ...listening }, 'listening');
     // All is loaded, so the young generation may grow, which serving-script.ts has prevented until now: with 1 MiB of it,
     // garbage collection takes a third of the time of a small hit.
-    boundYoungGeneration();
+    const admission = container.get(ADMISSION);
+    boundYoungGeneration(() => admission.usage.running > FEW_RUNNING);
     boundOldGeneration();
     await suggest(settings, listening, terminal.stderr);
   } catch (err) {

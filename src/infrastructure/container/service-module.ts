@@ -87,12 +87,17 @@ export function serviceModule(): ContainerModule {
         new GetLayerFile({ resolve, packages, store, stopping, files: new TarLayerFiles(), limits: LAYER_FILE_LIMITS }),
       [T.PACKAGE_RESOLVER, T.PACKAGES, T.PACKAGE_STORE, T.SHUTDOWN],
     );
+    bind(T.ADMISSION).toResolvedValue(
+      ({ server }) => new Admission({ ...ADMISSION_LIMITS, maxHeldBytes: socketMemory(server) }),
+      [T.SETTINGS],
+    );
     bind(T.SERVICE).toResolvedValue(
       (
         packages,
         files,
         images,
         icons,
+        admission,
         explain,
         status,
         history,
@@ -103,7 +108,6 @@ export function serviceModule(): ContainerModule {
         ...components
       ) => {
         const observers = [accessLog(logger), requestMetrics(metrics), history.observe];
-        const admission = new Admission({ ...ADMISSION_LIMITS, maxHeldBytes: socketMemory(settings.server) });
         const bootstrap = bootstrapListener(settings.bootstrap, { files, observers, admission }, logger);
         const app = createHttpApp({
           packages,
@@ -142,6 +146,7 @@ export function serviceModule(): ContainerModule {
         T.LAYER_FILES,
         T.IMAGES,
         T.ICONS,
+        T.ADMISSION,
         T.EXPLAIN_PACKAGE,
         T.STATUS,
         T.REQUEST_HISTORY,

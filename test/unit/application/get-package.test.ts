@@ -270,6 +270,32 @@ describe('GetPackage', () => {
       sinon.assert.calledOnce(gateway.fetchManifest);
     });
 
+    it('opens the pass-through behind the turn of the client, and no cached package', async () => {
+      const bypassing = over(new MemoryPackageStore(10_000));
+      const turn = Promise.withResolvers<undefined>();
+      const asked: number[] = [];
+      const waiting = bypassing.execute(requestOf(image), undefined, (bytes) => {
+        asked.push(bytes);
+        return turn.promise;
+      });
+      while (asked.length === 0) await new Promise((resolve) => setImmediate(resolve));
+      expect(asked).to.deep.equal([image.layer.descriptor.size]);
+      sinon.assert.notCalled(gateway.fetchBlob);
+      turn.resolve(undefined);
+      expect(Buffer.compare(await readAll((await waiting).blob), image.layer.bytes)).to.equal(0);
+      const refused = (): Promise<never> => Promise.reject(new Error('no turn'));
+      expect(await rejection(bypassing.execute(requestOf(image), undefined, refused))).to.include({
+        message: 'no turn',
+      });
+      sinon.assert.calledOnce(gateway.fetchBlob);
+      const keeping = over(new MemoryPackageStore());
+      for (const kind of ['miss', 'hit']) {
+        const { cache, blob } = await keeping.execute(requestOf(image), undefined, refused);
+        expect(cache.kind).to.equal(kind);
+        await readAll(blob);
+      }
+    });
+
     it('passes it through a store that fails', async () => {
       const broken = storeWith(new MemoryPackageStore(), {
         open: () => Promise.reject(new StoreFailedError()),

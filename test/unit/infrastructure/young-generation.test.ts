@@ -5,10 +5,10 @@ import { promisify } from 'node:util';
 const MODULE = new URL('../../../src/infrastructure/young-generation.ts', import.meta.url).href;
 
 /** As thousands of requests that wait for some turns of the event loop; prints the largest size of a generation in the second half. */
-const program = (bound: string, space: string, figure: string, waitingTurns: number, turns: number): string => `
+const program = (call: string, space: string, figure: string, waitingTurns: number, turns: number): string => `
   import { getHeapSpaceStatistics } from 'node:v8';
-  import { ${bound} } from '${MODULE}';
-  ${bound}();
+  import { boundOldGeneration, boundYoungGeneration } from '${MODULE}';
+  ${call};
   const size = () => getHeapSpaceStatistics().find(({ space_name }) => space_name === '${space}').${figure};
   const waiting = [];
   let most = 0;
@@ -28,14 +28,19 @@ async function run(text: string, maxSemiSpace: number): Promise<number> {
 
 describe('boundYoungGeneration', () => {
   it('keeps the young generation near 16 MiB, however much survives', async () => {
-    const most = await run(program('boundYoungGeneration', 'new_space', 'space_size', 20, 400), 64);
+    const most = await run(program('boundYoungGeneration(() => false)', 'new_space', 'space_size', 20, 400), 64);
     expect(most).to.be.within(4 * 1024 ** 2, 32 * 1024 ** 2);
+  });
+
+  it('keeps it near 2 MiB while many requests wait', async () => {
+    const most = await run(program('boundYoungGeneration(() => true)', 'new_space', 'space_size', 20, 400), 64);
+    expect(most).to.be.at.most(8 * 1024 ** 2);
   });
 });
 
 describe('boundOldGeneration', () => {
   it('collects an old generation that grows by half, where V8 would let it treble', async () => {
-    const most = await run(program('boundOldGeneration', 'old_space', 'space_used_size', 10, 3000), 4);
+    const most = await run(program('boundOldGeneration()', 'old_space', 'space_used_size', 10, 3000), 4);
     expect(most).to.be.below(24 * 1024 ** 2);
   });
 });

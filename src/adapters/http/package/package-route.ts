@@ -5,7 +5,7 @@ import type { ResolvePackage } from '../../../application/resolve-package.ts';
 import type { VerifiedManifest } from '../../../application/manifests.ts';
 import type { BlobReader } from '../../../domain/ports/package-store.ts';
 import type { Admission } from '../server/admission.ts';
-import { sendInTurn, untilClosed } from '../server/send-blob.ts';
+import { sendInTurn, Turn, untilClosed } from '../server/send-blob.ts';
 import { rangeUnsatisfiable } from '../server/problem.ts';
 import type { RequestState } from '../server/request-record.ts';
 import { traces } from '../server/trace-context.ts';
@@ -43,10 +43,17 @@ export function packageRoute(get: PackageUseCases['get'], admission: Admission):
       answerHead(ctx, await traces.run(record.trace, () => get.head(request)));
     } else {
       await untilClosed(ctx.res, async (leaving) => {
-        const delivery = await traces.run(record.trace, () => get.execute(request, leaving));
-        const answer = (): Promise<void> => answerGet(ctx, delivery, admission, leaving);
-        // A context makes sending slower in Node, and a hit asks no upstream that would need the trace (ADR 17).
-        await (delivery.cache.kind === 'hit' ? answer() : traces.run(record.trace, answer));
+        const turn = new Turn(ctx.res, admission, leaving);
+        try {
+          const delivery = await traces.run(record.trace, () =>
+            get.execute(request, leaving, (bytes) => turn.wait(bytes)),
+          );
+          const answer = (): Promise<void> => answerGet(ctx, delivery, turn);
+          // A context makes sending slower in Node, and a hit asks no upstream that would need the trace (ADR 17).
+          await (delivery.cache.kind === 'hit' ? answer() : traces.run(record.trace, answer));
+        } finally {
+          turn.end();
+        }
       });
     }
   };
@@ -58,12 +65,7 @@ function answerHead(ctx: PackageContext, { package: found, storedAt }: Head): vo
   ctx.set({ ...packageHeaders(found), ...cacheHeaders(ctx.state.record.cache) });
 }
 
-async function answerGet(
-  ctx: PackageContext,
-  { package: found, cache, blob }: Delivery,
-  admission: Admission,
-  leaving: AbortSignal,
-): Promise<void> {
+async function answerGet(ctx: PackageContext, { package: found, cache, blob }: Delivery, turn: Turn): Promise<void> {
   const { record } = ctx.state;
   record.cache = cache;
   try {
@@ -82,7 +84,7 @@ async function answerGet(
       });
     };
     const onSent = (bytes: number): unknown => (record.bytes += bytes);
-    await sendInTurn(ctx, blob, admission, leaving, { start, end, writeHead, onSent });
+    await turn.send(blob, { start, end, writeHead, onSent });
   } finally {
     await blob.close();
   }

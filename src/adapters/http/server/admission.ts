@@ -31,6 +31,8 @@ export const ADMISSION_LIMITS: Omit<AdmissionLimits, 'maxHeldBytes'> = {
 };
 
 interface AdmissionUsage {
+  /** Requests for packages and manifests, those that wait included. */
+  readonly running: number;
   readonly sending: number;
   readonly waiting: number;
   readonly refused: number;
@@ -76,6 +78,7 @@ export class Admission {
 
   get usage(): AdmissionUsage {
     return {
+      running: this.#running,
       sending: this.#senders.size,
       waiting: this.#waiting.size,
       refused: this.#refused,

@@ -3,7 +3,7 @@ import type { Middleware, ParameterizedContext } from 'koa';
 import type { ServerResponse } from 'node:http';
 import { TLSSocket } from 'node:tls';
 import type { BlobReader } from '../../../domain/ports/package-store.ts';
-import type { Admission } from './admission.ts';
+import type { Admission, Place } from './admission.ts';
 import { ClientGoneError } from './problem.ts';
 import type { RequestState } from './request-record.ts';
 
@@ -161,10 +161,57 @@ export async function untilClosed(
   }
 }
 
-/**
- * Waits for the turn of the body, before its head, and sends it. Rejects as `Admission.place` and `sendBlob` do; `leaving` is
- * aborted when the client leaves.
- */
+/** The turn of one response to send its body. */
+export class Turn {
+  readonly #response: ServerResponse;
+  readonly #admission: Admission;
+  readonly #leaving: AbortSignal;
+  #place: Place | undefined;
+
+  /** `leaving` is aborted when the client leaves. */
+  constructor(response: ServerResponse, admission: Admission, leaving: AbortSignal) {
+    this.#response = response;
+    this.#admission = admission;
+    this.#leaving = leaving;
+  }
+
+  /** Fulfils when a body of so many bytes may be sent, at once when it was waited for before. Rejects as `Admission.place` does. */
+  async wait(bytes: number): Promise<void> {
+    if (this.#place !== undefined) return;
+    const displace = (): void => {
+      const { socket } = this.#response;
+      // A reset, since the system would keep what it holds for a reader that does not take it.
+      // Node resets no connection with TLS in it.
+      if (socket === null || socket instanceof TLSSocket) this.#response.destroy();
+      else socket.resetAndDestroy();
+    };
+    const place =
+      this.#admission.freePlace(bytes, displace) ?? (await this.#admission.place(bytes, displace, this.#leaving));
+    this.#place = place;
+  }
+
+  /** Waits for the turn, before the head of the response, and sends the body. Rejects as `wait` and `sendBlob` do. */
+  async send(blob: BlobReader, sending: Omit<Sending, 'onBlocked'>): Promise<void> {
+    await this.wait(sending.end - sending.start);
+    await sendBlob(this.#response, blob, {
+      ...sending,
+      onSent: (taken) => {
+        this.#place?.taken();
+        sending.onSent(taken);
+      },
+      onBlocked: () => {
+        this.#place?.blocked();
+      },
+    });
+  }
+
+  /** Ends it; the next response has its turn. */
+  end(): void {
+    this.#place?.release();
+  }
+}
+
+/** Sends one body as `Turn.send` does. */
 export async function sendInTurn(
   { res }: Pick<ParameterizedContext, 'res'>,
   blob: BlobReader,
@@ -172,24 +219,10 @@ export async function sendInTurn(
   leaving: AbortSignal,
   sending: Omit<Sending, 'onBlocked'>,
 ): Promise<void> {
-  const displace = (): void => {
-    // A reset, since the system would keep what it holds for a reader that does not take it.
-    // Node resets no connection with TLS in it.
-    if (res.socket === null || res.socket instanceof TLSSocket) res.destroy();
-    else res.socket.resetAndDestroy();
-  };
-  const bytes = sending.end - sending.start;
-  const place = admission.freePlace(bytes, displace) ?? (await admission.place(bytes, displace, leaving));
-  const onSent = (taken: number): void => {
-    place.taken();
-    sending.onSent(taken);
-  };
+  const turn = new Turn(res, admission, leaving);
   try {
-    const onBlocked = (): void => {
-      place.blocked();
-    };
-    await sendBlob(res, blob, { ...sending, onSent, onBlocked });
+    await turn.send(blob, sending);
   } finally {
-    place.release();
+    turn.end();
   }
 }

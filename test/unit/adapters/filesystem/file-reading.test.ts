@@ -7,7 +7,7 @@ import { BlockFile } from '../../../../src/adapters/filesystem/block-file.ts';
 import { BlockPool } from '../../../../src/adapters/filesystem/block-pool.ts';
 import { Ledger } from '../../../../src/adapters/filesystem/ledger.ts';
 import type { OpenFile } from '../../../../src/adapters/filesystem/open-files.ts';
-import { readStoredFile } from '../../../../src/adapters/filesystem/file-reading.ts';
+import { FileReading, readStoredFile } from '../../../../src/adapters/filesystem/file-reading.ts';
 import { digestOf } from '../../../../src/domain/descriptor.ts';
 import { StoreFailedError } from '../../../../src/domain/errors.ts';
 import { bytesOf } from '../../../support/image.ts';
@@ -59,6 +59,22 @@ describe('readStoredFile', () => {
     expect(await stored.read(byteLength)).to.have.lengthOf(16 * 1024);
     clock.restore();
     await stored.close();
+  });
+
+  it('follows a file that grows while it is quick and close behind its end', async () => {
+    const reading = new FileReading(new BlockFile(fd, new BlockPool()));
+    const close = 2 * 1024 * 1024;
+    expect([reading.follows(close), reading.follows(close + 1)]).to.deep.equal([true, false]);
+    const { byteLength } = await reading.read(0, bytes.byteLength);
+    expect([reading.follows(byteLength + close), reading.follows(byteLength + close + 1)]).to.deep.equal([true, false]);
+    const later = performance.now() + 1000;
+    const clock = sinon.stub(performance, 'now').returns(later);
+    try {
+      expect(reading.follows(byteLength)).to.equal(false);
+    } finally {
+      clock.restore();
+    }
+    await reading.close();
   });
 
   it('says when a file is not any more what it was', async () => {

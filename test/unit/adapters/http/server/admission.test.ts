@@ -10,9 +10,10 @@ import {
   type AdmissionLimits,
   type Place,
 } from '../../../../../src/adapters/http/server/admission.ts';
-import type { Delivery } from '../../../../../src/application/get-package.ts';
+import type { Delivery, GetPackage } from '../../../../../src/application/get-package.ts';
 import { sendInTurn } from '../../../../../src/adapters/http/server/send-blob.ts';
 import { ClientGoneError } from '../../../../../src/adapters/http/server/problem.ts';
+import { StoreFailedError } from '../../../../../src/domain/errors.ts';
 import { HttpServer } from '../../../../../src/adapters/http/server/http-server.ts';
 import { MutualTls } from '../../../../../src/adapters/http/server/mutual-tls.ts';
 import { startHttpApp } from '../../../../support/http-app.ts';
@@ -92,7 +93,7 @@ describe('Admission', () => {
     expect(error).to.have.property('headers').that.deep.equals({ 'Retry-After': '1' });
     place.release();
     (await placeOf(admission)).release();
-    expect(admission.usage).to.deep.equal({ sending: 0, waiting: 0, refused: 1, displaced: 0 });
+    expect(admission.usage).to.deep.equal({ running: 0, sending: 0, waiting: 0, refused: 1, displaced: 0 });
   });
 
   it('forgets a client that leaves while it waits', async () => {
@@ -199,6 +200,48 @@ describe('Admission', () => {
       ]);
       expect((await got(`${app.url}/healthz`)).statusCode).to.equal(200);
       socket.destroy();
+      await app.close();
+    });
+
+    it('gives the turn of a client to the next one when its package cannot be opened', async () => {
+      const admission = admissionOf({ maxHeldBytes: 1 });
+      let turns = 0;
+      const failing: Pick<GetPackage, 'execute'> = {
+        execute: async (_request, _leaving, turn) => {
+          await turn?.(MIB);
+          turns++;
+          throw new StoreFailedError();
+        },
+      };
+      const app = await startHttpApp({
+        admission,
+        packages: { get: { ...get, ...failing }, manifests: unused },
+      });
+      for (const time of [1, 2]) {
+        await got(`${app.url}${path}`, { throwHttpErrors: false, retry: { limit: 0 } });
+        expect(turns).to.equal(time);
+      }
+      await app.finishedCount(2);
+      expect(admission.usage).to.include({ running: 0, sending: 0, waiting: 0 });
+      await app.close();
+    });
+
+    it('sends a body in the turn for which its opening has waited', async () => {
+      const admission = admissionOf({ maxHeldBytes: 1 });
+      const waiting: Pick<GetPackage, 'execute'> = {
+        execute: async (_request, _leaving, turn) => {
+          for (let times = 0; times < 2; times++) await turn?.(16 * MIB);
+          expect(admission.usage).to.include({ sending: 1, waiting: 0 });
+          return delivery();
+        },
+      };
+      const app = await startHttpApp({
+        admission,
+        packages: { get: { ...get, ...waiting }, manifests: unused },
+      });
+      for (let times = 0; times < 2; times++) {
+        expect((await got(`${app.url}${path}`).buffer()).byteLength).to.equal(image.layer.bytes.byteLength);
+      }
       await app.close();
     });
 
