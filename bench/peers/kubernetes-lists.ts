@@ -12,6 +12,8 @@ export interface KubernetesLists {
   close(): void;
 }
 
+/** Resources without objects, and the kinds of their lists. */
+const EMPTY = { secrets: 'SecretList', configmaps: 'ConfigMapList', packagerepositories: 'PackageRepositoryList' };
 /** The bytes of the certificates in a ModuleSource. */
 const CA_BYTES = 60 * 1024;
 
@@ -33,7 +35,10 @@ export async function startKubernetesLists(): Promise<KubernetesLists> {
       watches.add(response);
       response.once('close', () => watches.delete(response));
       response.flushHeaders();
-    } else response.end(url.includes('/secrets') ? listOf('SecretList', 1, []) : sources);
+    } else {
+      const [, kind] = Object.entries(EMPTY).find(([plural]) => url.includes(`/${plural}`)) ?? [];
+      response.end(kind === undefined ? sources : listOf(kind, 1, []));
+    }
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;

@@ -516,6 +516,7 @@ describeWithAll(PEERS, (programs) => {
       it('the service do what it does', async () => {
         for (const verb of ['list', 'watch']) {
           expect(await may('service', resource('deckhouse.io', 'modulesources', verb)), verb).to.equal(true);
+          expect(await may('service', resource('deckhouse.io', 'packagerepositories', verb)), verb).to.equal(true);
           expect(await may('service', resource('', 'secrets', verb, theSecret)), verb).to.equal(true);
         }
         expect(await may('service', resource('authentication.k8s.io', 'tokenreviews', 'create'))).to.equal(true);
@@ -528,6 +529,7 @@ describeWithAll(PEERS, (programs) => {
           resource('', 'secrets', 'get', theSecret),
           resource('deckhouse.io', 'modulesources', 'update'),
           resource('deckhouse.io', 'modulesources', 'delete'),
+          resource('deckhouse.io', 'packagerepositories', 'update'),
           resource('', 'secrets', 'get', { ...theSecret, name: 'other' }),
           resource('', 'secrets', 'list', { namespace: 'd8-system' }),
           resource('', 'configmaps', 'list', { namespace: 'd8-system' }),
@@ -550,7 +552,7 @@ describeWithAll(PEERS, (programs) => {
         expect(everywhere.map(({ resources, verbs }) => `${verbs.join()} ${resources.join()}`).sort()).to.deep.equal([
           'create subjectaccessreviews',
           'create tokenreviews',
-          'list,watch modulesources',
+          'list,watch modulesources,packagerepositories',
         ]);
         const secrets = (await rulesOf('d8-system')).filter(({ resources }) => resources.includes('secrets'));
         expect(secrets).to.deep.equal([

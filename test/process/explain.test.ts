@@ -208,7 +208,7 @@ describe('GET /explain of the service', () => {
       const pending = await ask();
       expect(pending.verdict).to.include({ outcome: 'fail', status: 503, code: 'CREDENTIALS_PENDING' });
       expect(pending.configuration.sources.map(({ listed_at: listedAt }) => listedAt)).to.deep.equal(
-        Array(4).fill(null),
+        Array(5).fill(null),
       );
       api.listStatus = undefined;
       await eventually(async () => {

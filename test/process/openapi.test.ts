@@ -6,6 +6,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { problemOf } from '../../src/adapters/http/server/problem.ts';
+import { eventually } from '../support/eventually.ts';
 import { startExampleRegistry } from '../support/example-registry.ts';
 import { FakeKubeApi } from '../support/fake-kube-api.ts';
 import type { FakeRegistry } from '../support/fake-registry.ts';
@@ -34,6 +35,9 @@ describe('docs/openapi.yaml', () => {
   let registry: FakeRegistry;
   let cluster: FakeKubeApi;
   let home: string;
+  /** Has an API server with a PackageRepository. */
+  let known: FakeKubeApi;
+  let inCluster: ServiceProcess;
   let service: ServiceProcess;
   /** Has an API server that cannot list anything. */
   let starting: ServiceProcess;
@@ -53,23 +57,31 @@ describe('docs/openapi.yaml', () => {
     cluster.listStatus = 503;
     home = await mkdtemp(join(tmpdir(), 'openapi-'));
     await writeFile(join(home, 'kubeconfig'), cluster.config.exportConfig());
-    starting = await ServiceProcess.start({
-      settings: { credentials: { source: 'kubernetes' } },
-      flags: ['--kubeconfig', join(home, 'kubeconfig')],
+    known = await FakeKubeApi.start();
+    known.putPackageRepository('main', { repo: `${registry.host}/packages`, scheme: 'HTTP' });
+    await writeFile(join(home, 'known'), known.config.exportConfig());
+    const credentials = { source: 'kubernetes' };
+    const flags = (name: string): string[] => ['--kubeconfig', join(home, name)];
+    starting = await ServiceProcess.start({ settings: { credentials }, flags: flags('kubeconfig') });
+    inCluster = await ServiceProcess.start({ settings: { ...settings, credentials }, flags: flags('known') });
+    await eventually(async () => {
+      expect((await inCluster.client('v1/packages/main/console/metadata/icon')).statusCode).to.equal(200);
     });
   });
   after(async () => {
     await service.close();
     await starting.close();
+    await inCluster.close();
     await throttled.close();
     await cluster.close();
+    await known.close();
     await registry.close();
     await rm(home, { recursive: true });
   });
 
   function send({ method, path, query, headers, example }: ExampleRequest): Promise<Response<Uint8Array>> {
     const others: Record<string, ServiceProcess> = { 'before-the-first-list': starting, throttled };
-    const { client } = others[example] ?? service;
+    const { client } = others[example] ?? (path.startsWith('/v1/packages/') ? inCluster : service);
     return client(path.slice(1), { method, searchParams: query, headers, responseType: 'buffer' });
   }
 

@@ -1,7 +1,11 @@
 /** The registry of which the examples of docs/openapi.yaml tell. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { archiveOf } from './archive.ts';
 import { FakeRegistry } from './fake-registry.ts';
+import { makeImage, type TestImage } from './image.ts';
+import { publishTags } from './published-tags.ts';
 
 const BLOBS = join(import.meta.dirname, '../../examples/mirror/blobs/sha256');
 
@@ -9,17 +13,20 @@ const REFUSALS = [
   { part: '/modules/refused/', status: 403, headers: {} },
   { part: '/plugins/refused/', status: 403, headers: {} },
   { part: '/modules/broken/', status: 500, headers: {} },
+  { part: '/packages/refused/', status: 403, headers: {} },
   { part: '/modules/throttled/', status: 429, headers: { 'retry-after': '7' } },
 ];
 
 /** The index that a tag of the command line names. */
 const TAGGED = '7667d3b57c09288df02e876ae5e50c95814c1e459140f69edbda514c88477af6';
 
-/** Has the packages of examples/mirror, and does under some paths what the examples tell of. */
+const imageOf = (path: string, content: string): TestImage => makeImage([gzipSync(archiveOf({ path, content }))]);
+
+/** Has the packages of examples/mirror, the packages of a PackageRepository, and does under some paths what the examples tell of. */
 export async function startExampleRegistry(): Promise<FakeRegistry> {
   const registry = await FakeRegistry.start();
   registry.script(({ url }, response) => {
-    if (url.includes('/modules/silent/')) return true;
+    if (url.includes('/silent/')) return true;
     const refusal = REFUSALS.find(({ part }) => url.includes(part));
     if (refusal !== undefined) {
       response.writeHead(refusal.status, refusal.headers).end();
@@ -38,6 +45,20 @@ export async function startExampleRegistry(): Promise<FakeRegistry> {
     else if (url.includes('sha256:') && existsSync(file)) response.end(readFileSync(file));
     else return false;
     return true;
+  });
+  const icon = imageOf('docs/icon.svg', '<svg xmlns="http://www.w3.org/2000/svg"/>');
+  const [bare, forged] = [imageOf('version.json', '{}'), imageOf('docs/icon.svg', '<svg/>')];
+  registry.publish(icon, bare);
+  registry.script(({ url }, response) => {
+    if (!url.endsWith(forged.layer.descriptor.digest)) return false;
+    response.end('forged');
+    return true;
+  });
+  publishTags(registry, {
+    'packages/console/version:v1.0.0': icon.manifest.bytes,
+    'packages/bare/version:v1.0.0': bare.manifest.bytes,
+    'packages/unversioned/version:latest': bare.manifest.bytes,
+    'packages/forged/version:v1.0.0': forged.manifest.bytes,
   });
   return registry;
 }

@@ -155,3 +155,24 @@ cgroup v2 counts as memory of the container.
 {{- define "proxy.podMonitor" -}}
 {{- if and .Values.podMonitor.enabled (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1") -}}true{{- end -}}
 {{- end }}
+
+{{/* The ConfigMap in which d8 looks for the service before it looks for pods: (list $ ca), where the CA may be empty. */}}
+{{- define "proxy.publishedConfig" -}}
+{{- $root := index . 0 -}}
+{{- with $root.Values.publishedConfig.endpoints }}
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: {{ include "proxy.name" $root }}-config
+  namespace: {{ $root.Release.Namespace | quote }}
+  labels: {{- include "proxy.labels" $root | nindent 4 }}
+data:
+  endpoints: {{ toJson . | quote }}
+  {{- with $root.Values.publishedConfig.ca | default (index $ 1) }}
+  ca.crt: {{ . | quote }}
+  {{- end }}
+  {{- with $root.Values.publicEndpoint.host }}
+  publicEndpoint: {{ printf "https://%s" . | quote }}
+  {{- end }}
+{{- end }}
+{{- end }}

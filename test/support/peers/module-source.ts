@@ -1,9 +1,14 @@
-/** The ModuleSource kind as Deckhouse defines it, as far as this service reads it, and how tests make objects of it. */
+/** ModuleSources and PackageRepositories as Deckhouse defines them, as far as this service reads them, and objects of both kinds. */
 import type { Got } from 'got';
 
 const GROUP = 'deckhouse.io';
-const PLURAL = 'modulesources';
-const PATH = `apis/${GROUP}/v1alpha1/${PLURAL}`;
+
+type Kind = 'ModuleSource' | 'PackageRepository';
+
+const PLURALS: Readonly<Record<Kind, string>> = {
+  ModuleSource: 'modulesources',
+  PackageRepository: 'packagerepositories',
+};
 
 const text = { type: 'string' };
 const registry = {
@@ -15,44 +20,63 @@ const schema = {
   openAPIV3Schema: { type: 'object', properties: { spec: { type: 'object', properties: { registry } } } },
 };
 
+const pathOf = (kind: Kind): string => `apis/${GROUP}/v1alpha1/${PLURALS[kind]}`;
+
 /** Resolves when objects of the kind can be made. */
-export async function defineModuleSource(client: Got): Promise<void> {
+export function defineModuleSource(client: Got): Promise<void> {
+  return define(client, 'ModuleSource');
+}
+
+export function definePackageRepository(client: Got): Promise<void> {
+  return define(client, 'PackageRepository');
+}
+
+/** Makes it, or changes its registry. */
+export function putModuleSource(client: Got, name: string, spec: Readonly<Record<string, string>>): Promise<void> {
+  return put(client, 'ModuleSource', name, spec);
+}
+
+export function putPackageRepository(client: Got, name: string, spec: Readonly<Record<string, string>>): Promise<void> {
+  return put(client, 'PackageRepository', name, spec);
+}
+
+export async function deleteModuleSource(client: Got, name: string): Promise<void> {
+  await client.delete(`${pathOf('ModuleSource')}/${name}`);
+}
+
+export async function deletePackageRepository(client: Got, name: string): Promise<void> {
+  await client.delete(`${pathOf('PackageRepository')}/${name}`);
+}
+
+async function define(client: Got, kind: Kind): Promise<void> {
+  const plural = PLURALS[kind];
   await client.post('apis/apiextensions.k8s.io/v1/customresourcedefinitions', {
     json: {
       apiVersion: 'apiextensions.k8s.io/v1',
       kind: 'CustomResourceDefinition',
-      metadata: { name: `${PLURAL}.${GROUP}` },
+      metadata: { name: `${plural}.${GROUP}` },
       spec: {
         group: GROUP,
         scope: 'Cluster',
-        names: { plural: PLURAL, singular: 'modulesource', kind: 'ModuleSource', listKind: 'ModuleSourceList' },
+        names: { plural, singular: kind.toLowerCase(), kind, listKind: `${kind}List` },
         versions: [{ name: 'v1alpha1', served: true, storage: true, schema }],
       },
     },
   });
-  while ((await client(PATH, { throwHttpErrors: false })).statusCode !== 200) {
+  while ((await client(pathOf(kind), { throwHttpErrors: false })).statusCode !== 200) {
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
 
-/** Makes it, or changes its registry. */
-export async function putModuleSource(
-  client: Got,
-  name: string,
-  spec: Readonly<Record<string, string>>,
-): Promise<void> {
-  await client.patch(`${PATH}/${name}`, {
+async function put(client: Got, kind: Kind, name: string, spec: Readonly<Record<string, string>>): Promise<void> {
+  await client.patch(`${pathOf(kind)}/${name}`, {
     searchParams: { fieldManager: 'test', force: 'true' },
     headers: { 'content-type': 'application/apply-patch+yaml' },
     body: JSON.stringify({
       apiVersion: `${GROUP}/v1alpha1`,
-      kind: 'ModuleSource',
+      kind,
       metadata: { name },
       spec: { registry: spec },
     }),
   });
-}
-
-export async function deleteModuleSource(client: Got, name: string): Promise<void> {
-  await client.delete(`${PATH}/${name}`);
 }

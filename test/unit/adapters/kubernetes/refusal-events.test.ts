@@ -46,6 +46,16 @@ describe('RefusalEvents', () => {
       name: 'modules',
       uid: 'uid of modules',
     });
+    refusals.observe(invalid('packagerepositories', 'main'));
+    await eventually(() => {
+      expect(api.events[2]?.path).to.equal('/api/v1/namespaces/default/events');
+      return Promise.resolve();
+    });
+    expect(api.events[2]?.body['involvedObject']).to.deep.include({
+      apiVersion: 'deckhouse.io/v1alpha1',
+      kind: 'PackageRepository',
+      name: 'main',
+    });
     expect(secret?.path).to.equal('/api/v1/namespaces/d8-system/events');
     expect(secret?.body['involvedObject']).to.deep.include({ kind: 'Secret', namespace: 'd8-system' });
   });
