@@ -43,7 +43,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'kube-controller-m
       });
       return statusCode === 200 ? body : undefined;
     };
-    /** What nodes and tenants hold a copy of, and the identity of the objects on which it depends. */
+    /** The token, of which nodes and tenants hold copies, and the identity of the objects on which it depends. */
     async function token(): Promise<{ secret: string; reader: string; token: string }> {
       let found = { secret: '', reader: '', token: '' };
       await eventually(async () => {
@@ -72,7 +72,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'kube-controller-m
       );
       expect(await find('serviceaccounts/registry-packages-proxy')).to.equal(undefined);
       expect(await token()).to.deep.equal(before);
-      // It is still who it was, and may do nothing.
+      // The API server still knows the token.
       const { body } = await admin.post<{ status: { authenticated: boolean } }>(
         'apis/authentication.k8s.io/v1/tokenreviews',
         {
@@ -111,7 +111,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'kube-controller-m
 
       await helm('upgrade', 'test', CHART, ...published, '--set', 'publicEndpoint.host=packages.example.com');
       expect((await find(CONFIG))?.data).to.deep.equal({ ...data, publicEndpoint: 'https://packages.example.com' });
-      // The users of d8 read it, and nobody else: neither nodes nor the service itself.
+      // Users of d8 may read the ConfigMap; nodes and the service itself may not.
       expect((await find(CONFIG, cluster.as('operator')))?.data).to.include(data);
       for (const user of ['node', 'service', 'stranger'] as const) {
         expect(await find(CONFIG, cluster.as(user)), user).to.equal(undefined);

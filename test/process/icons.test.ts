@@ -27,7 +27,7 @@ describe('icons of a running service', () => {
     const layer = (path: string, content: string): Buffer => gzipSync(archiveOf({ path, content }));
     const image = makeImage([layer('docs/icon.svg', SVG), layer('version.json', '{}')]);
     const bare = makeImage([layer('version.json', '{}')]);
-    // Of one length, which is all that can be compared before the end.
+    // Both layers have one length, so that only their digest tells them apart.
     const plain = (content: string): Buffer => archiveOf({ path: 'docs/icon.svg', content });
     const forged = makeImage([plain('<svg>real</svg>')]);
     registry.publish(image, bare);

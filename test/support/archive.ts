@@ -5,7 +5,7 @@ export interface ArchiveEntry {
   /** A file when absent. */
   readonly kind?: 'file' | 'directory' | 'symlink' | 'hardlink';
   readonly content?: string | Uint8Array;
-  /** Of a link. */
+  /** The target of a link. */
   readonly target?: string;
 }
 
