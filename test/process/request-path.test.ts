@@ -37,7 +37,11 @@ describe('the walk of a request in ARCHITECTURE.md', () => {
       const rooms = new Set(walkOf(outcome).map(roomOf));
       if (outcome === 'hit')
         for (const name of walkOf('miss').filter((name) => name.includes('/http/'))) rooms.add(roomOf(name));
-      expect([...new Set(enteredBy(outcome).map(roomOf))].filter((room) => !rooms.has(room))).to.deep.equal([]);
+      // A timer of an earlier request can fire during one of them: of a room that a request needs, each enters a file.
+      const [first = [], ...others] = paths.filter(({ what }) => what.startsWith(outcome)).map(({ files }) => files);
+      const always = first.filter((file) => others.every((files) => files.includes(file)));
+      const missing = always.map((file) => roomOf(file.replace(/^src\//, ''))).filter((room) => !rooms.has(room));
+      expect(missing).to.deep.equal([]);
     });
 
     it(`is short for a ${outcome}`, () => {
