@@ -1,6 +1,6 @@
 /** The one content-addressed directory, `blobs/sha256` of the cache and of an OCI image layout, and the check of its files. */
 import { mkdirSync, renameSync, rmSync, type Stats } from 'node:fs';
-import { lstat, readdir } from 'node:fs/promises';
+import { lstat, opendir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Digest, digestHex, isDigest } from '../../domain/descriptor.ts';
 import { DigestMismatchError } from '../../domain/errors.ts';
@@ -14,6 +14,8 @@ export interface BlobFile {
 
 /** Enough to keep the four threads of libuv's pool busy, few enough to need no thought about memory. */
 const STAT_CONCURRENCY = 64;
+/** Names that one call of the kernel and one turn hand over. */
+const NAMES_A_PIECE = 2048;
 
 export class BlobDirectory {
   readonly path: string;
@@ -34,21 +36,25 @@ export class BlobDirectory {
    * error of the file system.
    */
   async list(): Promise<{ blobs: BlobFile[]; strangers: string[] }> {
-    const names = await readdir(this.path);
     const blobs: BlobFile[] = [];
     const strangers: string[] = [];
-    for (let start = 0; start < names.length; start += STAT_CONCURRENCY) {
-      const batch = names.slice(start, start + STAT_CONCURRENCY).map(async (name) => {
-        const path = join(this.path, name);
-        const digest = `sha256:${name}`;
-        const stats = await lstat(path).catch(() => undefined);
-        // It left meanwhile.
-        if (stats === undefined) return;
-        if (stats.isFile() && isDigest(digest)) blobs.push({ path, digest, stats });
-        else strangers.push(path);
-      });
-      await Promise.all(batch);
+    const look = async (name: string): Promise<void> => {
+      const path = join(this.path, name);
+      const digest = `sha256:${name}`;
+      const stats = await lstat(path).catch(() => undefined);
+      // It left meanwhile.
+      if (stats === undefined) return;
+      if (stats.isFile() && isDigest(digest)) blobs.push({ path, digest, stats });
+      else strangers.push(path);
+    };
+    let looks: Promise<void>[] = [];
+    // By pieces: readdir hands 100 000 names over in one turn of 30 to 40 ms.
+    for await (const { name } of await opendir(this.path, { bufferSize: NAMES_A_PIECE })) {
+      if (looks.push(look(name)) < STAT_CONCURRENCY) continue;
+      await Promise.all(looks);
+      looks = [];
     }
+    await Promise.all(looks);
     return { blobs, strangers };
   }
 
