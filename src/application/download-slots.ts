@@ -27,7 +27,7 @@ export interface SlotUsage {
   readonly revoked: number;
 }
 
-export interface DownloadSlotsOptions {
+interface DownloadSlotsOptions {
   readonly max: number;
   readonly maxWaitMs?: number;
   readonly graceMs?: number;

@@ -61,7 +61,7 @@ export interface IconRequest {
   readonly version: Tag | undefined;
 }
 
-export interface GetIconOptions {
+interface GetIconOptions {
   readonly repositories: CredentialProvider;
   readonly catalog: ImageCatalog;
   readonly gateway: Pick<RegistryGateway, 'fetchManifest' | 'fetchBlob'>;

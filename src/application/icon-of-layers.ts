@@ -6,7 +6,7 @@ import { Verifier } from '../domain/verifier.ts';
 
 /** The best one first. */
 const NAMES = ['docs/icon.svg', 'docs/icon.png', 'docs/icon.jpg', 'docs/icon.jpeg'] as const;
-export type IconName = (typeof NAMES)[number];
+type IconName = (typeof NAMES)[number];
 
 const FOLDER = 'docs';
 /** Hides all of its folder in the layers below (image-spec, layer.md, "Opaque Whiteout"). */

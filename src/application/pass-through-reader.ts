@@ -6,7 +6,7 @@ import { type Block, BLOCK_BYTES } from './block-window.ts';
 import type { Position, SharedBody } from './shared-body.ts';
 
 /** A body that this reader reads with others. */
-export interface Joined {
+interface Joined {
   readonly body: SharedBody;
   readonly position: Position;
   readonly leave: () => void;

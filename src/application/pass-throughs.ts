@@ -8,7 +8,7 @@ import type { DownloadSlots, Slot } from './download-slots.ts';
 import { type JoinBody, PassThroughReader } from './pass-through-reader.ts';
 import { type Position, SharedBody } from './shared-body.ts';
 
-export interface PassedLayer {
+interface PassedLayer {
   readonly layer: Descriptor;
   readonly registry: Registry;
   /** Opens the bytes from `offset` on. */
@@ -18,7 +18,7 @@ export interface PassedLayer {
 }
 
 /** A download that began on its way into the store. */
-export interface AdoptedDownload {
+interface AdoptedDownload {
   readonly layer: Descriptor;
   readonly registry: Registry;
   readonly before: Verifier;

@@ -6,7 +6,7 @@ import { forEachConcurrently } from './concurrency/for-each-concurrently.ts';
 import { retryWhileThrottled } from './concurrency/retry-while-throttled.ts';
 import type { GetPackage } from './get-package.ts';
 
-export interface PrefetchOptions {
+interface PrefetchOptions {
   readonly cache: PackageCache;
   /** How many packages are fetched at any moment. */
   readonly concurrency: number;

@@ -36,7 +36,7 @@ export interface SignatureInspection {
   finding(digest: Digest): SignatureFinding | undefined;
 }
 
-export interface ResolveSignedPackageOptions {
+interface ResolveSignedPackageOptions {
   readonly resolve: PackageResolver;
   readonly verifier: SignatureVerifier;
   readonly credentials: CredentialProvider;

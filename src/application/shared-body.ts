@@ -22,7 +22,7 @@ export interface Position {
   heldUpMs: number;
 }
 
-export interface SharedBodyOptions {
+interface SharedBodyOptions {
   readonly layer: Descriptor;
   /** The hash of the blob before the first byte of `open`: up to a multiple of BLOCK_BYTES. */
   readonly before: Verifier;

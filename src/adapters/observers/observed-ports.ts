@@ -149,7 +149,7 @@ export class ObservedRegistryGateway implements RegistryGateway {
 }
 
 /** `failed`: the package, its manifest, or a body that bypasses the store. */
-export type PackageEvent =
+type PackageEvent =
   { readonly kind: 'delivered'; readonly cache: CacheOutcome } | { readonly kind: 'failed'; readonly error: unknown };
 
 export type PackageObserver = Observer<PackageEvent>;

@@ -34,7 +34,7 @@ export interface ArtifactPorts {
 }
 
 /** A claim that may be read, or the error of a part of the list. */
-export type FoundClaim = () => Promise<CosignClaim>;
+type FoundClaim = () => Promise<CosignClaim>;
 
 /** The claims of an image, to be read one after the other. Calling one rejects when the registry does not have it as listed. */
 export async function* findClaims(

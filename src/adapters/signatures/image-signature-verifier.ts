@@ -9,7 +9,7 @@ import { type CosignClaim, verifyClaim } from './cosign-claim.ts';
 import type { PublicKey } from './public-key.ts';
 import type { TrustedKeys } from './trusted-keys.ts';
 
-export interface ImageSignatureVerifierOptions extends ArtifactPorts {
+interface ImageSignatureVerifierOptions extends ArtifactPorts {
   readonly trusted: TrustedKeys;
   /** Undefined where nothing is kept on a disk. */
   readonly claims: ClaimFolder | undefined;

@@ -17,14 +17,14 @@ export interface TrustedFiles {
   readonly roots: string;
 }
 
-export interface Trust {
+interface Trust {
   /** Changes with the keys and the roots, and with nothing else. */
   readonly id: string;
   readonly keys: readonly PublicKey[];
   readonly roots: readonly X509Certificate[];
 }
 
-export interface TrustedKeysOptions {
+interface TrustedKeysOptions {
   readonly files: TrustedFiles;
   /** Hears of each state of the files that cannot be used; the keys from before stay trusted. */
   readonly onUnusable: (error: Error) => void;

@@ -2,9 +2,7 @@
 import type { Row } from '../../adapters/cli/command.ts';
 import { SERVE } from '../commands/serve.ts';
 
-/**
- * esbuild wraps a module that is loaded on demand, and all its imports, in functions: 3 MB of the idle process.
- */
+/** esbuild wraps a module that is loaded on demand, and all its imports, in functions: 3 MB of the idle process. */
 export const COMMANDS: readonly Row[] = [
   { name: 'serve', summary: 'serve packages', load: () => Promise.resolve(SERVE) },
 ];

@@ -11,7 +11,7 @@ import { OciLayoutGateway } from '../../adapters/oci-layout/oci-layout-gateway.t
 import { userOf } from '../../domain/credential.ts';
 import { isFallback } from '../../domain/upstream.ts';
 import { createContainer } from '../container/container.ts';
-import { type ContainerInputs, SERVICE } from '../container/tokens.ts';
+import { type ContainerInputs, T } from '../container/tokens.ts';
 import { layOver, mergeSettings, readLayers, SETTINGS_FLAGS } from '../load-settings.ts';
 import { isLoopback } from '../../adapters/http/server/http-server.ts';
 import type { Settings } from '../settings.ts';
@@ -67,7 +67,7 @@ async function startupErrors(
     async () => {
       // Files of TLS, kubeconfig, proxies.
       const logger = createLogger('fatal', { write: () => undefined });
-      (await createContainer({ settings, logger, version, environment })).get(SERVICE);
+      (await createContainer({ settings, logger, version, environment })).get(T.SERVICE);
     },
     () => {
       if (store.enabled) checkStore(store.directory);

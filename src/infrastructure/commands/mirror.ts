@@ -3,12 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { isArchive, NOT_UNPACKED } from '../../adapters/oci-layout/layout.ts';
 import { OciLayoutWriter } from '../../adapters/oci-layout/oci-layout-writer.ts';
 import { mirrorPackages } from '../../application/mirror-packages.ts';
-import {
-  CREDENTIAL_PROVIDER,
-  CREDENTIALS_COMPONENT,
-  GATEWAY_COMPONENT,
-  REGISTRY_GATEWAY,
-} from '../container/tokens.ts';
+import { T } from '../container/tokens.ts';
 import { type HeldDirectory, holdDirectory } from '../../adapters/blobs/directory-lock.ts';
 import type { Settings } from '../settings.ts';
 import { formatBytes, formatError } from '../../adapters/cli/format.ts';
@@ -87,29 +82,34 @@ async function mirror({ settings, packages, output, platform }: Order, terminal:
   const { layout, held } = await openLayout(output);
   let isComplete = false;
   try {
-    return await withComponents(settings, [GATEWAY_COMPONENT, CREDENTIALS_COMPONENT], terminal, async (container) => {
-      const display = new MirrorDisplay(terminal, packages.length);
-      const work = mirrorPackages(packages, {
-        gateway: container.get(REGISTRY_GATEWAY),
-        credentials: container.get(CREDENTIAL_PROVIDER),
-        layout,
-        platform,
-        concurrency: CONCURRENCY,
-        interrupted,
-        onProgress: (progress) => {
-          display.show(progress);
-        },
-      }).finally(() => {
-        display.end();
-      });
-      isComplete = await isFlawless(work, output, terminal);
-      const { mirrored, hereBytes, fetchedBytes } = display.last;
-      stdout.write(
-        `${output} has ${String(mirrored)} of ${String(packages.length)} packages, ${formatBytes(hereBytes)}; ${formatBytes(fetchedBytes)} fetched now\n`,
-      );
-      interrupted.throwIfAborted();
-      return isComplete ? EXIT_CODE.done : EXIT_CODE.faulty;
-    });
+    return await withComponents(
+      settings,
+      [T.GATEWAY_COMPONENT, T.CREDENTIALS_COMPONENT],
+      terminal,
+      async (container) => {
+        const display = new MirrorDisplay(terminal, packages.length);
+        const work = mirrorPackages(packages, {
+          gateway: container.get(T.REGISTRY_GATEWAY),
+          credentials: container.get(T.CREDENTIAL_PROVIDER),
+          layout,
+          platform,
+          concurrency: CONCURRENCY,
+          interrupted,
+          onProgress: (progress) => {
+            display.show(progress);
+          },
+        }).finally(() => {
+          display.end();
+        });
+        isComplete = await isFlawless(work, output, terminal);
+        const { mirrored, hereBytes, fetchedBytes } = display.last;
+        stdout.write(
+          `${output} has ${String(mirrored)} of ${String(packages.length)} packages, ${formatBytes(hereBytes)}; ${formatBytes(fetchedBytes)} fetched now\n`,
+        );
+        interrupted.throwIfAborted();
+        return isComplete ? EXIT_CODE.done : EXIT_CODE.faulty;
+      },
+    );
   } finally {
     await layout.close(isComplete);
     held.release();

@@ -5,7 +5,7 @@ import type { PackageCache } from '../../domain/ports/package-cache.ts';
 import { LocalCache, type PrefetchProgress, prefetchPackages } from '../../application/prefetch-packages.ts';
 import { Secret } from '../../domain/credential.ts';
 import { formatBytes, formatError } from '../../adapters/cli/format.ts';
-import { CREDENTIALS_COMPONENT, GATEWAY_COMPONENT, GET_PACKAGE, STORE_COMPONENT } from '../container/tokens.ts';
+import { T } from '../container/tokens.ts';
 import type { Settings } from '../settings.ts';
 import { withComponents } from './with-components.ts';
 import {
@@ -93,9 +93,14 @@ async function withLocalCache<Outcome>(settings: Settings, terminal: Terminal, w
   if (!settings.store.enabled) throw new CommandFailure('store.enabled is false: there is no cache to fill');
   // This command does not verify old entries.
   const quiet = { ...settings, store: { ...settings.store, scrubRate: 0 } };
-  return withComponents(quiet, [STORE_COMPONENT, GATEWAY_COMPONENT, CREDENTIALS_COMPONENT], terminal, (container) => {
-    return work(new LocalCache(container.get(GET_PACKAGE)));
-  });
+  return withComponents(
+    quiet,
+    [T.STORE_COMPONENT, T.GATEWAY_COMPONENT, T.CREDENTIALS_COMPONENT],
+    terminal,
+    (container) => {
+      return work(new LocalCache(container.get(T.GET_PACKAGE)));
+    },
+  );
 }
 
 async function prefetch(

@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { AddressInfo } from 'node:net';
 import { OciLayoutGateway } from '../../adapters/oci-layout/oci-layout-gateway.ts';
 import { createContainer } from '../container/container.ts';
-import { ADMISSION, SERVICE } from '../container/tokens.ts';
+import { T } from '../container/tokens.ts';
 import { createLogger, followLogLevel } from '../../adapters/log/logger.ts';
 import type { Service } from '../lifecycle.ts';
 import type { Settings } from '../settings.ts';
@@ -57,12 +57,12 @@ async function live(settings: Settings, logger: Logger, terminal: Terminal): Pro
   let service: Service;
   try {
     const container = await createContainer({ settings, logger, version, environment });
-    service = container.get(SERVICE);
+    service = container.get(T.SERVICE);
     const listening = await service.start();
     logger.info({ version, ...listening }, 'listening');
     // All is loaded, so the young generation may grow, which serving-script.ts has prevented until now: with 1 MiB of it,
     // garbage collection takes a third of the time of a small hit.
-    const admission = container.get(ADMISSION);
+    const admission = container.get(T.ADMISSION);
     boundYoungGeneration(() => admission.usage.running > FEW_RUNNING);
     boundOldGeneration();
     await suggest(settings, listening, terminal.stderr);

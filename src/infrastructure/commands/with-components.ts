@@ -4,7 +4,7 @@ import { CommandFailure, type Terminal } from '../../adapters/cli/command.ts';
 import { formatError } from '../../adapters/cli/format.ts';
 import { createLogger } from '../../adapters/log/logger.ts';
 import { createContainer } from '../container/container.ts';
-import { SHUTDOWN, type STORE_COMPONENT } from '../container/tokens.ts';
+import { T } from '../container/tokens.ts';
 import { Lifecycle } from '../lifecycle.ts';
 import type { Settings } from '../settings.ts';
 
@@ -20,7 +20,7 @@ const READY_INTERVAL_MS = 50;
  */
 export async function withComponents<Outcome>(
   settings: Settings,
-  tokens: readonly (typeof STORE_COMPONENT)[],
+  tokens: readonly (typeof T.STORE_COMPONENT)[],
   { version, environment, interrupted }: Terminal,
   work: (container: Container) => Promise<Outcome>,
 ): Promise<Outcome> {
@@ -31,7 +31,7 @@ export async function withComponents<Outcome>(
     return { container: made, lifecycle: new Lifecycle(tokens.map((token) => made.get(token))) };
   });
   const abort = (): void => {
-    container.get(SHUTDOWN).abort();
+    container.get(T.SHUTDOWN).abort();
   };
   try {
     await orFailure(() => lifecycle.start());

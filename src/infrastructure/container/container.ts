@@ -6,10 +6,10 @@ import { ExplainPackage } from '../../application/explain-package.ts';
 import { credentialsModule } from './credentials-module.ts';
 import { gatewayModule, storeModule } from './packages-module.ts';
 import { processModule, serviceModule } from './service-module.ts';
-import * as T from './tokens.ts';
+import { type ContainerInputs, T } from './tokens.ts';
 
 /** Rejects with the error of a file that the settings name. */
-export async function createContainer(inputs: T.ContainerInputs): Promise<Container> {
+export async function createContainer(inputs: ContainerInputs): Promise<Container> {
   const container = new Container({ defaultScope: 'Singleton' });
   container.load(
     processModule(inputs),
@@ -24,7 +24,7 @@ export async function createContainer(inputs: T.ContainerInputs): Promise<Contai
 }
 
 /** Nothing of signatures is loaded where they are not verified. */
-async function resolverModule(inputs: T.ContainerInputs): Promise<ContainerModule> {
+async function resolverModule(inputs: ContainerInputs): Promise<ContainerModule> {
   const { mode } = inputs.settings.registry.signature;
   if (mode !== 'off') return (await import('./signature-module.ts')).signatureModule(inputs, mode);
   return new ContainerModule(({ bind }) => {

@@ -15,13 +15,13 @@ import { isFallback } from '../../domain/upstream.ts';
 import type { Component } from '../lifecycle.ts';
 import type { Settings } from '../settings.ts';
 import { watchLog } from '../../adapters/log/event-log.ts';
-import * as T from './tokens.ts';
+import { type ContainerInputs, T } from './tokens.ts';
 
 export function credentialsModule({
   settings: { credentials },
   logger,
   environment,
-}: T.ContainerInputs): ContainerModule {
+}: ContainerInputs): ContainerModule {
   return new ContainerModule(({ bind }) => {
     switch (credentials.source) {
       case 'static': {
@@ -55,7 +55,7 @@ export function credentialsModule({
 
 function watchCluster(
   { kubeconfig, secret, events, agent }: Settings['credentials']['kubernetes'],
-  environment: T.ContainerInputs['environment'],
+  environment: ContainerInputs['environment'],
   logger: Logger,
   metrics: Registry,
 ): KubernetesCredentialProvider {

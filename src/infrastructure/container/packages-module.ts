@@ -15,9 +15,9 @@ import { NoPackageStore } from '../../adapters/unstored/no-package-store.ts';
 import type { ImageCatalog, RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Component } from '../lifecycle.ts';
 import type { Settings } from '../settings.ts';
-import * as T from './tokens.ts';
+import { type ContainerInputs, T } from './tokens.ts';
 
-export function gatewayModule(inputs: T.ContainerInputs): ContainerModule {
+export function gatewayModule(inputs: ContainerInputs): ContainerModule {
   return new ContainerModule(({ bind }) => {
     const { gateway, catalog, component } = openGateway(inputs);
     bind(T.IMAGE_CATALOG).toConstantValue(catalog);
@@ -35,7 +35,7 @@ export function gatewayModule(inputs: T.ContainerInputs): ContainerModule {
   });
 }
 
-function openGateway({ settings: { registry }, environment, version, logger }: T.ContainerInputs): {
+function openGateway({ settings: { registry }, environment, version, logger }: ContainerInputs): {
   gateway: RegistryGateway;
   catalog: ImageCatalog;
   component: Component;

@@ -31,14 +31,14 @@ import { accessLog } from '../../adapters/log/event-log.ts';
 import { certificateLog, refusalLog } from '../../adapters/log/loopback-log.ts';
 import { type Component, Lifecycle, Service, ShutdownSignals } from '../lifecycle.ts';
 import type { Settings } from '../settings.ts';
-import * as T from './tokens.ts';
+import { type ContainerInputs, T } from './tokens.ts';
 
 /** rpp-get has some 10 MB. Its layer may hold other files too. */
 const LAYER_FILE_LIMITS = { maxFileBytes: 64 * 1024 ** 2, maxUnpackedBytes: 1024 ** 3, timeoutMs: 240_000 };
 /** The limit of the chart. */
 const DEFAULT_MEMORY = 1024 ** 3;
 
-export function processModule({ settings, logger, version }: T.ContainerInputs): ContainerModule {
+export function processModule({ settings, logger, version }: ContainerInputs): ContainerModule {
   return new ContainerModule(({ bind }) => {
     bind(T.SETTINGS).toConstantValue(settings);
     bind(T.LOGGER).toConstantValue(logger);
@@ -91,74 +91,46 @@ export function serviceModule(): ContainerModule {
       ({ server }) => new Admission({ ...ADMISSION_LIMITS, maxHeldBytes: socketMemory(server) }),
       [T.SETTINGS],
     );
-    bind(T.SERVICE).toResolvedValue(
-      (
-        packages,
-        files,
-        images,
-        icons,
+    bind(T.SERVICE).toDynamicValue((from) => {
+      const [settings, logger, metrics] = [from.get(T.SETTINGS), from.get(T.LOGGER), from.get(T.METRICS)];
+      const [shutdown, admission] = [from.get(T.SHUTDOWN), from.get(T.ADMISSION)];
+      const tokens = [T.STORE_COMPONENT, T.GATEWAY_COMPONENT, T.CREDENTIALS_COMPONENT];
+      const components = tokens.map((token) => from.get(token));
+      const observers = [accessLog(logger), requestMetrics(metrics), from.get(T.REQUEST_HISTORY).observe];
+      const files = from.get(T.LAYER_FILES);
+      const bootstrap = bootstrapListener(settings.bootstrap, { files, observers, admission }, logger);
+      const app = createHttpApp({
+        packages: from.get(T.PACKAGES),
+        images: from.get(T.IMAGES),
+        icons: from.get(T.ICONS),
+        explain: from.get(T.EXPLAIN_PACKAGE),
+        readiness: [
+          async () => bootstrap?.notReady(),
+          () => Promise.resolve(shutdown.draining.aborted ? 'the service is stopping' : undefined),
+          ...components.map((component) => async () => component.notReady?.()),
+        ],
+        metrics: async () => ({ contentType: metrics.contentType, text: await metrics.metrics() }),
+        status: from.get(T.STATUS),
+        observers,
         admission,
-        explain,
-        status,
-        history,
-        settings,
-        shutdown,
-        logger,
+      });
+      const { tls, followed } = loopbackTls(settings.server.tls, logger, metrics);
+      const server = new HttpServer(app.callback(), tls, LIMITS, refuseHeads(observers));
+      certificateMetrics(metrics, settings.server.certificates);
+      sendingMetrics(
         metrics,
-        ...components
-      ) => {
-        const observers = [accessLog(logger), requestMetrics(metrics), history.observe];
-        const bootstrap = bootstrapListener(settings.bootstrap, { files, observers, admission }, logger);
-        const app = createHttpApp({
-          packages,
-          images,
-          icons,
-          explain,
-          readiness: [
-            async () => bootstrap?.notReady(),
-            () => Promise.resolve(shutdown.draining.aborted ? 'the service is stopping' : undefined),
-            ...components.map((component) => async () => component.notReady?.()),
-          ],
-          metrics: async () => ({ contentType: metrics.contentType, text: await metrics.metrics() }),
-          status,
-          observers,
-          admission,
-        });
-        const { tls, followed } = loopbackTls(settings.server.tls, logger, metrics);
-        const server = new HttpServer(app.callback(), tls, LIMITS, refuseHeads(observers));
-        certificateMetrics(metrics, settings.server.certificates);
-        sendingMetrics(
-          metrics,
-          () => admission.usage,
-          () => server.acceptDelay(),
-        );
-        return new Service({
-          lifecycle: new Lifecycle([...components, ...followed]),
-          server,
-          bootstrap,
-          shutdown,
-          listen: settings.server.listenAddress,
-          shutdownTimeoutMs: settings.server.shutdownTimeoutSeconds * 1000,
-        });
-      },
-      [
-        T.PACKAGES,
-        T.LAYER_FILES,
-        T.IMAGES,
-        T.ICONS,
-        T.ADMISSION,
-        T.EXPLAIN_PACKAGE,
-        T.STATUS,
-        T.REQUEST_HISTORY,
-        T.SETTINGS,
-        T.SHUTDOWN,
-        T.LOGGER,
-        T.METRICS,
-        T.STORE_COMPONENT,
-        T.GATEWAY_COMPONENT,
-        T.CREDENTIALS_COMPONENT,
-      ],
-    );
+        () => admission.usage,
+        () => server.acceptDelay(),
+      );
+      return new Service({
+        lifecycle: new Lifecycle([...components, ...followed]),
+        server,
+        bootstrap,
+        shutdown,
+        listen: settings.server.listenAddress,
+        shutdownTimeoutMs: settings.server.shutdownTimeoutSeconds * 1000,
+      });
+    });
   });
 }
 

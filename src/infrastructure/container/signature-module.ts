@@ -8,11 +8,11 @@ import { ClaimFolder } from '../../adapters/signatures/claim-folder.ts';
 import { ImageSignatureVerifier } from '../../adapters/signatures/image-signature-verifier.ts';
 import { TrustedKeys } from '../../adapters/signatures/trusted-keys.ts';
 import { ResolveSignedPackage, type SignatureMode } from '../../application/resolve-signed-package.ts';
-import * as T from './tokens.ts';
+import { type ContainerInputs, T } from './tokens.ts';
 
 /** @throws Error for a file of keys or roots that cannot be used */
 export function signatureModule(
-  { settings: { registry, store }, logger }: T.ContainerInputs,
+  { settings: { registry, store }, logger }: ContainerInputs,
   mode: SignatureMode,
 ): ContainerModule {
   const trusted = new TrustedKeys({

@@ -34,42 +34,44 @@ function token<Type>(name: string): ServiceIdentifier<Type> {
   return Symbol(name);
 }
 
-export const SETTINGS = token<Settings>('Settings');
-export const LOGGER = token<Logger>('Logger');
-export const SHUTDOWN = token<ShutdownSignals>('ShutdownSignals');
-export const METRICS = token<Registry>('Registry of metrics');
-export const MISMATCHES = token<Counter>('Counter of digest mismatches');
+export const T = {
+  SETTINGS: token<Settings>('Settings'),
+  LOGGER: token<Logger>('Logger'),
+  SHUTDOWN: token<ShutdownSignals>('ShutdownSignals'),
+  METRICS: token<Registry>('Registry of metrics'),
+  MISMATCHES: token<Counter>('Counter of digest mismatches'),
 
-/** For operators: what the port's adapter is doing. */
-export const STORE_INSPECTION = token<StoreInspection>('StoreInspection');
-export const UPSTREAM_INSPECTION = token<UpstreamInspection>('UpstreamInspection');
-export const CREDENTIAL_INSPECTION = token<CredentialInspection>('CredentialInspection');
-export const INSPECTION = token<Inspection>('Inspection');
+  /** For operators: what the port's adapter is doing. */
+  STORE_INSPECTION: token<StoreInspection>('StoreInspection'),
+  UPSTREAM_INSPECTION: token<UpstreamInspection>('UpstreamInspection'),
+  CREDENTIAL_INSPECTION: token<CredentialInspection>('CredentialInspection'),
+  INSPECTION: token<Inspection>('Inspection'),
 
-export const PACKAGE_STORE = token<PackageStore>('PackageStore');
-export const REGISTRY_GATEWAY = token<RegistryGateway>('RegistryGateway');
-export const CREDENTIAL_PROVIDER = token<CredentialProvider>('CredentialProvider');
-/** The upstreams of PackageRepositories, by their names. */
-export const PACKAGE_REPOSITORIES = token<CredentialProvider>('CredentialProvider of PackageRepositories');
-export const WATCHED_CREDENTIALS = token<KubernetesCredentialProvider>('KubernetesCredentialProvider');
-/** The lifecycle of the adapter behind each port. */
-export const STORE_COMPONENT = token<Component>('Component of PackageStore');
-export const GATEWAY_COMPONENT = token<Component>('Component of RegistryGateway');
-export const CREDENTIALS_COMPONENT = token<Component>('Component of CredentialProvider');
+  PACKAGE_STORE: token<PackageStore>('PackageStore'),
+  REGISTRY_GATEWAY: token<RegistryGateway>('RegistryGateway'),
+  CREDENTIAL_PROVIDER: token<CredentialProvider>('CredentialProvider'),
+  /** The upstreams of PackageRepositories, by their names. */
+  PACKAGE_REPOSITORIES: token<CredentialProvider>('CredentialProvider of PackageRepositories'),
+  WATCHED_CREDENTIALS: token<KubernetesCredentialProvider>('KubernetesCredentialProvider'),
+  /** The lifecycle of the adapter behind each port. */
+  STORE_COMPONENT: token<Component>('Component of PackageStore'),
+  GATEWAY_COMPONENT: token<Component>('Component of RegistryGateway'),
+  CREDENTIALS_COMPONENT: token<Component>('Component of CredentialProvider'),
 
-export const RESOLVE_PACKAGE = token<ResolvePackage>('ResolvePackage');
-/** ResolvePackage, behind the verification of signatures where there is one. */
-export const PACKAGE_RESOLVER = token<PackageResolver>('PackageResolver');
-/** Undefined where signatures are not verified. */
-export const SIGNATURES = token<ResolveSignedPackage | undefined>('ResolveSignedPackage');
-export const GET_PACKAGE = token<GetPackage>('GetPackage');
-export const IMAGE_CATALOG = token<ImageCatalog>('ImageCatalog');
-export const IMAGES = token<GetImage>('GetImage');
-export const ICONS = token<Pick<GetIcon, 'execute'>>('GetIcon');
-export const LAYER_FILES = token<GetLayerFile>('GetLayerFile');
-export const REQUEST_HISTORY = token<RequestHistory>('RequestHistory');
-export const PACKAGES = token<PackageUseCases>('PackageUseCases');
-export const EXPLAIN_PACKAGE = token<ExplainPackage>('ExplainPackage');
-export const STATUS = token<StatusOptions>('StatusOptions');
-export const ADMISSION = token<Admission>('Admission');
-export const SERVICE = token<Service>('Service');
+  RESOLVE_PACKAGE: token<ResolvePackage>('ResolvePackage'),
+  /** ResolvePackage, behind the verification of signatures where there is one. */
+  PACKAGE_RESOLVER: token<PackageResolver>('PackageResolver'),
+  /** Undefined where signatures are not verified. */
+  SIGNATURES: token<ResolveSignedPackage | undefined>('ResolveSignedPackage'),
+  GET_PACKAGE: token<GetPackage>('GetPackage'),
+  IMAGE_CATALOG: token<ImageCatalog>('ImageCatalog'),
+  IMAGES: token<GetImage>('GetImage'),
+  ICONS: token<Pick<GetIcon, 'execute'>>('GetIcon'),
+  LAYER_FILES: token<GetLayerFile>('GetLayerFile'),
+  REQUEST_HISTORY: token<RequestHistory>('RequestHistory'),
+  PACKAGES: token<PackageUseCases>('PackageUseCases'),
+  EXPLAIN_PACKAGE: token<ExplainPackage>('ExplainPackage'),
+  STATUS: token<StatusOptions>('StatusOptions'),
+  ADMISSION: token<Admission>('Admission'),
+  SERVICE: token<Service>('Service'),
+};
