@@ -40,8 +40,8 @@ const AWAY: Fault = {
     const failed = gots.filter(({ verdict }) => verdict !== 'whole');
     violations.push(...failed.map(({ verdict, why }) => `while it was away: ${verdict}, ${why}`));
     const lines = service.running.output.split('watching failed').length - 1;
-    // One a minute of each resource: the ModuleSources, the ConfigMap of the registry's address, two Secrets.
-    const allowed = 4 * Math.ceil(bench.times(6, 600) / 60);
+    // One a minute of each resource: ModuleSources, PackageRepositories, the ConfigMap of the registry's address, two Secrets.
+    const allowed = 5 * Math.ceil(bench.times(6, 600) / 60);
     if (lines > allowed) violations.push(`${String(lines)} log lines, ${String(allowed)} at most`);
     cluster.know(`${registry.repo}/later`);
     await api.listen(port);
