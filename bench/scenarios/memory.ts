@@ -34,7 +34,7 @@ interface Reading {
   readonly way: Way;
   readonly idleBytes: number;
   readonly peakBytes: number;
-  /** What the sockets of all processes take more at the peak than before, both ends of each connection. */
+  /** The growth of the memory of all sockets up to its peak, with both ends of each connection. */
   readonly socketBytes: number;
   /** Readers that were told to try again. */
   readonly refused: number;

@@ -95,9 +95,9 @@ export class GetPackage {
 
   /**
    * Rejects with a PackageError as long as no byte of the package can be had, or with the reason of `leaving`, which is
-   * aborted when the client leaves: a download that waits for a slot ends with its last client. `turn` fulfils when a body
-   * of so many bytes may be sent to the client: a pass-through is opened behind it, since it takes memory and a connection,
-   * and is of no use to a client that waits.
+   * aborted when the client leaves: a download that waits for a slot ends with its last client. `turn` fulfils when the
+   * client may have a body of that size. A pass-through is opened behind it, since it takes memory and a connection, and is
+   * of no use to a client that waits.
    */
   async execute(
     request: PackageRequest,

@@ -13,7 +13,7 @@ const FOLDER = 'docs';
 const OPAQUE = '.wh..wh..opq';
 const WHITEOUT = '.wh.';
 const MAX_ICON_BYTES = 4 * 1024 ** 2;
-/** Of all layers that are read for one icon. */
+/** The layers that are read for one icon have so many bytes together. */
 const MAX_PACKED_BYTES = 256 * 1024 ** 2;
 const MAX_UNPACKED_BYTES = 1024 ** 3;
 
@@ -101,7 +101,7 @@ async function readLayer(
   }
 }
 
-/** Of several entries with one name the last one counts, as when the archive is unpacked. Links are never followed. */
+/** The last of several entries with one name counts, as when the archive is unpacked. Links are never followed. */
 async function see(entries: AsyncIterable<LayerEntry>): Promise<SeenLayer> {
   const icons = new Map<IconName, Uint8Array | 'too large'>();
   const decided = new Set<IconName>();

@@ -7,7 +7,7 @@ const FAILURE_MS = 60_000;
 const MAX_FAILURES = 1000;
 
 export interface Icon extends IconFile {
-  /** Of the image that holds it. */
+  /** The digest of the image that holds the icon. */
   readonly manifest: Digest;
 }
 

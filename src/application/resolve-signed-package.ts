@@ -29,7 +29,7 @@ export interface SignatureFinding {
   readonly index?: Digest;
 }
 
-/** What operators can see of signatures. */
+/** The state of signatures that operators can see. */
 export interface SignatureInspection {
   readonly mode: SignatureMode;
   /** The last finding on a digest; undefined before its first request. */

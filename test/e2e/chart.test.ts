@@ -78,6 +78,12 @@ describeWithAll(PEERS, (programs) => {
     });
     after(() => cluster.close());
 
+    /** The output of an install that only asks the API server. */
+    const asked = (...args: readonly string[]): Promise<{ stdout: string }> => {
+      const release = ['--namespace', NAMESPACE, '--kubeconfig', kubeconfig];
+      return run(programs.helm, ['install', 'asked', CHART, '--dry-run=server', ...release, ...args]);
+    };
+
     it('has nothing that Helm finds fault with', async () => {
       const { stdout } = await run(programs.helm, ['lint', '--strict', CHART]);
       expect(stdout).to.include('0 chart(s) failed');
@@ -313,17 +319,7 @@ describeWithAll(PEERS, (programs) => {
         metadata: { name: 'd8-cluster-uuid', namespace: 'kube-system' },
         data: { 'cluster-uuid': uuid },
       } as KubernetesObject);
-      const asked = [
-        'install',
-        'asked',
-        CHART,
-        '--dry-run=server',
-        '--namespace',
-        NAMESPACE,
-        '--kubeconfig',
-        kubeconfig,
-      ];
-      const { stdout } = await run(programs.helm, asked);
+      const { stdout } = await asked();
       expect(stdout).to.include(`clusterUUID: "${uuid}"`);
       await cluster.as('admin').delete('api/v1/namespaces/kube-system/configmaps/d8-cluster-uuid');
     });
@@ -344,17 +340,7 @@ describeWithAll(PEERS, (programs) => {
     it('has a ListenerSet and HTTPRoutes for images where a Gateway is named, and no Ingress', async () => {
       const values = { host: 'packages.example.com', gateway: { name: 'public', namespace: 'gateways' } };
       const set = ['--set-json', `publicEndpoint=${JSON.stringify(values)}`];
-      const asked = [
-        'install',
-        'asked',
-        CHART,
-        '--dry-run=server',
-        '--namespace',
-        NAMESPACE,
-        '--kubeconfig',
-        kubeconfig,
-      ];
-      const { stdout } = await run(programs.helm, [...asked, ...set, '--output', 'json']);
+      const { stdout } = await asked(...set, '--output', 'json');
       const { manifest } = JSON.parse(stdout) as { manifest: string };
       const kinds = ['ListenerSet', 'HTTPRoute', 'BackendTLSPolicy', 'Ingress'];
       const objects = parseObjects(manifest).filter(({ kind }) => kinds.includes(kind));

@@ -1,13 +1,8 @@
 import { expect } from 'chai';
-import { execFile } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { CommandLineClient, CommandLineError, discoverEndpoint } from '../support/command-line-client.ts';
 import { FakeRegistry } from '../support/fake-registry.ts';
 import { Front, type FrontKind } from '../support/fronts/front.ts';
-import { bytesOf, encode, makeBlob, makeImage, makeIndex, type TestImage } from '../support/image.ts';
 import { describeWithAll } from '../support/peers/binaries.ts';
 import {
   applyObject,
@@ -17,14 +12,11 @@ import {
   renderChart,
 } from '../support/peers/chart.ts';
 import { Cluster, NAMESPACE, USERS, type User } from '../support/peers/cluster.ts';
+import { CLI, PLUGIN, PROGRAMS, publishCommandLine } from '../support/published-command-line.ts';
 import { rejection } from '../support/rejection.ts';
 import { ServiceProcess } from '../support/service-process.ts';
 import { CA } from '../support/tls/certificates.ts';
 
-const run = promisify(execFile);
-const CLI = 'deckhouse-cli';
-const PLUGIN = `${CLI}/plugins/stronghold`;
-const PROGRAM = Buffer.from(bytesOf(3_000_000, 1));
 const USER = { kind: 'User', apiGroup: 'rbac.authorization.k8s.io', name: USERS.operator.name };
 
 /** The directives that ingress-nginx writes for the annotations of the chart's Ingress. */
@@ -62,7 +54,6 @@ function ingress({ metadata }: KubernetesObject): FrontKind {
 
 describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'nginx'], (programs) => {
   describe('the command line in a cluster', () => {
-    let directory: string;
     let cluster: Cluster;
     let registry: FakeRegistry;
     let service: ServiceProcess;
@@ -70,50 +61,9 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'nginx'], 
     let sidecarPort: number;
     let front: Front;
 
-    async function imageOf(file: string): Promise<TestImage> {
-      const root = await mkdtemp(join(directory, 'root-'));
-      await writeFile(join(root, file), PROGRAM, { mode: 0o755 });
-      // Behind the file there is more, which no client reads.
-      await writeFile(join(root, 'zz'), bytesOf(2_000_000, 9));
-      const args = ['-C', root, '-czf', '-', file, 'zz'];
-      return makeImage([(await run('tar', args, { encoding: 'buffer', maxBuffer: 1 << 28 })).stdout]);
-    }
-
-    async function publish(): Promise<void> {
-      const image = await imageOf('d8');
-      const plugin = await imageOf('plugin');
-      const contract = Buffer.from('{"name":"stronghold"}').toString('base64');
-      const document = JSON.parse(Buffer.from(plugin.manifest.bytes).toString()) as object;
-      const annotated = makeBlob(
-        plugin.manifest.descriptor.mediaType,
-        encode({ ...document, annotations: { contract } }),
-      );
-      const published = { ...plugin, digest: annotated.descriptor.digest, manifest: annotated };
-      const index = makeIndex([{ image, platform: { os: 'linux', architecture: 'amd64' } }]);
-      const plugins = makeIndex([{ image: published, platform: { os: 'linux', architecture: 'amd64' } }]);
-      registry.publish(index, published, plugins);
-      const tagged = new Map([
-        [`deckhouse/${CLI}/v1.0.0`, index.index.bytes],
-        [`deckhouse/${PLUGIN}/v0.1.0`, plugins.index.bytes],
-      ]);
-      registry.script(({ url }, response) => {
-        const [, repository = '', list, tag = ''] =
-          /^\/v2\/(.+)\/(?:(tags\/list)|manifests\/(v[^/]+))$/.exec(url) ?? [];
-        if (repository === '') return false;
-        const found = [...tagged.keys()].filter((key) => key.startsWith(`${repository}/v`));
-        const manifest = tagged.get(`${repository}/${tag}`);
-        if (list !== undefined && found.length > 0) {
-          response.end(JSON.stringify({ name: repository, tags: found.map((key) => key.split('/').at(-1)) }));
-        } else if (manifest !== undefined) response.end(manifest);
-        else response.writeHead(404).end();
-        return true;
-      });
-    }
-
     before(async () => {
-      directory = await mkdtemp(join(tmpdir(), 'command-line-'));
       registry = await FakeRegistry.start();
-      await publish();
+      publishCommandLine(registry);
       cluster = await Cluster.start(programs);
       const admin = cluster.as('admin');
       const values = [
@@ -132,7 +82,6 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'nginx'], 
     });
     after(async () => {
       for (const part of [front, service, cluster, registry]) await (part as typeof part | undefined)?.close();
-      await rm(directory, { recursive: true });
     });
 
     function objectOf(kind: string): KubernetesObject {
@@ -146,11 +95,11 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'nginx'], 
 
     async function expectAll(commandLine: CommandLineClient): Promise<void> {
       // check, versions and status; update; plugins versions, contract and install.
-      expect(await commandLine.tags(CLI)).to.deep.equal(['v1.0.0']);
-      expect((await commandLine.pull(CLI, 'v1.0.0', 'linux-amd64', 'd8')).equals(PROGRAM)).to.equal(true);
+      expect(await commandLine.tags(CLI)).to.deep.equal(['v1.0.0', 'v1.1.0']);
+      expect((await commandLine.pull(CLI, 'v1.0.0', 'linux-amd64', 'd8')).equals(PROGRAMS.amd64)).to.equal(true);
       expect(await commandLine.tags(PLUGIN)).to.deep.equal(['v0.1.0']);
       expect(await commandLine.contract(PLUGIN, 'v0.1.0')).to.deep.equal({ name: 'stronghold' });
-      expect((await commandLine.pull(PLUGIN, 'v0.1.0', 'linux-amd64', 'plugin')).equals(PROGRAM)).to.equal(true);
+      expect((await commandLine.pull(PLUGIN, 'v0.1.0', 'linux-amd64', 'plugin')).equals(PROGRAMS.amd64)).to.equal(true);
     }
 
     it('finds a pod that is ready where there is no Ingress, and updates itself and its plugins through the sidecar', async () => {

@@ -1,10 +1,12 @@
 import { expect } from 'chai';
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { gzipSync } from 'node:zlib';
 import got, { type Got } from 'got';
+import { archiveOf } from '../support/archive.ts';
 import { eventually } from '../support/eventually.ts';
 import { FakeRegistry } from '../support/fake-registry.ts';
 import { makeImage, type TestImage } from '../support/image.ts';
@@ -22,6 +24,8 @@ const PROGRAM = '#!/bin/sh\n[ "$1" = version ] && echo 1.0.0\n';
 const PODS = `api/v1/namespaces/${NAMESPACE}/pods`;
 const NODES = { kind: 'Group', apiGroup: 'rbac.authorization.k8s.io', name: USERS.node.groups[0] };
 
+const imageOf = (path: string, content: string): TestImage => makeImage([gzipSync(archiveOf({ path, content }))]);
+
 interface Pod {
   readonly status: { readonly phase: string; readonly podIP?: string };
 }
@@ -36,18 +40,11 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-controller-manager', 'kube-rbac
     let program: TestImage;
     let kubelet: TestImage;
 
-    async function imageOf(path: string, text: string): Promise<TestImage> {
-      const root = await mkdtemp(join(directory, 'root-'));
-      await mkdir(join(root, 'opt/bin'), { recursive: true });
-      await writeFile(join(root, path), text, { mode: 0o755 });
-      return makeImage([(await run('tar', ['-C', root, '-czf', '-', '.'], { encoding: 'buffer' })).stdout]);
-    }
-
     before(async () => {
       directory = await mkdtemp(join(tmpdir(), 'first-node-'));
       registry = await FakeRegistry.start();
-      program = await imageOf('opt/bin/rpp-get', PROGRAM);
-      kubelet = await imageOf('opt/bin/kubelet', 'the kubelet\n');
+      program = imageOf('opt/bin/rpp-get', PROGRAM);
+      kubelet = imageOf('opt/bin/kubelet', 'the kubelet\n');
       registry.publish(program, kubelet);
       const registries = [{ repo: `${registry.host}/deckhouse`, default: true, scheme: 'HTTP' }];
       const bootstrap = { listenAddress: '127.0.0.1:0', clusterUUID: UUID };

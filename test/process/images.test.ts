@@ -1,81 +1,18 @@
 import { expect } from 'chai';
-import { execFile } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { CommandLineClient, CommandLineError } from '../support/command-line-client.ts';
 import { FakeRegistry } from '../support/fake-registry.ts';
-import { bytesOf, encode, makeBlob, makeImage, makeIndex, type TestImage } from '../support/image.ts';
+import { CLI, PLUGIN, PROGRAMS, publishCommandLine } from '../support/published-command-line.ts';
 import { rejection } from '../support/rejection.ts';
 import { ServiceProcess } from '../support/service-process.ts';
 
-const run = promisify(execFile);
-const CLI = 'deckhouse-cli';
-const PLUGIN = `${CLI}/plugins/stronghold`;
-const PROGRAMS = { amd64: Buffer.from(bytesOf(3_000_000, 1)), arm64: Buffer.from(bytesOf(3_000_000, 2)) };
-
 describe('the command line and a running service', () => {
-  let directory: string;
   let registry: FakeRegistry;
   let service: ServiceProcess;
   let client: CommandLineClient;
-  /** Manifests by repository and tag. */
-  let tagged: Map<string, Uint8Array>;
-
-  async function imageOf(name: string, program: Buffer): Promise<TestImage> {
-    const root = await mkdtemp(join(directory, 'root-'));
-    await writeFile(join(root, name), program, { mode: 0o755 });
-    // Behind the file there is more, which no client reads.
-    await writeFile(join(root, 'zz'), bytesOf(2_000_000, 9));
-    const { stdout } = await run('tar', ['-C', root, '-czf', '-', name, 'zz'], {
-      encoding: 'buffer',
-      maxBuffer: 1 << 28,
-    });
-    return makeImage([stdout]);
-  }
 
   before(async () => {
-    directory = await mkdtemp(join(tmpdir(), 'images-'));
     registry = await FakeRegistry.start({ auth: 'bearer' });
-    const [amd64, arm64] = [await imageOf('d8', PROGRAMS.amd64), await imageOf('d8', PROGRAMS.arm64)];
-    const index = makeIndex([
-      { image: amd64, platform: { os: 'linux', architecture: 'amd64' } },
-      { image: arm64, platform: { os: 'darwin', architecture: 'arm64' } },
-    ]);
-    const plugin = await imageOf('plugin', PROGRAMS.amd64);
-    const { bytes } = plugin.manifest;
-    const contract = Buffer.from('{"name":"stronghold"}').toString('base64');
-    const annotated = makeBlob(
-      plugin.manifest.descriptor.mediaType,
-      encode({
-        ...(JSON.parse(Buffer.from(bytes).toString()) as object),
-        annotations: { contract },
-      }),
-    );
-    const published = { ...plugin, digest: annotated.descriptor.digest, manifest: annotated };
-    registry.publish(index, published);
-    const plugins = makeIndex([{ image: published, platform: { os: 'linux', architecture: 'amd64' } }]);
-    registry.publish(plugins);
-    // The edition holds packages; the command line is beside it.
-    tagged = new Map([
-      [`deckhouse/${CLI}/v1.0.0`, index.index.bytes],
-      [`deckhouse/${CLI}/v1.1.0`, index.index.bytes],
-      [`deckhouse/${PLUGIN}/v0.1.0`, plugins.index.bytes],
-    ]);
-    registry.script(({ url, headers }, response) => {
-      if (headers.authorization === undefined) return false;
-      const [, repository = '', list, tag = ''] = /^\/v2\/(.+)\/(?:(tags\/list)|manifests\/(v[^/]+))$/.exec(url) ?? [];
-      if (repository === '') return false;
-      const tags = [...tagged.keys()]
-        .filter((key) => key.startsWith(`${repository}/v`))
-        .map((key) => key.split('/').at(-1));
-      const manifest = tagged.get(`${repository}/${tag}`);
-      if (list !== undefined && tags.length > 0) response.end(JSON.stringify({ name: repository, tags }));
-      else if (manifest !== undefined) response.end(manifest);
-      else response.writeHead(404).end();
-      return true;
-    });
+    publishCommandLine(registry, ({ headers }) => headers.authorization !== undefined);
     const dockerCfg = Buffer.from(
       JSON.stringify({ auths: { [registry.host]: { username: 'robot', password: 'canary-pass:word' } } }),
     ).toString('base64');
@@ -87,7 +24,6 @@ describe('the command line and a running service', () => {
   after(async () => {
     await service.close();
     await registry.close();
-    await rm(directory, { recursive: true });
   });
 
   it('lists the versions, from beside the edition', async () => {

@@ -19,7 +19,7 @@ const PROGRAM_BYTES = 12 * MIB;
 const MAX_PEAK_GROWTH = 64 * MIB;
 /** Pieces of zeros that wait to be collected. */
 const MAX_BOMB_GROWTH = 96 * MIB;
-/** Of zeros, before the program: a thousandth of it in the layer. */
+/** The archive holds so many zeros before the program; the layer holds a thousandth of them. */
 const BOMB_BYTES = 1024 * MIB;
 
 interface Bootstrap {

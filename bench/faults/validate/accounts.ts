@@ -4,7 +4,7 @@ import type { Metrics } from './metrics.ts';
 
 export interface Counted {
   metrics(): Promise<Metrics>;
-  /** What clients of `/package` got since the start of the service. */
+  /** The answers that clients of `/package` have had since the start of the service. */
   readonly answers: readonly Pick<Got, 'verdict' | 'status' | 'firstByteAt'>[];
   /** The requests of its other routes and ports, each of which opens a package twice at most. */
   readonly others: number;

@@ -24,7 +24,7 @@ export class BlockPool {
   readonly #blocks: Block[] = [];
   /** Those of files that are closed. */
   readonly #free: Block[] = [];
-  /** What gives each block of borrowed memory back, the oldest first. */
+  /** The function that gives the memory of each borrowed block back, the oldest block first. */
   readonly #borrowed = new Map<Block, () => void>();
 
   /** How many blocks have been allocated. */

@@ -25,7 +25,7 @@ const SIGNATURE = 'dev.cosignproject.cosign/signature';
 export const MAX_CLAIMS = 32;
 /** Attestations stand among them, as bundles of the same type. */
 const MAX_REFERRERS = 64;
-/** Of one manifest: one more than are read shows that there are more. */
+/** One manifest lists so many; the last one is not read, and shows that there are more. */
 const MAX_LAYERS = MAX_CLAIMS + 1;
 
 export interface ArtifactPorts {

@@ -5,7 +5,7 @@ import type { PublicKey } from './public-key.ts';
 
 /** Far above any claim; the longest ones hold a certificate and its chain. */
 export const MAX_CLAIM_BYTES = 256 * 1024;
-/** Of one envelope, which has one by the description of bundles: each is tried with each key. */
+/** An envelope has one signature by the description of bundles. Each signature is tried with each key. */
 const MAX_SIGNATURES = 4;
 
 /** `payload` is what was signed in cosign's first format, or a bundle of sigstore with both. */

@@ -52,7 +52,7 @@ export class TrustedKeys {
     this.#lookedAt = this.#now();
   }
 
-  /** What is trusted now, a change of the last second excepted. */
+  /** The keys that are trusted now. A change of the last second may be missing. */
   async current(): Promise<Trust> {
     if (this.#now() - this.#lookedAt >= INTERVAL_MS) {
       this.#looking ??= this.#look().finally(() => {

@@ -1,4 +1,4 @@
-/** What a registry asks for before it answers: the WWW-Authenticate header (RFC 9110, section 11.6.1), and the one at /v2/. */
+/** The challenges of a registry: the WWW-Authenticate header of an answer (RFC 9110, section 11.6.1), and that of /v2/. */
 import { SingleFlight } from '../../../application/concurrency/single-flight.ts';
 import { PackageError } from '../../../domain/errors.ts';
 import { discard } from '../body.ts';

@@ -14,12 +14,12 @@ import {
   UpstreamTimeoutError,
   UpstreamUnavailableError,
 } from '../../../../src/domain/errors.ts';
-import type { RegistryGateway } from '../../../../src/domain/ports/registry-gateway.ts';
 import { parseRepositoryPath } from '../../../../src/domain/reference.ts';
 import { Verifier } from '../../../../src/domain/verifier.ts';
 import { type DialledServer, parseUpstream, type Registry, type Upstream } from '../../../../src/domain/upstream.ts';
-import { FakeRegistry, type FakeRegistryOptions, PASSWORD, USERNAME } from '../../../support/fake-registry.ts';
+import { type FakeRegistry, PASSWORD, USERNAME } from '../../../support/fake-registry.ts';
 import { bytesOf, makeBlob, makePackage } from '../../../support/image.ts';
+import { behindGateway } from '../../../support/behind-gateway.ts';
 import { makeRegistryGateway } from '../../../support/registry-gateway.ts';
 import { freePort } from '../../../support/peers/process.ts';
 import { rejection } from '../../../support/rejection.ts';
@@ -29,37 +29,17 @@ const image = makePackage(200_000);
 const never = new AbortController().signal;
 
 describe('OciRegistryGateway', () => {
-  const closing: (() => Promise<unknown>)[] = [];
-  afterEach(async () => {
-    await Promise.all(closing.splice(0).map((close) => close()));
-  });
-
-  async function start(options: FakeRegistryOptions = {}): Promise<FakeRegistry> {
-    const registry = await FakeRegistry.start(options);
-    registry.publish(image);
-    closing.push(() => registry.close());
-    return registry;
-  }
+  const { start, stop, manifest, blob, afterTest } = behindGateway(image);
 
   async function listen(server: Server): Promise<number> {
     const sockets = new Set<Socket>();
     server.on('connection', (socket: Socket) => sockets.add(socket));
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    closing.push(async () => {
+    afterTest(async () => {
       for (const socket of sockets) socket.destroy();
       await new Promise((resolve) => server.close(resolve));
     });
     return (server.address() as AddressInfo).port;
-  }
-
-  const manifest = (gateway: RegistryGateway, upstream: Upstream): Promise<Uint8Array> =>
-    gateway.fetchManifest(upstream, image.digest, never);
-
-  async function blob(gateway: RegistryGateway, upstream: Upstream, offset = 0): Promise<Buffer> {
-    const chunks: Uint8Array[] = [];
-    for await (const chunk of await gateway.fetchBlob(upstream, image.layer.descriptor, offset, never))
-      chunks.push(new Uint8Array(chunk));
-    return Buffer.concat(chunks);
   }
 
   /** The first request for a token waits for `answer`. */
@@ -732,8 +712,7 @@ describe('OciRegistryGateway', () => {
       const away = `127.0.0.1:${String(await freePort())}`;
       const upstream = servedBy(away, { by: 'agent', otherwise });
       expect(Buffer.compare(await blob(makeRegistryGateway(), upstream), image.layer.bytes)).to.equal(0);
-      await store.close();
-      closing.splice(closing.length - 1);
+      await stop(store);
       const error = await rejection(manifest(makeRegistryGateway({ retryTimeoutMs: 10 }), upstream));
       expect(error).to.have.nested.property('cause.message', `manifest from ${RECORDED}: ECONNREFUSED`);
     });

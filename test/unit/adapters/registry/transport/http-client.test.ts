@@ -4,45 +4,18 @@ import { Readable } from 'node:stream';
 import { isSameOrSafer, isSigned, redirectOf } from '../../../../../src/adapters/registry/transport/http-client.ts';
 import type { HttpResponse } from '../../../../../src/adapters/registry/transport/http-message.ts';
 import { UpstreamDeniedError, UpstreamUnavailableError } from '../../../../../src/domain/errors.ts';
-import type { RegistryGateway } from '../../../../../src/domain/ports/registry-gateway.ts';
-import { parseUpstream, type Upstream } from '../../../../../src/domain/upstream.ts';
-import {
-  BASIC,
-  FakeRegistry,
-  type FakeRegistryOptions,
-  PASSWORD,
-  USERNAME,
-} from '../../../../support/fake-registry.ts';
+import { parseUpstream } from '../../../../../src/domain/upstream.ts';
+import { BASIC, type FakeRegistry, PASSWORD, USERNAME } from '../../../../support/fake-registry.ts';
 import { makePackage } from '../../../../support/image.ts';
+import { behindGateway } from '../../../../support/behind-gateway.ts';
 import { makeRegistryGateway } from '../../../../support/registry-gateway.ts';
 import { rejection } from '../../../../support/rejection.ts';
 import { CA } from '../../../../support/tls/certificates.ts';
 
 const image = makePackage(200_000);
-const never = new AbortController().signal;
 
 describe('HttpClient, behind OciRegistryGateway,', () => {
-  const closing: (() => Promise<unknown>)[] = [];
-  afterEach(async () => {
-    await Promise.all(closing.splice(0).map((close) => close()));
-  });
-
-  async function start(options: FakeRegistryOptions = {}): Promise<FakeRegistry> {
-    const registry = await FakeRegistry.start(options);
-    registry.publish(image);
-    closing.push(() => registry.close());
-    return registry;
-  }
-
-  const manifest = (gateway: RegistryGateway, upstream: Upstream): Promise<Uint8Array> =>
-    gateway.fetchManifest(upstream, image.digest, never);
-
-  async function blob(gateway: RegistryGateway, upstream: Upstream, offset = 0): Promise<Buffer> {
-    const chunks: Uint8Array[] = [];
-    for await (const chunk of await gateway.fetchBlob(upstream, image.layer.descriptor, offset, never))
-      chunks.push(new Uint8Array(chunk));
-    return Buffer.concat(chunks);
-  }
+  const { start, manifest, blob, afterTest } = behindGateway(image);
 
   /** Sends requests for blobs elsewhere as soon as they are allowed, each to the next location, the last of them again. */
   function redirectBlobs(registry: FakeRegistry, ...locations: string[]): void {
@@ -220,7 +193,7 @@ describe('HttpClient, behind OciRegistryGateway,', () => {
         });
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    closing.push(() => new Promise((resolve) => server.close(resolve)));
+    afterTest(() => new Promise((resolve) => server.close(resolve)));
     const { port } = server.address() as AddressInfo;
     const upstream = parseUpstream({ repo: `127.0.0.1:${String(port)}/a`, scheme: 'http' });
     expect(

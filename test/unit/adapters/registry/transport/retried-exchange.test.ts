@@ -4,38 +4,15 @@ import type { Socket } from 'node:net';
 import sinon from 'sinon';
 import { Deadline, RetryGate } from '../../../../../src/adapters/registry/transport/retried-exchange.ts';
 import { StoppingError, UpstreamThrottledError, UpstreamUnavailableError } from '../../../../../src/domain/errors.ts';
-import type { RegistryGateway } from '../../../../../src/domain/ports/registry-gateway.ts';
-import type { Upstream } from '../../../../../src/domain/upstream.ts';
-import { FakeRegistry, type FakeRegistryOptions } from '../../../../support/fake-registry.ts';
 import { makePackage } from '../../../../support/image.ts';
+import { behindGateway } from '../../../../support/behind-gateway.ts';
 import { makeRegistryGateway } from '../../../../support/registry-gateway.ts';
 import { rejection } from '../../../../support/rejection.ts';
 
 const image = makePackage(200_000);
-const never = new AbortController().signal;
 
 describe('RetriedExchange, behind OciRegistryGateway,', () => {
-  const closing: (() => Promise<unknown>)[] = [];
-  afterEach(async () => {
-    await Promise.all(closing.splice(0).map((close) => close()));
-  });
-
-  async function start(options: FakeRegistryOptions = {}): Promise<FakeRegistry> {
-    const registry = await FakeRegistry.start(options);
-    registry.publish(image);
-    closing.push(() => registry.close());
-    return registry;
-  }
-
-  const manifest = (gateway: RegistryGateway, upstream: Upstream): Promise<Uint8Array> =>
-    gateway.fetchManifest(upstream, image.digest, never);
-
-  async function blob(gateway: RegistryGateway, upstream: Upstream, offset = 0): Promise<Buffer> {
-    const chunks: Uint8Array[] = [];
-    for await (const chunk of await gateway.fetchBlob(upstream, image.layer.descriptor, offset, never))
-      chunks.push(new Uint8Array(chunk));
-    return Buffer.concat(chunks);
-  }
+  const { start, manifest, blob, afterTest } = behindGateway(image);
 
   it('tries again after a status that passes by nature', async () => {
     const passing = [408, 425, 429, 499, 500, 502, 503, 504, 505, 507, 511, 520, 522, 524, 530, 599];
@@ -64,7 +41,7 @@ describe('RetriedExchange, behind OciRegistryGateway,', () => {
     const outcome = manifest(makeRegistryGateway({ retryTimeoutMs: 60_000 }), upstream);
     const restarted = createHttpServer((_request, response) => response.end(image.manifest.bytes));
     setTimeout(() => restarted.listen(port, '127.0.0.1'), 300);
-    closing.push(
+    afterTest(
       () =>
         new Promise((resolve) => {
           restarted.close(resolve).closeAllConnections();
