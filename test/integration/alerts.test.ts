@@ -82,15 +82,28 @@ describeWithAll(['helm', 'promtool'], ({ helm, promtool }) => {
       }
     });
 
-    it('have a runbook each, with meaning, impact, first steps and remedy', async () => {
-      const pages = alerts.map(({ alert }) => `${alert}.md`);
-      expect((await readdir(RUNBOOKS)).sort()).to.deep.equal(pages.sort());
+    it('have a runbook each, with meaning, impact, first steps, remedy, and how to confirm that it is fixed', async () => {
+      // An alert of two severities has one runbook.
+      const pages = new Set(alerts.map(({ alert }) => `${alert}.md`));
+      expect((await readdir(RUNBOOKS)).sort()).to.deep.equal([...pages].sort());
       for (const { alert, annotations } of alerts) {
         expect(annotations, alert).to.have.all.keys('summary', 'description', 'runbook_url');
         expect(annotations['runbook_url']).to.equal(`${BASE}/${alert}.md`);
         const page = await readFile(join(RUNBOOKS, `${alert}.md`), 'utf8');
         const headings = [...page.matchAll(/^#+ (.*)$/gm)].map(([, heading]) => heading);
-        expect(headings, alert).to.deep.equal([alert, 'Meaning', 'Impact', 'Look here first', 'Remedy']);
+        expect(headings, alert).to.deep.equal([
+          alert,
+          'Meaning',
+          'Impact',
+          'Look here first',
+          'Remedy',
+          'Confirm the fix',
+        ]);
+        const confirm = page.slice(page.indexOf('## Confirm the fix'));
+        const metrics = [...confirm.matchAll(/\b(registry_packages_proxy_\w+|up\{)/g)].map(([, name = '']) => name);
+        expect(metrics, `${alert} is confirmed by what its alert asks for`).to.satisfy((names: string[]) =>
+          names.some((name) => alerts.some((each) => each.alert === alert && each.expr.includes(name))),
+        );
       }
     });
   });
