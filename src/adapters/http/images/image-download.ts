@@ -1,8 +1,8 @@
 /** Sends the package of an image, verified before its first byte: the clients read only as far as their file, and close. */
 import type { ParameterizedContext } from 'koa';
+import { ComparedReader, digestPieces } from '../../../application/compared-reader.ts';
 import type { Delivery } from '../../../application/get-package.ts';
 import type { PackageRequest } from '../../../domain/reference.ts';
-import type { BlobReader } from '../../../domain/ports/package-store.ts';
 import type { Admission } from '../server/admission.ts';
 import { sendInTurn, untilClosed } from '../server/send-blob.ts';
 import {
@@ -57,7 +57,7 @@ export function imageDownload(
     const delivery = await reworded(WORDS, get.execute(request, answer));
     onOpened();
     record.cache = delivery.cache;
-    let verified: Delivery | undefined;
+    let again: Delivery | undefined;
     try {
       const { package: found, cache } = delivery;
       const { size } = found.layer;
@@ -72,18 +72,22 @@ export function imageDownload(
         ...(range.kind === 'part' && partHeaders(range, size)),
         'X-Request-Id': record.id,
       });
-      // A bypass has its bytes once only.
-      if ((cache.kind === 'miss' || cache.kind === 'joined') && size <= MAX_HELD_BYTES) {
+      let { blob } = delivery;
+      if (cache.kind !== 'hit' && size <= MAX_HELD_BYTES) {
         ctx.res.flushHeaders();
-        if (await isVerified(delivery.blob)) verified = await get.execute(request);
+        const isBypass = cache.kind === 'bypass';
+        const pieces = await inTime(isBypass ? digestPieces(blob) : blob.read(size).then(() => []));
+        if (pieces !== undefined) again = await get.execute(request);
+        if (again?.cache.kind === 'hit') blob = again.blob;
+        // A bypass has its bytes once only, so the client gets those of a second download.
+        else if (again !== undefined && pieces !== undefined && isBypass) blob = new ComparedReader(again.blob, pieces);
       }
       const onSent = (bytes: number): unknown => (record.bytes += bytes);
-      const blob = verified?.cache.kind === 'hit' ? verified.blob : delivery.blob;
       await untilClosed(ctx.res, (leaving) =>
         sendInTurn(ctx, blob, admission, leaving, { start, end, writeHead: () => undefined, onSent }),
       );
     } finally {
-      await verified?.blob.close();
+      await again?.blob.close();
       await delivery.blob.close();
     }
   };
@@ -94,19 +98,16 @@ export function cacheControl(isTag: boolean): string {
   return isTag ? 'private, no-cache' : 'private, max-age=31536000, immutable';
 }
 
-/** Waits for the end of the verification, but not longer than a gateway waits. Rejects when the bytes are wrong. */
-async function isVerified(blob: BlobReader): Promise<boolean> {
+/** Waits, but not longer than a gateway does: undefined then. Rejects when the bytes are wrong. */
+async function inTime<Value>(verification: Promise<Value>): Promise<Value | undefined> {
   let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<false>((resolve) => {
-    timer = setTimeout(() => {
-      resolve(false);
-    }, HOLD_TIMEOUT_MS);
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(resolve, HOLD_TIMEOUT_MS, undefined);
   });
-  const verified = blob.read(blob.size).then(() => true as const);
   try {
-    return await Promise.race([verified, late]);
+    return await Promise.race([verification, late]);
   } finally {
     clearTimeout(timer);
-    verified.catch(() => undefined);
+    verification.catch(() => undefined);
   }
 }

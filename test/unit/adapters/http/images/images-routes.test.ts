@@ -4,6 +4,7 @@ import sinon from 'sinon';
 import { Admission, ADMISSION_LIMITS } from '../../../../../src/adapters/http/server/admission.ts';
 import { GetImage } from '../../../../../src/application/get-image.ts';
 import { GetPackage } from '../../../../../src/application/get-package.ts';
+import { NoPackageStore } from '../../../../../src/adapters/unstored/no-package-store.ts';
 import { ResolvePackage } from '../../../../../src/application/resolve-package.ts';
 import {
   CredentialsPendingError,
@@ -291,19 +292,72 @@ describe('imagesRoutes', () => {
   });
 
   it('shows no byte of a forged layer, and ends the connection', async () => {
-    const forged = Uint8Array.from(image.layer.bytes);
-    forged[0] = (forged[0] ?? 0) ^ 1;
-    gateway.fetchBlob.callsFake(async () =>
-      (async function* () {
-        yield await Promise.resolve(forged);
-      })(),
-    );
-    let received = 0;
-    const stream = client.stream(`${CLI}/images/v1`, { throwHttpErrors: false });
-    stream.on('data', (chunk: Buffer) => (received += chunk.byteLength));
-    await new Promise((resolve) => stream.once('error', resolve).once('end', resolve));
-    expect(received).to.equal(0);
+    gateway.fetchBlob.callsFake(() => Promise.resolve(chunksOf(flipped(image.layer.bytes, 0))));
+    expect(await receivedOf(`${CLI}/images/v1`)).to.equal(0);
     await app.finishedCount(1);
     expect(app.finished.map(({ status }) => status)).to.deep.equal([502]);
   });
+
+  describe('without a cache', () => {
+    const large = makePackage(5 * 1024 ** 2, 3);
+    const blobs = (...bodies: Uint8Array[]): void => {
+      for (const [call, body] of bodies.entries()) {
+        gateway.fetchBlob.onCall(call).callsFake(() => Promise.resolve(chunksOf(body)));
+      }
+    };
+
+    beforeEach(async () => {
+      await app.close();
+      gateway = stubGateway(large);
+      catalog.fetchTagged.resolves(large.manifest.bytes);
+      const ports = { store: new NoPackageStore(), gateway, credentials, stopping: new AbortController().signal };
+      const resolve = new ResolvePackage({ ...ports, platform: amd64 });
+      const get = new GetPackage({ ...ports, resolve, parallelDownloads: 4 });
+      images = new GetImage({ credentials, catalog, gateway, platform: amd64 });
+      app = await startHttpApp({ packages: { get, manifests: resolve }, images, admission });
+      client = client.extend({ prefixUrl: app.url });
+    });
+
+    it('sends an image, and a range of it, out of a second download', async () => {
+      const { statusCode, headers, rawBody } = await client(`${CLI}/images/v1`);
+      expect([statusCode, headers['cache-status']]).to.deep.equal([
+        200,
+        'registry-packages-proxy; fwd=bypass; detail=store-full',
+      ]);
+      expect(Buffer.compare(rawBody, large.layer.bytes)).to.equal(0);
+      const part = await client(`${CLI}/images/v1`, { headers: { range: 'bytes=200000-200009' } });
+      expect(Buffer.compare(part.rawBody, large.layer.bytes.subarray(200_000, 200_010))).to.equal(0);
+    });
+
+    it('shows no byte of a forged layer', async () => {
+      blobs(flipped(large.layer.bytes, large.layer.bytes.length - 1));
+      expect(await receivedOf(`${CLI}/images/v1`)).to.equal(0);
+    });
+
+    it('shows no forged byte of a registry that is honest the first time only', async () => {
+      blobs(large.layer.bytes, flipped(large.layer.bytes, 70_000));
+      expect(await receivedOf(`${CLI}/images/v1`)).to.equal(65_536);
+      await app.finishedCount(1);
+      expect(app.finished.map(({ status }) => status)).to.deep.equal([502]);
+    });
+  });
+
+  async function receivedOf(path: string): Promise<number> {
+    let received = 0;
+    const stream = client.stream(path, { throwHttpErrors: false });
+    stream.on('data', (chunk: Buffer) => (received += chunk.byteLength));
+    await new Promise((resolve) => stream.once('error', resolve).once('end', resolve));
+    return received;
+  }
 });
+
+function flipped(bytes: Uint8Array, at: number): Uint8Array {
+  const forged = Uint8Array.from(bytes);
+  forged[at] = (forged[at] ?? 0) ^ 1;
+  return forged;
+}
+
+async function* chunksOf(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  await Promise.resolve();
+  for (let at = 0; at < bytes.byteLength; at += 50_000) yield bytes.subarray(at, at + 50_000);
+}
