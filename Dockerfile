@@ -12,6 +12,7 @@ COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts
 COPY . .
 ARG SOURCE_DATE_EPOCH=0
+ARG REVISION=unknown
 # Whatever umask the checkout was made under: COPY keeps the modes of files, and their owner is not who reads them.
 RUN npm run build && rm dist/program.code-cache && chmod -R a+rX LICENSE package.json config dist
 

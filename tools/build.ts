@@ -4,6 +4,7 @@ import { copyFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build, type BuildOptions } from 'esbuild';
 import { licenceTexts } from './release/licences.ts';
+import { commitOf } from '../src/infrastructure/commit.ts';
 import { bundledPackages, createSbom } from './sbom.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -74,6 +75,7 @@ const bundled = bundledPackages(service.metafile).union(bundledPackages(commands
 const unlisted = bundled.difference(new Set(sbom.packages.map(({ name }) => name)));
 if (unlisted.size > 0) throw new Error(`in the bundle, but no run-time dependency: ${[...unlisted].join(', ')}`);
 writeFileSync(join(dist, 'sbom.spdx.json'), JSON.stringify(sbom, undefined, 1));
+writeFileSync(join(dist, 'commit'), `${process.env['REVISION'] ?? commitOf(root) ?? 'unknown'}\n`);
 // With these the packages may be given to others.
 writeFileSync(join(dist, 'licences.txt'), licenceTexts(root));
 // Options of Node's, a terminal, or coverage, which Node hands on to whomever is not said to go without, would make other

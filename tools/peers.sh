@@ -94,6 +94,7 @@ install_from_debian prometheus
 install_from_debian promtool usr/bin/promtool prometheus
 install_on_system chromium
 install_from_go distribution-registry github.com/distribution/distribution/v3/cmd/registry@v3.1.1
+install_from_go actionlint github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 install_from_go crane github.com/google/go-containerregistry/cmd/crane@v0.22.1
 # The same language, in one file.
 install_from_go jq github.com/itchyny/gojq/cmd/gojq@v0.12.17

@@ -102,6 +102,14 @@ export interface Flag {
   readonly about: string;
 }
 
+/** Of each command that prints a result for people. docs/schemas has a schema for each of the documents. */
+export const JSON_FLAG = { type: 'boolean', about: 'print the result as one JSON document instead' } as const;
+
+/** One document on one line, so that lines of several runs can be told apart. */
+export function writeJson(stdout: Output, document: object): void {
+  stdout.write(`${JSON.stringify(document)}\n`);
+}
+
 export type Flags = Readonly<Record<string, Flag>>;
 
 /** A flag that was not given is undefined. */

@@ -50,3 +50,9 @@ export function abridged(lines: readonly string[]): string {
   const rest = lines.length - MAX_LINES;
   return (rest <= 0 ? lines : [...lines.slice(0, MAX_LINES), `… and ${String(rest)} more`]).join('\n');
 }
+
+/** Labels in one column, what they name in the next. */
+export function alignRows(rows: readonly (readonly [label: string, text: string])[]): string {
+  const width = Math.max(...rows.map(([label]) => label.length)) + 2;
+  return rows.map(([label, text]) => `${label.padEnd(width)}${text}\n`).join('');
+}

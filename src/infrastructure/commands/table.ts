@@ -38,6 +38,11 @@ export const COMMANDS: readonly Row[] = [
     load: async () => (await import('../../adapters/cli/loopback-keys.ts')).LOOPBACK_KEYS,
   },
   {
+    name: 'version',
+    summary: 'print the version, the commit, and what it runs on',
+    load: async () => (await import('./version.ts')).VERSION,
+  },
+  {
     name: 'completion',
     summary: 'print a script that completes commands and flags in a shell',
     load: async () => (await import('../../adapters/cli/completion.ts')).completionCommand(COMMANDS),

@@ -5,6 +5,7 @@ import { delimiter, join } from 'node:path';
 
 /** Name of the program (or of a definition that another project makes), and the variable that overrides where it is. */
 const PROGRAMS = {
+  actionlint: 'ACTIONLINT',
   apache2: 'APACHE2',
   bwrap: 'BWRAP',
   caddy: 'CADDY',
