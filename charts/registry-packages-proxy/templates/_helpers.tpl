@@ -176,3 +176,28 @@ data:
   {{- end }}
 {{- end }}
 {{- end }}
+
+{{/* "true" where the sidecar asks the API server for subresources of the Deployment. */}}
+{{- define "proxy.asksForResources" -}}
+{{- if eq .Values.kubeRbacProxy.authorization "resources" -}}
+{{- if include "proxy.hardened" . }}
+{{- fail "kubeRbacProxy.authorization is resources, and loopback is hardened: the kube-rbac-proxy of Deckhouse shows the service no certificate; write authorization: paths, with the image of the chart, or loopback: plain" }}
+{{- end -}}
+{{- if contains "brancz/kube-rbac-proxy" .Values.kubeRbacProxy.image }}
+{{- fail (printf "kubeRbacProxy.authorization is resources, which only the kube-rbac-proxy of Deckhouse knows, and kubeRbacProxy.image is %s; set the image of Deckhouse" .Values.kubeRbacProxy.image) }}
+{{- end -}}
+true
+{{- end -}}
+{{- end }}
+
+{{/* The subresource for which the sidecar of Deckhouse asks, by path; one that ends with a slash stands for all below it. */}}
+{{- define "proxy.guardedPaths" -}}
+/healthz: http
+/package: http
+/manifest: http
+/metrics: prometheus-metrics
+/explain: explain
+/status: status-page
+/v1/images/: cli-binary
+/v1/packages/: packages
+{{- end }}

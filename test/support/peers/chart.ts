@@ -71,6 +71,7 @@ export function parseObjects(yaml: string): KubernetesObject[] {
 interface Container {
   readonly name: string;
   readonly args: readonly string[];
+  readonly env?: readonly { readonly name: string; readonly value?: string }[];
 }
 
 /** A container of the chart's Deployment. */
