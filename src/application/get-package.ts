@@ -77,7 +77,8 @@ interface GetPackageOptions {
 }
 
 const NEVER = new AbortController().signal;
-const NO_TURN = (): Promise<void> => Promise.resolve();
+type Turn = (bytes: number) => Promise<void>;
+const NO_TURN: Turn = () => Promise.resolve();
 
 export class GetPackage {
   readonly #options: GetPackageOptions;
@@ -99,12 +100,12 @@ export class GetPackage {
    * client may have a body of that size. A pass-through is opened behind it, since it takes memory and a connection, and is
    * of no use to a client that waits.
    */
-  async execute(
-    request: PackageRequest,
-    leaving: AbortSignal = NEVER,
-    turn: (bytes: number) => Promise<void> = NO_TURN,
-  ): Promise<Delivery> {
-    const found = await this.#options.resolve.execute(request);
+  async execute(request: PackageRequest, leaving = NEVER, turn: Turn = NO_TURN): Promise<Delivery> {
+    return this.deliver(request, await this.#options.resolve.execute(request), leaving, turn);
+  }
+
+  /** The same for any blob of the repository, whose size is known. */
+  async deliver(request: PackageRequest, found: Package, leaving = NEVER, turn: Turn = NO_TURN): Promise<Delivery> {
     const passThrough = async (): Promise<BlobReader> => {
       await turn(found.layer.size);
       return this.#passThrough(request, found.layer, leaving);

@@ -93,6 +93,14 @@ export function registryKey(host: string, scheme: 'http' | 'https'): string {
   return DOCKER_HUB_NAMES.has(spelled) ? DOCKER_HUB : spelled;
 }
 
+/** All names by which a configuration may call the registry that a client calls `host`, whichever scheme it has. */
+export function registryNames(host: string): readonly string[] {
+  if (DOCKER_HUB_NAMES.has(host)) return [...DOCKER_HUB_NAMES];
+  const [, name = host, port] = /^(.*?)(?::(\d+))?$/.exec(host) ?? [];
+  if (port === undefined) return [name, `${name}:443`, `${name}:80`];
+  return port === '443' || port === '80' ? [host, name] : [host];
+}
+
 /** The name by which the registry at `host` knows the repository `path`. */
 export function repositoryIn(host: string, path: RepositoryPath): RepositoryPath {
   return DOCKER_HUB_NAMES.has(host) && !path.includes('/') ? joinPath(DOCKER_HUB_NAMESPACE, path) : path;

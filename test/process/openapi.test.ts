@@ -50,7 +50,11 @@ describe('docs/openapi.yaml', () => {
       { repo: `${registry.host}/deckhouse/ee`, default: true, scheme: 'HTTP' },
       { repo: 'registry.example.com/deckhouse/ee' },
     ];
-    const settings = { credentials: { registries }, registry: { timeouts: { headersSeconds: 0.5, retrySeconds: 0 } } };
+    const settings = {
+      credentials: { registries },
+      registry: { timeouts: { headersSeconds: 0.5, retrySeconds: 0 } },
+      server: { distribution: { enabled: true } },
+    };
     service = await ServiceProcess.start({ settings });
     throttled = await ServiceProcess.start({ settings });
     cluster = await FakeKubeApi.start();

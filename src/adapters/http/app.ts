@@ -1,10 +1,10 @@
 /** The HTTP interface: what every request goes through, and where it goes. */
 import { Router } from '@koa/router';
-import Koa from 'koa';
+import Koa, { type Middleware } from 'koa';
 import type { ExplainPackage } from '../../application/explain-package.ts';
 import type { Admission } from './server/admission.ts';
 import { admitted } from './server/send-blob.ts';
-import { errorResponses, RefusedError } from './server/problem.ts';
+import { errorResponses, RefusedError, type WriteProblem } from './server/problem.ts';
 import { explainRoute } from './package/explain-route.ts';
 import { allowedHosts, isSafe, strictRequests } from './server/strict-requests.ts';
 import { type IconRoute, iconRoute, iconRouteOf } from './icons/icon-route.ts';
@@ -12,6 +12,18 @@ import { imagesRouteOf, type ImagesRoutes, imagesRoutes } from './images/images-
 import { manifestRoute, packageRoute, type PackageUseCases } from './package/package-route.ts';
 import { readiness, type ReadinessCheck, type StatusOptions, statusRoute } from './status/status-route.ts';
 import { recordRequests, type RequestObserver, type RequestState } from './server/request-record.ts';
+
+/** Paths of a feature that is loaded only where it is switched on. */
+export interface Feature {
+  /** Whether the request target, with or without its query, is one of the feature. */
+  readonly owns: (target: string) => boolean;
+  /** Writes the answer to a request of the feature that fails. */
+  readonly writeError: WriteProblem;
+  /** The name of the route for metrics and the log; undefined for a path of another feature, or of none. */
+  readonly routeOf: (path: string) => string | undefined;
+  /** Answers the requests of the feature. */
+  readonly routes: Middleware<RequestState>;
+}
 
 interface HttpAppOptions {
   readonly packages: PackageUseCases;
@@ -23,6 +35,8 @@ interface HttpAppOptions {
   /** The exposition of all metrics, and its media type. */
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
   readonly status: StatusOptions;
+  /** Undefined where /v2/ is not served. */
+  readonly distribution?: Feature | undefined;
   readonly observers: readonly RequestObserver[];
 }
 
@@ -37,13 +51,14 @@ const ROUTES: ReadonlySet<string> = new Set([
 ]);
 
 export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
+  const { packages, admission, distribution } = options;
   const app = new Koa<RequestState>();
   // Every error has its response and its log line by errorResponses; what Koa emits besides is the same error again.
   app.on('error', () => undefined);
   const routeOf = (path: string): string =>
-    ROUTES.has(path) ? path : (imagesRouteOf(path) ?? iconRouteOf(path) ?? 'other');
+    ROUTES.has(path) ? path : (imagesRouteOf(path) ?? iconRouteOf(path) ?? distribution?.routeOf(path) ?? 'other');
   app.use(recordRequests(routeOf, options.observers));
-  app.use(errorResponses());
+  app.use(errorResponses((target) => (distribution?.owns(target) === true ? distribution.writeError : undefined)));
   app.use(strictRequests());
   const images = imagesRoutes(options);
   const icons = iconRoute(options);
@@ -51,7 +66,9 @@ export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
     // Exact and unnormalized, as the sidecar compares them (so `//healthz` is not `/healthz`).
     if (!ROUTES.has(ctx.path)) {
       await images(ctx, async () => {
-        await icons(ctx, unknownPage);
+        await icons(ctx, async () => {
+          await (distribution?.owns(ctx.url) === true ? distribution.routes(ctx, unknownPage) : unknownPage());
+        });
       });
       return;
     }
@@ -59,7 +76,6 @@ export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
     await next();
   });
   const router = new Router<RequestState>({ strict: true, sensitive: true });
-  const { packages, admission } = options;
   router.get('/package', admitted(admission), packageRoute(packages.get, admission));
   router.get('/manifest', admitted(admission), manifestRoute(packages.manifests, admission));
   router.get('/explain', allowedHosts(), explainRoute(options.explain));

@@ -155,7 +155,7 @@ type PackageEvent =
 export type PackageObserver = Observer<PackageEvent>;
 
 interface ObservedUseCases {
-  readonly get: Pick<GetPackage, 'execute' | 'head'>;
+  readonly get: Pick<GetPackage, 'execute' | 'deliver' | 'head'>;
   readonly manifests: Pick<ResolvePackage, 'manifest'>;
 }
 
@@ -169,8 +169,16 @@ export class ObservedPackages {
     this.#tell = toAll(observers);
   }
 
-  async execute(...asked: Parameters<GetPackage['execute']>): Promise<Delivery> {
-    const delivery = await this.#orFailed(this.#useCases.get.execute(...asked));
+  execute(...asked: Parameters<GetPackage['execute']>): Promise<Delivery> {
+    return this.#observed(this.#useCases.get.execute(...asked));
+  }
+
+  deliver(...asked: Parameters<GetPackage['deliver']>): Promise<Delivery> {
+    return this.#observed(this.#useCases.get.deliver(...asked));
+  }
+
+  async #observed(work: Promise<Delivery>): Promise<Delivery> {
+    const delivery = await this.#orFailed(work);
     const { cache, blob } = delivery;
     this.#tell({ kind: 'delivered', cache });
     if (cache.kind !== 'bypass') return delivery;

@@ -4,7 +4,7 @@ import type { Descriptor, Digest } from '../../domain/descriptor.ts';
 import { InvalidContentError, PackageUnknownError, UpstreamUnavailableError } from '../../domain/errors.ts';
 import { type IndexEntry, parseIndexEntry } from '../../domain/index-entry.ts';
 import { MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';
-import type { ImageCatalog, RegistryGateway } from '../../domain/ports/registry-gateway.ts';
+import type { BlobSizes, ImageCatalog, RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Upstream } from '../../domain/upstream.ts';
 import { closeNow, errnoOf, openBlob, readWhole } from '../blobs/blob-file.ts';
 import { blobsOf, isArchive, NOT_UNPACKED, readObject } from './layout.ts';
@@ -12,7 +12,7 @@ import { blobsOf, isArchive, NOT_UNPACKED, readObject } from './layout.ts';
 const CHUNK_BYTES = 512 * 1024;
 
 /** The directory is the one upstream: which registry and repository a request names makes no difference to it. */
-export class OciLayoutGateway implements RegistryGateway {
+export class OciLayoutGateway implements RegistryGateway, BlobSizes {
   readonly #directory: string;
 
   constructor(directory: string) {
@@ -83,6 +83,12 @@ export class OciLayoutGateway implements RegistryGateway {
     }
     // Closes the file at its end, at an error and when the iteration is left.
     return readable(createReadStream('', { fd, start: offset, highWaterMark: CHUNK_BYTES, signal }), digest);
+  }
+
+  async blobSize(_upstream: Upstream, digest: Digest, signal: AbortSignal): Promise<number> {
+    const { fd, size } = await this.#open('BLOB_UNKNOWN', digest, signal);
+    closeNow(fd);
+    return size;
   }
 
   knownRefusal(): undefined {

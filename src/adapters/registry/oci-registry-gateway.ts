@@ -9,10 +9,17 @@ import {
   OCI_INDEX,
 } from '../../domain/descriptor.ts';
 import { DigestMismatchError, InvalidArgumentError, type PackageError } from '../../domain/errors.ts';
-import type { ImageCatalog, Operation, Referrer, RegistryGateway } from '../../domain/ports/registry-gateway.ts';
+import type {
+  BlobSizes,
+  ImageCatalog,
+  Operation,
+  Referrer,
+  RegistryGateway,
+} from '../../domain/ports/registry-gateway.ts';
 import { dialledHost, type Registry, type Upstream } from '../../domain/upstream.ts';
 import type { Tag } from '../../domain/reference.ts';
 import { downloadBlob } from './blob-download.ts';
+import { readBlobSize } from './blob-size.ts';
 import { type ProxyVariables, type SharedPools, sharePools } from './transport/agents.ts';
 import { HostAuthorizations } from './auth/authorization.ts';
 import type { HttpSettings } from './transport/exchange.ts';
@@ -40,7 +47,7 @@ interface Connection {
   readonly authorizations: HostAuthorizations;
 }
 
-export class OciRegistryGateway implements RegistryGateway, ImageCatalog {
+export class OciRegistryGateway implements RegistryGateway, ImageCatalog, BlobSizes {
   readonly #options: OciRegistryGatewayOptions;
   readonly #pools: SharedPools;
   /** A registry object is one way into one registry; with it go its sockets and its tokens. */
@@ -75,6 +82,13 @@ export class OciRegistryGateway implements RegistryGateway, ImageCatalog {
     const get = (headers: Readonly<Record<string, string>>): Promise<HttpResponse> =>
       this.#get(upstream, asked, `blobs/${blob.digest}`, { headers, ...patience }, signal);
     return downloadBlob({ blob, idleTimeoutMs, signal, get }, offset);
+  }
+
+  blobSize(upstream: Upstream, digest: Digest, signal: AbortSignal): Promise<number> {
+    const asked = askedOf(upstream, 'blob');
+    const ask = (request: Pick<HttpRequest, 'headers' | 'isHead'>): Promise<HttpResponse> =>
+      this.#get(upstream, asked, `blobs/${digest}`, { ...request, isBulk: false }, signal);
+    return readBlobSize({ asked, head: () => ask({ headers: {}, isHead: true }), get: (headers) => ask({ headers }) });
   }
 
   knownRefusal(upstream: Upstream, operation: Operation, digest: Digest): PackageError | undefined {
@@ -130,7 +144,7 @@ export class OciRegistryGateway implements RegistryGateway, ImageCatalog {
     { registry, repository }: Upstream,
     asked: Asked,
     what: string,
-    request: Pick<HttpRequest, 'headers' | 'patienceMs'>,
+    request: Pick<HttpRequest, 'headers' | 'patienceMs' | 'isHead' | 'isBulk'>,
     signal: AbortSignal,
   ): Promise<HttpResponse> {
     if (repository === undefined) throw wholeRegistry();
@@ -139,7 +153,7 @@ export class OciRegistryGateway implements RegistryGateway, ImageCatalog {
     const authorize = authorizations.for(repository);
     const isBulk = asked.operation === 'blob';
     const otherwise = registry.dialled?.otherwise;
-    const sent = { ...request, asked, url, authorize, isBulk };
+    const sent = { isBulk, ...request, asked, url, authorize };
     if (otherwise === undefined) return client.send(sent, signal);
     return client.send({ ...sent, isRefusalFinal: true }, signal).catch((error: unknown) => {
       if (!(error instanceof ConnectionRefusedError)) throw error;

@@ -27,6 +27,12 @@ export interface RegistryGateway {
   knownRefusal(upstream: Upstream, operation: Operation, digest: Digest): PackageError | undefined;
 }
 
+/** The sizes of blobs that are asked for by their digest alone. */
+export interface BlobSizes {
+  /** Bytes of the blob as the upstream claims them. Rejects as `RegistryGateway.fetchBlob` does, and moves no blob. */
+  blobSize(upstream: Upstream, digest: Digest, signal: AbortSignal): Promise<number>;
+}
+
 /** A manifest that refers to another one as its subject, by the type that the registry lists it with. */
 export interface Referrer {
   readonly digest: Digest;

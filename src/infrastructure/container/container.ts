@@ -18,6 +18,7 @@ export async function createContainer(inputs: ContainerInputs): Promise<Containe
     credentialsModule(inputs),
     serviceModule(),
     await resolverModule(inputs),
+    await distributionModule(inputs),
   );
   bindInspection(container);
   return container;
@@ -30,6 +31,14 @@ async function resolverModule(inputs: ContainerInputs): Promise<ContainerModule>
   return new ContainerModule(({ bind }) => {
     bind(T.SIGNATURES).toConstantValue(undefined);
     bind(T.PACKAGE_RESOLVER).toResolvedValue((resolve) => resolve, [T.RESOLVE_PACKAGE]);
+  });
+}
+
+/** Nothing of /v2/ is loaded where it is not served. */
+async function distributionModule({ settings }: ContainerInputs): Promise<ContainerModule> {
+  if (settings.server.distribution.enabled) return (await import('./distribution-module.ts')).distributionModule();
+  return new ContainerModule(({ bind }) => {
+    bind(T.DISTRIBUTION).toConstantValue(undefined);
   });
 }
 

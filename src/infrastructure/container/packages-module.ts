@@ -12,7 +12,7 @@ import { upstreamMetrics } from '../../adapters/prometheus/upstream-metrics.ts';
 import { NegativeCache } from '../../adapters/registry/negative-cache.ts';
 import { OciRegistryGateway } from '../../adapters/registry/oci-registry-gateway.ts';
 import { NoPackageStore } from '../../adapters/unstored/no-package-store.ts';
-import type { ImageCatalog, RegistryGateway } from '../../domain/ports/registry-gateway.ts';
+import type { BlobSizes, ImageCatalog, RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Component } from '../lifecycle.ts';
 import type { Settings } from '../settings.ts';
 import { type ContainerInputs, T } from './tokens.ts';
@@ -21,6 +21,7 @@ export function gatewayModule(inputs: ContainerInputs): ContainerModule {
   return new ContainerModule(({ bind }) => {
     const { gateway, catalog, component } = openGateway(inputs);
     bind(T.IMAGE_CATALOG).toConstantValue(catalog);
+    bind(T.BLOB_SIZES).toConstantValue(gateway);
     bind(T.GATEWAY_COMPONENT).toConstantValue(component);
     const history = new UpstreamHistory();
     bind(T.UPSTREAM_INSPECTION).toConstantValue(history);
@@ -36,7 +37,7 @@ export function gatewayModule(inputs: ContainerInputs): ContainerModule {
 }
 
 function openGateway({ settings: { registry }, environment, version, logger }: ContainerInputs): {
-  gateway: RegistryGateway;
+  gateway: RegistryGateway & BlobSizes;
   catalog: ImageCatalog;
   component: Component;
 } {

@@ -111,6 +111,7 @@ export function serviceModule(): ContainerModule {
         ],
         metrics: async () => ({ contentType: metrics.contentType, text: await metrics.metrics() }),
         status: from.get(T.STATUS),
+        distribution: from.get(T.DISTRIBUTION),
         observers,
         admission,
       });

@@ -2,6 +2,7 @@
 import type { ServiceIdentifier } from 'inversify';
 import type { Logger } from 'pino';
 import type { Counter, Registry } from 'prom-client';
+import type { Feature } from '../../adapters/http/app.ts';
 import type { PackageUseCases } from '../../adapters/http/package/package-route.ts';
 import type { RequestHistory } from '../../adapters/http/server/request-record.ts';
 import type { Admission } from '../../adapters/http/server/admission.ts';
@@ -15,7 +16,13 @@ import type { GetPackage } from '../../application/get-package.ts';
 import type { CredentialInspection, CredentialProvider } from '../../domain/ports/credential-provider.ts';
 import type { Inspection } from '../../adapters/http/status/parts.ts';
 import type { PackageStore, StoreInspection } from '../../domain/ports/package-store.ts';
-import type { ImageCatalog, RegistryGateway, UpstreamInspection } from '../../domain/ports/registry-gateway.ts';
+import type {
+  BlobSizes,
+  ImageCatalog,
+  RegistryGateway,
+  UpstreamInspection,
+} from '../../domain/ports/registry-gateway.ts';
+import type { ReadRepository } from '../../application/read-repository.ts';
 import type { PackageResolver, ResolvePackage } from '../../application/resolve-package.ts';
 import type { ResolveSignedPackage } from '../../application/resolve-signed-package.ts';
 import type { Component, Service, ShutdownSignals } from '../lifecycle.ts';
@@ -65,11 +72,15 @@ export const T = {
   SIGNATURES: token<ResolveSignedPackage | undefined>('ResolveSignedPackage'),
   GET_PACKAGE: token<GetPackage>('GetPackage'),
   IMAGE_CATALOG: token<ImageCatalog>('ImageCatalog'),
+  BLOB_SIZES: token<BlobSizes>('BlobSizes'),
+  REPOSITORIES: token<ReadRepository>('ReadRepository'),
+  /** Undefined where /v2/ is not served. */
+  DISTRIBUTION: token<Feature | undefined>('Distribution'),
   IMAGES: token<GetImage>('GetImage'),
   ICONS: token<Pick<GetIcon, 'execute'>>('GetIcon'),
   LAYER_FILES: token<GetLayerFile>('GetLayerFile'),
   REQUEST_HISTORY: token<RequestHistory>('RequestHistory'),
-  PACKAGES: token<PackageUseCases>('PackageUseCases'),
+  PACKAGES: token<PackageUseCases & { readonly get: Pick<GetPackage, 'deliver'> }>('PackageUseCases'),
   EXPLAIN_PACKAGE: token<ExplainPackage>('ExplainPackage'),
   STATUS: token<StatusOptions>('StatusOptions'),
   ADMISSION: token<Admission>('Admission'),

@@ -3,6 +3,8 @@ import type { Middleware, ParameterizedContext } from 'koa';
 import type { Delivery, GetPackage, Head } from '../../../application/get-package.ts';
 import type { ResolvePackage } from '../../../application/resolve-package.ts';
 import type { VerifiedManifest } from '../../../application/manifests.ts';
+import type { Digest } from '../../../domain/descriptor.ts';
+import type { Package } from '../../../domain/reference.ts';
 import type { BlobReader } from '../../../domain/ports/package-store.ts';
 import type { Admission } from '../server/admission.ts';
 import { sendInTurn, Turn, untilClosed } from '../server/send-blob.ts';
@@ -40,32 +42,51 @@ export function packageRoute(get: PackageUseCases['get'], admission: Admission):
       ctx.status = 304;
       ctx.set(validatorHeaders(request.digest));
     } else if (ctx.method === 'HEAD') {
-      answerHead(ctx, await traces.run(record.trace, () => get.head(request)));
+      answerHead(ctx, await traces.run(record.trace, () => get.head(request)), packageHeaders);
     } else {
-      await untilClosed(ctx.res, async (leaving) => {
-        const turn = new Turn(ctx.res, admission, leaving);
-        try {
-          const delivery = await traces.run(record.trace, () =>
-            get.execute(request, leaving, (bytes) => turn.wait(bytes)),
-          );
-          const answer = (): Promise<void> => answerGet(ctx, delivery, turn);
-          // A context makes sending slower in Node, and a hit asks no upstream that would need the trace (ADR 17).
-          await (delivery.cache.kind === 'hit' ? answer() : traces.run(record.trace, answer));
-        } finally {
-          turn.end();
-        }
-      });
+      const open: OpenDelivery = (leaving, turn) => get.execute(request, leaving, turn);
+      await sendDelivery(ctx, admission, open, packageHeaders);
     }
   };
 }
 
-function answerHead(ctx: PackageContext, { package: found, storedAt }: Head): void {
-  ctx.state.record.cache = storedAt && { kind: 'hit', storedAt };
-  ctx.status = 200;
-  ctx.set({ ...packageHeaders(found), ...cacheHeaders(ctx.state.record.cache) });
+/** Opens a body for a client that may leave, and that takes it when its turn has come. */
+export type OpenDelivery = (leaving: AbortSignal, turn: (bytes: number) => Promise<void>) => Promise<Delivery>;
+type DescribePackage = (found: Package) => Record<string, string>;
+
+/** Sends a body, or the part of it that is asked for, in its turn. */
+export async function sendDelivery(
+  ctx: PackageContext,
+  admission: Admission,
+  open: OpenDelivery,
+  headersOf: DescribePackage,
+): Promise<void> {
+  const { trace } = ctx.state.record;
+  await untilClosed(ctx.res, async (leaving) => {
+    const turn = new Turn(ctx.res, admission, leaving);
+    try {
+      const delivery = await traces.run(trace, () => open(leaving, (bytes) => turn.wait(bytes)));
+      const answer = (): Promise<void> => answerGet(ctx, delivery, turn, headersOf);
+      // A context makes sending slower in Node, and a hit asks no upstream that would need the trace (ADR 17).
+      await (delivery.cache.kind === 'hit' ? answer() : traces.run(trace, answer));
+    } finally {
+      turn.end();
+    }
+  });
 }
 
-async function answerGet(ctx: PackageContext, { package: found, cache, blob }: Delivery, turn: Turn): Promise<void> {
+export function answerHead(ctx: PackageContext, { package: found, storedAt }: Head, headersOf: DescribePackage): void {
+  ctx.state.record.cache = storedAt && { kind: 'hit', storedAt };
+  ctx.status = 200;
+  ctx.set({ ...headersOf(found), ...cacheHeaders(ctx.state.record.cache) });
+}
+
+async function answerGet(
+  ctx: PackageContext,
+  { package: found, cache, blob }: Delivery,
+  turn: Turn,
+  headersOf: DescribePackage,
+): Promise<void> {
   const { record } = ctx.state;
   record.cache = cache;
   try {
@@ -77,7 +98,7 @@ async function answerGet(ctx: PackageContext, { package: found, cache, blob }: D
       ctx.respond = false;
       // All at once: header by header, by Koa and then by Node, took a tenth of the time of a small hit.
       ctx.res.writeHead(range.kind === 'part' ? 206 : 200, {
-        ...packageHeaders(found),
+        ...headersOf(found),
         ...cacheHeaders(cache),
         ...(range.kind === 'part' && partHeaders(range, size)),
         'X-Request-Id': record.id,
@@ -97,39 +118,50 @@ export function manifestRoute(
 ): Middleware<RequestState> {
   return async (ctx) => {
     const request = parsePackageQuery(ctx.querystring);
-    const { record } = ctx.state;
-    record.package = request;
-    const { digest } = request;
-    const known = matchesEtag(ctx.get('If-None-Match'), etagOf(digest));
-    const find = (): Promise<VerifiedManifest> => traces.run(record.trace, () => manifests.manifest(request));
-    if (known !== false) {
-      if (known === 'any') await find();
-      ctx.status = 304;
-      ctx.set(validatorHeaders(digest));
-      return;
-    }
-    const { mediaType, blob } = await openManifest(find);
-    const headers = {
-      ...validatorHeaders(digest),
-      'Content-Type': mediaType,
-      'Content-Length': String(blob.size),
-      'Repr-Digest': reprDigest(digest),
-      'X-Content-Type-Options': 'nosniff',
-    };
-    if (ctx.method === 'HEAD') {
-      ctx.status = 200;
-      ctx.set(headers);
-      return;
-    }
-    const writeHead = (): void => {
-      ctx.respond = false;
-      ctx.res.writeHead(200, { ...headers, 'X-Request-Id': record.id });
-    };
-    const onSent = (sent: number): unknown => (record.bytes += sent);
-    await untilClosed(ctx.res, (leaving) =>
-      sendInTurn(ctx, blob, admission, leaving, { start: 0, end: blob.size, writeHead, onSent }),
-    );
+    ctx.state.record.package = request;
+    await answerManifest(ctx, admission, request.digest, () => manifests.manifest(request));
   };
+}
+
+/** Answers by the manifest that `find` finds, each time that it is called; `own` are headers besides, or instead. */
+export async function answerManifest(
+  ctx: PackageContext,
+  admission: Admission,
+  digest: Digest,
+  find: () => Promise<VerifiedManifest>,
+  own: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  const { record } = ctx.state;
+  const known = matchesEtag(ctx.get('If-None-Match'), etagOf(digest));
+  const traced = (): Promise<VerifiedManifest> => traces.run(record.trace, find);
+  if (known !== false) {
+    if (known === 'any') await traced();
+    ctx.status = 304;
+    ctx.set({ ...validatorHeaders(digest), ...own });
+    return;
+  }
+  const { mediaType, blob } = await openManifest(traced);
+  const headers = {
+    ...validatorHeaders(digest),
+    'Content-Type': mediaType,
+    'Content-Length': String(blob.size),
+    'Repr-Digest': reprDigest(digest),
+    'X-Content-Type-Options': 'nosniff',
+    ...own,
+  };
+  if (ctx.method === 'HEAD') {
+    ctx.status = 200;
+    ctx.set(headers);
+    return;
+  }
+  const writeHead = (): void => {
+    ctx.respond = false;
+    ctx.res.writeHead(200, { ...headers, 'X-Request-Id': record.id });
+  };
+  const onSent = (sent: number): unknown => (record.bytes += sent);
+  await untilClosed(ctx.res, (leaving) =>
+    sendInTurn(ctx, blob, admission, leaving, { start: 0, end: blob.size, writeHead, onSent }),
+  );
 }
 
 /**

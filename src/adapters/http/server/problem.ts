@@ -80,7 +80,8 @@ class RewordedError extends Error {
   }
 }
 
-interface Problem {
+/** An error as clients hear of it. */
+export interface Problem {
   readonly status: number;
   readonly code: ErrorCode | RefusedError['code'] | 'INTERNAL';
   readonly detail: string;
@@ -105,15 +106,20 @@ export function problemOf(error: unknown): Problem {
   };
 }
 
+/** Writes the answer to a request that fails. */
+export type WriteProblem = (ctx: Context, problem: Problem, requestId: string) => void;
+
 /** Answers errors that come before the headers. After them the sender ends the connection. */
-export function errorResponses(): Middleware<{ readonly record: { readonly id: string; error: unknown } }> {
+export function errorResponses(
+  writerOf: (target: string) => WriteProblem | undefined = () => undefined,
+): Middleware<{ readonly record: { readonly id: string; error: unknown } }> {
   return async (ctx, next) => {
     try {
       await next();
     } catch (error) {
       ctx.state.record.error = error;
       if (ctx.headerSent || ctx.res.destroyed) ctx.res.destroy();
-      else respond(ctx, problemOf(error), ctx.state.record.id);
+      else (writerOf(ctx.url) ?? respond)(ctx, problemOf(error), ctx.state.record.id);
     }
   };
 }

@@ -63,13 +63,15 @@ export class Exchange {
   }
 
   /** Rejects with the errors of Node and got, and with StaleConnectionError. */
-  async run({ asked, url, headers, form, isBulk = false }: HttpRequest, signal: AbortSignal): Promise<HttpResponse> {
+  async run(request: HttpRequest, signal: AbortSignal): Promise<HttpResponse> {
+    const { asked, url, headers, form, isBulk = false, isHead = false } = request;
     const { userAgent, headersTimeoutMs } = this.#settings;
     const stream = client.stream(url, {
       agent: this.#pools.for(url),
       headers: { 'user-agent': userAgent, ...headers },
       timeout: { response: headersTimeoutMs },
       signal,
+      ...(isHead && { method: 'HEAD' }),
       ...(form && { method: 'POST', form: { ...form } }),
     });
     let sent: ClientRequest | undefined;
@@ -79,11 +81,11 @@ export class Exchange {
         reject(error);
         stream.destroy();
       };
-      stream.once('request', (request: ClientRequest) => {
-        sent = request;
-        if (isBulk) bypass = bypassParser(request);
-        request.prependOnceListener('response', frameByChunks);
-        whenUnexpected(request, giveUp);
+      stream.once('request', (begun: ClientRequest) => {
+        sent = begun;
+        if (isBulk) bypass = bypassParser(begun);
+        begun.prependOnceListener('response', frameByChunks);
+        whenUnexpected(begun, giveUp);
       });
       // got sees no connection that is still being made.
       const patience = setTimeout(() => {

@@ -38,6 +38,8 @@ export interface HttpRequest {
   readonly isRefusalFinal?: boolean;
   /** Its body may be large. */
   readonly isBulk?: boolean;
+  /** Whether the answer is asked for without its body. */
+  readonly isHead?: boolean;
   /** Sent by POST to this URL only: a form holds a secret, and 307 and 308 would take it along (RFC 9110, 15.4.8). */
   readonly form?: Readonly<Record<string, string>>;
 }

@@ -1,0 +1,64 @@
+/** A request under /v2/, parsed once: the repository, the kind of its content and which of it (distribution-spec, "Endpoints"). */
+import { type Digest, isDigest, parseDigest } from '../../../domain/descriptor.ts';
+import { InvalidArgumentError, PackageUnknownError } from '../../../domain/errors.ts';
+import { isTag, parseHost, parseRepositoryPath, type RepositoryPath, type Tag } from '../../../domain/reference.ts';
+import { readParameters } from '../package/package-query.ts';
+import { RefusedError } from '../server/problem.ts';
+import { pathSegments } from '../server/strict-requests.ts';
+
+const PREFIX = '/v2/';
+
+export type DistributionPath =
+  | { readonly kind: 'base' }
+  | {
+      readonly kind: 'manifests';
+      readonly name: RepositoryPath;
+      readonly version: { readonly digest: Digest } | { readonly tag: Tag };
+    }
+  | { readonly kind: 'blobs'; readonly name: RepositoryPath; readonly digest: Digest };
+
+export function isDistributionTarget(target: string): boolean {
+  return target.startsWith(PREFIX);
+}
+
+const CONTENT = /^\/v2\/.+\/(manifests|blobs)\/[^/]+$/;
+
+/** Never what the client wrote. */
+export function distributionRouteOf(path: string): string | undefined {
+  if (path === PREFIX) return PREFIX;
+  const [, kind] = CONTENT.exec(path) ?? [];
+  return kind === undefined ? undefined : `${PREFIX}${kind}`;
+}
+
+/** The path as it came, without its query. @throws RefusedError, InvalidArgumentError or PackageUnknownError */
+export function parseDistributionPath(path: string): DistributionPath {
+  if (path === PREFIX) return { kind: 'base' };
+  const segments = pathSegments(path.slice(PREFIX.length)) ?? [];
+  const [kind, reference = ''] = segments.slice(-2);
+  if (segments.length < 3 || (kind !== 'manifests' && kind !== 'blobs')) {
+    throw new RefusedError('PAGE_UNKNOWN', 'only manifests and blobs are served here');
+  }
+  const name = parseName(segments.slice(0, -2).join('/'));
+  if (kind === 'blobs') return { kind, name, digest: parseDigest(reference) };
+  if (isDigest(reference)) return { kind, name, version: { digest: reference } };
+  if (isTag(reference)) return { kind, name, version: { tag: reference } };
+  if (reference.includes(':')) parseDigest(reference);
+  throw new PackageUnknownError('MANIFEST_UNKNOWN');
+}
+
+function parseName(text: string): RepositoryPath {
+  try {
+    return parseRepositoryPath(text);
+  } catch (cause) {
+    throw new InvalidArgumentError('NAME_INVALID', 'name must be lower-case name components joined by "/"', { cause });
+  }
+}
+
+/** `?ns=`, the registry that a client would ask without a mirror, as containerd says it. @throws InvalidArgumentError */
+export function parseNamespace(query: string): string | undefined {
+  const { ns } = readParameters(query, ['ns']);
+  if (ns === '') return undefined;
+  const host = parseHost(ns);
+  if (host === undefined) throw new InvalidArgumentError('NAME_INVALID', 'ns must be host[:port]');
+  return host;
+}

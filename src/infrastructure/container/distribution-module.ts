@@ -1,0 +1,26 @@
+/** The read-only /v2/, loaded only where the settings switch it on. */
+import { ContainerModule } from 'inversify';
+import { distributionRouteOf, isDistributionTarget } from '../../adapters/http/distribution/distribution-path.ts';
+import { distributionRoutes } from '../../adapters/http/distribution/distribution-routes.ts';
+import { writeOciError } from '../../adapters/http/distribution/oci-errors.ts';
+import { ReadRepository } from '../../application/read-repository.ts';
+import { T } from './tokens.ts';
+
+export function distributionModule(): ContainerModule {
+  return new ContainerModule(({ bind }) => {
+    bind(T.REPOSITORIES).toResolvedValue(
+      ({ get, manifests }, store, credentials, catalog, sizes, signatures) =>
+        new ReadRepository({ packages: get, manifests, store, credentials, catalog, sizes, signatures }),
+      [T.PACKAGES, T.PACKAGE_STORE, T.CREDENTIAL_PROVIDER, T.IMAGE_CATALOG, T.BLOB_SIZES, T.SIGNATURES],
+    );
+    bind(T.DISTRIBUTION).toResolvedValue(
+      (repositories, admission) => ({
+        owns: isDistributionTarget,
+        writeError: writeOciError,
+        routeOf: distributionRouteOf,
+        routes: distributionRoutes({ repositories, admission }),
+      }),
+      [T.REPOSITORIES, T.ADMISSION],
+    );
+  });
+}

@@ -1,0 +1,33 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { OciLayoutGateway } from '../../src/adapters/oci-layout/oci-layout-gateway.ts';
+import { FakeRegistry } from '../support/fake-registry.ts';
+import { OciLayout } from '../support/oci-layout.ts';
+import { UPSTREAM } from '../support/ports.ts';
+import { makeRegistryGateway } from '../support/registry-gateway.ts';
+import { describeBlobSizes } from './blob-sizes.ts';
+
+describeBlobSizes('OciRegistryGateway', async () => {
+  const registry = await FakeRegistry.start({ auth: 'bearer' });
+  return {
+    sizes: makeRegistryGateway(),
+    upstream: registry.upstream(),
+    publish: (image) => {
+      registry.publish(image);
+    },
+    close: () => registry.close(),
+  };
+});
+
+describeBlobSizes('OciLayoutGateway', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'oci-layout-'));
+  const images = new OciLayout(directory);
+  await images.create();
+  return {
+    sizes: new OciLayoutGateway(directory),
+    upstream: UPSTREAM,
+    publish: (image) => images.add(image),
+    close: () => rm(directory, { recursive: true }),
+  };
+});
