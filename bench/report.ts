@@ -26,7 +26,7 @@ export function renderReport({ facts, missing, isFull, isPartial, rounds, outcom
     bullets(facts),
     ...(missing.length === 0 ? [] : ['Missing:', bullets(missing)]),
     '## Targets',
-    render(targetTable(outcomes, isPartial)),
+    renderMarkdown(targetTable(outcomes, isPartial)),
     ...outcomes.flatMap(({ scenario, findings }) => section(scenario, findings)),
     '',
   ].join('\n\n');
@@ -88,7 +88,7 @@ function section({ name, about }: Scenario, findings: Findings | Error): string[
   return [
     ...heading,
     ...(findings.tables.length === 0 ? ['Not measured: a peer is missing.'] : []),
-    ...findings.tables.flatMap((table) => [`### ${table.title}`, render(table)]),
+    ...findings.tables.flatMap((table) => [`### ${table.title}`, renderMarkdown(table)]),
     ...(findings.notes ?? []),
   ];
 }
@@ -98,7 +98,7 @@ function withoutPaths(text: string): string {
   return text.replaceAll(/\/[^\s:]+/g, '…').replaceAll('\n', ' ');
 }
 
-function render({ columns, rows }: Table): string {
+export function renderMarkdown({ columns, rows }: Table): string {
   const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
   return [row(columns), row(columns.map((_, index) => (index === 0 ? '---' : '---:'))), ...rows.map(row)].join('\n');
 }

@@ -191,10 +191,17 @@ export function pass(originPort: number): string {
     proxy_set_header Host $http_host;`;
 }
 
-/** Every path is its own: the unpacked program has none that exists. */
 export function nginx(home: string, http: string): ReturnType<FrontKind['configure']> {
+  return Promise.resolve({
+    files: { 'nginx.conf': nginxMain(home, `gzip on; gzip_proxied any; gzip_types *;\n${http}`) },
+    processes: [{ program: 'nginx', args: ['-e', 'stderr', '-p', home, '-c', join(home, 'nginx.conf')] }],
+  });
+}
+
+/** A whole nginx.conf around a block `http`. Every path is its own: the unpacked program has none that exists. */
+export function nginxMain(home: string, http: string): string {
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
-  const text = `
+  return `
 ${isRoot() ? 'user nobody nogroup;' : ''}
 daemon off;
 worker_processes 1;
@@ -203,13 +210,8 @@ error_log stderr;
 events {}
 http {
   access_log off;
-  gzip on; gzip_proxied any; gzip_types *;
   ${temporary.map((name) => `${name}_temp_path ${home}/tmp/${name};`).join('\n  ')}
   ${http}
 }
 `;
-  return Promise.resolve({
-    files: { 'nginx.conf': text },
-    processes: [{ program: 'nginx', args: ['-e', 'stderr', '-p', home, '-c', join(home, 'nginx.conf')] }],
-  });
 }

@@ -1,0 +1,58 @@
+/** `node bench/fleet/main.ts`: prints the outcome of the simulation of an upgrade, or writes it into docs/scaling.md. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { format } from 'prettier';
+import { renderMarkdown, renderText } from '../report.ts';
+import type { Table } from '../scenario.ts';
+import { fleetTables, NODES } from './tables.ts';
+
+const PAGE = join(import.meta.dirname, '../../docs/scaling.md');
+const BEGIN = '<!-- written by: node bench/fleet/main.ts --write -->';
+const END = '<!-- end of what is written -->';
+const HELP = `Usage: node bench/fleet/main.ts [flags]
+
+  --nodes N,...  instead of ${NODES.join(',')}
+  --write        into docs/scaling.md
+  --check        fails when docs/scaling.md has other tables
+  --help
+
+Compares the simulation with real clients, replicas and sidecars: npm run bench -- --only fleet
+`;
+
+const { values } = parseArgs({
+  options: {
+    nodes: { type: 'string' },
+    write: { type: 'boolean' },
+    check: { type: 'boolean' },
+    help: { type: 'boolean' },
+  },
+});
+if (values.help) process.stdout.write(HELP);
+else if (values.write) writeFileSync(PAGE, await pageWith(fleetTables()));
+else if (values.check) await check();
+else process.stdout.write(fleetTables(values.nodes?.split(',').map(count)).map(renderText).join('\n'));
+
+function count(text: string): number {
+  if (!/^[1-9]\d{0,5}$/.test(text)) throw new Error(`--nodes takes numbers of nodes, and "${text}" is none`);
+  return Number(text);
+}
+
+async function check(): Promise<void> {
+  if ((await pageWith(fleetTables())) === readFileSync(PAGE, 'utf8')) return;
+  process.stderr.write('docs/scaling.md has other tables than the simulation: run node bench/fleet/main.ts --write\n');
+  process.exitCode = 1;
+}
+
+async function pageWith(tables: readonly Table[]): Promise<string> {
+  const [before, behind] = readFileSync(PAGE, 'utf8').split(BEGIN);
+  const after = behind?.split(END)[1];
+  if (before === undefined || after === undefined) throw new Error(`docs/scaling.md has no lines "${BEGIN}", "${END}"`);
+  const written = tables.map((table) => `### ${sentence(table.title)}\n\n${renderMarkdown(table)}`).join('\n\n');
+  const page = `${before}${BEGIN}\n\n${written}\n\n${END}${after}`;
+  return format(page, { parser: 'markdown', printWidth: 120 });
+}
+
+function sentence(title: string): string {
+  return title.charAt(0).toUpperCase() + title.slice(1);
+}
