@@ -1,0 +1,136 @@
+/** docs/upgrade.md lists how the service differs from the Go implementation; a test has seen each difference. */
+import { expect } from 'chai';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { tableBehind } from '../support/markdown-table.ts';
+
+const ROOT = join(import.meta.dirname, '../..');
+
+/** The title as its file spells it, by the first cell of the row. */
+const TESTS: Readonly<Record<string, readonly [file: string, title: string]>> = {
+  'any `digest` is tried': ['process/service', 'refuses requests that can never work, without a request to a registry'],
+  '`repository` that is not known: 500': [
+    'process/cluster-credentials',
+    'is alive but not ready before the first list',
+  ],
+  'all failures of a registry: 500 with its URL': [
+    'unit/adapters/http/app',
+    'answers ${String(status)} "${body}" to a ${error.name}',
+  ],
+  'of a repeated parameter the first counts; `//package` is a 301': [
+    'process/service',
+    'refuses requests that can never work, without a request to a registry',
+  ],
+  'wrong bytes end like right ones': [
+    'process/service',
+    'never delivers a package whose bytes are wrong, and keeps nothing of it',
+  ],
+  '`Content-Type: application/x-gzip` for all': [
+    'unit/adapters/http/app',
+    'keeps the type of a layer that is not gzip',
+  ],
+  '`Cache-Control: public`': ['unit/adapters/http/app', 'answers with the bytes and says all about them'],
+  'no ranges, no conditions': ['unit/adapters/http/app', 'answers 206 with just these bytes'],
+  'HEAD is a 403 at port 4219': ['e2e/cluster', 'answers HEAD through the sidecar to clients that may fetch'],
+  'port 4282: any failure to open it ends the process': [
+    'process/bootstrap-port',
+    'serves packages while another process holds that port, and is not ready',
+  ],
+  '`/rpp-get` without a UUID is served to any machine': [
+    'process/bootstrap-port',
+    'does not start a port for all machines without the UUID of the cluster',
+  ],
+  '`rpp-get` is extracted for each request, from gzip only': [
+    'unit/adapters/bootstrap/bootstrap-listener',
+    'answers a hundred nodes from one download',
+  ],
+  'an icon of the latest version is cached for a year': [
+    'unit/adapters/http/icons/icon-route',
+    'of the latest version, which may move, so that no script of it runs',
+  ],
+  'an SVG icon may run scripts where it is opened by itself': [
+    'unit/adapters/http/icons/icon-route',
+    'of the latest version, which may move, so that no script of it runs',
+  ],
+  'an icon is looked for at `<package>/version:<tag>`, or at `<package>:<tag>` by the documentation': [
+    'unit/adapters/http/icons/icon-route',
+    'out of the repository of the package itself where there is none of versions',
+  ],
+  'the whole image is unpacked for each icon, by gzip only': [
+    'unit/application/icon-of-layers',
+    'reads no layer below the one that decides, and none twice',
+  ],
+  'an icon of an image whose layers are not those of its manifest': [
+    'process/icons',
+    'that are forged show no byte, and are counted',
+  ],
+  'icons before the API server has answered: 404': [
+    'unit/adapters/http/icons/icon-route',
+    '${what} by ${error.code}${version === undefined ? ',
+  ],
+  'the right to fetch is a Role on the subresource `http` of the Deployment': [
+    'e2e/resource-permissions',
+    'are allowed to the clients of each path, and to no others',
+  ],
+  '`scheme: http` turns TLS checks off, https falls back to http': [
+    'unit/adapters/registry/oci-registry-gateway',
+    'speaks the scheme that is configured, and falls back to no other',
+  ],
+  'a CA that cannot be read is ignored': [
+    'unit/adapters/kubernetes/kubernetes-credential-provider',
+    'keeps what a ModuleSource was when its ${field} breaks, and leaves others alone',
+  ],
+  'two ModuleSources with one `repo`: the last change counts': [
+    'unit/adapters/kubernetes/kubernetes-credential-provider',
+    'takes the older of two with one repo, says so once, and goes on with the other',
+  ],
+  'changes of `registry-image-address` and `registry-storage-access` are missed while the watch is broken': [
+    'e2e/cluster-registry',
+    'shows the account of the upstream to no server while the ConfigMap is there, after any failure',
+  ],
+  'the CA of the registry agent is trusted beside the default roots': [
+    'unit/adapters/registry/oci-registry-gateway',
+    'with the default roots besides its CA at the store, and without them at the agent',
+  ],
+  "a package of any repository comes from the store's `system/deckhouse`": [
+    'e2e/cluster-registry',
+    'shares the ways with ModuleSources of that registry, and with no others',
+  ],
+  '30 MiB of memory': ['e2e/memory-limits', 'neither container is killed while as many read ${size} slowly'],
+  'a volume of 1 GB for 1 GiB': ['e2e/chart', 'writes settings that the service understands, with ci/${values}'],
+  'probes through the sidecar': [
+    'e2e/chart',
+    'has no probe by which a fault of the sidecar restarts the service, with ci/${values}',
+  ],
+  'one metric': ['process/metrics', 'are those of the README, with those labels, and no others'],
+  'each request for an icon reads its PackageRepository from the API server': [
+    'unit/adapters/kubernetes/kubernetes-credential-provider',
+    'by the names of their objects, and sees them come, change and go',
+  ],
+  'the token Secret goes with the module': [
+    'e2e/kept-objects',
+    'keeps the token of nodes: over upgrades, without it in the values, without the release, and for the next one',
+  ],
+  'signatures in annotations are verified in some builds, and a failure is only logged': [
+    'unit/application/resolve-signed-package',
+    'refuses an image whose signature is ${kind}, and its manifest',
+  ],
+};
+
+describe('docs/upgrade.md', () => {
+  const page = readFileSync(join(ROOT, 'docs/upgrade.md'), 'utf8');
+  const rows = ['clients', 'operators'].flatMap((readers) =>
+    tableBehind(`Differences for ${readers}`, page.replaceAll('### ', '## ')),
+  );
+
+  it('lists the differences from the Go implementation of which this file names a test, and no others', () => {
+    expect(rows.map(([before = '']) => before)).to.have.members(Object.keys(TESTS));
+  });
+
+  for (const [before, [file, title]] of Object.entries(TESTS)) {
+    it(`has a test for the difference from "${before}"`, () => {
+      const source = readFileSync(join(ROOT, 'test', `${file}.test.ts`), 'utf8');
+      expect(source.replaceAll("\\'", "'")).to.match(new RegExp(`\\bit\\(\\s*['"\`]${RegExp.escape(title)}`));
+    });
+  }
+});
