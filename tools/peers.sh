@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Puts the real peers of `npm run test:peers` and `npm run bench` where these look for them; needs Go, apt-get and dpkg,
-# but no root, except for the browser. With --long also those that take minutes to build.
+# Puts the real peers of `npm run test:peers` and `npm run bench` where these look for them; needs Go, Rust, apt-get and
+# dpkg, but no root, except for the browser. With --long also those that take minutes to build.
 # Versions are pinned here and in the go.sum of the modules beside this file, for programs that `go install` refuses.
 set -euo pipefail
-# Where Go's own installer puts it, which not every PATH knows.
-PATH=$PATH:/usr/local/go/bin
+# Where the installers of Go and Rust put them, which not every PATH knows.
+PATH=$PATH:/usr/local/go/bin:$HOME/.cargo/bin
 
 tools=$(cd "$(dirname "$0")" && pwd)
 bin=${XDG_CACHE_HOME:-$HOME/.cache}/registry-packages-proxy/peers/bin
@@ -64,6 +64,13 @@ install_from_go() { # NAME PACKAGE@VERSION
   fi
 }
 
+install_from_crates() { # NAME VERSION FEATURES
+  if missing "$1"; then
+    cargo install "$1@$2" --features "$3" --locked --root "$work" --quiet
+    install "$work/bin/$1" "$bin/$1"
+  fi
+}
+
 build_module() { # NAME PACKAGE [LDFLAGS [MODULE]]
   if missing "$1"; then
     (cd "$tools/${4:-$1}" && go build -ldflags "${3:-}" -o "$work/$1" "$2")
@@ -95,6 +102,8 @@ install_from_debian promtool usr/bin/promtool prometheus
 install_on_system chromium
 install_from_go distribution-registry github.com/distribution/distribution/v3/cmd/registry@v3.1.1
 install_from_go actionlint github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+install_from_go versitygw github.com/versity/versitygw/cmd/versitygw@v1.8.0
+install_from_crates s3s-fs 0.14.1 binary
 install_from_go crane github.com/google/go-containerregistry/cmd/crane@v0.22.1
 # The same language, in one file.
 install_from_go jq github.com/itchyny/gojq/cmd/gojq@v0.12.17

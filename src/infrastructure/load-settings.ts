@@ -86,7 +86,7 @@ export function layOver(layers: readonly Layer[]): Record<string, unknown> {
 }
 
 /** Settings that are paths. */
-const PATHS = ['directory', 'kubeconfig', 'certificate', 'key', 'clientCA', 'keys', 'roots'];
+const PATHS = ['directory', 'kubeconfig', 'certificate', 'key', 'clientCA', 'keys', 'roots', 'tokenFile'];
 
 /** Paths in a file are relative to that file, wherever the process was started. @throws SettingsError */
 export function readSettingsFile(path: string): Layer {

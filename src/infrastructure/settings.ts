@@ -5,6 +5,7 @@ import { registriesSchema } from '../adapters/static/registries-schema.ts';
 import { isLoopback, type ListenAddress, parseListenAddress } from '../adapters/http/server/http-server.ts';
 import { parsePlatform } from '../domain/index-entry.ts';
 import { parseQuantity } from '../domain/quantity.ts';
+import { bucketSchema, checkBucket } from '../adapters/s3/bucket-schema.ts';
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'] as const;
 
@@ -78,29 +79,32 @@ export const settingsSchema = z.strictObject({
     maxSize: parsed(parseQuantity, 'must be a size such as 1Gi, 500M or 1000000'),
     scrubRate: parsed(parseQuantity, 'must be bytes per second such as 8Mi, or 0'),
   }),
-  registry: z.strictObject({
-    gateway: z.enum(['oci', 'oci-layout']),
-    platform: parsed(parsePlatform, 'must be os/architecture, such as linux/amd64'),
-    trustedRealms: z.array(
-      parsed(
-        parseTrustedRealm,
-        'must be the host of a token server, such as auth.example.com or auth.example.com:8443',
+  registry: z
+    .strictObject({
+      gateway: z.enum(['oci', 'oci-layout', 'bucket']),
+      platform: parsed(parsePlatform, 'must be os/architecture, such as linux/amd64'),
+      trustedRealms: z.array(
+        parsed(
+          parseTrustedRealm,
+          'must be the host of a token server, such as auth.example.com or auth.example.com:8443',
+        ),
       ),
-    ),
-    parallelDownloads: z.int().min(1).max(256),
-    timeouts: z.strictObject({
-      connectSeconds: seconds,
-      headersSeconds: seconds,
-      idleSeconds: seconds,
-      retrySeconds: z.number().min(0).max(60),
-    }),
-    ociLayout: z.strictObject({ directory: z.string().min(1) }),
-    signature: z
-      .strictObject({ mode: z.enum(['off', 'report', 'enforce']), keys: z.string(), roots: z.string() })
-      .refine(({ mode, keys, roots }) => mode === 'off' || keys !== '' || roots !== '', {
-        message: 'needs keys or roots, by which signatures are verified',
+      parallelDownloads: z.int().min(1).max(256),
+      timeouts: z.strictObject({
+        connectSeconds: seconds,
+        headersSeconds: seconds,
+        idleSeconds: seconds,
+        retrySeconds: z.number().min(0).max(60),
       }),
-  }),
+      ociLayout: z.strictObject({ directory: z.string().min(1) }),
+      bucket: bucketSchema,
+      signature: z
+        .strictObject({ mode: z.enum(['off', 'report', 'enforce']), keys: z.string(), roots: z.string() })
+        .refine(({ mode, keys, roots }) => mode === 'off' || keys !== '' || roots !== '', {
+          message: 'needs keys or roots, by which signatures are verified',
+        }),
+    })
+    .superRefine(checkBucket),
   credentials: z
     .strictObject({
       source: z.enum(['static', 'kubernetes']),

@@ -17,6 +17,10 @@ const NOT_SHOWN = [
   'loopback_refused_total',
   // An alert comes 30 days before; until then there is nothing to see.
   'certificate_end_timestamp_seconds',
+  // Few installations have a bucket; the log says more, and docs/shared-cache.md what to do.
+  'bucket_usable',
+  'bucket_writes_total',
+  'bucket_write_queue',
 ];
 
 /** Names without labels and without what is ours in them, each once. */

@@ -11,6 +11,7 @@ const LOWER: Readonly<Record<string, string>> = {
   log: 'http',
   'oci-layout': 'blobs',
   prometheus: 'observers',
+  s3: 'registry',
 };
 
 /** The imports that a room may have; the first rule whose room holds the file decides. */
@@ -83,6 +84,7 @@ const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] =
       'node:zlib',
       'node:events',
     ],
+    s3: ['aws4', 'node:fs/promises', 'node:http', 'node:path', 'zod'],
     service: ['node:http', 'node:https'],
     signatures: ['node:crypto', 'node:fs', 'node:fs/promises', 'node:path'],
     static: ['zod'],

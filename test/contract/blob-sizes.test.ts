@@ -2,10 +2,12 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { OciLayoutGateway } from '../../src/adapters/oci-layout/oci-layout-gateway.ts';
+import { FakeBucket } from '../support/fake-bucket.ts';
 import { FakeRegistry } from '../support/fake-registry.ts';
 import { OciLayout } from '../support/oci-layout.ts';
 import { UPSTREAM } from '../support/ports.ts';
 import { makeRegistryGateway } from '../support/registry-gateway.ts';
+import { makeBucket, makeS3Gateway } from '../support/s3-gateway.ts';
 import { describeBlobSizes } from './blob-sizes.ts';
 
 describeBlobSizes('OciRegistryGateway', async () => {
@@ -29,5 +31,17 @@ describeBlobSizes('OciLayoutGateway', async () => {
     upstream: UPSTREAM,
     publish: (image) => images.add(image),
     close: () => rm(directory, { recursive: true }),
+  };
+});
+
+describeBlobSizes('S3Gateway', async () => {
+  const bucket = await FakeBucket.start();
+  return {
+    sizes: makeS3Gateway(makeBucket({ endpoint: bucket.endpoint })),
+    upstream: UPSTREAM,
+    publish: (image) => {
+      bucket.publish(image);
+    },
+    close: () => bucket.close(),
   };
 });

@@ -25,7 +25,11 @@ export async function exposedMetrics(): Promise<string> {
   const service = await ServiceProcess.start({
     settings: {
       credentials: { source: 'kubernetes' },
-      registry: { signature: { mode: 'report', keys: join(home, 'cosign.pub') } },
+      registry: {
+        signature: { mode: 'report', keys: join(home, 'cosign.pub') },
+        // No process listens there.
+        bucket: { endpoint: 'http://127.0.0.1:1', credentials: { directory: home } },
+      },
       server: { certificates: [{ role: 'serving', certificate: CERTIFICATE }] },
     },
     flags: ['--kubeconfig', join(home, 'kubeconfig')],

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import got from 'got';
 import { stringify } from 'yaml';
 import { eventually } from './eventually.ts';
+import { ACCESS_KEY, BUCKET, FakeBucket, SECRET_KEY } from './fake-bucket.ts';
 import { FakeKubeApi } from './fake-kube-api.ts';
 import { FakeRegistry } from './fake-registry.ts';
 import { bytesOf, encode, makeImage, makePackage } from './image.ts';
@@ -30,6 +31,7 @@ export async function loggedLines(): Promise<Line[]> {
     ...(await linesOfHardenedLoopback()),
     ...(await linesOfBootstrapPort()),
     ...(await linesOfSignatures()),
+    ...(await linesOfBucket()),
     ...(await linesOfFailedStart()),
   ];
 }
@@ -107,6 +109,37 @@ async function linesOfRequests(): Promise<Line[]> {
   const { lines } = service;
   await service.close();
   await registry.close();
+  return lines;
+}
+
+async function linesOfBucket(): Promise<Line[]> {
+  const registry = await FakeRegistry.start();
+  const bucket = await FakeBucket.start();
+  const home = await mkdtemp(join(tmpdir(), 'logs-'));
+  await writeFile(join(home, 'accessKeyID'), ACCESS_KEY);
+  await writeFile(join(home, 'secretAccessKey'), SECRET_KEY);
+  const [first, second] = [makePackage(1000, 6), makePackage(1000, 7)];
+  registry.publish(first, second);
+  bucket.accessKeys.clear();
+  const { origin } = bucket.endpoint;
+  const service = await ServiceProcess.start({
+    settings: {
+      registry: { bucket: { endpoint: origin, name: BUCKET, credentials: { directory: home } } },
+      credentials: { registries: [{ repo: `${registry.host}/modules`, default: true, scheme: 'HTTP' }] },
+    },
+  });
+  await service.logged('bucket cannot be used');
+  await service.client(`package?digest=${first.digest}`);
+  await service.logged('blob not written to the bucket');
+  bucket.accessKeys.add(ACCESS_KEY);
+  await service.client(`package?digest=${second.digest}`);
+  await service.logged('bucket can be used');
+  await service.logged('blob written to the bucket');
+  const { lines } = service;
+  await service.close();
+  await bucket.close();
+  await registry.close();
+  await rm(home, { recursive: true });
   return lines;
 }
 

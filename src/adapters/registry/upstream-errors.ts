@@ -4,7 +4,7 @@ import { PackageError, UpstreamTimeoutError, UpstreamUnavailableError } from '..
 
 /** The request and its host, for the log. */
 export interface Asked {
-  readonly operation: 'manifest' | 'blob' | 'token' | 'tags';
+  readonly operation: 'manifest' | 'blob' | 'token' | 'tags' | 'object' | 'bucket';
   /** With its port; never a path or a query, which may be signed. */
   readonly host: string;
   /** The host that was asked first, when another one answers. */

@@ -4,7 +4,7 @@ import { statfs } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { stringify } from 'yaml';
 import { command, EXIT_CODE, EXIT_CODES } from '../../adapters/cli/command.ts';
-import { formatBytes } from '../../adapters/cli/format.ts';
+import { formatBytes, formatError } from '../../adapters/cli/format.ts';
 import { Layout } from '../../adapters/filesystem/layout.ts';
 import { createLogger } from '../../adapters/log/logger.ts';
 import { OciLayoutGateway } from '../../adapters/oci-layout/oci-layout-gateway.ts';
@@ -17,16 +17,20 @@ import { isLoopback } from '../../adapters/http/server/http-server.ts';
 import type { Settings } from '../settings.ts';
 import { listBlobs } from './verify.ts';
 
+type Container = Awaited<ReturnType<typeof createContainer>>;
+
 const HIDDEN = '[secret]';
 /** The fields of a registry that are shown; all others are hidden, new ones too. */
 const SHOWN = ['repo', 'default', 'scheme', 'ca'];
+/** A bucket that takes longer than this is of no help to a client. */
+const BUCKET_MS = 10_000;
 /** Readable for all users, in the mode of a file. */
 const READABLE = 0o004;
 
 export const CHECK_CONFIG = command({
   about: `Reads settings as "serve" does with the same flags, and reports every mistake with its line. Then it checks \
 whether "serve" could start with them on this machine, except for the port, and warns of settings that are allowed but \
-seldom meant. It changes nothing and asks no registry.`,
+seldom meant. It changes nothing and asks no registry; a bucket it asks whether it is there.`,
   flags: {
     ...SETTINGS_FLAGS,
     print: { type: 'boolean', about: 'print the settings in effect as a settings file, without secrets' },
@@ -47,9 +51,10 @@ seldom meant. It changes nothing and asks no registry.`,
     const { stdout, stderr, version, environment } = terminal;
     const layers = readLayers(flags, terminal);
     const settings = mergeSettings(layers);
-    const errors = await startupErrors(settings, version, environment);
+    const { errors, container } = await startupErrors(settings, version, environment);
     for (const error of errors) stderr.write(`error: ${error}\n`);
-    for (const warning of await warningsOf(settings, flags.config)) stderr.write(`warning: ${warning}\n`);
+    const warnings = [...(await warningsOf(settings, flags.config)), ...(await bucketWarnings(settings, container))];
+    for (const warning of warnings) stderr.write(`warning: ${warning}\n`);
     if (flags.print === true) stdout.write(stringify(printableSettings(layOver(layers), settings), { lineWidth: 0 }));
     else stdout.write(errors.length === 0 ? 'the settings are right\n' : 'the settings are right, but not here\n');
     return errors.length === 0 ? EXIT_CODE.done : EXIT_CODE.faulty;
@@ -61,13 +66,15 @@ async function startupErrors(
   settings: Settings,
   version: string,
   environment: ContainerInputs['environment'],
-): Promise<string[]> {
+): Promise<{ readonly errors: string[]; readonly container: Container | undefined }> {
   const { store, registry } = settings;
+  let container: Container | undefined;
   const checks: (() => unknown)[] = [
     async () => {
       // Files of TLS, kubeconfig, proxies.
       const logger = createLogger('fatal', { write: () => undefined });
-      (await createContainer({ settings, logger, version, environment })).get(T.SERVICE);
+      container = await createContainer({ settings, logger, version, environment });
+      container.get(T.SERVICE);
     },
     () => {
       if (store.enabled) checkStore(store.directory);
@@ -82,7 +89,7 @@ async function startupErrors(
       errors.push(error instanceof Error ? error.message : 'unknown error');
     }
   }
-  return errors;
+  return { errors, container };
 }
 
 /** The directory itself or, while it does not exist, the nearest one above it that does. */
@@ -132,6 +139,22 @@ async function storeWarnings({ store: { enabled, directory, maxSize } }: Setting
   const room = bavail * bsize + kept;
   if (maxSize <= room) return [];
   return [`store.maxSize: ${formatBytes(maxSize)} are more than the volume has for it, which is ${formatBytes(room)}`];
+}
+
+/** The service starts without its bucket, so this is no error. */
+async function bucketWarnings(
+  { registry: { gateway, bucket }, store }: Settings,
+  container: Container | undefined,
+): Promise<string[]> {
+  if (bucket.endpoint === undefined) return [];
+  const unwritten = bucket.write && gateway === 'oci' && !store.enabled;
+  const warnings = unwritten ? ['registry.bucket.write: nothing is written while store.enabled is false'] : [];
+  try {
+    await container?.get(T.BUCKET)?.check(AbortSignal.timeout(BUCKET_MS));
+  } catch (error) {
+    warnings.push(`registry.bucket: cannot be used: ${formatError(error)}`);
+  }
+  return warnings;
 }
 
 function signatureWarnings({ registry: { gateway, signature } }: Settings): string[] {

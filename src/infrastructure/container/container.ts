@@ -19,6 +19,7 @@ export async function createContainer(inputs: ContainerInputs): Promise<Containe
     serviceModule(),
     await resolverModule(inputs),
     await distributionModule(inputs),
+    await optionalBucketModule(inputs),
   );
   bindInspection(container);
   return container;
@@ -39,6 +40,15 @@ async function distributionModule({ settings }: ContainerInputs): Promise<Contai
   if (settings.server.distribution.enabled) return (await import('./distribution-module.ts')).distributionModule();
   return new ContainerModule(({ bind }) => {
     bind(T.DISTRIBUTION).toConstantValue(undefined);
+  });
+}
+
+/** Nothing of S3 is loaded where no bucket is named. */
+async function optionalBucketModule(inputs: ContainerInputs): Promise<ContainerModule> {
+  const { endpoint } = inputs.settings.registry.bucket;
+  if (endpoint !== undefined) return (await import('./bucket-module.ts')).bucketModule(inputs, endpoint);
+  return new ContainerModule(({ bind }) => {
+    bind(T.BUCKET).toConstantValue(undefined);
   });
 }
 

@@ -15,29 +15,54 @@ import { NoPackageStore } from '../../adapters/unstored/no-package-store.ts';
 import type { BlobSizes, ImageCatalog, RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Component } from '../lifecycle.ts';
 import type { Settings } from '../settings.ts';
+import type { Bucket } from './bucket.ts';
 import { type ContainerInputs, T } from './tokens.ts';
 
 export function gatewayModule(inputs: ContainerInputs): ContainerModule {
   return new ContainerModule(({ bind }) => {
     const { gateway, catalog, component } = openGateway(inputs);
     bind(T.IMAGE_CATALOG).toConstantValue(catalog);
-    bind(T.BLOB_SIZES).toConstantValue(gateway);
-    bind(T.GATEWAY_COMPONENT).toConstantValue(component);
+    bind(T.BLOB_SIZES).toResolvedValue((bucket) => orBucket(gateway, bucket), [T.BUCKET]);
+    bind(T.GATEWAY_COMPONENT).toResolvedValue((bucket) => withBucket(component, bucket), [T.BUCKET]);
     const history = new UpstreamHistory();
     bind(T.UPSTREAM_INSPECTION).toConstantValue(history);
     bind(T.REGISTRY_GATEWAY).toResolvedValue(
-      (metrics) => {
-        const observed = new ObservedRegistryGateway(gateway, [history.observe, upstreamMetrics(metrics)]);
+      (metrics, bucket) => {
+        const observed = new ObservedRegistryGateway(orBucket(gateway, bucket), [
+          history.observe,
+          upstreamMetrics(metrics),
+        ]);
         // A directory is asked without cost, and shows a new package at once.
         return inputs.settings.registry.gateway === 'oci' ? new NegativeCache(observed) : observed;
       },
-      [T.METRICS],
+      [T.METRICS, T.BUCKET],
     );
   });
 }
 
+type SizedGateway = RegistryGateway & BlobSizes;
+
+function orBucket(gateway: SizedGateway | undefined, bucket: Bucket | undefined): SizedGateway {
+  const asked = gateway ?? bucket?.gateway;
+  // The settings have been checked.
+  if (asked === undefined) throw new Error('no bucket is named');
+  return asked;
+}
+
+function withBucket(component: Component, bucket: Bucket | undefined): Component {
+  if (bucket === undefined) return component;
+  return {
+    start: async () => {
+      await component.start?.();
+      await bucket.start();
+    },
+    stop: () => bucket.stop(),
+  };
+}
+
+/** Without a gateway where the bucket is the only one. */
 function openGateway({ settings: { registry }, environment, version, logger }: ContainerInputs): {
-  gateway: RegistryGateway & BlobSizes;
+  gateway: SizedGateway | undefined;
   catalog: ImageCatalog;
   component: Component;
 } {
@@ -64,6 +89,8 @@ function openGateway({ settings: { registry }, environment, version, logger }: C
       };
       return { gateway, catalog: new NoImageCatalog(), component: { start } };
     }
+    case 'bucket':
+      return { gateway: undefined, catalog: new NoImageCatalog(), component: {} };
   }
 }
 
@@ -80,12 +107,15 @@ export function storeModule({ store: { enabled, directory, maxSize, scrubRate } 
     bind(T.STORE_COMPONENT).toConstantValue(new CacheDirectory(files, directory));
     bind(T.STORE_INSPECTION).toConstantValue(files);
     bind(T.PACKAGE_STORE).toResolvedValue(
-      (logger, mismatches, metrics) =>
-        new ObservedPackageStore(files, [
+      (logger, mismatches, metrics, bucket) => {
+        const writeBehind = bucket?.writeBehind(files);
+        return new ObservedPackageStore(files, [
           storeLog(logger, currentTraceId),
           storeMetrics(metrics, () => files.usage, mismatches),
-        ]),
-      [T.LOGGER, T.MISMATCHES, T.METRICS],
+          ...(writeBehind === undefined ? [] : [writeBehind]),
+        ]);
+      },
+      [T.LOGGER, T.MISMATCHES, T.METRICS, T.BUCKET],
     );
   });
 }

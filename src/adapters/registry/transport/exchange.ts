@@ -2,10 +2,11 @@
 import got, { type PlainResponse } from 'got';
 import { type ClientRequest, type IncomingMessage, type RequestOptions, request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
+import { pipeline, Readable } from 'node:stream';
 import type { Registry } from '../../../domain/upstream.ts';
 import { Pools, type SharedPools } from './agents.ts';
 import { type Body, BodyFault } from '../body.ts';
-import type { HttpRequest, HttpResponse } from './http-message.ts';
+import type { HttpRequest, HttpResponse, Upload } from './http-message.ts';
 import { bypassParser } from '../bulk/parser-bypass.ts';
 
 export interface HttpSettings {
@@ -64,17 +65,23 @@ export class Exchange {
 
   /** Rejects with the errors of Node and got, and with StaleConnectionError. */
   async run(request: HttpRequest, signal: AbortSignal): Promise<HttpResponse> {
-    const { asked, url, headers, form, isBulk = false, isHead = false } = request;
+    const { asked, url, headers, form, isHead = false, upload, isBulk = false } = request;
     const { userAgent, headersTimeoutMs } = this.#settings;
     const stream = client.stream(url, {
       agent: this.#pools.for(url),
-      headers: { 'user-agent': userAgent, ...headers },
+      headers: {
+        'user-agent': userAgent,
+        ...headers,
+        ...(upload && { 'content-length': String(upload.size) }),
+      },
       timeout: { response: headersTimeoutMs },
       signal,
-      ...(isHead && { method: 'HEAD' }),
       ...(form && { method: 'POST', form: { ...form } }),
+      ...(isHead && { method: 'HEAD' }),
+      ...(upload && { method: 'PUT' }),
     });
     let sent: ClientRequest | undefined;
+    let isAnswered = false;
     let bypass: ReturnType<typeof bypassParser> | undefined;
     return new Promise<HttpResponse>((resolve, reject) => {
       const giveUp = (error: Error): void => {
@@ -91,6 +98,16 @@ export class Exchange {
       const patience = setTimeout(() => {
         giveUp(new BodyFault('ERR_IDLE'));
       }, this.#patienceMs);
+      if (upload !== undefined) {
+        const chunks = Readable.from(
+          copied(upload, () => {
+            // A timer that is cleared would begin anew.
+            if (!isAnswered) patience.refresh();
+          }),
+        );
+        // Its error is that of the stream, of which the listener below hears.
+        pipeline(chunks, stream, () => undefined);
+      }
       stream.once('close', () => {
         clearTimeout(patience);
         bypass?.fail(new BodyFault('ERR_BODY_INCOMPLETE'));
@@ -102,6 +119,7 @@ export class Exchange {
       });
       stream.once('response', ({ statusCode, headers: answered }: PlainResponse) => {
         clearTimeout(patience);
+        isAnswered = true;
         const answer = (body: Body): void => {
           resolve({ asked, status: statusOf(statusCode), headers: answered, body });
         };
@@ -137,6 +155,14 @@ function frameByChunks(this: ClientRequest, { headers }: IncomingMessage): void 
   if (headers['transfer-encoding'] === undefined || headers['content-length'] === undefined) return;
   delete headers['content-length'];
   this.shouldKeepAlive = false;
+}
+
+/** A socket holds a chunk until it is sent, which may be longer than the chunk is valid. */
+async function* copied({ open }: Upload, onChunk: () => void): AsyncGenerator<Uint8Array> {
+  for await (const chunk of open()) {
+    onChunk();
+    yield Buffer.from(chunk);
+  }
 }
 
 /** A proxy between may have changed the content of a 203 (RFC 9110, 15.3.4), which the digest sees as in a 200. */

@@ -42,6 +42,17 @@ export interface HttpRequest {
   readonly isHead?: boolean;
   /** Sent by POST to this URL only: a form holds a secret, and 307 and 308 would take it along (RFC 9110, 15.4.8). */
   readonly form?: Readonly<Record<string, string>>;
+  /** Sent by PUT. */
+  readonly upload?: Upload;
+  /** The error of an answer that is not worth another try, for a server that speaks of errors otherwise than a registry. */
+  readonly refusal?: (response: HttpResponse) => Promise<Error>;
+}
+
+/** A body that is sent, as bytes come; opened anew for another try. */
+export interface Upload {
+  readonly size: number;
+  /** Each chunk is valid until the next. */
+  readonly open: () => AsyncIterable<Uint8Array>;
 }
 
 export interface HttpResponse {

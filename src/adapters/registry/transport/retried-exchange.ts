@@ -114,7 +114,7 @@ export class RetriedExchange {
         const seconds = retryAfterOf(outcome.headers) ?? 0;
         if (seconds > 0) this.#gate.close(url, outcome.status, seconds);
         const isRetried = seconds > 0 ? this.#gate.opensAt(url) <= wait.at : restMs > 0;
-        if (!isRetried) throw passing(await refusal(outcome));
+        if (!isRetried) throw passing(await (request.refusal ?? refusal)(outcome));
         discard(outcome.body);
         if (seconds === 0) await pause(asked, backoff, signal);
       }

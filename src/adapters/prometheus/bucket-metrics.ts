@@ -1,0 +1,36 @@
+/** Counts blobs on their way to the bucket, and shows whether it can be used. */
+import { Counter, Gauge, type Registry } from 'prom-client';
+
+const RESULTS = ['written', 'there', 'failed', 'dropped'] as const;
+
+/** The fields of a bucket's events that are counted. */
+type BucketEvent =
+  { readonly kind: 'usable' | 'unusable' } | { readonly kind: 'write'; readonly result: (typeof RESULTS)[number] };
+
+/** `queued` tells how many blobs wait or are being written. */
+export function bucketMetrics(registry: Registry, queued: () => number): (event: BucketEvent) => void {
+  const writes = new Counter({
+    name: 'registry_packages_proxy_bucket_writes_total',
+    help: 'Blobs for the bucket: written, there before, failed, or dropped because too many waited or the service stopped.',
+    labelNames: ['result'],
+    registers: [registry],
+  });
+  const usable = new Gauge({
+    name: 'registry_packages_proxy_bucket_usable',
+    help: 'Whether the bucket answered when it was asked last: 0 while it is missing, refuses the keys or has none.',
+    registers: [registry],
+  });
+  new Gauge({
+    name: 'registry_packages_proxy_bucket_write_queue',
+    help: 'Blobs that wait to be written to the bucket, or are being written.',
+    registers: [registry],
+    collect() {
+      this.set(queued());
+    },
+  });
+  for (const result of RESULTS) writes.inc({ result }, 0);
+  return (event) => {
+    if (event.kind === 'write') writes.inc({ result: event.result });
+    else usable.set(event.kind === 'usable' ? 1 : 0);
+  };
+}

@@ -1,0 +1,66 @@
+/** What the answers of an S3 server say: the code of an error, and the size and checksum of an object (Amazon S3 API reference). */
+import type { IncomingHttpHeaders } from 'node:http';
+import { type Digest, digestHex } from '../../domain/descriptor.ts';
+import {
+  type PackageError,
+  PackageUnknownError,
+  UpstreamDeniedError,
+  UpstreamThrottledError,
+} from '../../domain/errors.ts';
+import { readAtMost } from '../registry/body.ts';
+import { type HttpResponse, retryAfterOf } from '../registry/transport/http-message.ts';
+import { unavailable, UpstreamFault } from '../registry/upstream-errors.ts';
+
+const MAX_ERROR_BYTES = 16 * 1024;
+const ERROR_BODY_MS = 1000;
+const DEFAULT_RETRY_AFTER_SECONDS = 5;
+/** Refusals that come by status 400, and one of versitygw that comes by 404. */
+const DENIAL = /^(?:ExpiredToken|InvalidToken|TokenRefreshRequired|InvalidAccessKeyId|XAdminUserNotFound)$/;
+/** Another code of a 404 is about the bucket or the account. HEAD has none. */
+const UNKNOWN: ReadonlySet<string | undefined> = new Set([undefined, 'NoSuchKey', 'NotFound']);
+
+/** Asks for the checksum that was sent with the object, or that the server has computed since. */
+export const CHECKSUM_MODE = { 'x-amz-checksum-mode': 'ENABLED' };
+export const CHECKSUM = 'x-amz-checksum-sha256';
+
+/** The text of the first element of that name; undefined without one. The few texts that matter hold no reference but `&amp;`. */
+export function textOf(xml: string, name: string): string | undefined {
+  const text = new RegExp(`<${name}>([^<>]{1,8192})</${name}>`).exec(xml)?.[1];
+  return text?.replaceAll('&amp;', '&').trim();
+}
+
+/** As S3 writes a sha256. */
+export function checksumOf(digest: Digest): string {
+  return Buffer.from(digestHex(digest), 'hex').toString('base64');
+}
+
+/** Whether the server knows another checksum of the object than that of the digest; not when it knows none. */
+export function hasOtherChecksum(headers: IncomingHttpHeaders, digest: Digest): boolean {
+  const found = headers[CHECKSUM];
+  // That of an object in parts ends with their number, and is no checksum of its bytes.
+  return typeof found === 'string' && /^[A-Za-z0-9+/]{43}=$/.test(found) && found !== checksumOf(digest);
+}
+
+/** The error of an answer that refuses, and its code in the words of S3. Ends the answer. */
+export async function refusalOf({
+  asked,
+  status,
+  headers,
+  body,
+}: HttpResponse): Promise<{ readonly error: PackageError; readonly code: string | undefined }> {
+  const xml = await readAtMost(body, MAX_ERROR_BYTES, ERROR_BODY_MS).catch(() => '');
+  const text = textOf(xml.toString(), 'Code');
+  const code = text !== undefined && /^\w{1,64}$/.test(text) ? text : undefined;
+  const cause = new UpstreamFault(asked, `status ${String(status)}${code === undefined ? '' : ` ${code}`}`);
+  const error = (): PackageError => {
+    if (status === 401 || status === 403 || DENIAL.test(code ?? '')) return new UpstreamDeniedError({ cause });
+    if (status === 404 && UNKNOWN.has(code)) {
+      return new PackageUnknownError(asked.operation === 'manifest' ? 'MANIFEST_UNKNOWN' : 'BLOB_UNKNOWN', { cause });
+    }
+    if (status === 429 || status === 503) {
+      return new UpstreamThrottledError(retryAfterOf(headers) ?? DEFAULT_RETRY_AFTER_SECONDS, { cause });
+    }
+    return unavailable(cause);
+  };
+  return { error: error(), code };
+}

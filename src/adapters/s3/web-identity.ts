@@ -1,0 +1,115 @@
+/** The keys of a role, which a token service gives for the token of a service account (AWS STS, AssumeRoleWithWebIdentity). */
+import { readFile } from 'node:fs/promises';
+import { SingleFlight } from '../../application/concurrency/single-flight.ts';
+import { Secret } from '../../domain/credential.ts';
+import { UpstreamDeniedError } from '../../domain/errors.ts';
+import { readAtMost } from '../registry/body.ts';
+import type { HttpRequest, HttpResponse } from '../registry/transport/http-message.ts';
+import { type Asked, failure, unavailable, UpstreamFault } from '../registry/upstream-errors.ts';
+import type { SigningKeys, SigningKeySource } from './s3-credentials.ts';
+import { textOf } from './s3-answers.ts';
+
+/** Keys of an hour are replaced when this is left of them, and shorter ones at four fifths of their life. */
+const MARGIN_MS = 5 * 60_000;
+/** A token service that fails is asked this often. */
+const PAUSE_MS = 10_000;
+const MAX_ANSWER_BYTES = 64 * 1024;
+const ANSWER_MS = 10_000;
+const SESSION_NAME = 'registry-packages-proxy';
+
+interface WebIdentityOptions {
+  readonly endpoint: URL;
+  readonly roleARN: string;
+  readonly tokenFile: string;
+  readonly send: (request: HttpRequest, signal: AbortSignal) => Promise<HttpResponse>;
+  /** Milliseconds since 1970. */
+  readonly now?: () => number;
+}
+
+interface Lent {
+  readonly keys: SigningKeys;
+  readonly renewAt: number;
+  readonly endsAt: number;
+}
+
+export class WebIdentityKeys implements SigningKeySource {
+  readonly #options: WebIdentityOptions;
+  readonly #now: () => number;
+  readonly #asked: Asked;
+  readonly #flights = new SingleFlight<'keys', void>();
+  #lent: Lent | undefined;
+  #failed: { readonly error: Error; readonly at: number } | undefined;
+
+  constructor(options: WebIdentityOptions) {
+    this.#options = options;
+    this.#now = options.now ?? (() => Date.now());
+    this.#asked = { operation: 'token', host: options.endpoint.host };
+  }
+
+  async current(): Promise<SigningKeys> {
+    const now = this.#now();
+    const mayAsk = this.#failed === undefined || now - this.#failed.at >= PAUSE_MS;
+    if ((this.#lent === undefined || now >= this.#lent.renewAt) && mayAsk) {
+      await this.#flights.run('keys', () => this.#renew());
+    }
+    // Keys that are about to end are good until they have.
+    if (this.#lent !== undefined && this.#now() < this.#lent.endsAt) return this.#lent.keys;
+    throw this.#failed?.error ?? new UpstreamDeniedError({ cause: new Error('keys of the role have ended') });
+  }
+
+  refused(): void {
+    if (this.#failed === undefined) this.#lent = undefined;
+  }
+
+  async #renew(): Promise<void> {
+    // Of no request alone: the keys are for all of them.
+    const signal = AbortSignal.timeout(ANSWER_MS);
+    try {
+      this.#lent = await this.#ask(signal);
+      this.#failed = undefined;
+    } catch (error) {
+      this.#failed = { error: failure(this.#asked, error, signal), at: this.#now() };
+    }
+  }
+
+  async #ask(signal: AbortSignal): Promise<Lent> {
+    const { endpoint, roleARN, tokenFile, send } = this.#options;
+    const token = await readFile(tokenFile, 'utf8').catch((cause: unknown) => {
+      throw new UpstreamDeniedError({ cause: new Error(`token file ${tokenFile} cannot be read`, { cause }) });
+    });
+    const form = {
+      Action: 'AssumeRoleWithWebIdentity',
+      Version: '2011-06-15',
+      RoleArn: roleARN,
+      RoleSessionName: SESSION_NAME,
+      WebIdentityToken: token.trim(),
+    };
+    const { status, body } = await send({ asked: this.#asked, url: endpoint, headers: {}, form }, signal);
+    const xml = (await readAtMost(body, MAX_ANSWER_BYTES, ANSWER_MS)).toString();
+    if (status !== 200) {
+      const cause = new UpstreamFault(this.#asked, `status ${String(status)} ${textOf(xml, 'Code') ?? ''}`.trim());
+      throw status >= 400 && status < 500 ? new UpstreamDeniedError({ cause }) : unavailable(cause);
+    }
+    return this.#parse(xml);
+  }
+
+  #parse(xml: string): Lent {
+    const [accessKeyId, secretAccessKey, sessionToken] = ['AccessKeyId', 'SecretAccessKey', 'SessionToken'].map(
+      (name) => textOf(xml, name),
+    );
+    const endsAt = Date.parse(textOf(xml, 'Expiration') ?? '');
+    if (accessKeyId === undefined || secretAccessKey === undefined || Number.isNaN(endsAt)) {
+      throw unavailable(new UpstreamFault(this.#asked, 'answer has no keys'));
+    }
+    const life = endsAt - this.#now();
+    return {
+      keys: {
+        accessKeyId,
+        secretAccessKey: new Secret(secretAccessKey),
+        sessionToken: sessionToken === undefined ? undefined : new Secret(sessionToken),
+      },
+      renewAt: endsAt - Math.min(MARGIN_MS, life / 5),
+      endsAt,
+    };
+  }
+}

@@ -1,0 +1,161 @@
+/** The bucket that replicas share: where it is asked, what is written to it, and who hears of it. */
+import type { Logger } from 'pino';
+import type { Registry } from 'prom-client';
+import { bucketLog } from '../../adapters/log/bucket-log.ts';
+import { bucketMetrics } from '../../adapters/prometheus/bucket-metrics.ts';
+import type { BucketSettings } from '../../adapters/s3/bucket-schema.ts';
+import { S3Bucket, type S3HttpSettings, senderTo } from '../../adapters/s3/s3-bucket.ts';
+import { FileSigningKeys, type SigningKeySource } from '../../adapters/s3/s3-credentials.ts';
+import { S3Gateway } from '../../adapters/s3/s3-gateway.ts';
+import { S3Location, serverOf } from '../../adapters/s3/s3-location.ts';
+import { WebIdentityKeys } from '../../adapters/s3/web-identity.ts';
+import { WriteBehind, type WriteEvent } from '../../adapters/s3/write-behind.ts';
+import type { Digest } from '../../domain/descriptor.ts';
+import type { PackageStore } from '../../domain/ports/package-store.ts';
+import type { Component } from '../lifecycle.ts';
+import type { Settings } from '../settings.ts';
+
+type BucketEvent =
+  | { readonly kind: 'usable' }
+  | { readonly kind: 'unusable'; readonly code: string; readonly error: unknown }
+  | ({ readonly kind: 'write' } & WriteEvent);
+
+/** The part of the container's inputs that it is made of. */
+interface BucketInputs {
+  readonly settings: Settings;
+  readonly logger: Logger;
+  readonly version: string;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+}
+
+type Observe = (event: BucketEvent) => void;
+
+/** Behind the registries, their mirrors and the store. */
+export class Bucket implements Component {
+  readonly gateway: S3Gateway;
+  readonly #bucket: S3Bucket;
+  readonly #isWritten: boolean;
+  readonly #observe: Observe;
+  readonly #stopping = new AbortController();
+  #isUsable = false;
+  #writeBehind: WriteBehind | undefined;
+  #checking: Promise<void> | undefined;
+
+  /** @throws Error that names a setting that is missing */
+  constructor(
+    { settings: { registry }, logger, environment, version }: BucketInputs,
+    endpoint: URL,
+    metrics: Registry,
+  ) {
+    const { bucket, gateway, timeouts } = registry;
+    const http: S3HttpSettings = {
+      connectTimeoutMs: timeouts.connectSeconds * 1000,
+      headersTimeoutMs: timeouts.headersSeconds * 1000,
+      idleTimeoutMs: timeouts.idleSeconds * 1000,
+      // Another source is asked instead, where there is one.
+      retryTimeoutMs: gateway === 'bucket' ? timeouts.retrySeconds * 1000 : 0,
+      userAgent: `registry-packages-proxy/${version}`,
+      environment,
+    };
+    const location = new S3Location({ ...bucket, endpoint });
+    const observers = [
+      bucketLog(logger, location.url.host),
+      bucketMetrics(metrics, () => this.#writeBehind?.queued ?? 0),
+    ];
+    this.#observe = (event) => {
+      for (const observe of observers) observe(event);
+    };
+    this.#isWritten = bucket.write && gateway === 'oci';
+    this.#bucket = new S3Bucket({
+      location,
+      keys: keysOf(bucket, environment, http),
+      send: senderTo(location.server, http),
+      onTrouble: ({ code, error }) => {
+        this.#isUsable = false;
+        this.#observe({ kind: 'unusable', code, error });
+      },
+      onAnswer: () => {
+        if (this.#isUsable) return;
+        this.#isUsable = true;
+        this.#observe({ kind: 'usable' });
+      },
+    });
+    this.gateway = new S3Gateway({
+      bucket: this.#bucket,
+      idleTimeoutMs: http.idleTimeoutMs,
+      onSeen: (digest, isThere) => this.#writeBehind?.observeObject(digest, isThere),
+    });
+  }
+
+  get name(): string {
+    return this.#bucket.host;
+  }
+
+  /** Rejects with the reason for which the bucket cannot be used. */
+  check(signal: AbortSignal): Promise<void> {
+    return this.#bucket.check(signal);
+  }
+
+  /** An observer that writes to the bucket what arrives in the store; undefined where nothing is written. */
+  writeBehind(store: Pick<PackageStore, 'open'>): WriteBehind['observeArrival'] | undefined {
+    if (!this.#isWritten) return undefined;
+    this.#writeBehind = new WriteBehind({
+      bucket: this.#bucket,
+      store,
+      onWrite: (event) => {
+        this.#observe({ kind: 'write', ...event });
+      },
+      onHealed: (digest) => {
+        this.onHealed(digest);
+      },
+    });
+    return this.#writeBehind.observeArrival;
+  }
+
+  /** The bucket gave other bytes for this digest: the next copy replaces the object. */
+  distrust(digest: Digest): void {
+    this.#writeBehind?.distrust(digest);
+  }
+
+  /** Hears of a digest whose object was written, so that the bucket may be asked for it again. */
+  onHealed: (digest: Digest) => void = () => undefined;
+
+  /** Asks for the bucket, whose answer is not waited for: without the bucket all works, but slower. */
+  start(): Promise<void> {
+    this.#checking = this.#checkAtStart();
+    return Promise.resolve();
+  }
+
+  /** Gives up what is being written. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await Promise.all([this.#checking, this.#writeBehind?.stop()]);
+  }
+
+  async #checkAtStart(): Promise<void> {
+    const { signal } = this.#stopping;
+    try {
+      await this.#bucket.check(signal);
+    } catch (error) {
+      if (!signal.aborted) this.#observe({ kind: 'unusable', code: 'start', error });
+    }
+  }
+}
+
+function keysOf(
+  { credentials, region, ca }: BucketSettings,
+  environment: BucketInputs['environment'],
+  http: S3HttpSettings,
+): SigningKeySource {
+  if (credentials.source === 'files') return new FileSigningKeys(credentials.directory);
+  const roleARN = credentials.roleARN || environment['AWS_ROLE_ARN'];
+  const tokenFile = credentials.tokenFile || environment['AWS_WEB_IDENTITY_TOKEN_FILE'];
+  if (roleARN === undefined || roleARN === '') throw missing('roleARN', 'AWS_ROLE_ARN');
+  if (tokenFile === undefined || tokenFile === '') throw missing('tokenFile', 'AWS_WEB_IDENTITY_TOKEN_FILE');
+  const endpoint = credentials.tokenService ?? new URL(`https://sts.${region}.amazonaws.com`);
+  return new WebIdentityKeys({ endpoint, roleARN, tokenFile, send: senderTo(serverOf(endpoint, ca), http) });
+}
+
+function missing(setting: string, variable: string): Error {
+  return new Error(`registry.bucket.credentials.${setting} is empty, and the environment has no ${variable}`);
+}

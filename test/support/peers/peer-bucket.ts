@@ -1,0 +1,142 @@
+/** A real S3 server as a process on loopback, with one bucket that is empty. */
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Digest, digestHex } from '../../../src/domain/descriptor.ts';
+import type { S3Bucket } from '../../../src/adapters/s3/s3-bucket.ts';
+import { ACCESS_KEY, BUCKET } from '../fake-bucket.ts';
+import { once } from '../../../src/application/resumed-download.ts';
+import type { TestImage } from '../image.ts';
+import { keysOf, makeBucket } from '../s3-gateway.ts';
+import { freePort, PeerProcess } from './process.ts';
+import type { Program } from './binaries.ts';
+
+/** Without characters that a command line or a configuration would need to escape. */
+const SECRET = 'canary-secret-of-the-peer';
+
+interface Started {
+  readonly args: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+/** Each server as its own documentation starts it, over the directory `data`, which holds the bucket as a directory. */
+const SERVERS = {
+  versitygw: (data: string, port: number): Started => ({
+    args: ['--access', ACCESS_KEY, '--secret', SECRET, '--port', `127.0.0.1:${String(port)}`, 'posix', data],
+  }),
+  's3s-fs': (data, port) => ({
+    args: ['--access-key', ACCESS_KEY, '--secret-key', SECRET, '--host', '127.0.0.1', '--port', String(port), data],
+  }),
+  rclone: (data, port) => ({
+    args: ['serve', 's3', '--addr', `127.0.0.1:${String(port)}`, '--auth-key', `${ACCESS_KEY},${SECRET}`, data],
+  }),
+  weed: (data, port) => ({
+    args: [
+      'server',
+      '-dir',
+      data,
+      '-s3',
+      '-s3.port',
+      String(port),
+      '-s3.config',
+      join(data, 's3.json'),
+      '-ip',
+      '127.0.0.1',
+    ],
+  }),
+} satisfies Partial<Record<Program, (data: string, port: number) => Started>>;
+
+export type BucketProgram = keyof typeof SERVERS;
+
+export class PeerBucket {
+  readonly #program: BucketProgram;
+  readonly #path: string;
+  readonly #home: string;
+  readonly #port: number;
+  #process: PeerProcess;
+
+  private constructor(program: BucketProgram, path: string, home: string, port: number) {
+    this.#program = program;
+    this.#path = path;
+    this.#home = home;
+    this.#port = port;
+    this.#process = this.#spawn();
+  }
+
+  static async start(program: BucketProgram, path: string): Promise<PeerBucket> {
+    const home = await mkdtemp(join(tmpdir(), 'peer-bucket-'));
+    await mkdir(join(home, 'data', BUCKET), { recursive: true });
+    const peer = new PeerBucket(program, path, home, await freePort());
+    await peer.ready();
+    return peer;
+  }
+
+  get endpoint(): URL {
+    return new URL(`http://127.0.0.1:${String(this.#port)}`);
+  }
+
+  /** Holds the bucket as a directory, and each key as a path below. */
+  get data(): string {
+    return join(this.#home, 'data');
+  }
+
+  /** The directory of a mounted Secret with its keys. */
+  async keys(): Promise<string> {
+    const directory = join(this.#home, 'keys');
+    await mkdir(directory, { recursive: true });
+    await writeFile(join(directory, 'accessKeyID'), ACCESS_KEY);
+    await writeFile(join(directory, 'secretAccessKey'), SECRET);
+    return directory;
+  }
+
+  bucket(overrides: Partial<Parameters<typeof makeBucket>[0]> = {}): S3Bucket {
+    return makeBucket({ endpoint: this.endpoint, keys: keysOf(ACCESS_KEY, SECRET), ...overrides });
+  }
+
+  /** Resolves when the bucket is there. */
+  ready(): Promise<void> {
+    const bucket = this.bucket();
+    return this.#process.ready(async () => {
+      await bucket.check(AbortSignal.timeout(1000));
+      return true;
+    });
+  }
+
+  put(digest: Digest, bytes: Uint8Array): Promise<void> {
+    return this.bucket().put(digest, { size: bytes.byteLength, open: () => once(bytes) }, AbortSignal.timeout(10_000));
+  }
+
+  async publish({ digest, manifest, blobs }: TestImage): Promise<void> {
+    await this.put(digest, manifest.bytes);
+    for (const { descriptor, bytes } of blobs) await this.put(descriptor.digest, bytes);
+  }
+
+  /** The file of an object, past the server. */
+  fileOf(digest: Digest): string {
+    return join(this.data, BUCKET, 'blobs/sha256', digestHex(digest));
+  }
+
+  read(digest: Digest): Promise<Buffer> {
+    return readFile(this.fileOf(digest));
+  }
+
+  /** Ends the server as a power cut does; what it has stays. */
+  kill(): Promise<void> {
+    return this.#process.end();
+  }
+
+  async restart(): Promise<void> {
+    this.#process = this.#spawn();
+    await this.ready();
+  }
+
+  async close(): Promise<void> {
+    await this.kill();
+    await rm(this.#home, { recursive: true });
+  }
+
+  #spawn(): PeerProcess {
+    const { args, environment } = SERVERS[this.#program](this.data, this.#port) as Started;
+    return new PeerProcess(this.#path, args, environment);
+  }
+}

@@ -1,0 +1,164 @@
+import { expect } from 'chai';
+import type { Upload } from '../../../../src/adapters/registry/transport/http-message.ts';
+import type { ObjectState } from '../../../../src/adapters/s3/s3-bucket.ts';
+import { WriteBehind, type WriteEvent } from '../../../../src/adapters/s3/write-behind.ts';
+import { type Descriptor, type Digest, digestOf } from '../../../../src/domain/descriptor.ts';
+import { eventually } from '../../../support/eventually.ts';
+import { bytesOf, makeBlob } from '../../../support/image.ts';
+import { MemoryPackageStore } from '../../../support/memory-package-store.ts';
+import { ingest, sourceOf } from '../../../support/source.ts';
+
+/** A bucket that a test looks into, and holds. */
+class HeldBucket {
+  readonly objects = new Map<Digest, Uint8Array>();
+  readonly asked: string[] = [];
+  state: ObjectState | Error = 'absent';
+  /** A PUT waits for this, or for the end of its signal. */
+  gate: Promise<void> = Promise.resolve();
+  puts = 0;
+
+  async stateOf(digest: Digest): Promise<ObjectState> {
+    this.asked.push(`HEAD ${digest}`);
+    if (this.state instanceof Error) throw this.state;
+    return this.state;
+  }
+
+  async put(digest: Digest, { open }: Upload, signal: AbortSignal): Promise<void> {
+    this.puts++;
+    this.asked.push(`PUT ${digest}`);
+    const ended = new Promise<never>((_resolve, reject) => {
+      signal.addEventListener('abort', () => {
+        reject(signal.reason as Error);
+      });
+    });
+    await Promise.race([this.gate, ended]);
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of open()) chunks.push(new Uint8Array(chunk));
+    this.objects.set(digest, Buffer.concat(chunks));
+  }
+}
+
+describe('WriteBehind', () => {
+  let bucket: HeldBucket;
+  let store: MemoryPackageStore;
+  let events: WriteEvent[];
+  let healed: Digest[];
+  let writer: WriteBehind;
+  beforeEach(() => {
+    bucket = new HeldBucket();
+    store = new MemoryPackageStore(100_000_000);
+    events = [];
+    healed = [];
+    writer = new WriteBehind({
+      bucket,
+      store,
+      onWrite: (event) => events.push(event),
+      onHealed: (digest) => healed.push(digest),
+    });
+  });
+  afterEach(() => writer.stop());
+
+  const cache = async (size: number, seed = 1): Promise<Descriptor> => {
+    const { descriptor, bytes } = makeBlob('application/octet-stream', bytesOf(size, seed));
+    await (
+      await ingest(store, descriptor, sourceOf(bytes))
+    ).settled;
+    return descriptor;
+  };
+  const arrive = (blob: Descriptor, error?: unknown): void => {
+    writer.observeArrival({ kind: 'ended', blob, error });
+  };
+  const results = (...expected: WriteEvent['result'][]): Promise<void> =>
+    eventually(async () => expect(events.map(({ result }) => result)).to.deep.equal(expected));
+
+  it('writes the very bytes of a blob that is cached, and none of one that is not', async () => {
+    const blob = await cache(3_000_001);
+    writer.observeArrival({ kind: 'begun', blob });
+    arrive({ ...blob, digest: digestOf(Buffer.from('another')) }, new Error('broken'));
+    arrive(blob);
+    await results('written');
+    expect(digestOf(bucket.objects.get(blob.digest) ?? Buffer.alloc(0))).to.equal(blob.digest);
+    expect(bucket.objects.size).to.equal(1);
+    expect(writer.queued).to.equal(0);
+  });
+
+  it('leaves an object that is right, and replaces another one', async () => {
+    const blob = await cache(1000);
+    bucket.state = 'there';
+    arrive(blob);
+    await results('there');
+    expect(bucket.puts).to.equal(0);
+    bucket.state = 'other';
+    writer.observeObject(blob.digest, false);
+    arrive(blob);
+    await results('there', 'written');
+    expect(healed).to.deep.equal([blob.digest]);
+  });
+
+  it('asks nothing about an object that was seen in the bucket, until it is missing there', async () => {
+    const blob = await cache(1000);
+    writer.observeObject(blob.digest, true);
+    arrive(blob);
+    expect(writer.queued).to.equal(0);
+    writer.observeObject(blob.digest, false);
+    arrive(blob);
+    await results('written');
+  });
+
+  it('replaces an object that gave other bytes, whatever the server says of it', async () => {
+    const blob = await cache(1000);
+    bucket.state = 'there';
+    writer.observeObject(blob.digest, true);
+    writer.distrust(blob.digest);
+    arrive(blob);
+    await results('written');
+    expect(bucket.asked).to.deep.equal([`PUT ${blob.digest}`]);
+    expect(healed).to.deep.equal([blob.digest]);
+    arrive(blob);
+    expect(writer.queued).to.equal(0);
+  });
+
+  it('writes one at a time, lets 64 wait, and drops more', async () => {
+    const held = Promise.withResolvers<undefined>();
+    bucket.gate = held.promise;
+    const blobs = await Promise.all(Array.from({ length: 66 }, (_, seed) => cache(100, seed + 1)));
+    blobs.forEach((blob) => {
+      arrive(blob);
+    });
+    // A second arrival of one that waits is the same write.
+    arrive(blobs[3] ?? makeBlob('x', bytesOf(1)).descriptor);
+    expect(writer.queued).to.equal(64);
+    await results('dropped', 'dropped');
+    await eventually(async () => expect(bucket.puts).to.equal(1));
+    held.resolve(undefined);
+    await eventually(async () => expect(bucket.objects.size).to.equal(64));
+  });
+
+  it('counts a failure with its error, and goes on', async () => {
+    bucket.state = new Error('no bucket');
+    arrive(await cache(1000));
+    await results('failed');
+    expect(events[0]?.error).to.equal(bucket.state);
+    bucket.state = 'absent';
+    arrive(await cache(1000, 2));
+    await results('failed', 'written');
+  });
+
+  it('drops a blob that has left the cache meanwhile', async () => {
+    arrive(makeBlob('x', bytesOf(100)).descriptor);
+    await results('dropped');
+    expect(bucket.objects.size).to.equal(0);
+  });
+
+  it('gives up at its end what is being written and what waits', async () => {
+    bucket.gate = Promise.withResolvers<undefined>().promise;
+    arrive(await cache(1000));
+    arrive(await cache(1000, 2));
+    await eventually(async () => expect(bucket.puts).to.equal(1));
+    await writer.stop();
+    expect(events.map(({ result }) => result)).to.deep.equal(['dropped', 'dropped']);
+    arrive(await cache(1000, 3));
+    expect(events).to.have.lengthOf(3);
+    expect(bucket.objects.size).to.equal(0);
+  });
+});
