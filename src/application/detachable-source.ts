@@ -14,6 +14,8 @@ export class DetachableSource implements AsyncIterable<Uint8Array> {
   #last: Uint8Array = NOTHING;
   /** Bytes before the last chunk. */
   #done = 0;
+  readonly openedAt = new Date();
+  #receivedAtMs = this.openedAt.getTime();
   #hasEnded = false;
   /** Copies of all bytes behind `#readableEnd`, 64 KiB at most. */
   readonly #withheld: Uint8Array<ArrayBuffer>[] = [];
@@ -40,6 +42,11 @@ export class DetachableSource implements AsyncIterable<Uint8Array> {
   /** How many bytes have been received. */
   get bytes(): number {
     return this.#done + this.#last.byteLength;
+  }
+
+  /** When the last chunk came; when it was opened, before the first. */
+  get receivedAt(): Date {
+    return new Date(this.#receivedAtMs);
   }
 
   /** Whether the store has taken all of it. */
@@ -92,6 +99,7 @@ export class DetachableSource implements AsyncIterable<Uint8Array> {
 
   #take(chunk: Uint8Array): void {
     this.#last = chunk;
+    this.#receivedAtMs = Date.now();
     const hidden = this.#done + chunk.byteLength - this.#readableEnd;
     if (hidden > 0) this.#withheld.push(new Uint8Array(chunk.subarray(-Math.min(hidden, chunk.byteLength))));
   }

@@ -15,7 +15,8 @@ export interface Download {
   readonly request: PackageRequest;
   readonly layer: Descriptor;
   readonly startedAt: Date;
-  /** Bytes received so far. */
+  /** When the upstream began to answer, and when its last bytes came. */
+  readonly source: { readonly openedAt: Date; readonly receivedAt: Date } | undefined;
   readonly bytes: number;
   /** Clients that wait for it or read it. */
   readonly clients: number;
@@ -117,6 +118,7 @@ class RunningDownload implements Download {
   readonly registry: Registry;
   readonly startedAt = new Date();
   clients = 0;
+  source: DetachableSource | undefined;
   /** Undefined as long as it arrives. */
   isStored: boolean | undefined;
   readonly #passThroughs: PassThroughs;
@@ -125,7 +127,6 @@ class RunningDownload implements Download {
   readonly #unwanted = new AbortController();
   readonly #events: DownloadEvents;
   #slot: Slot | undefined;
-  #source: DetachableSource | undefined;
   #handover: Promise<void> | undefined;
 
   constructor({ request, layer, registry, open }: WantedLayer, options: DownloadsOptions, events: DownloadEvents) {
@@ -138,9 +139,8 @@ class RunningDownload implements Download {
     this.#incoming.then(({ settled }) => settled).then(events.onEnd, events.onEnd);
   }
 
-  /** Received from the upstream. */
   get bytes(): number {
-    return this.#source?.bytes ?? 0;
+    return this.source?.bytes ?? 0;
   }
 
   get isQueued(): boolean {
@@ -186,7 +186,7 @@ class RunningDownload implements Download {
     try {
       reservation = await store.reserve(this.layer);
       const source = new DetachableSource(await open(0, signal), this.layer.size);
-      this.#source = source;
+      this.source = source;
       const incoming = reservation.write(source);
       incoming.settled.then(
         () => {

@@ -2,13 +2,15 @@
 import { expect } from 'chai';
 import { UpstreamDeniedError, UpstreamTimeoutError } from '../../src/domain/errors.ts';
 import type { RequestInspection } from '../../src/domain/ports/request-inspection.ts';
-import { DEFAULT_REPOSITORY, type PackageRequest } from '../../src/domain/reference.ts';
+import { DEFAULT_REPOSITORY, type PackageRequest, type RepositoryPath } from '../../src/domain/reference.ts';
 import { makePackage } from '../support/image.ts';
 
 export interface RequestsUnderTest {
   readonly inspection: RequestInspection;
-  /** Lets a request end, with an error or by a hit. */
+  /** Lets a request end, with an error or by a hit of 8 bytes. */
   end(request: PackageRequest | undefined, error?: unknown): void;
+  /** Lets time pass. */
+  pass(milliseconds: number): void;
 }
 
 export function describeRequestInspection(name: string, make: () => RequestsUnderTest): void {
@@ -41,6 +43,34 @@ export function describeRequestInspection(name: string, make: () => RequestsUnde
         ['UPSTREAM_TIMEOUT', 1],
       ]);
       expect(failures[0]).to.deep.include({ request: requestOf(1), cause: 'status 401' });
+    });
+
+    it('shows the last hour by its minutes, and no minute of the hour before', () => {
+      peer.end(requestOf(1));
+      peer.pass(59 * 60_000);
+      peer.end(requestOf(2));
+      peer.end(requestOf(2), new UpstreamTimeoutError());
+      const shown = (): number[][] =>
+        peer.inspection.lastHour().map(({ hits, failures, bytes }) => [hits, failures, bytes]);
+      expect(shown()).to.deep.equal([[1, 0, 8], ...Array<number[]>(58).fill([0, 0, 0]), [1, 1, 8]]);
+      peer.pass(60_000);
+      expect(shown()).to.deep.equal([...Array<number[]>(58).fill([0, 0, 0]), [1, 1, 8], [0, 0, 0]]);
+      peer.pass(3_600_000);
+      expect(
+        shown()
+          .flat()
+          .every((count) => count === 0),
+      ).to.equal(true);
+      const times = peer.inspection.lastHour().map(({ at }) => at.getTime());
+      expect(times.slice(1).every((at, index) => at - (times[index] ?? 0) === 60_000)).to.equal(true);
+    });
+
+    it('knows where a package was delivered from, and of no package that failed', () => {
+      const placed = { ...requestOf(1), path: 'ingress' as RepositoryPath };
+      peer.end(placed);
+      peer.end(requestOf(2), new UpstreamTimeoutError());
+      expect(peer.inspection.requestFor(placed.digest)).to.deep.equal(placed);
+      expect(peer.inspection.requestFor(requestOf(2).digest)).to.equal(undefined);
     });
 
     it('shows the code of a bug and not its message, and bounds the number of failures', () => {

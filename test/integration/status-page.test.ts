@@ -54,7 +54,7 @@ describeWith('chromium', (path) => {
             ],
           },
         },
-        environment: { HTTP_PROXY: registry.origin },
+        environment: { HTTP_PROXY: registry.origin, NODE_NAME: 'master-0' },
       });
       for (const [index, { digest }] of cached.entries()) {
         for (let times = 0; times <= index; times++) await service.client(`package?digest=${digest}`).buffer();
@@ -96,7 +96,7 @@ describeWith('chromium', (path) => {
     const share = async (page: Page): Promise<number> =>
       Number(await bar(page).getAttribute('value')) / arriving.layer.descriptor.size;
     const row = (page: Page, digest: string): Locator =>
-      page.getByRole('region', { name: 'Cached' }).getByRole('row').filter({ hasText: digest });
+      page.getByRole('region', { name: 'Packages in the cache' }).getByRole('row').filter({ hasText: digest });
     const focused = (page: Page): Promise<unknown> => page.evaluate('document.activeElement.id');
 
     /** By the keyboard alone, as a user without a mouse does. */
@@ -152,7 +152,11 @@ describeWith('chromium', (path) => {
 
     it('keeps the text and the place of a user while it changes', async () => {
       const page = await open();
-      const link = page.getByRole('region', { name: 'Cached' }).getByRole('link').last();
+      const link = page
+        .getByRole('region', { name: 'Packages in the cache' })
+        .getByRole('row')
+        .getByRole('link')
+        .last();
       const input = page.getByRole('textbox', { name: 'Path' });
       await input.fill('half a wo');
       await link.focus();

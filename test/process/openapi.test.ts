@@ -44,7 +44,7 @@ describe('docs/openapi.yaml', () => {
   /** Leaves its registry alone once it has been told to. */
   let throttled: ServiceProcess;
   before(async function () {
-    this.timeout(20_000);
+    this.timeout(60_000);
     registry = await startExampleRegistry();
     const registries = [
       { repo: `${registry.host}/deckhouse/ee`, default: true, scheme: 'HTTP' },
@@ -86,7 +86,13 @@ describe('docs/openapi.yaml', () => {
   function send({ method, path, query, headers, example }: ExampleRequest): Promise<Response<Uint8Array>> {
     const others: Record<string, ServiceProcess> = { 'before-the-first-list': starting, throttled };
     const { client } = others[example] ?? (path.startsWith('/v1/packages/') ? inCluster : service);
-    return client(path.slice(1), { method, searchParams: query, headers, responseType: 'buffer' });
+    return client(path.slice(1), {
+      method,
+      searchParams: query,
+      headers,
+      responseType: 'buffer',
+      followRedirect: false,
+    });
   }
 
   for (const request of requests) {

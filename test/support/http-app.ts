@@ -35,7 +35,7 @@ export async function startHttpApp(options: Partial<Parameters<typeof createHttp
     explain: unused,
     admission: new Admission({ ...ADMISSION_LIMITS, maxHeldBytes: Infinity }),
     readiness: [],
-    status: { version: '0.0.0', startedAt: new Date(), inspection: inspectionOf() },
+    status: { version: '0.0.0', node: undefined, pod: undefined, startedAt: new Date(), inspection: inspectionOf() },
     metrics: async () => ({ contentType: 'text/plain', text: '' }),
     ...options,
     observers,

@@ -23,7 +23,12 @@ export function inspectionOf(known: Partial<Inspection> = {}): Inspection {
     },
     credentials: { sources: () => [], registries: () => [] },
     upstreams: { answers: () => [] },
-    requests: { outcomes: { hit: 0, miss: 0, joined: 0, bypass: 0 }, failures: () => [] },
+    requests: {
+      outcomes: { hit: 0, miss: 0, joined: 0, bypass: 0 },
+      failures: () => [],
+      lastHour: () => [],
+      requestFor: () => undefined,
+    },
     ...known,
   };
 }

@@ -110,9 +110,12 @@ function namesOf({ content = {}, 'x-examples': names = [] }: ResponseObject): st
   return [...names, ...Object.values(content).flatMap(({ examples = {} }) => Object.keys(examples))];
 }
 
+/** Media types that a client has to ask for. */
+const CHOSEN = ['application/problem+json', 'application/json', 'text/plain'];
+
 function acceptOf({ content = {} }: ResponseObject, example: string): string {
   const [type] = Object.entries(content).find(([, { examples }]) => examples?.[example] !== undefined) ?? [];
-  return type === 'application/problem+json' ? type : '*/*';
+  return CHOSEN.includes(type ?? '') ? String(type) : '*/*';
 }
 
 function valuesOf(parameters: readonly Parameter[], place: Parameter['in'], example: string): Record<string, string> {

@@ -10,7 +10,7 @@ import { allowedHosts, isSafe, strictRequests } from './server/strict-requests.t
 import { type IconRoute, iconRoute, iconRouteOf } from './icons/icon-route.ts';
 import { imagesRouteOf, type ImagesRoutes, imagesRoutes } from './images/images-routes.ts';
 import { manifestRoute, packageRoute, type PackageUseCases } from './package/package-route.ts';
-import { readiness, type ReadinessCheck, type StatusOptions, statusRoute } from './status/status-route.ts';
+import { readiness, type ReadinessCheck, type StatusOptions, statusRoute, toStatus } from './status/status-route.ts';
 import { recordRequests, type RequestObserver, type RequestState } from './server/request-record.ts';
 
 /** Paths of a feature that is loaded only where it is switched on. */
@@ -41,6 +41,7 @@ interface HttpAppOptions {
 }
 
 const ROUTES: ReadonlySet<string> = new Set([
+  '/',
   '/package',
   '/manifest',
   '/explain',
@@ -89,6 +90,7 @@ export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
     ctx.body = text;
   });
   router.get('/status', allowedHosts(), statusRoute(options.status, options.explain, options.readiness));
+  router.get('/', allowedHosts(), toStatus);
   app.use(router.routes());
   return app;
 }

@@ -38,7 +38,7 @@ const LAYER_FILE_LIMITS = { maxFileBytes: 64 * 1024 ** 2, maxUnpackedBytes: 1024
 /** The limit of the chart. */
 const DEFAULT_MEMORY = 1024 ** 3;
 
-export function processModule({ settings, logger, version }: ContainerInputs): ContainerModule {
+export function processModule({ settings, logger, version, environment }: ContainerInputs): ContainerModule {
   return new ContainerModule(({ bind }) => {
     bind(T.SETTINGS).toConstantValue(settings);
     bind(T.LOGGER).toConstantValue(logger);
@@ -46,7 +46,9 @@ export function processModule({ settings, logger, version }: ContainerInputs): C
     bind(T.METRICS).toConstantValue(createMetricsRegistry(version));
     bind(T.MISMATCHES).toResolvedValue(digestMismatches, [T.METRICS]);
     const startedAt = new Date();
-    bind(T.STATUS).toResolvedValue((inspection) => ({ version, startedAt, inspection }), [T.INSPECTION]);
+    // By the downward API.
+    const [node, pod] = [environment['NODE_NAME'], environment['POD_NAME']];
+    bind(T.STATUS).toResolvedValue((inspection) => ({ version, node, pod, startedAt, inspection }), [T.INSPECTION]);
   });
 }
 

@@ -28,7 +28,7 @@ export function explainRoute(explain: Pick<ExplainPackage, 'execute'>): Middlewa
 }
 
 /** A field is null when its value is absent or unknown. */
-function documentOf({
+export function documentOf({
   request,
   verdict,
   configuration,
@@ -72,11 +72,11 @@ function describeVerdict(verdict: Verdict): object {
   return { outcome, status: statusOf(code), code, reason, cause, seen_at: seenAt, retry_at: retryAt };
 }
 
-function describeRegistry({ resource, object, names }: ConfiguredRegistry): object {
+export function describeRegistry({ resource, object, names }: ConfiguredRegistry): object {
   return { resource, object: object ?? null, names };
 }
 
-function describeUpstream({ scheme, host, repository, credential, ...rest }: UpstreamDescription): object {
+export function describeUpstream({ scheme, host, repository, credential, ...rest }: UpstreamDescription): object {
   const { kind, user } = credential;
   const { certificates, dialled = null } = rest;
   const shown = { kind, user: user ?? null };
@@ -88,7 +88,7 @@ function describeError(error: Error): object {
   return { status, code, detail };
 }
 
-function describeSource({ resource, listedAt, objects, rejected, failure }: CredentialSource): object {
+export function describeSource({ resource, listedAt, objects, rejected, failure }: CredentialSource): object {
   return { resource, listed_at: listedAt ?? null, objects, rejected, failure: failure ?? null };
 }
 
@@ -109,13 +109,22 @@ function describeSignature({ mode, finding }: ExplainedSignature): object {
   return { mode, verdict: verdict?.kind ?? null, format, key, reason, index, verified_at: verifiedAt };
 }
 
-function describeAnswer(answer: UpstreamAnswer | undefined): object | null {
+export function describeAnswer(answer: UpstreamAnswer | undefined): object | null {
   if (answer === undefined) return null;
   const { operation, host, repository, digest, at, code, detail, cause } = answer;
   return { operation, host, repository: repository ?? null, digest, at, code, detail, cause: cause ?? null };
 }
 
-function describeFailure({ request, status, code, detail, cause, count, firstAt, lastAt }: FailedRequests): object {
+export function describeFailure({
+  request,
+  status,
+  code,
+  detail,
+  cause,
+  count,
+  firstAt,
+  lastAt,
+}: FailedRequests): object {
   const { repository = null, path = null } = request ?? {};
   return { repository, path, status, code, detail, cause: cause ?? null, count, first_at: firstAt, last_at: lastAt };
 }

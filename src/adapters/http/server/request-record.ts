@@ -4,8 +4,10 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import type { CacheOutcome } from '../../../application/get-package.ts';
-import type { FailedRequests, RequestInspection } from '../../../domain/ports/request-inspection.ts';
+import type { Digest } from '../../../domain/descriptor.ts';
+import type { FailedRequests, RequestInspection, RequestMinute } from '../../../domain/ports/request-inspection.ts';
 import type { PackageRequest } from '../../../domain/reference.ts';
+import { LastHour } from './last-hour.ts';
 import { ClientGoneError, problemOf } from './problem.ts';
 import { RequestTrace } from './trace-context.ts';
 
@@ -100,11 +102,28 @@ function requestId(given: string): string {
 
 /** Reasons at a time, each with its requests: a hundred nodes that fail alike are one. */
 const MAX_FAILURES = 128;
+/** A megabyte, and all packages that the status page looks at. */
+const MAX_REQUESTS = 5000;
 
 export class RequestHistory implements RequestInspection {
   readonly outcomes: Record<CacheOutcome['kind'], number> = { hit: 0, miss: 0, joined: 0, bypass: 0 };
   /** In the order of their last times. */
   readonly #failures = new Map<string, FailedRequests>();
+  /** In the order in which they were delivered first. */
+  readonly #requests = new Map<Digest, PackageRequest>();
+  readonly #hour: LastHour;
+
+  constructor(now: () => number = Date.now) {
+    this.#hour = new LastHour(now);
+  }
+
+  lastHour(): RequestMinute[] {
+    return this.#hour.list();
+  }
+
+  requestFor(digest: Digest): PackageRequest | undefined {
+    return this.#requests.get(digest);
+  }
 
   failures(): FailedRequests[] {
     return [...this.#failures.values()].reverse();
@@ -112,9 +131,26 @@ export class RequestHistory implements RequestInspection {
 
   readonly observe = (request: FinishedRequest): void => {
     if (request.route !== '/package') return;
-    if (request.cache !== undefined && request.method === 'GET') this.outcomes[request.cache.kind]++;
-    if (request.error !== undefined && !(request.error instanceof ClientGoneError)) this.#fail(request);
+    const minute = this.#hour.current();
+    minute.bytes += request.bytes;
+    if (request.cache !== undefined && request.method === 'GET') {
+      this.outcomes[request.cache.kind]++;
+      minute[request.cache.kind === 'hit' ? 'hits' : 'misses']++;
+      if (request.package !== undefined) this.#remember(request.package);
+    }
+    if (request.error !== undefined && !(request.error instanceof ClientGoneError)) {
+      minute.failures++;
+      this.#fail(request);
+    }
   };
+
+  /** A hit of a package that is remembered costs one look. */
+  #remember(request: PackageRequest): void {
+    if (this.#requests.has(request.digest)) return;
+    this.#requests.set(request.digest, request);
+    const [oldest] = this.#requests.keys();
+    if (oldest !== undefined && this.#requests.size > MAX_REQUESTS) this.#requests.delete(oldest);
+  }
 
   #fail({ package: asked, error }: FinishedRequest): void {
     const { status, code, detail } = problemOf(error);

@@ -1,47 +1,14 @@
-/** The sections of cached packages, running downloads and hits. */
+/** The sections of running downloads, of packages and of other blobs. */
 import type { Download } from '../../../application/downloads.ts';
-import { digestText, type Inspection, list, MAX_ROWS, packageLink, placeText, type Section } from './parts.ts';
 import type { SlotUsage } from '../../../application/download-slots.ts';
-import type { Digest } from '../../../domain/descriptor.ts';
-import { DEFAULT_REPOSITORY, type Package } from '../../../domain/reference.ts';
 import type { BlobInfo } from '../../../domain/ports/package-store.ts';
+import { digestText, type Inspection, list, packageLink, placeText, type Row, type Section } from './parts.ts';
 import { html, type Html } from './html.ts';
+import { type CachedPackage, type Listed, MAX_BLOBS, ORDERS, orderLinks } from './cached-packages.ts';
 import { ageOf, countText, shareText, sizeText, spanText } from './quantities.ts';
 
-export function overviewSection({ store: { usage }, requests: { outcomes } }: Inspection): Section {
-  const { hit, miss, joined, bypass } = outcomes;
-  const requests = hit + miss + joined + bypass;
-  const figure = (term: string, count: number, remark: string): Html =>
-    html`<div>
-      <dt>${term}</dt>
-      <dd>${countText(count)}</dd>
-      <dd>${remark}</dd>
-    </div>`;
-  const disk =
-    usage.maxBytes === 0
-      ? html`<dd>off</dd>
-          <dd>nothing is kept</dd>`
-      : html`<dd>${sizeText(usage.bytes)}</dd>
-          <dd>
-            <meter max="${usage.maxBytes}" value="${usage.bytes}" aria-label="Cache in use"></meter>
-            ${shareText(usage.bytes, usage.maxBytes)} of ${sizeText(usage.maxBytes)}; ${countText(usage.entries)} blobs
-          </dd>`;
-  return {
-    id: 'overview',
-    title: 'Overview',
-    isLive: true,
-    content: html`<dl class="figures">
-      <div class="wide">
-        <dt>Cache</dt>
-        ${disk}
-      </div>
-      ${figure('Hits', hit, `${shareText(hit, requests)} of ${countText(requests)}`)}
-      ${figure('Misses', miss, 'downloads begun')} ${figure('Joined', joined, 'shared a download')}
-      ${figure('Bypassed', bypass, 'could not be kept')}
-      ${figure('Evicted', usage.evicted, `${countText(usage.damaged)} found damaged`)}
-    </dl>`,
-  };
-}
+/** A source that is silent for longer gets a remark. */
+const SILENCE_MS = 5000;
 
 export function downloadsSection({ downloads }: Inspection, now: Date): Section {
   return {
@@ -51,7 +18,7 @@ export function downloadsSection({ downloads }: Inspection, now: Date): Section 
     content: html`${slotsText(downloads.slots)}
     ${list({
       heading: 'downloads-title',
-      columns: { Package: 'text', From: 'text', Progress: 'text', Clients: 'number', Begun: 'text' },
+      columns: { Package: 'text', From: 'text', Progress: 'bar', 'Clients waiting': 'number', Begun: 'when' },
       items: downloads.list(),
       row: (download) => downloadRow(download, now),
       none: 'Nothing is being downloaded into the cache.',
@@ -69,69 +36,139 @@ function slotsText({ max, running, idle, queued, revoked }: SlotUsage): Html {
   </p>`;
 }
 
-function downloadRow({ request, layer, bytes, startedAt, clients, isQueued }: Download, now: Date): Html {
-  const elapsed = now.getTime() - startedAt.getTime();
-  const isTimed = bytes > 0 && elapsed > 1000;
-  const rest = isTimed ? `, ${spanText(((layer.size - bytes) * elapsed) / bytes)} left` : '';
+function downloadRow(download: Download, now: Date): Row {
+  const { request, layer, bytes, startedAt, clients, isQueued } = download;
   const progress = isQueued
     ? html`<small>in the queue, ${sizeText(layer.size)}</small>`
     : html`<progress max="${layer.size}" value="${bytes}" aria-label="Download of ${request.digest}"></progress>
-        <small>${sizeText(bytes)} of ${sizeText(layer.size)}, ${shareText(bytes, layer.size)}${rest}</small>`;
-  return html`<tr id="download-${layer.digest}-${startedAt.getTime()}">
-    <th scope="row">${packageLink(request)}</th>
-    <td>${placeText(request)}</td>
-    <td class="bar">${progress}</td>
-    <td class="number">${countText(clients)}</td>
-    <td class="when">${ageOf(startedAt, now)}</td>
-  </tr>`;
-}
-
-export function cacheSection({ store, packages }: Inspection, now: Date): Section {
-  const known = packages.known();
-  const names = {
-    layers: new Map(known.map((found) => [found.layer.digest, found])),
-    manifests: new Set(known.map(({ digest }) => digest)),
-  };
+        <small>
+          ${sizeText(bytes)} of ${sizeText(layer.size)}, ${shareText(bytes, layer.size)}${paceText(download, now)}
+          ${silence(download, now)}
+        </small>`;
   return {
-    id: 'cache',
-    title: 'Cached',
-    isLive: true,
-    content: list({
-      heading: 'cache-title',
-      columns: { Blob: 'text', Kind: 'text', Size: 'number', Stored: 'text', 'Last used': 'text', Verified: 'text' },
-      items: store.list(MAX_ROWS),
-      total: store.usage.entries,
-      row: (blob) => blobRow(blob, names, now),
-      none: 'Nothing is cached.',
-      rest: 'more that were used longer ago',
-    }),
+    id: `download-${layer.digest}-${String(startedAt.getTime())}`,
+    cells: [packageLink(request), placeText(request), progress, countText(clients), ageOf(startedAt, now)],
   };
 }
 
-interface Names {
-  readonly layers: ReadonlyMap<Digest, Package>;
-  readonly manifests: ReadonlySet<Digest>;
+/** The mean speed since the registry began to answer, and the time that the rest takes at that speed. */
+function paceText({ source, bytes, layer }: Download, now: Date): string {
+  const elapsed = now.getTime() - (source?.openedAt.getTime() ?? now.getTime());
+  if (bytes === 0 || elapsed < 1000) return '';
+  const speed = (bytes * 1000) / elapsed;
+  return `, ${sizeText(speed)}/s, ${spanText(((layer.size - bytes) * 1000) / speed)} left`;
 }
 
-function blobRow({ digest, size, storedAt, usedAt, verifiedAt }: BlobInfo, names: Names, now: Date): Html {
-  const { name, kind } = describe(digest, names);
-  return html`<tr id="blob-${digest}">
-    <th scope="row">${name}</th>
-    <td>${kind}</td>
-    <td class="number">${sizeText(size)}</td>
-    <td class="when">${ageOf(storedAt, now)}</td>
-    <td class="when">${ageOf(usedAt, now)}</td>
-    <td class="when">${verifiedAt === undefined ? 'not yet' : ageOf(verifiedAt, now)}</td>
-  </tr>`;
+function silence({ source }: Download, now: Date): Html | undefined {
+  const silentMs = source === undefined ? 0 : now.getTime() - source.receivedAt.getTime();
+  return silentMs < SILENCE_MS ? undefined : html`<span class="bad">no byte for ${spanText(silentMs)}</span>`;
+}
+
+export function packagesSection(
+  { packages, others, total, listing }: Listed,
+  { store }: Inspection,
+  now: Date,
+): Section {
+  const { filter } = listing;
+  const found = filter === '' ? '' : ` matching “${filter}”`;
+  const bound =
+    store.usage.entries > MAX_BLOBS ? `Only the ${countText(MAX_BLOBS)} blobs that were used last are looked at.` : '';
+  return {
+    id: 'packages',
+    title: 'Packages in the cache',
+    isLive: true,
+    content: html`<form class="filter" action="#packages" method="get">
+        <div>
+          <label for="filter">Filter</label>
+          <input
+            id="filter"
+            name="filter"
+            value="${filter}"
+            type="search"
+            autocomplete="off"
+            autocapitalize="off"
+            spellcheck="false"
+            aria-describedby="filter-hint"
+          />
+          <p class="hint" id="filter-hint">Words of a repository, a path or a digest; all of them must match.</p>
+        </div>
+        <div>
+          <label for="sort">Order</label>
+          <select id="sort" name="sort">
+            ${Object.entries(ORDERS).map(
+              ([name, { text }]) =>
+                html`<option value="${name}" ${name === listing.sort ? html`selected` : undefined}>${text}</option>`,
+            )}
+          </select>
+        </div>
+        <div><button>Show</button></div>
+      </form>
+      <p>${countText(total)} ${total === 1 ? 'package' : 'packages'}${found}. ${bound}</p>
+      ${list({
+        heading: 'packages-title',
+        columns: {
+          Package: 'text',
+          Digest: 'text',
+          Size: 'number',
+          Stored: 'when',
+          'Last used': 'when',
+          Verified: 'when',
+        },
+        order: orderLinks(listing),
+        items: packages,
+        total,
+        row: (cached) => packageRow(cached, now),
+        none: filter === '' ? 'No package that was asked for since the start is cached.' : 'No package matches.',
+        rest: 'more; a filter narrows the list',
+      })}
+      ${othersText(others, now)}`,
+  };
+}
+
+function packageRow(
+  { request, isPlaced, layer: { digest, size, storedAt, usedAt, verifiedAt } }: CachedPackage,
+  now: Date,
+): Row {
+  return {
+    id: `package-${request.digest}`,
+    cells: [
+      html`${isPlaced ? placeText(request) : html`<span class="quiet">place not known</span>`}`,
+      html`${packageLink(request)} <small>layer ${digestText(digest)}</small>`,
+      sizeText(size),
+      ageOf(storedAt, now),
+      ageOf(usedAt, now),
+      verifiedText(verifiedAt, now),
+    ],
+  };
 }
 
 /** A blob itself does not tell what it is; requests do. */
-function describe(digest: Digest, { layers, manifests }: Names): { readonly name: Html; readonly kind: Html } {
-  const link = (asked: Digest): Html => packageLink({ digest: asked, repository: DEFAULT_REPOSITORY, path: undefined });
-  if (manifests.has(digest)) return { name: link(digest), kind: html`manifest` };
-  const asked = layers.get(digest)?.digest;
-  return {
-    name: digestText(digest),
-    kind: asked === undefined ? html`<span class="quiet">not asked for yet</span>` : html`layer of ${link(asked)}`,
-  };
+function othersText(others: readonly BlobInfo[], now: Date): Html | undefined {
+  if (others.length === 0) return undefined;
+  const bytes = others.reduce((sum, { size }) => sum + size, 0);
+  return html`<details id="others">
+    <summary id="others-title">${countText(others.length)} other blobs, ${sizeText(bytes)}</summary>
+    <p>Manifests, and packages that were not asked for since the start.</p>
+    ${list({
+      heading: 'others-title',
+      columns: { Blob: 'text', Size: 'number', Stored: 'when', 'Last used': 'when', Verified: 'when' },
+      items: others,
+      row: ({ digest, size, storedAt, usedAt, verifiedAt }) => ({
+        id: `blob-${digest}`,
+        cells: [
+          digestText(digest),
+          sizeText(size),
+          ageOf(storedAt, now),
+          ageOf(usedAt, now),
+          verifiedText(verifiedAt, now),
+        ],
+      }),
+      none: '',
+      rest: 'more that were used longer ago',
+    })}
+  </details>`;
+}
+
+function verifiedText(verifiedAt: Date | undefined, now: Date): Html {
+  return verifiedAt === undefined ? html`not yet` : ageOf(verifiedAt, now);
 }

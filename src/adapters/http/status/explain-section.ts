@@ -89,7 +89,7 @@ function renderForm({ fields, mistakes }: Question, registries: readonly Configu
   const names = new Set(registries.flatMap((registry) => registry.names).filter((name) => name !== ''));
   return html`<form action="#explain" method="get">
     ${field('digest', 'Digest', 'Of an image manifest, or of an index of them.', html`required`)}
-    ${field('repository', 'Repository', 'As a request names it; empty for the default.', html`list="ask-names"`)}
+    ${field('repository', 'Repository', 'Its name in requests; empty for the default.', html`list="ask-names"`)}
     ${field('path', 'Path', 'Below the repository; may be empty.')}
     <datalist id="ask-names">${[...names].map((name) => html`<option value="${name}"></option>`)}</datalist>
     <div class="wide"><button>Explain</button></div>

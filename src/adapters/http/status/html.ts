@@ -45,7 +45,7 @@ export class Html {
 }
 
 /** Nothing at all of `undefined`; a list is its members, one after the other. */
-type HtmlValue = string | number | Html | undefined | readonly Html[];
+export type HtmlValue = string | number | Html | undefined | readonly Html[];
 
 /**
  * `<p title="${title}">${text}</p>`: values may stand for text and for attributes in quotation marks, but for no tag, no

@@ -7,7 +7,8 @@ import type { UpstreamInspection } from '../../../domain/ports/registry-gateway.
 import type { RequestInspection } from '../../../domain/ports/request-inspection.ts';
 import type { Digest } from '../../../domain/descriptor.ts';
 import type { PackageRequest } from '../../../domain/reference.ts';
-import { html, type Html } from './html.ts';
+import { html, type Html, type HtmlValue } from './html.ts';
+import { countText } from './quantities.ts';
 
 /** The state that operators can see. None of it asks an upstream, holds a secret or counts as a use. */
 export interface Inspection {
@@ -42,38 +43,86 @@ export function renderSection({ id, title, isLive, content }: Section): Html {
   </section>`;
 }
 
+/** How the cells of a column look. */
+export type ColumnKind = 'text' | 'number' | 'when' | 'bar' | 'code';
+
+export interface Row {
+  /** By which the script finds the row again. */
+  readonly id?: string;
+  /** One to each column; the first is the head of the row. */
+  readonly cells: readonly HtmlValue[];
+}
+
 interface Listing<Item> {
   /** The id of its heading. */
   readonly heading: string;
-  readonly columns: Readonly<Record<string, 'text' | 'number'>>;
+  /** In the order of the cells. In a narrow window each cell has the title of its column beside it. */
+  readonly columns: Readonly<Record<string, ColumnKind>>;
+  /** The titles by which the list can be ordered. */
+  readonly order?: Readonly<Record<string, ColumnOrder>>;
   readonly items: readonly Item[];
   /** How many there are, when that is more than those. */
   readonly total?: number;
-  readonly row: (item: Item) => Html;
+  readonly row: (item: Item) => Row;
   /** The text for an empty list. */
   readonly none: string;
   /** The noun for the rows that are not shown. */
   readonly rest: string;
 }
 
-/** A table in a frame that can be moved by keys where the window is too small for it. */
-export function list<Item>({ heading, columns, items, total = items.length, row, none, rest }: Listing<Item>): Html {
+export interface ColumnOrder {
+  readonly href: string;
+  /** The order of the rows now, when they are by this column. */
+  readonly current: 'ascending' | 'descending' | undefined;
+}
+
+/**
+ * A table in a frame that can be moved by keys where the window is too small for it; in a narrow window a card for each row.
+ * The roles are said because a browser takes them from a table that is laid out as cards.
+ */
+export function list<Item>(listing: Listing<Item>): Html {
+  const { heading, columns, order = {}, items, total = items.length, row, none, rest } = listing;
   if (items.length === 0) return html`<p class="quiet">${none}</p>`;
-  const heads = Object.entries(columns).map(([title, kind]) => html`<th scope="col" class="${kind}">${title}</th>`);
+  const titles = Object.entries(columns);
   const surplus = total - MAX_ROWS;
   return html`<div class="frame" role="group" aria-labelledby="${heading}" tabindex="0">
-      <table aria-labelledby="${heading}">
-        <thead>
-          <tr>
-            ${heads}
+      <table role="table" aria-labelledby="${heading}">
+        <thead role="rowgroup">
+          <tr role="row">
+            ${titles.map(([title, kind]) => columnHead(title, kind, order[title]))}
           </tr>
         </thead>
-        <tbody>
-          ${items.slice(0, MAX_ROWS).map(row)}
+        <tbody role="rowgroup">
+          ${items.slice(0, MAX_ROWS).map((item) => renderRow(row(item), titles))}
         </tbody>
       </table>
     </div>
-    ${surplus > 0 ? html`<p class="quiet">And ${surplus} ${rest}.</p>` : undefined}`;
+    ${surplus > 0 ? html`<p class="quiet">And ${countText(surplus)} ${rest}.</p>` : undefined}`;
+}
+
+function columnHead(title: string, kind: ColumnKind, order: ColumnOrder | undefined): Html {
+  if (order === undefined) return html`<th scope="col" role="columnheader" class="${kind}">${title}</th>`;
+  const { href, current } = order;
+  const sign = current === undefined ? '' : current === 'ascending' ? ' ▲' : ' ▼';
+  return html`<th
+    scope="col"
+    role="columnheader"
+    class="${kind}"
+    ${current === undefined ? undefined : html`aria-sort="${current}"`}
+  >
+    <a href="${href}">${title}</a><span aria-hidden="true">${sign}</span>
+  </th>`;
+}
+
+function renderRow({ id, cells }: Row, titles: readonly [title: string, kind: ColumnKind][]): Html {
+  const [head, ...rest] = cells;
+  return html`<tr role="row" ${id === undefined ? undefined : html`id="${id}"`}>
+    <th scope="row" role="rowheader" class="${titles[0]?.[1]}">${head}</th>
+    ${rest.map((content, index) => {
+      const [title, kind] = titles[index + 1] ?? [];
+      return html`<td role="cell" class="${kind}" data-label="${title}">${content}</td>`;
+    })}
+  </tr>`;
 }
 
 /** All of it to be found and copied; the style shows its beginning, or all of it where the keyboard is. */

@@ -1,11 +1,13 @@
 /** The status page as a whole: its head, its sections, and the policy that lets it run nothing but its own. */
 import type { Explanation } from '../../../application/explain-package.ts';
 import { BAD, GOOD, type Inspection, renderSection } from './parts.ts';
-import { cacheSection, downloadsSection, overviewSection } from './cache-sections.ts';
+import { downloadsSection, packagesSection } from './cache-sections.ts';
+import { listPackages, type ListingQuery } from './cached-packages.ts';
 import { explainSection, type Question } from './explain-section.ts';
 import { failuresSection, registriesSection } from './upstream-sections.ts';
 import { html, Html } from './html.ts';
-import { ageOf, clockText } from './quantities.ts';
+import { overviewSection } from './overview-section.ts';
+import { ageOf, clockText, countText } from './quantities.ts';
 
 const STYLE = Html.ofFile('style', new URL('./status.css', import.meta.url));
 const SCRIPT = Html.ofFile('script', new URL('./status.js', import.meta.url));
@@ -22,26 +24,31 @@ export const CONTENT_SECURITY_POLICY = [
   "frame-ancestors 'none'",
 ].join('; ');
 
-interface Status {
+export interface Status {
   readonly version: string;
+  /** The names of the node and of the pod; undefined outside a cluster. */
+  readonly node: string | undefined;
+  readonly pod: string | undefined;
   readonly startedAt: Date;
   readonly now: Date;
   /** The reasons why the service is not ready, in words for an operator. */
   readonly missing: readonly string[];
   readonly inspection: Inspection;
+  /** The packages that are asked for, and their order. */
+  readonly listing: ListingQuery;
   readonly question: Question;
   readonly explanation: Explanation | undefined;
 }
 
 export function renderStatus(status: Status): Html {
-  const { version, startedAt, now, missing, inspection, question, explanation } = status;
+  const { version, node, pod, startedAt, now, missing, inspection, listing, question, explanation } = status;
   const sections = [
     overviewSection(inspection),
-    downloadsSection(inspection, now),
-    explainSection(question, explanation, inspection, now),
-    cacheSection(inspection, now),
-    registriesSection(inspection, now),
     failuresSection(inspection, now),
+    downloadsSection(inspection, now),
+    packagesSection(listPackages(inspection, listing), inspection, now),
+    explainSection(question, explanation, inspection, now),
+    registriesSection(inspection, now),
   ];
   const readiness =
     missing.length === 0
@@ -52,7 +59,7 @@ export function renderStatus(status: Status): Html {
       <head>
         <meta charset="utf-8" />
         <meta name="viewport" content="width=device-width, initial-scale=1" />
-        <title>Status of registry-packages-proxy</title>
+        <title>${node === undefined ? '' : `${node}: `}status of registry-packages-proxy</title>
         <link rel="icon" href="data:image/svg+xml,${encodeURIComponent(ICON)}" />
         ${STYLE.markup}
       </head>
@@ -60,14 +67,14 @@ export function renderStatus(status: Status): Html {
         <a class="skip" href="#main">Skip to content</a>
         <header>
           <div>
-            <h1>registry-packages-proxy</h1>
+            <h1>registry-packages-proxy ${node === undefined ? undefined : html`<span>on ${node}</span>`}</h1>
             <p>
               <span id="updates" class="quiet" role="status"></span>
               <button type="button" id="pause" hidden>Pause updates</button>
             </p>
           </div>
           <p id="state" data-live>
-            ${readiness}
+            ${readiness} ${failureCount(inspection)} ${pod === undefined ? undefined : html`<span>pod ${pod}</span>`}
             <span>version ${version}</span>
             <span>started ${ageOf(startedAt, now)}</span>
             <span>as of <time datetime="${now.toISOString()}">${clockText(now)}</time> UTC</span>
@@ -82,6 +89,14 @@ export function renderStatus(status: Status): Html {
         ${SCRIPT.markup}
       </body>
     </html>`;
+}
+
+/** What was wrong lately is seen without scrolling. */
+function failureCount({ requests }: Inspection): Html {
+  const count = requests.lastHour().reduce((sum, { failures }) => sum + failures, 0);
+  if (count === 0) return html`<span class="good">${GOOD} No failed request in the last hour</span>`;
+  const noun = count === 1 ? 'failed request' : 'failed requests';
+  return html`<a class="bad" href="#failures">${BAD} ${countText(count)} ${noun} in the last hour</a>`;
 }
 
 /** A parcel. */

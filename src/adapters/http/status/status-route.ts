@@ -1,13 +1,17 @@
-/** GET /status, a page for people, and GET /readyz: the state of the service and the reasons why it is not ready. */
+/** GET /status, a page for people or data for programs, and GET /readyz: the state of the service and the reasons why it is not ready. */
 import type { Middleware } from 'koa';
 import type { ExplainPackage } from '../../../application/explain-package.ts';
 import type { Inspection } from './parts.ts';
-import { PACKAGE_PARAMETERS, readParameters } from '../package/package-query.ts';
+import { PACKAGE_PARAMETERS, parsePackageQuery, readParameters } from '../package/package-query.ts';
+import { parseListing } from './cached-packages.ts';
 import { parseQuestion } from './explain-section.ts';
+import { statusDocument } from './status-document.ts';
 import { CONTENT_SECURITY_POLICY, renderStatus } from './status-page.ts';
 
 export interface StatusOptions {
   readonly version: string;
+  readonly node: string | undefined;
+  readonly pod: string | undefined;
   readonly startedAt: Date;
   readonly inspection: Inspection;
 }
@@ -19,6 +23,7 @@ const HEADERS = {
   'Cross-Origin-Opener-Policy': 'same-origin',
   'Cross-Origin-Resource-Policy': 'same-origin',
   'Cache-Control': 'no-store',
+  Vary: 'Accept',
 };
 
 /** A disk that hangs answers no check, and then this page is wanted most. */
@@ -31,15 +36,32 @@ export function statusRoute(
   checks: readonly ReadinessCheck[],
 ): Middleware {
   return async (ctx) => {
-    const question = parseQuestion(readParameters(ctx.querystring, PACKAGE_PARAMETERS));
+    const listing = parseListing(ctx.querystring);
+    const fields = readParameters(ctx.querystring, PACKAGE_PARAMETERS);
+    const isData = ctx.accepts('text/html', 'application/json') === 'application/json';
+    const question = parseQuestion(fields);
+    // A page shows mistakes at their fields; a program gets the error that /explain would be.
+    if (isData && Object.keys(question.mistakes).length > 0) parsePackageQuery(ctx.querystring);
     const explanation = question.request && (await explain.execute(question.request));
     const missing = (await Promise.all(checks.map(soon))).filter((reason) => reason !== undefined);
+    const state = { ...status, now: new Date(), missing, listing, explanation };
     ctx.status = Object.keys(question.mistakes).length === 0 ? 200 : 400;
     ctx.set(HEADERS);
-    ctx.type = 'text/html; charset=utf-8';
-    ctx.body = renderStatus({ ...status, now: new Date(), missing, question, explanation }).toString();
+    ctx.type = isData ? 'application/json' : 'text/html; charset=utf-8';
+    ctx.body = isData
+      ? `${JSON.stringify(statusDocument(state), undefined, 2)}\n`
+      : renderStatus({ ...state, question }).toString();
   };
 }
+
+/** Where people look first. */
+export const toStatus: Middleware = (ctx) => {
+  ctx.set('Cache-Control', 'no-store');
+  ctx.redirect('/status');
+  ctx.status = 307;
+  ctx.type = 'text/plain; charset=utf-8';
+  ctx.body = 'see /status\n';
+};
 
 async function soon(check: ReadinessCheck): ReturnType<ReadinessCheck> {
   const { promise: late, resolve } = Promise.withResolvers<string>();

@@ -32,8 +32,13 @@ function proceed() {
 async function refresh() {
   isAsking = true;
   try {
-    // Without the query: what was asked to be explained is not asked again.
-    const answer = await fetch(location.pathname, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+    // What was asked to be explained is not asked again; the filter of the packages is.
+    const query = new URLSearchParams(location.search);
+    for (const name of ['digest', 'repository', 'path']) query.delete(name);
+    const answer = await fetch(`${location.pathname}${query.size === 0 ? '' : `?${query.toString()}`}`, {
+      headers: { accept: 'text/html' },
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+    });
     if (!answer.ok) throw new Error(`status ${String(answer.status)}`);
     const text = await answer.text();
     if (!isPaused) show(new DOMParser().parseFromString(text, 'text/html'));
@@ -64,7 +69,10 @@ function show(fresh) {
  * @param {Element} next
  */
 function become(element, next) {
-  for (const { name } of [...element.attributes]) if (!next.hasAttribute(name)) element.removeAttribute(name);
+  for (const { name } of [...element.attributes]) {
+    // A person opens what is folded.
+    if (name !== 'open' && !next.hasAttribute(name)) element.removeAttribute(name);
+  }
   for (const { name, value } of next.attributes) {
     if (element.getAttribute(name) !== value) element.setAttribute(name, value);
   }

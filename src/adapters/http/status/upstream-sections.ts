@@ -1,7 +1,7 @@
 /** The sections of registries, of the sources of their credentials, and of failures with their reasons. */
 import type { ConfiguredRegistry, CredentialSource } from '../../../domain/ports/credential-provider.ts';
 import type { FailedRequests } from '../../../domain/ports/request-inspection.ts';
-import { digestText, type Inspection, list, packageLink, placeText, type Section } from './parts.ts';
+import { digestText, type Inspection, list, packageLink, placeText, type Row, type Section } from './parts.ts';
 import type { UpstreamAnswer } from '../../../domain/ports/registry-gateway.ts';
 import { html, type Html } from './html.ts';
 import { ageOf, clockText, countText } from './quantities.ts';
@@ -14,7 +14,7 @@ export function registriesSection({ credentials }: Inspection, now: Date): Secti
     content: html`<h3 id="registries-known">Registries</h3>
       ${list({
         heading: 'registries-known',
-        columns: { 'Requests name it': 'text', 'Where it is': 'text', Entered: 'text', 'Known from': 'text' },
+        columns: { 'Name in requests': 'text', Address: 'text', Credentials: 'text', 'Configured by': 'text' },
         items: credentials.registries(),
         row: registryRow,
         none: 'No registry is known.',
@@ -23,60 +23,60 @@ export function registriesSection({ credentials }: Inspection, now: Date): Secti
       <h3 id="registries-sources">Sources</h3>
       ${list({
         heading: 'registries-sources',
-        columns: { Source: 'text', 'Last read': 'text', Objects: 'number', Trouble: 'text' },
+        columns: { Source: 'text', 'Last read': 'when', Objects: 'number', Problems: 'text' },
         items: credentials.sources(),
         row: (source) => sourceRow(source, now),
-        none: 'There is none.',
+        none: 'None.',
         rest: 'more',
       })}`,
   };
 }
 
-function registryRow({ resource, object, names, upstream }: ConfiguredRegistry): Html {
+function registryRow({ resource, object, names, upstream }: ConfiguredRegistry): Row {
   const { scheme, host, repository, credential, certificates } = upstream;
   const place = `${scheme}://${host}${repository === undefined ? '' : `/${repository}`}`;
   const called = names.map((name) => (name === '' ? 'default registry' : name)).join(', ');
   const cas = certificates === 0 ? undefined : html`<small>${certificates} CA certificates of its own</small>`;
-  return html`<tr>
-    <th scope="row">${called === '' ? html`<span class="quiet">not at all</span>` : called}</th>
-    <td><code>${place}</code></td>
-    <td>${entryText(credential)} ${cas}</td>
-    <td>${resource}${object === undefined ? '' : ` / ${object}`}</td>
-  </tr>`;
+  return {
+    cells: [
+      called === '' ? html`<span class="quiet">none</span>` : called,
+      html`<code>${place}</code>`,
+      html`${credentialText(credential)} ${cas}`,
+      `${resource}${object === undefined ? '' : ` / ${object}`}`,
+    ],
+  };
 }
 
-function entryText({ kind, user }: ConfiguredRegistry['upstream']['credential']): string {
+function credentialText({ kind, user }: ConfiguredRegistry['upstream']['credential']): string {
   switch (kind) {
     case 'anonymous':
       return 'anonymous';
     case 'basic':
-      return user === undefined ? 'by a password' : `as ${user}`;
+      return user === undefined ? 'password' : `user ${user}`;
     case 'identity':
-      return 'by an identity token';
+      return 'identity token';
   }
 }
 
-function sourceRow({ resource, listedAt, objects, rejected, failure }: CredentialSource, now: Date): Html {
+function sourceRow({ resource, listedAt, objects, rejected, failure }: CredentialSource, now: Date): Row {
   const troubles = [
     ...(failure === undefined
       ? []
       : [html`<li><span class="bad">Failing</span> ${ageOf(failure.at, now)}: ${failure.reason}</li>`]),
     ...rejected.map(({ object, reason }) => html`<li><span class="bad">Rejected</span> ${object}: ${reason}</li>`),
   ];
-  return html`<tr>
-    <th scope="row">${resource}</th>
-    <td class="when">${listedAt === undefined ? html`<span class="bad">pending</span>` : ageOf(listedAt, now)}</td>
-    <td class="number">${countText(objects)}</td>
-    <td>
-      ${
-        troubles.length === 0
-          ? html`<span class="quiet">none</span>`
-          : html`<ul>
-              ${troubles}
-            </ul>`
-      }
-    </td>
-  </tr>`;
+  return {
+    cells: [
+      resource,
+      listedAt === undefined ? html`<span class="bad">pending</span>` : ageOf(listedAt, now),
+      countText(objects),
+      troubles.length === 0
+        ? html`<span class="quiet">none</span>`
+        : html`<ul>
+            ${troubles}
+          </ul>`,
+    ],
+  };
 }
 
 export function failuresSection({ requests, upstreams }: Inspection, now: Date): Section {
@@ -87,48 +87,48 @@ export function failuresSection({ requests, upstreams }: Inspection, now: Date):
     content: html`<h3 id="failures-requests">Requests that failed</h3>
       ${list({
         heading: 'failures-requests',
-        columns: { Last: 'text', Times: 'number', Answer: 'text', Reason: 'text', 'Asked for': 'text' },
+        columns: { Last: 'when', Reason: 'text', Answer: 'code', Times: 'number', Package: 'text' },
         items: requests.failures(),
         row: (failure) => failureRow(failure, now),
         none: 'None since the start.',
         rest: 'more, longer ago',
       })}
-      <h3 id="failures-upstreams">What registries last failed to answer</h3>
+      <h3 id="failures-upstreams">Last upstream errors</h3>
       ${list({
         heading: 'failures-upstreams',
-        columns: { When: 'text', Registry: 'text', Answer: 'text', Reason: 'text', 'Asked for': 'text' },
+        columns: { Last: 'when', Reason: 'text', Answer: 'code', Registry: 'text', Content: 'text' },
         items: upstreams.answers().filter(({ code }) => code !== 'OK'),
         row: (answer) => answerRow(answer, now),
-        none: 'Nothing.',
+        none: 'None since the start.',
         rest: 'more, longer ago',
       })}`,
   };
 }
 
-function failureRow({ request, status, code, detail, cause, count, lastAt }: FailedRequests, now: Date): Html {
-  return html`<tr>
-    <th scope="row" class="when">${ageOf(lastAt, now)} <small>${clockText(lastAt)} UTC</small></th>
-    <td class="number">${countText(count)}</td>
-    <td class="code"><span class="bad">${status}</span> ${code}</td>
-    <td>${reason(detail, cause)}</td>
-    <td>
-      ${
-        request === undefined
-          ? html`<span class="quiet">not understood</span>`
-          : html`${packageLink(request)} <small>${placeText(request)}</small>`
-      }
-    </td>
-  </tr>`;
+function failureRow({ request, status, code, detail, cause, count, lastAt }: FailedRequests, now: Date): Row {
+  return {
+    cells: [
+      html`${ageOf(lastAt, now)} <small>${clockText(lastAt)} UTC</small>`,
+      reason(detail, cause),
+      html`<span class="bad">${status}</span> ${code}`,
+      countText(count),
+      request === undefined
+        ? html`<span class="quiet">not understood</span>`
+        : html`${placeText(request)} <small>${packageLink(request)}</small>`,
+    ],
+  };
 }
 
-function answerRow({ operation, host, repository, digest, at, code, detail, cause }: UpstreamAnswer, now: Date): Html {
-  return html`<tr>
-    <th scope="row" class="when">${ageOf(at, now)} <small>${clockText(at)} UTC</small></th>
-    <td>${repository === undefined ? host : `${host}/${repository}`}</td>
-    <td class="code">${code}</td>
-    <td>${reason(detail, cause)}</td>
-    <td>${operation} ${digestText(digest)}</td>
-  </tr>`;
+function answerRow({ operation, host, repository, digest, at, code, detail, cause }: UpstreamAnswer, now: Date): Row {
+  return {
+    cells: [
+      html`${ageOf(at, now)} <small>${clockText(at)} UTC</small>`,
+      reason(detail, cause),
+      html`<span class="bad">${code}</span>`,
+      repository === undefined ? host : `${host}/${repository}`,
+      html`${operation} ${digestText(digest)}`,
+    ],
+  };
 }
 
 function reason(detail: string, cause: string | undefined): Html {

@@ -147,6 +147,7 @@ describe('GET /explain', () => {
         startedAt: AT,
         clients: 1,
         isQueued: false,
+        source: undefined,
       },
       signature: { mode: 'enforce', finding: { request, verdict: VALID, verifiedAt: AT, index: image.digest } },
       answers: { manifest: undefined, layer: answer, latest: answer },

@@ -63,7 +63,15 @@ const ALL: Explanation = {
   },
   layer,
   cached: { manifest: cached, layer: undefined },
-  download: { request, layer, bytes: 130 * 2 ** 20, startedAt: ago(12), clients: 1, isQueued: false },
+  download: {
+    request,
+    layer,
+    bytes: 130 * 2 ** 20,
+    startedAt: ago(12),
+    clients: 1,
+    isQueued: false,
+    source: undefined,
+  },
   signature: undefined,
   answers: { manifest: refused, layer: { ...answered, at: ago(12) }, latest: { ...answered, at: ago(1) } },
   failures: [

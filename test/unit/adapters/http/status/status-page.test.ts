@@ -18,6 +18,9 @@ const ago = (seconds: number): Date => new Date(NOW.getTime() - seconds * 1000);
 function statusOf(inspection: Partial<Inspection>, rest: Partial<Status> = {}): Status {
   return {
     version: '1.2.3',
+    node: 'master-0',
+    pod: 'registry-packages-proxy-5d8f',
+    listing: { filter: '', sort: 'used' },
     startedAt: ago(7200),
     now: NOW,
     missing: [],
@@ -59,7 +62,9 @@ function storeOf(kept: readonly BlobInfo[]): Inspection['store'] {
 
 describe('the status page', () => {
   it('says that it is ready, or what is missing, since when it runs and when it was made', () => {
-    expect(textOf(statusOf({}))).to.include('✓ Ready version 1.2.3 started 2 h ago as of 16:05:30 UTC');
+    expect(textOf(statusOf({}))).to.include(
+      '✓ Ready ✓ No failed request in the last hour pod registry-packages-proxy-5d8f version 1.2.3 started 2 h ago as of 16:05:30 UTC',
+    );
     const missing = ['not listed yet: secrets', 'the cache directory cannot be written'];
     expect(textOf(statusOf({}, { missing }))).to.include(
       '✗ Not ready: not listed yet: secrets; the cache directory cannot be written',
@@ -70,7 +75,7 @@ describe('the status page', () => {
     const text = textOf(statusOf({}));
     for (const nothing of [
       'Nothing is being downloaded into the cache.',
-      'Nothing is cached.',
+      'No package that was asked for since the start is cached.',
       'No registry is known.',
       'None since the start.',
     ]) {
@@ -79,7 +84,7 @@ describe('the status page', () => {
   });
 
   it('counts hits and misses, and what the cache takes of what it may', () => {
-    const requests = { outcomes: { hit: 1230, miss: 4, joined: 5, bypass: 1 }, failures: () => [] };
+    const requests = { ...inspectionOf().requests, outcomes: { hit: 1230, miss: 4, joined: 5, bypass: 1 } };
     const text = textOf(statusOf({ requests, store: storeOf([]) }));
     expect(text).to.include('Cache 300 MiB 29 % of 1.00 GiB; 0 blobs');
     expect(text).to.include('Hits 1,230 99 % of 1,240 Misses 4 downloads begun Joined 5');
@@ -88,41 +93,162 @@ describe('the status page', () => {
 
   it('says that a cache is off instead of dividing by nothing', () => {
     const store = { ...storeOf([]), usage: { ...storeOf([]).usage, bytes: 0, maxBytes: 0 } };
-    expect(textOf(statusOf({ store }))).to.include('Cache off nothing is kept');
+    expect(textOf(statusOf({ store }))).to.include('Cache off nothing is cached');
   });
 
   it('has a bar for each download, with how much has come and how long the rest may take', () => {
     const image = makePackage(1000);
     const request = { digest: image.digest, repository: '' as RepositoryName, path: 'ingress' as RepositoryPath };
     const layer = { ...image.layer.descriptor, size: 4000 };
-    const download = { request, layer, startedAt: ago(10), bytes: 1000, clients: 2, isQueued: false };
+    const download = {
+      request,
+      layer,
+      startedAt: ago(10),
+      bytes: 1000,
+      clients: 2,
+      isQueued: false,
+      source: { openedAt: ago(5), receivedAt: ago(1) },
+    };
     const downloads = { ...inspectionOf().downloads, list: () => [download] };
     expect(String(renderStatus(statusOf({ downloads })))).to.match(
       /<progress\s+max="4000"\s+value="1000"\s+aria-label="Download of sha256:/,
     );
     expect(textOf(statusOf({ downloads }))).to.include(
-      `${image.digest} default registry / ingress 1000 B of 3.91 KiB, 25 %, 30 s left 2 10 s ago`,
+      `${image.digest} default registry / ingress 1000 B of 3.91 KiB, 25 %, 200 B/s, 15 s left 2 10 s ago`,
     );
   });
 
-  it('says what a cached blob is, as far as requests have told, and when it was used and verified', () => {
-    const image = makePackage(100);
-    const layer = { ...blob(1, 60), digest: image.layer.descriptor.digest, verifiedAt: ago(240) };
-    const manifest = { ...blob(2, 30), digest: image.digest };
-    const stranger = blob(3, 10);
-    const known = [{ digest: image.digest, layer: image.layer.descriptor }];
-    const text = textOf(statusOf({ store: storeOf([stranger, manifest, layer]), packages: { known: () => known } }));
-    expect(text).to.include(`${stranger.digest} not asked for yet 10 B 10 s ago 10 s ago not yet`);
-    expect(text).to.include(`${manifest.digest} manifest 10 B`);
-    expect(text).to.include(`${layer.digest} layer of ${image.digest} 10 B 60 s ago 60 s ago 4 min ago`);
+  describe('the table of packages', () => {
+    const images = [1, 2, 3].map((seed) => makePackage(100 * seed, seed));
+    const requests = {
+      ...inspectionOf().requests,
+      requestFor: (digest: Digest) =>
+        digest === images[2]?.digest
+          ? undefined
+          : {
+              digest,
+              repository: 'registry.example/modules' as RepositoryName,
+              path: (digest === images[0]?.digest ? 'ingress-nginx' : 'cni-cilium') as RepositoryPath,
+            },
+    };
+    const layers = images.map(({ layer }, index) => ({
+      ...blob(index, 60 * (index + 1)),
+      digest: layer.descriptor.digest,
+      size: layer.descriptor.size,
+    }));
+    const manifest = { ...blob(9, 5), digest: images[0]?.digest ?? ('' as Digest) };
+    const inspection = {
+      requests,
+      store: storeOf([
+        manifest,
+        ...layers.map((layer, index) => (index === 0 ? { ...layer, verifiedAt: ago(240) } : layer)),
+      ]),
+      packages: { known: () => images.map(({ digest, layer }) => ({ digest, layer: layer.descriptor })) },
+    };
+    const pageOf = (listing: Partial<Status['listing']>): string =>
+      textOf(statusOf(inspection, { listing: { filter: '', sort: 'used', ...listing } }));
+    const shown = (listing: Partial<Status['listing']>): number[] => {
+      const text = pageOf(listing);
+      const table = text.slice(text.indexOf('Packages in the cache'), text.indexOf('other blobs'));
+      return images
+        .map(({ layer }, index) => ({ index, at: table.indexOf(layer.descriptor.digest) }))
+        .filter(({ at }) => at >= 0)
+        .sort((one, other) => one.at - other.at)
+        .map(({ index }) => index);
+    };
+
+    it('has a row for each, with its place, digests, size, age, last use and verification', () => {
+      const [first, , last] = images;
+      if (first === undefined || last === undefined) throw new Error('three images');
+      const text = pageOf({});
+      expect(text).to.include('3 packages.');
+      expect(text).to.include(
+        `registry.example/modules / ingress-nginx ${first.digest} layer ${first.layer.descriptor.digest} 100 B 60 s ago 60 s ago 4 min ago`,
+      );
+      expect(text).to.include(
+        `place not known ${last.digest} layer ${last.layer.descriptor.digest} 300 B 3 min ago 3 min ago not yet`,
+      );
+      expect(text).to.include(`1 other blobs, 10 B Manifests, and packages that were not asked for since the start.`);
+    });
+
+    it('is ordered by each of its columns', () => {
+      expect(shown({})).to.deep.equal([0, 1, 2]);
+      expect(shown({ sort: 'size' })).to.deep.equal([2, 1, 0]);
+      expect(shown({ sort: 'package' })).to.deep.equal([2, 1, 0]);
+      expect(shown({ sort: 'verified' })).to.deep.equal([1, 2, 0]);
+      expect(shown({ sort: 'stored' })).to.deep.equal([0, 1, 2]);
+      const digests = images
+        .map(({ digest }, index) => ({ digest, index }))
+        .sort((a, b) => (a.digest < b.digest ? -1 : 1));
+      expect(shown({ sort: 'digest' })).to.deep.equal(digests.map(({ index }) => index));
+    });
+
+    it('leads to each order by a link that keeps the filter, and says which one it has', () => {
+      const markup = String(renderStatus(statusOf(inspection, { listing: { filter: 'zz <b>', sort: 'size' } })));
+      expect(markup).to.include('No package matches.');
+      const found = String(renderStatus(statusOf(inspection, { listing: { filter: 'modules', sort: 'size' } })));
+      expect(found).to.match(/aria-sort="descending"\s*>\s*<a href="\?filter=modules&amp;sort=size#packages">Size/);
+      expect(found.match(/aria-sort=/g)).to.have.lengthOf(1);
+    });
+
+    it('is filtered by words of a place or a digest, in any case', () => {
+      expect(shown({ filter: 'NGINX' })).to.deep.equal([0]);
+      expect(shown({ filter: 'modules cni' })).to.deep.equal([1]);
+      expect(shown({ filter: images[2]?.layer.descriptor.digest.slice(7, 27) ?? '' })).to.deep.equal([2]);
+      expect(shown({ filter: 'modules nowhere' })).to.deep.equal([]);
+      expect(pageOf({ filter: 'cni' })).to.include('1 package matching “cni”.');
+    });
+
+    it('shows two hundred, and says how many more there are', () => {
+      const many = Array.from({ length: 203 }, (_, index) => makePackage(8, index + 50));
+      const known = many.map(({ digest, layer }) => ({ digest, layer: layer.descriptor }));
+      const kept = known.map(({ layer: { digest } }, index) => ({ ...blob(index, index), digest }));
+      const markup = String(renderStatus(statusOf({ store: storeOf(kept), packages: { known: () => known } })));
+      expect(markup.match(/ id="package-/g)).to.have.lengthOf(200);
+      expect(markup).to.include(kept[199]?.digest).and.not.to.include(kept[200]?.digest);
+      expect(markup).to.include('And 3 more; a filter narrows the list.');
+    });
   });
 
-  it('shows the two hundred that were used last, and says how many more there are', () => {
-    const kept = Array.from({ length: 203 }, (_, index) => blob(index, index));
-    const markup = String(renderStatus(statusOf({ store: storeOf(kept) })));
-    expect(markup.match(/<tr id="blob-/g)).to.have.lengthOf(200);
-    expect(markup).to.include(kept[199]?.digest).and.not.to.include(kept[200]?.digest);
-    expect(markup).to.include('And 3 more that were used longer ago.');
+  it('draws the last hour, and counts failed requests in its head', () => {
+    const minutes = Array.from({ length: 60 }, (_, index) => ({
+      at: ago(60 * (59 - index)),
+      hits: index,
+      misses: 0,
+      failures: index === 7 ? 3 : 0,
+      bytes: index === 59 ? 2 ** 20 : 0,
+    }));
+    const requests = { ...inspectionOf().requests, lastHour: () => minutes };
+    const markup = String(renderStatus(statusOf({ requests })));
+    expect(markup).to.include('aria-label="Hits in the last hour: 1,770, at most 59 in a minute"');
+    expect(markup).to.include('aria-label="Sent in the last hour: 1.00 MiB, at most 1.00 MiB in a minute"');
+    expect(markup.match(/<rect\s/g)).to.have.lengthOf(59 + 1 + 1);
+    expect(markup).to.match(/<rect\s+x="7"\s+y="0.00"\s+width="0.75"\s+height="24.00"/);
+    expect(textOf(statusOf({ requests }))).to.include('✗ 3 failed requests in the last hour');
+  });
+
+  it('is titled by its node, of which there are several', () => {
+    expect(String(renderStatus(statusOf({})))).to.include('<title>master-0: status of registry-packages-proxy</title>');
+    expect(String(renderStatus(statusOf({}, { node: undefined, pod: undefined })))).to.include(
+      '<title>status of registry-packages-proxy</title>',
+    );
+  });
+
+  it('says that a source is silent', () => {
+    const { digest, layer } = makePackage(1000);
+    const request = { digest, repository: '' as RepositoryName, path: undefined };
+    const source = { openedAt: ago(60), receivedAt: ago(30) };
+    const download = {
+      request,
+      layer: layer.descriptor,
+      startedAt: ago(60),
+      bytes: 10,
+      clients: 1,
+      isQueued: false,
+      source,
+    };
+    const downloads = { ...inspectionOf().downloads, list: () => [download] };
+    expect(textOf(statusOf({ downloads }))).to.include('no byte for 30 s');
   });
 
   it('says how each registry is entered, and how old and how whole each source of that is', () => {
@@ -153,11 +279,9 @@ describe('the status page', () => {
     ];
     const text = textOf(statusOf({ credentials: { registries: () => registries, sources: () => sources } }));
     expect(text).to.include(
-      'registry.example/modules https://registry.example as robot 2 CA certificates of its own modulesources / modules',
+      'registry.example/modules https://registry.example user robot 2 CA certificates of its own modulesources / modules',
     );
-    expect(text).to.include(
-      'default registry https://registry.example by an identity token secrets / deckhouse-registry',
-    );
+    expect(text).to.include('default registry https://registry.example identity token secrets / deckhouse-registry');
     expect(text).to.include('modulesources 5 min ago 3 Failing 20 s ago: watch: connection refused');
     expect(text).to.include('Rejected broken: scheme: must be HTTP or HTTPS');
     expect(text).to.include('secrets pending 0 none');
@@ -168,6 +292,7 @@ describe('the status page', () => {
     const request = { digest, repository: 'registry.example/modules' as RepositoryName, path: undefined };
     const failed = { firstAt: ago(900), lastAt: ago(5), count: 12 };
     const requests: Inspection['requests'] = {
+      ...inspectionOf().requests,
       outcomes: { hit: 0, miss: 0, joined: 0, bypass: 0 },
       failures: () => [
         {
@@ -194,11 +319,11 @@ describe('the status page', () => {
     ];
     const text = textOf(statusOf({ requests, upstreams: { answers: () => [...answers] } }));
     expect(text).to.include(
-      `5 s ago 16:05:25 UTC 12 502 UPSTREAM_UNAVAILABLE registry is unavailable ECONNREFUSED ${digest} registry.example/modules`,
+      `5 s ago 16:05:25 UTC registry is unavailable ECONNREFUSED 502 UPSTREAM_UNAVAILABLE 12 registry.example/modules ${digest}`,
     );
-    expect(text).to.include('12 400 DIGEST_INVALID no digest not understood');
+    expect(text).to.include('no digest 400 DIGEST_INVALID 12 not understood');
     expect(text).to.include(
-      `61 s ago 16:04:29 UTC registry.example/modules UPSTREAM_TIMEOUT registry did not answer in time idle blob ${digest}`,
+      `61 s ago 16:04:29 UTC registry did not answer in time idle UPSTREAM_TIMEOUT registry.example/modules blob ${digest}`,
     );
     expect(text).not.to.include('all well');
   });
@@ -211,7 +336,15 @@ describe('the status page', () => {
     const request = { digest, repository: name, path: name };
     const descriptor = { mediaType: hostile, digest, size: 9 };
     const kept = { ...blob(1, 1), digest };
-    const download = { request, layer: descriptor, startedAt: ago(9), bytes: 1, clients: 1, isQueued: true };
+    const download = {
+      request,
+      layer: descriptor,
+      startedAt: ago(9),
+      bytes: 1,
+      clients: 1,
+      isQueued: true,
+      source: undefined,
+    };
     const upstream = {
       scheme: 'https',
       host: hostile,
@@ -255,7 +388,7 @@ describe('the status page', () => {
       downloads: { ...inspectionOf().downloads, list: () => [download] },
       credentials: { sources: () => [source], registries: () => [registry] },
       upstreams: { answers: () => [answer] },
-      requests: { outcomes: { hit: 0, miss: 0, joined: 0, bypass: 0 }, failures: () => [failure] },
+      requests: { ...inspectionOf().requests, failures: () => [failure], requestFor: () => request },
     };
     const explanation: Explanation = {
       request,
@@ -279,6 +412,9 @@ describe('the status page', () => {
         renderStatus(
           statusOf(inspection, {
             version: hostile,
+            node: hostile,
+            pod: hostile,
+            listing: { filter: hostile, sort: 'used' },
             missing: [hostile],
             question: { fields, mistakes, request: undefined },
             explanation: { ...explanation, configuration },

@@ -99,6 +99,41 @@ describe('GET /status', () => {
     expect(explain.execute.called).to.equal(false);
   });
 
+  it('gives the same as data to a program that asks for it', async () => {
+    const { statusCode, headers, body } = await client('status', { headers: { accept: 'application/json' } });
+    expect(statusCode).to.equal(200);
+    expect(headers).to.include({ 'content-type': 'application/json; charset=utf-8', vary: 'Accept' });
+    expect(JSON.parse(body)).to.deep.include({
+      version: '0.0.0',
+      node: null,
+      ready: false,
+      missing: ['the cache directory cannot be written'],
+      failures: [],
+      packages: { total: 0, list: [] },
+      explanation: null,
+    });
+    const accept = 'text/html,application/xhtml+xml,*/*;q=0.8';
+    expect((await client('status', { headers: { accept } })).headers['content-type']).to.include('text/html');
+    expect((await client('status', { headers: { accept: '*/*' } })).headers['content-type']).to.include('text/html');
+  });
+
+  it('gives a program the explanation that it asks for, and an error instead of a form', async () => {
+    const options = { headers: { accept: 'application/json' } };
+    const explained = await client('status', { ...options, searchParams: { digest } });
+    expect(JSON.parse(explained.body)).to.have.nested.property('explanation.request.digest', digest);
+    const { statusCode, body } = await client('status', { ...options, searchParams: { digest: 'latest' } });
+    expect(statusCode).to.equal(400);
+    expect(JSON.parse(body)).to.include({ code: 'DIGEST_INVALID' });
+  });
+
+  it('is where the root leads to', async () => {
+    const { statusCode, headers } = await client('', { followRedirect: false });
+    expect([statusCode, headers.location]).to.deep.equal([307, '/status']);
+    expect((await client('', { followRedirect: false, headers: { host: 'evil.example' } })).statusCode).to.equal(400);
+    expect((await client.post('', { followRedirect: false })).statusCode).to.equal(405);
+    expect((await client('')).body).to.include('Not ready');
+  });
+
   it('refuses a query that two parsers could read differently', async () => {
     const { statusCode, body } = await client(`status?digest=${digest}&digest=${digest}`);
     expect(statusCode).to.equal(400);
