@@ -9,14 +9,15 @@
 #   PACKAGES_PROXY_TOKEN      bearer token for the sidecar                           (none)
 #   PACKAGES_PROXY_CA         file of the sidecar's CA                               (the system's)
 #   PACKAGES_PROXY_ATTEMPTS   rounds over all addresses                              (5)
-#   PACKAGES_PROXY_PAUSE      seconds between them                                   (5)
+#   PACKAGES_PROXY_PAUSE      seconds between them, or more when a proxy asks for it (5)
 #   PACKAGES_PROXY_PLATFORM   os/architecture whose image is taken out of an index   (linux/amd64)
+#   PACKAGES_PROXY_REDIRECT   follow: asks for a redirect of packages, and follows it (refuse)
 #
 # Needs curl, and sha256sum or openssl; the rest is POSIX.
 set -eu
 
 if [ $# -lt 2 ]; then
-  sed -n '2,15s/^# \{0,1\}//p' "$0" >&2
+  sed -n '2,16s/^# \{0,1\}//p' "$0" >&2
   exit 2
 fi
 digest=$1 output=$2 repository=${3:-} path=${4:-}
@@ -24,9 +25,12 @@ scheme=${PACKAGES_PROXY_SCHEME:-http}
 platform=${PACKAGES_PROXY_PLATFORM:-linux/amd64}
 part=$output.part # the bytes of the package that have come so far
 body=$output.body # of one answer
+head=$output.head # of the same
 names=$output.names # all strings of a manifest, each with its place
+redirect=${PACKAGES_PROXY_REDIRECT:-refuse}
+patience='' # seconds that a proxy asks for
 layers='' # digests that the package may have, without sha256: (several only for an index of several images)
-trap 'rm -f "$part" "$body" "$names"' EXIT
+trap 'rm -f "$part" "$body" "$head" "$names"' EXIT
 trap 'exit 1' HUP INT TERM
 : >"$part"
 
@@ -46,10 +50,29 @@ request() { # ADDRESS ENDPOINT DIGEST [CURL OPTION...] -> prints the status, 000
   url=$scheme://$1/$2 asked=$3
   shift 3
   : >"$body"
+  : >"$head"
   secrets | curl --disable --config - --silent --show-error --globoff --noproxy '*' --get "$url" "$@" \
     --header 'Accept: text/plain' --connect-timeout 10 --speed-limit 1 --speed-time 60 \
     --data-urlencode "digest=$asked" --data-urlencode "repository=$repository" --data-urlencode "path=$path" \
-    --output "$body" --write-out '%{http_code}'
+    --dump-header "$head" --output "$body" --write-out '%{http_code}'
+}
+
+field() { # NAME -> the value of a field of the last answer
+  tr -d '\r' <"$head" | awk -v name="$1:" 'tolower($1) == name { sub(/^[^:]*:[ \t]*/, ""); print; exit }'
+}
+
+# From where a proxy has sent this script: another server, which gets neither the token nor the names of the request.
+follow() { # -> prints the status
+  target=$(field location)
+  : >"$body"
+  : >"$head"
+  case $target in
+    http://* | https://*) ;;
+    *) printf 000; return ;;
+  esac
+  printf 'url = "%s"\n' "$(printf '%s' "$target" | tr -d '"\\\n')" | curl --disable --config - --silent --show-error --globoff \
+    --proto '=http,https' --connect-timeout 10 --speed-limit 1 --speed-time 60 \
+    --dump-header "$head" --output "$body" --write-out '%{http_code}'
 }
 
 bytes() {
@@ -165,7 +188,15 @@ judge() { # ADDRESS
   case $status in
     000 | 200 | 206) ;;
     # 401: a sidecar whose API server is away knows no token, and another master may know it.
-    401 | 408 | 416 | 429 | 5??) echo "$1: $status $(cut -b 1-255 "$body")" >&2 ;;
+    401 | 408 | 416 | 429 | 5??)
+      echo "$1: $status $(cut -b 1-255 "$body")" >&2
+      seconds=$(field retry-after)
+      case $seconds in
+        '' | *[!0-9]* | ?????*) ;;
+        *) if [ -z "$patience" ] || [ "$seconds" -lt "$patience" ]; then patience=$seconds; fi ;;
+      esac
+      ;;
+    30?) give_up "$1: $status $(cut -b 1-255 "$body") (a redirect that this script did not ask for is not followed)" ;;
     *) give_up "$1: $status $(cut -b 1-255 "$body")" ;;
   esac
   case $failure in
@@ -183,13 +214,29 @@ try() { # ADDRESS -> true when the package is here and verified, false when anot
     find_layers "$1" "$digest" 0 || { layers=''; return 1; }
     [ -n "$layers" ] || give_up "$digest: no image for $platform"
   fi
-  failure=0
-  if [ -s "$part" ]; then
-    # The rest, if it is still the same package.
-    status=$(request "$1" package "$digest" --header "Range: bytes=$(bytes)-" --header "If-Range: \"$digest\"") || failure=$?
+  failure=0 master=$1
+  set --
+  # The rest, if it is still the same package.
+  [ ! -s "$part" ] || set -- --header "Range: bytes=$(bytes)-" --header "If-Range: \"$digest\""
+  if [ "$redirect" = follow ]; then
+    status=$(request "$master" package "$digest" "$@" --header 'Prefer: redirect') || failure=$?
+    if [ "$status" = 307 ]; then
+      # The target knows nothing of the digest, and what it sends is verified below.
+      : >"$part"
+      status=$(follow) || failure=$?
+      case $failure:$status in
+        0:200) ;;
+        *)
+          echo "$master: the server to which it redirects answered $status; asking without a redirect" >&2
+          redirect=refuse
+          return 1
+          ;;
+      esac
+    fi
   else
-    status=$(request "$1" package "$digest") || failure=$?
+    status=$(request "$master" package "$digest" "$@") || failure=$?
   fi
+  set -- "$master"
   case $status in
     200) mv "$body" "$part" ;;
     206) cat "$body" >>"$part" ;;
@@ -205,7 +252,14 @@ try() { # ADDRESS -> true when the package is here and verified, false when anot
 
 attempt=1
 while [ "$attempt" -le "${PACKAGES_PROXY_ATTEMPTS:-5}" ]; do
-  [ "$attempt" -eq 1 ] || sleep "${PACKAGES_PROXY_PAUSE:-5}"
+  if [ "$attempt" -gt 1 ]; then
+    pause=${PACKAGES_PROXY_PAUSE:-5}
+    # The shortest wait that a proxy asks for, a minute at most: proxies spread these, so that nodes do not come back together.
+    [ "${patience:-0}" -le "$pause" ] || pause=$patience
+    [ "$pause" -le 60 ] || pause=60
+    sleep "$pause"
+    patience=''
+  fi
   for address in $(addresses); do
     if try "$address"; then
       mv "$part" "$output"

@@ -52,6 +52,7 @@ export const settingsSchema = z.strictObject({
   server: z.strictObject({
     listenAddress: parsed(parseListenAddress, 'must be host:port or :port'),
     shutdownTimeoutSeconds: z.number().min(0).max(3600),
+    maxConnections: z.int().min(128).max(65_536),
     maxSocketMemory: parsed(parseQuantity, 'must be a size such as 100Mi, or 0'),
     distribution: z.strictObject({ enabled: z.boolean() }),
     tls: z

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { execFile, spawnSync } from 'node:child_process';
-import { mkdtemp, readdir, readFile, rm, symlink } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingHttpHeaders, request, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -119,6 +119,7 @@ describe('examples/fetch-package.sh', () => {
     query: readonly string[] = [image.digest],
     output = HERE,
     platform = '',
+    environment: Readonly<Record<string, string>> = {},
   ) =>
     run(FETCH, [query[0] ?? '', output, ...query.slice(1)], {
       cwd: directory,
@@ -131,6 +132,7 @@ describe('examples/fetch-package.sh', () => {
         PACKAGES_PROXY_TOKEN: 'of-a-node',
         // Masters are never behind a proxy.
         http_proxy: 'http://127.0.0.1:1',
+        ...environment,
       },
     });
   const fetchPackage = () => fetchFrom([masters[0]?.address ?? '']);
@@ -266,6 +268,109 @@ describe('examples/fetch-package.sh', () => {
       }
     });
   }
+
+  /** A `sleep` that writes down how long it should have slept. */
+  async function recordedPauses(work: (path: string) => Promise<unknown>): Promise<string[]> {
+    const bin = await mkdtemp(join(tmpdir(), 'bin-'));
+    await writeFile(join(bin, 'sleep'), `#!/bin/sh\necho "$1" >>"${bin}/slept"\n`, { mode: 0o755 });
+    await work(`${bin}:${process.env['PATH'] ?? ''}`);
+    const slept = await readFile(join(bin, 'slept'), 'utf8');
+    await rm(bin, { recursive: true });
+    return slept.trim().split('\n');
+  }
+  const busy =
+    (retryAfter: string): Fault =>
+    (_answer, response) =>
+      response.writeHead(503, { 'Retry-After': retryAfter }).end('busy\n');
+
+  curl('waits for as long as a busy master asks for, a minute at most, and not less than its own pause', async () => {
+    for (const [retryAfter, pause, slept] of [
+      ['7', '5', '7'],
+      ['2', '5', '5'],
+      ['900', '5', '60'],
+      ['soon', '5', '5'],
+    ] as const) {
+      meet(busy(retryAfter));
+      const pauses = await recordedPauses((PATH) =>
+        fetchFrom([masters[0]?.address ?? ''], [image.digest], HERE, '', { PATH, PACKAGES_PROXY_PAUSE: pause }),
+      );
+      expect(pauses, retryAfter).to.deep.equal([slept]);
+    }
+    await expectPackage();
+  });
+
+  curl('waits for the master that asks for the shortest wait', async () => {
+    masters[0]?.faults.push(busy('30'));
+    masters[1]?.faults.push(busy('6'));
+    const addresses = masters.map(({ address }) => address);
+    const pauses = await recordedPauses((PATH) => fetchFrom(addresses, [image.digest], HERE, '', { PATH }));
+    expect(pauses).to.deep.equal(['6']);
+  });
+
+  describe('at a master that redirects', () => {
+    let storage: Server;
+    let url: string;
+    let asked: IncomingHttpHeaders[];
+    let serve: (response: ServerResponse) => unknown;
+    beforeEach(async () => {
+      asked = [];
+      serve = (response) => response.end(image.layer.bytes);
+      storage = createServer(({ headers }, response) => {
+        asked.push(headers);
+        serve(response);
+      });
+      await new Promise<void>((resolve) => storage.listen(0, '127.0.0.1', resolve));
+      url = `http://127.0.0.1:${String((storage.address() as AddressInfo).port)}/blob?X-Amz-Signature=1`;
+    });
+    afterEach(() => new Promise((resolve) => storage.close(resolve)));
+
+    const redirect: Fault = (_answer, response) => response.writeHead(307, { location: url }).end('elsewhere\n');
+    const follow = () =>
+      fetchFrom([masters[0]?.address ?? ''], [image.digest], HERE, '', {
+        PACKAGES_PROXY_REDIRECT: 'follow',
+        http_proxy: '',
+      });
+
+    curl('follows no redirect that it has not asked for', async () => {
+      meet(redirect);
+      const { stderr } = (await rejection(fetchPackage())) as Error & { stderr?: string };
+      expect(stderr).to.include('307 elsewhere (a redirect that this script did not ask for is not followed)');
+      expect(asked).to.deep.equal([]);
+      expect(seen()[0]).not.to.have.property('prefer');
+    });
+
+    curl('follows one that it has asked for, and never shows its token there', async () => {
+      meet(redirect);
+      await follow();
+      await expectPackage();
+      expect(seen()[0]).to.include({ prefer: 'redirect', authorization: 'Bearer of-a-node' });
+      expect(asked).to.have.lengthOf(1);
+      expect(asked[0]).not.to.have.property('authorization');
+    });
+
+    curl('keeps nothing that is not the package, and asks the master for it where the storage refuses', async () => {
+      serve = (response) => response.end(makePackage(300_000, 7).layer.bytes);
+      meet(redirect, redirect, redirect);
+      const { stderr } = (await rejection(follow())) as Error & { stderr?: string };
+      expect(stderr).to.include('package is damaged or forged');
+      expect(await readdir(directory)).to.deep.equal([]);
+      serve = (response) => response.writeHead(403).end();
+      meet(redirect);
+      await follow();
+      await expectPackage();
+    });
+
+    curl('follows no second redirect, and none to another scheme', async () => {
+      serve = (response) => response.writeHead(307, { location: url }).end();
+      meet(redirect);
+      await follow();
+      expect(asked).to.have.lengthOf(1);
+      url = 'file:///etc/passwd';
+      meet(redirect);
+      await follow();
+      await expectPackage();
+    });
+  });
 
   curl('goes on where a connection broke, at another master too', async () => {
     for (const { faults } of masters) faults.push(breakOffAfter(100_000));

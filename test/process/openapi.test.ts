@@ -105,7 +105,11 @@ describe('docs/openapi.yaml', () => {
   }
 
   it('tells the truth of HEAD where there is a GET', async () => {
-    for (const request of requests.filter(({ method, path }) => method === 'GET' && path !== '/package')) {
+    // HEAD has no ranges.
+    const whole = requests.filter(
+      ({ method, path, status }) => method === 'GET' && path !== '/package' && status !== '206',
+    );
+    for (const request of whole) {
       const answer = await send({ ...request, method: 'HEAD' });
       expect(answer.statusCode).to.equal(Number(request.status));
       expectHeaders(answer, request.response, request.example);

@@ -200,4 +200,7 @@ true
 /status: status-page
 /v1/images/: cli-binary
 /v1/packages/: packages
+{{- if .Values.distribution.enabled }}
+/v2/: distribution
+{{- end }}
 {{- end }}

@@ -6,7 +6,7 @@ import { totalmem } from 'node:os';
 import { TarLayerFiles } from '../../adapters/archive/tar-layer-files.ts';
 import type { BootstrapOptions } from '../../adapters/bootstrap/bootstrap-app.ts';
 import { BootstrapListener } from '../../adapters/bootstrap/bootstrap-listener.ts';
-import { Admission, ADMISSION_LIMITS } from '../../adapters/http/server/admission.ts';
+import { Admission, ADMISSION_LIMITS, OTHER_CONNECTIONS } from '../../adapters/http/server/admission.ts';
 import { createHttpApp } from '../../adapters/http/app.ts';
 import { HttpServer, LIMITS } from '../../adapters/http/server/http-server.ts';
 import { FollowedTls, MutualTls, readTlsFiles, REFUSALS } from '../../adapters/http/server/mutual-tls.ts';
@@ -90,7 +90,12 @@ export function serviceModule(): ContainerModule {
       [T.PACKAGE_RESOLVER, T.PACKAGES, T.PACKAGE_STORE, T.SHUTDOWN],
     );
     bind(T.ADMISSION).toResolvedValue(
-      ({ server }) => new Admission({ ...ADMISSION_LIMITS, maxHeldBytes: socketMemory(server) }),
+      ({ server }) =>
+        new Admission({
+          ...ADMISSION_LIMITS,
+          maxRunning: server.maxConnections - OTHER_CONNECTIONS,
+          maxHeldBytes: socketMemory(server),
+        }),
       [T.SETTINGS],
     );
     bind(T.SERVICE).toDynamicValue((from) => {
@@ -118,7 +123,8 @@ export function serviceModule(): ContainerModule {
         admission,
       });
       const { tls, followed } = loopbackTls(settings.server.tls, logger, metrics);
-      const server = new HttpServer(app.callback(), tls, LIMITS, refuseHeads(observers));
+      const limits = { ...LIMITS, maxConnections: settings.server.maxConnections };
+      const server = new HttpServer(app.callback(), tls, limits, refuseHeads(observers));
       certificateMetrics(metrics, settings.server.certificates);
       sendingMetrics(
         metrics,

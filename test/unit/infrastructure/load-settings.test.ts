@@ -115,7 +115,9 @@ describe('settings', () => {
     expect(settings.server).to.deep.equal({
       listenAddress: { host: '127.0.0.1', port: 5080 },
       shutdownTimeoutSeconds: 25,
+      maxConnections: 2048,
       maxSocketMemory: 0,
+      distribution: { enabled: false },
       tls: { certificate: '', key: '', clientCA: '', clientNames: ['sidecar'] },
       certificates: [],
     });

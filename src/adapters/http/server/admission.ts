@@ -23,8 +23,11 @@ export interface AdmissionLimits {
   readonly floorMs: number;
 }
 
+/** Connections that packages leave to probes, metrics and answers that refuse. */
+export const OTHER_CONNECTIONS = 64;
+
 export const ADMISSION_LIMITS: Omit<AdmissionLimits, 'maxHeldBytes'> = {
-  maxRunning: 1984,
+  maxRunning: 2048 - OTHER_CONNECTIONS,
   maxRunningPerClient: 64,
   maxWaitMs: 7000,
   floorMs: 5000,
@@ -214,8 +217,18 @@ export class Admission {
 
   #refuse(message: string): RefusedError {
     this.#refused++;
-    return new RefusedError('OVERLOADED', message, { 'Retry-After': '1' });
+    return overloaded(message);
   }
+}
+
+/** Not before the pause of examples/fetch-package.sh between its rounds, which is 5 s, and spread over as long again. */
+const RETRY_AFTER_SECONDS = { least: 5, most: 15 };
+
+/** Nodes that are refused in the same second come back in different ones. */
+export function overloaded(message: string): RefusedError {
+  const { least, most } = RETRY_AFTER_SECONDS;
+  const seconds = least + Math.floor(Math.random() * (most - least + 1));
+  return new RefusedError('OVERLOADED', message, { 'Retry-After': String(seconds) });
 }
 
 const FREE_PLACE: Place = { blocked: () => undefined, taken: () => undefined, release: () => undefined };

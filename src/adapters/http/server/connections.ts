@@ -12,49 +12,74 @@ import {
 /** The longest delay of an accept that is measured. */
 const MAX_DELAY_MS = 60_000;
 
-/** At the limit, the connection that has been silent longest makes room. */
+/** Connections beyond the limit that are told so; any more are closed without a word. */
+const MAX_EXCESS = 64;
+
+/**
+ * At the limit, the connection that has been silent longest makes room: of those that wait for a next request, and only then of
+ * those whose first request may be on its way.
+ */
 export class Connections {
   readonly #max: number;
   readonly #open = new Map<string, Socket>();
-  /** Those without a running request, the one that has been silent longest first. */
-  readonly #silent = new Set<string>();
+  /** Those behind an answer, the one that has been silent longest first. */
+  readonly #idle = new Set<string>();
+  /** Those before their first request, the oldest first. */
+  readonly #fresh = new Set<string>();
+  /** Those beyond the limit. */
+  readonly #excess = new Set<string>();
 
   constructor(max: number) {
     this.#max = max;
   }
 
-  /** Closes it when a request runs on each of the others. */
+  /** When a request runs on each of the others it is one too many, or is closed. */
   add(socket: Socket): void {
+    const key = keyOf(socket);
     if (this.#open.size >= this.#max && !this.#closeSilent()) {
-      socket.destroy();
+      if (this.#excess.size >= MAX_EXCESS) {
+        socket.destroy();
+        return;
+      }
+      this.#excess.add(key);
+      socket.once('close', () => {
+        this.#excess.delete(key);
+      });
       return;
     }
-    const key = keyOf(socket);
     this.#open.set(key, socket);
-    this.#silent.add(key);
+    this.#fresh.add(key);
     socket.once('close', () => {
       if (this.#open.get(key) !== socket) return;
       this.#open.delete(key);
-      this.#silent.delete(key);
+      this.#idle.delete(key);
+      this.#fresh.delete(key);
     });
+  }
+
+  /** Whether the connection is one too many, whose request is to be refused. */
+  isExcess(socket: Socket): boolean {
+    return this.#excess.has(keyOf(socket));
   }
 
   /** A request runs on the connection until the function that it returns is called. */
   busy(socket: Socket): () => void {
     const key = keyOf(socket);
-    this.#silent.delete(key);
+    this.#idle.delete(key);
+    this.#fresh.delete(key);
     return () => {
-      if (this.#open.has(key)) this.#silent.add(key);
+      if (this.#open.has(key)) this.#idle.add(key);
     };
   }
 
   #closeSilent(): boolean {
-    const [key] = this.#silent;
+    const [key] = this.#idle.size > 0 ? this.#idle : this.#fresh;
     if (key === undefined) return false;
     this.#open.get(key)?.destroy();
     // Its event comes later, and the next connection may come before it.
     this.#open.delete(key);
-    this.#silent.delete(key);
+    this.#idle.delete(key);
+    this.#fresh.delete(key);
     return true;
   }
 }

@@ -1,6 +1,7 @@
 /** The listening socket, its limits, and how it is closed without ending requests that can still finish. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo, isIP, Socket } from 'node:net';
+import { overloaded } from './admission.ts';
 import { Acceptors, Connections } from './connections.ts';
 import type { MutualTls } from './mutual-tls.ts';
 import { type HeadRefusal, MAX_HEADER_BYTES } from './refused-heads.ts';
@@ -23,7 +24,7 @@ export const LIMITS: ServerLimits = {
   keepAliveTimeoutMs: 120_000,
   // A request is one short line and few headers.
   headersTimeoutMs: 10_000,
-  // Twice a cluster of a thousand nodes. More than packages may be fetched at a time, so that probes have a place.
+  // Twice a cluster of a thousand nodes.
   maxConnections: 2048,
 };
 
@@ -63,6 +64,11 @@ export class HttpServer {
     };
     const answer = (request: IncomingMessage, response: ServerResponse): void => {
       if (!this.#isNext(request, response)) return;
+      if (connections.isExcess(request.socket)) {
+        if (refuseHead === undefined) request.socket.destroy();
+        else refuseHead(overloaded('too many connections'), request.socket, true);
+        return;
+      }
       if (this.#closing) response.setHeader('Connection', 'close');
       response.once('close', connections.busy(request.socket));
       handle(request, response);

@@ -1,4 +1,4 @@
-/** Requests whose head cannot be read: no handler sees them, so they are answered, logged and counted here. */
+/** Requests whose head cannot be read, or whose connection is one too many: no handler sees them, so they are answered, logged and counted here. */
 import { randomUUID } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { problemOf, RefusedError } from './problem.ts';
@@ -24,10 +24,10 @@ export function refuseHeads(observers: readonly RequestObserver[]): HeadRefusal 
       socket.destroy();
       return;
     }
-    const { status, detail } = problemOf(refusal);
+    const { status, detail, headers } = problemOf(refusal);
     const id = randomUUID();
     const body = `${detail}\n`;
-    socket.end(`${headOf(status, id, body)}\r\n\r\n${body}`);
+    socket.end(`${headOf(status, id, body, headers)}\r\n\r\n${body}`);
     // The parser has not failed here, so it would take what still comes for a request.
     if (refusal.code === 'HEAD_TIMEOUT') socket.destroySoon();
     else linger(socket);
@@ -61,6 +61,7 @@ function linger(socket: Socket): void {
 
 /** Undefined for a connection that has failed. */
 function refusalOf(error: Error): RefusedError | undefined {
+  if (error instanceof RefusedError) return error;
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
   if (code === 'HPE_HEADER_OVERFLOW')
     return new RefusedError('HEADERS_TOO_LARGE', 'request headers are larger than 64 KiB');
@@ -68,7 +69,7 @@ function refusalOf(error: Error): RefusedError | undefined {
   return code.startsWith('HPE_') ? new RefusedError('REQUEST_INVALID', 'request is not HTTP') : undefined;
 }
 
-function headOf(status: number, id: string, body: string): string {
+function headOf(status: number, id: string, body: string, headers: RefusedError['headers']): string {
   return [
     `HTTP/1.1 ${String(status)} Refused`,
     'Connection: close',
@@ -77,5 +78,6 @@ function headOf(status: number, id: string, body: string): string {
     `Content-Length: ${String(body.length)}`,
     'X-Content-Type-Options: nosniff',
     `X-Request-Id: ${id}`,
+    ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
   ].join('\r\n');
 }

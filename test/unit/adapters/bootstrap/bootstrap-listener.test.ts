@@ -254,7 +254,8 @@ describe('BootstrapListener', () => {
     // Another body has the only place.
     const place = await admission.place(16 << 20, () => undefined, new AbortController().signal);
     const { status, headers } = await get(`/${UUID}/rpp-get?digest=${image.digest}`);
-    expect([status, headers['retry-after']]).to.deep.equal([503, '1']);
+    expect(status).to.equal(503);
+    expect(Number(headers['retry-after'])).to.be.within(5, 15);
     place.release();
     expect((await get(`/${UUID}/rpp-get?digest=${image.digest}`)).status).to.equal(200);
   });

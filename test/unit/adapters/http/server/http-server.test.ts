@@ -5,6 +5,8 @@ import { connect } from 'node:net';
 import got from 'got';
 import { ADMISSION_LIMITS } from '../../../../../src/adapters/http/server/admission.ts';
 import { HttpServer, LIMITS } from '../../../../../src/adapters/http/server/http-server.ts';
+import { refuseHeads } from '../../../../../src/adapters/http/server/refused-heads.ts';
+import type { FinishedRequest } from '../../../../../src/adapters/http/server/request-record.ts';
 import { eventually } from '../../../../support/eventually.ts';
 import { RawConnection } from '../../../../support/raw-connection.ts';
 import { rejection } from '../../../../support/rejection.ts';
@@ -119,10 +121,13 @@ describe('HttpServer', () => {
       for (let number = 0; number < 3; number++) {
         const socket = connect(address, '127.0.0.1');
         await once(socket, 'connect');
-        clients.push(new RawConnection(socket));
+        const client = new RawConnection(socket);
+        clients.push(client);
         // All are accepted in their order, and the first is not the one that has been silent longest.
-        clients[0]?.send('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
-        expect((await clients[0]?.answer())?.status).to.equal(200);
+        for (const asking of new Set([client, clients[0] ?? client])) {
+          asking.send('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+          expect((await asking.answer())?.status).to.equal(200);
+        }
       }
       const surplus = new RawConnection(connect(address, '127.0.0.1'));
       surplus.send('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
@@ -143,26 +148,61 @@ describe('HttpServer', () => {
     });
   });
 
-  it('takes no connection beyond its limit when a request runs on each, and others again when one is over', async () => {
+  it('refuses what comes beyond its limit when a request runs on each connection, and takes others when one is over', async () => {
     const limits = { keepAliveTimeoutMs: 1000, headersTimeoutMs: 1000, maxConnections: 2 };
     const held: ServerResponse[] = [];
-    const busy = new HttpServer((_request, response) => held.push(response), undefined, limits);
+    const finished: FinishedRequest[] = [];
+    const refuse = refuseHeads([(request) => finished.push(request)]);
+    const busy = new HttpServer((_request, response) => held.push(response), undefined, limits, refuse);
     const address = (await busy.listen('127.0.0.1', 0)).port;
+    const client = got.extend({ retry: { limit: 0 }, throwHttpErrors: false });
     const url = `http://127.0.0.1:${String(address)}`;
-    const asking = [1, 2].map(() => got(url, { retry: { limit: 0 } }).text());
+    const asking = [1, 2].map(() => client(url).text());
     await eventually(async () => {
       expect(held).to.have.lengthOf(2);
     });
-    expect(await rejection(got(url, { retry: { limit: 0 } }))).to.have.property('code', 'ECONNRESET');
+    const refused = await Promise.all(Array.from({ length: 40 }, () => client(url)));
+    expect(new Set(refused.map(({ statusCode }) => statusCode))).to.deep.equal(new Set([503]));
+    expect(refused[0]?.headers).to.include({ connection: 'close' });
+    // All by chance the same: once in 10^40 runs.
+    const patience = new Set(refused.map(({ headers }) => Number(headers['retry-after'])));
+    expect(patience.size).to.be.greaterThan(1);
+    for (const seconds of patience) expect(seconds).to.be.within(5, 15);
+    expect(finished.map(({ status }) => status)).to.deep.equal(Array.from({ length: 40 }, () => 503));
     held[0]?.end('ok');
     await Promise.race(asking);
-    const next = got(url, { retry: { limit: 0 } }).text();
+    const next = client(url).text();
     await eventually(async () => {
       expect(held).to.have.lengthOf(3);
     });
     for (const response of held) response.end('ok');
     expect(await Promise.all([...asking, next])).to.deep.equal(['ok', 'ok', 'ok']);
     await busy.close(0);
+    await server.close(0);
+  });
+
+  it('closes a connection behind an answer before one whose first request may be on its way', async () => {
+    const limits = { keepAliveTimeoutMs: 5000, headersTimeoutMs: 5000, maxConnections: 2 };
+    const limited = new HttpServer((_request, response) => response.end('ok'), undefined, limits);
+    const address = (await limited.listen('127.0.0.1', 0)).port;
+    const request = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
+    const open = async (): Promise<RawConnection> => {
+      const socket = connect(address, '127.0.0.1');
+      await once(socket, 'connect');
+      return new RawConnection(socket);
+    };
+    const fresh = await open();
+    const idle = await open();
+    idle.send(request);
+    expect((await idle.answer())?.status).to.equal(200);
+    const third = await open();
+    await idle.closed();
+    for (const connection of [fresh, third]) {
+      connection.send(request);
+      expect((await connection.answer())?.status).to.equal(200);
+      await connection.close();
+    }
+    await limited.close(0);
     await server.close(0);
   });
 
