@@ -16,6 +16,16 @@ export interface Registry {
   readonly ca: readonly string[];
   /** The server that answers for `host`, where that is another one; logs and metrics name `host` all the same. */
   readonly dialled?: DialledServer;
+  /** Where its API is and how it is told what is meant, where that is not as the specification says. */
+  readonly api?: RegistryApi;
+}
+
+/** The API of a mirror, as containerd asks mirrors. */
+export interface RegistryApi {
+  /** A path without slashes at its ends, instead of `v2`. */
+  readonly root: string;
+  /** The host of the registry that is mirrored, for the parameter `ns`. */
+  readonly namespace?: string;
 }
 
 /** A server of the cluster that answers for a registry; credential and certificates are those of the server. */

@@ -86,7 +86,18 @@ export function layOver(layers: readonly Layer[]): Record<string, unknown> {
 }
 
 /** Settings that are paths. */
-const PATHS = ['directory', 'kubeconfig', 'certificate', 'key', 'clientCA', 'keys', 'roots', 'tokenFile'];
+const PATHS = [
+  'directory',
+  'kubeconfig',
+  'certificate',
+  'key',
+  'clientCA',
+  'keys',
+  'roots',
+  'tokenFile',
+  'usernameFile',
+  'passwordFile',
+];
 
 /** Paths in a file are relative to that file, wherever the process was started. @throws SettingsError */
 export function readSettingsFile(path: string): Layer {

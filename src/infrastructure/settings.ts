@@ -1,6 +1,7 @@
 /** The settings, parsed once; config/default.yaml describes each of them. */
 import * as z from 'zod';
 import { parseTrustedRealm } from '../adapters/registry/auth/realm.ts';
+import { mirrorsSchema } from '../adapters/sources/mirrors-schema.ts';
 import { registriesSchema } from '../adapters/static/registries-schema.ts';
 import { isLoopback, type ListenAddress, parseListenAddress } from '../adapters/http/server/http-server.ts';
 import { parsePlatform } from '../domain/index-entry.ts';
@@ -97,6 +98,12 @@ export const settingsSchema = z.strictObject({
         idleSeconds: seconds,
         retrySeconds: z.number().min(0).max(60),
       }),
+      mirrors: mirrorsSchema,
+      sources: z.strictObject({
+        patienceMilliseconds: z.int().min(10).max(60_000),
+        minimumRate: parsed(parseQuantity, 'must be bytes per second such as 4Mi, or 0'),
+        restSeconds: seconds,
+      }),
       ociLayout: z.strictObject({ directory: z.string().min(1) }),
       bucket: bucketSchema,
       signature: z
@@ -105,7 +112,11 @@ export const settingsSchema = z.strictObject({
           message: 'needs keys or roots, by which signatures are verified',
         }),
     })
-    .superRefine(checkBucket),
+    .superRefine(checkBucket)
+    .refine(({ gateway, mirrors }) => gateway === 'oci' || mirrors.length === 0, {
+      path: ['mirrors'],
+      message: 'needs registry.gateway: oci',
+    }),
   credentials: z
     .strictObject({
       source: z.enum(['static', 'kubernetes']),

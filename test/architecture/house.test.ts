@@ -86,6 +86,7 @@ const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] =
     ],
     s3: ['aws4', 'node:fs/promises', 'node:http', 'node:path', 'zod'],
     service: ['node:http', 'node:https'],
+    sources: ['node:fs', 'zod'],
     signatures: ['node:crypto', 'node:fs', 'node:fs/promises', 'node:path'],
     static: ['zod'],
     unstored: [],

@@ -46,8 +46,8 @@ describe('the metrics of a running service', () => {
       'cache_store_failures_total{reason="ENOSPC"} 0',
       'cache_store_failures_total{reason="inodes"} 0',
       'digest_mismatch_total 0',
-      'upstream_requests_total{operation="blob",code="ok"} 0',
-      'upstream_requests_total{operation="manifest",code="upstream_denied"} 0',
+      'upstream_requests_total{source="registry",operation="blob",code="ok"} 0',
+      'upstream_requests_total{source="registry",operation="manifest",code="upstream_denied"} 0',
       'upstream_duration_seconds_count{operation="manifest"} 0',
     ]) {
       expect(fresh).to.include(`${OURS}${line}\n`);

@@ -203,8 +203,8 @@ describe('the service', () => {
     expect(value('served_bytes_total{result="hit"}')).to.equal(2 * MIB);
     expect(value('served_bytes_total{result="bypass"}')).to.equal(0);
     expect(value('cache_evictions_total{reason="size"}')).to.equal(0);
-    expect(value('upstream_requests_total{operation="blob",code="ok"}')).to.equal(1);
-    expect(value('upstream_bytes_total')).to.equal(MIB);
+    expect(value('upstream_requests_total{source="registry",operation="blob",code="ok"}')).to.equal(1);
+    expect(value('upstream_bytes_total{source="registry"}')).to.equal(MIB);
     expect(value('downloads_in_flight')).to.equal(0);
     expect(value('digest_mismatch_total')).to.equal(0);
     expect(value('http_requests_total{route="/package",method="GET",code="200"}')).to.equal(3);

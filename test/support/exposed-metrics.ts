@@ -26,6 +26,7 @@ export async function exposedMetrics(): Promise<string> {
     settings: {
       credentials: { source: 'kubernetes' },
       registry: {
+        mirrors: [{ of: '*', endpoint: registry.origin }],
         signature: { mode: 'report', keys: join(home, 'cosign.pub') },
         // No process listens there.
         bucket: { endpoint: 'http://127.0.0.1:1', credentials: { directory: home } },

@@ -176,7 +176,7 @@ export class FakeRegistry {
   }
 
   #serveContent({ url, headers }: LoggedRequest, response: ServerResponse): void {
-    const [, kind, digest = ''] = /^\/v2\/.+\/(manifests|blobs)\/([^/]+)$/.exec(url) ?? [];
+    const [, kind, digest = ''] = /^\/v2\/.+\/(manifests|blobs)\/([^/?]+)(?:\?|$)/.exec(url) ?? [];
     const blob = (kind === 'manifests' ? this.#manifests : this.#blobs).get(digest);
     if (blob === undefined) {
       response.writeHead(404).end(errorBody(kind === 'manifests' ? 'MANIFEST_UNKNOWN' : 'BLOB_UNKNOWN'));

@@ -32,6 +32,7 @@ export async function loggedLines(): Promise<Line[]> {
     ...(await linesOfBootstrapPort()),
     ...(await linesOfSignatures()),
     ...(await linesOfBucket()),
+    ...(await linesOfMirrors()),
     ...(await linesOfFailedStart()),
   ];
 }
@@ -242,6 +243,32 @@ async function linesOfSignatures(): Promise<Line[]> {
     await service.client(`package?digest=${signed.digest}&path=a`);
     if (!service.output.includes('keys of signatures cannot be used')) throw new Error('the change is not seen yet');
   });
+  const { lines } = service;
+  await service.close();
+  await registry.close();
+  await rm(home, { recursive: true });
+  return lines;
+}
+
+async function linesOfMirrors(): Promise<Line[]> {
+  const home = await mkdtemp(join(tmpdir(), 'logs-'));
+  const [usernameFile, passwordFile] = [join(home, 'username'), join(home, 'password')];
+  await writeFile(usernameFile, 'robot');
+  await writeFile(passwordFile, 'canary-before');
+  const registry = await FakeRegistry.start();
+  const image = makePackage(10, 1);
+  registry.publish(image);
+  const service = await ServiceProcess.start({
+    settings: {
+      registry: { mirrors: [{ of: '*', endpoint: 'http://127.0.0.1:1', usernameFile, passwordFile }] },
+      credentials: { registries: [{ repo: `${registry.host}/modules`, default: true, scheme: 'HTTP' }] },
+    },
+  });
+  await service.client(`package?digest=${image.digest}`);
+  await writeFile(passwordFile, 'canary-after');
+  await service.logged('credentials of the source have changed');
+  await rm(passwordFile);
+  await service.logged('credentials of the source cannot be used, keeping the previous ones');
   const { lines } = service;
   await service.close();
   await registry.close();

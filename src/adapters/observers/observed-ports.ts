@@ -6,7 +6,7 @@ import type { PackageRequest } from '../../domain/reference.ts';
 import type { Descriptor, Digest } from '../../domain/descriptor.ts';
 import type { BlobInfo, PackageStore, Reservation, SoughtBlob, StoredBlob } from '../../domain/ports/package-store.ts';
 import type { PackageError } from '../../domain/errors.ts';
-import type { Operation, RegistryGateway } from '../../domain/ports/registry-gateway.ts';
+import type { Operation, RegistryGateway, SourceKind } from '../../domain/ports/registry-gateway.ts';
 import type { Upstream } from '../../domain/upstream.ts';
 
 type Observer<Event> = (event: Event) => void;
@@ -67,7 +67,11 @@ export class ObservedPackageStore implements PackageStore {
   }
 }
 
+/** The place that is asked: the registry itself, or a source before it. */
+export type AskedPlace = 'registry' | SourceKind;
+
 export interface UpstreamQuestion {
+  readonly place: AskedPlace;
   readonly operation: Operation;
   readonly upstream: Upstream;
   readonly digest: Digest;
@@ -89,9 +93,11 @@ export type UpstreamObserver = Observer<UpstreamEvent>;
 export class ObservedRegistryGateway implements RegistryGateway {
   readonly #gateway: RegistryGateway;
   readonly #tell: UpstreamObserver;
+  readonly #place: AskedPlace;
 
-  constructor(gateway: RegistryGateway, observers: readonly UpstreamObserver[]) {
+  constructor(gateway: RegistryGateway, observers: readonly UpstreamObserver[], place: AskedPlace = 'registry') {
     this.#gateway = gateway;
+    this.#place = place;
     this.#tell = toAll(observers);
   }
 
@@ -100,7 +106,7 @@ export class ObservedRegistryGateway implements RegistryGateway {
   }
 
   fetchManifest(upstream: Upstream, digest: Digest, signal: AbortSignal): Promise<Uint8Array> {
-    const question: UpstreamQuestion = { operation: 'manifest', upstream, digest, offset: 0 };
+    const question: UpstreamQuestion = { place: this.#place, operation: 'manifest', upstream, digest, offset: 0 };
     return this.#ask(question, signal, () => this.#gateway.fetchManifest(upstream, digest, signal));
   }
 
@@ -110,7 +116,7 @@ export class ObservedRegistryGateway implements RegistryGateway {
     offset: number,
     signal: AbortSignal,
   ): Promise<AsyncIterable<Uint8Array>> {
-    const question: UpstreamQuestion = { operation: 'blob', upstream, digest: blob.digest, offset };
+    const question: UpstreamQuestion = { place: this.#place, operation: 'blob', upstream, digest: blob.digest, offset };
     const chunks = await this.#ask(question, signal, () => this.#gateway.fetchBlob(upstream, blob, offset, signal));
     return this.#received(question, signal, chunks);
   }
@@ -150,7 +156,9 @@ export class ObservedRegistryGateway implements RegistryGateway {
 
 /** `failed`: the package, its manifest, or a body that bypasses the store. */
 type PackageEvent =
-  { readonly kind: 'delivered'; readonly cache: CacheOutcome } | { readonly kind: 'failed'; readonly error: unknown };
+  | { readonly kind: 'delivered'; readonly cache: CacheOutcome }
+  /** `blob`: the one whose bytes failed, where that is known. */
+  | { readonly kind: 'failed'; readonly error: unknown; readonly blob?: Digest };
 
 export type PackageObserver = Observer<PackageEvent>;
 
@@ -183,7 +191,8 @@ export class ObservedPackages {
     this.#tell({ kind: 'delivered', cache });
     if (cache.kind !== 'bypass') return delivery;
     // The store tells of other bodies; a body that bypasses it is verified while it is read.
-    const read = (offset: number): Promise<Uint8Array> => this.#orFailed(blob.read(offset));
+    const { digest } = delivery.package.layer;
+    const read = (offset: number): Promise<Uint8Array> => this.#orFailed(blob.read(offset), digest);
     return { ...delivery, blob: { size: blob.size, read, close: () => blob.close() } };
   }
 
@@ -195,11 +204,11 @@ export class ObservedPackages {
     return this.#orFailed(this.#useCases.manifests.manifest(request));
   }
 
-  async #orFailed<Outcome>(work: Promise<Outcome>): Promise<Outcome> {
+  async #orFailed<Outcome>(work: Promise<Outcome>, blob?: Digest): Promise<Outcome> {
     try {
       return await work;
     } catch (error) {
-      this.#tell({ kind: 'failed', error });
+      this.#tell({ kind: 'failed', error, ...(blob !== undefined && { blob }) });
       throw error;
     }
   }

@@ -2,17 +2,18 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import { PackageError } from '../../domain/errors.ts';
 import type { Operation } from '../../domain/ports/registry-gateway.ts';
-import type { UpstreamObserver } from '../observers/observed-ports.ts';
+import type { AskedPlace, UpstreamObserver } from '../observers/observed-ports.ts';
 
 const OPERATIONS: readonly Operation[] = ['manifest', 'blob'];
 /** The codes of the alerts exist from the start, so that the first failure is an increase. */
 const CODES = ['ok', 'upstream_denied', 'upstream_unavailable', 'upstream_timeout', 'toomanyrequests'];
 
-export function upstreamMetrics(registry: Registry): UpstreamObserver {
+/** `places`: those that can be asked. */
+export function upstreamMetrics(registry: Registry, places: readonly AskedPlace[] = ['registry']): UpstreamObserver {
   const requests = new Counter({
     name: 'registry_packages_proxy_upstream_requests_total',
     help: 'Manifests and blobs asked of an upstream, by outcome: "ok" when it began to answer, else an error code.',
-    labelNames: ['operation', 'code'],
+    labelNames: ['source', 'operation', 'code'],
     registers: [registry],
   });
   const duration = new Histogram({
@@ -25,6 +26,7 @@ export function upstreamMetrics(registry: Registry): UpstreamObserver {
   const received = new Counter({
     name: 'registry_packages_proxy_upstream_bytes_total',
     help: 'Bytes of blobs received from upstreams.',
+    labelNames: ['source'],
     registers: [registry],
   });
   const resumed = new Counter({
@@ -32,23 +34,29 @@ export function upstreamMetrics(registry: Registry): UpstreamObserver {
     help: 'Downloads that went on where they had broken off.',
     registers: [registry],
   });
-  for (const operation of OPERATIONS) {
-    for (const code of CODES) requests.inc({ operation, code }, 0);
-    duration.zero({ operation });
+  for (const operation of OPERATIONS) duration.zero({ operation });
+  for (const source of places) {
+    received.inc({ source }, 0);
+    for (const operation of OPERATIONS) for (const code of CODES) requests.inc({ source, operation, code }, 0);
   }
   return (event) => {
-    const { operation, offset } = event.question;
-    if (event.kind === 'received') received.inc(event.bytes);
+    const { place: source, operation, offset } = event.question;
+    if (event.kind === 'received') received.inc({ source }, event.bytes);
     if (event.kind !== 'answered') return;
-    requests.inc({ operation, code: codeOf(event.error) });
+    requests.inc({
+      source,
+      operation,
+      code: event.isAbandoned ? codeOf(event.error, 'abandoned') : codeOf(event.error),
+    });
     duration.observe({ operation }, event.seconds);
     if (offset > 0 && event.error === undefined) resumed.inc();
   };
 }
 
-function codeOf(error: unknown): string {
+/** `unknown` is the code of an error that is none of the domain. */
+function codeOf(error: unknown, unknown = 'internal'): string {
   if (error === undefined) return 'ok';
-  return error instanceof PackageError ? error.code.toLowerCase() : 'internal';
+  return error instanceof PackageError ? error.code.toLowerCase() : unknown;
 }
 
 /** The part of a watcher's events that can be counted. */

@@ -95,7 +95,7 @@ export class OciRegistryGateway implements RegistryGateway, ImageCatalog, BlobSi
     const { registry, repository } = upstream;
     if (repository === undefined) return wholeRegistry();
     const { client, home } = this.#connect(registry);
-    const url = new URL(`v2/${repository}/${operation}s/${digest}`, home);
+    const url = apiUrl(registry, `${repository}/${operation}s/${digest}`, home);
     return client.throttling({ asked: askedOf(upstream, operation), url });
   }
 
@@ -149,7 +149,7 @@ export class OciRegistryGateway implements RegistryGateway, ImageCatalog, BlobSi
   ): Promise<HttpResponse> {
     if (repository === undefined) throw wholeRegistry();
     const { client, home, authorizations } = this.#connect(registry);
-    const url = new URL(`v2/${repository}/${what}`, home);
+    const url = apiUrl(registry, `${repository}/${what}`, home);
     const authorize = authorizations.for(repository);
     const isBulk = asked.operation === 'blob';
     const otherwise = registry.dialled?.otherwise;
@@ -173,6 +173,14 @@ export class OciRegistryGateway implements RegistryGateway, ImageCatalog, BlobSi
     }
     return connection;
   }
+}
+
+function apiUrl({ api }: Registry, what: string, home: URL): URL {
+  const url = new URL(`${api?.root ?? 'v2'}/${what}`, home);
+  if (api?.namespace === undefined) return url;
+  const namespace = `ns=${encodeURIComponent(api.namespace)}`;
+  url.search = url.search === '' ? namespace : `${url.search}&${namespace}`;
+  return url;
 }
 
 function wholeRegistry(): InvalidArgumentError {

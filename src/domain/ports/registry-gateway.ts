@@ -6,6 +6,9 @@ import type { RepositoryPath, Tag } from '../reference.ts';
 
 export type Operation = 'manifest' | 'blob';
 
+/** A place that has the content of registries, too, and is asked before them. */
+export type SourceKind = 'mirror' | 'bucket';
+
 /** Content as an upstream has it, not yet verified. Rejects with PackageUnknownError and the Upstream…Errors. */
 export interface RegistryGateway {
   /** A manifest or an index, 4 MiB at most. */
@@ -73,4 +76,21 @@ export interface UpstreamAnswer {
 export interface UpstreamInspection {
   /** The latest first; with a registry, only the answers to the same credential. */
   answers(registry?: Registry): UpstreamAnswer[];
+}
+
+/** What is known of a source that is asked before registries. */
+export interface SourceStatus {
+  readonly kind: SourceKind;
+  readonly name: string;
+  /** Undefined while it is asked in its turn, and not last. */
+  readonly resting: { readonly until: Date; readonly reason: string } | undefined;
+  /** Digests for which it is not asked, since it gave other bytes. */
+  readonly distrusted: number;
+}
+
+export interface SourceInspection {
+  /** In the order in which they are asked; with an upstream, only those that cover it. */
+  sources(upstream?: Upstream): SourceStatus[];
+  /** The kind of the source that last began to answer for a digest; undefined for the registry, or when that is not known. */
+  servedBy(digest: Digest): SourceKind | undefined;
 }

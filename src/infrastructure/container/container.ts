@@ -14,7 +14,7 @@ export async function createContainer(inputs: ContainerInputs): Promise<Containe
   container.load(
     processModule(inputs),
     storeModule(inputs.settings),
-    gatewayModule(inputs),
+    await gatewayModule(inputs),
     credentialsModule(inputs),
     serviceModule(),
     await resolverModule(inputs),

@@ -2,40 +2,57 @@
 import { ContainerModule } from 'inversify';
 import { CacheDirectory } from '../../adapters/filesystem/cache-directory.ts';
 import { FilesystemPackageStore } from '../../adapters/filesystem/filesystem-package-store.ts';
-import { currentTraceHeaders, currentTraceId } from '../../adapters/http/server/trace-context.ts';
+import { currentTraceId } from '../../adapters/http/server/trace-context.ts';
 import { storeLog } from '../../adapters/log/event-log.ts';
-import { ObservedPackageStore, ObservedRegistryGateway } from '../../adapters/observers/observed-ports.ts';
+import {
+  type ArrivalObserver,
+  ObservedPackageStore,
+  ObservedRegistryGateway,
+} from '../../adapters/observers/observed-ports.ts';
 import { UpstreamHistory } from '../../adapters/observers/upstream-history.ts';
 import { NoImageCatalog, OciLayoutGateway } from '../../adapters/oci-layout/oci-layout-gateway.ts';
 import { storeMetrics } from '../../adapters/prometheus/store-metrics.ts';
 import { upstreamMetrics } from '../../adapters/prometheus/upstream-metrics.ts';
 import { NegativeCache } from '../../adapters/registry/negative-cache.ts';
-import { OciRegistryGateway } from '../../adapters/registry/oci-registry-gateway.ts';
+import type { SourcesGateway } from '../../adapters/sources/sources-gateway.ts';
 import { NoPackageStore } from '../../adapters/unstored/no-package-store.ts';
 import type { BlobSizes, ImageCatalog, RegistryGateway } from '../../domain/ports/registry-gateway.ts';
-import type { Component } from '../lifecycle.ts';
+import { type Component, Lifecycle } from '../lifecycle.ts';
 import type { Settings } from '../settings.ts';
 import type { Bucket } from './bucket.ts';
+import { openOciGateway } from './oci-gateway.ts';
+import type { ConfiguredSources } from './sources-module.ts';
 import { type ContainerInputs, T } from './tokens.ts';
 
-export function gatewayModule(inputs: ContainerInputs): ContainerModule {
+/** Rejects with the error of a file that the settings name. */
+export async function gatewayModule(inputs: ContainerInputs): Promise<ContainerModule> {
+  const sources = await configuredSources(inputs);
   return new ContainerModule(({ bind }) => {
     const { gateway, catalog, component } = openGateway(inputs);
     bind(T.IMAGE_CATALOG).toConstantValue(catalog);
     bind(T.BLOB_SIZES).toResolvedValue((bucket) => orBucket(gateway, bucket), [T.BUCKET]);
-    bind(T.GATEWAY_COMPONENT).toResolvedValue((bucket) => withBucket(component, bucket), [T.BUCKET]);
+    bind(T.GATEWAY_COMPONENT).toResolvedValue(
+      (bucket) => joined([component, ...(sources?.components ?? []), ...(bucket === undefined ? [] : [bucket])]),
+      [T.BUCKET],
+    );
     const history = new UpstreamHistory();
     bind(T.UPSTREAM_INSPECTION).toConstantValue(history);
-    bind(T.REGISTRY_GATEWAY).toResolvedValue(
+    bind(T.SOURCED_GATEWAY).toResolvedValue(
       (metrics, bucket) => {
-        const observed = new ObservedRegistryGateway(orBucket(gateway, bucket), [
-          history.observe,
-          upstreamMetrics(metrics),
-        ]);
-        // A directory is asked without cost, and shows a new package at once.
-        return inputs.settings.registry.gateway === 'oci' ? new NegativeCache(observed) : observed;
+        const all = sources?.with(bucket) ?? [];
+        const observe = upstreamMetrics(metrics, ['registry', ...new Set(all.map(({ kind }) => kind))]);
+        const observed = new ObservedRegistryGateway(orBucket(gateway, bucket), [history.observe, observe]);
+        const sourced = sources?.before(observed, all, observe, metrics);
+        if (bucket !== undefined) bucket.onHealed = (digest) => sourced?.healed('bucket', digest);
+        return { gateway: sourced ?? observed, sources: sourced };
       },
       [T.METRICS, T.BUCKET],
+    );
+    bind(T.SOURCES).toResolvedValue(({ sources: sourced }) => sourced, [T.SOURCED_GATEWAY]);
+    bind(T.REGISTRY_GATEWAY).toResolvedValue(
+      // A directory is asked without cost, and shows a new package at once.
+      ({ gateway: asked }) => (inputs.settings.registry.gateway === 'oci' ? new NegativeCache(asked) : asked),
+      [T.SOURCED_GATEWAY],
     );
   });
 }
@@ -49,36 +66,32 @@ function orBucket(gateway: SizedGateway | undefined, bucket: Bucket | undefined)
   return asked;
 }
 
-function withBucket(component: Component, bucket: Bucket | undefined): Component {
-  if (bucket === undefined) return component;
-  return {
-    start: async () => {
-      await component.start?.();
-      await bucket.start();
-    },
-    stop: () => bucket.stop(),
-  };
+function joined(components: readonly Component[]): Component {
+  const parts = new Lifecycle(components);
+  return { start: () => parts.start(), stop: () => parts.stop() };
+}
+
+/** Nothing of sources is loaded where the settings have none. */
+async function configuredSources(inputs: ContainerInputs): Promise<ConfiguredSources | undefined> {
+  const { gateway, mirrors, bucket } = inputs.settings.registry;
+  if (gateway !== 'oci' || (mirrors.length === 0 && bucket.endpoint === undefined)) return undefined;
+  const { ConfiguredSources: Sources } = await import('./sources-module.ts');
+  return new Sources(inputs);
 }
 
 /** Without a gateway where the bucket is the only one. */
-function openGateway({ settings: { registry }, environment, version, logger }: ContainerInputs): {
+function openGateway(inputs: ContainerInputs): {
   gateway: SizedGateway | undefined;
   catalog: ImageCatalog;
   component: Component;
 } {
+  const {
+    settings: { registry },
+    logger,
+  } = inputs;
   switch (registry.gateway) {
     case 'oci': {
-      const { timeouts, trustedRealms } = registry;
-      const gateway = new OciRegistryGateway({
-        connectTimeoutMs: timeouts.connectSeconds * 1000,
-        headersTimeoutMs: timeouts.headersSeconds * 1000,
-        idleTimeoutMs: timeouts.idleSeconds * 1000,
-        retryTimeoutMs: timeouts.retrySeconds * 1000,
-        trustedRealms,
-        environment,
-        userAgent: `registry-packages-proxy/${version}`,
-        traceHeaders: currentTraceHeaders,
-      });
+      const gateway = openOciGateway(inputs);
       return { gateway, catalog: gateway, component: {} };
     }
     case 'oci-layout': {
@@ -107,15 +120,23 @@ export function storeModule({ store: { enabled, directory, maxSize, scrubRate } 
     bind(T.STORE_COMPONENT).toConstantValue(new CacheDirectory(files, directory));
     bind(T.STORE_INSPECTION).toConstantValue(files);
     bind(T.PACKAGE_STORE).toResolvedValue(
-      (logger, mismatches, metrics, bucket) => {
+      (logger, mismatches, metrics, bucket, sources) => {
         const writeBehind = bucket?.writeBehind(files);
         return new ObservedPackageStore(files, [
           storeLog(logger, currentTraceId),
           storeMetrics(metrics, () => files.usage, mismatches),
           ...(writeBehind === undefined ? [] : [writeBehind]),
+          ...(sources === undefined ? [] : [tellArrivals(sources)]),
         ]);
       },
-      [T.LOGGER, T.MISMATCHES, T.METRICS, T.BUCKET],
+      [T.LOGGER, T.MISMATCHES, T.METRICS, T.BUCKET, T.SOURCES],
     );
   });
+}
+
+/** Tells sources of the wrong bytes that the store has found. */
+function tellArrivals(sources: Pick<SourcesGateway, 'mismatched'>): ArrivalObserver {
+  return (event) => {
+    if (event.kind === 'ended') sources.mismatched(event.error, event.blob.digest);
+  };
 }

@@ -21,7 +21,7 @@ import {
 } from '../../adapters/prometheus/service-metrics.ts';
 import { downloadMetrics, packageMetrics } from '../../adapters/prometheus/store-metrics.ts';
 import { MeteredIcons } from '../../adapters/prometheus/metered-icons.ts';
-import { ObservedPackages } from '../../adapters/observers/observed-ports.ts';
+import { ObservedPackages, type PackageObserver } from '../../adapters/observers/observed-ports.ts';
 import { GetIcon } from '../../application/get-icon.ts';
 import { GetImage } from '../../application/get-image.ts';
 import { GetPackage } from '../../application/get-package.ts';
@@ -65,12 +65,18 @@ export function serviceModule(): ContainerModule {
       [T.PACKAGE_RESOLVER, T.PACKAGE_STORE, T.REGISTRY_GATEWAY, T.CREDENTIAL_PROVIDER, T.SETTINGS, T.SHUTDOWN],
     );
     bind(T.PACKAGES).toResolvedValue(
-      (get, resolve, mismatches, metrics) => {
+      (get, resolve, mismatches, metrics, sources) => {
         downloadMetrics(() => get.slots, metrics);
-        const observed = new ObservedPackages({ get, manifests: resolve }, [packageMetrics(metrics, mismatches)]);
+        const observers: PackageObserver[] = [packageMetrics(metrics, mismatches)];
+        if (sources !== undefined) {
+          observers.push((event) => {
+            if (event.kind === 'failed') sources.mismatched(event.error, event.blob);
+          });
+        }
+        const observed = new ObservedPackages({ get, manifests: resolve }, observers);
         return { get: observed, manifests: observed };
       },
-      [T.GET_PACKAGE, T.PACKAGE_RESOLVER, T.MISMATCHES, T.METRICS],
+      [T.GET_PACKAGE, T.PACKAGE_RESOLVER, T.MISMATCHES, T.METRICS, T.SOURCES],
     );
     bind(T.IMAGES).toResolvedValue(
       (catalog, gateway, credentials, { registry: { platform } }, signatures) =>

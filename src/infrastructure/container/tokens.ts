@@ -7,6 +7,7 @@ import type { PackageUseCases } from '../../adapters/http/package/package-route.
 import type { RequestHistory } from '../../adapters/http/server/request-record.ts';
 import type { Admission } from '../../adapters/http/server/admission.ts';
 import type { StatusOptions } from '../../adapters/http/status/status-route.ts';
+import type { SourcesGateway } from '../../adapters/sources/sources-gateway.ts';
 import type { KubernetesCredentialProvider } from '../../adapters/kubernetes/kubernetes-credential-provider.ts';
 import type { ExplainPackage } from '../../application/explain-package.ts';
 import type { GetIcon } from '../../application/get-icon.ts';
@@ -56,6 +57,12 @@ export const T = {
   INSPECTION: token<Inspection>('Inspection'),
 
   PACKAGE_STORE: token<PackageStore>('PackageStore'),
+  /** The gateway behind the memory of absences, and the sources in it, if there are any. */
+  SOURCED_GATEWAY: token<{ readonly gateway: RegistryGateway; readonly sources: SourcesGateway | undefined }>(
+    'RegistryGateway with sources',
+  ),
+  /** Undefined where registries alone are asked. */
+  SOURCES: token<SourcesGateway | undefined>('SourcesGateway'),
   REGISTRY_GATEWAY: token<RegistryGateway>('RegistryGateway'),
   /** Undefined where no bucket is named. */
   BUCKET: token<Bucket | undefined>('Bucket'),

@@ -1,0 +1,72 @@
+/** A registry that has the content of other registries, by host, as in containerd's hosts.toml. */
+import { ANONYMOUS, type Credential } from '../../domain/credential.ts';
+import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
+import { registryKey } from '../../domain/reference.ts';
+import type { Registry, Upstream } from '../../domain/upstream.ts';
+import type { CredentialFiles, FollowedCredential } from './followed-credential.ts';
+import { setBounded } from './source-state.ts';
+import type { Source } from './source.ts';
+
+export interface MirrorSettings {
+  /** The host of the registry that it mirrors; `*` for all. */
+  readonly of: string;
+  readonly scheme: 'http' | 'https';
+  readonly host: string;
+  /** The root of its API: a path without slashes at its ends, `v2` unless another is configured. */
+  readonly root: string;
+  /** PEM certificates that are trusted besides the default roots. */
+  readonly ca: readonly string[];
+  /** Undefined for anonymous access. */
+  readonly files: CredentialFiles | undefined;
+  /** Whether the mirror is told which registry is meant, by `?ns=`. */
+  readonly namespaceParameter: boolean;
+  readonly fallback: boolean;
+}
+
+/** Registries come from objects of the cluster; each has connections of its own. */
+const MAX_REGISTRIES = 100;
+
+export class Mirror implements Source {
+  readonly kind = 'mirror';
+  readonly gateway: RegistryGateway;
+  readonly #settings: MirrorSettings;
+  readonly #credential: FollowedCredential | undefined;
+  /** By the host that is mirrored: one object for as long as the credential stays. */
+  readonly #registries = new Map<string, Registry>();
+
+  constructor(settings: MirrorSettings, gateway: RegistryGateway, credential?: FollowedCredential) {
+    this.#settings = settings;
+    this.#credential = credential;
+    this.gateway = gateway;
+  }
+
+  get name(): string {
+    return this.#settings.host;
+  }
+
+  get fallback(): boolean {
+    return this.#settings.fallback;
+  }
+
+  locate({ registry, repository }: Upstream): Upstream | undefined {
+    return this.#covers(registry) ? { registry: this.#registryFor(registry), repository } : undefined;
+  }
+
+  /** The registry of this cluster is nearer than any mirror, so `*` does not mean it. */
+  #covers({ scheme, host, dialled }: Registry): boolean {
+    const { of } = this.#settings;
+    if (of === '*') return dialled === undefined;
+    return registryKey(of, scheme) === registryKey(host, scheme);
+  }
+
+  #registryFor({ host: mirrored }: Registry): Registry {
+    const credential: Credential = this.#credential?.current ?? ANONYMOUS;
+    const known = this.#registries.get(mirrored);
+    if (known?.credential === credential) return known;
+    const { scheme, host, root, ca, namespaceParameter } = this.#settings;
+    const api = { root, ...(namespaceParameter && { namespace: mirrored }) };
+    const made: Registry = { scheme, host, credential, ca, api };
+    setBounded(this.#registries, mirrored, made, MAX_REGISTRIES);
+    return made;
+  }
+}

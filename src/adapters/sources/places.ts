@@ -1,0 +1,154 @@
+/** Decides which places are asked for a digest and in which order, by what is known of sources and registries so far. */
+import type { Digest } from '../../domain/descriptor.ts';
+import {
+  DigestMismatchError,
+  InvalidContentError,
+  PackageUnknownError,
+  UpstreamDeniedError,
+  UpstreamUnavailableError,
+} from '../../domain/errors.ts';
+import type { RegistryGateway, SourceKind, SourceStatus } from '../../domain/ports/registry-gateway.ts';
+import type { Registry, Upstream } from '../../domain/upstream.ts';
+import { TooSlowError } from './paced.ts';
+import type { Source, SourceLimits, SourceObserver } from './source.ts';
+import { SourceState } from './source-state.ts';
+
+/** A place that can be asked for one digest. */
+export interface Place {
+  /** Undefined for the registry itself. */
+  readonly source: Source | undefined;
+  readonly state: SourceState;
+  readonly gateway: RegistryGateway;
+  readonly upstream: Upstream;
+  readonly isResting: boolean;
+}
+
+interface PlacesOptions {
+  readonly origin: RegistryGateway;
+  /** In the order in which they are asked. */
+  readonly sources: readonly Source[];
+  readonly limits: SourceLimits;
+  readonly observe: SourceObserver;
+  /** Milliseconds on a clock that never jumps. */
+  readonly now: () => number;
+}
+
+const NOT_TOLD: SourceObserver = () => undefined;
+
+export class Places {
+  readonly #options: PlacesOptions;
+  readonly #states = new Map<Source, SourceState>();
+  readonly #origins = new WeakMap<Registry, SourceState>();
+
+  constructor(options: PlacesOptions) {
+    this.#options = options;
+    for (const source of options.sources) this.#states.set(source, this.#newState());
+  }
+
+  /**
+   * The places that may be asked for a digest, in their order: sources, the registry, sources that rest. Undefined when no
+   * source covers the upstream. Observers hear of the sources that have lost their turn, if `isTold`.
+   */
+  of(upstream: Upstream, digest: Digest, isTold = true): Place[] | undefined {
+    if (upstream.repository === undefined) return undefined;
+    const covering = [...this.#states].flatMap(([source, state]) => {
+      const located = source.locate(upstream);
+      if (located === undefined) return [];
+      const isResting = state.rests(located.repository);
+      return [{ source, state, gateway: source.gateway, upstream: located, isResting }];
+    });
+    if (covering.length === 0) return undefined;
+    const tell = isTold ? this.#options.observe : NOT_TOLD;
+    const trusted = covering.filter(({ source, state, isResting }) => {
+      const isDistrusted = state.isDistrusted(digest);
+      if (isDistrusted) tell({ source, reason: 'distrusted', digest, error: undefined });
+      else if (isResting) tell({ source, reason: 'resting', digest, error: undefined });
+      return !isDistrusted;
+    });
+    const mayFallBack = covering.every(({ source }) => source.fallback);
+    return [
+      ...trusted.filter(({ isResting }) => !isResting),
+      ...(mayFallBack ? [this.#registry(upstream)] : []),
+      ...trusted.filter(({ isResting }) => isResting),
+    ];
+  }
+
+  /** Whether a body that is slow had better go on elsewhere. */
+  isBetterElsewhere({ source: slow }: Place, upstream: Upstream, digest: Digest, rate: number): boolean {
+    if (slow === undefined) return false;
+    const others = (this.of(upstream, digest, false) ?? []).filter(({ source }) => source !== slow);
+    return others.some(({ source, state, gateway, upstream: located, isResting }) => {
+      if (isResting || state.rests() || (state.rate !== undefined && state.rate <= rate)) return false;
+      return source !== undefined || gateway.knownRefusal(located, 'blob', digest) === undefined;
+    });
+  }
+
+  /** A place has not answered, or has broken off. */
+  failed(place: Place, digest: Digest, error: unknown): void {
+    const { source, state, upstream } = place;
+    if (error instanceof PackageUnknownError) {
+      if (source !== undefined) this.#options.observe({ source, reason: 'absent', digest, error });
+    } else if (error instanceof DigestMismatchError || error instanceof InvalidContentError) {
+      if (source !== undefined) this.distrust(source, digest, error);
+    } else if (error instanceof UpstreamDeniedError && upstream.repository !== undefined) {
+      state.deny(upstream.repository);
+      if (source !== undefined) this.#options.observe({ source, reason: 'failed', digest, error });
+    } else this.#rest(place, error instanceof TooSlowError ? 'slow' : 'failed', digest, error);
+  }
+
+  /** Another place has answered first that was asked later. */
+  late(place: Place, digest: Digest): void {
+    this.#rest(place, 'late', digest, undefined);
+  }
+
+  /** The source gave other bytes than those of this digest. */
+  distrust(source: Source, digest: Digest, error: unknown): void {
+    this.#states.get(source)?.distrust(digest);
+    source.onDistrusted?.(digest);
+    this.#options.observe({ source, reason: 'distrusted', digest, error });
+  }
+
+  trust(kind: SourceKind, digest: Digest): void {
+    for (const [source, state] of this.#states) if (source.kind === kind) state.trust(digest);
+  }
+
+  status(upstream?: Upstream): SourceStatus[] {
+    return [...this.#states]
+      .filter(([source]) => upstream === undefined || source.locate(upstream) !== undefined)
+      .map(([{ kind, name }, { resting, distrusted }]) => ({
+        kind,
+        name,
+        resting: resting && { until: new Date(Date.now() + resting.ms), reason: resting.reason },
+        distrusted,
+      }));
+  }
+
+  #rest({ source, state }: Place, reason: 'late' | 'slow' | 'failed', digest: Digest, error: unknown): void {
+    const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+    state.rest(cause instanceof Error ? `${reason}: ${cause.message}` : reason);
+    if (source !== undefined) this.#options.observe({ source, reason, digest, error });
+  }
+
+  #registry(upstream: Upstream): Place {
+    const { registry } = upstream;
+    let state = this.#origins.get(registry);
+    if (state === undefined) this.#origins.set(registry, (state = this.#newState()));
+    return { source: undefined, state, gateway: this.#options.origin, upstream, isResting: false };
+  }
+
+  #newState(): SourceState {
+    return new SourceState(this.#options.limits.restMs, this.#options.now);
+  }
+}
+
+/** The error of the registry; without it, one that says more than that a source lacks the content. */
+export function shownError(failures: ReadonlyMap<Place, unknown>): unknown {
+  const all = [...failures];
+  const [, error] =
+    all.find(([{ source }]) => source === undefined) ??
+    all.findLast(([, each]) => !(each instanceof PackageUnknownError)) ??
+    all.at(-1) ??
+    [];
+  const cause = new Error('each source that may be asked has given other bytes for this digest');
+  return error ?? new UpstreamUnavailableError(undefined, { cause });
+}

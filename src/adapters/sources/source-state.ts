@@ -1,0 +1,73 @@
+/** Knowledge about one source, or about the registry behind all of them: whether it rests, how fast it was, where it was wrong. */
+import type { Digest } from '../../domain/descriptor.ts';
+import type { RepositoryPath } from '../../domain/reference.ts';
+
+/** A mirror cannot say that it has been repaired, so it is asked for the digest again after this. */
+const DISTRUST_MS = 3_600_000;
+/** About 2 MB. Digests come from requests, so there is no end of them. */
+const MAX_DISTRUSTED = 10_000;
+const MAX_DENIED = 1000;
+
+export class SourceState {
+  readonly #restMs: number;
+  readonly #now: () => number;
+  #restsUntil = -Infinity;
+  #reason: string | undefined;
+  readonly #distrusted = new Map<Digest, number>();
+  /** A source may refuse one repository and serve all others. */
+  readonly #denied = new Map<RepositoryPath, number>();
+  /** Bytes a second of the last measurement; undefined before the first. */
+  rate: number | undefined;
+
+  /** `now` gives milliseconds on a clock that never jumps. */
+  constructor(restMs: number, now: () => number) {
+    this.#restMs = restMs;
+    this.#now = now;
+  }
+
+  /** Whether the source, or this repository in it, is to be asked last. */
+  rests(repository?: RepositoryPath): boolean {
+    const denied = repository === undefined ? undefined : this.#denied.get(repository);
+    return this.#now() < Math.max(this.#restsUntil, denied ?? -Infinity);
+  }
+
+  /** `reason` is shown to operators. */
+  rest(reason: string): void {
+    if (!this.rests()) this.#reason = reason;
+    this.#restsUntil = this.#now() + this.#restMs;
+  }
+
+  deny(repository: RepositoryPath): void {
+    setBounded(this.#denied, repository, this.#now() + this.#restMs, MAX_DENIED);
+  }
+
+  /** Undefined while it does not rest. */
+  get resting(): { readonly ms: number; readonly reason: string } | undefined {
+    const ms = this.#restsUntil - this.#now();
+    return ms > 0 && this.#reason !== undefined ? { ms, reason: this.#reason } : undefined;
+  }
+
+  distrust(digest: Digest): void {
+    setBounded(this.#distrusted, digest, this.#now() + DISTRUST_MS, MAX_DISTRUSTED);
+  }
+
+  trust(digest: Digest): void {
+    this.#distrusted.delete(digest);
+  }
+
+  isDistrusted(digest: Digest): boolean {
+    return this.#now() < (this.#distrusted.get(digest) ?? -Infinity);
+  }
+
+  get distrusted(): number {
+    return this.#distrusted.size;
+  }
+}
+
+/** Adds a fact as the latest; the oldest leaves when there are too many. */
+export function setBounded<Key, Fact>(facts: Map<Key, Fact>, key: Key, fact: Fact, most: number): void {
+  facts.delete(key);
+  const [oldest] = facts.keys();
+  if (oldest !== undefined && facts.size >= most) facts.delete(oldest);
+  facts.set(key, fact);
+}

@@ -1,0 +1,21 @@
+/** The gateway to OCI registries, as the settings want it. */
+import { currentTraceHeaders } from '../../adapters/http/server/trace-context.ts';
+import { OciRegistryGateway } from '../../adapters/registry/oci-registry-gateway.ts';
+import type { ContainerInputs } from './tokens.ts';
+
+export function openOciGateway(
+  { settings, environment, version }: Pick<ContainerInputs, 'settings' | 'environment' | 'version'>,
+  retrySeconds = settings.registry.timeouts.retrySeconds,
+): OciRegistryGateway {
+  const { timeouts, trustedRealms } = settings.registry;
+  return new OciRegistryGateway({
+    connectTimeoutMs: timeouts.connectSeconds * 1000,
+    headersTimeoutMs: timeouts.headersSeconds * 1000,
+    idleTimeoutMs: timeouts.idleSeconds * 1000,
+    retryTimeoutMs: retrySeconds * 1000,
+    trustedRealms,
+    environment,
+    userAgent: `registry-packages-proxy/${version}`,
+    traceHeaders: currentTraceHeaders,
+  });
+}

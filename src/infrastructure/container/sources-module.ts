@@ -1,0 +1,104 @@
+/** The sources that are asked before registries, loaded only where the settings have some. */
+import type { Registry } from 'prom-client';
+import { credentialLog, sourceLog } from '../../adapters/log/source-log.ts';
+import { ObservedRegistryGateway, type UpstreamObserver } from '../../adapters/observers/observed-ports.ts';
+import { sourceMetrics } from '../../adapters/prometheus/source-metrics.ts';
+import { FollowedCredential } from '../../adapters/sources/followed-credential.ts';
+import { Mirror } from '../../adapters/sources/mirror.ts';
+import type { Source, SourceSwitch } from '../../adapters/sources/source.ts';
+import { SourcesGateway } from '../../adapters/sources/sources-gateway.ts';
+import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
+import type { Component } from '../lifecycle.ts';
+import type { Bucket } from './bucket.ts';
+import { openOciGateway } from './oci-gateway.ts';
+import type { ContainerInputs } from './tokens.ts';
+
+/** A source and what has to be started for it. */
+interface Opened {
+  readonly source: Source;
+  readonly component?: Component;
+}
+
+/** The sources of the settings, in their order. */
+export class ConfiguredSources {
+  readonly #inputs: ContainerInputs;
+  readonly #opened: readonly Opened[];
+
+  /** @throws Error for a file that the settings name and that cannot be used */
+  constructor(inputs: ContainerInputs) {
+    this.#inputs = inputs;
+    this.#opened = openMirrors(inputs);
+  }
+
+  /** Mirrors, and the bucket behind them: a mirror is nearer, and a bucket has what all of them once had. */
+  with(bucket: Bucket | undefined): readonly Source[] {
+    const mirrors = this.#opened.map(({ source }) => source);
+    return bucket === undefined ? mirrors : [...mirrors, sourceOf(bucket)];
+  }
+
+  get components(): readonly Component[] {
+    return this.#opened.flatMap(({ component }) => component ?? []);
+  }
+
+  /** The sources before `origin`. `observe` hears of what is asked of each of them. */
+  before(
+    origin: RegistryGateway,
+    all: readonly Source[],
+    observe: UpstreamObserver,
+    metrics: Registry,
+  ): SourcesGateway {
+    const { logger, settings } = this.#inputs;
+    const { patienceMilliseconds, minimumRate, restSeconds } = settings.registry.sources;
+    const sources = all.map((source) => observed(source, observe));
+    const observers: ((event: SourceSwitch) => void)[] = [sourceLog(logger)];
+    const gateway = new SourcesGateway({
+      origin,
+      sources,
+      limits: { patienceMs: patienceMilliseconds, minimumRate, restMs: restSeconds * 1000 },
+      observe: (event) => {
+        for (const each of observers) each(event);
+      },
+    });
+    const kinds = [...new Set(sources.map(({ kind }) => kind))];
+    observers.push(sourceMetrics(metrics, kinds, () => gateway.sources()));
+    return gateway;
+  }
+}
+
+function openMirrors(inputs: ContainerInputs): Opened[] {
+  const { logger, settings } = inputs;
+  const { mirrors, timeouts } = settings.registry;
+  // Another place is asked at once instead of the same mirror again; where there is none, it is asked as a registry is.
+  const [impatient, patient] = [openOciGateway(inputs, 0), openOciGateway(inputs, timeouts.retrySeconds)];
+  return mirrors.map((mirror) => {
+    const gateway = mirror.fallback ? impatient : patient;
+    if (mirror.files === undefined) return { source: new Mirror(mirror, gateway) };
+    const credential = new FollowedCredential(mirror.files, credentialLog(logger, mirror.host));
+    return { source: new Mirror(mirror, gateway, credential), component: credential };
+  });
+}
+
+function sourceOf(bucket: Bucket): Source {
+  return {
+    kind: 'bucket',
+    name: bucket.name,
+    fallback: true,
+    gateway: bucket.gateway,
+    // Blobs are under their digests, whichever registry they are from.
+    locate: (upstream) => upstream,
+    onDistrusted: (digest) => {
+      bucket.distrust(digest);
+    },
+  };
+}
+
+function observed(source: Source, observe: UpstreamObserver): Source {
+  return {
+    kind: source.kind,
+    name: source.name,
+    fallback: source.fallback,
+    gateway: new ObservedRegistryGateway(source.gateway, [observe], source.kind),
+    locate: (upstream) => source.locate(upstream),
+    onDistrusted: (digest) => source.onDistrusted?.(digest),
+  };
+}
