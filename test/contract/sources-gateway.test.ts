@@ -75,11 +75,12 @@ function describeSourceInspection(name: string): void {
       const inspection: SourceInspection = gateway;
       const upstream = origin.upstream();
       expect(inspection.sources().map(({ name: host }) => host)).to.deep.equal([mirror.host, 'other.example']);
-      const ready = { kind: 'mirror', name: mirror.host, resting: undefined, distrusted: 0 };
+      const ready = { kind: 'mirror', name: mirror.host, resting: undefined, isFailing: false, distrusted: 0 };
       expect(inspection.sources(upstream)).to.deep.equal([ready]);
       mirror.failTimes('/manifests/', { status: 500 });
       await gateway.fetchManifest(upstream, image.digest, never);
-      const [{ resting } = ready] = inspection.sources(upstream);
+      const [{ resting, isFailing } = ready] = inspection.sources(upstream);
+      expect(isFailing).to.equal(true);
       expect(resting?.reason).to.equal(`failed: manifest from ${mirror.host}: status 500`);
       expect((resting?.until.getTime() ?? 0) - Date.now()).to.be.within(1, 30_000);
     });

@@ -44,6 +44,8 @@ export class EventfulService {
         registry: {
           parallelDownloads: 2,
           timeouts: { retrySeconds: 0 },
+          // Whose metrics exist, though no registry here is mirrored.
+          mirrors: [{ of: 'mirrored.example', endpoint: registry.origin }],
           // Which no image is signed by.
           signature: { mode: 'report', keys: join(home, 'cosign.pub') },
         },

@@ -1,4 +1,4 @@
-/** Counts how often another place was asked instead of a source, and shows which sources rest. */
+/** Counts how often another place was asked instead of a source, and shows which sources fail. */
 import { Counter, Gauge, type Registry } from 'prom-client';
 import type { SourceKind, SourceStatus } from '../../domain/ports/registry-gateway.ts';
 
@@ -22,13 +22,13 @@ export function sourceMetrics(
   });
   for (const source of kinds) for (const reason of REASONS) switches.inc({ source, reason }, 0);
   new Gauge({
-    name: 'registry_packages_proxy_source_resting',
-    help: 'Whether a source is asked last now, because it failed or was slow: 1 or 0.',
+    name: 'registry_packages_proxy_source_failing',
+    help: '1 since a source failed or was slow, until it answers well again; else 0.',
     labelNames: ['source', 'host'],
     registers: [registry],
     collect() {
       this.reset();
-      for (const { kind: source, name: host, resting } of status()) this.set({ source, host }, resting ? 1 : 0);
+      for (const { kind: source, name: host, isFailing } of status()) this.set({ source, host }, isFailing ? 1 : 0);
     },
   });
   return ({ source, reason }) => {

@@ -87,6 +87,7 @@ export class Places {
   failed(place: Place, digest: Digest, error: unknown): void {
     const { source, state, upstream } = place;
     if (error instanceof PackageUnknownError) {
+      state.recover();
       if (source !== undefined) this.#options.observe({ source, reason: 'absent', digest, error });
     } else if (error instanceof DigestMismatchError || error instanceof InvalidContentError) {
       if (source !== undefined) this.distrust(source, digest, error);
@@ -115,10 +116,11 @@ export class Places {
   status(upstream?: Upstream): SourceStatus[] {
     return [...this.#states]
       .filter(([source]) => upstream === undefined || source.locate(upstream) !== undefined)
-      .map(([{ kind, name }, { resting, distrusted }]) => ({
+      .map(([{ kind, name }, { resting, isFailing, distrusted }]) => ({
         kind,
         name,
         resting: resting && { until: new Date(Date.now() + resting.ms), reason: resting.reason },
+        isFailing,
         distrusted,
       }));
   }

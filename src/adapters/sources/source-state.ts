@@ -13,6 +13,7 @@ export class SourceState {
   readonly #now: () => number;
   #restsUntil = -Infinity;
   #reason: string | undefined;
+  #isFailing = false;
   readonly #distrusted = new Map<Digest, number>();
   /** A source may refuse one repository and serve all others. */
   readonly #denied = new Map<RepositoryPath, number>();
@@ -35,6 +36,17 @@ export class SourceState {
   rest(reason: string): void {
     if (!this.rests()) this.#reason = reason;
     this.#restsUntil = this.#now() + this.#restMs;
+    this.#isFailing = true;
+  }
+
+  /** It has answered, as fast as it should. */
+  recover(): void {
+    this.#isFailing = false;
+  }
+
+  /** Whether it has rested, and not recovered since. */
+  get isFailing(): boolean {
+    return this.#isFailing;
   }
 
   deny(repository: RepositoryPath): void {

@@ -62,7 +62,9 @@ export class SourcesGateway implements RegistryGateway, SourceInspection {
       if (found !== digest) throw new DigestMismatchError(digest, found);
       return bytes;
     };
-    return (await this.#first(places, { operation: 'manifest', digest }, ask, signal)).answer;
+    const { place, answer } = await this.#first(places, { operation: 'manifest', digest }, ask, signal);
+    place.state.recover();
+    return answer;
   }
 
   async fetchBlob(upstream: Upstream, blob: Descriptor, offset: number, signal: AbortSignal): Promise<Bytes> {
@@ -137,6 +139,7 @@ export class SourcesGateway implements RegistryGateway, SourceInspection {
           at += chunk.byteLength;
           yield chunk;
         }
+        place.state.recover();
         return;
       } catch (error) {
         const { source } = place;

@@ -84,6 +84,8 @@ export interface SourceStatus {
   readonly name: string;
   /** Undefined while it is asked in its turn, and not last. */
   readonly resting: { readonly until: Date; readonly reason: string } | undefined;
+  /** It failed or was slow, and has not answered well since. */
+  readonly isFailing: boolean;
   /** Digests for which it is not asked, since it gave other bytes. */
   readonly distrusted: number;
 }
