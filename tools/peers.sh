@@ -130,6 +130,7 @@ done
 build_module kube-rbac-proxy github.com/brancz/kube-rbac-proxy/cmd/kube-rbac-proxy
 build_module parse-query .
 build_module ocimem .
+build_module rclone .
 if [ "${1:-}" = --long ]; then
   # Its templates and texts stay in the module.
   module=$(cd "$tools/gitea" && go mod download -json code.gitea.io/gitea | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
