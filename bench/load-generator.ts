@@ -3,6 +3,8 @@ import { execFile } from 'node:child_process';
 
 export interface LoadOptions {
   readonly urls: readonly string[];
+  /** Instead of `urls` and `requests`: those of each client, in its order. */
+  readonly plan?: readonly (readonly string[])[];
   readonly clients: number;
   /** The requests of all clients together. */
   readonly requests?: number;
@@ -16,6 +18,8 @@ export interface LoadOptions {
   readonly sha256?: string;
   /** All clients together read no faster. */
   readonly linkBytesPerSecond?: number;
+  /** All clients together read no faster from one host. */
+  readonly hostLinkBytesPerSecond?: number;
   /** A refusal by 503 is repeated after a second. */
   readonly retries?: boolean;
   /** For https URLs. */
@@ -61,13 +65,17 @@ export function loadGenerator(path: string, signal: AbortSignal): LoadGenerator 
         if (error) reject(new Error(`load: ${stderr || error.message}`));
         else resolve(JSON.parse(stdout) as LoadReport);
       });
-      child.stdin?.end(options.urls.join('\n'));
+      child.stdin?.end(linesOf(options).join('\n'));
     });
 }
 
+function linesOf({ urls, plan }: LoadOptions): readonly string[] {
+  return plan === undefined ? urls : plan.flatMap((own, client) => own.map((url) => `${String(client)} ${url}`));
+}
+
 function argumentsOf(options: LoadOptions): string[] {
-  const { clients, requests, seconds, cutOffSeconds, bytesPerSecond, sha256, secure, linkBytesPerSecond, retries } =
-    options;
+  const { clients, requests, seconds, cutOffSeconds, bytesPerSecond, sha256, secure, retries } = options;
+  const { linkBytesPerSecond, hostLinkBytesPerSecond, plan } = options;
   return [
     `-clients=${String(clients)}`,
     ...(requests === undefined ? [] : [`-requests=${String(requests)}`]),
@@ -76,6 +84,8 @@ function argumentsOf(options: LoadOptions): string[] {
     ...(bytesPerSecond === undefined ? [] : [`-rate=${String(bytesPerSecond)}`]),
     ...(sha256 === undefined ? [] : [`-sha256=${sha256}`]),
     ...(linkBytesPerSecond === undefined ? [] : [`-link=${String(linkBytesPerSecond)}`]),
+    ...(hostLinkBytesPerSecond === undefined ? [] : [`-host-link=${String(hostLinkBytesPerSecond)}`]),
+    ...(plan === undefined ? [] : ['-planned']),
     ...(retries === undefined ? [] : [`-retries=${String(retries)}`]),
     ...(secure === undefined
       ? []

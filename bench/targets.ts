@@ -64,6 +64,8 @@ export const TARGETS: readonly Target[] = [
     'admission-all',
     '200 nodes on one link, places for 14: time until all are done of that with places for all',
   ),
+  atMost(0.25, 'x', 'fleet-links', 'upgrade of 200 nodes, links are the limit: deviation of the simulation'),
+  atMost(0.25, 'x', 'fleet-machine', 'upgrade of 200 nodes, the machine is the limit: deviation of the simulation'),
   {
     ...atMost(1, 'x', 'sizing-proxy', 'up to 1 000 slow readers: memory of the service, of the limit in the chart'),
     mustHold: true,

@@ -41,11 +41,13 @@ type client struct {
 	cutOff  time.Time
 	hashing hash.Hash
 	began   time.Time
-	link    *link
+	links   *links
+	// That of the host that is asked.
+	link *link
 }
 
-func newClient(load options, began time.Time, shared *link) *client {
-	one := &client{load: load, buffer: make([]byte, bufferSize), began: began, link: shared}
+func newClient(load options, began time.Time, shared *links) *client {
+	one := &client{load: load, buffer: make([]byte, bufferSize), began: began, links: shared}
 	if load.rate > 0 {
 		one.buffer = one.buffer[:slowRead]
 	} else if shared != nil {
@@ -67,25 +69,42 @@ func (c *client) run(work *queue, result *tally) {
 		if !more {
 			return
 		}
-		err := c.get(c.load.urls[index%len(c.load.urls)], result)
-		for c.load.retries && errors.Is(err, errRefused) {
-			result.retried++
-			time.Sleep(time.Second)
-			err = c.get(c.load.urls[index%len(c.load.urls)], result)
-		}
-		switch {
-		case err == nil:
-			result.requests++
-			result.finishedMs += float64(time.Since(c.began).Microseconds()) / 1000
-		case !c.cutOff.IsZero() && isTimeout(err) && !time.Now().Before(c.cutOff):
-			result.cutOff++
+		if !c.fetch(c.load.urls[index%len(c.load.urls)], result) {
 			return
-		default:
-			result.failures++
-			result.failure = err
-			c.hangUp()
 		}
 	}
+}
+
+func (c *client) runPlan(urls []string, result *tally) {
+	defer c.hangUp()
+	for _, address := range urls {
+		if !c.fetch(address, result) {
+			return
+		}
+	}
+}
+
+// fetch returns false when the client has been cut off.
+func (c *client) fetch(address string, result *tally) bool {
+	err := c.get(address, result)
+	for c.load.retries && errors.Is(err, errRefused) {
+		result.retried++
+		time.Sleep(time.Second)
+		err = c.get(address, result)
+	}
+	switch {
+	case err == nil:
+		result.requests++
+		result.finishedMs += float64(time.Since(c.began).Microseconds()) / 1000
+	case !c.cutOff.IsZero() && isTimeout(err) && !time.Now().Before(c.cutOff):
+		result.cutOff++
+		return false
+	default:
+		result.failures++
+		result.failure = err
+		c.hangUp()
+	}
+	return true
 }
 
 func isTimeout(err error) bool {
@@ -97,6 +116,9 @@ func (c *client) get(address string, result *tally) error {
 	target, err := url.Parse(address)
 	if err != nil {
 		return err
+	}
+	if c.links != nil {
+		c.link = c.links.of(target.Host)
 	}
 	if target.Scheme == "https" {
 		return c.getSecurely(address, result)
@@ -138,7 +160,7 @@ func (c *client) dial(host string) error {
 	if err != nil {
 		return err
 	}
-	if c.load.rate > 0 || c.link != nil {
+	if c.load.rate > 0 || c.links != nil {
 		// A slow client is slow also in what the kernel takes for it.
 		conn.(*net.TCPConn).SetReadBuffer(bufferSize)
 	}

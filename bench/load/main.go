@@ -1,6 +1,6 @@
 // Command load reads packages as many clients do and drops them, at less cost than it takes to send them: plain sockets,
 // one large buffer per client, and no HTTP library except for https. It takes the URLs from its input, one a line, asks
-// for them in turn, and prints what it saw as one line of JSON.
+// for them in turn, and prints what it saw as one line of JSON. With -planned each line begins with the number of a client.
 package main
 
 import (
@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"sort"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,6 +19,7 @@ import (
 
 type options struct {
 	urls     []string
+	plan     [][]string
 	clients  int
 	requests int
 	duration time.Duration
@@ -28,6 +30,7 @@ type options struct {
 	ca       string
 	http2    bool
 	link     float64
+	hostLink float64
 	retries  bool
 }
 
@@ -55,13 +58,18 @@ func main() {
 	seen := make([]tally, load.clients)
 	var clients sync.WaitGroup
 	began := time.Now()
-	shared := newLink(load.link)
+	shared := newLinks(load)
 	for i := range seen {
 		clients.Add(1)
-		go func(result *tally) {
+		go func(index int, result *tally) {
 			defer clients.Done()
-			newClient(load, began, shared).run(work, result)
-		}(&seen[i])
+			one := newClient(load, began, shared)
+			if load.plan != nil {
+				one.runPlan(load.plan[index], result)
+			} else {
+				one.run(work, result)
+			}
+		}(i, &seen[i])
 	}
 	clients.Wait()
 	json.NewEncoder(os.Stdout).Encode(sum(seen, time.Since(began)))
@@ -79,6 +87,8 @@ func parse() options {
 	flag.StringVar(&load.ca, "ca", "", "PEM file: who signs the certificates of https servers")
 	flag.BoolVar(&load.http2, "http2", false, "https by HTTP/2 instead of HTTP/1.1")
 	flag.Float64Var(&load.link, "link", 0, "bytes per second of all clients together; 0 for no limit")
+	flag.Float64Var(&load.hostLink, "host-link", 0, "bytes per second of all clients together from one host; 0 for no limit")
+	planned := flag.Bool("planned", false, "each line is the number of a client and a URL, which that client asks for in this order")
 	flag.BoolVar(&load.retries, "retries", false, "a refusal by 503 is repeated after a second")
 	flag.Parse()
 	for scanner := bufio.NewScanner(os.Stdin); scanner.Scan(); {
@@ -86,11 +96,32 @@ func parse() options {
 			load.urls = append(load.urls, line)
 		}
 	}
+	if *planned {
+		if err := load.assign(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(2)
+		}
+		return load
+	}
 	if len(load.urls) == 0 || (load.requests == 0 && load.duration == 0 && load.cutOff == 0) {
 		fmt.Fprintln(os.Stderr, "needs URLs, and one of -requests, -duration and -cut-off")
 		os.Exit(2)
 	}
 	return load
+}
+
+// assign makes the plans of the clients from lines such as "7 https://…".
+func (load *options) assign() error {
+	load.plan = make([][]string, load.clients)
+	for _, line := range load.urls {
+		number, address, _ := strings.Cut(line, " ")
+		index, err := strconv.Atoi(number)
+		if err != nil || index < 0 || index >= load.clients {
+			return fmt.Errorf("no client %q", number)
+		}
+		load.plan[index] = append(load.plan[index], address)
+	}
+	return nil
 }
 
 // cpuSeconds is what this process has taken: a client that takes a whole processor is what limits the peer.

@@ -27,7 +27,7 @@ func secureTransport(load options) (*http.Transport, error) {
 	transport := &http.Transport{
 		TLSClientConfig:    &tls.Config{RootCAs: roots},
 		DisableCompression: true,
-		DialContext:        (&slowDialer{load.rate > 0}).dial,
+		DialContext:        (&slowDialer{load.rate > 0 || load.link > 0 || load.hostLink > 0}).dial,
 		ForceAttemptHTTP2:  load.http2,
 	}
 	if !load.http2 {

@@ -47,11 +47,35 @@ type link struct {
 	free  time.Time
 }
 
-func newLink(rate float64) *link {
+// links has one link for all hosts, or one for each, as each master has a network of its own.
+type links struct {
+	rate   float64
+	isEach bool
+	mutex  sync.Mutex
+	byHost map[string]*link
+}
+
+// newLinks is nil when nothing is limited.
+func newLinks(load options) *links {
+	rate := max(load.link, load.hostLink)
 	if rate <= 0 {
 		return nil
 	}
-	return &link{rate: rate, free: time.Now()}
+	return &links{rate: rate, isEach: load.hostLink > 0, byHost: map[string]*link{}}
+}
+
+func (l *links) of(host string) *link {
+	if !l.isEach {
+		host = ""
+	}
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	found, ok := l.byHost[host]
+	if !ok {
+		found = &link{rate: l.rate, free: time.Now()}
+		l.byHost[host] = found
+	}
+	return found
 }
 
 // take waits until so many bytes have come over the link.

@@ -17,6 +17,8 @@ const CACHE_SIZE = '64Gi';
 
 export interface ServiceSettings extends Partial<Pick<PeerOptions, 'origin' | 'maxSocketMemory'>> {
   readonly cacheSize?: string;
+  /** Instead of that of `origin`. */
+  readonly repo?: string;
   /** Instead of the registry of the bench. */
   readonly credentials?: object;
 }
@@ -97,7 +99,7 @@ export class ServiceHome {
 
   #settingsFor(port: number): object {
     const { origin, maxSocketMemory = '16Gi', cacheSize = CACHE_SIZE } = this.#settings;
-    const repo = origin?.repo ?? 'registry.invalid/packages';
+    const repo = this.#settings.repo ?? origin?.repo ?? 'registry.invalid/packages';
     return {
       // As many clients at a time as a scenario has: it measures sending, not waiting.
       server: { listenAddress: `127.0.0.1:${String(port)}`, maxSocketMemory },

@@ -1,5 +1,6 @@
 /** All scenarios, in the order of the report. */
 import type { Scenario } from '../scenario.ts';
+import { FLEET } from './fleet.ts';
 import { GROWTH } from './growth.ts';
 import { HITS } from './hits.ts';
 import { MISSES } from './misses.ts';
@@ -20,6 +21,7 @@ export const SCENARIOS: readonly Scenario[] = [
   MEMORY,
   SIZING,
   ADMISSION,
+  FLEET,
   PROBES,
   TURNS,
   ...STARTS,

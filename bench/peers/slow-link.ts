@@ -1,0 +1,62 @@
+/** The link to a registry: all connections through it together bring so many bytes a second. */
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
+
+export class SlowLink {
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+  /** When the link is free again, in milliseconds. */
+  #free = 0;
+
+  private constructor(server: Server) {
+    this.#server = server;
+  }
+
+  /** `bytesPerSecond` from the target to its clients; requests are not slowed down. */
+  static async start(targetPort: number, bytesPerSecond: number): Promise<SlowLink> {
+    const link: SlowLink = new SlowLink(
+      createServer((near) => {
+        link.#join(near, connect(targetPort, '127.0.0.1'), bytesPerSecond / 1000);
+      }),
+    );
+    await new Promise<void>((resolve) => link.#server.listen(0, '127.0.0.1', resolve));
+    return link;
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  close(): void {
+    for (const socket of this.#sockets) socket.destroy();
+    this.#server.close();
+  }
+
+  #join(near: Socket, far: Socket, bytesPerMs: number): void {
+    for (const [socket, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      this.#sockets.add(socket);
+      socket
+        .on('error', () => undefined)
+        .on('close', () => {
+          this.#sockets.delete(socket);
+          other.destroy();
+        });
+    }
+    near.pipe(far);
+    far.on('data', (chunk: Buffer) => {
+      this.#free = Math.max(this.#free, performance.now()) + chunk.byteLength / bytesPerMs;
+      far.pause();
+      setTimeout(
+        () => {
+          if (near.destroyed) return;
+          near.write(chunk);
+          far.resume();
+        },
+        Math.max(0, this.#free - performance.now()),
+      );
+    });
+  }
+}
