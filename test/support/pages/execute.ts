@@ -5,8 +5,8 @@ import { basename, join } from 'node:path';
 import { type Block, type Page } from './page.ts';
 import { Sandbox } from './sandbox.ts';
 
-/** For a program that stays, until it says what it shall; deciseconds. */
-const READY_TENTHS = 600;
+/** For a program that stays, until it says what it shall; deciseconds. The longest starts a cluster. */
+const READY_TENTHS = 1800;
 const PAGE_TIMEOUT_MS = 300_000;
 
 export interface ExecuteOptions {

@@ -29,6 +29,7 @@ const CAPACITY = { cpu: '4', memory: '8Gi', pods: '110', 'ephemeral-storage': '5
 
 interface Container {
   readonly name: string;
+  readonly image: string;
   readonly args: readonly string[];
   readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string }[];
 }
@@ -150,9 +151,14 @@ export class Kubelets {
       status: 'True',
       lastTransitionTime: new Date().toISOString(),
     }));
+    const containerStatuses = pod.spec.containers.map(({ name: container, image }) => ({
+      ...{ name: container, image, imageID: '', ready: true, started: true, restartCount: 0 },
+      state: { running: { startedAt: new Date().toISOString() } },
+    }));
+    const addresses = { podIP: address, podIPs: [{ ip: address }], hostIP: address };
     await this.#client.patch(`api/v1/namespaces/${namespace}/pods/${name}/status`, {
       headers: { 'content-type': 'application/merge-patch+json' },
-      body: JSON.stringify({ status: { phase: 'Running', podIP: address, podIPs: [{ ip: address }], conditions } }),
+      body: JSON.stringify({ status: { phase: 'Running', ...addresses, conditions, containerStatuses } }),
     });
   }
 
