@@ -3,6 +3,7 @@
 # the manifest must have the digest DIGEST, and the package the digest of the last layer that the manifest names.
 #
 #   fetch-package.sh DIGEST OUTPUT [REPOSITORY [PATH]]
+#   fetch-package.sh --help
 #
 #   PACKAGES_PROXY_ADDRESSES  host:port, separated by commas, taken in random order  (127.0.0.1:5080)
 #   PACKAGES_PROXY_SCHEME     http or https                                          (http)
@@ -13,26 +14,88 @@
 #   PACKAGES_PROXY_PLATFORM   os/architecture whose image is taken out of an index   (linux/amd64)
 #   PACKAGES_PROXY_REDIRECT   follow: asks for a redirect of packages, and follows it (refuse)
 #
-# Needs curl, and sha256sum or openssl; the rest is POSIX.
+# What has come stays beside OUTPUT in a file whose name ends by .part, and the next run goes on there. On a terminal a bar
+# shows the progress. Each failure is one line on standard error; 0 is the package, 1 a failure, 2 a mistake in the arguments.
+#
+# Needs curl or wget, and sha256sum or openssl; the rest is POSIX. The wget of busybox verifies no certificate and shows
+# headers in the list of processes, so it does for http without a token only, and begins anew where a connection broke.
 set -eu
 
-if [ $# -lt 2 ]; then
-  sed -n '2,16s/^# \{0,1\}//p' "$0" >&2
+usage() {
+  sed -n '2,/^set -eu/s/^# \{0,1\}//p' "$0"
+}
+
+case ${1:-} in
+  -h | --help)
+    usage
+    exit 0
+    ;;
+esac
+if [ $# -lt 2 ] || [ $# -gt 4 ]; then
+  usage >&2
   exit 2
 fi
+case $1 in
+  sha256:*) ;;
+  *)
+    echo "$1: a digest begins with sha256:" >&2
+    exit 2
+    ;;
+esac
 digest=$1 output=$2 repository=${3:-} path=${4:-}
 scheme=${PACKAGES_PROXY_SCHEME:-http}
 platform=${PACKAGES_PROXY_PLATFORM:-linux/amd64}
-part=$output.part # the bytes of the package that have come so far
-body=$output.body # of one answer
+# The bytes of the package that have come so far. The digest in its name keeps another package of the same OUTPUT apart.
+part=$output.$(printf %s "${digest#sha256:}" | cut -c 1-12).part
+body=$output.body # of one answer with a manifest
 head=$output.head # of the same
+errors=$output.errors # of curl
+config=$output.wgetrc # for wget, with the token
 names=$output.names # all strings of a manifest, each with its place
 redirect=${PACKAGES_PROXY_REDIRECT:-refuse}
 patience='' # seconds that a proxy asks for
 layers='' # digests that the package may have, without sha256: (several only for an index of several images)
-trap 'rm -f "$part" "$body" "$head" "$names"' EXIT
+limit='' # bytes that an answer may have
+start='' # the first byte that is asked for, when that is not 0
+bar='' # not empty when the next answer has a bar
+trap 'salvage; rm -f "$output.body" "$output.head" "$errors" "$config" "$names"; [ -s "$part" ] || rm -f "$part"' EXIT
 trap 'exit 1' HUP INT TERM
-: >"$part"
+
+give_up() { # WHY
+  echo "$1" >&2
+  exit 1
+}
+
+# An answer that was broken off is the rest of the package, or all of it, as far as it has come.
+salvage() {
+  if [ -s "$part.body" ]; then
+    case $(answered "$part.head") in
+      200) mv "$part.body" "$part" ;;
+      206) cat "$part.body" >>"$part" ;;
+    esac
+  fi
+  rm -f "$part.body" "$part.head"
+}
+
+answered() { # HEAD -> the status of the last answer in it, 000 when there is none
+  [ -e "$1" ] || { printf 000; return; }
+  awk '$1 ~ /^HTTP\// { status = $2 } END { printf "%s", status == "" ? "000" : status }' "$1"
+}
+
+if command -v curl >/dev/null; then
+  client=curl
+elif ! command -v wget >/dev/null; then
+  give_up 'neither curl nor wget is installed'
+elif wget --version 2>/dev/null | grep -q '^GNU Wget'; then
+  client=wget
+elif [ "$scheme" = http ] && [ -z "${PACKAGES_PROXY_TOKEN:-}" ]; then
+  client=busybox
+else
+  give_up 'this wget verifies no certificate and shows tokens in the list of processes: install curl or GNU wget'
+fi
+[ "$redirect" != follow ] || [ "$client" = curl ] || give_up 'PACKAGES_PROXY_REDIRECT=follow needs curl'
+salvage
+[ -e "$part" ] || : >"$part"
 
 # In random order, so that nodes that start together do not all come to the same master.
 addresses() {
@@ -46,15 +109,62 @@ secrets() {
   [ -z "${PACKAGES_PROXY_CA:-}" ] || printf 'cacert = "%s"\n' "$PACKAGES_PROXY_CA"
 }
 
-request() { # ADDRESS ENDPOINT DIGEST [CURL OPTION...] -> prints the status, 000 when there is no answer
-  url=$scheme://$1/$2 asked=$3
+encode() { # TEXT -> each byte as %xx
+  printf %s "$1" | od -A n -v -t x1 | tr -d ' \n' | sed 's/../%&/g'
+}
+
+request() { # ADDRESS ENDPOINT DIGEST [--header FIELD]... -> prints the status, 000 when there is no answer
+  url="$scheme://$1/$2?digest=$(encode "$3")&repository=$(encode "$repository")&path=$(encode "$path")"
   shift 3
   : >"$body"
   : >"$head"
-  secrets | curl --disable --config - --silent --show-error --globoff --noproxy '*' --get "$url" "$@" \
-    --header 'Accept: text/plain' --connect-timeout 10 --speed-limit 1 --speed-time 60 \
-    --data-urlencode "digest=$asked" --data-urlencode "repository=$repository" --data-urlencode "path=$path" \
-    --dump-header "$head" --output "$body" --write-out '%{http_code}'
+  : >"$errors"
+  set -- "$url" "$@" --header 'Accept: text/plain'
+  case $client in
+    curl) by_curl "$@" ;;
+    wget) by_wget "$@" ;;
+    busybox) by_busybox "$@" ;;
+  esac
+}
+
+by_curl() { # URL [--header FIELD]...
+  set -- --disable --config - --globoff --noproxy '*' --connect-timeout 10 --speed-limit 1 --speed-time 60 \
+    ${limit:+--max-filesize "$limit"} ${start:+--header "Range: bytes=$start-"} --dump-header "$head" --output "$body" --write-out '%{http_code}' "$@"
+  if [ -n "$bar" ]; then
+    secrets | curl --progress-bar "$@"
+  else
+    secrets | curl --silent --show-error "$@" 2>"$errors"
+  fi
+}
+
+by_wget() { # URL [--header FIELD]...
+  failed=0
+  (umask 077 && : >"$config" && secrets | sed 's/^cacert = "\(.*\)"$/ca_certificate = \1/; s/^header = "\(.*\)"$/header = \1/' >"$config")
+  (
+    [ -z "$limit" ] || ulimit -f $((limit / 512))
+    exec wget --config="$config" --server-response --content-on-error --max-redirect=0 --tries=1 --no-proxy --no-hsts \
+      --connect-timeout=10 --read-timeout=60 ${start:+--start-pos="$start"} ${bar:+--show-progress --progress=bar} \
+      --output-file="$head" --output-document="$body" "$@"
+  ) || failed=$?
+  tail -n 1 "$head" >"$errors"
+  # Of a whole answer, too, it leaves out the bytes before the start.
+  [ -z "$start" ] || [ "$(answered "$head")" != 200 ] || echo 'HTTP/1.1 206 from --start-pos on' >>"$head"
+  answered "$head"
+  # 8: the answer is an error, which the status says.
+  [ "$failed" -eq 8 ] || return "$failed"
+}
+
+by_busybox() { # URL [--header FIELD]...
+  failed=0 seconds=''
+  # Debian's has no timeout of its own but that of the connection.
+  ! wget --help 2>&1 | grep -q -e '-T SEC' || seconds=60
+  (
+    [ -z "$limit" ] || ulimit -f $((limit / 512))
+    exec wget -S -Y off ${seconds:+-T "$seconds"} -O "$body" "$@"
+  ) 2>"$head" || failed=$?
+  tail -n 1 "$head" >"$errors"
+  answered "$head"
+  return "$failed"
 }
 
 field() { # NAME -> the value of a field of the last answer
@@ -72,7 +182,7 @@ follow() { # -> prints the status
   esac
   printf 'url = "%s"\n' "$(printf '%s' "$target" | tr -d '"\\\n')" | curl --disable --config - --silent --show-error --globoff \
     --proto '=http,https' --connect-timeout 10 --speed-limit 1 --speed-time 60 \
-    --dump-header "$head" --output "$body" --write-out '%{http_code}'
+    --dump-header "$head" --output "$body" --write-out '%{http_code}' 2>"$errors"
 }
 
 bytes() {
@@ -152,7 +262,9 @@ manifests() {
 # Adds the last layer of an image to `layers`, or of every image of an index that may be meant; indexes may be nested.
 find_layers() { # ADDRESS DIGEST DEPTH -> false when another try makes sense
   failure=0
-  status=$(request "$1" manifest "$2" --max-filesize 4194304) || failure=$?
+  limit=4194304 body=$output.body head=$output.head
+  status=$(request "$1" manifest "$2") || failure=$?
+  limit=''
   # An index may name images that the registry does not have.
   [ "$3" -eq 0 ] || [ "$status" != 404 ] || return 0
   judge "$1" || return 1
@@ -178,18 +290,15 @@ is_expected() { # SHA256
   return 1
 }
 
-give_up() { # WHY
-  echo "$1" >&2
-  exit 1
-}
-
 # Looks at `status` and `failure` of a request: true when an answer is here whole, false when another try makes sense.
 judge() { # ADDRESS
   case $status in
-    000 | 200 | 206) ;;
+    000 | 200 | 206)
+      [ "$failure" -eq 0 ] || echo "$1: $client failed ($failure) $(tr -d '\r' <"$errors" | tail -n 1)" >&2
+      ;;
     # 401: a sidecar whose API server is away knows no token, and another master may know it.
     401 | 408 | 416 | 429 | 5??)
-      echo "$1: $status $(cut -b 1-255 "$body")" >&2
+      echo "$1: $status $(cut -b 1-255 "$body" | head -n 1)" >&2
       seconds=$(field retry-after)
       case $seconds in
         '' | *[!0-9]* | ?????*) ;;
@@ -199,9 +308,9 @@ judge() { # ADDRESS
     30?) give_up "$1: $status $(cut -b 1-255 "$body") (a redirect that this script did not ask for is not followed)" ;;
     *) give_up "$1: $status $(cut -b 1-255 "$body")" ;;
   esac
-  case $failure in
-    # curl could not write, or did not understand: no proxy is at fault.
-    2 | 3 | 23 | 26 | 27) give_up "$1: curl failed ($failure)" ;;
+  case $client:$failure in
+    # It could not write, or did not understand: no proxy is at fault.
+    curl:2 | curl:3 | curl:23 | curl:26 | curl:27 | wget:2 | wget:3) exit 1 ;;
   esac
   case $failure:$status in
     0:20[06]) ;;
@@ -214,10 +323,16 @@ try() { # ADDRESS -> true when the package is here and verified, false when anot
     find_layers "$1" "$digest" 0 || { layers=''; return 1; }
     [ -n "$layers" ] || give_up "$digest: no image for $platform"
   fi
-  failure=0 master=$1
+  failure=0 master=$1 body=$part.body head=$part.head
+  [ ! -t 2 ] || bar=shown
   set --
-  # The rest, if it is still the same package.
-  [ ! -s "$part" ] || set -- --header "Range: bytes=$(bytes)-" --header "If-Range: \"$digest\""
+  # The rest, if it is still the same package. The wget of busybox takes no part.
+  if [ "$client" = busybox ]; then
+    : >"$part"
+  elif [ -s "$part" ]; then
+    start=$(bytes)
+    set -- --header "If-Range: \"$digest\""
+  fi
   if [ "$redirect" = follow ]; then
     status=$(request "$master" package "$digest" "$@" --header 'Prefer: redirect') || failure=$?
     if [ "$status" = 307 ]; then
@@ -236,16 +351,18 @@ try() { # ADDRESS -> true when the package is here and verified, false when anot
   else
     status=$(request "$master" package "$digest" "$@") || failure=$?
   fi
-  set -- "$master"
-  case $status in
-    200) mv "$body" "$part" ;;
-    206) cat "$body" >>"$part" ;;
-    # There are more bytes than the package has.
-    416) : >"$part" ;;
-  esac
-  judge "$1" || return 1
+  bar='' start=''
+  result=0
+  judge "$master" || result=$?
+  salvage
+  if [ "$status" = 416 ]; then
+    # All of it was here, or more bytes than the package has.
+    is_expected "$(sha256 "$part")" && return
+    : >"$part"
+  fi
+  [ "$result" -eq 0 ] || return 1
   is_expected "$(sha256 "$part")" && return
-  echo "$1: package is damaged or forged" >&2
+  echo "$master: package is damaged or forged" >&2
   : >"$part"
   return 1
 }
@@ -263,6 +380,8 @@ while [ "$attempt" -le "${PACKAGES_PROXY_ATTEMPTS:-5}" ]; do
   for address in $(addresses); do
     if try "$address"; then
       mv "$part" "$output"
+      # Parts of other packages that were to be here.
+      rm -f "$output".????????????.part
       exit 0
     fi
   done

@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { eventually } from '../support/eventually.ts';
 import { FakeRegistry, PASSWORD, USERNAME } from '../support/fake-registry.ts';
 import { bytesOf, encode, makeBlob, makeImage, makeIndex, makePackage, type TestImage } from '../support/image.ts';
 import { rejection } from '../support/rejection.ts';
@@ -52,8 +53,12 @@ class Master {
     return `127.0.0.1:${String((this.#server.address() as AddressInfo).port)}`;
   }
 
-  async close(): Promise<void> {
+  hangUp(): void {
     this.#server.closeAllConnections();
+  }
+
+  async close(): Promise<void> {
+    this.hangUp();
     await new Promise((resolve) => this.#server.close(resolve));
   }
 }
@@ -151,15 +156,151 @@ describe('examples/fetch-package.sh', () => {
     expect(seen()[0]?.authorization).to.equal('Bearer of-a-node');
   });
 
-  curl('needs openssl only where there is no sha256sum', async function () {
-    if (spawnSync('openssl', ['version']).status !== 0) this.skip();
-    const tools = 'awk cat curl cut head mv od openssl rm sed sleep sort tail tr wc'.split(' ');
+  const TOOLS = 'awk cat cut grep head mv od rm sed sleep sort tail tr wc'.split(' ');
+  const programOf = (name: string): string => spawnSync('which', [name]).stdout.toString().trim();
+
+  /** Lets the script find those programs and no others. */
+  async function fetchWith(programs: Readonly<Record<string, string>>, fetch: () => Promise<unknown>): Promise<void> {
     const bin = await mkdtemp(join(tmpdir(), 'bin-'));
-    for (const tool of tools) await symlink(spawnSync('which', [tool]).stdout.toString().trim(), join(bin, tool));
+    for (const tool of TOOLS) await symlink(programOf(tool), join(bin, tool));
+    for (const [name, program] of Object.entries(programs)) await symlink(program, join(bin, name));
     const PATH = process.env['PATH'];
     process.env['PATH'] = bin;
-    await fetchPackage().finally(() => (process.env['PATH'] = PATH));
-    await rm(bin, { recursive: true });
+    try {
+      await fetch();
+    } finally {
+      process.env['PATH'] = PATH;
+      await rm(bin, { recursive: true });
+    }
+  }
+
+  curl('needs openssl only where there is no sha256sum', async function () {
+    if (programOf('openssl') === '') this.skip();
+    await fetchWith({ curl: programOf('curl'), openssl: programOf('openssl') }, fetchPackage);
+    await expectPackage();
+  });
+
+  describe('without curl', () => {
+    const isGnu = spawnSync('sh', ['-c', 'wget --version']).stdout.toString().startsWith('GNU Wget');
+    const [gnu, busybox] = [isGnu ? it : it.skip, programOf('busybox') === '' ? it.skip : it];
+    const byWget = (fetch: () => Promise<unknown> = fetchPackage): Promise<void> =>
+      fetchWith({ wget: programOf('wget'), sha256sum: programOf('sha256sum') }, fetch);
+    const byBusybox = (fetch: () => Promise<unknown>): Promise<void> =>
+      fetchWith({ wget: programOf('busybox'), sha256sum: programOf('sha256sum') }, fetch);
+
+    gnu('fetches by wget, with its token, which no list of processes shows', async () => {
+      await byWget(() => fetchFrom([masters[0]?.address ?? ''], [image.digest, `${registry.host}/deckhouse/ee`, '']));
+      await expectPackage();
+      expect(seen()[0]?.authorization).to.equal('Bearer of-a-node');
+    });
+
+    gnu('goes on by wget where a connection broke', async () => {
+      meet(breakOffAfter(100_000));
+      await byWget();
+      await expectPackage();
+      expect(seen().map(({ range }) => range)).to.deep.equal([undefined, 'bytes=100000-']);
+    });
+
+    gnu('tries again by wget after 503, and gives up on 403, each with one line', async () => {
+      meet(refuse(503), refuse(403));
+      const error = (await rejection(byWget())) as { stderr?: string };
+      const address = masters[0]?.address ?? '';
+      expect(error.stderr).to.equal(`${address}: 503 not now\n${address}: 403 not now\n`);
+      expect(await readdir(directory)).to.deep.equal([]);
+    });
+
+    gnu('takes no forged package by wget', async () => {
+      meet(...Array<Fault>(3).fill(forge(makePackage(300_000, 7))));
+      expect(await rejection(byWget()))
+        .to.have.property('stderr')
+        .that.includes('package is damaged or forged');
+      expect(await readdir(directory)).to.deep.equal([]);
+    });
+
+    busybox('fetches by the wget of busybox, anew where a connection broke', async () => {
+      meet(breakOffAfter(100_000), refuse(503));
+      await byBusybox(() =>
+        fetchFrom([masters[0]?.address ?? ''], [image.digest], HERE, '', { PACKAGES_PROXY_TOKEN: '' }),
+      );
+      await expectPackage();
+      expect(seen().map(({ range }) => range)).to.deep.equal([undefined, undefined, undefined]);
+    });
+
+    busybox('gives no token to the wget of busybox', async () => {
+      const error = await rejection(byBusybox(fetchPackage));
+      expect(error).to.have.property('stderr').that.includes('install curl or GNU wget');
+      expect(seen()).to.deep.equal([]);
+    });
+
+    it('says what is missing', async () => {
+      const error = await rejection(fetchWith({}, fetchPackage));
+      expect(error).to.have.property('stderr', 'neither curl nor wget is installed\n');
+    });
+  });
+
+  curl('goes on in the next run where the last one ended, and only with the same package', async () => {
+    meet(...[1, 2, 3].map(() => breakOffAfter(50_000)));
+    await rejection(fetchPackage());
+    const part = `${HERE}.${image.digest.slice(7, 19)}.part`;
+    expect(await readdir(directory)).to.deep.equal([part]);
+    expect((await readFile(join(directory, part))).equals(image.layer.bytes.subarray(0, 150_000))).to.equal(true);
+    const other = makePackage(2000, 9);
+    registry.publish(other);
+    meet(refuse(403));
+    await rejection(fetchFrom([masters[0]?.address ?? ''], [other.digest]));
+    expect(await readdir(directory)).to.deep.equal([part]);
+    await fetchPackage();
+    await expectPackage();
+    expect(seen().at(-1)).to.have.property('range', 'bytes=150000-');
+  });
+
+  curl('keeps what has come when it is ended', async () => {
+    const arrived = Promise.withResolvers<undefined>();
+    meet(({ status, headers, body }, response) => {
+      response.writeHead(status, headers).write(body.subarray(0, 120_000), () => {
+        arrived.resolve(undefined);
+      });
+    });
+    const running = fetchPackage();
+    running.catch(() => undefined);
+    await arrived.promise;
+    const file = join(directory, `${HERE}.${image.digest.slice(7, 19)}.part.body`);
+    await eventually(async () => expect((await readFile(file)).byteLength).to.be.greaterThan(100_000));
+    running.child.kill('SIGTERM');
+    for (const master of masters) master.hangUp();
+    await rejection(running);
+    await fetchPackage();
+    await expectPackage();
+    expect(seen().at(-1)?.range).to.match(/^bytes=1\d{5}-$/);
+  });
+
+  curl('takes what is whole already, and fetches what is no part of it anew', async () => {
+    const part = join(directory, `${HERE}.${image.digest.slice(7, 19)}.part`);
+    await writeFile(part, image.layer.bytes);
+    await fetchPackage();
+    await expectPackage();
+    await writeFile(part, 'x'.repeat(1000));
+    await fetchPackage();
+    await expectPackage();
+  });
+
+  curl('says of each failure where and why, in one line', async () => {
+    meet(breakOffAfter(1000));
+    const { stderr } = await fetchFrom(['127.0.0.1:1', masters[0]?.address ?? ''].slice(1));
+    expect(stderr.trim().split('\n')).to.have.lengthOf(1);
+    expect(stderr).to.match(/^127\.0\.0\.1:\d+: curl failed \(18\) curl: \(18\) /);
+    const error = (await rejection(fetchFrom(['127.0.0.1:1']))) as { stderr?: string };
+    expect(error.stderr?.trim().split('\n')).to.have.lengthOf(4);
+    expect(error.stderr).to.match(/^127\.0\.0\.1:1: curl failed \(7\) /);
+  });
+
+  curl('shows a bar on a terminal', async function () {
+    if (programOf('script') === '') this.skip();
+    const { stdout } = await run('script', ['-qec', `${FETCH} ${image.digest} ${HERE}`, '/dev/null'], {
+      cwd: directory,
+      env: { ...process.env, PACKAGES_PROXY_ADDRESSES: masters[0]?.address },
+    });
+    expect(stdout).to.include('100.0%');
     await expectPackage();
   });
 
@@ -431,12 +572,17 @@ describe('examples/fetch-package.sh', () => {
     expect(seen()).to.deep.equal([]);
   });
 
-  curl('says how it is used', async () => {
-    const { code, stderr } = (await rejection(run(FETCH, []))) as Error & { code?: number; stderr?: string };
-    expect(code).to.equal(2);
-    expect(stderr)
+  it('says how it is used', async () => {
+    const { stdout, stderr: none } = await run(FETCH, ['--help']);
+    expect(none).to.equal('');
+    expect(stdout)
       .to.include('fetch-package.sh DIGEST OUTPUT [REPOSITORY [PATH]]')
       .and.to.include('PACKAGES_PROXY_PAUSE');
-    expect(stderr).not.to.include('set -eu');
+    expect(stdout).not.to.include('set -eu');
+    for (const wrong of [[], ['latest', 'here'], [image.digest, 'here', 'a', 'b', 'c']]) {
+      const { code, stderr } = (await rejection(run(FETCH, wrong))) as Error & { code?: number; stderr?: string };
+      expect(code).to.equal(2);
+      expect(stderr).to.match(/DIGEST OUTPUT|a digest begins with sha256:/);
+    }
   });
 });
