@@ -96,6 +96,8 @@ install_fronts_from_debian apache2=usr/sbin/apache2=apache2-bin caddy=usr/bin/ca
   nghttpx=usr/sbin/nghttpx=nghttp2-proxy squid=usr/sbin/squid=squid-openssl tinyproxy=usr/bin/tinyproxy=tinyproxy-bin \
   traffic_server=usr/bin/traffic_server=trafficserver varnishd=usr/sbin/varnishd=varnish
 install_from_debian shellcheck
+install_from_debian containerd
+install_from_debian ctr usr/bin/ctr containerd
 install_from_debian bwrap usr/bin/bwrap bubblewrap
 install_from_debian prometheus
 install_from_debian promtool usr/bin/promtool prometheus
@@ -104,6 +106,9 @@ install_from_go distribution-registry github.com/distribution/distribution/v3/cm
 install_from_go actionlint github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 install_from_go versitygw github.com/versity/versitygw/cmd/versitygw@v1.8.0
 install_from_crates s3s-fs 0.14.1 binary
+# The suite of the distribution-spec, which has no releases of its own.
+install_from_go oci-conformance \
+  github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111
 install_from_go crane github.com/google/go-containerregistry/cmd/crane@v0.22.1
 # The same language, in one file.
 install_from_go jq github.com/itchyny/gojq/cmd/gojq@v0.12.17

@@ -115,7 +115,8 @@ describe('signatures in a running service', () => {
   });
 
   it('are enforced at each way out, before a byte of a layer is fetched', async () => {
-    await start('enforce');
+    const settings = settingsOf('enforce', { server: { distribution: { enabled: true } } });
+    service = await ServiceProcess.start({ settings });
     for (const image of [unsigned, program]) {
       const { status, body } = await ask(`package?digest=${image.digest}`);
       expect({ status, body }).to.deep.equal({ status: 502, body: 'image has no signature\n' });
@@ -123,6 +124,10 @@ describe('signatures in a running service', () => {
       expect((await ask(`manifest?digest=${image.digest}`)).status).to.equal(502);
       for (const way of ['images', 'manifests']) {
         expect((await ask(`${CLI}/${way}/${image.digest}`)).status, way).to.equal(502);
+      }
+      for (const way of [`manifests/${image.digest}`, `blobs/${image.layer.descriptor.digest}`]) {
+        const refused = await ask(`v2/deckhouse/${way}`);
+        expect([refused.status, refused.body.includes('"DENIED"')], way).to.deep.equal([403, true]);
       }
     }
     const { port } = await service.logged('bootstrap port is open');
@@ -136,7 +141,12 @@ describe('signatures in a running service', () => {
     expect([unsigned, program].map(layerWasAsked)).to.deep.equal([false, false]);
     const document = JSON.parse((await ask(`explain?digest=${unsigned.digest}`)).body) as { verdict: object };
     expect(document.verdict).to.include({ outcome: 'fail', status: 502, code: 'SIGNATURE_INVALID' });
-    for (const image of [signed, annotated]) expect(await statusOf(image)).to.equal(200);
+    for (const image of [signed, annotated]) {
+      expect(await statusOf(image)).to.equal(200);
+      for (const way of [`manifests/${image.digest}`, `blobs/${image.layer.descriptor.digest}`]) {
+        expect((await ask(`v2/deckhouse/${way}`)).status, way).to.equal(200);
+      }
+    }
   });
 
   it('are enforced on what was cached before they were looked at', async () => {

@@ -197,6 +197,45 @@ describe('distributionRoutes', () => {
     );
   });
 
+  it('answers what clients of mirrors have been seen to ask for', async () => {
+    await client(`deckhouse/manifests/${image.digest}`);
+    const { digest } = layer.descriptor;
+    const cases: readonly [what: string, path: string, headers: Record<string, string>, status: number][] = [
+      [
+        'a part of a manifest (containerd 2, parallel fetch)',
+        `manifests/${image.digest}`,
+        { range: 'bytes=0-99' },
+        200,
+      ],
+      ['all of a blob as a part', `blobs/${digest}`, { range: 'bytes=0-' }, 206],
+      ['a part that ends behind the blob', `blobs/${digest}`, { range: 'bytes=10-999999' }, 206],
+      ['the last bytes', `blobs/${digest}`, { range: 'bytes=-5' }, 206],
+      ['the rest of a blob that is here whole', `blobs/${digest}`, { range: 'bytes=90000-' }, 416],
+      ['a part of another version', `blobs/${digest}`, { range: 'bytes=5-', 'if-range': '"other"' }, 200],
+      ['a slash at the end', `manifests/${image.digest}/`, {}, 200],
+      ['an empty namespace', `manifests/${image.digest}?ns=`, {}, 200],
+      ['two namespaces', `manifests/${image.digest}?ns=a.example&ns=b.example`, {}, 400],
+      ['a namespace with a scheme', `manifests/${image.digest}?ns=https://registry.example`, {}, 400],
+      ['the namespace with the port of its scheme', `manifests/${image.digest}?ns=registry.example:443`, {}, 200],
+      ['an account of another registry', `manifests/${image.digest}`, { authorization: 'Basic eDp5' }, 200],
+      ['an encoding', `blobs/${digest}`, { 'accept-encoding': 'gzip, zstd' }, 200],
+      ['a digest in capitals', `blobs/${digest.toUpperCase()}`, {}, 400],
+      ['a digest without its algorithm', `blobs/${digest.slice(7)}`, {}, 400],
+      ['a layer as a manifest', `manifests/${digest}`, {}, 404],
+      ['a manifest as a blob, when it is cached', `blobs/${image.digest}`, {}, 200],
+      ['a tag by which cosign keeps signatures', `manifests/${image.digest.replace(':', '-')}.sig`, {}, 404],
+    ];
+    fetchTagged.rejects(new PackageUnknownError('MANIFEST_UNKNOWN'));
+    for (const [what, path, headers, status] of cases) {
+      const answer = await client(`deckhouse/${path}`, { headers });
+      expect(answer.statusCode, `${what}: ${answer.body.slice(0, 200)}`).to.equal(status);
+      expect(answer.headers, what).not.to.have.property('content-encoding');
+      const head = await client.head(`deckhouse/${path}`, { headers });
+      // HEAD has no ranges.
+      expect(head.statusCode, `HEAD of ${what}`).to.equal(status === 206 || status === 416 ? 200 : status);
+    }
+  });
+
   it('refuses all that would write, and what it does not serve', async () => {
     for (const method of ['PUT', 'POST', 'PATCH', 'DELETE'] as const) {
       const { statusCode, headers, body } = await client(`deckhouse/manifests/${image.digest}`, { method });
