@@ -60,9 +60,12 @@ export interface UpstreamFields {
 export class InvalidUpstreamError extends Error {
   override readonly name = 'InvalidUpstreamError';
   readonly field: keyof UpstreamFields;
-  constructor(field: keyof UpstreamFields, message: string, options?: ErrorOptions) {
-    super(`${field}: ${message}`, options);
+  /** The message without the field, for a reader that names it already. */
+  readonly reason: string;
+  constructor(field: keyof UpstreamFields, reason: string, options?: ErrorOptions) {
+    super(`${field}: ${reason}`, options);
     this.field = field;
+    this.reason = reason;
   }
 }
 

@@ -4,6 +4,7 @@ import { dirname, resolve } from 'node:path';
 import { type Document, isMap, isScalar, LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
 import { CommandFailure, type Terminal, type Values } from '../adapters/cli/command.ts';
+import { nearestSetting } from './setting-names.ts';
 import { type Settings, settingsSchema } from './settings.ts';
 
 export class SettingsError extends CommandFailure {
@@ -87,16 +88,8 @@ export function layOver(layers: readonly Layer[]): Record<string, unknown> {
 
 /** Settings that are paths. */
 const PATHS = [
-  'directory',
-  'kubeconfig',
-  'certificate',
-  'key',
-  'clientCA',
-  'keys',
-  'roots',
-  'tokenFile',
-  'usernameFile',
-  'passwordFile',
+  ...['directory', 'kubeconfig', 'certificate', 'key', 'clientCA', 'keys', 'roots', 'tokenFile'],
+  ...['usernameFile', 'passwordFile', 'caFile', 'dockerCfgFile'],
 ];
 
 /** Paths in a file are relative to that file, wherever the process was started. @throws SettingsError */
@@ -140,7 +133,8 @@ function dataOf(document: Document, path: string): Record<string, unknown> {
 function describeIssue(issue: z.core.$ZodIssue, layers: readonly Layer[]): string[] {
   const paths = issue.code === 'unrecognized_keys' ? issue.keys.map((key) => [...issue.path, key]) : [issue.path];
   return paths.map((path) => {
-    const message = issue.code === 'unrecognized_keys' ? 'is not a setting' : issue.message;
+    const message =
+      issue.code === 'unrecognized_keys' ? `is not a setting${nearestSetting(path, layers)}` : issue.message;
     return [placeOf(path, layers), path.join('.'), message]
       .filter((part) => part !== undefined && part !== '')
       .join(': ');
@@ -189,7 +183,9 @@ function absolute(data: unknown, base: string): unknown {
   if (!isRecord(data)) return data;
   return Object.fromEntries(
     Object.entries(data).map(([name, value]) => {
-      const isPath = PATHS.includes(name) && typeof value === 'string' && value !== '';
+      // PEM is no path, which the schema says.
+      const isPath =
+        PATHS.includes(name) && typeof value === 'string' && value !== '' && !value.includes('-----BEGIN ');
       return [name, isPath ? resolve(base, value) : absolute(value, base)];
     }),
   );

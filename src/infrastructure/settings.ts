@@ -25,6 +25,13 @@ const objectName = z
   .string()
   .regex(/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/, 'must be the name of a Kubernetes object');
 
+/** A path, and not what is in the file. */
+function pathOf(content: string) {
+  return z.string().refine((text) => !text.includes('-----BEGIN '), `is ${content} itself, not a path`);
+}
+
+const certificatePath = pathOf('the certificate');
+
 const seconds = z.number().positive().max(3600);
 
 /** Trimmed as the Go implementation trims it. It is a part of a path, so it holds nothing that a URL would escape. */
@@ -58,9 +65,9 @@ export const settingsSchema = z.strictObject({
     distribution: z.strictObject({ enabled: z.boolean() }),
     tls: z
       .strictObject({
-        certificate: z.string(),
-        key: z.string(),
-        clientCA: z.string(),
+        certificate: certificatePath,
+        key: pathOf('the key'),
+        clientCA: certificatePath,
         clientNames: z.array(z.string().min(1)).min(1),
       })
       .refine(
@@ -70,7 +77,7 @@ export const settingsSchema = z.strictObject({
     certificates: z.array(
       z.strictObject({
         role: z.string().regex(/^[a-z_]+$/, 'must be a word of small letters and _'),
-        certificate: z.string().min(1),
+        certificate: certificatePath.min(1),
       }),
     ),
   }),
@@ -107,7 +114,7 @@ export const settingsSchema = z.strictObject({
       ociLayout: z.strictObject({ directory: z.string().min(1) }),
       bucket: bucketSchema,
       signature: z
-        .strictObject({ mode: z.enum(['off', 'report', 'enforce']), keys: z.string(), roots: z.string() })
+        .strictObject({ mode: z.enum(['off', 'report', 'enforce']), keys: pathOf('the key'), roots: certificatePath })
         .refine(({ mode, keys, roots }) => mode === 'off' || keys !== '' || roots !== '', {
           message: 'needs keys or roots, by which signatures are verified',
         }),
@@ -125,7 +132,7 @@ export const settingsSchema = z.strictObject({
         kubeconfig: z.string(),
         secret: z.strictObject({ namespace: objectName, name: objectName }),
         events: z.boolean(),
-        agent: z.strictObject({ ca: z.string().min(1), storeOnRefusal: z.boolean() }),
+        agent: z.strictObject({ ca: certificatePath.min(1), storeOnRefusal: z.boolean() }),
       }),
     })
     .superRefine(({ source, registries: list, kubernetes }, context) => {

@@ -88,7 +88,7 @@ const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] =
     service: ['node:http', 'node:https'],
     sources: ['node:fs', 'zod'],
     signatures: ['node:crypto', 'node:fs', 'node:fs/promises', 'node:path'],
-    static: ['zod'],
+    static: ['zod', 'node:fs', 'node:fs/promises'],
     unstored: [],
     x509: ['node:crypto'],
   }).map(([name, packages]) => ({

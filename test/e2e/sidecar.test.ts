@@ -102,6 +102,25 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
       await rm(directory, { recursive: true });
     }).timeout(60_000);
 
+    it('is what explain asks for, and the reason of a refusal is told', async () => {
+      const directory = await mkdtemp(join(tmpdir(), 'explain-'));
+      const [token, ca] = [join(directory, 'token'), join(directory, 'ca')];
+      await writeFile(ca, CA);
+      const explain = async (text: string): Promise<{ code: number | null; stdout: string; stderr: string }> => {
+        await writeFile(token, `${text}\n`);
+        const access = ['--url', `https://127.0.0.1:${String(port)}`, '--token-file', token, '--ca', ca];
+        return runProgram('explain', '--digest', QUERY_DIGEST, '--verify', ...access);
+      };
+      const { code, stdout } = await explain(USERS.admin.token);
+      expect(code).to.equal(2);
+      expect(stdout).to.include('would fail with 404 NAME_UNKNOWN').and.include('verified    nothing: ');
+      expect((await explain('nobody')).stderr).to.include('401: it does not accept the token');
+      expect((await explain(USERS.stranger.token)).stderr).to.include(
+        '403: the user of the token may not get /explain',
+      );
+      await rm(directory, { recursive: true });
+    }).timeout(60_000);
+
     it('comes of 150 nodes with tokens of their own, each of which is answered within the 10 s that it waits', async () => {
       for (const name of [NAMESPACE, 'd8-system']) await applyObject(cluster.as('admin'), namespaceObject(name));
       for (const object of await renderChart(programs.helm)) {

@@ -44,6 +44,9 @@ describe('completion', () => {
         [['serve', '--disa'], '--disable-cache'],
         [['mirror', '--li'], '--list'],
         [['verify', '--js'], '--json'],
+        [['explain', '--tok'], '--token-file'],
+        [['explain', '--ver'], '--verify'],
+        [['version', '--js'], '--json'],
         [['completion', 'fi'], 'fish'],
       ] as const)
         it(`completes "${words.join(' ')}" to "${completed}"`, () => {

@@ -1,5 +1,15 @@
 /** `completion`: what a shell completes, out of the table of commands and their flags. */
-import { type Command, command, EXIT_CODE, EXIT_CODES, type Flag, type Row, UsageError } from './command.ts';
+import {
+  type Command,
+  command,
+  EXIT_CODE,
+  EXIT_CODES,
+  type Flag,
+  JSON_FLAG,
+  type Row,
+  UsageError,
+  writeJson,
+} from './command.ts';
 
 const PROGRAM = 'registry-packages-proxy';
 const SHELLS = { bash, zsh, fish };
@@ -19,17 +29,19 @@ export function completionCommand(commands: readonly Row[]): Command {
     about: `Prints a script that completes commands, flags and files in a shell: ${Object.keys(SHELLS).join(', ')}. \
 It is written for this version, so load it anew after an upgrade.`,
     operands: ['SHELL'],
-    flags: {},
+    flags: { json: JSON_FLAG },
     examples: [
       { to: 'bash, in ~/.bashrc: source <(registry-packages-proxy completion bash)', run: 'completion bash' },
       { to: 'zsh, into a folder of $fpath', run: 'completion zsh > ~/.zfunc/_registry-packages-proxy' },
       { to: 'fish', run: 'completion fish > ~/.config/fish/completions/registry-packages-proxy.fish' },
     ],
     exits: { 0: 'the script is printed', 1: EXIT_CODES[1] },
-    async run({ operands: [shell = ''] }, { stdout }) {
+    async run({ flags, operands: [shell = ''] }, { stdout }) {
       if (!isShell(shell)) throw new UsageError(`SHELL must be one of ${Object.keys(SHELLS).join(', ')}`);
       const entries = await Promise.all(commands.map((row) => entryOf(row)));
-      stdout.write(SHELLS[shell](entries));
+      const script = SHELLS[shell](entries);
+      if (flags.json === true) writeJson(stdout, { shell, script });
+      else stdout.write(script);
       return EXIT_CODE.done;
     },
   });

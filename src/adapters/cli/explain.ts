@@ -1,51 +1,40 @@
 /** `explain`: asks a running service for the outcome that a request for a package would have, and for the reason. */
-import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
-import { get, type IncomingMessage } from 'node:http';
-import { get as getSecurely } from 'node:https';
-import { join } from 'node:path';
-import { text as readText } from 'node:stream/consumers';
+import { type Digest, digestOf, parseDigest } from '../../domain/descriptor.ts';
+import { InvalidArgumentError, PackageError } from '../../domain/errors.ts';
+import { type Index, type Manifest, parseManifest } from '../../domain/manifest.ts';
 import { type PackageRequest, parseRepositoryName, parseRepositoryPath } from '../../domain/reference.ts';
-import { parseDigest } from '../../domain/descriptor.ts';
-import { InvalidArgumentError } from '../../domain/errors.ts';
-import {
-  command,
-  CommandFailure,
-  EXIT_CODE,
-  EXIT_CODES,
-  parseServiceUrl,
-  type Terminal,
-  UsageError,
-  type Values,
-} from './command.ts';
-
-/** It answers out of its memory. */
-const TIMEOUT_MS = 10_000;
-const DEFAULT_URL = 'http://127.0.0.1:5080';
-const HARDENED_URL = 'https://127.0.0.1:5080';
+import { command, CommandFailure, EXIT_CODE, EXIT_CODES, type Terminal, UsageError, type Values } from './command.ts';
+import { ACCESS_FLAGS, askService, readAccess, type ServiceAccess } from './service-access.ts';
 
 const FLAGS = {
   digest: { type: 'string', value: 'DIGEST', about: 'of an image manifest, or of an index of them' },
   repository: { type: 'string', value: 'REPO', about: 'as requests name it; the default registry without it' },
   path: { type: 'string', value: 'PATH', about: 'below the repository' },
-  url: { type: 'string', value: 'URL', about: `of the service; ${DEFAULT_URL} without it, https with --keys` },
-  keys: {
-    type: 'string',
-    value: 'DIRECTORY',
-    about: 'of the hardened mode: has ca.crt, client.crt and client.key (loopback-keys)',
+  ...ACCESS_FLAGS,
+  verify: {
+    type: 'boolean',
+    about: 'fetch the cached manifest, too, and compare it with DIGEST and with the layer that the service names',
   },
   json: { type: 'boolean', about: 'print the JSON document of the service (docs/openapi.yaml)' },
 } as const;
 
+/** As wide as the labels of the service. */
+const LABEL = 'verified'.padEnd(12);
+
 export const EXPLAIN = command({
   about: `Asks a running service, on this machine or at --url. The service answers from its own state: it asks no registry \
-and fetches nothing. Ages are measured by its clock.`,
+and fetches nothing. Ages are measured by its clock. With --verify this command believes the service nothing that it can \
+compute: the manifest has the digest, or it does not.`,
   flags: FLAGS,
   examples: [
     { to: 'why a package of the default registry does not come, on a master', run: 'explain --digest sha256:…' },
     {
       to: 'the same where the loopback port is hardened',
       run: 'explain --keys /etc/loopback --digest sha256:…',
+    },
+    {
+      to: 'through the sidecar of a master, with the token of a user that may ask',
+      run: 'explain --url https://master-0:4219 --token-file token --ca ca.crt --verify --digest sha256:…',
     },
     {
       to: 'of a module, through a port that kubectl forwards, for a script',
@@ -56,31 +45,36 @@ and fetches nothing. Ages are measured by its clock.`,
     ...EXIT_CODES,
     0: 'the package would be served',
     1: 'wrong flags, or the service did not answer',
-    2: 'the request would fail',
+    2: 'the request would fail, or --verify has found another manifest or layer',
   },
   async run({ flags }, terminal) {
-    const url = explainUrl(flags);
-    const mediaType = flags.json === true ? 'application/json' : 'text/plain';
-    const answer = await ask(url, mediaType, flags.keys, terminal);
-    const isFailure = flags.json === true ? isFailedDocument(answer) : isFailedText(answer);
-    if (isFailure === undefined) throw new CommandFailure(`${url.origin} did not answer with an explanation`);
-    // A text from elsewhere must not control the terminal.
-    terminal.stdout.write(flags.json === true ? answer : answer.replaceAll(/[^\P{C}\n]/gu, '?'));
-    return isFailure ? EXIT_CODE.faulty : EXIT_CODE.done;
+    const request = requestOf(flags);
+    const access = await readAccess(flags);
+    const isJson = flags.json === true;
+    const mediaType = isJson ? 'application/json' : 'text/plain';
+    const answer = (await askService(access, pathOf('/explain', request), mediaType, terminal)).toString();
+    const told = isJson ? readDocument(answer) : readLines(answer);
+    if (told === undefined) throw new CommandFailure(`${access.origin.origin} did not answer with an explanation`);
+    if (flags.verify !== true) {
+      // A text from elsewhere must not control the terminal.
+      terminal.stdout.write(isJson ? answer : printable(answer));
+      return told.isFailure ? EXIT_CODE.faulty : EXIT_CODE.done;
+    }
+    const { outcome, reason } = await verify(access, request, told, terminal);
+    if (isJson) {
+      const document = { explanation: JSON.parse(answer) as object, verification: { outcome, reason } };
+      terminal.stdout.write(`${JSON.stringify(document, undefined, 2)}\n`);
+    } else terminal.stdout.write(`${printable(answer)}${LABEL}${reason}\n`);
+    return told.isFailure || outcome === 'different' ? EXIT_CODE.faulty : EXIT_CODE.done;
   },
 });
 
-/** @throws UsageError */
-function explainUrl(flags: Values<typeof FLAGS>): URL {
-  const service = parseServiceUrl(flags.url ?? (flags.keys === undefined ? DEFAULT_URL : HARDENED_URL));
-  if (flags.keys !== undefined && service.protocol !== 'https:') throw new UsageError('--keys needs https');
-  const url = new URL('/explain', service);
-  const { digest, repository, path } = requestOf(flags);
-  url.search = new URLSearchParams({ digest, repository, ...(path !== undefined && { path }) }).toString();
-  return url;
+function pathOf(route: string, { digest, repository, path }: PackageRequest): string {
+  const query = new URLSearchParams({ digest, repository, ...(path !== undefined && { path }) });
+  return `${route}?${query.toString()}`;
 }
 
-/** Read here as the service reads it. */
+/** Read here as the service reads it. @throws UsageError */
 function requestOf({ digest, repository = '', path = '' }: Values<typeof FLAGS>): PackageRequest {
   if (digest === undefined) throw new UsageError('--digest is missing');
   try {
@@ -95,56 +89,76 @@ function requestOf({ digest, repository = '', path = '' }: Values<typeof FLAGS>)
   }
 }
 
-/** @throws CommandFailure */
-async function ask(url: URL, mediaType: string, keys: string | undefined, { interrupted }: Terminal): Promise<string> {
-  const signal = AbortSignal.any([interrupted, AbortSignal.timeout(TIMEOUT_MS)]);
-  const identity = keys === undefined ? {} : await readKeys(keys);
-  try {
-    const options = { headers: { accept: mediaType }, signal, agent: false as const, ...identity };
-    const request = url.protocol === 'https:' ? getSecurely(url, options) : get(url, options);
-    const [response] = (await once(request, 'response')) as [IncomingMessage];
-    const text = await readText(response);
-    if (response.statusCode !== 200) {
-      throw new CommandFailure(`${url.origin} answered with status ${String(response.statusCode)}`);
-    }
-    return text;
-  } catch (error) {
-    if (interrupted.aborted || error instanceof CommandFailure) throw error;
-    throw new CommandFailure(`${url.origin} does not answer: ${reasonOf(error)}`, { cause: error });
-  }
+interface Told {
+  readonly isFailure: boolean;
+  /** Whether the service has the manifest, so that it asks no registry for it. */
+  readonly isCached: boolean;
+  readonly layer: string | undefined;
 }
 
-/** The certificate by which the service identifies this command. @throws CommandFailure */
-async function readKeys(directory: string): Promise<{ ca: Buffer; cert: Buffer; key: Buffer }> {
-  const read = (name: string): Promise<Buffer> => readFile(join(directory, name));
-  try {
-    const [ca, cert, key] = await Promise.all([read('ca.crt'), read('client.crt'), read('client.key')]);
-    return { ca, cert, key };
-  } catch (cause) {
-    throw new CommandFailure(`--keys ${directory}: ${cause instanceof Error ? cause.message : 'unknown error'}`, {
-      cause,
-    });
-  }
-}
-
-/** A code says what a message of OpenSSL hides. */
-function reasonOf(error: unknown): string {
-  if (!(error instanceof Error)) return 'unknown error';
-  if (error.name === 'AbortError') return `no answer within ${String(TIMEOUT_MS / 1000)} s`;
-  return 'code' in error && typeof error.code === 'string' ? error.code : error.message;
-}
-
-/** Whether the request would fail; undefined for a text that is no explanation. */
-function isFailedText(text: string): boolean | undefined {
+/** Undefined for a text that is no explanation. */
+function readLines(text: string): Told | undefined {
   const [, outcome] = /^verdict +would (be served|fail)\b/.exec(text) ?? [];
-  return outcome === undefined ? undefined : outcome === 'fail';
+  if (outcome === undefined) return undefined;
+  const [, layer] = /^layer +(sha256:[0-9a-f]{64})$/m.exec(text) ?? [];
+  return { isFailure: outcome === 'fail', isCached: /^manifest +cached/m.test(text), layer };
 }
 
-function isFailedDocument(text: string): boolean | undefined {
+function readDocument(text: string): Told | undefined {
   try {
-    const { verdict } = JSON.parse(text) as { readonly verdict: { readonly outcome: unknown } };
-    return typeof verdict.outcome === 'string' ? verdict.outcome === 'fail' : undefined;
+    const { verdict, kept, layer } = JSON.parse(text) as {
+      readonly verdict: { readonly outcome: unknown };
+      readonly kept?: { readonly manifest: object | null };
+      readonly layer?: { readonly digest: string } | null;
+    };
+    if (typeof verdict.outcome !== 'string') return undefined;
+    return {
+      isFailure: verdict.outcome === 'fail',
+      isCached: (kept?.manifest ?? null) !== null,
+      layer: layer?.digest,
+    };
   } catch {
     return undefined;
   }
+}
+
+interface Verification {
+  readonly outcome: 'same' | 'different' | 'unknown';
+  readonly reason: string;
+}
+
+/** @throws CommandFailure when the service does not give the manifest */
+async function verify(
+  access: ServiceAccess,
+  request: PackageRequest,
+  { isCached, layer }: Told,
+  terminal: Terminal,
+): Promise<Verification> {
+  if (!isCached) return { outcome: 'unknown', reason: 'nothing: the manifest is not cached' };
+  const bytes = await askService(access, pathOf('/manifest', request), '*/*', terminal);
+  const found = digestOf(bytes);
+  if (found !== request.digest) return { outcome: 'different', reason: `no: the service has a manifest of ${found}` };
+  return compare(bytes, layer);
+}
+
+function compare(bytes: Buffer, layer: string | undefined): Verification {
+  let document: Manifest | Index;
+  try {
+    document = parseManifest(bytes);
+  } catch (error) {
+    if (!(error instanceof PackageError)) throw error;
+    return { outcome: 'different', reason: `no: the bytes have this digest, and are no manifest: ${error.message}` };
+  }
+  if (document.kind !== 'manifest') {
+    return { outcome: 'same', reason: 'the index has this digest; its manifests each have their own' };
+  }
+  const named: Digest | undefined = document.layers.at(-1)?.digest;
+  if (layer !== undefined && named !== layer) {
+    return { outcome: 'different', reason: `no: the manifest has this digest, and names the layer ${named ?? 'none'}` };
+  }
+  return { outcome: 'same', reason: 'the manifest has this digest, and names this layer' };
+}
+
+function printable(text: string): string {
+  return text.replaceAll(/[^\P{C}\n]/gu, '?');
 }

@@ -56,3 +56,8 @@ export function alignRows(rows: readonly (readonly [label: string, text: string]
   const width = Math.max(...rows.map(([label]) => label.length)) + 2;
   return rows.map(([label, text]) => `${label.padEnd(width)}${text}\n`).join('');
 }
+
+/** The code of an error of Node: `ENOENT`. */
+export function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : formatError(error);
+}

@@ -3,7 +3,7 @@ import { rm, writeFile } from 'node:fs/promises';
 import { isIPv4 } from 'node:net';
 import { join } from 'node:path';
 import { CertificateAuthority } from '../x509/certificate.ts';
-import { command, CommandFailure, EXIT_CODE, EXIT_CODES, UsageError } from './command.ts';
+import { command, CommandFailure, EXIT_CODE, EXIT_CODES, JSON_FLAG, UsageError, writeJson } from './command.ts';
 import { formatError } from './format.ts';
 
 const DEFAULT_ADDRESS = '127.0.0.1';
@@ -23,6 +23,7 @@ the CA is dropped, so no further certificate can be made. The certificates do no
       value: 'ADDRESS',
       about: `of IPv4, where the service listens; ${DEFAULT_ADDRESS} without it`,
     },
+    json: JSON_FLAG,
   },
   examples: [
     {
@@ -31,26 +32,33 @@ the CA is dropped, so no further certificate can be made. The certificates do no
     },
   ],
   exits: { 0: 'the keys are there', 1: EXIT_CODES[1] },
-  async run({ flags: { service, sidecar, address = DEFAULT_ADDRESS } }) {
+  async run({ flags: { service, sidecar, address = DEFAULT_ADDRESS, json } }, { stdout }) {
     if (service === undefined) throw new UsageError('--service is missing');
     if (sidecar === undefined) throw new UsageError('--sidecar is missing');
     if (!isIPv4(address)) throw new UsageError('--address must be an IPv4 address');
     const ca = new CertificateAuthority('registry-packages-proxy-loopback');
     const server = ca.issue('registry-packages-proxy', { usage: 'server', address });
-    await write(service, { 'ca.crt': ca.certificate, 'tls.crt': server.certificate, 'tls.key': server.key });
+    const files = await write(service, {
+      'ca.crt': ca.certificate,
+      'tls.crt': server.certificate,
+      'tls.key': server.key,
+    });
     for (const [directory, name] of [
       [service, 'explain'],
       [sidecar, 'sidecar'],
     ] as const) {
       const { certificate, key } = ca.issue(name, { usage: 'client' });
-      await write(directory, { 'ca.crt': ca.certificate, 'client.crt': certificate, 'client.key': key });
+      files.push(
+        ...(await write(directory, { 'ca.crt': ca.certificate, 'client.crt': certificate, 'client.key': key })),
+      );
     }
+    if (json === true) writeJson(stdout, { files: [...new Set(files)] });
     return EXIT_CODE.done;
   },
 });
 
-/** For the user of this process only. @throws CommandFailure */
-async function write(directory: string, files: Readonly<Record<string, string>>): Promise<void> {
+/** For the user of this process only; resolves with the paths. @throws CommandFailure */
+async function write(directory: string, files: Readonly<Record<string, string>>): Promise<string[]> {
   for (const [name, text] of Object.entries(files)) {
     const path = join(directory, name);
     try {
@@ -60,4 +68,5 @@ async function write(directory: string, files: Readonly<Record<string, string>>)
       throw new CommandFailure(`${path} cannot be written: ${formatError(error)}`, { cause: error });
     }
   }
+  return Object.keys(files).map((name) => join(directory, name));
 }

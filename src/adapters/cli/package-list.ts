@@ -9,7 +9,7 @@ import {
   parseRepositoryPath,
 } from '../../domain/reference.ts';
 import { CommandFailure, type Terminal, UsageError, type Values } from './command.ts';
-import { abridged, formatError } from './format.ts';
+import { abridged, codeOf, formatError } from './format.ts';
 import { readFile } from 'node:fs/promises';
 import { addAbortSignal } from 'node:stream';
 import { text as textOf } from 'node:stream/consumers';
@@ -125,7 +125,7 @@ export async function readPackageList(
     return parsePackageList(await textOf(addAbortSignal(interrupted, process.stdin)), 'stdin', defaults);
   const text = await readFile(list, { encoding: 'utf8', signal: interrupted }).catch((cause: unknown) => {
     interrupted.throwIfAborted();
-    throw new CommandFailure(`${list} cannot be read: ${formatError(cause)}`, { cause });
+    throw new CommandFailure(`${list}: cannot be read (${codeOf(cause)})`, { cause });
   });
   return parsePackageList(text, list, defaults);
 }
@@ -139,23 +139,41 @@ function ofFlag<Value>(name: string, parse: () => Value): Value {
   }
 }
 
-/** Says what went wrong with which package, or with the directory `where` they all go; false when something did. */
-export async function isFlawless(
+/** A package that failed, as `--json` has it. */
+export interface ListedFailure {
+  readonly place: string;
+  readonly digest: string;
+  readonly reason: string;
+}
+
+export interface Outcome {
+  readonly failures: readonly ListedFailure[];
+  /** Why the work ended before all packages were tried; null when it did not. */
+  readonly ended: string | null;
+}
+
+/** Says what went wrong with which package, or with the directory `where` they all go. */
+export async function tellOutcome(
   work: Promise<readonly PackageFailure<ListedPackage>[]>,
   where: string,
   { stderr, interrupted }: Terminal,
-): Promise<boolean> {
-  let complaint: string;
+): Promise<Outcome> {
   try {
-    const failures = await work;
-    complaint = abridged(
-      failures.map(({ request: { place, digest }, error }) => `${place}: ${digest}: ${formatError(error)}`),
-    );
+    const failures = (await work).map(({ request: { place, digest }, error }) => ({
+      ...{ place, digest },
+      reason: formatError(error),
+    }));
+    const lines = failures.map(({ place, digest, reason }) => `${place}: ${digest}: ${reason}`);
+    if (lines.length > 0) stderr.write(`${abridged(lines)}\n`);
+    return { failures, ended: null };
   } catch (error) {
     if (!interrupted.aborted && !(error instanceof StoreFailedError)) throw error;
-    const why = interrupted.aborted ? 'interrupted' : formatError(error);
-    complaint = `${where}: ${why}; the same command goes on from here`;
+    const ended = interrupted.aborted ? 'interrupted' : formatError(error);
+    stderr.write(`${where}: ${ended}; the same command goes on from here\n`);
+    return { failures: [], ended };
   }
-  if (complaint !== '') stderr.write(`${complaint}\n`);
-  return complaint === '';
+}
+
+export function isFlawless({ failures, ended }: Outcome): boolean {
+  return failures.length === 0 && ended === null;
 }

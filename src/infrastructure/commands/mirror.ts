@@ -13,10 +13,18 @@ import {
   EXIT_CODE,
   EXIT_CODES,
   type ExitCode,
+  JSON_FLAG,
   type Terminal,
   UsageError,
+  writeJson,
 } from '../../adapters/cli/command.ts';
-import { isFlawless, LIST_FLAGS, type ListedPackage, readPackageList } from '../../adapters/cli/package-list.ts';
+import {
+  isFlawless,
+  LIST_FLAGS,
+  type ListedPackage,
+  readPackageList,
+  tellOutcome,
+} from '../../adapters/cli/package-list.ts';
 import { withComponents } from './with-components.ts';
 import { MirrorDisplay } from '../../adapters/cli/progress.ts';
 import { readSettings, SETTINGS_FLAGS } from '../load-settings.ts';
@@ -40,6 +48,7 @@ the packages; docs/air-gapped.md has all the steps.`,
     },
     'all-platforms': { type: 'boolean', about: 'every image of an index instead of one' },
     kubeconfig: SETTINGS_FLAGS.kubeconfig,
+    json: JSON_FLAG,
   },
   examples: [
     {
@@ -66,7 +75,7 @@ the packages; docs/air-gapped.md has all the steps.`,
     const settings = readSettings(flags, terminal);
     const packages = await readPackageList(flags, terminal.interrupted);
     const platform = flags['all-platforms'] === true ? 'all' : settings.registry.platform;
-    return mirror({ settings, packages, output, platform }, terminal);
+    return mirror({ settings, packages, output, platform, isJson: flags.json === true }, terminal);
   },
 });
 
@@ -75,9 +84,10 @@ interface Order {
   readonly packages: readonly ListedPackage[];
   readonly output: string;
   readonly platform: Settings['registry']['platform'] | 'all';
+  readonly isJson: boolean;
 }
 
-async function mirror({ settings, packages, output, platform }: Order, terminal: Terminal): Promise<ExitCode> {
+async function mirror({ settings, packages, output, platform, isJson }: Order, terminal: Terminal): Promise<ExitCode> {
   const { stdout, interrupted } = terminal;
   const { layout, held } = await openLayout(output);
   let isComplete = false;
@@ -101,11 +111,18 @@ async function mirror({ settings, packages, output, platform }: Order, terminal:
         }).finally(() => {
           display.end();
         });
-        isComplete = await isFlawless(work, output, terminal);
+        const outcome = await tellOutcome(work, output, terminal);
+        isComplete = isFlawless(outcome);
         const { mirrored, hereBytes, fetchedBytes } = display.last;
-        stdout.write(
-          `${output} has ${String(mirrored)} of ${String(packages.length)} packages, ${formatBytes(hereBytes)}; ${formatBytes(fetchedBytes)} fetched now\n`,
-        );
+        if (isJson) {
+          const bytes = { bytes: hereBytes, fetched_bytes: fetchedBytes };
+          writeJson(stdout, { directory: output, packages: packages.length, mirrored, ...bytes, ...outcome });
+        } else {
+          const count = `${String(mirrored)} of ${String(packages.length)}`;
+          stdout.write(
+            `${output} has ${count} packages, ${formatBytes(hereBytes)}; ${formatBytes(fetchedBytes)} fetched now\n`,
+          );
+        }
         interrupted.throwIfAborted();
         return isComplete ? EXIT_CODE.done : EXIT_CODE.faulty;
       },

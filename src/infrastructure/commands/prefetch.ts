@@ -1,10 +1,8 @@
 /** `prefetch`: fetches packages into a cache before the first request. */
-import { readFile } from 'node:fs/promises';
 import { ServiceClient, type ServiceClientOptions } from '../../adapters/service/service-client.ts';
 import type { PackageCache } from '../../domain/ports/package-cache.ts';
 import { LocalCache, type PrefetchProgress, prefetchPackages } from '../../application/prefetch-packages.ts';
-import { Secret } from '../../domain/credential.ts';
-import { formatBytes, formatError } from '../../adapters/cli/format.ts';
+import { formatBytes } from '../../adapters/cli/format.ts';
 import { T } from '../container/tokens.ts';
 import type { Settings } from '../settings.ts';
 import { withComponents } from './with-components.ts';
@@ -14,11 +12,19 @@ import {
   EXIT_CODE,
   EXIT_CODES,
   type ExitCode,
-  parseServiceUrl,
+  JSON_FLAG,
   type Terminal,
   UsageError,
+  writeJson,
 } from '../../adapters/cli/command.ts';
-import { isFlawless, LIST_FLAGS, type ListedPackage, readPackageList } from '../../adapters/cli/package-list.ts';
+import {
+  isFlawless,
+  LIST_FLAGS,
+  type ListedPackage,
+  readPackageList,
+  tellOutcome,
+} from '../../adapters/cli/package-list.ts';
+import { readAccess, SIDECAR_FLAGS } from '../../adapters/cli/service-access.ts';
 import { Progress } from '../../adapters/cli/progress.ts';
 import { readSettings, SETTINGS_FLAGS } from '../load-settings.ts';
 
@@ -40,8 +46,7 @@ const SERVICE_FLAGS = {
     value: 'URL',
     about: 'a running service, whose cache is filled instead of that of the settings',
   },
-  'token-file': { type: 'string', value: 'FILE', about: 'holds the bearer token for its sidecar' },
-  ca: { type: 'string', value: 'FILE', about: 'PEM: the CA of the certificate of its sidecar' },
+  ...SIDECAR_FLAGS,
 } as const;
 
 export const PREFETCH = command({
@@ -49,7 +54,7 @@ export const PREFETCH = command({
 caches the package. Without --url it fills the cache of the settings, and has to run as the user of the service. It locks the \
 cache directory, so the service and this command never use it at the same time. Packages that are there already are verified. \
 When the cache is too small for the whole list, it names the packages that were evicted again.`,
-  flags: { ...LIST_FLAGS, ...SERVICE_FLAGS, ...LOCAL_FLAGS },
+  flags: { ...LIST_FLAGS, ...SERVICE_FLAGS, ...LOCAL_FLAGS, json: JSON_FLAG },
   examples: [
     { to: 'into the service of this host', run: 'prefetch --url http://127.0.0.1:5080 --list packages.txt' },
     {
@@ -61,18 +66,27 @@ When the cache is too small for the whole list, it names the packages that were 
   exits: { ...EXIT_CODES, 0: 'all packages are in the cache', 2: 'some are not; the others are' },
   async run({ flags }, terminal) {
     const packages = await readPackageList(flags, terminal.interrupted);
+    const isJson = flags.json === true;
     if (flags.url === undefined) {
       refuse(SERVICE_FLAGS, flags, 'needs --url');
       const settings = readSettings(flags, terminal);
       return withLocalCache(settings, terminal, (cache) =>
-        prefetch(cache, settings.store.directory, packages, terminal),
+        prefetch(cache, { where: settings.store.directory, packages, isJson }, terminal),
       );
     }
     refuse(LOCAL_FLAGS, flags, 'is of no use with --url: the service has settings of its own');
-    const service = await parseService(flags.url, flags['token-file'], flags.ca);
-    return withServiceCache(service, (cache) => prefetch(cache, service.origin.origin, packages, terminal));
+    const service = await readAccess(flags);
+    const where = service.origin.origin;
+    return withServiceCache(service, (cache) => prefetch(cache, { where, packages, isJson }, terminal));
   },
 });
+
+interface Order {
+  /** The cache, by name. */
+  readonly where: string;
+  readonly packages: readonly ListedPackage[];
+  readonly isJson: boolean;
+}
 
 type Work<Outcome> = (cache: PackageCache) => Promise<Outcome>;
 
@@ -105,8 +119,7 @@ async function withLocalCache<Outcome>(settings: Settings, terminal: Terminal, w
 
 async function prefetch(
   cache: PackageCache,
-  where: string,
-  packages: readonly ListedPackage[],
+  { where, packages, isJson }: Order,
   terminal: Terminal,
 ): Promise<ExitCode> {
   const progress = new Progress(terminal, { title: 'prefetch', unit: 'packages' });
@@ -120,38 +133,19 @@ async function prefetch(
   const work = prefetchPackages(packages, { cache, concurrency: CONCURRENCY, interrupted, onProgress }).finally(() => {
     progress.end();
   });
-  const isDone = await isFlawless(work, where, terminal);
+  const outcome = await tellOutcome(work, where, terminal);
   const { fetched, hits, bytes } = last;
-  terminal.stdout.write(
-    `${where}: ${String(fetched)} of ${String(packages.length)} packages fetched, ${String(hits)} were there, ${formatBytes(bytes)} in all\n`,
-  );
+  if (isJson) {
+    writeJson(terminal.stdout, { cache: where, packages: packages.length, fetched, hits, bytes, ...outcome });
+  } else
+    terminal.stdout.write(
+      `${where}: ${String(fetched)} of ${String(packages.length)} packages fetched, ${String(hits)} were there, ${formatBytes(bytes)} in all\n`,
+    );
   interrupted.throwIfAborted();
-  return isDone ? EXIT_CODE.done : EXIT_CODE.faulty;
+  return isFlawless(outcome) ? EXIT_CODE.done : EXIT_CODE.faulty;
 }
 
 /** @throws UsageError for the first of these flags that was given */
 function refuse(known: object, given: Readonly<Record<string, unknown>>, why: string): void {
   for (const name of Object.keys(known)) if (given[name] !== undefined) throw new UsageError(`--${name} ${why}`);
-}
-
-/** @throws UsageError, CommandFailure for files that cannot be read */
-async function parseService(
-  text: string,
-  tokenFile: string | undefined,
-  caFile: string | undefined,
-): Promise<Pick<ServiceClientOptions, 'origin' | 'token' | 'ca'>> {
-  const origin = parseServiceUrl(text);
-  const isSecure = origin.protocol === 'https:';
-  if (!isSecure && tokenFile !== undefined) throw new UsageError('--token-file needs https: the token is a secret');
-  return {
-    origin,
-    token: tokenFile === undefined ? undefined : new Secret((await read(tokenFile)).trim()),
-    ca: caFile === undefined ? undefined : await read(caFile),
-  };
-}
-
-async function read(path: string): Promise<string> {
-  return readFile(path, 'utf8').catch((cause: unknown) => {
-    throw new CommandFailure(`${path} cannot be read: ${formatError(cause)}`, { cause });
-  });
 }

@@ -14,8 +14,10 @@ import {
   CommandFailure,
   EXIT_CODE,
   EXIT_CODES,
+  JSON_FLAG,
   type Terminal,
   UsageError,
+  writeJson,
 } from '../../adapters/cli/command.ts';
 import { formatBytes } from '../../adapters/cli/format.ts';
 import { Progress } from '../../adapters/cli/progress.ts';
@@ -34,7 +36,7 @@ blob again; in a mirror, "mirror" does. Strangers are files whose name is no dig
   operands: ['[DIRECTORY]...'],
   flags: {
     config: SETTINGS_FLAGS.config,
-    json: { type: 'boolean', about: 'print the result as one JSON object instead' },
+    json: JSON_FLAG,
   },
   examples: [
     { to: 'the cache of a node', run: 'verify /cache' },
@@ -55,7 +57,8 @@ blob again; in a mirror, "mirror" does. Strangers are files whose name is no dig
     const result = await verify(directories, terminal, ({ kind, what, why }) => {
       if (flags.json !== true) stdout.write(`${kind}: ${printable(what)}: ${why}\n`);
     });
-    stdout.write(flags.json === true ? `${JSON.stringify(result)}\n` : `${summary(result)}\n`);
+    if (flags.json === true) writeJson(stdout, result);
+    else stdout.write(`${summary(result)}\n`);
     return result.findings.every(({ kind }) => kind === 'stranger') ? EXIT_CODE.done : EXIT_CODE.faulty;
   },
 });

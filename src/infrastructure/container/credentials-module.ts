@@ -30,7 +30,11 @@ export function credentialsModule({
           if (isFallback(upstream.registry))
             logger.warn({ registry: host }, 'docker config has no entry for its registry');
         }
-        const provider = new StaticCredentialProvider(credentials.registries);
+        const provider = new StaticCredentialProvider(credentials.registries, {
+          onUnusable: (registry, reason) => {
+            logger.warn({ registry, reason }, 'file of a registry cannot be used');
+          },
+        });
         bind(T.CREDENTIAL_PROVIDER).toConstantValue(provider);
         bind(T.CREDENTIAL_INSPECTION).toConstantValue(provider);
         bind(T.CREDENTIALS_COMPONENT).toConstantValue({});

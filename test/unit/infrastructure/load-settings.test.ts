@@ -203,11 +203,11 @@ credentials:
       'my.yaml:2: store.maxSize: must be a size such as 1Gi, 500M or 1000000',
       'my.yaml:3: store.size: is not a setting',
       'my.yaml:7: registry.platform: must be os/architecture, such as linux/amd64',
-      'my.yaml:14: credentials.registries.2.repo: repo: must be host[:port][/path]',
-      'my.yaml:16: credentials.registries.3.scheme: scheme: must be HTTP or HTTPS',
+      'my.yaml:14: credentials.registries.2.repo: must be host[:port][/path]',
+      'my.yaml:16: credentials.registries.3.scheme: must be HTTP or HTTPS',
       'my.yaml:18: credentials.registries.4.username: username and password go together',
-      'my.yaml:20: credentials.registries.5.ca: ca: has no PEM certificate',
-      'my.yaml:22: credentials.registries.6.dockerCfg: dockerCfg: not base64 of JSON',
+      'my.yaml:20: credentials.registries.5.ca: has no PEM certificate',
+      'my.yaml:22: credentials.registries.6.dockerCfg: not base64 of JSON',
     ]);
     for (const start of [
       'my.yaml:5: registry.gateway: ',
@@ -402,4 +402,34 @@ credentials:
     });
     expect(unexplained).to.deep.equal([]);
   });
+
+  for (const [text, told] of [
+    ['loglevel: debug', '1: loglevel: is not a setting, did you mean log.level?'],
+    ['maxSize: 1Gi', '1: maxSize: is not a setting, did you mean store.maxSize?'],
+    ['store: { maxsize: 1Gi }', '1: store.maxsize: is not a setting, did you mean maxSize?'],
+    ['sever: { listenAddress: a }', '1: sever: is not a setting, did you mean server?'],
+    ['nothing: near', '1: nothing: is not a setting'],
+    [
+      'credentials: { registries: [{ repo: a.example, pasword: x }] }',
+      '1: credentials.registries.0.pasword: is not a setting, did you mean password?',
+    ],
+    [
+      'registry: { signature: { roots: "-----BEGIN CERTIFICATE-----" } }',
+      '1: registry.signature.roots: is the certificate itself, not a path',
+    ],
+  ] as const) {
+    it(`say what is meant by ${text}`, () => {
+      const directory = mkdtempSync(join(tmpdir(), 'settings-'));
+      const file = join(directory, 'my.yaml');
+      writeFileSync(file, text);
+      try {
+        expect(() => mergeSettings([defaults, readSettingsFile(file)]))
+          .to.throw(SettingsError)
+          .with.property('problems')
+          .that.deep.equals([`${file}:${told}`]);
+      } finally {
+        rmSync(directory, { recursive: true });
+      }
+    });
+  }
 });

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type RequestListener, type Server } from 'node:http';
-import { createServer as createSecureServer } from 'node:https';
+import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -156,8 +156,127 @@ describe('explain', () => {
       await rm(home, { recursive: true });
     }
     expect(terminal.stderr.text).to.match(
-      /does not answer: \w+\n.*does not answer: \w+\n.*--keys \S+none: ENOENT.*\n.*--keys needs https/,
+      /does not answer: \w+: its certificate is not of a CA that is trusted here, see --ca\n.*does not answer: \w+: .* that CA\n--keys \S+none\/ca\.crt: cannot be read \(ENOENT\)\n--keys needs https/,
     );
+  });
+
+  describe('through a sidecar', () => {
+    let home: string;
+    let secure: SecureServer;
+    let url: string;
+    let answers: RequestListener;
+    let tokens: unknown[];
+    beforeEach(async () => {
+      home = await mkdtemp(join(tmpdir(), 'sidecar-'));
+      tokens = [];
+      const ca = new CertificateAuthority('sidecar');
+      const { certificate: cert, key } = ca.issue('master', { usage: 'server', address: '127.0.0.1' });
+      await writeFile(join(home, 'ca.crt'), ca.certificate);
+      await writeFile(join(home, 'token'), 'canary.token\n');
+      secure = createSecureServer({ cert, key }, (request, response) => {
+        tokens.push(request.headers.authorization);
+        answers(request, response);
+      });
+      await new Promise<void>((resolve) => secure.listen(0, '127.0.0.1', resolve));
+      url = `https://127.0.0.1:${String((secure.address() as AddressInfo).port)}`;
+    });
+    afterEach(async () => {
+      secure.closeAllConnections();
+      await new Promise((resolve) => secure.close(resolve));
+      await rm(home, { recursive: true });
+    });
+
+    const ask = (...args: readonly string[]): Promise<number> =>
+      runCommandLine(
+        ['explain', '--digest', digest, '--url', url, '--token-file', join(home, 'token'), ...args],
+        terminal,
+        COMMANDS,
+      );
+
+    it('shows the token of a file, and trusts the CA of a file alone', async () => {
+      answers = explaining(SERVED);
+      expect(await ask('--ca', join(home, 'ca.crt'))).to.equal(0);
+      expect(tokens).to.deep.equal(['Bearer canary.token']);
+      expect(terminal.stdout.text).to.equal(SERVED);
+    });
+
+    for (const [status, remedy] of [
+      [401, 'it does not accept the token, which has expired or is of another cluster'],
+      [403, 'the user of the token may not get /explain, which a ClusterRole of the chart allows'],
+    ] as const) {
+      it(`names the cause of a ${String(status)}`, async () => {
+        answers = (_request, response) => response.writeHead(status).end();
+        expect(await ask('--ca', join(home, 'ca.crt'))).to.equal(1);
+        expect(terminal.stderr.text).to.include(`answered with status ${String(status)}: ${remedy}`);
+      });
+    }
+
+    it('names the flag or the file that is wrong, and never shows a token', async () => {
+      const pem = '-----BEGIN CERTIFICATE-----\n';
+      await writeFile(join(home, 'empty'), '\n');
+      await writeFile(join(home, 'no.crt'), 'canary');
+      answers = explaining(SERVED);
+      const jwt = 'eyJhbGciOiJSUzI1NiJ9.eyJjYW5hcnkiOjF9.canary';
+      for (const [args, complaint] of [
+        [[`--ca=${pem}`], '--ca is the certificate itself, not a path'],
+        [['--ca', join(home, 'no.crt')], 'no.crt: has no PEM certificate'],
+        [['--ca', join(home, 'none')], 'none: cannot be read (ENOENT)'],
+        [['--token-file', join(home, 'empty')], 'empty: is empty'],
+        [['--token-file', join(home, 'ca.crt')], 'ca.crt: holds something else than one token'],
+        [['--token-file', jwt], '--token-file is the token itself, not a path'],
+        [['--url', 'http://127.0.0.1:1'], '--token-file needs https: the token is a secret'],
+        [['--keys', home], 'either --keys or --token-file'],
+        [[], 'its certificate is not of a CA that is trusted here, see --ca'],
+      ] as const) {
+        terminal = new FakeTerminal();
+        expect(await ask(...args), complaint).to.equal(1);
+        expect(terminal.stderr.text).to.include(complaint).and.not.include('canary').and.not.include('eyJ');
+      }
+      expect(tokens).to.deep.equal([]);
+    });
+
+    const image = makePackage(10);
+    const kept = (layer: string): string =>
+      `${SERVED.replace('digest      sha256:…\n', '')}manifest    cached: stored\nlayer       ${layer}\n`;
+    for (const [what, manifest, layer, code, line] of [
+      [
+        'this manifest',
+        image.manifest.bytes,
+        image.layer.descriptor.digest,
+        0,
+        'the manifest has this digest, and names this layer',
+      ],
+      [
+        'another manifest',
+        makePackage(11).manifest.bytes,
+        image.layer.descriptor.digest,
+        2,
+        'no: the service has a manifest of sha256:',
+      ],
+      [
+        'another layer',
+        image.manifest.bytes,
+        makePackage(11).layer.descriptor.digest,
+        2,
+        'no: the manifest has this digest, and names the layer sha256:',
+      ],
+    ] as const) {
+      it(`computes with --verify whether the service has ${what}`, async () => {
+        answers = (request, response) =>
+          response.end(request.url?.startsWith('/manifest') === true ? manifest : kept(layer));
+        expect(await ask('--ca', join(home, 'ca.crt'), '--verify')).to.equal(code);
+        expect(terminal.stdout.text.split('\n').at(-2))
+          .to.match(/^verified {4}/)
+          .and.to.include(line);
+      });
+    }
+
+    it('asks for no manifest that the service would have to fetch', async () => {
+      answers = explaining(`${SERVED}manifest    not cached\n`);
+      expect(await ask('--ca', join(home, 'ca.crt'), '--verify')).to.equal(0);
+      expect(tokens).to.have.lengthOf(1);
+      expect(terminal.stdout.text).to.include('verified    nothing: the manifest is not cached\n');
+    });
   });
 
   it('ends at once when it is interrupted', async () => {

@@ -3,8 +3,8 @@ import { mkdir, mkdtemp, rm, statfs, truncate, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
-import { readSettings } from '../../../../src/infrastructure/load-settings.ts';
-import { warningsOf } from '../../../../src/infrastructure/commands/check-config.ts';
+import { layOver, mergeSettings, readLayers } from '../../../../src/infrastructure/load-settings.ts';
+import { warningsOf } from '../../../../src/infrastructure/commands/settings-warnings.ts';
 import { FakeTerminal } from '../../../support/fake-terminal.ts';
 
 describe('warningsOf', () => {
@@ -26,7 +26,8 @@ describe('warningsOf', () => {
     };
     await rm(config, { force: true });
     await writeFile(config, stringify(complete), { mode });
-    const found = await warningsOf(readSettings({ config }, new FakeTerminal()), config);
+    const layers = readLayers({ config }, new FakeTerminal());
+    const found = await warningsOf(mergeSettings(layers), config, layOver(layers));
     return found.map((text) => text.replace(directory, '.'));
   }
 
@@ -112,6 +113,25 @@ describe('warningsOf', () => {
     ]);
     expect(await suspicions({ credentials: { registries: [{ repo: REGISTRY.repo }] } })).to.deep.equal([
       'credentials.registries: none is the default, so every request must name its repository',
+    ]);
+  });
+
+  it('warns of a variable, which nothing replaces, and shows no text that may be a password', async () => {
+    const registries = [{ ...REGISTRY, username: 'robot', password: 'canary-${SECRET}' }];
+    expect(
+      await suspicions({ store: { directory: '${HOME}/cache', maxSize: 1 }, credentials: { registries } }),
+    ).to.have.members(
+      ['store.directory', 'credentials.registries.0.password'].map(
+        (setting) => `${setting}: holds "\${…}", which stays as it is: no variable is replaced in settings`,
+      ),
+    );
+  });
+
+  it('warns of a file with a password that is readable for all users', async () => {
+    await writeFile(join(directory, 'password'), 'canary', { mode: 0o644 });
+    const registries = [{ ...REGISTRY, username: 'robot', passwordFile: 'password' }];
+    expect(await suspicions({ credentials: { registries } }, 0o644)).to.deep.equal([
+      './password: holds a password, and everybody on this machine can read it',
     ]);
   });
 

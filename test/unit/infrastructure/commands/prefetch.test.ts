@@ -42,10 +42,10 @@ describe('prefetch', () => {
   it('says which file it cannot read', async () => {
     const list = await refusal('--list', '/nowhere/list', '--url', 'http://a');
     expect(list).to.be.instanceOf(CommandFailure);
-    expect(list.message).to.match(/^\/nowhere\/list cannot be read: ENOENT/);
+    expect(list.message).to.match(/^\/nowhere\/list: cannot be read \(ENOENT\)$/);
     const token = await refusal('--list', PACKAGES, '--url', 'https://a', '--token-file', '/nowhere/token');
     expect(token).to.be.instanceOf(CommandFailure);
-    expect(token.message).to.match(/^\/nowhere\/token cannot be read: ENOENT/);
+    expect(token.message).to.match(/^--token-file \/nowhere\/token: cannot be read \(ENOENT\)$/);
   });
 
   it('does not fill a cache that is switched off', async () => {

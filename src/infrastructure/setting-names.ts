@@ -1,0 +1,44 @@
+/** The names of all settings, to find the one that a mistyped name means. */
+import { didYouMean } from '../adapters/cli/command.ts';
+import { REGISTRY_FIELDS } from '../adapters/static/registries-schema.ts';
+
+interface Named {
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+/** `, did you mean log.level?`, or nothing. The first layer holds the defaults, so it has each name. */
+export function nearestSetting(path: readonly PropertyKey[], [defaults]: readonly Named[]): string {
+  const name = String(path.at(-1));
+  const [list, registries, , ...deeper] = path;
+  if (list === 'credentials' && registries === 'registries') {
+    return deeper.length === 1 ? didYouMean(name, REGISTRY_FIELDS) : '';
+  }
+  const names = settingNames(defaults?.data ?? {});
+  const above = path
+    .slice(0, -1)
+    .map((part) => `${String(part)}.`)
+    .join('');
+  const siblings = names.filter((known) => known.startsWith(above)).map((known) => known.slice(above.length));
+  const beside = didYouMean(
+    name,
+    siblings.filter((known) => !known.includes('.')),
+  );
+  if (beside !== '') return beside;
+  const elsewhere = names.filter((known) => lastPart(known).toLowerCase() === name.toLowerCase());
+  return elsewhere.length === 1 ? didYouMean(elsewhere[0] ?? '', elsewhere) : didYouMean(`${above}${name}`, names);
+}
+
+function lastPart(name: string): string {
+  return name.slice(name.lastIndexOf('.') + 1);
+}
+
+/** Sections and settings, with those that they are in before them. */
+function settingNames(data: Readonly<Record<string, unknown>>, above = ''): string[] {
+  return Object.entries(data).flatMap(([name, value]) => {
+    const isSection = typeof value === 'object' && value !== null && !Array.isArray(value);
+    return [
+      `${above}${name}`,
+      ...(isSection ? settingNames(value as Record<string, unknown>, `${above}${name}.`) : []),
+    ];
+  });
+}
