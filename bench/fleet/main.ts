@@ -1,4 +1,4 @@
-/** `node bench/fleet/main.ts`: prints the outcome of the simulation of an upgrade, or writes it into docs/scaling.md. */
+/** `npm run bench:fleet`: prints the outcome of the simulation of an upgrade, or writes it into docs/scaling.md. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -8,9 +8,9 @@ import type { Table } from '../scenario.ts';
 import { fleetTables, NODES } from './tables.ts';
 
 const PAGE = join(import.meta.dirname, '../../docs/scaling.md');
-const BEGIN = '<!-- written by: node bench/fleet/main.ts --write -->';
+const BEGIN = '<!-- written by: npm run bench:fleet -- --write -->';
 const END = '<!-- end of what is written -->';
-const HELP = `Usage: node bench/fleet/main.ts [flags]
+const HELP = `Usage: npm run bench:fleet -- [flags]
 
   --nodes N,...  instead of ${NODES.join(',')}
   --write        into docs/scaling.md
@@ -40,7 +40,7 @@ function count(text: string): number {
 
 async function check(): Promise<void> {
   if ((await pageWith(fleetTables())) === readFileSync(PAGE, 'utf8')) return;
-  process.stderr.write('docs/scaling.md has other tables than the simulation: run node bench/fleet/main.ts --write\n');
+  process.stderr.write('docs/scaling.md has other tables than the simulation: run npm run bench:fleet -- --write\n');
   process.exitCode = 1;
 }
 
