@@ -1,5 +1,7 @@
 /** How many packages are asked for and sent at a time: what the system holds for slow readers is bounded, and others wait. */
-import { RefusedError } from './problem.ts';
+import type { Socket } from 'node:net';
+import { overloaded, type RefusedError } from './problem.ts';
+import { UnreadBodies } from './unread-bodies.ts';
 
 /**
  * The memory of one body for a reader that takes nothing: 4 MiB were measured on loopback, both ends together. The rest is
@@ -49,7 +51,8 @@ export interface Place {
   blocked(): void;
   /** The system has taken them. */
   taken(): void;
-  release(): void;
+  /** The body is over. What the system holds for its reader counts on, when the socket is given, until that is taken. */
+  release(socket?: Socket): void;
 }
 
 interface Sender {
@@ -69,6 +72,9 @@ export class Admission {
   readonly #senders = new Set<Sender>();
   /** In the order in which they came. */
   readonly #waiting = new Set<Waiting>();
+  readonly #unread = new UnreadBodies((bytes) => {
+    this.#release(bytes);
+  });
   #running = 0;
   #heldBytes = 0;
   #refused = 0;
@@ -106,6 +112,11 @@ export class Admission {
     };
   }
 
+  /** The client of this connection has read its answers: it asks for more. */
+  asksAgain(socket: Socket): void {
+    this.#unread.taken(socket);
+  }
+
   /**
    * The place of a body of so many bytes that may be sent at once; undefined when it has to wait. `displace` ends it when its
    * reader takes nothing while others wait.
@@ -138,17 +149,24 @@ export class Admission {
       taken: () => {
         sender.blockedAt = undefined;
       },
-      release: () => {
-        if (this.#senders.delete(sender)) this.#release(bytes);
+      release: (socket) => {
+        if (!this.#senders.delete(sender)) return;
+        if (socket === undefined) this.#release(bytes);
+        else this.#unread.add(socket, bytes);
       },
     };
   }
 
   /** A body that is larger than the whole budget is sent alone. */
   #fits(bytes: number): boolean {
-    if (this.#heldBytes > 0 && this.#heldBytes + bytes > this.#limits.maxHeldBytes) return false;
+    if (this.#exceeds(bytes)) this.#heldBytes -= this.#unread.look();
+    if (this.#exceeds(bytes)) return false;
     this.#heldBytes += bytes;
     return true;
+  }
+
+  #exceeds(bytes: number): boolean {
+    return this.#heldBytes > 0 && this.#heldBytes + bytes > this.#limits.maxHeldBytes;
   }
 
   async #wait(bytes: number, gone: AbortSignal): Promise<void> {
@@ -204,9 +222,15 @@ export class Admission {
     this.#looking = undefined;
   }
 
-  /** As many as wait: a reader that takes nothing holds the memory that others could be served from. */
+  /** As many as wait, those whose bodies are over first: a reader that takes nothing holds the memory that others could be served from. */
   #displaceStalled(): void {
     const floor = performance.now() - this.#limits.floorMs;
+    this.#heldBytes -= this.#unread.look();
+    for (const bytes of this.#unread.resetStalled(floor, this.#waiting.size)) {
+      this.#displaced++;
+      this.#heldBytes -= bytes;
+    }
+    this.#admit();
     const stalled = [...this.#senders].filter(({ blockedAt = floor }) => blockedAt < floor);
     for (const sender of stalled.slice(0, this.#waiting.size)) {
       this.#displaced++;
@@ -219,16 +243,6 @@ export class Admission {
     this.#refused++;
     return overloaded(message);
   }
-}
-
-/** Not before the pause of examples/fetch-package.sh between its rounds, which is 5 s, and spread over as long again. */
-const RETRY_AFTER_SECONDS = { least: 5, most: 15 };
-
-/** Nodes that are refused in the same second come back in different ones. */
-export function overloaded(message: string): RefusedError {
-  const { least, most } = RETRY_AFTER_SECONDS;
-  const seconds = least + Math.floor(Math.random() * (most - least + 1));
-  return new RefusedError('OVERLOADED', message, { 'Retry-After': String(seconds) });
 }
 
 const FREE_PLACE: Place = { blocked: () => undefined, taken: () => undefined, release: () => undefined };

@@ -1,7 +1,7 @@
 /** The listening socket, its limits, and how it is closed without ending requests that can still finish. */
+import { overloaded } from './problem.ts';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo, isIP, Socket } from 'node:net';
-import { overloaded } from './admission.ts';
 import { Acceptors, Connections } from './connections.ts';
 import type { MutualTls } from './mutual-tls.ts';
 import { type HeadRefusal, MAX_HEADER_BYTES } from './refused-heads.ts';

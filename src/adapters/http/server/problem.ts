@@ -57,6 +57,16 @@ export class RefusedError extends Error {
   }
 }
 
+/** Not before the pause of examples/fetch-package.sh between its rounds, which is 5 s, and spread over as long again. */
+const RETRY_AFTER_SECONDS = { least: 5, most: 15 };
+
+/** Nodes that are refused in the same second come back in different ones. */
+export function overloaded(message: string): RefusedError {
+  const { least, most } = RETRY_AFTER_SECONDS;
+  const seconds = least + Math.floor(Math.random() * (most - least + 1));
+  return new RefusedError('OVERLOADED', message, { 'Retry-After': String(seconds) });
+}
+
 /** The client closed its connection before all was sent, or takes the bytes too slowly. */
 export class ClientGoneError extends Error {
   override readonly name = 'ClientGoneError';

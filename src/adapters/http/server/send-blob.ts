@@ -1,10 +1,10 @@
 /** Sends a blob to a socket, in its turn and at the pace of the slower of the two. */
 import type { Middleware, ParameterizedContext } from 'koa';
 import type { ServerResponse } from 'node:http';
-import { TLSSocket } from 'node:tls';
 import type { BlobReader } from '../../../domain/ports/package-store.ts';
 import type { Admission, Place } from './admission.ts';
 import { ClientGoneError } from './problem.ts';
+import { resetConnection } from './reset-connection.ts';
 import type { RequestState } from './request-record.ts';
 
 /** A slower reader loses its connection: it takes less than 1 KiB/s, or no byte in a minute. */
@@ -180,11 +180,10 @@ export class Turn {
     if (this.#place !== undefined) return;
     const displace = (): void => {
       const { socket } = this.#response;
-      // A reset, since the system would keep what it holds for a reader that does not take it.
-      // Node resets no connection with TLS in it.
-      if (socket === null || socket instanceof TLSSocket) this.#response.destroy();
-      else socket.resetAndDestroy();
+      if (socket === null) this.#response.destroy();
+      else resetConnection(socket);
     };
+    if (this.#response.socket !== null) this.#admission.asksAgain(this.#response.socket);
     const place =
       this.#admission.freePlace(bytes, displace) ?? (await this.#admission.place(bytes, displace, this.#leaving));
     this.#place = place;
@@ -207,7 +206,9 @@ export class Turn {
 
   /** Ends it; the next response has its turn. */
   end(): void {
-    this.#place?.release();
+    // The response has no socket any more; that of its request may serve the next one.
+    const isSent = this.#response.writableFinished;
+    this.#place?.release(isSent ? this.#response.req.socket : undefined);
   }
 }
 

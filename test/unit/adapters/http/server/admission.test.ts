@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import got from 'got';
+import { Agent } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import sinon from 'sinon';
 import { once } from 'node:events';
@@ -16,6 +17,7 @@ import { ClientGoneError, problemOf } from '../../../../../src/adapters/http/ser
 import { StoreFailedError } from '../../../../../src/domain/errors.ts';
 import { HttpServer } from '../../../../../src/adapters/http/server/http-server.ts';
 import { MutualTls } from '../../../../../src/adapters/http/server/mutual-tls.ts';
+import { eventually } from '../../../../support/eventually.ts';
 import { startHttpApp } from '../../../../support/http-app.ts';
 import { makePackage } from '../../../../support/image.ts';
 import { CA, serverCertificate } from '../../../../support/tls/certificates.ts';
@@ -252,6 +254,69 @@ describe('Admission', () => {
       socket.resume();
       await closed;
       await app.close();
+    });
+
+    describe('whose body is over for the service, and lies in the system', () => {
+      const small = makePackage(MIB, 7);
+      const smallDelivery = (): Delivery => ({
+        package: { digest: small.digest, layer: small.layer.descriptor },
+        cache: { kind: 'hit', storedAt: new Date() },
+        blob: {
+          size: MIB,
+          read: (offset) => Promise.resolve(small.layer.bytes.subarray(offset)),
+          close: () => Promise.resolve(),
+        },
+      });
+      async function sendTo(socketOf: (port: number) => Promise<Socket>, limits: Partial<AdmissionLimits>) {
+        const admission = admissionOf({ maxHeldBytes: 1, ...limits });
+        const get = { ...unused, execute: () => Promise.resolve(smallDelivery()), head: unused.execute };
+        const app = await startHttpApp({ admission, packages: { get, manifests: unused } });
+        const socket = await socketOf(app.port);
+        await app.finishedCount(1);
+        const next = got(`${app.url}${path}`, { retry: { limit: 0 } }).buffer();
+        return { app, admission, socket, next };
+      }
+
+      it('keeps the place until its reader has taken it', async () => {
+        const { app, admission, socket, next } = await sendTo(stall, { floorMs: 60_000 });
+        await eventually(async () => {
+          await Promise.resolve();
+          expect(admission.usage).to.include({ sending: 0, waiting: 1 });
+        });
+        socket.resume();
+        expect((await next).byteLength).to.equal(MIB);
+        expect(admission.usage.displaced).to.equal(0);
+        socket.destroy();
+        await app.close();
+      });
+
+      it('loses its connection when it takes nothing of it and another one waits', async () => {
+        const { app, admission, socket, next } = await sendTo(stall, { floorMs: 50 });
+        const reset = rejection(once(socket, 'end'));
+        socket.resume().pause();
+        expect((await next).byteLength).to.equal(MIB);
+        expect(admission.usage.displaced).to.equal(1);
+        socket.resume();
+        expect(await reset).to.have.property('code', 'ECONNRESET');
+        await app.close();
+      });
+
+      it('gives its place to the next one of the same connection', async () => {
+        const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+        const app = await startHttpApp({
+          admission: admissionOf({ maxHeldBytes: 1, maxWaitMs: 10 }),
+          packages: {
+            get: { ...unused, execute: () => Promise.resolve(smallDelivery()), head: unused.execute },
+            manifests: unused,
+          },
+        });
+        for (let times = 0; times < 3; times++) {
+          const { rawBody } = await got(`${app.url}${path}`, { agent: { http: agent }, retry: { limit: 0 } });
+          expect(rawBody.byteLength).to.equal(MIB);
+        }
+        agent.destroy();
+        await app.close();
+      });
     });
 
     it('ends the connection of such a reader with TLS, too', async () => {
