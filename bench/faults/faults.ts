@@ -5,6 +5,7 @@ import { ABORTS } from './faults/aborts.ts';
 import { API_SERVER } from './faults/api-server.ts';
 import { BOOTSTRAP_PORT } from './faults/bootstrap-port.ts';
 import { BROKEN_DOWNLOADS } from './faults/broken-downloads.ts';
+import { BUCKETS } from './faults/buckets.ts';
 import { CHANGED_CREDENTIALS } from './faults/changed-credentials.ts';
 import { CLOCK_JUMPS } from './faults/clock-jumps.ts';
 import { DAMAGED_FILES } from './faults/damaged-files.ts';
@@ -39,6 +40,7 @@ const ALL: readonly Fault[] = [
   ...API_SERVER,
   BOOTSTRAP_PORT,
   ...BROKEN_DOWNLOADS,
+  ...BUCKETS,
   CHANGED_CREDENTIALS,
   CLOCK_JUMPS,
   ...DAMAGED_FILES,

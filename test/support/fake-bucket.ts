@@ -59,6 +59,11 @@ export class FakeBucket {
     this.#objects.set(`${prefix}blobs/sha256/${digestHex(digest)}`, { bytes, checksum });
   }
 
+  /** Bit rot: other bytes than those whose checksum the server knows. */
+  rot(digest: Digest, bytes: Uint8Array, rotten: Uint8Array): void {
+    this.#objects.set(`blobs/sha256/${digestHex(digest)}`, { bytes: rotten, checksum: checksumOf(bytes) });
+  }
+
   get(digest: Digest, prefix = ''): Uint8Array | undefined {
     return this.#objects.get(`${prefix}blobs/sha256/${digestHex(digest)}`)?.bytes;
   }
@@ -71,6 +76,7 @@ export class FakeBucket {
     for (const { descriptor, bytes } of all) this.put(descriptor.digest, bytes);
   }
 
+  /** May be closed again. */
   async close(): Promise<void> {
     this.#server.closeAllConnections();
     await new Promise((resolve) => this.#server.close(resolve));

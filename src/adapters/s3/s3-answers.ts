@@ -34,11 +34,12 @@ export function checksumOf(digest: Digest): string {
   return Buffer.from(digestHex(digest), 'hex').toString('base64');
 }
 
-/** Whether the server knows another checksum of the object than that of the digest; not when it knows none. */
-export function hasOtherChecksum(headers: IncomingHttpHeaders, digest: Digest): boolean {
-  const found = headers[CHECKSUM];
+/** The digest of an object as the server knows it; undefined when it knows none. */
+export function storedDigest(headers: IncomingHttpHeaders): Digest | undefined {
+  const checksum = headers[CHECKSUM];
   // That of an object in parts ends with their number, and is no checksum of its bytes.
-  return typeof found === 'string' && /^[A-Za-z0-9+/]{43}=$/.test(found) && found !== checksumOf(digest);
+  if (typeof checksum !== 'string' || !/^[A-Za-z0-9+/]{43}=$/.test(checksum)) return undefined;
+  return `sha256:${Buffer.from(checksum, 'base64').toString('hex')}` as Digest;
 }
 
 /** The error of an answer that refuses, and its code in the words of S3. Ends the answer. */

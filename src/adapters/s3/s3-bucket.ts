@@ -7,7 +7,7 @@ import { sharePools } from '../registry/transport/agents.ts';
 import type { HttpSettings } from '../registry/transport/exchange.ts';
 import type { HttpRequest, HttpResponse, Upload } from '../registry/transport/http-message.ts';
 import { Deadline, RetriedExchange } from '../registry/transport/retried-exchange.ts';
-import { CHECKSUM, CHECKSUM_MODE, checksumOf, hasOtherChecksum, refusalOf } from './s3-answers.ts';
+import { CHECKSUM, CHECKSUM_MODE, checksumOf, refusalOf, storedDigest } from './s3-answers.ts';
 import { unavailable, UpstreamFault } from '../registry/upstream-errors.ts';
 import type { SigningKeySource } from './s3-credentials.ts';
 import type { S3Location } from './s3-location.ts';
@@ -85,7 +85,8 @@ export class S3Bucket {
   async stateOf(digest: Digest, size: number, signal: AbortSignal): Promise<ObjectState> {
     const headers = await this.#head(digest, signal);
     if (headers === undefined) return 'absent';
-    return headers['content-length'] === String(size) && !hasOtherChecksum(headers, digest) ? 'there' : 'other';
+    const isRight = headers['content-length'] === String(size) && (storedDigest(headers) ?? digest) === digest;
+    return isRight ? 'there' : 'other';
   }
 
   /** Bytes of the object. Rejects as `get` does. */

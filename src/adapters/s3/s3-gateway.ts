@@ -7,8 +7,8 @@ import type { Upstream } from '../../domain/upstream.ts';
 import { downloadBlob } from '../registry/blob-download.ts';
 import { readAtMost } from '../registry/body.ts';
 import type { HttpResponse } from '../registry/transport/http-message.ts';
-import { codeOf, failure, unavailable, UpstreamFault } from '../registry/upstream-errors.ts';
-import { hasOtherChecksum } from './s3-answers.ts';
+import { codeOf, failure } from '../registry/upstream-errors.ts';
+import { storedDigest } from './s3-answers.ts';
 import type { S3Bucket } from './s3-bucket.ts';
 
 interface S3GatewayOptions {
@@ -78,12 +78,13 @@ export class S3Gateway implements RegistryGateway, BlobSizes {
       if (error instanceof PackageUnknownError) onSeen(digest, false);
       throw error;
     });
-    const { asked, status, headers, body } = response;
+    const { status, headers, body } = response;
+    const stored = storedDigest(headers) ?? digest;
     // Before the first byte, as is its size: a client that has some bytes of a wrong object has to begin anew.
-    if (status === 200 && hasOtherChecksum(headers, digest)) {
+    if (status === 200 && stored !== digest) {
       body.destroy();
       onSeen(digest, false);
-      throw unavailable(new UpstreamFault(asked, 'object has another checksum than its name says'));
+      throw new DigestMismatchError(digest, stored);
     }
     return response;
   }

@@ -3,6 +3,7 @@ import { Secret } from '../../../../src/domain/credential.ts';
 import type { BucketTrouble } from '../../../../src/adapters/s3/s3-bucket.ts';
 import { digestOf } from '../../../../src/domain/descriptor.ts';
 import {
+  DigestMismatchError,
   PackageUnknownError,
   UpstreamDeniedError,
   UpstreamThrottledError,
@@ -71,14 +72,12 @@ describe('S3Bucket', () => {
 
   it('refuses an object with another size or checksum before its first byte', async () => {
     const gateway = makeS3Gateway(bucket());
-    for (const [wrong, hasChecksum] of [
-      [bytesOf(size, 9), true],
-      [bytes.subarray(1), false],
+    for (const [wrong, hasChecksum, expected] of [
+      [bytesOf(size, 9), true, DigestMismatchError],
+      [bytes.subarray(1), false, UpstreamUnavailableError],
     ] as const) {
       server.put(digest, wrong, hasChecksum);
-      expect(await rejection(gateway.fetchBlob(UPSTREAM, descriptor, 0, never))).to.be.instanceOf(
-        UpstreamUnavailableError,
-      );
+      expect(await rejection(gateway.fetchBlob(UPSTREAM, descriptor, 0, never))).to.be.instanceOf(expected);
     }
   });
 

@@ -1,0 +1,120 @@
+import { expect } from 'chai';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ACCESS_KEY, BUCKET, FakeBucket, SECRET_KEY } from '../support/fake-bucket.ts';
+import { FakeRegistry } from '../support/fake-registry.ts';
+import { eventually } from '../support/eventually.ts';
+import { makePackage } from '../support/image.ts';
+import { ServiceProcess } from '../support/service-process.ts';
+
+const image = makePackage(700_000);
+
+describe('replicas that share a bucket', function () {
+  this.timeout(60_000);
+  let registry: FakeRegistry;
+  let bucket: FakeBucket;
+  let directory: string;
+  let repo: string;
+  beforeEach(async () => {
+    registry = await FakeRegistry.start();
+    registry.publish(image);
+    repo = `${registry.host}/modules`;
+    bucket = await FakeBucket.start();
+    directory = await mkdtemp(join(tmpdir(), 'bucket-'));
+    await writeFile(join(directory, 'accessKeyID'), ACCESS_KEY);
+    await writeFile(join(directory, 'secretAccessKey'), SECRET_KEY);
+  });
+  afterEach(async () => {
+    await bucket.close();
+    await registry.close();
+    await rm(directory, { recursive: true });
+  });
+
+  const start = (options: object = {}): Promise<ServiceProcess> =>
+    ServiceProcess.start({
+      settings: {
+        registry: {
+          timeouts: { retrySeconds: 0 },
+          bucket: {
+            endpoint: bucket.endpoint.origin,
+            name: BUCKET,
+            credentials: { directory },
+            ...options,
+          },
+        },
+        credentials: { registries: [{ repo, default: true, scheme: 'HTTP' }] },
+      },
+    });
+  const fetch = async (service: ServiceProcess): Promise<void> => {
+    const { statusCode, rawBody } = await service.client('package', {
+      searchParams: { digest: image.digest },
+      responseType: 'buffer',
+    });
+    expect(statusCode).to.equal(200);
+    expect(Buffer.compare(rawBody, image.layer.bytes)).to.equal(0);
+  };
+  const isWritten = (): Promise<void> =>
+    eventually(async () => {
+      for (const digest of [image.digest, image.layer.descriptor.digest])
+        expect(bucket.get(digest)).not.to.equal(undefined);
+    });
+
+  it('fetch a package from the registry once: the second one has it from the bucket, also without a registry', async () => {
+    const first = await start();
+    await fetch(first);
+    await isWritten();
+    const metrics = await first.client('metrics').text();
+    expect(metrics).to.include('registry_packages_proxy_bucket_writes_total{result="written"} 2\n');
+    await first.close();
+    const { length } = registry.log;
+    const second = await start();
+    await fetch(second);
+    expect(registry.log).to.have.lengthOf(length);
+    await second.close();
+    await registry.close();
+    const third = await start();
+    await fetch(third);
+    const puts = bucket.log.filter(({ method }) => method === 'PUT');
+    await third.close();
+    expect(puts).to.have.lengthOf(2);
+    registry = await FakeRegistry.start();
+  });
+
+  it('write nothing where they may only read', async () => {
+    const service = await start({ write: false });
+    await fetch(service);
+    await service.close();
+    expect(bucket.log.map(({ method }) => method)).not.to.include.members(['PUT', 'HEAD']);
+  });
+
+  it('keep no client waiting for a bucket that takes no PUT, give it up at SIGTERM, and write it another time', async () => {
+    let isStuck = true;
+    bucket.script(({ method }) => method === 'PUT' && isStuck);
+    const service = await start();
+    await fetch(service);
+    await eventually(async () => expect(bucket.log.some(({ method }) => method === 'PUT')).to.equal(true));
+    const began = performance.now();
+    expect(await service.end('SIGTERM')).to.equal(0);
+    expect(performance.now() - began).to.be.lessThan(20_000);
+    await service.close();
+    isStuck = false;
+    const next = await start();
+    await fetch(next);
+    await isWritten();
+    await next.close();
+  });
+
+  it('leave no part of an object when one is killed in a PUT', async () => {
+    bucket.script(({ method }) => method === 'PUT');
+    const service = await start();
+    await fetch(service);
+    await eventually(async () => expect(bucket.log.some(({ method }) => method === 'PUT')).to.equal(true));
+    await service.end('SIGKILL');
+    await service.close();
+    expect(bucket.get(image.digest)).to.equal(undefined);
+    const next = await start({ write: false });
+    await fetch(next);
+    await next.close();
+  });
+});
