@@ -11,6 +11,7 @@ describeWith('shellcheck', (path) => {
   for (const script of [
     'examples/fetch-package.sh',
     'examples/bootstrap.sh',
+    'examples/cloud-init.sh',
     'tools/peers.sh',
     'tools/schemathesis.sh',
     '.ci/run',
