@@ -1,8 +1,10 @@
 /** All scenarios, in the order of the report. */
 import type { Scenario } from '../scenario.ts';
+
 import { FLEET } from './fleet.ts';
 import { GROWTH } from './growth.ts';
 import { HITS } from './hits.ts';
+import { MISS_FIRST_BYTE } from './miss-first-byte.ts';
 import { MISSES } from './misses.ts';
 import { ADMISSION } from './admission.ts';
 import { MEMORY } from './memory.ts';
@@ -17,6 +19,7 @@ export const SCENARIOS: readonly Scenario[] = [
   SIDECAR,
   ...HITS,
   ...MISSES,
+  MISS_FIRST_BYTE,
   SLOW_READERS,
   MEMORY,
   SIZING,
