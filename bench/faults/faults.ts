@@ -18,6 +18,7 @@ import { GENERATED_REQUESTS } from './faults/generated-requests.ts';
 import { HOSTILE_ANSWERS } from './faults/hostile-answers.ts';
 import { IMAGES } from './faults/images.ts';
 import { KILLS } from './faults/kills.ts';
+import { MIRRORS } from './faults/mirrors.ts';
 import { POWER_LOSS } from './faults/power-loss.ts';
 import { REDIRECTS } from './faults/redirects.ts';
 import { REGISTRY_RESTARTS } from './faults/registry-restarts.ts';
@@ -53,6 +54,7 @@ const ALL: readonly Fault[] = [
   HOSTILE_ANSWERS,
   IMAGES,
   KILLS,
+  MIRRORS,
   POWER_LOSS,
   REDIRECTS,
   REGISTRY_RESTARTS,

@@ -8,13 +8,14 @@ import { makeRegistryGateway } from '../support/registry-gateway.ts';
 import { makeSources, mirrorOf } from '../support/sources.ts';
 import { describeRegistryGateway, type Misbehaviour } from './registry-gateway.ts';
 
+const PATIENCE = { patienceMs: 100 };
 const timeouts = { headersTimeoutMs: 200, idleTimeoutMs: 200, retryTimeoutMs: 400 };
 
 /** Both misbehave in the same way, so that the one cannot stand in for the other. */
 for (const has of ['all', 'nothing'] as const)
   describeRegistryGateway(`SourcesGateway over a mirror that has ${has} and a registry`, async () => {
     const [mirror, origin] = [await startMisbehavingRegistry(), await startMisbehavingRegistry({ auth: 'basic' })];
-    const { gateway } = makeSources(makeRegistryGateway(timeouts), [mirrorOf(mirror.registry.host)]);
+    const { gateway } = makeSources(makeRegistryGateway(timeouts), [mirrorOf(mirror.registry.host)], PATIENCE);
     return {
       gateway,
       upstream: origin.registry.upstream(),

@@ -5,7 +5,8 @@ import { SourcesGateway } from '../../src/adapters/sources/sources-gateway.ts';
 import type { RegistryGateway } from '../../src/domain/ports/registry-gateway.ts';
 import { makeRegistryGateway } from './registry-gateway.ts';
 
-const LIMITS: SourceLimits = { patienceMs: 100, minimumRate: 0, restMs: 30_000 };
+/** Tests of patience have their own: a machine under load is late as well. */
+const LIMITS: SourceLimits = { patienceMs: 5000, minimumRate: 0, restMs: 30_000 };
 const TIMEOUTS = { headersTimeoutMs: 500, idleTimeoutMs: 500, retryTimeoutMs: 0 };
 
 export interface Sourced {
@@ -15,7 +16,7 @@ export interface Sourced {
   readonly reasons: () => string[];
 }
 
-export function mirrorOf(host: string, settings: Partial<MirrorSettings> = {}): Mirror {
+export function mirrorOf(host: string, settings: Partial<MirrorSettings> = {}, timeouts: object = {}): Mirror {
   const { scheme = 'http' } = settings;
   const mirror = {
     of: '*',
@@ -27,7 +28,7 @@ export function mirrorOf(host: string, settings: Partial<MirrorSettings> = {}): 
     namespaceParameter: true,
     fallback: true,
   };
-  return new Mirror({ ...mirror, ...settings }, makeRegistryGateway(TIMEOUTS));
+  return new Mirror({ ...mirror, ...settings }, makeRegistryGateway({ ...TIMEOUTS, ...timeouts }));
 }
 
 export function makeSources(

@@ -14,8 +14,6 @@ export interface Source {
   locate(upstream: Upstream): Upstream | undefined;
   /** Hears of a digest for which this source gave other bytes. */
   onDistrusted?(digest: Digest): void;
-  /** Rejects with the reason for which this source cannot be used now. */
-  check?(signal: AbortSignal): Promise<void>;
 }
 
 /** Why another place is asked instead of a source. */

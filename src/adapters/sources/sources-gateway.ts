@@ -71,7 +71,7 @@ export class SourcesGateway implements RegistryGateway, SourceInspection {
     const places = this.#places.of(upstream, blob.digest);
     if (places === undefined) return this.#origin.fetchBlob(upstream, blob, offset, signal);
     const open = (at: number, among?: readonly Place[]): Promise<Won<Place, Bytes>> =>
-      this.#open(among ?? this.#places.of(upstream, blob.digest) ?? [], blob, at, signal);
+      this.#open(among ?? this.#places.of(upstream, blob.digest, false) ?? [], blob, at, signal);
     const first = await open(offset, places);
     return this.#follow({ upstream, blob, offset, first, open, signal });
   }

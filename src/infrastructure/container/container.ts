@@ -56,13 +56,14 @@ async function optionalBucketModule(inputs: ContainerInputs): Promise<ContainerM
 function bindInspection(container: Container): void {
   container.bind(T.REQUEST_HISTORY).toConstantValue(new RequestHistory());
   container.bind(T.INSPECTION).toResolvedValue(
-    (store, packages, downloads, credentials, upstreams, requests) => ({
+    (store, packages, downloads, credentials, upstreams, requests, sources) => ({
       store,
       packages,
       downloads,
       credentials,
       upstreams,
       requests,
+      sources,
     }),
     [
       T.STORE_INSPECTION,
@@ -71,6 +72,7 @@ function bindInspection(container: Container): void {
       T.CREDENTIAL_INSPECTION,
       T.UPSTREAM_INSPECTION,
       T.REQUEST_HISTORY,
+      T.SOURCES,
     ],
   );
   container

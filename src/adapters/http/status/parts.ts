@@ -3,7 +3,7 @@ import type { GetPackage } from '../../../application/get-package.ts';
 import type { ResolvePackage } from '../../../application/resolve-package.ts';
 import type { CredentialInspection } from '../../../domain/ports/credential-provider.ts';
 import type { StoreInspection } from '../../../domain/ports/package-store.ts';
-import type { UpstreamInspection } from '../../../domain/ports/registry-gateway.ts';
+import type { SourceInspection, UpstreamInspection } from '../../../domain/ports/registry-gateway.ts';
 import type { RequestInspection } from '../../../domain/ports/request-inspection.ts';
 import type { Digest } from '../../../domain/descriptor.ts';
 import type { PackageRequest } from '../../../domain/reference.ts';
@@ -17,6 +17,8 @@ export interface Inspection {
   readonly downloads: Pick<GetPackage, 'slots' | 'list'>;
   readonly credentials: CredentialInspection;
   readonly upstreams: UpstreamInspection;
+  /** Undefined where registries alone are asked. */
+  readonly sources?: Pick<SourceInspection, 'sources'> | undefined;
   readonly requests: RequestInspection;
 }
 

@@ -2,11 +2,11 @@
 import type { ConfiguredRegistry, CredentialSource } from '../../../domain/ports/credential-provider.ts';
 import type { FailedRequests } from '../../../domain/ports/request-inspection.ts';
 import { digestText, type Inspection, list, packageLink, placeText, type Row, type Section } from './parts.ts';
-import type { UpstreamAnswer } from '../../../domain/ports/registry-gateway.ts';
+import type { SourceStatus, UpstreamAnswer } from '../../../domain/ports/registry-gateway.ts';
 import { html, type Html } from './html.ts';
 import { ageOf, clockText, countText } from './quantities.ts';
 
-export function registriesSection({ credentials }: Inspection, now: Date): Section {
+export function registriesSection({ credentials, sources }: Inspection, now: Date): Section {
   return {
     id: 'registries',
     title: 'Registries and credentials',
@@ -28,8 +28,29 @@ export function registriesSection({ credentials }: Inspection, now: Date): Secti
         row: (source) => sourceRow(source, now),
         none: 'None.',
         rest: 'more',
-      })}`,
+      })}
+      ${sources === undefined ? undefined : sourcesTable(sources.sources(), now)}`,
   };
+}
+
+function sourcesTable(sources: readonly SourceStatus[], now: Date): Html {
+  return html`<h3 id="registries-before">Asked before registries</h3>
+    ${list({
+      heading: 'registries-before',
+      columns: { Place: 'text', Kind: 'text', State: 'text', 'Wrong digests': 'number' },
+      items: sources,
+      row: (source) => ({
+        cells: [html`<code>${source.name}</code>`, source.kind, sourceState(source, now), countText(source.distrusted)],
+      }),
+      none: 'None.',
+      rest: 'more',
+    })}`;
+}
+
+function sourceState({ resting, isFailing }: SourceStatus, now: Date): Html {
+  if (resting === undefined) return isFailing ? html`<span class="bad">Failed</span> last time` : html`asked first`;
+  const seconds = Math.max(0, Math.ceil((resting.until.getTime() - now.getTime()) / 1000));
+  return html`<span class="bad">Asked last</span> for ${countText(seconds)} s <small>${resting.reason}</small>`;
 }
 
 function registryRow({ resource, object, names, upstream }: ConfiguredRegistry): Row {

@@ -1,0 +1,221 @@
+import { expect } from 'chai';
+import type { ServerResponse } from 'node:http';
+import {
+  DigestMismatchError,
+  UpstreamDeniedError,
+  UpstreamThrottledError,
+  UpstreamUnavailableError,
+} from '../../../../src/domain/errors.ts';
+import type { Upstream } from '../../../../src/domain/upstream.ts';
+import { FakeRegistry, PASSWORD } from '../../../support/fake-registry.ts';
+import { bytesOf, makePackage, type TestImage } from '../../../support/image.ts';
+import { makeRegistryGateway } from '../../../support/registry-gateway.ts';
+import { rejection } from '../../../support/rejection.ts';
+import { makeSources, mirrorOf, type Sourced } from '../../../support/sources.ts';
+
+const never = new AbortController().signal;
+const MIB = 1024 * 1024;
+
+describe('SourcesGateway', () => {
+  let mirror: FakeRegistry;
+  let origin: FakeRegistry;
+  let upstream: Upstream;
+  let sourced: Sourced;
+  const small = makePackage(1000, 1);
+  const large = makePackage(MIB, 2);
+
+  beforeEach(async () => {
+    [mirror, origin] = [await FakeRegistry.start(), await FakeRegistry.start({ auth: 'basic' })];
+    upstream = origin.upstream();
+    for (const registry of [mirror, origin]) registry.publish(small, large);
+    sourced = makeSources(makeRegistryGateway({ retryTimeoutMs: 0 }), [mirrorOf(mirror.host)]);
+  });
+  afterEach(() => Promise.all([mirror.close(), origin.close()]));
+
+  const manifest = ({ digest }: TestImage): Promise<Uint8Array> =>
+    sourced.gateway.fetchManifest(upstream, digest, never);
+  const layer = async ({ layer: { descriptor } }: TestImage): Promise<Buffer> => {
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of await sourced.gateway.fetchBlob(upstream, descriptor, 0, never)) {
+      chunks.push(new Uint8Array(chunk));
+    }
+    return Buffer.concat(chunks);
+  };
+  /** The mirror answers blobs so. */
+  const answer = (how: (response: ServerResponse, image: TestImage) => void, image = large): void => {
+    mirror.script(({ url }, response) => {
+      if (!url.includes(`/blobs/${image.layer.descriptor.digest}`)) return false;
+      how(response, image);
+      return true;
+    });
+  };
+  const isRight = (bytes: Buffer, image: TestImage): void => {
+    expect(Buffer.compare(bytes, image.layer.bytes)).to.equal(0);
+  };
+
+  it('asks the mirror alone, names the registry, and shows it nothing of its credential', async () => {
+    await manifest(small);
+    isRight(await layer(large), large);
+    expect(origin.log).to.deep.equal([]);
+    expect(mirror.log).to.have.lengthOf(2);
+    for (const { url, headers } of mirror.log) {
+      expect(url).to.match(/\?ns=127\.0\.0\.1%3A\d+$/);
+      expect(headers.authorization).to.equal(undefined);
+      expect(JSON.stringify(headers)).not.to.include(PASSWORD);
+    }
+    expect(sourced.reasons()).to.deep.equal([]);
+  });
+
+  it('gets from the registry what the mirror lacks, and goes on asking the mirror', async () => {
+    const other = makePackage(10, 3);
+    origin.publish(other);
+    isRight(await layer(other), other);
+    isRight(await layer(large), large);
+    expect(sourced.reasons()).to.deep.equal([`${mirror.host} absent`]);
+    expect(sourced.gateway.sources()[0]?.resting).to.equal(undefined);
+  });
+
+  it('asks a mirror that fails last for a while, not never', async () => {
+    mirror.failTimes('/blobs/', { status: 500 });
+    isRight(await layer(large), large);
+    isRight(await layer(large), large);
+    expect(mirror.requests('/blobs/')).to.have.lengthOf(1);
+    expect(sourced.reasons()).to.deep.equal([`${mirror.host} failed`, `${mirror.host} resting`]);
+    origin.script((_request, response) => {
+      response.writeHead(500).end();
+      return true;
+    });
+    isRight(await layer(large), large);
+    expect(mirror.requests('/blobs/')).to.have.lengthOf(2);
+  });
+
+  it('takes the refusal of one repository for no failure of the mirror', async () => {
+    mirror.failTimes('/blobs/', { status: 403 });
+    isRight(await layer(large), large);
+    const elsewhere = origin.upstream({
+      repo: `${origin.host}/another`,
+      auth: { username: 'robot', password: PASSWORD },
+    });
+    await sourced.gateway.fetchManifest(elsewhere, small.digest, never);
+    expect(mirror.requests('/another/')).to.have.lengthOf(1);
+    await manifest(small);
+    expect(mirror.requests('/manifests/')).to.have.lengthOf(1);
+  });
+
+  it('asks the registry as well when the mirror is silent, and takes the first answer', async () => {
+    sourced = makeSources(makeRegistryGateway(), [mirrorOf(mirror.host)], { patienceMs: 50 });
+    answer(() => undefined);
+    isRight(await layer(large), large);
+    expect(sourced.reasons()).to.deep.equal([`${mirror.host} late`]);
+    isRight(await layer(large), large);
+    expect(mirror.requests('/blobs/')).to.have.lengthOf(1);
+  });
+
+  it('does not ask a registry beside a silent mirror that has asked for a wait', async () => {
+    sourced = makeSources(makeRegistryGateway({ retryTimeoutMs: 0 }), [mirrorOf(mirror.host)], { patienceMs: 50 });
+    origin.failTimes('/manifests/', { status: 429, headers: { 'retry-after': '60' } });
+    const unknown = makePackage(9, 9);
+    expect(await rejection(manifest(unknown))).to.be.instanceOf(UpstreamThrottledError);
+    const asked = origin.log.length;
+    answer((response, { layer: { bytes } }) => setTimeout(() => response.end(bytes), 250));
+    isRight(await layer(large), large);
+    expect(origin.log.length).to.equal(asked);
+  });
+
+  it('goes on from the same byte elsewhere when the mirror breaks off', async () => {
+    answer((response, { layer: { bytes } }) => {
+      response.writeHead(200, { 'content-length': bytes.byteLength });
+      response.write(bytes.subarray(0, MIB / 2), () => response.socket?.resetAndDestroy());
+    });
+    isRight(await layer(large), large);
+    const ranges = origin.requests('/blobs/').map(({ headers }) => headers.range);
+    // The reset overtakes some of what was sent before.
+    expect(ranges.at(-1)).to.match(/^bytes=[1-9]\d*-1048575$/);
+    expect(sourced.reasons()).to.deep.equal([`${mirror.host} failed`]);
+  });
+
+  it('goes on elsewhere when the mirror drips', async () => {
+    sourced = makeSources(
+      makeRegistryGateway({ retryTimeoutMs: 0 }),
+      [mirrorOf(mirror.host, {}, { idleTimeoutMs: 10_000 })],
+      {
+        minimumRate: 4 * MIB,
+      },
+    );
+    answer((response, { layer: { bytes } }) => {
+      response.writeHead(200, { 'content-length': bytes.byteLength });
+      response.write(bytes.subarray(0, 100));
+    });
+    isRight(await layer(large), large);
+    expect(sourced.reasons()).to.deep.equal([`${mirror.host} slow`]);
+    expect(origin.requests('/blobs/').at(-1)?.headers.range).to.equal(`bytes=100-${String(MIB - 1)}`);
+  }).timeout(20_000);
+
+  it('never hands on a manifest or a small blob that is another one', async () => {
+    mirror.script(({ url }, response) => {
+      response.end(url.includes('/manifests/') ? '{"schemaVersion":2,"a":1}' : bytesOf(1000, 7));
+      return true;
+    });
+    expect(Buffer.compare(await manifest(small), small.manifest.bytes)).to.equal(0);
+    isRight(await layer(small), small);
+    expect(sourced.reasons()).to.deep.equal([`${mirror.host} distrusted`, `${mirror.host} distrusted`]);
+    await layer(small);
+    expect(mirror.requests('/blobs/')).to.have.lengthOf(1);
+  });
+
+  it('does not ask a mirror again for a digest for which a reader has found other bytes', async () => {
+    answer((response) => response.end(bytesOf(MIB, 9)));
+    const { digest } = large.layer.descriptor;
+    expect(Buffer.compare(await layer(large), large.layer.bytes)).not.to.equal(0);
+    sourced.gateway.mismatched(new DigestMismatchError(digest, 'sha256:other'), digest);
+    isRight(await layer(large), large);
+    expect(mirror.requests('/blobs/')).to.have.lengthOf(1);
+    expect(sourced.gateway.sources()[0]).to.include({ distrusted: 1, resting: undefined });
+    sourced.gateway.healed('mirror', digest);
+    await layer(large);
+    expect(mirror.requests('/blobs/')).to.have.lengthOf(2);
+  });
+
+  it('shows the error of the registry, whatever a mirror has said', async () => {
+    mirror.failTimes('/manifests/', { status: 500 });
+    origin.script((_request, response) => {
+      response.writeHead(403).end();
+      return true;
+    });
+    const error = await rejection(manifest(small));
+    expect(error).to.be.instanceOf(UpstreamDeniedError);
+    expect((error.cause as Error).message).to.include(origin.host);
+  });
+
+  it('never asks a registry whose mirror has no fallback', async () => {
+    sourced = makeSources(makeRegistryGateway({ retryTimeoutMs: 0 }), [mirrorOf(mirror.host, { fallback: false })]);
+    mirror.failTimes('/manifests/', { status: 500 });
+    expect(await rejection(manifest(small))).to.be.instanceOf(UpstreamUnavailableError);
+    isRight(await layer(large), large);
+    expect(origin.log).to.deep.equal([]);
+  });
+
+  it('asks two mirrors in their order, and a mirror of another registry never', async () => {
+    const second = await FakeRegistry.start();
+    const third = await FakeRegistry.start();
+    const other = makePackage(5000, 4);
+    second.publish(other);
+    sourced = makeSources(makeRegistryGateway(), [
+      mirrorOf(third.host, { of: 'another.example' }),
+      mirrorOf(mirror.host, { of: origin.host }),
+      mirrorOf(second.host, { namespaceParameter: false, root: 'proxy/v2' }),
+    ]);
+    second.script((request, response) => {
+      if (!request.url.startsWith('/proxy/v2/')) return false;
+      response.end(other.layer.bytes);
+      return true;
+    });
+    isRight(await layer(other), other);
+    expect(mirror.log).to.have.lengthOf(1);
+    expect(second.log.map(({ url }) => url)).to.deep.equal([
+      `/proxy/v2/deckhouse/ee/blobs/${other.layer.descriptor.digest}`,
+    ]);
+    expect([...third.log, ...origin.log]).to.deep.equal([]);
+    await Promise.all([second.close(), third.close()]);
+  });
+});
