@@ -163,6 +163,30 @@ describeWithAll(PEERS, (programs) => {
       expect(await resourcesWith('--set', sets)).to.deep.equal(['256Mi', '2Gi', '1Gi', '1127Mi', '110MiB']);
     });
 
+    it('opens /v2/ only where that is asked for, by a permission of its own, and takes connections for twice the nodes', async () => {
+      const openings = (objects: readonly KubernetesObject[]): string[] =>
+        objects
+          .filter(({ kind }) => kind === 'ClusterRole' || kind === 'ClusterRoleBinding')
+          .filter((object) => /distribution|\/v2\//.test(JSON.stringify(object)))
+          .map(({ kind, metadata }) => `${kind} ${metadata.name}`);
+      const plain = await renderChart(programs.helm);
+      expect(openings(plain)).to.deep.equal([]);
+      expect(settingsOf(plain)).to.include('maxConnections: 2048').and.not.to.include('distribution');
+      const open = await renderChart(programs.helm, '--values', join(CHART, 'ci/distribution-values.yaml'));
+      const name = 'registry-packages-proxy-distribution-reader';
+      expect(openings(open)).to.deep.equal([`ClusterRole ${name}`, `ClusterRoleBinding ${name}`]);
+      expect(settingsOf(open))
+        .to.include('maxConnections: 10000')
+        .and.to.match(/distribution:\s+enabled: true/);
+      const role = open.find(({ kind, metadata }) => kind === 'ClusterRole' && metadata.name === name);
+      expect(role).to.have.deep.property('rules', [{ nonResourceURLs: ['/v2/*'], verbs: ['*'] }]);
+      // Those that may fetch packages may not read whole images.
+      const readers = open.find(
+        ({ kind, metadata }) => kind === 'ClusterRole' && metadata.name === name.replace('distribution', 'package'),
+      );
+      expect(JSON.stringify(readers)).not.to.include('/v2/');
+    });
+
     it('replaces its pods for other settings, and not for another level of the log', async () => {
       const templateWith = async (set: string): Promise<string> => {
         const objects = await renderChart(programs.helm, '--set', set);

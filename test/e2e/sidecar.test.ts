@@ -33,7 +33,9 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
         subjects: [{ apiGroup: 'rbac.authorization.k8s.io', kind: 'User', name: USERS.service.name }],
       };
       await applyObject(cluster.as('admin'), binding);
-      service = await ServiceProcess.start({ settings: { log: { level: 'debug' } } });
+      service = await ServiceProcess.start({
+        settings: { log: { level: 'debug' }, server: { distribution: { enabled: true } } },
+      });
       const { args } = containerOf(await renderChart(programs.helm), 'kube-rbac-proxy');
       ({ port } = await cluster.guard(service.port, args));
     });
@@ -81,6 +83,36 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
         expect(service.lines.map((line) => line['request_id'])).not.to.include(SMUGGLED_ID);
       });
     }
+
+    it('reads whole images with the permission for /v2/ alone, by GET and by HEAD', async () => {
+      const operator = [{ kind: 'User', apiGroup: 'rbac.authorization.k8s.io', name: USERS.operator.name }];
+      const values = ['distribution={"enabled":true}', `clients.distribution=${JSON.stringify(operator)}`];
+      const objects = await renderChart(programs.helm, ...values.flatMap((value) => ['--set-json', value]));
+      for (const object of objects.filter(({ kind }) => kind.startsWith('ClusterRole'))) {
+        await applyObject(cluster.as('admin'), object);
+      }
+      const statusFor = async (user: 'operator' | 'node', target: string, method: 'GET' | 'HEAD'): Promise<number> => {
+        const answer = await got(`https://127.0.0.1:${String(port)}${target}`, {
+          method,
+          https: { certificateAuthority: CA },
+          headers: { authorization: `Bearer ${USERS[user].token}` },
+          throwHttpErrors: false,
+          retry: { limit: 0 },
+        });
+        return answer.statusCode;
+      };
+      const image = `/v2/deckhouse/ee/manifests/${QUERY_DIGEST}`;
+      const fetched = `/package?digest=${QUERY_DIGEST}`;
+      for (const method of ['GET', 'HEAD'] as const) {
+        // No registry is known here, so neither is found.
+        const asked = [await statusFor('operator', '/v2/', method), await statusFor('operator', image, method)];
+        expect([...asked, await statusFor('operator', fetched, method)], method).to.deep.equal([200, 404, 403]);
+        expect([await statusFor('node', image, method), await statusFor('node', fetched, method)]).to.deep.equal([
+          403, 404,
+        ]);
+      }
+      expect((await get('/v2/', false)).status).to.equal(401);
+    }).timeout(60_000);
 
     it('is what prefetch asks for, with its token and the CA of the sidecar', async () => {
       const directory = await mkdtemp(join(tmpdir(), 'prefetch-'));

@@ -73,6 +73,26 @@ describe('tiers of services', function () {
     expect(Buffer.compare(await fetchFrom(first), image.layer.bytes)).to.equal(0);
   });
 
+  it('take an instance as the mirror of its registry, whose name and account they keep', async () => {
+    const endpoint = `http://127.0.0.1:${String(region.port)}`;
+    const registries = [{ repo: `${registry.host}/deckhouse/ee`, default: true, scheme: 'HTTP' }];
+    const node = await ServiceProcess.start({
+      settings: {
+        credentials: { registries },
+        registry: { mirrors: [{ of: registry.host, endpoint, fallback: false }] },
+      },
+    });
+    try {
+      expect(Buffer.compare(await fetchFrom(node), image.layer.bytes)).to.equal(0);
+      expect(blobs()).to.equal(1);
+      // The node has no account, and would have been refused.
+      const unauthorized = registry.requests('/v2/').filter(({ headers }) => headers.authorization === undefined);
+      expect(unauthorized.length).to.be.at.most(1);
+    } finally {
+      await node.close();
+    }
+  });
+
   it('have no /v2/ unless it is switched on', async () => {
     const plain = await ServiceProcess.start({});
     const { statusCode } = await plain.client('v2/');
