@@ -21,7 +21,7 @@ ARG BASE_IMAGE
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="registry-packages-proxy" \
   org.opencontainers.image.description="In-cluster proxy that serves packages published as OCI images, by digest, from a bounded local cache" \
-  org.opencontainers.image.version="0.1.0" \
+  org.opencontainers.image.version="0.2.0" \
   org.opencontainers.image.revision="${REVISION}" \
   org.opencontainers.image.licenses="Apache-2.0" \
   org.opencontainers.image.base.name="${BASE_IMAGE}"
