@@ -39,6 +39,10 @@ export const TARGETS: readonly Target[] = [
   exactly(1, 'stampede-manifests', '64 clients on one cold 64 MiB: requests for the manifest'),
   exactly(1, 'stampede-blobs', '64 clients on one cold 64 MiB: requests for the blob'),
   atMost(0.5, 'x', 'stampede', '64 clients on one cold 64 MiB: time of distribution'),
+  atMost(0.3, 'x', 'bucket-warm', 'cold replica, bucket that has 64 MiB, registry at 25 MB/s: time of that without'),
+  atMost(1.05, 'x', 'bucket-empty', 'cold replica, empty bucket, 64 MiB, registry at 25 MB/s: time of that without'),
+  exactly(0, 'bucket-registry', 'cold replica, bucket that has the package: requests for it at the registry'),
+  exactly(0, 'bucket-failures', 'cold replica, bucket that has the package, no registry: failed requests'),
   atMost(64, 'MiB', 'slow-readers', '200 readers at 256 KiB/s of one 256 MiB: resident above idle'),
   ...(
     [

@@ -19,6 +19,8 @@ export interface ServiceSettings extends Partial<Pick<PeerOptions, 'origin' | 'm
   readonly cacheSize?: string;
   /** Instead of that of `origin`. */
   readonly repo?: string;
+  /** `registry` of the settings. */
+  readonly registry?: object;
   /** Instead of the registry of the bench. */
   readonly credentials?: object;
 }
@@ -104,6 +106,7 @@ export class ServiceHome {
       // As many clients at a time as a scenario has: it measures sending, not waiting.
       server: { listenAddress: `127.0.0.1:${String(port)}`, maxSocketMemory },
       store: { directory: 'cache', maxSize: cacheSize },
+      ...(this.#settings.registry !== undefined && { registry: this.#settings.registry }),
       credentials: this.#settings.credentials ?? { registries: [{ repo, default: true, scheme: 'HTTP' }] },
       log: { level: 'warn' },
     };

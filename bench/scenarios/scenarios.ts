@@ -2,6 +2,7 @@
 import type { Scenario } from '../scenario.ts';
 
 import { FLEET } from './fleet.ts';
+import { BUCKET_SCENARIO } from './bucket.ts';
 import { GROWTH } from './growth.ts';
 import { HITS } from './hits.ts';
 import { MISS_FIRST_BYTE } from './miss-first-byte.ts';
@@ -20,6 +21,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...HITS,
   ...MISSES,
   MISS_FIRST_BYTE,
+  BUCKET_SCENARIO,
   SLOW_READERS,
   MEMORY,
   SIZING,

@@ -113,7 +113,11 @@ export class PeerBucket {
 
   /** The file of an object, past the server. */
   fileOf(digest: Digest): string {
-    return join(this.data, BUCKET, 'blobs/sha256', digestHex(digest));
+    return this.fileOfHex(digestHex(digest));
+  }
+
+  fileOfHex(hex: string): string {
+    return join(this.data, BUCKET, 'blobs/sha256', hex);
   }
 
   read(digest: Digest): Promise<Buffer> {
