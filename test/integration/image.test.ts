@@ -100,7 +100,7 @@ describeWithAll(['bwrap', 'crane', 'docker-registry', 'helm'], (programs) => {
       }
       const { body } = await service.fetch('/metrics');
       expect(body.toString()).to.include(
-        `registry_packages_proxy_build_info{version="0.1.0",nodejs="${process.versions.node}"} 1`,
+        `registry_packages_proxy_build_info{version="0.2.0",nodejs="${process.versions.node}"} 1`,
       );
       expect((await service.fetch('/status')).status).to.equal(200);
       expect(readdirSync(join(cache, 'v1/blobs/sha256'))).to.have.lengthOf(2);
@@ -177,7 +177,7 @@ describeWithAll(['bwrap', 'crane', 'docker-registry', 'helm'], (programs) => {
     it('is one that registries and their tools take, and has the same bytes when it is built again', async function () {
       this.timeout(240_000);
       const registry = await PeerRegistry.start({ program: 'docker-registry', path: programs['docker-registry'] });
-      const name = `${registry.host}/registry-packages-proxy:0.1.0`;
+      const name = `${registry.host}/registry-packages-proxy:0.2.0`;
       await run(programs.crane, ['push', join(home, 'built/layout'), name]);
       await run(programs.crane, ['validate', '--remote', name]);
       const { stdout: config } = await run(programs.crane, ['config', name]);

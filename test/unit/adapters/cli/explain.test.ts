@@ -156,7 +156,7 @@ describe('explain', () => {
       await rm(home, { recursive: true });
     }
     expect(terminal.stderr.text).to.match(
-      /does not answer: \w+: its certificate is not of a CA that is trusted here, see --ca\n.*does not answer: \w+: .* that CA\n--keys \S+none\/ca\.crt: cannot be read \(ENOENT\)\n--keys needs https/,
+      /does not answer: \w+: its certificate is not of a CA that is trusted here, see --ca\n.*does not answer: \w+.*\n--keys \S+none\/ca\.crt: cannot be read \(ENOENT\)\n--keys needs https/,
     );
   });
 
