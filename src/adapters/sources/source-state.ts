@@ -50,6 +50,7 @@ export class SourceState {
   }
 
   deny(repository: RepositoryPath): void {
+    this.#isFailing = true;
     setBounded(this.#denied, repository, this.#now() + this.#restMs, MAX_DENIED);
   }
 

@@ -92,6 +92,7 @@ describe('SourcesGateway', () => {
   it('takes the refusal of one repository for no failure of the mirror', async () => {
     mirror.failTimes('/blobs/', { status: 403 });
     isRight(await layer(large), large);
+    expect(sourced.gateway.sources()[0]).to.include({ isFailing: true, resting: undefined });
     const elsewhere = origin.upstream({
       repo: `${origin.host}/another`,
       auth: { username: 'robot', password: PASSWORD },
