@@ -15,9 +15,9 @@ import { chunksOf } from '../support/source.ts';
 
 const never = new AbortController().signal;
 
-const QUICK: readonly BucketProgram[] = ['versitygw', 's3s-fs', 'rclone'];
+const PROGRAMS: readonly BucketProgram[] = ['versitygw', 's3s-fs', 'rclone'];
 
-for (const program of [...QUICK, ...(process.env['LONG_PEERS'] === '1' ? (['weed'] as const) : [])]) {
+for (const program of PROGRAMS) {
   describeWith(program, (path) => {
     describe(`a bucket of ${program}`, function () {
       this.timeout(60_000);

@@ -20,7 +20,6 @@ const PROGRAMS = {
   rclone: 'RCLONE',
   's3s-fs': 'S3S_FS',
   versitygw: 'VERSITYGW',
-  weed: 'WEED',
   danted: 'DANTED',
   etcd: 'ETCD',
   'kube-apiserver': 'KUBE_APISERVER',

@@ -30,20 +30,6 @@ const SERVERS = {
   rclone: (data, port) => ({
     args: ['serve', 's3', '--addr', `127.0.0.1:${String(port)}`, '--auth-key', `${ACCESS_KEY},${SECRET}`, data],
   }),
-  weed: (data, port) => ({
-    args: [
-      'server',
-      '-dir',
-      data,
-      '-s3',
-      '-s3.port',
-      String(port),
-      '-s3.config',
-      join(data, 's3.json'),
-      '-ip',
-      '127.0.0.1',
-    ],
-  }),
 } satisfies Partial<Record<Program, (data: string, port: number) => Started>>;
 
 export type BucketProgram = keyof typeof SERVERS;
