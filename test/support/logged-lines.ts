@@ -31,6 +31,7 @@ export async function loggedLines(): Promise<Line[]> {
     ...(await linesOfHardenedLoopback()),
     ...(await linesOfBootstrapPort()),
     ...(await linesOfSignatures()),
+    ...(await linesOfFiles()),
     ...(await linesOfBucket()),
     ...(await linesOfMirrors()),
     ...(await linesOfFailedStart()),
@@ -110,6 +111,26 @@ async function linesOfRequests(): Promise<Line[]> {
   const { lines } = service;
   await service.close();
   await registry.close();
+  return lines;
+}
+
+async function linesOfFiles(): Promise<Line[]> {
+  const home = await mkdtemp(join(tmpdir(), 'logs-'));
+  const dockerCfgFile = join(home, 'config.json');
+  await writeFile(dockerCfgFile, '{"auths":{}}');
+  const registries = [{ repo: '127.0.0.1:1/modules', default: true, scheme: 'HTTP', dockerCfgFile }];
+  const service = await ServiceProcess.start({
+    settings: { registry: { timeouts: { retrySeconds: 0 } }, credentials: { registries } },
+  });
+  await writeFile(dockerCfgFile, 'no JSON');
+  // The file is looked at again with a request, a second after the last look.
+  await eventually(async () => {
+    await service.client(`package?digest=${makePackage(1, 8).digest}`);
+    if (!service.lines.some(({ msg }) => msg === 'file of a registry cannot be used')) throw new Error('not looked at');
+  });
+  const { lines } = service;
+  await service.close();
+  await rm(home, { recursive: true });
   return lines;
 }
 

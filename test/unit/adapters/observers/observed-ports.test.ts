@@ -76,8 +76,8 @@ describe('ObservedRegistryGateway', () => {
     await drain(await gateway.fetchBlob(UPSTREAM, descriptor, 40_000, signal));
     const answered = events.filter(({ kind }) => kind === 'answered');
     expect(answered.map(({ question }) => question)).to.deep.equal([
-      { operation: 'manifest', upstream: UPSTREAM, digest: image.digest, offset: 0 },
-      { operation: 'blob', upstream: UPSTREAM, digest: descriptor.digest, offset: 40_000 },
+      { operation: 'manifest', upstream: UPSTREAM, digest: image.digest, offset: 0, place: 'registry' },
+      { operation: 'blob', upstream: UPSTREAM, digest: descriptor.digest, offset: 40_000, place: 'registry' },
     ]);
     const bytes = events.reduce((sum, event) => sum + (event.kind === 'received' ? event.bytes : 0), 0);
     expect(bytes).to.equal(60_000);
