@@ -44,8 +44,8 @@ export class EventfulService {
         registry: {
           parallelDownloads: 2,
           timeouts: { retrySeconds: 0 },
-          // Whose metrics exist, though no registry here is mirrored.
-          mirrors: [{ of: 'mirrored.example', endpoint: registry.origin }],
+          // No process listens there.
+          mirrors: [{ of: '*', endpoint: 'http://127.0.0.1:1' }],
           // Which no image is signed by.
           signature: { mode: 'report', keys: join(home, 'cosign.pub') },
         },
