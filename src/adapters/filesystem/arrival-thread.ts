@@ -19,16 +19,21 @@ export interface ThreadedFile {
 /** Bytes that the thread cannot see are copied for it, so many at a time. */
 const MAX_COPIED_BYTES = 512 * 1024;
 
-/** A thread that begins with the first file and lasts until it is closed; it keeps no process from ending. */
+/** A thread that begins when it is told to, or with the first file, and lasts until it is closed; it keeps no process from ending. */
 export class ArrivalThread {
   readonly #waiting = new Map<number, PromiseWithResolvers<ArrivalAnswer>>();
   #worker: Worker | undefined;
   #files = 0;
 
+  /** Nothing happens when it runs already. */
+  begin(): Worker {
+    return (this.#worker ??= this.#start());
+  }
+
   /** The file of a descriptor that is open for writing. */
   file(fd: number): ThreadedFile {
     const id = this.#files++;
-    const worker = (this.#worker ??= this.#start());
+    const worker = this.begin();
     const ask = (order: ArrivalOrder, moved: readonly ArrayBuffer[] = []): Promise<ArrivalAnswer> => {
       // From a thread that has died, for want of memory say, no answer would ever come.
       if (this.#worker !== worker) return Promise.reject(new Error('thread that writes has died'));

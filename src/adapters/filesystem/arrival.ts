@@ -23,6 +23,11 @@ export interface Arrival {
   abandon(): void;
 }
 
+/** Begins the thread while the upstream of a large blob is opened: it takes 20 ms and more to begin. */
+export function expectArrival({ size }: Descriptor, thread: ArrivalThread): void {
+  if (size >= THREADED_BYTES) thread.begin();
+}
+
 export function beginArrival(descriptor: Descriptor, fd: number, thread: ArrivalThread): Arrival {
   return descriptor.size < THREADED_BYTES ? onMainThread(descriptor, fd) : besideIt(descriptor, fd, thread);
 }

@@ -4,7 +4,7 @@ import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sinon from 'sinon';
-import { type Arrival, beginArrival } from '../../../../src/adapters/filesystem/arrival.ts';
+import { type Arrival, beginArrival, expectArrival } from '../../../../src/adapters/filesystem/arrival.ts';
 import { ArrivalThread } from '../../../../src/adapters/filesystem/arrival-thread.ts';
 import { digestOf } from '../../../../src/domain/descriptor.ts';
 import { DigestMismatchError, StoreFailedError } from '../../../../src/domain/errors.ts';
@@ -69,5 +69,17 @@ describe('beginArrival', () => {
     const error = await rejection(arrival.conclude());
     expect(error).to.be.instanceOf(StoreFailedError);
     expect(error).to.have.nested.property('cause.message', 'thread that writes has died');
+  });
+});
+
+describe('expectArrival', () => {
+  it('begins the thread for a large blob, and not for a small one', async () => {
+    const thread = new ArrivalThread();
+    const begin = sinon.spy(thread, 'begin');
+    for (const size of [THREADED - 1, THREADED]) {
+      expectArrival({ ...makeBlob('application/octet-stream', bytesOf(1)).descriptor, size }, thread);
+      expect(begin.callCount).to.equal(size < THREADED ? 0 : 1);
+    }
+    await thread.close();
   });
 });
