@@ -3,6 +3,7 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
+import { FakeRegistry } from '../support/fake-registry.ts';
 import { OciLayout } from '../support/oci-layout.ts';
 import { type Ended, runProgram } from '../support/program.ts';
 import { findCanary } from '../support/service-process.ts';
@@ -44,6 +45,27 @@ describe('check-config', function () {
       expect(checked.stderr).to.include('my.yaml:4: log.level: ');
       expect(await runProgram('serve', '--config', file, ...flags)).to.deep.equal(checked);
     }
+  });
+
+  it('asks mirrors whether they are there, and warns of one that does not answer or refuses its account', async () => {
+    const registry = await FakeRegistry.start();
+    const refusing = await FakeRegistry.start({ auth: 'basic' });
+    for (const name of ['username', 'password'])
+      await writeFile(join(directory, name), 'canary-robot', { mode: 0o600 });
+    const account = { usernameFile: join(directory, 'username'), passwordFile: join(directory, 'password') };
+    const mirrors = [
+      { of: '*', endpoint: `http://${registry.host}` },
+      { of: 'registry.example.com', endpoint: 'http://127.0.0.1:1' },
+      { of: '*', endpoint: `http://${refusing.host}` },
+      { of: '*', endpoint: `http://${refusing.host}`, ...account },
+    ];
+    const { code, stderr } = await check({ registry: { mirrors, timeouts: { retrySeconds: 0 } } });
+    expect(code).to.equal(0);
+    expect(stderr.split('\n').filter((line) => line.includes('cannot be used'))).to.have.lengthOf(2);
+    expect(stderr).to.match(/^warning: registry\.mirrors\.1: 127\.0\.0\.1:1 cannot be used: /m);
+    expect(stderr).to.match(/^warning: registry\.mirrors\.3: .* cannot be used: /m);
+    await registry.close();
+    await refusing.close();
   });
 
   it('warns, and is content', async () => {

@@ -1,7 +1,9 @@
 /** A registry that has the content of other registries, by host, as in containerd's hosts.toml. */
 import { ANONYMOUS, type Credential } from '../../domain/credential.ts';
 import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
-import { registryKey } from '../../domain/reference.ts';
+import { digestOf } from '../../domain/descriptor.ts';
+import { isOneOf } from '../../domain/errors.ts';
+import { registryKey, type RepositoryPath } from '../../domain/reference.ts';
 import type { Registry, Upstream } from '../../domain/upstream.ts';
 import type { CredentialFiles, FollowedCredential } from './followed-credential.ts';
 import { setBounded } from './source-state.ts';
@@ -22,6 +24,9 @@ export interface MirrorSettings {
   readonly namespaceParameter: boolean;
   readonly fallback: boolean;
 }
+
+const CHECKED_REPOSITORY = 'check-config' as RepositoryPath;
+const CHECKED_DIGEST = digestOf(new Uint8Array());
 
 /** Registries come from objects of the cluster; each has connections of its own. */
 const MAX_REGISTRIES = 100;
@@ -50,6 +55,23 @@ export class Mirror implements Source {
 
   locate({ registry, repository }: Upstream): Upstream | undefined {
     return this.#covers(registry) ? { registry: this.#registryFor(registry), repository } : undefined;
+  }
+
+  /**
+   * Asks for a manifest that no registry has. Rejects when the mirror does not answer, or refuses the account that it was
+   * shown; one without an account may refuse an unknown repository.
+   */
+  async check(signal: AbortSignal): Promise<void> {
+    const { of, host, scheme } = this.#settings;
+    const mirrored = of === '*' ? host : of;
+    const registry = this.#registryFor({ scheme, host: mirrored, credential: ANONYMOUS, ca: [] });
+    try {
+      await this.gateway.fetchManifest({ registry, repository: CHECKED_REPOSITORY }, CHECKED_DIGEST, signal);
+    } catch (error) {
+      const isAnswer = isOneOf(error, 'MANIFEST_UNKNOWN', 'NAME_UNKNOWN', 'BLOB_UNKNOWN');
+      const isStrange = this.#credential === undefined && isOneOf(error, 'UPSTREAM_DENIED');
+      if (!isAnswer && !isStrange) throw error;
+    }
   }
 
   /** The registry of this cluster is nearer than any mirror, so `*` does not mean it. */

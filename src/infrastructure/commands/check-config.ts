@@ -17,13 +17,13 @@ type Container = Awaited<ReturnType<typeof createContainer>>;
 const HIDDEN = '[secret]';
 /** The fields of a registry that are shown; all others are hidden, new ones too. */
 const SHOWN = ['repo', 'default', 'scheme', 'ca', 'caFile', 'passwordFile', 'dockerCfgFile'];
-/** A bucket that takes longer than this is of no help to a client. */
-const BUCKET_MS = 10_000;
+/** A bucket or a mirror that takes longer than this is of no help to a client. */
+const SOURCE_MS = 10_000;
 
 export const CHECK_CONFIG = command({
   about: `Reads settings as "serve" does with the same flags, and reports every mistake with its line. Then it checks \
 whether "serve" could start with them on this machine, except for the port, and warns of settings that are allowed but \
-seldom meant. It changes nothing and asks no registry; a bucket it asks whether it is there.`,
+seldom meant. It changes nothing and asks no registry; mirrors and a bucket it asks whether they are there.`,
   flags: {
     ...SETTINGS_FLAGS,
     print: { type: 'boolean', about: 'print the settings in effect as a settings file, without secrets' },
@@ -49,6 +49,7 @@ seldom meant. It changes nothing and asks no registry; a bucket it asks whether 
     const { errors, container } = await startupErrors(settings, version, environment);
     const warnings = [
       ...(await warningsOf(settings, flags.config, written)),
+      ...(await mirrorWarnings(settings, container)),
       ...(await bucketWarnings(settings, container)),
     ];
     if (flags.json === true) {
@@ -122,6 +123,21 @@ function checkStore(directory: string): void {
   }
 }
 
+/** The service starts without its mirrors, so this is no error. */
+async function mirrorWarnings({ registry }: Settings, container: Container | undefined): Promise<string[]> {
+  const answers = (container?.get(T.MIRRORS) ?? []).map(async (mirror, index) => {
+    try {
+      await mirror.check(AbortSignal.timeout(SOURCE_MS));
+      return [];
+    } catch (error) {
+      return [
+        `registry.mirrors.${String(index)}: ${String(registry.mirrors[index]?.host)} cannot be used: ${formatError(error)}`,
+      ];
+    }
+  });
+  return (await Promise.all(answers)).flat();
+}
+
 /** The service starts without its bucket, so this is no error. */
 async function bucketWarnings(
   { registry: { gateway, bucket }, store }: Settings,
@@ -131,7 +147,7 @@ async function bucketWarnings(
   const unwritten = bucket.write && gateway === 'oci' && !store.enabled;
   const warnings = unwritten ? ['registry.bucket.write: nothing is written while store.enabled is false'] : [];
   try {
-    await container?.get(T.BUCKET)?.check(AbortSignal.timeout(BUCKET_MS));
+    await container?.get(T.BUCKET)?.check(AbortSignal.timeout(SOURCE_MS));
   } catch (error) {
     warnings.push(`registry.bucket: cannot be used: ${formatError(error)}`);
   }

@@ -35,6 +35,7 @@ export async function gatewayModule(inputs: ContainerInputs): Promise<ContainerM
       (bucket) => joined([component, ...(sources?.components ?? []), ...(bucket === undefined ? [] : [bucket])]),
       [T.BUCKET],
     );
+    bind(T.MIRRORS).toConstantValue(sources?.mirrors ?? []);
     const history = new UpstreamHistory();
     bind(T.UPSTREAM_INSPECTION).toConstantValue(history);
     bind(T.SOURCED_GATEWAY).toResolvedValue(

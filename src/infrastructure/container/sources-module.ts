@@ -15,7 +15,7 @@ import type { ContainerInputs } from './tokens.ts';
 
 /** A source and what has to be started for it. */
 interface Opened {
-  readonly source: Source;
+  readonly source: Mirror;
   readonly component?: Component;
 }
 
@@ -32,8 +32,11 @@ export class ConfiguredSources {
 
   /** Mirrors, and the bucket behind them: a mirror is nearer, and a bucket has what all of them once had. */
   with(bucket: Bucket | undefined): readonly Source[] {
-    const mirrors = this.#opened.map(({ source }) => source);
-    return bucket === undefined ? mirrors : [...mirrors, sourceOf(bucket)];
+    return bucket === undefined ? this.mirrors : [...this.mirrors, sourceOf(bucket)];
+  }
+
+  get mirrors(): readonly Mirror[] {
+    return this.#opened.map(({ source }) => source);
   }
 
   get components(): readonly Component[] {

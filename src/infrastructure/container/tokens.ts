@@ -7,6 +7,7 @@ import type { PackageUseCases } from '../../adapters/http/package/package-route.
 import type { RequestHistory } from '../../adapters/http/server/request-record.ts';
 import type { Admission } from '../../adapters/http/server/admission.ts';
 import type { StatusOptions } from '../../adapters/http/status/status-route.ts';
+import type { Mirror } from '../../adapters/sources/mirror.ts';
 import type { SourcesGateway } from '../../adapters/sources/sources-gateway.ts';
 import type { KubernetesCredentialProvider } from '../../adapters/kubernetes/kubernetes-credential-provider.ts';
 import type { ExplainPackage } from '../../application/explain-package.ts';
@@ -63,6 +64,7 @@ export const T = {
   ),
   /** Undefined where registries alone are asked. */
   SOURCES: token<SourcesGateway | undefined>('SourcesGateway'),
+  MIRRORS: token<readonly Mirror[]>('Mirrors'),
   REGISTRY_GATEWAY: token<RegistryGateway>('RegistryGateway'),
   /** Undefined where no bucket is named. */
   BUCKET: token<Bucket | undefined>('Bucket'),
