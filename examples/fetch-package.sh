@@ -88,6 +88,8 @@ elif ! command -v wget >/dev/null; then
   give_up 'neither curl nor wget is installed'
 elif wget --version 2>/dev/null | grep -q '^GNU Wget'; then
   client=wget
+  # Where the locale is not UTF-8, it would ask a second time after an error, for the URL in another encoding.
+  iri=$(wget --version | sed -n 's/.*+iri.*/--no-iri/p')
 elif [ "$scheme" = http ] && [ -z "${PACKAGES_PROXY_TOKEN:-}" ]; then
   client=busybox
 else
@@ -142,7 +144,7 @@ by_wget() { # URL [--header FIELD]...
   (umask 077 && : >"$config" && secrets | sed 's/^cacert = "\(.*\)"$/ca_certificate = \1/; s/^header = "\(.*\)"$/header = \1/' >"$config")
   (
     [ -z "$limit" ] || ulimit -f $((limit / 512))
-    exec wget --config="$config" --server-response --content-on-error --max-redirect=0 --tries=1 --no-proxy --no-hsts \
+    exec wget --config="$config" --server-response --content-on-error --max-redirect=0 --tries=1 --no-proxy --no-hsts ${iri:+"$iri"} \
       --connect-timeout=10 --read-timeout=60 ${start:+--start-pos="$start"} ${bar:+--show-progress --progress=bar} \
       --output-file="$head" --output-document="$body" "$@"
   ) || failed=$?
