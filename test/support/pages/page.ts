@@ -46,7 +46,7 @@ interface Fence {
 const COMMANDS = 'sh';
 const OUTPUT = 'text';
 /** Blocks that are read and not run. */
-const SHOWN = [OUTPUT, 'yaml', 'json', 'ts', 'promql', 'http'];
+const SHOWN = [OUTPUT, 'yaml', 'toml', 'json', 'ts', 'promql', 'http'];
 const NEEDS = /^<!-- executed with: (.+) -->$/m;
 
 /** Every page that git knows of, or would be told of by `git add`. */
