@@ -12,7 +12,6 @@ import type {
 } from '../../domain/ports/package-store.ts';
 import type { Descriptor, Digest } from '../../domain/descriptor.ts';
 import { StoreFailedError, StoreFullError } from '../../domain/errors.ts';
-import { expectArrival } from './arrival.ts';
 import { ArrivalThread } from './arrival-thread.ts';
 import { BlockPool } from './block-pool.ts';
 import { errnoOf } from '../blobs/blob-file.ts';
@@ -168,7 +167,6 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
       ? (this.#ledger.reserve(descriptor.size) ?? (await this.#readers.giveWay(descriptor.size)))
       : undefined;
     if (room === undefined) throw new StoreFullError();
-    expectArrival(descriptor, this.#thread);
     try {
       const file = await GrowingFile.create(this.#layout.newIngest(descriptor.digest), descriptor, {
         thread: this.#thread,

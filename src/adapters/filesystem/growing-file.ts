@@ -7,7 +7,7 @@ import { DigestMismatchError, EvictedError, StoreFailedError } from '../../domai
 import type { BlobReader } from '../../domain/ports/package-store.ts';
 import { presentable } from '../../domain/verifier.ts';
 import { closeNow, openNew } from '../blobs/blob-file.ts';
-import { type Arrival, beginArrival } from './arrival.ts';
+import { type Arrival, beginArrival, expectArrival } from './arrival.ts';
 import type { ArrivalThread } from './arrival-thread.ts';
 import { BlockFile } from './block-file.ts';
 import type { BlockPool } from './block-pool.ts';
@@ -68,6 +68,7 @@ export class GrowingFile implements PinningReader {
   static async create(path: string, descriptor: Descriptor, options: GrowingFileOptions): Promise<GrowingFile> {
     const fd = await withRoom(options.room, 1, () => openNew(path));
     const file = new GrowingFile(descriptor, path, fd, options);
+    expectArrival(descriptor, options.thread);
     try {
       // XFS allocates up to twice the size of a file that grows; not of one whose end is known. No block is taken by this.
       if (descriptor.size > ONE_WRITE_BYTES) await truncateFile(fd, descriptor.size);
