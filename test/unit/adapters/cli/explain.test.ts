@@ -136,7 +136,9 @@ describe('explain', () => {
     const client = ca.issue('explain', { usage: 'client' });
     const files = { 'ca.crt': ca.certificate, 'client.crt': client.certificate, 'client.key': client.key };
     for (const [name, text] of Object.entries(files)) await writeFile(join(home, name), text);
-    const secure = createSecureServer({ cert, key, ca: ca.certificate, requestCert: true }, (_request, response) =>
+    // As the service does: it hears a request out before it refuses one without a certificate.
+    const mutual = { requestCert: true, rejectUnauthorized: false };
+    const secure = createSecureServer({ cert, key, ca: ca.certificate, ...mutual }, (_request, response) =>
       response.end(SERVED),
     );
     await new Promise<void>((resolve) => secure.listen(0, '127.0.0.1', resolve));
