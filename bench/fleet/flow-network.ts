@@ -71,7 +71,7 @@ export class FlowNetwork {
     }
   }
 
-  /** What is left of each flow goes on in another class with the same links. */
+  /** Each flow goes on with its remaining bytes in another class of the same links. */
   move(from: FlowClass, to: FlowClass): void {
     for (let next = from.waiting.pop(); next !== undefined; next = from.waiting.pop()) {
       to.waiting.add(to.progress + next.due - from.progress, next.action);

@@ -99,7 +99,7 @@ export class PieceSwarm {
     this.#notePeak();
   }
 
-  /** Of what was exchanged since the last time, the masters gave their share of all uploads. */
+  /** The masters gave their share of all uploads to the bytes that were exchanged since the last time. */
   #accountExchange(): void {
     const bytes = this.#uploads.bytes - this.#accounted;
     this.#accounted = this.#uploads.bytes;

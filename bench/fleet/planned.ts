@@ -15,7 +15,7 @@ export interface PlannedRates {
   /** Bytes per second of the registry and of each master. */
   readonly registry: number;
   readonly master: number;
-  /** What all masters and clients together come to, since they share the processors of one machine. */
+  /** The rate of all masters and clients together, since they share the processors of one machine. */
   readonly machine: number;
 }
 

@@ -13,7 +13,7 @@ import { SlowLink } from '../peers/slow-link.ts';
 import type { Bench, Findings, Scenario } from '../scenario.ts';
 
 const BYTES = 64 * MIB;
-/** Of the link to the registry, all replicas together. */
+/** The rate of the link to the registry, for all replicas together. */
 const LINK_BYTES_PER_SECOND = 25_000_000;
 const WRITE_MS = 60_000;
 

@@ -1,4 +1,4 @@
-/** What a client of a miss waits for besides its registry: the first byte and the end, behind links of several rates. */
+/** The wait of a client of a miss besides that for its registry: for the first byte and the end, behind links of several rates. */
 import { createImages } from '../bench-image.ts';
 import { figure, median, MIB } from '../figures.ts';
 import { measure, type Sample, takeTurns } from '../measure.ts';

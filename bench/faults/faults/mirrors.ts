@@ -25,7 +25,7 @@ const MAX_MS = 10_000;
 interface Sickness {
   readonly name: string;
   readonly behaviour?: Behaviour;
-  /** Of manifests, too; else of blobs only. */
+  /** True for manifests and blobs, false for blobs only. */
   readonly isTotal?: boolean;
   readonly isClosed?: boolean;
   readonly auth?: 'basic';
