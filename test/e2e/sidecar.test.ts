@@ -207,7 +207,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
     it('is refused by 401 while the API server is away, for a token that the sidecar has not seen: a node asks the next master', async () => {
       await cluster.stopApiServer();
       const response = await got(`https://127.0.0.1:${String(port)}/package?digest=${QUERY_DIGEST}`, {
-        headers: { authorization: `Bearer ${USERS.operator.token}` },
+        headers: { authorization: `Bearer ${USERS.scraper.token}` },
         https: { certificateAuthority: CA },
         retry: { limit: 0 },
         throwHttpErrors: false,
