@@ -102,7 +102,7 @@ export interface Flag {
   readonly about: string;
 }
 
-/** Of each command that prints a result for people. docs/schemas has a schema for each of the documents. */
+/** The flag of each command that prints a result for people. docs/schemas has a schema for each of the documents. */
 export const JSON_FLAG = { type: 'boolean', about: 'print the result as one JSON document instead' } as const;
 
 /** One document on one line, so that lines of several runs can be told apart. */

@@ -99,7 +99,7 @@ async function readKeys(directory: string): Promise<Pick<ServiceAccess, 'ca' | '
   }
 }
 
-/** What a service answers with 200. @throws CommandFailure for anything else, with its cause and a remedy */
+/** The body of an answer with status 200. @throws CommandFailure for anything else, with its cause and a remedy */
 export async function askService(
   { origin, token, ca, identity }: ServiceAccess,
   path: string,

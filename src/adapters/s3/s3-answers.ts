@@ -1,4 +1,4 @@
-/** What the answers of an S3 server say: the code of an error, and the size and checksum of an object (Amazon S3 API reference). */
+/** Reads the answers of an S3 server: the code of an error, and the size and checksum of an object (Amazon S3 API reference). */
 import type { IncomingHttpHeaders } from 'node:http';
 import { type Digest, digestHex } from '../../domain/descriptor.ts';
 import {

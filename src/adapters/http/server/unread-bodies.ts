@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { resetConnection } from './reset-connection.ts';
 
-/** Of IPv4 and of IPv6; absent where the system is no Linux, or has no IPv6. */
+/** The tables of IPv4 and of IPv6; absent where the system is no Linux, or has no IPv6. */
 const TABLES = ['/proc/self/net/tcp', '/proc/self/net/tcp6'];
 /** The ports of a connection that is open to one side at least, and the bytes of its send queue (proc_net_tcp in the documents of Linux). */
 const CONNECTION = /: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:([0-9A-F]{4}) (?:01|04|08) ([0-9A-F]{8}):/g;

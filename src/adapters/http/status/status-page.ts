@@ -91,7 +91,7 @@ export function renderStatus(status: Status): Html {
     </html>`;
 }
 
-/** What was wrong lately is seen without scrolling. */
+/** The latest failures are seen without scrolling. */
 function failureCount({ requests }: Inspection): Html {
   const count = requests.lastHour().reduce((sum, { failures }) => sum + failures, 0);
   if (count === 0) return html`<span class="good">${GOOD} No failed request in the last hour</span>`;
