@@ -606,13 +606,13 @@ describeWithAll(PEERS, (programs) => {
 
       it('nodes fetch packages, monitoring read metrics, operators ask why, and none the other', async () => {
         for (const verb of ['get', '*']) {
-          for (const seen of ['/explain', '/status']) {
+          for (const seen of ['/explain', '/status', '/']) {
             expect(await may('operator', path(seen, verb))).to.equal(true);
             for (const user of ['node', 'scraper', 'stranger'] as const) {
               expect(await may(user, path(seen, verb)), user).to.equal(false);
             }
           }
-          for (const other of ['/package', '/manifest', '/metrics'])
+          for (const other of ['/package', '/manifest', '/metrics', '/status/x', '/x'])
             expect(await may('operator', path(other, verb))).to.equal(false);
           for (const own of ['/package', '/manifest']) {
             expect(await may('node', path(own, verb))).to.equal(true);
