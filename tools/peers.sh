@@ -46,6 +46,22 @@ install_fronts_from_debian() { # NAME=PATH IN THE PACKAGE=PACKAGE...
   done
 }
 
+# Programs of Python, which find their modules in one folder. They run by Debian's own Python, for which the modules are.
+install_cloud_init() {
+  local folder=${bin%/bin}/cloud-init needed
+  if ! missing cloud-init || ! [ -x /usr/bin/python3 ]; then return; fi
+  mkdir -p "$work/cloud-init" "$folder"
+  (
+    cd "$work/cloud-init"
+    mapfile -t needed < <(apt-get install --simulate --no-install-recommends cloud-init | awk '/^Inst (cloud-init|python3)/ { print $2 }')
+    apt-get download "${needed[@]}" >/dev/null
+    for package in *.deb; do dpkg -x "$package" "$folder"; done
+  )
+  printf '#!/bin/sh\nPYTHONPATH=%q exec /usr/bin/python3 %q "$@"\n' \
+    "$folder/usr/lib/python3/dist-packages" "$folder/usr/bin/cloud-init" >"$work/cloud-init.sh"
+  install "$work/cloud-init.sh" "$bin/cloud-init"
+}
+
 # A program that is no single file: too many libraries to be taken apart.
 install_on_system() { # NAME [PACKAGE BESIDES...]
   if command -v "$1" >/dev/null; then return; fi
@@ -99,6 +115,8 @@ install_from_debian shellcheck
 install_from_debian containerd
 install_from_debian ctr usr/bin/ctr containerd
 install_from_debian bwrap usr/bin/bwrap bubblewrap
+install_from_debian busybox bin/busybox
+install_cloud_init
 install_from_debian prometheus
 install_from_debian promtool usr/bin/promtool prometheus
 install_on_system chromium

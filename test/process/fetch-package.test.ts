@@ -9,6 +9,7 @@ import { promisify } from 'node:util';
 import { eventually } from '../support/eventually.ts';
 import { FakeRegistry, PASSWORD, USERNAME } from '../support/fake-registry.ts';
 import { bytesOf, encode, makeBlob, makeImage, makeIndex, makePackage, type TestImage } from '../support/image.ts';
+import { findProgram } from '../support/peers/binaries.ts';
 import { rejection } from '../support/rejection.ts';
 import { ServiceProcess } from '../support/service-process.ts';
 
@@ -182,11 +183,12 @@ describe('examples/fetch-package.sh', () => {
 
   describe('without curl', () => {
     const isGnu = spawnSync('sh', ['-c', 'wget --version']).stdout.toString().startsWith('GNU Wget');
-    const [gnu, busybox] = [isGnu ? it : it.skip, programOf('busybox') === '' ? it.skip : it];
+    const smallWget = findProgram('busybox') ?? '';
+    const [gnu, busybox] = [isGnu ? it : it.skip, smallWget === '' ? it.skip : it];
     const byWget = (fetch: () => Promise<unknown> = fetchPackage): Promise<void> =>
       fetchWith({ wget: programOf('wget'), sha256sum: programOf('sha256sum') }, fetch);
     const byBusybox = (fetch: () => Promise<unknown>): Promise<void> =>
-      fetchWith({ wget: programOf('busybox'), sha256sum: programOf('sha256sum') }, fetch);
+      fetchWith({ wget: smallWget, sha256sum: programOf('sha256sum') }, fetch);
 
     gnu('fetches by wget, with its token, which no list of processes shows', async () => {
       await byWget(() => fetchFrom([masters[0]?.address ?? ''], [image.digest, `${registry.host}/deckhouse/ee`, '']));
@@ -203,9 +205,12 @@ describe('examples/fetch-package.sh', () => {
 
     gnu('tries again by wget after 503, and gives up on 403, each with one line', async () => {
       meet(refuse(503), refuse(403));
-      const error = (await rejection(byWget())) as { stderr?: string };
       const address = masters[0]?.address ?? '';
+      // The locale of cloud-init and systemd, in which wget would ask for the URL in another encoding after an error.
+      const fetch = () => fetchFrom([address], [image.digest], HERE, '', { LC_ALL: 'C' });
+      const error = (await rejection(byWget(fetch))) as { stderr?: string };
       expect(error.stderr).to.equal(`${address}: 503 not now\n${address}: 403 not now\n`);
+      expect(seen()).to.have.lengthOf(2);
       expect(await readdir(directory)).to.deep.equal([]);
     });
 

@@ -11,6 +11,7 @@ import { gunzipSync } from 'node:zlib';
 import { parse } from 'yaml';
 import { FakeRegistry } from '../support/fake-registry.ts';
 import { makePackage } from '../support/image.ts';
+import { findProgram } from '../support/peers/binaries.ts';
 import { rejection } from '../support/rejection.ts';
 import { ServiceProcess } from '../support/service-process.ts';
 import { serverCertificate } from '../support/tls/certificates.ts';
@@ -171,10 +172,12 @@ describe('the files of a new node', () => {
   });
 
   it('are user data that cloud-init takes', async function () {
-    if (spawnSync('sh', ['-c', 'command -v cloud-init']).status !== 0) this.skip();
+    this.timeout(60_000);
+    const cloudInit = findProgram('cloud-init');
+    if (cloudInit === undefined) this.skip();
     const file = join(root, 'user-data');
     await writeFile(file, await userData([image.digest, '/opt/package']));
-    const { stdout } = await run('cloud-init', ['schema', '--config-file', file]);
+    const { stdout } = await run(cloudInit, ['schema', '--config-file', file]);
     expect(stdout).to.include('Valid');
   });
 });
