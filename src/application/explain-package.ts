@@ -8,7 +8,12 @@ import type {
   CredentialSource,
 } from '../domain/ports/credential-provider.ts';
 import type { BlobInfo, PackageStore } from '../domain/ports/package-store.ts';
-import type { UpstreamAnswer, UpstreamInspection } from '../domain/ports/registry-gateway.ts';
+import type {
+  SourceInspection,
+  SourceStatus,
+  UpstreamAnswer,
+  UpstreamInspection,
+} from '../domain/ports/registry-gateway.ts';
 import type { FailedRequests, RequestInspection } from '../domain/ports/request-inspection.ts';
 import type { PackageRequest } from '../domain/reference.ts';
 import { describeUpstream, type Upstream, type UpstreamDescription } from '../domain/upstream.ts';
@@ -48,6 +53,8 @@ export interface Explanation {
     readonly upstream: UpstreamDescription | undefined;
     readonly error: PackageError | undefined;
     readonly sources: readonly CredentialSource[];
+    /** Places that have content of this registry, too, in the order in which they are asked while none of them rests. */
+    readonly askedBefore: readonly SourceStatus[];
     /** The registries that requests could name instead; only when none matches. */
     readonly known: readonly ConfiguredRegistry[];
   };
@@ -79,6 +86,8 @@ interface ExplainPackageOptions {
   readonly inspection: {
     readonly credentials: CredentialInspection;
     readonly upstreams: UpstreamInspection;
+    /** Undefined where registries alone are asked. */
+    readonly sources?: Pick<SourceInspection, 'sources'> | undefined;
     readonly requests: Pick<RequestInspection, 'failures'>;
   };
   readonly signatures?: SignatureInspection | undefined;
@@ -133,7 +142,7 @@ export class ExplainPackage {
   }
 
   #configuration({ repository }: PackageRequest, upstream: Upstream | PackageError): Explanation['configuration'] {
-    const { credentials } = this.#options.inspection;
+    const { credentials, sources } = this.#options.inspection;
     const registries = credentials.registries();
     const registry = registries.find(({ names }) => names.includes(repository));
     return {
@@ -141,6 +150,7 @@ export class ExplainPackage {
       ...(upstream instanceof PackageError
         ? { upstream: undefined, error: upstream }
         : { upstream: describeUpstream(upstream), error: undefined }),
+      askedBefore: upstream instanceof PackageError ? [] : (sources?.sources(upstream) ?? []),
       sources: credentials.sources(),
       known: registry ? [] : registries,
     };

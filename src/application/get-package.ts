@@ -4,7 +4,7 @@ import { isOneOf, PackageError } from '../domain/errors.ts';
 import type { Package, PackageRequest } from '../domain/reference.ts';
 import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
 import type { BlobInfo, BlobReader, PackageStore } from '../domain/ports/package-store.ts';
-import type { Operation, RegistryGateway } from '../domain/ports/registry-gateway.ts';
+import type { Operation, RegistryGateway, SourceInspection, SourceKind } from '../domain/ports/registry-gateway.ts';
 import type { Upstream } from '../domain/upstream.ts';
 import { DownloadSlots, type SlotUsage } from './download-slots.ts';
 import { type Download, Downloads, type WantedLayer } from './downloads.ts';
@@ -17,8 +17,8 @@ import { openBlob, resumedDownload } from './resumed-download.ts';
 /** How the cache took part. */
 export type CacheOutcome =
   | { readonly kind: 'hit'; readonly storedAt: Date }
-  /** This request began the download; `isStored` says whether it is kept, or will be for all that is known. */
-  | { readonly kind: 'miss'; readonly isStored: () => boolean }
+  /** This request began the download; `isStored` says whether it is kept, or will be for all that is known, `source` where from. */
+  | { readonly kind: 'miss'; readonly isStored: () => boolean; readonly source: () => SourceKind | undefined }
   /** Another request had begun it. */
   | { readonly kind: 'joined' }
   /** Straight from the upstream and not kept. */
@@ -70,6 +70,8 @@ interface GetPackageOptions {
   readonly store: PackageStore;
   readonly gateway: RegistryGateway;
   readonly credentials: CredentialProvider;
+  /** Undefined where registries alone are asked. */
+  readonly sources?: Pick<SourceInspection, 'servedBy'> | undefined;
   /** How many downloads of layers run at a time. */
   readonly parallelDownloads: number;
   /** Aborted when the process stops: it ends all downloads. */
@@ -185,7 +187,7 @@ export class GetPackage {
     const begun = this.#downloads.join(wanted);
     if (begun !== undefined) return { cache: { kind: 'joined' }, blob: await begun };
     const { blob, isStored } = await this.#downloads.begin(wanted);
-    return { cache: { kind: 'miss', isStored }, blob };
+    return { cache: { kind: 'miss', isStored, source: () => this.#options.sources?.servedBy(layer.digest) }, blob };
   }
 
   async #find(request: PackageRequest, layer: Descriptor): Promise<Source> {

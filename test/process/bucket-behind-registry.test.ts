@@ -10,6 +10,10 @@ import { ServiceProcess } from '../support/service-process.ts';
 
 const image = makePackage(700_000);
 
+interface Placed {
+  readonly asked_before: readonly { readonly rests: { readonly until: string; readonly reason: string } | null }[];
+}
+
 describe('replicas that share a bucket', function () {
   this.timeout(60_000);
   let registry: FakeRegistry;
@@ -46,13 +50,14 @@ describe('replicas that share a bucket', function () {
         credentials: { registries: [{ repo, default: true, scheme: 'HTTP' }] },
       },
     });
-  const fetch = async (service: ServiceProcess): Promise<void> => {
-    const { statusCode, rawBody } = await service.client('package', {
+  const fetch = async (service: ServiceProcess): Promise<string> => {
+    const { statusCode, rawBody, headers } = await service.client('package', {
       searchParams: { digest: image.digest },
       responseType: 'buffer',
     });
     expect(statusCode).to.equal(200);
     expect(Buffer.compare(rawBody, image.layer.bytes)).to.equal(0);
+    return String(headers['cache-status']).replace('registry-packages-proxy; ', '');
   };
   const isWritten = (): Promise<void> =>
     eventually(async () => {
@@ -62,14 +67,15 @@ describe('replicas that share a bucket', function () {
 
   it('fetch a package from the registry once: the second one has it from the bucket, also without a registry', async () => {
     const first = await start();
-    await fetch(first);
+    expect(await fetch(first)).to.equal('fwd=miss; stored');
     await isWritten();
     const metrics = await first.client('metrics').text();
     expect(metrics).to.include('registry_packages_proxy_bucket_writes_total{result="written"} 2\n');
     await first.close();
     const { length } = registry.log;
     const second = await start();
-    await fetch(second);
+    expect(await fetch(second)).to.equal('fwd=miss; stored; detail=bucket');
+    expect(await fetch(second)).to.equal('hit');
     expect(registry.log).to.have.lengthOf(length);
     await second.close();
     await registry.close();
@@ -79,6 +85,27 @@ describe('replicas that share a bucket', function () {
     await third.close();
     expect(puts).to.have.lengthOf(2);
     registry = await FakeRegistry.start();
+  });
+
+  it('name the bucket in /explain and /status, and until when it is asked last', async () => {
+    bucket.script((_request, response) => {
+      response.writeHead(500).end();
+      return true;
+    });
+    const service = await start();
+    await fetch(service);
+    const { host } = bucket.endpoint;
+    const query = { searchParams: { digest: image.digest } };
+    const { configuration } = await service.client('explain', query).json<{ configuration: Placed }>();
+    const { asked_before: shown } = await service.client('status?format=json').json<Placed>();
+    for (const [place] of [configuration.asked_before, shown]) {
+      expect(place).to.deep.include({ kind: 'bucket', host, failing: true, distrusted: 0 });
+      expect(Date.parse(place?.rests?.until ?? '')).to.be.greaterThan(Date.now());
+      expect(place?.rests?.reason).to.include('status 500');
+    }
+    const text = await service.client('explain', { ...query, headers: { accept: 'text/plain' } }).text();
+    expect(text).to.match(new RegExp(`^before it   bucket ${host}, asked last for another \\d+ s$`, 'm'));
+    await service.close();
   });
 
   it('write nothing where they may only read', async () => {

@@ -14,7 +14,7 @@ export function explanationOf(request: Explanation['request']): Explanation {
       seenAt: undefined,
       retryAt: undefined,
     },
-    configuration: { registry: undefined, upstream: undefined, error, sources: [], known: [] },
+    configuration: { registry: undefined, upstream: undefined, error, sources: [], askedBefore: [], known: [] },
     layer: undefined,
     cached: { manifest: undefined, layer: undefined },
     download: undefined,

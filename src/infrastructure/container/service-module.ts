@@ -60,9 +60,17 @@ export function serviceModule(): ContainerModule {
       [T.PACKAGE_STORE, T.REGISTRY_GATEWAY, T.CREDENTIAL_PROVIDER, T.SETTINGS, T.SHUTDOWN],
     );
     bind(T.GET_PACKAGE).toResolvedValue(
-      (resolve, store, gateway, credentials, { registry: { parallelDownloads } }, { aborted: stopping }) =>
-        new GetPackage({ resolve, store, gateway, credentials, parallelDownloads, stopping }),
-      [T.PACKAGE_RESOLVER, T.PACKAGE_STORE, T.REGISTRY_GATEWAY, T.CREDENTIAL_PROVIDER, T.SETTINGS, T.SHUTDOWN],
+      (resolve, store, gateway, credentials, sources, { registry: { parallelDownloads } }, { aborted: stopping }) =>
+        new GetPackage({ resolve, store, gateway, credentials, sources, parallelDownloads, stopping }),
+      [
+        T.PACKAGE_RESOLVER,
+        T.PACKAGE_STORE,
+        T.REGISTRY_GATEWAY,
+        T.CREDENTIAL_PROVIDER,
+        T.SOURCES,
+        T.SETTINGS,
+        T.SHUTDOWN,
+      ],
     );
     bind(T.PACKAGES).toResolvedValue(
       (get, resolve, mismatches, metrics, sources) => {

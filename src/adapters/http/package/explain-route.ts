@@ -4,7 +4,7 @@ import type { ExplainedSignature, ExplainPackage, Explanation, Verdict } from '.
 import type { ConfiguredRegistry, CredentialSource } from '../../../domain/ports/credential-provider.ts';
 import type { FailedRequests } from '../../../domain/ports/request-inspection.ts';
 import type { Download } from '../../../application/downloads.ts';
-import type { UpstreamAnswer } from '../../../domain/ports/registry-gateway.ts';
+import type { SourceStatus, UpstreamAnswer } from '../../../domain/ports/registry-gateway.ts';
 import type { UpstreamDescription } from '../../../domain/upstream.ts';
 import type { BlobInfo } from '../../../domain/ports/package-store.ts';
 import { explanationText } from './explanation-text.ts';
@@ -39,7 +39,7 @@ export function documentOf({
   answers,
   failures,
 }: Explanation): object {
-  const { registry, upstream, error, sources, known } = configuration;
+  const { registry, upstream, error, sources, askedBefore, known } = configuration;
   return {
     request: { digest: request.digest, repository: request.repository, path: request.path ?? null },
     verdict: describeVerdict(verdict),
@@ -48,6 +48,7 @@ export function documentOf({
       upstream: upstream === undefined ? null : describeUpstream(upstream),
       error: error === undefined ? null : describeError(error),
       sources: sources.map(describeSource),
+      asked_before: askedBefore.map(describePlace),
       known_repositories: known.flatMap(({ names }) => names),
     },
     layer: layer ?? null,
@@ -90,6 +91,10 @@ function describeError(error: Error): object {
 
 export function describeSource({ resource, listedAt, objects, rejected, failure }: CredentialSource): object {
   return { resource, listed_at: listedAt ?? null, objects, rejected, failure: failure ?? null };
+}
+
+export function describePlace({ kind, name, resting, isFailing, distrusted }: SourceStatus): object {
+  return { kind, host: name, rests: resting ?? null, failing: isFailing, distrusted };
 }
 
 function describeBlob(blob: BlobInfo | undefined): object | null {

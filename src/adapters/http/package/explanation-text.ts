@@ -2,7 +2,7 @@
 import type { ExplainedSignature, Explanation } from '../../../application/explain-package.ts';
 import type { CredentialSource } from '../../../domain/ports/credential-provider.ts';
 import type { FailedRequests } from '../../../domain/ports/request-inspection.ts';
-import type { UpstreamAnswer } from '../../../domain/ports/registry-gateway.ts';
+import type { SourceStatus, UpstreamAnswer } from '../../../domain/ports/registry-gateway.ts';
 import type { BlobInfo } from '../../../domain/ports/package-store.ts';
 import { DEFAULT_REPOSITORY } from '../../../domain/reference.ts';
 import { statusOf } from '../server/problem.ts';
@@ -23,6 +23,7 @@ export function explanationText(explanation: Explanation, now: Date): string {
     ['verdict', ...verdictLines(explanation, now)],
     ['digest', request.digest],
     ['repository', placeOf(request)],
+    ...configuration.askedBefore.map((place): Row => ['before it', ...placeLines(place, now)]),
     ['registry', ...registryLines(configuration)],
     ...configuration.sources.map((source): Row => ['source', ...sourceLines(source, ago)]),
     ['manifest', blobText(cached.manifest, ago)],
@@ -97,6 +98,17 @@ function sourceLines({ resource, listedAt, objects, rejected, failure }: Credent
       : `${resource}, ${numbered(objects, 'object')}, listed ${ago(listedAt)}`,
     ...rejected.map(({ object, reason }) => `${object} cannot be used: ${reason}`),
     ...(failure === undefined ? [] : [`failed ${ago(failure.at)}: ${failure.reason}`]),
+  ];
+}
+
+function placeLines({ kind, name, resting, isFailing, distrusted }: SourceStatus, now: Date): string[] {
+  const wrong =
+    distrusted === 0 ? [] : [`not asked for ${numbered(distrusted, 'digest')} of which it gave other bytes`];
+  if (resting === undefined) return [`${kind} ${name}${isFailing ? ', which failed last time' : ''}`, ...wrong];
+  return [
+    `${kind} ${name}, asked last for another ${spanText(resting.until.getTime() - now.getTime())}`,
+    resting.reason,
+    ...wrong,
   ];
 }
 

@@ -61,7 +61,7 @@ export function cacheHeaders(cache: CacheOutcome | undefined): Record<string, st
     case 'hit':
       return { ...cacheStatus('hit'), Age: ageOf(cache.storedAt) };
     case 'miss':
-      return cacheStatus(cache.isStored() ? 'fwd=miss; stored' : 'fwd=miss');
+      return cacheStatus(`fwd=miss${cache.isStored() ? '; stored' : ''}${detailOf(cache.source())}`);
     case 'joined':
       return cacheStatus('fwd=miss; collapsed');
     case 'bypass':
@@ -69,6 +69,11 @@ export function cacheHeaders(cache: CacheOutcome | undefined): Record<string, st
     case undefined:
       return cacheStatus('fwd=miss');
   }
+}
+
+/** Nothing for the registry itself. */
+function detailOf(source: string | undefined): string {
+  return source === undefined ? '' : `; detail=${source}`;
 }
 
 function cacheStatus(parameters: string): Record<string, string> {

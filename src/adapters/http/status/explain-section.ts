@@ -10,6 +10,7 @@ import { type PackageRequest, parseRepositoryName, parseRepositoryPath } from '.
 import type { BlobInfo } from '../../../domain/ports/package-store.ts';
 import type { PackageParameters } from '../package/package-query.ts';
 import { statusOf } from '../server/problem.ts';
+import { placeState } from './upstream-sections.ts';
 import { html, type Html } from './html.ts';
 import { ageOf, clockText, countText, shareText, sizeText } from './quantities.ts';
 
@@ -101,6 +102,7 @@ function renderExplanation(explanation: Explanation, now: Date): Html {
   const facts: [term: string, fact: Html | undefined][] = [
     ['Asked for', html`<code>${request.digest}</code> <small>${placeText(request)}</small>`],
     ['Looked for in', placeOf(configuration)],
+    ...askedBefore(configuration, now),
     ['Layer', layer && html`<code>${layer.digest}</code> <small>${sizeText(layer.size)}, ${layer.mediaType}</small>`],
     ['Manifest cached', blobText(cached.manifest, now)],
     ['Layer cached', blobText(cached.layer, now)],
@@ -158,6 +160,21 @@ function placeOf({ registry, upstream, error, known }: Explanation['configuratio
   const from = registry === undefined ? undefined : html`known from ${registry.resource} ${registry.object}`;
   return html`<code>${scheme}://${host}${repository === undefined ? '' : `/${repository}`}</code>
     <small>${from} ${dialled && `dialled at ${dialled.host} (${dialled.by})`}</small>`;
+}
+
+function askedBefore({ askedBefore: places }: Explanation['configuration'], now: Date): [string, Html][] {
+  if (places.length === 0) return [];
+  const items = places.map(
+    (place) => html`<li><code>${place.name}</code> (${place.kind}): ${placeState(place, now)}</li>`,
+  );
+  return [
+    [
+      'Asked before it',
+      html`<ul>
+        ${items}
+      </ul>`,
+    ],
+  ];
 }
 
 function blobText(blob: BlobInfo | undefined, now: Date): Html {

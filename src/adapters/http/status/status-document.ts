@@ -4,6 +4,7 @@ import type { FailedRequests } from '../../../domain/ports/request-inspection.ts
 import {
   describeAnswer,
   describeFailure,
+  describePlace,
   describeRegistry,
   describeSource,
   describeUpstream,
@@ -33,6 +34,7 @@ export function statusDocument(status: Omit<Status, 'question'>): object {
       .registries()
       .map((registry) => ({ ...describeRegistry(registry), upstream: describeUpstream(registry.upstream) })),
     sources: credentials.sources().map(describeSource),
+    asked_before: (inspection.sources?.sources() ?? []).map(describePlace),
     explanation: explanation === undefined ? null : documentOf(explanation),
   };
 }

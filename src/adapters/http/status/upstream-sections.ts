@@ -40,14 +40,14 @@ function sourcesTable(sources: readonly SourceStatus[], now: Date): Html {
       columns: { Place: 'text', Kind: 'text', State: 'text', 'Wrong digests': 'number' },
       items: sources,
       row: (source) => ({
-        cells: [html`<code>${source.name}</code>`, source.kind, sourceState(source, now), countText(source.distrusted)],
+        cells: [html`<code>${source.name}</code>`, source.kind, placeState(source, now), countText(source.distrusted)],
       }),
       none: 'None.',
       rest: 'more',
     })}`;
 }
 
-function sourceState({ resting, isFailing }: SourceStatus, now: Date): Html {
+export function placeState({ resting, isFailing }: SourceStatus, now: Date): Html {
   if (resting === undefined) return isFailing ? html`<span class="bad">Failed</span> last time` : html`asked first`;
   const seconds = Math.max(0, Math.ceil((resting.until.getTime() - now.getTime()) / 1000));
   return html`<span class="bad">Asked last</span> for ${countText(seconds)} s <small>${resting.reason}</small>`;

@@ -66,7 +66,7 @@ describe('the HTTP interface', () => {
   afterEach(() => app.close());
 
   function deliver(
-    cache: CacheOutcome = { kind: 'miss', isStored: () => true },
+    cache: CacheOutcome = { kind: 'miss', isStored: () => true, source: () => undefined },
     bytes = image.layer.bytes,
   ): ReturnType<typeof readerOf> {
     const blob = readerOf(bytes);
@@ -101,7 +101,7 @@ describe('the HTTP interface', () => {
     });
 
     it('says that a package is stored only when it is', async () => {
-      deliver({ kind: 'miss', isStored: () => false });
+      deliver({ kind: 'miss', isStored: () => false, source: () => undefined });
       expect((await client(query)).headers['cache-status']).to.equal('registry-packages-proxy; fwd=miss');
     });
 
@@ -116,6 +116,8 @@ describe('the HTTP interface', () => {
     });
 
     const outcomes: [CacheOutcome, string][] = [
+      [{ kind: 'miss', isStored: () => true, source: () => 'bucket' }, 'fwd=miss; stored; detail=bucket'],
+      [{ kind: 'miss', isStored: () => false, source: () => 'mirror' }, 'fwd=miss; detail=mirror'],
       [{ kind: 'hit', storedAt: new Date() }, 'hit'],
       [{ kind: 'joined' }, 'fwd=miss; collapsed'],
       [{ kind: 'bypass', reason: 'STORE_FULL' }, 'fwd=bypass; detail=store-full'],
@@ -137,7 +139,7 @@ describe('the HTTP interface', () => {
       const zstd = { ...found, layer: { ...found.layer, mediaType: 'application/vnd.oci.image.layer.v1.tar+zstd' } };
       get.execute.resolves({
         package: zstd,
-        cache: { kind: 'miss', isStored: () => true },
+        cache: { kind: 'miss', isStored: () => true, source: () => undefined },
         blob: readerOf(image.layer.bytes),
       });
       expect((await client(query)).headers['content-type']).to.equal('application/vnd.oci.image.layer.v1.tar+zstd');
@@ -147,7 +149,7 @@ describe('the HTTP interface', () => {
       const empty = makePackage(0);
       get.execute.resolves({
         package: { digest: empty.digest, layer: empty.layer.descriptor },
-        cache: { kind: 'miss', isStored: () => true },
+        cache: { kind: 'miss', isStored: () => true, source: () => undefined },
         blob: readerOf(empty.layer.bytes),
       });
       const response = await client(query);
@@ -156,7 +158,7 @@ describe('the HTTP interface', () => {
     });
 
     it('answers 502 for an empty package that should have been another', async () => {
-      const blob = deliver({ kind: 'miss', isStored: () => true }, new Uint8Array());
+      const blob = deliver({ kind: 'miss', isStored: () => true, source: () => undefined }, new Uint8Array());
       blob.failure = { from: 0, how: () => Promise.reject(new DigestMismatchError('a', 'b')) };
       expect((await client(query)).statusCode).to.equal(502);
     });

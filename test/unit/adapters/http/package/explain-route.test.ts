@@ -87,6 +87,7 @@ describe('GET /explain', () => {
         upstream: null,
         error: { status: 404, code: 'NAME_UNKNOWN', detail: 'repository is not known to this proxy' },
         sources: [],
+        asked_before: [],
         known_repositories: [],
       },
       layer: null,
@@ -136,6 +137,15 @@ describe('GET /explain', () => {
             failure: { at: AT, reason: 'list: Kubernetes API answered 403' },
           },
         ],
+        askedBefore: [
+          {
+            kind: 'bucket',
+            name: 's3.example',
+            resting: { until: AT, reason: 'failed' },
+            isFailing: true,
+            distrusted: 2,
+          },
+        ],
         known: [registry],
       },
       layer: image.layer.descriptor,
@@ -170,6 +180,9 @@ describe('GET /explain', () => {
             rejected: [{ object: 'b', reason: 'ca: has no PEM certificate' }],
             failure: { at: NOW, reason: 'list: Kubernetes API answered 403' },
           },
+        ],
+        asked_before: [
+          { kind: 'bucket', host: 's3.example', rests: { until: NOW, reason: 'failed' }, failing: true, distrusted: 2 },
         ],
         known_repositories: ['registry.example/ee'],
       },

@@ -59,6 +59,7 @@ const ALL: Explanation = {
       },
       { resource: 'secrets', listedAt: undefined, objects: 0, rejected: [], failure: undefined },
     ],
+    askedBefore: [],
     known: [],
   },
   layer,
@@ -132,6 +133,26 @@ describe('explanationText', () => {
       '            manifest from registry.example: status 401',
       '            as seen 3 min ago; asked again, the registry may do better',
       '            the registry has asked for a wait, and is not asked for another 30 s',
+    ]);
+  });
+
+  it('names the places that are asked before the registry, and which of them rests until when', () => {
+    const askedBefore = [
+      { kind: 'mirror', name: 'mirror.example', resting: undefined, isFailing: true, distrusted: 0 },
+      {
+        kind: 'bucket',
+        name: 's3.example',
+        resting: { until: ago(-20), reason: 'slow: 12 KiB in a second' },
+        isFailing: true,
+        distrusted: 2,
+      },
+    ] as const;
+    const lines = text({ configuration: { ...ALL.configuration, askedBefore } }).split('\n');
+    expect(lines.slice(3, 7)).to.deep.equal([
+      'before it   mirror mirror.example, which failed last time',
+      'before it   bucket s3.example, asked last for another 20 s',
+      '            slow: 12 KiB in a second',
+      '            not asked for 2 digests of which it gave other bytes',
     ]);
   });
 

@@ -171,7 +171,7 @@ describe('Admission', () => {
     const image = makePackage(16 * MIB);
     const delivery = (): Delivery => ({
       package: { digest: image.digest, layer: image.layer.descriptor },
-      cache: { kind: 'miss', isStored: () => true },
+      cache: { kind: 'miss', isStored: () => true, source: () => undefined },
       blob: {
         size: image.layer.bytes.byteLength,
         read: (offset) => Promise.resolve(image.layer.bytes.subarray(offset, offset + 65_536)),

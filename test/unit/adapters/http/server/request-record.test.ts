@@ -39,7 +39,11 @@ describe('RequestHistory', () => {
   it('counts how the cache took part in packages that were asked for whole, not in questions about them', () => {
     for (const kind of ['miss', 'joined', 'hit'] as const) {
       const cache =
-        kind === 'hit' ? { kind, storedAt: new Date() } : kind === 'miss' ? { kind, isStored: () => true } : { kind };
+        kind === 'hit'
+          ? { kind, storedAt: new Date() }
+          : kind === 'miss'
+            ? { kind, isStored: () => true, source: () => undefined }
+            : { kind };
       history.observe(finished({ cache }));
       history.observe(finished({ cache, method: 'HEAD' }));
     }

@@ -390,10 +390,24 @@ describe('the status page', () => {
       upstreams: { answers: () => [answer] },
       requests: { ...inspectionOf().requests, failures: () => [failure], requestFor: () => request },
     };
+    const place = {
+      kind: 'mirror',
+      name: hostile,
+      resting: { until: NOW, reason: hostile },
+      isFailing: true,
+      distrusted: 1,
+    } as const;
     const explanation: Explanation = {
       request,
       verdict: { outcome: 'fail', code: 'INTERNAL', reason: hostile, cause: hostile, seenAt: NOW, retryAt: NOW },
-      configuration: { registry, upstream, error: undefined, sources: [source], known: [registry] },
+      configuration: {
+        registry,
+        upstream,
+        error: undefined,
+        sources: [source],
+        askedBefore: [place],
+        known: [registry],
+      },
       layer: descriptor,
       cached: { manifest: kept, layer: kept },
       download,
