@@ -4,7 +4,7 @@ import { copyFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build, type BuildOptions } from 'esbuild';
 import { licenceTexts } from './release/licences.ts';
-import { commitOf } from '../src/infrastructure/commit.ts';
+import { commitOf } from '../src/adapters/cli/version.ts';
 import { bundledPackages, createSbom } from './sbom.ts';
 
 const root = join(import.meta.dirname, '..');

@@ -3,33 +3,10 @@ import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { type Document, isMap, isScalar, LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
-import { CommandFailure, type Terminal, type Values } from '../adapters/cli/command.ts';
-import { nearestSetting } from './setting-names.ts';
+import { type SETTINGS_FLAGS, SettingsError, type Terminal, type Values } from '../adapters/cli/command.ts';
+import { nearestSetting } from '../adapters/cli/setting-names.ts';
+import { REGISTRY_FIELDS } from '../adapters/static/registries-schema.ts';
 import { type Settings, settingsSchema } from './settings.ts';
-
-export class SettingsError extends CommandFailure {
-  /** One line each: `file:line: setting: what is wrong`. */
-  readonly problems: readonly string[];
-  constructor(problems: readonly string[]) {
-    super(problems.join('\n'));
-    this.problems = problems;
-  }
-}
-
-/** The flags of the existing implementation, for every command that needs settings. */
-export const SETTINGS_FLAGS = {
-  config: { type: 'string', value: 'FILE', about: 'settings; config/default.yaml documents all of them' },
-  'listen-address': { type: 'string', value: 'HOST:PORT', about: 'where to listen (:PORT for all interfaces)' },
-  'cache-directory': { type: 'string', value: 'DIRECTORY', about: 'where to keep packages' },
-  'cache-retention-size': { type: 'string', value: 'SIZE', about: 'how much to keep: 1Gi, 500M, ...' },
-  'disable-cache': { type: 'boolean', about: 'keep nothing' },
-  kubeconfig: {
-    type: 'string',
-    value: 'FILE',
-    about: 'how to reach the cluster from outside, with credentials.source: kubernetes',
-  },
-  'log-level': { type: 'string', value: 'LEVEL', about: 'trace, debug, info, warn, error or fatal' },
-} as const;
 
 type SettingsValues = Values<typeof SETTINGS_FLAGS>;
 
@@ -134,7 +111,9 @@ function describeIssue(issue: z.core.$ZodIssue, layers: readonly Layer[]): strin
   const paths = issue.code === 'unrecognized_keys' ? issue.keys.map((key) => [...issue.path, key]) : [issue.path];
   return paths.map((path) => {
     const message =
-      issue.code === 'unrecognized_keys' ? `is not a setting${nearestSetting(path, layers)}` : issue.message;
+      issue.code === 'unrecognized_keys'
+        ? `is not a setting${nearestSetting(path, layers, REGISTRY_FIELDS)}`
+        : issue.message;
     return [placeOf(path, layers), path.join('.'), message]
       .filter((part) => part !== undefined && part !== '')
       .join(': ');

@@ -6,7 +6,7 @@ import { ROOT, type SourceFile, sourceFiles } from './source-files.ts';
 /** An adapter may name one lower adapter. */
 const LOWER: Readonly<Record<string, string>> = {
   bootstrap: 'http',
-  cli: 'x509',
+  cli: 'blobs',
   filesystem: 'blobs',
   log: 'http',
   'oci-layout': 'blobs',
@@ -22,7 +22,11 @@ const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] =
     archive: ['modern-tar', 'node:zlib'],
     bootstrap: ['koa', 'node:crypto', 'node:net'],
     cli: [
+      'yaml',
+      'node:child_process',
+      'node:crypto',
       'node:events',
+      'node:fs',
       'node:fs/promises',
       'node:http',
       'node:https',
@@ -90,7 +94,6 @@ const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] =
     signatures: ['node:crypto', 'node:fs', 'node:fs/promises', 'node:path'],
     static: ['zod', 'node:fs', 'node:fs/promises'],
     unstored: [],
-    x509: ['node:crypto'],
   }).map(([name, packages]) => ({
     room: `src/adapters/${name}/`,
     project: ['src/domain/', 'src/application/', ...[name, LOWER[name] ?? name].map((room) => `src/adapters/${room}/`)],

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import got, { type Got } from 'got';
 import { parse } from 'yaml';
-import { CertificateAuthority } from '../../src/adapters/x509/certificate.ts';
+import { CertificateAuthority } from '../../src/adapters/cli/certificate.ts';
 import { eventually } from '../support/eventually.ts';
 import { makePackage } from '../support/image.ts';
 import { describeWithAll } from '../support/peers/binaries.ts';

@@ -55,8 +55,9 @@ export interface Command extends Omit<Declaration<Flags>, 'run'> {
 }
 
 /**
- * To add a command: a file in `src/infrastructure/commands` that exports what `command({ … })` makes of its flags,
- * operands, help and `run`; its row in table.ts there; its section in docs/command-line.md.
+ * To add a command: a file here that makes it with `command({ … })` of its flags, operands, help and `run`; if it needs
+ * settings or other adapters, a file in `src/infrastructure/commands` that gives them to it; its row in table.ts there; its
+ * section in docs/command-line.md.
  */
 export function command<const Known extends Flags>(declaration: Declaration<Known>): Command {
   const { flags, operands = [], run } = declaration;
@@ -95,6 +96,15 @@ export class CommandFailure extends Error {
   override readonly name = 'CommandFailure';
 }
 
+export class SettingsError extends CommandFailure {
+  /** One line each: `file:line: setting: what is wrong`. */
+  readonly problems: readonly string[];
+  constructor(problems: readonly string[]) {
+    super(problems.join('\n'));
+    this.problems = problems;
+  }
+}
+
 export interface Flag {
   readonly type: 'string' | 'boolean';
   /** The placeholder of the value in the help, such as FILE. */
@@ -104,6 +114,21 @@ export interface Flag {
 
 /** The flag of each command that prints a result for people. docs/schemas has a schema for each of the documents. */
 export const JSON_FLAG = { type: 'boolean', about: 'print the result as one JSON document instead' } as const;
+
+/** The flags of the existing implementation, for every command that needs settings. */
+export const SETTINGS_FLAGS = {
+  config: { type: 'string', value: 'FILE', about: 'settings; config/default.yaml documents all of them' },
+  'listen-address': { type: 'string', value: 'HOST:PORT', about: 'where to listen (:PORT for all interfaces)' },
+  'cache-directory': { type: 'string', value: 'DIRECTORY', about: 'where to keep packages' },
+  'cache-retention-size': { type: 'string', value: 'SIZE', about: 'how much to keep: 1Gi, 500M, ...' },
+  'disable-cache': { type: 'boolean', about: 'keep nothing' },
+  kubeconfig: {
+    type: 'string',
+    value: 'FILE',
+    about: 'how to reach the cluster from outside, with credentials.source: kubernetes',
+  },
+  'log-level': { type: 'string', value: 'LEVEL', about: 'trace, debug, info, warn, error or fatal' },
+} as const;
 
 /** One document on one line, so that lines of several runs can be told apart. */
 export function writeJson(stdout: Output, document: object): void {

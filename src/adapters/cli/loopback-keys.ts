@@ -2,7 +2,7 @@
 import { rm, writeFile } from 'node:fs/promises';
 import { isIPv4 } from 'node:net';
 import { join } from 'node:path';
-import { CertificateAuthority } from '../x509/certificate.ts';
+import { CertificateAuthority } from './certificate.ts';
 import { command, CommandFailure, EXIT_CODE, EXIT_CODES, JSON_FLAG, UsageError, writeJson } from './command.ts';
 import { formatError } from './format.ts';
 

@@ -13,10 +13,11 @@ import {
   EXIT_CODES,
   type ExitCode,
   type Output,
+  SETTINGS_FLAGS,
   type Terminal,
 } from '../../adapters/cli/command.ts';
 import { boundOldGeneration, boundYoungGeneration } from '../young-generation.ts';
-import { readSettings, SETTINGS_FLAGS } from '../load-settings.ts';
+import { readSettings } from '../load-settings.ts';
 
 /** With more requests than this at a time, most of them wait. */
 const FEW_RUNNING = 128;

@@ -40,7 +40,7 @@ export const COMMANDS: readonly Row[] = [
   {
     name: 'version',
     summary: 'print the version, the commit, and what it runs on',
-    load: async () => (await import('./version.ts')).VERSION,
+    load: async () => (await import('../../adapters/cli/version.ts')).VERSION,
   },
   {
     name: 'completion',

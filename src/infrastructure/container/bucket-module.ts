@@ -1,10 +1,39 @@
 /** The bucket that replicas share, loaded only where the settings name one. */
 import { ContainerModule } from 'inversify';
-import { Bucket } from './bucket.ts';
+import { bucketLog } from '../../adapters/log/bucket-log.ts';
+import { bucketMetrics } from '../../adapters/prometheus/bucket-metrics.ts';
+import { SharedBucket } from '../../adapters/s3/shared-bucket.ts';
 import { type ContainerInputs, T } from './tokens.ts';
 
-export function bucketModule(inputs: ContainerInputs, endpoint: URL): ContainerModule {
+/** @throws Error that names a setting that is missing */
+export function bucketModule(
+  { settings: { registry }, logger, environment, version }: ContainerInputs,
+  endpoint: URL,
+): ContainerModule {
+  const { bucket, gateway, timeouts } = registry;
   return new ContainerModule(({ bind }) => {
-    bind(T.BUCKET).toResolvedValue((metrics) => new Bucket(inputs, endpoint, metrics), [T.METRICS]);
+    bind(T.BUCKET).toResolvedValue(
+      (metrics) => {
+        const shared = new SharedBucket({
+          settings: { ...bucket, endpoint },
+          http: {
+            connectTimeoutMs: timeouts.connectSeconds * 1000,
+            headersTimeoutMs: timeouts.headersSeconds * 1000,
+            idleTimeoutMs: timeouts.idleSeconds * 1000,
+            // Another source is asked instead, where there is one.
+            retryTimeoutMs: gateway === 'bucket' ? timeouts.retrySeconds * 1000 : 0,
+            userAgent: `registry-packages-proxy/${version}`,
+            environment,
+          },
+          isWritten: bucket.write && gateway === 'oci',
+        });
+        const observers = [bucketLog(logger, shared.name), bucketMetrics(metrics, () => shared.queued)];
+        shared.observe = (event) => {
+          for (const observe of observers) observe(event);
+        };
+        return shared;
+      },
+      [T.METRICS],
+    );
   });
 }

@@ -19,7 +19,7 @@ import { NoPackageStore } from '../../adapters/unstored/no-package-store.ts';
 import type { BlobSizes, ImageCatalog, RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import { type Component, Lifecycle } from '../lifecycle.ts';
 import type { Settings } from '../settings.ts';
-import type { Bucket } from './bucket.ts';
+import type { SharedBucket } from '../../adapters/s3/shared-bucket.ts';
 import { openOciGateway } from './oci-gateway.ts';
 import type { ConfiguredSources } from './sources-module.ts';
 import { type ContainerInputs, T } from './tokens.ts';
@@ -60,7 +60,7 @@ export async function gatewayModule(inputs: ContainerInputs): Promise<ContainerM
 
 type SizedGateway = RegistryGateway & BlobSizes;
 
-function orBucket(gateway: SizedGateway | undefined, bucket: Bucket | undefined): SizedGateway {
+function orBucket(gateway: SizedGateway | undefined, bucket: SharedBucket | undefined): SizedGateway {
   const asked = gateway ?? bucket?.gateway;
   // The settings have been checked.
   if (asked === undefined) throw new Error('no bucket is named');

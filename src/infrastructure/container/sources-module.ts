@@ -9,7 +9,7 @@ import type { Source, SourceSwitch } from '../../adapters/sources/source.ts';
 import { SourcesGateway } from '../../adapters/sources/sources-gateway.ts';
 import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Component } from '../lifecycle.ts';
-import type { Bucket } from './bucket.ts';
+import type { SharedBucket } from '../../adapters/s3/shared-bucket.ts';
 import { openOciGateway } from './oci-gateway.ts';
 import type { ContainerInputs } from './tokens.ts';
 
@@ -31,7 +31,7 @@ export class ConfiguredSources {
   }
 
   /** Mirrors, and the bucket behind them: a mirror is nearer, and a bucket has what all of them once had. */
-  with(bucket: Bucket | undefined): readonly Source[] {
+  with(bucket: SharedBucket | undefined): readonly Source[] {
     return bucket === undefined ? this.mirrors : [...this.mirrors, sourceOf(bucket)];
   }
 
@@ -81,7 +81,7 @@ function openMirrors(inputs: ContainerInputs): Opened[] {
   });
 }
 
-function sourceOf(bucket: Bucket): Source {
+function sourceOf(bucket: SharedBucket): Source {
   return {
     kind: 'bucket',
     name: bucket.name,

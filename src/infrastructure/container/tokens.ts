@@ -29,7 +29,7 @@ import type { PackageResolver, ResolvePackage } from '../../application/resolve-
 import type { ResolveSignedPackage } from '../../application/resolve-signed-package.ts';
 import type { Component, Service, ShutdownSignals } from '../lifecycle.ts';
 import type { Settings } from '../settings.ts';
-import type { Bucket } from './bucket.ts';
+import type { SharedBucket } from '../../adapters/s3/shared-bucket.ts';
 
 /** The values that every module is made of. */
 export interface ContainerInputs {
@@ -67,7 +67,7 @@ export const T = {
   MIRRORS: token<readonly Mirror[]>('Mirrors'),
   REGISTRY_GATEWAY: token<RegistryGateway>('RegistryGateway'),
   /** Undefined where no bucket is named. */
-  BUCKET: token<Bucket | undefined>('Bucket'),
+  BUCKET: token<SharedBucket | undefined>('Bucket'),
   CREDENTIAL_PROVIDER: token<CredentialProvider>('CredentialProvider'),
   /** The upstreams of PackageRepositories, by their names. */
   PACKAGE_REPOSITORIES: token<CredentialProvider>('CredentialProvider of PackageRepositories'),

@@ -4,14 +4,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseDocument, stringify, visit } from 'yaml';
-import { parseFlags } from '../../../src/adapters/cli/command.ts';
-import {
-  mergeSettings,
-  readSettings,
-  readSettingsFile,
-  SETTINGS_FLAGS,
-  SettingsError,
-} from '../../../src/infrastructure/load-settings.ts';
+import { parseFlags, SETTINGS_FLAGS, SettingsError } from '../../../src/adapters/cli/command.ts';
+import { mergeSettings, readSettings, readSettingsFile } from '../../../src/infrastructure/load-settings.ts';
 import { LOG_LEVELS, type Settings } from '../../../src/infrastructure/settings.ts';
 import { expectLinear, nearMiss, outcome } from '../../support/hostile-text.ts';
 

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { runCommandLine } from '../../../../src/adapters/cli/command-line.ts';
 import { COMMANDS } from '../../../../src/infrastructure/commands/table.ts';
-import { CertificateAuthority } from '../../../../src/adapters/x509/certificate.ts';
+import { CertificateAuthority } from '../../../../src/adapters/cli/certificate.ts';
 import { FakeTerminal } from '../../../support/fake-terminal.ts';
 import { makePackage } from '../../../support/image.ts';
 

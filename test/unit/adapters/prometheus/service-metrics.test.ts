@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Registry } from 'prom-client';
 import { certificateMetrics } from '../../../../src/adapters/prometheus/service-metrics.ts';
-import { CertificateAuthority } from '../../../../src/adapters/x509/certificate.ts';
+import { CertificateAuthority } from '../../../../src/adapters/cli/certificate.ts';
 import { CA, ISSUING_CA, SECOND_ROOT, serverCertificate, serverChain } from '../../../support/tls/certificates.ts';
 
 /** The time that stands for no end. */

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { registriesSchema } from '../../../../src/adapters/static/registries-schema.ts';
 import { StaticCredentialProvider } from '../../../../src/adapters/static/static-credential-provider.ts';
-import { CertificateAuthority } from '../../../../src/adapters/x509/certificate.ts';
+import { CertificateAuthority } from '../../../../src/adapters/cli/certificate.ts';
 import { DEFAULT_REPOSITORY, parseRepositoryName } from '../../../../src/domain/reference.ts';
 import type { Upstream } from '../../../../src/domain/upstream.ts';
 

@@ -5,7 +5,7 @@ import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'n
 import got from 'got';
 import { HttpServer, LIMITS } from '../../../../../src/adapters/http/server/http-server.ts';
 import { MutualTls, type Refusal, type TlsFiles } from '../../../../../src/adapters/http/server/mutual-tls.ts';
-import { CertificateAuthority, type CertifiedKey } from '../../../../../src/adapters/x509/certificate.ts';
+import { CertificateAuthority, type CertifiedKey } from '../../../../../src/adapters/cli/certificate.ts';
 import { rejection } from '../../../../support/rejection.ts';
 import { ISSUING_CA, serverCertificate } from '../../../../support/tls/certificates.ts';
 

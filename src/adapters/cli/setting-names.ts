@@ -1,17 +1,23 @@
 /** The names of all settings, to find the one that a mistyped name means. */
-import { didYouMean } from '../adapters/cli/command.ts';
-import { REGISTRY_FIELDS } from '../adapters/static/registries-schema.ts';
+import { didYouMean } from './command.ts';
 
 interface Named {
   readonly data: Readonly<Record<string, unknown>>;
 }
 
-/** `, did you mean log.level?`, or nothing. The first layer holds the defaults, so it has each name. */
-export function nearestSetting(path: readonly PropertyKey[], [defaults]: readonly Named[]): string {
+/**
+ * `, did you mean log.level?`, or nothing. The first layer holds the defaults, so it has each name but `registryFields`,
+ * those of one of the registries.
+ */
+export function nearestSetting(
+  path: readonly PropertyKey[],
+  [defaults]: readonly Named[],
+  registryFields: readonly string[],
+): string {
   const name = String(path.at(-1));
   const [list, registries, , ...deeper] = path;
   if (list === 'credentials' && registries === 'registries') {
-    return deeper.length === 1 ? didYouMean(name, REGISTRY_FIELDS) : '';
+    return deeper.length === 1 ? didYouMean(name, registryFields) : '';
   }
   const names = settingNames(defaults?.data ?? {});
   const above = path

@@ -1,83 +1,56 @@
 /** The bucket that replicas share: where it is asked, what is written to it, and who hears of it. */
-import type { Logger } from 'pino';
-import type { Registry } from 'prom-client';
-import { bucketLog } from '../../adapters/log/bucket-log.ts';
-import { bucketMetrics } from '../../adapters/prometheus/bucket-metrics.ts';
-import type { BucketSettings } from '../../adapters/s3/bucket-schema.ts';
-import { S3Bucket, type S3HttpSettings, senderTo } from '../../adapters/s3/s3-bucket.ts';
-import { FileSigningKeys, type SigningKeySource } from '../../adapters/s3/s3-credentials.ts';
-import { S3Gateway } from '../../adapters/s3/s3-gateway.ts';
-import { S3Location, serverOf } from '../../adapters/s3/s3-location.ts';
-import { WebIdentityKeys } from '../../adapters/s3/web-identity.ts';
-import { WriteBehind, type WriteEvent } from '../../adapters/s3/write-behind.ts';
 import type { Digest } from '../../domain/descriptor.ts';
 import type { PackageStore } from '../../domain/ports/package-store.ts';
-import type { Component } from '../lifecycle.ts';
-import type { Settings } from '../settings.ts';
+import type { BucketSettings } from './bucket-schema.ts';
+import { S3Bucket, type S3HttpSettings, senderTo } from './s3-bucket.ts';
+import { FileSigningKeys, type SigningKeySource } from './s3-credentials.ts';
+import { S3Gateway } from './s3-gateway.ts';
+import { S3Location, serverOf } from './s3-location.ts';
+import { WebIdentityKeys } from './web-identity.ts';
+import { WriteBehind, type WriteEvent } from './write-behind.ts';
 
-type BucketEvent =
+/** Each time the bucket changes between usable and unusable, and each blob that was to be written. */
+export type BucketEvent =
   | { readonly kind: 'usable' }
   | { readonly kind: 'unusable'; readonly code: string; readonly error: unknown }
   | ({ readonly kind: 'write' } & WriteEvent);
 
-/** The part of the container's inputs that it is made of. */
-interface BucketInputs {
-  readonly settings: Settings;
-  readonly logger: Logger;
-  readonly version: string;
-  readonly environment: Readonly<Record<string, string | undefined>>;
+interface SharedBucketOptions {
+  readonly settings: BucketSettings & { readonly endpoint: URL };
+  readonly http: S3HttpSettings;
+  /** Whether blobs that arrive in the store are written to it. */
+  readonly isWritten: boolean;
 }
 
-type Observe = (event: BucketEvent) => void;
-
 /** Behind the registries, their mirrors and the store. */
-export class Bucket implements Component {
+export class SharedBucket {
   readonly gateway: S3Gateway;
   readonly #bucket: S3Bucket;
   readonly #isWritten: boolean;
-  readonly #observe: Observe;
   readonly #stopping = new AbortController();
   #isUsable = false;
   #writeBehind: WriteBehind | undefined;
   #checking: Promise<void> | undefined;
 
+  /** Hears of each event. */
+  observe: (event: BucketEvent) => void = () => undefined;
+
   /** @throws Error that names a setting that is missing */
-  constructor(
-    { settings: { registry }, logger, environment, version }: BucketInputs,
-    endpoint: URL,
-    metrics: Registry,
-  ) {
-    const { bucket, gateway, timeouts } = registry;
-    const http: S3HttpSettings = {
-      connectTimeoutMs: timeouts.connectSeconds * 1000,
-      headersTimeoutMs: timeouts.headersSeconds * 1000,
-      idleTimeoutMs: timeouts.idleSeconds * 1000,
-      // Another source is asked instead, where there is one.
-      retryTimeoutMs: gateway === 'bucket' ? timeouts.retrySeconds * 1000 : 0,
-      userAgent: `registry-packages-proxy/${version}`,
-      environment,
-    };
-    const location = new S3Location({ ...bucket, endpoint });
-    const observers = [
-      bucketLog(logger, location.url.host),
-      bucketMetrics(metrics, () => this.#writeBehind?.queued ?? 0),
-    ];
-    this.#observe = (event) => {
-      for (const observe of observers) observe(event);
-    };
-    this.#isWritten = bucket.write && gateway === 'oci';
+  constructor({ settings, http, isWritten }: SharedBucketOptions) {
+    const location = new S3Location(settings);
+    this.#isWritten = isWritten;
     this.#bucket = new S3Bucket({
       location,
-      keys: keysOf(bucket, environment, http),
+      keys: keysOf(settings, http),
       send: senderTo(location.server, http),
       onTrouble: ({ code, error }) => {
         this.#isUsable = false;
-        this.#observe({ kind: 'unusable', code, error });
+        this.observe({ kind: 'unusable', code, error });
       },
       onAnswer: () => {
         if (this.#isUsable) return;
         this.#isUsable = true;
-        this.#observe({ kind: 'usable' });
+        this.observe({ kind: 'usable' });
       },
     });
     this.gateway = new S3Gateway({
@@ -89,6 +62,11 @@ export class Bucket implements Component {
 
   get name(): string {
     return this.#bucket.host;
+  }
+
+  /** How many blobs wait to be written, or are being written. */
+  get queued(): number {
+    return this.#writeBehind?.queued ?? 0;
   }
 
   /** Rejects with the reason for which the bucket cannot be used. */
@@ -103,7 +81,7 @@ export class Bucket implements Component {
       bucket: this.#bucket,
       store,
       onWrite: (event) => {
-        this.#observe({ kind: 'write', ...event });
+        this.observe({ kind: 'write', ...event });
       },
       onHealed: (digest) => {
         this.onHealed(digest);
@@ -137,16 +115,13 @@ export class Bucket implements Component {
     try {
       await this.#bucket.check(signal);
     } catch (error) {
-      if (!signal.aborted) this.#observe({ kind: 'unusable', code: 'start', error });
+      if (!signal.aborted) this.observe({ kind: 'unusable', code: 'start', error });
     }
   }
 }
 
-function keysOf(
-  { credentials, region, ca }: BucketSettings,
-  environment: BucketInputs['environment'],
-  http: S3HttpSettings,
-): SigningKeySource {
+function keysOf({ credentials, region, ca }: BucketSettings, http: S3HttpSettings): SigningKeySource {
+  const { environment } = http;
   if (credentials.source === 'files') return new FileSigningKeys(credentials.directory);
   const roleARN = credentials.roleARN || environment['AWS_ROLE_ARN'];
   const tokenFile = credentials.tokenFile || environment['AWS_WEB_IDENTITY_TOKEN_FILE'];

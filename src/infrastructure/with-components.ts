@@ -1,12 +1,12 @@
 /** Components of the service without the service, for commands that fetch as it would. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CommandFailure, type Terminal } from '../../adapters/cli/command.ts';
-import { formatError } from '../../adapters/cli/format.ts';
-import { createLogger } from '../../adapters/log/logger.ts';
-import { createContainer } from '../container/container.ts';
-import { T } from '../container/tokens.ts';
-import { Lifecycle } from '../lifecycle.ts';
-import type { Settings } from '../settings.ts';
+import { CommandFailure, type Terminal } from '../adapters/cli/command.ts';
+import { formatError } from '../adapters/cli/format.ts';
+import { createLogger } from '../adapters/log/logger.ts';
+import { createContainer } from './container/container.ts';
+import { T } from './container/tokens.ts';
+import { Lifecycle } from './lifecycle.ts';
+import type { Settings } from './settings.ts';
 
 type Container = Awaited<ReturnType<typeof createContainer>>;
 

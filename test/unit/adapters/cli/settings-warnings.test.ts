@@ -3,8 +3,10 @@ import { mkdir, mkdtemp, rm, statfs, truncate, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
+import { warningsOf } from '../../../../src/adapters/cli/settings-warnings.ts';
+import { Layout } from '../../../../src/adapters/filesystem/layout.ts';
+import { isLoopback } from '../../../../src/adapters/http/server/http-server.ts';
 import { layOver, mergeSettings, readLayers } from '../../../../src/infrastructure/load-settings.ts';
-import { warningsOf } from '../../../../src/infrastructure/commands/settings-warnings.ts';
 import { FakeTerminal } from '../../../support/fake-terminal.ts';
 
 describe('warningsOf', () => {
@@ -27,7 +29,13 @@ describe('warningsOf', () => {
     await rm(config, { force: true });
     await writeFile(config, stringify(complete), { mode });
     const layers = readLayers({ config }, new FakeTerminal());
-    const found = await warningsOf(mergeSettings(layers), config, layOver(layers));
+    const merged = mergeSettings(layers);
+    const found = await warningsOf(merged, {
+      file: config,
+      written: layOver(layers),
+      isLoopback: isLoopback(merged.server.listenAddress),
+      cache: new Layout(merged.store.directory).blobs,
+    });
     return found.map((text) => text.replace(directory, '.'));
   }
 

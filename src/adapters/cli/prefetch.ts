@@ -1,0 +1,116 @@
+/** `prefetch`: fetches packages into a cache before the first request. */
+import { type PrefetchProgress, prefetchPackages } from '../../application/prefetch-packages.ts';
+import type { PackageCache } from '../../domain/ports/package-cache.ts';
+import {
+  type Command,
+  command,
+  EXIT_CODE,
+  EXIT_CODES,
+  JSON_FLAG,
+  SETTINGS_FLAGS,
+  type Terminal,
+  UsageError,
+  type Values,
+  writeJson,
+} from './command.ts';
+import { formatBytes } from './format.ts';
+import { isFlawless, LIST_FLAGS, type ListedPackage, readPackageList, tellOutcome } from './package-list.ts';
+import { Progress } from './progress.ts';
+import { readAccess, type ServiceAccess, SIDECAR_FLAGS } from './service-access.ts';
+
+/** Few, since a service has other clients besides. */
+const CONCURRENCY = 3;
+
+const LOCAL_FLAGS = {
+  config: SETTINGS_FLAGS.config,
+  'cache-directory': SETTINGS_FLAGS['cache-directory'],
+  'cache-retention-size': SETTINGS_FLAGS['cache-retention-size'],
+  kubeconfig: SETTINGS_FLAGS.kubeconfig,
+} as const;
+
+const SERVICE_FLAGS = {
+  url: {
+    type: 'string',
+    value: 'URL',
+    about: 'a running service, whose cache is filled instead of that of the settings',
+  },
+  ...SIDECAR_FLAGS,
+} as const;
+
+/** Fills the cache, which is named `where`; resolves with whether all packages are in it. */
+type Fill = (cache: PackageCache, where: string) => Promise<boolean>;
+
+/** The caches that can be filled. Each is opened, given to `fill` and closed. */
+interface Caches {
+  /** @throws CommandFailure when the settings have no cache, or another process works on it */
+  readonly local: (flags: Values<typeof LOCAL_FLAGS>, terminal: Terminal, fill: Fill) => Promise<boolean>;
+  readonly ofService: (service: ServiceAccess, fill: Fill) => Promise<boolean>;
+}
+
+export function prefetchCommand({ local, ofService }: Caches): Command {
+  return command({
+    about: `With --url it asks a running service for each package, verifies the bytes by the manifest and drops them: the service \
+caches the package. Without --url it fills the cache of the settings, and has to run as the user of the service. It locks the \
+cache directory, so the service and this command never use it at the same time. Packages that are there already are verified. \
+When the cache is too small for the whole list, it names the packages that were evicted again.`,
+    flags: { ...LIST_FLAGS, ...SERVICE_FLAGS, ...LOCAL_FLAGS, json: JSON_FLAG },
+    examples: [
+      { to: 'into the service of this host', run: 'prefetch --url http://127.0.0.1:5080 --list packages.txt' },
+      {
+        to: 'into the service of a master, through its sidecar',
+        run: 'prefetch --url https://master-0:4219 --token-file token --ca ca.crt --list packages.txt',
+      },
+      { to: 'into a cache that a service will run on', run: 'prefetch --config my.yaml --list packages.txt' },
+    ],
+    exits: { ...EXIT_CODES, 0: 'all packages are in the cache', 2: 'some are not; the others are' },
+    async run({ flags }, terminal) {
+      const packages = await readPackageList(flags, terminal.interrupted);
+      const fill: Fill = (cache, where) => prefetch(cache, { where, packages, isJson: flags.json === true }, terminal);
+      let isComplete: boolean;
+      if (flags.url === undefined) {
+        refuse(SERVICE_FLAGS, flags, 'needs --url');
+        isComplete = await local(flags, terminal, fill);
+      } else {
+        refuse(LOCAL_FLAGS, flags, 'is of no use with --url: the service has settings of its own');
+        isComplete = await ofService(await readAccess(flags), fill);
+      }
+      terminal.interrupted.throwIfAborted();
+      return isComplete ? EXIT_CODE.done : EXIT_CODE.faulty;
+    },
+  });
+}
+
+interface Order {
+  /** The cache, by name. */
+  readonly where: string;
+  readonly packages: readonly ListedPackage[];
+  readonly isJson: boolean;
+}
+
+async function prefetch(cache: PackageCache, { where, packages, isJson }: Order, terminal: Terminal): Promise<boolean> {
+  const progress = new Progress(terminal, { title: 'prefetch', unit: 'packages' });
+  progress.total = packages.length;
+  let last: PrefetchProgress = { fetched: 0, hits: 0, failed: 0, bytes: 0 };
+  const onProgress = (now: PrefetchProgress): void => {
+    progress.advance(now.fetched + now.hits - last.fetched - last.hits, formatBytes(now.bytes));
+    last = now;
+  };
+  const { interrupted } = terminal;
+  const work = prefetchPackages(packages, { cache, concurrency: CONCURRENCY, interrupted, onProgress }).finally(() => {
+    progress.end();
+  });
+  const outcome = await tellOutcome(work, where, terminal);
+  const { fetched, hits, bytes } = last;
+  if (isJson) {
+    writeJson(terminal.stdout, { cache: where, packages: packages.length, fetched, hits, bytes, ...outcome });
+  } else
+    terminal.stdout.write(
+      `${where}: ${String(fetched)} of ${String(packages.length)} packages fetched, ${String(hits)} were there, ${formatBytes(bytes)} in all\n`,
+    );
+  return isFlawless(outcome);
+}
+
+/** @throws UsageError for the first of these flags that was given */
+function refuse(known: object, given: Readonly<Record<string, unknown>>, why: string): void {
+  for (const name of Object.keys(known)) if (given[name] !== undefined) throw new UsageError(`--${name} ${why}`);
+}

@@ -1,0 +1,173 @@
+/** Warnings of settings that are allowed and seldom meant. */
+import { accessSync, constants, existsSync, statSync } from 'node:fs';
+import { statfs } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import { isFallback, type Upstream } from '../../domain/upstream.ts';
+import type { BlobDirectory } from '../blobs/blob-directory.ts';
+import { formatBytes, formatError } from './format.ts';
+import { listBlobs } from './verify.ts';
+
+interface CheckedRegistry {
+  readonly upstream: Upstream;
+  readonly isDefault: boolean;
+  readonly files?: { readonly secrets: readonly string[] } | undefined;
+}
+
+/** The settings that are worth a warning. */
+interface CheckedSettings {
+  readonly server: { readonly tls: { readonly certificate: string } };
+  readonly store: { readonly enabled: boolean; readonly directory: string; readonly maxSize: number };
+  readonly registry: {
+    readonly gateway: string;
+    readonly signature: { readonly mode: string; readonly keys: string; readonly roots: string };
+    readonly mirrors: readonly { readonly host: string }[];
+    readonly bucket: { readonly endpoint: URL | undefined; readonly write: boolean };
+  };
+  readonly credentials: { readonly source: string; readonly registries: readonly CheckedRegistry[] };
+}
+
+/** Facts about the settings that they do not say themselves. */
+interface SettingsPlace {
+  /** The file of the settings, if they come from one. */
+  readonly file: string | undefined;
+  /** The settings as they are written. */
+  readonly written: Readonly<Record<string, unknown>>;
+  /** Whether the service listens on the loopback of its host only. */
+  readonly isLoopback: boolean;
+  readonly cache: BlobDirectory;
+}
+
+/** A mirror or a bucket. */
+interface Checked {
+  check(signal: AbortSignal): Promise<unknown>;
+}
+
+/** A bucket or a mirror that takes longer than this is of no help to a client. */
+const SOURCE_MS = 10_000;
+/** Readable for all users, in the mode of a file. */
+const READABLE = 0o004;
+
+/** The directory itself or, while it does not exist, the nearest one above it that does. */
+export function nearestDirectory(directory: string): string {
+  let nearest = resolve(directory);
+  while (!existsSync(nearest) && dirname(nearest) !== nearest) nearest = dirname(nearest);
+  return nearest;
+}
+
+/** @throws Error when the store cannot be there */
+export function checkStoreDirectory(directory: string): void {
+  const nearest = nearestDirectory(directory);
+  const where = nearest === directory ? directory : `${directory} cannot be made: ${nearest}`;
+  if (!statSync(nearest).isDirectory()) throw new Error(`store.directory: ${where} is no directory`);
+  try {
+    accessSync(nearest, constants.W_OK | constants.X_OK);
+  } catch (cause) {
+    throw new Error(`store.directory: ${where} cannot be written`, { cause });
+  }
+}
+
+/** Each sentence begins with its setting. */
+export async function warningsOf(settings: CheckedSettings, place: SettingsPlace): Promise<string[]> {
+  return [
+    ...variableWarnings(place.written),
+    ...serverWarnings(settings, place),
+    ...(await storeWarnings(settings, place)),
+    ...signatureWarnings(settings),
+    ...credentialWarnings(settings),
+    ...fileWarnings(settings, place),
+  ];
+}
+
+function serverWarnings({ server: { tls } }: CheckedSettings, { isLoopback }: SettingsPlace): string[] {
+  if (isLoopback || tls.certificate !== '') return [];
+  return ['server.listenAddress: other machines may reach it without authentication'];
+}
+
+async function storeWarnings(
+  { store: { enabled, directory, maxSize } }: CheckedSettings,
+  { cache }: SettingsPlace,
+): Promise<string[]> {
+  if (!enabled) return [];
+  const { bavail, bsize } = await statfs(nearestDirectory(directory));
+  const { blobs } = existsSync(cache.path) ? await listBlobs(cache) : { blobs: [] };
+  const cached = blobs.reduce((sum, { stats }) => sum + stats.size, 0);
+  const room = bavail * bsize + cached;
+  if (maxSize <= room) return [];
+  return [`store.maxSize: ${formatBytes(maxSize)} are more than the volume has for it, which is ${formatBytes(room)}`];
+}
+
+function signatureWarnings({ registry: { gateway, signature } }: CheckedSettings): string[] {
+  const { mode, keys, roots } = signature;
+  if (mode === 'off' && (keys !== '' || roots !== '')) {
+    return ['registry.signature.mode: is off, so no signature is verified'];
+  }
+  if (mode === 'off' || gateway !== 'oci-layout' || keys === '') return [];
+  return ['registry.signature.keys: an OCI image layout holds no signature of cosign'];
+}
+
+function credentialWarnings({ credentials: { source, registries } }: CheckedSettings): string[] {
+  if (source !== 'static') return [];
+  const inClear = registries.flatMap(({ upstream: { registry } }, index) => {
+    if (registry.scheme === 'https' || registry.credential.kind === 'anonymous') return [];
+    return [`credentials.registries.${String(index)}.scheme: the password goes to ${registry.host} unencrypted`];
+  });
+  const warnings = [...inClear, ...anonymousByMistake(registries)];
+  if (registries.length === 0)
+    return ['credentials.registries: without any, every request is for an unknown repository'];
+  if (registries.some(({ isDefault }) => isDefault)) return warnings;
+  return [...warnings, 'credentials.registries: none is the default, so every request must name its repository'];
+}
+
+function anonymousByMistake(registries: readonly CheckedRegistry[]): string[] {
+  return registries.flatMap(({ upstream: { registry } }, index) => {
+    if (!isFallback(registry)) return [];
+    return [
+      `credentials.registries.${String(index)}.dockerCfg: has no entry for ${registry.host}, which is entered anonymously`,
+    ];
+  });
+}
+
+function fileWarnings({ credentials: { registries } }: CheckedSettings, { file }: SettingsPlace): string[] {
+  const secret = registries.filter(({ upstream }) => upstream.registry.credential.kind !== 'anonymous');
+  const inSettings = secret.filter(({ files }) => (files?.secrets ?? []).length === 0);
+  const named = secret.flatMap(({ files }) => files?.secrets ?? []);
+  const holders = [...(file === undefined || inSettings.length === 0 ? [] : [file]), ...named];
+  return holders
+    .filter((holder) => (statSync(holder, { throwIfNoEntry: false })?.mode ?? 0) & READABLE)
+    .map((holder) => `${holder}: holds a password, and everybody on this machine can read it`);
+}
+
+/** A shell or Compose would replace them, and nothing does here. A password may hold such a text, so none is shown. */
+function variableWarnings(written: unknown, path: readonly string[] = []): string[] {
+  if (typeof written === 'string') {
+    if (!/\$\{\w[^}]*\}/.test(written)) return [];
+    return [`${path.join('.')}: holds "\${…}", which stays as it is: no variable is replaced in settings`];
+  }
+  if (typeof written !== 'object' || written === null) return [];
+  return Object.entries(written).flatMap(([name, below]) => variableWarnings(below, [...path, name]));
+}
+
+/** The service starts without its mirrors and its bucket, so it is no error when they cannot be used. */
+export async function sourceWarnings(
+  { gateway, mirrors, bucket }: CheckedSettings['registry'],
+  store: { readonly enabled: boolean },
+  sources: { readonly mirrors: readonly Checked[]; readonly bucket: Checked },
+): Promise<string[]> {
+  const checkMirrors = sources.mirrors.map((mirror, index) =>
+    troubleOf(mirror, `registry.mirrors.${String(index)}: ${String(mirrors[index]?.host)}`),
+  );
+  const warnings = (await Promise.all(checkMirrors)).flat();
+  if (bucket.endpoint === undefined) return warnings;
+  const isUnwritten = bucket.write && gateway === 'oci' && !store.enabled;
+  if (isUnwritten) warnings.push('registry.bucket.write: nothing is written while store.enabled is false');
+  return [...warnings, ...(await troubleOf(sources.bucket, 'registry.bucket:'))];
+}
+
+async function troubleOf(source: Checked, name: string): Promise<string[]> {
+  try {
+    await source.check(AbortSignal.timeout(SOURCE_MS));
+    return [];
+  } catch (error) {
+    return [`${name} cannot be used: ${formatError(error)}`];
+  }
+}

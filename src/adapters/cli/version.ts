@@ -1,0 +1,60 @@
+/** `version`: this program, and what it runs on, as a report of a mistake needs it. */
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { command, EXIT_CODE, EXIT_CODES, JSON_FLAG, writeJson } from './command.ts';
+import { alignRows } from './format.ts';
+
+const GIT_MS = 5000;
+
+export const VERSION = command({
+  about: `Prints the version of this program, the commit that it is made of, its Node, and the platform. It asks no service: \
+/metrics of a service has its version in registry_packages_proxy_build_info.`,
+  flags: { json: JSON_FLAG },
+  examples: [
+    { to: 'for the report of a mistake', run: 'version' },
+    { to: 'the commit, for a script', run: 'version --json' },
+  ],
+  exits: { 0: EXIT_CODES[0], 1: EXIT_CODES[1] },
+  run({ flags }, { stdout, version, defaultSettings }) {
+    const commit = commitOf(dirname(dirname(defaultSettings)));
+    const { platform, arch, versions } = process;
+    if (flags.json === true) {
+      writeJson(stdout, { version, commit: commit ?? null, node: versions.node, platform, arch });
+    } else {
+      stdout.write(
+        alignRows([
+          ['version', version],
+          ['commit', commit ?? 'not known'],
+          ['node', versions.node],
+          ['platform', `${platform}/${arch}`],
+        ]),
+      );
+    }
+    return Promise.resolve(EXIT_CODE.done);
+  },
+});
+
+/** The commit that this program is made of: that of the bundle, written when it was made, or that of the checkout; undefined where neither is known. */
+export function commitOf(root: string): string | undefined {
+  if (existsSync(join(root, 'src'))) return commitOfCheckout(root);
+  try {
+    const commit = readFileSync(join(root, 'dist/commit'), 'utf8').trim();
+    return commit === 'unknown' ? undefined : commit;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A checkout with changes that are not committed is its last commit, with `-dirty` behind it. */
+function commitOfCheckout(root: string): string | undefined {
+  const git = (...args: string[]): string =>
+    execFileSync('git', ['-C', root, ...args], { encoding: 'utf8', timeout: GIT_MS, stdio: 'pipe' }).trim();
+  try {
+    // An archive of the sources may lie in the checkout of another project.
+    if (git('rev-parse', '--show-prefix') !== '') return undefined;
+    return `${git('rev-parse', 'HEAD')}${git('status', '--porcelain', '--untracked-files=no') === '' ? '' : '-dirty'}`;
+  } catch {
+    return undefined;
+  }
+}
