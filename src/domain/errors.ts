@@ -134,6 +134,9 @@ export class UpstreamUnavailableError extends PackageError {
   }
 }
 
+/** An upstream has other bytes for this digest: their number tells it before the first of them. Other digests are not affected. */
+export class WrongSizeError extends UpstreamUnavailableError {}
+
 /** A bounded wait for the upstream ran out. */
 export class UpstreamTimeoutError extends PackageError {
   readonly code = 'UPSTREAM_TIMEOUT';

@@ -17,9 +17,8 @@ const NOT_SHOWN = [
   'loopback_refused_total',
   // An alert comes 30 days before; until then there is nothing to see.
   'certificate_end_timestamp_seconds',
-  // Few installations have a bucket; the log says more, and docs/shared-cache.md what to do.
+  // The panels of sources and of writes show a bucket that fails; the log says more, and docs/shared-cache.md what to do.
   'bucket_usable',
-  'bucket_writes_total',
   'bucket_write_queue',
 ];
 

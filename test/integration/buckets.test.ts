@@ -7,7 +7,7 @@ import { describeRegistryGateway } from '../contract/registry-gateway.ts';
 import { ACCESS_KEY } from '../support/fake-bucket.ts';
 import { bytesOf, makePackage } from '../support/image.ts';
 import { describeWith } from '../support/peers/binaries.ts';
-import { type BucketProgram, PeerBucket } from '../support/peers/peer-bucket.ts';
+import { type BucketProgram, PATIENCE_MS, PeerBucket } from '../support/peers/peer-bucket.ts';
 import { UPSTREAM } from '../support/ports.ts';
 import { rejection } from '../support/rejection.ts';
 import { keysOf, makeS3Gateway } from '../support/s3-gateway.ts';
@@ -28,7 +28,7 @@ for (const program of PROGRAMS) {
       after(() => peer.close());
 
       describeRegistryGateway(`${S3Gateway.name} to ${program}`, async () => ({
-        gateway: makeS3Gateway(peer.bucket()),
+        gateway: makeS3Gateway(peer.bucket(), undefined, PATIENCE_MS),
         upstream: UPSTREAM,
         publish: (image) => peer.publish(image),
         close: async () => undefined,

@@ -1,14 +1,16 @@
 import { expect } from 'chai';
+import { digestHex } from '../../src/domain/descriptor.ts';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ACCESS_KEY, BUCKET, FakeBucket, SECRET_KEY } from '../support/fake-bucket.ts';
 import { FakeRegistry } from '../support/fake-registry.ts';
 import { eventually } from '../support/eventually.ts';
-import { makePackage } from '../support/image.ts';
+import { makePackage, type TestImage } from '../support/image.ts';
 import { ServiceProcess } from '../support/service-process.ts';
 
 const image = makePackage(700_000);
+let seed = 100;
 
 interface Placed {
   readonly asked_before: readonly { readonly rests: { readonly until: string; readonly reason: string } | null }[];
@@ -35,9 +37,10 @@ describe('replicas that share a bucket', function () {
     await rm(directory, { recursive: true });
   });
 
-  const start = (options: object = {}): Promise<ServiceProcess> =>
+  const start = (options: object = {}, store: object = {}): Promise<ServiceProcess> =>
     ServiceProcess.start({
       settings: {
+        store: { directory: 'cache', maxSize: '1Gi', ...store },
         registry: {
           timeouts: { retrySeconds: 0 },
           bucket: {
@@ -50,6 +53,12 @@ describe('replicas that share a bucket', function () {
         credentials: { registries: [{ repo, default: true, scheme: 'HTTP' }] },
       },
     });
+  const publish = (): TestImage => {
+    const published = makePackage(700_000, ++seed);
+    registry.publish(published);
+    bucket.publish(published);
+    return published;
+  };
   const fetch = async (service: ServiceProcess): Promise<string> => {
     const { statusCode, rawBody, headers } = await service.client('package', {
       searchParams: { digest: image.digest },
@@ -105,6 +114,30 @@ describe('replicas that share a bucket', function () {
     }
     const text = await service.client('explain', { ...query, headers: { accept: 'text/plain' } }).text();
     expect(text).to.match(new RegExp(`^before it   bucket ${host}, asked last for another \\d+ s$`, 'm'));
+    await service.close();
+  });
+
+  it('without a cache of their own get a wrong object once, and all others from the bucket', async () => {
+    const service = await start({}, { enabled: false });
+    const [short, forged, right] = [publish(), publish(), publish()];
+    bucket.put(short.layer.descriptor.digest, short.layer.bytes.subarray(1), false);
+    bucket.put(forged.layer.descriptor.digest, short.layer.bytes, false);
+    const get = async ({ digest, layer }: TestImage): Promise<string> => {
+      const options = { searchParams: { digest }, responseType: 'buffer' } as const;
+      const answer = await service.client('package', options).catch(() => undefined);
+      return answer !== undefined && Buffer.compare(answer.body, layer.bytes) === 0 ? 'right' : 'cut';
+    };
+    // Its size is wrong, which shows before the first byte.
+    expect(await get(short)).to.equal('right');
+    expect([await get(forged), await get(forged), await get(forged)]).to.deep.equal(['cut', 'right', 'right']);
+    const asked = ({ layer }: TestImage): number =>
+      bucket.log.filter(({ url }) => url.endsWith(digestHex(layer.descriptor.digest))).length;
+    expect([asked(short), asked(forged)]).to.deep.equal([1, 1]);
+    const { length } = registry.log;
+    expect(await get(right)).to.equal('right');
+    expect(registry.log).to.have.lengthOf(length);
+    const metrics = await service.client('metrics').text();
+    expect(metrics).to.include('source_failing{source="bucket",host="' + bucket.endpoint.host + '"} 0\n');
     await service.close();
   });
 

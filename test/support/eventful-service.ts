@@ -46,6 +46,7 @@ export class EventfulService {
           timeouts: { retrySeconds: 0 },
           // No process listens there.
           mirrors: [{ of: '*', endpoint: 'http://127.0.0.1:1' }],
+          bucket: { endpoint: 'http://127.0.0.1:1', credentials: { directory: home } },
           // Which no image is signed by.
           signature: { mode: 'report', keys: join(home, 'cosign.pub') },
         },

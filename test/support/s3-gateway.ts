@@ -16,6 +16,8 @@ export interface BucketOverrides {
   readonly keys?: SigningKeySource;
   readonly onTrouble?: S3BucketOptions['onTrouble'];
   readonly environment?: Readonly<Record<string, string>>;
+  /** For each wait. */
+  readonly patienceMs?: number;
 }
 
 export const IDLE_MS = 1000;
@@ -34,13 +36,14 @@ export function makeBucket({
   keys = keysOf(ACCESS_KEY, SECRET_KEY),
   onTrouble = () => undefined,
   environment = {},
+  patienceMs = IDLE_MS,
   ...given
 }: BucketOverrides): S3Bucket {
   const location = new S3Location({ ...given, name, prefix, region, pathStyle, ca });
   const send = senderTo(location.server, {
-    connectTimeoutMs: 1000,
-    headersTimeoutMs: 1000,
-    idleTimeoutMs: IDLE_MS,
+    connectTimeoutMs: patienceMs,
+    headersTimeoutMs: patienceMs,
+    idleTimeoutMs: patienceMs,
     retryTimeoutMs: 0,
     userAgent: 'registry-packages-proxy/test',
     environment,
@@ -51,6 +54,7 @@ export function makeBucket({
 export function makeS3Gateway(
   bucket: S3Bucket,
   onSeen: (digest: string, isThere: boolean) => void = () => undefined,
+  idleTimeoutMs = IDLE_MS,
 ): S3Gateway {
-  return new S3Gateway({ bucket, idleTimeoutMs: IDLE_MS, onSeen });
+  return new S3Gateway({ bucket, idleTimeoutMs, onSeen });
 }

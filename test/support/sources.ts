@@ -16,11 +16,10 @@ export interface Sourced {
   readonly reasons: () => string[];
 }
 
-export function mirrorOf(host: string, settings: Partial<MirrorSettings> = {}, timeouts: object = {}): Mirror {
-  const { scheme = 'http' } = settings;
-  const mirror = {
+export function mirrorSettings(host: string): MirrorSettings {
+  return {
     of: '*',
-    scheme,
+    scheme: 'http',
     host,
     root: 'v2',
     ca: [],
@@ -28,7 +27,10 @@ export function mirrorOf(host: string, settings: Partial<MirrorSettings> = {}, t
     namespaceParameter: true,
     fallback: true,
   };
-  return new Mirror({ ...mirror, ...settings }, makeRegistryGateway({ ...TIMEOUTS, ...timeouts }));
+}
+
+export function mirrorOf(host: string, settings: Partial<MirrorSettings> = {}, timeouts: object = {}): Mirror {
+  return new Mirror({ ...mirrorSettings(host), ...settings }, makeRegistryGateway({ ...TIMEOUTS, ...timeouts }));
 }
 
 export function makeSources(

@@ -1,5 +1,6 @@
 /** A blob from an offset on, out of as many answers as it takes. */
 import type { Descriptor } from '../../domain/descriptor.ts';
+import { WrongSizeError } from '../../domain/errors.ts';
 import {
   type Body,
   BodyFault,
@@ -106,7 +107,8 @@ async function readWhole(exchange: BlobExchange, response: HttpResponse, offset:
   const part = partOf(response, blob.size, offset);
   if (part?.end !== blob.size) {
     body.destroy();
-    throw unavailable(new UpstreamFault(asked, otherBytes(response)));
+    const cause = new UpstreamFault(asked, otherBytes(response));
+    throw isAnotherBlob(response, blob) ? new WrongSizeError(undefined, { cause }) : unavailable(cause);
   }
   const chunks = readChunks(body, part.skip, idleTimeoutMs);
   return { asked, chunks: mayBePage(response, blob) ? noPage(chunks, asked) : chunks, end: blob.size };
@@ -150,6 +152,12 @@ function otherBytes({ status, headers }: HttpResponse): string {
   return type === HTML
     ? `answer is ${HTML}, not a blob`
     : `answer ${String(status)} has other bytes than those asked for`;
+}
+
+/** A page stands for a server that has no blob at all, and a part says nothing of the whole. */
+function isAnotherBlob({ status, headers }: HttpResponse, { size }: Descriptor): boolean {
+  const length = headers['content-length'];
+  return status === 200 && length !== undefined && Number(length) !== size && mediaTypeOf(headers) !== HTML;
 }
 
 /** A page of a captive portal or a login form, which comes with status 200. An archive never begins as one does. */

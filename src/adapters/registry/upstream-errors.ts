@@ -14,6 +14,8 @@ export interface Asked {
 /** For codes that do not speak for themselves. */
 const EXPLANATIONS: Readonly<Record<string, string | undefined>> = {
   HPE_HEADER_OVERFLOW: 'more than 64 KiB of headers',
+  // The name that got gives a connection that ends in the middle of a body.
+  ERR_HTTP_CONTENT_LENGTH_MISMATCH: 'the connection has ended before the body',
   HPE_UNEXPECTED_CONTENT_LENGTH: 'answer has several lengths',
 };
 

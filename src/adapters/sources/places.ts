@@ -6,6 +6,7 @@ import {
   PackageUnknownError,
   UpstreamDeniedError,
   UpstreamUnavailableError,
+  WrongSizeError,
 } from '../../domain/errors.ts';
 import type { RegistryGateway, SourceKind, SourceStatus } from '../../domain/ports/registry-gateway.ts';
 import type { Registry, Upstream } from '../../domain/upstream.ts';
@@ -33,6 +34,8 @@ interface PlacesOptions {
   readonly now: () => number;
 }
 
+/** A mirror cannot say that it has been repaired, so it is asked for the digest again after this. */
+const MIRROR_DISTRUST_MS = 3_600_000;
 const NOT_TOLD: SourceObserver = () => undefined;
 
 export class Places {
@@ -42,7 +45,7 @@ export class Places {
 
   constructor(options: PlacesOptions) {
     this.#options = options;
-    for (const source of options.sources) this.#states.set(source, this.#newState());
+    for (const source of options.sources) this.#states.set(source, this.#newState(source.kind));
   }
 
   /**
@@ -89,7 +92,7 @@ export class Places {
     if (error instanceof PackageUnknownError) {
       state.recover();
       if (source !== undefined) this.#options.observe({ source, reason: 'absent', digest, error });
-    } else if (error instanceof DigestMismatchError || error instanceof InvalidContentError) {
+    } else if (isWrong(error)) {
       if (source !== undefined) this.distrust(source, digest, error);
     } else if (error instanceof UpstreamDeniedError && upstream.repository !== undefined) {
       state.deny(upstream.repository);
@@ -138,9 +141,18 @@ export class Places {
     return { source: undefined, state, gateway: this.#options.origin, upstream, isResting: false };
   }
 
-  #newState(): SourceState {
-    return new SourceState(this.#options.limits.restMs, this.#options.now);
+  /** A bucket that is written to tells when an object was replaced; one that is not keeps it until somebody acts. */
+  #newState(kind?: SourceKind): SourceState {
+    const distrustMs = kind === 'bucket' ? Infinity : MIRROR_DISTRUST_MS;
+    return new SourceState({ restMs: this.#options.limits.restMs, distrustMs, now: this.#options.now });
   }
+}
+
+/** Content that is another one says nothing of the rest of a source. */
+function isWrong(error: unknown): boolean {
+  return (
+    error instanceof DigestMismatchError || error instanceof InvalidContentError || error instanceof WrongSizeError
+  );
 }
 
 /** The error of the registry; without it, one that says more than that a source lacks the content. */

@@ -2,14 +2,22 @@
 import type { Digest } from '../../domain/descriptor.ts';
 import type { RepositoryPath } from '../../domain/reference.ts';
 
-/** A mirror cannot say that it has been repaired, so it is asked for the digest again after this. */
-const DISTRUST_MS = 3_600_000;
 /** About 2 MB. Digests come from requests, so there is no end of them. */
 const MAX_DISTRUSTED = 10_000;
 const MAX_DENIED = 1000;
 
+interface StateOptions {
+  /** For so long the source is asked last. */
+  readonly restMs: number;
+  /** For so long it is not asked for a digest of which it gave other bytes. */
+  readonly distrustMs: number;
+  /** Milliseconds on a clock that never jumps. */
+  readonly now: () => number;
+}
+
 export class SourceState {
   readonly #restMs: number;
+  readonly #distrustMs: number;
   readonly #now: () => number;
   #restsUntil = -Infinity;
   #reason: string | undefined;
@@ -20,9 +28,9 @@ export class SourceState {
   /** Bytes a second of the last measurement; undefined before the first. */
   rate: number | undefined;
 
-  /** `now` gives milliseconds on a clock that never jumps. */
-  constructor(restMs: number, now: () => number) {
+  constructor({ restMs, distrustMs, now }: StateOptions) {
     this.#restMs = restMs;
+    this.#distrustMs = distrustMs;
     this.#now = now;
   }
 
@@ -61,7 +69,7 @@ export class SourceState {
   }
 
   distrust(digest: Digest): void {
-    setBounded(this.#distrusted, digest, this.#now() + DISTRUST_MS, MAX_DISTRUSTED);
+    setBounded(this.#distrusted, digest, this.#now() + this.#distrustMs, MAX_DISTRUSTED);
   }
 
   trust(digest: Digest): void {

@@ -92,11 +92,12 @@ export function serviceModule(): ContainerModule {
       [T.IMAGE_CATALOG, T.REGISTRY_GATEWAY, T.CREDENTIAL_PROVIDER, T.SETTINGS, T.SIGNATURES],
     );
     bind(T.ICONS).toResolvedValue(
-      (repositories, catalog, gateway, mismatches, { registry: { platform } }, { aborted: stopping }) => {
+      (repositories, catalog, gateway, mismatches, sources, { registry: { platform } }, { aborted: stopping }) => {
         const files = new TarLayerFiles();
-        return new MeteredIcons(new GetIcon({ repositories, catalog, gateway, files, platform, stopping }), mismatches);
+        const icons = new GetIcon({ repositories, catalog, gateway, files, platform, stopping });
+        return new MeteredIcons(icons, mismatches, (error) => sources?.mismatched(error));
       },
-      [T.PACKAGE_REPOSITORIES, T.IMAGE_CATALOG, T.REGISTRY_GATEWAY, T.MISMATCHES, T.SETTINGS, T.SHUTDOWN],
+      [T.PACKAGE_REPOSITORIES, T.IMAGE_CATALOG, T.REGISTRY_GATEWAY, T.MISMATCHES, T.SOURCES, T.SETTINGS, T.SHUTDOWN],
     );
     bind(T.LAYER_FILES).toResolvedValue(
       (resolve, { get: packages }, store, { aborted: stopping }) =>

@@ -14,6 +14,9 @@ import type { Program } from './binaries.ts';
 /** Without characters that a command line or a configuration would need to escape. */
 const SECRET = 'canary-secret-of-the-peer';
 
+/** For each wait for a server. */
+export const PATIENCE_MS = 20_000;
+
 interface Started {
   readonly args: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
@@ -76,7 +79,9 @@ export class PeerBucket {
   }
 
   bucket(overrides: Partial<Parameters<typeof makeBucket>[0]> = {}): S3Bucket {
-    return makeBucket({ endpoint: this.endpoint, keys: keysOf(ACCESS_KEY, SECRET), ...overrides });
+    // A real server on a machine under load may take seconds for 16 MB.
+    const patience = { patienceMs: PATIENCE_MS };
+    return makeBucket({ endpoint: this.endpoint, keys: keysOf(ACCESS_KEY, SECRET), ...patience, ...overrides });
   }
 
   /** Resolves when the bucket is there. */
@@ -89,7 +94,11 @@ export class PeerBucket {
   }
 
   put(digest: Digest, bytes: Uint8Array): Promise<void> {
-    return this.bucket().put(digest, { size: bytes.byteLength, open: () => once(bytes) }, AbortSignal.timeout(10_000));
+    return this.bucket().put(
+      digest,
+      { size: bytes.byteLength, open: () => once(bytes) },
+      AbortSignal.timeout(PATIENCE_MS),
+    );
   }
 
   async publish({ digest, manifest, blobs }: TestImage): Promise<void> {

@@ -136,6 +136,16 @@ describe('S3Bucket', () => {
     expect(server.log[0]?.headers.authorization).to.include('x-amz-security-token');
   });
 
+  it('follows no redirect of a bucket', async () => {
+    server.script((_request, response) => {
+      response.writeHead(307, { location: 'http://169.254.169.254/latest/meta-data/' }).end();
+      return true;
+    });
+    const asked = makeBucket({ endpoint: server.endpoint }).sizeOf(digestOf(Buffer.from('a')), never);
+    expect(await rejection(asked)).to.be.instanceOf(UpstreamUnavailableError);
+    expect(server.log).to.have.lengthOf(1);
+  });
+
   it('asks for the bucket itself', async () => {
     await bucket().check(never);
     const absent = await rejection(bucket({ name: 'none' }).check(never));

@@ -1,5 +1,10 @@
 import { expect } from 'chai';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { FollowedCredential } from '../../../../src/adapters/sources/followed-credential.ts';
+import { Mirror } from '../../../../src/adapters/sources/mirror.ts';
 import {
   DigestMismatchError,
   UpstreamDeniedError,
@@ -7,11 +12,13 @@ import {
   UpstreamUnavailableError,
 } from '../../../../src/domain/errors.ts';
 import type { Upstream } from '../../../../src/domain/upstream.ts';
-import { FakeRegistry, PASSWORD } from '../../../support/fake-registry.ts';
+import { FakeBucket } from '../../../support/fake-bucket.ts';
+import { BASIC, FakeRegistry, PASSWORD } from '../../../support/fake-registry.ts';
 import { bytesOf, makePackage, type TestImage } from '../../../support/image.ts';
 import { makeRegistryGateway } from '../../../support/registry-gateway.ts';
 import { rejection } from '../../../support/rejection.ts';
-import { makeSources, mirrorOf, type Sourced } from '../../../support/sources.ts';
+import { makeBucket, makeS3Gateway } from '../../../support/s3-gateway.ts';
+import { makeSources, mirrorOf, mirrorSettings, type Sourced } from '../../../support/sources.ts';
 
 const never = new AbortController().signal;
 const MIB = 1024 * 1024;
@@ -177,6 +184,41 @@ describe('SourcesGateway', () => {
     expect(mirror.requests('/blobs/')).to.have.lengthOf(2);
   });
 
+  it('lets no mirror rest for a blob of another size, and asks it for all others', async () => {
+    answer((response) => response.end(bytesOf(MIB - 1, 2)));
+    isRight(await layer(large), large);
+    expect(sourced.reasons()).to.deep.equal([`${mirror.host} distrusted`]);
+    expect(sourced.gateway.sources()[0]).to.include({ distrusted: 1, resting: undefined, isFailing: false });
+    isRight(await layer(small), small);
+    isRight(await layer(large), large);
+    expect(origin.requests('/blobs/').map(({ url }) => url.includes(small.layer.descriptor.digest))).not.to.include(
+      true,
+    );
+    expect(mirror.requests(`/blobs/${large.layer.descriptor.digest}`)).to.have.lengthOf(1);
+  });
+
+  it('asks a mirror for a wrong digest again after an hour, and a bucket when its object was replaced', async () => {
+    let time = 0;
+    const { digest } = large.layer.descriptor;
+    for (const kind of ['mirror', 'bucket'] as const) {
+      const source = mirrorOf(mirror.host);
+      const located = { kind, name: kind, fallback: true, gateway: source.gateway, locate: source.locate.bind(source) };
+      sourced = makeSources(makeRegistryGateway({ retryTimeoutMs: 0 }), [located], {}, () => time);
+      const asked = async (): Promise<boolean> => {
+        const before = mirror.log.length;
+        await layer(large);
+        return mirror.log.length > before;
+      };
+      expect(await asked()).to.equal(true);
+      sourced.gateway.mismatched(new DigestMismatchError(digest, 'sha256:other'), digest);
+      expect(await asked()).to.equal(false);
+      time += 3_600_001;
+      expect(await asked()).to.equal(kind === 'mirror');
+      sourced.gateway.healed(kind, digest);
+      expect(await asked()).to.equal(true);
+    }
+  });
+
   it('shows the error of the registry, whatever a mirror has said', async () => {
     mirror.failTimes('/manifests/', { status: 500 });
     origin.script((_request, response) => {
@@ -186,6 +228,53 @@ describe('SourcesGateway', () => {
     const error = await rejection(manifest(small));
     expect(error).to.be.instanceOf(UpstreamDeniedError);
     expect((error.cause as Error).message).to.include(origin.host);
+  });
+
+  it('follows no redirect of a mirror to a deeper network, and asks the registry instead', async () => {
+    mirror.script((_request, response) => {
+      response.writeHead(307, { location: 'http://169.254.169.254/latest/meta-data/' }).end();
+      return true;
+    });
+    isRight(await layer(large), large);
+    expect(sourced.reasons()).to.deep.equal([`${mirror.host} failed`]);
+    const [{ error } = { error: undefined }] = sourced.switches;
+    expect(((error as Error).cause as Error).message).to.include('ERR_FORBIDDEN_ADDRESS');
+  });
+
+  it('shows each mirror and the registry their own accounts, and a bucket none of them', async () => {
+    const home = await mkdtemp(join(tmpdir(), 'accounts-'));
+    const files = { username: join(home, 'username'), password: join(home, 'password') };
+    await writeFile(files.username, 'mirror-user');
+    await writeFile(files.password, 'canary-of-the-mirror');
+    const second = await FakeRegistry.start();
+    const bucket = await FakeBucket.start();
+    const settings = { ...mirrorSettings(mirror.host), files };
+    const withAccount = new Mirror(settings, makeRegistryGateway(), new FollowedCredential(files, () => undefined));
+    const stored = makeS3Gateway(makeBucket({ endpoint: bucket.endpoint }));
+    const source = { kind: 'bucket', name: 'bucket', fallback: true, gateway: stored } as const;
+    sourced = makeSources(makeRegistryGateway(), [
+      withAccount,
+      mirrorOf(second.host),
+      { ...source, locate: (asked: Upstream) => asked },
+    ]);
+    const other = makePackage(5000, 44);
+    origin.publish(other);
+    // A mirror that wants an account, and lacks the content.
+    mirror.script(({ headers }, response) => {
+      const challenge = headers.authorization === undefined ? { 'www-authenticate': 'Basic realm="m"' } : {};
+      response.writeHead(headers.authorization === undefined ? 401 : 404, challenge).end();
+      return true;
+    });
+    isRight(await layer(other), other);
+    const shown = ({ log }: Pick<FakeRegistry, 'log'>): (string | undefined)[] => [
+      ...new Set(log.map(({ headers }) => headers.authorization)),
+    ];
+    const own = `Basic ${Buffer.from('mirror-user:canary-of-the-mirror').toString('base64')}`;
+    expect(shown(mirror)).to.deep.equal([undefined, own]);
+    expect(shown(second)).to.deep.equal([undefined]);
+    expect(shown(origin)).to.deep.equal([undefined, BASIC]);
+    expect(bucket.log.map(({ headers }) => headers.authorization?.split(' ')[0])).to.deep.equal(['AWS4-HMAC-SHA256']);
+    await Promise.all([second.close(), bucket.close(), rm(home, { recursive: true })]);
   });
 
   it('never asks a registry whose mirror has no fallback', async () => {
