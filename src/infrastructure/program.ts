@@ -21,6 +21,9 @@ process.stdout.once('error', ({ code, message }: NodeJS.ErrnoException) => {
 const terminal = {
   stdout: process.stdout,
   stderr: process.stderr,
+  get stdin() {
+    return process.stdin;
+  },
   environment: process.env,
   version,
   defaultSettings: join(ROOT, 'config/default.yaml'),

@@ -34,6 +34,7 @@ const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] =
       'node:path',
       'node:stream',
       'node:stream/consumers',
+      'node:timers/promises',
       'node:util',
     ],
     filesystem: [

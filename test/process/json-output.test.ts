@@ -109,6 +109,11 @@ describe('--json', function () {
     expect(await run('explain', [...args, '--verify'], 0)).to.have.nested.property('verification.outcome', 'same');
   });
 
+  it('of top is a look at the service', async () => {
+    const args = ['--url', `http://127.0.0.1:${String(service.port)}`, '--count', '1'];
+    expect(await run('top', args, 0)).to.include({ state: 'running', interval: null });
+  });
+
   it('of loopback-keys and completion names and holds what they made', async () => {
     const directories = ['--service', join(directory, 'service'), '--sidecar', join(directory, 'sidecar')];
     expect((await run('loopback-keys', directories, 0))['files']).to.include(join(directory, 'sidecar/client.key'));

@@ -1,11 +1,13 @@
 /** A terminal for commands that run in the test's own process: what it shows, as text. */
+import { EventEmitter } from 'node:events';
 import { join } from 'node:path';
-import type { Output, Terminal } from '../../src/adapters/cli/command.ts';
+import type { Input, Output, Terminal } from '../../src/adapters/cli/command.ts';
 
 export class FakeTerminal implements Terminal {
   readonly stdout: FakeOutput;
   readonly stderr = new FakeOutput();
-  readonly environment: Readonly<Record<string, string | undefined>> = {};
+  readonly stdin = new FakeInput();
+  readonly environment: Record<string, string | undefined> = {};
   readonly version = '1.2.3';
   readonly defaultSettings = join(import.meta.dirname, '../../config/default.yaml');
   readonly #interruption = new AbortController();
@@ -26,6 +28,7 @@ export class FakeTerminal implements Terminal {
 /** As a pipe, or as a terminal when it has columns. */
 export class FakeOutput implements Output {
   columns: number | undefined;
+  rows: number | undefined;
   text = '';
 
   constructor(columns?: number) {
@@ -38,5 +41,19 @@ export class FakeOutput implements Output {
 
   write(text: string): void {
     this.text += text;
+  }
+}
+
+/** A keyboard. */
+export class FakeInput extends EventEmitter implements Input {
+  readonly isTTY = true;
+  isRaw = false;
+
+  setRawMode(isRaw: boolean): void {
+    this.isRaw = isRaw;
+  }
+
+  pause(): this {
+    return this;
   }
 }

@@ -5,6 +5,8 @@ import { parseArgs } from 'node:util';
 export interface Terminal {
   readonly stdout: Output;
   readonly stderr: Output;
+  /** Opened by the first use, which few commands have. */
+  readonly stdin: Input;
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** The version of this program. */
   readonly version: string;
@@ -19,7 +21,20 @@ export interface Output {
   readonly isTTY?: boolean | undefined;
   /** The present width of a terminal. */
   readonly columns?: number | undefined;
+  readonly rows?: number | undefined;
   write(text: string): unknown;
+  on?(event: 'resize', listener: () => void): unknown;
+  off?(event: 'resize', listener: () => void): unknown;
+}
+
+/** As process.stdin is. */
+export interface Input {
+  readonly isTTY?: boolean | undefined;
+  /** Of a terminal: each key comes at once, and none is a signal. */
+  setRawMode?(isRaw: boolean): unknown;
+  on(event: 'data', listener: (chunk: Buffer | string) => void): unknown;
+  off(event: 'data', listener: (chunk: Buffer | string) => void): unknown;
+  pause(): unknown;
 }
 
 interface Declaration<Known extends Flags> {

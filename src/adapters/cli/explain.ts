@@ -4,6 +4,7 @@ import { InvalidArgumentError, PackageError } from '../../domain/errors.ts';
 import { type Index, type Manifest, parseManifest } from '../../domain/manifest.ts';
 import { type PackageRequest, parseRepositoryName, parseRepositoryPath } from '../../domain/reference.ts';
 import { command, CommandFailure, EXIT_CODE, EXIT_CODES, type Terminal, UsageError, type Values } from './command.ts';
+import { printable } from './format.ts';
 import { ACCESS_FLAGS, askService, readAccess, type ServiceAccess } from './service-access.ts';
 
 const FLAGS = {
@@ -56,7 +57,6 @@ compute: the manifest has the digest, or it does not.`,
     const told = isJson ? readDocument(answer) : readLines(answer);
     if (told === undefined) throw new CommandFailure(`${access.origin.origin} did not answer with an explanation`);
     if (flags.verify !== true) {
-      // A text from elsewhere must not control the terminal.
       terminal.stdout.write(isJson ? answer : printable(answer));
       return told.isFailure ? EXIT_CODE.faulty : EXIT_CODE.done;
     }
@@ -157,8 +157,4 @@ function compare(bytes: Buffer, layer: string | undefined): Verification {
     return { outcome: 'different', reason: `no: the manifest has this digest, and names the layer ${named ?? 'none'}` };
   }
   return { outcome: 'same', reason: 'the manifest has this digest, and names this layer' };
-}
-
-function printable(text: string): string {
-  return text.replaceAll(/[^\P{C}\n]/gu, '?');
 }

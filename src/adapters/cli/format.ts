@@ -57,6 +57,11 @@ export function alignRows(rows: readonly (readonly [label: string, text: string]
   return rows.map(([label, text]) => `${label.padEnd(width)}${text}\n`).join('');
 }
 
+/** A text from elsewhere, which must not control the terminal. */
+export function printable(text: string): string {
+  return text.replaceAll(/[^\P{C}\n]/gu, '?');
+}
+
 /** The code of an error of Node: `ENOENT`. */
 export function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : formatError(error);

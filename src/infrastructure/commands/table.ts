@@ -23,6 +23,11 @@ export const COMMANDS: readonly Row[] = [
     load: async () => (await import('../../adapters/cli/explain.ts')).EXPLAIN,
   },
   {
+    name: 'top',
+    summary: 'show what a running service does, until it is ended',
+    load: async () => (await import('../../adapters/cli/top.ts')).TOP,
+  },
+  {
     name: 'mirror',
     summary: 'fetch packages into a directory, for a site without a registry',
     load: async () => (await import('./mirror.ts')).MIRROR,
