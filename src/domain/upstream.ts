@@ -1,6 +1,6 @@
 /** Where a repository really is and how to enter it. */
 import { X509Certificate } from 'node:crypto';
-import { type Credential, credentialFor, InvalidCredentialError, userOf } from './credential.ts';
+import { type Credential, credentialFor, InvalidCredentialError, type Secret, userOf } from './credential.ts';
 import { joinPath, parseRepository, registryHost, repositoryIn, type RepositoryPath } from './reference.ts';
 
 /**
@@ -26,6 +26,8 @@ export interface RegistryApi {
   readonly root: string;
   /** The host of the registry that is mirrored, for the parameter `ns`. */
   readonly namespace?: string;
+  /** Shown with each request, unasked, to this host only: for a proxy before it that knows tokens and no challenge. */
+  readonly token?: Secret;
 }
 
 /** A server of the cluster that answers for a registry; credential and certificates are those of the server. */

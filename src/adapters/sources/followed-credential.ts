@@ -1,10 +1,15 @@
-/** The user and the password of a mirror, in files that change while the service runs, as those of a mounted Secret do. */
+/** The account or the token of a mirror, in files that change while the service runs, as those of a mounted Secret do. */
 import { readFileSync, statSync, unwatchFile, watchFile } from 'node:fs';
-import { basic, type Credential } from '../../domain/credential.ts';
+import { ANONYMOUS, basic, type Credential, Secret } from '../../domain/credential.ts';
 
-export interface CredentialFiles {
-  readonly username: string;
-  readonly password: string;
+export type CredentialFiles =
+  { readonly username: string; readonly password: string; readonly token?: never } | { readonly token: string };
+
+/** How a mirror is entered. */
+export interface Access {
+  readonly credential: Credential;
+  /** Shown unasked, instead of a credential. */
+  readonly token?: Secret;
 }
 
 const INTERVAL_MS = 2000;
@@ -14,19 +19,19 @@ export class FollowedCredential {
   readonly #files: CredentialFiles;
   readonly #onChange: (error?: Error) => void;
   #seen: string;
-  #current: Credential;
+  #current: Access;
 
   /** `onChange` hears of each change, with the error of files that cannot be used: the credential stays as it was then. */
   constructor(files: CredentialFiles, onChange: (error?: Error) => void) {
     this.#files = files;
     this.#onChange = onChange;
-    const [username, password] = read(files);
-    this.#seen = JSON.stringify([username, password]);
-    this.#current = basic(username, password);
+    const texts = read(files);
+    this.#seen = JSON.stringify(texts);
+    this.#current = accessOf(texts);
   }
 
   /** The same object until the files change. */
-  get current(): Credential {
+  get current(): Access {
     return this.#current;
   }
 
@@ -41,16 +46,16 @@ export class FollowedCredential {
   }
 
   get #paths(): string[] {
-    return [this.#files.username, this.#files.password];
+    return pathsOf(this.#files);
   }
 
   readonly #look = (): void => {
     try {
-      const [username, password] = read(this.#files);
-      const seen = JSON.stringify([username, password]);
+      const texts = read(this.#files);
+      const seen = JSON.stringify(texts);
       if (seen === this.#seen) return;
       this.#seen = seen;
-      this.#current = basic(username, password);
+      this.#current = accessOf(texts);
       this.#onChange();
     } catch (error) {
       this.#onChange(error instanceof Error ? error : new Error('unknown error'));
@@ -58,9 +63,23 @@ export class FollowedCredential {
   };
 }
 
-/** @throws Error that names the file, and shows nothing of it */
-function read({ username, password }: CredentialFiles): [username: string, password: string] {
-  return [readText(username), readText(password)];
+function pathsOf(files: CredentialFiles): string[] {
+  return files.token === undefined ? [files.username, files.password] : [files.token];
+}
+
+/** One text is a token, two are an account. @throws Error that names the file, and shows nothing of it */
+function read(files: CredentialFiles): string[] {
+  const texts = pathsOf(files).map(readText);
+  // RFC 6750, section 2.1. Other characters would end the header, or be refused far from here.
+  if (files.token !== undefined && !/^[\w.~+/-]+=*$/.test(texts[0] ?? ''))
+    throw new Error(`registry.mirrors: ${files.token}: holds no token (RFC 6750)`);
+  return texts;
+}
+
+function accessOf([first = '', password]: readonly string[]): Access {
+  return password === undefined
+    ? { credential: ANONYMOUS, token: new Secret(first) }
+    : { credential: basic(first, password) };
 }
 
 function readText(path: string): string {

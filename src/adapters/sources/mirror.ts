@@ -1,11 +1,11 @@
 /** A registry that has the content of other registries, by host, as in containerd's hosts.toml. */
-import { ANONYMOUS, type Credential } from '../../domain/credential.ts';
+import { ANONYMOUS } from '../../domain/credential.ts';
 import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import { digestOf } from '../../domain/descriptor.ts';
 import { isOneOf } from '../../domain/errors.ts';
 import { registryKey, type RepositoryPath } from '../../domain/reference.ts';
 import type { Registry, Upstream } from '../../domain/upstream.ts';
-import type { CredentialFiles, FollowedCredential } from './followed-credential.ts';
+import type { Access, CredentialFiles, FollowedCredential } from './followed-credential.ts';
 import { setBounded } from './source-state.ts';
 import type { Source } from './source.ts';
 
@@ -25,6 +25,7 @@ export interface MirrorSettings {
   readonly fallback: boolean;
 }
 
+const OPEN: Access = { credential: ANONYMOUS };
 const CHECKED_REPOSITORY = 'check-config' as RepositoryPath;
 const CHECKED_DIGEST = digestOf(new Uint8Array());
 
@@ -37,7 +38,7 @@ export class Mirror implements Source {
   readonly #settings: MirrorSettings;
   readonly #credential: FollowedCredential | undefined;
   /** By the host that is mirrored: one object for as long as the credential stays. */
-  readonly #registries = new Map<string, Registry>();
+  readonly #registries = new Map<string, { readonly access: Access; readonly registry: Registry }>();
 
   constructor(settings: MirrorSettings, gateway: RegistryGateway, credential?: FollowedCredential) {
     this.#settings = settings;
@@ -82,13 +83,14 @@ export class Mirror implements Source {
   }
 
   #registryFor({ host: mirrored }: Registry): Registry {
-    const credential: Credential = this.#credential?.current ?? ANONYMOUS;
+    const access = this.#credential?.current ?? OPEN;
     const known = this.#registries.get(mirrored);
-    if (known?.credential === credential) return known;
+    if (known?.access === access) return known.registry;
     const { scheme, host, root, ca, namespaceParameter } = this.#settings;
-    const api = { root, ...(namespaceParameter && { namespace: mirrored }) };
-    const made: Registry = { scheme, host, credential, ca, api };
-    setBounded(this.#registries, mirrored, made, MAX_REGISTRIES);
-    return made;
+    const { credential, token } = access;
+    const api = { root, ...(namespaceParameter && { namespace: mirrored }), ...(token && { token }) };
+    const registry: Registry = { scheme, host, credential, ca, api };
+    setBounded(this.#registries, mirrored, { access, registry }, MAX_REGISTRIES);
+    return registry;
   }
 }

@@ -19,6 +19,19 @@ function parseEndpoint(text: string): Endpoint | undefined {
   return { scheme, host: url.host, root: path === '' ? API_ROOT : path };
 }
 
+function isLoopback(host: string): boolean {
+  return /^(?:127(?:\.\d+){3}|\[::1\]|localhost)(?::\d+)?$/.test(host);
+}
+
+function filesOf({
+  usernameFile,
+  passwordFile,
+  tokenFile,
+}: Readonly<Record<'usernameFile' | 'passwordFile' | 'tokenFile', string>>): MirrorSettings['files'] {
+  if (tokenFile !== '') return { token: tokenFile };
+  return usernameFile === '' ? undefined : { username: usernameFile, password: passwordFile };
+}
+
 const mirror = z
   .strictObject({
     of: z.string(),
@@ -26,6 +39,7 @@ const mirror = z
     ca: z.string().default(''),
     usernameFile: z.string().default(''),
     passwordFile: z.string().default(''),
+    tokenFile: z.string().default(''),
     namespaceParameter: z.boolean().default(true),
     fallback: z.boolean().default(true),
   })
@@ -34,7 +48,7 @@ const mirror = z
       context.issues.push({ code: 'custom', message, path: [path], input: undefined });
       return z.NEVER;
     };
-    const { usernameFile, passwordFile, namespaceParameter, fallback } = fields;
+    const { usernameFile, passwordFile, tokenFile, namespaceParameter, fallback } = fields;
     const of = fields.of === '*' ? '*' : parseHost(fields.of);
     if (of === undefined) return complain('of', 'must be the host[:port] of a registry, or "*" for all');
     const endpoint = parseEndpoint(fields.endpoint);
@@ -47,8 +61,14 @@ const mirror = z
         'usernameFile and passwordFile go together',
       );
     }
+    if (tokenFile !== '' && usernameFile !== '') {
+      return complain('tokenFile', 'is of no use with usernameFile: a mirror is entered by an account or by a token');
+    }
+    if (tokenFile !== '' && endpoint.scheme === 'http' && !isLoopback(endpoint.host)) {
+      return complain('tokenFile', 'needs an endpoint with https://, since a token opens more than this mirror');
+    }
     try {
-      const files = usernameFile === '' ? undefined : { username: usernameFile, password: passwordFile };
+      const files = filesOf({ usernameFile, passwordFile, tokenFile });
       return { of, ...endpoint, ca: parseCertificates(fields.ca), files, namespaceParameter, fallback };
     } catch (error) {
       if (!(error instanceof InvalidUpstreamError)) throw error;

@@ -50,6 +50,8 @@ export class Authorization {
 
   /** The header that opened this repository before and still should. */
   remembered(repository: string): string | undefined {
+    const { api } = this.#options.registry;
+    if (api?.token !== undefined) return `Bearer ${api.token.reveal()}`;
     const grant = this.#grants.get(repository);
     return grant !== undefined && grant.usableUntil > this.#options.now() ? grant.header : undefined;
   }
@@ -62,6 +64,7 @@ export class Authorization {
     const current = this.remembered(repository);
     // Another request has been refused, too, and has got a new header already.
     if (current !== undefined && current !== used) return current;
+    if (this.#options.registry.api?.token !== undefined) throw this.#denied('token is refused');
     this.#grants.delete(repository);
     const answerable = rankChallenges(parseChallenges(challenges));
     const grant = await this.#obtain(
