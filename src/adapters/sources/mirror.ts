@@ -1,6 +1,6 @@
 /** A registry that has the content of other registries, by host, as in containerd's hosts.toml. */
 import { ANONYMOUS } from '../../domain/credential.ts';
-import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
+import type { BlobSizes, ImageCatalog, RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import { digestOf } from '../../domain/descriptor.ts';
 import { isOneOf } from '../../domain/errors.ts';
 import { registryKey, type RepositoryPath } from '../../domain/reference.ts';
@@ -34,13 +34,13 @@ const MAX_REGISTRIES = 100;
 
 export class Mirror implements Source {
   readonly kind = 'mirror';
-  readonly gateway: RegistryGateway;
+  readonly gateway: RegistryGateway & ImageCatalog & BlobSizes;
   readonly #settings: MirrorSettings;
   readonly #credential: FollowedCredential | undefined;
   /** By the host that is mirrored: one object for as long as the credential stays. */
   readonly #registries = new Map<string, { readonly access: Access; readonly registry: Registry }>();
 
-  constructor(settings: MirrorSettings, gateway: RegistryGateway, credential?: FollowedCredential) {
+  constructor(settings: MirrorSettings, gateway: Mirror['gateway'], credential?: FollowedCredential) {
     this.#settings = settings;
     this.#credential = credential;
     this.gateway = gateway;

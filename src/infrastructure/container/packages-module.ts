@@ -29,8 +29,9 @@ export async function gatewayModule(inputs: ContainerInputs): Promise<ContainerM
   const sources = await configuredSources(inputs);
   return new ContainerModule(({ bind }) => {
     const { gateway, catalog, component } = openGateway(inputs);
-    bind(T.IMAGE_CATALOG).toConstantValue(catalog);
-    bind(T.BLOB_SIZES).toResolvedValue((bucket) => orBucket(gateway, bucket), [T.BUCKET]);
+    const mirrored = catalog instanceof NoImageCatalog ? undefined : sources?.catalog(catalog);
+    bind(T.IMAGE_CATALOG).toConstantValue(mirrored ?? catalog);
+    bind(T.BLOB_SIZES).toResolvedValue((bucket) => mirrored ?? orBucket(gateway, bucket), [T.BUCKET]);
     bind(T.GATEWAY_COMPONENT).toResolvedValue(
       (bucket) => joined([component, ...(sources?.components ?? []), ...(bucket === undefined ? [] : [bucket])]),
       [T.BUCKET],
@@ -83,7 +84,7 @@ async function configuredSources(inputs: ContainerInputs): Promise<ConfiguredSou
 /** Without a gateway where the bucket is the only one. */
 function openGateway(inputs: ContainerInputs): {
   gateway: SizedGateway | undefined;
-  catalog: ImageCatalog;
+  catalog: (ImageCatalog & BlobSizes) | NoImageCatalog;
   component: Component;
 } {
   const {

@@ -5,9 +5,10 @@ import { ObservedRegistryGateway, type UpstreamObserver } from '../../adapters/o
 import { sourceMetrics } from '../../adapters/prometheus/source-metrics.ts';
 import { FollowedCredential } from '../../adapters/sources/followed-credential.ts';
 import { Mirror } from '../../adapters/sources/mirror.ts';
+import { MirroredCatalog } from '../../adapters/sources/mirrored-catalog.ts';
 import type { Source, SourceSwitch } from '../../adapters/sources/source.ts';
 import { SourcesGateway } from '../../adapters/sources/sources-gateway.ts';
-import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
+import type { BlobSizes, ImageCatalog, RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Component } from '../lifecycle.ts';
 import type { SharedBucket } from '../../adapters/s3/shared-bucket.ts';
 import { openOciGateway } from './oci-gateway.ts';
@@ -37,6 +38,11 @@ export class ConfiguredSources {
 
   get mirrors(): readonly Mirror[] {
     return this.#opened.map(({ source }) => source);
+  }
+
+  /** For tags and sizes, of which a bucket knows nothing. */
+  catalog(origin: ImageCatalog & BlobSizes): MirroredCatalog {
+    return new MirroredCatalog(origin, this.mirrors);
   }
 
   get components(): readonly Component[] {
