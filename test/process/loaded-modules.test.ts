@@ -1,0 +1,59 @@
+import { expect } from 'chai';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { ServiceProcess } from '../support/service-process.ts';
+
+/** Parts that most installations do without. */
+const OPTIONAL =
+  /\/src\/(adapters\/(sources|s3|signatures|http\/distribution|log\/source-log|log\/bucket-log|prometheus\/source-metrics|prometheus\/bucket-metrics)|application\/read-repository|infrastructure\/container\/(sources|bucket|distribution|signature)-module|infrastructure\/container\/bucket)\b|\/node_modules\/aws4\//;
+/** Their settings are checked where there are none. */
+const SCHEMAS = /-schema\.ts$|\/s3-location\.ts$/;
+
+describe('a service without mirrors, bucket, signatures and /v2/', function () {
+  this.timeout(60_000);
+  let home: string;
+  before(async () => {
+    home = await mkdtemp(join(tmpdir(), 'loaded-'));
+  });
+  after(() => rm(home, { recursive: true }));
+
+  async function loadedBy(settings: object): Promise<string[]> {
+    const [hook, list] = [join(home, 'hook.mjs'), join(home, 'list')];
+    await writeFile(
+      hook,
+      `import { registerHooks } from 'node:module';
+       import { writeFileSync } from 'node:fs';
+       const seen = new Set();
+       registerHooks({ load: (url, context, next) => { seen.add(url); return next(url, context); } });
+       process.once('exit', () => writeFileSync(${JSON.stringify(list)}, [...seen].join('\\n')));`,
+    );
+    const environment = { NODE_OPTIONS: `--import=${pathToFileURL(hook).href}` };
+    const service = await ServiceProcess.start({ settings, environment });
+    await service.client('metrics');
+    await service.end();
+    await service.close();
+    return (await readFile(list, 'utf8')).split('\n').filter((url) => OPTIONAL.test(url) && !SCHEMAS.test(url));
+  }
+
+  it('loads nothing of them, and its metrics have no name of them', async () => {
+    expect(await loadedBy({})).to.deep.equal([]);
+  });
+
+  it('loads each where it is configured', async () => {
+    const loaded = await loadedBy({
+      server: { distribution: { enabled: true } },
+      registry: {
+        mirrors: [{ of: '*', endpoint: 'http://127.0.0.1:1' }],
+        bucket: { endpoint: 'http://127.0.0.1:1', credentials: { directory: home } },
+      },
+    });
+    for (const part of ['sources-gateway', 's3-bucket', 'distribution-routes', 'read-repository', 'aws4']) {
+      expect(
+        loaded.some((url) => url.includes(part)),
+        part,
+      ).to.equal(true);
+    }
+  });
+});
