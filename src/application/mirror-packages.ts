@@ -17,8 +17,8 @@ export interface MirrorOptions {
   readonly gateway: RegistryGateway;
   readonly credentials: CredentialProvider;
   readonly layout: ImageLayout;
-  /** The platform whose image of an index is copied, or every one. */
-  readonly platform: Platform | 'all';
+  /** The platforms whose images of an index are copied; a package without one of them fails. */
+  readonly platforms: readonly Platform[] | 'all';
   /** How many packages are worked on at any moment. */
   readonly concurrency: number;
   readonly interrupted: AbortSignal;
@@ -128,14 +128,10 @@ class Mirror<Request extends PackageRequest> {
 
   /** From a requested digest to all blobs of its image, whose manifests are in the layout then. */
   async #resolve(request: Request, signal: AbortSignal): Promise<void> {
-    const { platform } = this.#options;
     const { document, size } = await this.#manifest(request, request.digest, signal);
     const find = async (digest: Digest): Promise<Manifest | Index> =>
       (await this.#manifest(request, digest, signal)).document;
-    let manifests: Manifest[];
-    if (document.kind === 'manifest') manifests = [document];
-    else if (platform === 'all') manifests = await allManifests(document, find);
-    else manifests = [await platformManifest<never>(document, platform, find)];
+    const manifests = document.kind === 'manifest' ? [document] : await this.#choose(document, find);
     const blobs = manifests.flatMap(({ config, layers }) => (config === undefined ? layers : [config, ...layers]));
     const descriptor = { mediaType: document.mediaType, digest: request.digest, size };
     this.#resolved.push({ request, image: { descriptor, blobs } });
@@ -143,6 +139,14 @@ class Mirror<Request extends PackageRequest> {
       if (!this.#counted.has(blob.digest)) this.#totalBytes += blob.size;
       this.#counted.add(blob.digest);
     }
+  }
+
+  async #choose(index: Index, find: (digest: Digest) => Promise<Manifest | Index>): Promise<Manifest[]> {
+    const { platforms } = this.#options;
+    if (platforms === 'all') return allManifests(index, find);
+    const manifests: Manifest[] = [];
+    for (const platform of platforms) manifests.push(await platformManifest<never>(index, platform, find));
+    return manifests;
   }
 
   /** The layout is asked before the registry: a manifest of two packages is fetched once. */

@@ -126,6 +126,26 @@ describe('mirror', function () {
     registry = await FakeRegistry.start();
   });
 
+  it('fetches the images of the platforms that it is told', async () => {
+    const [amd64, arm64, s390x] = [makePackage(1000, 2), makePackage(2000, 3), makePackage(3000, 4)];
+    const entries = { amd64, arm64, s390x };
+    const index = makeIndex(
+      Object.entries(entries).map(([architecture, one]) => ({ image: one, platform: { os: 'linux', architecture } })),
+    );
+    registry.publish(index);
+    await list(index.digest);
+    expect((await mirror(['--platform', 'linux/amd64,linux/arm64'])).code).to.equal(0);
+    await expectMirrored(amd64);
+    await expectMirrored(arm64);
+    expect(await blobs()).not.to.include(digestHex(s390x.digest));
+    expect((await mirror(['--platform', 'all'])).code).to.equal(0);
+    await expectMirrored(s390x);
+    expect(await mirror(['--platform', 'amd64'])).to.deep.include({
+      code: 1,
+      stderr: '--platform must be os/architecture, several of them with commas, or all\nSee mirror --help.\n',
+    });
+  });
+
   it('fetches after a kill only what is missing', async () => {
     registry.publish(image);
     stall(image);

@@ -1,4 +1,5 @@
 /** `mirror`: fetches packages from registries into a directory, for a site without a registry. */
+import { parsePlatform, type Platform } from '../../domain/index-entry.ts';
 import { type MirrorOptions, mirrorPackages } from '../../application/mirror-packages.ts';
 import {
   type Command,
@@ -27,12 +28,19 @@ const FLAGS = {
     value: 'DIRECTORY',
     about: 'an OCI image layout: a new directory, or one that another run has begun',
   },
-  'all-platforms': { type: 'boolean', about: 'every image of an index instead of one' },
+  platform: {
+    type: 'string',
+    value: 'PLATFORMS',
+    about: 'whose images of an index: linux/amd64,linux/arm64, or all; registry.platform without it',
+  },
   kubeconfig: SETTINGS_FLAGS.kubeconfig,
   json: JSON_FLAG,
 } as const;
 
-type Ports = Pick<MirrorOptions, 'gateway' | 'credentials' | 'layout' | 'platform'>;
+interface Ports extends Pick<MirrorOptions, 'gateway' | 'credentials' | 'layout'> {
+  /** registry.platform of the settings. */
+  readonly platform: Platform;
+}
 
 /**
  * Does `work` with the ports that the flags and the settings name, and releases them. Work that resolves with true has left
@@ -46,8 +54,8 @@ type WithPorts = (
 
 export function mirrorCommand(withPorts: WithPorts): Command {
   return command({
-    about: `Fetches each package of the list as a whole image, so that other tools can read the directory too, and an index \
-with the image of registry.platform. Every blob is verified before it gets its name. Another run verifies what is there and \
+    about: `Fetches each package of the list as a whole image, so that other tools can read the directory too. Of an index it \
+fetches the images of the platforms, and a package that lacks one of them fails. Every blob is verified before it gets its name. Another run verifies what is there and \
 fetches what is missing: after an interruption, a kill or a failure it continues, and with a longer list it adds the new \
 packages. Registries and their credentials are those of the settings. A service with registry.gateway: oci-layout serves \
 the packages; docs/air-gapped.md has all the steps.`,
@@ -60,6 +68,10 @@ the packages; docs/air-gapped.md has all the steps.`,
       {
         to: 'the packages of a Deckhouse release, by the digests in its image',
         run: 'mirror --config my.yaml --list images_digests.json --output /media/mirror',
+      },
+      {
+        to: 'packages for nodes of two processors',
+        run: 'mirror --config my.yaml --list packages.txt --platform linux/amd64,linux/arm64 --output mirror',
       },
       {
         to: 'packages of one path of a repository, of which the list says digests only',
@@ -75,11 +87,18 @@ the packages; docs/air-gapped.md has all the steps.`,
       const { output } = flags;
       if (output === undefined) throw new UsageError('--output is missing');
       const { stdout, interrupted } = terminal;
+      const platforms = parsePlatforms(flags.platform);
       const packages = await readPackageList(flags, interrupted);
-      const isComplete = await withPorts({ ...flags, output }, terminal, async (ports) => {
+      const isComplete = await withPorts({ ...flags, output }, terminal, async ({ platform, ...ports }) => {
         const display = new MirrorDisplay(terminal, packages.length);
         const onProgress = display.show.bind(display);
-        const options = { ...ports, concurrency: CONCURRENCY, interrupted, onProgress };
+        const options = {
+          ...ports,
+          platforms: platforms ?? [platform],
+          concurrency: CONCURRENCY,
+          interrupted,
+          onProgress,
+        };
         const work = mirrorPackages(packages, options).finally(() => {
           display.end();
         });
@@ -99,5 +118,15 @@ the packages; docs/air-gapped.md has all the steps.`,
       interrupted.throwIfAborted();
       return isComplete ? EXIT_CODE.done : EXIT_CODE.faulty;
     },
+  });
+}
+
+/** @throws UsageError */
+function parsePlatforms(list: string | undefined): MirrorOptions['platforms'] | undefined {
+  if (list === undefined || list === 'all') return list;
+  return list.split(',').map((text) => {
+    const platform = parsePlatform(text);
+    if (platform !== undefined) return platform;
+    throw new UsageError('--platform must be os/architecture, several of them with commas, or all');
   });
 }

@@ -12,7 +12,6 @@ import { withComponents } from '../with-components.ts';
 
 export const MIRROR = mirrorCommand(async (flags, terminal, work) => {
   const settings = readSettings(flags, terminal);
-  const platform = flags['all-platforms'] === true ? 'all' : settings.registry.platform;
   const { layout, held } = await openLayout(flags.output);
   let isComplete = false;
   try {
@@ -22,7 +21,7 @@ export const MIRROR = mirrorCommand(async (flags, terminal, work) => {
         gateway: container.get(T.REGISTRY_GATEWAY),
         credentials: container.get(T.CREDENTIAL_PROVIDER),
         layout,
-        platform,
+        platform: settings.registry.platform,
       }),
     );
     return isComplete;

@@ -51,7 +51,7 @@ describe('mirrorPackages', () => {
         gateway,
         credentials: stubCredentials(),
         layout,
-        platform: amd64,
+        platforms: [amd64],
         concurrency: 3,
         interrupted,
         onProgress: (progress) => {
@@ -125,9 +125,28 @@ describe('mirrorPackages', () => {
     await over(gateway).execute([request(index)], never);
     await expectWhole(here);
     expect(await readdir(join(directory, 'blobs/sha256'))).not.to.include(digestHex(there.digest));
-    await over(gateway, { platform: 'all' }).execute([request(index)], never);
+    await over(gateway, { platforms: 'all' }).execute([request(index)], never);
     await expectWhole(here, there);
     expect(await listed()).to.deep.equal([index.digest]);
+  });
+
+  it('brings of an index the images of several platforms, and fails without one of them', async () => {
+    const [first, second, other] = [makePackage(1000), makePackage(2000, 2), makePackage(3000, 3)];
+    const index = makeIndex([
+      { image: first, platform: amd64 },
+      { image: other, platform: { os: 'linux', architecture: 's390x' } },
+      { image: second, platform: arm64 },
+    ]);
+    const lacking = makeIndex([
+      { image: first, platform: amd64 },
+      { image: other, platform: { os: 'linux', architecture: 's390x' } },
+    ]);
+    const mirror = over(stubGateway(index, lacking), { platforms: [amd64, arm64] });
+    const failures = await mirror.execute([index, lacking].map(request), never);
+    await expectWhole(first, second);
+    expect(await readdir(join(directory, 'blobs/sha256'))).not.to.include(digestHex(other.digest));
+    expect(await listed()).to.deep.equal([index.digest]);
+    expect(failures).to.have.nested.property('[0].error.message', 'image has no linux/arm64 manifest');
   });
 
   it('asks below the repository that a request names', async () => {
