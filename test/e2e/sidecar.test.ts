@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
 import got from 'got';
+import { FakeRegistry } from '../support/fake-registry.ts';
+import { makePackage } from '../support/image.ts';
 import { describeWithAll } from '../support/peers/binaries.ts';
 import { applyObject, containerOf, namespaceObject, renderChart } from '../support/peers/chart.ts';
 import { Cluster, NAMESPACE, USERS } from '../support/peers/cluster.ts';
@@ -62,6 +64,52 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
       expect(answers).to.have.lengthOf(1);
       return { status: answers[0]?.status, id };
     }
+
+    it('is that of another instance, which shows the token of a file, and the next one when that changes', async function () {
+      this.timeout(60_000);
+      const home = await mkdtemp(join(tmpdir(), 'tier-'));
+      const tokenFile = join(home, 'token');
+      await writeFile(tokenFile, 'stranger');
+      const registry = await FakeRegistry.start();
+      const image = makePackage(500_000);
+      registry.publish(image);
+      const known = { registries: [{ repo: `${registry.host}/deckhouse/ee`, default: true, scheme: 'HTTP' }] };
+      const region = await ServiceProcess.start({
+        settings: { server: { distribution: { enabled: true } }, credentials: known },
+      });
+      const { args } = containerOf(await renderChart(programs.helm), 'kube-rbac-proxy');
+      const guarded = await cluster.guard(region.port, args);
+      const mirror = { of: '*', endpoint: `https://127.0.0.1:${String(guarded.port)}`, ca: CA, tokenFile };
+      const tier = await ServiceProcess.start({
+        settings: {
+          registry: {
+            mirrors: [{ ...mirror, fallback: false }],
+            timeouts: { retrySeconds: 0 },
+            sources: { patienceMilliseconds: 20_000, minimumRate: 0 },
+          },
+          credentials: known,
+        },
+      });
+      try {
+        const ask = () => tier.client('package', { searchParams: { digest: image.digest }, responseType: 'buffer' });
+        expect((await ask()).statusCode).to.equal(502);
+        await tier.logged('source is not used, asking elsewhere');
+        expect(registry.log).to.deep.equal([]);
+        await writeFile(tokenFile, `${USERS.admin.token}\n`);
+        await tier.logged('credentials of the source have changed');
+        const { statusCode, body } = await ask();
+        expect(statusCode).to.equal(200);
+        expect(Buffer.compare(body, image.layer.bytes)).to.equal(0);
+        // By the region alone, and once.
+        expect(registry.requests('/blobs/')).to.have.lengthOf(1);
+        expect(tier.output).not.to.include(USERS.admin.token);
+      } finally {
+        await tier.close();
+        await region.close();
+        await registry.close();
+        await rm(home, { recursive: true });
+      }
+    });
 
     for (const { why, query, read } of QUERY_STRINGS) {
       it(`is a query with ${why}, and ${read === 'refused' ? 'refused' : 'read as the sidecar reads it'}`, async () => {
