@@ -16,7 +16,7 @@ import {
   SETTINGS_FLAGS,
   type Terminal,
 } from '../../adapters/cli/command.ts';
-import { boundOldGeneration, boundYoungGeneration } from '../young-generation.ts';
+import { boundOldGeneration, boundYoungGeneration, skipMaglev } from '../engine-memory.ts';
 import { readSettings } from '../load-settings.ts';
 
 /** With more requests than this at a time, most of them wait. */
@@ -66,6 +66,7 @@ async function live(settings: Settings, logger: Logger, terminal: Terminal): Pro
     const admission = container.get(T.ADMISSION);
     boundYoungGeneration(() => admission.usage.running > FEW_RUNNING);
     boundOldGeneration();
+    skipMaglev();
     await suggest(settings, listening, terminal.stderr);
   } catch (err) {
     logger.fatal({ err }, 'cannot start');

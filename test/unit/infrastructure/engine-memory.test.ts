@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 
-const MODULE = new URL('../../../src/infrastructure/young-generation.ts', import.meta.url).href;
+const MODULE = new URL('../../../src/infrastructure/engine-memory.ts', import.meta.url).href;
 
 /** As thousands of requests that wait for some turns of the event loop; prints the largest size of a generation in the second half. */
 const program = (call: string, space: string, figure: string, waitingTurns: number, turns: number): string => `
@@ -42,5 +42,42 @@ describe('boundOldGeneration', () => {
   it('collects an old generation that grows by half, where V8 would let it treble', async () => {
     const most = await run(program('boundOldGeneration()', 'old_space', 'space_used_size', 10, 3000), 4);
     expect(most).to.be.below(24 * 1024 ** 2);
+  });
+});
+
+describe('skipMaglev', () => {
+  // Bits of the answer of V8's %GetOptimizationStatus (src/runtime/runtime.h).
+  const MAGLEV = 1 << 5;
+  const TURBOFAN = 1 << 6;
+  const hotFunction = (call: string): string => `
+    import { skipMaglev } from '${MODULE}';
+    ${call};
+    function sum(end) {
+      let total = 0;
+      for (let index = 0; index < end; index++) total += index;
+      return total;
+    }
+    let status = 0;
+    for (let turn = 0; turn < 1000 && !(status & ${String(TURBOFAN)}); turn++) {
+      for (let index = 0; index < 1000; index++) {
+        sum(100);
+        status |= %GetOptimizationStatus(sum);
+      }
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    console.log(status);
+  `;
+
+  async function compilersOf(call: string): Promise<number> {
+    const args = ['--allow-natives-syntax', '--input-type=module', '--eval', hotFunction(call)];
+    return Number((await promisify(execFile)(process.execPath, args)).stdout) & (MAGLEV | TURBOFAN);
+  }
+
+  it('leaves a hot function to TurboFan alone', async () => {
+    expect(await compilersOf('skipMaglev()')).to.equal(TURBOFAN);
+  });
+
+  it('is needed, because V8 gives a hot function to Maglev first', async () => {
+    expect(await compilersOf('')).to.equal(MAGLEV | TURBOFAN);
   });
 });
