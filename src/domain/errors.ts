@@ -173,3 +173,8 @@ export class StoppingError extends PackageError {
     super('service is stopping');
   }
 }
+
+/** The machine is not as the service needs it: one sentence for the operator, with the remedy. No request ever meets it. */
+export class StartError extends Error {
+  override readonly name = 'StartError';
+}

@@ -166,7 +166,10 @@ function parseCredential(
 export function parseCertificates(pem = ''): string[] {
   if (pem.trim() === '') return [];
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g);
-  if (blocks === null) throw new InvalidUpstreamError('ca', 'has no PEM certificate');
+  if (blocks === null) {
+    const isPath = /^\.{0,2}\/\S+$|^\S+\.(?:crt|cer|pem)$/.test(pem.trim());
+    throw new InvalidUpstreamError('ca', isPath ? 'is a path, and must be the PEM itself' : 'has no PEM certificate');
+  }
   // Bundles repeat certificates, and each parsed one costs 50 us.
   return [...new Set(blocks)].map((block) => {
     try {

@@ -2,7 +2,7 @@
 import type { AddressInfo } from 'node:net';
 import type { BootstrapListener } from '../adapters/bootstrap/bootstrap-listener.ts';
 import type { HttpServer } from '../adapters/http/server/http-server.ts';
-import { StoppingError } from '../domain/errors.ts';
+import { StartError, StoppingError } from '../domain/errors.ts';
 
 /** A part of the process that starts before it works, and stops after it. */
 export interface Component {
@@ -62,13 +62,22 @@ export class Lifecycle {
   }
 }
 
+type ListenAddress = Readonly<{ host: string | undefined; port: number }>;
+
+/** The causes that an operator can remove, by the code of the system. */
+const LISTEN_FAULTS: Readonly<Record<string, string | undefined>> = {
+  EADDRINUSE: 'another process listens there: end it',
+  EACCES: 'the user of the service may not open this port: take one above 1023',
+  EADDRNOTAVAIL: 'this machine has no such address: take one that it has',
+};
+
 interface ServiceOptions {
   readonly lifecycle: Lifecycle;
   readonly server: HttpServer;
   /** The port of new nodes, if it is served. It opens when it can. */
   readonly bootstrap: BootstrapListener | undefined;
   readonly shutdown: ShutdownSignals;
-  readonly listen: { readonly host: string | undefined; readonly port: number };
+  readonly listen: ListenAddress;
   /** How long running responses may take to finish. */
   readonly shutdownTimeoutMs: number;
 }
@@ -84,7 +93,9 @@ export class Service {
   async start(): Promise<AddressInfo> {
     const { lifecycle, server, bootstrap, listen } = this.#options;
     await lifecycle.start();
-    const address = await server.listen(listen.host, listen.port);
+    const address = await server.listen(listen.host, listen.port).catch((error: unknown) => {
+      throw listenFault(error, listen);
+    });
     await bootstrap?.start();
     return address;
   }
@@ -97,4 +108,13 @@ export class Service {
     shutdown.abort();
     await lifecycle.stop();
   }
+}
+
+/** The error for the operator, or `error` itself when its cause has no known remedy. */
+function listenFault(error: unknown, { host = '', port }: ListenAddress): unknown {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  const fault = LISTEN_FAULTS[code];
+  if (fault === undefined) return error;
+  const address = `${host.includes(':') ? `[${host}]` : host}:${String(port)}`;
+  return new StartError(`cannot listen on ${address} (${code}): ${fault}, or set another server.listenAddress`);
 }

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
@@ -47,7 +47,24 @@ describe('check-config', function () {
     }
   });
 
-  it('asks mirrors whether they are there, and warns of one that does not answer or refuses its account', async () => {
+  it('says of a cache directory that others can write what serve says', async () => {
+    const cache = join(directory, 'cache');
+    await mkdir(cache);
+    await chmod(cache, 0o777);
+    const { code, stderr } = await check({});
+    expect(code).to.equal(2);
+    expect(stderr).to.equal(
+      `error: store.directory: ${cache} can be written by other users: chmod go-w, or choose another directory\n`,
+    );
+  });
+
+  it('says that the CA of a mirror is no path', async () => {
+    const mirrors = [{ of: '*', endpoint: 'https://mirror.example', ca: '/etc/ssl/ca.crt' }];
+    const { stderr } = await check({ registry: { mirrors } });
+    expect(stderr).to.include('registry.mirrors.0.ca: is a path, and must be the PEM itself\n');
+  });
+
+  it('asks mirrors whether they are there, and warns of one that does not answer, refuses its account or needs one', async () => {
     const registry = await FakeRegistry.start();
     const refusing = await FakeRegistry.start({ auth: 'basic' });
     for (const name of ['username', 'password'])

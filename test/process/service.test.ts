@@ -346,12 +346,18 @@ describe('the service', () => {
       expect(unnamed).to.include({ status: 1 }).and.to.have.property('stdout').that.includes('has no server');
     });
 
-    it('says why: an address in use, a cache directory that is a file, a mirror that is none', async () => {
-      const address = ['--listen-address', registry.host, '--cache-directory', join(tmpdir(), 'service-unused')];
-      const inUse = run(...address);
-      await rm(join(tmpdir(), 'service-unused'), { recursive: true });
+    it('says why: an address that is taken or elsewhere, a cache directory that is a file', async function () {
+      this.timeout(30_000);
+      const directory = await mkdtemp(join(tmpdir(), 'service-'));
+      const [inUse, elsewhere] = [registry.host, '192.0.2.1:5080'].map((address) =>
+        run('--listen-address', address, '--cache-directory', directory),
+      );
+      await rm(directory, { recursive: true });
       expect(inUse).to.include({ status: 1 });
-      expect(inUse.stdout).to.include('EADDRINUSE');
+      const end = 'another process listens there: end it, or set another server.listenAddress';
+      expect(inUse?.stdout).to.include(`cannot listen on ${registry.host} (EADDRINUSE): ${end}`);
+      expect(inUse?.stdout).not.to.include('stack');
+      expect(elsewhere?.stdout).to.include('cannot listen on 192.0.2.1:5080 (EADDRNOTAVAIL): this machine has no such');
       const noDirectory = run('--cache-directory', MAIN);
       expect(noDirectory).to.include({ status: 1 });
       expect(noDirectory.stdout).to.include(`${MAIN} is not a directory`);

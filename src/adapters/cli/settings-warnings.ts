@@ -54,11 +54,16 @@ export function nearestDirectory(directory: string): string {
   return nearest;
 }
 
-/** @throws Error when the store cannot be there */
-export function checkStoreDirectory(directory: string): void {
+/** @throws Error when the store cannot be there, or `judge` refuses a directory that is there already */
+export function checkStoreDirectory(directory: string, judge: (directory: string) => void): void {
   const nearest = nearestDirectory(directory);
   const where = nearest === directory ? directory : `${directory} cannot be made: ${nearest}`;
   if (!statSync(nearest).isDirectory()) throw new Error(`store.directory: ${where} is no directory`);
+  try {
+    if (nearest === directory) judge(directory);
+  } catch (cause) {
+    throw new Error(`store.directory: ${formatError(cause)}`, { cause });
+  }
   try {
     accessSync(nearest, constants.W_OK | constants.X_OK);
   } catch (cause) {

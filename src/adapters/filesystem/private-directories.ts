@@ -1,6 +1,7 @@
 /** Makes directories that are the service's alone: in one that others can write, a link or a forged file may lie. */
-import type { Stats } from 'node:fs';
+import { lstatSync, type Stats } from 'node:fs';
 import { lstat, mkdir } from 'node:fs/promises';
+import { StartError } from '../../domain/errors.ts';
 import { errnoOf } from '../blobs/blob-file.ts';
 
 const PRIVATE = 0o700;
@@ -9,8 +10,8 @@ const WRITABLE_BY_OTHERS = 0o022;
 
 /**
  * Makes each of `own` that is missing, in this order, once the one above it has been found in order: nothing is made behind
- * a link. `directory` may belong to root, as the volumes of Kubernetes do. @throws Error with one sentence for the
- * operator, or the error of the file system.
+ * a link. `directory` may belong to root, as the volumes of Kubernetes do. @throws StartError, or the error of the
+ * file system.
  */
 export async function makePrivate(directory: string, own: readonly string[]): Promise<void> {
   // The error says less than what is there instead.
@@ -21,7 +22,7 @@ export async function makePrivate(directory: string, own: readonly string[]): Pr
   const stats = await lstat(directory).catch(() => {
     throw failure;
   });
-  if (stats.uid !== 0 || process.geteuid?.() === 0 || !stats.isDirectory()) expectPrivate(directory, stats);
+  expectRootOrPrivate(directory, stats);
   for (const path of own) {
     await mkdir(path, { mode: PRIVATE }).catch((error: unknown) => {
       if (errnoOf(error) !== 'EEXIST') throw error;
@@ -30,17 +31,27 @@ export async function makePrivate(directory: string, own: readonly string[]): Pr
   }
 }
 
+/** Judges a directory that is there as `makePrivate` does. @throws StartError, or the error of the file system */
+export function checkPrivate(directory: string): void {
+  expectRootOrPrivate(directory, lstatSync(directory));
+}
+
+function expectRootOrPrivate(directory: string, stats: Stats): void {
+  if (stats.uid === 0 && process.geteuid?.() !== 0 && stats.isDirectory()) return;
+  expectPrivate(directory, stats);
+}
+
 function expectPrivate(path: string, stats: Stats): void {
-  if (stats.isSymbolicLink()) throw new Error(`${path} is a symbolic link: name the directory itself`);
-  if (!stats.isDirectory()) throw new Error(`${path} is not a directory`);
+  if (stats.isSymbolicLink()) throw new StartError(`${path} is a symbolic link: name the directory itself`);
+  if (!stats.isDirectory()) throw new StartError(`${path} is not a directory`);
   const user = process.geteuid?.();
   // Windows has no such users.
   if (user === undefined) return;
   if (stats.uid !== user) {
     const owner = `${path} belongs to user ${String(stats.uid)} and the service runs as ${String(user)}`;
-    throw new Error(`${owner}: choose a directory of its own, or chown it`);
+    throw new StartError(`${owner}: choose a directory of its own, or chown it`);
   }
   if ((stats.mode & WRITABLE_BY_OTHERS) !== 0) {
-    throw new Error(`${path} can be written by other users: chmod go-w, or choose another directory`);
+    throw new StartError(`${path} can be written by other users: chmod go-w, or choose another directory`);
   }
 }

@@ -51,6 +51,12 @@ describe('parseUpstream', () => {
         .with.property('field', field);
     });
   }
+
+  it('tells the path of a CA from the CA', () => {
+    const complaint = (ca: string) => () => parseUpstream({ repo: 'a.example', ca });
+    for (const path of ['/etc/ssl/ca', 'ca.crt', '../pki/ca.pem']) expect(complaint(path), path).to.throw('is a path');
+    expect(complaint('MIIB/zCCAYWgAwIBAgIU')).to.throw('has no PEM certificate');
+  });
 });
 
 describe('below', () => {
