@@ -121,8 +121,15 @@ export class TooManyDownloadsError extends PackageError {
 /** The upstream does not accept what we know to enter it. */
 export class UpstreamDeniedError extends PackageError {
   readonly code = 'UPSTREAM_DENIED';
+  constructor(options?: ErrorOptions, message = 'registry refused the configured credentials') {
+    super(message, options);
+  }
+}
+
+/** The registry wants a password, and its configuration has none: no other repository of it is served either. */
+export class CredentialsMissingError extends UpstreamDeniedError {
   constructor(options?: ErrorOptions) {
-    super('registry refused the configured credentials', options);
+    super(options, 'registry asks for a password, and none is configured');
   }
 }
 

@@ -25,11 +25,12 @@ const PATH = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|
 /** Go's library takes any host of a URL; underscores and letters of all scripts are among them. */
 const HOST = /^([\p{L}\p{N}](?:[\p{L}\p{M}\p{N}._-]*[\p{L}\p{M}\p{N}])?|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?$/u;
 
-/** @throws InvalidArgumentError when `text` is not the OCI grammar of a repository's name. */
-export function parseRepositoryPath(text: string): RepositoryPath {
-  if (text.length > MAX_LENGTH || !PATH.test(text)) {
-    throw new InvalidArgumentError('NAME_INVALID', 'path must be lower-case name components joined by "/"');
-  }
+const PATH_RULE = 'path must be lower-case name components joined by "/"';
+const REPOSITORY_RULE = 'repository must be host[:port][/path], its path lower-case name components joined by "/"';
+
+/** @throws InvalidArgumentError with `rule` when `text` is not the OCI grammar of a repository's name. */
+export function parseRepositoryPath(text: string, rule = PATH_RULE): RepositoryPath {
+  if (text.length > MAX_LENGTH || !PATH.test(text)) throw new InvalidArgumentError('NAME_INVALID', rule);
   return text as RepositoryPath;
 }
 
@@ -46,7 +47,8 @@ export function parseRepository(text: string): Repository {
   const slash = text.indexOf('/');
   const host = text.length <= MAX_LENGTH ? parseHost(slash < 0 ? text : text.slice(0, slash)) : undefined;
   if (host === undefined) throw new InvalidArgumentError('NAME_INVALID', 'repository must be host[:port][/path]');
-  return { host, path: slash < 0 ? undefined : parseRepositoryPath(text.slice(slash + 1)) };
+  const path = slash < 0 ? undefined : parseRepositoryPath(text.slice(slash + 1), REPOSITORY_RULE);
+  return { host, path };
 }
 
 /**

@@ -145,6 +145,24 @@ describe('docs/troubleshooting.md', () => {
     const documented = tableBehind('Not ready', page).map(([line]) => unquoted(line).replace(/ …$/, ''));
     expect(documented).to.have.members(reasons);
   });
+
+  it('has the reasons not to start that the sources write', () => {
+    const sources = sourceFiles('src').map(({ text }) => text);
+    const fragments = tableBehind('It does not start', page)
+      .flatMap(([reasons = '']) => [...reasons.matchAll(/`([^`]+)`/g)].map(([, reason = '']) => reason))
+      .flatMap((reason) => reason.split(/…|\([A-Z]+\):|\d+/).map((fragment) => fragment.trim()))
+      .filter((fragment) => fragment !== '');
+    expect(fragments).to.include('cannot listen on');
+    expect(fragments.filter((fragment) => !sources.some((text) => text.includes(fragment)))).to.deep.equal([]);
+  });
+
+  it('has every cause of an upstream that is said in words', () => {
+    const [, causes = ''] = /EXPLANATIONS[^{]*\{([^}]+)\}/.exec(read('src/adapters/registry/upstream-errors.ts')) ?? [];
+    const codes = [...causes.matchAll(/^ +([A-Z_]+): /gm)].map(([, code = '']) => code);
+    expect(codes).to.include('CERT_HAS_EXPIRED');
+    const documented = tableBehind('Causes in the log', page).map(([cause]) => cause);
+    expect(codes.filter((code) => !documented.some((cause) => cause?.includes(code)))).to.deep.equal([]);
+  });
 });
 
 describe('docs/command-line.md', () => {

@@ -78,9 +78,12 @@ describe('check-config', function () {
     ];
     const { code, stderr } = await check({ registry: { mirrors, timeouts: { retrySeconds: 0 } } });
     expect(code).to.equal(0);
-    expect(stderr.split('\n').filter((line) => line.includes('cannot be used'))).to.have.lengthOf(2);
+    expect(stderr.split('\n').filter((line) => line.includes('cannot be used'))).to.have.lengthOf(3);
     expect(stderr).to.match(/^warning: registry\.mirrors\.1: 127\.0\.0\.1:1 cannot be used: /m);
-    expect(stderr).to.match(/^warning: registry\.mirrors\.3: .* cannot be used: /m);
+    expect(stderr).to.match(
+      /^warning: registry\.mirrors\.2: .* cannot be used: registry asks for a password, and none /m,
+    );
+    expect(stderr).to.match(/^warning: registry\.mirrors\.3: .* cannot be used: registry refused the /m);
     await registry.close();
     await refusing.close();
   });

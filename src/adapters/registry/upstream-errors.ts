@@ -11,12 +11,24 @@ export interface Asked {
   readonly redirectedBy?: string;
 }
 
+const UNKNOWN_CA = 'certificate is not signed by a CA that is trusted here';
+const NO_TLS = 'host does not speak TLS';
+
 /** For codes that do not speak for themselves. */
 const EXPLANATIONS: Readonly<Record<string, string | undefined>> = {
   HPE_HEADER_OVERFLOW: 'more than 64 KiB of headers',
   // The name that got gives a connection that ends in the middle of a body.
   ERR_HTTP_CONTENT_LENGTH_MISMATCH: 'the connection has ended before the body',
   HPE_UNEXPECTED_CONTENT_LENGTH: 'answer has several lengths',
+  CERT_HAS_EXPIRED: 'certificate has expired',
+  CERT_NOT_YET_VALID: 'certificate is not valid yet, by the clock of this machine',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'certificate is that of another host',
+  DEPTH_ZERO_SELF_SIGNED_CERT: UNKNOWN_CA,
+  SELF_SIGNED_CERT_IN_CHAIN: UNKNOWN_CA,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: UNKNOWN_CA,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: UNKNOWN_CA,
+  ERR_SSL_WRONG_VERSION_NUMBER: NO_TLS,
+  ERR_SSL_PACKET_LENGTH_TOO_LONG: NO_TLS,
 };
 
 /** Shows what happened where. Never made from got's errors, which hold the request with its headers. */
@@ -62,10 +74,11 @@ function reasonOf(error: unknown): string {
   const code = codeOf(error);
   // OpenSSL's words, such as "EE certificate key too weak", where Node has no code for them.
   if (code === 'UNSPECIFIED' && error instanceof Error) return error.message;
-  for (let link = error; link instanceof Error; link = link.cause) {
-    if (link instanceof ConnectFault) return `${code} (${link.message})`;
-  }
   const words = EXPLANATIONS[code];
+  for (let link = error; link instanceof Error; link = link.cause) {
+    if (!(link instanceof ConnectFault)) continue;
+    return words === undefined ? `${code} (${link.message})` : `${words} (${code}, ${link.message})`;
+  }
   return words === undefined ? code : `${words} (${code})`;
 }
 

@@ -2,7 +2,7 @@
 import { ANONYMOUS } from '../../domain/credential.ts';
 import type { BlobSizes, ImageCatalog, RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import { digestOf } from '../../domain/descriptor.ts';
-import { isOneOf } from '../../domain/errors.ts';
+import { CredentialsMissingError, isOneOf } from '../../domain/errors.ts';
 import { registryKey, type RepositoryPath } from '../../domain/reference.ts';
 import type { Registry, Upstream } from '../../domain/upstream.ts';
 import type { Access, CredentialFiles, FollowedCredential } from './followed-credential.ts';
@@ -59,8 +59,8 @@ export class Mirror implements Source {
   }
 
   /**
-   * Asks for a manifest that no registry has. Rejects when the mirror does not answer, or refuses the account that it was
-   * shown; one without an account may refuse an unknown repository.
+   * Asks for a manifest that no registry has. Rejects when the mirror does not answer, refuses the account that it was
+   * shown, or wants one and has none; a mirror without an account may refuse an unknown repository.
    */
   async check(signal: AbortSignal): Promise<void> {
     const { of, host, scheme } = this.#settings;
@@ -70,7 +70,10 @@ export class Mirror implements Source {
       await this.gateway.fetchManifest({ registry, repository: CHECKED_REPOSITORY }, CHECKED_DIGEST, signal);
     } catch (error) {
       const isAnswer = isOneOf(error, 'MANIFEST_UNKNOWN', 'NAME_UNKNOWN', 'BLOB_UNKNOWN');
-      const isStrange = this.#credential === undefined && isOneOf(error, 'UPSTREAM_DENIED');
+      const isStrange =
+        this.#credential === undefined &&
+        isOneOf(error, 'UPSTREAM_DENIED') &&
+        !(error instanceof CredentialsMissingError);
       if (!isAnswer && !isStrange) throw error;
     }
   }

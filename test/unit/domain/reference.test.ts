@@ -159,6 +159,11 @@ describe('parseRepository', () => {
     });
   }
 
+  it('says of a bad path which parameter has it', () => {
+    const message = 'repository must be host[:port][/path], its path lower-case name components joined by "/"';
+    expect(() => parseRepository('registry.example/UPPER')).to.throw(InvalidArgumentError, message);
+  });
+
   it('reads back what it is made of', () => {
     fc.assert(
       fc.property(host, fc.option(path), (name, below) => {

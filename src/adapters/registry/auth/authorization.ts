@@ -1,7 +1,7 @@
 /** How a registry and the hosts that it leads to are entered, and the tokens that they gave (distribution-spec, token protocol). */
 import { SingleFlight } from '../../../application/concurrency/single-flight.ts';
 import { ANONYMOUS } from '../../../domain/credential.ts';
-import { UpstreamDeniedError } from '../../../domain/errors.ts';
+import { CredentialsMissingError, UpstreamDeniedError } from '../../../domain/errors.ts';
 import { dialledHost, type Registry } from '../../../domain/upstream.ts';
 import { BaseChallenge, type Challenge, parseChallenges, rankChallenges } from './challenge.ts';
 import { type HttpClient, isSameOrSafer } from '../transport/http-client.ts';
@@ -16,6 +16,8 @@ const USED_LIFETIME = 0.8;
 const MAX_GRANTS = 1000;
 /** A registry leads to a few storages; one that names ever new ones does not fill the memory. */
 const MAX_HOSTS = 100;
+
+const NO_PASSWORD = 'a password is asked for and none is configured';
 
 interface Grant {
   /** Value of an Authorization header. */
@@ -119,7 +121,7 @@ export class Authorization {
   async #answerTo({ scheme, parameters }: Challenge, repository: string): Promise<Answer> {
     const { credential } = this.#options.registry;
     if (scheme === 'basic') {
-      if (credential.kind !== 'basic') return { fault: 'a password is asked for and none is configured' };
+      if (credential.kind !== 'basic') return { fault: NO_PASSWORD };
       return { grant: () => Promise.resolve({ header: basicHeader(credential), usableUntil: Infinity }) };
     }
     const realm = this.#parseRealm(parameters.get('realm') ?? '');
@@ -162,9 +164,10 @@ export class Authorization {
   }
 
   #denied(why: string): UpstreamDeniedError {
-    return new UpstreamDeniedError({
-      cause: new UpstreamFault({ operation: 'token', host: this.#options.registry.host }, why),
-    });
+    const cause = new UpstreamFault({ operation: 'token', host: this.#options.registry.host }, why);
+    // A host that the registry leads to is no registry that could have a password in the configuration.
+    const isMissing = why === NO_PASSWORD && this.#options.base !== undefined;
+    return isMissing ? new CredentialsMissingError({ cause }) : new UpstreamDeniedError({ cause });
   }
 }
 

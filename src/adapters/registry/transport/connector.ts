@@ -11,10 +11,10 @@ import {
 } from 'node:tls';
 import type { Registry } from '../../../domain/upstream.ts';
 import { openForBypass } from '../bulk/parser-bypass.ts';
-import { ConnectFault } from '../upstream-errors.ts';
+import { codeOf, ConnectFault } from '../upstream-errors.ts';
 import type { DialGuard } from './dial-guard.ts';
 import type { Names } from './names.ts';
-import { type Destination, type Proxy, tunnel } from './proxy.ts';
+import { authority, type Destination, type Proxy, tunnel } from './proxy.ts';
 
 /** The parts that all registries of a process share. */
 export interface Network {
@@ -30,6 +30,13 @@ export type TlsOptions = Pick<ConnectionOptions, 'servername' | 'session' | 'ALP
 const TCP_OPTIONS = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 1000 };
 /** Until the next address is tried beside those that have not answered. */
 const HEAD_START_MS = 250;
+/** The codes of the system for a connection that was not made. */
+const WITHOUT_CONNECTION: ReadonlySet<string> = new Set([
+  'ECONNREFUSED',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'EADDRNOTAVAIL',
+]);
 /** A name may have hundreds; its owner says so. */
 const MAX_ADDRESSES = 8;
 /** A certificate that an operator lists is an anchor: an issuing CA or the server's own certificate, as in Go and curl. */
@@ -49,7 +56,10 @@ export class Connector {
   /** Past any proxy, to where the guard allows. */
   async direct(to: Destination, tls?: TlsOptions): Promise<Socket> {
     const addresses = await this.#guard.addressesOf(to.host);
-    const socket = await this.#dial(addresses, to, tls);
+    const socket = await this.#dial(addresses, to, tls).catch((error: unknown) => {
+      // A failed handshake has a reason of its own, which addresses do not explain.
+      throw WITHOUT_CONNECTION.has(codeOf(error)) ? located(error, `no connection to ${addresses.join(', ')}`) : error;
+    });
     this.#guard.connected(to.host, socket.remoteAddress ?? '');
     return socket;
   }
@@ -59,7 +69,9 @@ export class Connector {
     // The settings name it, so it may be at any address.
     const addresses = isIP(proxy.host) === 0 ? (await this.#network.names.resolve(proxy.host)).addresses : [proxy.host];
     const servername = isIP(proxy.host) === 0 ? proxy.host : '';
-    return this.#dial(addresses, proxy, proxy.kind === 'https' ? { servername } : undefined);
+    return this.#dial(addresses, proxy, proxy.kind === 'https' ? { servername } : undefined).catch((error: unknown) => {
+      throw located(error, `at proxy ${authority(proxy)}`);
+    });
   }
 
   /** Through the proxy, which looks the name up and has rules of its own. */
@@ -70,7 +82,10 @@ export class Connector {
     if (tls === undefined) return socket;
     const secured = openForBypass(() => connectTls({ ...this.#tls(tls), host: to.host, socket }), true);
     secured.on('error', () => undefined);
-    return this.#secured(secured, to.host);
+    return this.#secured(secured, to.host).catch((error: unknown) => {
+      // A proxy that looks into TLS shows a certificate of its own.
+      throw located(error, `through proxy ${authority(proxy)}`);
+    });
   }
 
   async #dial(addresses: readonly string[], { host, port }: Destination, tls?: TlsOptions): Promise<Socket> {
@@ -112,6 +127,14 @@ export class Connector {
       socket.off('secureConnect', resolve).off('error', reject).off('close', end);
     }
   }
+}
+
+/** The same failure with its place. OpenSSL's words stay alone: such an error has no code. */
+function located(error: unknown, where: string): unknown {
+  const code = codeOf(error);
+  if (code === 'UNSPECIFIED') return error;
+  const what = error instanceof ConnectFault ? `${error.message}, ${where}` : where;
+  return new ConnectFault(code, what, { cause: error });
 }
 
 /**

@@ -130,7 +130,7 @@ function refusal(proxy: Proxy, what: string, isPassing: boolean): ConnectFault {
   return new ConnectFault(isPassing ? 'ECONNREFUSED' : 'ERR_PROXY_REFUSED', `proxy ${authority(proxy)} ${what}`);
 }
 
-function authority({ host, port }: Destination): string {
+export function authority({ host, port }: Destination): string {
   return `${host.includes(':') ? `[${host}]` : host}:${String(port)}`;
 }
 

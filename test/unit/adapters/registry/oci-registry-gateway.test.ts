@@ -10,6 +10,7 @@ import {
   InvalidContentError,
   PackageUnknownError,
   StoppingError,
+  CredentialsMissingError,
   UpstreamDeniedError,
   UpstreamTimeoutError,
   UpstreamUnavailableError,
@@ -305,7 +306,7 @@ describe('OciRegistryGateway', () => {
           return true;
         });
         const error = await rejection(manifest(makeRegistryGateway(), registry.upstream({ auth: {} })));
-        expect(error).to.be.instanceOf(UpstreamDeniedError);
+        expect(error).to.be.instanceOf(auth === 'basic' ? CredentialsMissingError : UpstreamDeniedError);
       });
     }
 
@@ -396,10 +397,17 @@ describe('OciRegistryGateway', () => {
         .that.matches(/SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_VERIFY_LEAF_SIGNATURE|UNABLE_TO_GET_ISSUER_CERT_LOCALLY/);
     });
 
+    it('says in words that a host does not speak it', async () => {
+      const registry = await start();
+      const error = await rejection(blob(makeRegistryGateway(), registry.upstream({ scheme: 'https' })));
+      expect(error).to.have.nested.property('cause.message').that.includes('host does not speak TLS (ERR_SSL_');
+    });
+
     it('trusts no certificate for another name', async () => {
       const registry = await start({ tls: 'elsewhere' });
       const error = await rejection(blob(makeRegistryGateway(), registry.upstream()));
-      expect(error).to.have.nested.property('cause.message').that.includes('ERR_TLS_CERT_ALTNAME_INVALID');
+      const words = 'certificate is that of another host (ERR_TLS_CERT_ALTNAME_INVALID)';
+      expect(error).to.have.nested.property('cause.message').that.includes(words);
     });
   });
 
@@ -714,7 +722,10 @@ describe('OciRegistryGateway', () => {
       expect(Buffer.compare(await blob(makeRegistryGateway(), upstream), image.layer.bytes)).to.equal(0);
       await stop(store);
       const error = await rejection(manifest(makeRegistryGateway({ retryTimeoutMs: 10 }), upstream));
-      expect(error).to.have.nested.property('cause.message', `manifest from ${RECORDED}: ECONNREFUSED`);
+      expect(error).to.have.nested.property(
+        'cause.message',
+        `manifest from ${RECORDED}: ECONNREFUSED (no connection to 127.0.0.1)`,
+      );
     });
 
     for (const [what, answer] of [

@@ -13,6 +13,7 @@ import { eventually } from '../../../../support/eventually.ts';
 import { FakeProxy } from '../../../../support/fake-proxy.ts';
 import { FakeRegistry, type FakeRegistryOptions } from '../../../../support/fake-registry.ts';
 import { makePackage } from '../../../../support/image.ts';
+import { freePort } from '../../../../support/peers/process.ts';
 import { makeRegistryGateway } from '../../../../support/registry-gateway.ts';
 import { rejection } from '../../../../support/rejection.ts';
 import { ISSUING_CA, SECOND_ROOT } from '../../../../support/tls/certificates.ts';
@@ -119,6 +120,25 @@ describe('connections to a registry', () => {
         expect(proxy.targets).to.have.lengthOf(1);
       });
     }
+
+    it('name the proxy that does not listen', async () => {
+      const away = `127.0.0.1:${String(await freePort())}`;
+      const gateway = makeRegistryGateway({ environment: { HTTPS_PROXY: away }, retryTimeoutMs: 10 });
+      const error = await fetchManifest(gateway, parseUpstream({ repo: 'registry.test/a' }));
+      expect(error.cause).to.have.property('message', `manifest from registry.test: ECONNREFUSED (at proxy ${away})`);
+    });
+
+    it('name the proxy behind which a certificate is of a CA that is not trusted', async () => {
+      const registry = await start({ tls: 'localhost' });
+      const proxy = await proxyTo(registry, 'http');
+      const gateway = makeRegistryGateway({ environment: { HTTPS_PROXY: proxy.host } });
+      const error = await fetchManifest(gateway, registry.upstream({ repo: 'registry.test:5000/a', ca: ' ' }));
+      expect(error.cause)
+        .to.have.property('message')
+        .that.matches(
+          /: certificate is not signed by a CA that is trusted here \([A-Z_]+, through proxy 127\.0\.0\.1:\d+\)$/,
+        );
+    });
 
     it('check the certificate behind a SOCKS proxy', async () => {
       const registry = await start({ tls: 'localhost' });
