@@ -8,7 +8,7 @@ import { stringify } from 'yaml';
 import { bytesOf } from '../support/image.ts';
 import { describeWithAll } from '../support/peers/binaries.ts';
 import { PeerRegistry } from '../support/peers/peer-registry.ts';
-import { runProgram } from '../support/program.ts';
+import { type Ended, runProgram } from '../support/program.ts';
 
 const run = promisify(execFile);
 
@@ -63,6 +63,34 @@ describeWithAll(['docker-registry', 'crane'], ({ 'docker-registry': registry, cr
       for (const digest of digests) {
         expect(await crane('validate', '--remote', `${to}@${digest}`)).to.include('PASS');
       }
+      expect((await runProgram('verify', output)).code).to.equal(0);
+    });
+
+    it('is one of the archives of an image that crane has pulled', async () => {
+      const [from, to] = [outside?.repo ?? '', inside?.repo ?? ''];
+      const output = join(directory, 'mirror');
+      await writeFile(join(directory, 'content'), bytesOf(300_000));
+      await run('tar', ['-czf', join(directory, 'layer.tar.gz'), '-C', directory, 'content']);
+      await crane('append', '--new_layer', join(directory, 'layer.tar.gz'), '--new_tag', `${from}:v1`);
+      const digest = await crane('digest', `${from}:v1`);
+      const pull = async (format: string): Promise<Ended> => {
+        const archive = join(directory, format);
+        await crane('pull', `--format=${format}`, `${from}:v1`, archive);
+        if (format === 'oci') await run('tar', ['-cf', `${archive}.tar`, '-C', archive, '.']);
+        return runProgram('mirror', '--from', format === 'oci' ? `${archive}.tar` : archive, '--output', output);
+      };
+      const layout = await pull('oci');
+      expect(layout.code, layout.stderr).to.equal(0);
+      expect(layout.stdout).to.include(`\n${digest}`);
+      const saved = await pull('legacy');
+      expect(saved.code, saved.stderr).to.equal(0);
+      expect(saved.stdout).to.include(`  ${from}:v1\n`).and.not.to.include(digest);
+      expect((await pull('tarball')).stderr).to.match(/is compressed in the archive/);
+      await crane('push', '--index', output, `${to}:all`);
+      expect(await crane('validate', '--remote', `${to}@${digest}`)).to.include('PASS');
+      // Without --fast crane takes each layer for gzip, and those of this archive are not compressed.
+      const own = /sha256:\S+/.exec(saved.stdout)?.[0] ?? '';
+      expect(await crane('validate', '--fast', '--remote', `${to}@${own}`)).to.include('PASS');
       expect((await runProgram('verify', output)).code).to.equal(0);
     });
   });

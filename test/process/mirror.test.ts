@@ -274,7 +274,7 @@ describe('mirror', function () {
     const { code, stderr } = await mirror();
     expect(code).to.equal(1);
     expect(stderr).to.equal(
-      `${output} is an archive: unpack it into a directory first, as "tar -xf ARCHIVE -C DIRECTORY" does\n`,
+      `${output} is an archive: "mirror --from ARCHIVE --output DIRECTORY" makes a directory of it\n`,
     );
     expect(await readFile(output)).to.deep.equal(before);
   });

@@ -298,10 +298,7 @@ describe('verify', function () {
       [[nowhere], `${nowhere}: no such directory\n`],
       [[directory], `${directory}: neither a cache (no v1/blobs/sha256) nor an OCI image layout (no oci-layout)\n`],
       [[file], `${file}: neither a cache (no v1/blobs/sha256) nor an OCI image layout (no oci-layout)\n`],
-      [
-        [archive],
-        `${archive} is an archive: unpack it into a directory first, as "tar -xf ARCHIVE -C DIRECTORY" does\n`,
-      ],
+      [[archive], `${archive} is an archive: "mirror --from ARCHIVE --output DIRECTORY" makes a directory of it\n`],
       [[join(file, 'below')], `${join(file, 'below')}: no such directory\n`],
       [[loop], `${join(loop, 'v1/blobs/sha256')}: cannot be read (ELOOP)\n`],
       [['--config', nowhere], `${nowhere}: cannot be read (ENOENT)\n`],

@@ -1,5 +1,7 @@
 /** `mirror`: fetches packages from registries into a directory, for a site without a registry. */
+import type { Digest } from '../../domain/descriptor.ts';
 import { parsePlatform, type Platform } from '../../domain/index-entry.ts';
+import { DEFAULT_REPOSITORY } from '../../domain/reference.ts';
 import { type MirrorOptions, mirrorPackages } from '../../application/mirror-packages.ts';
 import {
   type Command,
@@ -13,8 +15,8 @@ import {
   type Values,
   writeJson,
 } from './command.ts';
-import { formatBytes } from './format.ts';
-import { isFlawless, LIST_FLAGS, readPackageList, tellOutcome } from './package-list.ts';
+import { formatBytes, printable } from './format.ts';
+import { isFlawless, LIST_FLAGS, type ListedPackage, readPackageList, tellOutcome } from './package-list.ts';
 import { MirrorDisplay } from './progress.ts';
 
 /** Enough to fill a line, and few enough for any registry. */
@@ -23,6 +25,11 @@ const CONCURRENCY = 3;
 const FLAGS = {
   config: SETTINGS_FLAGS.config,
   ...LIST_FLAGS,
+  from: {
+    type: 'string',
+    value: 'ARCHIVE',
+    about: 'a tar of "docker save" or of an OCI image layout instead of registries; without a list all of its images',
+  },
   output: {
     type: 'string',
     value: 'DIRECTORY',
@@ -40,6 +47,13 @@ const FLAGS = {
 interface Ports extends Pick<MirrorOptions, 'gateway' | 'credentials' | 'layout'> {
   /** registry.platform of the settings. */
   readonly platform: Platform;
+  /** Those of the archive; undefined without one. */
+  readonly images?: readonly ArchivedImage[];
+}
+
+interface ArchivedImage {
+  readonly digest: Digest;
+  readonly names: readonly string[];
 }
 
 /**
@@ -58,7 +72,7 @@ export function mirrorCommand(withPorts: WithPorts): Command {
 fetches the images of the platforms, and a package that lacks one of them fails. Every blob is verified before it gets its name. Another run verifies what is there and \
 fetches what is missing: after an interruption, a kill or a failure it continues, and with a longer list it adds the new \
 packages. Registries and their credentials are those of the settings. A service with registry.gateway: oci-layout serves \
-the packages; docs/air-gapped.md has all the steps.`,
+the packages; docs/air-gapped.md has all the steps. With --from they come out of an archive, which is read in place; the digests of its images are printed. An archive without manifests, as of Docker before 25 and of podman save, gets new ones: its images have other digests there than in a registry.`,
     flags: FLAGS,
     examples: [
       {
@@ -72,6 +86,10 @@ the packages; docs/air-gapped.md has all the steps.`,
       {
         to: 'packages for nodes of two processors',
         run: 'mirror --config my.yaml --list packages.txt --platform linux/amd64,linux/arm64 --output mirror',
+      },
+      {
+        to: 'all images that a file of "docker save" has',
+        run: 'mirror --from images.tar --output /media/mirror',
       },
       {
         to: 'packages of one path of a repository, of which the list says digests only',
@@ -88,33 +106,35 @@ the packages; docs/air-gapped.md has all the steps.`,
       if (output === undefined) throw new UsageError('--output is missing');
       const { stdout, interrupted } = terminal;
       const platforms = parsePlatforms(flags.platform);
-      const packages = await readPackageList(flags, interrupted);
-      const isComplete = await withPorts({ ...flags, output }, terminal, async ({ platform, ...ports }) => {
-        const display = new MirrorDisplay(terminal, packages.length);
-        const onProgress = display.show.bind(display);
-        const options = {
-          ...ports,
-          platforms: platforms ?? [platform],
-          concurrency: CONCURRENCY,
-          interrupted,
-          onProgress,
-        };
-        const work = mirrorPackages(packages, options).finally(() => {
-          display.end();
-        });
-        const outcome = await tellOutcome(work, output, terminal);
-        const { mirrored, hereBytes, fetchedBytes } = display.last;
-        if (flags.json === true) {
-          const bytes = { bytes: hereBytes, fetched_bytes: fetchedBytes };
-          writeJson(stdout, { directory: output, packages: packages.length, mirrored, ...bytes, ...outcome });
-        } else {
-          const count = `${String(mirrored)} of ${String(packages.length)}`;
-          stdout.write(
-            `${output} has ${count} packages, ${formatBytes(hereBytes)}; ${formatBytes(fetchedBytes)} fetched now\n`,
-          );
-        }
-        return isFlawless(outcome);
-      });
+      const isWhole = flags.from !== undefined && flags.list === undefined;
+      const listed = isWhole ? undefined : await readPackageList(flags, interrupted);
+      const isComplete = await withPorts(
+        { ...flags, output },
+        terminal,
+        async ({ platform, images = [], ...ports }) => {
+          const packages = listed ?? images.map((image) => asListed(image, flags.from ?? ''));
+          const display = new MirrorDisplay(terminal, packages.length);
+          const onProgress = display.show.bind(display);
+          const options = { ...ports, platforms: platforms ?? [platform], concurrency: CONCURRENCY };
+          const work = mirrorPackages(packages, { ...options, interrupted, onProgress }).finally(() => {
+            display.end();
+          });
+          const outcome = await tellOutcome(work, output, terminal);
+          const { mirrored, hereBytes: bytes, fetchedBytes } = display.last;
+          if (flags.json === true) {
+            const counts = { packages: packages.length, mirrored, bytes, fetched_bytes: fetchedBytes };
+            writeJson(stdout, { directory: output, ...counts, ...(isWhole && { images }), ...outcome });
+          } else {
+            const count = `${String(mirrored)} of ${String(packages.length)}`;
+            stdout.write(
+              `${output} has ${count} packages, ${formatBytes(bytes)}; ${formatBytes(fetchedBytes)} fetched now\n`,
+            );
+            if (isWhole)
+              for (const { digest, names } of images) stdout.write(`${[digest, ...names.map(oneLine)].join('  ')}\n`);
+          }
+          return isFlawless(outcome);
+        },
+      );
       interrupted.throwIfAborted();
       return isComplete ? EXIT_CODE.done : EXIT_CODE.faulty;
     },
@@ -129,4 +149,13 @@ function parsePlatforms(list: string | undefined): MirrorOptions['platforms'] | 
     if (platform !== undefined) return platform;
     throw new UsageError('--platform must be os/architecture, several of them with commas, or all');
   });
+}
+
+function asListed({ digest, names }: ArchivedImage, archive: string): ListedPackage {
+  const place = names.length === 0 ? archive : `${archive}: ${names.map(oneLine).join(', ')}`;
+  return { digest, repository: DEFAULT_REPOSITORY, path: undefined, place };
+}
+
+function oneLine(name: string): string {
+  return printable(name).replaceAll('\n', '?');
 }

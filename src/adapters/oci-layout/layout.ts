@@ -7,7 +7,7 @@ import { closeNow, onDisk, openBlob, READ_FLAGS, readWhole, replaceFile } from '
 import { closeSync, openSync, readSync } from 'node:fs';
 
 /** The largest index.json: some 400 000 images. */
-const MAX_JSON_BYTES = 64 * 1024 * 1024;
+export const MAX_JSON_BYTES = 64 * 1024 * 1024;
 
 export function blobsOf(directory: string): BlobDirectory {
   return new BlobDirectory(join(directory, 'blobs', 'sha256'));
@@ -70,7 +70,7 @@ export class LayoutIndex {
 }
 
 /** Follows the name of an archive. */
-export const NOT_UNPACKED = 'is an archive: unpack it into a directory first, as "tar -xf ARCHIVE -C DIRECTORY" does';
+export const NOT_UNPACKED = 'is an archive: "mirror --from ARCHIVE --output DIRECTORY" makes a directory of it';
 
 /** Where the magic of POSIX tar is, which Docker and Podman write. */
 const TAR_MAGIC_AT = 257;
@@ -90,7 +90,10 @@ export function isArchive(path: string): boolean {
   } catch {
     return false;
   }
-  return (
-    head.toString('latin1', TAR_MAGIC_AT, TAR_MAGIC_AT + 5) === 'ustar' || COMPRESSED.test(head.toString('latin1'))
-  );
+  return head.toString('latin1', TAR_MAGIC_AT, TAR_MAGIC_AT + 5) === 'ustar' || isCompressed(head);
+}
+
+/** By its first bytes. */
+export function isCompressed(head: Buffer): boolean {
+  return COMPRESSED.test(head.toString('latin1', 0, 4));
 }

@@ -8,6 +8,7 @@ import type { BlobSizes, ImageCatalog, RegistryGateway } from '../../domain/port
 import type { Upstream } from '../../domain/upstream.ts';
 import { closeNow, errnoOf, openBlob, readWhole } from '../blobs/blob-file.ts';
 import { blobsOf, isArchive, NOT_UNPACKED, readObject } from './layout.ts';
+import { readable, unreadable } from './unreadable.ts';
 
 const CHUNK_BYTES = 512 * 1024;
 
@@ -108,19 +109,6 @@ export class OciLayoutGateway implements RegistryGateway, BlobSizes {
       throw unreadable(digest, cause);
     }
   }
-}
-
-async function* readable(chunks: AsyncIterable<Uint8Array>, digest: Digest): AsyncGenerator<Uint8Array> {
-  try {
-    yield* chunks;
-  } catch (cause) {
-    throw unreadable(digest, cause);
-  }
-}
-
-function unreadable(digest: Digest, cause: unknown): UpstreamUnavailableError {
-  const reason = cause instanceof Error ? cause.message : 'unknown error';
-  return new UpstreamUnavailableError('mirror cannot be read', { cause: new Error(`${digest}: ${reason}`) });
 }
 
 export class NoImageCatalog implements ImageCatalog {

@@ -77,7 +77,7 @@ describe('OciLayoutGateway', () => {
       execFileSync('tar', ['-cf', archive, '-C', directory, 'index.json', 'oci-layout', 'blobs']);
       const { message } = await rejection(new OciLayoutGateway(archive).check());
       expect(message).to.equal(
-        `${archive} is an archive: unpack it into a directory first, as "tar -xf ARCHIVE -C DIRECTORY" does`,
+        `${archive} is an archive: "mirror --from ARCHIVE --output DIRECTORY" makes a directory of it`,
       );
     });
 

@@ -1,0 +1,112 @@
+/** A tar archive as a directory of files to read: where each lies in it is found once, by the headers alone. */
+import { realpath } from 'node:fs/promises';
+import { InvalidContentError } from '../../domain/errors.ts';
+import { closeNow, openBlob, readAt } from '../blobs/blob-file.ts';
+import { isCompressed } from './layout.ts';
+import { BLOCK, type Extension, parseExtension, parseHeader } from './tar-header.ts';
+
+/** The bytes of a file within the archive. */
+export interface FilePlace {
+  readonly offset: number;
+  readonly size: number;
+}
+
+/** Some 10 000 images; a bound for hostile input. */
+const MAX_ENTRIES = 50_000;
+/** A long name, or a pax header. */
+const MAX_EXTENSION_BYTES = 1024 * 1024;
+/** An archive ends with blocks of zeros. */
+const END = Buffer.alloc(BLOCK);
+const CHUNK_BYTES = 512 * 1024;
+
+export class TarArchive {
+  readonly #fd: number;
+  readonly #size: number;
+  readonly #files = new Map<string, FilePlace>();
+
+  private constructor(fd: number, size: number) {
+    this.#fd = fd;
+    this.#size = size;
+  }
+
+  /**
+   * Rejects with InvalidContentError for what is no tar archive or ends in the middle of a file, with the reason of `signal`,
+   * or with the error of the file system.
+   */
+  static async open(path: string, signal: AbortSignal): Promise<TarArchive> {
+    const { fd, size } = await openBlob(await realpath(path));
+    const archive = new TarArchive(fd, size);
+    try {
+      await archive.#index(signal);
+      return archive;
+    } catch (error) {
+      archive.close();
+      throw error;
+    }
+  }
+
+  close(): void {
+    closeNow(this.#fd);
+  }
+
+  /**
+   * A regular file by its name, without a slash or a dot before it. A link is none, so it is never followed; of two entries
+   * with one name the last counts, as for a program that unpacks.
+   */
+  find(name: string): FilePlace | undefined {
+    return this.#files.get(name);
+  }
+
+  /** Rejects with InvalidContentError when the archive has become shorter, or with the error of the file system. */
+  async read({ offset, size }: FilePlace): Promise<Buffer> {
+    const bytes = Buffer.alloc(size);
+    for (let at = 0; at < size;) at += await this.#readInto(bytes.subarray(at), offset + at);
+    return bytes;
+  }
+
+  /** From the byte `start` on. A chunk is valid until the next one is asked for. Rejects as `read`, or when `signal` ends. */
+  async *stream({ offset, size }: FilePlace, start: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    const buffer = Buffer.allocUnsafe(CHUNK_BYTES);
+    for (let at = start; at < size;) {
+      signal.throwIfAborted();
+      const count = await this.#readInto(buffer.subarray(0, Math.min(CHUNK_BYTES, size - at)), offset + at);
+      yield buffer.subarray(0, count);
+      at += count;
+    }
+  }
+
+  async #readInto(bytes: Uint8Array, offset: number): Promise<number> {
+    const count = await readAt(this.#fd, bytes, offset);
+    if (count === 0) throw new InvalidContentError('archive has become shorter');
+    return count;
+  }
+
+  async #index(signal: AbortSignal): Promise<void> {
+    let [at, entries, extension]: [number, number, Extension] = [0, 0, {}];
+    while (at + BLOCK <= this.#size) {
+      signal.throwIfAborted();
+      const block = await this.read({ offset: at, size: BLOCK });
+      if (at === 0 && isCompressed(block)) throw new InvalidContentError('archive is compressed: decompress it first');
+      if (block.equals(END)) break;
+      if (++entries > MAX_ENTRIES)
+        throw new InvalidContentError(`archive has more than ${String(MAX_ENTRIES)} entries`);
+      const { kind, name, size } = parseHeader(block, extension);
+      const place = { offset: at + BLOCK, size };
+      at = place.offset + Math.ceil(size / BLOCK) * BLOCK;
+      if (place.offset + size > this.#size) throw new InvalidContentError('archive ends in the middle of a file');
+      if (kind === 'file' || kind === 'other') {
+        extension = {};
+        this.#set(name.replace(/^(?:\.?\/)+/, ''), kind === 'file' ? place : undefined);
+      } else {
+        if (size > MAX_EXTENSION_BYTES) throw new InvalidContentError('archive has a header of more than 1 MiB');
+        extension = { ...extension, ...parseExtension(kind, await this.read(place)) };
+      }
+    }
+    if (entries === 0) throw new InvalidContentError('file is not a tar archive');
+  }
+
+  #set(name: string, place: FilePlace | undefined): void {
+    if (place === undefined) this.#files.delete(name);
+    else this.#files.set(name, place);
+  }
+}
