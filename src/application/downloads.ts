@@ -4,8 +4,7 @@ import { StoreFailedError, TooManyDownloadsError } from '../domain/errors.ts';
 import type { PackageRequest } from '../domain/reference.ts';
 import type { BlobReader, IncomingBlob, PackageStore, Reservation } from '../domain/ports/package-store.ts';
 import type { Registry } from '../domain/upstream.ts';
-import { DetachableSource } from './detachable-source.ts';
-import { DownloadReader } from './download-reader.ts';
+import { DetachableSource, DownloadReader } from './detachable-source.ts';
 import type { DownloadSlots, Slot } from './download-slots.ts';
 import type { PassThroughs } from './pass-throughs.ts';
 

@@ -3,7 +3,7 @@ import { EvictedError, StoreFailedError } from '../../domain/errors.ts';
 import type { StoredBlob } from '../../domain/ports/package-store.ts';
 import { BlockFile, type HeldBytes, readAt } from './block-file.ts';
 import type { OpenFile } from './open-files.ts';
-import type { PinningReader } from './slow-readers.ts';
+import type { PinningReader } from './eviction.ts';
 
 /** A reader slower than 1 MiB/s must not hold blocks that others could use. */
 const QUICK_BYTES_PER_MS = 1024;

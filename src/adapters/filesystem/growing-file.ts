@@ -12,18 +12,11 @@ import type { ArrivalThread } from './arrival-thread.ts';
 import { BlockFile } from './block-file.ts';
 import type { BlockPool } from './block-pool.ts';
 import { FileReading } from './file-reading.ts';
-import type { PinningReader } from './slow-readers.ts';
-import { type Relief, withRoom } from './with-room.ts';
+import { type GrowingRoom, type PinningReader, withRoom } from './eviction.ts';
 
 const truncateFile = promisify(ftruncate);
 /** A file that does not grow: all of a manifest is one write, for which a node waits. */
 const ONE_WRITE_BYTES = 64 * 1024;
-
-/** The room of a file that grows. */
-export interface GrowingRoom extends Relief {
-  /** Takes the room of the first `end` bytes. @throws StoreFailedError when it is not there any more. */
-  grow(end: number): void;
-}
 
 interface GrowingFileOptions {
   readonly thread: ArrivalThread;

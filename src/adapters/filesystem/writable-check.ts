@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { open, rm } from 'node:fs/promises';
 import { StoreFailedError } from '../../domain/errors.ts';
 import type { Layout } from './layout.ts';
-import { type Relief, withRoom } from './with-room.ts';
+import { type Relief, withRoom } from './eviction.ts';
 
 /** One block, which is also what `Ledger` counts at least. */
 const BLOCK = new Uint8Array(4096);

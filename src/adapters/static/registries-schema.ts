@@ -5,8 +5,7 @@ import { digestOf } from '../../domain/descriptor.ts';
 import { parseRepositoryName } from '../../domain/reference.ts';
 import { InvalidUpstreamError, parseUpstream, type Upstream } from '../../domain/upstream.ts';
 import { FILE_FIELDS, type FileField, readFileField, RegistryFileError, type ValueField } from './registry-files.ts';
-import type { FollowedFiles } from './followed-upstream.ts';
-import type { NamedUpstream } from './static-credential-provider.ts';
+import type { FollowedFiles, NamedUpstream } from './static-credential-provider.ts';
 
 const registryFields = z.strictObject({
   repo: z.string(),
