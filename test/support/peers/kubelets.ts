@@ -31,6 +31,10 @@ interface Container {
   readonly name: string;
   readonly image: string;
   readonly args: readonly string[];
+  readonly env?: readonly {
+    readonly name: string;
+    readonly valueFrom?: { readonly fieldRef?: { readonly fieldPath: string } };
+  }[];
   readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string }[];
 }
 
@@ -136,11 +140,11 @@ export class Kubelets {
     for (const { args, volumeMounts = [] } of pod.spec.initContainers ?? []) {
       await run(process.execPath, [MAIN, ...args.map((arg) => place(arg, volumeMounts, home, address))]);
     }
-    const started = pod.spec.containers.map(({ name: container, args, volumeMounts = [] }) => {
+    const started = pod.spec.containers.map(({ name: container, args, env = [], volumeMounts = [] }) => {
       const placed = [...args.map((arg) => place(arg, volumeMounts, home, address)), kubeconfig];
       const program: [string, string[]] =
         container === 'proxy' ? [process.execPath, [MAIN, ...placed]] : [this.#kubeRbacProxy, placed];
-      return [container, new PeerProcess(...program)] as const;
+      return [container, new PeerProcess(...program, downwardApi(env, pod))] as const;
     });
     this.#running.set(name, { home, containers: new Map(started) });
     for (const [container, running] of started) {
@@ -234,4 +238,11 @@ function listens(host: string, port: number): Promise<boolean> {
       resolve(false);
     });
   });
+}
+
+/** The variables that name the node and the pod; those of the network belong to `place`. */
+function downwardApi(env: NonNullable<Container['env']>, { metadata, spec }: Pod): Record<string, string> {
+  const fields: Record<string, string | undefined> = { 'spec.nodeName': spec.nodeName, 'metadata.name': metadata.name };
+  const values = env.map(({ name, valueFrom }) => [name, fields[valueFrom?.fieldRef?.fieldPath ?? ''] ?? ''] as const);
+  return Object.fromEntries(values.filter(([, value]) => value !== ''));
 }
