@@ -58,6 +58,12 @@ export class MeasuredProcess {
     return sum(this.#family().map((pid) => cpuTicks(pid) / TICKS_PER_SECOND));
   }
 
+  /** That of its first thread, without those that collect garbage and compile: finer than ticks (sched-stats, /proc/pid/schedstat). */
+  mainThreadMs(): number {
+    this.assertRuns();
+    return Number(readFileSync(`/proc/${String(this.pid)}/schedstat`, 'utf8').split(' ')[0]) / 1e6;
+  }
+
   residentBytes(): number {
     return sum(this.#family().map((pid) => statusBytes(pid, 'VmRSS')));
   }

@@ -39,10 +39,33 @@ export const TARGETS: readonly Target[] = [
   exactly(1, 'stampede-manifests', '64 clients on one cold 64 MiB: requests for the manifest'),
   exactly(1, 'stampede-blobs', '64 clients on one cold 64 MiB: requests for the blob'),
   atMost(0.5, 'x', 'stampede', '64 clients on one cold 64 MiB: time of distribution'),
-  atMost(0.3, 'x', 'bucket-warm', 'cold replica, bucket that has 64 MiB, registry at 25 MB/s: time of that without'),
-  atMost(1.05, 'x', 'bucket-empty', 'cold replica, empty bucket, 64 MiB, registry at 25 MB/s: time of that without'),
+  atMost(
+    0.3,
+    'x',
+    'bucket-warm',
+    'cold replica, bucket that has 64 MiB, registry at 20 ms, 25 MB/s: time of that without',
+  ),
+  atMost(
+    1.05,
+    'x',
+    'bucket-empty',
+    'cold replica, empty bucket, 64 MiB, registry at 20 ms, 25 MB/s: time of that without',
+  ),
   exactly(0, 'bucket-registry', 'cold replica, bucket that has the package: requests for it at the registry'),
   exactly(0, 'bucket-failures', 'cold replica, bucket that has the package, no registry: failed requests'),
+  ...(
+    [
+      ['silent', 'says nothing', 300],
+      ['stalling', 'stalls in the middle', 1500],
+    ] as const
+  ).flatMap(([id, does, ms]) => [
+    atMost(ms, 'ms', `bucket-${id}-first`, `cold 8 MiB, a bucket that ${does}: the first package later by`),
+    atMost(20, 'ms', `bucket-${id}-next`, `cold 8 MiB, a bucket that ${does}: the next packages later by`),
+  ]),
+  exactly(0, 'bucket-sick-failures', 'cold 8 MiB, a bucket that says nothing or stalls: failed requests'),
+  atMost(5, 'ms', 'bucket-start', 'start to the first 200 of /healthz with a bucket: more processor time by'),
+  atMost(2, 'MiB', 'bucket-idle', 'idle with a bucket: resident above that without'),
+  exactly(1, 'balanced-fetches', '64 clients on one cold 64 MiB, 3 replicas behind nginx: requests for the blob'),
   atMost(64, 'MiB', 'slow-readers', '200 readers at 256 KiB/s of one 256 MiB: resident above idle'),
   ...(
     [

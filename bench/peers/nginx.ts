@@ -1,5 +1,5 @@
-/** nginx with one worker: as a server of files (hits), and as a cache before the origin (misses). */
-import { writeFile } from 'node:fs/promises';
+/** nginx with one worker: as a server of files (hits), as a cache before the origin (misses), and as a balancer before replicas. */
+import { readFile, writeFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { freePort } from '../../test/support/peers/process.ts';
@@ -9,13 +9,13 @@ import { firstOk } from '../probe.ts';
 import type { Workspace } from '../workspace.ts';
 import { blobUrl } from './origin.ts';
 import type { Peer, PeerOptions, PeerOptionsWithOrigin } from './peer.ts';
+import { ROOT } from './programs.ts';
 
 export async function startNginxFiles(program: string, { workspace, cached = [] }: PeerOptions): Promise<Peer> {
   const home = await workspace.folder('nginx');
   const files = join(home, 'files');
   for (const { layer } of cached) await place(layer, join(files, layer.hex));
-  const locations = `location / { root ${files}; }`;
-  const { process, base } = await start(workspace, program, home, locations);
+  const { process, base } = await start(workspace, program, home, serverOf(`location / { root ${files}; }`));
   return { name: 'nginx', process, url: ({ layer }) => `${base}/${layer.hex}` };
 }
 
@@ -33,19 +33,46 @@ export async function startNginxCache(program: string, { workspace, origin }: Pe
       proxy_cache_lock_timeout 120s;
       proxy_cache_lock_age 120s;
     }`;
-  const { process, base } = await start(workspace, program, home, locations);
+  const { process, base } = await start(workspace, program, home, serverOf(locations));
   return { name: 'nginx proxy_cache', process, url: (image) => blobUrl(base, image) };
+}
+
+/** That of examples/balancer without TLS before replicas at these ports; resolves with its URL. */
+export async function startNginxBalancer(
+  program: string,
+  workspace: Workspace,
+  replicas: readonly number[],
+): Promise<string> {
+  const example = await readFile(join(ROOT, 'examples/balancer/nginx.conf'), 'utf8');
+  const block = example
+    .replaceAll(/^ *(?:proxy_)?ssl_.*$/gm, '')
+    .replace('https://', 'http://')
+    .replaceAll(/master-(\d):4219/g, (_address, index: string) => `127.0.0.1:${String(replicas[Number(index)])}`);
+  const home = await workspace.folder('nginx-balancer');
+  const servers = (port: number): string => block.replace('listen 4219 ssl', `listen 127.0.0.1:${String(port)}`);
+  const { base } = await start(workspace, program, home, servers);
+  return base;
+}
+
+type Servers = (port: number) => string;
+
+function serverOf(locations: string): Servers {
+  return (port) => `server {
+    listen 127.0.0.1:${String(port)};
+    location = /healthz { return 200 ok; }
+    ${locations}
+  }`;
 }
 
 async function start(
   workspace: Workspace,
   program: string,
   home: string,
-  locations: string,
+  servers: Servers,
 ): Promise<{ process: MeasuredProcess; base: string }> {
   const port = await freePort();
   const path = join(home, 'nginx.conf');
-  await writeFile(path, configuration(home, port, locations));
+  await writeFile(path, configuration(home, servers(port)));
   const process = workspace.spawn(program, ['-e', 'stderr', '-p', home, '-c', path]);
   const base = `http://127.0.0.1:${String(port)}`;
   await firstOk(`${base}/healthz`, process);
@@ -53,7 +80,7 @@ async function start(
 }
 
 /** Every path is its own: the unpacked program has none that exists. */
-function configuration(home: string, port: number, locations: string): string {
+function configuration(home: string, servers: string): string {
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
   return `
 daemon off;
@@ -71,11 +98,7 @@ http {
   default_type application/octet-stream;
   ${temporary.map((name) => `${name}_temp_path ${join(home, name)};`).join('\n  ')}
   proxy_cache_path ${join(home, 'cache')} keys_zone=blobs:10m max_size=64g inactive=1d use_temp_path=off;
-  server {
-    listen 127.0.0.1:${String(port)};
-    location = /healthz { return 200 ok; }
-    ${locations}
-  }
+  ${servers}
 }
 `;
 }

@@ -27,6 +27,8 @@ export interface ServiceSettings extends Partial<Pick<PeerOptions, 'origin' | 'm
 
 export interface StartedService {
   readonly peer: Peer;
+  /** `http://127.0.0.1:PORT` */
+  readonly base: string;
   readonly firstOkMs: number;
 }
 
@@ -82,7 +84,7 @@ export class ServiceHome {
     const base = `http://127.0.0.1:${String(port)}`;
     const url = ({ hex }: BenchImage): string => `${base}/package?digest=sha256:${hex}`;
     const firstOkMs = (await firstOk(awaited === undefined ? `${base}/healthz` : url(awaited), process_)) - began;
-    return { peer: { name: 'ours', process: process_, url }, firstOkMs };
+    return { peer: { name: 'ours', process: process_, url }, base, firstOkMs };
   }
 
   #spawn(): MeasuredProcess {

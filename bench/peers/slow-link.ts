@@ -1,4 +1,4 @@
-/** The link to a registry: all connections through it together bring so many bytes a second. */
+/** The link to a registry: all connections through it together bring so many bytes a second, and each byte is on its way for a while. */
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import type { AddressInfo } from 'node:net';
 
@@ -12,11 +12,11 @@ export class SlowLink {
     this.#server = server;
   }
 
-  /** `bytesPerSecond` from the target to its clients; requests are not slowed down. */
-  static async start(targetPort: number, bytesPerSecond: number): Promise<SlowLink> {
+  /** `bytesPerSecond` from the target to its clients; requests are not slowed down. Answers come `delayMs` later. */
+  static async start(targetPort: number, bytesPerSecond: number, delayMs = 0): Promise<SlowLink> {
     const link: SlowLink = new SlowLink(
       createServer((near) => {
-        link.#join(near, connect(targetPort, '127.0.0.1'), bytesPerSecond / 1000);
+        link.#join(near, connect(targetPort, '127.0.0.1'), bytesPerSecond / 1000, delayMs);
       }),
     );
     await new Promise<void>((resolve) => link.#server.listen(0, '127.0.0.1', resolve));
@@ -32,7 +32,7 @@ export class SlowLink {
     this.#server.close();
   }
 
-  #join(near: Socket, far: Socket, bytesPerMs: number): void {
+  #join(near: Socket, far: Socket, bytesPerMs: number, delayMs: number): void {
     for (const [socket, other] of [
       [near, far],
       [far, near],
@@ -46,17 +46,22 @@ export class SlowLink {
         });
     }
     near.pipe(far);
+    const onTheWay: Buffer[] = [];
+    const arrive = (): void => {
+      const chunk = onTheWay.shift();
+      if (chunk !== undefined && !near.destroyed) near.write(chunk);
+    };
     far.on('data', (chunk: Buffer) => {
-      this.#free = Math.max(this.#free, performance.now()) + chunk.byteLength / bytesPerMs;
+      const now = performance.now();
+      this.#free = Math.max(this.#free, now) + chunk.byteLength / bytesPerMs;
+      const waitMs = this.#free - now;
+      onTheWay.push(chunk);
       far.pause();
-      setTimeout(
-        () => {
-          if (near.destroyed) return;
-          near.write(chunk);
-          far.resume();
-        },
-        Math.max(0, this.#free - performance.now()),
-      );
+      setTimeout(() => {
+        far.resume();
+      }, waitMs);
+      // Timers of different lengths may swap, so each of them takes the oldest chunk.
+      setTimeout(arrive, waitMs + delayMs);
     });
   }
 }

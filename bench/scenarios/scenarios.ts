@@ -2,7 +2,9 @@
 import type { Scenario } from '../scenario.ts';
 
 import { FLEET } from './fleet.ts';
+import { BALANCED } from './balanced.ts';
 import { BUCKET_SCENARIO } from './bucket.ts';
+import { BUCKET_COST } from './bucket-cost.ts';
 import { GROWTH } from './growth.ts';
 import { HITS } from './hits.ts';
 import { MISS_FIRST_BYTE } from './miss-first-byte.ts';
@@ -10,6 +12,7 @@ import { MISSES } from './misses.ts';
 import { ADMISSION } from './admission.ts';
 import { MEMORY } from './memory.ts';
 import { PROBES } from './probes.ts';
+import { SICK_BUCKETS } from './sick-buckets.ts';
 import { SIDECAR } from './sidecar.ts';
 import { SIZING } from './sizing.ts';
 import { SLOW_READERS } from './slow-readers.ts';
@@ -22,6 +25,9 @@ export const SCENARIOS: readonly Scenario[] = [
   ...MISSES,
   MISS_FIRST_BYTE,
   BUCKET_SCENARIO,
+  SICK_BUCKETS,
+  BUCKET_COST,
+  BALANCED,
   SLOW_READERS,
   MEMORY,
   SIZING,
