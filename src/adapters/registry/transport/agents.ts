@@ -27,7 +27,7 @@ type Dial = (to: Destination, tls?: TlsOptions) => Promise<Socket>;
 /** Idle sockets are closed after this, also those of a registry that is no longer configured. */
 const IDLE_SOCKET_MS = 60_000;
 /** For all registries together: an idle connection with TLS holds 60 KiB, and its registry may never be asked again. */
-const MAX_IDLE_SOCKETS = 64;
+const MAX_IDLE_SOCKETS = 32;
 /** To one host: three quarters of the most parallel downloads that can be set, and 64 for manifests and tokens. */
 const MAX_SOCKETS = 256;
 const OPTIONS: AgentOptions = { keepAlive: true, timeout: IDLE_SOCKET_MS, maxSockets: MAX_SOCKETS };

@@ -236,24 +236,24 @@ describe('connections to a registry', () => {
       expect(reused).to.deep.equal([false, true]);
     });
 
-    it('leave open no more than 64 idle connections of all registries together, those used last', async () => {
+    it('leave open no more than 32 idle connections of all registries together, those used last', async () => {
       const [registry, other] = [await start(), await start()];
       const ask = askWith(parseUpstream({ repo: 'registry.test/a', scheme: 'http' }).registry, {
         'registry.test': ['127.0.0.1'],
         'other.test': ['127.0.0.1'],
       });
       const askTogether = async (host: string, { port }: URL): Promise<Set<Socket>> => {
-        const asking = Array.from({ length: 40 }, () => ask({ host, port: Number(port) }));
+        const asking = Array.from({ length: 20 }, () => ask({ host, port: Number(port) }));
         return new Set((await Promise.all(asking)).map(({ socket }) => socket));
       };
       const isOpen = (socket: Socket): boolean => !socket.destroyed;
       const first = await askTogether('registry.test', new URL(registry.origin));
       const last = await askTogether('other.test', new URL(other.origin));
       await eventually(() => {
-        expect([...first].filter(isOpen)).to.have.lengthOf(24);
+        expect([...first].filter(isOpen)).to.have.lengthOf(12);
         return Promise.resolve();
       });
-      expect([...last].filter(isOpen)).to.have.lengthOf(40);
+      expect([...last].filter(isOpen)).to.have.lengthOf(20);
       const again = await askTogether('other.test', new URL(other.origin));
       expect([...again].filter((socket) => !last.has(socket))).to.deep.equal([]);
     });
