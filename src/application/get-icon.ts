@@ -1,15 +1,15 @@
 /** The icon of a package by its name and version, out of the image that a package repository publishes. */
 import { type Digest, digestOf } from '../domain/descriptor.ts';
 import {
-  DigestMismatchError,
   InvalidContentError,
   isOneOf,
   PackageError,
   PackageUnknownError,
+  PlatformMissingError,
   UpstreamTimeoutError,
 } from '../domain/errors.ts';
-import { type Platform, platformCandidates } from '../domain/index-entry.ts';
-import { type Index, type Manifest, parseManifest } from '../domain/manifest.ts';
+import type { Platform } from '../domain/index-entry.ts';
+import type { Index, Manifest } from '../domain/manifest.ts';
 import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
 import type { ImageCatalog, RegistryGateway } from '../domain/ports/registry-gateway.ts';
 import type { LayerFiles } from '../domain/ports/layer-files.ts';
@@ -25,14 +25,12 @@ import { below, type Upstream } from '../domain/upstream.ts';
 import { DownloadSlots } from './download-slots.ts';
 import { iconOfLayers } from './icon-of-layers.ts';
 import { type Icon, KeptIcons } from './kept-icons.ts';
+import { fetchManifest, parseVerified, platformManifest } from './manifests.ts';
 import { openBlob, resumedDownload } from './resumed-download.ts';
 import { SingleFlight } from './concurrency/single-flight.ts';
 
 /** Clients wait 30 s for the head of an answer. */
 const TIMEOUT_MS = 25_000;
-/** Parsed within some milliseconds. */
-const MAX_MANIFEST_BYTES = 1 << 20;
-const MAX_DEPTH = 4;
 /** Packages are published below their own repository. The documentation of package repositories names that one itself. */
 const VERSIONS = parseRepositoryPath('version');
 const PARALLEL_EXTRACTIONS = 2;
@@ -127,19 +125,20 @@ export class GetIcon {
     { upstream, bytes }: TaggedImage,
     signal: AbortSignal,
   ): Promise<{ readonly digest: Digest; readonly manifest: Manifest }> {
+    const { gateway, platform } = this.#options;
+    const { document } = await parseVerified(bytes);
+    // Of an index, the last document that is looked for is the manifest.
     let digest = digestOf(bytes);
-    let document = parse(bytes);
-    for (let depth = 0; document.kind === 'index'; depth++) {
-      const [entry] = platformCandidates(document.manifests, this.#options.platform);
-      if (entry === undefined) throw new PackageUnknownError('MANIFEST_UNKNOWN');
-      if (depth === MAX_DEPTH) throw new InvalidContentError(`indexes are nested more than ${String(MAX_DEPTH)} deep`);
-      ({ digest } = entry);
-      const inner = await this.#options.gateway.fetchManifest(upstream, digest, signal);
-      const found = digestOf(inner);
-      if (found !== digest) throw new DigestMismatchError(digest, found);
-      document = parse(inner);
+    const find = async (inner: Digest): Promise<Manifest | Index> => {
+      digest = inner;
+      return (await fetchManifest(gateway, upstream, inner, signal)).document;
+    };
+    try {
+      const manifest = document.kind === 'index' ? await platformManifest<never>(document, platform, find) : document;
+      return { digest, manifest };
+    } catch (cause) {
+      throw cause instanceof PlatformMissingError ? new PackageUnknownError('MANIFEST_UNKNOWN', { cause }) : cause;
     }
-    return { digest, manifest: document };
   }
 
   async #extract(upstream: Upstream, digest: Digest, { layers }: Manifest, signal: AbortSignal): Promise<Icon> {
@@ -231,9 +230,4 @@ function failureOf(error: unknown): IconError | undefined {
 /** Whether the failure is one of the image, and not of the way to it. */
 function isFact({ error }: IconError): boolean {
   return isOneOf(error, 'BLOB_UNKNOWN', 'DIGEST_MISMATCH');
-}
-
-function parse(bytes: Uint8Array): Manifest | Index {
-  if (bytes.byteLength > MAX_MANIFEST_BYTES) throw new InvalidContentError('manifest is larger than 1 MiB');
-  return parseManifest(bytes);
 }

@@ -1,6 +1,11 @@
 /** Decides which registry and which manifest a request means, in one place for all use cases. */
 import { type Digest, digestOf } from '../domain/descriptor.ts';
-import { DigestMismatchError, InvalidContentError, RepositoryUnknownError } from '../domain/errors.ts';
+import {
+  DigestMismatchError,
+  InvalidContentError,
+  PlatformMissingError,
+  RepositoryUnknownError,
+} from '../domain/errors.ts';
 import { formatPlatform, type IndexEntry, type Platform, platformCandidates } from '../domain/index-entry.ts';
 import { type Index, type Manifest, manifestSteps, parseManifest } from '../domain/manifest.ts';
 import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
@@ -97,7 +102,8 @@ type Find<Absent> = (digest: Digest) => Promise<Manifest | Index | Absent>;
 
 /**
  * The manifest of the image for a platform, through the indexes within the index (image-spec, image-index.md); undefined
- * when `find` has no document on the way to it. Rejects with InvalidContentError when there is no such image, or as `find` does.
+ * when `find` has no document on the way to it. Rejects with PlatformMissingError when there is no such image, with
+ * InvalidContentError when too many indexes lead to it, or as `find` does.
  */
 export async function platformManifest<Absent extends undefined>(
   outer: Index,
@@ -116,7 +122,7 @@ export async function platformManifest<Absent extends undefined>(
     return 'none';
   };
   const found = await search(outer, 1);
-  if (found === 'none') throw new InvalidContentError(`image has no ${formatPlatform(platform)} manifest`);
+  if (found === 'none') throw new PlatformMissingError(`image has no ${formatPlatform(platform)} manifest`);
   return found;
 }
 

@@ -66,6 +66,9 @@ export class InvalidContentError extends PackageError {
   readonly code = 'MANIFEST_INVALID';
 }
 
+/** An index that has no image for the platform. */
+export class PlatformMissingError extends InvalidContentError {}
+
 /** Bytes that are not the ones their descriptor names. */
 export class DigestMismatchError extends PackageError {
   readonly code = 'DIGEST_MISMATCH';

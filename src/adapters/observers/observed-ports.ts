@@ -1,4 +1,5 @@
 /** Tells observers of each event at a port or at the use case of packages: metrics, the log and history observe, unknown to the core. */
+import { type GetIcon, IconError } from '../../application/get-icon.ts';
 import type { CacheOutcome, Delivery, GetPackage, Head } from '../../application/get-package.ts';
 import type { VerifiedManifest } from '../../application/manifests.ts';
 import type { ResolvePackage } from '../../application/resolve-package.ts';
@@ -154,7 +155,7 @@ export class ObservedRegistryGateway implements RegistryGateway {
   }
 }
 
-/** `failed`: the package, its manifest, or a body that bypasses the store. */
+/** `failed`: the package, its manifest, a body that bypasses the store, or an icon. */
 type PackageEvent =
   | { readonly kind: 'delivered'; readonly cache: CacheOutcome }
   /** `blob`: the one whose bytes failed, where that is known. */
@@ -212,4 +213,19 @@ export class ObservedPackages {
       throw error;
     }
   }
+}
+
+/** Tells of icons that cannot be had, by the reason of the step that failed. */
+export function observedIcons(
+  icons: Pick<GetIcon, 'execute'>,
+  observers: readonly PackageObserver[],
+): Pick<GetIcon, 'execute'> {
+  const tell = toAll(observers);
+  return {
+    execute: (request) =>
+      icons.execute(request).catch((error: unknown) => {
+        tell({ kind: 'failed', error: error instanceof IconError ? error.error : error });
+        throw error;
+      }),
+  };
 }

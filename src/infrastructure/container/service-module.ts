@@ -20,8 +20,7 @@ import {
   sendingMetrics,
 } from '../../adapters/prometheus/service-metrics.ts';
 import { downloadMetrics, packageMetrics } from '../../adapters/prometheus/store-metrics.ts';
-import { MeteredIcons } from '../../adapters/prometheus/metered-icons.ts';
-import { ObservedPackages, type PackageObserver } from '../../adapters/observers/observed-ports.ts';
+import { observedIcons, ObservedPackages, type PackageObserver } from '../../adapters/observers/observed-ports.ts';
 import { GetIcon } from '../../application/get-icon.ts';
 import { GetImage } from '../../application/get-image.ts';
 import { GetPackage } from '../../application/get-package.ts';
@@ -72,19 +71,25 @@ export function serviceModule(): ContainerModule {
         T.SHUTDOWN,
       ],
     );
-    bind(T.PACKAGES).toResolvedValue(
-      (get, resolve, mismatches, metrics, sources) => {
-        downloadMetrics(() => get.slots, metrics);
+    bind(T.PACKAGE_OBSERVERS).toResolvedValue(
+      (metrics, mismatches, sources) => {
         const observers: PackageObserver[] = [packageMetrics(metrics, mismatches)];
         if (sources !== undefined) {
           observers.push((event) => {
             if (event.kind === 'failed') sources.mismatched(event.error, event.blob);
           });
         }
+        return observers;
+      },
+      [T.METRICS, T.MISMATCHES, T.SOURCES],
+    );
+    bind(T.PACKAGES).toResolvedValue(
+      (get, resolve, metrics, observers) => {
+        downloadMetrics(() => get.slots, metrics);
         const observed = new ObservedPackages({ get, manifests: resolve }, observers);
         return { get: observed, manifests: observed };
       },
-      [T.GET_PACKAGE, T.PACKAGE_RESOLVER, T.MISMATCHES, T.METRICS, T.SOURCES],
+      [T.GET_PACKAGE, T.PACKAGE_RESOLVER, T.METRICS, T.PACKAGE_OBSERVERS],
     );
     bind(T.IMAGES).toResolvedValue(
       (catalog, gateway, credentials, { registry: { platform } }, signatures) =>
@@ -92,12 +97,11 @@ export function serviceModule(): ContainerModule {
       [T.IMAGE_CATALOG, T.REGISTRY_GATEWAY, T.CREDENTIAL_PROVIDER, T.SETTINGS, T.SIGNATURES],
     );
     bind(T.ICONS).toResolvedValue(
-      (repositories, catalog, gateway, mismatches, sources, { registry: { platform } }, { aborted: stopping }) => {
+      (repositories, catalog, gateway, observers, { registry: { platform } }, { aborted: stopping }) => {
         const files = new TarLayerFiles();
-        const icons = new GetIcon({ repositories, catalog, gateway, files, platform, stopping });
-        return new MeteredIcons(icons, mismatches, (error) => sources?.mismatched(error));
+        return observedIcons(new GetIcon({ repositories, catalog, gateway, files, platform, stopping }), observers);
       },
-      [T.PACKAGE_REPOSITORIES, T.IMAGE_CATALOG, T.REGISTRY_GATEWAY, T.MISMATCHES, T.SOURCES, T.SETTINGS, T.SHUTDOWN],
+      [T.PACKAGE_REPOSITORIES, T.IMAGE_CATALOG, T.REGISTRY_GATEWAY, T.PACKAGE_OBSERVERS, T.SETTINGS, T.SHUTDOWN],
     );
     bind(T.LAYER_FILES).toResolvedValue(
       (resolve, { get: packages }, store, { aborted: stopping }) =>

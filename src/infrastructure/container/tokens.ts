@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import type { Counter, Registry } from 'prom-client';
 import type { Feature } from '../../adapters/http/app.ts';
 import type { PackageUseCases } from '../../adapters/http/package/package-route.ts';
+import type { PackageObserver } from '../../adapters/observers/observed-ports.ts';
 import type { RequestHistory } from '../../adapters/http/server/request-record.ts';
 import type { Admission } from '../../adapters/http/server/admission.ts';
 import type { StatusOptions } from '../../adapters/http/status/status-route.ts';
@@ -92,6 +93,7 @@ export const T = {
   ICONS: token<Pick<GetIcon, 'execute'>>('GetIcon'),
   LAYER_FILES: token<GetLayerFile>('GetLayerFile'),
   REQUEST_HISTORY: token<RequestHistory>('RequestHistory'),
+  PACKAGE_OBSERVERS: token<readonly PackageObserver[]>('Observers of packages and icons'),
   PACKAGES: token<PackageUseCases & { readonly get: Pick<GetPackage, 'deliver'> }>('PackageUseCases'),
   EXPLAIN_PACKAGE: token<ExplainPackage>('ExplainPackage'),
   STATUS: token<StatusOptions>('StatusOptions'),

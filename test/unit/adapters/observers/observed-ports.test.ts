@@ -2,11 +2,14 @@ import { expect } from 'chai';
 import { AsyncLocalStorage } from 'node:async_hooks';
 import {
   type ArrivalEvent,
+  observedIcons,
   ObservedPackageStore,
   ObservedRegistryGateway,
   type UpstreamEvent,
 } from '../../../../src/adapters/observers/observed-ports.ts';
+import { IconError, type IconRequest } from '../../../../src/application/get-icon.ts';
 import { DigestMismatchError, StoreFullError, UpstreamUnavailableError } from '../../../../src/domain/errors.ts';
+import { DEFAULT_REPOSITORY, parseRepositoryPath } from '../../../../src/domain/reference.ts';
 import { bytesOf, makePackage } from '../../../support/image.ts';
 import { MemoryPackageStore } from '../../../support/memory-package-store.ts';
 import { rejection } from '../../../support/rejection.ts';
@@ -94,5 +97,25 @@ describe('ObservedRegistryGateway', () => {
       await rejection(drain(chunks));
       expect(events.at(-1)).to.deep.include({ kind: 'broken', error, isAbandoned });
     }
+  });
+});
+
+describe('observedIcons', () => {
+  it('tells of a failure by the reason of its step, and of no icon that is there', async () => {
+    const request: IconRequest = {
+      repository: DEFAULT_REPOSITORY,
+      package: parseRepositoryPath('a'),
+      version: undefined,
+    };
+    const icon = { name: 'docs/icon.svg', bytes: bytesOf(3), manifest: layer.digest } as const;
+    const wrong = new DigestMismatchError('sha256:a', 'sha256:b');
+    const answers = [() => Promise.resolve(icon), () => Promise.reject(new IconError('image', wrong))];
+    const told: unknown[] = [];
+    const icons = observedIcons({ execute: () => (answers.shift() as () => Promise<typeof icon>)() }, [
+      (event) => told.push(event),
+    ]);
+    expect(await icons.execute(request)).to.equal(icon);
+    expect(await rejection(icons.execute(request))).to.be.instanceOf(IconError);
+    expect(told).to.deep.equal([{ kind: 'failed', error: wrong }]);
   });
 });
