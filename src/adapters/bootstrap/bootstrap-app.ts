@@ -8,7 +8,7 @@ import { DEFAULT_REPOSITORY } from '../../domain/reference.ts';
 import { cacheHeaders, reprDigest } from '../http/package/package-headers.ts';
 import { readParameters } from '../http/package/package-query.ts';
 import type { Admission } from '../http/server/admission.ts';
-import { sendInTurn, untilClosed } from '../http/server/send-blob.ts';
+import { answerWhole } from '../http/package/package-route.ts';
 import { RefusedError } from '../http/server/problem.ts';
 import { recordRequests, type RequestObserver, type RequestState } from '../http/server/request-record.ts';
 
@@ -106,21 +106,14 @@ async function send(ctx: Context, { file, blob, storedAt }: DeliveredFile, admis
   const { record } = ctx.state;
   record.cache = storedAt && { kind: 'hit', storedAt };
   try {
-    const writeHead = (): void => {
-      ctx.respond = false;
-      ctx.res.writeHead(200, {
-        ...SAFE,
-        ...cacheHeaders(record.cache),
-        'Content-Type': 'application/octet-stream',
-        'Content-Length': String(file.size),
-        'Content-Disposition': `attachment; filename="${FILE}"`,
-        'Repr-Digest': reprDigest(file.digest),
-        'X-Request-Id': record.id,
-      });
-    };
-    const onSent = (bytes: number): unknown => (record.bytes += bytes);
-    const sending = { start: 0, end: file.size, writeHead, onSent };
-    await untilClosed(ctx.res, (leaving) => sendInTurn(ctx, blob, admission, leaving, sending));
+    await answerWhole(ctx, admission, blob, {
+      ...SAFE,
+      ...cacheHeaders(record.cache),
+      'Content-Type': 'application/octet-stream',
+      'Content-Length': String(file.size),
+      'Content-Disposition': `attachment; filename="${FILE}"`,
+      'Repr-Digest': reprDigest(file.digest),
+    });
   } finally {
     await blob.close();
   }

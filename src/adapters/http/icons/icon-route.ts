@@ -4,9 +4,10 @@ import { type GetIcon, IconError, type IconRequest, type IconStep } from '../../
 import type { Icon } from '../../../application/kept-icons.ts';
 import type { BlobReader } from '../../../domain/ports/package-store.ts';
 import type { Admission } from '../server/admission.ts';
-import { admitted, sendInTurn, untilClosed } from '../server/send-blob.ts';
+import { admitted } from '../server/send-blob.ts';
 import { etagOf, matchesEtag } from '../package/package-headers.ts';
 import { readParameters } from '../package/package-query.ts';
+import { answerWhole } from '../package/package-route.ts';
 import { RefusedError, reworded, type Words } from '../server/problem.ts';
 import type { RequestState } from '../server/request-record.ts';
 import { traces } from '../server/trace-context.ts';
@@ -89,7 +90,6 @@ async function send(
   { name: path, bytes, manifest }: Icon,
   admission: Admission,
 ): Promise<void> {
-  const { record } = ctx.state;
   const extension = path.slice(path.lastIndexOf('.') + 1);
   const validators = {
     ...HARMLESS,
@@ -109,19 +109,7 @@ async function send(
     'Content-Length': String(bytes.byteLength),
     'Content-Disposition': `attachment; filename="${name}.${extension}"`,
   };
-  if (ctx.method === 'HEAD') {
-    ctx.set(headers);
-    ctx.status = 200;
-    return;
-  }
-  const writeHead = (): void => {
-    ctx.respond = false;
-    ctx.res.writeHead(200, { ...headers, 'X-Request-Id': record.id });
-  };
-  const onSent = (sent: number): unknown => (record.bytes += sent);
-  await untilClosed(ctx.res, (leaving) =>
-    sendInTurn(ctx, readerOf(bytes), admission, leaving, { start: 0, end: bytes.byteLength, writeHead, onSent }),
-  );
+  await answerWhole(ctx, admission, readerOf(bytes), headers);
 }
 
 function readerOf(bytes: Uint8Array): BlobReader {

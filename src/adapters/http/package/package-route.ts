@@ -149,6 +149,17 @@ export async function answerManifest(
     'X-Content-Type-Options': 'nosniff',
     ...own,
   };
+  await answerWhole(ctx, admission, blob, headers);
+}
+
+/** Answers GET and HEAD by a whole body, which the caller closes. */
+export async function answerWhole(
+  ctx: PackageContext,
+  admission: Admission,
+  blob: BlobReader,
+  headers: Readonly<Record<string, string>>,
+): Promise<void> {
+  const { record } = ctx.state;
   if (ctx.method === 'HEAD') {
     ctx.status = 200;
     ctx.set(headers);
