@@ -93,6 +93,14 @@ export const TARGETS: readonly Target[] = [
   ),
   atMost(0.25, 'x', 'fleet-links', 'upgrade of 200 nodes, links are the limit: deviation of the simulation'),
   atMost(0.25, 'x', 'fleet-machine', 'upgrade of 200 nodes, the machine is the limit: deviation of the simulation'),
+  ...['100', '1000'].map((megabits) =>
+    atMost(
+      1.1,
+      'x',
+      `upgrade-${megabits}`,
+      `32 nodes, 40 packages, registry at ${megabits} Mbit/s: time of the longer of one copy over the link and all from the sidecar`,
+    ),
+  ),
   {
     ...atMost(1, 'x', 'sizing-proxy', 'up to 1 000 slow readers: memory of the service, of the limit in the chart'),
     mustHold: true,

@@ -17,6 +17,7 @@ import { SIDECAR } from './sidecar.ts';
 import { SIZING } from './sizing.ts';
 import { SLOW_READERS } from './slow-readers.ts';
 import { TURNS } from './turns.ts';
+import { UPGRADE } from './upgrade.ts';
 import { STARTS } from './starts.ts';
 
 export const SCENARIOS: readonly Scenario[] = [
@@ -33,6 +34,7 @@ export const SCENARIOS: readonly Scenario[] = [
   SIZING,
   ADMISSION,
   FLEET,
+  UPGRADE,
   PROBES,
   TURNS,
   ...STARTS,
