@@ -40,7 +40,7 @@ export interface ServiceAccess {
   readonly token: Secret | undefined;
   readonly ca: string | undefined;
   /** The certificate by which the service knows this command. */
-  readonly identity: { readonly cert: Buffer; readonly key: Buffer } | undefined;
+  readonly identity: { readonly cert: string; readonly key: string } | undefined;
 }
 
 /** @throws UsageError, or CommandFailure for files that cannot be read */
@@ -89,14 +89,11 @@ async function readText(flag: string, path: string): Promise<string> {
 
 /** @throws CommandFailure */
 async function readKeys(directory: string): Promise<Pick<ServiceAccess, 'ca' | 'identity'>> {
-  const read = (name: string): Promise<Buffer> => readFile(join(directory, name));
-  try {
-    const [ca, cert, key] = await Promise.all([read('ca.crt'), read('client.crt'), read('client.key')]);
-    return { ca: ca.toString(), identity: { cert, key } };
-  } catch (cause) {
-    const file = cause instanceof Error && 'path' in cause ? String(cause.path) : directory;
-    throw new CommandFailure(`--keys ${file}: cannot be read (${codeOf(cause)})`, { cause });
-  }
+  // One after the other, so that of several files that are missing the same one is named each time.
+  const ca = await readText('keys', join(directory, 'ca.crt'));
+  const cert = await readText('keys', join(directory, 'client.crt'));
+  const key = await readText('keys', join(directory, 'client.key'));
+  return { ca, identity: { cert, key } };
 }
 
 /** The body of an answer with status 200. @throws CommandFailure for anything else, with its cause and a remedy */
