@@ -8,8 +8,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { bytesOf } from '../support/image.ts';
 import { describeWithAll } from '../support/peers/binaries.ts';
+import { Containerd } from '../support/peers/containerd.ts';
 import { PeerRegistry } from '../support/peers/peer-registry.ts';
-import { PeerProcess } from '../support/peers/process.ts';
 import { ServiceProcess } from '../support/service-process.ts';
 
 const run = promisify(execFile);
@@ -157,37 +157,17 @@ describeWithAll(
           join(hosts, 'hosts.toml'),
           `server = "http://127.0.0.1:1"\n[host."http://${address()}"]\n  capabilities = ["pull", "resolve"]\n`,
         );
-        const socket = join(folder, 'containerd.sock');
-        const disabled = [
-          'grpc.v1.cri',
-          'internal.v1.opt',
-          ...['aufs', 'btrfs', 'devmapper', 'zfs'].map((name) => `snapshotter.v1.${name}`),
-        ];
-        await writeFile(
-          join(folder, 'config.toml'),
-          [
-            'version = 2',
-            `root = "${join(folder, 'root')}"`,
-            `state = "${join(folder, 'state')}"`,
-            `disabled_plugins = [${disabled.map((name) => `"io.containerd.${name}"`).join(', ')}]`,
-            `[grpc]\n  address = "${socket}"`,
-            `[ttrpc]\n  address = "${socket}.ttrpc"`,
-          ].join('\n'),
-        );
-        const ask = async (...args: string[]): Promise<string> => {
-          const { stdout } = await run(ctr, ['--address', socket, ...args]);
-          return stdout;
-        };
-        const daemon = new PeerProcess(containerd, ['--config', join(folder, 'config.toml')]);
+        const runtime = await Containerd.start({ containerd, ctr }, folder);
         try {
-          await daemon.ready(async () => (await ask('version')).includes('Server'));
           const pull = ['images', 'pull', '--hosts-dir', join(folder, 'hosts'), '--snapshotter', 'native'];
           for (const reference of [':contained', `@${digest}`]) {
-            expect(await ask(...pull, `${registry.repo}/image${reference}`)).to.include('done');
+            expect(await runtime.ask(...pull, `${registry.repo}/image${reference}`)).to.include('done');
           }
-          expect(await ask('images', 'check', '--snapshotter', 'native')).to.match(/contained .* complete \(2\/2\)/);
+          expect(await runtime.ask('images', 'check', '--snapshotter', 'native')).to.match(
+            /contained .* complete \(2\/2\)/,
+          );
         } finally {
-          await daemon.end('SIGTERM');
+          await runtime.end();
         }
         const seen = service.lines.filter(({ path: below }) => below === 'image');
         expect(seen.every(({ status }) => status === 200)).to.equal(true);
