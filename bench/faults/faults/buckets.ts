@@ -28,8 +28,7 @@ const SICK: Fault = {
 const LYING: Fault = {
   id: 'F39',
   what: 'a bucket that has other bytes for a layer with a checksum that tells it, without one, or with the right one; too few bytes; another manifest; with the cache and without',
-  expected:
-    'no wrong body completes, the second request gets the right one, and with the cache the object is right afterwards',
+  expected: 'no wrong body completes, the second request gets the right one, and the object is right afterwards',
   limitMs: 200_000,
   run: lie,
 };
@@ -183,7 +182,6 @@ async function lie(bench: FaultBench): Promise<Seen> {
       gots.push(first, second);
       if (!['whole', 'cut', 'refused'].includes(first.verdict)) violations.push(`${place}: ${first.verdict}`);
       if (second.verdict !== 'whole') violations.push(`${place}, the second request: ${second.verdict}, ${second.why}`);
-      if (!enabled) continue;
       const right = wrong === image.digest ? image.manifest.bytes : image.layer.bytes;
       const isHealed = await becomes(bucket, wrong, right);
       if (isHealed) healed++;

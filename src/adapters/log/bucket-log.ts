@@ -8,7 +8,7 @@ type BucketEvent =
   | { readonly kind: 'unusable'; readonly code: string; readonly error: unknown }
   | {
       readonly kind: 'write';
-      readonly blob: { readonly digest: Digest; readonly size: number };
+      readonly blob: { readonly digest: Digest; readonly size: number | undefined };
       readonly result: 'written' | 'there' | 'failed' | 'dropped';
       readonly error?: unknown;
     };

@@ -74,8 +74,11 @@ export class SharedBucket {
     return this.#bucket.check(signal);
   }
 
-  /** An observer that writes to the bucket what arrives in the store; undefined where nothing is written. */
-  writeBehind(store: Pick<PackageStore, 'open'>): WriteBehind['observeArrival'] | undefined {
+  /**
+   * An observer that writes to the bucket what arrives in the store; undefined where nothing is written. Without a store only
+   * wrong objects are replaced.
+   */
+  writeBehind(store: Pick<PackageStore, 'open'> | undefined): WriteBehind['observeArrival'] | undefined {
     if (!this.#isWritten) return undefined;
     this.#writeBehind = new WriteBehind({
       bucket: this.#bucket,
@@ -91,9 +94,9 @@ export class SharedBucket {
   }
 
   /** The bucket gave other bytes for this digest: the next copy replaces the object. */
-  distrust(digest: Digest): void {
-    this.#writeBehind?.distrust(digest);
-  }
+  readonly distrust: WriteBehind['distrust'] = (digest, repair) => {
+    this.#writeBehind?.distrust(digest, repair);
+  };
 
   /** Hears of a digest whose object was written, so that the bucket may be asked for it again. */
   onHealed: (digest: Digest) => void = () => undefined;

@@ -1,7 +1,10 @@
-/** Copies blobs that the cache has taken in into a bucket, behind the clients: one at a time, and only while there is room to wait. */
+/** Copies blobs of the cache into a bucket, behind the clients and one at a time; without a cache it replaces wrong objects only. */
 import type { Descriptor, Digest } from '../../domain/descriptor.ts';
 import { isOneOf } from '../../domain/errors.ts';
+import { MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';
 import type { BlobReader, PackageStore } from '../../domain/ports/package-store.ts';
+import { Verifier } from '../../domain/verifier.ts';
+import type { Upload } from '../registry/transport/http-message.ts';
 import type { S3Bucket } from './s3-bucket.ts';
 
 const MAX_QUEUED = 64;
@@ -16,7 +19,8 @@ export const WRITE_RESULTS = ['written', 'there', 'failed', 'dropped'] as const;
 export type WriteResult = (typeof WRITE_RESULTS)[number];
 
 export interface WriteEvent {
-  readonly blob: Pick<Descriptor, 'digest' | 'size'>;
+  /** Without the size of content that has not been fetched. */
+  readonly blob: Pick<Descriptor, 'digest'> & { readonly size: number | undefined };
   readonly result: WriteResult;
   /** Of a write that failed. */
   readonly error?: unknown;
@@ -27,9 +31,23 @@ type ArrivalEvent = { readonly blob: Descriptor } & (
   { readonly kind: 'begun' } | { readonly kind: 'ended'; readonly error: unknown }
 );
 
+/** Content from elsewhere, not yet verified. */
+interface Repair {
+  /** Undefined for a manifest. */
+  readonly size: number | undefined;
+  fetch(signal: AbortSignal): Promise<Upload>;
+}
+
+interface Queued {
+  readonly blob: WriteEvent['blob'];
+  /** Of the bytes, which are in the cache otherwise. */
+  readonly repair?: Repair;
+}
+
 interface WriteBehindOptions {
   readonly bucket: Pick<S3Bucket, 'stateOf' | 'put'>;
-  readonly store: Pick<PackageStore, 'open'>;
+  /** Undefined without a cache. */
+  readonly store: Pick<PackageStore, 'open'> | undefined;
   readonly onWrite: (event: WriteEvent) => void;
   /** Hears of a digest whose wrong object is replaced. */
   readonly onHealed: (digest: Digest) => void;
@@ -38,7 +56,7 @@ interface WriteBehindOptions {
 export class WriteBehind {
   readonly #options: WriteBehindOptions;
   readonly #stopping = new AbortController();
-  readonly #queue = new Map<Digest, Descriptor>();
+  readonly #queue = new Map<Digest, Queued>();
   /** Seen in the bucket, right as far as can be seen from outside. */
   readonly #found = new Set<Digest>();
   /** Objects with other bytes are replaced, whatever the server says of them. */
@@ -55,12 +73,13 @@ export class WriteBehind {
   }
 
   readonly observeArrival = (event: ArrivalEvent): void => {
-    if (event.kind === 'ended' && event.error === undefined) this.#enqueue(event.blob);
+    if (event.kind === 'ended' && event.error === undefined) this.#enqueue({ blob: event.blob });
   };
 
-  /** The bucket gave other bytes for this digest. */
-  readonly distrust = (digest: Digest): void => {
+  /** The bucket gave other bytes for this digest: the next arrival in the cache replaces them, or what `repair` brings. */
+  readonly distrust = (digest: Digest, repair: Repair): void => {
     remember(this.#distrusted, digest);
+    if (this.#options.store === undefined) this.#enqueue({ blob: { digest, size: repair.size }, repair });
   };
 
   /** Whether the bucket has an object of that digest, which then needs no copy. */
@@ -79,7 +98,8 @@ export class WriteBehind {
     return this.#stopping.signal.aborted;
   }
 
-  #enqueue(blob: Descriptor): void {
+  #enqueue(queued: Queued): void {
+    const { blob } = queued;
     const { digest } = blob;
     const isThere = this.#found.has(digest) && !this.#distrusted.has(digest);
     if (isThere || this.#queue.has(digest)) return;
@@ -87,7 +107,7 @@ export class WriteBehind {
       this.#options.onWrite({ blob, result: 'dropped' });
       return;
     }
-    this.#queue.set(digest, blob);
+    this.#queue.set(digest, queued);
     this.#working ??= this.#work().finally(() => {
       this.#working = undefined;
     });
@@ -95,17 +115,17 @@ export class WriteBehind {
 
   async #work(): Promise<void> {
     for (;;) {
-      const [blob] = this.#queue.values();
-      if (blob === undefined) return;
-      const event = await this.#write(blob);
-      this.#queue.delete(blob.digest);
+      const [queued] = this.#queue.values();
+      if (queued === undefined) return;
+      const event = await this.#write(queued);
+      this.#queue.delete(queued.blob.digest);
       this.#options.onWrite(event);
     }
   }
 
-  async #write(blob: Descriptor): Promise<WriteEvent> {
+  async #write({ blob, repair }: Queued): Promise<WriteEvent> {
     if (this.#isStopping()) return { blob, result: 'dropped' };
-    const { digest, size } = blob;
+    const { digest, size = MAX_MANIFEST_BYTES } = blob;
     const patienceMs = BASE_MS + Math.ceil((size / MIN_BYTES_PER_SECOND) * 1000);
     const signal = AbortSignal.any([this.#stopping.signal, AbortSignal.timeout(patienceMs)]);
     try {
@@ -114,7 +134,8 @@ export class WriteBehind {
         remember(this.#found, digest);
         return { blob, result: 'there' };
       }
-      if (!(await this.#put(blob, signal))) return { blob, result: 'dropped' };
+      if (repair !== undefined) await this.#replace(digest, repair, signal);
+      else if (!(await this.#copy({ digest, size }, signal))) return { blob, result: 'dropped' };
       remember(this.#found, digest);
       this.#distrusted.delete(digest);
       this.#options.onHealed(digest);
@@ -125,9 +146,9 @@ export class WriteBehind {
   }
 
   /** False when the blob has left the cache meanwhile. */
-  async #put({ digest, size }: Descriptor, signal: AbortSignal): Promise<boolean> {
+  async #copy({ digest, size }: Pick<Descriptor, 'digest' | 'size'>, signal: AbortSignal): Promise<boolean> {
     const { bucket, store } = this.#options;
-    const stored = await store.open({ digest, size, isUse: false }).catch((error: unknown) => {
+    const stored = await store?.open({ digest, size, isUse: false }).catch((error: unknown) => {
       if (isOneOf(error, 'STORE_FAILED')) return undefined;
       throw error;
     });
@@ -139,6 +160,27 @@ export class WriteBehind {
       await stored.close();
     }
   }
+
+  async #replace(digest: Digest, repair: Repair, signal: AbortSignal): Promise<void> {
+    const { size, open } = await repair.fetch(signal);
+    await this.#options.bucket.put(digest, { size, open: () => verified({ digest, size }, open()) }, signal);
+  }
+}
+
+/** Ends by an error before the last chunk of other bytes, so that they never become an object. */
+async function* verified(
+  blob: Pick<Descriptor, 'digest' | 'size'>,
+  chunks: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  const verifier = new Verifier(blob);
+  let withheld: Uint8Array | undefined;
+  for await (const chunk of chunks) {
+    verifier.update(chunk);
+    if (withheld !== undefined) yield withheld;
+    withheld = new Uint8Array(chunk);
+  }
+  verifier.verify();
+  if (withheld !== undefined) yield withheld;
 }
 
 async function* bytesOf(blob: BlobReader): AsyncGenerator<Uint8Array> {

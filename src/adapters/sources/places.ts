@@ -11,7 +11,7 @@ import {
 import type { RegistryGateway, SourceKind, SourceStatus } from '../../domain/ports/registry-gateway.ts';
 import type { Registry, Upstream } from '../../domain/upstream.ts';
 import { TooSlowError } from './paced.ts';
-import type { Source, SourceLimits, SourceObserver } from './source.ts';
+import type { Source, SourceLimits, SourceObserver, Wanted } from './source.ts';
 import { SourceState } from './source-state.ts';
 
 /** A place that can be asked for one digest. */
@@ -87,13 +87,14 @@ export class Places {
   }
 
   /** A place has not answered, or has broken off. */
-  failed(place: Place, digest: Digest, error: unknown): void {
+  failed(place: Place, wanted: Wanted, error: unknown): void {
     const { source, state, upstream } = place;
+    const { digest } = wanted;
     if (error instanceof PackageUnknownError) {
       state.recover();
       if (source !== undefined) this.#options.observe({ source, reason: 'absent', digest, error });
     } else if (isWrong(error)) {
-      if (source !== undefined) this.distrust(source, digest, error);
+      if (source !== undefined) this.distrust(source, wanted, error);
     } else if (error instanceof UpstreamDeniedError && upstream.repository !== undefined) {
       state.deny(upstream.repository);
       if (source !== undefined) this.#options.observe({ source, reason: 'failed', digest, error });
@@ -106,9 +107,9 @@ export class Places {
   }
 
   /** The source gave other bytes than those of this digest. */
-  distrust(source: Source, digest: Digest, error: unknown): void {
+  distrust(source: Source, { digest, repair }: Wanted, error: unknown): void {
     this.#states.get(source)?.distrust(digest);
-    source.onDistrusted?.(digest);
+    source.onDistrusted?.(digest, repair);
     this.#options.observe({ source, reason: 'distrusted', digest, error });
   }
 

@@ -2,6 +2,7 @@
 import type { Digest } from '../../domain/descriptor.ts';
 import type { RegistryGateway, SourceKind } from '../../domain/ports/registry-gateway.ts';
 import type { Upstream } from '../../domain/upstream.ts';
+import type { Repair } from './repair.ts';
 
 export interface Source {
   readonly kind: SourceKind;
@@ -12,8 +13,14 @@ export interface Source {
   readonly fallback: boolean;
   /** Where this source has the content of an upstream; undefined when it does not cover the upstream. */
   locate(upstream: Upstream): Upstream | undefined;
-  /** Hears of a digest for which this source gave other bytes. */
-  onDistrusted?(digest: Digest): void;
+  /** Hears of a digest for which this source gave other bytes, and from where it can get the right ones. */
+  onDistrusted?(digest: Digest, repair: Repair): void;
+}
+
+/** A digest that places are asked for. */
+export interface Wanted {
+  readonly digest: Digest;
+  readonly repair: Repair;
 }
 
 /** Why another place is asked instead of a source. */

@@ -13,7 +13,8 @@ import { Verifier, WITHHELD_BYTES } from '../../domain/verifier.ts';
 import { AllFailed, firstAnswer, type Won } from './first-answer.ts';
 import { paced } from './paced.ts';
 import { type Place, Places, shownError } from './places.ts';
-import type { Source, SourceLimits, SourceObserver } from './source.ts';
+import { blobRepair, manifestRepair, type Repair } from './repair.ts';
+import type { Source, SourceLimits, SourceObserver, Wanted } from './source.ts';
 import { setBounded } from './source-state.ts';
 
 interface SourcesGatewayOptions {
@@ -28,9 +29,14 @@ interface SourcesGatewayOptions {
 
 type Bytes = AsyncIterable<Uint8Array>;
 
-interface Question {
+interface Question extends Wanted {
   readonly operation: Operation;
-  readonly digest: Digest;
+}
+
+/** The sources that gave bytes of a digest lately, the latest last; undefined stands for the registry. */
+interface Served {
+  readonly by: readonly (Source | undefined)[];
+  readonly repair: Repair;
 }
 
 /** A source that rests is asked beside a registry that has been silent for so many times the patience. */
@@ -44,8 +50,7 @@ export class SourcesGateway implements RegistryGateway, SourceInspection {
   readonly #origin: RegistryGateway;
   readonly #limits: SourceLimits;
   readonly #places: Places;
-  /** The sources that gave bytes of a digest lately, the latest last; undefined stands for the registry. */
-  readonly #served = new Map<Digest, readonly (Source | undefined)[]>();
+  readonly #served = new Map<Digest, Served>();
 
   constructor({ now = () => performance.now(), ...options }: SourcesGatewayOptions) {
     this.#origin = options.origin;
@@ -62,7 +67,8 @@ export class SourcesGateway implements RegistryGateway, SourceInspection {
       if (found !== digest) throw new DigestMismatchError(digest, found);
       return bytes;
     };
-    const { place, answer } = await this.#first(places, { operation: 'manifest', digest }, ask, signal);
+    const repair = manifestRepair(this, upstream, digest);
+    const { place, answer } = await this.#first(places, { operation: 'manifest', digest, repair }, ask, signal);
     place.state.recover();
     return answer;
   }
@@ -70,10 +76,11 @@ export class SourcesGateway implements RegistryGateway, SourceInspection {
   async fetchBlob(upstream: Upstream, blob: Descriptor, offset: number, signal: AbortSignal): Promise<Bytes> {
     const places = this.#places.of(upstream, blob.digest);
     if (places === undefined) return this.#origin.fetchBlob(upstream, blob, offset, signal);
+    const repair = blobRepair(this, upstream, blob);
     const open = (at: number, among?: readonly Place[]): Promise<Won<Place, Bytes>> =>
-      this.#open(among ?? this.#places.of(upstream, blob.digest, false) ?? [], blob, at, signal);
+      this.#open(among ?? this.#places.of(upstream, blob.digest, false) ?? [], { blob, repair }, at, signal);
     const first = await open(offset, places);
-    return this.#follow({ upstream, blob, offset, first, open, signal });
+    return this.#follow({ upstream, blob, repair, offset, first, open, signal });
   }
 
   knownRefusal(upstream: Upstream, operation: Operation, digest: Digest): PackageError | undefined {
@@ -93,8 +100,10 @@ export class SourcesGateway implements RegistryGateway, SourceInspection {
     if (!(error instanceof DigestMismatchError)) return;
     const wrong = digest ?? (isDigest(error.expected) ? error.expected : undefined);
     if (wrong === undefined) return;
-    for (const source of this.#served.get(wrong) ?? []) {
-      if (source !== undefined) this.#places.distrust(source, wrong, error);
+    const served = this.#served.get(wrong);
+    if (served === undefined) return;
+    for (const source of served.by) {
+      if (source !== undefined) this.#places.distrust(source, { digest: wrong, repair: served.repair }, error);
     }
     this.#served.delete(wrong);
   }
@@ -109,20 +118,25 @@ export class SourcesGateway implements RegistryGateway, SourceInspection {
   }
 
   servedBy(digest: Digest): SourceKind | undefined {
-    return this.#served.get(digest)?.at(-1)?.kind;
+    return this.#served.get(digest)?.by.at(-1)?.kind;
   }
 
-  #open(places: readonly Place[], blob: Descriptor, offset: number, signal: AbortSignal): Promise<Won<Place, Bytes>> {
+  #open(
+    places: readonly Place[],
+    { blob, repair }: Pick<Followed, 'blob' | 'repair'>,
+    offset: number,
+    signal: AbortSignal,
+  ): Promise<Won<Place, Bytes>> {
     const { digest, size } = blob;
     const ask = async ({ source, gateway, upstream }: Place, ended: AbortSignal): Promise<Bytes> => {
       const chunks = await gateway.fetchBlob(upstream, blob, offset, ended);
       // No client sees any of so small a blob before it is verified: verified here, a wrong one fails no request.
       return source === undefined || offset > 0 || size > WITHHELD_BYTES ? chunks : readVerified(blob, chunks);
     };
-    return this.#first(places, { operation: 'blob', digest }, ask, signal);
+    return this.#first(places, { operation: 'blob', digest, repair }, ask, signal);
   }
 
-  async *#follow({ upstream, blob, offset, first, open, signal }: Followed): AsyncGenerator<Uint8Array> {
+  async *#follow({ upstream, blob, repair, offset, first, open, signal }: Followed): AsyncGenerator<Uint8Array> {
     const failed = new Set<Source>();
     let at = offset;
     for (let current = first; ; current = await open(at)) {
@@ -144,7 +158,7 @@ export class SourcesGateway implements RegistryGateway, SourceInspection {
       } catch (error) {
         const { source } = place;
         if (signal.aborted || source === undefined || at > blob.size) throw error;
-        this.#places.failed(place, blob.digest, error);
+        this.#places.failed(place, { digest: blob.digest, repair }, error);
         if (at === blob.size) return;
         // A source gets one try here; whether a download that makes no progress goes on is decided by its owner.
         if (failed.has(source)) throw error;
@@ -158,7 +172,7 @@ export class SourcesGateway implements RegistryGateway, SourceInspection {
   /** Rejects with the error of the registry, where that was asked. */
   async #first<Answer>(
     places: readonly Place[],
-    { operation, digest }: Question,
+    { operation, digest, repair }: Question,
     ask: (place: Place, signal: AbortSignal) => Promise<Answer>,
     signal: AbortSignal,
   ): Promise<Won<Place, Answer>> {
@@ -174,7 +188,7 @@ export class SourcesGateway implements RegistryGateway, SourceInspection {
       mayHedge: ({ source, gateway, upstream }: Place) =>
         source !== undefined || gateway.knownRefusal(upstream, operation, digest) === undefined,
       onFailure: (place: Place, error: unknown) => {
-        this.#places.failed(place, digest, error);
+        this.#places.failed(place, { digest, repair }, error);
         return place.source !== undefined || !(error instanceof PackageUnknownError);
       },
       onLate: (place: Place) => {
@@ -183,8 +197,8 @@ export class SourcesGateway implements RegistryGateway, SourceInspection {
     };
     try {
       const won = await firstAnswer(race, signal);
-      const before = this.#served.get(digest)?.filter((source) => source !== won.place.source) ?? [];
-      setBounded(this.#served, digest, [...before, won.place.source], MAX_SERVED);
+      const before = this.#served.get(digest)?.by.filter((source) => source !== won.place.source) ?? [];
+      setBounded(this.#served, digest, { by: [...before, won.place.source], repair }, MAX_SERVED);
       return won;
     } catch (error) {
       throw error instanceof AllFailed ? shownError(error.failures as ReadonlyMap<Place, unknown>) : error;
@@ -195,6 +209,7 @@ export class SourcesGateway implements RegistryGateway, SourceInspection {
 interface Followed {
   readonly upstream: Upstream;
   readonly blob: Descriptor;
+  readonly repair: Repair;
   /** Where `first` begins. */
   readonly offset: number;
   readonly first: Won<Place, Bytes>;

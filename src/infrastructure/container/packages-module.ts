@@ -113,7 +113,13 @@ export function storeModule({ store: { enabled, directory, maxSize, scrubRate } 
   return new ContainerModule(({ bind }) => {
     if (!enabled) {
       const none = new NoPackageStore();
-      bind(T.PACKAGE_STORE).toConstantValue(none);
+      bind(T.PACKAGE_STORE).toResolvedValue(
+        (bucket) => {
+          bucket?.writeBehind(undefined);
+          return none;
+        },
+        [T.BUCKET],
+      );
       bind(T.STORE_INSPECTION).toConstantValue(none);
       bind(T.STORE_COMPONENT).toConstantValue({});
       return;

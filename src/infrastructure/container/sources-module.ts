@@ -95,9 +95,7 @@ function sourceOf(bucket: SharedBucket): Source {
     gateway: bucket.gateway,
     // Blobs are under their digests, whichever registry they are from.
     locate: (upstream) => upstream,
-    onDistrusted: (digest) => {
-      bucket.distrust(digest);
-    },
+    onDistrusted: bucket.distrust,
   };
 }
 
@@ -108,6 +106,6 @@ function observed(source: Source, observe: UpstreamObserver): Source {
     fallback: source.fallback,
     gateway: new ObservedRegistryGateway(source.gateway, [observe], source.kind),
     locate: (upstream) => source.locate(upstream),
-    onDistrusted: (digest) => source.onDistrusted?.(digest),
+    onDistrusted: (digest, repair) => source.onDistrusted?.(digest, repair),
   };
 }

@@ -3,10 +3,11 @@ import type { Upload } from '../../../../src/adapters/registry/transport/http-me
 import type { ObjectState } from '../../../../src/adapters/s3/s3-bucket.ts';
 import { WriteBehind, type WriteEvent } from '../../../../src/adapters/s3/write-behind.ts';
 import { type Descriptor, type Digest, digestOf } from '../../../../src/domain/descriptor.ts';
+import { DigestMismatchError } from '../../../../src/domain/errors.ts';
 import { eventually } from '../../../support/eventually.ts';
 import { bytesOf, makeBlob } from '../../../support/image.ts';
 import { MemoryPackageStore } from '../../../support/memory-package-store.ts';
-import { ingest, sourceOf } from '../../../support/source.ts';
+import { chunksOf, ingest, sourceOf } from '../../../support/source.ts';
 
 /** A bucket that a test looks into, and holds. */
 class HeldBucket {
@@ -37,6 +38,11 @@ class HeldBucket {
     this.objects.set(digest, Buffer.concat(chunks));
   }
 }
+
+const repairBy = (bytes: Uint8Array, size: number | undefined = bytes.byteLength) => ({
+  size,
+  fetch: async () => ({ size: bytes.byteLength, open: () => chunksOf(bytes, 400) }),
+});
 
 describe('WriteBehind', () => {
   let bucket: HeldBucket;
@@ -109,13 +115,56 @@ describe('WriteBehind', () => {
     const blob = await cache(1000);
     bucket.state = 'there';
     writer.observeObject(blob.digest, true);
-    writer.distrust(blob.digest);
+    writer.distrust(blob.digest, repairBy(bytesOf(1000, 1)));
     arrive(blob);
     await results('written');
     expect(bucket.asked).to.deep.equal([`PUT ${blob.digest}`]);
     expect(healed).to.deep.equal([blob.digest]);
     arrive(blob);
     expect(writer.queued).to.equal(0);
+  });
+
+  it('asks for no repair where the cache will have the blob', async () => {
+    writer.distrust(digestOf(bytesOf(10)), { size: 10, fetch: () => Promise.reject(new Error('asked')) });
+    expect(writer.queued).to.equal(0);
+  });
+
+  describe('without a cache', () => {
+    beforeEach(() => {
+      writer = new WriteBehind({
+        bucket,
+        store: undefined,
+        onWrite: (event) => events.push(event),
+        onHealed: (digest) => healed.push(digest),
+      });
+    });
+
+    it('replaces a wrong object by what it is told of, also where the size is not known before', async () => {
+      const [layer, manifest] = [bytesOf(1000, 3), bytesOf(900, 4)];
+      writer.distrust(digestOf(layer), repairBy(layer));
+      writer.distrust(digestOf(manifest), repairBy(manifest, undefined));
+      await results('written', 'written');
+      for (const bytes of [layer, manifest]) {
+        expect(Buffer.compare(bucket.objects.get(digestOf(bytes)) ?? Buffer.alloc(0), bytes)).to.equal(0);
+      }
+      expect(healed).to.deep.equal([digestOf(layer), digestOf(manifest)]);
+    });
+
+    it('makes no object of other bytes', async () => {
+      const wanted = digestOf(bytesOf(1000, 5));
+      writer.distrust(wanted, repairBy(bytesOf(1000, 6)));
+      await results('failed');
+      expect(events[0]?.error).to.be.instanceOf(DigestMismatchError);
+      expect(bucket.objects.size).to.equal(0);
+      expect(healed).to.deep.equal([]);
+    });
+
+    it('fails a repair that no place has content for, and does the next', async () => {
+      const right = bytesOf(100, 7);
+      writer.distrust(digestOf(bytesOf(5)), { size: 5, fetch: () => Promise.reject(new Error('gone')) });
+      writer.distrust(digestOf(right), repairBy(right));
+      await results('failed', 'written');
+    });
   });
 
   it('writes one at a time, lets 64 wait, and drops more', async () => {
