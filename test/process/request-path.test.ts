@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 
 const ROOT = join(import.meta.dirname, '../..');
 /** Files that a miss may enter; a new one has to be worth its place. */
-const MAX_FILES = { miss: 84, hit: 39 };
+const MAX_FILES = { miss: 72, hit: 39 };
 
 interface Path {
   readonly what: string;

@@ -1,0 +1,24 @@
+import { expect } from 'chai';
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
+import { ROOT } from './source-files.ts';
+
+describe('the size of the house', () => {
+  /** The rows of `npm run house:size`. */
+  const sizes = new Map<string, { readonly lines: number; readonly namesPer1000Lines: number }>();
+  before(() => {
+    const table = execFileSync(process.execPath, [join(ROOT, 'tools/house-size.ts')], { encoding: 'utf8' });
+    for (const row of table.trim().split('\n').slice(1)) {
+      const [room = '', , lines, , names] = row.split(/ +/);
+      sizes.set(room, { lines: Number(lines), namesPer1000Lines: Number(names) });
+    }
+  });
+
+  it('leaves wiring to infrastructure, and nothing that another room can hold', () => {
+    expect(sizes.get('src/infrastructure')?.lines).to.be.within(1, 2000);
+  });
+
+  it('shows few names beside what is behind them', () => {
+    expect(sizes.get('src')?.namesPer1000Lines).to.be.within(1, 30);
+  });
+});
