@@ -11,7 +11,7 @@ import { ServiceProcess } from '../support/service-process.ts';
 
 const MIB = 1024 * 1024;
 const never = new AbortController().signal;
-const PROGRAMS: readonly BucketProgram[] = ['versitygw', 's3s-fs'];
+const PROGRAMS: readonly BucketProgram[] = ['versitygw', 's3s-fs', 'rclone'];
 
 for (const program of PROGRAMS) {
   describeWith(program, (path) => {
