@@ -6,19 +6,21 @@ import type { Admission } from './server/admission.ts';
 import { admitted } from './server/send-blob.ts';
 import { errorResponses, RefusedError, type WriteProblem } from './server/problem.ts';
 import { explainRoute } from './package/explain-route.ts';
-import { allowedHosts, isSafe, strictRequests } from './server/strict-requests.ts';
+import { allowedHosts, expectSafe, strictRequests } from './server/strict-requests.ts';
+import { isIconTarget } from './icons/icon-path.ts';
 import { type IconRoute, iconRoute, iconRouteOf } from './icons/icon-route.ts';
+import { isImagesTarget } from './images/images-path.ts';
 import { imagesRouteOf, type ImagesRoutes, imagesRoutes } from './images/images-routes.ts';
 import { manifestRoute, packageRoute, type PackageUseCases } from './package/package-route.ts';
 import { readiness, type ReadinessCheck, type StatusOptions, statusRoute, toStatus } from './status/status-route.ts';
 import { recordRequests, type RequestObserver, type RequestState } from './server/request-record.ts';
 
-/** Paths of a feature that is loaded only where it is switched on. */
+/** Paths below a prefix. */
 export interface Feature {
   /** Whether the request target, with or without its query, is one of the feature. */
   readonly owns: (target: string) => boolean;
-  /** Writes the answer to a request of the feature that fails. */
-  readonly writeError: WriteProblem;
+  /** Writes the answer to a request of the feature that fails, if it has a form of its own. */
+  readonly writeError?: WriteProblem;
   /** The name of the route for metrics and the log; undefined for a path of another feature, or of none. */
   readonly routeOf: (path: string) => string | undefined;
   /** Answers the requests of the feature. */
@@ -56,24 +58,25 @@ export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
   const app = new Koa<RequestState>();
   // Every error has its response and its log line by errorResponses; what Koa emits besides is the same error again.
   app.on('error', () => undefined);
-  const routeOf = (path: string): string =>
-    ROUTES.has(path) ? path : (imagesRouteOf(path) ?? iconRouteOf(path) ?? distribution?.routeOf(path) ?? 'other');
+  const features: readonly Feature[] = [
+    { owns: isImagesTarget, routeOf: imagesRouteOf, routes: imagesRoutes(options) },
+    { owns: isIconTarget, routeOf: iconRouteOf, routes: iconRoute(options) },
+    ...(distribution === undefined ? [] : [distribution]),
+  ];
+  const ownerOf = (target: string): Feature | undefined => features.find(({ owns }) => owns(target));
+  const routeOf = (path: string): string => (ROUTES.has(path) ? path : (ownerOf(path)?.routeOf(path) ?? 'other'));
   app.use(recordRequests(routeOf, options.observers));
-  app.use(errorResponses((target) => (distribution?.owns(target) === true ? distribution.writeError : undefined)));
+  app.use(errorResponses((target) => ownerOf(target)?.writeError));
   app.use(strictRequests());
-  const images = imagesRoutes(options);
-  const icons = iconRoute(options);
   app.use(async (ctx, next) => {
     // Exact and unnormalized, as the sidecar compares them (so `//healthz` is not `/healthz`).
     if (!ROUTES.has(ctx.path)) {
-      await images(ctx, async () => {
-        await icons(ctx, async () => {
-          await (distribution?.owns(ctx.url) === true ? distribution.routes(ctx, unknownPage) : unknownPage());
-        });
-      });
+      const feature = ownerOf(ctx.url);
+      if (feature === undefined) throw new RefusedError('PAGE_UNKNOWN', 'page not found');
+      await feature.routes(ctx, next);
       return;
     }
-    if (!isSafe(ctx.method)) throw new RefusedError('METHOD_UNSUPPORTED', 'method not allowed', { Allow: 'GET, HEAD' });
+    expectSafe(ctx.method);
     await next();
   });
   const router = new Router<RequestState>({ strict: true, sensitive: true });
@@ -93,8 +96,4 @@ export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
   router.get('/', allowedHosts(), toStatus);
   app.use(router.routes());
   return app;
-}
-
-function unknownPage(): Promise<never> {
-  return Promise.reject(new RefusedError('PAGE_UNKNOWN', 'page not found'));
 }

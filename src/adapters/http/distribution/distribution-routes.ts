@@ -5,10 +5,9 @@ import type { Package, PackageRequest } from '../../../domain/reference.ts';
 import { etagOf, matchesEtag, reprDigest, validatorHeaders } from '../package/package-headers.ts';
 import { answerHead, answerManifest, type OpenDelivery, sendDelivery } from '../package/package-route.ts';
 import type { Admission } from '../server/admission.ts';
-import { RefusedError } from '../server/problem.ts';
 import type { RequestState } from '../server/request-record.ts';
 import { admitted, untilClosed } from '../server/send-blob.ts';
-import { isSafe } from '../server/strict-requests.ts';
+import { expectSafe } from '../server/strict-requests.ts';
 import { traces } from '../server/trace-context.ts';
 import { type DistributionPath, parseDistributionPath, parseNamespace } from './distribution-path.ts';
 import { API_VERSION } from './oci-errors.ts';
@@ -28,9 +27,7 @@ export function distributionRoutes({ repositories, admission }: DistributionRout
   const counted = admitted(admission);
   return async (ctx) => {
     const [target = ''] = ctx.url.split('?', 1);
-    if (!isSafe(ctx.method)) {
-      throw new RefusedError('METHOD_UNSUPPORTED', 'this registry can only be read', { Allow: 'GET, HEAD' });
-    }
+    expectSafe(ctx.method, 'this registry can only be read');
     const path = parseDistributionPath(target);
     if (path.kind === 'base') {
       ctx.set({ ...API_VERSION, 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff' });

@@ -8,6 +8,10 @@ import { RefusedError } from '../server/problem.ts';
 
 export const PREFIX = '/v1/packages/';
 
+export function isIconTarget(target: string): boolean {
+  return target.startsWith(PREFIX);
+}
+
 /** The name of an object of the cluster (RFC 1123, subdomain). */
 const OBJECT = /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$/;
 const MAX_OBJECT_LENGTH = 253;

@@ -8,8 +8,9 @@ import { admitted } from '../server/send-blob.ts';
 import { etagOf, matchesEtag } from '../package/package-headers.ts';
 import { readParameters } from '../package/package-query.ts';
 import { answerWhole } from '../package/package-route.ts';
-import { RefusedError, reworded, type Words } from '../server/problem.ts';
+import { reworded, type Words } from '../server/problem.ts';
 import type { RequestState } from '../server/request-record.ts';
+import { expectSafe } from '../server/strict-requests.ts';
 import { traces } from '../server/trace-context.ts';
 import { parseIconPath, PREFIX } from './icon-path.ts';
 
@@ -42,9 +43,8 @@ const WORDS: Readonly<Record<IconStep, Words>> = {
   icon: { unknown: 'icon not found', failed: FETCH_FAILED },
 };
 
-/** The name of the route for metrics and the log; undefined for a path of another feature, or of none. */
+/** The name of the route for metrics and the log; undefined for a path of none. */
 export function iconRouteOf(path: string): string | undefined {
-  if (!path.startsWith(PREFIX)) return undefined;
   try {
     parseIconPath(path);
     return `${PREFIX}icon`;
@@ -53,18 +53,12 @@ export function iconRouteOf(path: string): string | undefined {
   }
 }
 
-/** Answers for all that is under /v1/packages/, and leaves the rest to the next middleware. */
+/** Answers for all that is under /v1/packages/. */
 export function iconRoute({ icons, admission }: IconRoute): Middleware<RequestState> {
   const counted = admitted(admission);
-  return async (ctx, next) => {
+  return async (ctx) => {
+    expectSafe(ctx.method);
     const [target = ''] = ctx.url.split('?', 1);
-    if (!target.startsWith(PREFIX)) {
-      await next();
-      return;
-    }
-    if (ctx.method !== 'GET' && ctx.method !== 'HEAD') {
-      throw new RefusedError('METHOD_UNSUPPORTED', 'method not allowed', { Allow: 'GET, HEAD' });
-    }
     const request = parseIconPath(target);
     // No parameter is known, and a query that two parsers could read differently is refused all the same.
     readParameters(ctx.querystring, []);

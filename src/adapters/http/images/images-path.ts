@@ -9,6 +9,10 @@ import { pathSegments } from '../server/strict-requests.ts';
 
 export const PREFIX = '/v1/images/';
 
+export function isImagesTarget(target: string): boolean {
+  return target.startsWith(PREFIX);
+}
+
 export type ImagesPath =
   | { readonly action: 'tags'; readonly image: RepositoryPath }
   | { readonly action: 'images' | 'manifests'; readonly image: RepositoryPath; readonly reference: string };

@@ -9,6 +9,7 @@ import { etagOf, matchesEtag, reprDigest } from '../package/package-headers.ts';
 import type { PackageUseCases } from '../package/package-route.ts';
 import { RefusedError, reworded } from '../server/problem.ts';
 import type { RequestState } from '../server/request-record.ts';
+import { expectSafe } from '../server/strict-requests.ts';
 import { traces } from '../server/trace-context.ts';
 import { cacheControl, imageDownload } from './image-download.ts';
 import { type ImagesPath, parseImagesPath, parsePlatformQuery, parseReference, PREFIX } from './images-path.ts';
@@ -25,9 +26,8 @@ export interface ImagesRoutes {
 
 type Context = ParameterizedContext<RequestState>;
 
-/** The name of the route for metrics and the log; undefined for a path of another feature. */
+/** The name of the route for metrics and the log; undefined for a path of none. */
 export function imagesRouteOf(path: string): string | undefined {
-  if (!path.startsWith(PREFIX)) return undefined;
   try {
     return `${PREFIX}${parseImagesPath(path).action}`;
   } catch {
@@ -35,20 +35,14 @@ export function imagesRouteOf(path: string): string | undefined {
   }
 }
 
-/** Answers what is under /v1/images/ and leaves the rest to the next middleware. */
+/** Answers for all that is under /v1/images/. */
 export function imagesRoutes({ images, packages, admission }: ImagesRoutes): Middleware<RequestState> {
   const download = imageDownload(packages.get, admission);
   const counted = admitted(admission);
-  return async (ctx, next) => {
+  return async (ctx) => {
     const [target = ''] = ctx.url.split('?', 1);
-    if (!target.startsWith(PREFIX)) {
-      await next();
-      return;
-    }
     const path = parseImagesPath(target);
-    if (ctx.method !== 'GET' && ctx.method !== 'HEAD') {
-      throw new RefusedError('METHOD_UNSUPPORTED', 'method not allowed', { Allow: 'GET, HEAD' });
-    }
+    expectSafe(ctx.method);
     await counted(ctx, async () => {
       const { answer, end } = answerIn(HEAD_TIMEOUT_MS);
       try {

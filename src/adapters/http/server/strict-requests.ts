@@ -21,7 +21,12 @@ export function strictRequests(): Middleware<RequestState> {
   };
 }
 
-export function isSafe(method: string): boolean {
+/** @throws RefusedError for a method that is neither GET nor HEAD */
+export function expectSafe(method: string, why = 'method not allowed'): void {
+  if (!isSafe(method)) throw new RefusedError('METHOD_UNSUPPORTED', why, { Allow: 'GET, HEAD' });
+}
+
+function isSafe(method: string): boolean {
   return method === 'GET' || method === 'HEAD';
 }
 
