@@ -1,4 +1,5 @@
 /** Delivers one file of a package: extracted once for all clients, and verified with its layer before its first byte. */
+import { BoundedMap } from '../domain/bounded-map.ts';
 import { type Descriptor, Digester, digestOf } from '../domain/descriptor.ts';
 import { DigestMismatchError, InvalidContentError, isOneOf, StoreFullError } from '../domain/errors.ts';
 import type { PackageRequest } from '../domain/reference.ts';
@@ -47,7 +48,7 @@ interface Extracted {
 export class GetLayerFile {
   readonly #options: GetLayerFileOptions;
   /** A layer always holds the same file of a name, or none, so that is found out once. */
-  readonly #known = new Map<string, Descriptor | InvalidContentError>();
+  readonly #known = new BoundedMap<string, Descriptor | InvalidContentError>(MAX_KNOWN);
   readonly #extractions = new SingleFlight<string, Extracted>();
   readonly #workers = new KeyedMutex<number>();
   #begun = 0;
@@ -102,10 +103,10 @@ export class GetLayerFile {
       for await (const chunk of this.#bytes(request, name, signal)) digester.update(chunk);
       const size = digester.bytes;
       const file = { mediaType: 'application/octet-stream', digest: digester.digest(), size };
-      this.#remember(key, file);
+      this.#known.set(key, file);
       return file;
     } catch (error) {
-      if (error instanceof InvalidContentError) this.#remember(key, error);
+      if (error instanceof InvalidContentError) this.#known.set(key, error);
       throw error;
     }
   }
@@ -150,12 +151,6 @@ export class GetLayerFile {
     const found = digestOf(held);
     if (found !== file.digest) throw new DigestMismatchError(file.digest, found);
     return held;
-  }
-
-  #remember(key: string, fact: Descriptor | InvalidContentError): void {
-    const [oldest] = this.#known.keys();
-    if (oldest !== undefined && this.#known.size >= MAX_KNOWN) this.#known.delete(oldest);
-    this.#known.set(key, fact);
   }
 }
 

@@ -1,4 +1,5 @@
 /** Icons in memory, by the manifest of their image, and for a minute the failures of images that have none. */
+import { BoundedMap } from '../domain/bounded-map.ts';
 import type { Digest } from '../domain/descriptor.ts';
 import type { IconFile } from './icon-of-layers.ts';
 
@@ -14,7 +15,7 @@ export interface Icon extends IconFile {
 export class KeptIcons {
   /** The least recently used first. */
   readonly #icons = new Map<Digest, Icon>();
-  readonly #failures = new Map<Digest, { readonly failure: Error; readonly until: number }>();
+  readonly #failures = new BoundedMap<Digest, { readonly failure: Error; readonly until: number }>(MAX_FAILURES);
   #bytes = 0;
 
   /** @throws the error with which the image has failed before. */
@@ -40,8 +41,6 @@ export class KeptIcons {
   }
 
   keepFailure(manifest: Digest, failure: Error): void {
-    const [oldest] = this.#failures.keys();
-    if (oldest !== undefined && this.#failures.size >= MAX_FAILURES) this.#failures.delete(oldest);
     this.#failures.set(manifest, { failure, until: performance.now() + FAILURE_MS });
   }
 }

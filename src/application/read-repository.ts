@@ -1,4 +1,5 @@
 /** Manifests and blobs of a repository under its own name, as a registry serves them to clients that read. */
+import { BoundedMap } from '../domain/bounded-map.ts';
 import type { Index, Manifest } from '../domain/manifest.ts';
 import { type Descriptor, type Digest, digestOf } from '../domain/descriptor.ts';
 import { isOneOf, RepositoryUnknownError, SignatureError } from '../domain/errors.ts';
@@ -51,7 +52,7 @@ interface KnownBlob {
 export class ReadRepository {
   readonly #options: ReadRepositoryOptions;
   /** By place and digest, since the size is a claim of a manifest of that place. */
-  readonly #known = new Map<string, KnownBlob>();
+  readonly #known = new BoundedMap<string, KnownBlob>(MAX_KNOWN);
   readonly #tags = new SingleFlight<string, Digest>();
   readonly #sizes = new SingleFlight<string, number>();
 
@@ -142,11 +143,7 @@ export class ReadRepository {
     if (document.kind === 'index') return;
     for (const blob of [document.config, ...document.layers]) {
       if (blob === undefined) continue;
-      const key = `${blob.digest} ${keyOf(request)}`;
-      this.#known.delete(key);
-      const [oldest] = this.#known.keys();
-      if (oldest !== undefined && this.#known.size >= MAX_KNOWN) this.#known.delete(oldest);
-      this.#known.set(key, { size: blob.size, manifest: request.digest });
+      this.#known.set(`${blob.digest} ${keyOf(request)}`, { size: blob.size, manifest: request.digest });
     }
   }
 }

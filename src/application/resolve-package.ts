@@ -1,4 +1,5 @@
 /** From a requested digest to the layer that is the package: by the manifest, which is cached like any other blob. */
+import { BoundedMap } from '../domain/bounded-map.ts';
 import type { Descriptor, Digest } from '../domain/descriptor.ts';
 import { InvalidContentError, isOneOf } from '../domain/errors.ts';
 import type { Platform } from '../domain/index-entry.ts';
@@ -44,11 +45,11 @@ export type PackageResolver = Pick<ResolvePackage, 'execute' | 'manifest' | 'rec
 export class ResolvePackage {
   readonly #options: ResolvePackageOptions;
   /** A digest always resolves to the same package, so a hit reads no manifest. */
-  readonly #known = new Map<Digest, Package>();
+  readonly #known = new BoundedMap<Digest, Package>(MAX_KNOWN);
   /** Why a digest leads to no package: as unchangeable as what it leads to. */
-  readonly #unusable = new Map<Digest, InvalidContentError>();
+  readonly #unusable = new BoundedMap<Digest, InvalidContentError>(MAX_FAILED);
   /** Cached blobs that are no manifests, layers for instance: each is read and parsed once. */
-  readonly #notManifests = new Map<Digest, true>();
+  readonly #notManifests = new BoundedMap<Digest, true>(MAX_FAILED);
   readonly #fetches = new SingleFlight<string, VerifiedManifest>();
   readonly #reads = new SingleFlight<string, VerifiedManifest | undefined>();
 
@@ -94,7 +95,7 @@ export class ResolvePackage {
   #cache(digest: Digest, layer: Descriptor): Package {
     const found = { digest, layer };
     // So many packages with their content would not fit into memory, so such a manifest is read again.
-    if (layer.data === undefined) setBounded(this.#known, digest, found, MAX_KNOWN);
+    if (layer.data === undefined) this.#known.set(digest, found);
     return found;
   }
 
@@ -118,7 +119,7 @@ export class ResolvePackage {
       return manifest === undefined ? manifest : packageLayer(manifest);
     } catch (error) {
       // Errors of the store and the registry are not facts about the digest.
-      if (error instanceof InvalidContentError && notFound === undefined) setBounded(this.#unusable, digest, error);
+      if (error instanceof InvalidContentError && notFound === undefined) this.#unusable.set(digest, error);
       throw error;
     }
   }
@@ -150,7 +151,7 @@ export class ResolvePackage {
       return await readManifest(stored.size, () => readAll(stored));
     } catch (error) {
       if (!isOneOf(error, 'STORE_FAILED', 'MANIFEST_INVALID')) throw error;
-      if (error.code === 'MANIFEST_INVALID') setBounded(this.#notManifests, digest, true);
+      if (error.code === 'MANIFEST_INVALID') this.#notManifests.set(digest, true);
       return undefined;
     } finally {
       await blob?.close();
@@ -187,10 +188,4 @@ async function readAll(blob: BlobReader): Promise<Uint8Array> {
     at += some.byteLength;
   }
   return bytes;
-}
-
-function setBounded<Fact>(facts: Map<Digest, Fact>, digest: Digest, fact: Fact, most = MAX_FAILED): void {
-  const [oldest] = facts.keys();
-  if (oldest !== undefined && facts.size >= most) facts.delete(oldest);
-  facts.set(digest, fact);
 }

@@ -1,4 +1,5 @@
 /** ResolvePackage that verifies the signature of an image before it hands out anything of it, once for each manifest and set of keys. */
+import { BoundedMap } from '../domain/bounded-map.ts';
 import type { Digest } from '../domain/descriptor.ts';
 import { isOneOf, SignatureError } from '../domain/errors.ts';
 import type { Package, PackageRequest } from '../domain/reference.ts';
@@ -58,9 +59,9 @@ interface Known extends SignatureFinding {
 export class ResolveSignedPackage implements PackageResolver, SignatureInspection {
   readonly #options: ResolveSignedPackageOptions;
   /** A signature covers the bytes, wherever they are asked for. */
-  readonly #valid = new Map<Digest, Known>();
+  readonly #valid = new BoundedMap<Digest, Known>(MAX_VALID);
   /** Another repository may hold the signature, so these count for one place and for a time. */
-  readonly #refused = new Map<Digest, Known>();
+  readonly #refused = new BoundedMap<Digest, Known>(MAX_REFUSED);
   readonly #running = new SingleFlight<string, SignatureFinding>();
 
   constructor(options: ResolveSignedPackageOptions) {
@@ -164,10 +165,7 @@ export class ResolveSignedPackage implements PackageResolver, SignatureInspectio
   #remember(known: Known): void {
     const { digest } = known.request;
     const isValid = known.verdict.kind === 'valid';
-    const [facts, most] = isValid ? [this.#valid, MAX_VALID] : [this.#refused, MAX_REFUSED];
-    const [oldest] = facts.keys();
-    if (oldest !== undefined && facts.size >= most) facts.delete(oldest);
-    facts.set(digest, known);
+    (isValid ? this.#valid : this.#refused).set(digest, known);
     (isValid ? this.#refused : this.#valid).delete(digest);
   }
 }

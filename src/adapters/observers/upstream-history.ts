@@ -1,4 +1,5 @@
 /** The last answers of upstreams, for the status page and /explain. */
+import { BoundedMap } from '../../domain/bounded-map.ts';
 import type { UpstreamAnswer, UpstreamInspection } from '../../domain/ports/registry-gateway.ts';
 import { InvalidArgumentError, PackageError } from '../../domain/errors.ts';
 import type { Registry } from '../../domain/upstream.ts';
@@ -15,7 +16,7 @@ interface Remembered {
 
 export class UpstreamHistory implements UpstreamInspection {
   /** In the order of their times, one to each question. */
-  readonly #answers = new Map<string, Remembered>();
+  readonly #answers = new BoundedMap<string, Remembered>(MAX_ANSWERS);
 
   answers(registry?: Registry): UpstreamAnswer[] {
     const all = [...this.#answers.values()].reverse();
@@ -46,10 +47,7 @@ export class UpstreamHistory implements UpstreamInspection {
   ): void {
     const { host } = registry;
     const key = `${operation} ${host}/${repository ?? ''} ${digest}`;
-    this.#answers.delete(key);
     const answer = { operation, host, repository, digest, at: new Date(), ...said };
     this.#answers.set(key, { answer, registry: new WeakRef(registry) });
-    const [oldest] = this.#answers.keys();
-    if (oldest !== undefined && this.#answers.size > MAX_ANSWERS) this.#answers.delete(oldest);
   }
 }

@@ -1,4 +1,5 @@
 /** RegistryGateway that remembers for seconds what a registry does not have, so that many requests for it are one contact. */
+import { BoundedMap } from '../../domain/bounded-map.ts';
 import type { Descriptor, Digest } from '../../domain/descriptor.ts';
 import { type PackageError, PackageUnknownError } from '../../domain/errors.ts';
 import type { Operation, RegistryGateway } from '../../domain/ports/registry-gateway.ts';
@@ -21,7 +22,7 @@ export class NegativeCache implements RegistryGateway {
   readonly #ids = new WeakMap<Registry, number>();
   #lastId = 0;
   /** By registry, repository, kind and digest; the oldest first. */
-  readonly #absences = new Map<string, Absence>();
+  readonly #absences = new BoundedMap<string, Absence>(MAX_ABSENCES);
 
   /** `now` gives milliseconds on a clock that never jumps. */
   constructor(gateway: RegistryGateway, now = () => performance.now()) {
@@ -56,7 +57,9 @@ export class NegativeCache implements RegistryGateway {
     try {
       return await fetch();
     } catch (error) {
-      if (error instanceof PackageUnknownError) this.#remember(key, error);
+      if (error instanceof PackageUnknownError) {
+        this.#absences.set(key, { error, until: this.#now() + REMEMBERED_MS });
+      }
       throw error;
     }
   }
@@ -68,13 +71,6 @@ export class NegativeCache implements RegistryGateway {
   #absence(key: string): PackageUnknownError | undefined {
     const absence = this.#absences.get(key);
     return absence !== undefined && absence.until > this.#now() ? remembered(absence.error) : undefined;
-  }
-
-  #remember(key: string, error: PackageUnknownError): void {
-    this.#absences.delete(key);
-    const [oldest] = this.#absences.keys();
-    if (oldest !== undefined && this.#absences.size >= MAX_ABSENCES) this.#absences.delete(oldest);
-    this.#absences.set(key, { error, until: this.#now() + REMEMBERED_MS });
   }
 
   #idOf(registry: Registry): number {

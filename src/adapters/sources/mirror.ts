@@ -1,4 +1,5 @@
 /** A registry that has the content of other registries, by host, as in containerd's hosts.toml. */
+import { BoundedMap } from '../../domain/bounded-map.ts';
 import { ANONYMOUS } from '../../domain/credential.ts';
 import type { BlobSizes, ImageCatalog, RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import { digestOf } from '../../domain/descriptor.ts';
@@ -6,7 +7,6 @@ import { CredentialsMissingError, isOneOf } from '../../domain/errors.ts';
 import { registryKey, type RepositoryPath } from '../../domain/reference.ts';
 import type { Registry, Upstream } from '../../domain/upstream.ts';
 import type { Access, CredentialFiles, FollowedCredential } from './followed-credential.ts';
-import { setBounded } from './source-state.ts';
 import type { Source } from './source.ts';
 
 export interface MirrorSettings {
@@ -38,7 +38,9 @@ export class Mirror implements Source {
   readonly #settings: MirrorSettings;
   readonly #credential: FollowedCredential | undefined;
   /** By the host that is mirrored: one object for as long as the credential stays. */
-  readonly #registries = new Map<string, { readonly access: Access; readonly registry: Registry }>();
+  readonly #registries = new BoundedMap<string, { readonly access: Access; readonly registry: Registry }>(
+    MAX_REGISTRIES,
+  );
 
   constructor(settings: MirrorSettings, gateway: Mirror['gateway'], credential?: FollowedCredential) {
     this.#settings = settings;
@@ -93,7 +95,7 @@ export class Mirror implements Source {
     const { credential, token } = access;
     const api = { root, ...(namespaceParameter && { namespace: mirrored }), ...(token && { token }) };
     const registry: Registry = { scheme, host, credential, ca, api };
-    setBounded(this.#registries, mirrored, { access, registry }, MAX_REGISTRIES);
+    this.#registries.set(mirrored, { access, registry });
     return registry;
   }
 }

@@ -1,4 +1,5 @@
 /** Knowledge about one source, or about the registry behind all of them: whether it rests, how fast it was, where it was wrong. */
+import { BoundedMap } from '../../domain/bounded-map.ts';
 import type { Digest } from '../../domain/descriptor.ts';
 import type { RepositoryPath } from '../../domain/reference.ts';
 
@@ -22,9 +23,9 @@ export class SourceState {
   #restsUntil = -Infinity;
   #reason: string | undefined;
   #isFailing = false;
-  readonly #distrusted = new Map<Digest, number>();
+  readonly #distrusted = new BoundedMap<Digest, number>(MAX_DISTRUSTED);
   /** A source may refuse one repository and serve all others. */
-  readonly #denied = new Map<RepositoryPath, number>();
+  readonly #denied = new BoundedMap<RepositoryPath, number>(MAX_DENIED);
   /** Bytes a second of the last measurement; undefined before the first. */
   rate: number | undefined;
 
@@ -59,7 +60,7 @@ export class SourceState {
 
   deny(repository: RepositoryPath): void {
     this.#isFailing = true;
-    setBounded(this.#denied, repository, this.#now() + this.#restMs, MAX_DENIED);
+    this.#denied.set(repository, this.#now() + this.#restMs);
   }
 
   /** Undefined while it does not rest. */
@@ -69,7 +70,7 @@ export class SourceState {
   }
 
   distrust(digest: Digest): void {
-    setBounded(this.#distrusted, digest, this.#now() + this.#distrustMs, MAX_DISTRUSTED);
+    this.#distrusted.set(digest, this.#now() + this.#distrustMs);
   }
 
   trust(digest: Digest): void {
@@ -83,12 +84,4 @@ export class SourceState {
   get distrusted(): number {
     return this.#distrusted.size;
   }
-}
-
-/** Adds a fact as the latest; the oldest leaves when there are too many. */
-export function setBounded<Key, Fact>(facts: Map<Key, Fact>, key: Key, fact: Fact, most: number): void {
-  facts.delete(key);
-  const [oldest] = facts.keys();
-  if (oldest !== undefined && facts.size >= most) facts.delete(oldest);
-  facts.set(key, fact);
 }

@@ -1,4 +1,5 @@
 /** RegistryGateway that asks sources in their order before the registry, and switches when one lacks, fails, or is slow. */
+import { BoundedMap } from '../../domain/bounded-map.ts';
 import { type Descriptor, type Digest, digestOf, isDigest } from '../../domain/descriptor.ts';
 import { DigestMismatchError, type PackageError, PackageUnknownError } from '../../domain/errors.ts';
 import type {
@@ -15,7 +16,6 @@ import { paced } from './paced.ts';
 import { type Place, Places, shownError } from './places.ts';
 import { blobRepair, manifestRepair, type Repair } from './repair.ts';
 import type { Source, SourceLimits, SourceObserver, Wanted } from './source.ts';
-import { setBounded } from './source-state.ts';
 
 interface SourcesGatewayOptions {
   readonly origin: RegistryGateway;
@@ -50,7 +50,7 @@ export class SourcesGateway implements RegistryGateway, SourceInspection {
   readonly #origin: RegistryGateway;
   readonly #limits: SourceLimits;
   readonly #places: Places;
-  readonly #served = new Map<Digest, Served>();
+  readonly #served = new BoundedMap<Digest, Served>(MAX_SERVED);
 
   constructor({ now = () => performance.now(), ...options }: SourcesGatewayOptions) {
     this.#origin = options.origin;
@@ -198,7 +198,7 @@ export class SourcesGateway implements RegistryGateway, SourceInspection {
     try {
       const won = await firstAnswer(race, signal);
       const before = this.#served.get(digest)?.by.filter((source) => source !== won.place.source) ?? [];
-      setBounded(this.#served, digest, { by: [...before, won.place.source], repair }, MAX_SERVED);
+      this.#served.set(digest, { by: [...before, won.place.source], repair });
       return won;
     } catch (error) {
       throw error instanceof AllFailed ? shownError(error.failures as ReadonlyMap<Place, unknown>) : error;

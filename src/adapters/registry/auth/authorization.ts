@@ -1,5 +1,6 @@
 /** How a registry and the hosts that it leads to are entered, and the tokens that they gave (distribution-spec, token protocol). */
 import { SingleFlight } from '../../../application/concurrency/single-flight.ts';
+import { BoundedMap } from '../../../domain/bounded-map.ts';
 import { ANONYMOUS } from '../../../domain/credential.ts';
 import { CredentialsMissingError, UpstreamDeniedError } from '../../../domain/errors.ts';
 import { dialledHost, type Registry } from '../../../domain/upstream.ts';
@@ -43,7 +44,7 @@ interface AuthorizationOptions {
 
 export class Authorization {
   readonly #options: AuthorizationOptions;
-  readonly #grants = new Map<string, Grant>();
+  readonly #grants = new BoundedMap<string, Grant>(MAX_GRANTS);
   readonly #requests = new SingleFlight<string, Grant>();
 
   constructor(options: AuthorizationOptions) {
@@ -75,7 +76,7 @@ export class Authorization {
       signal,
     );
     if (grant.header === used) throw this.#denied('credentials are refused');
-    this.#remember(repository, grant);
+    this.#grants.set(repository, grant);
     return grant.header;
   }
 
@@ -88,7 +89,7 @@ export class Authorization {
     if (challenges.length === 0) return undefined;
     const grant = await this.#obtain(challenges, repository, signal);
     const confirm = (): void => {
-      this.#remember(repository, grant);
+      this.#grants.set(repository, grant);
       this.#options.base?.proveNeeded();
     };
     return { header: grant.header, confirm };
@@ -96,12 +97,6 @@ export class Authorization {
 
   async #baseChallenges(signal: AbortSignal): Promise<Challenge[]> {
     return rankChallenges(parseChallenges((await this.#options.base?.ask(signal)) ?? ''));
-  }
-
-  #remember(repository: string, grant: Grant): void {
-    const [oldest] = this.#grants.keys();
-    if (oldest !== undefined && this.#grants.size >= MAX_GRANTS) this.#grants.delete(oldest);
-    this.#grants.set(repository, grant);
   }
 
   /** By the first of `challenges` that can be answered. */

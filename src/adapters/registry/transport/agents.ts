@@ -3,6 +3,7 @@ import { Agent as HttpAgent, type AgentOptions, type ClientRequest, type ClientR
 import { Agent as HttpsAgent } from 'node:https';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { BoundedMap } from '../../../domain/bounded-map.ts';
 import type { Registry } from '../../../domain/upstream.ts';
 import { Connector, type Network, TlsContexts, type TlsOptions } from './connector.ts';
 import { DialGuard } from './dial-guard.ts';
@@ -152,7 +153,7 @@ class DialledHttpsAgent extends HttpsAgent {
   readonly #idle: IdleSockets;
   readonly #dial: Dial;
   /** A later connection to the same host goes without a full handshake. */
-  readonly #sessions = new Map<string, Buffer>();
+  readonly #sessions = new BoundedMap<string, Buffer>(MAX_SESSIONS);
 
   constructor(idle: IdleSockets, dial: Dial) {
     super(OPTIONS);
@@ -175,7 +176,7 @@ class DialledHttpsAgent extends HttpsAgent {
     dialled.then(
       (socket) => {
         socket.on('session', (ticket: Buffer) => {
-          this.#remember(key, ticket);
+          this.#sessions.set(key, ticket);
         });
       },
       () => {
@@ -191,12 +192,6 @@ class DialledHttpsAgent extends HttpsAgent {
   override reuseSocket(socket: Duplex, request: ClientRequest): void {
     this.#idle.remove(socket);
     super.reuseSocket(socket, request);
-  }
-
-  #remember(key: string, session: Buffer): void {
-    const [oldest] = this.#sessions.keys();
-    if (oldest !== undefined && this.#sessions.size >= MAX_SESSIONS) this.#sessions.delete(oldest);
-    this.#sessions.set(key, session);
   }
 }
 

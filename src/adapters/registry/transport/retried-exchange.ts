@@ -1,5 +1,6 @@
 /** Requests to one URL until it answers: passing failures are met by patience, and a wait that a host asks for is kept. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { BoundedMap } from '../../../domain/bounded-map.ts';
 import { UpstreamThrottledError, UpstreamUnavailableError } from '../../../domain/errors.ts';
 import type { Registry } from '../../../domain/upstream.ts';
 import { discard } from '../body.ts';
@@ -57,7 +58,7 @@ export class Deadline {
 
 export class RetryGate {
   /** By host or URL, on the monotonic clock, in milliseconds. */
-  readonly #closedUntil = new Map<string, number>();
+  readonly #closedUntil = new BoundedMap<string, number>(MAX_WAITS);
 
   /**
    * A 429 is about the client, so it closes the host. Any other status closes its URL only: Varnish answers 503 with
@@ -69,8 +70,6 @@ export class RetryGate {
     for (const [key, until] of this.#closedUntil) if (until <= now) this.#closedUntil.delete(key);
     const key = status === 429 ? url.host : url.href;
     const until = Math.max(now + seconds * 1000, this.#closedUntil.get(key) ?? 0);
-    const [oldest] = this.#closedUntil.keys();
-    if (oldest !== undefined && this.#closedUntil.size >= MAX_WAITS) this.#closedUntil.delete(oldest);
     this.#closedUntil.set(key, until);
   }
 

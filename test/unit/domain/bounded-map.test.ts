@@ -1,0 +1,21 @@
+import { expect } from 'chai';
+import { BoundedMap } from '../../../src/domain/bounded-map.ts';
+
+describe('BoundedMap', () => {
+  it('forgets its oldest entry for one that it has no room for', () => {
+    const map = new BoundedMap<string, number>(2).set('a', 1).set('b', 2).set('c', 3);
+    expect([...map]).to.deep.equal([
+      ['b', 2],
+      ['c', 3],
+    ]);
+  });
+
+  it('keeps all others when an entry is set again, which is the latest then', () => {
+    const map = new BoundedMap<string, number>(2).set('a', 1).set('b', 2).set('a', 3);
+    expect([...map]).to.deep.equal([
+      ['b', 2],
+      ['a', 3],
+    ]);
+    expect([...map.set('c', 4).keys()]).to.deep.equal(['a', 'c']);
+  });
+});
