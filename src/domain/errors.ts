@@ -188,3 +188,8 @@ export class StoppingError extends PackageError {
 export class StartError extends Error {
   override readonly name = 'StartError';
 }
+
+/** The code of an error of the system, `ENOENT`; undefined for another error. */
+export function errnoOf(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+}

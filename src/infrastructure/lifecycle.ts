@@ -2,7 +2,7 @@
 import type { AddressInfo } from 'node:net';
 import type { BootstrapListener } from '../adapters/bootstrap/bootstrap-listener.ts';
 import type { HttpServer } from '../adapters/http/server/http-server.ts';
-import { StartError, StoppingError } from '../domain/errors.ts';
+import { errnoOf, StartError, StoppingError } from '../domain/errors.ts';
 
 /** A part of the process that starts before it works, and stops after it. */
 export interface Component {
@@ -112,7 +112,7 @@ export class Service {
 
 /** The error for the operator, or `error` itself when its cause has no known remedy. */
 function listenFault(error: unknown, { host = '', port }: ListenAddress): unknown {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  const code = errnoOf(error) ?? '';
   const fault = LISTEN_FAULTS[code];
   if (fault === undefined) return error;
   const address = `${host.includes(':') ? `[${host}]` : host}:${String(port)}`;

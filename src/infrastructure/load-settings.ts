@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { type Document, isMap, isScalar, LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
+import { errnoOf } from '../domain/errors.ts';
 import { type SETTINGS_FLAGS, SettingsError, type Terminal, type Values } from '../adapters/cli/command.ts';
 import { nearestSetting } from '../adapters/cli/setting-names.ts';
 import { REGISTRY_FIELDS } from '../adapters/static/registries-schema.ts';
@@ -75,9 +76,7 @@ export function readSettingsFile(path: string): Layer {
   try {
     text = readFileSync(path, 'utf8');
   } catch (error) {
-    throw new SettingsError([
-      `${path}: cannot be read (${error instanceof Error && 'code' in error ? String(error.code) : 'unknown error'})`,
-    ]);
+    throw new SettingsError([`${path}: cannot be read (${errnoOf(error) ?? 'unknown error'})`]);
   }
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true, stringKeys: true });

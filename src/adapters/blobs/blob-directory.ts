@@ -3,8 +3,8 @@ import { mkdirSync, renameSync, rmSync, type Stats } from 'node:fs';
 import { lstat, opendir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Digest, digestHex, isDigest } from '../../domain/descriptor.ts';
-import { DigestMismatchError } from '../../domain/errors.ts';
-import { closeNow, errnoOf, openBlob, verifyFile } from './blob-file.ts';
+import { DigestMismatchError, errnoOf } from '../../domain/errors.ts';
+import { closeNow, openBlob, verifyFile } from './blob-file.ts';
 
 export interface BlobFile {
   readonly path: string;

@@ -5,7 +5,7 @@ import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import type { Descriptor } from '../../domain/descriptor.ts';
 import { verifyAll } from '../../domain/verifier.ts';
-import { StoreFailedError } from '../../domain/errors.ts';
+import { errnoOf, StoreFailedError } from '../../domain/errors.ts';
 
 /** A symbolic link is refused, and opening a pipe does not wait for its other end. */
 const SAFELY = constants.O_NOFOLLOW | constants.O_NONBLOCK;
@@ -120,11 +120,6 @@ export function verifyFile(
   onPiece?: (bytes: number) => void | Promise<void>,
 ): Promise<void> {
   return verifyAll((into, offset) => readAt(fd, into, offset), blob, onPiece);
-}
-
-/** The code of an error of the file system; undefined for another error. */
-export function errnoOf(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }
 
 /** The volume or a quota has no free block or inode. */

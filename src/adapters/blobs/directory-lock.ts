@@ -3,7 +3,7 @@ import { rmSync } from 'node:fs';
 import { lstat, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { errnoOf } from './blob-file.ts';
+import { errnoOf } from '../../domain/errors.ts';
 
 export interface HeldDirectory {
   /** Gives the directory back. The kernel does that for a process that ends before. */

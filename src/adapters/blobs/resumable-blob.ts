@@ -3,11 +3,11 @@ import { fsync, type Stats } from 'node:fs';
 import { lstat, rm } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import type { Descriptor } from '../../domain/descriptor.ts';
-import { DigestMismatchError } from '../../domain/errors.ts';
+import { DigestMismatchError, errnoOf } from '../../domain/errors.ts';
 import type { BlobWriter } from '../../domain/ports/image-layout.ts';
 import { readThrough, Verifier } from '../../domain/verifier.ts';
 import type { BlobDirectory } from './blob-directory.ts';
-import { closeNow, errnoOf, onDisk, openBlob, openPart, readAt, syncDirectory, writeAt } from './blob-file.ts';
+import { closeNow, onDisk, openBlob, openPart, readAt, syncDirectory, writeAt } from './blob-file.ts';
 
 const syncFile = promisify(fsync);
 

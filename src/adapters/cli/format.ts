@@ -1,5 +1,5 @@
 /** Amounts, times and errors for people. */
-import { DigestMismatchError } from '../../domain/errors.ts';
+import { DigestMismatchError, errnoOf } from '../../domain/errors.ts';
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 
@@ -64,5 +64,5 @@ export function printable(text: string): string {
 
 /** The code of an error of Node: `ENOENT`. */
 export function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : formatError(error);
+  return errnoOf(error) ?? formatError(error);
 }

@@ -1,7 +1,7 @@
 /** `verify`: hashes every blob of a cache directory or of an OCI image layout again. */
 import { statSync } from 'node:fs';
+import { errnoOf } from '../../domain/errors.ts';
 import type { BlobDirectory, BlobFile } from '../blobs/blob-directory.ts';
-import { errnoOf } from '../blobs/blob-file.ts';
 import { type Finding, type ListedDirectory, type Verification, verifyDirectories } from '../blobs/verification.ts';
 import {
   type Command,

@@ -11,10 +11,9 @@ import type {
   StoreUsage,
 } from '../../domain/ports/package-store.ts';
 import type { Descriptor, Digest } from '../../domain/descriptor.ts';
-import { StoreFailedError, StoreFullError } from '../../domain/errors.ts';
+import { errnoOf, StoreFailedError, StoreFullError } from '../../domain/errors.ts';
 import { ArrivalThread } from './arrival-thread.ts';
 import { BlockPool } from './block-pool.ts';
-import { errnoOf } from '../blobs/blob-file.ts';
 import { Eviction, SlowReaders } from './eviction.ts';
 import { GrowingFile } from './growing-file.ts';
 import { Layout } from './layout.ts';

@@ -1,8 +1,7 @@
 /** Makes directories that are the service's alone: in one that others can write, a link or a forged file may lie. */
 import { lstatSync, type Stats } from 'node:fs';
 import { lstat, mkdir } from 'node:fs/promises';
-import { StartError } from '../../domain/errors.ts';
-import { errnoOf } from '../blobs/blob-file.ts';
+import { errnoOf, StartError } from '../../domain/errors.ts';
 
 const PRIVATE = 0o700;
 /** Group or others may write. */

@@ -1,7 +1,7 @@
 /** Verifies cached blobs again, at a slow and constant pace: damage by the disk is found before a client reads it. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { DigestMismatchError } from '../../domain/errors.ts';
-import { closeNow, errnoOf, openBlob, verifyFile } from '../blobs/blob-file.ts';
+import { DigestMismatchError, errnoOf } from '../../domain/errors.ts';
+import { closeNow, openBlob, verifyFile } from '../blobs/blob-file.ts';
 import type { Entry } from './ledger.ts';
 
 interface ScrubberOptions {

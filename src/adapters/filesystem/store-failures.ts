@@ -1,8 +1,7 @@
 /** Counts blobs that could not be stored, by reason: a disk that is full or broken fails no request and must be visible. */
 import { statfs } from 'node:fs/promises';
 import { STORE_FAILURES, type StoreFailure } from '../../domain/ports/package-store.ts';
-import { StoreFailedError, StoreFullError } from '../../domain/errors.ts';
-import { errnoOf } from '../blobs/blob-file.ts';
+import { errnoOf, StoreFailedError, StoreFullError } from '../../domain/errors.ts';
 
 export class StoreFailures {
   readonly #directory: string;

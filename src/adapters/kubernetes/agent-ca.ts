@@ -1,5 +1,6 @@
 /** The CA of the registry agent of this machine, in a file that comes, changes and goes while the service runs. */
 import { readFile, stat } from 'node:fs/promises';
+import { errnoOf } from '../../domain/errors.ts';
 import { parseCertificates } from '../../domain/upstream.ts';
 
 export interface AgentCaOptions {
@@ -37,7 +38,7 @@ export class AgentCa {
       const { size, mtimeNs, ino } = await stat(this.#options.file, { bigint: true });
       return [size, mtimeNs, ino].join(' ');
     } catch (error) {
-      return codeOf(error);
+      return errnoOf(error) ?? 'E';
     }
   }
 
@@ -50,12 +51,8 @@ export class AgentCa {
       const certificates = parseCertificates(await readFile(file, 'utf8'));
       return certificates.length === 0 ? undefined : certificates;
     } catch (error) {
-      if (codeOf(error) !== 'ENOENT') onUnusable(error instanceof Error ? error.message : 'unknown error');
+      if (errnoOf(error) !== 'ENOENT') onUnusable(error instanceof Error ? error.message : 'unknown error');
       return undefined;
     }
   }
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : 'E';
 }

@@ -1,5 +1,6 @@
 /** Credentials that a kubeconfig takes from a program (client-go credential plugins, `client.authentication.k8s.io`). */
 import { spawn } from 'node:child_process';
+import { errnoOf } from '../../domain/errors.ts';
 import { asObject } from '../../domain/descriptor.ts';
 
 /** The `exec` section of a kubeconfig's user, with a path that does not depend on the working directory. */
@@ -105,7 +106,7 @@ function outputOf({ command, args, environment, timeoutMs = TIMEOUT_MS }: ExecPl
     });
     plugin.on('error', (error) => {
       clearTimeout(deadline);
-      reject(failed(`could not be started: ${'code' in error ? String(error.code) : error.name}`));
+      reject(failed(`could not be started: ${errnoOf(error) ?? error.name}`));
     });
     plugin.on('close', (code, signal) => {
       clearTimeout(deadline);

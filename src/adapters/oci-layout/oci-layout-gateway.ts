@@ -1,12 +1,12 @@
 /** RegistryGateway to a directory in OCI image layout, for sites without a network (image-spec, image-layout.md). */
 import { createReadStream } from 'node:fs';
 import type { Descriptor, Digest } from '../../domain/descriptor.ts';
-import { InvalidContentError, PackageUnknownError, UpstreamUnavailableError } from '../../domain/errors.ts';
+import { errnoOf, InvalidContentError, PackageUnknownError, UpstreamUnavailableError } from '../../domain/errors.ts';
 import { type IndexEntry, parseIndexEntry } from '../../domain/index-entry.ts';
 import { MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';
 import type { BlobSizes, ImageCatalog, RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Upstream } from '../../domain/upstream.ts';
-import { closeNow, errnoOf, openBlob, readWhole } from '../blobs/blob-file.ts';
+import { closeNow, openBlob, readWhole } from '../blobs/blob-file.ts';
 import { blobsOf, isArchive, NOT_UNPACKED, readObject } from './layout.ts';
 import { readable, unreadable } from './unreadable.ts';
 

@@ -1,6 +1,6 @@
 /** From what HTTP, TLS, DNS and got say to the errors of the domain; what they held (headers, URLs) stays behind. */
 import { TimeoutError } from 'got';
-import { PackageError, UpstreamTimeoutError, UpstreamUnavailableError } from '../../domain/errors.ts';
+import { errnoOf, PackageError, UpstreamTimeoutError, UpstreamUnavailableError } from '../../domain/errors.ts';
 
 /** The request and its host, for the log. */
 export interface Asked {
@@ -85,5 +85,5 @@ function reasonOf(error: unknown): string {
 /** `ECONNREFUSED`, `CERT_HAS_EXPIRED`, …: short, and never a part of the request. */
 export function codeOf(error: unknown): string {
   if (!(error instanceof Error)) return 'unknown error';
-  return 'code' in error && typeof error.code === 'string' ? error.code : error.name;
+  return errnoOf(error) ?? error.name;
 }

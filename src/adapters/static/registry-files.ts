@@ -1,5 +1,6 @@
 /** Files that the settings of a registry name in place of a value: a password, a docker config, certificates. */
 import { readFileSync, statSync } from 'node:fs';
+import { errnoOf } from '../../domain/errors.ts';
 
 /** The field whose value is in the file. */
 export const FILE_FIELDS = { passwordFile: 'password', caFile: 'ca', dockerCfgFile: 'dockerCfg' } as const;
@@ -46,7 +47,6 @@ function read(field: FileField, path: string): string {
     return readFileSync(path, 'utf8');
   } catch (cause) {
     if (cause instanceof RegistryFileError) throw cause;
-    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown error';
-    throw new RegistryFileError(field, `the file cannot be read (${code})`, { cause });
+    throw new RegistryFileError(field, `the file cannot be read (${errnoOf(cause) ?? 'unknown error'})`, { cause });
   }
 }

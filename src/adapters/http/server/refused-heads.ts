@@ -1,6 +1,7 @@
 /** Requests whose head cannot be read, or whose connection is one too many: no handler sees them, so they are answered, logged and counted here. */
 import { randomUUID } from 'node:crypto';
 import type { Socket } from 'node:net';
+import { errnoOf } from '../../../domain/errors.ts';
 import { problemOf, RefusedError } from './problem.ts';
 import type { RequestObserver } from './request-record.ts';
 import { RequestTrace } from './trace-context.ts';
@@ -62,7 +63,7 @@ function linger(socket: Socket): void {
 /** Undefined for a connection that has failed. */
 function refusalOf(error: Error): RefusedError | undefined {
   if (error instanceof RefusedError) return error;
-  const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
+  const code = errnoOf(error) ?? '';
   if (code === 'HPE_HEADER_OVERFLOW')
     return new RefusedError('HEADERS_TOO_LARGE', 'request headers are larger than 64 KiB');
   if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return new RefusedError('HEAD_TIMEOUT', 'request head did not come in time');

@@ -1,5 +1,6 @@
 /** Addresses of host names: the hosts file, then DNS. One lookup in flight per name, none of them on libuv's threads. */
 import { promises as dns } from 'node:dns';
+import { errnoOf } from '../../../domain/errors.ts';
 import { ConnectFault } from '../upstream-errors.ts';
 import { parseHosts, parseResolvConf, type ResolverSettings, WatchedFile } from './name-files.ts';
 
@@ -116,8 +117,8 @@ export class Names {
     }
     const passing = failures.find((error) => !isFinal(error));
     if (passing === undefined) throw new ConnectFault('ENOTFOUND', `no address of ${name}`);
-    if (codeOf(passing) === 'ETIMEOUT') throw ConnectFault.timeout(`no answer to a lookup of ${name}`);
-    throw new ConnectFault('EAI_AGAIN', `lookup of ${name} failed (${codeOf(passing)})`);
+    if (errnoOf(passing) === 'ETIMEOUT') throw ConnectFault.timeout(`no answer to a lookup of ${name}`);
+    throw new ConnectFault('EAI_AGAIN', `lookup of ${name} failed (${errnoOf(passing) ?? 'unknown error'})`);
   }
 
   #resolverFor(settings: ResolverSettings): dns.Resolver {
@@ -173,9 +174,5 @@ function asError(failure: unknown): Error {
 
 /** The name, or its addresses of this family, do not exist; or it is no name. */
 function isFinal(error: unknown): boolean {
-  return ['ENOTFOUND', 'ENODATA', 'EBADNAME'].includes(codeOf(error));
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
+  return ['ENOTFOUND', 'ENODATA', 'EBADNAME'].includes(errnoOf(error) ?? '');
 }
