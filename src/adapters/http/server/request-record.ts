@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import type { CacheOutcome } from '../../../application/get-package.ts';
+import { BoundedMap } from '../../../domain/bounded-map.ts';
 import type { Digest } from '../../../domain/descriptor.ts';
 import type { FailedRequests, RequestInspection, RequestMinute } from '../../../domain/ports/request-inspection.ts';
 import type { PackageRequest } from '../../../domain/reference.ts';
@@ -107,9 +108,9 @@ const MAX_REQUESTS = 5000;
 export class RequestHistory implements RequestInspection {
   readonly outcomes: Record<CacheOutcome['kind'], number> = { hit: 0, miss: 0, joined: 0, bypass: 0 };
   /** In the order of their last times. */
-  readonly #failures = new Map<string, FailedRequests>();
+  readonly #failures = new BoundedMap<string, FailedRequests>(MAX_FAILURES);
   /** In the order in which they were delivered first. */
-  readonly #requests = new Map<Digest, PackageRequest>();
+  readonly #requests = new BoundedMap<Digest, PackageRequest>(MAX_REQUESTS);
   readonly #hour: LastHour;
 
   constructor(now: () => number = Date.now) {
@@ -145,10 +146,7 @@ export class RequestHistory implements RequestInspection {
 
   /** A hit of a package that is remembered costs one look. */
   #remember(request: PackageRequest): void {
-    if (this.#requests.has(request.digest)) return;
-    this.#requests.set(request.digest, request);
-    const [oldest] = this.#requests.keys();
-    if (oldest !== undefined && this.#requests.size > MAX_REQUESTS) this.#requests.delete(oldest);
+    if (!this.#requests.has(request.digest)) this.#requests.set(request.digest, request);
   }
 
   #fail({ package: asked, error }: FinishedRequest): void {
@@ -156,7 +154,6 @@ export class RequestHistory implements RequestInspection {
     const key = `${code} ${asked?.digest ?? detail} ${asked?.repository ?? ''} ${asked?.path ?? ''}`;
     const before = this.#failures.get(key);
     const lastAt = new Date();
-    this.#failures.delete(key);
     this.#failures.set(key, {
       request: asked,
       status,
@@ -167,8 +164,6 @@ export class RequestHistory implements RequestInspection {
       firstAt: before?.firstAt ?? lastAt,
       lastAt,
     });
-    const [oldest] = this.#failures.keys();
-    if (oldest !== undefined && this.#failures.size > MAX_FAILURES) this.#failures.delete(oldest);
   }
 }
 
