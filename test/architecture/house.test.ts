@@ -89,7 +89,7 @@ const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] =
       'node:zlib',
       'node:events',
     ],
-    s3: ['aws4', 'node:fs/promises', 'node:http', 'node:path', 'zod'],
+    s3: ['aws4', 'node:fs/promises', 'node:http', 'node:path', 'node:timers/promises', 'zod'],
     service: ['node:http', 'node:https'],
     sources: ['node:fs', 'zod'],
     signatures: ['node:crypto', 'node:fs', 'node:fs/promises', 'node:path'],

@@ -1,4 +1,5 @@
 /** The bucket that replicas share: where it is asked, what is written to it, and who hears of it. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Digest } from '../../domain/descriptor.ts';
 import type { PackageStore } from '../../domain/ports/package-store.ts';
 import type { BucketSettings } from './bucket-schema.ts';
@@ -8,6 +9,9 @@ import { S3Gateway } from './s3-gateway.ts';
 import { S3Location, serverOf } from './s3-location.ts';
 import { WebIdentityKeys } from './web-identity.ts';
 import { WriteBehind, type WriteEvent } from './write-behind.ts';
+
+/** The first request of a process takes 20 ms of its processor: a service that starts has better things to do. */
+const CHECK_DELAY_MS = 500;
 
 /** Each time the bucket changes between usable and unusable, and each blob that was to be written. */
 export type BucketEvent =
@@ -101,7 +105,7 @@ export class SharedBucket {
   /** Hears of a digest whose object was written, so that the bucket may be asked for it again. */
   onHealed: (digest: Digest) => void = () => undefined;
 
-  /** Asks for the bucket, whose answer is not waited for: without the bucket all works, but slower. */
+  /** Asks for the bucket when all has started. The answer is not waited for: without the bucket all works, but slower. */
   start(): Promise<void> {
     this.#checking = this.#checkAtStart();
     return Promise.resolve();
@@ -116,6 +120,7 @@ export class SharedBucket {
   async #checkAtStart(): Promise<void> {
     const { signal } = this.#stopping;
     try {
+      await sleep(CHECK_DELAY_MS, undefined, { signal });
       await this.#bucket.check(signal);
     } catch (error) {
       if (!signal.aborted) this.observe({ kind: 'unusable', code: 'start', error });
