@@ -159,6 +159,7 @@ if [ "${1:-}" = --long ]; then
   module=$(cd "$tools/gitea" && go mod download -json code.gitea.io/gitea | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
   ln -sfn "$module" "${bin%/bin}/gitea"
   GOFLAGS='-tags=sqlite,sqlite_unlock_notify' build_module gitea code.gitea.io/gitea
+  build_module seaweedfs github.com/seaweedfs/seaweedfs/weed
   # Together seven minutes of two processors; what they wrote once is in test/support/cosign.
   install_from_go cosign-2 github.com/sigstore/cosign/v2/cmd/cosign@v2.6.5
   install_from_go cosign-3 github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3

@@ -15,7 +15,7 @@ import { chunksOf } from '../support/source.ts';
 
 const never = new AbortController().signal;
 
-const PROGRAMS: readonly BucketProgram[] = ['versitygw', 's3s-fs', 'rclone'];
+const PROGRAMS: readonly BucketProgram[] = ['versitygw', 's3s-fs', 'rclone', 'seaweedfs'];
 
 for (const program of PROGRAMS) {
   describeWith(program, (path) => {

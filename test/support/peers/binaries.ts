@@ -21,6 +21,7 @@ const PROGRAMS = {
   crane: 'CRANE',
   rclone: 'RCLONE',
   's3s-fs': 'S3S_FS',
+  seaweedfs: 'SEAWEEDFS',
   versitygw: 'VERSITYGW',
   danted: 'DANTED',
   etcd: 'ETCD',

@@ -20,6 +20,8 @@ export const PATIENCE_MS = 20_000;
 interface Started {
   readonly args: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
+  /** How it ends without leaving files outside its directory. */
+  readonly end?: NodeJS.Signals;
 }
 
 /** Each server as its own documentation starts it, over the directory `data`, which holds the bucket as a directory. */
@@ -32,6 +34,23 @@ const SERVERS = {
   }),
   rclone: (data, port) => ({
     args: ['serve', 's3', '--addr', `127.0.0.1:${String(port)}`, '--auth-key', `${ACCESS_KEY},${SECRET}`, data],
+  }),
+  // Its other parts find ports of their own, and have sockets in /tmp.
+  seaweedfs: (data, port) => ({
+    args: [
+      ...[
+        '-logtostderr=true',
+        'mini',
+        `-dir=${data}`,
+        '-ip=127.0.0.1',
+        '-ip.bind=127.0.0.1',
+        `-s3.port=${String(port)}`,
+        `-bucket=${BUCKET}`,
+      ],
+      ...['-s3.autoCreateBucket=false', '-webdav=false', '-admin.ui=false', '-master.telemetry=false'],
+    ],
+    environment: { AWS_ACCESS_KEY_ID: ACCESS_KEY, AWS_SECRET_ACCESS_KEY: SECRET },
+    end: 'SIGTERM',
   }),
 } satisfies Partial<Record<Program, (data: string, port: number) => Started>>;
 
@@ -130,12 +149,16 @@ export class PeerBucket {
   }
 
   async close(): Promise<void> {
-    await this.kill();
+    await this.#process.end(this.#started.end);
     await rm(this.#home, { recursive: true });
   }
 
   #spawn(): PeerProcess {
-    const { args, environment } = SERVERS[this.#program](this.data, this.#port) as Started;
+    const { args, environment } = this.#started;
     return new PeerProcess(this.#path, args, environment);
+  }
+
+  get #started(): Started {
+    return SERVERS[this.#program](this.data, this.#port);
   }
 }
