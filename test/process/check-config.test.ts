@@ -94,6 +94,16 @@ describe('check-config', function () {
     expect(stderr).to.match(/^warning: server\.listenAddress: .*\nwarning: credentials\.registries: .*\n$/);
   });
 
+  it('judges the directories within that of the cache as serve does', async () => {
+    await mkdir(join(directory, 'cache/v1'), { recursive: true, mode: 0o700 });
+    await chmod(join(directory, 'cache/v1'), 0o777);
+    const { code, stderr } = await check({ store: { directory: 'cache' } });
+    expect(code).to.equal(2);
+    expect(stderr).to.include(
+      `store.directory: ${join(directory, 'cache/v1')} can be written by other users: chmod go-w`,
+    );
+  });
+
   it('says all that keeps serve from starting here', async () => {
     await writeFile(join(directory, 'file'), '');
     const { code, stdout, stderr } = await check({

@@ -1,6 +1,6 @@
 /** How a blob's file is opened, read, written and closed, so that links, pipes and stale descriptors stay out, and what errors mean. */
 import { close, closeSync, constants, fstat, open, read, type Stats, write } from 'node:fs';
-import { mkdir, open as openHandle, rename, rm } from 'node:fs/promises';
+import { lstat, mkdir, open as openHandle, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import type { Descriptor } from '../../domain/descriptor.ts';
@@ -46,12 +46,39 @@ async function openRegular(path: string, flags: number): Promise<OpenedFile> {
   }
 }
 
+/**
+ * The directory, and those above it that are missing. Node's own recursion never ends where the directory above is there and
+ * takes none, as /proc does (ENOENT). Rejects with the error of the file system.
+ */
+export async function makeDirectories(path: string, mode = 0o777): Promise<void> {
+  const make = (): Promise<void> => mkdir(path, { mode }).catch(unlessThere);
+  try {
+    await make();
+  } catch (error) {
+    const above = dirname(path);
+    if (errnoOf(error) !== 'ENOENT' || (await isThere(above))) throw error;
+    await makeDirectories(above, mode);
+    await make();
+  }
+}
+
+function unlessThere(error: unknown): void {
+  if (errnoOf(error) !== 'EEXIST') throw error;
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return lstat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
 /** A new file under a name that no other file has; its folder is made again when it is gone. */
 export async function openNew(path: string): Promise<number> {
   const openOnce = (): Promise<number> => openFile(path, 'wx+', 0o600);
   return openOnce().catch(async (error: unknown) => {
     if (isOutOfSpace(error)) throw error;
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    await makeDirectories(dirname(path), 0o700);
     return openOnce();
   });
 }

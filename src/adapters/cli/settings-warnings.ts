@@ -55,12 +55,12 @@ export function nearestDirectory(directory: string): string {
 }
 
 /** @throws Error when the store cannot be there, or `judge` refuses a directory that is there already */
-export function checkStoreDirectory(directory: string, judge: (directory: string) => void): void {
+export function checkStoreDirectory(directory: string, judge: () => void): void {
   const nearest = nearestDirectory(directory);
   const where = nearest === directory ? directory : `${directory} cannot be made: ${nearest}`;
   if (!statSync(nearest).isDirectory()) throw new Error(`store.directory: ${where} is no directory`);
   try {
-    if (nearest === directory) judge(directory);
+    if (nearest === directory) judge();
   } catch (cause) {
     throw new Error(`store.directory: ${formatError(cause)}`, { cause });
   }

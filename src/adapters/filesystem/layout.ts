@@ -4,7 +4,7 @@ import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type Digest, digestHex } from '../../domain/descriptor.ts';
 import { BlobDirectory } from '../blobs/blob-directory.ts';
-import { makePrivate } from './private-directories.ts';
+import { checkPrivate, makePrivate } from './private-directories.ts';
 
 /**
  * ```text
@@ -36,7 +36,16 @@ export class Layout {
 
   /** Makes the folders, which must be the service's alone. @throws Error with one sentence, or that of the file system. */
   async prepare(): Promise<void> {
-    await makePrivate(this.directory, [this.root, dirname(this.blobs.path), this.blobs.path, this.ingest]);
+    await makePrivate(this.directory, this.#own);
+  }
+
+  /** Judges the folders that are there as `prepare` does. @throws as `prepare` rejects */
+  check(): void {
+    checkPrivate(this.directory, this.#own);
+  }
+
+  get #own(): readonly string[] {
+    return [this.root, dirname(this.blobs.path), this.blobs.path, this.ingest];
   }
 
   /** Folders that are not there, at the start or because they have been removed. */

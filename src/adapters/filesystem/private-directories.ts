@@ -1,7 +1,9 @@
 /** Makes directories that are the service's alone: in one that others can write, a link or a forged file may lie. */
 import { lstatSync, type Stats } from 'node:fs';
 import { lstat, mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { errnoOf, StartError } from '../../domain/errors.ts';
+import { makeDirectories } from '../blobs/blob-file.ts';
 
 const PRIVATE = 0o700;
 /** Group or others may write. */
@@ -14,25 +16,40 @@ const WRITABLE_BY_OTHERS = 0o022;
  */
 export async function makePrivate(directory: string, own: readonly string[]): Promise<void> {
   // The error says less than what is there instead.
-  const failure = await mkdir(directory, { recursive: true, mode: PRIVATE }).then(
+  const failure = await makeDirectories(directory, PRIVATE).then(
     () => undefined,
     (error: unknown) => error,
   );
   const stats = await lstat(directory).catch(() => {
-    throw failure;
+    throw notMade(directory, failure);
   });
   expectRootOrPrivate(directory, stats);
   for (const path of own) {
     await mkdir(path, { mode: PRIVATE }).catch((error: unknown) => {
-      if (errnoOf(error) !== 'EEXIST') throw error;
+      if (errnoOf(error) !== 'EEXIST') throw notMade(path, error);
     });
     expectPrivate(path, await lstat(path));
   }
 }
 
-/** Judges a directory that is there as `makePrivate` does. @throws StartError, or the error of the file system */
-export function checkPrivate(directory: string): void {
+/** Judges the directories that are there as `makePrivate` does. @throws StartError, or the error of the file system */
+export function checkPrivate(directory: string, own: readonly string[]): void {
   expectRootOrPrivate(directory, lstatSync(directory));
+  for (const path of own) {
+    const stats = lstatSync(path, { throwIfNoEntry: false });
+    if (stats === undefined) return;
+    expectPrivate(path, stats);
+  }
+}
+
+function notMade(path: string, error: unknown): unknown {
+  const code = errnoOf(error);
+  if (code === undefined) return error;
+  const user = process.geteuid?.();
+  const what = `${path} cannot be made${user === undefined ? '' : ` by user ${String(user)}`} (${code})`;
+  return new StartError(`${what}: let this user write in ${dirname(path)}, or choose another directory`, {
+    cause: error,
+  });
 }
 
 function expectRootOrPrivate(directory: string, stats: Stats): void {

@@ -2,7 +2,6 @@
 import { checkConfigCommand } from '../../adapters/cli/check-config.ts';
 import { checkStoreDirectory, sourceWarnings, warningsOf } from '../../adapters/cli/settings-warnings.ts';
 import { Layout } from '../../adapters/filesystem/layout.ts';
-import { checkPrivate } from '../../adapters/filesystem/private-directories.ts';
 import { isLoopback } from '../../adapters/http/server/http-server.ts';
 import { createLogger } from '../../adapters/log/logger.ts';
 import { OciLayoutGateway } from '../../adapters/oci-layout/oci-layout-gateway.ts';
@@ -53,7 +52,11 @@ async function startupErrors(
       container.get(T.SERVICE);
     },
     () => {
-      if (store.enabled) checkStoreDirectory(store.directory, checkPrivate);
+      if (store.enabled) {
+        checkStoreDirectory(store.directory, () => {
+          new Layout(store.directory).check();
+        });
+      }
     },
     () => (registry.gateway === 'oci-layout' ? new OciLayoutGateway(registry.ociLayout.directory).check() : undefined),
   ];

@@ -1,5 +1,5 @@
 /** `mirror` with the adapters of this process. */
-import { mkdir } from 'node:fs/promises';
+import { makeDirectories } from '../../adapters/blobs/blob-file.ts';
 import { type HeldDirectory, holdDirectory } from '../../adapters/blobs/directory-lock.ts';
 import { CommandFailure } from '../../adapters/cli/command.ts';
 import { formatError } from '../../adapters/cli/format.ts';
@@ -65,7 +65,7 @@ async function withLayout(output: string, work: (layout: OciLayoutWriter) => Pro
 async function openLayout(output: string): Promise<{ layout: OciLayoutWriter; held: HeldDirectory }> {
   if (isArchive(output)) throw new CommandFailure(`${output} ${NOT_UNPACKED}`);
   try {
-    await mkdir(output, { recursive: true });
+    await makeDirectories(output);
     const held = await holdDirectory(output, 'another process is writing there');
     return { layout: await OciLayoutWriter.open(output), held };
   } catch (cause) {

@@ -95,17 +95,17 @@ export interface RevealingHeader {
 
 /** Ends the answer. */
 export async function refusal({ asked, status, headers, body }: HttpResponse): Promise<PackageError> {
-  return statusError(asked, status, await readErrorCode(body), retryAfterOf(headers));
+  return statusError(asked, status, await readHint(body), retryAfterOf(headers));
 }
 
-/** For an answer that is not what was asked for. `ociCode` is the first code of OCI's error body, if there was one. */
+/** For an answer that is not what was asked for. */
 function statusError(
   asked: Asked,
   status: number,
-  ociCode: string | undefined,
+  hint: string | undefined,
   retryAfterSeconds: number | undefined,
 ): PackageError {
-  const cause = new UpstreamFault(asked, `status ${String(status)}${ociCode === undefined ? '' : ` ${ociCode}`}`);
+  const cause = new UpstreamFault(asked, `status ${String(status)}${hint === undefined ? '' : ` ${hint}`}`);
   if (status === 401 || status === 403) return new UpstreamDeniedError({ cause });
   if (status === 404 && asked.operation !== 'token') {
     return new PackageUnknownError(asked.operation === 'blob' ? 'BLOB_UNKNOWN' : 'MANIFEST_UNKNOWN', { cause });
@@ -116,11 +116,15 @@ function statusError(
   return unavailable(cause);
 }
 
-/** The first code of OCI's error body (distribution-spec, error codes), for the log. */
-async function readErrorCode(body: Body): Promise<string | undefined> {
+/** nginx and servers in Go say this with status 400 when `scheme: HTTP` leads to their port for HTTPS. */
+const PLAIN_AT_TLS = /HTTP request (?:was sent )?to (?:an )?HTTPS (?:port|server)/;
+
+/** For the log: the first code of OCI's error body (distribution-spec, error codes), or that the port speaks TLS. */
+async function readHint(body: Body): Promise<string | undefined> {
   try {
-    const text = await readAtMost(body, MAX_ERROR_BYTES, ERROR_BODY_MS);
-    const code = (JSON.parse(text.toString()) as { errors?: { code?: unknown }[] }).errors?.[0]?.code;
+    const text = (await readAtMost(body, MAX_ERROR_BYTES, ERROR_BODY_MS)).toString();
+    if (PLAIN_AT_TLS.test(text)) return '(the port speaks TLS)';
+    const code = (JSON.parse(text) as { errors?: { code?: unknown }[] }).errors?.[0]?.code;
     return typeof code === 'string' && /^[A-Z_]{1,64}$/.test(code) ? code : undefined;
   } catch {
     return undefined;

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { closeNow, openNew, readSmallBlob } from '../../../../src/adapters/blobs/blob-file.ts';
+import { closeNow, makeDirectories, openNew, readSmallBlob } from '../../../../src/adapters/blobs/blob-file.ts';
 import { bytesOf } from '../../../support/image.ts';
 import { rejection } from '../../../support/rejection.ts';
 
@@ -32,6 +32,25 @@ describe('openNew', () => {
       expect(await rejection(openNew(path(name)))).to.have.property('code', 'EEXIST');
     }
     expect(readFileSync(path('target'), 'utf8')).to.equal('kept');
+    rmSync(directory, { recursive: true });
+  });
+});
+
+describe('makeDirectories', () => {
+  it('makes what is missing, with the mode, and takes what is there', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'blob-file-'));
+    const path = join(directory, 'a/b/c');
+    for (let times = 0; times < 2; times++) await makeDirectories(path, 0o700);
+    expect(statSync(path).mode & 0o777).to.equal(0o700);
+    expect(statSync(join(directory, 'a')).mode & 0o777).to.equal(0o700);
+    rmSync(directory, { recursive: true });
+  });
+
+  it('ends behind a file, and where a directory takes no other', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'blob-file-'));
+    writeFileSync(join(directory, 'file'), '');
+    expect(await rejection(makeDirectories(join(directory, 'file/a/b')))).to.have.property('code', 'ENOTDIR');
+    expect(await rejection(makeDirectories('/proc/a/b'))).to.have.property('code', 'ENOENT');
     rmSync(directory, { recursive: true });
   });
 });

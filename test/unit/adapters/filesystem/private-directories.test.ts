@@ -13,8 +13,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FilesystemPackageStore } from '../../../../src/adapters/filesystem/filesystem-package-store.ts';
-import { makePrivate } from '../../../../src/adapters/filesystem/private-directories.ts';
-import { StoreFailedError } from '../../../../src/domain/errors.ts';
+import { checkPrivate, makePrivate } from '../../../../src/adapters/filesystem/private-directories.ts';
+import { StartError, StoreFailedError } from '../../../../src/domain/errors.ts';
 import { rejection } from '../../../support/rejection.ts';
 
 const NOBODY = 65534;
@@ -100,6 +100,35 @@ describe('makePrivate', () => {
       chownSync(path, 0, 0);
     }
     return undefined;
+  });
+
+  it('says which user may not make it, and where', async function () {
+    if (!isRoot || process.seteuid === undefined) return this.skip();
+    chmodSync(parent, 0o755);
+    rmSync(directory, { recursive: true });
+    process.seteuid(NOBODY);
+    try {
+      const error = await rejection(makePrivate(directory, [own]));
+      expect(error).to.be.instanceOf(StartError);
+      expect(error.message).to.equal(
+        `${directory} cannot be made by user ${String(NOBODY)} (EACCES): let this user write in ${parent}, or choose another directory`,
+      );
+    } finally {
+      process.seteuid(0);
+    }
+    return undefined;
+  });
+
+  it('ends where nothing can be made', async () => {
+    expect(await rejection(makePrivate('/proc/cache', []))).to.be.instanceOf(StartError);
+  });
+
+  it('is what checkPrivate says of the directories that are there', async () => {
+    checkPrivate(directory, [own, join(own, 'missing')]);
+    chmodSync(own, 0o777);
+    expect(() => {
+      checkPrivate(directory, [own]);
+    }).to.throw(StartError, await refusal());
   });
 
   it('takes a volume that belongs to root, as Kubernetes mounts them, and only with directories of its own in it', async function () {

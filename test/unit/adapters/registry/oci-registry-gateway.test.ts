@@ -403,6 +403,18 @@ describe('OciRegistryGateway', () => {
       expect(error).to.have.nested.property('cause.message').that.includes('host does not speak TLS (ERR_SSL_');
     });
 
+    for (const body of [
+      'Client sent an HTTP request to an HTTPS server.\n',
+      '<center>The plain HTTP request was sent to HTTPS port</center>',
+    ]) {
+      it(`says in words that a host speaks nothing else, which answers 400 and "${body.trim()}"`, async () => {
+        const registry = await start();
+        registry.failTimes('/manifests/', { status: 400, body });
+        const error = await rejection(manifest(makeRegistryGateway(), registry.upstream()));
+        expect(error).to.have.nested.property('cause.message').that.includes('status 400 (the port speaks TLS)');
+      });
+    }
+
     it('trusts no certificate for another name', async () => {
       const registry = await start({ tls: 'elsewhere' });
       const error = await rejection(blob(makeRegistryGateway(), registry.upstream()));
