@@ -179,7 +179,7 @@ const REASONS: Readonly<Record<'hit' | 'joined' | 'miss' | 'bypass', string>> = 
   hit: 'the package is cached',
   joined: 'the package is arriving, for this request, too',
   miss: 'the package is not cached: the registry will be asked',
-  bypass: 'the cache has no room for the package: the registry will be asked',
+  bypass: 'the package is larger than the cache (store.maxSize), or all of it is in use: the registry will be asked',
 };
 
 /** An image that was refused before is expected to be refused again. */

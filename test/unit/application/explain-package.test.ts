@@ -358,7 +358,8 @@ describe('ExplainPackage', () => {
       await readAll((await get.execute(request)).blob);
       expect((await explain.execute(request)).verdict).to.deep.equal({
         outcome: 'bypass',
-        reason: 'the cache has no room for the package: the registry will be asked',
+        reason:
+          'the package is larger than the cache (store.maxSize), or all of it is in use: the registry will be asked',
         needsRegistry: true,
       });
     });
