@@ -71,6 +71,10 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
       onDamage: (entry) => {
         this.#remove(entry, 'damaged');
       },
+      hold: (entry) => {
+        this.#ledger.pin(entry);
+        return this.#unpin.bind(this, entry);
+      },
     });
   }
 
@@ -186,9 +190,7 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
   }
 
   #fill(descriptor: Descriptor, file: GrowingFile, room: Room, chunks: AsyncIterable<Uint8Array>): IncomingBlob {
-    const settled = file.fill(chunks, (path) => {
-      this.#commit(descriptor, path, room, file);
-    });
+    const settled = file.fill(chunks, this.#commit.bind(this, descriptor, room, file));
     const arrived = settled.catch(async (error: unknown) => {
       void this.#failures.count(error);
       // The bytes are on the disk for as long as a reader has the unlinked file open.
@@ -201,7 +203,7 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
   }
 
   /** Synchronous, as are all changes of the cached blobs: directory and ledger change in the same turn. */
-  #commit({ digest }: Descriptor, path: string, room: Room, file: GrowingFile): void {
+  #commit({ digest }: Descriptor, room: Room, file: GrowingFile, path: string): void {
     try {
       this.#layout.blobs.move(path, digest);
     } catch (cause) {

@@ -10,6 +10,8 @@ interface ScrubberOptions {
   readonly entries: () => readonly Entry[];
   readonly pathOf: (entry: Entry) => string;
   readonly onDamage: (entry: Entry) => void;
+  /** Keeps the entry from being evicted until the function that it returns is called. */
+  readonly hold: (entry: Entry) => () => void;
   /** Between two passes, in milliseconds. */
   readonly restMs?: number;
 }
@@ -67,10 +69,8 @@ export class Scrubber {
   }
 
   async #check(entry: Entry): Promise<void> {
-    const { pathOf, onDamage } = this.#options;
     try {
-      const { fd } = await openBlob(pathOf(entry));
-      this.#reading = { entry, fd };
+      const fd = await this.#open(entry);
       try {
         if (!entry.kept) return;
         await verifyFile(fd, entry, (bytes) => this.#pause(entry, bytes));
@@ -80,7 +80,19 @@ export class Scrubber {
       }
     } catch (error) {
       this.#stopping.signal.throwIfAborted();
-      if (entry.kept && isDamage(error)) onDamage(entry);
+      if (entry.kept && isDamage(error)) this.#options.onDamage(entry);
+    }
+  }
+
+  /** A file that is evicted while it is being opened would keep its bytes on the disk until the next turn. */
+  async #open(entry: Entry): Promise<number> {
+    const letLeave = this.#options.hold(entry);
+    try {
+      const { fd } = await openBlob(this.#options.pathOf(entry));
+      this.#reading = { entry, fd };
+      return fd;
+    } finally {
+      letLeave();
     }
   }
 

@@ -168,13 +168,27 @@ describe('Scrubber', () => {
     return entry;
   }
 
+  const hold = (entry: Entry): (() => void) => {
+    ledger.pin(entry);
+    return () => {
+      ledger.unpin(entry);
+    };
+  };
+
   function start(bytesPerSecond = 1e9): void {
     let begun = 0;
     const entries = (): Entry[] => {
       passes[begun++]?.resolve(undefined);
       return ledger.list();
     };
-    scrub = new Scrubber({ bytesPerSecond, entries, pathOf, onDamage: (entry) => damaged.push(entry), restMs: 1 });
+    scrub = new Scrubber({
+      bytesPerSecond,
+      entries,
+      pathOf,
+      onDamage: (entry) => damaged.push(entry),
+      hold,
+      restMs: 1,
+    });
     scrub.start();
   }
   const secondPass = async (): Promise<unknown> => passes[1]?.promise;
@@ -218,6 +232,7 @@ describe('Scrubber', () => {
       },
       pathOf: () => path,
       onDamage: (found) => damaged.push(found),
+      hold,
       restMs: 1,
     });
     const third = passes[2]?.promise;
@@ -236,6 +251,35 @@ describe('Scrubber', () => {
     await secondPass();
     expect(scrub.bytes).to.equal(0);
     expect(damaged).to.deep.equal([]);
+  });
+
+  it('keeps a blob from being evicted until its file is open, and then lets go of it at once', async () => {
+    const entry = await keep(300_000, 1);
+    let evictable = NaN;
+    const left = Promise.withResolvers<string[]>();
+    scrub = new Scrubber({
+      bytesPerSecond: 1e9,
+      entries: () => ledger.list(),
+      pathOf: (opened) => {
+        evictable = [...ledger.evictable()].length;
+        return pathOf(opened);
+      },
+      onDamage: (found) => damaged.push(found),
+      hold: (held) => {
+        const letLeave = hold(held);
+        return () => {
+          letLeave();
+          ledger.remove(held);
+          scrub.letGo(held);
+          left.resolve(readdirSync('/proc/self/fd').map((fd) => readlinkOf(fd)));
+        };
+      },
+      restMs: 1,
+    });
+    scrub.start();
+    expect((await left.promise).filter((target) => target.startsWith(directory))).to.deep.equal([]);
+    expect(evictable).to.equal(0);
+    expect(entry.readers).to.equal(0);
   });
 
   it('reads no faster than it may', async () => {
