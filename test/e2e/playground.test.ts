@@ -9,7 +9,7 @@ const TIMEOUT_MS = 300_000;
 const STARTED = `
 npm run playground >log 2>&1 &
 playground=$!
-until grep -q 'Ctrl-C ends it' log; do kill -0 "$playground" || { cat log; exit 1; }; sleep 0.2; done`;
+until grep -q 'Ctrl-C ends it' log; do kill -0 "$playground" || { cat log >&2; exit 1; }; sleep 0.2; done`;
 /** The sandbox has processes of its own; names instead of command lines, of which that of the shell has all words. */
 const ENDED = `
 kill -INT "$(pgrep -xf 'node tools/playground/main.ts')"
@@ -48,7 +48,7 @@ tar -tzf package.tar.gz`;
       const printed = await run(`
 npm run playground >log 2>&1 &
 playground=$!
-until grep -q 'three masters' log; do kill -0 "$playground" || { cat log; exit 1; }; sleep 0.1; done${ENDED}`);
+until grep -q 'three masters' log; do kill -0 "$playground" || { cat log >&2; exit 1; }; sleep 0.1; done${ENDED}`);
       expect(printed).to.equal('left: 0 processes, 0 files\n');
     }).timeout(TIMEOUT_MS);
 
