@@ -12,7 +12,7 @@ import { ServiceHome } from '../peers/service.ts';
 import type { Bench, Findings, Scenario } from '../scenario.ts';
 
 const BYTES = 8 * MIB;
-/** Of one replica, one behind the other: the first meets the sick bucket, the others a bucket that rests. */
+/** One replica is asked for them one behind the other: the first meets the sick bucket, the others a bucket that rests. */
 const PACKAGES = 4;
 
 export const SICK_BUCKETS: Scenario = {

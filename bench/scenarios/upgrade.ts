@@ -23,9 +23,9 @@ const CALIBRATION_SECONDS = 10;
 interface Run {
   readonly link: (typeof LINKS)[number];
   readonly report: LoadReport;
-  /** Of one copy of each package over the link. */
+  /** One copy of each package takes so long over the link. */
   readonly linkSeconds: number;
-  /** Of all copies at the rate of the sidecar for cached packages. */
+  /** All copies take so long at the rate of the sidecar for cached packages. */
   readonly sidecarSeconds: number;
 }
 

@@ -127,7 +127,7 @@ export class GetIcon {
   ): Promise<{ readonly digest: Digest; readonly manifest: Manifest }> {
     const { gateway, platform } = this.#options;
     const { document } = await parseVerified(bytes);
-    // Of an index, the last document that is looked for is the manifest.
+    // The last document that is looked for behind an index is the manifest.
     let digest = digestOf(bytes);
     const find = async (inner: Digest): Promise<Manifest | Index> => {
       digest = inner;

@@ -30,7 +30,7 @@ export interface Output {
 /** As process.stdin is. */
 export interface Input {
   readonly isTTY?: boolean | undefined;
-  /** Of a terminal: each key comes at once, and none is a signal. */
+  /** A terminal gives each key at once from now on, and none is a signal. */
   setRawMode?(isRaw: boolean): unknown;
   on(event: 'data', listener: (chunk: Buffer | string) => void): unknown;
   off(event: 'data', listener: (chunk: Buffer | string) => void): unknown;

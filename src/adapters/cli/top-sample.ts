@@ -69,7 +69,7 @@ export function sampleOf(url: string, now: ServiceStatus, last: ServiceStatus | 
   };
 }
 
-/** Of the packages in it; undefined when there are none. */
+/** The share of hits among all packages; undefined when there are none. */
 export function hitRate({ hits, others }: { readonly hits: number; readonly others: number }): number | undefined {
   return hits + others === 0 ? undefined : hits / (hits + others);
 }

@@ -5,13 +5,13 @@ export const BLOCK = 512;
 
 export interface TarHeader {
   readonly name: string;
-  /** Of an extension, the content says something about the entry behind it. */
+  /** The content of an extension says something about the entry behind it. */
   readonly kind: 'file' | 'other' | 'pax' | 'long name' | 'other extension';
   /** Bytes of content. */
   readonly size: number;
 }
 
-/** What an extension says of the entry behind it, in place of the header there. */
+/** An extension gives these to the entry behind it, in place of those in its header. */
 export interface Extension {
   readonly name?: string;
   readonly size?: number;
@@ -22,7 +22,7 @@ const KINDS: Readonly<Record<string, TarHeader['kind']>> = {
   ...{ '0': 'file', '7': 'file', '\0': 'file' },
   ...{ x: 'pax', L: 'long name', K: 'other extension', g: 'other extension' },
 };
-/** Links, devices and directories have no content, whatever their size says. */
+/** Links, devices and directories have no content, also where their header has a size. */
 const WITHOUT_CONTENT = '123456';
 
 /** @throws InvalidContentError */

@@ -40,7 +40,7 @@ interface Repair {
 
 interface Queued {
   readonly blob: WriteEvent['blob'];
-  /** Of the bytes, which are in the cache otherwise. */
+  /** The bytes come from here, and from the cache without it. */
   readonly repair?: Repair;
 }
 

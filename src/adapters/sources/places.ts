@@ -142,7 +142,7 @@ export class Places {
     return { source: undefined, state, gateway: this.#options.origin, upstream, isResting: false };
   }
 
-  /** A bucket that is written to tells when an object was replaced; one that is not keeps it until somebody acts. */
+  /** A bucket that is written to tells when an object was replaced; one that is only read keeps it until an operator acts. */
   #newState(kind?: SourceKind): SourceState {
     const distrustMs = kind === 'bucket' ? Infinity : MIRROR_DISTRUST_MS;
     return new SourceState({ restMs: this.#options.limits.restMs, distrustMs, now: this.#options.now });

@@ -43,7 +43,7 @@ async function openArchive(path: string, signal: AbortSignal): Promise<ImageArch
   }
 }
 
-/** The archive asks nobody: a registry of any name leads to it. */
+/** An archive asks no registry, so that any name leads to it. */
 function portsOf(archive: ImageArchive) {
   const upstream = parseUpstream({ repo: 'archive.invalid' });
   return { gateway: archive, credentials: { resolve: () => Promise.resolve(upstream) }, images: archive.images };

@@ -52,7 +52,7 @@ export class Containerd {
     }
   }
 
-  /** What ctr prints. */
+  /** Resolves with the output of ctr. */
   async ask(...args: readonly string[]): Promise<string> {
     const { stdout } = await run(this.#ctr, ['--address', this.#socket, ...args]);
     return stdout;
