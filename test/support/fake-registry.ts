@@ -39,6 +39,7 @@ export class FakeRegistry {
   readonly #blobs = new Map<string, TestBlob>();
   readonly #scripts: Script[] = [];
   #issued = 0;
+  #connections = 0;
   /** Oldest first. */
   readonly log: LoggedRequest[] = [];
   /** The fields of a token answer beside the token. */
@@ -50,6 +51,9 @@ export class FakeRegistry {
 
   private constructor(options: FakeRegistryOptions) {
     this.#options = options;
+    const count = (): void => {
+      this.#connections++;
+    };
     const listener = (request: IncomingMessage, response: ServerResponse): void => void this.#serve(request, response);
     this.#server =
       options.tls === undefined
@@ -60,6 +64,7 @@ export class FakeRegistry {
               : { ...serverCertificate(options.tls), ...(options.tls === 'weak' && WEAK) },
             listener,
           );
+    this.#server.on(options.tls === undefined ? 'connection' : 'secureConnection', count);
   }
 
   static async start(options: FakeRegistryOptions = {}): Promise<FakeRegistry> {
@@ -78,6 +83,11 @@ export class FakeRegistry {
 
   get host(): string {
     return `127.0.0.1:${String((this.#server.address() as AddressInfo).port)}`;
+  }
+
+  /** As many as clients have made, with their handshakes. */
+  get connections(): number {
+    return this.#connections;
   }
 
   get wantsAuthorization(): boolean {

@@ -40,20 +40,27 @@ interface Block {
  */
 export class DirectBody implements AsyncIterable<Uint8Array> {
   readonly #socket: Socket;
+  readonly #giveBack: () => void;
   /** Oldest first; the last one is being filled. */
   readonly #blocks: Block[] = [];
   #missing: number;
   #isPaused = false;
   #isReleased = false;
+  /** The connection serves other requests by now. */
+  #isGivenBack = false;
   #failure: { readonly error: Error } | undefined;
   #news: PromiseWithResolvers<void> = Promise.withResolvers();
   /** The next chunk is handed out however small it is, as the first one is, for which clients wait. */
   #isDue = true;
   #delay: NodeJS.Timeout | undefined;
 
-  /** `first` is what has come of the body already; `length` is that of the whole of it. */
-  constructor(socket: Socket, first: Uint8Array, length: number) {
+  /**
+   * `first` is what has come of the body already; `length` is that of the whole of it. `giveBack` is called in the turn in
+   * which its last byte lands, unless bytes behind it have come too.
+   */
+  constructor(socket: Socket, first: Uint8Array, length: number, giveBack: () => void) {
     this.#socket = socket;
+    this.#giveBack = giveBack;
     this.#missing = length;
     for (let start = 0; start < first.byteLength;) {
       const copied = first.subarray(start);
@@ -79,17 +86,23 @@ export class DirectBody implements AsyncIterable<Uint8Array> {
     return last.bytes.subarray(last.filled);
   }
 
-  /** Hears of bytes in that space. False when no more should be read for now; bytes behind the end are dropped. */
+  /**
+   * Hears of bytes in that space. False when no more should be read for now; bytes behind the end are dropped, and the
+   * connection with them.
+   */
   land(bytes: number): boolean {
     const last = this.#blocks.at(-1);
     if (last === undefined || this.#missing === 0) return false;
     const ours = Math.min(bytes, this.#missing);
     last.filled += ours;
     this.#missing -= ours;
-    this.#isPaused = this.#isFull;
+    this.#isPaused = this.#missing > 0 && this.#isFull;
     if (this.#hasChunk) this.#news.resolve();
     else this.#hurryLater();
-    return this.#missing > 0 && !this.#isPaused;
+    if (this.#missing > 0) return !this.#isPaused;
+    this.#isGivenBack = ours === bytes;
+    if (this.#isGivenBack) this.#giveBack();
+    return this.#isGivenBack;
   }
 
   /** The connection has ended. Bytes that have landed before are still read; nothing happens to a body that is whole. */
@@ -98,9 +111,9 @@ export class DirectBody implements AsyncIterable<Uint8Array> {
     this.#news.resolve();
   }
 
-  /** Ends the connection too: the parser of its protocol has not seen this body, so no other response may follow. */
+  /** Ends the connection of a body that is not whole: its parser waits for the rest, so no other response may follow. */
   destroy(): void {
-    this.#socket.destroy();
+    if (!this.#isGivenBack) this.#socket.destroy();
     this.fail(new Error('body was left'));
     clearTimeout(this.#delay);
     if (this.#isReleased) return;

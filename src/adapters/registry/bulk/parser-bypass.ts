@@ -17,6 +17,9 @@ const LARGE_BYTES = 256 * 1024;
 /** One for all connections: its bytes are copied before the next connection reads into it. */
 const shared = new Uint8Array(64 * 1024);
 
+/** In place of a body: the parser counts the bytes and looks at none, so the system never gives this memory a page. */
+const PLACEHOLDER = Buffer.alloc(1024 * 1024);
+
 const inflows = new WeakMap<object, Inflow>();
 
 /**
@@ -37,14 +40,15 @@ export function openForBypass<Made extends Socket>(
 /** Sends the body of the answer to `request` past the parser if it is large. To be called before the request has a socket. */
 export function bypassParser(request: ClientRequest): Bypass {
   let inflow: Inflow | undefined;
+  let body: DirectBody | undefined;
   request.once('socket', (socket) => {
     inflow = inflows.get(socket);
     inflow?.expect(request);
   });
   return {
     // The parser is still at work on the bytes that brought the headers; the inflow takes the body over behind it.
-    body: () => Promise.resolve().then(() => inflow?.body),
-    fail: (error) => inflow?.body?.fail(error),
+    body: () => Promise.resolve().then(() => (body = inflow?.body)),
+    fail: (error) => body?.fail(error),
   };
 }
 
@@ -96,8 +100,17 @@ class Inflow {
     this.#response = undefined;
     if (response === undefined || !isLarge(response)) return more;
     const first = (response.read() as Buffer | null) ?? Buffer.alloc(0);
-    this.#body = new DirectBody(socket, first, Number(response.headers['content-length']));
+    const length = Number(response.headers['content-length']);
+    this.#body = new DirectBody(socket, first, length, () => {
+      this.#endAnswer(length - first.byteLength);
+    });
     return true;
+  }
+
+  /** Tells the parser of as many bytes as have gone past it: for Node the answer ends, and the connection serves the next request. */
+  #endAnswer(passed: number): void {
+    this.#body = undefined;
+    for (let left = passed; left > 0; left -= PLACEHOLDER.byteLength) this.#push?.(PLACEHOLDER.subarray(0, left));
   }
 }
 

@@ -127,6 +127,8 @@ export class Exchange {
         else
           void bypass.body().then((body) => {
             answer(body ?? stream);
+            // got sees the end of an answer whose bytes have gone past it only if it reads.
+            if (body !== undefined) stream.resume();
           });
       });
     });

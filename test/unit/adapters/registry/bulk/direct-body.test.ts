@@ -16,7 +16,7 @@ describe('DirectBody', () => {
 
   function open(length: number): DirectBody {
     const socket = { destroy: sinon.stub(), resume: sinon.stub(), _read: sinon.stub() };
-    const body = new DirectBody(socket as unknown as Socket, new Uint8Array(), length);
+    const body = new DirectBody(socket as unknown as Socket, new Uint8Array(), length, sinon.stub());
     bodies.push(body);
     return body;
   }
