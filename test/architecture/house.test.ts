@@ -59,6 +59,7 @@ const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] =
     ],
     kubernetes: [
       '@kubernetes/client-node',
+      'yaml',
       'node:child_process',
       'node:crypto',
       'node:fs',

@@ -61,6 +61,12 @@ describe('the bundle', () => {
     expect(await isRefused('--no-opt')).to.match(/\ntrue\n$/);
   });
 
+  it('holds media types once, and no model of the Kubernetes objects that it never sees', async () => {
+    const script = await readFile(join(place, 'dist/program.cjs'), 'utf8');
+    expect(script.split('"application/andrew-inset"')).to.have.lengthOf(2);
+    expect(script).to.include('KubeConfig').and.not.include('V1PodSpec');
+  });
+
   it('has every command', async () => {
     const start = join(place, 'dist/start.mjs');
     for (const { name } of COMMANDS) {

@@ -1,9 +1,10 @@
 /** How the API server is reached: by the pod's service account, or by a kubeconfig that is read again when it changes. */
-import { type Cluster, KubeConfig, loadYaml, type User } from '@kubernetes/client-node';
+import { type Cluster, KubeConfig, type User } from '@kubernetes/client-node';
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import type { AgentOptions } from 'node:https';
 import { dirname, isAbsolute, join } from 'node:path';
+import { parse } from 'yaml';
 import { asObject } from '../../domain/descriptor.ts';
 import { ExecPlugin, type ExecPluginOptions } from './exec-plugin.ts';
 
@@ -167,7 +168,7 @@ function fromPlugin(plugin: ExecPlugin): ApplyCredential {
 
 /** `tokenFile` of each user (v1.AuthInfo), which the library does not read. */
 function tokenFilesOf(text: string): ReadonlyMap<string, string> {
-  const { users } = loadYaml<{ users?: unknown }>(text);
+  const { users } = parse(text) as { users?: unknown };
   return new Map(
     (Array.isArray(users) ? users : []).flatMap((entry: unknown) => {
       const { name, user } = asObject(entry, 'user');

@@ -14,7 +14,7 @@ export function runServingScript(): Script {
   // Nearly all that loading makes stays, which V8 takes for a reason to let the young generation grow to 16 MiB. Without
   // this the idle process is 8 MB larger; `serve` takes it back before the first request.
   setFlagsFromString('--semi-space-growth-factor=1');
-  const script = new Script(`(function(require,bundleUrl){${readFileSync(PROGRAM, 'utf8')}\n})`, {
+  const script = new Script(readFileSync(PROGRAM, 'utf8'), {
     filename: PROGRAM,
     cachedData: readCodeCache(),
   });
