@@ -1,11 +1,11 @@
 /** Settings out of files and flags, laid one over the other; all mistakes at once, each with its place. */
-import { readFileSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
-import { type Document, isMap, isScalar, LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
-import { errnoOf } from '../domain/errors.ts';
 import { type SETTINGS_FLAGS, SettingsError, type Terminal, type Values } from '../adapters/cli/command.ts';
+import { sentenceOf } from '../adapters/cli/setting-mistakes.ts';
 import { nearestSetting } from '../adapters/cli/setting-names.ts';
+import { isRecord, type Layer, lineOfMistake, type Mistake, readSettingsFile } from '../adapters/cli/settings-file.ts';
+import { unreadableFiles } from '../adapters/cli/unreadable-files.ts';
+import { MIRROR_FIELDS } from '../adapters/sources/mirrors-schema.ts';
 import { REGISTRY_FIELDS } from '../adapters/static/registries-schema.ts';
 import { type Settings, settingsSchema } from './settings.ts';
 
@@ -21,42 +21,65 @@ const SETTING_OF_FLAG = {
   'log-level': ['log', 'level'],
 } as const;
 
-/** Part of the settings, and where each of them is written. */
-interface Layer {
-  readonly data: Record<string, unknown>;
-  /** The place of a setting that this layer holds, or undefined. */
-  place(path: readonly PropertyKey[]): string | undefined;
-}
-
 /** A flag wins over the file, and the file over the defaults. @throws SettingsError with every mistake at once */
 export function readSettings(flags: SettingsValues, terminal: Pick<Terminal, 'defaultSettings'>): Settings {
   return mergeSettings(readLayers(flags, terminal));
 }
 
+/** For a start: it ends with files that cannot be read, too. @throws SettingsError with every mistake at once */
+export function readServedSettings(flags: SettingsValues, terminal: Pick<Terminal, 'defaultSettings'>): Settings {
+  const layers = readLayers(flags, terminal);
+  const unreadable = unreadableFiles(layOver(layers));
+  const { settings, mistakes } = parseLayers(layers);
+  if (settings !== undefined && unreadable.length === 0) return settings;
+  throw new SettingsError([...mistakes, ...unreadable]);
+}
+
 /** The layers of the settings, each over the one before. @throws SettingsError for a file that cannot be read */
 export function readLayers(flags: SettingsValues, { defaultSettings }: Pick<Terminal, 'defaultSettings'>): Layer[] {
-  const files = [defaultSettings, ...(flags.config === undefined ? [] : [flags.config])];
-  return [...files.map(readSettingsFile), layerOf(flags)];
+  const files = [defaultSettings, ...(flags.config === undefined ? [] : [flags.config])].map(readSettingsFile);
+  return [...files, layerOf(flags, layOver(files))];
 }
 
-function layerOf(values: SettingsValues): Layer {
+/** A flag for a section in whose place a file has something else is left out: the file has the mistake. */
+function layerOf(values: SettingsValues, below: Record<string, unknown>): Layer {
   let data: Record<string, unknown> = {};
-  const places = new Map<string, string>();
-  for (const [flag, path] of Object.entries(SETTING_OF_FLAG)) {
+  const places = new Map<string, { readonly text: string; readonly order: number }>();
+  for (const [order, [flag, path]] of Object.entries(SETTING_OF_FLAG).entries()) {
     const value = values[flag as keyof typeof SETTING_OF_FLAG];
-    if (value === undefined) continue;
+    const section = path.slice(0, -1).reduce<unknown>((held, name) => (isRecord(held) ? held[name] : undefined), below);
+    if (value === undefined || !isRecord(section)) continue;
     const setting: unknown = flag === 'disable-cache' ? value !== true : value;
-    data = merge(data, path.reduceRight((below, name) => ({ [name]: below }), setting) as Record<string, unknown>);
-    places.set(path.join('.'), `--${flag}`);
+    data = merge(data, path.reduceRight((inner, name) => ({ [name]: inner }), setting) as Record<string, unknown>);
+    places.set(path.join('.'), { text: `--${flag}`, order });
   }
-  return { data, place: (path) => places.get(path.join('.')) };
+  return { data, place: (path) => places.get(path.join('.')), mistakes: [] };
 }
 
-/** Later layers win over earlier ones. @throws SettingsError */
+/** Later layers win over earlier ones. @throws SettingsError with every mistake at once */
 export function mergeSettings(layers: readonly Layer[]): Settings {
-  const result = settingsSchema.safeParse(layOver(layers));
-  if (result.success) return result.data;
-  throw new SettingsError(result.error.issues.flatMap((issue) => describeIssue(issue, layers)));
+  const { settings, mistakes } = parseLayers(layers);
+  if (settings === undefined) throw new SettingsError(mistakes);
+  return settings;
+}
+
+interface Parsed {
+  /** Undefined when there is a mistake. */
+  readonly settings: Settings | undefined;
+  /** In the order of the layers and of their lines. */
+  readonly mistakes: readonly string[];
+}
+
+export function parseLayers(layers: readonly Layer[]): Parsed {
+  const written = layOver(layers);
+  const result = settingsSchema.safeParse(written, { error: sentenceOf });
+  const known = layers.flatMap(({ mistakes }, layer) => mistakes.map((mistake) => ({ ...mistake, layer })));
+  if (result.success && known.length === 0) return { settings: result.data, mistakes: [] };
+  const issues = result.error?.issues.flatMap((issue) => mistakesOf(issue, layers, written)) ?? [];
+  const mistakes = [...known, ...issues].sort(
+    (a, b) => a.layer - b.layer || (a.place?.order ?? 0) - (b.place?.order ?? 0),
+  );
+  return { settings: undefined, mistakes: [...new Set(mistakes.map(lineOfMistake))] };
 }
 
 /** The same, as it is written. */
@@ -64,84 +87,46 @@ export function layOver(layers: readonly Layer[]): Record<string, unknown> {
   return layers.reduce<Record<string, unknown>>((merged, { data }) => merge(merged, data), {});
 }
 
-/** Settings that are paths. */
-const PATHS = [
-  ...['directory', 'kubeconfig', 'certificate', 'key', 'clientCA', 'keys', 'roots', 'tokenFile'],
-  ...['usernameFile', 'passwordFile', 'caFile', 'dockerCfgFile'],
-];
+type LayerMistake = Mistake & { readonly layer: number };
 
-/** Paths in a file are relative to that file, wherever the process was started. @throws SettingsError */
-export function readSettingsFile(path: string): Layer {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new SettingsError([`${path}: cannot be read (${errnoOf(error) ?? 'unknown error'})`]);
-  }
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true, stringKeys: true });
-  const place = (offset: number): string => `${path}:${String(lines.linePos(offset).line)}`;
-  if (document.errors.length > 0) {
-    // Without the library's excerpt of the file, which may hold a password.
-    throw new SettingsError(document.errors.map(({ pos, code }) => `${place(pos[0])}: not valid YAML (${code})`));
-  }
-  return {
-    data: dataOf(document, path),
-    place: (setting) => {
-      const key = keyNode(document.contents, setting);
-      return key === undefined ? undefined : place(key);
-    },
-  };
-}
+/** The fields of what stands in lists, of which the defaults hold none. */
+const LIST_FIELDS = {
+  'credentials.registries': REGISTRY_FIELDS,
+  'registry.mirrors': MIRROR_FIELDS,
+  'server.certificates': ['role', 'certificate'],
+};
 
-function dataOf(document: Document, path: string): Record<string, unknown> {
-  let data: unknown;
-  try {
-    data = absolute(document.toJS() ?? {}, dirname(resolve(path)));
-  } catch {
-    // It has no anchor, holds itself, or grows beyond measure.
-    throw new SettingsError([`${path}: has an alias that cannot be followed`]);
+function mistakesOf(issue: z.core.$ZodIssue, layers: readonly Layer[], written: unknown): LayerMistake[] {
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((key) => {
+      const path = [...issue.path, key];
+      return {
+        path,
+        sentence: `is not a setting${nearestSetting(path, layers, LIST_FIELDS)}`,
+        ...placeOf(path, layers),
+      };
+    });
   }
-  if (!isRecord(data)) throw new SettingsError([`${path}:1: must hold settings by name`]);
-  return data;
-}
-
-function describeIssue(issue: z.core.$ZodIssue, layers: readonly Layer[]): string[] {
-  const paths = issue.code === 'unrecognized_keys' ? issue.keys.map((key) => [...issue.path, key]) : [issue.path];
-  return paths.map((path) => {
-    const message =
-      issue.code === 'unrecognized_keys'
-        ? `is not a setting${nearestSetting(path, layers, REGISTRY_FIELDS)}`
-        : issue.message;
-    return [placeOf(path, layers), path.join('.'), message]
-      .filter((part) => part !== undefined && part !== '')
-      .join(': ');
-  });
+  const { path, message } = issue;
+  const value = path.reduce<unknown>(
+    (held, name) => (held as Record<PropertyKey, unknown> | undefined)?.[name],
+    written,
+  );
+  // A shell or Compose would replace it.
+  const isVariable = typeof value === 'string' && /\$\{\w[^}]*\}/.test(value);
+  const sentence = isVariable ? `${message}; "\${…}" stays as it is: no variable is replaced in settings` : message;
+  return [{ path, sentence, ...placeOf(path, layers) }];
 }
 
 /** Where the setting is written or, when it is missing, what it should be a part of. */
-function placeOf(path: readonly PropertyKey[], layers: readonly Layer[]): string | undefined {
+function placeOf(path: readonly PropertyKey[], layers: readonly Layer[]): Pick<LayerMistake, 'layer' | 'place'> {
   for (let length = path.length; length > 0; length--) {
-    for (const layer of layers.toReversed()) {
-      const place = layer.place(path.slice(0, length));
-      if (place !== undefined) return place;
+    for (const [layer, held] of [...layers.entries()].reverse()) {
+      const found = held.place(path.slice(0, length));
+      if (found !== undefined) return { layer, place: found };
     }
   }
-  return undefined;
-}
-
-/** The offset at which a setting's name (or a list's item) begins. */
-function keyNode(node: unknown, path: readonly PropertyKey[]): number | undefined {
-  const [name, ...rest] = path;
-  if (name === undefined) return undefined;
-  if (isMap(node)) {
-    const pair = node.items.find(({ key }) => isScalar(key) && key.value === name);
-    if (pair === undefined || !isScalar(pair.key)) return undefined;
-    return rest.length === 0 ? pair.key.range?.[0] : keyNode(pair.value, rest);
-  }
-  if (typeof name !== 'number' || typeof node !== 'object' || node === null || !('items' in node)) return undefined;
-  const item = (node.items as { range?: [number, number, number] }[])[name];
-  return rest.length === 0 ? item?.range?.[0] : keyNode(item, rest);
+  return { layer: layers.length, place: undefined };
 }
 
 /** One over the other; a name without a value leaves what is below it as it is. */
@@ -154,21 +139,4 @@ function merge(base: Record<string, unknown>, over: Record<string, unknown>): Re
       merged.set(name, isRecord(below) && isRecord(value) ? merge(below, value) : value);
   }
   return Object.fromEntries(merged);
-}
-
-function absolute(data: unknown, base: string): unknown {
-  if (Array.isArray(data)) return data.map((item) => absolute(item, base));
-  if (!isRecord(data)) return data;
-  return Object.fromEntries(
-    Object.entries(data).map(([name, value]) => {
-      // PEM is no path, which the schema says.
-      const isPath =
-        PATHS.includes(name) && typeof value === 'string' && value !== '' && !value.includes('-----BEGIN ');
-      return [name, isPath ? resolve(base, value) : absolute(value, base)];
-    }),
-  );
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

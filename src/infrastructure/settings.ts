@@ -1,5 +1,6 @@
 /** The settings, parsed once; config/default.yaml describes each of them. */
 import * as z from 'zod';
+import { mistaken } from '../adapters/cli/setting-mistakes.ts';
 import { parseTrustedRealm } from '../adapters/registry/auth/realm.ts';
 import { mirrorsSchema } from '../adapters/sources/mirrors-schema.ts';
 import { registriesSchema } from '../adapters/static/registries-schema.ts';
@@ -10,14 +11,39 @@ import { bucketSchema, checkBucket } from '../adapters/s3/bucket-schema.ts';
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'] as const;
 
-/** A text that `parse` understands, or an issue with `complaint`. */
+/** A text or number that `parse` understands, or an issue with `complaint`. */
 function parsed<Value>(parse: (text: string) => Value | undefined, complaint: string) {
-  return z.coerce.string().transform((text, context): Value => {
-    const value = parse(text);
+  return z.unknown().transform((input, context): Value => {
+    const isText = typeof input === 'string' || typeof input === 'number';
+    const value = isText ? parse(String(input)) : undefined;
     if (value !== undefined) return value;
-    context.issues.push({ code: 'custom', message: complaint, input: text });
+    context.issues.push({ code: 'custom', message: isText ? complaint : mistaken(complaint, input), input });
     return z.NEVER;
   });
+}
+
+/** A number from `least` to `most`, which `what` says in words. */
+function within(what: string, least: number, most: number) {
+  const error = ({ input }: { readonly input?: unknown }): string => mistaken(`must be ${what}`, input, 'number');
+  return z.number({ error }).min(least, { error }).max(most, { error });
+}
+
+function whole(least: number, most: number) {
+  const what = `a whole number from ${String(least)} to ${String(most)}`;
+  return within(what, least, most).refine(Number.isSafeInteger, `must be ${what}`);
+}
+
+/** A rule over fields in which no mistake is known; mistakes in other fields do not hide its own. */
+function over(...fields: readonly string[]) {
+  return {
+    when: ({ value, issues }: z.core.ParsePayload): boolean =>
+      typeof value === 'object' &&
+      value !== null &&
+      !issues.some(({ code, path = [] }) => {
+        const place = path.map((name) => `${String(name)}.`).join('');
+        return code !== 'unrecognized_keys' && fields.some((field) => `${field}.`.startsWith(place));
+      }),
+  };
 }
 
 /** As the API server takes it in a path and a selector. */
@@ -32,7 +58,8 @@ function pathOf(content: string) {
 
 const certificatePath = pathOf('the certificate');
 
-const seconds = z.number().positive().max(3600);
+const SOME_SECONDS = 'seconds without a unit, more than 0 and at most 3600';
+const seconds = within(SOME_SECONDS, 0, 3600).positive(`must be ${SOME_SECONDS}`);
 
 /** Trimmed as the Go implementation trims it. It is a part of a path, so it holds nothing that a URL would escape. */
 const clusterUUID = parsed((text) => {
@@ -49,18 +76,21 @@ const bootstrap = z
     clusterUUID,
     allowWithoutUUID: z.boolean(),
   })
-  .superRefine(({ listenAddress, clusterUUID: uuid, allowWithoutUUID }, context) => {
-    if (listenAddress === 'off' || uuid !== '' || allowWithoutUUID || isLoopback(listenAddress)) return;
-    const message =
-      'is empty, so any machine that reaches bootstrap.listenAddress gets the program; give the UUID of the cluster, or set bootstrap.allowWithoutUUID';
-    context.addIssue({ code: 'custom', path: ['clusterUUID'], message });
-  });
+  .superRefine(
+    ({ listenAddress, clusterUUID: uuid, allowWithoutUUID }, context) => {
+      if (listenAddress === 'off' || uuid !== '' || allowWithoutUUID || isLoopback(listenAddress)) return;
+      const message =
+        'is empty, so any machine that reaches bootstrap.listenAddress gets the program; give the UUID of the cluster, or set bootstrap.allowWithoutUUID';
+      context.addIssue({ code: 'custom', path: ['clusterUUID'], message });
+    },
+    over('listenAddress', 'clusterUUID', 'allowWithoutUUID'),
+  );
 
 export const settingsSchema = z.strictObject({
   server: z.strictObject({
     listenAddress: parsed(parseListenAddress, 'must be host:port or :port'),
-    shutdownTimeoutSeconds: z.number().min(0).max(3600),
-    maxConnections: z.int().min(128).max(65_536),
+    shutdownTimeoutSeconds: within('seconds without a unit, from 0 to 3600', 0, 3600),
+    maxConnections: whole(128, 65_536),
     maxSocketMemory: parsed(parseQuantity, 'must be a size such as 100Mi, or 0'),
     distribution: z.strictObject({ enabled: z.boolean() }),
     tls: z
@@ -72,7 +102,7 @@ export const settingsSchema = z.strictObject({
       })
       .refine(
         ({ certificate, key, clientCA }) => new Set([certificate, key, clientCA].map((file) => file === '')).size === 1,
-        { message: 'needs all three files or none' },
+        { message: 'needs all three files or none', ...over('certificate', 'key', 'clientCA') },
       ),
     certificates: z.array(
       z.strictObject({
@@ -98,16 +128,16 @@ export const settingsSchema = z.strictObject({
           'must be the host of a token server, such as auth.example.com or auth.example.com:8443',
         ),
       ),
-      parallelDownloads: z.int().min(1).max(256),
+      parallelDownloads: whole(1, 256),
       timeouts: z.strictObject({
         connectSeconds: seconds,
         headersSeconds: seconds,
         idleSeconds: seconds,
-        retrySeconds: z.number().min(0).max(60),
+        retrySeconds: within('seconds without a unit, from 0 to 60', 0, 60),
       }),
       mirrors: mirrorsSchema,
       sources: z.strictObject({
-        patienceMilliseconds: z.int().min(10).max(60_000),
+        patienceMilliseconds: whole(10, 60_000),
         minimumRate: parsed(parseQuantity, 'must be bytes per second such as 4Mi, or 0'),
         restSeconds: seconds,
       }),
@@ -117,12 +147,14 @@ export const settingsSchema = z.strictObject({
         .strictObject({ mode: z.enum(['off', 'report', 'enforce']), keys: pathOf('the key'), roots: certificatePath })
         .refine(({ mode, keys, roots }) => mode === 'off' || keys !== '' || roots !== '', {
           message: 'needs keys or roots, by which signatures are verified',
+          ...over('mode', 'keys', 'roots'),
         }),
     })
-    .superRefine(checkBucket)
+    .superRefine(checkBucket, over('gateway', 'bucket.endpoint'))
     .refine(({ gateway, mirrors }) => gateway === 'oci' || mirrors.length === 0, {
       path: ['mirrors'],
       message: 'needs registry.gateway: oci',
+      ...over('gateway', 'mirrors'),
     }),
   credentials: z
     .strictObject({
@@ -135,14 +167,15 @@ export const settingsSchema = z.strictObject({
         agent: z.strictObject({ ca: certificatePath.min(1), storeOnRefusal: z.boolean() }),
       }),
     })
-    .superRefine(({ source, registries: list, kubernetes }, context) => {
-      const complain = (path: string[], message: string): void => {
-        context.addIssue({ code: 'custom', path, message });
-      };
-      if (source !== 'kubernetes' && kubernetes.kubeconfig !== '') {
-        complain(['kubernetes', 'kubeconfig'], 'needs credentials.source: kubernetes');
-      }
-      if (source !== 'static' && list.length > 0) complain(['registries'], 'needs credentials.source: static');
+    .refine(({ source, kubernetes }) => source === 'kubernetes' || kubernetes.kubeconfig === '', {
+      path: ['kubernetes', 'kubeconfig'],
+      message: 'needs credentials.source: kubernetes',
+      ...over('source', 'kubernetes.kubeconfig'),
+    })
+    .refine(({ source, registries }) => source === 'static' || registries.length === 0, {
+      path: ['registries'],
+      message: 'needs credentials.source: static',
+      ...over('source', 'registries'),
     }),
   log: z.strictObject({ level: z.enum(LOG_LEVELS) }),
 });

@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { parse } from 'yaml';
-import { mergeSettings, readSettingsFile } from '../../src/infrastructure/load-settings.ts';
+import { mergeSettings } from '../../src/infrastructure/load-settings.ts';
+import { readSettingsFile } from '../../src/adapters/cli/settings-file.ts';
 import { describeWithAll } from '../support/peers/binaries.ts';
 import {
   applyObject,

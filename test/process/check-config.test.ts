@@ -47,6 +47,32 @@ describe('check-config', function () {
     }
   });
 
+  it('says with all mistakes which files cannot be read, and that no variable is replaced, as a start does', async () => {
+    await writeFile(
+      file,
+      stringify({
+        server: { tls: { certificate: 'a.pem', key: 'b.pem', clientCA: 'c.pem' } },
+        store: { directory: '${CACHE}', enabled: 'yes' },
+        registry: {
+          mirrors: [{ of: '*', endpoint: 'https://mirror.example', tokenFile: 'token' }],
+          signature: { mode: 'off', keys: 'unused.pem' },
+        },
+      }),
+    );
+    const { code, stdout, stderr } = await runProgram('check-config', '--config', file);
+    expect({ code, stdout }).to.deep.equal({ code: 1, stdout: '' });
+    const settings = ['tls.certificate', 'tls.key', 'tls.clientCA'].map((name) => `server.${name}`);
+    const [mistake, ...rest] = stderr.trim().split('\n');
+    expect(mistake).to.include('my.yaml:8: store.enabled: ');
+    expect(rest.map((line) => line.split(': ').slice(0, 2).join(': '))).to.deep.equal([
+      ...[...settings, 'registry.mirrors.0.tokenFile'].map((name) => `error: ${name}`),
+      'warning: store.directory',
+    ]);
+    const served = await runProgram('serve', '--config', file);
+    const errors = rest.filter((line) => line.startsWith('error: ')).map((line) => line.slice('error: '.length));
+    expect(served).to.deep.equal({ code: 1, stdout: '', stderr: `${[mistake, ...errors].join('\n')}\n` });
+  });
+
   it('says of a cache directory that others can write what serve says', async () => {
     const cache = join(directory, 'cache');
     await mkdir(cache);
@@ -112,8 +138,9 @@ describe('check-config', function () {
       registry: { gateway: 'oci-layout', ociLayout: { directory: 'mirror' } },
     });
     expect({ code, stdout }).to.deep.equal({ code: 2, stdout: 'the settings are right, but not here\n' });
-    expect(stderr).to.match(/^(error: .*\n){3}$/);
-    expect(stderr).to.include(`open '${join(directory, 'no.pem')}'`);
+    expect(stderr).to.match(/^(error: .*\n){5}$/);
+    for (const name of ['certificate', 'key', 'clientCA'])
+      expect(stderr).to.include(`server.tls.${name}: ${join(directory, 'no.pem')} cannot be read (ENOENT)\n`);
     const cache = join(directory, 'file/cache');
     expect(stderr).to.include(`store.directory: ${cache} cannot be made: ${join(directory, 'file')} is no directory\n`);
     expect(stderr).to.include(`${join(directory, 'mirror')} is not an OCI image layout`);

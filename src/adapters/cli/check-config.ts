@@ -7,9 +7,9 @@ import {
   command,
   EXIT_CODE,
   EXIT_CODES,
+  type ExitCode,
   JSON_FLAG,
   SETTINGS_FLAGS,
-  SettingsError,
   type Terminal,
   type Values,
   writeJson,
@@ -19,16 +19,17 @@ const HIDDEN = '[secret]';
 /** The fields of a registry that are shown; all others are hidden, new ones too. */
 const SHOWN = ['repo', 'default', 'scheme', 'ca', 'caFile', 'passwordFile', 'dockerCfgFile'];
 
-/** Settings without a mistake. */
 interface Config {
+  /** One line each: `file:line: setting: what is wrong`. */
+  readonly mistakes: readonly string[];
   /** As files and flags have them, laid one over the other. */
   readonly written: Readonly<Record<string, unknown>>;
   readonly registries: readonly { readonly upstream: Upstream }[];
-  /** Errors with which `serve` would end on this machine, and warnings. */
+  /** Errors with which `serve` would end on this machine, and warnings; beside mistakes those that do not depend on them. */
   check(): Promise<{ readonly errors: readonly string[]; readonly warnings: readonly string[] }>;
 }
 
-/** @throws SettingsError for mistakes */
+/** @throws SettingsError for a file that cannot be read */
 type ReadConfig = (flags: Values<typeof SETTINGS_FLAGS>, terminal: Terminal) => Config;
 
 export function checkConfigCommand(readConfig: ReadConfig): Command {
@@ -55,29 +56,34 @@ seldom meant. It changes nothing and asks no registry; mirrors and a bucket it a
     },
     async run({ flags }, terminal) {
       const { stdout, stderr } = terminal;
-      let config: Config;
-      try {
-        config = readConfig(flags, terminal);
-      } catch (error) {
-        if (flags.json !== true || !(error instanceof SettingsError)) throw error;
-        const { problems: mistakes } = error;
-        writeJson(stdout, { verdict: 'wrong', mistakes, errors: [], warnings: [], settings: null });
-        return EXIT_CODE.refused;
-      }
+      const config = readConfig(flags, terminal);
+      const { mistakes } = config;
       const { errors, warnings } = await config.check();
-      const isRight = errors.length === 0;
+      const [verdict, code] = verdictOf(mistakes, errors);
+      const settings = flags.print === true && verdict !== 'wrong' ? printableSettings(config) : null;
       if (flags.json === true) {
-        const settings = flags.print === true ? printableSettings(config) : null;
-        writeJson(stdout, { verdict: isRight ? 'right' : 'right_elsewhere', mistakes: [], errors, warnings, settings });
-      } else {
-        for (const error of errors) stderr.write(`error: ${error}\n`);
-        for (const warning of warnings) stderr.write(`warning: ${warning}\n`);
-        if (flags.print === true) stdout.write(stringify(printableSettings(config), { lineWidth: 0 }));
-        else stdout.write(isRight ? 'the settings are right\n' : 'the settings are right, but not here\n');
+        writeJson(stdout, { verdict, mistakes, errors, warnings, settings });
+        return code;
       }
-      return isRight ? EXIT_CODE.done : EXIT_CODE.faulty;
+      for (const mistake of mistakes) stderr.write(`${mistake}\n`);
+      for (const error of errors) stderr.write(`error: ${error}\n`);
+      for (const warning of warnings) stderr.write(`warning: ${warning}\n`);
+      if (settings !== null) stdout.write(stringify(settings, { lineWidth: 0 }));
+      else stdout.write(VERDICTS[verdict]);
+      return code;
     },
   });
+}
+
+const VERDICTS = {
+  right: 'the settings are right\n',
+  right_elsewhere: 'the settings are right, but not here\n',
+  wrong: '',
+} as const;
+
+function verdictOf(mistakes: readonly string[], errors: readonly string[]): [keyof typeof VERDICTS, ExitCode] {
+  if (mistakes.length > 0) return ['wrong', EXIT_CODE.refused];
+  return errors.length > 0 ? ['right_elsewhere', EXIT_CODE.faulty] : ['right', EXIT_CODE.done];
 }
 
 /** Settings as they are written, without secrets. */

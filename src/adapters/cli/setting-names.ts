@@ -6,19 +6,17 @@ interface Named {
 }
 
 /**
- * `, did you mean log.level?`, or nothing. The first layer holds the defaults, so it has each name but `registryFields`,
- * those of one of the registries.
+ * `, did you mean log.level?`, or nothing. The first layer holds the defaults, so it has each name but the fields of what
+ * stands in lists.
  */
 export function nearestSetting(
   path: readonly PropertyKey[],
   [defaults]: readonly Named[],
-  registryFields: readonly string[],
+  listFields: Readonly<Record<string, readonly string[]>>,
 ): string {
   const name = String(path.at(-1));
-  const [list, registries, , ...deeper] = path;
-  if (list === 'credentials' && registries === 'registries') {
-    return deeper.length === 1 ? didYouMean(name, registryFields) : '';
-  }
+  const index = path.findIndex((part) => typeof part === 'number');
+  if (index >= 0) return didYouMean(name, listFields[path.slice(0, index).join('.')] ?? []);
   const names = settingNames(defaults?.data ?? {});
   const above = path
     .slice(0, -1)

@@ -143,7 +143,7 @@ function fileWarnings({ credentials: { registries } }: CheckedSettings, { file }
 }
 
 /** A shell or Compose would replace them, and nothing does here. A password may hold such a text, so none is shown. */
-function variableWarnings(written: unknown, path: readonly string[] = []): string[] {
+export function variableWarnings(written: unknown, path: readonly string[] = []): string[] {
   if (typeof written === 'string') {
     if (!/\$\{\w[^}]*\}/.test(written)) return [];
     return [`${path.join('.')}: holds "\${…}", which stays as it is: no variable is replaced in settings`];

@@ -32,48 +32,63 @@ function filesOf({
   return usernameFile === '' ? undefined : { username: usernameFile, password: passwordFile };
 }
 
-const mirror = z
-  .strictObject({
-    of: z.string(),
-    endpoint: z.string(),
-    ca: z.string().default(''),
-    usernameFile: z.string().default(''),
-    passwordFile: z.string().default(''),
-    tokenFile: z.string().default(''),
-    namespaceParameter: z.boolean().default(true),
-    fallback: z.boolean().default(true),
-  })
-  .transform((fields, context): MirrorSettings => {
-    const complain = (path: string, message: string): never => {
-      context.issues.push({ code: 'custom', message, path: [path], input: undefined });
-      return z.NEVER;
-    };
+const mirrorFields = z.strictObject({
+  of: z.string(),
+  endpoint: z.string(),
+  ca: z.string().default(''),
+  usernameFile: z.string().default(''),
+  passwordFile: z.string().default(''),
+  tokenFile: z.string().default(''),
+  namespaceParameter: z.boolean().default(true),
+  fallback: z.boolean().default(true),
+});
+
+export const MIRROR_FIELDS = Object.keys(mirrorFields.shape);
+
+type Fields = z.output<typeof mirrorFields>;
+
+function parseOf(text: string): string | undefined {
+  return text === '*' ? text : parseHost(text);
+}
+
+/** All of them; a field may be something else than the schema wants, which the schema has said. */
+function* mistakesOf(fields: Partial<Record<keyof Fields, unknown>>): Generator<[keyof Fields, string]> {
+  const isGiven = (field: keyof Fields): boolean => (fields[field] ?? '') !== '';
+  if (typeof fields.of === 'string' && parseOf(fields.of) === undefined)
+    yield ['of', 'must be the host[:port] of a registry, or "*" for all'];
+  const endpoint = typeof fields.endpoint === 'string' ? parseEndpoint(fields.endpoint) : undefined;
+  if (typeof fields.endpoint === 'string' && endpoint === undefined)
+    yield ['endpoint', 'must be http:// or https://, a host and perhaps a path, without a user or a query'];
+  if (isGiven('usernameFile') !== isGiven('passwordFile')) {
+    const missing = isGiven('usernameFile') ? 'passwordFile' : 'usernameFile';
+    yield [missing, 'usernameFile and passwordFile go together'];
+  }
+  if (isGiven('tokenFile') && isGiven('usernameFile'))
+    yield ['tokenFile', 'is of no use with usernameFile: a mirror is entered by an account or by a token'];
+  if (isGiven('tokenFile') && endpoint?.scheme === 'http' && !isLoopback(endpoint.host))
+    yield ['tokenFile', 'needs an endpoint with https://, since a token opens more than this mirror'];
+  try {
+    if (typeof fields.ca === 'string') parseCertificates(fields.ca);
+  } catch (error) {
+    if (!(error instanceof InvalidUpstreamError)) throw error;
+    yield ['ca', error.reason];
+  }
+}
+
+const mirror = mirrorFields
+  .superRefine(
+    (fields, context) => {
+      for (const [field, message] of mistakesOf(fields)) context.addIssue({ code: 'custom', path: [field], message });
+    },
+    // Not after the first mistake of another kind.
+    { when: ({ value }) => typeof value === 'object' && value !== null },
+  )
+  .transform((fields): MirrorSettings => {
     const { usernameFile, passwordFile, tokenFile, namespaceParameter, fallback } = fields;
-    const of = fields.of === '*' ? '*' : parseHost(fields.of);
-    if (of === undefined) return complain('of', 'must be the host[:port] of a registry, or "*" for all');
-    const endpoint = parseEndpoint(fields.endpoint);
-    if (endpoint === undefined) {
-      return complain('endpoint', 'must be http:// or https://, a host and perhaps a path, without a user or a query');
-    }
-    if ((usernameFile === '') !== (passwordFile === '')) {
-      return complain(
-        usernameFile === '' ? 'usernameFile' : 'passwordFile',
-        'usernameFile and passwordFile go together',
-      );
-    }
-    if (tokenFile !== '' && usernameFile !== '') {
-      return complain('tokenFile', 'is of no use with usernameFile: a mirror is entered by an account or by a token');
-    }
-    if (tokenFile !== '' && endpoint.scheme === 'http' && !isLoopback(endpoint.host)) {
-      return complain('tokenFile', 'needs an endpoint with https://, since a token opens more than this mirror');
-    }
-    try {
-      const files = filesOf({ usernameFile, passwordFile, tokenFile });
-      return { of, ...endpoint, ca: parseCertificates(fields.ca), files, namespaceParameter, fallback };
-    } catch (error) {
-      if (!(error instanceof InvalidUpstreamError)) throw error;
-      return complain('ca', error.message.replace(/^ca: /, ''));
-    }
+    const [of, endpoint] = [parseOf(fields.of), parseEndpoint(fields.endpoint)];
+    if (of === undefined || endpoint === undefined) return z.NEVER;
+    const files = filesOf({ usernameFile, passwordFile, tokenFile });
+    return { of, ...endpoint, ca: parseCertificates(fields.ca), files, namespaceParameter, fallback };
   });
 
 export const mirrorsSchema = z.array(mirror);

@@ -3,7 +3,7 @@ import * as z from 'zod';
 import { basic } from '../../domain/credential.ts';
 import { digestOf } from '../../domain/descriptor.ts';
 import { parseRepositoryName } from '../../domain/reference.ts';
-import { InvalidUpstreamError, parseUpstream, type Upstream } from '../../domain/upstream.ts';
+import { InvalidUpstreamError, parseUpstream, type Upstream, type UpstreamFields } from '../../domain/upstream.ts';
 import { FILE_FIELDS, type FileField, readFileField, RegistryFileError, type ValueField } from './registry-files.ts';
 import type { FollowedFiles, NamedUpstream } from './static-credential-provider.ts';
 
@@ -24,56 +24,111 @@ export const REGISTRY_FIELDS = Object.keys(registryFields.shape);
 
 type Fields = z.output<typeof registryFields>;
 
-const registry = registryFields.transform((fields, context): NamedUpstream => {
-  const complain = (path: string, message: string): never => {
-    context.issues.push({ code: 'custom', message, path: [path], input: undefined });
-    return z.NEVER;
-  };
-  const { username, dockerCfg, dockerCfgFile } = fields;
-  const given = fileFields(fields);
-  for (const field of given) {
-    if (fields[FILE_FIELDS[field]] !== undefined) return complain(field, `there is a ${FILE_FIELDS[field]} already`);
-  }
-  const hasPassword = (fields.password ?? fields.passwordFile) !== undefined;
-  if ((username === undefined) === hasPassword) {
-    const path = fields.passwordFile === undefined ? 'password' : 'passwordFile';
-    return complain(username === undefined ? path : 'username', 'username and password go together');
-  }
-  const config = dockerCfg === undefined ? 'dockerCfgFile' : 'dockerCfg';
-  if (username !== undefined && (dockerCfg ?? dockerCfgFile) !== undefined) {
-    return complain(config, 'there is a username already');
-  }
-  for (const field of ['ca', 'dockerCfg'] as const) {
-    const mistaken = mistakenText(field, fields[field]);
-    if (mistaken !== undefined) return complain(field, mistaken);
-  }
-  try {
-    const { upstream, content } = readUpstream(fields);
-    const named = { name: parseRepositoryName(fields.repo), isDefault: fields.default, upstream };
-    return given.length === 0 ? named : { ...named, files: followed(fields, given, content) };
-  } catch (error) {
-    if (!(error instanceof InvalidUpstreamError || error instanceof RegistryFileError)) throw error;
-    return complain(fieldOf(error, fields), reasonOf(error));
-  }
-});
+const FILES = Object.entries(FILE_FIELDS) as [FileField, ValueField][];
 
-export const registriesSchema = z.array(registry).superRefine((list, context) => {
-  const names = new Set<string>();
-  list.forEach(({ name, isDefault }, index) => {
-    if (names.has(name)) context.addIssue({ code: 'custom', path: [index, 'repo'], message: 'is listed twice' });
-    names.add(name);
-    if (isDefault && list.findIndex((other) => other.isDefault) !== index) {
-      context.addIssue({ code: 'custom', path: [index, 'default'], message: 'only one registry can be the default' });
+const registry = registryFields
+  .superRefine(
+    (fields, context) => {
+      for (const [field, message] of [...pairMistakes(fields), ...fieldMistakes(fields)])
+        context.addIssue({ code: 'custom', path: [field], message });
+    },
+    // Not after the first mistake of another kind.
+    { when: ({ value }) => isRecord(value) },
+  )
+  .transform((fields, context): NamedUpstream => {
+    try {
+      const { upstream, content } = readUpstream(fields);
+      const named = { name: parseRepositoryName(fields.repo), isDefault: fields.default, upstream };
+      const given = fileFields(fields);
+      return given.length === 0 ? named : { ...named, files: followed(fields, given, content) };
+    } catch (error) {
+      // A file that has changed since it was judged.
+      if (!(error instanceof InvalidUpstreamError || error instanceof RegistryFileError)) throw error;
+      const path = [fieldOf(error, fields)];
+      context.issues.push({ code: 'custom', path, message: reasonOf(error), input: undefined });
+      return z.NEVER;
     }
   });
-});
+
+export const registriesSchema = z.array(registry).superRefine(
+  (list, context) => {
+    const all = list.map((item: unknown) => asNamed(isRecord(item) ? item : {}));
+    all.forEach(({ name, isDefault }, index) => {
+      if (name !== undefined && all.findIndex((other) => other.name === name) !== index)
+        context.addIssue({ code: 'custom', path: [index, 'repo'], message: 'is listed twice' });
+      if (isDefault && all.findIndex((other) => other.isDefault) !== index)
+        context.addIssue({ code: 'custom', path: [index, 'default'], message: 'only one registry can be the default' });
+    });
+  },
+  { when: ({ value }) => Array.isArray(value) },
+);
+
+/** Fields that may be something else than the schema wants, of which the schema itself complains. */
+type Unknown = Readonly<Record<keyof Fields, unknown>>;
+type Complaint = readonly [field: keyof Fields, message: string];
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** As it is named, or as it is written where it has a mistake. */
+function asNamed({ name, repo, isDefault, default: isMarked }: Readonly<Record<string, unknown>>) {
+  const isRepo = typeof repo === 'string' && mistakeIn(() => parseUpstream({ repo })) === undefined;
+  return { name: isRepo ? parseRepositoryName(repo) : name, isDefault: (isDefault ?? isMarked) === true };
+}
+
+function* pairMistakes(fields: Partial<Unknown>): Generator<Complaint> {
+  const { username, password, passwordFile, dockerCfg, dockerCfgFile } = fields;
+  for (const [file, field] of FILES) {
+    if (fields[file] !== undefined && fields[field] !== undefined) yield [file, `there is a ${field} already`];
+  }
+  const hasPassword = password !== undefined || passwordFile !== undefined;
+  if ((username === undefined) === hasPassword) {
+    const given = passwordFile === undefined ? 'password' : 'passwordFile';
+    yield [username === undefined ? given : 'username', 'username and password go together'];
+  }
+  if (username !== undefined && (dockerCfg ?? dockerCfgFile) !== undefined)
+    yield [dockerCfg === undefined ? 'dockerCfgFile' : 'dockerCfg', 'there is a username already'];
+}
+
+/** Each field is read for itself, so that none hides the mistakes of others. */
+function* fieldMistakes(fields: Partial<Unknown>): Generator<Complaint> {
+  const text = (field: keyof Fields): string | undefined => {
+    const value = fields[field];
+    return typeof value === 'string' && value !== '' ? value : undefined;
+  };
+  let right: UpstreamFields = { repo: 'registry.invalid' };
+  for (const field of ['repo', 'scheme', 'dockerCfg', 'ca'] as const) {
+    const value = text(field);
+    if (value === undefined) continue;
+    const mistake = mistakenText(field, value) ?? mistakeIn(() => parseUpstream({ ...right, [field]: value }));
+    if (mistake === undefined) right = { ...right, [field]: value };
+    else yield [field, mistake];
+  }
+  for (const [file, field] of FILES) {
+    const path = text(file);
+    const mistake = path && mistakeIn(() => parseUpstream({ ...right, [field]: readFileField(file, path) }));
+    if (mistake) yield [file, mistake];
+  }
+}
+
+function mistakeIn(read: () => unknown): string | undefined {
+  try {
+    read();
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof InvalidUpstreamError || error instanceof RegistryFileError)) throw error;
+    return reasonOf(error);
+  }
+}
 
 function fileFields(fields: Fields): FileField[] {
-  return (Object.keys(FILE_FIELDS) as FileField[]).filter((field) => fields[field] !== undefined);
+  return FILES.map(([file]) => file).filter((file) => fields[file] !== undefined);
 }
 
 /** A path in the place of a certificate or of a docker config, or a docker config that is not in base64. */
-function mistakenText(field: 'ca' | 'dockerCfg', text = ''): string | undefined {
+function mistakenText(field: keyof UpstreamFields, text: string): string | undefined {
+  if (field !== 'ca' && field !== 'dockerCfg') return undefined;
   const noun = field === 'ca' ? 'the certificate itself' : 'the docker config';
   // Base64 of JSON begins with "e".
   if (/^(?:[~.]{0,2}\/)\S+$|^[\w-]+\.(?:crt|pem|json)$/.test(text.trim())) {

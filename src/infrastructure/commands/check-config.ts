@@ -1,27 +1,39 @@
 /** `check-config` with the service that the settings describe: it is built as `serve` builds it, and not started. */
 import { checkConfigCommand } from '../../adapters/cli/check-config.ts';
-import { checkStoreDirectory, sourceWarnings, warningsOf } from '../../adapters/cli/settings-warnings.ts';
+import {
+  checkStoreDirectory,
+  sourceWarnings,
+  variableWarnings,
+  warningsOf,
+} from '../../adapters/cli/settings-warnings.ts';
+import { unreadableFiles } from '../../adapters/cli/unreadable-files.ts';
 import { Layout } from '../../adapters/filesystem/layout.ts';
 import { isLoopback } from '../../adapters/http/server/http-server.ts';
 import { createLogger } from '../../adapters/log/logger.ts';
 import { OciLayoutGateway } from '../../adapters/oci-layout/oci-layout-gateway.ts';
 import { createContainer } from '../container/container.ts';
 import { type ContainerInputs, T } from '../container/tokens.ts';
-import { layOver, mergeSettings, readLayers } from '../load-settings.ts';
+import { layOver, parseLayers, readLayers } from '../load-settings.ts';
 
 type Container = Awaited<ReturnType<typeof createContainer>>;
 
 export const CHECK_CONFIG = checkConfigCommand((flags, terminal) => {
   const layers = readLayers(flags, terminal);
-  const settings = mergeSettings(layers);
-  const { server, store, registry, credentials } = settings;
+  const { settings, mistakes } = parseLayers(layers);
   const written = layOver(layers);
+  const unreadable = unreadableFiles(written);
+  if (settings === undefined) {
+    const found = { errors: unreadable, warnings: variableWarnings(written) };
+    return { mistakes, written, registries: [], check: () => Promise.resolve(found) };
+  }
+  const { server, store, registry, credentials } = settings;
   return {
+    mistakes,
     written,
     registries: credentials.registries,
     check: async () => {
       const { version, environment } = terminal;
-      const { errors, container } = await startupErrors({ settings, version, environment });
+      const { errors, container } = await startupErrors({ settings, version, environment }, unreadable);
       // A bucket that cannot be made is reported as one that cannot be used.
       const bucket = { check: async (signal: AbortSignal) => container?.get(T.BUCKET)?.check(signal) };
       const place = {
@@ -42,12 +54,14 @@ export const CHECK_CONFIG = checkConfigCommand((flags, terminal) => {
 /** Errors with which `serve` would end on this machine. */
 async function startupErrors(
   inputs: Omit<ContainerInputs, 'logger'>,
+  unreadable: readonly string[],
 ): Promise<{ readonly errors: string[]; readonly container: Container | undefined }> {
   const { store, registry } = inputs.settings;
   let container: Container | undefined;
   const checks: (() => unknown)[] = [
     async () => {
-      // Files of TLS, kubeconfig, proxies.
+      if (unreadable.length > 0) return;
+      // What the files of TLS, the kubeconfig and others hold, and proxies.
       container = await createContainer({ ...inputs, logger: createLogger('fatal', { write: () => undefined }) });
       container.get(T.SERVICE);
     },
@@ -60,7 +74,7 @@ async function startupErrors(
     },
     () => (registry.gateway === 'oci-layout' ? new OciLayoutGateway(registry.ociLayout.directory).check() : undefined),
   ];
-  const errors: string[] = [];
+  const errors = [...unreadable];
   for (const check of checks) {
     try {
       await check();

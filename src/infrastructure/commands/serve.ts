@@ -17,7 +17,7 @@ import {
   type Terminal,
 } from '../../adapters/cli/command.ts';
 import { boundOldGeneration, boundYoungGeneration, skipMaglev } from '../engine-memory.ts';
-import { readSettings } from '../load-settings.ts';
+import { readServedSettings, readSettings } from '../load-settings.ts';
 
 /** With more requests than this at a time, most of them wait. */
 const FEW_RUNNING = 128;
@@ -35,10 +35,9 @@ SIGTERM and SIGINT let running responses finish, for server.shutdownTimeoutSecon
   ],
   exits: { 0: 'stopped by SIGTERM or SIGINT', 1: EXIT_CODES[1], 2: 'its log could not be written any more' },
   async run({ flags }, terminal) {
-    const read = (): Settings => readSettings(flags, terminal);
-    const settings = read();
+    const settings = readServedSettings(flags, terminal);
     const logger = createLogger(settings.log.level, terminal.stdout);
-    if (flags.config !== undefined) followLogLevel(flags.config, () => read().log.level, logger);
+    if (flags.config !== undefined) followLogLevel(flags.config, () => readSettings(flags, terminal).log.level, logger);
     const end = Promise.withResolvers<ExitCode>();
     // The state of the process is unknown from here on.
     const onBug = (err: unknown): void => {

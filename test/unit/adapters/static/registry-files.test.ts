@@ -93,8 +93,12 @@ describe('a registry with files', () => {
   });
 
   for (const [fields, path, message] of [
-    [{ username: 'a', password: 'b', passwordFile: 'c' }, 'passwordFile', 'there is a password already'],
-    [{ passwordFile: 'c' }, 'passwordFile', 'username and password go together'],
+    [
+      { username: 'a', password: 'b', passwordFile: import.meta.filename },
+      'passwordFile',
+      'there is a password already',
+    ],
+    [{ passwordFile: import.meta.filename }, 'passwordFile', 'username and password go together'],
     [{ username: 'a', passwordFile: '/nowhere' }, 'passwordFile', 'the file cannot be read (ENOENT)'],
     [{ username: 'a', passwordFile: '/dev/zero' }, 'passwordFile', 'is no file of at most 1 MiB'],
     [{ ca: '/etc/ca.crt' }, 'ca', 'is a path, not the certificate itself: caFile takes a path'],

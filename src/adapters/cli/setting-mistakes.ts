@@ -1,0 +1,60 @@
+/** Sentences for mistakes in settings: what a setting must be, what it is instead, and how it is written right. */
+
+/** An issue as the validator raises it. */
+interface RawIssue {
+  readonly code?: unknown;
+  readonly input?: unknown;
+  readonly expected?: unknown;
+  readonly values?: unknown;
+  readonly origin?: unknown;
+  readonly maximum?: unknown;
+}
+
+const NOUNS: Readonly<Record<string, string>> = {
+  string: 'text',
+  boolean: 'true or false',
+  array: 'a list',
+  object: 'a section of settings',
+};
+
+/** Instead of the words of the validator, for each mistake that the schema has no sentence for. */
+export function sentenceOf({ code, input, expected, values, origin, maximum }: RawIssue): string {
+  if (code === 'invalid_value') return mistaken(`must be ${alternatives(values as string[])}`, input);
+  if (code === 'too_small') return origin === 'string' ? 'must not be empty' : 'must have at least one item';
+  if (code === 'too_big') return `must have at most ${String(maximum)} characters`;
+  const kind = typeof expected === 'string' ? expected : '';
+  return mistaken(`must be ${NOUNS[kind] ?? 'something else'}`, input, kind);
+}
+
+/** The complaint, with what is there instead where that is of another kind. The value itself may be a secret. */
+export function mistaken(complaint: string, input: unknown, expected = 'string'): string {
+  if (input === undefined) return 'is missing';
+  if (input === null) return `has no value, and ${complaint}; text that begins with "&", "#" or "~" needs quotes`;
+  const kind = kindOf(input);
+  if (kind === NOUNS[expected] || (kind === 'a number' && expected === 'number')) return complaint;
+  const remedy = remedyOf(input, expected);
+  return `${complaint}, not ${kind}${remedy === undefined ? '' : `: ${remedy}`}`;
+}
+
+function kindOf(input: unknown): string {
+  if (Array.isArray(input)) return 'a list';
+  if (typeof input === 'object') return 'a section';
+  return typeof input === 'number' ? 'a number' : (NOUNS[typeof input] ?? 'this');
+}
+
+function remedyOf(input: unknown, expected: string): string | undefined {
+  if (expected === 'array') return 'each item begins with "- "';
+  if (expected === 'object')
+    return Array.isArray(input) ? 'its names begin without "- "' : 'give "name: value" below it';
+  if (typeof input === 'object') return undefined;
+  if (expected === 'string') return 'put it in quotes';
+  const text = typeof input === 'string' ? input.trim() : '';
+  if (expected === 'boolean' && /^(?:yes|no|on|off|y|n)$/i.test(text)) return 'YAML reads yes, no, on and off as text';
+  const isQuoted =
+    expected === 'boolean' ? /^(?:true|false)$/.test(text) : text !== '' && Number.isFinite(Number(text));
+  return typeof input === 'string' && isQuoted ? 'leave the quotes out' : undefined;
+}
+
+function alternatives(values: readonly string[]): string {
+  return values.length < 2 ? values.join('') : `${values.slice(0, -1).join(', ')} or ${String(values.at(-1))}`;
+}

@@ -1,0 +1,173 @@
+/** One file of settings: what it holds, and where each of them is written. */
+import { readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { type Document, isMap, isScalar, isSeq, LineCounter, parseDocument, visit } from 'yaml';
+import { errnoOf } from '../../domain/errors.ts';
+import { SettingsError } from './command.ts';
+
+/** Part of the settings, and where each of them is written. */
+export interface Layer {
+  readonly data: Record<string, unknown>;
+  /** The place of a setting that this layer holds, or undefined. */
+  place(path: readonly PropertyKey[]): Place | undefined;
+  /** Mistakes beside which the settings can be read. */
+  readonly mistakes: readonly Mistake[];
+}
+
+interface Place {
+  /** `my.yaml:3`, or a flag. */
+  readonly text: string;
+  /** Smaller than that of the next one in the layer. */
+  readonly order: number;
+}
+
+export interface Mistake {
+  readonly path: readonly PropertyKey[];
+  readonly place: Place | undefined;
+  readonly sentence: string;
+}
+
+/** Settings that are paths. */
+const PATHS = [
+  ...['directory', 'kubeconfig', 'certificate', 'key', 'clientCA', 'keys', 'roots', 'tokenFile'],
+  ...['usernameFile', 'passwordFile', 'caFile', 'dockerCfgFile'],
+];
+
+/** Codes of the YAML library that users meet, most of them by a password without quotes. */
+const YAML_MISTAKES: Readonly<Record<string, string>> = {
+  BAD_ALIAS: 'text that begins with "*" needs quotes',
+  BAD_DQ_ESCAPE: 'a "\\" in double quotes escapes nothing; in single quotes it stands for itself',
+  BAD_INDENT: 'the line is not indented as those that it belongs to',
+  BAD_SCALAR_START: 'text that begins with "@", "`" or "%" needs quotes',
+  BLOCK_AS_IMPLICIT_KEY: 'text that holds ": " needs quotes',
+  MISSING_CHAR: 'a closing quote or bracket is missing, or the ":" behind a name',
+  MULTILINE_IMPLICIT_KEY: 'the ":" behind a name is missing',
+  MULTIPLE_DOCS: 'a second document begins; one file has one',
+  TAB_AS_INDENT: 'a line is indented by a tab; YAML takes spaces',
+  TAG_RESOLVE_FAILED: 'text that begins with "!" needs quotes',
+  UNEXPECTED_TOKEN: 'a value goes on behind its end; text with quotes or brackets in it needs quotes around it',
+};
+
+/** Paths in a file are relative to that file, wherever the process was started. @throws SettingsError */
+export function readSettingsFile(file: string): Layer {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new SettingsError([`${file}: cannot be read (${errnoOf(error) ?? 'unknown error'})`]);
+  }
+  const lines = new LineCounter();
+  const document = parseDocument(text, {
+    lineCounter: lines,
+    prettyErrors: false,
+    uniqueKeys: false,
+    stringKeys: true,
+  });
+  const lineOf = (offset: number): number => lines.linePos(offset).line;
+  const placeOf = (order: number): Place => ({ text: `${file}:${String(lineOf(order))}`, order });
+  const mistake = (offset: number, sentence: string): Mistake => ({ path: [], place: placeOf(offset), sentence });
+  // Without the library's excerpt of the file, which may hold a password.
+  const [errors = [], warnings = []] = [document.errors, document.warnings].map((found) =>
+    found.map(({ pos: [start], code }) => mistake(start, `not valid YAML: ${explained(code)}`)),
+  );
+  const aliases = openAliases(document).map((start) => mistake(start, `not valid YAML: ${explained('BAD_ALIAS')}`));
+  const fatal = [...errors, ...aliases];
+  if (fatal.length > 0) throw new SettingsError([...fatal, ...warnings].map(lineOfMistake));
+  const repeated = repeatedNames(document.contents).map(({ path, offset, first }) => ({
+    path,
+    place: placeOf(offset),
+    sentence: `is there already, in line ${String(lineOf(first))}; leave one of them`,
+  }));
+  return {
+    data: dataOf(document, file),
+    place: (path) => {
+      const offset = offsetOf(document.contents, path);
+      return offset === undefined ? undefined : placeOf(offset);
+    },
+    mistakes: [...warnings, ...repeated],
+  };
+}
+
+function explained(code: string): string {
+  const sentence = YAML_MISTAKES[code];
+  return sentence === undefined ? code : `${sentence} (${code})`;
+}
+
+/** `my.yaml:3: store.maxSize: must be …` */
+export function lineOfMistake({ place, path, sentence }: Mistake): string {
+  return [place?.text, path.join('.'), sentence].filter((part) => part !== undefined && part !== '').join(': ');
+}
+
+function dataOf(document: Document, file: string): Record<string, unknown> {
+  let data: unknown;
+  try {
+    data = absolute(document.toJS() ?? {}, dirname(resolve(file)));
+  } catch {
+    // It holds itself, or grows beyond measure.
+    throw new SettingsError([`${file}: has an alias that cannot be followed`]);
+  }
+  if (!isRecord(data)) throw new SettingsError([`${file}:1: must hold settings by name`]);
+  return data;
+}
+
+/** The offsets of aliases without an anchor. */
+function openAliases(document: Document): number[] {
+  const offsets: number[] = [];
+  visit(document, {
+    Alias: (_key, alias) => {
+      if (alias.resolve(document) === undefined) offsets.push(alias.range?.[0] ?? 0);
+    },
+  });
+  return offsets;
+}
+
+interface Repeated {
+  readonly path: readonly PropertyKey[];
+  readonly offset: number;
+  readonly first: number;
+}
+
+/** Names that a section has twice. */
+function repeatedNames(node: unknown, path: readonly PropertyKey[] = []): Repeated[] {
+  if (isSeq(node)) return node.items.flatMap((item, index) => repeatedNames(item, [...path, index]));
+  if (!isMap(node)) return [];
+  const seen = new Map<unknown, number>();
+  return node.items.flatMap(({ key, value }) => {
+    if (!isScalar(key)) return [];
+    const [below, offset] = [[...path, String(key.value)], key.range?.[0] ?? 0];
+    const first = seen.get(key.value);
+    seen.set(key.value, first ?? offset);
+    return [...(first === undefined ? [] : [{ path: below, offset, first }]), ...repeatedNames(value, below)];
+  });
+}
+
+/** The offset at which a setting's name (or a list's item) begins. */
+function offsetOf(node: unknown, path: readonly PropertyKey[]): number | undefined {
+  const [name, ...rest] = path;
+  if (name === undefined) return undefined;
+  if (isMap(node)) {
+    const pair = node.items.find(({ key }) => isScalar(key) && key.value === name);
+    if (pair === undefined || !isScalar(pair.key)) return undefined;
+    return rest.length === 0 ? pair.key.range?.[0] : offsetOf(pair.value, rest);
+  }
+  if (typeof name !== 'number' || !isSeq(node)) return undefined;
+  const item = node.items[name];
+  return rest.length === 0 ? (item as { range?: [number, number, number] }).range?.[0] : offsetOf(item, rest);
+}
+
+function absolute(data: unknown, base: string): unknown {
+  if (Array.isArray(data)) return data.map((item) => absolute(item, base));
+  if (!isRecord(data)) return data;
+  return Object.fromEntries(
+    Object.entries(data).map(([name, value]) => {
+      // PEM is no path, which the schema says.
+      const isPath =
+        PATHS.includes(name) && typeof value === 'string' && value !== '' && !value.includes('-----BEGIN ');
+      return [name, isPath ? resolve(base, value) : absolute(value, base)];
+    }),
+  );
+}
+
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
