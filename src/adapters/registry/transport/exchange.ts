@@ -79,6 +79,8 @@ export class Exchange {
       ...(form && { method: 'POST', form: { ...form } }),
       ...(isHead && { method: 'HEAD' }),
       ...(upload && { method: 'PUT' }),
+      // The bytes of a large body go past got, which would count none.
+      ...(isBulk && { strictContentLength: false }),
     });
     let sent: ClientRequest | undefined;
     let isAnswered = false;

@@ -113,6 +113,20 @@ describe('the by-pass of the HTTP parser', () => {
     });
   }
 
+  it('rests on the place in which the parser of an answer has the function for its body', async () => {
+    const server = new SlowServer(false);
+    const port = await server.listen();
+    const sent = request({ host: '127.0.0.1', port }).end();
+    try {
+      const [{ socket }] = (await once(sent, 'response')) as [IncomingMessage];
+      const { parser } = socket as Socket & { parser: Record<number, { name: string }> };
+      expect(parser[3]?.name, CHANGED).to.equal('parserOnBody');
+    } finally {
+      sent.on('error', () => undefined).destroy();
+      await server.close();
+    }
+  });
+
   it('rests on TLS in a tunnel to push each read, and to push null at its end', async () => {
     const server = new SlowServer(true);
     const port = await server.listen();
