@@ -2,6 +2,7 @@
 import type { ParameterizedContext } from 'koa';
 import { ComparedReader, digestPieces } from '../../../application/compared-reader.ts';
 import type { Delivery } from '../../../application/get-package.ts';
+import type { BlobReader } from '../../../domain/ports/package-store.ts';
 import type { PackageRequest } from '../../../domain/reference.ts';
 import type { Admission } from '../server/admission.ts';
 import { sendInTurn, untilClosed } from '../server/send-blob.ts';
@@ -16,6 +17,7 @@ import {
 import type { PackageUseCases } from '../package/package-route.ts';
 import { rangeUnsatisfiable, reworded } from '../server/problem.ts';
 import type { RequestState } from '../server/request-record.ts';
+import type { HeadDeadline } from './head-deadline.ts';
 
 /** Gateways in between wait 300 s for the next byte. */
 const HOLD_TIMEOUT_MS = 240_000;
@@ -28,10 +30,7 @@ interface WantedImage {
   /** For the name of the client's file. */
   readonly name: string;
   readonly isTag: boolean;
-  /** Aborted when the head takes too long. */
-  readonly answer: AbortSignal;
-  /** Called when the head can be sent. */
-  readonly onOpened: () => void;
+  readonly head: HeadDeadline;
 }
 
 type Context = ParameterizedContext<RequestState>;
@@ -40,7 +39,7 @@ export function imageDownload(
   get: PackageUseCases['get'],
   admission: Admission,
 ): (ctx: Context, wanted: WantedImage) => Promise<void> {
-  return async (ctx, { request, name, isTag, answer, onOpened }) => {
+  return async (ctx, { request, name, isTag, head }) => {
     const { record } = ctx.state;
     const own = {
       'Cache-Control': cacheControl(isTag),
@@ -48,16 +47,22 @@ export function imageDownload(
     };
     const isKnown = matchesEtag(ctx.get('If-None-Match'), etagOf(request.digest)) !== false;
     if (ctx.method === 'HEAD' || isKnown) {
-      const { package: found, storedAt } = await reworded(WORDS, get.head(request));
+      const { package: found, storedAt } = await reworded(WORDS, head.meet(get.head(request)));
       record.cache = storedAt && { kind: 'hit', storedAt };
       ctx.set({ ...packageHeaders(found), ...cacheHeaders(record.cache), ...own });
       ctx.status = isKnown ? 304 : 200;
       return;
     }
-    const delivery = await reworded(WORDS, get.execute(request, answer));
-    onOpened();
+    const opening = head.meet(get.execute(request, head.signal), ({ blob }) => blob.close());
+    const delivery = await reworded(WORDS, opening);
+    head.end();
     record.cache = delivery.cache;
-    let again: Delivery | undefined;
+    const deliveries = [delivery];
+    const open = async (leaving: AbortSignal): Promise<Delivery> => {
+      const again = await get.execute(request, leaving);
+      deliveries.push(again);
+      return again;
+    };
     try {
       const { package: found, cache } = delivery;
       const { size } = found.layer;
@@ -72,25 +77,37 @@ export function imageDownload(
         ...(range.kind === 'part' && partHeaders(range, size)),
         'X-Request-Id': record.id,
       });
-      let { blob } = delivery;
-      if (cache.kind !== 'hit' && size <= MAX_HELD_BYTES) {
-        ctx.res.flushHeaders();
-        const isBypass = cache.kind === 'bypass';
-        const pieces = await inTime(isBypass ? digestPieces(blob) : blob.read(size).then(() => []));
-        if (pieces !== undefined) again = await get.execute(request);
-        if (again?.cache.kind === 'hit') blob = again.blob;
-        // A bypass has its bytes once only, so the client gets those of a second download.
-        else if (again !== undefined && pieces !== undefined && isBypass) blob = new ComparedReader(again.blob, pieces);
-      }
       const onSent = (bytes: number): unknown => (record.bytes += bytes);
-      await untilClosed(ctx.res, (leaving) =>
-        sendInTurn(ctx, blob, admission, leaving, { start, end, writeHead: () => undefined, onSent }),
-      );
+      await untilClosed(ctx.res, async (leaving) => {
+        let { blob } = delivery;
+        if (cache.kind !== 'hit' && size <= MAX_HELD_BYTES) {
+          ctx.res.flushHeaders();
+          blob = await held(delivery, leaving, open);
+        }
+        await sendInTurn(ctx, blob, admission, leaving, { start, end, writeHead: () => undefined, onSent });
+      });
     } finally {
-      await again?.blob.close();
-      await delivery.blob.close();
+      for (const { blob } of deliveries) await blob.close();
     }
   };
+}
+
+/** The bytes of a delivery when they are verified, or when a gateway would not wait longer for them. */
+async function held(
+  { cache, blob }: Delivery,
+  leaving: AbortSignal,
+  open: (leaving: AbortSignal) => Promise<Delivery>,
+): Promise<BlobReader> {
+  if (cache.kind !== 'bypass') {
+    const verified = await inTime(blob.read(blob.size), leaving);
+    if (verified === undefined) return blob;
+    const again = await open(leaving);
+    return again.cache.kind === 'hit' ? again.blob : blob;
+  }
+  // A bypass has its bytes once only, so the client gets those of a second download.
+  const pieces = await inTime(digestPieces(blob), leaving);
+  const again = await open(leaving);
+  return pieces === undefined || again.cache.kind === 'hit' ? again.blob : new ComparedReader(again.blob, pieces);
 }
 
 /** A tag can move; what a digest names cannot. "private": these answers need an authorization. */
@@ -98,16 +115,20 @@ export function cacheControl(isTag: boolean): string {
   return isTag ? 'private, no-cache' : 'private, max-age=31536000, immutable';
 }
 
-/** Waits, but not longer than a gateway does: undefined then. Rejects when the bytes are wrong. */
-async function inTime<Value>(verification: Promise<Value>): Promise<Value | undefined> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(resolve, HOLD_TIMEOUT_MS, undefined);
-  });
+/** Waits, but not longer than a gateway or the client does: undefined behind the gateway's time. */
+async function inTime<Value>(verification: Promise<Value>, leaving: AbortSignal): Promise<Value | undefined> {
+  const { promise: over, resolve, reject } = Promise.withResolvers<undefined>();
+  const timer = setTimeout(resolve, HOLD_TIMEOUT_MS, undefined);
+  const leave = (): void => {
+    reject(leaving.reason as Error);
+  };
+  if (leaving.aborted) leave();
+  leaving.addEventListener('abort', leave);
   try {
-    return await Promise.race([verification, late]);
+    return await Promise.race([verification, over]);
   } finally {
     clearTimeout(timer);
+    leaving.removeEventListener('abort', leave);
     verification.catch(() => undefined);
   }
 }

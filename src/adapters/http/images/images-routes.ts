@@ -1,7 +1,6 @@
 /** GET and HEAD /v1/images/…: the command line and its plugins by tag, for machines without access to the registry. */
 import type { Middleware, ParameterizedContext } from 'koa';
 import type { GetImage } from '../../../application/get-image.ts';
-import { UpstreamTimeoutError } from '../../../domain/errors.ts';
 import type { Platform } from '../../../domain/index-entry.ts';
 import type { Admission } from '../server/admission.ts';
 import { admitted } from '../server/send-blob.ts';
@@ -12,6 +11,7 @@ import type { RequestState } from '../server/request-record.ts';
 import { expectSafe } from '../server/strict-requests.ts';
 import { traces } from '../server/trace-context.ts';
 import { cacheControl, imageDownload } from './image-download.ts';
+import { HeadDeadline } from './head-deadline.ts';
 import { type ImagesPath, parseImagesPath, parsePlatformQuery, parseReference, PREFIX } from './images-path.ts';
 
 /** The clients wait 30 s for the head of an answer. */
@@ -44,37 +44,24 @@ export function imagesRoutes({ images, packages, admission }: ImagesRoutes): Mid
     const path = parseImagesPath(target);
     expectSafe(ctx.method);
     await counted(ctx, async () => {
-      const { answer, end } = answerIn(HEAD_TIMEOUT_MS);
+      const head = new HeadDeadline(HEAD_TIMEOUT_MS);
       try {
         await traces.run(ctx.state.record.trace, async () => {
-          if (path.action === 'tags') await sendTags(ctx, path, images, answer);
-          else if (path.action === 'manifests') await sendManifest(ctx, path, images, answer);
+          if (path.action === 'tags') await sendTags(ctx, path, images, head);
+          else if (path.action === 'manifests') await sendManifest(ctx, path, images, head);
           else {
             const { platform, version } = parseImageRequest(ctx, path);
             const words = { unknown: 'version not found', failed: 'failed to resolve version' };
-            const request = await reworded(words, images.image(path.image, version, platform, answer));
+            const finding = head.meet(images.image(path.image, version, platform, head.signal));
+            const request = await reworded(words, finding);
             const name = `${path.image.slice(path.image.lastIndexOf('/') + 1)}-${path.reference}`;
-            await download(ctx, { request, name, isTag: 'tag' in version, answer, onOpened: end });
+            await download(ctx, { request, name, isTag: 'tag' in version, head });
           }
         });
       } finally {
-        end();
+        head.end();
       }
     });
-  };
-}
-
-/** Aborted with a time-out of the domain, unless `end` is called before. */
-function answerIn(timeoutMs: number): { readonly answer: AbortSignal; readonly end: () => void } {
-  const controller = new AbortController();
-  const timer = setTimeout(() => {
-    controller.abort(new UpstreamTimeoutError());
-  }, timeoutMs);
-  return {
-    answer: controller.signal,
-    end: () => {
-      clearTimeout(timer);
-    },
   };
 }
 
@@ -82,11 +69,11 @@ async function sendTags(
   ctx: Context,
   { image }: ImagesPath,
   images: ImagesRoutes['images'],
-  signal: AbortSignal,
+  head: HeadDeadline,
 ): Promise<void> {
   const tags = await reworded(
     { unknown: 'image not found', failed: 'failed to list tags' },
-    images.tags(image, signal),
+    head.meet(images.tags(image, head.signal)),
   );
   ctx.set({ ...SAFE, 'Content-Type': 'application/json', 'Cache-Control': 'no-store' });
   ctx.body = JSON.stringify({ name: image, tags });
@@ -96,12 +83,12 @@ async function sendManifest(
   ctx: Context,
   { image, reference }: Extract<ImagesPath, { reference: string }>,
   images: ImagesRoutes['images'],
-  signal: AbortSignal,
+  head: HeadDeadline,
 ): Promise<void> {
   const version = parseReference(reference);
   if (version === undefined) throw new RefusedError('REFERENCE_UNKNOWN', 'manifest not found');
   const words = { unknown: 'manifest not found', failed: 'failed to read manifest' };
-  const { digest, bytes, document } = await reworded(words, images.manifest(image, version, signal));
+  const { digest, bytes, document } = await reworded(words, head.meet(images.manifest(image, version, head.signal)));
   ctx.set({
     ...SAFE,
     'Content-Type': document.mediaType,

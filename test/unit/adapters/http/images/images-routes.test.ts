@@ -278,6 +278,26 @@ describe('imagesRoutes', () => {
     expect((await client(`${CLI}/tags`)).statusCode).to.equal(502);
   });
 
+  for (const method of ['GET', 'HEAD'] as const) {
+    it(`answers ${method} after 25 s in all, also where a registry is slow behind the version`, async () => {
+      const asked = Promise.withResolvers<undefined>();
+      gateway.fetchManifest.callsFake(() => {
+        asked.resolve(undefined);
+        return new Promise(() => undefined);
+      });
+      const clock = sinon.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+      try {
+        const answer = client(`${CLI}/images/v1`, { method });
+        await asked.promise;
+        clock.tick(25_000);
+        const { statusCode, body } = await answer;
+        expect([statusCode, body]).to.deep.equal([504, method === 'HEAD' ? '' : 'registry did not answer in time\n']);
+      } finally {
+        clock.restore();
+      }
+    });
+  }
+
   it('lists once for many clients at a time', async () => {
     const image = parseRepositoryPath('deckhouse-cli');
     const { signal } = new AbortController();
@@ -329,6 +349,24 @@ describe('imagesRoutes', () => {
       expect(Buffer.compare(part.rawBody, large.layer.bytes.subarray(200_000, 200_010))).to.equal(0);
     });
 
+    it('ends a download whose client has left while it was verified, and begins no second one', async () => {
+      const ended = Promise.withResolvers<undefined>();
+      gateway.fetchBlob.callsFake((_upstream, _blob, _offset, signal) => {
+        signal.addEventListener('abort', () => {
+          ended.resolve(undefined);
+        });
+        return Promise.resolve(stalled(large.layer.bytes.subarray(0, 100_000), signal));
+      });
+      const stream = client.stream(`${CLI}/images/v1`);
+      stream.once('error', () => undefined);
+      await new Promise((resolve) => stream.once('response', resolve));
+      stream.destroy();
+      await ended.promise;
+      await app.finishedCount(1);
+      expect(app.finished.map(({ status }) => status)).to.deep.equal([499]);
+      expect(gateway.fetchBlob.callCount).to.equal(1);
+    });
+
     it('shows no byte of a forged layer', async () => {
       blobs(flipped(large.layer.bytes, large.layer.bytes.length - 1));
       expect(await receivedOf(`${CLI}/images/v1`)).to.equal(0);
@@ -360,4 +398,14 @@ function flipped(bytes: Uint8Array, at: number): Uint8Array {
 async function* chunksOf(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   await Promise.resolve();
   for (let at = 0; at < bytes.byteLength; at += 50_000) yield bytes.subarray(at, at + 50_000);
+}
+
+/** Its bytes, and then nothing until the signal ends it. */
+async function* stalled(bytes: Uint8Array, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  yield bytes;
+  await new Promise((_, reject) => {
+    signal.addEventListener('abort', () => {
+      reject(signal.reason as Error);
+    });
+  });
 }
