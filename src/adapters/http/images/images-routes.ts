@@ -1,10 +1,13 @@
 /** GET and HEAD /v1/images/…: the command line and its plugins by tag, for machines without access to the registry. */
 import type { Middleware, ParameterizedContext } from 'koa';
 import type { GetImage } from '../../../application/get-image.ts';
+import { InvalidContentError } from '../../../domain/errors.ts';
 import type { Platform } from '../../../domain/index-entry.ts';
+import { isVersionTag } from '../../../domain/semantic-version.ts';
 import type { Admission } from '../server/admission.ts';
 import { admitted } from '../server/send-blob.ts';
 import { etagOf, matchesEtag, reprDigest } from '../package/package-headers.ts';
+import { readParameters } from '../package/package-query.ts';
 import type { PackageUseCases } from '../package/package-route.ts';
 import { RefusedError, reworded } from '../server/problem.ts';
 import type { RequestState } from '../server/request-record.ts';
@@ -16,6 +19,8 @@ import { type ImagesPath, parseImagesPath, parsePlatformQuery, parseReference, P
 
 /** The clients wait 30 s for the head of an answer. */
 const HEAD_TIMEOUT_MS = 25_000;
+/** The clients read no more of a list. */
+const MAX_LIST_BYTES = 4 << 20;
 const SAFE = { 'X-Content-Type-Options': 'nosniff' };
 
 export interface ImagesRoutes {
@@ -71,12 +76,20 @@ async function sendTags(
   images: ImagesRoutes['images'],
   head: HeadDeadline,
 ): Promise<void> {
-  const tags = await reworded(
-    { unknown: 'image not found', failed: 'failed to list tags' },
-    head.meet(images.tags(image, head.signal)),
-  );
+  readParameters(ctx.querystring, []);
+  const listing = head.meet(images.tags(image, head.signal)).then((tags) => listOf(image, tags));
+  const body = await reworded({ unknown: 'image not found', failed: 'failed to list tags' }, listing);
   ctx.set({ ...SAFE, 'Content-Type': 'application/json', 'Cache-Control': 'no-store' });
-  ctx.body = JSON.stringify({ name: image, tags });
+  ctx.body = body;
+}
+
+/** Signatures and the like are left out only of a list that no client would read to its end. */
+function listOf(name: string, tags: readonly string[]): string {
+  for (const each of [tags, tags.filter(isVersionTag)]) {
+    const list = JSON.stringify({ name, tags: each });
+    if (list.length <= MAX_LIST_BYTES) return list;
+  }
+  throw new InvalidContentError('list of tags is larger than 4 MiB');
 }
 
 async function sendManifest(
@@ -87,6 +100,7 @@ async function sendManifest(
 ): Promise<void> {
   const version = parseReference(reference);
   if (version === undefined) throw new RefusedError('REFERENCE_UNKNOWN', 'manifest not found');
+  readParameters(ctx.querystring, []);
   const words = { unknown: 'manifest not found', failed: 'failed to read manifest' };
   const { digest, bytes, document } = await reworded(words, head.meet(images.manifest(image, version, head.signal)));
   ctx.set({

@@ -19,7 +19,7 @@ import type { ImageCatalog } from '../../../../../src/domain/ports/registry-gate
 import { parseRepositoryPath } from '../../../../../src/domain/reference.ts';
 import { parseUpstream, type Upstream } from '../../../../../src/domain/upstream.ts';
 import { type RunningApp, startHttpApp } from '../../../../support/http-app.ts';
-import { makeIndex, makePackage } from '../../../../support/image.ts';
+import { encode, makeIndex, makePackage } from '../../../../support/image.ts';
 import { MemoryPackageStore } from '../../../../support/memory-package-store.ts';
 import {
   type StubbedCredentials,
@@ -87,6 +87,24 @@ describe('imagesRoutes', () => {
     });
     expect(headers).not.to.have.property('content-encoding');
     expect((await client.head(`${CLI}/tags`)).headers).to.include({ 'content-length': String(body.length) });
+  });
+
+  it('leaves tags of signatures out of a list that is too long for a client, and refuses one of versions that is', async () => {
+    const signatures = Array.from({ length: 60_000 }, (_, at) => `sha256-${String(at).padStart(64, '0')}.sig`);
+    catalog.listTags.resolves(['v1.0.0', ...signatures, 'v1.1.0']);
+    expect(JSON.parse((await client(`${CLI}/tags`)).body)).to.have.deep.property('tags', ['v1.0.0', 'v1.1.0']);
+    catalog.listTags.resolves(['v1.0.0', ...signatures.slice(0, 100)]);
+    expect(JSON.parse((await client(`${CLI}/tags`)).body))
+      .to.have.property('tags')
+      .with.lengthOf(101);
+    catalog.listTags.resolves(signatures.map((_, at) => `v1.0.0-${'a'.repeat(80)}${String(at)}`));
+    const { statusCode, body } = await client(`${CLI}/tags`);
+    expect([statusCode, body]).to.deep.equal([502, 'failed to list tags\n']);
+  });
+
+  it('knows no tag of an image that has none', async () => {
+    catalog.listTags.resolves([]);
+    expect((await client(`${CLI}/tags`)).body).to.equal('{"name":"deckhouse-cli","tags":[]}');
   });
 
   it('knows plugins, and a version that is called as a part of the path', async () => {
@@ -171,6 +189,10 @@ describe('imagesRoutes', () => {
     [`${CLI}/images/v1.0.0?platform=linux/amd64`, 400, 'invalid platform'],
     [`${CLI}/images/v1.0.0?platform=a-b&platform=a-b`, 400, 'repeated query parameter "platform"'],
     [`${CLI}/images/v1.0.0?platform=darwin-arm64`, 404, 'version not found'],
+    [`${CLI}/tags?a=%zz`, 400, 'query has an invalid escape'],
+    [`${CLI}/manifests/v1.0.0?a=1;b=2`, 400, 'query must not contain ";"'],
+    [`${CLI}/manifests/-v1?a=%zz`, 404, 'manifest not found'],
+    [`${CLI}/images/v1.0.0?platform=linux-amd64;`, 400, 'query must not contain ";"'],
   ];
   for (const [path, status, text, method = 'GET'] of refused) {
     it(`answers ${method} ${path.slice(0, 60)} with ${String(status)} ${text}`, async () => {
@@ -218,6 +240,8 @@ describe('imagesRoutes', () => {
       catalog.fetchTagged.rejects(error);
       const answers = await Promise.all(['tags', 'images/v1', 'manifests/v1'].map((path) => client(`${CLI}/${path}`)));
       expect(answers.map(({ statusCode, body }) => `${String(statusCode)} ${body.trimEnd()}`)).to.deep.equal(statuses);
+      if (error instanceof UpstreamThrottledError)
+        expect(answers.map(({ headers }) => headers['retry-after'])).to.deep.equal(['7', '7', '7']);
     });
   }
 
@@ -225,12 +249,39 @@ describe('imagesRoutes', () => {
     credentials.resolve.onFirstCall().rejects(new CredentialsPendingError());
     const early = await client(`${CLI}/tags`);
     expect([early.statusCode, early.body]).to.deep.equal([503, 'registry config unavailable\n']);
+    expect(early.headers).to.include({ 'retry-after': '1', 'cache-control': 'no-store' });
     gateway.fetchBlob.rejects(new PackageUnknownError('BLOB_UNKNOWN'));
     const unknown = await client(`${CLI}/images/v1`);
     expect([unknown.statusCode, unknown.body]).to.deep.equal([404, 'package not found\n']);
     gateway.fetchBlob.rejects(new UpstreamUnavailableError());
     const failed = await client(`${CLI}/images/v1`);
     expect([failed.statusCode, failed.body]).to.deep.equal([502, 'failed to fetch package\n']);
+  });
+
+  it('answers 404 for an image whose manifest is listed and not there, and 502 for an index in an index', async () => {
+    gateway.fetchManifest.rejects(new PackageUnknownError('MANIFEST_UNKNOWN'));
+    const missing = await client(`${CLI}/images/v1`);
+    expect([missing.statusCode, missing.body]).to.deep.equal([404, 'package not found\n']);
+    const { digest, mediaType, size } = index.index.descriptor;
+    const outer = { schemaVersion: 2, mediaType, manifests: [{ digest, mediaType, size, platform: amd64 }] };
+    catalog.fetchTagged.resolves(encode(outer));
+    const nested = await client(`${CLI}/images/v1`);
+    expect([nested.statusCode, nested.body]).to.deep.equal([502, 'failed to resolve version\n']);
+  });
+
+  it('answers 502 for a manifest that is not that of its digest, or larger than a client reads', async () => {
+    gateway.fetchManifest.resolves(other.manifest.bytes);
+    for (const [path, text] of [
+      [`manifests/${image.digest}`, 'failed to read manifest'],
+      [`images/${image.digest}`, 'failed to resolve version'],
+      ['images/v1', 'failed to fetch package'],
+    ] as const) {
+      const { statusCode, body } = await client(`${CLI}/${path}`);
+      expect([statusCode, body], path).to.deep.equal([502, `${text}\n`]);
+    }
+    catalog.fetchTagged.resolves(Buffer.concat([image.manifest.bytes, Buffer.alloc(1 << 20, ' ')]));
+    const { statusCode, body } = await client(`${CLI}/manifests/v1`);
+    expect([statusCode, body]).to.deep.equal([502, 'failed to read manifest\n']);
   });
 
   it('looks beside an edition where the edition has no such image, and there first the next time', async () => {
