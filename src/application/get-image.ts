@@ -1,6 +1,6 @@
 /** Images of the command line by tag or digest: their tags, their manifests, and the package of one platform. */
 import { type Digest, digestOf } from '../domain/descriptor.ts';
-import { InvalidContentError, isOneOf, PackageUnknownError } from '../domain/errors.ts';
+import { DescribedError, InvalidContentError, isOneOf, PackageError, PackageUnknownError } from '../domain/errors.ts';
 import { type Platform, platformCandidates } from '../domain/index-entry.ts';
 import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
 import type { ImageCatalog, RegistryGateway } from '../domain/ports/registry-gateway.ts';
@@ -88,20 +88,24 @@ export class GetImage {
   ): Promise<{ readonly place: Place; readonly answer: Answer }> {
     const { credentials } = this.#options;
     const configured = await credentials.resolve(DEFAULT_REPOSITORY);
-    const failures: unknown[] = [];
+    const failures: { readonly where: string; readonly error: unknown }[] = [];
     for (const isBeside of this.#order(configured)) {
       const place = { repository: DEFAULT_REPOSITORY, path: image, isBeside };
       const upstream = await upstreamOf(place, credentials);
       try {
         const answer = await ask(upstream);
         // After a failure that may pass, the place may have been the second best only.
-        if (failures.every(isFinal)) this.#isBeside.set(configured.registry, isBeside);
+        if (failures.every(({ error }) => isFinal(error))) this.#isBeside.set(configured.registry, isBeside);
         return { place, answer };
       } catch (error) {
-        failures.push(error);
+        failures.push({ where: `${upstream.registry.host}/${upstream.repository ?? ''}`, error });
       }
     }
-    throw failures.toSorted((one, other) => weightOf(one) - weightOf(other))[0];
+    const [{ error: worst } = { error: undefined }] = failures.toSorted(
+      (one, other) => weightOf(one.error) - weightOf(other.error),
+    );
+    if (!(worst instanceof PackageError)) throw worst;
+    throw new DescribedError(worst, failures.map(({ where, error }) => `${where}: ${String(error)}`).join('; '));
   }
 
   #order(configured: Upstream): readonly boolean[] {

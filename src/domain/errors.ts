@@ -35,6 +35,20 @@ export function isOneOf<Code extends ErrorCode>(
   return error instanceof PackageError && codes.some((code) => code === error.code);
 }
 
+/** An error in the words of a log: where it came about, or what a client was told instead. */
+export class DescribedError extends Error {
+  override readonly name: string = 'DescribedError';
+  readonly error: PackageError;
+  constructor(error: PackageError, message: string, cause: Error = error) {
+    super(message, { cause });
+    this.error = error;
+  }
+
+  get code(): ErrorCode {
+    return this.error.code;
+  }
+}
+
 /** The caller sent something that can never work. */
 export class InvalidArgumentError extends PackageError {
   readonly code: 'DIGEST_INVALID' | 'NAME_INVALID' | 'QUERY_INVALID';

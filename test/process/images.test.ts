@@ -67,6 +67,21 @@ describe('the command line and a running service', () => {
     expect(unknown.message).to.match(/^status 404: \{.*"detail":"image not found"/);
   });
 
+  it('says in the log where it was looked for, and what each place answered', async () => {
+    const places = [`${registry.host}/deckhouse/ee`, `${registry.host}/deckhouse`];
+    await rejection(client.tags(`${CLI}/plugins/nowhere`));
+    const { err } = await service.logged('request', { route: '/v1/images/tags', status: 404 });
+    const { code, causes, stack } = err as Record<string, unknown>;
+    expect([code, stack]).to.deep.equal(['MANIFEST_UNKNOWN', undefined]);
+    for (const place of places)
+      expect((causes as string[])[0]).to.match(
+        new RegExp(`${place}/${CLI}/plugins/\\w+: PackageUnknownError: package not found`),
+      );
+    await client.pull(CLI, 'v1.1.0', 'linux-amd64', 'd8');
+    const found = await service.logged('request', { route: '/v1/images/images', method: 'GET' });
+    expect(found).to.include({ repository: '', path: CLI, beside: true });
+  });
+
   it('counts by route, without names and tags', async () => {
     const metrics = await service.client('metrics').text();
     for (const action of ['tags', 'images', 'manifests']) expect(metrics).to.include(`route="/v1/images/${action}"`);

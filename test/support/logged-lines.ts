@@ -5,11 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import got from 'got';
 import { stringify } from 'yaml';
+import { digestOf } from '../../src/domain/descriptor.ts';
 import { eventually } from './eventually.ts';
 import { ACCESS_KEY, BUCKET, FakeBucket, SECRET_KEY } from './fake-bucket.ts';
 import { FakeKubeApi } from './fake-kube-api.ts';
 import { FakeRegistry } from './fake-registry.ts';
 import { bytesOf, encode, makeImage, makePackage } from './image.ts';
+import { publishTags } from './published-tags.ts';
 import { OciLayout } from './oci-layout.ts';
 import { runProgram } from './program.ts';
 import { rejection } from './rejection.ts';
@@ -26,6 +28,7 @@ const MIB = 1024 * 1024;
 export async function loggedLines(): Promise<Line[]> {
   return [
     ...(await linesOfRequests()),
+    ...(await linesOfImages()),
     ...(await linesOfCluster()),
     ...(await linesOfLayout()),
     ...(await linesOfHardenedLoopback()),
@@ -108,6 +111,39 @@ async function linesOfRequests(): Promise<Line[]> {
   await writeFile(file, stringify({ ...settings, log: { level: 'info' } }));
   await service.logged('log level changed');
   await service.end();
+  const { lines } = service;
+  await service.close();
+  await registry.close();
+  return lines;
+}
+
+/** By name, one of which is too large to be verified before a client gets a byte of it. */
+async function linesOfImages(): Promise<Line[]> {
+  const registry = await FakeRegistry.start();
+  const [image, part] = [makePackage(1000, 1), makePackage(2 * MIB, 2)];
+  const { descriptor, bytes } = part.layer;
+  const large = encode({ schemaVersion: 2, config: descriptor, layers: [{ ...descriptor, size: 513 * MIB }] });
+  registry.publish(image);
+  registry.script(({ url }, response) => {
+    if (url.endsWith(digestOf(large))) response.end(large);
+    else if (!url.endsWith(descriptor.digest)) return false;
+    else response.writeHead(200, { 'content-length': 513 * MIB }).write(bytes);
+    return true;
+  });
+  publishTags(registry, {
+    'deckhouse/deckhouse-cli:v1.0.0': image.manifest.bytes,
+    'deckhouse/deckhouse-cli:large': large,
+  });
+  const service = await ServiceProcess.start({
+    settings: {
+      credentials: { registries: [{ repo: `${registry.host}/deckhouse/ee`, default: true, scheme: 'HTTP' }] },
+    },
+  });
+  await service.client('v1/images/deckhouse-cli/images/v1.0.0');
+  const leaving = service.client.stream('v1/images/deckhouse-cli/images/large').on('error', () => undefined);
+  await once(leaving, 'data');
+  leaving.destroy();
+  await service.logged('request', { status: 499 });
   const { lines } = service;
   await service.close();
   await registry.close();

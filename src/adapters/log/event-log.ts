@@ -9,6 +9,7 @@ const PROBES: ReadonlySet<string> = new Set(['/healthz', '/readyz', '/metrics', 
 export function accessLog(logger: Logger): RequestObserver {
   return (request) => {
     const { id, trace, client, connected, method, route, status, seconds, bytes, cache, error } = request;
+    const { isBeside, ...named } = request.package ?? {};
     logger[levelOf(request)](
       {
         request_id: id,
@@ -21,8 +22,10 @@ export function accessLog(logger: Logger): RequestObserver {
         status,
         duration_ms: Math.round(seconds * 1000),
         bytes,
-        ...request.package,
+        ...named,
+        beside: isBeside,
         cache: cache?.kind,
+        unverified: request.isUnverified,
         err: error,
       },
       'request',

@@ -1,13 +1,13 @@
 /** JSON lines on standard output: the level that follows the settings file, and the parts of an error that are shown. */
 import { type DestinationStream, type Logger, pino } from 'pino';
 import { ClientGoneError, RefusedError } from '../http/server/problem.ts';
-import { PackageError, StartError } from '../../domain/errors.ts';
+import { DescribedError, PackageError, StartError } from '../../domain/errors.ts';
 import { watchFile } from 'node:fs';
 
 /** The longest chain of causes that is logged; deeper causes have never helped. */
 const MAX_CAUSES = 5;
 /** A typed error needs no stack; a bug does. */
-const EXPECTED = [PackageError, RefusedError, ClientGoneError, StartError];
+const EXPECTED = [PackageError, DescribedError, RefusedError, ClientGoneError, StartError];
 
 export function createLogger(level: string, destination: DestinationStream): Logger {
   return pino(

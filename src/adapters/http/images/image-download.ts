@@ -23,6 +23,8 @@ import type { HeadDeadline } from './head-deadline.ts';
 const HOLD_TIMEOUT_MS = 240_000;
 /** The largest file that the clients accept. */
 const MAX_HELD_BYTES = 512 * 1024 ** 2;
+/** Downloads of one image for one client, each of which has left the store when it was verified. */
+const MAX_ROUNDS = 3;
 const WORDS = { unknown: 'package not found', failed: 'failed to fetch package' };
 
 interface WantedImage {
@@ -41,6 +43,7 @@ export function imageDownload(
 ): (ctx: Context, wanted: WantedImage) => Promise<void> {
   return async (ctx, { request, name, isTag, head }) => {
     const { record } = ctx.state;
+    record.package = request;
     const own = {
       'Cache-Control': cacheControl(isTag),
       'Content-Disposition': `attachment; filename="${name}.tar.gz"`,
@@ -80,9 +83,13 @@ export function imageDownload(
       const onSent = (bytes: number): unknown => (record.bytes += bytes);
       await untilClosed(ctx.res, async (leaving) => {
         let { blob } = delivery;
-        if (cache.kind !== 'hit' && size <= MAX_HELD_BYTES) {
+        if (cache.kind !== 'hit') {
           ctx.res.flushHeaders();
-          blob = await held(delivery, leaving, open);
+          const whole = size <= MAX_HELD_BYTES ? await verified(delivery, leaving, open) : undefined;
+          if (whole === undefined) record.isUnverified = true;
+          // A bypass that was waited for has its bytes no more.
+          const isSpent = cache.kind === 'bypass' && size <= MAX_HELD_BYTES;
+          blob = whole ?? (isSpent ? (await open(leaving)).blob : blob);
         }
         await sendInTurn(ctx, blob, admission, leaving, { start, end, writeHead: () => undefined, onSent });
       });
@@ -92,22 +99,25 @@ export function imageDownload(
   };
 }
 
-/** The bytes of a delivery when they are verified, or when a gateway would not wait longer for them. */
-async function held(
-  { cache, blob }: Delivery,
+/** The verified bytes of a delivery; undefined when a gateway would not wait longer for them. */
+async function verified(
+  first: Delivery,
   leaving: AbortSignal,
   open: (leaving: AbortSignal) => Promise<Delivery>,
-): Promise<BlobReader> {
-  if (cache.kind !== 'bypass') {
-    const verified = await inTime(blob.read(blob.size), leaving);
-    if (verified === undefined) return blob;
-    const again = await open(leaving);
-    return again.cache.kind === 'hit' ? again.blob : blob;
+): Promise<BlobReader | undefined> {
+  let delivery = first;
+  for (let round = 0; round < MAX_ROUNDS; round++) {
+    const { cache, blob } = delivery;
+    // A bypass has its bytes once only, so the client gets those of a second download.
+    const isBypass = cache.kind === 'bypass';
+    const pieces = await inTime(isBypass ? digestPieces(blob) : blob.read(blob.size).then(() => []), leaving);
+    if (pieces === undefined) return undefined;
+    delivery = await open(leaving);
+    if (delivery.cache.kind === 'hit') return delivery.blob;
+    if (isBypass) return new ComparedReader(delivery.blob, pieces);
+    // It has left the store since, or the store has failed.
   }
-  // A bypass has its bytes once only, so the client gets those of a second download.
-  const pieces = await inTime(digestPieces(blob), leaving);
-  const again = await open(leaving);
-  return pieces === undefined || again.cache.kind === 'hit' ? again.blob : new ComparedReader(again.blob, pieces);
+  return undefined;
 }
 
 /** A tag can move; what a digest names cannot. "private": these answers need an authorization. */

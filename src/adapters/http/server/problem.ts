@@ -1,6 +1,12 @@
 /** Errors as HTTP responses: one table of statuses, and the one place where an error becomes a response. */
 import type { Context, Middleware } from 'koa';
-import { type ErrorCode, isOneOf, PackageError, UpstreamThrottledError } from '../../../domain/errors.ts';
+import {
+  DescribedError,
+  type ErrorCode,
+  isOneOf,
+  PackageError,
+  UpstreamThrottledError,
+} from '../../../domain/errors.ts';
 
 /** 4xx stops the clients of this service, 5xx lets them try again: so only what can never work is a 4xx. */
 const STATUS: Readonly<Record<ErrorCode, number>> = {
@@ -81,13 +87,8 @@ export function rangeUnsatisfiable(size: number): RefusedError {
 }
 
 /** An error of the domain in the words that the clients of one route know. */
-class RewordedError extends Error {
+class RewordedError extends DescribedError {
   override readonly name = 'RewordedError';
-  readonly error: PackageError;
-  constructor(error: PackageError, message: string) {
-    super(message, { cause: error });
-    this.error = error;
-  }
 }
 
 /** An error as clients hear of it. */
@@ -103,6 +104,7 @@ export function problemOf(error: unknown): Problem {
     return { status: REFUSED[error.code], code: error.code, detail: error.message, headers: error.headers };
   }
   if (error instanceof RewordedError) return { ...problemOf(error.error), detail: error.message };
+  if (error instanceof DescribedError) return problemOf(error.error);
   if (!(error instanceof PackageError)) {
     return { status: 500, code: 'INTERNAL', detail: 'internal error', headers: {} };
   }
@@ -159,11 +161,13 @@ export async function reworded<Value>({ unknown, failed }: Words, work: Promise<
   try {
     return await work;
   } catch (error) {
-    if (!(error instanceof PackageError)) throw error;
-    if (isOneOf(error, 'NAME_UNKNOWN', 'MANIFEST_UNKNOWN', 'BLOB_UNKNOWN')) throw new RewordedError(error, unknown);
-    if (isOneOf(error, 'UPSTREAM_DENIED', 'UPSTREAM_UNAVAILABLE', 'MANIFEST_INVALID', 'DIGEST_MISMATCH')) {
-      throw new RewordedError(error, failed);
+    const known = error instanceof DescribedError ? error.error : error;
+    if (!(error instanceof Error && known instanceof PackageError)) throw error;
+    const reword = (message: string): RewordedError => new RewordedError(known, message, error);
+    if (isOneOf(known, 'NAME_UNKNOWN', 'MANIFEST_UNKNOWN', 'BLOB_UNKNOWN')) throw reword(unknown);
+    if (isOneOf(known, 'UPSTREAM_DENIED', 'UPSTREAM_UNAVAILABLE', 'MANIFEST_INVALID', 'DIGEST_MISMATCH')) {
+      throw reword(failed);
     }
-    throw isOneOf(error, 'CREDENTIALS_PENDING') ? new RewordedError(error, 'registry config unavailable') : error;
+    throw isOneOf(known, 'CREDENTIALS_PENDING') ? reword('registry config unavailable') : error;
   }
 }

@@ -26,6 +26,8 @@ interface RequestRecord {
   /** As parsed; undefined until then. */
   package: PackageRequest | undefined;
   cache: CacheOutcome | undefined;
+  /** A body that began before all of it was verified, on a route whose clients stop reading early. */
+  isUnverified?: true;
   /** Bytes of the body that the system has taken. */
   bytes: number;
   error: unknown;

@@ -19,7 +19,7 @@ import type { ImageCatalog } from '../../../../../src/domain/ports/registry-gate
 import { parseRepositoryPath } from '../../../../../src/domain/reference.ts';
 import { parseUpstream, type Upstream } from '../../../../../src/domain/upstream.ts';
 import { type RunningApp, startHttpApp } from '../../../../support/http-app.ts';
-import { encode, makeIndex, makePackage } from '../../../../support/image.ts';
+import { bytesOf, encode, makeIndex, makePackage } from '../../../../support/image.ts';
 import { MemoryPackageStore } from '../../../../support/memory-package-store.ts';
 import {
   type StubbedCredentials,
@@ -32,6 +32,8 @@ const CLI = 'v1/images/deckhouse-cli';
 const amd64 = { os: 'linux', architecture: 'amd64' };
 const arm64 = { os: 'linux', architecture: 'arm64' };
 const EE = parseUpstream({ repo: 'registry.example/deckhouse/ee' });
+
+const unused = { manifest: () => Promise.reject(new Error('not part of this test')) };
 
 describe('imagesRoutes', () => {
   const [image, other] = [makePackage(50_000, 1), makePackage(50_000, 2)];
@@ -362,6 +364,37 @@ describe('imagesRoutes', () => {
     expect(begin.callCount).to.equal(3);
   });
 
+  const late = async (): Promise<void> => {
+    const held = Promise.withResolvers<undefined>();
+    gateway.fetchBlob.callsFake((_upstream, { size }, _offset, signal) => {
+      setImmediate(() => {
+        held.resolve(undefined);
+      });
+      return Promise.resolve(stalled(bytesOf(size, 3).subarray(0, size - 1000), signal));
+    });
+    const clock = sinon.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      const stream = client.stream(`${CLI}/images/v1`);
+      stream.once('error', () => undefined);
+      await new Promise((resolve) => stream.once('response', resolve));
+      await held.promise;
+      clock.tick(240_000);
+      await new Promise((resolve) => stream.once('data', resolve));
+      stream.destroy();
+      await app.finishedCount(1);
+    } finally {
+      clock.restore();
+    }
+    expect(app.finished.map(({ isUnverified }) => isUnverified)).to.deep.equal([true]);
+  };
+
+  it('sends what has come behind the time of a gateway, and says so in the log', async () => {
+    const slow = makePackage(500_000, 3);
+    gateway.fetchManifest.resolves(slow.manifest.bytes);
+    catalog.fetchTagged.resolves(slow.manifest.bytes);
+    await late();
+  });
+
   it('shows no byte of a forged layer, and ends the connection', async () => {
     gateway.fetchBlob.callsFake(() => Promise.resolve(chunksOf(flipped(image.layer.bytes, 0))));
     expect(await receivedOf(`${CLI}/images/v1`)).to.equal(0);
@@ -418,6 +451,8 @@ describe('imagesRoutes', () => {
       expect(gateway.fetchBlob.callCount).to.equal(1);
     });
 
+    it('sends what has come behind the time of a gateway, from its first byte on', () => late());
+
     it('shows no byte of a forged layer', async () => {
       blobs(flipped(large.layer.bytes, large.layer.bytes.length - 1));
       expect(await receivedOf(`${CLI}/images/v1`)).to.equal(0);
@@ -429,6 +464,31 @@ describe('imagesRoutes', () => {
       await app.finishedCount(1);
       expect(app.finished.map(({ status }) => status)).to.deep.equal([502]);
     });
+  });
+
+  it('shows no forged byte where the store has failed behind the verification', async () => {
+    const { layer, digest } = makePackage(200_000, 4);
+    const found = { digest, layer: layer.descriptor };
+    const forged = flipped(layer.bytes, 100_000);
+    const bodies = [layer.bytes, layer.bytes, forged];
+    const execute = sinon.stub().callsFake(async () => {
+      const bytes = bodies.shift() ?? forged;
+      const isFirst = bodies.length === 2;
+      const cache = isFirst
+        ? { kind: 'miss', isStored: () => true, source: () => undefined }
+        : { kind: 'bypass', reason: 'STORE_FAILED' };
+      const read = async (offset: number): Promise<Uint8Array> => bytes.subarray(offset, offset + 50_000);
+      return { package: found, cache, blob: { size: bytes.byteLength, read, close: async () => undefined } };
+    });
+    await app.close();
+    app = await startHttpApp({
+      packages: { get: { execute, head: sinon.stub() }, manifests: unused },
+      images,
+      admission,
+    });
+    client = client.extend({ prefixUrl: app.url });
+    expect(await receivedOf(`${CLI}/images/v1`)).to.equal(65_536);
+    expect(execute.callCount).to.equal(3);
   });
 
   async function receivedOf(path: string): Promise<number> {
