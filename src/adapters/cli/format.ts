@@ -39,7 +39,8 @@ export function formatError(error: unknown): string {
 }
 
 function messageOf(error: Error): string {
-  if (error instanceof DigestMismatchError) {
+  // A cause says it with the host.
+  if (error instanceof DigestMismatchError && error.cause === undefined) {
     return `${error.message}: expected ${error.expected}, found ${error.found}`;
   }
   return error.message;

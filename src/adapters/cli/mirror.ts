@@ -49,6 +49,8 @@ interface Ports extends Pick<MirrorOptions, 'gateway' | 'credentials' | 'layout'
   readonly platform: Platform;
   /** Those of the archive; undefined without one. */
   readonly images?: readonly ArchivedImage[];
+  /** Hears of each failure before it is told. */
+  readonly onFailure?: (error: unknown) => void;
 }
 
 interface ArchivedImage {
@@ -111,7 +113,7 @@ the packages; docs/air-gapped.md has all the steps. With --from they come out of
       const isComplete = await withPorts(
         { ...flags, output },
         terminal,
-        async ({ platform, images = [], ...ports }) => {
+        async ({ platform, images = [], onFailure, ...ports }) => {
           const packages = listed ?? images.map((image) => asListed(image, flags.from ?? ''));
           const display = new MirrorDisplay(terminal, packages.length);
           const onProgress = display.show.bind(display);
@@ -119,7 +121,7 @@ the packages; docs/air-gapped.md has all the steps. With --from they come out of
           const work = mirrorPackages(packages, { ...options, interrupted, onProgress }).finally(() => {
             display.end();
           });
-          const outcome = await tellOutcome(work, output, terminal);
+          const outcome = await tellOutcome(work, output, terminal, onFailure);
           const { mirrored, hereBytes: bytes, fetchedBytes } = display.last;
           if (flags.json === true) {
             const counts = { packages: packages.length, mirrored, bytes, fetched_bytes: fetchedBytes };

@@ -152,17 +152,18 @@ export interface Outcome {
   readonly ended: string | null;
 }
 
-/** Says what went wrong with which package, or with the directory `where` they all go. */
+/** Says what went wrong with which package, or with the directory `where` they all go. `onFailure` hears of each before. */
 export async function tellOutcome(
   work: Promise<readonly PackageFailure<ListedPackage>[]>,
   where: string,
   { stderr, interrupted }: Terminal,
+  onFailure: (error: unknown) => void = () => undefined,
 ): Promise<Outcome> {
   try {
-    const failures = (await work).map(({ request: { place, digest }, error }) => ({
-      ...{ place, digest },
-      reason: formatError(error),
-    }));
+    const failures = (await work).map(({ request: { place, digest }, error }) => {
+      onFailure(error);
+      return { place, digest, reason: formatError(error) };
+    });
     const lines = failures.map(({ place, digest, reason }) => `${place}: ${digest}: ${reason}`);
     if (lines.length > 0) stderr.write(`${abridged(lines)}\n`);
     return { failures, ended: null };

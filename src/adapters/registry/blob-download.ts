@@ -14,6 +14,7 @@ import {
 } from './body.ts';
 import { RedirectRefusedError } from './transport/http-client.ts';
 import { type HttpResponse, refusal } from './transport/http-message.ts';
+import type { Senders } from './senders.ts';
 import { type Asked, failure, unavailable, UpstreamFault } from './upstream-errors.ts';
 
 /** Some gateways give 64 KiB at a time; with less than this, reading all of the blob again is the smaller burden. */
@@ -27,6 +28,7 @@ interface BlobExchange {
   readonly blob: Descriptor;
   readonly idleTimeoutMs: number;
   readonly signal: AbortSignal;
+  readonly senders?: Senders | undefined;
   /** Asks for the blob, or for a range of it. */
   get(headers: Readonly<Record<string, string>>): Promise<HttpResponse>;
 }
@@ -46,13 +48,14 @@ export async function downloadBlob(exchange: BlobExchange, offset: number): Prom
 }
 
 async function* follow(exchange: BlobExchange, offset: number, first: Piece): AsyncGenerator<Uint8Array> {
-  const { blob, signal } = exchange;
+  const { blob, signal, senders } = exchange;
   let at = offset;
   let piece = first;
   try {
     for (;;) {
       const start = at;
       for await (const chunk of piece.chunks) {
+        if (at === start) senders?.sent(blob.digest, piece.asked, at);
         at += chunk.byteLength;
         yield chunk;
       }

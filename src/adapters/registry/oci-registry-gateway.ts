@@ -26,11 +26,14 @@ import type { HttpSettings } from './transport/exchange.ts';
 import { HttpClient } from './transport/http-client.ts';
 import { type HttpRequest, type HttpResponse, refusal } from './transport/http-message.ts';
 import { readManifest, readReferrers, readTags } from './documents.ts';
+import type { Senders } from './senders.ts';
 import { ConnectionRefusedError } from './transport/retried-exchange.ts';
 import { type Asked, failure } from './upstream-errors.ts';
 
 interface OciRegistryGatewayOptions extends Omit<HttpSettings, 'pools'> {
   readonly environment: ProxyVariables;
+  /** Learns which host sends the bytes of a digest. */
+  readonly senders?: Senders;
   /** Milliseconds on a clock that never jumps; for tests of what a token's age does. */
   readonly now?: () => number;
 }
@@ -63,7 +66,9 @@ export class OciRegistryGateway implements RegistryGateway, ImageCatalog, BlobSi
     const response = await this.#get(upstream, asked, `manifests/${digest}`, { headers: { accept: ACCEPT } }, signal);
     if (response.status !== 200) throw await refusal(response);
     try {
-      return await readManifest(digest, response, this.#options.idleTimeoutMs);
+      const bytes = await readManifest(digest, response, this.#options.idleTimeoutMs);
+      this.#options.senders?.sent(digest, response.asked);
+      return bytes;
     } catch (error) {
       throw failure(response.asked, error, signal);
     }
@@ -76,12 +81,12 @@ export class OciRegistryGateway implements RegistryGateway, ImageCatalog, BlobSi
     signal: AbortSignal,
   ): Promise<AsyncIterable<Uint8Array>> {
     const asked = askedOf(upstream, 'blob');
-    const { idleTimeoutMs } = this.#options;
+    const { idleTimeoutMs, senders } = this.#options;
     // The client of a download that is resumed is being served, and waits for its next byte.
     const patience = offset > 0 ? { patienceMs: idleTimeoutMs } : {};
     const get = (headers: Readonly<Record<string, string>>): Promise<HttpResponse> =>
       this.#get(upstream, asked, `blobs/${blob.digest}`, { headers, ...patience }, signal);
-    return downloadBlob({ blob, idleTimeoutMs, signal, get }, offset);
+    return downloadBlob({ blob, idleTimeoutMs, signal, senders, get }, offset);
   }
 
   blobSize(upstream: Upstream, digest: Digest, signal: AbortSignal): Promise<number> {
@@ -108,6 +113,7 @@ export class OciRegistryGateway implements RegistryGateway, ImageCatalog, BlobSi
     try {
       const bytes = await readManifest(digest, response, this.#options.idleTimeoutMs);
       const found = digestOf(bytes);
+      if (digest !== undefined) this.#options.senders?.sent(digest, response.asked);
       if (digest !== undefined && found !== digest) throw new DigestMismatchError(digest, found);
       return bytes;
     } catch (error) {

@@ -7,6 +7,7 @@ import type { Upstream } from '../../domain/upstream.ts';
 import { downloadBlob } from '../registry/blob-download.ts';
 import { readAtMost } from '../registry/body.ts';
 import type { HttpResponse } from '../registry/transport/http-message.ts';
+import type { Senders } from '../registry/senders.ts';
 import { codeOf, failure } from '../registry/upstream-errors.ts';
 import { storedDigest } from './s3-answers.ts';
 import type { S3Bucket } from './s3-bucket.ts';
@@ -14,6 +15,7 @@ import type { S3Bucket } from './s3-bucket.ts';
 interface S3GatewayOptions {
   readonly bucket: Pick<S3Bucket, 'get' | 'sizeOf'>;
   readonly idleTimeoutMs: number;
+  readonly senders?: Senders | undefined;
   /** Hears whether there is an object that has the size of its blob and, as far as the server knows one, its checksum. */
   readonly onSeen: (digest: Digest, isThere: boolean) => void;
 }
@@ -31,6 +33,7 @@ export class S3Gateway implements RegistryGateway, BlobSizes {
     try {
       const bytes = await readAtMost(body, MAX_MANIFEST_BYTES, idleTimeoutMs);
       const found = digestOf(bytes);
+      this.#options.senders?.sent(digest, asked);
       onSeen(digest, found === digest);
       // Here, while another source can be asked.
       if (found !== digest) throw new DigestMismatchError(digest, found);
@@ -47,7 +50,7 @@ export class S3Gateway implements RegistryGateway, BlobSizes {
     offset: number,
     signal: AbortSignal,
   ): Promise<AsyncIterable<Uint8Array>> {
-    const { idleTimeoutMs, onSeen } = this.#options;
+    const { idleTimeoutMs, senders, onSeen } = this.#options;
     // The client of a download that is resumed is being served, and waits for its next byte.
     const patience = offset > 0 ? { patienceMs: idleTimeoutMs } : {};
     const get = async (headers: Readonly<Record<string, string>>): Promise<HttpResponse> => {
@@ -56,7 +59,7 @@ export class S3Gateway implements RegistryGateway, BlobSizes {
       if (status === 200) onSeen(blob.digest, answered['content-length'] === String(blob.size));
       return response;
     };
-    return downloadBlob({ blob, idleTimeoutMs, signal, get }, offset);
+    return downloadBlob({ blob, idleTimeoutMs, signal, senders, get }, offset);
   }
 
   blobSize(_upstream: Upstream, digest: Digest, signal: AbortSignal): Promise<number> {
@@ -83,6 +86,7 @@ export class S3Gateway implements RegistryGateway, BlobSizes {
     // Before the first byte, as is its size: a client that has some bytes of a wrong object has to begin anew.
     if (status === 200 && stored !== digest) {
       body.destroy();
+      this.#options.senders?.sent(digest, response.asked);
       onSeen(digest, false);
       throw new DigestMismatchError(digest, stored);
     }

@@ -1,6 +1,7 @@
 /** The bucket that replicas share: where it is asked, what is written to it, and who hears of it. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Digest } from '../../domain/descriptor.ts';
+import type { Senders } from '../registry/senders.ts';
 import type { PackageStore } from '../../domain/ports/package-store.ts';
 import type { BucketSettings } from './bucket-schema.ts';
 import { S3Bucket, type S3HttpSettings, senderTo } from './s3-bucket.ts';
@@ -24,6 +25,7 @@ interface SharedBucketOptions {
   readonly http: S3HttpSettings;
   /** Whether blobs that arrive in the store are written to it. */
   readonly isWritten: boolean;
+  readonly senders?: Senders;
 }
 
 /** Behind the registries, their mirrors and the store. */
@@ -40,7 +42,7 @@ export class SharedBucket {
   observe: (event: BucketEvent) => void = () => undefined;
 
   /** @throws Error that names a setting that is missing */
-  constructor({ settings, http, isWritten }: SharedBucketOptions) {
+  constructor({ settings, http, isWritten, senders }: SharedBucketOptions) {
     const location = new S3Location(settings);
     this.#isWritten = isWritten;
     this.#bucket = new S3Bucket({
@@ -60,6 +62,7 @@ export class SharedBucket {
     this.gateway = new S3Gateway({
       bucket: this.#bucket,
       idleTimeoutMs: http.idleTimeoutMs,
+      senders,
       onSeen: (digest, isThere) => this.#writeBehind?.observeObject(digest, isThere),
     });
   }

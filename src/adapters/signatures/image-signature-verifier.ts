@@ -13,6 +13,8 @@ interface ImageSignatureVerifierOptions extends ArtifactPorts {
   readonly trusted: TrustedKeys;
   /** Undefined where nothing is kept on a disk. */
   readonly claims: ClaimFolder | undefined;
+  /** Hears of each failure, before its reasons are read. */
+  readonly onFailure?: (error: unknown) => void;
 }
 
 export class ImageSignatureVerifier implements SignatureVerifier {
@@ -64,7 +66,7 @@ export class ImageSignatureVerifier implements SignatureVerifier {
         if (worst.kind !== 'unavailable') worst = found;
       }
     } catch (error) {
-      return unavailable(error);
+      return this.#unavailable(error);
     }
     return worst;
   }
@@ -78,12 +80,19 @@ export class ImageSignatureVerifier implements SignatureVerifier {
     try {
       claim = await read();
     } catch (error) {
-      return error instanceof ClaimTooLargeError ? invalid(error.message) : unavailable(error);
+      return error instanceof ClaimTooLargeError ? invalid(error.message) : this.#unavailable(error);
     }
     const key = keyOf(claim, image, keys);
     if (typeof key === 'string') return invalid(key);
     await this.#options.claims?.write(image, claim);
     return valid(key);
+  }
+
+  #unavailable(error: unknown): SignatureVerdict {
+    this.#options.onFailure?.(error);
+    const reasons: string[] = [];
+    for (let link = error; link instanceof Error && reasons.length < 5; link = link.cause) reasons.push(link.message);
+    return { kind: 'unavailable', reason: `signature of cosign: ${reasons.join(': ')}` };
   }
 }
 
@@ -102,10 +111,4 @@ function valid({ fingerprint }: PublicKey): SignatureVerdict {
 
 function invalid(why: string): SignatureVerdict {
   return { kind: 'invalid', reason: `signature of cosign: ${why}` };
-}
-
-function unavailable(error: unknown): SignatureVerdict {
-  const reasons: string[] = [];
-  for (let link = error; link instanceof Error && reasons.length < 5; link = link.cause) reasons.push(link.message);
-  return { kind: 'unavailable', reason: `signature of cosign: ${reasons.join(': ')}` };
 }

@@ -24,6 +24,7 @@ export const MIRROR = mirrorCommand(async (flags, terminal, work) => {
         work({
           gateway: container.get(T.REGISTRY_GATEWAY),
           credentials: container.get(T.CREDENTIAL_PROVIDER),
+          onFailure: container.get(T.SENDERS).name,
           layout,
           platform,
         }),

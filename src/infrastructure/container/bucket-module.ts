@@ -3,11 +3,11 @@ import { ContainerModule } from 'inversify';
 import { bucketLog } from '../../adapters/log/bucket-log.ts';
 import { bucketMetrics } from '../../adapters/prometheus/bucket-metrics.ts';
 import { SharedBucket } from '../../adapters/s3/shared-bucket.ts';
-import { type ContainerInputs, T } from './tokens.ts';
+import { type ModuleInputs, T } from './tokens.ts';
 
 /** @throws Error that names a setting that is missing */
 export function bucketModule(
-  { settings: { registry }, logger, environment, version }: ContainerInputs,
+  { settings: { registry }, logger, environment, version, senders }: ModuleInputs,
   endpoint: URL,
 ): ContainerModule {
   const { bucket, gateway, timeouts } = registry;
@@ -25,6 +25,7 @@ export function bucketModule(
             userAgent: `registry-packages-proxy/${version}`,
             environment,
           },
+          senders,
           isWritten: bucket.write && gateway === 'oci',
         });
         const observers = [bucketLog(logger, shared.name), bucketMetrics(metrics, () => shared.queued)];

@@ -2,14 +2,16 @@
 import 'reflect-metadata';
 import { Container, ContainerModule } from 'inversify';
 import { RequestHistory } from '../../adapters/http/server/request-record.ts';
+import { Senders } from '../../adapters/registry/senders.ts';
 import { ExplainPackage } from '../../application/explain-package.ts';
 import { credentialsModule } from './credentials-module.ts';
 import { gatewayModule, storeModule } from './packages-module.ts';
 import { processModule, serviceModule } from './service-module.ts';
-import { type ContainerInputs, T } from './tokens.ts';
+import { type ContainerInputs, type ModuleInputs, T } from './tokens.ts';
 
 /** Rejects with the error of a file that the settings name. */
-export async function createContainer(inputs: ContainerInputs): Promise<Container> {
+export async function createContainer(given: ContainerInputs): Promise<Container> {
+  const inputs = { ...given, senders: new Senders() };
   const container = new Container({ defaultScope: 'Singleton' });
   container.load(
     processModule(inputs),
@@ -26,7 +28,7 @@ export async function createContainer(inputs: ContainerInputs): Promise<Containe
 }
 
 /** Nothing of signatures is loaded where they are not verified. */
-async function resolverModule(inputs: ContainerInputs): Promise<ContainerModule> {
+async function resolverModule(inputs: ModuleInputs): Promise<ContainerModule> {
   const { mode } = inputs.settings.registry.signature;
   if (mode !== 'off') return (await import('./signature-module.ts')).signatureModule(inputs, mode);
   return new ContainerModule(({ bind }) => {
@@ -44,7 +46,7 @@ async function distributionModule({ settings }: ContainerInputs): Promise<Contai
 }
 
 /** Nothing of S3 is loaded where no bucket is named. */
-async function optionalBucketModule(inputs: ContainerInputs): Promise<ContainerModule> {
+async function optionalBucketModule(inputs: ModuleInputs): Promise<ContainerModule> {
   const { endpoint } = inputs.settings.registry.bucket;
   if (endpoint !== undefined) return (await import('./bucket-module.ts')).bucketModule(inputs, endpoint);
   return new ContainerModule(({ bind }) => {

@@ -1,10 +1,10 @@
 /** The gateway to OCI registries, as the settings want it. */
 import { currentTraceHeaders } from '../../adapters/http/server/trace-context.ts';
 import { OciRegistryGateway } from '../../adapters/registry/oci-registry-gateway.ts';
-import type { ContainerInputs } from './tokens.ts';
+import type { ModuleInputs } from './tokens.ts';
 
 export function openOciGateway(
-  { settings, environment, version }: Pick<ContainerInputs, 'settings' | 'environment' | 'version'>,
+  { settings, environment, version, senders }: ModuleInputs,
   retrySeconds = settings.registry.timeouts.retrySeconds,
 ): OciRegistryGateway {
   const { timeouts, trustedRealms } = settings.registry;
@@ -14,6 +14,7 @@ export function openOciGateway(
     idleTimeoutMs: timeouts.idleSeconds * 1000,
     retryTimeoutMs: retrySeconds * 1000,
     trustedRealms,
+    senders,
     environment,
     userAgent: `registry-packages-proxy/${version}`,
     traceHeaders: currentTraceHeaders,

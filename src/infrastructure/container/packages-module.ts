@@ -14,6 +14,7 @@ import { NoImageCatalog, OciLayoutGateway } from '../../adapters/oci-layout/oci-
 import { storeMetrics } from '../../adapters/prometheus/store-metrics.ts';
 import { upstreamMetrics } from '../../adapters/prometheus/upstream-metrics.ts';
 import { NegativeCache } from '../../adapters/registry/negative-cache.ts';
+import type { Senders } from '../../adapters/registry/senders.ts';
 import type { SourcesGateway } from '../../adapters/sources/sources-gateway.ts';
 import { NoPackageStore } from '../../adapters/unstored/no-package-store.ts';
 import type { BlobSizes, ImageCatalog, RegistryGateway } from '../../domain/ports/registry-gateway.ts';
@@ -22,10 +23,10 @@ import type { Settings } from '../settings.ts';
 import type { SharedBucket } from '../../adapters/s3/shared-bucket.ts';
 import { openOciGateway } from './oci-gateway.ts';
 import type { ConfiguredSources } from './sources-module.ts';
-import { type ContainerInputs, T } from './tokens.ts';
+import { type ModuleInputs, T } from './tokens.ts';
 
 /** Rejects with the error of a file that the settings name. */
-export async function gatewayModule(inputs: ContainerInputs): Promise<ContainerModule> {
+export async function gatewayModule(inputs: ModuleInputs): Promise<ContainerModule> {
   const sources = await configuredSources(inputs);
   return new ContainerModule(({ bind }) => {
     const { gateway, catalog, component } = openGateway(inputs);
@@ -74,7 +75,7 @@ function joined(components: readonly Component[]): Component {
 }
 
 /** Nothing of sources is loaded where the settings have none. */
-async function configuredSources(inputs: ContainerInputs): Promise<ConfiguredSources | undefined> {
+async function configuredSources(inputs: ModuleInputs): Promise<ConfiguredSources | undefined> {
   const { gateway, mirrors, bucket } = inputs.settings.registry;
   if (gateway !== 'oci' || (mirrors.length === 0 && bucket.endpoint === undefined)) return undefined;
   const { ConfiguredSources: Sources } = await import('./sources-module.ts');
@@ -82,7 +83,7 @@ async function configuredSources(inputs: ContainerInputs): Promise<ConfiguredSou
 }
 
 /** Without a gateway where the bucket is the only one. */
-function openGateway(inputs: ContainerInputs): {
+function openGateway(inputs: ModuleInputs): {
   gateway: SizedGateway | undefined;
   catalog: (ImageCatalog & BlobSizes) | NoImageCatalog;
   component: Component;
@@ -128,18 +129,26 @@ export function storeModule({ store: { enabled, directory, maxSize, scrubRate } 
     bind(T.STORE_COMPONENT).toConstantValue(new CacheDirectory(files, directory));
     bind(T.STORE_INSPECTION).toConstantValue(files);
     bind(T.PACKAGE_STORE).toResolvedValue(
-      (logger, mismatches, metrics, bucket, sources) => {
+      (logger, senders, mismatches, metrics, bucket, sources) => {
         const writeBehind = bucket?.writeBehind(files);
         return new ObservedPackageStore(files, [
+          nameSenders(senders),
           storeLog(logger, currentTraceId),
           storeMetrics(metrics, () => files.usage, mismatches),
           ...(writeBehind === undefined ? [] : [writeBehind]),
           ...(sources === undefined ? [] : [tellArrivals(sources)]),
         ]);
       },
-      [T.LOGGER, T.MISMATCHES, T.METRICS, T.BUCKET, T.SOURCES],
+      [T.LOGGER, T.SENDERS, T.MISMATCHES, T.METRICS, T.BUCKET, T.SOURCES],
     );
   });
+}
+
+/** Before others hear of the error. */
+function nameSenders(senders: Senders): ArrivalObserver {
+  return (event) => {
+    if (event.kind === 'ended') senders.name(event.error, event.blob.digest);
+  };
 }
 
 /** Tells sources of the wrong bytes that the store has found. */

@@ -30,18 +30,19 @@ import { accessLog } from '../../adapters/log/event-log.ts';
 import { certificateLog, refusalLog } from '../../adapters/log/loopback-log.ts';
 import { type Component, Lifecycle, Service, ShutdownSignals } from '../lifecycle.ts';
 import type { Settings } from '../settings.ts';
-import { type ContainerInputs, T } from './tokens.ts';
+import { type ModuleInputs, T } from './tokens.ts';
 
 /** rpp-get has some 10 MB. Its layer may hold other files too. */
 const LAYER_FILE_LIMITS = { maxFileBytes: 64 * 1024 ** 2, maxUnpackedBytes: 1024 ** 3, timeoutMs: 240_000 };
 /** The limit of the chart. */
 const DEFAULT_MEMORY = 1024 ** 3;
 
-export function processModule({ settings, logger, version, environment }: ContainerInputs): ContainerModule {
+export function processModule({ settings, logger, version, environment, senders }: ModuleInputs): ContainerModule {
   return new ContainerModule(({ bind }) => {
     bind(T.SETTINGS).toConstantValue(settings);
     bind(T.LOGGER).toConstantValue(logger);
     bind(T.SHUTDOWN).toConstantValue(new ShutdownSignals());
+    bind(T.SENDERS).toConstantValue(senders);
     bind(T.METRICS).toConstantValue(createMetricsRegistry(version));
     bind(T.MISMATCHES).toResolvedValue(digestMismatches, [T.METRICS]);
     const startedAt = new Date();
@@ -72,8 +73,11 @@ export function serviceModule(): ContainerModule {
       ],
     );
     bind(T.PACKAGE_OBSERVERS).toResolvedValue(
-      (metrics, mismatches, sources) => {
-        const observers: PackageObserver[] = [packageMetrics(metrics, mismatches)];
+      (metrics, mismatches, sources, senders) => {
+        const nameSender: PackageObserver = (event) => {
+          if (event.kind === 'failed') senders.name(event.error, event.blob);
+        };
+        const observers: PackageObserver[] = [nameSender, packageMetrics(metrics, mismatches)];
         if (sources !== undefined) {
           observers.push((event) => {
             if (event.kind === 'failed') sources.mismatched(event.error, event.blob);
@@ -81,7 +85,7 @@ export function serviceModule(): ContainerModule {
         }
         return observers;
       },
-      [T.METRICS, T.MISMATCHES, T.SOURCES],
+      [T.METRICS, T.MISMATCHES, T.SOURCES, T.SENDERS],
     );
     bind(T.PACKAGES).toResolvedValue(
       (get, resolve, metrics, observers) => {

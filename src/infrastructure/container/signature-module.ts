@@ -8,11 +8,11 @@ import { ClaimFolder } from '../../adapters/signatures/claim-folder.ts';
 import { ImageSignatureVerifier } from '../../adapters/signatures/image-signature-verifier.ts';
 import { TrustedKeys } from '../../adapters/signatures/trusted-keys.ts';
 import { ResolveSignedPackage, type SignatureMode } from '../../application/resolve-signed-package.ts';
-import { type ContainerInputs, T } from './tokens.ts';
+import { type ModuleInputs, T } from './tokens.ts';
 
 /** @throws Error for a file of keys or roots that cannot be used */
 export function signatureModule(
-  { settings: { registry, store }, logger }: ContainerInputs,
+  { settings: { registry, store }, logger, senders }: ModuleInputs,
   mode: SignatureMode,
 ): ContainerModule {
   const trusted = new TrustedKeys({
@@ -28,7 +28,7 @@ export function signatureModule(
         const observers = [signatureLog(logger), signatureMetrics(metrics)];
         return new ResolveSignedPackage({
           resolve,
-          verifier: new ImageSignatureVerifier({ trusted, gateway, catalog, claims }),
+          verifier: new ImageSignatureVerifier({ trusted, gateway, catalog, claims, onFailure: senders.name }),
           credentials,
           platform: registry.platform,
           mode,

@@ -12,7 +12,7 @@ import type { BlobSizes, ImageCatalog, RegistryGateway } from '../../domain/port
 import type { Component } from '../lifecycle.ts';
 import type { SharedBucket } from '../../adapters/s3/shared-bucket.ts';
 import { openOciGateway } from './oci-gateway.ts';
-import type { ContainerInputs } from './tokens.ts';
+import type { ModuleInputs } from './tokens.ts';
 
 /** A source and what has to be started for it. */
 interface Opened {
@@ -22,11 +22,11 @@ interface Opened {
 
 /** The sources of the settings, in their order. */
 export class ConfiguredSources {
-  readonly #inputs: ContainerInputs;
+  readonly #inputs: ModuleInputs;
   readonly #opened: readonly Opened[];
 
   /** @throws Error for a file that the settings name and that cannot be used */
-  constructor(inputs: ContainerInputs) {
+  constructor(inputs: ModuleInputs) {
     this.#inputs = inputs;
     this.#opened = openMirrors(inputs);
   }
@@ -74,7 +74,7 @@ export class ConfiguredSources {
   }
 }
 
-function openMirrors(inputs: ContainerInputs): Opened[] {
+function openMirrors(inputs: ModuleInputs): Opened[] {
   const { logger, settings } = inputs;
   const { mirrors, timeouts } = settings.registry;
   // Another place is asked at once instead of the same mirror again; where there is none, it is asked as a registry is.

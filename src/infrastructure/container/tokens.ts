@@ -8,6 +8,7 @@ import type { PackageObserver } from '../../adapters/observers/observed-ports.ts
 import type { RequestHistory } from '../../adapters/http/server/request-record.ts';
 import type { Admission } from '../../adapters/http/server/admission.ts';
 import type { StatusOptions } from '../../adapters/http/status/status-route.ts';
+import type { Senders } from '../../adapters/registry/senders.ts';
 import type { Mirror } from '../../adapters/sources/mirror.ts';
 import type { SourcesGateway } from '../../adapters/sources/sources-gateway.ts';
 import type { KubernetesCredentialProvider } from '../../adapters/kubernetes/kubernetes-credential-provider.ts';
@@ -41,6 +42,11 @@ export interface ContainerInputs {
   readonly environment: Readonly<Record<string, string | undefined>>;
 }
 
+/** The same, and what several modules share before the container has it. */
+export interface ModuleInputs extends ContainerInputs {
+  readonly senders: Senders;
+}
+
 function token<Type>(name: string): ServiceIdentifier<Type> {
   return Symbol(name);
 }
@@ -51,6 +57,7 @@ export const T = {
   SHUTDOWN: token<ShutdownSignals>('ShutdownSignals'),
   METRICS: token<Registry>('Registry of metrics'),
   MISMATCHES: token<Counter>('Counter of digest mismatches'),
+  SENDERS: token<Senders>('Senders'),
 
   /** For operators: what the port's adapter is doing. */
   STORE_INSPECTION: token<StoreInspection>('StoreInspection'),
