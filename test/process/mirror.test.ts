@@ -239,7 +239,9 @@ describe('mirror', function () {
     expect(code).to.equal(2);
     expect(stdout).to.equal(`${output} has 1 of 3 packages, 4.0 MiB; 5.0 MiB fetched now\n`);
     const places = join(directory, 'packages.txt');
-    expect(stderr).to.include(`${places}:1: ${forged.digest}: content does not match its digest: blob from ${registry.host}: sha256:`);
+    expect(stderr).to.include(
+      `${places}:1: ${forged.digest}: content does not match its digest: blob from ${registry.host}: sha256:`,
+    );
     expect(stderr).to.match(
       new RegExp(`${places}:3: ${absent.digest}: package not found: manifest from .*: status 404 MANIFEST_UNKNOWN\n`),
     );
