@@ -19,7 +19,7 @@ const ROOMS: { room: string; project: string[]; packages: string[] | 'any' }[] =
   { room: 'src/domain/', project: ['src/domain/'], packages: ['node:crypto'] },
   { room: 'src/application/', project: ['src/domain/', 'src/application/'], packages: [] },
   ...Object.entries({
-    archive: ['modern-tar', 'node:zlib'],
+    archive: ['node:zlib'],
     bootstrap: ['koa', 'node:crypto', 'node:net'],
     cli: [
       'yaml',

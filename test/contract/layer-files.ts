@@ -1,7 +1,17 @@
 /** The contract of LayerFiles: every reader of archives passes it. */
 import { expect } from 'chai';
 import { execFileSync } from 'node:child_process';
-import { linkSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
@@ -172,13 +182,110 @@ export function describeLayerFiles(make: () => LayerFiles): void {
   }
 
   for (const size of [2 ** 62, -512]) {
-    it(`lists no file of ${String(size)} bytes`, async () => {
-      expect(await listed(withSize(tar('ustar', './bin'), size))).to.deep.equal([]);
+    it(`refuses a layer with a file of ${String(size)} bytes`, async () => {
+      expect(await rejection(listed(withSize(tar('ustar', './bin'), size)))).to.be.instanceOf(InvalidContentError);
+    });
+  }
+
+  for (const [format, ...options] of [
+    ['gnu'],
+    ['pax', '--sparse-version=0.0'],
+    ['pax', '--sparse-version=0.1'],
+    ['pax', '--sparse-version=1.0'],
+  ] as const) {
+    it(`takes no map of holes for the content of a sparse file (${[format, ...options].join(' ')})`, async () => {
+      writeHoles(join(directory, 'sparse'), 2);
+      const args = ['--sparse', '--format', format, ...options, '-C', directory, '-cf', '-'];
+      const archive = execFileSync('tar', [...args, 'sparse', 'docs/icon.svg'], { maxBuffer: 1 << 30 });
+      expect(await listed(archive)).to.deep.equal(['docs/icon.svg']);
+    });
+  }
+
+  it('refuses a layer with a sparse file whose map goes on behind its header', async () => {
+    writeHoles(join(directory, 'sparse'), 10);
+    const args = ['--sparse', '--format', 'gnu', '-C', directory, '-cf', '-', 'sparse'];
+    const archive = execFileSync('tar', args, { maxBuffer: 1 << 30 });
+    expect(await rejection(listed(archive))).to.be.instanceOf(InvalidContentError);
+  });
+
+  for (const type of ['M', 'V', 'X', 'Z']) {
+    it(`takes no entry of the type ${type} for a file, and goes on behind its content`, async () => {
+      others = [];
+      const archive = Buffer.concat([header(type, 600), Buffer.alloc(1024, 'x'), tar('ustar', './docs/icon.svg')]);
+      expect(await listed(archive)).to.deep.equal(['docs/icon.svg']);
+      expect(others).to.deep.equal(['other name']);
+    });
+  }
+
+  for (const type of ['1', '2', '3', '5', '6']) {
+    it(`knows that an entry of the type ${type} has no content, whatever its size`, async () => {
+      const archive = Buffer.concat([header(type, 1024), tar('ustar', './docs/icon.svg')]);
+      expect(await listed(archive)).to.deep.equal(['docs/icon.svg']);
+    });
+  }
+
+  const extended: Readonly<Record<string, readonly [headers: Buffer[], expected: string[]]>> = {
+    // Other readers have given the size to the long name, and taken the content of the file for headers.
+    'a size before a long name': [[pax('13 size=1024\n'), long('name of it\0')], ['name of it 1024']],
+    'a name before a long name': [[pax('12 path=pax\n'), long('long\0')], ['long 512']],
+    'a long name without a NUL at its end': [[long('long')], ['long 512']],
+    'two headers, of which the second counts': [[pax('12 path=one\n'), pax('14 mtime=1234\n')], ['name 512']],
+    'a name that is empty': [[pax('8 path=\n')], ['name 512']],
+    'a size that is smaller than that of the header': [[pax('12 size=500\n')], ['name 500']],
+    'fields of all objects': [[pax('15 __proto__=1\n')], ['name 512']],
+    'records for all entries': [[pax('12 path=all\n', 'g')], ['name 512']],
+  };
+  for (const [what, [headers, expected]] of Object.entries(extended)) {
+    it(`reads an entry behind ${what}`, async () => {
+      const end = tar('ustar', './docs/icon.svg');
+      const size = expected.includes('name of it 1024') ? 1024 : 512;
+      const archive = Buffer.concat([...headers, header('0', 512), Buffer.alloc(size), end]);
+      const entries: string[] = [];
+      for await (const { path, size } of make().list(lent(archive, 100), unlimited()))
+        entries.push(`${path} ${String(size)}`);
+      expect(entries).to.deep.equal([...expected, 'docs/icon.svg 6']);
+    });
+  }
+
+  const malformed: Readonly<Record<string, (whole: Buffer) => Buffer>> = {
+    'a wrong checksum': (whole) => flipped(whole, 0),
+    'a wrong checksum behind a file': (whole) =>
+      Buffer.concat([tar('ustar', './docs/icon.svg').subarray(0, 1024), flipped(whole, 0)]),
+    'a pax record that is longer than its header': (whole) => Buffer.concat([pax('99 path=x\n'), whole]),
+    'a pax record without a length': (whole) => Buffer.concat([pax('path=x\n'), whole]),
+    ...Object.fromEntries(
+      ['-1', '0x10', '7e2', '1.5', '9999999999999999999999'].map((size) => [
+        `a pax size of ${size}`,
+        (whole: Buffer) => Buffer.concat([pax(`${String(size.length + 9)} size=${size}\n`), whole]),
+      ]),
+    ),
+  };
+  for (const [what, change] of Object.entries(malformed)) {
+    it(`refuses a layer with ${what}`, async () => {
+      expect(await rejection(listed(change(tar('ustar', './bin'))))).to.be.instanceOf(InvalidContentError);
+    });
+  }
+
+  it('takes the checksum of a program that counts with signed bytes', async () => {
+    const archive = tar('ustar', './docs/icon.svg');
+    archive.write('\u00e9.svg', 0, 'latin1');
+    archive.fill(' ', 148, 156);
+    const sum = archive.subarray(0, 512).reduce((total, byte) => total + (byte < 128 ? byte : byte - 256), 0);
+    archive.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);
+    expect(await listed(archive)).to.have.lengthOf(1);
+  });
+
+  for (const [format, pack] of Object.entries({ gzip: gzipSync, zstd: zstdCompressSync })) {
+    it(`reads over zeros behind the last frame of ${format}, as padding to a block`, async () => {
+      for (const chunkBytes of [100, 65_536]) {
+        const padded = Buffer.concat([pack(tar('gnu', ...names)), Buffer.alloc(700)]);
+        expect(await listed(padded, chunkBytes)).to.deep.equal(files);
+      }
     });
   }
 
   it('refuses a layer that unpacks to more than the limit, before it is unpacked whole', async () => {
-    const bomb = gzipSync(Buffer.alloc(64 << 20));
+    const bomb = gzipSync(Buffer.concat([header('0', 64 << 20), Buffer.alloc(64 << 20)]));
     const error = await rejection(listed(bomb, 65_536, { budget: { bytes: 1 << 20 } }));
     expect(error).to.be.instanceOf(InvalidContentError);
     expect(String(error)).to.include('1048576 bytes');
@@ -246,7 +353,7 @@ function header(type: string, size: number): Buffer {
 
 /** The number of bytes in the first header, in the notation of GNU tar for numbers that octal digits cannot hold. */
 function withSize(archive: Buffer, size: number): Buffer {
-  const at = archive.subarray(156, 157).toString() === '5' ? 512 : 0;
+  const at = archive.byteLength > 512 && archive.subarray(156, 157).toString() === '5' ? 512 : 0;
   const block = archive.subarray(at, at + 512);
   block.fill(0, 124, 136);
   block.writeBigInt64BE(BigInt(size), 128);
@@ -256,4 +363,25 @@ function withSize(archive: Buffer, size: number): Buffer {
   const sum = block.reduce((total, byte) => total + byte, 0);
   block.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);
   return archive;
+}
+
+/** A file with so many holes, which the file system has no blocks for. */
+function writeHoles(path: string, holes: number): void {
+  const file = openSync(path, 'w');
+  for (let hole = 1; hole <= holes; hole++) writeSync(file, BINARY, 0, 4096, hole << 20);
+  closeSync(file);
+}
+
+/** A header of pax for the next entry. */
+function pax(records: string, type = 'x'): Buffer {
+  const content = Buffer.alloc(512);
+  content.write(records);
+  return Buffer.concat([header(type, records.length), content]);
+}
+
+/** GNU's header for a name that does not fit into the next one. */
+function long(name: string): Buffer {
+  const content = Buffer.alloc(512);
+  content.write(name);
+  return Buffer.concat([header('L', name.length), content]);
 }

@@ -1,7 +1,7 @@
 /** A hundred first nodes at the bootstrap port, before registries that break, lie, or hold an archive that is a bomb. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
-import { packTar } from 'modern-tar';
+import { archiveOf } from '../../../test/support/archive.ts';
 import { makeImage, type TestImage } from '../../../test/support/image.ts';
 import { holdingAfter, resettingAfter } from '../failpoints/registry/behaviours.ts';
 import type { Fault, Seen } from '../fault.ts';
@@ -55,13 +55,13 @@ export const BOOTSTRAP_PORT: Fault = {
 
 async function honest(bench: FaultBench, { registry, service, port }: Bootstrap): Promise<Seen> {
   // The memory of ordinary requests is no growth: a package, and one node at this port.
-  const ordinary = await programImage(bench);
+  const ordinary = programImage(bench);
   registry.publish(ordinary.image);
   await service.get(ordinary.image);
-  await fetchAll({ registry, service, port }, await programImage(bench), 1);
+  await fetchAll({ registry, service, port }, programImage(bench), 1);
   const before = residentBytes(service.pid);
   resetPeak(service.pid);
-  const wanted = await programImage(bench);
+  const wanted = programImage(bench);
   const gots = await fetchAll({ registry, service, port }, wanted);
   const growth = peakBytes(service.pid) - before;
   const downloads = registry.requests('blob', wanted.image.layer.descriptor.digest);
@@ -77,7 +77,7 @@ async function honest(bench: FaultBench, { registry, service, port }: Bootstrap)
 }
 
 async function reset(bench: FaultBench, ends: Bootstrap): Promise<Seen> {
-  const wanted = await programImage(bench);
+  const wanted = programImage(bench);
   const { digest, size } = wanted.image.layer.descriptor;
   ends.registry.script(digest, ({ place, attempt }) =>
     place === 'blob' && attempt === 1 ? resettingAfter(size / 2) : undefined,
@@ -87,7 +87,7 @@ async function reset(bench: FaultBench, ends: Bootstrap): Promise<Seen> {
 }
 
 async function forged(bench: FaultBench, ends: Bootstrap): Promise<Seen> {
-  const wanted = await programImage(bench);
+  const wanted = programImage(bench);
   const { bytes, descriptor } = wanted.image.layer;
   // The archive ends well, and its digest is another one.
   const wrong = Buffer.from(bytes);
@@ -111,7 +111,7 @@ async function forged(bench: FaultBench, ends: Bootstrap): Promise<Seen> {
 
 async function bomb(bench: FaultBench, ends: Bootstrap): Promise<Seen> {
   const { service } = ends;
-  const wanted = await programImage(bench, MIB, BOMB_BYTES);
+  const wanted = programImage(bench, MIB, BOMB_BYTES);
   const before = residentBytes(service.pid);
   resetPeak(service.pid);
   const gots = await fetchAll(ends, wanted);
@@ -132,13 +132,13 @@ interface Wanted {
   readonly program: TestImage;
 }
 
-async function programImage(bench: FaultBench, size = PROGRAM_BYTES, zeros = 0): Promise<Wanted> {
+function programImage(bench: FaultBench, size = PROGRAM_BYTES, zeros = 0): Wanted {
   const program = bench.random.bytes(size);
   const entries = [
-    ...(zeros > 0 ? [{ header: { name: 'zeros', size: zeros }, body: Buffer.alloc(zeros) }] : []),
-    { header: { name: 'opt/deckhouse/bin/rpp-get', size, mode: 0o755 }, body: Buffer.from(program) },
+    ...(zeros > 0 ? [{ path: 'zeros', content: Buffer.alloc(zeros) }] : []),
+    { path: 'opt/deckhouse/bin/rpp-get', content: program },
   ];
-  const image = makeImage([gzipSync(await packTar(entries), { level: 1 })]);
+  const image = makeImage([gzipSync(archiveOf(...entries), { level: 1 })]);
   return { image, program: { ...image, layer: { ...image.layer, bytes: program } } };
 }
 

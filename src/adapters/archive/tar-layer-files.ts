@@ -1,56 +1,128 @@
 /** The files of a layer, out of its tar. */
-import { createTarDecoder, type ParsedTarEntry } from 'modern-tar';
-import { InvalidContentError, PackageError } from '../../domain/errors.ts';
+import { InvalidContentError } from '../../domain/errors.ts';
 import type { LayerEntry, LayerFiles, LayerLimits } from '../../domain/ports/layer-files.ts';
+import {
+  BLOCK,
+  type Extension,
+  isExtending,
+  MAX_EXTENSION_BYTES,
+  parseExtension,
+  parseHeader,
+  type TarHeader,
+} from '../../domain/tar-header.ts';
 import { unpacked } from './unpacked.ts';
 
 export class TarLayerFiles implements LayerFiles {
   async *list(layer: AsyncIterable<Uint8Array>, limits: LayerLimits): AsyncGenerator<LayerEntry, void, undefined> {
-    const head: { first: number | undefined } = { first: undefined };
-    const archive = bounded(unpacked(layer), limits, (chunk) => {
-      head.first ??= chunk[0];
-    });
-    const entries = ReadableStream.from(archive).pipeThrough(createTarDecoder());
-    let isEmpty = true;
+    const archive = new Archive(bounded(unpacked(layer), limits));
     try {
-      for await (const entry of entries) {
-        isEmpty = false;
-        const { header, body } = entry;
-        const path = header.name.replace(/^(?:\.?\/)+/, '').replace(/\/+$/, '');
-        yield { kind: kindOf(header.type), path, size: header.size, bytes: bytesOf(entry) };
-        // The decoder reaches the next entry only when this one is read or given up.
-        if (!body.locked) await body.cancel();
+      let extension: Extension = {};
+      for (
+        let header = await archive.header(extension);
+        header !== undefined;
+        header = await archive.header(extension)
+      ) {
+        const { kind, name, size } = header;
+        if (isExtending(kind)) {
+          if (size > MAX_EXTENSION_BYTES) throw new InvalidContentError('layer has a header of more than 1 MiB');
+          extension = parseExtension(kind, await archive.take(size), extension);
+        } else {
+          extension = {};
+          const path = name.replace(/^(?:\.?\/)+/, '').replace(/\/+$/, '');
+          yield { kind, path, size, bytes: archive.content() };
+        }
       }
-    } catch (error) {
-      if (error instanceof PackageError || error === limits.signal.reason) throw error;
-      throw new InvalidContentError('layer is not a valid tar archive', { cause: error });
     } finally {
-      // The streams close it too, but only some turns after this generator has ended.
-      await archive.return();
+      await archive.close();
     }
-    // The decoder reads any bytes without an entry as an archive that has ended; one that has ended begins with zeros.
-    if (isEmpty && (head.first ?? 0) !== 0) throw new InvalidContentError('layer is not a tar archive');
   }
 }
 
-function kindOf(type: ParsedTarEntry['header']['type']): LayerEntry['kind'] {
-  return type === 'file' || type === 'directory' ? type : 'other';
-}
+/** The blocks of a tar as they come. */
+class Archive {
+  readonly #chunks: AsyncIterator<Uint8Array>;
+  /** What has come and is not read. */
+  #rest: Uint8Array = new Uint8Array(0);
+  /** Bytes of the present entry that are not read, and those behind them up to the next block. */
+  #left = 0;
+  #padding = 0;
 
-/** A decoder ends a file that the archive cuts off as if it were whole. */
-async function* bytesOf({ header, body }: ParsedTarEntry): AsyncGenerator<Uint8Array, void, undefined> {
-  let received = 0;
-  for await (const chunk of body) {
-    received += chunk.byteLength;
-    yield chunk;
+  constructor(chunks: AsyncIterable<Uint8Array>) {
+    this.#chunks = chunks[Symbol.asyncIterator]();
   }
-  if (received !== header.size) throw new InvalidContentError('layer ends in the middle of a file');
+
+  /** The header behind the present entry; undefined at the end of the archive, which a block of zeros is. */
+  async header(extension: Extension): Promise<TarHeader | undefined> {
+    if ((await this.#skip(this.#left)) > 0) throw new InvalidContentError('layer ends in the middle of a file');
+    await this.#skip(this.#padding);
+    const block = await this.#upTo(BLOCK);
+    if (block.every((byte) => byte === 0)) return undefined;
+    if (block.byteLength < BLOCK) throw new InvalidContentError('layer is not a tar archive');
+    const header = parseHeader(block, extension);
+    this.#left = header.size;
+    this.#padding = (BLOCK - (header.size % BLOCK)) % BLOCK;
+    return header;
+  }
+
+  /** The content of the present entry, as far as it is not read. */
+  async *content(): AsyncGenerator<Uint8Array, void, undefined> {
+    while (this.#left > 0) {
+      const some = await this.#some(this.#left);
+      if (some === undefined) throw new InvalidContentError('layer ends in the middle of a file');
+      this.#left -= some.byteLength;
+      yield some;
+    }
+  }
+
+  /** All of the content of the present entry, which has `size` bytes. */
+  async take(size: number): Promise<Buffer> {
+    const content = await this.#upTo(size);
+    if (content.byteLength < size) throw new InvalidContentError('layer ends in the middle of a file');
+    this.#left = 0;
+    return content;
+  }
+
+  async close(): Promise<void> {
+    await this.#chunks.return?.();
+  }
+
+  /** How many bytes less there are. */
+  async #skip(bytes: number): Promise<number> {
+    let left = bytes;
+    while (left > 0) {
+      const some = await this.#some(left);
+      if (some === undefined) break;
+      left -= some.byteLength;
+    }
+    return left;
+  }
+
+  async #upTo(bytes: number): Promise<Buffer> {
+    const parts: Uint8Array[] = [];
+    for (let left = bytes; left > 0;) {
+      const some = await this.#some(left);
+      if (some === undefined) break;
+      left -= some.byteLength;
+      parts.push(some);
+    }
+    return Buffer.concat(parts);
+  }
+
+  async #some(most: number): Promise<Uint8Array | undefined> {
+    while (this.#rest.byteLength === 0) {
+      const next = await this.#chunks.next();
+      if (next.done === true) return undefined;
+      this.#rest = next.value;
+    }
+    const some = this.#rest.subarray(0, most);
+    this.#rest = this.#rest.subarray(some.byteLength);
+    return some;
+  }
 }
 
 async function* bounded(
   bytes: AsyncIterable<Uint8Array>,
   { budget, signal }: LayerLimits,
-  onChunk: (chunk: Uint8Array) => void,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const most = budget.bytes;
   for await (const chunk of bytes) {
@@ -59,7 +131,6 @@ async function* bounded(
     if (budget.bytes < 0) {
       throw new InvalidContentError(`layer has more than ${String(most)} bytes when it is unpacked`);
     }
-    onChunk(chunk);
     yield chunk;
   }
 }

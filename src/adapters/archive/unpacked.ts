@@ -46,7 +46,7 @@ export async function* unpacked(layer: AsyncIterable<Uint8Array>): AsyncGenerato
       return;
     }
     // Node decodes one frame of zstd a stream where the next one begins in the same chunk, and drops the rest unsaid.
-    while (!(await input.isAtEnd())) yield* inflated(format, input);
+    while (await input.hasFrame()) yield* inflated(format, input);
   } finally {
     await input.close();
   }
@@ -119,10 +119,11 @@ class Input {
     if (chunk.byteLength > 0) this.#putBack = chunk;
   }
 
-  async isAtEnd(): Promise<boolean> {
+  /** Zeros behind the last frame are padding (gzip manual, "Tapes"). */
+  async hasFrame(): Promise<boolean> {
     const next = await this.next();
     if (next !== undefined) this.putBack(next);
-    return next === undefined;
+    return next !== undefined && next[0] !== 0;
   }
 
   async format(): Promise<Format | undefined> {

@@ -3,7 +3,14 @@ import { realpath } from 'node:fs/promises';
 import { InvalidContentError } from '../../domain/errors.ts';
 import { closeNow, openBlob, readAt } from '../blobs/blob-file.ts';
 import { isCompressed } from './layout.ts';
-import { BLOCK, type Extension, parseExtension, parseHeader } from './tar-header.ts';
+import {
+  BLOCK,
+  type Extension,
+  isExtending,
+  MAX_EXTENSION_BYTES,
+  parseExtension,
+  parseHeader,
+} from '../../domain/tar-header.ts';
 
 /** The bytes of a file within the archive. */
 export interface FilePlace {
@@ -13,8 +20,6 @@ export interface FilePlace {
 
 /** Some 10 000 images; a bound for hostile input. */
 const MAX_ENTRIES = 50_000;
-/** A long name, or a pax header. */
-const MAX_EXTENSION_BYTES = 1024 * 1024;
 /** An archive ends with blocks of zeros. */
 const END = Buffer.alloc(BLOCK);
 const CHUNK_BYTES = 512 * 1024;
@@ -94,12 +99,12 @@ export class TarArchive {
       const place = { offset: at + BLOCK, size };
       at = place.offset + Math.ceil(size / BLOCK) * BLOCK;
       if (place.offset + size > this.#size) throw new InvalidContentError('archive ends in the middle of a file');
-      if (kind === 'file' || kind === 'other') {
+      if (!isExtending(kind)) {
         extension = {};
         this.#set(name.replace(/^(?:\.?\/)+/, ''), kind === 'file' ? place : undefined);
       } else {
         if (size > MAX_EXTENSION_BYTES) throw new InvalidContentError('archive has a header of more than 1 MiB');
-        extension = { ...extension, ...parseExtension(kind, await this.read(place)) };
+        extension = parseExtension(kind, await this.read(place), extension);
       }
     }
     if (entries === 0) throw new InvalidContentError('file is not a tar archive');

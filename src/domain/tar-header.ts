@@ -1,25 +1,33 @@
 /** The headers of a tar archive (POSIX.1-2024, pax; GNU tar manual, "Basic Tar Format"). */
-import { InvalidContentError } from '../../domain/errors.ts';
+import { InvalidContentError } from './errors.ts';
 
 export const BLOCK = 512;
+/** A long name, or a pax header. */
+export const MAX_EXTENSION_BYTES = 1024 * 1024;
+
+type Extending = 'pax' | 'long name' | 'other extension';
 
 export interface TarHeader {
   readonly name: string;
-  /** The content of an extension says something about the entry behind it. */
-  readonly kind: 'file' | 'other' | 'pax' | 'long name' | 'other extension';
+  /** `other` stands for links, devices and sparse files; the content of the rest says something about the entry behind it. */
+  readonly kind: 'file' | 'directory' | 'other' | Extending;
   /** Bytes of content. */
   readonly size: number;
 }
 
 /** An extension gives these to the entry behind it, in place of those in its header. */
 export interface Extension {
+  /** By a header of GNU's, which counts before the name of any other. */
+  readonly longName?: string;
   readonly name?: string;
   readonly size?: number;
+  /** Its content is not that of the file, but a map and what is between the holes. */
+  readonly isSparse?: true;
 }
 
 /** Global records are for all entries, of which none can share a name or a size; `K` is the target of a link. */
 const KINDS: Readonly<Record<string, TarHeader['kind']>> = {
-  ...{ '0': 'file', '7': 'file', '\0': 'file' },
+  ...{ '0': 'file', '7': 'file', '\0': 'file', '5': 'directory' },
   ...{ x: 'pax', L: 'long name', K: 'other extension', g: 'other extension' },
 };
 /** Links, devices and directories have no content, also where their header has a size. */
@@ -27,14 +35,37 @@ const WITHOUT_CONTENT = '123456';
 
 /** @throws InvalidContentError */
 export function parseHeader(block: Buffer, extension: Extension): TarHeader {
-  const sum = block.reduce((total, byte, index) => total + (index >= 148 && index < 156 ? 0x20 : byte), 0);
-  if (octal(block.subarray(148, 156)) !== sum) throw new InvalidContentError('file is not a tar archive');
+  checkSum(block);
   const type = String.fromCharCode(block[156] ?? 0);
   const kind = KINDS[type] ?? 'other';
   const own = { name: nameOf(block), size: sizeOf(block.subarray(124, 136)) };
-  if (kind !== 'file' && kind !== 'other') return { kind, ...own };
-  const { name, size } = { ...own, ...extension };
-  return { kind: name.endsWith('/') ? 'other' : kind, name, size: WITHOUT_CONTENT.includes(type) ? 0 : size };
+  if (isExtending(kind)) return { kind, ...own };
+  // More of its map follows, which no size counts (GNU tar manual, "Old GNU Format").
+  if (type === 'S' && block[482] !== 0) throw new InvalidContentError('archive has a sparse file of an old format');
+  const { longName, size, isSparse, ...named } = { ...own, ...extension };
+  const name = longName ?? named.name;
+  const isDirectory = kind === 'file' && name.endsWith('/');
+  return {
+    kind: isSparse === true ? 'other' : isDirectory ? 'directory' : kind,
+    name,
+    size: WITHOUT_CONTENT.includes(type) ? 0 : size,
+  };
+}
+
+export function isExtending(kind: TarHeader['kind']): kind is Extending {
+  return kind === 'pax' || kind === 'long name' || kind === 'other extension';
+}
+
+/** The sum of all bytes, its own as blanks; old programs took bytes for signed numbers. */
+function checkSum(block: Buffer): void {
+  let [unsigned, signed] = [0, 0];
+  for (let index = 0; index < BLOCK; index++) {
+    const counted = index >= 148 && index < 156 ? 0x20 : (block[index] ?? 0);
+    unsigned += counted;
+    signed += counted < 0x80 ? counted : counted - 0x100;
+  }
+  const claimed = octal(block.subarray(148, 156));
+  if (claimed !== unsigned && claimed !== signed) throw new InvalidContentError('file is not a tar archive');
 }
 
 function nameOf(block: Buffer): string {
@@ -44,10 +75,10 @@ function nameOf(block: Buffer): string {
   return prefix === '' ? name : `${prefix}/${name}`;
 }
 
-/** @throws InvalidContentError */
-export function parseExtension(kind: TarHeader['kind'], content: Buffer): Extension {
-  if (kind === 'long name') return { name: textOf(content) };
-  return kind === 'pax' ? parsePax(content) : {};
+/** The extension of an entry by one more header, of which the last of each kind counts. @throws InvalidContentError */
+export function parseExtension(kind: Extending, content: Buffer, { longName, ...before }: Extension): Extension {
+  if (kind === 'long name') return { ...before, longName: textOf(content) };
+  return { ...(longName !== undefined && { longName }), ...(kind === 'pax' ? parsePax(content) : before) };
 }
 
 /** Records `LENGTH KEY=VALUE\n`, where LENGTH counts all of the record. */
@@ -64,8 +95,13 @@ function parsePax(content: Buffer): Extension {
     records.set(key, value);
     at += Number(length);
   }
-  const [name, size] = [records.get('path'), records.get('size')];
-  return { ...(name !== undefined && { name }), ...(size !== undefined && { size: safe(Number(size)) }) };
+  // An empty value stands for that of the header.
+  const [name = '', size = ''] = [records.get('path'), records.get('size')];
+  return {
+    ...(name !== '' && { name }),
+    ...(size !== '' && { size: safe(/^\d+$/.test(size) ? Number(size) : NaN) }),
+    ...(records.keys().some((key) => key.startsWith('GNU.sparse.')) && { isSparse: true }),
+  };
 }
 
 /** Octal digits or, of 8 GiB and more, a number of 95 bits behind a set bit (GNU, star). */
