@@ -175,11 +175,14 @@ function lastFailure(answer: UpstreamAnswer | undefined, failures: readonly Fail
   return { code: answer.code, reason: answer.detail, cause: answer.cause, seenAt: answer.at };
 }
 
-const REASONS: Readonly<Record<'hit' | 'joined' | 'miss' | 'bypass', string>> = {
+const REASONS = {
   hit: 'the package is cached',
   joined: 'the package is arriving, for this request, too',
   miss: 'the package is not cached: the registry will be asked',
-  bypass: 'the package is larger than the cache (store.maxSize), or all of it is in use: the registry will be asked',
+  'store-off': 'the cache is off (store.enabled): the registry will be asked',
+  'store-too-small': 'the package is larger than the cache (store.maxSize): the registry will be asked',
+  'store-full': 'all of the cache is in use, or its volume is full: the registry will be asked',
+  'store-failed': 'the disk of the cache does not answer: the registry will be asked',
 };
 
 /** An image that was refused before is expected to be refused again. */
@@ -213,5 +216,5 @@ function reasonOf(plan: Exclude<Plan, { readonly kind: 'fail' }>): string {
     return 'the package waits for one of the parallel downloads to end, for this request, too';
   if (plan.missing !== undefined && plan.kind === 'miss')
     return 'the manifest is not cached: the registry will be asked';
-  return REASONS[plan.kind];
+  return REASONS[plan.kind === 'bypass' ? plan.reason : plan.kind];
 }

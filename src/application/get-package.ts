@@ -1,6 +1,6 @@
 /** Delivers a package, from the store or through it. */
 import type { Descriptor, Digest } from '../domain/descriptor.ts';
-import { isOneOf, PackageError } from '../domain/errors.ts';
+import { isOneOf, type NoRoom, PackageError, StoreFullError } from '../domain/errors.ts';
 import type { Package, PackageRequest } from '../domain/reference.ts';
 import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
 import type { BlobInfo, BlobReader, PackageStore } from '../domain/ports/package-store.ts';
@@ -22,7 +22,7 @@ export type CacheOutcome =
   /** Another request had begun it. */
   | { readonly kind: 'joined' }
   /** Straight from the upstream and not kept. */
-  | { readonly kind: 'bypass'; readonly reason: 'STORE_FULL' | 'STORE_FAILED' };
+  | { readonly kind: 'bypass'; readonly reason: NoRoom | 'store-failed' };
 
 export interface Delivery {
   readonly package: Package;
@@ -48,7 +48,8 @@ export type Plan = (
   | { readonly kind: 'hit'; readonly blob: BlobInfo }
   | { readonly kind: 'joined'; readonly download: Download }
   /** The registry will be asked. */
-  | { readonly kind: 'miss' | 'bypass' }
+  | { readonly kind: 'miss' }
+  | { readonly kind: 'bypass'; readonly reason: NoRoom | 'store-failed' }
   /** The request fails, and no registry is asked. */
   | { readonly kind: 'fail'; readonly error: PackageError }
 ) & {
@@ -121,7 +122,8 @@ export class GetPackage {
       return { package: found, cache, blob: new FailoverReader(blob, reopen, cache.kind === 'hit') };
     } catch (error) {
       if (!isOneOf(error, 'STORE_FULL', 'STORE_FAILED')) throw error;
-      return { package: found, cache: { kind: 'bypass', reason: error.code }, blob: await passThrough() };
+      const reason = error instanceof StoreFullError ? error.reason : 'store-failed';
+      return { package: found, cache: { kind: 'bypass', reason }, blob: await passThrough() };
     }
   }
 
@@ -148,7 +150,8 @@ export class GetPackage {
       if (source.kind === 'hit') return { ...known, kind: 'hit', blob: source.blob };
       if (source.kind === 'joined') return { ...known, kind: 'joined', download: source.download };
       const isRunning = this.#passThroughs.serves(layer, source.upstream.registry);
-      if (isRunning && !(await this.#options.store.canReserve(layer.size))) return { ...known, kind: 'bypass' };
+      const refusal = isRunning ? await this.#options.store.refusal(layer.size) : undefined;
+      if (refusal !== undefined) return { ...known, kind: 'bypass', reason: refusal };
       const fetch = { ...layer, operation: layer.data === undefined ? 'blob' : undefined } as const;
       return { ...known, ...(await this.#forecast(source.upstream, fetch)) };
     } catch (error) {
@@ -209,7 +212,8 @@ export class GetPackage {
     const { gateway, store } = this.#options;
     const error = operation && gateway.knownRefusal(upstream, operation, digest);
     if (error !== undefined) return { kind: 'fail', error };
-    return { kind: (await store.canReserve(size)) ? 'miss' : 'bypass' };
+    const reason = await store.refusal(size);
+    return reason === undefined ? { kind: 'miss' } : { kind: 'bypass', reason };
   }
 
   #wanted(request: PackageRequest, layer: Descriptor, { registry }: Upstream, leaving: AbortSignal): WantedLayer {
@@ -230,10 +234,7 @@ export class GetPackage {
     return upstreamOf(request, this.#options.credentials);
   }
 
-  /**
-   * The bytes of a layer from `start` on; the download goes on where it breaks off. The upstream is looked up for each
-   * try, because its credentials may have changed.
-   */
+  /** The bytes of a layer from `start` on, resumed where they break off; each try takes the credentials of its moment. */
   #download(
     request: PackageRequest,
     layer: Descriptor,

@@ -90,7 +90,8 @@ export class LocalCache implements PackageCache {
     const { cache, blob } = await this.#get.execute(request);
     try {
       // The bytes of a bypass would be in no cache.
-      if (cache.kind === 'bypass') throw cache.reason === 'STORE_FULL' ? new StoreFullError() : new StoreFailedError();
+      if (cache.kind === 'bypass')
+        throw cache.reason === 'store-failed' ? new StoreFailedError() : new StoreFullError(cache.reason);
       for (let at = 0; ;) {
         signal.throwIfAborted();
         const { byteLength } = await blob.read(at);

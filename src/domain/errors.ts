@@ -169,11 +169,16 @@ export class UpstreamTimeoutError extends PackageError {
   }
 }
 
+/** Why a store has no room for a blob: it is switched off, smaller than the blob, or full of what cannot leave. */
+export type NoRoom = 'store-off' | 'store-too-small' | 'store-full';
+
 /** There can be no room for this blob now; its source was not touched. */
 export class StoreFullError extends PackageError {
   readonly code = 'STORE_FULL';
-  constructor() {
-    super('no room in the local store');
+  readonly reason: NoRoom;
+  constructor(reason: NoRoom = 'store-full') {
+    super(reason === 'store-too-small' ? 'package is larger than the local store' : 'no room in the local store');
+    this.reason = reason;
   }
 }
 

@@ -321,12 +321,14 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
         const bytes = bytesOf(used * KIB);
         const arriving = used > 0 ? await ingest(store, blob(bytes).descriptor, held.source) : undefined;
         for (const size of [0, 1, 323 * KIB, 324 * KIB, 325 * KIB, maxBytes - 1, maxBytes, maxBytes + 1]) {
-          const can = await store.canReserve(size);
+          const refusal = await store.refusal(size);
           const { descriptor } = blob(bytesOf(Math.min(size, maxBytes), 9));
           const refused = new UpstreamUnavailableError();
           const error = await rejection(ingest(store, { ...descriptor, size }, () => Promise.reject(refused)));
-          expect(error === refused, `${String(size)} bytes`).to.equal(can);
-          if (!can) expect(error).to.be.instanceOf(StoreFullError);
+          expect(error === refused, `${String(size)} bytes`).to.equal(refusal === undefined);
+          if (refusal !== undefined) expect(error).to.be.instanceOf(StoreFullError).and.to.include({ reason: refusal });
+          if (size > maxBytes) expect(refusal).to.equal('store-too-small');
+          else if (refusal !== undefined) expect(refusal).to.equal('store-full');
         }
         held.give(bytes).end();
         await arriving?.settled;
@@ -335,7 +337,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
     it('says that it has room where other blobs would leave, and lets none leave for the question', async () => {
       const blobs = [1, 2, 3].map((seed) => blob(bytesOf(300 * KIB, seed)));
       for (const given of blobs) await keep(given);
-      expect(await store.canReserve(maxBytes)).to.equal(true);
+      expect(await store.refusal(maxBytes)).to.equal(undefined);
       for (const given of blobs) expect(await has(given)).to.equal(true);
     });
 

@@ -113,7 +113,8 @@ describe('GET /explain of the service', () => {
     await start({ maxSize: 10_000 });
     expect((await service.client.head(`package?digest=${small.digest}`)).statusCode).to.equal(200);
     expect((await explain(small.digest)).verdict).to.include({ outcome: 'bypass', status: 200 });
-    expect((await fetch(small.digest)).headers['cache-status']).to.include('fwd=bypass; detail=store-full');
+    expect((await fetch(small.digest)).headers['cache-status']).to.include('fwd=bypass; detail=store-too-small');
+    await service.logged('request', { cache: 'bypass', bypass: 'store-too-small' });
   });
 
   it('knows that a registry is not asked before it wants to be', async () => {

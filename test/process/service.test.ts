@@ -222,7 +222,7 @@ describe('the service', () => {
     for (let times = 1; times <= 2; times++) {
       const response = await service.client(`package?digest=${image.digest}`, { responseType: 'buffer' });
       expect(Buffer.compare(response.body, image.layer.bytes)).to.equal(0);
-      expect(response.headers['cache-status']).to.equal('registry-packages-proxy; fwd=bypass; detail=store-full');
+      expect(response.headers['cache-status']).to.equal('registry-packages-proxy; fwd=bypass; detail=store-off');
       expect(registry.requests('/blobs/')).to.have.lengthOf(times);
     }
   });

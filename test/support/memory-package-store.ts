@@ -10,7 +10,7 @@ import type {
   StoreUsage,
 } from '../../src/domain/ports/package-store.ts';
 import type { Descriptor, Digest } from '../../src/domain/descriptor.ts';
-import { StoreFullError } from '../../src/domain/errors.ts';
+import { type NoRoom, StoreFullError } from '../../src/domain/errors.ts';
 import { presentable, Verifier } from '../../src/domain/verifier.ts';
 
 const MAX_READ_BYTES = 60_001;
@@ -55,8 +55,9 @@ export class MemoryPackageStore implements PackageStore, StoreInspection {
     return { digest, size: bytes.byteLength, storedAt, usedAt, verifiedAt: storedAt };
   }
 
-  async canReserve(size: number): Promise<boolean> {
-    return this.#promised + size <= this.#maxBytes;
+  async refusal(size: number): Promise<NoRoom | undefined> {
+    if (this.#promised + size <= this.#maxBytes) return undefined;
+    return size > this.#maxBytes ? 'store-too-small' : 'store-full';
   }
 
   has(digest: Digest): boolean {
@@ -78,7 +79,8 @@ export class MemoryPackageStore implements PackageStore, StoreInspection {
   }
 
   async reserve(descriptor: Descriptor): Promise<Reservation> {
-    if (this.#promised + descriptor.size > this.#maxBytes) throw new StoreFullError();
+    const refusal = await this.refusal(descriptor.size);
+    if (refusal !== undefined) throw new StoreFullError(refusal);
     this.#promised += descriptor.size;
     return {
       write: (chunks) => {
@@ -130,7 +132,7 @@ export class MemoryPackageStore implements PackageStore, StoreInspection {
 export function storeWith(store: PackageStore, replaced: Partial<PackageStore>): PackageStore {
   return {
     info: (digest) => store.info(digest),
-    canReserve: (size) => store.canReserve(size),
+    refusal: (size) => store.refusal(size),
     open: (sought) => store.open(sought),
     reserve: (descriptor) => store.reserve(descriptor),
     ...replaced,

@@ -11,7 +11,7 @@ import type {
   StoreUsage,
 } from '../../domain/ports/package-store.ts';
 import type { Descriptor, Digest } from '../../domain/descriptor.ts';
-import { errnoOf, StoreFailedError, StoreFullError } from '../../domain/errors.ts';
+import { errnoOf, type NoRoom, StoreFailedError, StoreFullError } from '../../domain/errors.ts';
 import { ArrivalThread } from './arrival-thread.ts';
 import { BlockPool } from './block-pool.ts';
 import { Eviction, SlowReaders } from './eviction.ts';
@@ -158,9 +158,10 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
     }
   }
 
-  async canReserve(size: number): Promise<boolean> {
-    if (this.#check.isHung || !(await this.#eviction.recheck(this.#layout.blobs.path, size))) return false;
-    return this.#ledger.missing(size) <= 0 || this.#readers.canGiveWay(size);
+  async refusal(size: number): Promise<NoRoom | 'store-failed' | undefined> {
+    if (this.#check.isHung) return 'store-failed';
+    if (!(await this.#eviction.recheck(this.#layout.blobs.path, size))) return this.#ledger.noRoom(size);
+    return this.#readers.canGiveWay(size) ? undefined : this.#ledger.noRoom(size);
   }
 
   async reserve(descriptor: Descriptor): Promise<Reservation> {
@@ -168,7 +169,7 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
     const room = (await this.#eviction.recheck(this.#layout.blobs.path, descriptor.size))
       ? (this.#ledger.reserve(descriptor.size) ?? (await this.#readers.giveWay(descriptor.size)))
       : undefined;
-    if (room === undefined) throw new StoreFullError();
+    if (room === undefined) throw new StoreFullError(this.#ledger.noRoom(descriptor.size));
     try {
       const file = await GrowingFile.create(this.#layout.newIngest(descriptor.digest), descriptor, {
         thread: this.#thread,

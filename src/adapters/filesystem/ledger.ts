@@ -1,5 +1,6 @@
 /** The accounts of the store: its entries in the order of their use, and how many bytes of the volume are taken or promised. */
 import type { Digest } from '../../domain/descriptor.ts';
+import type { NoRoom } from '../../domain/errors.ts';
 import type { BlobInfo } from '../../domain/ports/package-store.ts';
 
 /** One kept blob. Only the ledger changes `readers` and `kept`. */
@@ -83,6 +84,11 @@ export class Ledger {
   /** Bytes that are promised, taken or read, and that would have to be free for a blob of `size` bytes. */
   missing(size: number): number {
     return this.#reservedBytes + this.#promisedBytes + this.#pinnedBytes + allocated(size) - this.#limit;
+  }
+
+  /** Why there is no room for a blob of `size` bytes. */
+  noRoom(size: number): NoRoom {
+    return allocated(size) > this.maxBytes ? 'store-too-small' : 'store-full';
   }
 
   /** Room for a blob of `size` bytes; undefined when it cannot fit beside what is promised, taken and read. */

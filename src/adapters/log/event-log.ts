@@ -25,6 +25,7 @@ export function accessLog(logger: Logger): RequestObserver {
         ...named,
         beside: isBeside,
         cache: cache?.kind,
+        ...(cache?.kind === 'bypass' && { bypass: cache.reason }),
         unverified: request.isUnverified,
         err: error,
       },

@@ -43,8 +43,8 @@ export class ObservedPackageStore implements PackageStore {
     return this.#store.info(digest);
   }
 
-  canReserve(size: number): Promise<boolean> {
-    return this.#store.canReserve(size);
+  refusal(size: number): ReturnType<PackageStore['refusal']> {
+    return this.#store.refusal(size);
   }
 
   async reserve(blob: Descriptor): Promise<Reservation> {

@@ -25,11 +25,11 @@ export class NoPackageStore implements PackageStore, StoreInspection {
   }
 
   reserve(): Promise<Reservation> {
-    return Promise.reject(new StoreFullError());
+    return Promise.reject(new StoreFullError('store-off'));
   }
 
-  canReserve(): Promise<boolean> {
-    return Promise.resolve(false);
+  refusal(): Promise<'store-off'> {
+    return Promise.resolve('store-off');
   }
 
   list(): never[] {

@@ -1,5 +1,6 @@
 /** The port to local storage of blobs. */
 import type { Descriptor, Digest } from '../descriptor.ts';
+import type { NoRoom } from '../errors.ts';
 
 /** The bytes of one blob, readable at any offset, while they may still be arriving. */
 export interface BlobReader {
@@ -71,8 +72,11 @@ export interface PackageStore {
   open(blob: SoughtBlob): Promise<StoredBlob | undefined>;
   /** Undefined when the blob is not here whole. Counts as no use, and reads nothing. */
   info(digest: Digest): BlobInfo | undefined;
-  /** Whether `reserve` would find room for a blob of `size` bytes now, by the rule of `reserve`. Takes no room; no blob leaves. */
-  canReserve(size: number): Promise<boolean>;
+  /**
+   * Why `reserve` would refuse a blob of `size` bytes now, by the rule of `reserve`; undefined when it would not. Takes no
+   * room; no blob leaves.
+   */
+  refusal(size: number): Promise<NoRoom | 'store-failed' | undefined>;
   /**
    * Promises room for a blob, for which no other blob leaves yet. Rejects with StoreFullError or StoreFailedError when there
    * can be none: the caller opens no upstream for the store then.

@@ -262,7 +262,7 @@ describe('GetPackage', () => {
       const useCase = over(store);
       for (let times = 1; times <= 2; times++) {
         const { cache, blob } = await get(useCase);
-        expect(cache).to.deep.equal({ kind: 'bypass', reason: 'STORE_FULL' });
+        expect(cache).to.deep.equal({ kind: 'bypass', reason: 'store-too-small' });
         expect(Buffer.compare(await readAll(blob), image.layer.bytes)).to.equal(0);
         sinon.assert.callCount(gateway.fetchBlob, times);
       }
@@ -302,7 +302,7 @@ describe('GetPackage', () => {
         reserve: () => Promise.reject(new StoreFailedError()),
       });
       const { cache, blob } = await get(over(broken));
-      expect(cache).to.deep.equal({ kind: 'bypass', reason: 'STORE_FAILED' });
+      expect(cache).to.deep.equal({ kind: 'bypass', reason: 'store-failed' });
       expect(Buffer.compare(await readAll(blob), image.layer.bytes)).to.equal(0);
     });
 

@@ -65,7 +65,7 @@ export function cacheHeaders(cache: CacheOutcome | undefined): Record<string, st
     case 'joined':
       return cacheStatus('fwd=miss; collapsed');
     case 'bypass':
-      return cacheStatus(`fwd=bypass; detail=${cache.reason.toLowerCase().replace('_', '-')}`);
+      return cacheStatus(`fwd=bypass; detail=${cache.reason}`);
     case undefined:
       return cacheStatus('fwd=miss');
   }

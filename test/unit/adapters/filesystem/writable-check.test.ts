@@ -70,10 +70,10 @@ describe('WritableCheck', () => {
     await checked;
     clock.restore();
     expect(await store.open(descriptor)).to.equal(undefined);
-    expect(await store.canReserve(1)).to.equal(false);
+    expect(await store.refusal(1)).to.equal('store-failed');
     expect(await rejection(store.reserve(descriptor))).to.be.instanceOf(StoreFailedError);
     goOn();
-    while (!(await store.canReserve(1))) await new Promise(setImmediate);
+    while ((await store.refusal(1)) !== undefined) await new Promise(setImmediate);
     const reader = await store.open(descriptor);
     if (reader === undefined) throw new Error('not cached any more');
     expect(Buffer.compare(await readAll(reader), bytes)).to.equal(0);

@@ -120,7 +120,7 @@ describe('the HTTP interface', () => {
       [{ kind: 'miss', isStored: () => false, source: () => 'mirror' }, 'fwd=miss; detail=mirror'],
       [{ kind: 'hit', storedAt: new Date() }, 'hit'],
       [{ kind: 'joined' }, 'fwd=miss; collapsed'],
-      [{ kind: 'bypass', reason: 'STORE_FULL' }, 'fwd=bypass; detail=store-full'],
+      [{ kind: 'bypass', reason: 'store-full' }, 'fwd=bypass; detail=store-full'],
     ];
     for (const [cache, status] of outcomes) {
       it(`says in Cache-Status: ${status}`, async () => {

@@ -426,7 +426,7 @@ describe('imagesRoutes', () => {
       const { statusCode, headers, rawBody } = await client(`${CLI}/images/v1`);
       expect([statusCode, headers['cache-status']]).to.deep.equal([
         200,
-        'registry-packages-proxy; fwd=bypass; detail=store-full',
+        'registry-packages-proxy; fwd=bypass; detail=store-off',
       ]);
       expect(Buffer.compare(rawBody, large.layer.bytes)).to.equal(0);
       const part = await client(`${CLI}/images/v1`, { headers: { range: 'bytes=200000-200009' } });
@@ -476,7 +476,7 @@ describe('imagesRoutes', () => {
       const isFirst = bodies.length === 2;
       const cache = isFirst
         ? { kind: 'miss', isStored: () => true, source: () => undefined }
-        : { kind: 'bypass', reason: 'STORE_FAILED' };
+        : { kind: 'bypass', reason: 'store-failed' };
       const read = async (offset: number): Promise<Uint8Array> => bytes.subarray(offset, offset + 50_000);
       return { package: found, cache, blob: { size: bytes.byteLength, read, close: async () => undefined } };
     });

@@ -208,7 +208,7 @@ describe('packageRoute', () => {
 
     for (const row of RANGE_REQUESTS) {
       it(titleOf(row), async () => {
-        const cacheStatus = row.method === 'HEAD' ? 'fwd=miss' : 'fwd=bypass; detail=store-full';
+        const cacheStatus = row.method === 'HEAD' ? 'fwd=miss' : 'fwd=bypass; detail=store-too-small';
         expectAnswer(await read(await ask(image, row)), row, image, cacheStatus);
       });
     }

@@ -47,8 +47,8 @@ describe('RequestHistory', () => {
       history.observe(finished({ cache }));
       history.observe(finished({ cache, method: 'HEAD' }));
     }
-    history.observe(finished({ cache: { kind: 'bypass', reason: 'STORE_FULL' } }));
-    history.observe(finished({ cache: { kind: 'bypass', reason: 'STORE_FULL' } }));
+    history.observe(finished({ cache: { kind: 'bypass', reason: 'store-full' } }));
+    history.observe(finished({ cache: { kind: 'bypass', reason: 'store-full' } }));
     history.observe(finished({ route: '/metrics', package: undefined }));
     expect(history.outcomes).to.deep.equal({ hit: 1, miss: 1, joined: 1, bypass: 2 });
     expect(history.failures()).to.deep.equal([]);
