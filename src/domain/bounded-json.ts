@@ -11,8 +11,8 @@ const [QUOTE, BACKSLASH, COMMA] = [0x22, 0x5c, 0x2c];
 const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x7d];
 
 /** @throws SyntaxError, TypeError for bytes that are no text, RangeError for what is too deep or has too many values. */
-export function parseBoundedJson(bytes: Uint8Array): unknown {
-  const steps = weighingSteps(bytes);
+export function parseBoundedJson(bytes: Uint8Array, maxValues = MAX_VALUES): unknown {
+  const steps = weighingSteps(bytes, maxValues);
   while (steps.next().done !== true);
   return parseWeighedJson(bytes);
 }
@@ -26,7 +26,7 @@ export function parseWeighedJson(bytes: Uint8Array): unknown {
  * Counts what brackets and commas promise, in steps. In UTF-8 no byte of another character looks like one of them.
  * @throws RangeError
  */
-export function* weighingSteps(bytes: Uint8Array): Generator<undefined, void, undefined> {
+export function* weighingSteps(bytes: Uint8Array, maxValues = MAX_VALUES): Generator<undefined, void, undefined> {
   let depth = 0;
   let values = 1;
   let stepEnd = STEP_BYTES;
@@ -47,7 +47,7 @@ export function* weighingSteps(bytes: Uint8Array): Generator<undefined, void, un
       values++;
     }
     if (depth > MAX_DEPTH) throw new RangeError(`nested more than ${String(MAX_DEPTH)} deep`);
-    if (values > MAX_VALUES) throw new RangeError(`more than ${String(MAX_VALUES)} values`);
+    if (values > maxValues) throw new RangeError(`more than ${String(maxValues)} values`);
   }
 }
 

@@ -1,5 +1,6 @@
 /** The contract of ImageCatalog: what every adapter of it promises, with peers that misbehave. */
 import { expect } from 'chai';
+import { gzipSync } from 'node:zlib';
 import {
   DigestMismatchError,
   PackageError,
@@ -95,6 +96,9 @@ export function describeImageCatalog(name: string, make: () => Promise<CatalogUn
       ['a link to the same page for ever', list(['a'], { link: '<?last=a>; rel="next"' })],
       ['more than 14 MiB', { body: JSON.stringify({ tags: ['a'.repeat(15 << 20)] }) }],
       ['an error', { status: 500, body: '' }],
+      ['brackets to the last byte', { body: '['.repeat(14_000_000) }],
+      ['millions of empty lists', { body: `{"tags":[${'[],'.repeat(4_500_000)}[]]}` }],
+      ['millions of tags on one page', { body: `{"tags":[${'"a",'.repeat(3_400_000)}"a"]}` }],
     ];
     for (const [what, page] of wrong) {
       it(`says that the registry fails when its list is ${what}`, async () => {
@@ -103,6 +107,15 @@ export function describeImageCatalog(name: string, make: () => Promise<CatalogUn
         expect(error.message).to.equal('registry is unavailable');
       });
     }
+
+    it('reads a list that is encoded though nothing has asked for that', async () => {
+      const headers = { 'content-encoding': 'gzip' };
+      expect(await listed({ 'tags/list': { body: gzipSync('{"tags":["a","b"]}'), headers } })).to.deep.equal([
+        'a',
+        'b',
+      ]);
+      expect(await listed({ 'tags/list': { body: '{"tags":["c"]}', headers } })).to.deep.equal(['c']);
+    });
 
     it('leaves out what is no tag', async () => {
       const body = JSON.stringify({ tags: ['a', 7, null, '../x', 'b'.repeat(129), '-c', 'd'] });

@@ -32,6 +32,8 @@ const MAX_TAG_PAGES = 100;
 const MAX_TAGS = 100_000;
 /** 100 000 tags of 128 characters. */
 const MAX_PAGE_BYTES = 14 << 20;
+/** Some registries describe each manifest beside the tags, by eight values or so. */
+const MAX_PAGE_VALUES = 500_000;
 const MAX_REFERRER_PAGES = 10;
 const MAX_REFERRERS = 1000;
 /** Statuses that say something about the client or the moment; the other 4xx come from registries without such a list. */
@@ -81,9 +83,9 @@ export async function readTags(
   let query = '';
   for (let page = 1; ; page++) {
     const response = await ask(query);
-    const { asked, headers, body } = response;
+    const { asked, headers } = response;
     try {
-      for (const tag of parseTags((await readAtMost(body, MAX_PAGE_BYTES, timeoutMs)).toString())) tags.push(tag);
+      for (const tag of parseTags(await readPage(response, MAX_PAGE_BYTES, timeoutMs))) tags.push(tag);
     } catch (error) {
       if (error instanceof SyntaxError) throw unavailable(new UpstreamFault(asked, 'answer is no list of tags'));
       throw error instanceof PackageError ? error : failure(asked, error, signal);
@@ -97,12 +99,27 @@ export async function readTags(
   }
 }
 
+/** A page of a list, decoded when it says that it is encoded, though no encoding was asked for. */
+async function readPage({ headers, body }: HttpResponse, maxBytes: number, timeoutMs: number): Promise<Uint8Array> {
+  const bytes = await readAtMost(body, maxBytes, timeoutMs);
+  return (isLabelledGzip(headers) ? await gunzipAtMost(bytes, maxBytes) : undefined) ?? bytes;
+}
+
 /** @throws SyntaxError */
-function parseTags(text: string): string[] {
-  const json: unknown = JSON.parse(text);
+function parseTags(bytes: Uint8Array): string[] {
+  const json = parsePage(bytes);
   const tags = isObject(json) && 'tags' in json ? (json.tags ?? []) : [];
   if (!isObject(json) || !Array.isArray(tags)) throw new SyntaxError('no tags');
   return tags.filter((tag): tag is string => typeof tag === 'string' && isTag(tag));
+}
+
+/** @throws SyntaxError */
+function parsePage(bytes: Uint8Array): unknown {
+  try {
+    return parseBoundedJson(bytes, MAX_PAGE_VALUES);
+  } catch (cause) {
+    throw new SyntaxError('no JSON, or too much of it', { cause });
+  }
 }
 
 /**
@@ -153,7 +170,7 @@ async function readPages({ list, timeoutMs, signal }: ReferrersQuestion): Promis
       return undefined;
     }
     if (status !== 200) throw await refusal(response);
-    const bytes = await readAtMost(body, MAX_MANIFEST_BYTES, timeoutMs).catch((error: unknown) => {
+    const bytes = await readPage(response, MAX_MANIFEST_BYTES, timeoutMs).catch((error: unknown) => {
       throw failure(asked, error, signal);
     });
     const referrers = parseReferrers(bytes);

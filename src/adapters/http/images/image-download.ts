@@ -83,7 +83,8 @@ export function imageDownload(
       const onSent = (bytes: number): unknown => (record.bytes += bytes);
       await untilClosed(ctx.res, async (leaving) => {
         let { blob } = delivery;
-        if (cache.kind !== 'hit') {
+        // With the head of an empty body the response is over, and the next request may come on its connection.
+        if (cache.kind !== 'hit' && size > 0) {
           ctx.res.flushHeaders();
           const whole = size <= MAX_HELD_BYTES ? await verified(delivery, leaving, open) : undefined;
           if (whole === undefined) record.isUnverified = true;

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import got, { type Got } from 'got';
+import { Agent } from 'node:http';
 import sinon from 'sinon';
 import { Admission, ADMISSION_LIMITS } from '../../../../../src/adapters/http/server/admission.ts';
 import { GetImage } from '../../../../../src/application/get-image.ts';
@@ -19,7 +20,7 @@ import type { ImageCatalog } from '../../../../../src/domain/ports/registry-gate
 import { parseRepositoryPath } from '../../../../../src/domain/reference.ts';
 import { parseUpstream, type Upstream } from '../../../../../src/domain/upstream.ts';
 import { type RunningApp, startHttpApp } from '../../../../support/http-app.ts';
-import { bytesOf, encode, makeIndex, makePackage } from '../../../../support/image.ts';
+import { bytesOf, encode, makeImage, makeIndex, makePackage } from '../../../../support/image.ts';
 import { MemoryPackageStore } from '../../../../support/memory-package-store.ts';
 import {
   type StubbedCredentials,
@@ -269,6 +270,19 @@ describe('imagesRoutes', () => {
     catalog.fetchTagged.resolves(encode(outer));
     const nested = await client(`${CLI}/images/v1`);
     expect([nested.statusCode, nested.body]).to.deep.equal([502, 'failed to resolve version\n']);
+  });
+
+  it('serves an empty layer, and the next request on its connection', async () => {
+    const empty = makeImage([new Uint8Array(0)]);
+    gateway.fetchManifest.resolves(empty.manifest.bytes);
+    gateway.fetchBlob.callsFake(() => Promise.resolve(chunksOf(new Uint8Array(0))));
+    catalog.fetchTagged.resolves(empty.manifest.bytes);
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    for (const method of ['GET', 'HEAD', 'GET'] as const) {
+      const { statusCode, headers } = await client(`${CLI}/images/v1`, { method, agent: { http: agent } });
+      expect([statusCode, headers['content-length']]).to.deep.equal([200, '0']);
+    }
+    agent.destroy();
   });
 
   it('answers 502 for a manifest that is not that of its digest, or larger than a client reads', async () => {
