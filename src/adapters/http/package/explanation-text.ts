@@ -13,6 +13,8 @@ type Row = readonly [label: string, ...lines: readonly string[]];
 type Ago = (at: Date) => string;
 
 const LABEL_WIDTH = 12;
+/** With no real password the name is what opens the door. */
+const WITHHELD = 'a user whose name is withheld: its password is so short or usual that the name may be a token';
 const SERVERS = { agent: 'the registry agent of the master', store: 'with the account of the store' } as const;
 
 export function explanationText(explanation: Explanation, now: Date): string {
@@ -81,7 +83,7 @@ function registryLines({ registry, upstream, error, known }: Explanation['config
   const { scheme, host, repository, credential, certificates, dialled } = upstream;
   const origin =
     registry === undefined ? '' : `, out of ${[registry.resource, registry.object ?? ''].join(' ').trim()}`;
-  const user = credential.user === undefined ? '' : ` as ${credential.user}`;
+  const user = credential.kind === 'basic' ? ` as ${credential.user ?? WITHHELD}` : '';
   const where = dialled?.by === 'agent' ? 'instead of' : 'besides';
   const trusted = certificates === 0 ? '' : `, ${numbered(certificates, 'certificate')} ${where} the usual ones`;
   return [

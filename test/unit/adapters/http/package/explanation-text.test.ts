@@ -118,6 +118,14 @@ describe('explanationText', () => {
     );
   });
 
+  it('says why it withholds the name of a user', () => {
+    const credential = { kind: 'basic', user: undefined } as const;
+    const withheld = text({ configuration: { ...ALL.configuration, upstream: { ...upstream, credential } } });
+    expect(withheld).to.include(
+      'basic access as a user whose name is withheld: its password is so short or usual that the name may be a token, 2 cert',
+    );
+  });
+
   it('says why a request would fail, since when, and until when the registry is not asked', () => {
     const { detail: reason, cause } = refused;
     const verdict = {
