@@ -9,9 +9,11 @@ import {
   type ExitCode,
   type Flags,
   type Row,
+  SETTINGS_FLAGS,
   type Terminal,
   UsageError,
 } from './command.ts';
+import { meantFlag } from './meant-flag.ts';
 
 type Request =
   | { readonly kind: 'version' }
@@ -63,7 +65,8 @@ function findRow(name: string, commands: readonly Row[]): Row {
   const row = commands.find((candidate) => candidate.name === name);
   if (row !== undefined) return row;
   const names = commands.map((candidate) => candidate.name);
-  throw new UsageError(`there is no command ${name}${didYouMean(name, names)}`);
+  // Without a command it serves, so a file may be meant for that.
+  throw new UsageError(`there is no command ${name}${didYouMean(name, names) || meantFlag(name, SETTINGS_FLAGS)}`);
 }
 
 /** The command before `--help`, if `args` name one. */

@@ -1,5 +1,6 @@
 /** A command of the command line, its flags and exit codes, and how a command is added. */
 import { parseArgs } from 'node:util';
+import { meantFlag } from './meant-flag.ts';
 
 /** The process, as values that program.ts reads. Results go to `stdout`, errors and progress to `stderr`. */
 export interface Terminal {
@@ -177,7 +178,8 @@ export function parseFlags<Known extends Flags>(
   if (positionals.length < least && missing !== undefined) throw new UsageError(`${missing} is missing`);
   const isOpen = operands.at(-1)?.endsWith('...') ?? false;
   const surplus = positionals[operands.length];
-  if (surplus !== undefined && !isOpen) throw new UsageError(`"${surplus}" is one argument too many`);
+  if (surplus !== undefined && !isOpen)
+    throw new UsageError(`"${surplus}" is one argument too many${meantFlag(surplus, known)}`);
   return { flags: values, operands: positionals };
 }
 

@@ -97,6 +97,25 @@ describe('runCommandLine', () => {
     [['swerve'], 'there is no command swerve, did you mean serve?\nSee --help.\n'],
     [['help', 'me'], 'there is no command me\nSee --help.\n'],
     [['serve', 'cache'], '"cache" is one argument too many\nSee serve --help.\n'],
+    [['my.yaml'], 'there is no command my.yaml, did you mean --config my.yaml?\nSee --help.\n'],
+    ...(
+      [
+        ['serve', 'my.yaml', 'config'],
+        ['check-config', './my.yml', 'config'],
+        ['check-config', '/etc/settings', 'config'],
+        ['explain', 'sha256:0f5c', 'digest'],
+        ['explain', 'http://127.0.0.1:5080', 'url'],
+        ['top', 'https://master-0:4219', 'url'],
+        ['top', '3', 'count'],
+        ['prefetch', 'packages.txt', 'list'],
+        ['mirror', 'images_digests.json', 'list'],
+        ['mirror', 'images.tar', 'from'],
+        ['mirror', '/media/mirror', 'output'],
+      ] as const
+    ).map(([name, argument, flag]): [string[], string] => [
+      [name, argument],
+      `"${argument}" is one argument too many, did you mean --${flag} ${argument}?\nSee ${name} --help.\n`,
+    ]),
     [['--config', 'nowhere.yaml'], 'nowhere.yaml: cannot be read (ENOENT)\n'],
   ] as const) {
     it(`refuses ${args.join(' ')}`, async () => {
