@@ -219,7 +219,8 @@ export function bundleOf(image: Digest, keys: KeyPair, predicateType = SIGN_PRED
   });
 }
 
-export function bundleArtifact(bundle: Uint8Array): SignatureArtifact {
+/** `predicateType` is that in the annotations, which some registries lose. */
+export function bundleArtifact(bundle: Uint8Array, predicateType?: string): SignatureArtifact {
   const blob = makeBlob(BUNDLE_TYPE, bundle);
   const manifest = encode({
     schemaVersion: 2,
@@ -227,6 +228,7 @@ export function bundleArtifact(bundle: Uint8Array): SignatureArtifact {
     artifactType: BUNDLE_TYPE,
     config: EMPTY.descriptor,
     layers: [blob.descriptor],
+    ...(predicateType !== undefined && { annotations: { 'dev.sigstore.bundle.predicateType': predicateType } }),
   });
   return { manifest: makeBlob(MANIFEST, manifest), blobs: [EMPTY, blob] };
 }
@@ -264,7 +266,10 @@ export class SignatureShelf {
       this.#add(artifact);
     });
     const mediaType = 'application/vnd.oci.image.index.v1+json';
-    const manifests = artifacts.map(({ manifest }) => ({ ...manifest.descriptor, artifactType: type }));
+    const manifests = artifacts.map(({ manifest }) => {
+      const { annotations } = JSON.parse(Buffer.from(manifest.bytes).toString()) as { annotations?: object };
+      return { ...manifest.descriptor, artifactType: type, annotations };
+    });
     const path = where === 'api' ? `referrers/${image}` : `manifests/sha256-${digestHex(image)}`;
     this.#answers.set(path, { type: mediaType, bytes: encode({ schemaVersion: 2, mediaType, manifests }) });
   }

@@ -1,6 +1,7 @@
 /** The documents of a registry: a manifest, the tags of a repository, and the manifests that refer to another one. */
 import { parseBoundedJson } from '../../domain/bounded-json.ts';
 import {
+  asObject,
   type Digest,
   digestHex,
   digestOf,
@@ -36,6 +37,7 @@ const MAX_PAGE_BYTES = 14 << 20;
 const MAX_PAGE_VALUES = 500_000;
 const MAX_REFERRER_PAGES = 10;
 const MAX_REFERRERS = 1000;
+const PREDICATE_TYPE = 'dev.sigstore.bundle.predicateType';
 /** Statuses that say something about the client or the moment; the other 4xx come from registries without such a list. */
 const TELLING: ReadonlySet<number> = new Set([401, 403, 408, 429]);
 
@@ -147,8 +149,9 @@ interface ReferrersQuestion {
 
 /** Rejects as the two questions do. */
 export async function readReferrers(subject: Digest, question: ReferrersQuestion): Promise<Referrer[]> {
-  const listed = await readPages(question);
-  if (listed !== undefined) return listed;
+  const listed = (await readPages(question)) ?? [];
+  // Registries without such a list answer with an empty one, too.
+  if (listed.length > 0) return listed;
   try {
     const bytes = await question.fetchTagged(`sha256-${digestHex(subject)}` as Tag);
     return parseReferrers(bytes) ?? [];
@@ -197,7 +200,13 @@ function parseReferrers(bytes: Uint8Array): Referrer[] | undefined {
 }
 
 function parseReferrer(json: unknown): Referrer[] {
-  if (!isObject(json) || !('digest' in json) || typeof json.digest !== 'string' || !isDigest(json.digest)) return [];
-  const artifactType = 'artifactType' in json && typeof json.artifactType === 'string' ? json.artifactType : undefined;
-  return [{ digest: json.digest, artifactType }];
+  if (!isObject(json)) return [];
+  const { digest, artifactType, annotations } = asObject(json, 'referrer');
+  if (typeof digest !== 'string' || !isDigest(digest)) return [];
+  const predicateType = isObject(annotations) ? asObject(annotations, 'annotations')[PREDICATE_TYPE] : undefined;
+  return [{ digest, artifactType: textOf(artifactType), predicateType: textOf(predicateType) }];
+}
+
+function textOf(json: unknown): string | undefined {
+  return typeof json === 'string' ? json : undefined;
 }

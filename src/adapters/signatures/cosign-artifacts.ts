@@ -9,10 +9,10 @@ import {
   parseDescriptor,
 } from '../../domain/descriptor.ts';
 import { DigestMismatchError, isOneOf } from '../../domain/errors.ts';
-import type { ImageCatalog, RegistryGateway } from '../../domain/ports/registry-gateway.ts';
+import type { ImageCatalog, Referrer, RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Tag } from '../../domain/reference.ts';
 import type { Upstream } from '../../domain/upstream.ts';
-import { type CosignClaim, MAX_CLAIM_BYTES } from './cosign-claim.ts';
+import { type CosignClaim, MAX_CLAIM_BYTES, SIGN_PREDICATE } from './cosign-claim.ts';
 
 const SIMPLE_SIGNING = 'application/vnd.dev.cosign.simplesigning.v1+json';
 const SIGNATURE_ARTIFACT = 'application/vnd.dev.cosign.artifact.sig.v1+json';
@@ -23,7 +23,7 @@ const SIGNATURE = 'dev.cosignproject.cosign/signature';
 
 /** The claims that are read for one image; a registry may list as many as it likes. */
 export const MAX_CLAIMS = 32;
-/** Attestations stand among them, as bundles of the same type. */
+/** Attestations that are not noted as such stand among them, as bundles of the same type. */
 const MAX_REFERRERS = 64;
 /** One manifest lists so many; the last one is not read, and shows that there are more. */
 const MAX_LAYERS = MAX_CLAIMS + 1;
@@ -51,10 +51,7 @@ export async function* findClaims(
     yield referrers.failed;
     return;
   }
-  const signatures = referrers.done.filter(
-    ({ artifactType: type = '' }) => NO_TYPES.has(type) || type === SIGNATURE_ARTIFACT || BUNDLE.test(type),
-  );
-  for (const { digest } of signatures.slice(0, MAX_REFERRERS)) {
+  for (const { digest } of referrers.done.filter(mayBeSignature).slice(0, MAX_REFERRERS)) {
     yield* claimsIn(async () => {
       const bytes = await gateway.fetchManifest(upstream, digest, signal);
       const found = digestOf(bytes);
@@ -62,6 +59,11 @@ export async function* findClaims(
       return bytes;
     }, read);
   }
+}
+
+/** Scans of an image leave an attestation each day, which their publisher mostly notes as such. */
+function mayBeSignature({ artifactType: type = '', predicateType = SIGN_PREDICATE }: Referrer): boolean {
+  return predicateType === SIGN_PREDICATE && (NO_TYPES.has(type) || type === SIGNATURE_ARTIFACT || BUNDLE.test(type));
 }
 
 /** One failure hides nothing of the rest: it is a claim that cannot be read. */

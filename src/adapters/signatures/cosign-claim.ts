@@ -5,6 +5,8 @@ import type { PublicKey } from './public-key.ts';
 
 /** Far above any claim; the longest ones hold a certificate and its chain. */
 export const MAX_CLAIM_BYTES = 256 * 1024;
+/** The statement by which cosign says that an image is signed. */
+export const SIGN_PREDICATE = 'https://sigstore.dev/cosign/sign/v1';
 /** An envelope has one signature by the description of bundles. Each signature is tried with each key. */
 const MAX_SIGNATURES = 4;
 
@@ -48,7 +50,7 @@ function verifyBundle(bundle: Uint8Array, image: Digest, keys: readonly PublicKe
   );
   const { predicateType, subject } = asObject(parseBoundedJson(body), 'statement');
   // The same key signs what it says about an image that is vulnerable, too.
-  if (predicateType !== 'https://sigstore.dev/cosign/sign/v1') throw new Error('it is no signature of an image');
+  if (predicateType !== SIGN_PREDICATE) throw new Error('it is no signature of an image');
   const isSubject = (each: unknown): boolean => field(each, 'digest')['sha256'] === digestHex(image);
   if (!Array.isArray(subject) || !subject.some(isSubject)) throw new Error('it is of another image');
   return key;

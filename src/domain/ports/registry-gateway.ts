@@ -40,6 +40,8 @@ export interface BlobSizes {
 export interface Referrer {
   readonly digest: Digest;
   readonly artifactType: string | undefined;
+  /** Of the statement in a bundle of sigstore, as its publisher has noted it. */
+  readonly predicateType: string | undefined;
 }
 
 /** Rejects with PackageUnknownError where there is no such repository or tag, and with the Upstream…Errors. */

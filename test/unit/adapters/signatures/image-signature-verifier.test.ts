@@ -17,6 +17,7 @@ import {
   certify,
   type Claimed,
   makeKeyPair,
+  SIGN_PREDICATE,
   type SignatureArtifact,
   SignatureShelf,
   simpleClaim,
@@ -89,6 +90,20 @@ describe('ImageSignatureVerifier', () => {
     shelf.tag(image.digest, simple());
     shelf.refer(image.digest, [bundleArtifact(bundleOf(image.digest, keys))], 'api', 'application/spdx+json');
     expect(await verify()).to.deep.include({ kind: 'missing' });
+  });
+
+  it('finds the signature of an image that a scan attests each day', async () => {
+    const scan = 'https://cosign.sigstore.dev/attestation/vuln/v1';
+    const scans = Array.from({ length: 200 }, () => bundleArtifact(bundleOf(image.digest, keys, scan), scan));
+    shelf.refer(image.digest, [...scans, bundleArtifact(bundleOf(image.digest, keys), SIGN_PREDICATE)]);
+    expect(await verify()).to.deep.include({ kind: 'valid' });
+    expect(registry.requests('/blobs/')).to.have.lengthOf(1);
+  });
+
+  it('takes no attestation for a signature that is noted as one', async () => {
+    const attestation = bundleOf(image.digest, keys, 'https://slsa.dev/provenance/v1');
+    shelf.refer(image.digest, [bundleArtifact(attestation, SIGN_PREDICATE)]);
+    expect(await verify()).to.deep.include({ kind: 'invalid' });
   });
 
   it('reads a bundle that is listed with the type of its empty config', async () => {
