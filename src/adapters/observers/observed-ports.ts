@@ -163,6 +163,12 @@ type PackageEvent =
 
 export type PackageObserver = Observer<PackageEvent>;
 
+export function onFailure(hear: (error: unknown, blob?: Digest) => void): PackageObserver {
+  return (event) => {
+    if (event.kind === 'failed') hear(event.error, event.blob);
+  };
+}
+
 interface ObservedUseCases {
   readonly get: Pick<GetPackage, 'execute' | 'deliver' | 'head'>;
   readonly manifests: Pick<ResolvePackage, 'manifest'>;

@@ -1,6 +1,6 @@
 /** Which hosts sent the bytes of a digest: the error of bytes that are not those of their digest names them. */
 import { BoundedMap } from '../../domain/bounded-map.ts';
-import type { Digest } from '../../domain/descriptor.ts';
+import type { Descriptor, Digest } from '../../domain/descriptor.ts';
 import { DigestMismatchError } from '../../domain/errors.ts';
 import { type Asked, UpstreamFault } from './upstream-errors.ts';
 
@@ -31,5 +31,10 @@ export class Senders {
       last,
       `${error.found}, not ${error.expected}${hosts === '' ? '' : `; bytes before them came from ${hosts}`}`,
     );
+  };
+
+  /** Observes arrivals in a store, before others do. */
+  readonly observeArrival = ({ error, blob }: { readonly error?: unknown; readonly blob: Descriptor }): void => {
+    this.name(error, blob.digest);
   };
 }

@@ -14,7 +14,6 @@ import { NoImageCatalog, OciLayoutGateway } from '../../adapters/oci-layout/oci-
 import { storeMetrics } from '../../adapters/prometheus/store-metrics.ts';
 import { upstreamMetrics } from '../../adapters/prometheus/upstream-metrics.ts';
 import { NegativeCache } from '../../adapters/registry/negative-cache.ts';
-import type { Senders } from '../../adapters/registry/senders.ts';
 import type { SourcesGateway } from '../../adapters/sources/sources-gateway.ts';
 import { NoPackageStore } from '../../adapters/unstored/no-package-store.ts';
 import type { BlobSizes, ImageCatalog, RegistryGateway } from '../../domain/ports/registry-gateway.ts';
@@ -132,7 +131,7 @@ export function storeModule({ store: { enabled, directory, maxSize, scrubRate } 
       (logger, senders, mismatches, metrics, bucket, sources) => {
         const writeBehind = bucket?.writeBehind(files);
         return new ObservedPackageStore(files, [
-          nameSenders(senders),
+          senders.observeArrival,
           storeLog(logger, currentTraceId),
           storeMetrics(metrics, () => files.usage, mismatches),
           ...(writeBehind === undefined ? [] : [writeBehind]),
@@ -142,13 +141,6 @@ export function storeModule({ store: { enabled, directory, maxSize, scrubRate } 
       [T.LOGGER, T.SENDERS, T.MISMATCHES, T.METRICS, T.BUCKET, T.SOURCES],
     );
   });
-}
-
-/** Before others hear of the error. */
-function nameSenders(senders: Senders): ArrivalObserver {
-  return (event) => {
-    if (event.kind === 'ended') senders.name(event.error, event.blob.digest);
-  };
 }
 
 /** Tells sources of the wrong bytes that the store has found. */

@@ -20,7 +20,12 @@ import {
   sendingMetrics,
 } from '../../adapters/prometheus/service-metrics.ts';
 import { downloadMetrics, packageMetrics } from '../../adapters/prometheus/store-metrics.ts';
-import { observedIcons, ObservedPackages, type PackageObserver } from '../../adapters/observers/observed-ports.ts';
+import {
+  observedIcons,
+  ObservedPackages,
+  onFailure,
+  type PackageObserver,
+} from '../../adapters/observers/observed-ports.ts';
 import { GetIcon } from '../../application/get-icon.ts';
 import { GetImage } from '../../application/get-image.ts';
 import { GetPackage } from '../../application/get-package.ts';
@@ -74,15 +79,8 @@ export function serviceModule(): ContainerModule {
     );
     bind(T.PACKAGE_OBSERVERS).toResolvedValue(
       (metrics, mismatches, sources, senders) => {
-        const nameSender: PackageObserver = (event) => {
-          if (event.kind === 'failed') senders.name(event.error, event.blob);
-        };
-        const observers: PackageObserver[] = [nameSender, packageMetrics(metrics, mismatches)];
-        if (sources !== undefined) {
-          observers.push((event) => {
-            if (event.kind === 'failed') sources.mismatched(event.error, event.blob);
-          });
-        }
+        const observers: PackageObserver[] = [onFailure(senders.name), packageMetrics(metrics, mismatches)];
+        if (sources !== undefined) observers.push(onFailure(sources.mismatched.bind(sources)));
         return observers;
       },
       [T.METRICS, T.MISMATCHES, T.SOURCES, T.SENDERS],
