@@ -2,7 +2,8 @@
 import type { AddressInfo } from 'node:net';
 import type { BootstrapListener } from '../adapters/bootstrap/bootstrap-listener.ts';
 import type { HttpServer } from '../adapters/http/server/http-server.ts';
-import { errnoOf, StartError, StoppingError } from '../domain/errors.ts';
+import { type ListenAddress, listenFault } from '../adapters/http/server/listen-address.ts';
+import { StoppingError } from '../domain/errors.ts';
 
 /** A part of the process that starts before it works, and stops after it. */
 export interface Component {
@@ -62,15 +63,6 @@ export class Lifecycle {
   }
 }
 
-type ListenAddress = Readonly<{ host: string | undefined; port: number }>;
-
-/** The causes that an operator can remove, by the code of the system. */
-const LISTEN_FAULTS: Readonly<Record<string, string | undefined>> = {
-  EADDRINUSE: 'another process listens there: end it',
-  EACCES: 'the user of the service may not open this port: take one above 1023',
-  EADDRNOTAVAIL: 'this machine has no such address: take one that it has',
-};
-
 interface ServiceOptions {
   readonly lifecycle: Lifecycle;
   readonly server: HttpServer;
@@ -108,13 +100,4 @@ export class Service {
     shutdown.abort();
     await lifecycle.stop();
   }
-}
-
-/** The error for the operator, or `error` itself when its cause has no known remedy. */
-function listenFault(error: unknown, { host = '', port }: ListenAddress): unknown {
-  const code = errnoOf(error) ?? '';
-  const fault = LISTEN_FAULTS[code];
-  if (fault === undefined) return error;
-  const address = `${host.includes(':') ? `[${host}]` : host}:${String(port)}`;
-  return new StartError(`cannot listen on ${address} (${code}): ${fault}, or set another server.listenAddress`);
 }

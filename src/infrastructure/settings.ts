@@ -4,7 +4,7 @@ import { mistaken } from '../adapters/cli/setting-mistakes.ts';
 import { parseTrustedRealm } from '../adapters/registry/auth/realm.ts';
 import { mirrorsSchema } from '../adapters/sources/mirrors-schema.ts';
 import { registriesSchema } from '../adapters/static/registries-schema.ts';
-import { isLoopback, type ListenAddress, parseListenAddress } from '../adapters/http/server/http-server.ts';
+import { isLoopback, type ListenAddress, parseListenAddress } from '../adapters/http/server/listen-address.ts';
 import { parsePlatform } from '../domain/index-entry.ts';
 import { parseQuantity } from '../domain/quantity.ts';
 import { bucketSchema, checkBucket } from '../adapters/s3/bucket-schema.ts';

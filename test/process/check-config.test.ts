@@ -3,7 +3,7 @@ import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
-import { FakeRegistry } from '../support/fake-registry.ts';
+import { FakeRegistry, PASSWORD, USERNAME } from '../support/fake-registry.ts';
 import { OciLayout } from '../support/oci-layout.ts';
 import { type Ended, runProgram } from '../support/program.ts';
 import { findCanary } from '../support/service-process.ts';
@@ -23,6 +23,7 @@ describe('check-config', function () {
 
   async function check(settings: object, ...flags: string[]): Promise<Ended> {
     const complete = {
+      server: { listenAddress: '127.0.0.1:0' },
       store: { directory: 'cache', maxSize: '1Mi' },
       credentials: { registries: [REGISTRY] },
       ...settings,
@@ -118,6 +119,90 @@ describe('check-config', function () {
     const { code, stdout, stderr } = await check({ server: { listenAddress: ':5080' }, credentials: {} });
     expect({ code, stdout }).to.deep.equal({ code: 0, stdout: 'the settings are right\n' });
     expect(stderr).to.match(/^warning: server\.listenAddress: .*\nwarning: credentials\.registries: .*\n$/);
+  });
+
+  it('warns of a port that is taken, and opens those that it finds free', async () => {
+    const registry = await FakeRegistry.start();
+    const { host } = registry;
+    const server = { listenAddress: host };
+    const taken = await check({ server, bootstrap: { listenAddress: host, clusterUUID: 'a' } });
+    await registry.close();
+    expect(taken).to.include({ code: 0, stdout: 'the settings are right\n' });
+    const warning = `another process listens on ${host}; right if it is the service that runs now`;
+    expect(taken.stderr).to.equal(
+      `warning: server.listenAddress: ${warning}\nwarning: bootstrap.listenAddress: ${warning}\n`,
+    );
+    expect(await check({ server })).to.deep.equal({ code: 0, stdout: 'the settings are right\n', stderr: '' });
+  });
+
+  it('says of an address that this machine has not what serve says', async () => {
+    const { code, stderr } = await check({ server: { listenAddress: '192.0.2.1:5080', tls: undefined } });
+    expect(code).to.equal(2);
+    expect(stderr).to.include(
+      'error: cannot listen on 192.0.2.1:5080 (EADDRNOTAVAIL): this machine has no such address: take one that it has, or set another server.listenAddress\n',
+    );
+  });
+
+  describe('--online', () => {
+    let open: FakeRegistry;
+    let basic: FakeRegistry;
+    let bearer: FakeRegistry;
+    beforeEach(async () => {
+      open = await FakeRegistry.start();
+      basic = await FakeRegistry.start({ auth: 'basic' });
+      bearer = await FakeRegistry.start({ auth: 'bearer' });
+    });
+    afterEach(async () => {
+      for (const registry of [open, basic, bearer]) await registry.close();
+    });
+    const timeouts = { headersSeconds: 0.2, retrySeconds: 0 };
+    const online = (registries: object[], ...flags: string[]): Promise<Ended> =>
+      check({ credentials: { registries }, registry: { timeouts } }, '--online', ...flags);
+    const at = ({ host }: FakeRegistry, more: object = {}, path = '/deckhouse') => ({
+      ...{ repo: `${host}${path}`, scheme: 'HTTP' },
+      ...more,
+    });
+
+    it('asks each registry with its account, and says that it answers', async () => {
+      const account = { username: USERNAME, password: PASSWORD };
+      const { code, stdout, stderr } = await online([
+        at(open, { default: true }),
+        at(basic, account),
+        at(bearer, account),
+        at(open, {}, ''),
+      ]);
+      const hosts = [open, basic, bearer, open].map(({ host }) => host);
+      const lines = hosts.map((host, index) => `credentials.registries.${String(index)}: ${host} answers\n`);
+      expect({ code, stdout }).to.deep.equal({ code: 0, stdout: `${lines.join('')}the settings are right\n` });
+      expect(stderr).not.to.include('error: ');
+      expect(findCanary(stdout + stderr)).to.equal(undefined);
+    });
+
+    it('says that the settings name no registry to be asked', async () => {
+      const { code, stderr } = await online([]);
+      expect(code).to.equal(0);
+      expect(stderr).to.include('warning: --online: credentials.registries is empty, so no registry is asked\n');
+    });
+
+    it('says of each that refuses its account, needs one, is silent, or is not there, and why', async () => {
+      open.script(() => true);
+      const { code, stdout, stderr } = await online([
+        at(basic, { default: true, username: USERNAME, password: 'canary-wrong' }),
+        at(basic, {}, '/other'),
+        at(open),
+        { repo: '127.0.0.1:1/a', scheme: 'HTTP' },
+      ]);
+      expect({ code, stdout }).to.deep.equal({ code: 2, stdout: 'the settings are right, but not here\n' });
+      const errors = stderr.split('\n').filter((line) => line.startsWith('error: '));
+      expect(errors).to.have.lengthOf(4);
+      expect(errors[0]).to.match(/registries\.0: \S+ refuses the account: registry refused .* status 401/);
+      expect(errors[1]).to.match(/registries\.1: \S+ refuses the account: registry asks for a password, and none is/);
+      expect(errors[2]).to.match(/registries\.2: \S+ cannot be asked: registry did not answer in time: /);
+      expect(errors[3]).to.match(
+        /registries\.3: 127\.0\.0\.1:1 cannot be asked: registry is unavailable: .*ECONNREFUSED/,
+      );
+      expect(findCanary(stdout + stderr)).to.equal(undefined);
+    });
   });
 
   it('judges the directories within that of the cache as serve does', async () => {

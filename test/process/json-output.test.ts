@@ -81,6 +81,9 @@ describe('--json', function () {
     expect(await run('check-config', ['--config', settings, '--cache-directory', list], 2)).to.include({
       verdict: 'right_elsewhere',
     });
+    const { registries } = await run('check-config', ['--config', settings, '--online'], 0);
+    const answer = { setting: 'credentials.registries.0', host: registry.host, outcome: 'answers' };
+    expect(registries).to.deep.equal([answer]);
     const { mistakes } = await run('check-config', ['--config', settings, '--log-level', 'loud'], 1);
     expect(mistakes).to.have.lengthOf(1);
   });

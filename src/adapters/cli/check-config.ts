@@ -2,6 +2,7 @@
 import { stringify } from 'yaml';
 import { userOf } from '../../domain/credential.ts';
 import type { Upstream } from '../../domain/upstream.ts';
+import type { RegistryAnswer } from './registry-checks.ts';
 import {
   type Command,
   command,
@@ -26,7 +27,12 @@ interface Config {
   readonly written: Readonly<Record<string, unknown>>;
   readonly registries: readonly { readonly upstream: Upstream }[];
   /** Errors with which `serve` would end on this machine, and warnings; beside mistakes those that do not depend on them. */
-  check(): Promise<{ readonly errors: readonly string[]; readonly warnings: readonly string[] }>;
+  check(isOnline: boolean): Promise<{
+    readonly errors: readonly string[];
+    readonly warnings: readonly string[];
+    /** Null when no registry was asked. */
+    readonly answers: readonly RegistryAnswer[] | null;
+  }>;
 }
 
 /** @throws SettingsError for a file that cannot be read */
@@ -35,11 +41,13 @@ type ReadConfig = (flags: Values<typeof SETTINGS_FLAGS>, terminal: Terminal) => 
 export function checkConfigCommand(readConfig: ReadConfig): Command {
   return command({
     about: `Reads settings as "serve" does with the same flags, and reports every mistake with its line. Then it checks \
-whether "serve" could start with them on this machine, except for the port, and warns of settings that are allowed but \
-seldom meant. It changes nothing and asks no registry; mirrors and a bucket it asks whether they are there.`,
+whether "serve" could start with them on this machine, and warns of a port that is taken and of settings that are allowed \
+but seldom meant. It changes nothing. Mirrors and a bucket it asks whether they are there; with --online also each registry \
+of credentials.registries, by its own account, for 15 seconds at most.`,
     flags: {
       ...SETTINGS_FLAGS,
       print: { type: 'boolean', about: 'print the settings in effect as a settings file, without secrets' },
+      online: { type: 'boolean', about: 'ask each registry whether it answers and lets the account in' },
       json: JSON_FLAG,
     },
     examples: [
@@ -48,40 +56,53 @@ seldom meant. It changes nothing and asks no registry; mirrors and a bucket it a
         to: 'the settings that a file and a flag result in',
         run: 'check-config --config my.yaml --log-level debug --print',
       },
+      { to: 'the registries and their accounts, too', run: 'check-config --config my.yaml --online' },
     ],
     exits: {
       0: 'the settings are right, with or without warnings',
       1: EXIT_CODES[1],
-      2: 'the settings are right, but "serve" could not start with them here',
+      2: 'the settings are right, but "serve" could not start with them here, or a registry did not answer or let the account in',
     },
     async run({ flags }, terminal) {
       const { stdout, stderr } = terminal;
       const config = readConfig(flags, terminal);
       const { mistakes } = config;
-      const { errors, warnings } = await config.check();
-      const [verdict, code] = verdictOf(mistakes, errors);
+      const { errors, warnings: found, answers } = await config.check(flags.online === true);
+      const warnings = answers?.length === 0 ? [...found, NO_REGISTRY] : found;
+      const unusable = answers?.filter(({ outcome }) => outcome !== 'answers') ?? [];
+      const [verdict, code] = verdictOf(mistakes, [...errors, ...unusable]);
       const settings = flags.print === true && verdict !== 'wrong' ? printableSettings(config) : null;
       if (flags.json === true) {
-        writeJson(stdout, { verdict, mistakes, errors, warnings, settings });
+        writeJson(stdout, { verdict, mistakes, errors, warnings, registries: answers, settings });
         return code;
       }
       for (const mistake of mistakes) stderr.write(`${mistake}\n`);
       for (const error of errors) stderr.write(`error: ${error}\n`);
+      for (const { setting, host, outcome, cause } of unusable)
+        stderr.write(
+          `error: ${setting}: ${host} ${outcome === 'refuses' ? 'refuses the account' : 'cannot be asked'}: ${String(cause)}\n`,
+        );
       for (const warning of warnings) stderr.write(`warning: ${warning}\n`);
       if (settings !== null) stdout.write(stringify(settings, { lineWidth: 0 }));
-      else stdout.write(VERDICTS[verdict]);
+      else {
+        for (const { setting, host, outcome } of answers ?? [])
+          if (outcome === 'answers') stdout.write(`${setting}: ${host} answers\n`);
+        stdout.write(VERDICTS[verdict]);
+      }
       return code;
     },
   });
 }
 
+/** Registries of a cluster are asked by the service alone. */
+const NO_REGISTRY = '--online: credentials.registries is empty, so no registry is asked';
 const VERDICTS = {
   right: 'the settings are right\n',
   right_elsewhere: 'the settings are right, but not here\n',
   wrong: '',
 } as const;
 
-function verdictOf(mistakes: readonly string[], errors: readonly string[]): [keyof typeof VERDICTS, ExitCode] {
+function verdictOf(mistakes: readonly string[], errors: readonly unknown[]): [keyof typeof VERDICTS, ExitCode] {
   if (mistakes.length > 0) return ['wrong', EXIT_CODE.refused];
   return errors.length > 0 ? ['right_elsewhere', EXIT_CODE.faulty] : ['right', EXIT_CODE.done];
 }

@@ -6,12 +6,15 @@ import {
   variableWarnings,
   warningsOf,
 } from '../../adapters/cli/settings-warnings.ts';
+import { askRegistries } from '../../adapters/cli/registry-checks.ts';
 import { unreadableFiles } from '../../adapters/cli/unreadable-files.ts';
 import { Layout } from '../../adapters/filesystem/layout.ts';
-import { isLoopback } from '../../adapters/http/server/http-server.ts';
+import { isLoopback, listenTroubles } from '../../adapters/http/server/listen-address.ts';
 import { createLogger } from '../../adapters/log/logger.ts';
 import { OciLayoutGateway } from '../../adapters/oci-layout/oci-layout-gateway.ts';
+import { Senders } from '../../adapters/registry/senders.ts';
 import { createContainer } from '../container/container.ts';
+import { openOciGateway } from '../container/oci-gateway.ts';
 import { type ContainerInputs, T } from '../container/tokens.ts';
 import { layOver, parseLayers, readLayers } from '../load-settings.ts';
 
@@ -23,17 +26,18 @@ export const CHECK_CONFIG = checkConfigCommand((flags, terminal) => {
   const written = layOver(layers);
   const unreadable = unreadableFiles(written);
   if (settings === undefined) {
-    const found = { errors: unreadable, warnings: variableWarnings(written) };
+    const found = { errors: unreadable, warnings: variableWarnings(written), answers: null };
     return { mistakes, written, registries: [], check: () => Promise.resolve(found) };
   }
-  const { server, store, registry, credentials } = settings;
+  const { server, bootstrap, store, registry, credentials } = settings;
   return {
     mistakes,
     written,
     registries: credentials.registries,
-    check: async () => {
+    check: async (isOnline) => {
       const { version, environment } = terminal;
-      const { errors, container } = await startupErrors({ settings, version, environment }, unreadable);
+      const inputs = { settings, version, environment };
+      const { errors, container } = await startupErrors(inputs, unreadable);
       // A bucket that cannot be made is reported as one that cannot be used.
       const bucket = { check: async (signal: AbortSignal) => container?.get(T.BUCKET)?.check(signal) };
       const place = {
@@ -42,11 +46,18 @@ export const CHECK_CONFIG = checkConfigCommand((flags, terminal) => {
         isLoopback: isLoopback(server.listenAddress),
         cache: new Layout(store.directory).blobs,
       };
+      const ports = await listenTroubles({
+        'server.listenAddress': server.listenAddress,
+        ...(bootstrap.listenAddress !== 'off' && { 'bootstrap.listenAddress': bootstrap.listenAddress }),
+      });
       const warnings = [
+        ...ports.warnings,
         ...(await warningsOf(settings, place)),
         ...(await sourceWarnings(registry, store, { mirrors: container?.get(T.MIRRORS) ?? [], bucket })),
       ];
-      return { errors, warnings };
+      const gateway = openOciGateway({ ...inputs, senders: new Senders() });
+      const answers = isOnline ? await askRegistries(credentials.registries, gateway) : null;
+      return { errors: [...errors, ...ports.errors], warnings, answers };
     },
   };
 });

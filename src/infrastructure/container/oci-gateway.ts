@@ -4,7 +4,7 @@ import { OciRegistryGateway } from '../../adapters/registry/oci-registry-gateway
 import type { ModuleInputs } from './tokens.ts';
 
 export function openOciGateway(
-  { settings, environment, version, senders }: ModuleInputs,
+  { settings, environment, version, senders }: Omit<ModuleInputs, 'logger'>,
   retrySeconds = settings.registry.timeouts.retrySeconds,
 ): OciRegistryGateway {
   const { timeouts, trustedRealms } = settings.registry;

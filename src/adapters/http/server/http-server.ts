@@ -1,16 +1,10 @@
 /** The listening socket, its limits, and how it is closed without ending requests that can still finish. */
 import { overloaded } from './problem.ts';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { type AddressInfo, isIP, Socket } from 'node:net';
+import { type AddressInfo, Socket } from 'node:net';
 import { Acceptors, Connections } from './connections.ts';
 import type { MutualTls } from './mutual-tls.ts';
 import { type HeadRefusal, MAX_HEADER_BYTES } from './refused-heads.ts';
-
-export interface ListenAddress {
-  /** Undefined for all interfaces. */
-  readonly host: string | undefined;
-  readonly port: number;
-}
 
 export interface ServerLimits {
   readonly keepAliveTimeoutMs: number;
@@ -145,17 +139,4 @@ export class HttpServer {
     clearInterval(idle);
     clearTimeout(deadline);
   }
-}
-
-export function isLoopback({ host = '' }: ListenAddress): boolean {
-  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
-}
-
-/** `127.0.0.1:5080`, `[::1]:5080`, and Go's `:5080` for all interfaces. */
-export function parseListenAddress(text: string): ListenAddress | undefined {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s]*)):(\d{1,5})$/.exec(text);
-  const port = Number(match?.[3]);
-  if (match === null || port > 65535) return undefined;
-  const host = match[1] ?? match[2];
-  return { host: host === '' ? undefined : host, port };
 }

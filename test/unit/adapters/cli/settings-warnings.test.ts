@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { warningsOf } from '../../../../src/adapters/cli/settings-warnings.ts';
 import { Layout } from '../../../../src/adapters/filesystem/layout.ts';
-import { isLoopback } from '../../../../src/adapters/http/server/http-server.ts';
+import { isLoopback } from '../../../../src/adapters/http/server/listen-address.ts';
 import { layOver, mergeSettings, readLayers } from '../../../../src/infrastructure/load-settings.ts';
 import { FakeTerminal } from '../../../support/fake-terminal.ts';
 

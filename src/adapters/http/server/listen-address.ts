@@ -1,0 +1,76 @@
+/** Addresses to listen on: how they are written, and what keeps a process from one. */
+import { createServer, isIP } from 'node:net';
+import { errnoOf, StartError } from '../../../domain/errors.ts';
+
+export interface ListenAddress {
+  /** Undefined for all interfaces. */
+  readonly host: string | undefined;
+  readonly port: number;
+}
+
+export function isLoopback({ host = '' }: ListenAddress): boolean {
+  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+}
+
+/** `127.0.0.1:5080`, `[::1]:5080`, and Go's `:5080` for all interfaces. */
+export function parseListenAddress(text: string): ListenAddress | undefined {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s]*)):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  if (match === null || port > 65535) return undefined;
+  const host = match[1] ?? match[2];
+  return { host: host === '' ? undefined : host, port };
+}
+
+/** The causes that an operator can remove, by the code of the system. */
+const FAULTS: Readonly<Record<string, string | undefined>> = {
+  EADDRINUSE: 'another process listens there: end it',
+  EACCES: 'the user of the service may not open this port: take one above 1023',
+  EADDRNOTAVAIL: 'this machine has no such address: take one that it has',
+};
+
+/** The error for the operator, or `error` itself when its cause has no known remedy. */
+export function listenFault(error: unknown, address: ListenAddress, setting = 'server.listenAddress'): unknown {
+  const code = errnoOf(error) ?? '';
+  const fault = FAULTS[code];
+  if (fault === undefined) return error;
+  return new StartError(`cannot listen on ${formatAddress(address)} (${code}): ${fault}, or set another ${setting}`);
+}
+
+function formatAddress({ host = '', port }: ListenAddress): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${String(port)}`;
+}
+
+interface ListenTroubles {
+  /** No process of this user could listen there. */
+  readonly errors: string[];
+  /** Another process listens there, as the service does that is to be restarted. */
+  readonly warnings: string[];
+}
+
+/** Opens each port and closes it again. */
+export async function listenTroubles(addresses: Readonly<Record<string, ListenAddress>>): Promise<ListenTroubles> {
+  const troubles: ListenTroubles = { errors: [], warnings: [] };
+  for (const [setting, address] of Object.entries(addresses)) {
+    const error = await attempt(address);
+    if (errnoOf(error) === 'EADDRINUSE') {
+      const where = formatAddress(address);
+      troubles.warnings.push(
+        `${setting}: another process listens on ${where}; right if it is the service that runs now`,
+      );
+    } else if (error !== undefined) {
+      const fault = listenFault(error, address, setting);
+      troubles.errors.push(fault instanceof Error ? fault.message : 'unknown error');
+    }
+  }
+  return troubles;
+}
+
+function attempt(address: ListenAddress): Promise<Error | undefined> {
+  const server = createServer();
+  return new Promise((resolve) => {
+    server.once('error', resolve);
+    server.listen(address, () => {
+      server.close(resolve);
+    });
+  });
+}
