@@ -58,7 +58,7 @@ describe('the walk of a request in ARCHITECTURE.md', () => {
 
 /** The files and the folders that the section names. */
 function walkOf(outcome: string): string[] {
-  const [, section = ''] = new RegExp(`^### A ${outcome}$([^]*?)^(?:##|Down the rooms)`, 'm').exec(
+  const [, section = ''] = new RegExp(`^### A ${outcome}$([^]*?)^(?:##|The rooms call)`, 'm').exec(
     readFileSync(join(ROOT, 'ARCHITECTURE.md'), 'utf8'),
   ) ?? [''];
   return [...section.matchAll(/`((?:domain|application|infrastructure|adapters)\/[\w./-]*)`/g)].map(
