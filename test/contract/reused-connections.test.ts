@@ -1,4 +1,6 @@
 import { expect } from 'chai';
+import { once } from 'node:events';
+import { Socket } from 'node:net';
 import type { RegistryGateway } from '../../src/domain/ports/registry-gateway.ts';
 import type { Upstream } from '../../src/domain/upstream.ts';
 import { FakeProxy } from '../support/fake-proxy.ts';
@@ -69,6 +71,28 @@ describe('a connection that has delivered a large body', () => {
     });
     const [gateway, upstream] = [makeRegistryGateway(), registry.upstream()];
     for (let times = 0; times < 3; times++) await expectLayer(gateway, upstream, image);
+    expect(registry.connections).to.equal(3);
+  });
+
+  it('is closed when an answer comes that no request asks for, such as the 408 of a proxy', async () => {
+    const registry = await start();
+    const [image] = IMAGES as [TestImage];
+    const sockets: Socket[] = [];
+    registry.script((_request, response) => {
+      if (response.socket !== null) sockets.push(response.socket);
+      return false;
+    });
+    const [gateway, upstream] = [makeRegistryGateway(), registry.upstream()];
+    for (const ask of [
+      () => expectLayer(gateway, upstream, image),
+      () => gateway.fetchManifest(upstream, image.digest, never),
+    ]) {
+      await ask();
+      const [socket = new Socket()] = sockets.splice(0).reverse();
+      socket.write('HTTP/1.1 408 Request Time-out\r\ncontent-length: 0\r\n\r\n');
+      await once(socket, 'close');
+      await ask();
+    }
     expect(registry.connections).to.equal(3);
   });
 

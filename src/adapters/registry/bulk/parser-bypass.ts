@@ -40,6 +40,15 @@ export function openForBypass<Made extends Socket>(
   return socket;
 }
 
+/**
+ * Says whether a connection waits for its next request. Bytes that come meanwhile end it: Node would take them for the answer
+ * to that request. Proxies send a 408 before they close an idle connection.
+ */
+export function setIdle(socket: object, isIdle: boolean): void {
+  const inflow = inflows.get(socket);
+  if (inflow !== undefined) inflow.isIdle = isIdle;
+}
+
 /** Sends the body of the answer to `request` past the parser if it is large. To be called before the request has a socket. */
 export function bypassParser(request: ClientRequest): Bypass {
   let inflow: Inflow | undefined;
@@ -64,6 +73,7 @@ class Inflow {
   #socket: Socket | undefined;
   #response: IncomingMessage | undefined;
   #body: DirectBody | undefined;
+  isIdle = false;
 
   readonly onread: OnReadOpts = {
     buffer: () => this.#body?.space() ?? shared,
@@ -100,6 +110,10 @@ class Inflow {
   #parse(chunk: Uint8Array): boolean {
     const socket = this.#socket;
     if (socket === undefined || this.#push === undefined) return false;
+    if (this.isIdle) {
+      socket.destroy();
+      return false;
+    }
     // Parses, and emits "response", before it returns.
     const more = this.#push(chunk);
     const response = this.#response;

@@ -5,6 +5,7 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { BoundedMap } from '../../../domain/bounded-map.ts';
 import type { Registry } from '../../../domain/upstream.ts';
+import { setIdle } from '../bulk/parser-bypass.ts';
 import { Connector, type Network, TlsContexts, type TlsOptions } from './connector.ts';
 import { DialGuard } from './dial-guard.ts';
 import { Names } from './names.ts';
@@ -113,12 +114,14 @@ class IdleSockets {
     const [oldest] = this.#sockets;
     if (oldest !== undefined && this.#sockets.size >= MAX_IDLE_SOCKETS) oldest.destroy();
     this.#sockets.add(socket);
+    setIdle(socket, true);
     return true;
   }
 
   /** For a connection that is used again or closed. */
   remove(socket: Duplex): void {
     this.#sockets.delete(socket);
+    setIdle(socket, false);
   }
 }
 
