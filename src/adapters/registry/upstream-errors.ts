@@ -16,6 +16,9 @@ const NO_TLS = 'host does not speak TLS';
 
 /** For codes that do not speak for themselves. */
 const EXPLANATIONS: Readonly<Record<string, string | undefined>> = {
+  ERR_IDLE: 'the answer has begun, and no more came in time',
+  EMFILE: 'this process has no file descriptor left',
+  ENFILE: 'this machine has no file descriptor left',
   HPE_HEADER_OVERFLOW: 'more than 64 KiB of headers',
   // The name that got gives a connection that ends in the middle of a body.
   ERR_HTTP_CONTENT_LENGTH_MISMATCH: 'the connection has ended before the body',

@@ -18,6 +18,7 @@ const MAX_GRANTS = 1000;
 /** A registry leads to a few storages; one that names ever new ones does not fill the memory. */
 const MAX_HOSTS = 100;
 
+const NO_CHALLENGE = 'status 401 with no challenge that we can answer: is this a registry?';
 const NO_PASSWORD = 'a password is asked for and none is configured';
 
 interface Grant {
@@ -108,7 +109,7 @@ export class Authorization {
         if ('grant' in answer) return answer.grant(abandoned);
         faults.push(answer.fault);
       }
-      throw this.#denied(faults[0] ?? 'no challenge that we can answer');
+      throw this.#denied(faults[0] ?? NO_CHALLENGE);
     };
     return this.#requests.run(repository, begin, signal);
   }

@@ -109,6 +109,9 @@ export class HttpClient {
       discard(response.body);
       const answer = await host.answer(challenges ?? '', shown, signal).catch(unlessStranger(host));
       if (answer !== undefined) response = await ask(answer);
+      // As of a registry whose clock is off, or that knows its token server no more.
+      if (response.status === 401 && answer?.startsWith('Bearer '))
+        response = { ...response, note: '(to the token that its token server has just given)' };
     } else if (shown === undefined && reveal !== undefined && HIDING.has(response.status)) {
       revealed = await reveal(signal);
       if (revealed !== undefined) {

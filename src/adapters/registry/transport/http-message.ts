@@ -6,7 +6,7 @@ import {
   UpstreamDeniedError,
   UpstreamThrottledError,
 } from '../../../domain/errors.ts';
-import { type Body, readAtMost } from '../body.ts';
+import { type Body, HTML, mediaTypeOf, readAtMost } from '../body.ts';
 import { type Asked, unavailable, UpstreamFault } from '../upstream-errors.ts';
 
 const MAX_ERROR_BYTES = 4096;
@@ -60,6 +60,8 @@ export interface HttpResponse {
   readonly asked: Asked;
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
+  /** What a refusal says besides its status, for the log. */
+  readonly note?: string;
   /** The caller reads or destroys it. */
   readonly body: Body;
 }
@@ -94,18 +96,17 @@ export interface RevealingHeader {
 }
 
 /** Ends the answer. */
-export async function refusal({ asked, status, headers, body }: HttpResponse): Promise<PackageError> {
-  return statusError(asked, status, await readHint(body), retryAfterOf(headers));
+export async function refusal({ asked, status, headers, note, body }: HttpResponse): Promise<PackageError> {
+  const code = await readHint(body);
+  // A front that has trouble answers by a page, too, but not by this status.
+  const isPage = code === undefined && status === 404 && mediaTypeOf(headers) === HTML;
+  const hints = [code, isPage ? '(a page of HTML: is this a registry?)' : undefined, note];
+  return statusError(asked, status, hints.filter((hint) => hint !== undefined).join(' '), retryAfterOf(headers));
 }
 
 /** For an answer that is not what was asked for. */
-function statusError(
-  asked: Asked,
-  status: number,
-  hint: string | undefined,
-  retryAfterSeconds: number | undefined,
-): PackageError {
-  const cause = new UpstreamFault(asked, `status ${String(status)}${hint === undefined ? '' : ` ${hint}`}`);
+function statusError(asked: Asked, status: number, hint: string, retryAfterSeconds: number | undefined): PackageError {
+  const cause = new UpstreamFault(asked, `status ${String(status)} ${hint}`.trimEnd());
   if (status === 401 || status === 403) return new UpstreamDeniedError({ cause });
   if (status === 404 && asked.operation !== 'token') {
     return new PackageUnknownError(asked.operation === 'blob' ? 'BLOB_UNKNOWN' : 'MANIFEST_UNKNOWN', { cause });

@@ -194,8 +194,8 @@ describe('Authorization', () => {
 
   const stranger = 'realm at tokens.stranger.test is not trusted with credentials (settings: registry.trustedRealms)';
   const denials: [challenge: string, credential: Credential, why: string][] = [
-    ['Negotiate', ROBOT, 'no challenge that we can answer'],
-    ['', ROBOT, 'no challenge that we can answer'],
+    ['Negotiate', ROBOT, 'status 401 with no challenge that we can answer: is this a registry?'],
+    ['', ROBOT, 'status 401 with no challenge that we can answer: is this a registry?'],
     ['Basic realm="a"', ANONYMOUS, 'a password is asked for and none is configured'],
     ['Bearer realm="a registry"', ROBOT, 'realm is not a URL'],
     ['Bearer realm="https://[::"', ROBOT, 'realm is not a URL'],
