@@ -93,10 +93,12 @@ describe('tiers of services', function () {
     }
   });
 
-  it('have no /v2/ unless it is switched on', async () => {
+  it('have no /v2/ unless it is switched on, and name the setting', async () => {
     const plain = await ServiceProcess.start({});
     const { statusCode } = await plain.client('v2/');
+    const { err } = await plain.logged('request', { route: 'other' });
     await plain.close();
     expect(statusCode).to.equal(404);
+    expect(err).to.have.property('message', 'page not found: /v2/ is not served (server.distribution.enabled)');
   });
 });

@@ -72,7 +72,7 @@ export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
     // Exact and unnormalized, as the sidecar compares them (so `//healthz` is not `/healthz`).
     if (!ROUTES.has(ctx.path)) {
       const feature = ownerOf(ctx.url);
-      if (feature === undefined) throw new RefusedError('PAGE_UNKNOWN', 'page not found');
+      if (feature === undefined) throw unknownPage(ctx.path);
       await feature.routes(ctx, next);
       return;
     }
@@ -96,4 +96,11 @@ export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
   router.get('/', allowedHosts(), toStatus);
   app.use(router.routes());
   return app;
+}
+
+/** A container runtime shows no more than the status, so the log has the setting. */
+function unknownPage(path: string): RefusedError {
+  return /^\/v2(?:\/|$)/.test(path)
+    ? new RefusedError('PAGE_UNKNOWN', 'page not found: /v2/ is not served (server.distribution.enabled)')
+    : new RefusedError('PAGE_UNKNOWN', 'page not found');
 }
