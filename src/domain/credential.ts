@@ -52,6 +52,15 @@ export function userOf(credential: Credential): string | undefined {
   return NO_PASSWORD.test(password) || password === username ? undefined : username;
 }
 
+/** Why a password looks like a mistake; undefined for one that does not. Nothing else of it is told. */
+export function flawOf(credential: Credential): string | undefined {
+  if (credential.kind !== 'basic') return undefined;
+  const password = credential.password.reveal();
+  if (/[\r\n]$/.test(password)) return 'ends with a line feed';
+  if (password.trim() !== password) return 'begins or ends with white space';
+  return password.startsWith(`${credential.username}:`) ? 'begins with the name of its user and a colon' : undefined;
+}
+
 /** Says which part cannot be read; never shows it. */
 export class InvalidCredentialError extends Error {
   override readonly name = 'InvalidCredentialError';

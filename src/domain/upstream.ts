@@ -1,6 +1,6 @@
 /** Where a repository really is and how to enter it. */
 import { X509Certificate } from 'node:crypto';
-import { type Credential, credentialFor, InvalidCredentialError, type Secret, userOf } from './credential.ts';
+import { type Credential, credentialFor, flawOf, InvalidCredentialError, type Secret, userOf } from './credential.ts';
 import { joinPath, parseRepository, registryHost, repositoryIn, type RepositoryPath } from './reference.ts';
 
 /**
@@ -116,7 +116,12 @@ export interface UpstreamDescription {
   readonly scheme: 'http' | 'https';
   readonly host: string;
   readonly repository: RepositoryPath | undefined;
-  readonly credential: { readonly kind: 'anonymous' | 'basic' | 'identity'; readonly user: string | undefined };
+  readonly credential: {
+    readonly kind: 'anonymous' | 'basic' | 'identity';
+    readonly user: string | undefined;
+    /** Why the password looks like a mistake. */
+    readonly flaw?: string;
+  };
   /** Certificates that are trusted besides the default roots. */
   readonly certificates: number;
   /** The server that answers for `host`, where that is another one; credential and certificates are those of the server. */
@@ -125,11 +130,12 @@ export interface UpstreamDescription {
 
 export function describeUpstream({ registry, repository }: Upstream): UpstreamDescription {
   const { scheme, host, credential, ca, dialled } = registry;
+  const flaw = flawOf(credential);
   return {
     scheme,
     host,
     repository,
-    credential: { kind: credential.kind, user: userOf(credential) },
+    credential: { kind: credential.kind, user: userOf(credential), ...(flaw !== undefined && { flaw }) },
     certificates: ca.length,
     ...(dialled && { dialled: { by: dialled.by, host: dialled.host } }),
   };

@@ -2,6 +2,8 @@
 import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
+import { flawOf } from '../../domain/credential.ts';
+import { registryKey } from '../../domain/reference.ts';
 import { isFallback, type Upstream } from '../../domain/upstream.ts';
 import type { BlobDirectory } from '../blobs/blob-directory.ts';
 import { formatBytes, formatError } from './format.ts';
@@ -20,7 +22,7 @@ interface CheckedSettings {
   readonly registry: {
     readonly gateway: string;
     readonly signature: { readonly mode: string; readonly keys: string; readonly roots: string };
-    readonly mirrors: readonly { readonly host: string }[];
+    readonly mirrors: readonly { readonly of: string; readonly host: string }[];
     readonly bucket: { readonly endpoint: URL | undefined; readonly write: boolean };
   };
   readonly credentials: { readonly source: string; readonly registries: readonly CheckedRegistry[] };
@@ -79,6 +81,7 @@ export async function warningsOf(settings: CheckedSettings, place: SettingsPlace
     ...(await storeWarnings(settings, place)),
     ...signatureWarnings(settings),
     ...credentialWarnings(settings),
+    ...mirrorWarnings(settings),
     ...fileWarnings(settings, place),
   ];
 }
@@ -116,7 +119,7 @@ function credentialWarnings({ credentials: { source, registries } }: CheckedSett
     if (registry.scheme === 'https' || registry.credential.kind === 'anonymous') return [];
     return [`credentials.registries.${String(index)}.scheme: the password goes to ${registry.host} unencrypted`];
   });
-  const warnings = [...inClear, ...anonymousByMistake(registries)];
+  const warnings = [...inClear, ...anonymousByMistake(registries), ...flawedPasswords(registries)];
   if (registries.length === 0)
     return ['credentials.registries: without any, every request is for an unknown repository'];
   if (registries.some(({ isDefault }) => isDefault)) return warnings;
@@ -128,6 +131,26 @@ function anonymousByMistake(registries: readonly CheckedRegistry[]): string[] {
     if (!isFallback(registry)) return [];
     return [
       `credentials.registries.${String(index)}.dockerCfg: has no entry for ${registry.host}, which is entered anonymously`,
+    ];
+  });
+}
+
+function flawedPasswords(registries: readonly CheckedRegistry[]): string[] {
+  return registries.flatMap(({ upstream: { registry } }, index) => {
+    const flaw = flawOf(registry.credential);
+    return flaw === undefined ? [] : [`credentials.registries.${String(index)}: the password ${flaw}`];
+  });
+}
+
+/** A mirror of a host that is spelled otherwise is never asked, and nothing fails. */
+function mirrorWarnings({ registry: { mirrors }, credentials: { source, registries } }: CheckedSettings): string[] {
+  if (source !== 'static') return [];
+  return mirrors.flatMap(({ of }, index) => {
+    const covers = ({ upstream: { registry } }: CheckedRegistry): boolean =>
+      of === '*' || registryKey(of, registry.scheme) === registryKey(registry.host, registry.scheme);
+    if (registries.some(covers)) return [];
+    return [
+      `registry.mirrors.${String(index)}.of: no registry of credentials.registries is at ${of}, so this mirror is never asked`,
     ];
   });
 }

@@ -5,6 +5,7 @@ import {
   basic,
   type Credential,
   credentialFor,
+  flawOf,
   InvalidCredentialError,
   Secret,
   userOf,
@@ -280,6 +281,19 @@ describe('credentialFor', () => {
 });
 
 describe('userOf', () => {
+  for (const [password, flaw] of [
+    ['canary', undefined],
+    ['canary word', undefined],
+    ['canary\n', 'ends with a line feed'],
+    ['canary\r\n', 'ends with a line feed'],
+    [' canary', 'begins or ends with white space'],
+    ['robot:canary', 'begins with the name of its user and a colon'],
+  ] as const) {
+    it(`finds ${flaw === undefined ? 'nothing wrong with' : `that ${flaw} in`} ${JSON.stringify(password)}`, () => {
+      expect(flawOf(basic('robot', password))).to.equal(flaw);
+    });
+  }
+
   it('names the user, unless the name may be the secret', () => {
     expect(userOf(basic('robot', 'a-password'))).to.equal('robot');
     const doors = ['', 'x', 'unused', 'x-oauth-basic', 'dop_v1_0123'].map((password) => basic('dop_v1_0123', password));

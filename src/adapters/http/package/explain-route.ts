@@ -78,9 +78,9 @@ export function describeRegistry({ resource, object, names }: ConfiguredRegistry
 }
 
 export function describeUpstream({ scheme, host, repository, credential, ...rest }: UpstreamDescription): object {
-  const { kind, user } = credential;
+  const { kind, user, flaw } = credential;
   const { certificates, dialled = null } = rest;
-  const shown = { kind, user: user ?? null };
+  const shown = { kind, user: user ?? null, ...(flaw !== undefined && { flaw }) };
   return { scheme, host, repository: repository ?? null, credential: shown, certificates, dialled };
 }
 

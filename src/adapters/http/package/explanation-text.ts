@@ -13,6 +13,9 @@ type Row = readonly [label: string, ...lines: readonly string[]];
 type Ago = (at: Date) => string;
 
 const LABEL_WIDTH = 12;
+/** For a digest of a blob that is cached and no manifest. */
+export const NO_MANIFEST =
+  'not cached: the blob of this digest is a layer or another part of an image; ask by the digest of the image';
 /** With no real password the name is what opens the door. */
 const WITHHELD = 'a user whose name is withheld: its password is so short or usual that the name may be a token';
 const SERVERS = { agent: 'the registry agent of the master', store: 'with the account of the store' } as const;
@@ -28,7 +31,7 @@ export function explanationText(explanation: Explanation, now: Date): string {
     ...configuration.askedBefore.map((place): Row => ['before it', ...placeLines(place, now)]),
     ['registry', ...registryLines(configuration)],
     ...configuration.sources.map((source): Row => ['source', ...sourceLines(source, ago)]),
-    ['manifest', blobText(cached.manifest, ago)],
+    ['manifest', cached.isOther === true ? NO_MANIFEST : blobText(cached.manifest, ago)],
     layer === undefined
       ? ['layer', 'not known before its manifest is cached']
       : ['layer', layer.digest, `${sizeText(layer.size)}, ${blobText(cached.layer, ago)}`],
@@ -90,6 +93,7 @@ function registryLines({ registry, upstream, error, known }: Explanation['config
     `${scheme}://${host}${repository === undefined ? '' : `/${repository}`}${origin}`,
     ...(dialled === undefined ? [] : [`dialled at ${dialled.host}, ${SERVERS[dialled.by]}`]),
     `${credential.kind} access${user}${trusted}`,
+    ...(credential.flaw === undefined ? [] : [`the password ${credential.flaw}`]),
   ];
 }
 

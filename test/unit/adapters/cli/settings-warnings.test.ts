@@ -115,6 +115,24 @@ describe('warningsOf', () => {
     });
   }
 
+  it('warns of a mirror of a registry that the settings do not name', async () => {
+    const mirror = { endpoint: 'https://mirror.example' };
+    const of = (...hosts: string[]) =>
+      suspicions({ registry: { mirrors: hosts.map((host) => ({ ...mirror, of: host })) } });
+    expect(await of('*', 'registry.example.com', 'Registry.Example.com:443')).to.deep.equal([]);
+    expect(await of('registry.exmaple.com')).to.deep.equal([
+      'registry.mirrors.0.of: no registry of credentials.registries is at registry.exmaple.com, so this mirror is never asked',
+    ]);
+  });
+
+  it('warns of a password that looks like a mistake', async () => {
+    const auth = Buffer.from('robot:canary\n').toString('base64');
+    const dockerCfg = Buffer.from(JSON.stringify({ auths: { 'registry.example.com': { auth } } })).toString('base64');
+    expect(await suspicions({ credentials: { registries: [{ ...REGISTRY, dockerCfg }] } })).to.deep.equal([
+      'credentials.registries.0: the password ends with a line feed',
+    ]);
+  });
+
   it('warns when nothing can be asked for, or not without a repository', async () => {
     expect(await suspicions({ credentials: {} })).to.deep.equal([
       'credentials.registries: without any, every request is for an unknown repository',

@@ -118,6 +118,17 @@ describe('explanationText', () => {
     );
   });
 
+  it('says what is wrong with a password', () => {
+    const credential = { kind: 'basic', user: 'robot', flaw: 'ends with a line feed' } as const;
+    const flawed = text({ configuration: { ...ALL.configuration, upstream: { ...upstream, credential } } });
+    expect(flawed).to.include('\n            the password ends with a line feed\n');
+  });
+
+  it('says that the digest is that of a layer', () => {
+    const layer = text({ cached: { manifest: undefined, isOther: true, layer: undefined } });
+    expect(layer).to.include('manifest    not cached: the blob of this digest is a layer or another part of an image;');
+  });
+
   it('says why it withholds the name of a user', () => {
     const credential = { kind: 'basic', user: undefined } as const;
     const withheld = text({ configuration: { ...ALL.configuration, upstream: { ...upstream, credential } } });
