@@ -63,6 +63,8 @@ export interface Explanation {
   readonly cached: {
     /** The manifest or index of the requested digest. */
     readonly manifest: BlobInfo | undefined;
+    /** Whether the blob of the requested digest is no manifest: a layer, say. */
+    readonly isOther?: boolean;
     readonly layer: BlobInfo | undefined;
   };
   readonly download: Download | undefined;
@@ -107,6 +109,7 @@ export class ExplainPackage {
     const upstream = await this.#upstream(request);
     const failures = inspection.requests.failures().filter((failed) => failed.request?.digest === digest);
     const { layer } = plan.package ?? {};
+    const found = store.info(digest);
     const answers = lastAnswers({
       upstreams: inspection.upstreams,
       upstream: upstream instanceof PackageError ? undefined : upstream,
@@ -124,7 +127,13 @@ export class ExplainPackage {
       configuration: this.#configuration(request, upstream),
       // Its content, when the descriptor holds it, explains nothing.
       layer: layer && { mediaType: layer.mediaType, digest: layer.digest, size: layer.size },
-      cached: { manifest: store.info(digest), layer: layer && store.info(layer.digest) },
+      cached: {
+        // A plan that misses the manifest of a blob that is cached has found that it is none.
+        ...(plan.missing === digest && found !== undefined
+          ? { manifest: undefined, isOther: true }
+          : { manifest: found }),
+        layer: layer && store.info(layer.digest),
+      },
       download: plan.kind === 'joined' ? plan.download : undefined,
       signature,
       answers,

@@ -156,7 +156,7 @@ describe('ExplainPackage', () => {
     restart();
     const open = sinon.spy(store, 'open');
     const explanation = await explain.execute({ ...request, digest });
-    expect(explanation.cached.manifest).to.include({ digest });
+    expect(explanation.cached).to.include({ manifest: undefined, isOther: true });
     expect(outcomeOf(explanation)).to.equal('miss');
     sinon.assert.notCalled(open);
     for (const times of [1, 2]) {

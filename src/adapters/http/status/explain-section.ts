@@ -8,6 +8,7 @@ import { parseDigest } from '../../../domain/descriptor.ts';
 import { InvalidArgumentError } from '../../../domain/errors.ts';
 import { type PackageRequest, parseRepositoryName, parseRepositoryPath } from '../../../domain/reference.ts';
 import type { BlobInfo } from '../../../domain/ports/package-store.ts';
+import { NO_MANIFEST } from '../package/explanation-text.ts';
 import type { PackageParameters } from '../package/package-query.ts';
 import { statusOf } from '../server/problem.ts';
 import { placeState } from './upstream-sections.ts';
@@ -104,7 +105,7 @@ function renderExplanation(explanation: Explanation, now: Date): Html {
     ['Looked for in', placeOf(configuration)],
     ...askedBefore(configuration, now),
     ['Layer', layer && html`<code>${layer.digest}</code> <small>${sizeText(layer.size)}, ${layer.mediaType}</small>`],
-    ['Manifest cached', blobText(cached.manifest, now)],
+    ['Manifest cached', cached.isOther === true ? html`${NO_MANIFEST}` : blobText(cached.manifest, now)],
     ['Layer cached', blobText(cached.layer, now)],
     ['Arriving', download && arrivalText(download, now)],
     ...(signature === undefined ? [] : [signatureFact(signature, now)]),
