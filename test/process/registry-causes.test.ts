@@ -5,7 +5,7 @@ import { ServiceProcess } from '../support/service-process.ts';
 
 const image = makePackage(300_000);
 
-/** What the registry does, the code of the failure, and what the log and `/explain` say of its cause. */
+/** A deed of the registry, the code of the failure, and its cause in the log and in `/explain`. */
 const CAUSES: readonly (readonly [what: string, script: Script, code: string, cause: string])[] = [
   [
     'is another server, which answers 404 by a page',

@@ -51,7 +51,7 @@ describe('bytes that are not those of their digest', function () {
     });
   }
 
-  /** What the client, the log and `/explain` are told of the package. */
+  /** The causes in the log and in `/explain` of a package that fails. */
   async function failure(running: ServiceProcess, digest: Digest): Promise<{ logged: unknown; explained: string }> {
     await running.client(`package?digest=${digest}`).catch(() => undefined);
     const { err } = await running.logged('request', { digest });
