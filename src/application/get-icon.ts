@@ -6,6 +6,7 @@ import {
   PackageError,
   PackageUnknownError,
   PlatformMissingError,
+  TooManyQuestionsError,
   UpstreamTimeoutError,
 } from '../domain/errors.ts';
 import type { Platform } from '../domain/index-entry.ts';
@@ -27,6 +28,7 @@ import { iconOfLayers } from './icon-of-layers.ts';
 import { type Icon, KeptIcons } from './kept-icons.ts';
 import { fetchManifest, parseVerified, platformManifest } from './manifests.ts';
 import { openBlob, resumedDownload } from './resumed-download.ts';
+import { Allowance } from './concurrency/allowance.ts';
 import { SingleFlight } from './concurrency/single-flight.ts';
 
 /** Clients wait 30 s for the head of an answer. */
@@ -35,6 +37,8 @@ const TIMEOUT_MS = 25_000;
 const VERSIONS = parseRepositoryPath('version');
 const PARALLEL_EXTRACTIONS = 2;
 const MAX_WAIT_MS = 5000;
+/** Images that registries are asked for: a page of some hundred packages, and then ten a second. */
+const QUESTIONS = { burst: 500, perSecond: 10 };
 
 /** A step on the way to an icon. `tags` fails when there is none, `versions` when none of them is a version. */
 export type IconStep = 'repository' | 'listing' | 'tags' | 'versions' | 'tag' | 'image' | 'icon';
@@ -81,6 +85,7 @@ export class GetIcon {
   readonly #kept = new KeptIcons();
   readonly #requests = new SingleFlight<string, Icon>();
   readonly #extractions = new SingleFlight<Digest, Icon>();
+  readonly #questions = new Allowance(QUESTIONS);
   readonly #slots = new DownloadSlots({ max: PARALLEL_EXTRACTIONS, maxWaitMs: MAX_WAIT_MS });
 
   constructor(options: GetIconOptions) {
@@ -88,21 +93,29 @@ export class GetIcon {
   }
 
   /** Rejects with IconError, or with UpstreamTimeoutError after 25 s in all. Equal requests share one answer. */
-  execute(request: IconRequest): Promise<Icon> {
+  async execute(request: IconRequest): Promise<Icon> {
     const { repository, package: name, version = '' } = request;
-    return this.#requests.run(`${repository} ${name} ${version}`, () =>
-      this.#bounded((signal) => this.#find(request, signal)),
-    );
+    const key = `${repository} ${name} ${version}`;
+    const root = await at('repository', this.#options.repositories.resolve(repository));
+    const recalled = this.#kept.recall(key, root.registry);
+    if (recalled !== undefined) return recalled;
+    return this.#requests.run(key, () => this.#bounded((signal) => this.#find(key, request, root, signal)));
   }
 
-  async #find({ repository, package: name, version }: IconRequest, signal: AbortSignal): Promise<Icon> {
-    const root = await at('repository', this.#options.repositories.resolve(repository));
+  async #find(
+    key: string,
+    { package: name, version }: IconRequest,
+    root: Upstream,
+    signal: AbortSignal,
+  ): Promise<Icon> {
+    if (!this.#questions.take()) throw new TooManyQuestionsError();
     const places = [joinPath(name, VERSIONS), name].map((path) => below(root, path));
     const image =
       version === undefined
         ? await firstOf(places, (upstream) => this.#latest(upstream, signal))
         : await firstOf(places, (upstream) => this.#tagged(upstream, version, signal));
     const { digest, manifest } = await at('image', this.#manifest(image, signal));
+    this.#kept.remember(key, root.registry, digest);
     return (
       this.#kept.find(digest) ??
       this.#extractions.run(digest, () => this.#bounded((own) => this.#extract(image.upstream, digest, manifest, own)))

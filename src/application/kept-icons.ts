@@ -1,10 +1,14 @@
-/** Icons in memory, by the manifest of their image, and for a minute the failures of images that have none. */
+/** Icons in memory, by the manifest of their image; for a minute which image a request led to, and the failures of images that have none. */
 import { BoundedMap } from '../domain/bounded-map.ts';
 import type { Digest } from '../domain/descriptor.ts';
+import type { Registry } from '../domain/upstream.ts';
 import type { IconFile } from './icon-of-layers.ts';
 
 const MAX_BYTES = 16 * 1024 ** 2;
 const FAILURE_MS = 60_000;
+/** A fifth of the time for which clients keep the icon of a latest version. */
+const REQUEST_MS = 60_000;
+const MAX_REQUESTS = 5000;
 const MAX_FAILURES = 1000;
 
 export interface Icon extends IconFile {
@@ -16,7 +20,24 @@ export class KeptIcons {
   /** The least recently used first. */
   readonly #icons = new Map<Digest, Icon>();
   readonly #failures = new BoundedMap<Digest, { readonly failure: Error; readonly until: number }>(MAX_FAILURES);
+  /** The registry is weak, so that a credential that has been replaced is not kept for this. */
+  readonly #requests = new BoundedMap<
+    string,
+    { readonly registry: WeakRef<Registry>; readonly manifest: Digest; readonly until: number }
+  >(MAX_REQUESTS);
   #bytes = 0;
+
+  /** The icon to which a request through this registry led a moment ago. @throws as `find` */
+  recall(request: string, registry: Registry): Icon | undefined {
+    const led = this.#requests.get(request);
+    const isCurrent = led !== undefined && performance.now() < led.until && led.registry.deref() === registry;
+    return isCurrent ? this.find(led.manifest) : undefined;
+  }
+
+  remember(request: string, registry: Registry, manifest: Digest): void {
+    const until = performance.now() + REQUEST_MS;
+    this.#requests.set(request, { registry: new WeakRef(registry), manifest, until });
+  }
 
   /** @throws the error with which the image has failed before. */
   find(manifest: Digest): Icon | undefined {

@@ -135,6 +135,14 @@ export class TooManyDownloadsError extends PackageError {
   }
 }
 
+/** Clients that need no token may make a registry answer so often, and no more. */
+export class TooManyQuestionsError extends PackageError {
+  readonly code = 'TOOMANYREQUESTS';
+  constructor() {
+    super('too many icons are looked for');
+  }
+}
+
 /** The upstream does not accept what we know to enter it. */
 export class UpstreamDeniedError extends PackageError {
   readonly code = 'UPSTREAM_DENIED';

@@ -15,7 +15,7 @@ import {
   UpstreamUnavailableError,
 } from '../../../../../src/domain/errors.ts';
 import type { ImageCatalog } from '../../../../../src/domain/ports/registry-gateway.ts';
-import { parseRepositoryName, parseRepositoryPath } from '../../../../../src/domain/reference.ts';
+import { parseRepositoryName, parseRepositoryPath, type Tag } from '../../../../../src/domain/reference.ts';
 import { parseUpstream, type Upstream } from '../../../../../src/domain/upstream.ts';
 import { archiveOf } from '../../../../support/archive.ts';
 import { type RunningApp, startHttpApp } from '../../../../support/http-app.ts';
@@ -189,12 +189,13 @@ describe('iconRoute', () => {
     });
 
     it('out of the repository of the package where that of versions has none', async () => {
-      await start(image);
       for (const tags of [[], ['latest']]) {
+        await start(image);
         catalog.listTags.resetHistory();
         catalog.listTags.onFirstCall().resolves(tags);
         expect((await client(ICON)).statusCode).to.equal(200);
         expect(listed()).to.deep.equal([VERSIONS, PACKAGE]);
+        if (tags.length === 0) await app.close();
       }
     });
 
@@ -211,6 +212,38 @@ describe('iconRoute', () => {
       const fetched = gateway.fetchBlob.callCount;
       expect((await client(`${ICON}/v1.2.0`)).body).to.equal(SVG);
       expect(gateway.fetchBlob.callCount).to.equal(fetched);
+    });
+
+    it('to the same request for a minute without a question, unless its registry is another one', async () => {
+      await start(image);
+      const clock = sinon.useFakeTimers({ toFake: ['performance'] });
+      try {
+        const asked = async (): Promise<number> => {
+          catalog.listTags.resetHistory();
+          expect((await client(ICON)).statusCode).to.equal(200);
+          return catalog.listTags.callCount;
+        };
+        expect([await asked(), await asked()]).to.deep.equal([1, 0]);
+        repositories.resolve.resolves(parseUpstream({ repo: 'registry.example/packages' }));
+        expect([await asked(), await asked()]).to.deep.equal([1, 0]);
+        clock.tick(60_000);
+        expect(await asked()).to.equal(1);
+      } finally {
+        clock.restore();
+      }
+    });
+
+    it('of 500 images at a time, for which clients without a token have the registry asked', async () => {
+      await start(image);
+      const versions = Array.from({ length: 500 }, (_, at) => `v1.0.${String(at)}` as Tag);
+      const repository = parseRepositoryName('main');
+      const name = parseRepositoryPath('console');
+      await Promise.all(versions.map((version) => icons.execute({ repository, package: name, version })));
+      const refused = await client(`${ICON}/v2.0.0`);
+      expect([refused.statusCode, refused.body]).to.deep.equal([503, 'too many icons are looked for\n']);
+      expect(refused.headers).to.include({ 'retry-after': '1' });
+      expect(catalog.fetchTagged.callCount).to.equal(500);
+      expect((await client(`${ICON}/v1.0.7`)).statusCode).to.equal(200);
     });
 
     it('with any unknown parameters', async () => {
