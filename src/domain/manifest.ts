@@ -125,7 +125,7 @@ function asJson<Result>(parse: () => Result): Result {
   try {
     return parse();
   } catch (cause) {
-    throw new InvalidContentError('manifest is not JSON, or too much of it', { cause });
+    throw new InvalidContentError('manifest is not JSON, or too large', { cause });
   }
 }
 

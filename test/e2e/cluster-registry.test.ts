@@ -267,7 +267,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
         expect((await old.client(`package?digest=${image.digest}`)).statusCode).to.equal(200);
       }, PATIENCE_MS);
       for (const resource of ['configmaps', 'storagesecrets']) {
-        await old.logged('listing is forbidden, taken for none', { resource });
+        await old.logged('listing is forbidden, counting as empty', { resource });
         expect(await old.client('metrics').text()).to.include(`informer_restarts_total{resource="${resource}"} 0\n`);
       }
       expect(old.output.match(/listing is forbidden/g)).to.have.lengthOf(2);

@@ -131,7 +131,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
         body: JSON.stringify({ rules }),
       });
       const withoutRight = await start();
-      await withoutRight.logged('listing is forbidden, taken for none', { resource: 'packagerepositories' });
+      await withoutRight.logged('listing is forbidden, counting as empty', { resource: 'packagerepositories' });
       await expectQuiet(withoutRight);
       await admin.delete(`apis/apiextensions.k8s.io/v1/customresourcedefinitions/packagerepositories.deckhouse.io`);
       await admin.patch(path, {

@@ -69,7 +69,7 @@ const REFUSED: readonly [what: string, head: string, cause: RegExp][] = [
   [
     'several lengths',
     'HTTP/1.1 200 OK\r\nContent-Length: SIZE\r\nContent-Length: SIZE\r\n\r\n',
-    /answer has several lengths/,
+    /answer has more than one length/,
   ],
   ['a length that is none', 'HTTP/1.1 200 OK\r\nContent-Length: +SIZE\r\n\r\n', /HPE_INVALID_CONTENT_LENGTH/],
   ['a header without a name', 'HTTP/1.1 200 OK\r\n: a\r\nContent-Length: SIZE\r\n\r\n', /HPE_INVALID_HEADER_TOKEN/],

@@ -71,10 +71,10 @@ describe('verify', function () {
       const { code, stdout } = await runProgram('verify', directory);
       expect(code).to.equal(0);
       expect(stdout.split('\n')).to.deep.equal([
-        `stranger: ${join(blobs, 'README')}: no digest names it`,
-        `stranger: ${join(blobs, 'e'.repeat(64))}: no digest names it`,
-        `stranger: ${join(blobs, 'f'.repeat(64))}: no digest names it`,
-        `stranger: ${join(blobs, 'two?lines?[2J')}: no digest names it`,
+        `stranger: ${join(blobs, 'README')}: its name is not a digest`,
+        `stranger: ${join(blobs, 'e'.repeat(64))}: its name is not a digest`,
+        `stranger: ${join(blobs, 'f'.repeat(64))}: its name is not a digest`,
+        `stranger: ${join(blobs, 'two?lines?[2J')}: its name is not a digest`,
         '1 blob, 1 B, all sound, 4 strangers',
         '',
       ]);
@@ -249,7 +249,7 @@ describe('verify', function () {
     const blob = await runProgram('verify', directory);
     expect(blob.code).to.equal(2);
     expect(blob.stdout)
-      .to.include(`stranger: ${layout.path(image.layer)}: no digest names it\n`)
+      .to.include(`stranger: ${layout.path(image.layer)}: its name is not a digest\n`)
       .and.to.include(`missing: ${image.layer.descriptor.digest}: layer of ${image.digest}\n`);
     await rm(join(directory, 'index.json'));
     execFileSync('mkfifo', [join(directory, 'index.json')]);

@@ -223,7 +223,7 @@ async function linesOfCluster(): Promise<Line[]> {
   await service.logged('watching failed, trying again');
   await service.logged('event cannot be written');
   await service.logged('listed', { resource: 'modulesources' });
-  await service.logged('listing is forbidden, taken for none');
+  await service.logged('listing is forbidden, counting as empty');
   await service.client(`explain?digest=${makePackage(1, 5).digest}`);
   await service.logged('CA of the registry agent cannot be used');
   const { lines } = service;

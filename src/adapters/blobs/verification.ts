@@ -38,7 +38,7 @@ export async function verifyDirectories(
   let count = 0;
   let bytes = 0;
   for (const { blobs, strangers, checkReferences } of directories) {
-    for (const what of strangers) report({ kind: 'stranger', what, why: 'no digest names it' });
+    for (const what of strangers) report({ kind: 'stranger', what, why: 'its name is not a digest' });
     const sound = new Map<Digest, BlobFile>();
     const unsound = new Set<Digest>();
     for (const blob of blobs) {

@@ -50,7 +50,7 @@ interface Declaration<Known extends Flags> {
   readonly exits: Partial<Readonly<Record<ExitCode, string>>>;
   /**
    * @throws UsageError for what flags cannot express
-   * @throws CommandFailure when it could not begin
+   * @throws CommandFailure when the command could not start
    * @throws the reason of `interrupted`, or an AbortError, when that is why it ends
    */
   readonly run: (given: Given<Known>, terminal: Terminal) => Promise<ExitCode>;
@@ -97,7 +97,7 @@ export type ExitCode = (typeof EXIT_CODE)[keyof typeof EXIT_CODE];
 
 export const EXIT_CODES: Readonly<Record<ExitCode, string>> = {
   0: 'done',
-  1: 'wrong flags or settings, or it could not begin',
+  1: 'wrong flags or settings, or the command could not start',
   2: 'something was found damaged, missing or unusable, or not everything could be done',
   130: 'ended by SIGINT or SIGTERM',
 };
@@ -179,7 +179,7 @@ export function parseFlags<Known extends Flags>(
   const isOpen = operands.at(-1)?.endsWith('...') ?? false;
   const surplus = positionals[operands.length];
   if (surplus !== undefined && !isOpen)
-    throw new UsageError(`"${surplus}" is one argument too many${meantFlag(surplus, known)}`);
+    throw new UsageError(`unexpected argument "${surplus}"${meantFlag(surplus, known)}`);
   return { flags: values, operands: positionals };
 }
 

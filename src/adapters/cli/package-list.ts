@@ -93,7 +93,7 @@ function digestsOf(text: string, name: string): Entry[] {
   try {
     collect(parseBoundedJson(Buffer.from(text)), []);
   } catch (cause) {
-    throw new CommandFailure(`${name}: is not JSON, or too much of it`, { cause });
+    throw new CommandFailure(`${name}: is not JSON, or too large`, { cause });
   }
   return entries;
 }

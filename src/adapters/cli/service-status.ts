@@ -81,7 +81,7 @@ export async function readStatus(
   const answer = await askService(access, '/status', 'application/json', terminal);
   const status = pick(parseJson(answer.toString()), SHAPE);
   if (status !== MISSHAPEN) return status as ServiceStatus;
-  throw new CommandFailure(`${access.origin.origin} did not answer with its state: is it an older version?`);
+  throw new CommandFailure(`${access.origin.origin} did not answer with its state: it may be an older version`);
 }
 
 function parseJson(text: string): unknown {

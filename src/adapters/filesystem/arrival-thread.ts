@@ -36,7 +36,7 @@ export class ArrivalThread {
     const worker = this.begin();
     const ask = (order: ArrivalOrder, moved: readonly ArrayBuffer[] = []): Promise<ArrivalAnswer> => {
       // From a thread that has died, for want of memory say, no answer would ever come.
-      if (this.#worker !== worker) return Promise.reject(new Error('thread that writes has died'));
+      if (this.#worker !== worker) return Promise.reject(new Error('writing thread has ended unexpectedly'));
       const waiting = Promise.withResolvers<ArrivalAnswer>();
       this.#waiting.set(id, waiting);
       worker.ref();
@@ -79,7 +79,7 @@ export class ArrivalThread {
       if (this.#worker === worker) this.#worker = undefined;
       for (const id of this.#waiting.keys()) {
         this.#settle(id, (waiting) => {
-          waiting.reject(new Error('thread that writes has died'));
+          waiting.reject(new Error('writing thread has ended unexpectedly'));
         });
       }
     });

@@ -100,7 +100,7 @@ export class Ledger {
     let isEnded = false;
     const missing = (end: number): number => Math.max(0, allocated(end) - taken);
     const release = (): void => {
-      if (isEnded) throw new Error('room that was given back before');
+      if (isEnded) throw new Error('reservation was released before');
       isEnded = true;
       this.#reservedBytes -= taken;
       this.#promisedBytes -= promised - taken;

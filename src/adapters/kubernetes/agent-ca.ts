@@ -47,7 +47,7 @@ export class AgentCa {
     try {
       const found = await stat(file);
       // A pipe would never end.
-      if (!found.isFile() || found.size > MAX_BYTES) throw new Error('is no file of certificates');
+      if (!found.isFile() || found.size > MAX_BYTES) throw new Error('is not a file of certificates');
       const certificates = parseCertificates(await readFile(file, 'utf8'));
       return certificates.length === 0 ? undefined : certificates;
     } catch (error) {

@@ -40,7 +40,7 @@ export function openClusterAccess(file: string | undefined, environment: Environ
 function inClusterAccess(): ClusterAccess {
   const config = new ReachableConfig();
   config.loadFromCluster();
-  requireServer(config, 'not in a cluster: credentials.kubernetes.kubeconfig (--kubeconfig) says how to reach one');
+  requireServer(config, 'not in a cluster: set credentials.kubernetes.kubeconfig (--kubeconfig)');
   config.useOwnCredentials(({ authProvider }) => {
     const { tokenFile } = asObject(asObject(authProvider, 'service account')['config'], 'service account');
     return typeof tokenFile === 'string' ? tokenFromFile(tokenFile) : undefined;

@@ -45,7 +45,7 @@ export class RefusalEvents {
     const { resource, object, uid } = event;
     const [reason, message] =
       event.kind === 'invalid'
-        ? ['RegistryInvalid', `cannot be used, its previous state is kept: ${event.error.message}`]
+        ? ['RegistryInvalid', `cannot be used; its previous state stays in use: ${event.error.message}`]
         : ['RegistryConflict', `${nameOf(event.repository)} belongs to ${event.winner}`];
     this.#write(this.#involved[resource], { object, uid, reason, message }).catch((error: unknown) => {
       this.#onError(resource, object, error);

@@ -85,7 +85,7 @@ export function watchLog(logger: Logger): (event: WatchedEvent) => void {
       case 'changed':
         break;
       case 'forbidden':
-        logger.info({ resource }, 'listing is forbidden, taken for none');
+        logger.info({ resource }, 'listing is forbidden, counting as empty');
         break;
       case 'failed':
         if (performance.now() - (lastFailure.get(resource) ?? -Infinity) < QUIET_MS) return;

@@ -152,9 +152,7 @@ async function* decoded(body: Body, offset: number, idleTimeoutMs: number): Asyn
 
 function otherBytes({ status, headers }: HttpResponse): string {
   const type = mediaTypeOf(headers);
-  return type === HTML
-    ? `answer is ${HTML}, not a blob`
-    : `answer ${String(status)} has other bytes than those asked for`;
+  return type === HTML ? `answer is ${HTML}, not a blob` : `answer ${String(status)} does not have the requested bytes`;
 }
 
 /** A page stands for a server that has no blob at all, and a part says nothing of the whole. */

@@ -12,9 +12,9 @@ export interface Body extends AsyncIterable<Uint8Array> {
 }
 
 const BODY_FAULTS = {
-  ERR_IDLE: 'nothing has come in time',
+  ERR_IDLE: 'no bytes came in time',
   ERR_BODY_INCOMPLETE: 'the connection has ended before the body',
-  ERR_BODY_TOO_LONG: 'more has come than may',
+  ERR_BODY_TOO_LONG: 'body is longer than expected',
 } as const;
 
 export class BodyFault extends Error {

@@ -120,7 +120,7 @@ function parsePage(bytes: Uint8Array): unknown {
   try {
     return parseBoundedJson(bytes, MAX_PAGE_VALUES);
   } catch (cause) {
-    throw new SyntaxError('no JSON, or too much of it', { cause });
+    throw new SyntaxError('not JSON, or too large', { cause });
   }
 }
 

@@ -83,5 +83,5 @@ export class NegativeCache implements RegistryGateway {
 
 /** With the answer that it repeats as its cause, for the log. */
 function remembered({ code, cause }: PackageUnknownError): PackageUnknownError {
-  return new PackageUnknownError(code, { cause: new Error('answer of the last seconds, not asked again', { cause }) });
+  return new PackageUnknownError(code, { cause: new Error('remembered answer, registry not asked again', { cause }) });
 }

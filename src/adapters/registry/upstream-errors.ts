@@ -22,10 +22,10 @@ const EXPLANATIONS: Readonly<Record<string, string | undefined>> = {
   HPE_HEADER_OVERFLOW: 'more than 64 KiB of headers',
   // The name that got gives a connection that ends in the middle of a body.
   ERR_HTTP_CONTENT_LENGTH_MISMATCH: 'the connection has ended before the body',
-  HPE_UNEXPECTED_CONTENT_LENGTH: 'answer has several lengths',
+  HPE_UNEXPECTED_CONTENT_LENGTH: 'answer has more than one length',
   CERT_HAS_EXPIRED: 'certificate has expired',
   CERT_NOT_YET_VALID: 'certificate is not valid yet, by the clock of this machine',
-  ERR_TLS_CERT_ALTNAME_INVALID: 'certificate is that of another host',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'certificate is for another host',
   DEPTH_ZERO_SELF_SIGNED_CERT: UNKNOWN_CA,
   SELF_SIGNED_CERT_IN_CHAIN: UNKNOWN_CA,
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: UNKNOWN_CA,

@@ -54,7 +54,7 @@ export class WebIdentityKeys implements SigningKeySource {
     }
     // Keys that are about to end are good until they have.
     if (this.#lent !== undefined && this.#now() < this.#lent.endsAt) return this.#lent.keys;
-    throw this.#failed?.error ?? new UpstreamDeniedError({ cause: new Error('keys of the role have ended') });
+    throw this.#failed?.error ?? new UpstreamDeniedError({ cause: new Error('keys of the role have expired') });
   }
 
   refused(): void {

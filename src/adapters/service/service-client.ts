@@ -70,7 +70,7 @@ export class ServiceClient implements PackageCache {
     verifier.verify();
     await this.#verify(request, described.digest, signal);
     const status = cacheStatus(response);
-    if (status.startsWith('fwd=bypass')) throw new ServiceError(`the service did not keep it (${status})`);
+    if (status.startsWith('fwd=bypass')) throw new ServiceError(`the service did not cache it (${status})`);
     return status === 'hit';
   }
 
@@ -89,7 +89,7 @@ export class ServiceClient implements PackageCache {
    */
   async #verify(request: PackageRequest, layer: Digest, signal: AbortSignal): Promise<void> {
     const document = await this.#fetchManifest(request, signal);
-    if (document === undefined) throw new ServiceError('the service has no /manifest: is it an older version?');
+    if (document === undefined) throw new ServiceError('the service has no /manifest: it may be an older version');
     if (await this.#leadsTo(document, layer, 0, request, signal)) return;
     throw new ServiceError('the service sent another package than the one that the manifest names');
   }
@@ -153,7 +153,7 @@ export class ServiceClient implements PackageCache {
     const asked = send(url, { method, headers, agent: this.#agent, signal, maxHeaderSize: MAX_HEADER_BYTES });
     let answer: IncomingMessage | undefined;
     asked.setTimeout(idleTimeoutMs, () => {
-      (answer ?? asked).destroy(new ServiceError(`nothing came for ${String(idleTimeoutMs / 1000)} s`));
+      (answer ?? asked).destroy(new ServiceError(`no bytes came for ${String(idleTimeoutMs / 1000)} s`));
     });
     try {
       return await new Promise<IncomingMessage>((resolve, reject) => {
@@ -176,7 +176,9 @@ function describedBy({ headers }: IncomingMessage): { digest: Digest; size: numb
   const base64 = /(?:^|,)\s*sha-256=:([A-Za-z0-9+/]{43}=):/.exec(String(headers['repr-digest']))?.[1];
   const size = Number(headers['content-length']);
   if (base64 === undefined || !Number.isSafeInteger(size)) {
-    throw new ServiceError('the answer says neither digest nor size: is this a registry-packages-proxy?');
+    throw new ServiceError(
+      'the answer has no digest and no size: the URL may not be that of a registry-packages-proxy',
+    );
   }
   return { digest: parseDigest(`sha256:${Buffer.from(base64, 'base64').toString('hex')}`), size };
 }

@@ -31,8 +31,9 @@ function verifySimpleSigning(
 ): PublicKey {
   const key = verifyingKey(keys, payload, [signature]);
   const critical = field(parseBoundedJson(payload), 'critical');
-  if (critical['type'] !== 'cosign container image signature') throw new Error('it is no signature of an image');
-  if (field(critical, 'image')['docker-manifest-digest'] !== image) throw new Error('it is of another image');
+  if (critical['type'] !== 'cosign container image signature') throw new Error('it is not a signature of an image');
+  if (field(critical, 'image')['docker-manifest-digest'] !== image)
+    throw new Error('it is the signature of another image');
   return key;
 }
 
@@ -50,9 +51,9 @@ function verifyBundle(bundle: Uint8Array, image: Digest, keys: readonly PublicKe
   );
   const { predicateType, subject } = asObject(parseBoundedJson(body), 'statement');
   // The same key signs what it says about an image that is vulnerable, too.
-  if (predicateType !== SIGN_PREDICATE) throw new Error('it is no signature of an image');
+  if (predicateType !== SIGN_PREDICATE) throw new Error('it is not a signature of an image');
   const isSubject = (each: unknown): boolean => field(each, 'digest')['sha256'] === digestHex(image);
-  if (!Array.isArray(subject) || !subject.some(isSubject)) throw new Error('it is of another image');
+  if (!Array.isArray(subject) || !subject.some(isSubject)) throw new Error('it is the signature of another image');
   return key;
 }
 

@@ -87,7 +87,7 @@ function readText(path: string): string {
   try {
     const found = statSync(path);
     // A pipe would never end.
-    if (!found.isFile() || found.size > MAX_BYTES) throw new Error('is no file of at most 64 KiB');
+    if (!found.isFile() || found.size > MAX_BYTES) throw new Error('is not a file of at most 64 KiB');
     text = readFileSync(path, 'utf8').replace(/\r?\n$/, '');
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : 'cannot be read';

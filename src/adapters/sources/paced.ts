@@ -10,7 +10,7 @@ const MIN_MEASURED_BYTES = 256 * 1024;
 export class TooSlowError extends Error {
   override readonly name = 'TooSlowError';
   constructor(bytesPerSecond: number) {
-    super(`${String(Math.round(bytesPerSecond / 1024))} KiB in a second`);
+    super(`${String(Math.round(bytesPerSecond / 1024))} KiB per second`);
   }
 }
 

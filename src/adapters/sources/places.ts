@@ -164,6 +164,6 @@ export function shownError(failures: ReadonlyMap<Place, unknown>): unknown {
     all.findLast(([, each]) => !(each instanceof PackageUnknownError)) ??
     all.at(-1) ??
     [];
-  const cause = new Error('each source that may be asked has given other bytes for this digest');
+  const cause = new Error('each possible source has sent wrong bytes for this digest');
   return error ?? new UpstreamUnavailableError(undefined, { cause });
 }

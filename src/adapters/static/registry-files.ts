@@ -43,7 +43,7 @@ function read(field: FileField, path: string): string {
   try {
     const found = statSync(path);
     // A pipe would never end.
-    if (!found.isFile() || found.size > MAX_BYTES) throw new RegistryFileError(field, 'is no file of at most 1 MiB');
+    if (!found.isFile() || found.size > MAX_BYTES) throw new RegistryFileError(field, 'is not a file of at most 1 MiB');
     return readFileSync(path, 'utf8');
   } catch (cause) {
     if (cause instanceof RegistryFileError) throw cause;

@@ -27,7 +27,7 @@ export function distributionRoutes({ repositories, admission }: DistributionRout
   const counted = admitted(admission);
   return async (ctx) => {
     const [target = ''] = ctx.url.split('?', 1);
-    expectSafe(ctx.method, 'this registry can only be read');
+    expectSafe(ctx.method, 'this registry is read-only');
     const path = parseDistributionPath(target);
     if (path.kind === 'base') {
       ctx.set({ ...API_VERSION, 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff' });

@@ -38,7 +38,8 @@ function refusalOf({ httpVersion, rawHeaders, headers, url = '' }: IncomingMessa
   // Where there are several, `headers` has the first.
   const hosts = rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'host').length;
   const isHostless = httpVersion === '1.0' && hosts === 0;
-  if (!isHostless && (hosts !== 1 || !HOST.test(headers.host ?? ''))) return invalid('Host must be one host');
+  if (!isHostless && (hosts !== 1 || !HOST.test(headers.host ?? '')))
+    return invalid('request must have one valid Host header');
   if (headers.expect !== undefined && headers.expect.toLowerCase() !== '100-continue') {
     return new RefusedError('EXPECTATION_UNSUPPORTED', 'expectation is not supported');
   }
@@ -65,7 +66,7 @@ export function allowedHosts(): Middleware {
     if (host !== undefined && !KNOWN.test(host)) {
       throw new RefusedError(
         'REQUEST_INVALID',
-        'this page is for localhost, IP addresses and Services (….svc, at 443 or 4219), for no other host name',
+        'this page is served only at localhost, an IP address or a Service (….svc, at 443 or 4219)',
       );
     }
     await next();

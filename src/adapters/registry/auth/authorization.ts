@@ -18,7 +18,7 @@ const MAX_GRANTS = 1000;
 /** A registry leads to a few storages; one that names ever new ones does not fill the memory. */
 const MAX_HOSTS = 100;
 
-const NO_CHALLENGE = 'status 401 with no challenge that we can answer: is this a registry?';
+const NO_CHALLENGE = 'status 401 with registry sent no supported challenge: is this a registry?';
 const NO_PASSWORD = 'a password is asked for and none is configured';
 
 interface Grant {
@@ -155,7 +155,7 @@ export class Authorization {
     const trust = await judgeRealm(realm, registry, trustedRealms);
     if (trust === 'trusted' || (trust === 'stranger' && registry.credential.kind === 'anonymous')) return undefined;
     return trust === 'refused'
-      ? `realm at ${realm.host} must not be asked`
+      ? `realm at ${realm.host} is at a forbidden address`
       : `realm at ${realm.host} is not trusted with credentials (settings: registry.trustedRealms)`;
   }
 

@@ -19,7 +19,7 @@ export class ForbiddenAddressError extends Error {
   override readonly name = 'ForbiddenAddressError';
   readonly code = 'ERR_FORBIDDEN_ADDRESS';
   constructor() {
-    super('registry leads to an internal address that its name does not allow');
+    super('host has an internal address that is not allowed for it');
   }
 }
 

@@ -176,7 +176,7 @@ const statusOf = (statusCode: number): number => (statusCode === 203 ? 200 : sta
 function whenUnexpected(request: ClientRequest, give: (error: Error) => void): void {
   let interim = 0;
   const complain = (): void => {
-    give(Object.assign(new Error('answer is none to this request'), { code: 'ERR_UNEXPECTED_ANSWER' }));
+    give(Object.assign(new Error('answer does not belong to this request'), { code: 'ERR_UNEXPECTED_ANSWER' }));
   };
   request.on('information', () => {
     if (++interim > MAX_INTERIM_ANSWERS) complain();

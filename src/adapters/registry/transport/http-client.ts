@@ -147,7 +147,7 @@ export function redirectOf({ asked, status, headers: { location } }: HttpRespons
   // Node reads headers as Latin-1, and servers write paths in UTF-8.
   const to = URL.parse(Buffer.from(location, 'latin1').toString(), from.href);
   if (to === null || (to.protocol !== 'https:' && to.protocol !== 'http:')) {
-    throw unavailable(new UpstreamFault(asked, 'redirect to no http or https URL (ERR_INVALID_REDIRECT)'));
+    throw unavailable(new UpstreamFault(asked, 'redirect to a URL that is not http or https (ERR_INVALID_REDIRECT)'));
   }
   if (from.protocol === 'https:' && to.protocol !== 'https:') {
     throw unavailable(new UpstreamFault(asked, 'redirect from https to http (ERR_INSECURE_REDIRECT)'));

@@ -35,7 +35,7 @@ export function parseProxy(text: string): Proxy | undefined {
   const url = URL.parse(text.includes('://') ? text : `http://${text}`);
   const [kind, defaultPort] = KINDS.get(url?.protocol ?? '') ?? [];
   if (url === null || kind === undefined || defaultPort === undefined || url.hostname === '') {
-    throw new ConnectFault('ERR_INVALID_PROXY', 'the proxy is no http, https, socks5 or socks5h URL');
+    throw new ConnectFault('ERR_INVALID_PROXY', 'the proxy is not an http, https, socks5 or socks5h URL');
   }
   return {
     kind,

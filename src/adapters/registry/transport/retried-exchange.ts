@@ -137,7 +137,7 @@ export class RetriedExchange {
     const ms = opensAt - performance.now();
     if (ms <= 0 || opensAt <= wait.at) return undefined;
     return new UpstreamThrottledError(Math.ceil(ms / 1000), {
-      cause: new UpstreamFault(asked, 'asked for patience before'),
+      cause: new UpstreamFault(asked, 'registry asked to wait, not asked again yet'),
     });
   }
 

@@ -96,7 +96,7 @@ describe('runCommandLine', () => {
     [['--disable-cache=yes'], "Option '--disable-cache' does not take an argument\nSee --help.\n"],
     [['swerve'], 'there is no command swerve, did you mean serve?\nSee --help.\n'],
     [['help', 'me'], 'there is no command me\nSee --help.\n'],
-    [['serve', 'cache'], '"cache" is one argument too many\nSee serve --help.\n'],
+    [['serve', 'cache'], 'unexpected argument "cache"\nSee serve --help.\n'],
     [['my.yaml'], 'there is no command my.yaml, did you mean --config my.yaml?\nSee --help.\n'],
     ...(
       [
@@ -114,7 +114,7 @@ describe('runCommandLine', () => {
       ] as const
     ).map(([name, argument, flag]): [string[], string] => [
       [name, argument],
-      `"${argument}" is one argument too many, did you mean --${flag} ${argument}?\nSee ${name} --help.\n`,
+      `unexpected argument "${argument}", did you mean --${flag} ${argument}?\nSee ${name} --help.\n`,
     ]),
     [['--config', 'nowhere.yaml'], 'nowhere.yaml: cannot be read (ENOENT)\n'],
   ] as const) {

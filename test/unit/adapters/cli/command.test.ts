@@ -33,7 +33,7 @@ describe('parseFlags', () => {
   for (const [names, args, complaint] of [
     [['A'], [], 'A is missing'],
     [['A', 'B...'], ['a'], 'B... is missing'],
-    [['A'], ['a', 'b'], '"b" is one argument too many'],
+    [['A'], ['a', 'b'], 'unexpected argument "b"'],
     [[], ['--fil', 'a'], 'there is no flag --fil, did you mean --file?'],
     [[], ['-x'], 'there is no flag -x'],
     [[], ['--file'], "Option '--file <value>' argument missing"],

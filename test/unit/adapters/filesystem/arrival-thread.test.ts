@@ -109,8 +109,9 @@ describe('ArrivalThread', () => {
     const [{ file: writing }, { file: ending }] = [await create(), await create()];
     const pending = [rejection(writing.write(bytes, 0)), rejection(ending.digest())];
     await thread.close();
-    for (const error of await Promise.all(pending)) expect(error.message).to.equal('thread that writes has died');
-    expect((await rejection(ending.digest())).message).to.equal('thread that writes has died');
+    for (const error of await Promise.all(pending))
+      expect(error.message).to.equal('writing thread has ended unexpectedly');
+    expect((await rejection(ending.digest())).message).to.equal('writing thread has ended unexpectedly');
     ending.forget();
     const { file: next } = await create();
     await next.write(bytes, 0);

@@ -68,7 +68,7 @@ describe('beginArrival', () => {
     await thread.close();
     const error = await rejection(arrival.conclude());
     expect(error).to.be.instanceOf(StoreFailedError);
-    expect(error).to.have.nested.property('cause.message', 'thread that writes has died');
+    expect(error).to.have.nested.property('cause.message', 'writing thread has ended unexpectedly');
   });
 });
 

@@ -76,8 +76,8 @@ describe('Ledger', () => {
     expect(ledger.bytes).to.equal(3 * BLOCK);
     failed.release();
     expect([ledger.bytes, ledger.missing(2 * BLOCK)]).to.deep.equal([2 * BLOCK, -2 * BLOCK]);
-    for (const room of [stored, failed]) expect(room.release).to.throw('given back before');
-    expect(() => failed.commit(digest(2), new Date(0), 0)).to.throw('given back before');
+    for (const room of [stored, failed]) expect(room.release).to.throw('released before');
+    expect(() => failed.commit(digest(2), new Date(0), 0)).to.throw('released before');
     expect([ledger.bytes, ledger.entries]).to.deep.equal([2 * BLOCK, 1]);
   });
 

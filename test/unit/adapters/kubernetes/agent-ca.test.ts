@@ -74,6 +74,6 @@ describe('AgentCa', () => {
     await rm(file);
     await writeFile(file, CA.padEnd(1024 * 1024 + 1, '\n'));
     expect(await agentCa.read()).to.equal(undefined);
-    expect(told).to.deep.equal(['is no file of certificates', 'is no file of certificates']);
+    expect(told).to.deep.equal(['is not a file of certificates', 'is not a file of certificates']);
   });
 });

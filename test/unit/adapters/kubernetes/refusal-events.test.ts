@@ -39,7 +39,7 @@ describe('RefusalEvents', () => {
     const [source, secret] = api.events.toSorted((one, other) => (one.path < other.path ? 1 : -1));
     expect(source?.path).to.equal('/api/v1/namespaces/default/events');
     expect(source?.body).to.deep.include({ kind: 'Event', type: 'Warning', reason: 'RegistryInvalid' });
-    expect(source?.body['message']).to.match(/^cannot be used, its previous state is kept: .*not PEM/);
+    expect(source?.body['message']).to.match(/^cannot be used; its previous state stays in use: .*not PEM/);
     expect(source?.body['involvedObject']).to.deep.equal({
       apiVersion: 'deckhouse.io/v1alpha1',
       kind: 'ModuleSource',

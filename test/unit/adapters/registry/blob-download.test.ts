@@ -159,7 +159,7 @@ describe('downloadBlob', () => {
     ] as const) {
       it(`is refused with ${what}`, async () => {
         answer('all', (response) => response.writeHead(status, headers).end('xxxxx'));
-        expect(await isUnavailable()).to.include('other bytes than those asked for');
+        expect(await isUnavailable()).to.include('does not have the requested bytes');
         expect(registry.log).to.have.lengthOf(1);
       });
     }

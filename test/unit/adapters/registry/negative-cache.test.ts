@@ -44,7 +44,7 @@ describe('NegativeCache', () => {
   it('names the answer that it repeats', async () => {
     await rejection(manifest(image));
     const text = inspect(await rejection(manifest(image)));
-    expect(text).to.include('answer of the last seconds').and.include(`manifest from ${registry.host}: status 404`);
+    expect(text).to.include('remembered answer').and.include(`manifest from ${registry.host}: status 404`);
   });
 
   it('asks again after five seconds, and finds what has been published since', async () => {

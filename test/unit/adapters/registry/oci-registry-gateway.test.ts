@@ -418,7 +418,7 @@ describe('OciRegistryGateway', () => {
     it('trusts no certificate for another name', async () => {
       const registry = await start({ tls: 'elsewhere' });
       const error = await rejection(blob(makeRegistryGateway(), registry.upstream()));
-      const words = 'certificate is that of another host (ERR_TLS_CERT_ALTNAME_INVALID)';
+      const words = 'certificate is for another host (ERR_TLS_CERT_ALTNAME_INVALID)';
       expect(error).to.have.nested.property('cause.message').that.includes(words);
     });
   });

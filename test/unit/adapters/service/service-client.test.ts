@@ -96,7 +96,7 @@ describe('ServiceClient', () => {
   it('is not content with a package that the service could not keep', async () => {
     const status = 'registry-packages-proxy; fwd=bypass; detail=store-full';
     const error = await rejection(fetch(await to(whole({ 'cache-status': status }))));
-    expect(error.message).to.equal('the service did not keep it (fwd=bypass; detail=store-full)');
+    expect(error.message).to.equal('the service did not cache it (fwd=bypass; detail=store-full)');
   });
 
   it('verifies the bytes that it receives', async () => {
@@ -159,7 +159,7 @@ describe('ServiceClient', () => {
   it('does not take an answer without a digest for a package', async () => {
     const error = await rejection(fetch(await to(whole({ 'repr-digest': 'none' }))));
     expect(error).to.be.instanceOf(ServiceError);
-    expect(error.message).to.include('is this a registry-packages-proxy?');
+    expect(error.message).to.include('the URL may not be that of a registry-packages-proxy');
   });
 
   it('says what the service says, on one line', async () => {
@@ -193,12 +193,12 @@ describe('ServiceClient', () => {
 
   it('does not wait for ever for an answer', async () => {
     const silent = await to(() => undefined);
-    expect((await rejection(fetch(silent))).message).to.equal('nothing came for 0.3 s');
+    expect((await rejection(fetch(silent))).message).to.equal('no bytes came for 0.3 s');
   });
 
   it('does not wait for ever for the rest of an answer', async () => {
     const slow = await to((_request, response) => response.writeHead(200, HEADERS).write('some'));
-    expect((await rejection(fetch(slow))).message).to.equal('nothing came for 0.3 s');
+    expect((await rejection(fetch(slow))).message).to.equal('no bytes came for 0.3 s');
   });
 
   it('ends when it is interrupted', async () => {

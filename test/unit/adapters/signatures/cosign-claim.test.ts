@@ -41,8 +41,8 @@ describe('a claim of cosign', () => {
   });
 
   it('is refused of another image', () => {
-    expect(() => verify(simple(simpleClaim(other, keys)))).to.throw('it is of another image');
-    expect(() => verify(bundle(bundleOf(other, keys)))).to.throw('it is of another image');
+    expect(() => verify(simple(simpleClaim(other, keys)))).to.throw('it is the signature of another image');
+    expect(() => verify(bundle(bundleOf(other, keys)))).to.throw('it is the signature of another image');
   });
 
   it('is refused when its words are changed', () => {
@@ -55,12 +55,12 @@ describe('a claim of cosign', () => {
 
   it('is no attestation, which the same key signs', () => {
     const attestation = bundle(bundleOf(digest, keys, 'https://slsa.dev/provenance/v1'));
-    expect(() => verify(attestation)).to.throw('it is no signature of an image');
+    expect(() => verify(attestation)).to.throw('it is not a signature of an image');
     const statement = { ...(JSON.parse(Buffer.from(simpleClaim(digest, keys).payload).toString()) as object) };
     const atomic = encode({
       critical: { ...(statement as { critical: object }).critical, type: 'atomic container signature' },
     });
-    expect(() => verify(signed(atomic))).to.throw('it is no signature of an image');
+    expect(() => verify(signed(atomic))).to.throw('it is not a signature of an image');
   });
 
   it('is refused when it is signed and says nothing of an image', () => {

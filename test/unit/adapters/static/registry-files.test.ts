@@ -100,7 +100,7 @@ describe('a registry with files', () => {
     ],
     [{ passwordFile: import.meta.filename }, 'passwordFile', 'username and password go together'],
     [{ username: 'a', passwordFile: '/nowhere' }, 'passwordFile', 'the file cannot be read (ENOENT)'],
-    [{ username: 'a', passwordFile: '/dev/zero' }, 'passwordFile', 'is no file of at most 1 MiB'],
+    [{ username: 'a', passwordFile: '/dev/zero' }, 'passwordFile', 'is not a file of at most 1 MiB'],
     [{ ca: '/etc/ca.crt' }, 'ca', 'is a path, not the certificate itself: caFile takes a path'],
     [{ caFile: '-----BEGIN CERTIFICATE-----' }, 'caFile', 'is the certificate itself, not a path: ca takes it'],
     [

@@ -161,7 +161,7 @@ describe('explanationText', () => {
       {
         kind: 'bucket',
         name: 's3.example',
-        resting: { until: ago(-20), reason: 'slow: 12 KiB in a second' },
+        resting: { until: ago(-20), reason: 'slow: 12 KiB per second' },
         isFailing: true,
         distrusted: 2,
       },
@@ -170,7 +170,7 @@ describe('explanationText', () => {
     expect(lines.slice(3, 7)).to.deep.equal([
       'before it   mirror mirror.example, which failed last time',
       'before it   bucket s3.example, asked last for another 20 s',
-      '            slow: 12 KiB in a second',
+      '            slow: 12 KiB per second',
       '            not asked for 2 digests of which it gave other bytes',
     ]);
   });

@@ -194,16 +194,16 @@ describe('Authorization', () => {
 
   const stranger = 'realm at tokens.stranger.test is not trusted with credentials (settings: registry.trustedRealms)';
   const denials: [challenge: string, credential: Credential, why: string][] = [
-    ['Negotiate', ROBOT, 'status 401 with no challenge that we can answer: is this a registry?'],
-    ['', ROBOT, 'status 401 with no challenge that we can answer: is this a registry?'],
+    ['Negotiate', ROBOT, 'status 401 with registry sent no supported challenge: is this a registry?'],
+    ['', ROBOT, 'status 401 with registry sent no supported challenge: is this a registry?'],
     ['Basic realm="a"', ANONYMOUS, 'a password is asked for and none is configured'],
     ['Bearer realm="a registry"', ROBOT, 'realm is not a URL'],
     ['Bearer realm="https://[::"', ROBOT, 'realm is not a URL'],
     ['Bearer realm=""', ROBOT, 'realm is not a URL'],
-    ['Bearer realm="//169.254.169.254/latest"', ROBOT, 'realm at 169.254.169.254 must not be asked'],
+    ['Bearer realm="//169.254.169.254/latest"', ROBOT, 'realm at 169.254.169.254 is at a forbidden address'],
     ['Basic realm="a", Bearer realm="https://tokens.stranger.test/"', IDENTITY, stranger],
-    ['Bearer realm="https://169.254.169.254/latest"', ROBOT, 'realm at 169.254.169.254 must not be asked'],
-    ['Bearer realm="https://169.254.169.254/latest"', ANONYMOUS, 'realm at 169.254.169.254 must not be asked'],
+    ['Bearer realm="https://169.254.169.254/latest"', ROBOT, 'realm at 169.254.169.254 is at a forbidden address'],
+    ['Bearer realm="https://169.254.169.254/latest"', ANONYMOUS, 'realm at 169.254.169.254 is at a forbidden address'],
     ['Bearer realm="https://tokens.stranger.test/"', ROBOT, stranger],
   ];
   for (const [challenge, credential, why] of denials) {
