@@ -13,6 +13,9 @@ export interface Asked {
 
 const UNKNOWN_CA = 'certificate is not signed by a CA that is trusted here';
 const NO_TLS = 'host does not speak TLS';
+const CLIENT_CERTIFICATE = 'host wants a client certificate, which this service has not';
+const NOTHING_IN_COMMON = 'host accepts no cipher or certificate of this side';
+const OLD_TLS = 'host speaks no TLS of version 1.2 or later';
 
 /** For codes that do not speak for themselves. */
 const EXPLANATIONS: Readonly<Record<string, string | undefined>> = {
@@ -32,6 +35,11 @@ const EXPLANATIONS: Readonly<Record<string, string | undefined>> = {
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: UNKNOWN_CA,
   ERR_SSL_WRONG_VERSION_NUMBER: NO_TLS,
   ERR_SSL_PACKET_LENGTH_TOO_LONG: NO_TLS,
+  ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: CLIENT_CERTIFICATE,
+  'ERR_SSL_SSL/TLS_ALERT_HANDSHAKE_FAILURE': NOTHING_IN_COMMON,
+  ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE: NOTHING_IN_COMMON,
+  ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION: OLD_TLS,
+  ERR_SSL_UNSUPPORTED_PROTOCOL: OLD_TLS,
 };
 
 /** Shows what happened where. Never made from got's errors, which hold the request with its headers. */
