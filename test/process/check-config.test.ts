@@ -6,6 +6,7 @@ import { parse, stringify } from 'yaml';
 import { FakeRegistry, PASSWORD, USERNAME } from '../support/fake-registry.ts';
 import { OciLayout } from '../support/oci-layout.ts';
 import { type Ended, runProgram } from '../support/program.ts';
+import { CA, serverCertificate } from '../support/tls/certificates.ts';
 import { findCanary } from '../support/service-process.ts';
 
 describe('check-config', function () {
@@ -73,6 +74,30 @@ describe('check-config', function () {
     const errors = rest.filter((line) => line.startsWith('error: ')).map((line) => line.slice('error: '.length));
     expect(served).to.deep.equal({ code: 1, stdout: '', stderr: `${[mistake, ...errors].join('\n')}\n` });
   });
+
+  for (const [what, files, told] of [
+    ['of another key', { key: 'other.key' }, 'server.tls: DIRECTORY/other.key is not the key of DIRECTORY/own.pem'],
+    [
+      'in the place of the key',
+      { key: 'own.pem' },
+      'server.tls.key: DIRECTORY/own.pem has no PEM block of a private key',
+    ],
+    [
+      'that is empty',
+      { certificate: 'empty' },
+      'server.tls.certificate: DIRECTORY/empty has no PEM block of a certificate',
+    ],
+  ] as const) {
+    it(`says of a certificate ${what} which file is wrong`, async () => {
+      const [own, other] = [serverCertificate('localhost'), serverCertificate('elsewhere')];
+      const contents = { 'own.pem': own.cert, 'own.key': own.key, 'other.key': other.key, 'ca.pem': CA, empty: '' };
+      for (const [name, text] of Object.entries(contents)) await writeFile(join(directory, name), text);
+      const tls = { certificate: 'own.pem', key: 'own.key', clientCA: 'ca.pem', ...files };
+      const { code, stderr } = await check({ server: { listenAddress: '127.0.0.1:0', tls } });
+      expect(code).to.equal(2);
+      expect(stderr).to.equal(`error: ${told.replaceAll('DIRECTORY', directory)}\n`);
+    });
+  }
 
   it('says of a cache directory that others can write what serve says', async () => {
     const cache = join(directory, 'cache');

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer, type ServerOptions } from 'node:https';
 import { createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
+import { errnoOf, StartError } from '../../../domain/errors.ts';
 
 /** All PEM. */
 export interface TlsFiles {
@@ -107,9 +108,27 @@ export class MutualTls {
   }
 }
 
+/** @throws StartError for files that are not what their settings want, or do not belong together */
 export function readTlsFiles({ certificate, key, clientCA }: TlsPaths): TlsFiles {
-  const read = (path: string): string => readFileSync(path, 'utf8');
-  return { certificate: read(certificate), key: read(key), clientCa: read(clientCA) };
+  const files = {
+    certificate: readPem('certificate', certificate, 'CERTIFICATE'),
+    key: readPem('key', key, 'PRIVATE KEY'),
+    clientCa: readPem('clientCA', clientCA, 'CERTIFICATE'),
+  };
+  try {
+    contextOf(files);
+  } catch (cause) {
+    const isOther = errnoOf(cause) === 'ERR_OSSL_X509_KEY_VALUES_MISMATCH';
+    const why = isOther ? `${key} is not the key of ${certificate}` : 'the files cannot be used';
+    throw new StartError(`server.tls: ${why}`, { cause });
+  }
+  return files;
+}
+
+function readPem(setting: string, path: string, label: string): string {
+  const text = readFileSync(path, 'utf8');
+  if (new RegExp(`-----BEGIN (?:[A-Z]+ )*${label}-----`).test(text)) return text;
+  throw new StartError(`server.tls.${setting}: ${path} has no PEM block of a ${label.toLowerCase()}`);
 }
 
 /** Hands changed files to a server while it runs. */
