@@ -28,8 +28,8 @@ export class Secret {
 }
 
 export type Credential =
-  /** `isFallback` where a docker config has credentials, and none of them is for this repository. */
-  | { readonly kind: 'anonymous'; readonly isFallback?: true }
+  /** `lacks` where a docker config has entries: none for this repository, or one without a password. */
+  | { readonly kind: 'anonymous'; readonly lacks?: 'entry' | 'password' }
   | { readonly kind: 'basic'; readonly username: string; readonly password: Secret }
   /** A refresh token of the OAuth2 token protocol (`identitytoken`). */
   | { readonly kind: 'identity'; readonly token: Secret };
@@ -38,7 +38,8 @@ export type Credential =
 const TOKEN_USER = '<token>';
 
 export const ANONYMOUS: Credential = { kind: 'anonymous' };
-const FALLBACK: Credential = { kind: 'anonymous', isFallback: true };
+const NO_ENTRY: Credential = { kind: 'anonymous', lacks: 'entry' };
+const EMPTY_ENTRY: Credential = { kind: 'anonymous', lacks: 'password' };
 
 /** No password, but what documents of registries propose beside a token that is the user. */
 const NO_PASSWORD = /^(?:.{0,5}|x-oauth-basic|unused|nopass|nopassword|password)$/i;
@@ -52,13 +53,22 @@ export function userOf(credential: Credential): string | undefined {
   return NO_PASSWORD.test(password) || password === username ? undefined : username;
 }
 
-/** Why a password looks like a mistake; undefined for one that does not. Nothing else of it is told. */
+const FLAWS = {
+  entry: 'the docker config has no entry for this registry',
+  password:
+    'the docker config has no password in the entry for this registry; docker may keep it in a credential store',
+} as const;
+
+/** Why a credential looks like a mistake; undefined for one that does not. Nothing else of a password is told. */
 export function flawOf(credential: Credential): string | undefined {
+  if (credential.kind === 'anonymous') return credential.lacks && FLAWS[credential.lacks];
   if (credential.kind !== 'basic') return undefined;
   const password = credential.password.reveal();
-  if (/[\r\n]$/.test(password)) return 'ends with a line feed';
-  if (password.trim() !== password) return 'begins or ends with white space';
-  return password.startsWith(`${credential.username}:`) ? 'begins with the name of its user and a colon' : undefined;
+  if (/[\r\n]$/.test(password)) return 'the password ends with a line feed';
+  if (password.trim() !== password) return 'the password begins or ends with white space';
+  return password.startsWith(`${credential.username}:`)
+    ? 'the password begins with the name of its user and a colon'
+    : undefined;
 }
 
 /** Says which part cannot be read; never shows it. */
@@ -85,7 +95,7 @@ export function credentialFor(
     .filter((entry) => isPrefix(entry.path, path ?? ''))
     .sort((a, b) => b.path.length - a.path.length);
   if (fits[0] !== undefined) return parseAuth(fits[0].auth);
-  return auths.length === 0 ? ANONYMOUS : FALLBACK;
+  return auths.length === 0 ? ANONYMOUS : NO_ENTRY;
 }
 
 function parseAuths(dockerCfg: string): Record<string, unknown> {
@@ -116,7 +126,7 @@ function parseAuth(json: unknown): Credential {
   if (typeof identitytoken === 'string' && identitytoken !== '') return identity(identitytoken);
   if (typeof auth === 'string' && auth !== '') return parseBasic(decodeBase64(auth, '"auth" is not base64'));
   if (typeof username === 'string' && username !== '' && typeof password === 'string') return basic(username, password);
-  return ANONYMOUS;
+  return EMPTY_ENTRY;
 }
 
 /** RFC 7617: the first colon ends the user's name, a password may hold more of them. */

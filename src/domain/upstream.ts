@@ -94,7 +94,7 @@ export function dialledHost({ host, dialled }: Pick<Registry, 'host' | 'dialled'
 
 /** Whether a registry is entered anonymously because its docker config has no entry for it. */
 export function isFallback({ credential }: Registry): boolean {
-  return credential.kind === 'anonymous' && credential.isFallback === true;
+  return credential.kind === 'anonymous' && credential.lacks === 'entry';
 }
 
 /** The repository `path` below the upstream's own; the registry, and so its connections, stay the same. */
@@ -119,7 +119,7 @@ export interface UpstreamDescription {
   readonly credential: {
     readonly kind: 'anonymous' | 'basic' | 'identity';
     readonly user: string | undefined;
-    /** Why the password looks like a mistake. */
+    /** Why it looks like a mistake. */
     readonly flaw?: string;
   };
   /** Certificates that are trusted besides the default roots. */

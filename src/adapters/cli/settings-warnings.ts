@@ -119,7 +119,7 @@ function credentialWarnings({ credentials: { source, registries } }: CheckedSett
     if (registry.scheme === 'https' || registry.credential.kind === 'anonymous') return [];
     return [`credentials.registries.${String(index)}.scheme: the password goes to ${registry.host} unencrypted`];
   });
-  const warnings = [...inClear, ...anonymousByMistake(registries), ...flawedPasswords(registries)];
+  const warnings = [...inClear, ...anonymousByMistake(registries), ...flawedCredentials(registries)];
   if (registries.length === 0)
     return ['credentials.registries: without any, every request is for an unknown repository'];
   if (registries.some(({ isDefault }) => isDefault)) return warnings;
@@ -135,10 +135,11 @@ function anonymousByMistake(registries: readonly CheckedRegistry[]): string[] {
   });
 }
 
-function flawedPasswords(registries: readonly CheckedRegistry[]): string[] {
+function flawedCredentials(registries: readonly CheckedRegistry[]): string[] {
   return registries.flatMap(({ upstream: { registry } }, index) => {
-    const flaw = flawOf(registry.credential);
-    return flaw === undefined ? [] : [`credentials.registries.${String(index)}: the password ${flaw}`];
+    // An empty entry may be meant: it is how a docker config says that access is anonymous.
+    const flaw = registry.credential.kind === 'basic' ? flawOf(registry.credential) : undefined;
+    return flaw === undefined ? [] : [`credentials.registries.${String(index)}: ${flaw}`];
   });
 }
 

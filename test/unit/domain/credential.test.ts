@@ -124,7 +124,7 @@ describe('credentialFor', () => {
     '',
   ]) {
     it(`does not take ${key || 'an empty key'} for it`, () => {
-      expect(find({ [key]: entry('robot') })).to.deep.equal({ kind: 'anonymous', isFallback: true });
+      expect(find({ [key]: entry('robot') })).to.deep.equal({ kind: 'anonymous', lacks: 'entry' });
     });
   }
 
@@ -164,7 +164,7 @@ describe('credentialFor', () => {
   for (const [host, scheme, key] of others) {
     it(`does not take ${key} for ${host} by ${scheme}`, () => {
       const found = credentialFor(base64({ auths: { [key]: entry('robot') } }), { scheme, host }, undefined);
-      expect(found).to.deep.equal({ kind: 'anonymous', isFallback: true });
+      expect(found).to.deep.equal({ kind: 'anonymous', lacks: 'entry' });
     });
   }
 
@@ -199,7 +199,7 @@ describe('credentialFor', () => {
   it('is anonymous where nothing is said', () => {
     expect(credentialFor('', at('a.example'), undefined)).to.deep.equal({ kind: 'anonymous' });
     expect(credentialFor(base64({}), at('a.example'), undefined)).to.deep.equal({ kind: 'anonymous' });
-    expect(find({ 'registry.example:5000': {} })).to.deep.equal({ kind: 'anonymous' });
+    expect(find({ 'registry.example:5000': {} })).to.deep.equal({ kind: 'anonymous', lacks: 'password' });
   });
 
   const broken: [what: string, dockerCfg: string][] = [
@@ -284,15 +284,23 @@ describe('userOf', () => {
   for (const [password, flaw] of [
     ['canary', undefined],
     ['canary word', undefined],
-    ['canary\n', 'ends with a line feed'],
-    ['canary\r\n', 'ends with a line feed'],
-    [' canary', 'begins or ends with white space'],
-    ['robot:canary', 'begins with the name of its user and a colon'],
+    ['canary\n', 'the password ends with a line feed'],
+    ['canary\r\n', 'the password ends with a line feed'],
+    [' canary', 'the password begins or ends with white space'],
+    ['robot:canary', 'the password begins with the name of its user and a colon'],
   ] as const) {
     it(`finds ${flaw === undefined ? 'nothing wrong with' : `that ${flaw} in`} ${JSON.stringify(password)}`, () => {
       expect(flawOf(basic('robot', password))).to.equal(flaw);
     });
   }
+
+  it('says what a docker config lacks for its registry', () => {
+    const flaw = (key: string, auth: object) => flawOf(find({ [key]: auth }));
+    expect(flaw('other.example', {})).to.equal('the docker config has no entry for this registry');
+    expect(flaw('registry.example:5000', {})).to.match(
+      /^the docker config has no password in the entry for this registry;/,
+    );
+  });
 
   it('names the user, unless the name may be the secret', () => {
     expect(userOf(basic('robot', 'a-password'))).to.equal('robot');

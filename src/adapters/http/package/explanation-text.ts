@@ -93,7 +93,7 @@ function registryLines({ registry, upstream, error, known }: Explanation['config
     `${scheme}://${host}${repository === undefined ? '' : `/${repository}`}${origin}`,
     ...(dialled === undefined ? [] : [`dialled at ${dialled.host}, ${SERVERS[dialled.by]}`]),
     `${credential.kind} access${user}${trusted}`,
-    ...(credential.flaw === undefined ? [] : [`the password ${credential.flaw}`]),
+    ...(credential.flaw === undefined ? [] : [credential.flaw]),
   ];
 }
 

@@ -119,7 +119,7 @@ describe('explanationText', () => {
   });
 
   it('says what is wrong with a password', () => {
-    const credential = { kind: 'basic', user: 'robot', flaw: 'ends with a line feed' } as const;
+    const credential = { kind: 'basic', user: 'robot', flaw: 'the password ends with a line feed' } as const;
     const flawed = text({ configuration: { ...ALL.configuration, upstream: { ...upstream, credential } } });
     expect(flawed).to.include('\n            the password ends with a line feed\n');
   });
