@@ -23,7 +23,7 @@ const CAUSES: readonly (readonly [what: string, script: Script, code: string, ca
       return true;
     },
     'UPSTREAM_DENIED',
-    'token from HOST: status 401 with registry sent no supported challenge: is this a registry?',
+    'token from HOST: status 401 without a challenge that is supported: is this a registry?',
   ],
   [
     'refuses the tokens that it leads to',

@@ -18,7 +18,7 @@ const MAX_GRANTS = 1000;
 /** A registry leads to a few storages; one that names ever new ones does not fill the memory. */
 const MAX_HOSTS = 100;
 
-const NO_CHALLENGE = 'status 401 with registry sent no supported challenge: is this a registry?';
+const NO_CHALLENGE = 'status 401 without a challenge that is supported: is this a registry?';
 const NO_PASSWORD = 'a password is asked for and none is configured';
 
 interface Grant {

@@ -194,8 +194,8 @@ describe('Authorization', () => {
 
   const stranger = 'realm at tokens.stranger.test is not trusted with credentials (settings: registry.trustedRealms)';
   const denials: [challenge: string, credential: Credential, why: string][] = [
-    ['Negotiate', ROBOT, 'status 401 with registry sent no supported challenge: is this a registry?'],
-    ['', ROBOT, 'status 401 with registry sent no supported challenge: is this a registry?'],
+    ['Negotiate', ROBOT, 'status 401 without a challenge that is supported: is this a registry?'],
+    ['', ROBOT, 'status 401 without a challenge that is supported: is this a registry?'],
     ['Basic realm="a"', ANONYMOUS, 'a password is asked for and none is configured'],
     ['Bearer realm="a registry"', ROBOT, 'realm is not a URL'],
     ['Bearer realm="https://[::"', ROBOT, 'realm is not a URL'],
