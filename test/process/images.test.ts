@@ -82,6 +82,19 @@ describe('the command line and a running service', () => {
     expect(found).to.include({ repository: '', path: CLI, beside: true });
   });
 
+  it('shows the token of a client to no registry, and in no line of the log', async () => {
+    const asked = registry.log.length;
+    const headers = { authorization: 'Bearer canary-of-the-user', cookie: 'canary-cookie' };
+    for (const path of ['tags', 'images/v1.1.0', 'manifests/v1.1.0']) {
+      expect((await service.client(`v1/images/${CLI}/${path}`, { headers })).statusCode).to.equal(200);
+    }
+    const seen = JSON.stringify(registry.log.slice(asked).map((request) => request.headers));
+    expect(seen)
+      .to.include('canary-token')
+      .and.not.to.match(/canary-of-the-user|canary-cookie/);
+    expect(service.output).not.to.include('canary');
+  });
+
   it('counts by route, without names and tags', async () => {
     const metrics = await service.client('metrics').text();
     for (const action of ['tags', 'images', 'manifests']) expect(metrics).to.include(`route="/v1/images/${action}"`);
