@@ -41,17 +41,17 @@ type ReadConfig = (flags: Values<typeof SETTINGS_FLAGS>, terminal: Terminal) => 
 export function checkConfigCommand(readConfig: ReadConfig): Command {
   return command({
     about: `Reads settings as "serve" does with the same flags, and reports every mistake with its line. Then it checks \
-whether "serve" could start with them on this machine, and warns of a port that is taken and of settings that are allowed \
-but seldom meant. It changes nothing. Mirrors and a bucket it asks whether they are there; with --online also each registry \
-of credentials.registries, by its own account, for 15 seconds at most.`,
+whether "serve" could start with them on this machine, and warns of a port in use and of settings that are \
+probably not intended. It changes nothing. It connects to mirrors and a bucket; with --online also to each registry of \
+credentials.registries, with its account, for at most 15 seconds.`,
     flags: {
       ...SETTINGS_FLAGS,
       print: { type: 'boolean', about: 'print the settings in effect as a settings file, without secrets' },
-      online: { type: 'boolean', about: 'ask each registry whether it answers and lets the account in' },
+      online: { type: 'boolean', about: 'check whether each registry answers and accepts the account' },
       json: JSON_FLAG,
     },
     examples: [
-      { to: 'a settings file, before the service is restarted with it', run: 'check-config --config my.yaml' },
+      { to: 'a settings file, before a restart of the service', run: 'check-config --config my.yaml' },
       {
         to: 'the settings that a file and a flag result in',
         run: 'check-config --config my.yaml --log-level debug --print',
@@ -61,7 +61,7 @@ of credentials.registries, by its own account, for 15 seconds at most.`,
     exits: {
       0: 'the settings are right, with or without warnings',
       1: EXIT_CODES[1],
-      2: 'the settings are right, but "serve" could not start with them here, or a registry did not answer or let the account in',
+      2: 'the settings are right, but "serve" could not start with them here, or a registry did not answer or refused the account',
     },
     async run({ flags }, terminal) {
       const { stdout, stderr } = terminal;

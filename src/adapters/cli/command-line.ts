@@ -85,16 +85,16 @@ const WIDTH = 80;
 export function programHelp(rows: readonly Row[]): string {
   return `Usage: ${PROGRAM} [COMMAND] [flags]
 
-Serves packages, published as OCI images, by digest, from a local cache or out
-of a registry.
+Serves packages, published as OCI images, by digest, from a local cache or a
+registry.
 
 Commands:
 ${columns(rows.map(({ name, summary }) => [name, summary]))}
-Without a command it serves. "${PROGRAM} help COMMAND", or
-COMMAND --help, says more and has examples.
+Without a command it serves. "${PROGRAM} help COMMAND" and
+COMMAND --help print the flags and examples of a command.
 
-  --help, -h    this text, or a command's
-  --version     which version this is
+  --help, -h    print this text, or the help of a command
+  --version     print the version
 
 Exit status:
 ${columns(Object.entries(EXIT_CODES))}`;

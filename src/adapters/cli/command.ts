@@ -98,7 +98,7 @@ export type ExitCode = (typeof EXIT_CODE)[keyof typeof EXIT_CODE];
 export const EXIT_CODES: Readonly<Record<ExitCode, string>> = {
   0: 'done',
   1: 'wrong flags or settings, or the command could not start',
-  2: 'something was found damaged, missing or unusable, or not everything could be done',
+  2: 'something is damaged, missing or unusable, or a part of the work failed',
   130: 'ended by SIGINT or SIGTERM',
 };
 
@@ -133,17 +133,21 @@ export const JSON_FLAG = { type: 'boolean', about: 'print the result as one JSON
 
 /** The flags of the existing implementation, for every command that needs settings. */
 export const SETTINGS_FLAGS = {
-  config: { type: 'string', value: 'FILE', about: 'settings; config/default.yaml documents all of them' },
-  'listen-address': { type: 'string', value: 'HOST:PORT', about: 'where to listen (:PORT for all interfaces)' },
-  'cache-directory': { type: 'string', value: 'DIRECTORY', about: 'where to keep packages' },
-  'cache-retention-size': { type: 'string', value: 'SIZE', about: 'how much to keep: 1Gi, 500M, ...' },
-  'disable-cache': { type: 'boolean', about: 'keep nothing' },
+  config: { type: 'string', value: 'FILE', about: 'settings file; config/default.yaml documents all settings' },
+  'listen-address': { type: 'string', value: 'HOST:PORT', about: 'address to listen on (:PORT for all interfaces)' },
+  'cache-directory': { type: 'string', value: 'DIRECTORY', about: 'directory of the cache' },
+  'cache-retention-size': { type: 'string', value: 'SIZE', about: 'maximum size of the cache: 1Gi, 500M, ...' },
+  'disable-cache': { type: 'boolean', about: 'run without a cache' },
   kubeconfig: {
     type: 'string',
     value: 'FILE',
-    about: 'how to reach the cluster from outside, with credentials.source: kubernetes',
+    about: 'kubeconfig for use outside the cluster, with credentials.source: kubernetes',
   },
-  'log-level': { type: 'string', value: 'LEVEL', about: 'trace, debug, info, warn, error or fatal' },
+  'log-level': {
+    type: 'string',
+    value: 'LEVEL',
+    about: 'lowest level of the log: trace, debug, info, warn, error or fatal',
+  },
 } as const;
 
 /** One document on one line, so that lines of several runs can be told apart. */

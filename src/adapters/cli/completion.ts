@@ -27,7 +27,7 @@ interface Entry {
 export function completionCommand(commands: readonly Row[]): Command {
   return command({
     about: `Prints a script that completes commands, flags and files in a shell: ${Object.keys(SHELLS).join(', ')}. \
-It is written for this version, so load it anew after an upgrade.`,
+The script is for this version: load it again after an upgrade.`,
     operands: ['SHELL'],
     flags: { json: JSON_FLAG },
     examples: [

@@ -8,13 +8,13 @@ import { printable } from './format.ts';
 import { ACCESS_FLAGS, askService, readAccess, type ServiceAccess } from './service-access.ts';
 
 const FLAGS = {
-  digest: { type: 'string', value: 'DIGEST', about: 'of an image manifest, or of an index of them' },
-  repository: { type: 'string', value: 'REPO', about: 'as requests name it; the default registry without it' },
-  path: { type: 'string', value: 'PATH', about: 'below the repository' },
+  digest: { type: 'string', value: 'DIGEST', about: 'digest of an image manifest, or of an index' },
+  repository: { type: 'string', value: 'REPO', about: 'repository of the request; by default the default registry' },
+  path: { type: 'string', value: 'PATH', about: 'path of the request, below the repository' },
   ...ACCESS_FLAGS,
   verify: {
     type: 'boolean',
-    about: 'fetch the cached manifest, too, and compare it with DIGEST and with the layer that the service names',
+    about: 'fetch the cached manifest, and compare it with DIGEST and with the layer that the service names',
   },
   json: { type: 'boolean', about: 'print the JSON document of the service (docs/openapi.yaml)' },
 } as const;
@@ -24,21 +24,24 @@ const LABEL = 'verified'.padEnd(12);
 
 export const EXPLAIN = command({
   about: `Asks a running service, on this machine or at --url. The service answers from its own state: it asks no registry \
-and fetches nothing. Ages are measured by its clock. With --verify this command believes the service nothing that it can \
-compute: the manifest has the digest, or it does not.`,
+and fetches nothing. Ages are by its clock. With --verify this command fetches the cached manifest and computes its digest \
+itself.`,
   flags: FLAGS,
   examples: [
-    { to: 'why a package of the default registry does not come, on a master', run: 'explain --digest sha256:…' },
     {
-      to: 'the same where the loopback port is hardened',
+      to: 'on a master: the reason why a package of the default registry is not served',
+      run: 'explain --digest sha256:…',
+    },
+    {
+      to: 'the same with a hardened loopback port',
       run: 'explain --keys /etc/loopback --digest sha256:…',
     },
     {
-      to: 'through the sidecar of a master, with the token of a user that may ask',
+      to: 'through the sidecar of a master, with the token of an authorized user',
       run: 'explain --url https://master-0:4219 --token-file token --ca ca.crt --verify --digest sha256:…',
     },
     {
-      to: 'of a module, through a port that kubectl forwards, for a script',
+      to: 'a package of a module, through a port that kubectl forwards, for a script',
       run: 'explain --digest sha256:… --path modules/ingress --url http://127.0.0.1:8080 --json',
     },
   ],
@@ -46,7 +49,7 @@ compute: the manifest has the digest, or it does not.`,
     ...EXIT_CODES,
     0: 'the package would be served',
     1: 'wrong flags, or the service did not answer',
-    2: 'the request would fail, or --verify has found another manifest or layer',
+    2: 'the request would fail, or --verify found another manifest or layer',
   },
   async run({ flags }, terminal) {
     const request = requestOf(flags);

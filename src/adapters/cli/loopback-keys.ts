@@ -10,18 +10,18 @@ const DEFAULT_ADDRESS = '127.0.0.1';
 
 export const LOOPBACK_KEYS = command({
   about: `Makes a CA, a certificate for the service and one for each of its clients, the sidecar and "explain". The key of \
-the CA is dropped, so no further certificate can be made. The certificates do not expire. Files of an earlier run are replaced.`,
+the CA is not saved, so it can sign no further certificate. The certificates do not expire. Files of an earlier run are replaced.`,
   flags: {
     service: {
       type: 'string',
       value: 'DIRECTORY',
-      about: 'gets ca.crt, tls.crt and tls.key, and client.crt and client.key of "explain"',
+      about: 'directory for ca.crt, tls.crt and tls.key, and for client.crt and client.key of "explain"',
     },
-    sidecar: { type: 'string', value: 'DIRECTORY', about: 'gets ca.crt, client.crt and client.key' },
+    sidecar: { type: 'string', value: 'DIRECTORY', about: 'directory for ca.crt, client.crt and client.key' },
     address: {
       type: 'string',
       value: 'ADDRESS',
-      about: `of IPv4, where the service listens; ${DEFAULT_ADDRESS} without it`,
+      about: `IPv4 address on which the service listens; default ${DEFAULT_ADDRESS}`,
     },
     json: JSON_FLAG,
   },

@@ -28,17 +28,18 @@ const FLAGS = {
   from: {
     type: 'string',
     value: 'ARCHIVE',
-    about: 'a tar of "docker save" or of an OCI image layout instead of registries; without a list all of its images',
+    about:
+      'read images from a tar of "docker save" or of an OCI image layout, not from registries; without --list all of its images',
   },
   output: {
     type: 'string',
     value: 'DIRECTORY',
-    about: 'an OCI image layout: a new directory, or one that another run has begun',
+    about: 'directory for the OCI image layout: a new one, or that of an earlier run',
   },
   platform: {
     type: 'string',
     value: 'PLATFORMS',
-    about: 'whose images of an index: linux/amd64,linux/arm64, or all; registry.platform without it',
+    about: 'platforms to fetch of an index: linux/amd64,linux/arm64, or all; by default registry.platform',
   },
   kubeconfig: SETTINGS_FLAGS.kubeconfig,
   json: JSON_FLAG,
@@ -70,11 +71,14 @@ type WithPorts = (
 
 export function mirrorCommand(withPorts: WithPorts): Command {
   return command({
-    about: `Fetches each package of the list as a whole image, so that other tools can read the directory too. Of an index it \
-fetches the images of the platforms, and a package that lacks one of them fails. Every blob is verified before it gets its name. Another run verifies what is there and \
-fetches what is missing: after an interruption, a kill or a failure it continues, and with a longer list it adds the new \
-packages. Registries and their credentials are those of the settings. A service with registry.gateway: oci-layout serves \
-the packages; docs/air-gapped.md has all the steps. With --from they come out of an archive, which is read in place; the digests of its images are printed. An archive without manifests, as of Docker before 25 and of podman save, gets new ones: its images have other digests there than in a registry.`,
+    about: `Fetches each package of the list as a whole image, so that other tools can read the directory, too. From an index it \
+fetches the image of each platform of --platform; the package fails if the index lacks one. Every blob is verified. Another \
+run verifies the blobs that exist and fetches the missing ones, so it continues after an interruption or a failure, and adds \
+the packages of a longer list. Registries and credentials come from the settings. A service with registry.gateway: \
+oci-layout serves the packages; docs/air-gapped.md has all the steps.
+
+With --from the images come from an archive; their digests are printed. Archives of Docker before 25 and of "podman save" \
+have no manifests. This command makes new ones, so these images have other digests than in a registry.`,
     flags: FLAGS,
     examples: [
       {
@@ -86,22 +90,22 @@ the packages; docs/air-gapped.md has all the steps. With --from they come out of
         run: 'mirror --config my.yaml --list images_digests.json --output /media/mirror',
       },
       {
-        to: 'packages for nodes of two processors',
+        to: 'packages for nodes of two platforms',
         run: 'mirror --config my.yaml --list packages.txt --platform linux/amd64,linux/arm64 --output mirror',
       },
       {
-        to: 'all images that a file of "docker save" has',
+        to: 'all images of a file of "docker save"',
         run: 'mirror --from images.tar --output /media/mirror',
       },
       {
-        to: 'packages of one path of a repository, of which the list says digests only',
+        to: 'packages of one path of a repository; the list has only digests',
         run: 'mirror --config my.yaml --list ingress.txt --path ingress --output mirror',
       },
     ],
     exits: {
       ...EXIT_CODES,
       0: 'all packages are there',
-      2: 'some could not be fetched, or the directory could not be written any more; the others are there',
+      2: 'some packages could not be fetched, or the directory could not be written; the others are there',
     },
     async run({ flags }, terminal) {
       const { output } = flags;

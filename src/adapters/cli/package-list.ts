@@ -104,10 +104,10 @@ export const LIST_FLAGS = {
     type: 'string',
     value: 'FILE',
     about:
-      'a package a line: DIGEST [REPOSITORY [PATH]], "-" for the default repository, # for comments; or JSON with digests by name; "-" for standard input',
+      'list with one package per line: DIGEST [REPOSITORY [PATH]] (REPOSITORY "-" is the default, # begins a comment); or JSON with digests by name; "-" for standard input',
   },
-  repository: { type: 'string', value: 'REPOSITORY', about: 'of packages of which the list says none' },
-  path: { type: 'string', value: 'PATH', about: 'likewise, below the repository' },
+  repository: { type: 'string', value: 'REPOSITORY', about: 'repository of packages without one in the list' },
+  path: { type: 'string', value: 'PATH', about: 'path of packages without one in the list, below the repository' },
 } as const;
 
 /** @throws UsageError, or CommandFailure for a list that cannot be read or has mistakes */

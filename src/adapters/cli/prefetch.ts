@@ -32,7 +32,7 @@ const SERVICE_FLAGS = {
   url: {
     type: 'string',
     value: 'URL',
-    about: 'a running service, whose cache is filled instead of that of the settings',
+    about: 'running service whose cache is filled, instead of the cache of the settings',
   },
   ...SIDECAR_FLAGS,
 } as const;
@@ -49,10 +49,10 @@ interface Caches {
 
 export function prefetchCommand({ local, ofService }: Caches): Command {
   return command({
-    about: `With --url it asks a running service for each package, verifies the bytes by the manifest and drops them: the service \
-caches the package. Without --url it fills the cache of the settings, and has to run as the user of the service. It locks the \
-cache directory, so the service and this command never use it at the same time. Packages that are there already are verified. \
-When the cache is too small for the whole list, it names the packages that were evicted again.`,
+    about: `With --url this command requests each package from a running service, which caches it; the command verifies the bytes by \
+the manifest and discards them. Without --url it fills the cache of the settings. It must then run as the user of the \
+service, and it locks the cache directory: the service cannot use the directory at the same time. Cached packages are \
+verified. If the cache is too small for the whole list, the command names the packages that were evicted again.`,
     flags: { ...LIST_FLAGS, ...SERVICE_FLAGS, ...LOCAL_FLAGS, json: JSON_FLAG },
     examples: [
       { to: 'into the service of this host', run: 'prefetch --url http://127.0.0.1:5080 --list packages.txt' },
@@ -60,9 +60,9 @@ When the cache is too small for the whole list, it names the packages that were 
         to: 'into the service of a master, through its sidecar',
         run: 'prefetch --url https://master-0:4219 --token-file token --ca ca.crt --list packages.txt',
       },
-      { to: 'into a cache that a service will run on', run: 'prefetch --config my.yaml --list packages.txt' },
+      { to: 'into a cache, before a service starts with it', run: 'prefetch --config my.yaml --list packages.txt' },
     ],
-    exits: { ...EXIT_CODES, 0: 'all packages are in the cache', 2: 'some are not; the others are' },
+    exits: { ...EXIT_CODES, 0: 'all packages are in the cache', 2: 'some packages are not in the cache' },
     async run({ flags }, terminal) {
       const packages = await readPackageList(flags, terminal.interrupted);
       const fill: Fill = (cache, where) => prefetch(cache, { where, packages, isJson: flags.json === true }, terminal);
@@ -71,7 +71,7 @@ When the cache is too small for the whole list, it names the packages that were 
         refuse(SERVICE_FLAGS, flags, 'needs --url');
         isComplete = await local(flags, terminal, fill);
       } else {
-        refuse(LOCAL_FLAGS, flags, 'is of no use with --url: the service has settings of its own');
+        refuse(LOCAL_FLAGS, flags, 'cannot be used with --url: the service has its own settings');
         isComplete = await ofService(await readAccess(flags), fill);
       }
       terminal.interrupted.throwIfAborted();

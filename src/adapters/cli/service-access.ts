@@ -17,21 +17,21 @@ const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 
 /** The flags by which the sidecar lets a command in. */
 export const SIDECAR_FLAGS = {
-  'token-file': { type: 'string', value: 'FILE', about: 'holds the bearer token for its sidecar' },
-  ca: { type: 'string', value: 'FILE', about: 'PEM: the CA of the certificate of its sidecar' },
+  'token-file': { type: 'string', value: 'FILE', about: 'file with the bearer token for its sidecar' },
+  ca: { type: 'string', value: 'FILE', about: 'CA certificate (PEM) that signed the certificate of its sidecar' },
 } as const;
 
 export const ACCESS_FLAGS = {
   url: {
     type: 'string',
     value: 'URL',
-    about: `of the service; without it http://${LOOPBACK_PORT}, https with --keys, https://${SIDECAR_PORT} with --token-file`,
+    about: `address of the service; default http://${LOOPBACK_PORT}, https with --keys, https://${SIDECAR_PORT} with --token-file`,
   },
   ...SIDECAR_FLAGS,
   keys: {
     type: 'string',
     value: 'DIRECTORY',
-    about: 'of the hardened mode: has ca.crt, client.crt and client.key (loopback-keys)',
+    about: 'for the hardened mode: directory with ca.crt, client.crt and client.key (loopback-keys)',
   },
 } as const;
 
@@ -66,9 +66,7 @@ async function readToken(path: string): Promise<Secret> {
   if (/^ey[\w-]+\.[\w-]+\.[\w-]+$/.test(path)) throw new UsageError('--token-file is the token itself, not a path');
   const token = (await readText('token-file', path)).trim();
   if (!/^[\x21-\x7e]+$/.test(token)) {
-    throw new CommandFailure(
-      `--token-file ${path}: ${token === '' ? 'is empty' : 'holds something else than one token'}`,
-    );
+    throw new CommandFailure(`--token-file ${path}: ${token === '' ? 'is empty' : 'does not hold exactly one token'}`);
   }
   return new Secret(token);
 }
@@ -138,8 +136,8 @@ function refusal(origin: URL, path: string, response: IncomingMessage, hasToken:
   const remedy =
     statusCode === 401
       ? hasToken
-        ? ': it does not accept the token, which has expired or is of another cluster'
-        : ': it wants a token, see --token-file'
+        ? ': it does not accept the token, which may have expired or be of another cluster'
+        : ': it requires a token, see --token-file'
       : statusCode === 403
         ? `: the user of the token may not get ${path}, which a ClusterRole of the chart allows (docs/security.md)`
         : '';
@@ -159,7 +157,7 @@ function reasonOf(error: unknown, hasCa: boolean): string {
   if (!('code' in error) || typeof error.code !== 'string') return error.message;
   const { code } = error;
   if (UNTRUSTED.includes(code)) {
-    return `${code}: its certificate is not of ${hasCa ? 'that CA' : 'a CA that is trusted here, see --ca'}`;
+    return `${code}: its certificate is not signed by ${hasCa ? 'the given CA' : 'a trusted CA, see --ca'}`;
   }
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') return `${code}: its certificate is for another host`;
   if (code === 'ECONNREFUSED') return `${code}: no service listens there`;

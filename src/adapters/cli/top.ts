@@ -21,29 +21,33 @@ const SECONDS = { usual: 2, least: 0.1, most: 3600 };
 const MOST_SAMPLES = 1_000_000;
 
 export const TOP = command({
-  about: `Asks a running service, on this machine or at --url, for its state again and again, and shows downloads with \
-their speed and the clients that wait, requests, hits, bytes and failures since the last look and in the last hour, and how \
-full the cache is. On a terminal it is one picture that changes in place; q and Ctrl-C end it. Elsewhere it is a line for \
-each look. A service that stops answering is named so, and asked again. Times are those of the service, in UTC. Bytes of a \
-response count when it ends.`,
+  about: `Reads the state of a running service, on this machine or at --url, at an interval. It shows the downloads with their \
+speed and waiting clients; requests, hits, bytes and failures since the last reading and in the last hour; and the use of \
+the cache. On a terminal the display changes in place; q and Ctrl-C end it. Elsewhere each reading is one line. If the \
+service does not answer, the command says so and tries again. Times are by the clock of the service, in UTC. The bytes of \
+a response count when it ends.`,
   flags: {
     ...ACCESS_FLAGS,
-    interval: { type: 'string', value: 'SECONDS', about: `between two looks; ${String(SECONDS.usual)} without it` },
-    count: { type: 'string', value: 'NUMBER', about: 'of looks, after which it ends' },
-    json: { ...JSON_FLAG, about: 'print each look as one JSON document on a line instead' },
+    interval: {
+      type: 'string',
+      value: 'SECONDS',
+      about: `time between two readings; default ${String(SECONDS.usual)}`,
+    },
+    count: { type: 'string', value: 'NUMBER', about: 'number of readings; by default it goes on' },
+    json: { ...JSON_FLAG, about: 'print each reading as one JSON document on a line instead' },
   },
   examples: [
     { to: 'the service of this machine', run: 'top' },
     {
-      to: 'a master from elsewhere, with the token of an operator',
+      to: 'a master, from another machine, with the token of an operator',
       run: 'top --url https://master-0:4219 --token-file token --ca ca.crt',
     },
     { to: 'a line each minute, for a file', run: 'top --interval 60 >>top.log' },
-    { to: 'the state of this moment, for a script', run: 'top --count 1 --json' },
+    { to: 'the present state, for a script', run: 'top --count 1 --json' },
   ],
   exits: {
     0: 'ended by q or after --count',
-    1: 'wrong flags, or the service did not answer at the first look',
+    1: 'wrong flags, or the service did not answer the first time',
     130: EXIT_CODES[130],
   },
   async run({ flags }, terminal) {

@@ -34,12 +34,12 @@ interface OpenDirectory extends Pick<ListedDirectory, 'checkReferences'> {
 
 export function verifyCommand({ directoriesOf, open }: Directories): Command {
   return command({
-    about: `Reads every blob of each DIRECTORY, which is a cache or an OCI image layout as "mirror" makes it, and compares the \
-bytes with the digest in the name. In a layout every manifest, config and layer that index.json leads to must be there as \
-well; one platform of an index is enough. Without DIRECTORY it reads the directories that --config names.
+    about: `Reads every blob of each DIRECTORY and compares its bytes with the digest in its name. DIRECTORY is a cache, or an OCI \
+image layout such as a directory of "mirror". In a layout every manifest, config and layer that index.json leads to must \
+exist, too; one platform of an index is enough. Without DIRECTORY it reads the directories that --config names.
 
-It only reads, and is safe beside a running service: the service finds damage by itself, removes it and fetches the \
-blob again; in a mirror, "mirror" does. Strangers are files whose name is no digest; they are never served.`,
+This command only reads, and is safe beside a running service. A running service finds a damaged blob, removes it and \
+fetches it again; in a mirror, "mirror" fetches it again. A stranger is a file whose name is not a digest; it is never served.`,
     operands: ['[DIRECTORY]...'],
     flags: FLAGS,
     examples: [

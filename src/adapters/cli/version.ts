@@ -8,11 +8,11 @@ import { alignRows } from './format.ts';
 const GIT_MS = 5000;
 
 export const VERSION = command({
-  about: `Prints the version of this program, the commit that it is made of, its Node, and the platform. It asks no service: \
-/metrics of a service has its version in registry_packages_proxy_build_info.`,
+  about: `Prints the version of this program, its commit, its Node and the platform. It asks no service: \
+the version of a service is in its /metrics, as registry_packages_proxy_build_info.`,
   flags: { json: JSON_FLAG },
   examples: [
-    { to: 'for the report of a mistake', run: 'version' },
+    { to: 'for a bug report', run: 'version' },
     { to: 'the commit, for a script', run: 'version --json' },
   ],
   exits: { 0: EXIT_CODES[0], 1: EXIT_CODES[1] },

@@ -23,8 +23,8 @@ import { readServedSettings, readSettings } from '../load-settings.ts';
 const FEW_RUNNING = 128;
 
 export const SERVE = command({
-  about: `A flag wins over the file, and the last of two flags over the first. It logs JSON lines to standard output. \
-SIGTERM and SIGINT let running responses finish, for server.shutdownTimeoutSeconds at most; a second signal does not.`,
+  about: `A flag overrides the settings file; of two equal flags the last one counts. The log is JSON lines on standard output. \
+After SIGTERM or SIGINT running responses may finish for at most server.shutdownTimeoutSeconds; a second signal ends them.`,
   flags: SETTINGS_FLAGS,
   examples: [
     { to: 'the tiny mirror of this repository', run: '--config config/demo.yaml' },

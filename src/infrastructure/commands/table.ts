@@ -4,27 +4,27 @@ import type { Row } from '../../adapters/cli/command.ts';
 export const COMMANDS: readonly Row[] = [
   {
     name: 'serve',
-    summary: 'serve packages by digest, from a local cache or out of a registry (the default)',
+    summary: 'serve packages by digest, from a local cache or a registry (the default)',
     load: async () => (await import('./serve.ts')).SERVE,
   },
   {
     name: 'check-config',
-    summary: 'report mistakes in settings, and warn of what is seldom meant',
+    summary: 'report mistakes in settings, and warn of unusual ones',
     load: async () => (await import('./check-config.ts')).CHECK_CONFIG,
   },
   {
     name: 'verify',
-    summary: 'hash every blob of a cache or a mirror again',
+    summary: 'compare every blob of a cache or a mirror with its digest',
     load: async () => (await import('./verify.ts')).VERIFY,
   },
   {
     name: 'explain',
-    summary: 'show the outcome that a request for a package would have, and the reason',
+    summary: 'show the outcome of a request for a package, and the reason',
     load: async () => (await import('../../adapters/cli/explain.ts')).EXPLAIN,
   },
   {
     name: 'top',
-    summary: 'show what a running service does, until it is ended',
+    summary: 'show the activity of a running service, continuously',
     load: async () => (await import('../../adapters/cli/top.ts')).TOP,
   },
   {
@@ -39,12 +39,12 @@ export const COMMANDS: readonly Row[] = [
   },
   {
     name: 'loopback-keys',
-    summary: 'make the keys with which the service and its sidecar identify each other',
+    summary: 'make the keys and certificates for the loopback port',
     load: async () => (await import('../../adapters/cli/loopback-keys.ts')).LOOPBACK_KEYS,
   },
   {
     name: 'version',
-    summary: 'print the version, the commit, and what it runs on',
+    summary: 'print the version, the commit, Node and the platform',
     load: async () => (await import('../../adapters/cli/version.ts')).VERSION,
   },
   {

@@ -158,10 +158,10 @@ describe('explain', () => {
       await new Promise((resolve) => secure.close(resolve));
       await rm(home, { recursive: true });
     }
-    const distrusted = `${url} does not answer: SELF_SIGNED_CERT_IN_CHAIN: its certificate is not of`;
+    const distrusted = `${url} does not answer: SELF_SIGNED_CERT_IN_CHAIN: its certificate is not signed by`;
     expect(terminal.stderr.text.split('\n')).to.deep.equal([
-      `${distrusted} a CA that is trusted here, see --ca`,
-      `${distrusted} that CA`,
+      `${distrusted} a trusted CA, see --ca`,
+      `${distrusted} the given CA`,
       `--keys ${join(home, 'none', 'ca.crt')}: cannot be read (ENOENT)`,
       '--keys needs https',
       'See explain --help.',
@@ -210,7 +210,7 @@ describe('explain', () => {
     });
 
     for (const [status, remedy] of [
-      [401, 'it does not accept the token, which has expired or is of another cluster'],
+      [401, 'it does not accept the token, which may have expired or be of another cluster'],
       [403, 'the user of the token may not get /explain, which a ClusterRole of the chart allows'],
     ] as const) {
       it(`names the cause of a ${String(status)}`, async () => {
@@ -231,7 +231,7 @@ describe('explain', () => {
         [['--ca', join(home, 'no.crt')], 'no.crt: has no PEM certificate'],
         [['--ca', join(home, 'none')], 'none: cannot be read (ENOENT)'],
         [['--token-file', join(home, 'empty')], 'empty: is empty'],
-        [['--token-file', join(home, 'ca.crt')], 'ca.crt: holds something else than one token'],
+        [['--token-file', join(home, 'ca.crt')], 'ca.crt: does not hold exactly one token'],
         [['--token-file', jwt], '--token-file is the token itself, not a path'],
         [['--url', 'http://127.0.0.1:1'], '--token-file needs https: the token is a secret'],
         [['--keys', home], 'either --keys or --token-file'],
