@@ -50,7 +50,10 @@ interface ListenTroubles {
 /** Opens each port and closes it again. */
 export async function listenTroubles(addresses: Readonly<Record<string, ListenAddress>>): Promise<ListenTroubles> {
   const troubles: ListenTroubles = { errors: [], warnings: [] };
-  for (const [setting, address] of Object.entries(addresses)) {
+  const all = Object.entries(addresses);
+  for (const [index, [setting, address]] of all.entries()) {
+    const taken = all.slice(0, index).find(([, other]) => overlap(other, address));
+    if (taken !== undefined) troubles.errors.push(`${setting}: needs another port than ${taken[0]}`);
     const error = await attempt(address);
     if (errnoOf(error) === 'EADDRINUSE') {
       const where = formatAddress(address);
@@ -63,6 +66,10 @@ export async function listenTroubles(addresses: Readonly<Record<string, ListenAd
     }
   }
   return troubles;
+}
+
+function overlap(a: ListenAddress, b: ListenAddress): boolean {
+  return a.port === b.port && a.port !== 0 && (a.host === b.host || a.host === undefined || b.host === undefined);
 }
 
 function attempt(address: ListenAddress): Promise<Error | undefined> {
