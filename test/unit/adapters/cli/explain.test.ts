@@ -235,7 +235,7 @@ describe('explain', () => {
         [['--token-file', jwt], '--token-file is the token itself, not a path'],
         [['--url', 'http://127.0.0.1:1'], '--token-file needs https: the token is a secret'],
         [['--keys', home], 'either --keys or --token-file'],
-        [[], 'its certificate is not of a CA that is trusted here, see --ca'],
+        [[], 'its certificate is not signed by a trusted CA, see --ca'],
       ] as const) {
         terminal = new FakeTerminal();
         expect(await ask(...args), complaint).to.equal(1);
