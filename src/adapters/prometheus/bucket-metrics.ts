@@ -11,18 +11,18 @@ type BucketEvent =
 export function bucketMetrics(registry: Registry, queued: () => number): (event: BucketEvent) => void {
   const writes = new Counter({
     name: 'registry_packages_proxy_bucket_writes_total',
-    help: 'Blobs for the bucket: written, there before, failed, or dropped because too many waited or the service stopped.',
+    help: 'Blobs for the bucket: written, already there, failed, or dropped because too many waited or the service stopped.',
     labelNames: ['result'],
     registers: [registry],
   });
   const usable = new Gauge({
     name: 'registry_packages_proxy_bucket_usable',
-    help: 'Whether the bucket answered when it was asked last: 0 while it is missing, refuses the keys or has none.',
+    help: '1 if the bucket answered the last request; 0 while it does not exist, refuses the keys, or no keys are configured.',
     registers: [registry],
   });
   new Gauge({
     name: 'registry_packages_proxy_bucket_write_queue',
-    help: 'Blobs that wait to be written to the bucket, or are being written.',
+    help: 'Blobs that are being written to the bucket or wait for it.',
     registers: [registry],
     collect() {
       this.set(queued());

@@ -10,7 +10,7 @@ export function createMetricsRegistry(version: string): Registry {
   collectDefaultMetrics({ register: registry });
   new Gauge({
     name: 'registry_packages_proxy_build_info',
-    help: 'Always 1; its labels say what is running.',
+    help: 'Always 1; the labels have the versions of the service and of Node.',
     // Not "node", which is where Prometheus says on which node of the cluster it has found us.
     labelNames: ['version', 'nodejs'],
     registers: [registry],
@@ -21,7 +21,7 @@ export function createMetricsRegistry(version: string): Registry {
 export function digestMismatches(registry: Registry): Counter {
   return new Counter({
     name: 'registry_packages_proxy_digest_mismatch_total',
-    help: 'Manifests and blobs whose bytes were not what their digest says; none of them was delivered or kept.',
+    help: 'Manifests and blobs whose bytes did not match their digest; none was delivered whole or cached.',
     registers: [registry],
   });
 }
@@ -39,7 +39,7 @@ export function requestMetrics(
 }) => void {
   const requests = new Counter({
     name: 'registry_packages_proxy_http_requests_total',
-    help: 'Finished requests; code 499 stands for clients that left before the end.',
+    help: 'Finished requests; code 499 means that the client closed the connection before the end.',
     labelNames: ['route', 'method', 'code'],
     registers: [registry],
   });
@@ -52,7 +52,7 @@ export function requestMetrics(
   });
   const bytesServed = new Counter({
     name: 'registry_packages_proxy_served_bytes_total',
-    help: 'Bytes of packages that clients took, by how the cache took part; counted when a request is over.',
+    help: 'Bytes of packages that clients received, by result of the cache; counted when a request ends.',
     labelNames: ['result'],
     registers: [registry],
   });
@@ -85,10 +85,10 @@ const PAGE_BYTES = 4096;
 /** `acceptDelay` resolves with seconds, and is asked whenever metrics are. */
 export function sendingMetrics(registry: Registry, usage: () => Sending, acceptDelay: () => Promise<number>): void {
   const gauges: [name: string, help: string, value: () => number | Promise<number>][] = [
-    ['sending', 'Packages that are being sent, but for small ones.', () => usage().sending],
-    ['sending_waiting', 'Packages that wait until others have been sent.', () => usage().waiting],
+    ['sending', 'Packages that are being sent, without small ones.', () => usage().sending],
+    ['sending_waiting', 'Packages that wait because too many are being sent.', () => usage().waiting],
     ['tcp_memory_bytes', 'Memory of all TCP sockets of the network that the service is in.', readTcpMemory],
-    ['accept_delay_seconds', 'How long a new connection waited just now until the service accepted it.', acceptDelay],
+    ['accept_delay_seconds', 'Time that a new connection has just waited until the service accepted it.', acceptDelay],
   ];
   for (const [name, help, value] of gauges) {
     new Gauge({
@@ -106,7 +106,11 @@ export function sendingMetrics(registry: Registry, usage: () => Sending, acceptD
       'Packages that were refused by 503, since too many were being sent.',
       () => usage().refused,
     ],
-    ['sending_displaced_total', 'Readers that took nothing and lost their places to others.', () => usage().displaced],
+    [
+      'sending_displaced_total',
+      'Readers that accepted no bytes and were disconnected in favour of others.',
+      () => usage().displaced,
+    ],
   ];
   for (const [name, help, value] of counters) {
     new Counter({
@@ -134,7 +138,7 @@ function readTcpMemory(): number {
 export function refusalMetrics(registry: Registry, reasons: readonly string[]): (reason: string) => void {
   const refused = new Counter({
     name: 'registry_packages_proxy_loopback_refused_total',
-    help: 'Connections and requests that the hardened loopback port refused, by what was wrong.',
+    help: 'Connections and requests that the hardened loopback port refused, by reason.',
     labelNames: ['reason'],
     registers: [registry],
   });
@@ -156,7 +160,7 @@ const PEM = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 export function certificateMetrics(registry: Registry, certificates: readonly NamedCertificate[]): void {
   new Gauge({
     name: 'registry_packages_proxy_certificate_end_timestamp_seconds',
-    help: 'When a certificate ends, in Unix time.',
+    help: 'Time at which a certificate expires, in Unix time.',
     labelNames: ['role'],
     registers: [registry],
     collect() {

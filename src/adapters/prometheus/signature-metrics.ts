@@ -7,7 +7,7 @@ const VERDICTS: readonly SignatureFinding['verdict']['kind'][] = ['valid', 'miss
 export function signatureMetrics(registry: Registry): (finding: SignatureFinding) => void {
   const verifications = new Counter({
     name: 'registry_packages_proxy_signature_verifications_total',
-    help: 'Images whose signature was verified, by verdict. A verdict is kept, and so not counted at each request.',
+    help: 'Images whose signature was verified, by verdict. A verdict is remembered, so it is not counted at each request.',
     labelNames: ['verdict'],
     registers: [registry],
   });

@@ -16,14 +16,14 @@ export function sourceMetrics(
 ): (event: SourceSwitch) => void {
   const switches = new Counter({
     name: 'registry_packages_proxy_source_switches_total',
-    help: 'Times another place was asked instead of a source, by reason; "absent" is no fault of it.',
+    help: 'Times that another place was asked instead of a source, by reason; "absent" is no fault.',
     labelNames: ['source', 'reason'],
     registers: [registry],
   });
   for (const source of kinds) for (const reason of REASONS) switches.inc({ source, reason }, 0);
   new Gauge({
     name: 'registry_packages_proxy_source_failing',
-    help: '1 since a source failed or was slow, until it answers well again; else 0.',
+    help: '1 after a source failed or was slow, until it answers well again; otherwise 0.',
     labelNames: ['source', 'host'],
     registers: [registry],
     collect() {

@@ -9,7 +9,7 @@ import type { SlotUsage } from '../../application/download-slots.ts';
 export function storeMetrics(registry: Registry, usage: () => StoreUsage, mismatches: Counter): ArrivalObserver {
   const inFlight = new Gauge({
     name: 'registry_packages_proxy_downloads_in_flight',
-    help: 'Blobs that are arriving in the cache.',
+    help: 'Blobs that are being downloaded into the cache.',
     registers: [registry],
   });
   exposeUsage(usage, registry);
@@ -29,7 +29,7 @@ function exposeUsage(usage: () => StoreUsage, registry: Registry): void {
       'Bytes that the cache takes from its volume, downloads in flight included.',
       ({ bytes }) => bytes,
     ],
-    ['cache_max_bytes', 'Bytes that the cache may take.', ({ maxBytes }) => maxBytes],
+    ['cache_max_bytes', 'Maximum size of the cache in bytes.', ({ maxBytes }) => maxBytes],
     [
       'cache_limit_bytes',
       'Bytes that the cache takes at most now: less than cache_max_bytes when its volume or quota has no room for them.',
@@ -61,7 +61,7 @@ function exposeUsage(usage: () => StoreUsage, registry: Registry): void {
   });
   new Counter({
     name: 'registry_packages_proxy_cache_store_failures_total',
-    help: 'Blobs that could not be stored: by the code of the disk, for want of inodes, or because readers held the room (pinned).',
+    help: 'Blobs that could not be stored, by reason: the code of the disk, no free inodes, or readers that hold the room (pinned).',
     labelNames: ['reason'],
     registers: [registry],
     collect() {
@@ -72,7 +72,7 @@ function exposeUsage(usage: () => StoreUsage, registry: Registry): void {
   });
   new Counter({
     name: 'registry_packages_proxy_cache_scrubbed_bytes_total',
-    help: 'Bytes of the cache that were read and proved again in the background.',
+    help: 'Bytes of the cache that were read and verified again in the background.',
     registers: [registry],
     collect() {
       this.reset();
@@ -115,7 +115,7 @@ export function downloadMetrics(usage: () => SlotUsage, registry: Registry): voi
 export function packageMetrics(registry: Registry, mismatches: Counter): PackageObserver {
   const results = new Counter({
     name: 'registry_packages_proxy_cache_requests_total',
-    help: 'Packages by how the cache took part: hit, miss (download begun), joined (download in progress), bypass.',
+    help: 'Packages by result of the cache: hit, miss (download begun), joined (download in progress), bypass (not cached).',
     labelNames: ['result'],
     registers: [registry],
   });

@@ -12,13 +12,13 @@ const CODES = ['ok', 'upstream_denied', 'upstream_unavailable', 'upstream_timeou
 export function upstreamMetrics(registry: Registry, places: readonly AskedPlace[] = ['registry']): UpstreamObserver {
   const requests = new Counter({
     name: 'registry_packages_proxy_upstream_requests_total',
-    help: 'Manifests and blobs asked of an upstream, by outcome: "ok" when it began to answer, else an error code.',
+    help: 'Manifests and blobs requested from an upstream, by outcome: "ok" when it began to answer, otherwise an error code.',
     labelNames: ['source', 'operation', 'code'],
     registers: [registry],
   });
   const duration = new Histogram({
     name: 'registry_packages_proxy_upstream_duration_seconds',
-    help: 'Time until a manifest was there or a blob began to arrive, retries and authorization included.',
+    help: 'Time until a manifest was complete or a blob began to arrive, retries and authorization included.',
     labelNames: ['operation'],
     buckets: [0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30],
     registers: [registry],
@@ -31,7 +31,7 @@ export function upstreamMetrics(registry: Registry, places: readonly AskedPlace[
   });
   const resumed = new Counter({
     name: 'registry_packages_proxy_upstream_resumed_total',
-    help: 'Downloads that went on where they had broken off.',
+    help: 'Downloads that were resumed after an interruption.',
     registers: [registry],
   });
   for (const operation of OPERATIONS) duration.zero({ operation });
@@ -69,7 +69,7 @@ export function informerMetrics(registry: Registry, resources: readonly string[]
   const labelNames = ['resource'];
   const lastSync = new Gauge({
     name: 'registry_packages_proxy_informer_last_sync_timestamp_seconds',
-    help: 'When the resource was last listed whole, in Unix time; 0 when never.',
+    help: 'Time of the last complete list of the resource, in Unix time; 0 if there was none.',
     labelNames,
     registers: [registry],
   });
@@ -81,19 +81,19 @@ export function informerMetrics(registry: Registry, resources: readonly string[]
   });
   const restarts = new Counter({
     name: 'registry_packages_proxy_informer_restarts_total',
-    help: 'Lists and watches of the resource that failed and were begun anew.',
+    help: 'Lists and watches of the resource that failed and were started again.',
     labelNames,
     registers: [registry],
   });
   const rejected = new Counter({
     name: 'registry_packages_proxy_informer_rejected_total',
-    help: 'Objects that could not be used as they were: invalid, or in conflict with an older one.',
+    help: 'Objects that could not be used: invalid, or in conflict with an older one.',
     labelNames: ['resource', 'reason'],
     registers: [registry],
   });
   const rejectedNow = new Gauge({
     name: 'registry_packages_proxy_informer_rejected_objects',
-    help: 'Objects of the resource that cannot be used as they are now.',
+    help: 'Objects of the resource that cannot be used at present.',
     labelNames,
     registers: [registry],
   });

@@ -29,7 +29,7 @@ export function downloadsSection({ downloads }: Inspection, now: Date): Section 
 
 /** Packages that pass through are counted here, too, and are not in the list. */
 function slotsText({ max, running, idle, queued, revoked }: SlotUsage): Html {
-  const ended = revoked === 0 ? '' : `; ${countText(revoked)} without a client ended for others since the start`;
+  const ended = revoked === 0 ? '' : `; since the start ${countText(revoked)} without a client were ended for others`;
   return html`<p>
     ${countText(running)} of ${countText(max)} parallel downloads, ${countText(idle)} without a waiting client;
     ${countText(queued)} in the queue${ended}.
@@ -72,7 +72,7 @@ export function packagesSection(
   const { filter } = listing;
   const found = filter === '' ? '' : ` matching “${filter}”`;
   const bound =
-    store.usage.entries > MAX_BLOBS ? `Only the ${countText(MAX_BLOBS)} blobs that were used last are looked at.` : '';
+    store.usage.entries > MAX_BLOBS ? `Only the ${countText(MAX_BLOBS)} most recently used blobs are listed.` : '';
   return {
     id: 'packages',
     title: 'Packages in the cache',
@@ -118,7 +118,7 @@ export function packagesSection(
         items: packages,
         total,
         row: (cached) => packageRow(cached, now),
-        none: filter === '' ? 'No package that was asked for since the start is cached.' : 'No package matches.',
+        none: filter === '' ? 'No cached package has been requested since the start.' : 'No package matches.',
         rest: 'more; a filter narrows the list',
       })}
       ${othersText(others, now)}`,
@@ -148,7 +148,7 @@ function othersText(others: readonly BlobInfo[], now: Date): Html | undefined {
   const bytes = others.reduce((sum, { size }) => sum + size, 0);
   return html`<details id="others">
     <summary id="others-title">${countText(others.length)} other blobs, ${sizeText(bytes)}</summary>
-    <p>Manifests, and packages that were not asked for since the start.</p>
+    <p>Manifests, and packages that have not been requested since the start.</p>
     ${list({
       heading: 'others-title',
       columns: { Blob: 'text', Size: 'number', Stored: 'when', 'Last used': 'when', Verified: 'when' },

@@ -25,7 +25,7 @@ interface Order {
 }
 
 export const ORDERS = {
-  used: { text: 'last used first', column: 'Last used', direction: 'descending', compare: undefined },
+  used: { text: 'most recently used first', column: 'Last used', direction: 'descending', compare: undefined },
   package: {
     text: 'by repository and path',
     column: 'Package',
@@ -45,13 +45,13 @@ export const ORDERS = {
     compare: (one, other) => other.layer.size - one.layer.size,
   },
   stored: {
-    text: 'stored last first',
+    text: 'newest first',
     column: 'Stored',
     direction: 'descending',
     compare: (one, other) => other.layer.storedAt.getTime() - one.layer.storedAt.getTime(),
   },
   verified: {
-    text: 'verified longest ago first',
+    text: 'oldest verification first',
     column: 'Verified',
     direction: 'ascending',
     compare: (one, other) => (one.layer.verifiedAt?.getTime() ?? 0) - (other.layer.verifiedAt?.getTime() ?? 0),

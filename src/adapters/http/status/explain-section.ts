@@ -90,9 +90,9 @@ function renderForm({ fields, mistakes }: Question, registries: readonly Configu
   };
   const names = new Set(registries.flatMap((registry) => registry.names).filter((name) => name !== ''));
   return html`<form action="#explain" method="get">
-    ${field('digest', 'Digest', 'Of an image manifest, or of an index of them.', html`required`)}
-    ${field('repository', 'Repository', 'Its name in requests; empty for the default.', html`list="ask-names"`)}
-    ${field('path', 'Path', 'Below the repository; may be empty.')}
+    ${field('digest', 'Digest', 'The digest of an image manifest or of an index.', html`required`)}
+    ${field('repository', 'Repository', 'The repository of the request; empty for the default registry.', html`list="ask-names"`)}
+    ${field('path', 'Path', 'The path below the repository; may be empty.')}
     <datalist id="ask-names">${[...names].map((name) => html`<option value="${name}"></option>`)}</datalist>
     <div class="wide"><button>Explain</button></div>
   </form>`;
@@ -101,8 +101,8 @@ function renderForm({ fields, mistakes }: Question, registries: readonly Configu
 function renderExplanation(explanation: Explanation, now: Date): Html {
   const { request, configuration, layer, cached, download, signature, answers, failures } = explanation;
   const facts: [term: string, fact: Html | undefined][] = [
-    ['Asked for', html`<code>${request.digest}</code> <small>${placeText(request)}</small>`],
-    ['Looked for in', placeOf(configuration)],
+    ['Request', html`<code>${request.digest}</code> <small>${placeText(request)}</small>`],
+    ['Registry', placeOf(configuration)],
     ...askedBefore(configuration, now),
     ['Layer', layer && html`<code>${layer.digest}</code> <small>${sizeText(layer.size)}, ${layer.mediaType}</small>`],
     ['Manifest cached', cached.isOther === true ? html`${NO_MANIFEST}` : blobText(cached.manifest, now)],
@@ -170,7 +170,7 @@ function askedBefore({ askedBefore: places }: Explanation['configuration'], now:
   );
   return [
     [
-      'Asked before it',
+      'Mirrors and bucket, asked before it',
       html`<ul>
         ${items}
       </ul>`,

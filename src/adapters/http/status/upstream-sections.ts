@@ -34,7 +34,7 @@ export function registriesSection({ credentials, sources }: Inspection, now: Dat
 }
 
 function sourcesTable(sources: readonly SourceStatus[], now: Date): Html {
-  return html`<h3 id="registries-before">Asked before registries</h3>
+  return html`<h3 id="registries-before">Mirrors and bucket, asked before registries</h3>
     ${list({
       heading: 'registries-before',
       columns: { Place: 'text', Kind: 'text', State: 'text', 'Wrong digests': 'number' },

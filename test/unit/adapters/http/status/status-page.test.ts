@@ -75,7 +75,7 @@ describe('the status page', () => {
     const text = textOf(statusOf({}));
     for (const nothing of [
       'Nothing is being downloaded into the cache.',
-      'No package that was asked for since the start is cached.',
+      'No cached package has been requested since the start.',
       'No registry is known.',
       'None since the start.',
     ]) {
@@ -168,7 +168,9 @@ describe('the status page', () => {
       expect(text).to.include(
         `place not known ${last.digest} layer ${last.layer.descriptor.digest} 300 B 3 min ago 3 min ago not yet`,
       );
-      expect(text).to.include(`1 other blobs, 10 B Manifests, and packages that were not asked for since the start.`);
+      expect(text).to.include(
+        `1 other blobs, 10 B Manifests, and packages that have not been requested since the start.`,
+      );
     });
 
     it('is ordered by each of its columns', () => {
