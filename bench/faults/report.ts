@@ -26,7 +26,7 @@ const INVARIANTS = [
   'The counters of requests, of statuses and of hits, misses, joins and bypasses say what the clients have seen.',
   'Memory is at most 256 MiB above that of the idle process.',
   'No password, token or signature is in a log line, a metric, a header, an error or a file of the cache; none reaches the object storage.',
-  'Only the registry, its token server and its storage are dialled: every connection attempt of the process is noted.',
+  'The process connects only to the registry, its token server and its storage: every connection attempt is recorded.',
 ];
 
 /** The entries of the numbered list that are left out. */
@@ -45,7 +45,7 @@ export function renderReport({ seed, isLong, outcomes, samples }: Report): strin
     LEFT_OUT,
     ...details(outcomes),
     '## Invariants',
-    'They are looked at during each fault and after it; one that is broken is a violation of that fault.',
+    'The bench checks them during and after each fault. A broken invariant is a violation of that fault.',
     INVARIANTS.map((one) => `- ${one}`).join('\n'),
     '',
   ].join('\n\n');

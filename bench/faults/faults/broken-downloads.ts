@@ -23,7 +23,7 @@ const ONE_RESET: Fault = {
 const ONE_EARLY_END: Fault = {
   id: 'F4',
   what: 'the registry closes the connection properly before the end, once',
-  expected: 'as F1',
+  expected: 'all bodies correct, at most two blob requests each',
   run: (bench) => breakOnce(bench, closingAfter),
 };
 
