@@ -113,18 +113,13 @@ export class GetPackage {
       await turn(found.layer.size);
       return this.#passThrough(request, found.layer, leaving);
     };
-    try {
-      const { cache, blob } = await this.#open(request, found.layer, leaving);
-      const reopen = async (isEvicted: boolean): Promise<BlobReader> => {
-        const stored = isEvicted ? await this.#options.store.open(found.layer).catch(() => undefined) : undefined;
-        return stored ?? passThrough();
-      };
-      return { package: found, cache, blob: new FailoverReader(blob, reopen, cache.kind === 'hit') };
-    } catch (error) {
-      if (!isOneOf(error, 'STORE_FULL', 'STORE_FAILED')) throw error;
-      const reason = error instanceof StoreFullError ? error.reason : 'store-failed';
-      return { package: found, cache: { kind: 'bypass', reason }, blob: await passThrough() };
-    }
+    const opened = await this.#open(request, found.layer, leaving).catch(reasonToBypass);
+    if (typeof opened === 'string')
+      return { package: found, cache: { kind: 'bypass', reason: opened }, blob: await passThrough() };
+    const { cache, blob } = opened;
+    const reopen = async (isEvicted: boolean): Promise<BlobReader> =>
+      (isEvicted ? await this.#options.store.open(found.layer).catch(() => undefined) : undefined) ?? passThrough();
+    return { package: found, cache, blob: new FailoverReader(blob, reopen, cache.kind === 'hit') };
   }
 
   /** The package that `execute` would deliver, and since when it is cached; undefined when it is not. Moves no blob. */
@@ -245,4 +240,10 @@ export class GetPackage {
       openBlob(this.#options.gateway, () => this.#upstream(request), layer, start + offset, signal);
     return resumedDownload(layer.size - start, fetch);
   }
+}
+
+/** Not the error: its stack holds the download that did not begin, for as long as the client waits for its turn. */
+function reasonToBypass(error: unknown): NoRoom | 'store-failed' {
+  if (!isOneOf(error, 'STORE_FULL', 'STORE_FAILED')) throw error;
+  return error instanceof StoreFullError ? error.reason : 'store-failed';
 }

@@ -29,8 +29,8 @@ interface AdoptedDownload {
   readonly abandoned: AbortController;
 }
 
-/** 4 MiB for the windows of all bodies. */
-const BUDGET_BLOCKS = 64;
+/** 2 MiB for the windows of all bodies, beside the first block of each: as many as 14 stalled ones fill. */
+const BUDGET_BLOCKS = 32;
 
 interface Running {
   readonly layer: Descriptor;

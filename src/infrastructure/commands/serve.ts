@@ -19,8 +19,8 @@ import {
 import { boundOldGeneration, boundYoungGeneration, skipMaglev } from '../engine-memory.ts';
 import { readServedSettings, readSettings } from '../load-settings.ts';
 
-/** With more requests than this at a time, most of them wait. */
-const FEW_RUNNING = 128;
+/** With more requests than this behind a turn of the event loop, most of them wait: 64 clients of small hits leave none. */
+const FEW_RUNNING = 16;
 
 export const SERVE = command({
   about: `A flag overrides the settings file; of two equal flags the last one counts. The log is JSON lines on standard output. \
@@ -63,7 +63,10 @@ async function live(settings: Settings, logger: Logger, terminal: Terminal): Pro
     // All is loaded, so the young generation may grow, which serving-script.ts has prevented until now: with 1 MiB of it,
     // garbage collection takes a third of the time of a small hit.
     const admission = container.get(T.ADMISSION);
-    boundYoungGeneration(() => admission.usage.running > FEW_RUNNING);
+    boundYoungGeneration(() => {
+      const { running, sending, waiting } = admission.usage;
+      return Math.max(running, sending + waiting) > FEW_RUNNING;
+    });
     boundOldGeneration();
     skipMaglev();
     await suggest(settings, listening, terminal.stderr);

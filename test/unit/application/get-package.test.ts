@@ -1,4 +1,6 @@
 import { expect } from 'chai';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import sinon from 'sinon';
 import { type Delivery, GetPackage } from '../../../src/application/get-package.ts';
 import { ResolvePackage } from '../../../src/application/resolve-package.ts';
@@ -46,6 +48,28 @@ describe('GetPackage', () => {
     expect(delivery.cache.kind).to.equal('miss');
     expect(delivery.package).to.deep.equal({ digest: image.digest, layer: image.layer.descriptor });
     expect(Buffer.compare(await readAll(delivery.blob), image.layer.bytes)).to.equal(0);
+  });
+
+  it('holds nothing of a download that the store had no room for while its client waits for its turn', async () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const full = new MemoryPackageStore(10);
+    const reserve = sinon.stub(full, 'reserve').callThrough();
+    const turn = Promise.withResolvers<undefined>();
+    const waits = Promise.withResolvers<undefined>();
+    const delivering = over(full).execute(requestOf(image), undefined, () => {
+      waits.resolve(undefined);
+      return turn.promise;
+    });
+    await waits.promise;
+    const refusal = new WeakRef(await rejection(reserve.lastCall.returnValue));
+    reserve.resetHistory();
+    // A reference is kept for the rest of the turn in which it was made.
+    await new Promise((resolve) => setImmediate(resolve));
+    collect();
+    expect(refusal.deref()).to.equal(undefined);
+    turn.resolve(undefined);
+    expect(Buffer.compare(await readAll((await delivering).blob), image.layer.bytes)).to.equal(0);
   });
 
   describe('content in the descriptor of the layer', () => {

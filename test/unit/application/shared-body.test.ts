@@ -135,12 +135,12 @@ describe('SharedBody', () => {
   describe('bounds the memory of all bodies', () => {
     const small = Array.from({ length: 300 }, (_, index) => makeBlob('a/b', bytesOf(120_000 + index)));
 
-    it('to one block for each, and 4 MiB for all, while no reader reads', async () => {
+    it('to one block for each, and 2 MiB for all, while no reader reads', async () => {
       over(1000);
       const bodies = await Promise.all(small.map((one) => counted(one)));
       await clock.tickAsync(1000);
       const received = bodies.reduce((sum, one) => sum + one.received.bytes, 0);
-      expect(received).to.be.at.most(300 * (BLOCK_BYTES + 10_000) + 4 * MIB);
+      expect(received).to.be.at.most(300 * (BLOCK_BYTES + 10_000) + 2 * MIB);
       const contents = await Promise.all(bodies.map(({ reader }) => readAll(reader)));
       for (const [index, content] of contents.entries()) {
         expect(Buffer.compare(content, small[index]?.bytes ?? new Uint8Array())).to.equal(0);
