@@ -57,7 +57,7 @@ export function describeLayerFiles(make: () => LayerFiles): void {
         continue;
       }
       const chunks: Uint8Array[] = [];
-      for await (const chunk of bytes) chunks.push(chunk);
+      for await (const chunk of bytes) chunks.push(Uint8Array.from(chunk));
       const content = Buffer.concat(chunks);
       expect(content.byteLength).to.equal(size);
       if (path === 'bin/rpp-get') expect(content.equals(BINARY)).to.equal(true);

@@ -103,7 +103,8 @@ class Archive {
       const some = await this.#some(left);
       if (some === undefined) break;
       left -= some.byteLength;
-      parts.push(some);
+      // A copy: the next chunk takes the memory of this one away.
+      parts.push(Uint8Array.from(some));
     }
     return Buffer.concat(parts);
   }

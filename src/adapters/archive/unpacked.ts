@@ -35,7 +35,7 @@ const FORMATS: readonly Format[] = [
 ];
 const MAGIC_BYTES = 4;
 
-/** Each chunk is the caller's own. Rejects with InvalidContentError when the compression is broken. */
+/** Each chunk is valid until the next one is asked for. Rejects with InvalidContentError when the compression is broken. */
 export async function* unpacked(layer: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
   const input = new Input(layer[Symbol.asyncIterator]());
   try {
@@ -60,7 +60,10 @@ async function* inflated({ name, inflate: open }: Format, input: Input): AsyncGe
     inflate.destroy();
   });
   try {
-    for await (const chunk of inflate) yield chunk as Uint8Array;
+    for await (const chunk of inflate) {
+      yield chunk as Uint8Array;
+      free(chunk as Uint8Array);
+    }
   } catch (error) {
     if (source.failed !== undefined) throw source.failed.error;
     throw new InvalidContentError(`layer is not valid ${name}`, { cause: error });
@@ -68,6 +71,14 @@ async function* inflated({ name, inflate: open }: Format, input: Input): AsyncGe
     inflate.destroy();
     await fed;
   }
+}
+
+/**
+ * Frees the memory of a chunk that fills its buffer; in another buffer zlib goes on writing. The collector hears of these
+ * buffers so late that a file of 12 MiB, which is read twice, left 24 MiB for it.
+ */
+function free({ buffer, byteLength }: Uint8Array): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
 }
 
 /** Writes chunk by chunk until the input or the frame ends, and puts back the bytes behind the frame. */

@@ -16,7 +16,7 @@ export interface ThreadedFile {
   forget(): void;
 }
 
-/** Bytes that the thread cannot see are copied for it, so many at a time. */
+/** Bytes that the thread cannot see are copied for it, so many at a time, into memory that is used again for the next ones. */
 const MAX_COPIED_BYTES = 512 * 1024;
 
 /** A thread that begins when it is told to, or with the first file, and lasts until it is closed; it keeps no process from ending. */
@@ -34,21 +34,26 @@ export class ArrivalThread {
   file(fd: number): ThreadedFile {
     const id = this.#files++;
     const worker = this.begin();
-    const ask = (order: ArrivalOrder, moved: readonly ArrayBuffer[] = []): Promise<ArrivalAnswer> => {
+    let copies = new Uint8Array(new SharedArrayBuffer(0));
+    const visible = (bytes: Uint8Array): Uint8Array => {
+      if (bytes.buffer instanceof SharedArrayBuffer) return bytes;
+      const some = bytes.subarray(0, MAX_COPIED_BYTES);
+      if (copies.byteLength < some.byteLength) copies = new Uint8Array(new SharedArrayBuffer(some.byteLength));
+      copies.set(some);
+      return copies.subarray(0, some.byteLength);
+    };
+    const ask = (order: ArrivalOrder): Promise<ArrivalAnswer> => {
       // From a thread that has died, for want of memory say, no answer would ever come.
       if (this.#worker !== worker) return Promise.reject(new Error('writing thread has ended unexpectedly'));
       const waiting = Promise.withResolvers<ArrivalAnswer>();
       this.#waiting.set(id, waiting);
       worker.ref();
-      worker.postMessage(order, moved);
+      worker.postMessage(order);
       return waiting.promise;
     };
     return {
       write: async (bytes, at) => {
-        const isShared = bytes.buffer instanceof SharedArrayBuffer;
-        const visible = isShared ? bytes : new Uint8Array(bytes.subarray(0, MAX_COPIED_BYTES));
-        const moved = visible.buffer instanceof ArrayBuffer ? [visible.buffer] : [];
-        const { written = 0, failure } = await ask({ kind: 'write', id, fd, bytes: visible, at }, moved);
+        const { written = 0, failure } = await ask({ kind: 'write', id, fd, bytes: visible(bytes), at });
         if (failure !== undefined) throw Object.assign(new Error(failure.message), { code: failure.code });
         return written;
       },

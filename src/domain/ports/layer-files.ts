@@ -6,7 +6,7 @@ export interface LayerEntry {
   readonly path: string;
   /** Bytes of the file. */
   readonly size: number;
-  /** The bytes, each chunk the caller's own; to be read before the next entry is asked for, or not at all. */
+  /** The bytes, each chunk valid until the next one is asked for; to be read before the next entry is asked for, or not at all. */
   readonly bytes: AsyncIterable<Uint8Array>;
 }
 
