@@ -21,7 +21,7 @@ const INVARIANTS = [
   'A body that ended normally is, byte for byte, what was asked for; every other failure is visible: a status of 400 or more, or a connection that breaks short of `Content-Length`.',
   'Each request ends within its budget; the service answers no 500, does not end by itself, and exits with 0 on SIGTERM.',
   'The blocks of the cache, temporary and removed but open files too, are within the budget whenever they are looked at: every 50 ms.',
-  'At rest, within 5 s: no download runs, no temporary file is left, sockets are as few as when idle, no removed file is open.',
+  'At rest, within 10 s: no download runs, no temporary file is left, sockets are as few as when idle, no removed file is open.',
   'Index and directory have the same entries and the same bytes, and each file has the bytes that its name says.',
   'The counters of requests, of statuses and of hits, misses, joins and bypasses say what the clients have seen.',
   'Memory is at most 256 MiB above that of the idle process.',

@@ -22,8 +22,11 @@ export interface Inspected extends Counted, Pick<FaultedService, 'idle' | 'pid'>
   descriptors(): Descriptors;
 }
 
-/** Returns a sentence for each violation. Each check is repeated until it passes, for `patienceMs` at most. */
-export async function violationsAtRest(service: Inspected, patienceMs = 5000): Promise<string[]> {
+/**
+ * Returns a sentence for each violation. Each check is repeated until it passes, for `patienceMs` at most: connections to a
+ * registry wait for their next request for some seconds.
+ */
+export async function violationsAtRest(service: Inspected, patienceMs = 10_000): Promise<string[]> {
   const failures = [
     await failureOf(() => expectNothingOpen(service), patienceMs),
     await failureOf(() => expectIndexIsDirectory(service), patienceMs),

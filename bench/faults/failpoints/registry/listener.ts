@@ -11,8 +11,8 @@ export interface ListenerOptions {
   readonly port?: number;
 }
 
-/** As registries have it; clients keep their connections for a little less. */
-const KEEP_ALIVE_MS = 15_000;
+/** Clients keep their connections for a little less, and have ended them before the checks at rest are over. */
+const KEEP_ALIVE_MS = 4000;
 
 export class Listener {
   readonly #server: Server;
