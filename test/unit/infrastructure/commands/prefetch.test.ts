@@ -26,7 +26,11 @@ describe('prefetch', () => {
     ['a repository that is none', ['--list', PACKAGES, '--repository', 'a..b'], '--repository: repository must be'],
     ['a path that is none', ['--list', PACKAGES, '--path', 'UPPER'], '--path: path must be'],
     ['a token over plain HTTP', ['--list', PACKAGES, '--url', 'http://a', '--token-file', 'f'], 'needs https'],
-    ['settings beside a URL', ['--list', PACKAGES, '--url', 'http://a', '--config', 'f'], '--config is of no use with'],
+    [
+      'settings beside a URL',
+      ['--list', PACKAGES, '--url', 'http://a', '--config', 'f'],
+      '--config cannot be used with --url',
+    ],
     ['a token for no service', ['--list', PACKAGES, '--token-file', 'f'], '--token-file needs --url'],
     ['a URL with a path', ['--list', PACKAGES, '--url', 'http://a/package'], '--url must be http://HOST:PORT'],
     ['a URL with a password', ['--list', PACKAGES, '--url', 'http://u:p@a'], '--url must be http://HOST:PORT'],
