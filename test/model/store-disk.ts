@@ -69,7 +69,7 @@ export class StoreDisk {
   /** As hands do it, or in place as a disk decays, which changes no times. */
   harm(file: ModelFile, damage: Damage): void {
     const path = this.#pathOf(file);
-    const { atime, mtime } = statSync(path);
+    const { atimeMs, mtimeMs } = statSync(path);
     if (damage === 'flip') {
       const at = file.size >> 1;
       writeFileSync(path, file.blob.bytes.with(at, (file.blob.bytes[at] ?? 0) ^ 1), { flag: 'r+' });
@@ -81,7 +81,8 @@ export class StoreDisk {
       if (damage === 'directory') mkdirSync(path);
       return;
     }
-    utimesSync(path, atime, mtime);
+    // Not as dates, which hold no part of a millisecond: two files that are cached within one keep their order.
+    utimesSync(path, atimeMs / 1000, mtimeMs / 1000);
   }
 
   /** Lets these files be the ones that were used in this order. */
