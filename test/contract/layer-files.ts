@@ -305,6 +305,29 @@ export function describeLayerFiles(make: () => LayerFiles): void {
     expect(error).to.equal(reason);
   });
 
+  for (const [what, frame] of Object.entries({
+    'frames to skip': SKIPPED,
+    'empty frames of zstd': zstdCompressSync(''),
+    'empty members of gzip': gzipSync(''),
+  })) {
+    it(`ends with the reason of its signal in a layer of ${what}`, async () => {
+      const [late, reason] = [new AbortController(), new Error('too late')];
+      const frames = Buffer.concat(Array.from({ length: 65_536 }, () => frame));
+      setTimeout(() => {
+        late.abort(reason);
+      }, 20);
+      const endless = async function* (): AsyncGenerator<Uint8Array> {
+        for (;;) yield await Promise.resolve(frames);
+      };
+      const read = async (): Promise<void> => {
+        for await (const { path } of make().list(endless(), { ...unlimited(), signal: late.signal })) {
+          expect.fail(path);
+        }
+      };
+      expect(await rejection(read())).to.equal(reason);
+    });
+  }
+
   for (const pack of [(bytes: Buffer) => bytes, gzipSync, zstdCompressSync]) {
     it(`rejects with the error of a layer that breaks off (${pack.name || 'plain'})`, async () => {
       const reason = new InvalidContentError('registry closed the connection');

@@ -14,7 +14,7 @@ import { unpacked } from './unpacked.ts';
 
 export class TarLayerFiles implements LayerFiles {
   async *list(layer: AsyncIterable<Uint8Array>, limits: LayerLimits): AsyncGenerator<LayerEntry, void, undefined> {
-    const archive = new Archive(bounded(unpacked(layer), limits));
+    const archive = new Archive(bounded(unpacked(layer, limits.signal), limits));
     try {
       let extension: Extension = {};
       for (

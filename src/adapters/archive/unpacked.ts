@@ -35,9 +35,15 @@ const FORMATS: readonly Format[] = [
 ];
 const MAGIC_BYTES = 4;
 
-/** Each chunk is valid until the next one is asked for. Rejects with InvalidContentError when the compression is broken. */
-export async function* unpacked(layer: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
-  const input = new Input(layer[Symbol.asyncIterator]());
+/**
+ * Each chunk is valid until the next one is asked for. Rejects with InvalidContentError when the compression is broken, and
+ * with the reason of `signal`, also while frames without content follow each other.
+ */
+export async function* unpacked(
+  layer: AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const input = new Input(layer[Symbol.asyncIterator](), signal);
   try {
     const format = await input.format();
     if (format === undefined) {
@@ -109,13 +115,16 @@ async function feed(inflate: Inflate, input: Input): Promise<void> {
 /** The chunks of a layer, of which the last can be put back. */
 class Input {
   readonly #chunks: AsyncIterator<Uint8Array>;
+  readonly #signal: AbortSignal;
   #putBack: Uint8Array | undefined;
 
-  constructor(chunks: AsyncIterator<Uint8Array>) {
+  constructor(chunks: AsyncIterator<Uint8Array>, signal: AbortSignal) {
     this.#chunks = chunks;
+    this.#signal = signal;
   }
 
   async next(): Promise<Uint8Array | undefined> {
+    this.#signal.throwIfAborted();
     const putBack = this.#putBack;
     this.#putBack = undefined;
     if (putBack !== undefined) return putBack;
