@@ -15,6 +15,10 @@ function raw(head: string, frame: (content: Uint8Array) => readonly Wire[]) {
 }
 
 const plain = (content: Uint8Array): Wire[] => [content];
+/** In one packet, so that a client that reads the end of the content reads what is behind it, too. */
+const followed =
+  (by: string) =>
+  (content: Uint8Array): Wire[] => [Buffer.concat([content, Buffer.from(by)])];
 const chunked =
   (padding = '') =>
   (content: Uint8Array): Wire[] => [
@@ -39,6 +43,15 @@ const READ: readonly [what: string, head: string, frame: (content: Uint8Array) =
     'identity as its coding, in HTTP/1.0',
     'HTTP/1.0 200 OK\r\nTransfer-Encoding: identity\r\nContent-Length: SIZE\r\n\r\n',
     plain,
+  ],
+  ['zeros before its length', 'HTTP/1.1 200 OK\r\nContent-Length: 00SIZE\r\n\r\n', plain],
+  ['spaces behind its length', 'HTTP/1.1 200 OK\r\nContent-Length: SIZE  \r\n\r\n', plain],
+  ['a byte behind its answer', 'HTTP/1.1 200 OK\r\nContent-Length: SIZE\r\n\r\n', followed('x')],
+  ['a last chunk behind its answer', 'HTTP/1.1 200 OK\r\nContent-Length: SIZE\r\n\r\n', followed('0\r\n\r\n')],
+  [
+    'two last chunks',
+    'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n',
+    (content) => [Buffer.concat([...chunked()(content), '0\r\n\r\n'].map((part) => Buffer.from(part)))],
   ],
   ['lines that end in LF', 'HTTP/1.1 200 OK\nContent-Length: SIZE\n\n', plain],
   ['one line that ends in LF', 'HTTP/1.1 200 OK\r\nX-Frame: a\nContent-Length: SIZE\r\n\r\n', plain],

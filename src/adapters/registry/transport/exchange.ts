@@ -6,6 +6,7 @@ import { pipeline, Readable } from 'node:stream';
 import type { Registry } from '../../../domain/upstream.ts';
 import { Pools, type SharedPools } from './agents.ts';
 import { type Body, BodyFault } from '../body.ts';
+import { codeOf } from '../upstream-errors.ts';
 import type { HttpRequest, HttpResponse, Upload } from './http-message.ts';
 import { bypassParser } from '../bulk/parser-bypass.ts';
 
@@ -93,7 +94,7 @@ export class Exchange {
       stream.once('request', (begun: ClientRequest) => {
         sent = begun;
         if (isBulk) bypass = bypassParser(begun);
-        begun.prependOnceListener('response', frameByChunks);
+        begun.prependOnceListener('response', readFraming);
         whenUnexpected(begun, giveUp);
       });
       // got sees no connection that is still being made.
@@ -153,12 +154,20 @@ function requestLeniently(
 
 /**
  * A length beside chunks says nothing (RFC 9112, 6.3), and what follows such an answer on its connection cannot be
- * trusted to be the next one.
+ * trusted to be the next one. A length may begin with zeros (RFC 9110, 8.6).
  */
-function frameByChunks(this: ClientRequest, { headers }: IncomingMessage): void {
-  if (headers['transfer-encoding'] === undefined || headers['content-length'] === undefined) return;
-  delete headers['content-length'];
-  this.shouldKeepAlive = false;
+function readFraming(this: ClientRequest, response: IncomingMessage): void {
+  const { headers } = response;
+  const length = headers['content-length'];
+  if (length !== undefined) headers['content-length'] = length.replace(/^0+(?=\d)/, '');
+  if (headers['transfer-encoding'] !== undefined && length !== undefined) {
+    delete headers['content-length'];
+    this.shouldKeepAlive = false;
+  }
+  // Bytes behind a whole answer are not read (RFC 9112, 6.3): they end the connection, and the answer is as good as before.
+  const emit = this.emit.bind(this);
+  this.emit = (event: string, ...values: unknown[]) =>
+    !(event === 'error' && response.complete && codeOf(values[0]).startsWith('HPE_')) && emit(event, ...values);
 }
 
 /** A socket holds a chunk until it is sent, which may be longer than the chunk is valid. */
