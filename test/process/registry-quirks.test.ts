@@ -716,6 +716,24 @@ describe('the service before a registry that', () => {
     );
 
     it(
+      'asks for a password where it refuses a token, as Harbor does, and takes none',
+      withRegistry(
+        async (bench) => {
+          const refused = new Set<string | undefined>([BASIC]);
+          bench.registry.script(
+            ({ url, headers: { authorization } }, response) =>
+              !url.startsWith('/token') && refused.has(authorization) && challenge(response, 'Basic realm="harbor"'),
+          );
+          await bench.expectPackage(bench.publish());
+          for (const { headers } of bench.registry.requests('/blobs/')) refused.add(headers.authorization);
+          bench.registry.revokeTokens();
+          await bench.expectPackage(bench.publish());
+        },
+        { auth: 'bearer' },
+      ),
+    );
+
+    it(
       'sends a token with status 201',
       withRegistry(
         async (bench) => {

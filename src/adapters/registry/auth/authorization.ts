@@ -71,11 +71,10 @@ export class Authorization {
     if (this.#options.registry.api?.token !== undefined) throw this.#denied('token is refused');
     this.#grants.delete(repository);
     const answerable = rankChallenges(parseChallenges(challenges));
-    const grant = await this.#obtain(
-      answerable.length > 0 ? answerable : await this.#baseChallenges(signal),
-      repository,
-      signal,
-    );
+    // Harbor asks for a password where it refuses a token, and for a token where it is shown nothing.
+    const isMisleading = used?.startsWith('Bearer ') === true && !answerable.some(({ scheme }) => scheme === 'bearer');
+    const others = isMisleading || answerable.length === 0 ? await this.#baseChallenges(signal) : [];
+    const grant = await this.#obtain([...others, ...answerable], repository, signal);
     if (grant.header === used) throw this.#denied('credentials are refused');
     this.#grants.set(repository, grant);
     return grant.header;
