@@ -1,8 +1,11 @@
 /** The bytes of a layer without its compression, which its first bytes name: labels of media types are often wrong. */
 import { constants, createGunzip, createZstdDecompress } from 'node:zlib';
-import { InvalidContentError } from '../../domain/errors.ts';
+import { errnoOf, InvalidContentError } from '../../domain/errors.ts';
 
-/** RFC 8878, section 3.1.1.1.2: decoders should support windows of 8 MiB, and may refuse larger ones for their memory. */
+/**
+ * RFC 8878, section 3.1.1.1.2: decoders should support windows of 8 MiB, and may refuse larger ones for their memory. Layers
+ * have them by `zstd --ultra` and `--long`, and by the higher levels of BuildKit and podman of before 2024.
+ */
 const ZSTD_WINDOW_LOG_MAX = 23;
 const OUTPUT_BYTES = 64 << 10;
 
@@ -72,7 +75,9 @@ async function* inflated({ name, inflate: open }: Format, input: Input): AsyncGe
     }
   } catch (error) {
     if (source.failed !== undefined) throw source.failed.error;
-    throw new InvalidContentError(`layer is not valid ${name}`, { cause: error });
+    const isWide = errnoOf(error) === 'ZSTD_error_frameParameter_windowTooLarge';
+    const what = isWide ? 'needs a window of more than 8 MiB to be unpacked' : `is not valid ${name}`;
+    throw new InvalidContentError(`layer ${what}`, { cause: error });
   } finally {
     inflate.destroy();
     await fed;
