@@ -9,6 +9,8 @@ import { REPOSITORY } from './registry-storage.ts';
 
 /** A timer is no finer. */
 const TICK_MS = 1;
+/** 42 ms of 100 Mbit/s: the buffer of a switch, and more than a timer is late. */
+const MAX_QUEUED_BYTES = 512 * 1024;
 
 export class HeldLink implements Upstream {
   readonly base: string;
@@ -29,19 +31,20 @@ export class HeldLink implements Upstream {
     let freeAt = 0;
     const server = createServer((client) => {
       const upstream = connect(Number(new URL(origin.base).port), '127.0.0.1');
-      for (const [one, other] of [
-        [client, upstream],
-        [upstream, client],
-      ] as const) {
+      const queue = new Queue(upstream, client);
+      for (const one of [client, upstream]) {
         one.setNoDelay(true);
-        one.on('error', () => other.destroy());
-        one.on('close', () => other.destroy());
+        // Its close follows.
+        one.on('error', () => undefined);
       }
+      client.on('close', () => upstream.destroy());
+      upstream.on('close', () => {
+        queue.close();
+      });
       client.pipe(upstream);
       upstream.on('data', (chunk) => {
-        const now = performance.now();
-        freeAt = Math.max(now, freeAt) + (1000 * chunk.byteLength) / bytesPerSecond;
-        void forward(upstream, client, chunk, freeAt - now);
+        freeAt = Math.max(performance.now(), freeAt) + (1000 * chunk.byteLength) / bytesPerSecond;
+        queue.add(chunk, freeAt);
       });
     });
     server.listen(0, '127.0.0.1');
@@ -59,9 +62,37 @@ export class HeldLink implements Upstream {
   }
 }
 
-async function forward(from: Socket, to: Socket, chunk: Buffer, delayMs: number): Promise<void> {
-  from.pause();
-  if (delayMs >= TICK_MS) await new Promise((resolve) => setTimeout(resolve, delayMs));
-  if (!to.destroyed && !to.write(chunk)) await once(to, 'drain').catch(() => undefined);
-  from.resume();
+/**
+ * The bytes of one connection that the link still has to carry. Each has its time when it enters the queue: a timer that is
+ * late on a busy machine delays its own bytes, and the link loses no time by it, as a real one does not.
+ */
+class Queue {
+  readonly #from: Socket;
+  readonly #to: Socket;
+  #bytes = 0;
+  #last: Promise<void> = Promise.resolve();
+
+  constructor(from: Socket, to: Socket) {
+    this.#from = from;
+    this.#to = to;
+  }
+
+  add(chunk: Buffer, carriedAt: number): void {
+    this.#bytes += chunk.byteLength;
+    if (this.#bytes >= MAX_QUEUED_BYTES) this.#from.pause();
+    this.#last = this.#last.then(() => this.#carry(chunk, carriedAt));
+  }
+
+  /** Ends the connection behind the last bytes. */
+  close(): void {
+    void this.#last.then(() => this.#to.destroy());
+  }
+
+  async #carry(chunk: Buffer, carriedAt: number): Promise<void> {
+    const delayMs = carriedAt - performance.now();
+    if (delayMs >= TICK_MS) await new Promise((resolve) => setTimeout(resolve, delayMs));
+    if (!this.#to.destroyed && !this.#to.write(chunk)) await once(this.#to, 'drain').catch(() => undefined);
+    this.#bytes -= chunk.byteLength;
+    if (this.#bytes < MAX_QUEUED_BYTES) this.#from.resume();
+  }
 }

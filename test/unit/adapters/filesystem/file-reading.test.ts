@@ -61,6 +61,19 @@ describe('readStoredFile', () => {
     await stored.close();
   });
 
+  it('keeps large blocks for a quick reader that pauses once', async () => {
+    const clock = sinon.useFakeTimers({ toFake: ['performance'] });
+    const stored = readStoredFile(
+      { entry, content: new BlockFile(fd, new BlockPool()) },
+      { onDamage: sinon.spy(), onClosed: sinon.spy() },
+    );
+    const { byteLength } = await stored.read(0);
+    clock.tick(300);
+    expect(await stored.read(byteLength)).to.have.lengthOf(bytes.byteLength - byteLength);
+    clock.restore();
+    await stored.close();
+  });
+
   it('follows a file that grows while it is quick and close behind its end', async () => {
     const reading = new FileReading(new BlockFile(fd, new BlockPool()));
     const close = 2 * 1024 * 1024;
