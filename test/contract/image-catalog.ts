@@ -75,6 +75,10 @@ export function describeImageCatalog(name: string, make: () => Promise<CatalogUn
       '<http://registry.internal:5000/v2/deckhouse/ee/tags/list?n=1&last=a>; rel="next"',
       '<?n=1&last=a>;rel=next',
       '</v2/x>; rel="first", </v2/deckhouse/ee/tags/list?n=1&last=a>; title="t"; rel="other next"',
+      '</v2/deckhouse/ee/tags/list?n=1&last=a>; title="b, c"; rel="next"',
+      "</v2/deckhouse/ee/tags/list?n=1&last=a>; rel='next'",
+      '</v2/deckhouse/ee/tags/list?n=1&last=a>',
+      '/v2/deckhouse/ee/tags/list?n=1&last=a; rel="next"',
     ];
     for (const link of links) {
       it(`follows the link ${link}, at the registry itself`, async () => {
@@ -83,10 +87,16 @@ export function describeImageCatalog(name: string, make: () => Promise<CatalogUn
       });
     }
 
-    it('follows no other link', async () => {
-      expect(await listed({ 'tags/list': list(['a'], { link: '</v2/x?last=a>; rel="prev"' }) })).to.deep.equal(['a']);
-      expect(peer.listings).to.equal(1);
-    });
+    for (const link of [
+      '</v2/x?last=a>; rel="prev"',
+      '/v2/x?last=a; rel=nextto',
+      '</v2/x?last=a>; title=next; rel=""',
+    ]) {
+      it(`does not follow the link ${link}`, async () => {
+        expect(await listed({ 'tags/list': list(['a'], { link }) })).to.deep.equal(['a']);
+        expect(peer.listings).to.equal(1);
+      });
+    }
 
     const wrong: readonly [what: string, page: PageAnswer][] = [
       ['a page of a portal', { body: '<html><body>login</body></html>' }],

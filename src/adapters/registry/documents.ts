@@ -125,17 +125,23 @@ function parsePage(bytes: Uint8Array): unknown {
 }
 
 /**
- * The query of the link with rel=next (RFC 8288). Only the query is taken: behind a balancer registries name a host or a
- * scheme at which they cannot be reached, and no credential may follow them to another one.
+ * The query of the link with rel=next (RFC 8288), or with no relation, as crane and skopeo read it; Quay has left out the
+ * brackets. Only the query is taken: behind a balancer registries name a host or a scheme at which they cannot be reached,
+ * and no credential may follow them to another one.
  */
-function nextPage(link: string | string[] | undefined): string | undefined {
-  const links = String(link ?? '').matchAll(/<([^>]*)>([^,<]*)/g);
+function nextPage(header: string | string[] | undefined): string | undefined {
+  const text = String(header ?? '');
+  const links = text.matchAll(text.includes('<') ? /<([^>]*)>((?:[^,<"]|"[^"]*")*)/g : /([^\s;]+)(.*)/g);
   for (const [, target = '', parameters = ''] of links) {
-    if (/;\s*rel\s*=\s*"?(?:[^";]*\s)?next(?:\s[^";]*)?"?\s*(?:;|$)/i.test(parameters)) {
-      return URL.parse(target, 'https://registry.invalid/')?.search;
-    }
+    if (isNext(target, parameters)) return URL.parse(target, 'https://registry.invalid/')?.search;
   }
   return undefined;
+}
+
+function isNext(target: string, parameters: string): boolean {
+  const [, , relations] = /;\s*rel\s*=\s*(["']?)([^;"']*)\1/i.exec(parameters) ?? [];
+  if (relations === undefined) return target.includes('?');
+  return relations.toLowerCase().split(/\s+/).includes('next');
 }
 
 /** The list of referrers (distribution-spec, "Listing Referrers" and "Referrers Tag Schema"). */
