@@ -12,7 +12,7 @@ import { describeImageCatalog, type Pages } from './image-catalog.ts';
 
 const never = new AbortController().signal;
 const ALONE = { fallback: false, namespaceParameter: false };
-const TIMEOUTS = { headersTimeoutMs: 200, idleTimeoutMs: 200, retryTimeoutMs: 400 };
+const TIMEOUTS = { headersTimeoutMs: 200, idleTimeoutMs: 1000, retryTimeoutMs: 400 };
 
 describeImageCatalog('MirroredCatalog over a mirror without a registry behind it', async () => {
   const [mirror, origin] = [await FakeRegistry.start(), await FakeRegistry.start()];

@@ -19,7 +19,7 @@ describeImageCatalog('OciRegistryGateway', async () => {
     return true;
   });
   return {
-    catalog: makeRegistryGateway({ headersTimeoutMs: 200, idleTimeoutMs: 200, retryTimeoutMs: 400 }),
+    catalog: makeRegistryGateway({ headersTimeoutMs: 200, idleTimeoutMs: 1000, retryTimeoutMs: 400 }),
     upstream: registry.upstream(),
     answer: (answers) => {
       pages = answers;
