@@ -18,7 +18,7 @@ export interface RegistryAnswer {
 /** For all registries at once. */
 const PATIENCE_MS = 15_000;
 /** A manifest that no registry has: to say so, a registry judges the account by its right to this repository. */
-const ABSENT = digestOf(new Uint8Array());
+const ABSENT = digestOf(Buffer.from('check-config: no registry has a manifest with these bytes'));
 /** In a registry that is configured without a path. */
 const SOME_REPOSITORY = 'check-config' as RepositoryPath;
 

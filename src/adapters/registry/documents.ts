@@ -29,6 +29,10 @@ const PLAUSIBLE_MEDIA_TYPES: ReadonlySet<string | undefined> = new Set([
   ...INDEX_MEDIA_TYPES,
 ]);
 const SCHEMA_1 = 'application/vnd.docker.distribution.manifest.v1+json';
+/** A manifest has one of them at least, whichever tool has made it. */
+const MANIFEST_FIELDS = ['schemaVersion', 'mediaType', 'config', 'layers', 'manifests'];
+/** Error documents are small; a large answer is not parsed only to be named. */
+const MAX_NAMED_BYTES = 64 << 10;
 const MAX_TAG_PAGES = 100;
 const MAX_TAGS = 100_000;
 /** 100 000 tags of 128 characters. */
@@ -64,9 +68,24 @@ export async function readManifest(
 
 /** Names bytes that cannot be a manifest, not even a forged or damaged one; undefined for all others. */
 function otherThanManifest(bytes: Uint8Array, type: string | undefined): string | undefined {
-  if (isMarkup(bytes)) return PLAUSIBLE_MEDIA_TYPES.has(type) ? HTML : type;
+  const isPlausible = PLAUSIBLE_MEDIA_TYPES.has(type);
+  if (isMarkup(bytes)) return isPlausible ? HTML : type;
   if (isSchema1(bytes)) return SCHEMA_1;
-  return PLAUSIBLE_MEDIA_TYPES.has(type) ? undefined : type;
+  if (!isPlausible) return type;
+  if (bytes.byteLength === 0) return 'empty';
+  if (!isOtherJson(bytes)) return undefined;
+  return type === undefined ? 'other JSON' : `other JSON (${type})`;
+}
+
+/** Such as the error of a proxy or of a login, sent with status 200. */
+function isOtherJson(bytes: Uint8Array): boolean {
+  if (bytes.byteLength > MAX_NAMED_BYTES) return false;
+  try {
+    const json = parseBoundedJson(bytes);
+    return isObject(json) && !MANIFEST_FIELDS.some((field) => field in json);
+  } catch {
+    return false;
+  }
 }
 
 /** Docker's manifest of before 2016, which has no digests that a client could verify. */

@@ -29,6 +29,7 @@ const EXPLANATIONS: Readonly<Record<string, string | undefined>> = {
   CERT_HAS_EXPIRED: 'certificate has expired',
   CERT_NOT_YET_VALID: 'certificate is not valid yet, by the clock of this machine',
   ERR_TLS_CERT_ALTNAME_INVALID: 'certificate is for another host',
+  INVALID_PURPOSE: 'certificate or its CA is not for servers, by the extended key usage',
   DEPTH_ZERO_SELF_SIGNED_CERT: UNKNOWN_CA,
   SELF_SIGNED_CERT_IN_CHAIN: UNKNOWN_CA,
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: UNKNOWN_CA,

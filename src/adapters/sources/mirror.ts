@@ -27,7 +27,7 @@ export interface MirrorSettings {
 
 const OPEN: Access = { credential: ANONYMOUS };
 const CHECKED_REPOSITORY = 'check-config' as RepositoryPath;
-const CHECKED_DIGEST = digestOf(new Uint8Array());
+const CHECKED_DIGEST = digestOf(Buffer.from('check: no mirror has a manifest with these bytes'));
 
 /** Registries come from objects of the cluster; each has connections of its own. */
 const MAX_REGISTRIES = 100;

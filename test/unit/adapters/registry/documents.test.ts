@@ -73,6 +73,10 @@ describe('readManifest', () => {
       'application/vnd.docker.distribution.manifest.v1+json',
     ],
     ['a picture', 'PNG', 'image/png', 'image/png'],
+    ['nothing', '', 'application/json', 'empty'],
+    ['an error of a proxy', '{"errors":[{"code":"DENIED"}]}', 'application/json', 'other JSON (application/json)'],
+    ['an error that is labelled as a manifest', '{"error":"canary"}', MANIFEST, `other JSON (${MANIFEST})`],
+    ['an error without a type', '{"error":"canary"}', '', 'other JSON'],
   ] as const) {
     it(`says of ${what} what it is`, async () => {
       const error = await rejection(read(Buffer.from(body), { 'content-type': type }));
@@ -89,8 +93,11 @@ describe('readManifest', () => {
 
   it('takes a damaged or forged manifest for no other thing', async () => {
     const forged = encode({ schemaVersion: 2, mediaType: MANIFEST, config: null, layers: [] });
-    for (const type of [MANIFEST, 'application/json; charset=utf-8', 'text/plain', 'not a type']) {
-      expect(await read(forged, { 'content-type': type })).to.deep.equal(Buffer.from(forged));
+    const large = encode({ error: 'x'.repeat(1 << 20) });
+    for (const bytes of [forged, forged.subarray(0, -1), large]) {
+      for (const type of [MANIFEST, 'application/json; charset=utf-8', 'text/plain', 'not a type']) {
+        expect(await read(bytes, { 'content-type': type })).to.deep.equal(Buffer.from(bytes));
+      }
     }
   });
 });

@@ -1,11 +1,16 @@
 import { expect } from 'chai';
 import { createServer, type ServerOptions } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { CertificateAuthority } from '../../../../src/adapters/cli/certificate.ts';
 import { parseUpstream } from '../../../../src/domain/upstream.ts';
 import { makePackage } from '../../../support/image.ts';
 import { makeRegistryGateway } from '../../../support/registry-gateway.ts';
 import { rejection } from '../../../support/rejection.ts';
 import { CA, serverCertificate } from '../../../support/tls/certificates.ts';
+
+const authority = new CertificateAuthority('a');
+const { certificate: cert, key } = authority.issue('localhost', { usage: 'client' });
+const forClients: ServerOptions = { cert, key };
 
 describe('the cause of a handshake that fails', () => {
   const clients: ServerOptions = { requestCert: true, rejectUnauthorized: true, ca: CA };
@@ -19,6 +24,11 @@ describe('the cause of a handshake that fails', () => {
       'it does so in TLS 1.2',
       { ...clients, maxVersion: 'TLSv1.2' },
       /host accepts no cipher or certificate of this side \(ERR_SSL_\S+_HANDSHAKE_FAILURE\)$/,
+    ],
+    [
+      'the certificate of the host is one for clients',
+      forClients,
+      /certificate or its CA is not for servers, by the extended key usage \(INVALID_PURPOSE\)$/,
     ],
     [
       'the host speaks TLS 1.1',
@@ -35,7 +45,7 @@ describe('the cause of a handshake that fails', () => {
       const server = createServer({ ...serverCertificate('localhost'), ...options }, (_, response) => response.end());
       await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
       const { port } = server.address() as AddressInfo;
-      const upstream = parseUpstream({ repo: `localhost:${String(port)}/a`, ca: CA });
+      const upstream = parseUpstream({ repo: `localhost:${String(port)}/a`, ca: CA + authority.certificate });
       const { digest } = makePackage(1);
       const error = await rejection(
         makeRegistryGateway({ retryTimeoutMs: 0 }).fetchManifest(upstream, digest, new AbortController().signal),
