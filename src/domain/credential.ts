@@ -63,12 +63,12 @@ const FLAWS = {
 export function flawOf(credential: Credential): string | undefined {
   if (credential.kind === 'anonymous') return credential.lacks && FLAWS[credential.lacks];
   if (credential.kind !== 'basic') return undefined;
+  const { username } = credential;
+  if (username.trim() !== username) return 'the name of the user begins or ends with white space';
   const password = credential.password.reveal();
   if (/[\r\n]$/.test(password)) return 'the password ends with a line feed';
   if (password.trim() !== password) return 'the password begins or ends with white space';
-  return password.startsWith(`${credential.username}:`)
-    ? 'the password begins with the name of its user and a colon'
-    : undefined;
+  return password.startsWith(`${username}:`) ? 'the password begins with the name of its user and a colon' : undefined;
 }
 
 /** Says which part cannot be read; never shows it. */
@@ -99,10 +99,17 @@ export function credentialFor(
 }
 
 function parseAuths(dockerCfg: string): Record<string, unknown> {
-  const config = parseJson(decodeBase64(dockerCfg, 'not base64'), 'not base64 of JSON');
+  const text = decodeBase64(dockerCfg, 'not base64');
+  const config = parseJson(text, otherThanJson(text));
   const auths = config['auths'] ?? {};
   if (typeof auths !== 'object' || Array.isArray(auths)) throw new InvalidCredentialError('"auths" is not an object');
   return auths as Record<string, unknown>;
+}
+
+/** Windows writes UTF-16 unless it is told otherwise; a value of `kubectl get -o yaml` is base64 once more. */
+function otherThanJson(text: string): string {
+  if (text.includes('\0')) return 'base64 of UTF-16, and JSON is UTF-8';
+  return /^ey[A-Za-z0-9+/]+={0,2}$/.test(text.replace(/\s+/g, '')) ? 'encoded as base64 twice' : 'not base64 of JSON';
 }
 
 /** `https://host:port/v1/` and `host:port` are the same registry; `host/path` is one part of it. */
@@ -148,7 +155,10 @@ function identity(token: string): Credential {
 function decodeBase64(text: string, complaint: string): string {
   const compact = text.replace(/\s+/g, '');
   if (!/^[A-Za-z0-9+/]+={0,2}$/.test(compact)) throw new InvalidCredentialError(complaint);
-  return Buffer.from(compact, 'base64').toString('utf8');
+  // Some editors of Windows begin a file with a byte order mark.
+  return Buffer.from(compact, 'base64')
+    .toString('utf8')
+    .replace(/^\ufeff/, '');
 }
 
 function parseJson(text: string, complaint: string): Record<string, unknown> {

@@ -86,6 +86,8 @@ const PIECES = [
 const COMPLAINTS = [
   'not base64',
   'not base64 of JSON',
+  'base64 of UTF-16, and JSON is UTF-8',
+  'encoded as base64 twice',
   '"auths" is not an object',
   'an entry of "auths" is not an object',
   '"auth" is not base64',
@@ -202,10 +204,20 @@ describe('credentialFor', () => {
     expect(find({ 'registry.example:5000': {} })).to.deep.equal({ kind: 'anonymous', lacks: 'password' });
   });
 
+  it('takes a docker config behind a byte order mark, and tells other ways of Windows and kubectl', () => {
+    const config = JSON.stringify({ auths: { 'registry.example:5000': entry('robot') } });
+    const at5000 = (dockerCfg: string) => credentialFor(dockerCfg, at('registry.example:5000'), undefined);
+    expect(at5000(base64(`\ufeff${config}`))).to.include({ kind: 'basic', username: 'robot' });
+    const utf16 = Buffer.from(`\ufeff${config}`, 'utf16le').toString('base64');
+    expect(() => at5000(utf16)).to.throw('base64 of UTF-16, and JSON is UTF-8');
+    expect(() => at5000(base64(base64(config)))).to.throw('encoded as base64 twice');
+  });
+
   const broken: [what: string, dockerCfg: string][] = [
     ['is not base64', '{"auths":{}}'],
     ['is not JSON', base64('canary{')],
     ['is no object', base64('[]')],
+    ['is base64 of base64', base64(base64({ auths: { 'registry.example:5000': entry('canary') } }))],
     ['has no object of auths', base64({ auths: ['canary'] })],
     ['has an entry that is no object', base64({ auths: { 'registry.example:5000': 'canary' } })],
     ['has an auth that is not base64', base64({ auths: { 'registry.example:5000': { auth: '!canary' } } })],
@@ -293,6 +305,11 @@ describe('userOf', () => {
       expect(flawOf(basic('robot', password))).to.equal(flaw);
     });
   }
+
+  it('finds white space around the name of a user', () => {
+    for (const name of [' robot', 'robot\n'])
+      expect(flawOf(basic(name, 'canary'))).to.equal('the name of the user begins or ends with white space');
+  });
 
   it('says what a docker config lacks for its registry', () => {
     const flaw = (key: string, auth: object) => flawOf(find({ [key]: auth }));
