@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { createPrivateKey } from 'node:crypto';
 import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -39,7 +40,10 @@ describe('check-config', function () {
   });
 
   it('says of mistakes what serve says', async () => {
-    await writeFile(file, 'store: { maxSize: plenty }\nnonsense: 1\nlog:\n  level: loud\n');
+    await writeFile(
+      file,
+      'store: { maxSize: plenty }\nnonsense: 1\nlog:\n  level: loud\nserver: { listenAddress: 127.0.0.1:0 }\n',
+    );
     for (const flags of [[], ['--listen-address', 'here']]) {
       const checked = await runProgram('check-config', '--config', file, ...flags);
       expect(checked).to.include({ code: 1, stdout: '' });
@@ -53,7 +57,7 @@ describe('check-config', function () {
     await writeFile(
       file,
       stringify({
-        server: { tls: { certificate: 'a.pem', key: 'b.pem', clientCA: 'c.pem' } },
+        server: { listenAddress: '127.0.0.1:0', tls: { certificate: 'a.pem', key: 'b.pem', clientCA: 'c.pem' } },
         store: { directory: '${CACHE}', enabled: 'yes' },
         registry: {
           mirrors: [{ of: '*', endpoint: 'https://mirror.example', tokenFile: 'token' }],
@@ -65,7 +69,7 @@ describe('check-config', function () {
     expect({ code, stdout }).to.deep.equal({ code: 1, stdout: '' });
     const settings = ['tls.certificate', 'tls.key', 'tls.clientCA'].map((name) => `server.${name}`);
     const [mistake, ...rest] = stderr.trim().split('\n');
-    expect(mistake).to.include('my.yaml:8: store.enabled: ');
+    expect(mistake).to.include('my.yaml:9: store.enabled: ');
     expect(rest.map((line) => line.split(': ').slice(0, 2).join(': '))).to.deep.equal([
       ...[...settings, 'registry.mirrors.0.tokenFile'].map((name) => `error: ${name}`),
       'warning: store.directory',
@@ -83,6 +87,16 @@ describe('check-config', function () {
       'server.tls.key: DIRECTORY/own.pem has no PEM block of a private key',
     ],
     [
+      'whose key has a passphrase',
+      { key: 'encrypted.key' },
+      'server.tls.key: DIRECTORY/encrypted.key is encrypted with a passphrase: decrypt it, for example by "openssl pkey -in FILE -out FILE"',
+    ],
+    [
+      'whose key has a passphrase in the older form',
+      { key: 'old.key' },
+      'server.tls.key: DIRECTORY/old.key is encrypted with a passphrase: decrypt it, for example by "openssl pkey -in FILE -out FILE"',
+    ],
+    [
       'that is empty',
       { certificate: 'empty' },
       'server.tls.certificate: DIRECTORY/empty has no PEM block of a certificate',
@@ -90,7 +104,16 @@ describe('check-config', function () {
   ] as const) {
     it(`says of a certificate ${what} which file is wrong`, async () => {
       const [own, other] = [serverCertificate('localhost'), serverCertificate('elsewhere')];
-      const contents = { 'own.pem': own.cert, 'own.key': own.key, 'other.key': other.key, 'ca.pem': CA, empty: '' };
+      const encrypted = { format: 'pem', cipher: 'aes-256-cbc', passphrase: 'canary' } as const;
+      const contents = {
+        'own.pem': own.cert,
+        'own.key': own.key,
+        'other.key': other.key,
+        'encrypted.key': createPrivateKey(own.key).export({ ...encrypted, type: 'pkcs8' }),
+        'old.key': createPrivateKey(own.key).export({ ...encrypted, type: 'sec1' }),
+        'ca.pem': CA,
+        empty: '',
+      };
       for (const [name, text] of Object.entries(contents)) await writeFile(join(directory, name), text);
       const tls = { certificate: 'own.pem', key: 'own.key', clientCA: 'ca.pem', ...files };
       const { code, stderr } = await check({ server: { listenAddress: '127.0.0.1:0', tls } });
@@ -98,6 +121,30 @@ describe('check-config', function () {
       expect(stderr).to.equal(`error: ${told.replaceAll('DIRECTORY', directory)}\n`);
     });
   }
+
+  it('checks ports, certificates and the cache directory beside mistakes in other settings', async () => {
+    const own = serverCertificate('localhost');
+    for (const [name, text] of Object.entries({ 'own.pem': own.cert, 'other.key': serverCertificate('elsewhere').key }))
+      await writeFile(join(directory, name), text);
+    await writeFile(join(directory, 'file'), '');
+    const tls = { certificate: 'own.pem', key: 'other.key', clientCA: 'own.pem' };
+    const { code, stdout, stderr } = await check({
+      server: { listenAddress: '192.0.2.1:5080', tls },
+      store: { directory: 'file' },
+      log: { level: 'loud' },
+    });
+    expect({ code, stdout }).to.deep.equal({ code: 1, stdout: '' });
+    const [mistake, ...errors] = stderr.trim().split('\n');
+    expect(mistake).to.include('log.level: ');
+    const expected = [
+      `error: server.tls: ${directory}/other.key is not the key of ${directory}/own.pem`,
+      `error: store.directory: ${directory}/file is no directory`,
+      'error: cannot listen on 192.0.2.1:5080 (EADDRNOTAVAIL): ',
+    ];
+    expect(errors).to.have.lengthOf(expected.length);
+    for (const [index, start] of expected.entries())
+      expect(errors[index]).to.match(new RegExp(`^${RegExp.escape(start)}`));
+  });
 
   it('says of a cache directory that others can write what serve says', async () => {
     const cache = join(directory, 'cache');
@@ -171,6 +218,14 @@ describe('check-config', function () {
     );
   });
 
+  it('says of a name that this machine does not know which setting has it', async () => {
+    const { code, stderr } = await check({ server: { listenAddress: 'nowhere.invalid:5080' } });
+    expect(code).to.equal(2);
+    expect(stderr).to.match(
+      /^error: cannot listen on nowhere\.invalid:5080 \((?:ENOTFOUND|EAI_AGAIN)\): this machine cannot resolve the name: give its address, or set another server\.listenAddress$/m,
+    );
+  });
+
   describe('--online', () => {
     let open: FakeRegistry;
     let basic: FakeRegistry;
@@ -204,6 +259,16 @@ describe('check-config', function () {
       expect({ code, stdout }).to.deep.equal({ code: 0, stdout: `${lines.join('')}the settings are right\n` });
       expect(stderr).not.to.include('error: ');
       expect(findCanary(stdout + stderr)).to.equal(undefined);
+    });
+
+    it('takes an empty answer for none of a registry', async () => {
+      open.script((_, response) => {
+        response.end();
+        return true;
+      });
+      const { code, stderr } = await online([at(open, { default: true })]);
+      expect(code).to.equal(2);
+      expect(stderr).to.include('manifest from ').and.to.include('answer is empty, not a manifest\n');
     });
 
     it('says that the settings name no registry to be asked', async () => {

@@ -46,6 +46,8 @@ interface Checked {
 
 /** A bucket or a mirror that takes longer than this is of no help to a client. */
 const SOURCE_MS = 10_000;
+/** Packages are larger. */
+const MIN_CACHE_BYTES = 1024 * 1024;
 /** Readable for all users, in the mode of a file. */
 const READABLE = 0o004;
 
@@ -73,6 +75,19 @@ export function checkStoreDirectory(directory: string, judge: () => void): void 
   }
 }
 
+/** The sentence of each check that fails. */
+export async function errorsOf(checks: readonly (() => unknown)[]): Promise<string[]> {
+  const errors: string[] = [];
+  for (const check of checks) {
+    try {
+      await check();
+    } catch (error) {
+      errors.push(error instanceof Error ? error.message : 'unknown error');
+    }
+  }
+  return errors;
+}
+
 /** Each sentence begins with its setting. */
 export async function warningsOf(settings: CheckedSettings, place: SettingsPlace): Promise<string[]> {
   return [
@@ -96,6 +111,11 @@ async function storeWarnings(
   { cache }: SettingsPlace,
 ): Promise<string[]> {
   if (!enabled) return [];
+  if (maxSize < MIN_CACHE_BYTES) {
+    return [
+      `store.maxSize: ${formatBytes(maxSize)} have room for hardly any package; a unit such as Mi or Gi may be missing`,
+    ];
+  }
   const { bavail, bsize } = await statfs(nearestDirectory(directory));
   const { blobs } = existsSync(cache.path) ? await listBlobs(cache) : { blobs: [] };
   const cached = blobs.reduce((sum, { stats }) => sum + stats.size, 0);

@@ -2,6 +2,7 @@
 import { checkConfigCommand } from '../../adapters/cli/check-config.ts';
 import {
   checkStoreDirectory,
+  errorsOf,
   sourceWarnings,
   variableWarnings,
   warningsOf,
@@ -9,14 +10,17 @@ import {
 import { askRegistries } from '../../adapters/cli/registry-checks.ts';
 import { unreadableFiles } from '../../adapters/cli/unreadable-files.ts';
 import { Layout } from '../../adapters/filesystem/layout.ts';
-import { isLoopback, listenTroubles } from '../../adapters/http/server/listen-address.ts';
+import { isLoopback, type ListenTroubles, listenTroubles } from '../../adapters/http/server/listen-address.ts';
+import { checkTlsFiles } from '../../adapters/http/server/mutual-tls.ts';
 import { createLogger } from '../../adapters/log/logger.ts';
 import { OciLayoutGateway } from '../../adapters/oci-layout/oci-layout-gateway.ts';
+import { proxyWarnings } from '../../adapters/registry/transport/proxy-warnings.ts';
 import { Senders } from '../../adapters/registry/senders.ts';
 import { createContainer } from '../container/container.ts';
 import { openOciGateway } from '../container/oci-gateway.ts';
 import { type ContainerInputs, T } from '../container/tokens.ts';
 import { layOver, parseLayers, readLayers } from '../load-settings.ts';
+import { type Settings, settingsSchema } from '../settings.ts';
 
 type Container = Awaited<ReturnType<typeof createContainer>>;
 
@@ -26,8 +30,14 @@ export const CHECK_CONFIG = checkConfigCommand((flags, terminal) => {
   const written = layOver(layers);
   const unreadable = unreadableFiles(written);
   if (settings === undefined) {
-    const found = { errors: unreadable, warnings: variableWarnings(written), answers: null };
-    return { mistakes, written, registries: [], check: () => Promise.resolve(found) };
+    const check = async () => {
+      const sections = rightSections(written);
+      const errors = unreadable.length > 0 ? unreadable : await errorsOf([() => checkTlsFiles(sections.server?.tls)]);
+      const machine = await machineTroubles(sections);
+      const warnings = [...variableWarnings(written), ...machine.warnings];
+      return { errors: [...errors, ...machine.errors], warnings, answers: null };
+    };
+    return { mistakes, written, registries: [], check };
   }
   const { server, bootstrap, store, registry, credentials } = settings;
   return {
@@ -46,18 +56,16 @@ export const CHECK_CONFIG = checkConfigCommand((flags, terminal) => {
         isLoopback: isLoopback(server.listenAddress),
         cache: new Layout(store.directory).blobs,
       };
-      const ports = await listenTroubles({
-        'server.listenAddress': server.listenAddress,
-        ...(bootstrap.listenAddress !== 'off' && { 'bootstrap.listenAddress': bootstrap.listenAddress }),
-      });
+      const machine = await machineTroubles({ server, bootstrap, store });
       const warnings = [
-        ...ports.warnings,
+        ...machine.warnings,
         ...(await warningsOf(settings, place)),
+        ...(registry.gateway === 'oci' ? proxyWarnings(environment) : []),
         ...(await sourceWarnings(registry, store, { mirrors: container?.get(T.MIRRORS) ?? [], bucket })),
       ];
       const gateway = openOciGateway({ ...inputs, senders: new Senders() });
       const answers = isOnline ? await askRegistries(credentials.registries, gateway) : null;
-      return { errors: [...errors, ...ports.errors], warnings, answers };
+      return { errors: [...errors, ...machine.errors], warnings, answers };
     },
   };
 });
@@ -67,31 +75,43 @@ async function startupErrors(
   inputs: Omit<ContainerInputs, 'logger'>,
   unreadable: readonly string[],
 ): Promise<{ readonly errors: string[]; readonly container: Container | undefined }> {
-  const { store, registry } = inputs.settings;
+  const { registry } = inputs.settings;
   let container: Container | undefined;
-  const checks: (() => unknown)[] = [
+  const errors = await errorsOf([
     async () => {
       if (unreadable.length > 0) return;
-      // What the files of TLS, the kubeconfig and others hold, and proxies.
+      // What the files of TLS, the kubeconfig and others hold.
       container = await createContainer({ ...inputs, logger: createLogger('fatal', { write: () => undefined }) });
       container.get(T.SERVICE);
     },
-    () => {
-      if (store.enabled) {
-        checkStoreDirectory(store.directory, () => {
-          new Layout(store.directory).check();
-        });
-      }
-    },
     () => (registry.gateway === 'oci-layout' ? new OciLayoutGateway(registry.ociLayout.directory).check() : undefined),
-  ];
-  const errors = [...unreadable];
-  for (const check of checks) {
-    try {
-      await check();
-    } catch (error) {
-      errors.push(error instanceof Error ? error.message : 'unknown error');
-    }
-  }
-  return { errors, container };
+  ]);
+  return { errors: [...unreadable, ...errors], container };
+}
+
+type Sections = { readonly [Name in 'server' | 'bootstrap' | 'store']: Settings[Name] | undefined };
+
+/** Those without a mistake: mistakes in the others do not keep them from being checked. */
+function rightSections(written: Readonly<Record<string, unknown>>): Sections {
+  const { server, bootstrap, store } = settingsSchema.shape;
+  return {
+    server: server.safeParse(written['server']).data,
+    bootstrap: bootstrap.safeParse(written['bootstrap']).data,
+    store: store.safeParse(written['store']).data,
+  };
+}
+
+/** Ports and the directory of the cache. */
+async function machineTroubles({ server, bootstrap, store }: Sections): Promise<ListenTroubles> {
+  const { errors, warnings } = await listenTroubles({
+    'server.listenAddress': server?.listenAddress,
+    'bootstrap.listenAddress': bootstrap?.listenAddress,
+  });
+  const checkStore = (): void => {
+    if (store?.enabled !== true) return;
+    checkStoreDirectory(store.directory, () => {
+      new Layout(store.directory).check();
+    });
+  };
+  return { errors: [...(await errorsOf([checkStore])), ...errors], warnings };
 }

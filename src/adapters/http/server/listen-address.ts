@@ -26,6 +26,8 @@ const FAULTS: Readonly<Record<string, string | undefined>> = {
   EADDRINUSE: 'another process listens there: end it',
   EACCES: 'the user of the service may not open this port: take one above 1023',
   EADDRNOTAVAIL: 'this machine has no such address: take one that it has',
+  ENOTFOUND: 'this machine cannot resolve the name: give its address',
+  EAI_AGAIN: 'this machine cannot resolve the name: give its address',
 };
 
 /** The error for the operator, or `error` itself when its cause has no known remedy. */
@@ -40,7 +42,7 @@ function formatAddress({ host = '', port }: ListenAddress): string {
   return `${host.includes(':') ? `[${host}]` : host}:${String(port)}`;
 }
 
-interface ListenTroubles {
+export interface ListenTroubles {
   /** No process of this user could listen there. */
   readonly errors: string[];
   /** Another process listens there, as the service does that is to be restarted. */
@@ -48,9 +50,13 @@ interface ListenTroubles {
 }
 
 /** Opens each port and closes it again. */
-export async function listenTroubles(addresses: Readonly<Record<string, ListenAddress>>): Promise<ListenTroubles> {
+export async function listenTroubles(
+  addresses: Readonly<Record<string, ListenAddress | 'off' | undefined>>,
+): Promise<ListenTroubles> {
   const troubles: ListenTroubles = { errors: [], warnings: [] };
-  const all = Object.entries(addresses);
+  const all = Object.entries(addresses).flatMap(([setting, address]): [string, ListenAddress][] =>
+    address === undefined || address === 'off' ? [] : [[setting, address]],
+  );
   for (const [index, [setting, address]] of all.entries()) {
     const taken = all.slice(0, index).find(([, other]) => overlap(other, address));
     if (taken !== undefined) troubles.errors.push(`${setting}: needs another port than ${taken[0]}`);

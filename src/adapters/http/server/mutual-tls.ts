@@ -125,8 +125,19 @@ export function readTlsFiles({ certificate, key, clientCA }: TlsPaths): TlsFiles
   return files;
 }
 
+/** Empty paths mean no TLS. @throws StartError as `readTlsFiles` */
+export function checkTlsFiles(paths: TlsPaths | undefined): TlsFiles | undefined {
+  return paths === undefined || paths.certificate === '' ? undefined : readTlsFiles(paths);
+}
+
 function readPem(setting: string, path: string, label: string): string {
   const text = readFileSync(path, 'utf8');
+  // PKCS #8 says so in the label, and the older form in a header.
+  if (label === 'PRIVATE KEY' && /^(?:-----BEGIN ENCRYPTED |Proc-Type: *4, *ENCRYPTED)/m.test(text)) {
+    throw new StartError(
+      `server.tls.${setting}: ${path} is encrypted with a passphrase: decrypt it, for example by "openssl pkey -in FILE -out FILE"`,
+    );
+  }
   if (new RegExp(`-----BEGIN (?:[A-Z]+ )*${label}-----`).test(text)) return text;
   throw new StartError(`server.tls.${setting}: ${path} has no PEM block of a ${label.toLowerCase()}`);
 }

@@ -37,7 +37,7 @@ const OPTIONS: AgentOptions = { keepAlive: true, timeout: IDLE_SOCKET_MS, maxSoc
 const MAX_SESSIONS = 100;
 
 export function sharePools(connectTimeoutMs: number, environment: ProxyVariables): SharedPools {
-  const isDirect = parseNoProxy(read(environment, 'NO_PROXY'));
+  const isDirect = parseNoProxy(readVariable(environment, 'NO_PROXY'));
   return {
     names: new Names({ timeoutMs: connectTimeoutMs }),
     tlsContexts: new TlsContexts(),
@@ -47,7 +47,7 @@ export function sharePools(connectTimeoutMs: number, environment: ProxyVariables
     proxyFor: (url) =>
       isDirect(url)
         ? undefined
-        : parseProxy(read(environment, url.protocol === 'https:' ? 'HTTPS_PROXY' : 'HTTP_PROXY')),
+        : parseProxy(readVariable(environment, url.protocol === 'https:' ? 'HTTPS_PROXY' : 'HTTP_PROXY')),
   };
 }
 
@@ -217,7 +217,7 @@ function destinationOf({ host, port }: ClientRequestArgs): Destination {
 }
 
 /** As Go does: the upper case first, and an empty value is as good as none. */
-function read(environment: ProxyVariables, name: string): string {
+export function readVariable(environment: ProxyVariables, name: string): string {
   return (
     [environment[name], environment[name.toLowerCase()]].find((value) => value !== undefined && value !== '') ?? ''
   );

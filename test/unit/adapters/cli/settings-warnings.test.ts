@@ -22,7 +22,7 @@ describe('warningsOf', () => {
   async function suspicions(settings: object, mode = 0o600): Promise<string[]> {
     const config = join(directory, 'my.yaml');
     const complete = {
-      store: { directory: 'cache', maxSize: 1 },
+      store: { directory: 'cache', maxSize: '1Mi' },
       credentials: { registries: [REGISTRY] },
       ...settings,
     };
@@ -78,6 +78,12 @@ describe('warningsOf', () => {
     const [suspicion, ...others] = await suspicions({ store: { directory: 'cache', maxSize: bsize * blocks + 1 } });
     expect(others).to.deep.equal([]);
     expect(suspicion).to.match(/^store\.maxSize: \S+ [KMGT]iB are more than the volume has for it, which is /);
+  });
+
+  it('warns of a cache whose size lacks its unit', async () => {
+    expect(await suspicions({ store: { directory: 'cache', maxSize: 10 } })).to.deep.equal([
+      'store.maxSize: 10 B have room for hardly any package; a unit such as Mi or Gi may be missing',
+    ]);
   });
 
   it('counts what is in the cache as room for it', async () => {
@@ -145,7 +151,7 @@ describe('warningsOf', () => {
   it('warns of a variable, which nothing replaces, and shows no text that may be a password', async () => {
     const registries = [{ ...REGISTRY, username: 'robot', password: 'canary-${SECRET}' }];
     expect(
-      await suspicions({ store: { directory: '${HOME}/cache', maxSize: 1 }, credentials: { registries } }),
+      await suspicions({ store: { directory: '${HOME}/cache', maxSize: '1Mi' }, credentials: { registries } }),
     ).to.have.members(
       ['store.directory', 'credentials.registries.0.password'].map(
         (setting) => `${setting}: holds "\${…}", which stays as it is: no variable is replaced in settings`,
