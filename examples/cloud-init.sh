@@ -8,7 +8,7 @@
 #   PACKAGES_PROXY_TOKEN      bearer token for the sidecar
 #   PACKAGES_PROXY_CA         file of the sidecar's CA
 #
-# OUTPUT is on the node, outside /usr, /etc, /boot and the homes. Needs gzip and base64.
+# OUTPUT is on the node, outside /usr, /etc, /boot and the homes. Needs gzip, base64 and grep.
 set -eu
 
 if [ $# -lt 2 ] || [ $# -gt 4 ]; then
@@ -27,6 +27,17 @@ for value in "$@" "$PACKAGES_PROXY_ADDRESSES" "$PACKAGES_PROXY_TOKEN"; do
       ;;
   esac
 done
+printf '%s\n' "$1" | grep -Eqx 'sha256:[0-9a-f]{64}' || {
+  echo "$1: a digest is sha256: and 64 lower-case hex digits" >&2
+  exit 2
+}
+case $2 in
+  /*) ;;
+  *)
+    echo "$2: a path on the node begins with /" >&2
+    exit 2
+    ;;
+esac
 [ -r "$PACKAGES_PROXY_CA" ] || { echo "$PACKAGES_PROXY_CA: cannot be read" >&2; exit 1; }
 
 file() { # PATH PERMISSIONS <CONTENT

@@ -102,7 +102,7 @@ salvage
 # In random order, so that nodes that start together do not all come to the same master.
 addresses() {
   printf '%s\n' "${PACKAGES_PROXY_ADDRESSES:-127.0.0.1:5080}" | tr ',' '\n' |
-    awk -v seed="$(od -A n -N 4 -t u4 /dev/urandom)" 'BEGIN { srand(seed) } NF { print rand() "\t" $1 }' | sort | cut -f 2
+    awk -v seed="$(od -A n -N 4 -t u4 /dev/urandom)" 'BEGIN { srand(seed) } { for (i = 1; i <= NF; i++) print rand() "\t" $i }' | sort | cut -f 2
 }
 
 # The token comes by standard input, so that no list of processes shows it.

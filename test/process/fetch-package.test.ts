@@ -289,6 +289,11 @@ describe('examples/fetch-package.sh', () => {
     await expectPackage();
   });
 
+  curl('takes addresses that spaces or lines separate', async () => {
+    await fetchFrom([`127.0.0.1:1 127.0.0.1:1\n${masters[0]?.address ?? ''}\n`]);
+    await expectPackage();
+  });
+
   curl('says of each failure where and why, in one line', async () => {
     meet(breakOffAfter(1000));
     const { stderr } = await fetchFrom(['127.0.0.1:1', masters[0]?.address ?? ''].slice(1));

@@ -157,6 +157,18 @@ describe('the files of a new node', () => {
     }
   });
 
+  it('refuse a digest or a place that would fail on each new node', async () => {
+    for (const [digest, place, told] of [
+      ['jq:1.7', '/opt/jq', 'jq:1.7: a digest is sha256: and 64 lower-case hex digits\n'],
+      [image.digest.slice(0, -1), '/opt/jq', 'a digest is sha256: and 64 lower-case hex digits\n'],
+      [image.digest, 'jq', 'jq: a path on the node begins with /\n'],
+    ] as const) {
+      const error = await rejection(userData([digest, place]));
+      expect(error).to.have.property('code', 2);
+      expect(error).to.have.property('stderr').that.includes(told);
+    }
+  });
+
   it('are a unit that systemd takes', async function () {
     if (spawnSync('sh', ['-c', 'command -v systemd-analyze']).status !== 0) this.skip();
     const unit = await readFile(join(EXAMPLES, 'registry-package.service'), 'utf8');
