@@ -290,6 +290,59 @@ export function describeLayerFiles(make: () => LayerFiles): void {
     });
   }
 
+  for (const [format, pack] of Object.entries({ gzip: gzipSync, zstd: zstdCompressSync })) {
+    for (const [what, garbage] of Object.entries({
+      text: Buffer.from('garbage'),
+      'one byte': Buffer.from('g'),
+      'what begins as a frame of gzip': Buffer.from([0x1f, 0x8b, 8, 0xff, 0xff, 0xff]),
+      'what begins as a frame of zstd': Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0xff, 0xff]),
+      'a broken frame': pack(Buffer.alloc(70_000, 'a')).fill(0xff, 20),
+    })) {
+      it(`lists all that a layer holds before ${what} behind its last frame of ${format}`, async () => {
+        for (const chunkBytes of [1, 1000, 1 << 20]) {
+          expect(await listed(Buffer.concat([pack(tar('gnu', ...names)), garbage]), chunkBytes)).to.deep.equal(files);
+        }
+      });
+    }
+  }
+
+  it('refuses bytes behind the last frame where the archive has no end before them', async () => {
+    const endless = gzipSync(tar('ustar', './docs/icon.svg').subarray(0, 1024));
+    for (const garbage of [Buffer.from('garbage'), Buffer.from([0x1f])]) {
+      const error = await rejection(listed(Buffer.concat([endless, garbage])));
+      expect(error).to.be.instanceOf(InvalidContentError);
+      expect(String(error)).to.include('layer is not valid gzip');
+    }
+  });
+
+  it('reads over all that a header of gzip may hold', async () => {
+    const packed = gzipSync(tar('gnu', ...names));
+    const parts = {
+      extra: Buffer.from([3, 0, 1, 2, 3]),
+      name: 'a.tar\0',
+      comment: 'of a test\0',
+      sum: Buffer.alloc(2),
+    };
+    const optional = Buffer.concat(Object.values(parts).map((part) => Buffer.from(part)));
+    const header = Buffer.from(packed.subarray(0, 10));
+    header[3] = 4 | 8 | 16 | 2;
+    for (const chunkBytes of [1, 13, 1 << 20]) {
+      expect(await listed(Buffer.concat([header, optional, packed.subarray(10)]), chunkBytes)).to.deep.equal(files);
+    }
+    for (const bytes of [5, 12, 17, 25]) {
+      const error = await rejection(listed(Buffer.concat([header, optional]).subarray(0, bytes)));
+      expect(error).to.be.instanceOf(InvalidContentError);
+    }
+  });
+
+  for (const at of [-8, -4]) {
+    it(`refuses a layer whose ${at === -8 ? 'checksum' : 'size'} is that of other bytes`, async () => {
+      const packed = gzipSync(tar('ustar', './docs/icon.svg').subarray(0, 1024));
+      packed[packed.byteLength + at] = (packed.at(at) ?? 0) ^ 1;
+      expect(await rejection(listed(packed))).to.be.instanceOf(InvalidContentError);
+    });
+  }
+
   it('refuses a layer that unpacks to more than the limit, before it is unpacked whole', async () => {
     const bomb = gzipSync(Buffer.concat([header('0', 64 << 20), Buffer.alloc(64 << 20)]));
     const error = await rejection(listed(bomb, 65_536, { budget: { bytes: 1 << 20 } }));
