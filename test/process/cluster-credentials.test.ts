@@ -65,6 +65,38 @@ describe('the service with credentials from a cluster', () => {
     expect((await ask(makePackage(1, 7).digest)).statusCode).to.equal(404);
   });
 
+  it('lets nodes ask again while the address of the default registry cannot be used, and asks no other registry', async () => {
+    registry.publish(image);
+    api.putSecret({ address: registry.host, path: 'deckhouse/ee', scheme: 'http' });
+    api.putConfigMap('registry-image-address', { base: 'https://registry.example/a' });
+    options = { ...options, settings: { ...options.settings, bootstrap: { listenAddress: '127.0.0.1:0' } } };
+    service = await ServiceProcess.start(options);
+    await ready();
+    const port = Number((await service.logged('bootstrap port is open'))['port']);
+    const unusable = 'configuration of the registry cannot be used\n';
+    for (const [url, status, body] of [
+      [`package?digest=${image.digest}`, 502, unusable],
+      ['v1/images/deckhouse-cli/tags', 502, 'failed to list tags\n'],
+      ['v1/images/deckhouse-cli/images/v1.0.0', 502, 'failed to resolve version\n'],
+      ['v1/images/deckhouse-cli/manifests/v1.0.0', 502, 'failed to read manifest\n'],
+      [`http://127.0.0.1:${String(port)}/rpp-get?digest=${image.digest}`, 500, 'internal server error\n'],
+    ] as const) {
+      const response = url.startsWith('http')
+        ? await service.client(url, { prefixUrl: '' })
+        : await service.client(url);
+      expect([response.statusCode, response.body], url).to.deep.equal([status, body]);
+    }
+    const reason = 'configmaps registry-image-address: repo: must be host[:port][/path]';
+    const { err } = await service.logged('request', { route: '/package', status: 502 });
+    expect(JSON.stringify(err)).to.include(reason);
+    expect((await service.client(`explain?digest=${image.digest}`)).body).to.include(`"cause": "${reason}"`);
+    expect(registry.requests('')).to.deep.equal([]);
+    api.putConfigMap('registry-image-address', { base: '' });
+    await eventually(async () => {
+      expect((await ask(image.digest, '')).statusCode).to.equal(200);
+    });
+  });
+
   it('says which object it cannot use and which one lost to an older one, in its log and its metrics', async () => {
     api.putModuleSource('broken', { repo: 'broken.example/m', ca: 'canary' });
     api.putModuleSource('young', { repo: 'a.example/m' }, '2026-02-02T00:00:00Z');

@@ -5,7 +5,7 @@ import type {
   CredentialProvider,
   CredentialSource,
 } from '../../domain/ports/credential-provider.ts';
-import { CredentialsPendingError, RepositoryUnknownError } from '../../domain/errors.ts';
+import { CredentialsPendingError, RepositoryUnknownError, UpstreamUnavailableError } from '../../domain/errors.ts';
 import { DEFAULT_REPOSITORY, parseRepositoryName, type RepositoryName } from '../../domain/reference.ts';
 import type { Registry, Upstream } from '../../domain/upstream.ts';
 import { AgentCa, type AgentCaOptions } from './agent-ca.ts';
@@ -166,6 +166,13 @@ export class KubernetesCredentialProvider implements CredentialProvider, Credent
     if (upstream !== undefined) return upstream;
     if (byDefault === undefined || byDefault.isPending || this.#moduleSources.isPending)
       throw new CredentialsPendingError();
+    // An operator can correct the object, so a node is to ask again. Any name may be that of the default registry.
+    const unusable = byDefault.unusable() ?? this.#moduleSources.unusable(name);
+    if (unusable !== undefined) {
+      throw new UpstreamUnavailableError('configuration of the registry cannot be used', {
+        cause: new Error(unusable),
+      });
+    }
     throw new RepositoryUnknownError(name === DEFAULT_REPOSITORY ? 'no default registry is configured' : undefined);
   }
 

@@ -84,6 +84,14 @@ export class RegistryIndex {
     return this.#entries.values().some(({ read }) => typeof read === 'string' || read.repo !== '');
   }
 
+  /** Objects that have never been usable, with the repositories that they name; undefined where that cannot be read. */
+  unusable(): (RejectedObject & { readonly repo: string | undefined })[] {
+    return [...this.#entries.values()].flatMap(({ object, read, registry, fault }) => {
+      if (registry !== undefined || fault === undefined) return [];
+      return [{ object, reason: fault, repo: typeof read === 'string' ? undefined : read.repo }];
+    });
+  }
+
   /** Each registry by the object that it is from, with the names that are its own. */
   list(): { readonly object: string; readonly names: readonly RepositoryName[]; readonly upstream: Upstream }[] {
     const owners = Map.groupBy(this.#byName, ([, { upstream }]) => upstream);

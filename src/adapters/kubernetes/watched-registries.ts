@@ -87,6 +87,12 @@ export class WatchedRegistries {
     return this.#index.ownerOf(name);
   }
 
+  /** The object that names a repository and has never been usable, in words for an operator; without a name, any such object. */
+  unusable(name?: RepositoryName): string | undefined {
+    const found = this.#index.unusable().find(({ repo }) => name === undefined || repo?.replace(/\/$/, '') === name);
+    return found && `${this.resource} ${found.object}: ${found.reason}`;
+  }
+
   /** Takes over that other names are reserved than before. */
   reassignNames(): void {
     this.#index.assignNames();

@@ -5,7 +5,11 @@ import {
   type ProviderEvent,
 } from '../../../../src/adapters/kubernetes/kubernetes-credential-provider.ts';
 import { userOf } from '../../../../src/domain/credential.ts';
-import { CredentialsPendingError, RepositoryUnknownError } from '../../../../src/domain/errors.ts';
+import {
+  CredentialsPendingError,
+  RepositoryUnknownError,
+  UpstreamUnavailableError,
+} from '../../../../src/domain/errors.ts';
 import { DEFAULT_REPOSITORY, parseRepositoryName } from '../../../../src/domain/reference.ts';
 import { dialledHost, type Upstream } from '../../../../src/domain/upstream.ts';
 import { eventually } from '../../../support/eventually.ts';
@@ -48,6 +52,15 @@ describe('KubernetesCredentialProvider', () => {
     });
   }
   const known = (name: string): Promise<void> => eventually(() => resolve(name));
+  const cannotBeUsed = (name: string, why: string): Promise<void> =>
+    eventually(async () => {
+      const error = await rejection(resolve(name));
+      expect(error).to.be.instanceOf(UpstreamUnavailableError);
+      expect([error.message, String(error.cause)]).to.deep.equal([
+        'configuration of the registry cannot be used',
+        `Error: ${why}`,
+      ]);
+    });
   /** A count over the time that has passed; gaps between two arrivals would say more of this machine's load. */
   function expectPaced(startedAt: number, minIntervalMs: number): void {
     const lists = api.requests('list modulesources').filter((at) => at > startedAt);
@@ -279,10 +292,23 @@ describe('KubernetesCredentialProvider', () => {
     expect(api.requests('list modulesources')).to.have.lengthOf(2);
   });
 
-  it('has no name for a ModuleSource that was never right', async () => {
-    api.putModuleSource('a', { repo: 'a.example/m', ca: 'nonsense' });
+  it('lets clients ask again for the repository of a ModuleSource that was never right, and for no other', async () => {
+    api.putSecret({ address: 'registry.example' });
+    api.putModuleSource('a', { repo: 'a.example/m/', ca: 'nonsense' });
     provider.start();
-    await unknown('a.example/m');
+    await cannotBeUsed('a.example/m', 'modulesources a: ca: has no PEM certificate');
+    await unknown('b.example/m');
+    await known('');
+    api.putModuleSource('a', { repo: 'a.example/m' });
+    await known('a.example/m');
+  });
+
+  it('lets clients ask again for all while the Secret was never right', async () => {
+    api.putSecret({ address: 'registry.example', path: '/a', '.dockerconfigjson': 'canary' });
+    provider.start();
+    for (const name of ['', 'registry.example/a', 'registry.example']) {
+      await cannotBeUsed(name, 'secrets deckhouse-registry: dockerCfg: not base64 of JSON');
+    }
   });
 
   describe('before the first list', () => {
@@ -539,11 +565,8 @@ describe('KubernetesCredentialProvider', () => {
       api.putSecret(secret);
       setBase('https://not a repository');
       provider.start();
-      await eventually(async () => {
-        expect((await rejection(provider.resolve(DEFAULT_REPOSITORY))).message).to.equal(
-          'no default registry is configured',
-        );
-      });
+      const unusable = 'configmaps registry-image-address: repo: must be host[:port][/path]';
+      for (const name of ['', 'upstream.example', 'a.example/m']) await cannotBeUsed(name, unusable);
       expect(kinds('invalid')).to.have.lengthOf(1);
       setBase(`${SVC}/a`);
       await targeted(`anonymous ${SVC} a`);
@@ -749,6 +772,15 @@ describe('KubernetesCredentialProvider', () => {
         }),
       );
       expect(secrets).to.deep.equal(['team', 'host', 'anonymous']);
+    });
+
+    it('anonymously with a docker config without accounts', async () => {
+      const dockerCfg = Buffer.from('{"auths":{}}').toString('base64');
+      api.putPackageRepository('main', { repo: 'a.example/p', dockerCfg });
+      provider.start();
+      await eventually(() => find('main'));
+      expect((await find('main')).registry.credential).to.deep.equal({ kind: 'anonymous' });
+      expect(kinds('invalid')).to.deep.equal([]);
     });
 
     for (const [what, field, fields] of [
