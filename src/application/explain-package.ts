@@ -15,9 +15,10 @@ import type {
   UpstreamInspection,
 } from '../domain/ports/registry-gateway.ts';
 import type { FailedRequests, RequestInspection } from '../domain/ports/request-inspection.ts';
-import type { PackageRequest } from '../domain/reference.ts';
+import { DEFAULT_REPOSITORY, type PackageRequest } from '../domain/reference.ts';
 import { describeUpstream, type Upstream, type UpstreamDescription } from '../domain/upstream.ts';
 import type { Download } from './downloads.ts';
+import type { GetImage, ImageRoot } from './get-image.ts';
 import type { GetPackage, Plan } from './get-package.ts';
 import { isOf, lastAnswers, type LastAnswers } from './last-answers.ts';
 import { upstreamOf } from './manifests.ts';
@@ -57,6 +58,8 @@ export interface Explanation {
     readonly askedBefore: readonly SourceStatus[];
     /** The registries that requests could name instead; only when none matches. */
     readonly known: readonly ConfiguredRegistry[];
+    /** Where images are looked for by name; only for the default registry. */
+    readonly imageRoots: readonly ImageRoot[];
   };
   /** Undefined while a manifest is not cached. */
   readonly layer: Descriptor | undefined;
@@ -84,6 +87,7 @@ export interface ExplainedSignature {
 interface ExplainPackageOptions {
   readonly get: Pick<GetPackage, 'plan'>;
   readonly store: Pick<PackageStore, 'info'>;
+  readonly images: Pick<GetImage, 'roots'>;
   readonly credentials: CredentialProvider;
   readonly inspection: {
     readonly credentials: CredentialInspection;
@@ -124,7 +128,10 @@ export class ExplainPackage {
     return {
       request,
       verdict: refusedSignature(plan, signature) ?? verdictOf(plan, seen),
-      configuration: this.#configuration(request, upstream),
+      configuration: {
+        ...this.#configuration(request, upstream),
+        imageRoots: await this.#imageRoots(request, upstream),
+      },
       // Its content, when the descriptor holds it, explains nothing.
       layer: layer && { mediaType: layer.mediaType, digest: layer.digest, size: layer.size },
       cached: {
@@ -150,7 +157,15 @@ export class ExplainPackage {
     }
   }
 
-  #configuration({ repository }: PackageRequest, upstream: Upstream | PackageError): Explanation['configuration'] {
+  async #imageRoots({ repository }: PackageRequest, upstream: Upstream | PackageError): Promise<ImageRoot[]> {
+    if (repository !== DEFAULT_REPOSITORY || upstream instanceof PackageError) return [];
+    return this.#options.images.roots();
+  }
+
+  #configuration(
+    { repository }: PackageRequest,
+    upstream: Upstream | PackageError,
+  ): Omit<Explanation['configuration'], 'imageRoots'> {
     const { credentials, sources } = this.#options.inspection;
     const registries = credentials.registries();
     const registry = registries.find(({ names }) => names.includes(repository));

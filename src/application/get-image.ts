@@ -24,6 +24,28 @@ interface FoundManifest extends VerifiedManifest {
 /** A place where an image may be, for requests by digest. */
 type Place = Pick<PackageRequest, 'repository' | 'path' | 'isBeside'>;
 
+/** A place where images are looked for by name, and what it said when it was asked last, whichever image that was of. */
+export interface ImageRoot {
+  readonly host: string;
+  readonly repository: RepositoryPath | undefined;
+  readonly answer: RootAnswer | undefined;
+}
+
+interface RootAnswer {
+  readonly at: Date;
+  readonly image: RepositoryPath;
+  /** Undefined when it had the image. */
+  readonly error: PackageError | undefined;
+}
+
+/** What is known of the places of one configuration. */
+interface Roots {
+  /** Whether the last answer came from beside the repository. */
+  isBeside: boolean;
+  /** By whether it is beside the repository. */
+  readonly answers: Map<boolean, RootAnswer>;
+}
+
 interface GetImageOptions {
   readonly credentials: CredentialProvider;
   readonly catalog: ImageCatalog;
@@ -38,8 +60,8 @@ interface GetImageOptions {
 export class GetImage {
   readonly #options: GetImageOptions;
   readonly #listings = new SingleFlight<RepositoryPath, readonly string[]>();
-  /** Whether the last answer came from beside the repository. A changed configuration is another object. */
-  readonly #isBeside = new WeakMap<Registry, boolean>();
+  /** A changed configuration is another object. */
+  readonly #roots = new WeakMap<Registry, Roots>();
 
   constructor(options: GetImageOptions) {
     this.#options = options;
@@ -78,6 +100,19 @@ export class GetImage {
     return { ...place, digest };
   }
 
+  /** In the order in which they are asked. Rejects as `CredentialProvider.resolve` does. */
+  async roots(): Promise<ImageRoot[]> {
+    const { credentials } = this.#options;
+    const configured = await credentials.resolve(DEFAULT_REPOSITORY);
+    const { answers } = this.#known(configured);
+    const describe = async (isBeside: boolean): Promise<ImageRoot> => {
+      const place = { repository: DEFAULT_REPOSITORY, path: undefined, isBeside };
+      const { registry, repository } = await upstreamOf(place, credentials);
+      return { host: registry.host, repository, answer: answers.get(isBeside) };
+    };
+    return Promise.all(this.#order(configured).map(describe));
+  }
+
   /**
    * The first answer of `ask`, and where it came from. A place that answered before is asked first. Rejects, when no place
    * answers, with the failure that says most: one that may pass, before "not found", before "denied".
@@ -89,15 +124,19 @@ export class GetImage {
     const { credentials } = this.#options;
     const configured = await credentials.resolve(DEFAULT_REPOSITORY);
     const failures: { readonly where: string; readonly error: unknown }[] = [];
+    const known = this.#known(configured);
     for (const isBeside of this.#order(configured)) {
       const place = { repository: DEFAULT_REPOSITORY, path: image, isBeside };
       const upstream = await upstreamOf(place, credentials);
       try {
         const answer = await ask(upstream);
+        known.answers.set(isBeside, { at: new Date(), image, error: undefined });
         // After a failure that may pass, the place may have been the second best only.
-        if (failures.every(({ error }) => isFinal(error))) this.#isBeside.set(configured.registry, isBeside);
+        if (failures.every(({ error }) => isFinal(error))) known.isBeside = isBeside;
         return { place, answer };
       } catch (error) {
+        // A client that left has no answer.
+        if (error instanceof PackageError) known.answers.set(isBeside, { at: new Date(), image, error });
         failures.push({ where: `${upstream.registry.host}/${upstream.repository ?? ''}`, error });
       }
     }
@@ -111,7 +150,13 @@ export class GetImage {
   #order(configured: Upstream): readonly boolean[] {
     const edition = configured.repository?.split('/').at(-1) ?? '';
     if (!EDITIONS.has(edition) || parentOf(configured) === undefined) return [false];
-    return this.#isBeside.get(configured.registry) === true ? [true, false] : [false, true];
+    return this.#known(configured).isBeside ? [true, false] : [false, true];
+  }
+
+  #known({ registry }: Upstream): Roots {
+    const known = this.#roots.get(registry) ?? { isBeside: false, answers: new Map<boolean, RootAnswer>() };
+    this.#roots.set(registry, known);
+    return known;
   }
 
   async #fetch(upstream: Upstream, version: ImageVersion, signal: AbortSignal): Promise<FoundManifest> {

@@ -254,8 +254,9 @@ class Scene {
     const ports = { store, credentials, gateway: this.#gateway, stopping: this.#stopping.signal };
     const resolve = new ResolvePackage({ ...ports, platform: PLATFORM });
     const get = new GetPackage({ ...ports, resolve, parallelDownloads: 64 });
+    const images = { roots: () => Promise.resolve([]) };
     const inspection = { credentials, upstreams: this.#upstreams, requests: this.#history };
-    return { resolve, get, explain: new ExplainPackage({ get, store, credentials, inspection }) };
+    return { resolve, get, explain: new ExplainPackage({ get, store, images, credentials, inspection }) };
   }
 }
 

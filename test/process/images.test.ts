@@ -5,6 +5,12 @@ import { CLI, PLUGIN, PROGRAMS, publishCommandLine } from '../support/published-
 import { rejection } from '../support/rejection.ts';
 import { ServiceProcess } from '../support/service-process.ts';
 
+interface Explained {
+  readonly configuration: {
+    readonly image_roots: readonly { readonly host: string; readonly repository: string; readonly answer: object }[];
+  };
+}
+
 describe('the command line and a running service', () => {
   let registry: FakeRegistry;
   let service: ServiceProcess;
@@ -77,6 +83,13 @@ describe('the command line and a running service', () => {
       expect((causes as string[])[0]).to.match(
         new RegExp(`${place}/${CLI}/plugins/\\w+: PackageUnknownError: package not found`),
       );
+    const explained = await service.client(`explain?digest=sha256:${'0'.repeat(64)}`).json<Explained>();
+    expect(explained.configuration.image_roots.map(({ host, repository }) => `${host}/${repository}`)).to.deep.equal(
+      places.toReversed(),
+    );
+    for (const { answer } of explained.configuration.image_roots) {
+      expect(answer).to.include({ image: `${CLI}/plugins/nowhere`, code: 'MANIFEST_UNKNOWN' });
+    }
     await client.pull(CLI, 'v1.1.0', 'linux-amd64', 'd8');
     const found = await service.logged('request', { route: '/v1/images/images', method: 'GET' });
     expect(found).to.include({ repository: '', path: CLI, beside: true });

@@ -80,8 +80,8 @@ function bindInspection(container: Container): void {
   container
     .bind(T.EXPLAIN_PACKAGE)
     .toResolvedValue(
-      (get, store, credentials, inspection, signatures) =>
-        new ExplainPackage({ get, store, credentials, inspection, signatures }),
-      [T.GET_PACKAGE, T.PACKAGE_STORE, T.CREDENTIAL_PROVIDER, T.INSPECTION, T.SIGNATURES],
+      (get, store, images, credentials, inspection, signatures) =>
+        new ExplainPackage({ get, store, images, credentials, inspection, signatures }),
+      [T.GET_PACKAGE, T.PACKAGE_STORE, T.IMAGES, T.CREDENTIAL_PROVIDER, T.INSPECTION, T.SIGNATURES],
     );
 }

@@ -5,6 +5,7 @@ import { UpstreamHistory } from '../../../src/adapters/observers/upstream-histor
 import { StaticCredentialProvider } from '../../../src/adapters/static/static-credential-provider.ts';
 import { NoPackageStore } from '../../../src/adapters/unstored/no-package-store.ts';
 import { ExplainPackage, type Explanation } from '../../../src/application/explain-package.ts';
+import type { ImageRoot } from '../../../src/application/get-image.ts';
 import { GetPackage } from '../../../src/application/get-package.ts';
 import type { CredentialInspection, CredentialProvider } from '../../../src/domain/ports/credential-provider.ts';
 import type { FailedRequests } from '../../../src/domain/ports/request-inspection.ts';
@@ -38,6 +39,8 @@ const dockerCfg = Buffer.from('{"auths":{"registry.example":{"username":"robot",
   'base64',
 );
 
+const ROOT: ImageRoot = { host: 'registry.example', repository: undefined, answer: undefined };
+
 describe('ExplainPackage', () => {
   let gateway: StubbedGateway;
   let store: PackageStore & StoreInspection;
@@ -69,7 +72,8 @@ describe('ExplainPackage', () => {
     get = new GetPackage({ ...ports, resolve });
     const requests = { outcomes: { hit: 0, miss: 0, joined: 0, bypass: 0 }, failures: () => failures };
     const inspection = { store, packages: resolve, downloads: get, credentials, upstreams, requests };
-    explain = new ExplainPackage({ get, store, credentials, inspection });
+    const images = { roots: () => Promise.resolve([ROOT]) };
+    explain = new ExplainPackage({ get, store, images, credentials, inspection });
   }
 
   /** The same store in a process that has resolved nothing yet. */
@@ -121,6 +125,7 @@ describe('ExplainPackage', () => {
       },
       error: undefined,
       known: [],
+      imageRoots: [ROOT],
     });
     expectNobodyAsked();
   });

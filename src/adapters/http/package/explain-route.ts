@@ -4,6 +4,7 @@ import type { ExplainedSignature, ExplainPackage, Explanation, Verdict } from '.
 import type { ConfiguredRegistry, CredentialSource } from '../../../domain/ports/credential-provider.ts';
 import type { FailedRequests } from '../../../domain/ports/request-inspection.ts';
 import type { Download } from '../../../application/downloads.ts';
+import type { ImageRoot } from '../../../application/get-image.ts';
 import type { SourceStatus, UpstreamAnswer } from '../../../domain/ports/registry-gateway.ts';
 import type { UpstreamDescription } from '../../../domain/upstream.ts';
 import type { BlobInfo } from '../../../domain/ports/package-store.ts';
@@ -39,7 +40,7 @@ export function documentOf({
   answers,
   failures,
 }: Explanation): object {
-  const { registry, upstream, error, sources, askedBefore, known } = configuration;
+  const { registry, upstream, error, sources, askedBefore, known, imageRoots } = configuration;
   return {
     request: { digest: request.digest, repository: request.repository, path: request.path ?? null },
     verdict: describeVerdict(verdict),
@@ -50,6 +51,7 @@ export function documentOf({
       sources: sources.map(describeSource),
       asked_before: askedBefore.map(describePlace),
       known_repositories: known.flatMap(({ names }) => names),
+      image_roots: imageRoots.map(describeRoot),
     },
     layer: layer ?? null,
     kept: { manifest: describeBlob(cached.manifest), layer: describeBlob(cached.layer) },
@@ -95,6 +97,13 @@ export function describeSource({ resource, listedAt, objects, rejected, failure 
 
 export function describePlace({ kind, name, resting, isFailing, distrusted }: SourceStatus): object {
   return { kind, host: name, rests: resting ?? null, failing: isFailing, distrusted };
+}
+
+function describeRoot({ host, repository, answer }: ImageRoot): object {
+  const place = { host, repository: repository ?? null };
+  if (answer === undefined) return { ...place, answer: null };
+  const { at, image, error } = answer;
+  return { ...place, answer: { at, image, code: error?.code ?? 'OK', detail: error?.message ?? '' } };
 }
 
 function describeBlob(blob: BlobInfo | undefined): object | null {

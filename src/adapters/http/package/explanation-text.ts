@@ -1,5 +1,6 @@
 /** An explanation as lines for people: the verdict first, then all facts behind it. */
 import type { ExplainedSignature, Explanation } from '../../../application/explain-package.ts';
+import type { ImageRoot } from '../../../application/get-image.ts';
 import type { CredentialSource } from '../../../domain/ports/credential-provider.ts';
 import type { FailedRequests } from '../../../domain/ports/request-inspection.ts';
 import type { SourceStatus, UpstreamAnswer } from '../../../domain/ports/registry-gateway.ts';
@@ -30,6 +31,7 @@ export function explanationText(explanation: Explanation, now: Date): string {
     ['repository', placeOf(request)],
     ...configuration.askedBefore.map((place): Row => ['before it', ...placeLines(place, now)]),
     ['registry', ...registryLines(configuration)],
+    ...configuration.imageRoots.map((root): Row => ['images', rootText(root, ago)]),
     ...configuration.sources.map((source): Row => ['source', ...sourceLines(source, ago)]),
     ['manifest', cached.isOther === true ? NO_MANIFEST : blobText(cached.manifest, ago)],
     layer === undefined
@@ -95,6 +97,13 @@ function registryLines({ registry, upstream, error, known }: Explanation['config
     `${credential.kind} access${user}${trusted}`,
     ...(credential.flaw === undefined ? [] : [credential.flaw]),
   ];
+}
+
+export function rootText({ host, repository, answer }: ImageRoot, ago: Ago): string {
+  const place = repository === undefined ? host : `${host}/${repository}`;
+  if (answer === undefined) return `${place}, not asked since the start`;
+  const { at, image, error } = answer;
+  return `${place}, ${ago(at)}, ${image}: ${error === undefined ? 'OK' : `${error.code}: ${error.message}`}`;
 }
 
 function sourceLines({ resource, listedAt, objects, rejected, failure }: CredentialSource, ago: Ago): string[] {

@@ -8,12 +8,12 @@ import { parseDigest } from '../../../domain/descriptor.ts';
 import { InvalidArgumentError } from '../../../domain/errors.ts';
 import { type PackageRequest, parseRepositoryName, parseRepositoryPath } from '../../../domain/reference.ts';
 import type { BlobInfo } from '../../../domain/ports/package-store.ts';
-import { NO_MANIFEST } from '../package/explanation-text.ts';
+import { NO_MANIFEST, rootText } from '../package/explanation-text.ts';
 import type { PackageParameters } from '../package/package-query.ts';
 import { statusOf } from '../server/problem.ts';
 import { placeState } from './upstream-sections.ts';
 import { html, type Html } from './html.ts';
-import { ageOf, clockText, countText, shareText, sizeText } from './quantities.ts';
+import { ageOf, clockText, countText, shareText, sizeText, spanText } from './quantities.ts';
 
 export interface Question {
   readonly fields: PackageParameters;
@@ -104,6 +104,7 @@ function renderExplanation(explanation: Explanation, now: Date): Html {
     ['Request', html`<code>${request.digest}</code> <small>${placeText(request)}</small>`],
     ['Registry', placeOf(configuration)],
     ...askedBefore(configuration, now),
+    ...imageRoots(configuration, now),
     ['Layer', layer && html`<code>${layer.digest}</code> <small>${sizeText(layer.size)}, ${layer.mediaType}</small>`],
     ['Manifest cached', cached.isOther === true ? html`${NO_MANIFEST}` : blobText(cached.manifest, now)],
     ['Layer cached', blobText(cached.layer, now)],
@@ -174,6 +175,21 @@ function askedBefore({ askedBefore: places }: Explanation['configuration'], now:
       html`<ul>
         ${items}
       </ul>`,
+    ],
+  ];
+}
+
+function imageRoots({ imageRoots: roots }: Explanation['configuration'], now: Date): [string, Html][] {
+  if (roots.length === 0) return [];
+  const items = roots.map(
+    (root) => html`<li>${rootText(root, (at) => `${spanText(now.getTime() - at.getTime())} ago`)}</li>`,
+  );
+  return [
+    [
+      'Images by name, in this order',
+      html`<ol>
+        ${items}
+      </ol>`,
     ],
   ];
 }

@@ -164,11 +164,17 @@ describe('imagesRoutes', () => {
     expect(Buffer.compare(byTag.rawBody, index.index.bytes)).to.equal(0);
     expect(byTag.headers).to.include({
       'content-type': index.index.descriptor.mediaType,
+      'content-length': String(index.index.bytes.byteLength),
       'docker-content-digest': index.digest,
+      etag: `"${index.digest}"`,
       'cache-control': 'private, no-cache',
+      'x-content-type-options': 'nosniff',
     });
+    const head = await client.head(`${CLI}/manifests/v1.0.0/?platform=ignored`);
+    expect([head.statusCode, head.headers['content-length']]).to.deep.equal([200, byTag.headers['content-length']]);
     const byDigest = await client(`${CLI}/manifests/${image.digest}`);
     expect(Buffer.compare(byDigest.rawBody, image.manifest.bytes)).to.equal(0);
+    expect(byDigest.headers['cache-control']).to.equal('private, max-age=31536000, immutable');
   });
 
   const refused: readonly [path: string, status: number, body: string, method?: 'POST'][] = [
@@ -185,6 +191,9 @@ describe('imagesRoutes', () => {
     [`${CLI}/plugins/%zz/tags`, 404, '404 page not found'],
     ['v1/images/other/tags', 404, '404 page not found', 'POST'],
     [`${CLI}/tags`, 405, 'method not allowed', 'POST'],
+    [`${CLI}/images/-v1?platform=linux`, 405, 'method not allowed', 'POST'],
+    [`${CLI}/manifests/v1`, 405, 'method not allowed', 'POST'],
+    [`${CLI}/images/-v1?platform=linux`, 404, 'version not found'],
     [`${CLI}/images/-v1`, 404, 'version not found'],
     [`${CLI}/images/sha256:0`, 404, 'version not found'],
     [`${CLI}/manifests/${'v'.repeat(129)}`, 404, 'manifest not found'],
@@ -310,6 +319,13 @@ describe('imagesRoutes', () => {
       'registry.example/deckhouse/ee/deckhouse-cli',
       'registry.example/deckhouse/deckhouse-cli',
       'registry.example/deckhouse/deckhouse-cli',
+    ]);
+    const roots = await images.roots();
+    expect(
+      roots.map(({ host, repository, answer }) => [host, repository, answer?.image, answer?.error?.code]),
+    ).to.deep.equal([
+      ['registry.example', 'deckhouse', 'deckhouse-cli', undefined],
+      ['registry.example', 'deckhouse/ee', 'deckhouse-cli', 'MANIFEST_UNKNOWN'],
     ]);
   });
 

@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import got, { type Got } from 'got';
 import sinon from 'sinon';
 import type { Explanation } from '../../../../../src/application/explain-package.ts';
+import { UpstreamDeniedError } from '../../../../../src/domain/errors.ts';
 import { explanationOf } from '../../../../support/explanation.ts';
 import { parseRepositoryName, parseRepositoryPath } from '../../../../../src/domain/reference.ts';
 import { type RunningApp, startHttpApp } from '../../../../support/http-app.ts';
@@ -89,6 +90,7 @@ describe('GET /explain', () => {
         sources: [],
         asked_before: [],
         known_repositories: [],
+        image_roots: [],
       },
       layer: null,
       kept: { manifest: null, layer: null },
@@ -147,6 +149,14 @@ describe('GET /explain', () => {
           },
         ],
         known: [registry],
+        imageRoots: [
+          { host: 'registry.example', repository: parseRepositoryPath('ee'), answer: undefined },
+          {
+            host: 'registry.example',
+            repository: undefined,
+            answer: { at: AT, image: parseRepositoryPath('deckhouse-cli'), error: new UpstreamDeniedError() },
+          },
+        ],
       },
       layer: image.layer.descriptor,
       cached: { manifest: kept, layer: { ...kept, verifiedAt: AT } },
@@ -185,6 +195,19 @@ describe('GET /explain', () => {
           { kind: 'bucket', host: 's3.example', rests: { until: NOW, reason: 'failed' }, failing: true, distrusted: 2 },
         ],
         known_repositories: ['registry.example/ee'],
+        image_roots: [
+          { host: 'registry.example', repository: 'ee', answer: null },
+          {
+            host: 'registry.example',
+            repository: null,
+            answer: {
+              at: NOW,
+              image: 'deckhouse-cli',
+              code: 'UPSTREAM_DENIED',
+              detail: 'registry refused the configured credentials',
+            },
+          },
+        ],
       },
       layer: image.layer.descriptor,
       kept: { manifest: shownKept, layer: { ...shownKept, verified_at: NOW } },

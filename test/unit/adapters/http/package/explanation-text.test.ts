@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { explanationText } from '../../../../../src/adapters/http/package/explanation-text.ts';
 import type { Explanation } from '../../../../../src/application/explain-package.ts';
+import type { ImageRoot } from '../../../../../src/application/get-image.ts';
 import type { UpstreamAnswer } from '../../../../../src/domain/ports/registry-gateway.ts';
 import { RepositoryUnknownError } from '../../../../../src/domain/errors.ts';
 import { parseRepositoryName, parseRepositoryPath } from '../../../../../src/domain/reference.ts';
@@ -61,6 +62,7 @@ const ALL: Explanation = {
     ],
     askedBefore: [],
     known: [],
+    imageRoots: [],
   },
   layer,
   cached: { manifest: cached, layer: undefined },
@@ -172,6 +174,22 @@ describe('explanationText', () => {
       'before it   bucket s3.example, asked last for another 20 s',
       '            slow: 12 KiB per second',
       '            not asked for 2 digests of which it gave other bytes',
+    ]);
+  });
+
+  it('names the places of images in their order, with the last answer of each', () => {
+    const image = parseRepositoryPath('deckhouse-cli');
+    const places: Pick<ImageRoot, 'repository' | 'answer'>[] = [
+      { repository: parseRepositoryPath('ee'), answer: { at: ago(3), image, error: new RepositoryUnknownError('no') } },
+      { repository: parseRepositoryPath('a/b'), answer: { at: ago(200), image, error: undefined } },
+      { repository: undefined, answer: undefined },
+    ];
+    const imageRoots = places.map((place) => ({ host: 'a.example', ...place }));
+    const lines = text({ configuration: { ...ALL.configuration, imageRoots } }).split('\n');
+    expect(lines.filter((line) => line.startsWith('images'))).to.deep.equal([
+      'images      a.example/ee, 3 s ago, deckhouse-cli: NAME_UNKNOWN: no',
+      'images      a.example/a/b, 3 min ago, deckhouse-cli: OK',
+      'images      a.example, not asked since the start',
     ]);
   });
 

@@ -409,6 +409,7 @@ describe('the status page', () => {
         sources: [source],
         askedBefore: [place],
         known: [registry],
+        imageRoots: [{ host: hostile, repository: undefined, answer: undefined }],
       },
       layer: descriptor,
       cached: { manifest: kept, layer: kept },
