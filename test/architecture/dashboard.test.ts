@@ -20,6 +20,8 @@ const NOT_SHOWN = [
   // The panels of sources and of writes show a bucket that fails; the log says more, and docs/shared-cache.md what to do.
   'bucket_usable',
   'bucket_write_queue',
+  // A pod without its port is not ready, so no tile shows it.
+  'bootstrap_open',
 ];
 
 /** Names without labels and without what is ours in them, each once. */

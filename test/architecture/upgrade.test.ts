@@ -40,6 +40,14 @@ const TESTS: Readonly<Record<string, readonly [file: string, title: string]>> = 
     'process/bootstrap-port',
     'does not start a port for all machines without the UUID of the cluster',
   ],
+  'port 4282: a connection stays open for further requests, of any number from one address': [
+    'unit/adapters/bootstrap/bootstrap-listener',
+    'answers 503 to the fifth request of one address',
+  ],
+  'port 4282: the path is decoded (`rpp%2dget`)': [
+    'unit/adapters/bootstrap/bootstrap-listener',
+    'answers ${String(status)} to ${what}',
+  ],
   '`rpp-get` is extracted for each request, from gzip only': [
     'unit/adapters/bootstrap/bootstrap-listener',
     'answers a hundred nodes from one download',
@@ -63,6 +71,10 @@ const TESTS: Readonly<Record<string, readonly [file: string, title: string]>> = 
   'an icon of an image whose layers are not those of its manifest': [
     'process/icons',
     'that are forged show no byte, and are counted',
+  ],
+  'icons of a PackageRepository with a docker config without accounts (`{"auths":{}}`): 404': [
+    'unit/adapters/kubernetes/kubernetes-credential-provider',
+    'anonymously with a docker config without accounts',
   ],
   'icons before the API server has answered: 404': [
     'unit/adapters/http/icons/icon-route',

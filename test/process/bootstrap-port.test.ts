@@ -76,6 +76,7 @@ describe('the bootstrap port of a running service', () => {
     expect([status, client]).to.deep.equal([200, '127.0.0.1']);
     const metrics = await service.client('metrics').text();
     expect(metrics).to.match(/http_requests_total\{route="\/rpp-get",method="GET",code="200"\} 1/);
+    expect(metrics).to.include('\nregistry_packages_proxy_bootstrap_open 1\n');
     expect(service.output).not.to.include(UUID);
     // The two ports have nothing in common.
     expect((await service.client(`${UUID}/rpp-get?digest=${image.digest}`)).statusCode).to.equal(404);
@@ -99,6 +100,7 @@ describe('the bootstrap port of a running service', () => {
     const ready = await service.client('readyz');
     expect([ready.statusCode, ready.body]).to.deep.equal([503, ready.body]);
     expect(ready.body).to.include('bootstrap port cannot be opened').and.to.include('EADDRINUSE');
+    expect(await service.client('metrics').text()).to.include('\nregistry_packages_proxy_bootstrap_open 0\n');
     expect((await service.client(`package?digest=${image.digest}`)).statusCode).to.equal(200);
     await new Promise((resolve) => other.close(resolve));
   });

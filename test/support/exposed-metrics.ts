@@ -31,6 +31,7 @@ export async function exposedMetrics(): Promise<string> {
         // No process listens there.
         bucket: { endpoint: 'http://127.0.0.1:1', credentials: { directory: home } },
       },
+      bootstrap: { listenAddress: '127.0.0.1:0' },
       server: { certificates: [{ role: 'serving', certificate: CERTIFICATE }] },
     },
     flags: ['--kubeconfig', join(home, 'kubeconfig')],

@@ -15,6 +15,8 @@ import { recordRequests, type RequestObserver, type RequestState } from '../http
 /** The file that is served. */
 const FILE = 'rpp-get';
 const ROUTE = `/${FILE}`;
+/** Of a target that is a whole URL, which a server has to take (RFC 9112, section 3.2.2). */
+const AUTHORITY = /^http:\/\/[^/?#]*/i;
 /** The script of a first node gives up after so long. */
 const ANSWER_TIMEOUT_MS = 300_000;
 /** One node asks for one file. Nodes behind one address take turns. */
@@ -49,7 +51,7 @@ export function createBootstrapApp(options: BootstrapOptions): Koa<RequestState>
   const isRoute = samePath(clusterUUID === '' ? ROUTE : `/${clusterUUID}${ROUTE}`);
   const app = new Koa<RequestState>();
   app.on('error', () => undefined);
-  app.use(recordRequests((path) => (isRoute(path) ? ROUTE : 'other'), observers));
+  app.use(recordRequests((path) => (isRoute(path.replace(AUTHORITY, '')) ? ROUTE : 'other'), observers));
   app.use(errors());
   app.use(bounded());
   app.use(async (ctx) => {

@@ -4,8 +4,16 @@ import { HttpServer, type ServerLimits } from '../http/server/http-server.ts';
 import { refuseHeads } from '../http/server/refused-heads.ts';
 import { type BootstrapOptions, createBootstrapApp } from './bootstrap-app.ts';
 
-/** More than the nodes that join at a time. The admission bounds the bodies that are sent. */
-const LIMITS: ServerLimits = { keepAliveTimeoutMs: 30_000, headersTimeoutMs: 5_000, maxConnections: 512 };
+const LIMITS: ServerLimits = {
+  keepAliveTimeoutMs: 30_000,
+  headersTimeoutMs: 5_000,
+  // More than the nodes that join at a time. The admission bounds the bodies that are sent.
+  maxConnections: 512,
+  // A request names a path and a digest. The Go implementation takes as much: 4 KiB, to which Go adds 4 KiB.
+  maxHeaderBytes: 8 * 1024,
+  // A machine that has nothing yet writes its request by printf and a bare line feed, which Go takes.
+  isLenient: true,
+};
 const RETRY_MS = 5_000;
 
 export interface BootstrapListenerOptions extends BootstrapOptions {
@@ -46,6 +54,10 @@ export class BootstrapListener {
       onFailure(error);
       if (!this.#closing.signal.aborted) this.#retry = setTimeout(() => void this.start(), retryMs);
     }
+  }
+
+  get isOpen(): boolean {
+    return this.#failure === undefined;
   }
 
   /** The reason in words for an operator; undefined when the port is open. */

@@ -134,6 +134,18 @@ function readTcpMemory(): number {
   }
 }
 
+/** A pod that is not ready may be no target of Prometheus, so the alert for this state is that on pods that are not ready. */
+export function bootstrapMetrics(registry: Registry, isOpen: () => boolean): void {
+  new Gauge({
+    name: 'registry_packages_proxy_bootstrap_open',
+    help: '1 while the bootstrap port is open, 0 while it cannot be opened.',
+    registers: [registry],
+    collect() {
+      this.set(Number(isOpen()));
+    },
+  });
+}
+
 /** `reasons` are there from the start, so that the first refusal is seen as an increase. */
 export function refusalMetrics(registry: Registry, reasons: readonly string[]): (reason: string) => void {
   const refused = new Counter({

@@ -12,6 +12,7 @@ import { HttpServer, LIMITS } from '../../adapters/http/server/http-server.ts';
 import { FollowedTls, MutualTls, readTlsFiles, REFUSALS } from '../../adapters/http/server/mutual-tls.ts';
 import { refuseHeads } from '../../adapters/http/server/refused-heads.ts';
 import {
+  bootstrapMetrics,
   certificateMetrics,
   createMetricsRegistry,
   digestMismatches,
@@ -127,6 +128,7 @@ export function serviceModule(): ContainerModule {
       const observers = [accessLog(logger), requestMetrics(metrics), from.get(T.REQUEST_HISTORY).observe];
       const files = from.get(T.LAYER_FILES);
       const bootstrap = bootstrapListener(settings.bootstrap, { files, observers, admission }, logger);
+      if (bootstrap !== undefined) bootstrapMetrics(metrics, () => bootstrap.isOpen);
       const app = createHttpApp({
         packages: from.get(T.PACKAGES),
         images: from.get(T.IMAGES),

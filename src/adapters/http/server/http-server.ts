@@ -4,13 +4,19 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { type AddressInfo, Socket } from 'node:net';
 import { Acceptors, Connections } from './connections.ts';
 import type { MutualTls } from './mutual-tls.ts';
-import { type HeadRefusal, MAX_HEADER_BYTES } from './refused-heads.ts';
+import type { HeadRefusal } from './refused-heads.ts';
 
 export interface ServerLimits {
   readonly keepAliveTimeoutMs: number;
   /** The time for one request's head, from the connection or the request's first byte on; for a TLS handshake as well. */
   readonly headersTimeoutMs: number;
   readonly maxConnections: number;
+  readonly maxHeaderBytes: number;
+  /**
+   * Whether a request may be written as the parser's strict rules forbid, as with bare line feeds. Two parsers could take its
+   * end for different places, so the connection closes behind each answer.
+   */
+  readonly isLenient?: boolean;
 }
 
 export const LIMITS: ServerLimits = {
@@ -20,6 +26,8 @@ export const LIMITS: ServerLimits = {
   headersTimeoutMs: 10_000,
   // Twice a cluster of a thousand nodes.
   maxConnections: 2048,
+  // As much as registries may send: a client's token has been 17 kB long. The sidecar would let 1 MiB through.
+  maxHeaderBytes: 64 * 1024,
 };
 
 /** How late a time-out may be noticed. */
@@ -43,7 +51,7 @@ export class HttpServer {
   constructor(
     handle: (request: IncomingMessage, response: ServerResponse) => unknown,
     tls?: MutualTls,
-    { keepAliveTimeoutMs, headersTimeoutMs, maxConnections }: ServerLimits = LIMITS,
+    { keepAliveTimeoutMs, headersTimeoutMs, maxConnections, maxHeaderBytes, isLenient = false }: ServerLimits = LIMITS,
     refuseHead?: HeadRefusal,
   ) {
     const limits = {
@@ -51,7 +59,8 @@ export class HttpServer {
       headersTimeout: headersTimeoutMs,
       // There is no body to wait for.
       requestTimeout: headersTimeoutMs,
-      maxHeaderSize: MAX_HEADER_BYTES,
+      maxHeaderSize: maxHeaderBytes,
+      insecureHTTPParser: isLenient,
       connectionsCheckingInterval: Math.min(CHECKING_INTERVAL_MS, headersTimeoutMs),
       // The middleware refuses such a request and closes the connection; Node would leave it open.
       requireHostHeader: false,
@@ -63,7 +72,7 @@ export class HttpServer {
         else refuseHead(overloaded('too many connections'), request.socket, true);
         return;
       }
-      if (this.#closing) response.setHeader('Connection', 'close');
+      if (this.#closing || isLenient) response.setHeader('Connection', 'close');
       response.once('close', connections.busy(request.socket));
       handle(request, response);
     };
@@ -81,6 +90,7 @@ export class HttpServer {
     const connections = new Connections(maxConnections);
     this.#server.on('connection', (socket) => {
       connections.add(socket);
+      if (isLenient) endBareRequest(socket, maxHeaderBytes);
     });
     // The options that Node's own servers have for HTTP, and for HTTPS.
     this.#acceptors = new Acceptors(this.#server, MORE_ACCEPTORS, { allowHalfOpen: tls === undefined, noDelay: true });
@@ -139,4 +149,16 @@ export class HttpServer {
     clearInterval(idle);
     clearTimeout(deadline);
   }
+}
+
+/** Node's lenient parser waits for a third line feed behind a request line without headers, where two end the request. */
+function endBareRequest(socket: Socket, maxHeaderBytes: number): void {
+  let head = '';
+  const look = (chunk: Buffer): void => {
+    head += chunk.toString('latin1');
+    if (head.length < maxHeaderBytes && /^[^\r\n]+\n?$/.test(head)) return;
+    socket.off('data', look);
+    if (/^[^\r\n]+\n\n$/.test(head)) socket.emit('data', Buffer.from('\n'));
+  };
+  socket.on('data', look);
 }

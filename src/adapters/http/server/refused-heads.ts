@@ -9,8 +9,6 @@ import { RequestTrace } from './trace-context.ts';
 /** Answers, or closes the connection only, when another answer has begun on it. */
 export type HeadRefusal = (error: Error, socket: Socket, mayAnswer: boolean) => void;
 
-/** As much as registries may send: a client's token has been 17 kB long. The sidecar would let 1 MiB through. */
-export const MAX_HEADER_BYTES = 64 * 1024;
 /** A socket that is closed over unread bytes is reset, and its client may never see the answer: so they are read for a while. */
 const LINGER_MS = 1000;
 
@@ -64,8 +62,7 @@ function linger(socket: Socket): void {
 function refusalOf(error: Error): RefusedError | undefined {
   if (error instanceof RefusedError) return error;
   const code = errnoOf(error) ?? '';
-  if (code === 'HPE_HEADER_OVERFLOW')
-    return new RefusedError('HEADERS_TOO_LARGE', 'request headers are larger than 64 KiB');
+  if (code === 'HPE_HEADER_OVERFLOW') return new RefusedError('HEADERS_TOO_LARGE', 'request headers are too large');
   if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return new RefusedError('HEAD_TIMEOUT', 'request head did not come in time');
   return code.startsWith('HPE_') ? new RefusedError('REQUEST_INVALID', 'request is not HTTP') : undefined;
 }

@@ -6,6 +6,7 @@ import { type AddressInfo, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { TarLayerFiles } from '../../../../src/adapters/archive/tar-layer-files.ts';
 import {
@@ -75,9 +76,13 @@ describe('BootstrapListener', () => {
   }
 
   /** One request as bytes, to the end of its connection. */
-  async function exchange(head: string): Promise<Answer> {
-    const socket = connect(port, '127.0.0.1');
-    socket.write(`${head}\r\n\r\n`);
+  function exchange(head: string, localAddress = '127.0.0.1'): Promise<Answer> {
+    return exchangeBytes(`${head}\r\n\r\n`, localAddress);
+  }
+
+  async function exchangeBytes(bytes: string, localAddress = '127.0.0.1'): Promise<Answer> {
+    const socket = connect({ port, host: '127.0.0.1', localAddress });
+    socket.write(bytes, 'latin1');
     const all = await buffer(socket);
     const end = all.indexOf('\r\n\r\n');
     const [statusLine = '', ...lines] = all.subarray(0, end).toString('latin1').split('\r\n');
@@ -133,14 +138,113 @@ describe('BootstrapListener', () => {
     });
   }
 
-  for (const head of ['HTTP/1.0', 'HTTP/1.0\r\nHost: a', 'HTTP/1.1\r\nConnection: close']) {
-    it(`serves a client that says ${JSON.stringify(head)} and no more`, async () => {
+  // As Go takes them: what printf, nc and minimal clients write.
+  for (const end of [
+    ' HTTP/1.0\r\n\r\n',
+    ' HTTP/1.0\r\nHost: a\r\n\r\n',
+    ' HTTP/1.1\r\nConnection: close\r\n\r\n',
+    ' HTTP/1.1\r\nHost: a\r\n\r\n',
+    ' HTTP/1.0\n\n',
+    ' HTTP/1.1\nHost: a\n\n',
+    ' HTTP/1.0\r\nHost: a\n\n',
+    ' HTTP/1.1\r\nHost: a\r\nX-Folded: one\r\n two\r\n\r\n',
+    ' HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n',
+    ' HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nRange: bytes=5-\r\nIf-None-Match: *\r\n\r\n',
+    ` HTTP/1.1\r\nHost: a\r\nX-Long: ${'x'.repeat(7 * 1024)}\r\n\r\n`,
+  ]) {
+    it(`serves a client that writes ${JSON.stringify(end.slice(0, 70))} behind the path, and closes the connection`, async () => {
       const image = makeImage([gzipSync(layerOf(withProgram))]);
       await start([image]);
-      const { status, body } = await exchange(`GET /${UUID}/rpp-get?digest=${image.digest} ${head}`);
-      expect([status, body.equals(PROGRAM)]).to.deep.equal([200, true]);
+      const { status, body, headers } = await exchangeBytes(`GET /${UUID}/rpp-get?digest=${image.digest}${end}`);
+      expect([status, body.equals(PROGRAM), headers['connection']]).to.deep.equal([200, true, 'close']);
     });
   }
+
+  it('serves a client that writes byte by byte with bare line feeds, and one that has closed its side', async () => {
+    const image = makeImage([gzipSync(layerOf(withProgram))]);
+    await start([image]);
+    const request = `GET /${UUID}/rpp-get?digest=${image.digest} HTTP/1.0\n\n`;
+    const slow = connect({ port, host: '127.0.0.1', noDelay: true });
+    for (const byte of request) {
+      slow.write(byte);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect((await buffer(slow)).subarray(-PROGRAM.byteLength).equals(PROGRAM)).to.equal(true);
+    const closed = connect({ port, host: '127.0.0.1' });
+    closed.end(request);
+    expect((await buffer(closed)).subarray(-PROGRAM.byteLength).equals(PROGRAM)).to.equal(true);
+  });
+
+  describe('answers once, and closes the connection, when two parsers could take the end of a request for different places', () => {
+    const next = `GET /${UUID}/rpp-get HTTP/1.1\r\nHost: a\r\n\r\n`;
+    for (const [what, lines, expected] of [
+      ['a request behind another one', '', 200],
+      ['two lengths, the first 0', 'Content-Length: 0\r\nContent-Length: 60\r\n', 400],
+      ['two lengths, the last 0', 'Content-Length: 60\r\nContent-Length: 0\r\n', 400],
+      ['a length and chunks', 'Content-Length: 4\r\nTransfer-Encoding: chunked\r\n', 400],
+      ['chunks and a length', 'Transfer-Encoding: chunked\r\nContent-Length: 4\r\n', 400],
+      ['a coding that is none', 'Transfer-Encoding: xchunked\r\n', 400],
+      ['a length on a folded line', 'X-A: b\r\n Content-Length: 60\r\n', 200],
+      ['a length behind a bare carriage return', 'X-A: b\rContent-Length: 60\r\n', 400],
+      ['a length behind a NUL', 'X-A: b\0\r\nContent-Length: 60\r\n', 400],
+      ['a name with a blank', 'Content-Length : 60\r\n', 400],
+    ] as const) {
+      it(what, async () => {
+        const image = makeImage([layerOf(withProgram)]);
+        await start([image]);
+        const head = `GET /${UUID}/rpp-get?digest=${image.digest} HTTP/1.1\r\nHost: a\r\n${lines}\r\n`;
+        const { status, headers, body } = await exchangeBytes(head + next);
+        expect([status, headers['connection'], body.includes('HTTP/1.1')]).to.deep.equal([expected, 'close', false]);
+        // Finished before the client has seen the end of its connection.
+        expect(finished.map((request) => request.status)).to.deep.equal([expected]);
+      });
+    }
+  });
+
+  it('refuses headers of more than 8 KiB, as much as the Go implementation takes', async () => {
+    await start([]);
+    const { status, headers, body } = await exchange(`GET /${UUID}/rpp-get HTTP/1.1\r\nX: ${'x'.repeat(8192)}`);
+    expect([status, headers['connection'], body.toString()]).to.deep.equal([
+      431,
+      'close',
+      'request headers are too large\n',
+    ]);
+  });
+
+  it('serves a hundred nodes that ask at once from one download', async () => {
+    const image = makeImage([gzipSync(layerOf(withProgram))]);
+    await start([image]);
+    gateway.fetchManifest.callsFake(async () => {
+      await sleep(200);
+      return image.manifest.bytes;
+    });
+    const nodes = Array.from({ length: 100 }, (_, index) =>
+      exchange(`GET /${UUID}/rpp-get?digest=${image.digest} HTTP/1.0`, `127.0.1.${String(index + 1)}`),
+    );
+    const answers = await Promise.all(nodes);
+    expect(answers.map(({ status }) => status)).to.deep.equal(Array.from({ length: 100 }, () => 200));
+    expect(answers.every(({ body }) => body.equals(PROGRAM))).to.equal(true);
+    expect([gateway.fetchManifest.callCount, gateway.fetchBlob.callCount]).to.deep.equal([1, 1]);
+  });
+
+  it('serves a node while one address holds a thousand connections that say nothing', async () => {
+    const image = makeImage([layerOf(withProgram)]);
+    await start([image]);
+    const silent = Array.from({ length: 1000 }, () => connect({ port, host: '127.0.0.1', localAddress: '127.0.2.1' }));
+    try {
+      for (const socket of silent) socket.on('error', () => undefined);
+      await Promise.all(silent.map(async (socket) => once(socket, 'connect')));
+      expect((await get(`/${UUID}/rpp-get?digest=${image.digest}`)).status).to.equal(200);
+    } finally {
+      for (const socket of silent) socket.destroy();
+    }
+  });
+
+  it('takes a whole URL for its path, as a server has to', async () => {
+    const image = makeImage([layerOf(withProgram)]);
+    await start([image]);
+    expect((await get(`http://10.0.0.1:4282/${UUID}/rpp-get?digest=${image.digest}`)).status).to.equal(200);
+  });
 
   it('serves from /rpp-get in a cluster without a UUID', async () => {
     const image = makeImage([layerOf(withProgram)]);
@@ -171,7 +275,7 @@ describe('BootstrapListener', () => {
     ['a path with a slash at its end', `/${UUID}/rpp-get/?digest=D`, 'GET', 404, '404 page not found'],
     ['a path with two slashes', `//${UUID}/rpp-get?digest=D`, 'GET', 404, '404 page not found'],
     ['an escaped path', `/${UUID}/rpp%2dget?digest=D`, 'GET', 404, '404 page not found'],
-    ['a whole URL', `http://10.0.0.1/${UUID}/rpp-get?digest=D`, 'GET', 404, '404 page not found'],
+    ['a whole URL of another path', `http://10.0.0.1/rpp-get?digest=D`, 'GET', 404, '404 page not found'],
     ['another method on another path', '/', 'POST', 404, '404 page not found'],
     ['another method', `/${UUID}/rpp-get?digest=D`, 'POST', 405, 'method not allowed'],
     ['HEAD', `/${UUID}/rpp-get?digest=D`, 'HEAD', 405, ''],

@@ -84,7 +84,7 @@ describe('HttpServer', () => {
     let limited: HttpServer;
     let address: number;
     beforeEach(async () => {
-      const limits = { keepAliveTimeoutMs: 100, headersTimeoutMs: 100, maxConnections: 3 };
+      const limits = { ...LIMITS, keepAliveTimeoutMs: 100, headersTimeoutMs: 100, maxConnections: 3 };
       limited = new HttpServer((_request, response) => response.end('ok'), undefined, limits);
       address = (await limited.listen('127.0.0.1', 0)).port;
       await server.close(0);
@@ -149,7 +149,7 @@ describe('HttpServer', () => {
   });
 
   it('refuses what comes beyond its limit when a request runs on each connection, and takes others when one is over', async () => {
-    const limits = { keepAliveTimeoutMs: 1000, headersTimeoutMs: 1000, maxConnections: 2 };
+    const limits = { ...LIMITS, keepAliveTimeoutMs: 1000, headersTimeoutMs: 1000, maxConnections: 2 };
     const held: ServerResponse[] = [];
     const finished: FinishedRequest[] = [];
     const refuse = refuseHeads([(request) => finished.push(request)]);
@@ -182,7 +182,7 @@ describe('HttpServer', () => {
   });
 
   it('closes a connection behind an answer before one whose first request may be on its way', async () => {
-    const limits = { keepAliveTimeoutMs: 5000, headersTimeoutMs: 5000, maxConnections: 2 };
+    const limits = { ...LIMITS, keepAliveTimeoutMs: 5000, headersTimeoutMs: 5000, maxConnections: 2 };
     const limited = new HttpServer((_request, response) => response.end('ok'), undefined, limits);
     const address = (await limited.listen('127.0.0.1', 0)).port;
     const request = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
