@@ -1,4 +1,4 @@
-/** The parts of a fault: a scripted registry, services, clients, seeded chance, and invariants that are always checked. */
+/** What a fault uses: scripted registries, services, seeded randomness, and the checks of the invariants. */
 import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { FakeKubeApi } from '../../test/support/fake-kube-api.ts';
@@ -9,30 +9,30 @@ import { Random } from './traffic/random.ts';
 import { type RegistryOptions, ScriptedRegistry } from './failpoints/registry/scripted-registry.ts';
 
 export interface ServiceOptions {
-  /** Its default registry; without one the settings must name where packages come from. */
+  /** The default registry; if absent, `settings` must configure a source of packages. */
   readonly registry?: ScriptedRegistry;
   /** The size of the cache, in bytes. */
   readonly maxBytes?: number;
-  /** Laid over ours, key by key. */
+  /** Merged into the settings of the bench, key by key. */
   readonly settings?: object;
   readonly environment?: Readonly<Record<string, string>>;
   readonly flags?: readonly string[];
-  /** Another program than the sources: the bundle, which starts faster. */
+  /** The program to run instead of the sources: the bundle, which starts faster. */
   readonly main?: string;
-  /** A command that runs the service, in the same process. */
+  /** A command before the command line of the service. It must replace itself by the service (`exec`). */
   readonly wrapper?: readonly string[];
-  /** The directory of another service that was stopped or killed; a new one when absent. */
+  /** The directory of a service that was stopped or killed; a new directory if absent. */
   readonly home?: string;
 }
 
 const MAX_BYTES = 256 * 1024 * 1024;
 
 export class FaultBench {
-  /** Drawn from before anything runs at the same time. */
+  /** A fault takes its values from this source before it starts concurrent work, so that a seed repeats them. */
   readonly random: Random;
   readonly workspace: Workspace;
   readonly isLong: boolean;
-  /** Violations beside those that the fault itself finds; `report` adds to them. */
+  /** Violations of invariants, in addition to those that the fault returns. */
   readonly violations: string[] = [];
   readonly #services: FaultedService[] = [];
   readonly #registries: ScriptedRegistry[] = [];
@@ -45,7 +45,7 @@ export class FaultBench {
     this.isLong = isLong;
   }
 
-  /** How often, in the quick mode and in the long one. */
+  /** The number of repetitions in the quick mode or in the long mode. */
   readonly times = (quick: number, long: number): number => (this.isLong ? long : quick);
 
   readonly report = (violation: string): void => {
@@ -59,7 +59,7 @@ export class FaultBench {
     return registry;
   }
 
-  /** With a file for `--kubeconfig`. */
+  /** Starts an API server and writes a file for `--kubeconfig`. */
   async startKubeApi(): Promise<{ readonly api: FakeKubeApi; readonly kubeconfig: string }> {
     const api = await FakeKubeApi.start();
     this.onClear(() => api.close());
@@ -69,23 +69,23 @@ export class FaultBench {
     return { api, kubeconfig };
   }
 
-  /** `address:port` that a service may dial, besides the registries that were started here. */
+  /** Allows the services to connect to this `address:port`, in addition to the registries of this bench. */
   allowDial(host: string): void {
     this.#allowedDials.add(host);
   }
 
-  /** Something that is to be freed behind the services and before the folders; also, as far as that is synchronous, at an exit. */
+  /** Registers a resource. The bench releases it after the services and before the folders; at an exit only its synchronous part. */
   onClear(free: () => void | Promise<void>): void {
     this.#frees.push(free);
   }
 
-  /** Resolves when it listens. It is looked at when the fault is over, then stopped. */
+  /** Resolves when the service listens. After the fault the bench checks the service and stops it. */
   async startService(options: ServiceOptions = {}): Promise<FaultedService> {
     const { registry, maxBytes = MAX_BYTES, environment = {}, flags = [] } = options;
     const home = options.home ?? (await this.workspace.folder('service'));
     const settings = laidOver(
       {
-        // As many clients at a time as a fault has.
+        // Enough places for all clients of a fault.
         server: { maxSocketMemory: '16Gi' },
         store: { directory: 'cache', maxSize: maxBytes },
         ...(registry !== undefined && {
@@ -112,12 +112,12 @@ export class FaultBench {
     return service;
   }
 
-  /** One that keeps packages and one that passes them through: what a registry does must do no harm in either. */
+  /** A service with a cache and one without: a fault of a registry must do no harm in either. */
   async startPair(options: ServiceOptions): Promise<readonly FaultedService[]> {
     return [await this.startService(options), await this.startService({ ...options, flags: ['--disable-cache'] })];
   }
 
-  /** Looks at all services that the fault has left running, and stops them; then at what all of them have dialled. */
+  /** Checks and stops all services that still run; then checks the connection attempts of all services. */
   async conclude(): Promise<void> {
     for (const registry of this.#registries) registry.closeIdle();
     for (const service of this.#services) {
@@ -128,7 +128,7 @@ export class FaultBench {
     }
   }
 
-  /** Frees what the fault held, however it ended. */
+  /** Releases all resources of the fault, also after a failure. */
   async clear(): Promise<void> {
     for (const service of this.#services) if (service.isRunning) await service.kill();
     await Promise.all(this.#registries.map((registry) => registry.close()));
@@ -136,19 +136,19 @@ export class FaultBench {
     await this.workspace.clear();
   }
 
-  /** How often the cache was looked at while the fault lasted. */
+  /** The number of measurements of the cache during the fault. */
   get samples(): number {
     return this.#services.reduce((total, { budget }) => total + budget.count, 0);
   }
 
-  /** Synchronous, for a bench that is about to exit. */
+  /** Releases resources synchronously, before the bench exits. */
   killAll(): void {
     for (const service of this.#services) if (service.isRunning) service.signal('SIGKILL');
     for (const free of this.#frees) void free();
   }
 }
 
-/** Objects are merged; everything else replaces. */
+/** Merges objects; any other value replaces the previous one. */
 function laidOver(below: object, above: object): object {
   const merged: Record<string, unknown> = { ...below };
   for (const [key, value] of Object.entries(above)) {

@@ -1,29 +1,29 @@
-/** A fault: what is done to the service, what it must do about it, and what was seen. */
+/** A fault: an injection, the behaviour that the service must show, and the results of a run. */
 import type { FaultBench } from './fault-bench.ts';
 
 export interface Fault {
-  /** As `F1`: what `--only` takes. */
+  /** For example `F1`; the value of `--only`. */
   readonly id: string;
-  /** The fault, in words. */
+  /** The description of the fault, in sentences. */
   readonly what: string;
-  /** The pass figure, in words. */
+  /** The required behaviour, in sentences. */
   readonly expected: string;
-  /** How long it may take in the quick mode, in milliseconds, when that is longer than others may. */
+  /** The time limit in the quick mode in milliseconds, if it is longer than usual. */
   readonly limitMs?: number;
-  /** Runs only when it is named. */
+  /** The fault runs only if `--only` names it. */
   readonly isExtra?: boolean;
   /**
-   * Injects it. `FaultBench` finds wrong answers, and faults of the service at rest,
-   * during each fault and after it. A rejection is a violation too.
+   * Injects the fault. During the fault `FaultBench` checks all answers, and after it the service at rest. A rejection is a
+   * violation, too.
    */
   run(bench: FaultBench): Promise<Seen>;
 }
 
 export interface Seen {
-  /** How often the fault was injected: resets, wrong answers, kills, clients that left, … */
+  /** The number of injections: resets, wrong answers, kills, clients that left, … */
   readonly injected: number;
-  /** The measurements, in words and figures. */
+  /** The measurements, for the report. */
   readonly figures: string;
-  /** In sentences, what was not as expected; empty when all was. */
+  /** A sentence for each deviation from the required behaviour. */
   readonly violations: readonly string[];
 }

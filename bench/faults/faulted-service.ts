@@ -1,4 +1,4 @@
-/** The service under fault: a real process in a home of its own that can be killed and started again there. */
+/** The service under test: a real process with its own directory, in which it can be killed and started again. */
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { TestImage } from '../../test/support/image.ts';
@@ -10,14 +10,14 @@ import { Metrics } from './validate/metrics.ts';
 import { type Descriptors, descriptorsOf, residentBytes } from './validate/process-facts.ts';
 
 export interface ServiceSetup {
-  /** Where it lives; its cache is below, unless `store.directory` of the settings is an absolute path. */
+  /** The directory of the service. It contains the cache unless `store.directory` is an absolute path. */
   readonly home: string;
   readonly settings: object;
-  /** As `store.maxSize` says. */
+  /** The value of `store.maxSize`. */
   readonly maxBytes: number;
-  /** Undefined with a store that is switched off. */
+  /** Undefined if the store is disabled. */
   readonly cacheDirectory: string | undefined;
-  /** `NODE_OPTIONS` are added to ours. */
+  /** `NODE_OPTIONS` are appended to those of the bench. */
   readonly environment: Readonly<Record<string, string>>;
   readonly flags: readonly string[];
   readonly main?: string;
@@ -25,14 +25,14 @@ export interface ServiceSetup {
   readonly onViolation: (violation: string) => void;
 }
 
-/** How it was before there was anything to do. */
+/** Memory and descriptors before the first request. */
 export interface Idle {
   readonly descriptors: Descriptors;
   readonly residentBytes: number;
 }
 
 const WITNESS = join(import.meta.dirname, 'validate/dial-witness.ts');
-/** As in a container of 256 MiB: what leaks ends the process, and what is only not yet collected is not taken for a leak. */
+/** The heap limit of a container of 256 MiB: a leak ends the process, and V8 collects garbage before it looks like a leak. */
 const HEAP = '--max-old-space-size=128';
 
 export class FaultedService {
@@ -41,9 +41,9 @@ export class FaultedService {
   #process: ServiceProcess | undefined;
   #watch: BudgetWatch | undefined;
   #idle: Idle | undefined;
-  /** The answers of `/package` that clients got since the last start, without running ones. */
+  /** The completed answers of `/package` since the last start. */
   #answers: Got[] = [];
-  /** The requests of other routes and ports since the last start. */
+  /** The number of requests to other routes and ports since the last start. */
   #others = 0;
   #readyMs = 0;
   #wasEnded = false;
@@ -52,7 +52,7 @@ export class FaultedService {
     this.setup = setup;
   }
 
-  /** Resolves when it listens and is at rest. Can be called again behind `stop` and `kill`, with other settings too. */
+  /** Resolves when the service listens and is idle. Can be called again after `stop` and `kill`, with the same or other settings. */
   async start(settings: object = this.setup.settings): Promise<void> {
     const { home, flags, environment, main, wrapper, cacheDirectory, maxBytes } = this.setup;
     const began = performance.now();
@@ -81,26 +81,26 @@ export class FaultedService {
     }
   }
 
-  /** Takes the descriptors that are open now as those of the idle service. */
+  /** Records the current numbers of descriptors as those of the idle service. */
   rest(): void {
     this.#idle = { descriptors: this.descriptors(), residentBytes: residentBytes(this.pid) };
   }
 
-  /** By SIGTERM; resolves with the exit code. */
+  /** Sends SIGTERM; resolves with the exit code. */
   async stop(): Promise<number | null> {
     this.#wasEnded = true;
     await this.#endWatch();
     return this.running.end('SIGTERM');
   }
 
-  /** By SIGKILL, at once. */
+  /** Sends SIGKILL. */
   async kill(): Promise<void> {
     this.#wasEnded = true;
     const killed = this.running.end('SIGKILL');
     await Promise.all([killed, this.#endWatch()]);
   }
 
-  /** `SIGSTOP`, `SIGCONT`; it is not waited for. */
+  /** Sends a signal such as SIGSTOP or SIGCONT, and does not wait for its effect. */
   signal(signal: NodeJS.Signals): void {
     process.kill(this.pid, signal);
   }
@@ -109,7 +109,7 @@ export class FaultedService {
     return this.#process !== undefined && !this.#process.hasEnded;
   }
 
-  /** It ended without `stop` and `kill`. */
+  /** Whether the process ended without `stop` or `kill`. */
   get hasCrashed(): boolean {
     return !this.isRunning && !this.#wasEnded;
   }
@@ -127,7 +127,7 @@ export class FaultedService {
     return this.running.port;
   }
 
-  /** From the start of the process until it listened. */
+  /** The time from the start of the process until it listened. */
   get readyMs(): number {
     return this.#readyMs;
   }
@@ -145,12 +145,12 @@ export class FaultedService {
     return this.#answers;
   }
 
-  /** The samples of all the time until now. */
+  /** All measurements of the cache until now. */
   get budget(): BudgetSamples {
     return this.#budget;
   }
 
-  /** As a client of `/package`: judged at once, and counted. Never rejects. */
+  /** A request to `/package`. The answer is checked and counted. Never rejects. */
   async get(image: TestImage, options: GetOptions = {}): Promise<Got> {
     const answers = this.#answers;
     const got = this.#judged(this.port, await get(this.port, image, options));
@@ -158,7 +158,7 @@ export class FaultedService {
     return got;
   }
 
-  /** As a client of another route or port: judged, and not counted. Never rejects. */
+  /** A request to another route or port. The answer is checked, not counted. Never rejects. */
   async getAt(port: number, image: TestImage, options: GetOptions): Promise<Got> {
     this.#others++;
     return this.#judged(port, await get(port, image, options));
@@ -166,15 +166,15 @@ export class FaultedService {
 
   #judged(port: number, got: Got): Got {
     const report = this.setup.onViolation;
-    if (got.verdict === 'wrong') report(`a client got something else as if it were right: ${got.why}`);
+    if (got.verdict === 'wrong') report(`a response with wrong content completed: ${got.why}`);
     if (got.verdict === 'late')
-      report(`a request did not end within its budget, ${String(got.bytes)} bytes were there`);
+      report(`a request did not end within its time limit; ${String(got.bytes)} bytes had arrived`);
     if (got.status === 500 && port === this.port) report(`500: ${got.why}`);
     if (got.canary !== undefined) report(`a secret in an answer: ${got.canary}`);
     return got;
   }
 
-  /** For `/readyz` and the like. */
+  /** A request to a route such as `/readyz`. */
   async probe(path: string): Promise<{ status: number; body: string }> {
     const response = await fetch(`http://127.0.0.1:${String(this.port)}${path}`, { headers: { connection: 'close' } });
     return { status: response.status, body: await response.text() };
@@ -184,7 +184,7 @@ export class FaultedService {
     return Metrics.of(this.port);
   }
 
-  /** Resolves when so many packages have been found or begun to arrive since the last start: their clients read, or wait to. */
+  /** Resolves when at least `count` requests since the last start have a hit or a download, so that their clients read. */
   async begun(count: number): Promise<void> {
     await eventually(async () => {
       const begun = (await this.metrics()).sum('cache_requests_total');
@@ -196,7 +196,7 @@ export class FaultedService {
     return descriptorsOf(this.pid, this.setup.cacheDirectory ?? this.setup.home);
   }
 
-  /** `address:port` of all dials since the home exists. */
+  /** `address:port` of all connection attempts since the directory was created. */
   async dials(): Promise<ReadonlySet<string>> {
     const text = await readFile(this.#journal, 'utf8').catch(() => '');
     return new Set(text.split('\n').filter((line) => line !== ''));

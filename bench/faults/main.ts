@@ -1,4 +1,4 @@
-/** `npm run bench:faults`: does to the service what registries, disks and clients do to it, and writes docs/reliability.md. */
+/** `npm run bench:faults`: injects faults of registries, disks and clients, and writes docs/reliability.md. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -12,10 +12,10 @@ import { type Outcome, renderReport } from './report.ts';
 
 const HELP = `Usage: npm run bench:faults -- [flags]
 
-  --long          many more of each fault, for an hour rather than for minutes
-  --only ID,...   some faults; writes no document unless --output says where
-  --seed N        repeats what a run with this seed did
-  --output FILE   instead of docs/reliability.md
+  --long          repeat each fault many more times; takes an hour instead of minutes
+  --only ID,...   run these faults only; writes a document only with --output
+  --seed N        repeat the run that had this seed
+  --output FILE   write the document to FILE instead of docs/reliability.md
   --help
 
 Faults:
@@ -23,7 +23,7 @@ ${FAULTS.map(({ id, what }) => `  ${id.padEnd(5)} ${what}`).join('\n')}
 `;
 
 const ROOT = join(import.meta.dirname, '../..');
-/** The time of one fault; a hanging one ends. */
+/** The time limit of one fault, so that a fault that hangs ends. */
 const QUICK_LIMIT_MS = 90_000;
 const LONG_LIMIT_MS = 4 * 3600_000;
 const CLEAR_LIMIT_MS = 20_000;
@@ -52,7 +52,7 @@ async function main(): Promise<void> {
     let done = await run(fault, seed);
     show(done.outcome, seed);
     if (done.isFigureOnly && values.only === undefined) {
-      // A time or a size may be the busy machine's fault, and counts when it is missed twice; a broken invariant always does.
+      // A busy machine can cause a missed limit of time or size, so it counts only if it is missed twice. A broken invariant always counts.
       say('      once more\n');
       done = await run(fault, seed);
       show(done.outcome, seed);
@@ -67,7 +67,7 @@ async function main(): Promise<void> {
   }
   const failed = outcomes.filter(({ seen }) => seen.violations.length > 0).length;
   say(`${String(outcomes.length - failed)} passed, ${String(failed)} failed\n`);
-  // Waits of a fault that was given up must not keep the process alive.
+  // Timers of a fault that hit its time limit must not keep the process alive.
   process.exit(failed > 0 ? 1 : 0);
 }
 
@@ -75,7 +75,7 @@ function chosen(ids: readonly string[] | undefined): readonly Fault[] {
   if (ids === undefined) return FAULTS.filter(({ isExtra }) => isExtra !== true);
   return ids.map((wanted) => {
     const fault = FAULTS.find(({ id }) => id === wanted);
-    if (fault === undefined) throw new Error(`no fault is called ${wanted}; see --help`);
+    if (fault === undefined) throw new Error(`unknown fault "${wanted}"; see --help`);
     return fault;
   });
 }
@@ -83,15 +83,15 @@ function chosen(ids: readonly string[] | undefined): readonly Fault[] {
 interface Done {
   readonly outcome: Outcome;
   readonly looks: number;
-  /** A pass figure was missed, and no invariant broken. */
+  /** A fault missed a limit, but no invariant is broken. */
   readonly isFigureOnly: boolean;
 }
 
-/** In a workspace of its own, so that no fault sees what another one has left. */
+/** Runs the fault in its own workspace, so that it does not find files of another fault. */
 async function run(fault: Fault, seed: number): Promise<Done> {
   const began = performance.now();
   const workspace = await Workspace.create();
-  // Each has a chance of its own: what one draws does not depend on which others run.
+  // Each fault has its own random source, so its values do not depend on the other faults of the run.
   const bench = new FaultBench(workspace, `${String(seed)}/${fault.id}`, values.long);
   const leave = (): void => {
     bench.killAll();
@@ -104,7 +104,7 @@ async function run(fault: Fault, seed: number): Promise<Done> {
     values.long ? LONG_LIMIT_MS : (fault.limitMs ?? QUICK_LIMIT_MS),
     observe(fault, bench),
   ).catch((error: unknown): Seen => ({ injected: 0, figures: 'not completed', violations: [textOf(error)] }));
-  // Clearing up after a fault must not hang either.
+  // The time limit also applies to the release of resources.
   await within(CLEAR_LIMIT_MS, bench.clear()).catch((error: unknown) => {
     bench.report(textOf(error));
     bench.killAll();

@@ -16,32 +16,37 @@ export interface Report {
   readonly samples: number;
 }
 
-/** Looked at during and after each fault. */
+/** Checked during and after each fault. */
 const INVARIANTS = [
-  'A body that ended normally is, byte for byte, what was asked for; every other failure is visible: a status of 400 or more, or a connection that breaks short of `Content-Length`.',
-  'Each request ends within its budget; the service answers no 500, does not end by itself, and exits with 0 on SIGTERM.',
-  'The blocks of the cache, temporary and removed but open files too, are within the budget whenever they are looked at: every 50 ms.',
-  'At rest, within 10 s: no download runs, no temporary file is left, sockets are as few as when idle, no removed file is open.',
-  'Index and directory have the same entries and the same bytes, and each file has the bytes that its name says.',
-  'The counters of requests, of statuses and of hits, misses, joins and bypasses say what the clients have seen.',
-  'Memory is at most 256 MiB above that of the idle process.',
-  'No password, token or signature is in a log line, a metric, a header, an error or a file of the cache; none reaches the object storage.',
-  'The process connects only to the registry, its token server and its storage: every connection attempt is recorded.',
+  'A body that ends normally has exactly the requested bytes. Each failure is visible to the client: a status of 400 or more, or a connection that breaks before the end of `Content-Length`.',
+  'Each request ends within its time limit. The service answers no 500, does not end by itself, and exits with 0 after SIGTERM.',
+  'The blocks of the cache never exceed its limit. Temporary files and removed files that are still open are included. The bench measures them every 50 ms.',
+  'Within 10 s after the last request no download runs, no temporary file is left, no removed file is open, and there are as few sockets as in the idle service.',
+  'The index and the directory of the cache have the same entries and sizes, and the digest of each file is its name.',
+  'The metrics for requests, statuses, hits, misses, joins and bypasses agree with the answers that the clients got.',
+  'The process takes at most 256 MiB more memory than when idle.',
+  'No log line, metric, header, error or cached file contains a password, a token or a signature. No request to the object storage contains a password or a token.',
+  'The process connects only to the registry, its token server and its storage. The bench records each connection attempt.',
 ];
 
-/** The entries of the numbered list that are left out. */
+/** The numbers that no fault has. */
 const LEFT_OUT =
-  'F20 (a replica dies while another one reads from it, or sends wrong bytes) is left out: replicas do not read from each other.';
+  'There is no F20 (a replica stops, or sends wrong bytes, while another one reads from it), because replicas do not read from each other.';
+
+/** The words of the column "seen", as the bench's client defines them. */
+const VERDICTS =
+  'The column "seen" counts the responses of the clients. whole: the right bytes, all of them. refused: a status of 400 or more. cut: the connection broke before the end of the body. unreachable: no answer. left: the client closed the connection.';
 
 export function renderReport({ seed, isLong, outcomes, samples }: Report): string {
   const injected = outcomes.reduce((total, { seen }) => total + seen.injected, 0);
   const violations = outcomes.reduce((total, { seen }) => total + seen.violations.length, 0);
   return [
     '# Reliability',
-    `Written by \`npm run bench:faults\`${isLong ? ' (with `--long`)' : ''}: do not edit. A real process of the service between a scripted registry and many clients; seed ${String(seed)} repeats it.`,
-    `- ${hardware()}\n- Node ${process.versions.node}\n- ${String(injected)} faults injected, ${String(violations)} violations, ${String(samples)} looks at cache directories`,
+    `Written by \`npm run bench:faults\`${isLong ? ' (with `--long`)' : ''}: do not edit. The bench runs the service as a real process between a scripted registry and many clients. Seed ${String(seed)} repeats this run.`,
+    `- ${hardware()}\n- Node ${process.versions.node}\n- ${String(injected)} faults injected, ${String(violations)} violations, ${String(samples)} measurements of cache directories`,
     '## Faults',
     table(outcomes),
+    VERDICTS,
     LEFT_OUT,
     ...details(outcomes),
     '## Invariants',

@@ -128,7 +128,7 @@ describe('the inspection of a service at rest by the fault bench', () => {
     ],
     [
       'a cached file with other bytes',
-      /other bytes than its name says/,
+      /digest of a cached file is not its name/,
       async () => {
         await writeFile(blob, new Uint8Array(5000));
         return service;

@@ -1,4 +1,4 @@
-/** Preloaded into the service: moves its wall clock, and no other clock, to where a file says, at its start and at each SIGUSR2. */
+/** Preloaded into the service: shifts its wall clock, and no other clock, by the offset in a file, at the start and at each SIGUSR2. */
 import { readFileSync, writeFileSync } from 'node:fs';
 
 const file = process.env['CLOCK_SHIFT_FILE'] ?? '';

@@ -1,4 +1,4 @@
-/** Damages the files of a cache as disks and users do. */
+/** Damages the files of a cache as a failing disk or a user would. */
 import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
@@ -19,7 +19,7 @@ import { digestHex } from '../../../src/domain/descriptor.ts';
 import type { TestImage } from '../../../test/support/image.ts';
 import type { FaultedService } from '../faulted-service.ts';
 
-/** The file is not there any more, or another one is. */
+/** The file is missing or replaced. */
 export const LOSSES = {
   deleted: (path: string) => {
     rmSync(path);
@@ -33,7 +33,7 @@ export const LOSSES = {
     mkdirSync(path);
   },
   'replaced by a pipe': (path: string) => {
-    // One for all: to start a program takes much longer than to give a pipe another name.
+    // One pipe serves all: starting mkfifo takes much longer than linking an existing pipe.
     const pipe = join(dirname(path), '../pipe');
     if (!existsSync(pipe)) execFileSync('mkfifo', [pipe]);
     rmSync(path);
@@ -44,7 +44,7 @@ export const LOSSES = {
   },
 } as const;
 
-/** Another length. */
+/** The length changes. */
 export const LENGTHS = {
   truncated: (path: string) => {
     truncateSync(path, statSync(path).size >> 1);
@@ -54,7 +54,7 @@ export const LENGTHS = {
   },
 } as const;
 
-/** The same length. */
+/** The length stays, the bytes change. */
 export const CONTENTS = {
   'one bit flipped': (path: string) => {
     overwrite(path, statSync(path).size >> 1, (byte) => byte ^ 1);

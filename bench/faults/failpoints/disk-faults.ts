@@ -1,15 +1,15 @@
-/** Preloaded into the service: lets its calls to the file system fail, in the cache, as often as a file says. */
+/** Preloaded into the service: makes calls to the file system fail in the cache, with the probabilities in a file. */
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { isMainThread } from 'node:worker_threads';
 
-/** How often, of 1; the file is JSON and may change at any moment. */
+/** The probability of each failure. The file is JSON and may change at any moment. */
 export type DiskFaults = Partial<Record<'open' | 'read' | 'write' | 'full' | 'close' | 'rename' | 'readOnly', number>>;
 
 const RULES = process.env['DISK_FAULTS'] ?? '';
 const CACHE = process.env['DISK_FAULTS_BELOW'] ?? '';
 const REFRESH_MS = 20;
-/** O_ACCMODE, which Node does not name. */
+/** O_ACCMODE, for which Node has no constant. */
 const ACCESS_MODE = 3;
 
 let rules: DiskFaults = {};
@@ -17,7 +17,7 @@ setInterval(() => {
   try {
     rules = JSON.parse(fs.readFileSync(RULES, 'utf8')) as DiskFaults;
   } catch {
-    // Just being written.
+    // The bench is writing the file.
   }
 }, REFRESH_MS).unref();
 
@@ -52,7 +52,7 @@ const calledBack =
   };
 
 patch(patched, 'open', calledBack('open', 'EMFILE', isOurs));
-/** A process that holds a file open for writing, as a lock is, keeps `mount -o remount,ro` from a disk; an error does not. */
+/** Opening a file for writing fails. `mount -o remount,ro` does not work here, because the lock file is open for writing. */
 function readOnly([path, flags]: readonly unknown[]): Error | undefined {
   const isWrite = typeof flags === 'string' ? /[wa+]/.test(flags) : (Number(flags) & ACCESS_MODE) !== 0;
   return isOurs(path) && isWrite ? fault('readOnly', 'EROFS') : undefined;
@@ -82,7 +82,7 @@ patch(patched, 'renameSync', (original) => (...args) => {
   if (error !== undefined) throw error;
   return original(...args);
 });
-// The function with which the thread of large arrivals writes; on the main thread, the log is written with it.
+// The arrival thread writes large blobs with this function. On the main thread only the log uses it.
 patch(patched, 'writeSync', (original) => (...args) => {
   const error = isMainThread ? undefined : (fault('write', 'EIO') ?? fault('full', 'ENOSPC'));
   if (error !== undefined) throw error;
@@ -94,7 +94,7 @@ patch(patched, 'write', (original) => (...args) => {
   process.nextTick(args.at(-1) as Callback, error);
   return undefined;
 });
-// The descriptor is gone also when this fails.
+// close(2) releases the descriptor also if it fails.
 patch(patched, 'closeSync', (original) => (...args) => {
   original(...args);
   const error = fault('close', 'EIO');

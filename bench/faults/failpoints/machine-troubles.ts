@@ -1,4 +1,4 @@
-/** Preloaded into the service: at each SIGUSR2 it takes so much of the heap, or holds the event loop for so long. */
+/** Preloaded into the service: at each SIGUSR2 it fills HEAP_SHARE of the heap and blocks the event loop for STALL_MS. */
 import { getHeapStatistics } from 'node:v8';
 
 const STALL_MS = Number(process.env['STALL_MS'] ?? 0);

@@ -1,4 +1,4 @@
-/** A hosts file and a resolv.conf of the service's own, in a mount namespace, with a name server of ours on port 53. */
+/** Gives the service its own hosts file and resolv.conf in a mount namespace, with a scripted name server on port 53. */
 import { execFileSync } from 'node:child_process';
 import { realpathSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
@@ -6,17 +6,17 @@ import { join } from 'node:path';
 import { FakeNameServer, type Question, type Reply } from '../../../test/support/fake-name-server.ts';
 import type { FaultBench } from '../fault-bench.ts';
 
-/** Not 127.0.0.53, which is that of systemd-resolved. */
+/** 127.0.0.53 belongs to systemd-resolved. */
 const ADDRESS = '127.9.53.53';
 const RESOLVER_OPTIONS = 'search ns.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n';
 
 export interface OwnNames {
   readonly server: FakeNameServer;
-  /** The command line that is put before that of the service. */
+  /** The command that is put before the command line of the service. */
   readonly wrapper: readonly string[];
 }
 
-/** The reason, where this needs rights that the bench does not have. */
+/** The reason why this is not possible: the bench lacks a privilege. */
 export async function openOwnNames(
   bench: FaultBench,
   hosts: string,

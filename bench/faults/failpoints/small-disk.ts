@@ -1,20 +1,20 @@
-/** Real file systems of a few megabytes, for what only a full disk does. */
+/** Real file systems of a few megabytes, for faults that only a full disk has. */
 import { execFileSync } from 'node:child_process';
 import { writeFileSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FaultBench } from '../fault-bench.ts';
 
-/** A mounted folder; the reason, where it cannot be mounted. */
+/** A mounted folder, or the reason why it cannot be mounted. */
 type Disk = { readonly path: string } | { readonly reason: string };
 
-/** Unmounted when the fault is over. */
+/** Mounts a tmpfs until the end of the fault. */
 export function mountSmallDisk(bench: FaultBench, bytes: number): Promise<Disk> {
   return mounted(bench, (path) => {
     run('mount', '-t', 'tmpfs', '-o', `size=${String(bytes)},mode=700`, 'tmpfs', path);
   });
 }
 
-/** On a loop device. */
+/** Mounts XFS on a loop device until the end of the fault. */
 export function mountXfs(bench: FaultBench, bytes: number): Promise<Disk> {
   return mounted(bench, async (path) => {
     const image = join(await bench.workspace.folder('image'), 'xfs');
@@ -42,7 +42,7 @@ function run(program: string, ...args: string[]): void {
   execFileSync(program, args, { stdio: 'pipe' });
 }
 
-/** The first thing that the program has printed, or that it is not there. */
+/** The first line that the program printed, or a message that it is not installed. */
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   if ('code' in error && error.code === 'ENOENT') return 'mkfs.xfs (xfsprogs) is not installed';

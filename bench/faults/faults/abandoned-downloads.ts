@@ -1,4 +1,4 @@
-/** Clients that ask for a package and leave, many times, while the registry stalls: downloads without clients are bounded. */
+/** Clients request packages of a registry that stalls, and leave. The number of downloads without clients is limited. */
 import { eventually } from '../../../test/support/eventually.ts';
 import { makeImage } from '../../../test/support/image.ts';
 import type { Fault } from '../fault.ts';
@@ -9,7 +9,7 @@ import { swarm } from '../traffic/swarm.ts';
 const KIB = 1024;
 const MIB = 1024 * KIB;
 const PACKAGE_BYTES = 600 * KIB;
-/** Such a client has its first bytes, so its download has begun. */
+/** The registry stalls after this many bytes. By then the client has its first bytes, so its download has begun. */
 const STALL_AT = 520 * KIB;
 const AT_ONCE = 64;
 const SLOTS = 16;
@@ -20,9 +20,9 @@ const MAX_GROWTH_BYTES = 128 * MIB;
 
 export const ABANDONED_DOWNLOADS: Fault = {
   id: 'F34',
-  what: 'clients ask for as many packages of a registry that stalls, and leave; 16 downloads may run',
+  what: 'Each client requests a package of its own from a registry that stalls, and leaves. The service may run 16 downloads at a time.',
   expected:
-    'never more than 16 downloads; the queue is empty again when the clients have left; another package comes within 10 s; memory at most 128 MiB above',
+    'Never more than 16 downloads run. The queue is empty when the clients have left. A client gets another package within 10 s. Memory grows by at most 128 MiB.',
   run: async (bench) => {
     const violations: string[] = [];
     const registry = await bench.startRegistry();
@@ -55,13 +55,13 @@ export const ABANDONED_DOWNLOADS: Fault = {
     const got = await service.get(honest);
     const waitedMs = performance.now() - sinceMs;
     if (got.verdict !== 'whole' || waitedMs > MAX_WAIT_MS) {
-      violations.push(`another package: ${got.verdict} after ${waitedMs.toFixed(0)} ms, ${got.why}`);
+      violations.push(`the other package: ${got.verdict} after ${waitedMs.toFixed(0)} ms, ${got.why}`);
     }
     const growth = peakBytes(service.pid) - idleBytes;
     if (mostRunning > SLOTS) violations.push(`${String(mostRunning)} downloads ran`);
-    if (growth > MAX_GROWTH_BYTES) violations.push(`${(growth / MIB).toFixed(0)} MiB of memory more`);
+    if (growth > MAX_GROWTH_BYTES) violations.push(`memory grew by ${(growth / MIB).toFixed(0)} MiB`);
     const revoked = (await service.metrics()).sum('parallel_downloads_revoked_total');
-    // Those that still run get the rest with their next request.
+    // A download that still runs gets the rest of its package with its next request.
     for (const { layer } of images) registry.script(layer.descriptor.digest, () => undefined);
     await eventually(async () => {
       const running = (await service.metrics()).sum('parallel_downloads', { state: 'running' });
@@ -70,7 +70,7 @@ export const ABANDONED_DOWNLOADS: Fault = {
     registry.withdraw(...images);
     return {
       injected: count,
-      figures: `${String(mostRunning)} downloads at most, ${String(revoked)} ended for others; another package after ${waitedMs.toFixed(0)} ms; memory up to ${(growth / MIB).toFixed(0)} MiB above`,
+      figures: `at most ${String(mostRunning)} downloads ran, ${String(revoked)} ended to let others run; the other package took ${waitedMs.toFixed(0)} ms; memory grew by ${(growth / MIB).toFixed(0)} MiB`,
       violations,
     };
   },

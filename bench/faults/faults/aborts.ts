@@ -1,4 +1,4 @@
-/** Clients that leave: before the head, in the middle, at the end, alone and among others. */
+/** Clients leave before the head, in the middle or at the end of a body, alone or while other clients read the package. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '../../../test/support/eventually.ts';
 import { makeImage, type TestImage } from '../../../test/support/image.ts';
@@ -13,7 +13,7 @@ const KIB = 1024;
 const SIZES = [1, 4 * KIB, 70 * KIB, 300 * KIB, 900 * KIB];
 const CROWD = 20;
 const AT_ONCE = 6;
-/** Rounds between two looks at whether all has been given back. */
+/** After this many rounds the bench checks that the service has closed all sockets and files. */
 const ROUNDS_AT_ONCE = 30;
 const MAX_BASELINE_MS = 5000;
 const LONGEST_MS = 40;
@@ -29,9 +29,9 @@ interface Round {
 export const ABORTS: Fault = {
   id: 'F24',
   limitMs: 180_000,
-  what: 'clients leave at random bytes and moments of cold and warm packages, half of them the only clients of the package',
+  what: 'Clients of cached and of new packages leave after a random number of bytes or after a random time. Half of these clients are the only clients of their package.',
   expected:
-    'other clients notice nothing; a download that has begun is kept; sockets and descriptors are back within 5 s',
+    'The other clients get whole packages. A download that has begun continues. The numbers of sockets and descriptors are as before within 5 s.',
   run: async (bench) => {
     const violations: string[] = [];
     const registry = await bench.startRegistry();
@@ -44,16 +44,17 @@ export const ABORTS: Fault = {
       const gots = await swarm(batch, AT_ONCE, (round) => abort(service, registry, round));
       for (const { verdict, why } of gots.flat()) {
         stayed++;
-        if (verdict !== 'whole') violations.push(`one who stayed: ${verdict}, ${why}`);
+        if (verdict !== 'whole') violations.push(`a client that stayed: ${verdict}, ${why}`);
       }
       slowestMs = Math.max(slowestMs, await baseline(service));
       registry.withdraw(...batch.map(({ image }) => image));
     }
-    if (slowestMs > MAX_BASELINE_MS) violations.push(`the baseline was back after ${slowestMs.toFixed(0)} ms`);
+    if (slowestMs > MAX_BASELINE_MS)
+      violations.push(`sockets and descriptors were as before only after ${slowestMs.toFixed(0)} ms`);
     const left = rounds.reduce((total, { leavers }) => total + leavers.length, 0);
     return {
       injected: left,
-      figures: `${String(left)} left, ${String(stayed)} stayed and got all; sockets and descriptors back after ${slowestMs.toFixed(0)} ms at most`,
+      figures: `${String(left)} clients left, ${String(stayed)} stayed and got whole packages; sockets and descriptors were as before after at most ${slowestMs.toFixed(0)} ms`,
       violations,
     };
   },

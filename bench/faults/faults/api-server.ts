@@ -1,4 +1,4 @@
-/** An API server that is away, or that does with lists and watches what API servers do in their worst hours. */
+/** An API server that cannot be reached, or that breaks its lists and watches. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BASIC } from '../../../test/support/fake-registry.ts';
 import type { FakeKubeApi } from '../../../test/support/fake-kube-api.ts';
@@ -15,9 +15,9 @@ const KIB = 1024;
 
 const AWAY: Fault = {
   id: 'F18',
-  what: 'the API server is away: at the start, and while packages are served',
+  what: 'The API server cannot be reached when the service starts, and later while the service serves packages.',
   expected:
-    'no request for a known repository fails; at a start 503 with Retry-After, and not ready; right within 5 s of its return',
+    'No request for a known repository fails. A service that starts without an API server answers 503 with Retry-After and is not ready. New repositories are known within 5 s after the API server is back.',
   async run(bench) {
     const cluster = await WatchedCluster.set(bench);
     const violations: string[] = [];
@@ -38,20 +38,21 @@ const AWAY: Fault = {
       await sleep(20);
     }
     const failed = gots.filter(({ verdict }) => verdict !== 'whole');
-    violations.push(...failed.map(({ verdict, why }) => `while it was away: ${verdict}, ${why}`));
+    violations.push(...failed.map(({ verdict, why }) => `without an API server: ${verdict}, ${why}`));
     const lines = service.running.output.split('watching failed').length - 1;
-    // One a minute of each resource: ModuleSources, PackageRepositories, the ConfigMap of the registry's address, two Secrets.
+    // One line a minute for each resource: ModuleSources, PackageRepositories, the ConfigMap with the registry's address, two Secrets.
     const allowed = 5 * Math.ceil(bench.times(6, 600) / 60);
     if (lines > allowed) violations.push(`${String(lines)} log lines, ${String(allowed)} at most`);
     cluster.know(`${registry.repo}/later`);
     await api.listen(port);
     const healMs = await cluster.untilKnown(service, `${registry.repo}/later`, cluster.image());
     for (const ms of [cold.healMs, healMs]) {
-      if (ms > HEAL_LIMIT_MS) violations.push(`right only ${ms.toFixed(0)} ms after its return`);
+      if (ms > HEAL_LIMIT_MS)
+        violations.push(`the repository was known only ${ms.toFixed(0)} ms after the return of the API server`);
     }
     return {
       injected: gots.length + cold.refused,
-      figures: `while away ${tally(gots)}; at a start ${String(cold.refused)} times 503; right ${seconds(cold.healMs)} and ${seconds(healMs)} after its return`,
+      figures: `without an API server: ${tally(gots)}, and ${String(cold.refused)} answers of 503 after a start; repositories known ${seconds(cold.healMs)} and ${seconds(healMs)} after its return`,
       violations,
     };
   },
@@ -59,17 +60,17 @@ const AWAY: Fault = {
 
 const BAD_WATCHES: Fault = {
   id: 'F19',
-  what: 'watches end at once, with 410 as status and as event, with garbage, in silence, without an answer; lists fail; objects are malformed or deleted',
+  what: 'Watches of the API server end at once, answer 410 as a status or as an event, send garbage, fall silent or do not answer. Lists fail. Objects are malformed or deleted.',
   expected:
-    'right within 5 s of the last fault, at most one list a second of each resource; a malformed object harms no other',
+    'Within 5 s after the last fault the service knows the current objects. It lists each resource at most once a second. A malformed object does not affect other objects.',
   async run(bench) {
-    // Each API server has its own fault, and its own service: the longer one goes on, the more rarely it is asked.
+    // Each fault has its own API server and service, because a service retries more rarely the longer a fault lasts.
     const seen = await Promise.all(Object.entries(WATCH_FAULTS).map((fault) => endure(bench, ...fault)));
     const sum = (of: (one: Endured) => number): number => seen.reduce((total, one) => total + of(one), 0);
     const latest = Math.max(...seen.map(({ healMs }) => healMs));
     return {
       injected: sum(({ injected }) => injected),
-      figures: `right ${seconds(latest)} after a fault at the latest, ${String(sum(({ lists }) => lists))} lists in ${String(seen.length)} faults`,
+      figures: `current objects known at most ${seconds(latest)} after a fault, ${String(sum(({ lists }) => lists))} lists in ${String(seen.length)} faults`,
       violations: seen.flatMap(({ violations }) => violations),
     };
   },
@@ -118,7 +119,8 @@ async function endure(bench: FaultBench, what: string, begin: (api: FakeKubeApi)
   if (known.verdict !== 'whole') violations.push(`a repository known before: ${known.verdict}, ${known.why}`);
   await cluster.heal();
   const healMs = await cluster.untilKnown(service, later, cluster.image());
-  if (healMs > HEAL_LIMIT_MS) violations.push(`right only ${healMs.toFixed(0)} ms after it was over`);
+  if (healMs > HEAL_LIMIT_MS)
+    violations.push(`the new repository was known only ${healMs.toFixed(0)} ms after the fault`);
   api.remove('modulesources', nameOf(later));
   const gone = await cluster.until(service, later, ({ status }) => status === 404);
   if (gone > HEAL_LIMIT_MS) violations.push(`a deleted repository was known for ${gone.toFixed(0)} ms`);
@@ -152,14 +154,14 @@ class WatchedCluster {
     return this.#bench.startService({ settings, flags: ['--kubeconfig', this.#kubeconfig] });
   }
 
-  /** Puts a ModuleSource for it. */
+  /** Creates a ModuleSource for the repository. */
   know(repo: string): void {
     const auths = { [repo.split('/', 1)[0] ?? '']: { auth: BASIC.slice('Basic '.length) } };
     const dockerCfg = Buffer.from(JSON.stringify({ auths })).toString('base64');
     this.api.putModuleSource(nameOf(repo), { repo, scheme: 'HTTP', dockerCfg });
   }
 
-  /** Honest from now on, and with no connection from before, as behind a restart. */
+  /** Ends the fault and all connections, as a restart of the API server does. */
   async heal(): Promise<void> {
     this.api.watchFault = this.api.watchStatus = this.api.listStatus = undefined;
     const { port } = this.api;
@@ -178,7 +180,7 @@ class WatchedCluster {
     return this.until(service, repository, ({ verdict }) => verdict === 'whole', image);
   }
 
-  /** Resolves with how many milliseconds it took until the answer was like that, or twice the limit. */
+  /** Resolves with the milliseconds until `isRight` accepted an answer; gives up after twice the limit. */
   async until(
     service: FaultedService,
     repository: string,
@@ -207,7 +209,8 @@ async function coldStart(
   const query = { repository: cluster.registry.repo };
   const gots = await Promise.all(Array.from({ length: 20 }, () => service.get(image, { query })));
   const refused = gots.filter(({ status, headers }) => status === 503 && headers['retry-after'] !== undefined).length;
-  if (refused < gots.length) violations.push(`at a start: ${tally(gots)} instead of 503 with Retry-After`);
+  if (refused < gots.length)
+    violations.push(`after a start without an API server: ${tally(gots)} instead of 503 with Retry-After`);
   const readiness = await service.probe('/readyz');
   if (readiness.status !== 503) violations.push(`ready (${String(readiness.status)}) without any list`);
   await cluster.api.listen(port);
@@ -221,7 +224,7 @@ function nameOf(repo: string): string {
   return `source-${repo.split('/').slice(1).join('-')}`;
 }
 
-/** Timers may be early by a little. */
+/** A gap may be a little shorter than a second, because timers can fire early. */
 function tooFrequent(what: string, times: readonly number[]): string[] {
   const gaps = times.slice(1).map((at, index) => at - (times[index] ?? 0));
   const shortest = Math.min(Infinity, ...gaps);

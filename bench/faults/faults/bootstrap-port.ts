@@ -1,4 +1,4 @@
-/** A hundred first nodes at the bootstrap port, before registries that break, lie, or hold an archive that is a bomb. */
+/** A hundred nodes fetch a program from the bootstrap port; the registry resets, sends wrong bytes or has a decompression bomb. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { archiveOf } from '../../../test/support/archive.ts';
@@ -19,11 +19,11 @@ const UUID = '0f0e6a2c-1f43-4c6c-a0f9-2c2b6d0c4c11';
 const PROGRAM_BYTES = 12 * MIB;
 /** The sources, which are compiled at the start, have a larger young generation before the first request. */
 const MAX_PEAK_GROWTH = (bundle() === undefined ? 64 : 32) * MIB;
-/** Pieces of zeros that wait to be collected. */
+/** The unpacked zeros that V8 has not collected yet. */
 const MAX_BOMB_GROWTH = 96 * MIB;
-/** Rounds of a node that is told to come back, a third of those of examples/bootstrap.sh. */
+/** Attempts of a node that gets a Retry-After: a third of those of examples/bootstrap.sh. */
 const ROUNDS = 10;
-/** The archive holds so many zeros before the program; the layer holds a thousandth of them. */
+/** The size of the zeros before the program in the archive; compressed, they take a thousandth of it. */
 const BOMB_BYTES = 1024 * MIB;
 
 interface Bootstrap {
@@ -34,13 +34,13 @@ interface Bootstrap {
 
 export const BOOTSTRAP_PORT: Fault = {
   id: 'F36',
-  what: 'a hundred first nodes, from as many addresses, fetch one program; then from a registry that resets in the middle, one that sends wrong bytes, and out of an archive of 1 GiB of zeros',
+  what: 'A hundred nodes with a hundred addresses fetch one program from the bootstrap port. The fault is repeated with a registry that resets in the middle of the layer, with one that sends wrong bytes, and with a layer that unpacks to 1 GiB of zeros before the program.',
   expected:
-    'all get the program behind one download, memory at most 32 MiB above; over a reset too; no byte of a wrong layer and of the bomb; the next request is right',
+    'All nodes get the program from one download, also after a reset. Memory grows by at most 32 MiB. No node gets a byte of a wrong layer or of a layer that is too large. The request after the wrong layer gets the right one.',
   run: async (bench) => {
     const registry = await bench.startRegistry();
     const bootstrap = { listenAddress: '127.0.0.1:0', clusterUUID: UUID };
-    // More places than the chart has by default, so that most nodes are served at their first request.
+    // The chart's default is lower. With this value most nodes are served at their first request.
     const settings = { bootstrap, server: { maxSocketMemory: '256Mi' } };
     const main = bundle();
     const service = await bench.startService({ registry, settings, ...(main !== undefined && { main }) });
@@ -56,7 +56,7 @@ export const BOOTSTRAP_PORT: Fault = {
 };
 
 async function honest(bench: FaultBench, { registry, service, port }: Bootstrap): Promise<Seen> {
-  // The memory of ordinary requests is no growth: a package, and one node at this port.
+  // These two requests take the memory that any request takes; only growth beyond it counts.
   const ordinary = programImage(bench);
   registry.publish(ordinary.image);
   await service.get(ordinary.image);
@@ -69,11 +69,11 @@ async function honest(bench: FaultBench, { registry, service, port }: Bootstrap)
   const downloads = registry.requests('blob', wanted.image.layer.descriptor.digest);
   return {
     injected: NODES,
-    figures: `${tally(gots)}, ${String(downloads)} download, memory peaked ${(growth / MIB).toFixed(0)} MiB above`,
+    figures: `${tally(gots)}, ${String(downloads)} download, memory grew by ${(growth / MIB).toFixed(0)} MiB`,
     violations: [
       ...failures('an honest registry', gots),
       ...(downloads === 1 ? [] : [`${String(downloads)} downloads for ${String(NODES)} nodes`]),
-      ...(growth > MAX_PEAK_GROWTH ? [`memory peaked ${(growth / MIB).toFixed(0)} MiB above`] : []),
+      ...(growth > MAX_PEAK_GROWTH ? [`memory grew by ${(growth / MIB).toFixed(0)} MiB`] : []),
     ],
   };
 }
@@ -91,7 +91,7 @@ async function reset(bench: FaultBench, ends: Bootstrap): Promise<Seen> {
 async function forged(bench: FaultBench, ends: Bootstrap): Promise<Seen> {
   const wanted = programImage(bench);
   const { bytes, descriptor } = wanted.image.layer;
-  // The archive ends well, and its digest is another one.
+  // The archive is complete, but the digest of the layer is wrong.
   const wrong = Buffer.from(bytes);
   wrong[4] = (wrong[4] ?? 0) ^ 1;
   let isHonest = false;
@@ -106,7 +106,7 @@ async function forged(bench: FaultBench, ends: Bootstrap): Promise<Seen> {
     figures: `wrong bytes: ${tally(gots)}`,
     violations: [
       ...gots.filter(({ verdict }) => verdict !== 'refused').map(({ verdict }) => `wrong bytes: ${verdict}`),
-      ...(next?.verdict === 'whole' ? [] : [`behind wrong bytes: ${next?.verdict ?? ''} ${next?.why ?? ''}`]),
+      ...(next?.verdict === 'whole' ? [] : [`after wrong bytes: ${next?.verdict ?? ''} ${next?.why ?? ''}`]),
     ],
   };
 }
@@ -120,17 +120,17 @@ async function bomb(bench: FaultBench, ends: Bootstrap): Promise<Seen> {
   const growth = peakBytes(service.pid) - before;
   return {
     injected: NODES,
-    figures: `a bomb: ${tally(gots)}, memory peaked ${(growth / MIB).toFixed(0)} MiB above`,
+    figures: `1 GiB of zeros: ${tally(gots)}, memory grew by ${(growth / MIB).toFixed(0)} MiB`,
     violations: [
-      ...gots.filter(({ verdict }) => verdict !== 'refused').map(({ verdict }) => `a bomb: ${verdict}`),
-      ...(growth > MAX_BOMB_GROWTH ? [`a bomb: memory peaked ${(growth / MIB).toFixed(0)} MiB above`] : []),
+      ...gots.filter(({ verdict }) => verdict !== 'refused').map(({ verdict }) => `1 GiB of zeros: ${verdict}`),
+      ...(growth > MAX_BOMB_GROWTH ? [`1 GiB of zeros: memory grew by ${(growth / MIB).toFixed(0)} MiB`] : []),
     ],
   };
 }
 
 interface Wanted {
   readonly image: TestImage;
-  /** The image as the client compares with it: the package is the program. */
+  /** The expected answer of the client: the program takes the place of the package. */
   readonly program: TestImage;
 }
 
@@ -144,7 +144,7 @@ function programImage(bench: FaultBench, size = PROGRAM_BYTES, zeros = 0): Wante
   return { image, program: { ...image, layer: { ...image.layer, bytes: program } } };
 }
 
-/** Each from an address of its own, in the network that is the machine itself. */
+/** Each node has its own loopback address. */
 async function fetchAll(
   { registry, service, port }: Bootstrap,
   { image, program }: Wanted,
@@ -159,7 +159,7 @@ async function fetchAll(
   );
 }
 
-/** Asks again when the service, which is busy on a slow machine, says after how many seconds. */
+/** Repeats a request after the Retry-After of the answer: on a slow machine the service has no free place for a while. */
 async function fetchAsNode(ask: () => Promise<Got>): Promise<Got> {
   for (let round = 1; ; round++) {
     const got = await ask();

@@ -1,4 +1,4 @@
-/** Downloads that break off: by a reset, by an end that comes too early, once or again and again. */
+/** The registry resets or closes the connection of a download before its end, once or at each attempt. */
 import { makeImage } from '../../../test/support/image.ts';
 import type { Fault, Seen } from '../fault.ts';
 import type { FaultBench } from '../fault-bench.ts';
@@ -8,29 +8,30 @@ import { tally } from '../traffic/swarm.ts';
 import { runTrials, type Trial, unexpected } from '../traffic/trials.ts';
 
 const KIB = 1024;
-/** Above what goes through the parser of HTTP, and below it. */
+/** Small bodies go through Node's HTTP parser, large ones bypass it. */
 const SIZES = [9, 4096, 70 * KIB, 300 * KIB, 600 * KIB];
 const AT_ONCE = 16;
 const GIVEN_UP_MS = 35_000;
 
 const ONE_RESET: Fault = {
   id: 'F1',
-  what: 'the registry resets the connection behind byte N, once',
-  expected: 'all bodies correct, at most two blob requests each',
+  what: 'The registry resets the connection once, after byte N of the layer.',
+  expected: 'All clients get the right bytes. The service sends at most two requests for each layer.',
   run: (bench) => breakOnce(bench, resettingAfter),
 };
 
 const ONE_EARLY_END: Fault = {
   id: 'F4',
-  what: 'the registry closes the connection properly before the end, once',
-  expected: 'all bodies correct, at most two blob requests each',
+  what: 'The registry closes the connection once, with a normal TCP close, before the end of the layer.',
+  expected: 'All clients get the right bytes. The service sends at most two requests for each layer.',
   run: (bench) => breakOnce(bench, closingAfter),
 };
 
 const ENDLESS_RESETS: Fault = {
   id: 'F1b',
-  what: 'the registry resets the connection at every attempt, always behind the same byte',
-  expected: '502 before the head, or a body that breaks off, within 35 s; nothing is left',
+  what: 'The registry resets the connection at every attempt, always after the same byte of the layer.',
+  expected:
+    'Within 35 s the client gets a 502, or a connection that breaks off if the body has begun. No temporary file or connection is left.',
   run: breakForGood,
 };
 
@@ -58,7 +59,7 @@ async function breakOnce(bench: FaultBench, breaking: (bytes: number) => Behavio
   const { gots, violations, requests } = await runTrials(registry, makers, AT_ONCE, (count) =>
     count > 2 ? `${String(count)} blob requests` : undefined,
   );
-  const figures = `${tally(gots)}; ${(requests / makers.length).toFixed(2)} blob requests each`;
+  const figures = `${tally(gots)}; ${(requests / makers.length).toFixed(2)} requests for each layer`;
   return { injected: makers.length, figures, violations };
 }
 
@@ -68,11 +69,11 @@ async function breakForGood(bench: FaultBench): Promise<Seen> {
   const services = await bench.startPair({ registry });
   const makers = Array.from({ length: bench.times(96, 2000) }, () => {
     const content = random.bytes(random.pick(SIZES));
-    // Before the head, too.
+    // Some resets come before the head of the response.
     const at = random.chance(0.25) ? -1 : random.between(0, content.byteLength);
     const service = random.pick(services);
     return (): Trial => ({
-      name: `always behind byte ${String(at)}`,
+      name: `always after byte ${String(at)}`,
       service,
       image: makeImage([content]),
       place: 'blob',
@@ -88,6 +89,6 @@ async function breakForGood(bench: FaultBench): Promise<Seen> {
   });
   const { gots, violations, requests: resets } = await runTrials(registry, makers, AT_ONCE);
   const slowest = Math.max(...gots.map(({ ms }) => ms)) / 1000;
-  const figures = `${tally(gots)}; over in ${slowest.toFixed(1)} s at most, ${(resets / makers.length).toFixed(1)} requests each`;
+  const figures = `${tally(gots)}; the slowest failed after ${slowest.toFixed(1)} s; ${(resets / makers.length).toFixed(1)} requests for each layer`;
   return { injected: resets, figures, violations };
 }

@@ -1,4 +1,4 @@
-/** Buckets before the registry that are sick or lie: no request fails that the registry could serve. */
+/** A bucket before the registry fails or has wrong objects; clients still get what the registry has. */
 import type { ServerResponse } from 'node:http';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -19,16 +19,17 @@ const REQUESTS = 3;
 
 const SICK: Fault = {
   id: 'F38',
-  what: 'a bucket before the registry that is healthy, refuses connections, resets, says nothing, answers after 2 s, sends 100 KiB/s or 2 MiB/s, stalls in the middle, or takes no PUT',
-  expected: 'no request fails, none takes 10 s, no byte is wrong',
+  what: 'A bucket before the registry is healthy, refuses connections, resets them, does not answer, answers after 2 s, sends 100 KiB/s or 2 MiB/s, stalls in the middle, or refuses PUT.',
+  expected: 'No request fails, no request takes 10 s, and no byte is wrong.',
   limitMs: 400_000,
   run: sicken,
 };
 
 const LYING: Fault = {
   id: 'F39',
-  what: 'a bucket that has other bytes for a layer with a checksum that tells it, without one, or with the right one; too few bytes; another manifest; with the cache and without',
-  expected: 'no wrong body completes, the second request gets the right one, and the object is right afterwards',
+  what: 'A bucket has wrong bytes for a layer (with the checksum of these bytes, without a checksum, or with the checksum of the right bytes), too few bytes, or another manifest. The service runs with and without a cache.',
+  expected:
+    'No response with wrong bytes completes. The second request gets the right bytes. Afterwards the bucket has the right object.',
   limitMs: 200_000,
   run: lie,
 };
@@ -37,7 +38,7 @@ export const BUCKETS: readonly Fault[] = [SICK, LYING];
 
 interface Sickness {
   readonly name: string;
-  /** Answers a request for a layer; a sickness without it is none of GET. */
+  /** Answers a GET of a layer; absent when the bucket answers GET correctly. */
   readonly get?: (bytes: Uint8Array, response: ServerResponse) => void;
   readonly isClosed?: boolean;
   readonly takesNoPut?: boolean;
@@ -47,7 +48,7 @@ const SICKNESSES: readonly Sickness[] = [
   { name: 'healthy' },
   { name: 'refuses connections', isClosed: true },
   { name: 'resets', get: (_bytes, response) => response.socket?.destroy() },
-  { name: 'says nothing', get: () => undefined },
+  { name: 'does not answer', get: () => undefined },
   { name: 'answers after 2 s', get: (bytes, response) => setTimeout(() => response.end(bytes), 2000) },
   { name: '100 KiB/s', get: dripping(100 * KIB) },
   { name: '2 MiB/s', get: dripping(2 * KIB * KIB) },
@@ -58,7 +59,7 @@ const SICKNESSES: readonly Sickness[] = [
       response.write(bytes.subarray(0, bytes.byteLength / 2));
     },
   },
-  { name: 'takes no PUT', takesNoPut: true },
+  { name: 'refuses PUT', takesNoPut: true },
 ];
 
 function dripping(bytesPerSecond: number): NonNullable<Sickness['get']> {
@@ -89,7 +90,7 @@ async function sicken(bench: FaultBench): Promise<Seen> {
     for (let request = 0; request < REQUESTS; request++) {
       const image = makeImage([bench.random.bytes(LAYER_BYTES)]);
       registry.publish(image);
-      // A bucket that takes no PUT has nothing.
+      // A bucket that refuses PUT is empty.
       if (sickness.takesNoPut !== true) bucket.publish(image);
       infect(bucket, sickness, image);
       const { verdict, why, ms } = await service.get(image);
@@ -101,7 +102,7 @@ async function sicken(bench: FaultBench): Promise<Seen> {
   }
   return {
     injected: SICKNESSES.length * REQUESTS,
-    figures: `ms for ${String(REQUESTS)} packages of 8 MiB each: ${figures.join('; ')}`,
+    figures: `milliseconds for each of ${String(REQUESTS)} packages of 8 MiB: ${figures.join('; ')}`,
     violations,
   };
 }
@@ -118,15 +119,15 @@ function infect(bucket: FakeBucket, { get, takesNoPut = false }: Sickness, { lay
 
 interface Lie {
   readonly name: string;
-  /** Puts it into the bucket; returns the digest of the object that is wrong. */
+  /** Stores the image in the bucket with one wrong object, and returns the digest of that object. */
   readonly tell: (bucket: FakeBucket, image: TestImage) => Digest;
 }
 
 const LIES: readonly Lie[] = [
-  { name: 'other bytes, and their checksum', tell: (bucket, image) => forge(bucket, image, true) },
-  { name: 'other bytes, and no checksum', tell: (bucket, image) => forge(bucket, image, false) },
+  { name: 'wrong bytes with their own checksum', tell: (bucket, image) => forge(bucket, image, true) },
+  { name: 'wrong bytes without a checksum', tell: (bucket, image) => forge(bucket, image, false) },
   {
-    name: 'other bytes under the right checksum',
+    name: 'wrong bytes with the right checksum',
     tell: (bucket, image) => {
       const { digest } = image.layer.descriptor;
       bucket.rot(digest, image.layer.bytes, flipped(image.layer.bytes));
@@ -169,7 +170,7 @@ async function lie(bench: FaultBench): Promise<Seen> {
   let healed = 0;
   const rounds = bench.times(2, 40);
   for (const enabled of [true, false]) {
-    // Each lie is told: a wrong object lets no bucket rest.
+    // A wrong object does not make the service pause the bucket, so the service reads each wrong object.
     const service = await startBehind(bench, bucket, { registry, settings: { store: { enabled } } });
     for (const { name, tell } of Array.from({ length: rounds }, () => LIES).flat()) {
       const image = makeImage([bench.random.bytes(LAYER_BYTES / 8)]);

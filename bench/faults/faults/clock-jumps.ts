@@ -1,4 +1,4 @@
-/** A wall clock that jumps, while downloads and tokens live and between one start and the next. */
+/** The wall clock jumps while downloads run and tokens are valid, and between two starts. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { eventually } from '../../../test/support/eventually.ts';
@@ -11,20 +11,20 @@ import type { ScriptedRegistry } from '../failpoints/registry/scripted-registry.
 
 const HOUR_MS = 3600_000;
 const DAY_MS = 24 * HOUR_MS;
-/** Since the real one: the last but one is a day after the beginning of 1970. */
+/** Offsets from the real clock. The last but one leads to the second day of 1970. */
 const JUMPS_MS = [HOUR_MS, -HOUR_MS, DAY_MS, -DAY_MS, DAY_MS - Date.now(), 80 * 365 * DAY_MS];
 const SHIFT = join(import.meta.dirname, '../failpoints/clock-shift.ts');
 const KEPT = 10;
 const NEWCOMERS = 5;
 const PACKAGE_BYTES = 200_000;
-/** Ten packages with their manifests, and not much more. */
+/** Room for ten packages with their manifests. */
 const MAX_BYTES = 2_500_000;
 
 export const CLOCK_JUMPS: Fault = {
   id: 'F17',
-  what: 'the wall clock of the process (its `Date`, nothing else) jumps by an hour, by a day, to 1970 and to 2106, while downloads and tokens live and between two starts',
+  what: 'The wall clock of the process (its `Date`, no other clock) jumps by an hour, by a day, to 1970 and to 2106, while downloads run and tokens are valid, and between two starts.',
   expected:
-    'no change: all bodies correct, at most one token per start, a dated Retry-After is kept, and the order of use survives two restarts',
+    'All clients get the right bytes. The service fetches at most one token for each start. It obeys a Retry-After with a date. The order in which packages were used survives two restarts.',
   run: async (bench) => {
     const violations: string[] = [];
     const registry = await bench.startRegistry();
@@ -39,7 +39,7 @@ export const CLOCK_JUMPS: Fault = {
     }
 
     const order = shuffled(bench, kept);
-    // The first restart is on a clock that has gone back, and so is all that is used then.
+    // At the first restart the clock is behind, so all packages that are used then have earlier times.
     for (const [start, images] of [
       [DAY_MS, shuffled(bench, kept)],
       [-DAY_MS, order],
@@ -48,7 +48,8 @@ export const CLOCK_JUMPS: Fault = {
       await service.stop();
       await clock.set(start);
       await service.start();
-      for (const image of images) violations.push(...(await wholeOf(service, image, 'a package that was kept')));
+      for (const image of images)
+        violations.push(...(await wholeOf(service, image, 'a package that should be cached')));
     }
     violations.push(...(await expectOrder(bench, registry, service, order)));
     const tokens = registry.requests('token');
@@ -61,7 +62,7 @@ export const CLOCK_JUMPS: Fault = {
   },
 };
 
-/** A download runs when the clock jumps; then another one, a package that may be kept, and a wait until a date. */
+/** The clock jumps during a download. Then follow another download, a package that can be cached, and a Retry-After with a date. */
 async function live(
   bench: FaultBench,
   { clock, registry, service }: { clock: Clock; registry: ScriptedRegistry; service: FaultedService },
@@ -92,18 +93,18 @@ async function live(
   const found = await Promise.all([
     first,
     wholeOf(service, cold, 'a download after the jump'),
-    wholeOf(service, known, 'a package that may be kept'),
+    wholeOf(service, known, 'a package that can be cached'),
   ]);
   if (!waits) return found.flat();
-  // Alone, since its wait is everybody's.
-  found.push(await wholeOf(service, patient, 'a package after a wait until a date'));
+  // No other request runs meanwhile, because every request to this registry would wait.
+  found.push(await wholeOf(service, patient, 'a package after a Retry-After with a date'));
   if (askedAgainAt - refusedAt < 990)
-    found.push([`asked again after ${(askedAgainAt - refusedAt).toFixed(0)} ms, not after 1 s`]);
+    found.push([`requested again after ${(askedAgainAt - refusedAt).toFixed(0)} ms, not after 1 s`]);
   registry.withdraw(running, cold, patient);
   return found.flat();
 }
 
-/** New packages push out those that were used first. */
+/** The store evicts the least recently used packages for new ones. */
 async function expectOrder(
   bench: FaultBench,
   registry: ScriptedRegistry,
@@ -115,16 +116,16 @@ async function expectOrder(
   const violations: string[] = [];
   for (const image of newcomers) violations.push(...(await wholeOf(service, image, 'a newcomer')));
   const isKept: boolean[] = [];
-  // From the latest on: to ask for one that is gone brings its manifest, which may cost the first of the others its place.
+  // From the latest to the first: a request for an evicted package caches its manifest, which can evict the least recently used one.
   for (const image of order.toReversed()) {
     const { headers } = await service.get(image, { method: 'HEAD' });
     isKept.unshift(String(headers['cache-status']).endsWith('; hit'));
   }
   const gone = isKept.filter((is) => !is).length;
   if (gone < NEWCOMERS - 3 || gone > NEWCOMERS + 1)
-    violations.push(`${String(gone)} left for ${String(NEWCOMERS)} newcomers`);
+    violations.push(`${String(gone)} packages were evicted for ${String(NEWCOMERS)} new ones`);
   if (isKept.lastIndexOf(false) > isKept.indexOf(true))
-    violations.push(`the order of use was lost: ${isKept.join(', ')}`);
+    violations.push(`the store did not evict the least recently used packages: ${isKept.join(', ')}`);
   return violations;
 }
 
@@ -173,7 +174,7 @@ class Clock {
     await writeFile(this.#file, String(ms));
   }
 
-  /** Resolves when the running service has it too. */
+  /** Resolves when the running service has the same offset. */
   async tell(service: FaultedService): Promise<void> {
     const wanted = await readFile(this.#file, 'utf8');
     service.signal('SIGUSR2');

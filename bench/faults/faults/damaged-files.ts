@@ -1,4 +1,4 @@
-/** Files of the cache that are lost or changed, under an idle service, under a busy one and under none. */
+/** Cached files are lost or changed while the service is idle, busy or stopped. */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { eventually } from '../../../test/support/eventually.ts';
@@ -19,8 +19,8 @@ const FOLDERS = ['v1/blobs/sha256', 'v1/ingest', 'v1', ''];
 
 const LOST_FILES: Fault = {
   id: 'F13',
-  what: 'a cached file is deleted, unreadable, or replaced by a link, a directory or a pipe, with and without a reader; folders of the cache are removed',
-  expected: 'all bodies correct',
+  what: 'A cached file is deleted, made unreadable, or replaced by a link, a directory or a pipe, while a client reads it or not. Folders of the cache are removed.',
+  expected: 'All clients get the right bytes.',
   limitMs: 180_000,
   async run(bench) {
     const { random } = bench;
@@ -45,13 +45,13 @@ const LOST_FILES: Fault = {
     for (const [index, folder] of folders.entries())
       gots.push(await loseFolder(service, folder, cases, index % 2 === 1));
     const damaged = (await service.metrics()).sum('cache_evictions_total', { reason: 'damaged' });
-    // Open files are still served; a start reads the directory.
+    // A running service still serves its open files. A restarted service reads the directory.
     await service.stop();
     await service.start();
     gots.push(await swarm(cases, AT_ONCE, ({ image }) => service.get(image)));
     return {
       injected: cases.length + folders.length,
-      figures: `${tally(gots.flat())}; ${String(damaged)} losses noticed`,
+      figures: `${tally(gots.flat())}; ${String(damaged)} lost files counted`,
       violations: failuresOf(gots.flat()),
     };
   },
@@ -59,9 +59,9 @@ const LOST_FILES: Fault = {
 
 const CHANGED_FILES: Fault = {
   id: 'F14',
-  what: 'cached files are truncated, extended, filled with NUL, or have a bit flipped: before a clean stop, behind it, behind a kill, and while the service runs',
+  what: 'Cached files are truncated, extended, filled with NUL, or have a bit flipped: before a clean stop, after it, after a kill, and while the service runs.',
   expected:
-    'never served: other lengths found when opened, after an unclean stop and from outside all; flipped bits within one scrub period',
+    'No client gets a damaged file. The service finds a changed length when it opens the file, any damage when it opens a file after an unclean stop or after a change from outside, and a flipped bit within one scrub period.',
   limitMs: 180_000,
   async run(bench) {
     const registry = await bench.startRegistry();
@@ -74,7 +74,7 @@ const CHANGED_FILES: Fault = {
       damage: (service: FaultedService, harm: () => void) => Promise<void>,
     ][] = [
       [
-        'length, then a clean stop',
+        'length changed before a clean stop',
         LENGTHS,
         async (service, harm) => {
           harm();
@@ -82,7 +82,7 @@ const CHANGED_FILES: Fault = {
         },
       ],
       [
-        'behind a clean stop',
+        'after a clean stop',
         { ...LENGTHS, ...CONTENTS },
         async (service, harm) => {
           await service.stop();
@@ -90,7 +90,7 @@ const CHANGED_FILES: Fault = {
         },
       ],
       [
-        'behind a kill',
+        'after a kill',
         { ...LENGTHS, ...CONTENTS },
         async (service, harm) => {
           await service.kill();
@@ -125,10 +125,10 @@ type Registry = Awaited<ReturnType<FaultBench['startRegistry']>>;
 
 const SCRUB_OFF = 0;
 const IMAGE_BYTES = 200 * KIB;
-/** A pass over all images in about 4 s. */
+/** The scrub reads all images in about 4 s. */
 const scrubRate = (images: number): number => (images * IMAGE_BYTES) / 4;
 
-/** Bits that change under a running service, in packages that no client requests meanwhile. */
+/** Flips bits of packages while the service runs and no client requests these packages. */
 async function scrubRound(
   bench: FaultBench,
   registry: Registry,
@@ -140,7 +140,7 @@ async function scrubRound(
     ...service.setup.settings,
     store: { ...(service.setup.settings as { store: object }).store, ...store },
   });
-  // The scrub has begun with the other half, the least recently used.
+  // The scrub begins with the least recently used packages, which are the other half.
   const harmed = images.slice(images.length / 2);
   harming(bench, service, harmed, CONTENTS)();
   const began = performance.now();
@@ -154,12 +154,12 @@ async function scrubRound(
   const gots = await swarm(images, AT_ONCE, (image) => service.get(image));
   return {
     injected: harmed.length,
-    figures: `while it runs: ${String(found)} of ${String(harmed.length)} found in ${seconds.toFixed(1)} s by a scrub of 4 s, ${tally(gots)}`,
+    figures: `while the service runs: ${String(found)} of ${String(harmed.length)} found in ${seconds.toFixed(1)} s by a scrub of 4 s, ${tally(gots)}`,
     violations: failuresOf(gots),
   };
 }
 
-/** A service that has all these images, the first the least recently used. */
+/** Starts a service and requests all images, so that the first is the least recently used. */
 async function filled(
   bench: FaultBench,
   registry: Registry,

@@ -1,4 +1,4 @@
-/** A registry whose name servers are silent, beside one whose name is known: the second one must not notice. */
+/** The name servers do not answer for one registry. Requests to another registry, whose address is known, must not slow down. */
 import { makeImage } from '../../../test/support/image.ts';
 import { median } from '../../figures.ts';
 import type { Got } from '../traffic/client.ts';
@@ -11,21 +11,21 @@ import { tally } from '../traffic/swarm.ts';
 
 const HEALTHY = 'healthy.test';
 const MAX_RATIO = 1.5;
-/** More than libuv's threads by far. */
+/** Far more than the threads of libuv. */
 const WAITING = 24;
 const BYTES = 100_000;
 const MISSES = 40;
 
 export const DEAD_NAME_SERVER: Fault = {
   id: 'F30',
-  what: 'name servers that are silent about a registry, for which 24 clients wait, beside a healthy registry',
+  what: 'The name servers do not answer for the name of a registry from which 24 clients request packages. Other clients use a healthy registry.',
   expected:
-    '504 within the budget from the one; misses of the other, each on a new connection, at most 1.5 times as slow',
+    'The 24 clients get 504 in time. Misses of the healthy registry, each on a new connection, take at most 1.5 times as long as before.',
   async run(bench) {
     const registry = await bench.startRegistry({ auth: 'anonymous' });
     const names = await openOwnNames(bench, `127.0.0.1 ${HEALTHY}\n`, () => 'silence');
     if ('reason' in names) return { injected: 0, figures: `skipped: ${names.reason}`, violations: [] };
-    // A lookup that has failed is remembered, so each round has a name of its own.
+    // The service remembers a failed lookup, so each round uses a new name.
     const dead = Array.from({ length: bench.times(4, 100) }, (_, round) => `silent${String(round)}.test/packages`);
     const healthy = { ...registry.entry, repo: registry.repo.replace(/^[^:]+/, HEALTHY) };
     const registries = [healthy, ...dead.map((repo) => ({ repo, scheme: 'HTTP' }))];
@@ -43,16 +43,18 @@ export const DEAD_NAME_SERVER: Fault = {
     const strange = refused.filter(({ verdict, status }) => verdict !== 'refused' || status !== 504);
     return {
       injected: refused.length,
-      figures: `a miss took ${before.toFixed(1)} ms without and ${during.toFixed(1)} ms with them (medians of ${String(alone.length)}); ${tally(refused)}, after ${String(names.server.questions.length)} questions to the server`,
+      figures: `median of ${String(alone.length)} misses of the healthy registry: ${before.toFixed(1)} ms before the fault, ${during.toFixed(1)} ms during it; the other clients: ${tally(refused)}, after ${String(names.server.questions.length)} queries to the name server`,
       violations: [
-        ...(during > MAX_RATIO * before ? [`misses took ${(during / before).toFixed(1)} times as long`] : []),
+        ...(during > MAX_RATIO * before
+          ? [`misses of the healthy registry took ${(during / before).toFixed(1)} times as long`]
+          : []),
         ...strange.map(({ verdict, status, why }) => `the dead registry: ${verdict} ${String(status)} ${why}`),
       ],
     };
   },
 };
 
-/** How long each took, in milliseconds; the registry closes each connection behind its answers. */
+/** The duration of each miss in milliseconds. The registry closes each connection after its answer. */
 async function misses(bench: FaultBench, service: FaultedService, registry: ScriptedRegistry): Promise<number[]> {
   const times: number[] = [];
   for (let i = 0; i < MISSES; i++) {

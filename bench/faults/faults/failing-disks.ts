@@ -1,4 +1,4 @@
-/** A disk that fails now and then, becomes read-only, and a process that may open no more files. */
+/** A disk fails now and then or becomes read-only, or the process cannot open more files. */
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -18,11 +18,11 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 const SIZES = [20 * KIB, 200 * KIB, 600 * KIB, 2 * MIB];
 const AT_ONCE = 8;
-/** About a third of what is asked for in a round. */
+/** About a third of the packages of a round. */
 const MAX_BYTES = 8 * MIB;
-/** The tries of a client while the disk cannot be read. */
+/** The requests of a client while the disk cannot be read. */
 const MAX_TRIES = 4;
-/** Until the service has heard of other rules. */
+/** After this time the service has read the changed rules. */
 const RULES_MS = 60;
 
 const ROUNDS: readonly [what: string, rules: DiskFaults][] = [
@@ -32,14 +32,14 @@ const ROUNDS: readonly [what: string, rules: DiskFaults][] = [
   ['EIO on close', { close: 0.5 }],
   ['EIO on rename', { rename: 0.5 }],
   ['EMFILE on open', { open: 0.3 }],
-  ['all of them', { read: 0.03, write: 0.03, full: 0.03, close: 0.1, rename: 0.1, open: 0.1 }],
+  ['all of these errors', { read: 0.03, write: 0.03, full: 0.03, close: 0.1, rename: 0.1, open: 0.1 }],
 ];
 
 export const FAILING_DISK: Fault = {
   id: 'F25',
-  what: 'EIO on read, write, close and rename, ENOSPC, EMFILE, a cache that becomes read-only',
+  what: 'Calls to the file system fail: EIO on read, write, close and rename, ENOSPC, EMFILE. The cache becomes read-only.',
   expected:
-    'all bodies correct, at the fourth try at the latest where reads fail; no process ends; not ready while the cache is read-only, ready again behind it',
+    'All clients get the right bytes; where reads fail, at the fourth attempt at the latest. The process does not end. The service is not ready while the cache is read-only, and ready afterwards.',
   async run(bench) {
     const seen = [await flakyCalls(bench), await readOnly(bench), await fewDescriptors(bench)];
     return {
@@ -53,7 +53,7 @@ export const FAILING_DISK: Fault = {
 interface FaultyDisk {
   readonly registry: ScriptedRegistry;
   readonly service: FaultedService;
-  /** Resolves when the service has heard of it. */
+  /** Resolves when the service has read the rules. */
   readonly rule: (faults: DiskFaults) => Promise<void>;
 }
 
@@ -89,7 +89,7 @@ async function flakyCalls(bench: FaultBench): Promise<Seen> {
   for (const [what, faults] of ROUNDS) {
     const images = publish(bench, registry, bench.times(25, 1000));
     await rule(faults);
-    // Each twice: as a miss, and as a hit if it could be kept.
+    // The client requests each package twice: first a miss, then a hit if the package could be cached.
     const gots = await swarm([...images, ...images], AT_ONCE, (image) => persist(service, image, faults));
     await rule({});
     violations.push(...failuresOf(what, gots));
@@ -100,8 +100,8 @@ async function flakyCalls(bench: FaultBench): Promise<Seen> {
 }
 
 /**
- * Bytes of an arriving package that were sent, and cannot be read again, cannot be compared with the registry's second
- * answer: then the connection breaks, and the client asks again.
+ * Repeats a request whose connection breaks. The service compares the bytes that it has sent with the second answer of the
+ * registry. If the disk does not return the sent bytes, it cannot compare them and closes the connection.
  */
 async function persist(service: FaultedService, image: TestImage, faults: DiskFaults): Promise<Got> {
   for (let tries = 1; ; tries++) {
@@ -128,12 +128,12 @@ async function readOnly(bench: FaultBench): Promise<Seen> {
     violations: [
       ...failuresOf('read-only', gots),
       ...(during.status === 503 ? [] : [`ready (${String(during.status)}) with a read-only cache`]),
-      ...(after.status === 200 ? [] : [`not ready (${after.body.trim()}) with a cache that can be written again`]),
+      ...(after.status === 200 ? [] : [`not ready (${after.body.trim()}) after the cache became writable`]),
     ],
   };
 }
 
-/** Really: the kernel refuses descriptors, for sockets too, so that some clients get nothing; none may get something wrong. */
+/** The kernel refuses descriptors for files and sockets, so some clients get no answer. No client may get wrong bytes. */
 async function fewDescriptors(bench: FaultBench): Promise<Seen> {
   const registry = await bench.startRegistry();
   const service = await bench.startService({ registry, maxBytes: MAX_BYTES });
@@ -145,8 +145,8 @@ async function fewDescriptors(bench: FaultBench): Promise<Seen> {
   const after = await swarm(images, AT_ONCE, (image) => service.get(image));
   return {
     injected: squeezed.length,
-    figures: `12 descriptors for ${String(images.length)} clients: ${tally(squeezed)}, afterwards ${tally(after)}`,
-    violations: failuresOf('with descriptors again', after),
+    figures: `${String(images.length)} clients while only 12 descriptors are free: ${tally(squeezed)}, afterwards ${tally(after)}`,
+    violations: failuresOf('with enough descriptors', after),
   };
 }
 

@@ -1,4 +1,4 @@
-/** Disks that other programs fill up while a package arrives for many clients. */
+/** Another program fills the disk while a package arrives for many clients. */
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -19,14 +19,14 @@ const MAX_BYTES = 64 * MIB;
 const PACKAGE_BYTES = 6 * MIB;
 const CLIENTS = 10;
 const LOOK_MS = 100;
-/** Bytes of the package that have arrived when the disk is full: few, half of them, and all but a few. */
+/** The disk becomes full after this many bytes of the package: a few, half of them, or all but a few. */
 const ARRIVED = [300 * KIB, 3 * MIB, PACKAGE_BYTES - 10 * KIB];
 
 export const FILLED_DISK: Fault = {
   id: 'F32',
-  what: 'another program fills the disk while a package arrives for 10 clients: with cached packages that can leave, and with none',
+  what: 'Another program fills the disk while 10 clients wait for a package. The store has packages that it can evict, or none.',
   expected:
-    'one download, all 10 bodies correct; where packages can leave, they do and the package is cached; where none can, not ready, a failure is counted with its reason, and the limit of the cache is lower; ready and cached again when the disk has room',
+    'One download; all 10 clients get the right bytes. If the store can evict packages, it does, and caches the new one. If not, the service is not ready, counts a failure with its reason and lowers the limit of the cache; it is ready and caches again when the disk has room.',
   async run(bench) {
     const disk = await mountSmallDisk(bench, DISK_BYTES);
     if ('reason' in disk) return { injected: 0, figures: `skipped: ${disk.reason}`, violations: [] };
@@ -64,11 +64,11 @@ class Round {
   }
 
   readonly figures = (): string =>
-    `${String(this.injected)} clients, ${String(this.#downloads)} downloads; ${String(this.#evictions)} packages left; the limit of the cache at ${(this.#lowestLimit / MIB).toFixed(1)} of ${String(MAX_BYTES / MIB)} MiB at the lowest`;
+    `${String(this.injected)} clients, ${String(this.#downloads)} downloads; ${String(this.#evictions)} packages evicted; lowest limit of the cache: ${(this.#lowestLimit / MIB).toFixed(1)} of ${String(MAX_BYTES / MIB)} MiB`;
 
-  /** `isFull`: nothing that is cached can leave. */
+  /** `isFull`: the store has no package that it can evict. */
   async run(arrived: number, isFull: boolean): Promise<void> {
-    const what = `${isFull ? 'nothing can leave' : 'packages can leave'}, ${String(arrived)} bytes`;
+    const what = `${isFull ? 'no package can be evicted' : 'packages can be evicted'}, ${String(arrived)} bytes`;
     const before = await this.#service.metrics();
     if (!isFull) await this.#cacheOthers();
     const image = makeImage([this.#bench.random.bytes(PACKAGE_BYTES)]);
@@ -84,7 +84,7 @@ class Round {
     await some.promise;
     await this.#arrived();
     this.#fill();
-    // The readiness check makes room as a write does: what can leave has left, and its room is taken, too.
+    // The readiness check evicts as a write does. So the store has evicted all that it can, and the other program has filled that room too.
     const readiness = isFull ? await this.#fillUp() : 200;
     filled.resolve(undefined);
     const gots = await gotten;
@@ -99,7 +99,7 @@ class Round {
     const failures = after.sum('cache_store_failures_total') - before.sum('cache_store_failures_total');
     if (failures !== (isFull ? 1 : 0)) this.#report(what, `${String(failures)} failures counted`);
     if (readiness !== (isFull ? 503 : 200)) this.#report(what, `readiness ${String(readiness)}`);
-    if (after.sum('cache_limit_bytes') >= MAX_BYTES) this.#report(what, 'the limit is not lower');
+    if (after.sum('cache_limit_bytes') >= MAX_BYTES) this.#report(what, 'the limit of the cache was not lowered');
     if (isFull) await this.#claimNothing(what);
     rmSync(this.#filler);
     await this.#service.get(image);
@@ -136,7 +136,7 @@ class Round {
     }
   }
 
-  /** Until nothing can leave any more; returns the status of the readiness probe then. */
+  /** Fills the disk until the store cannot evict any more; returns the status of the readiness probe then. */
   async #fillUp(): Promise<number> {
     let status = 200;
     await eventually(async () => {

@@ -16,8 +16,9 @@ const MAX_START_MS = 2000;
 
 export const FOREIGN_FILES: Fault = {
   id: 'F15',
-  what: 'foreign files in the cache directory: files, folders, links, devices, pipes, 10 000 temporary files, names of blobs that are none',
-  expected: 'starts within 2 s, or within twice the time without them, and serves',
+  what: 'The cache directory holds files of other programs: files, folders, links, devices, pipes, 10 000 temporary files, and files with the name of a blob but other bytes.',
+  expected:
+    'The service starts within 2 s, or within twice the time of a start without these files, and serves packages.',
   async run(bench) {
     const { random, workspace } = bench;
     const registry = await bench.startRegistry();
@@ -27,21 +28,21 @@ export const FOREIGN_FILES: Fault = {
     const { foreign, forged } = populate(join(home, 'cache/v1'), images, random);
     const main = bundle();
     const program = main === undefined ? {} : { main };
-    // How long it takes on this machine, busy as it is.
+    // The time of a start without these files, on this machine under its current load.
     const clean = await bench.startService({ registry, ...program });
     await clean.stop();
     const limitMs = Math.max(MAX_START_MS, 2 * clean.readyMs);
     const service = await bench.startService({ registry, home, ...program });
     const { readyMs } = service;
     const gots = await swarm([...images, ...images], 4, (image) => service.get(image));
-    // A file with the name of a blob and other bytes is found by a request, or by the scrub.
+    // A request or the scrub finds a file that has the name of a blob but other bytes.
     await eventually(async () => {
       const damaged = (await service.metrics()).sum('cache_evictions_total', { reason: 'damaged' });
       if (damaged < forged) throw new Error(`${String(damaged)} of ${String(forged)} forged blobs found`);
     });
     return {
       injected: foreign,
-      figures: `started in ${seconds(readyMs)}, without them in ${seconds(clean.readyMs)}; ${tally(gots)}`,
+      figures: `started in ${seconds(readyMs)}, without these files in ${seconds(clean.readyMs)}; ${tally(gots)}`,
       violations: [
         ...(readyMs > limitMs ? [`it took ${readyMs.toFixed(0)} ms to start`] : []),
         ...gots.filter(({ verdict }) => verdict !== 'whole').map(({ verdict, why }) => `${verdict}: ${why}`),
@@ -50,7 +51,7 @@ export const FOREIGN_FILES: Fault = {
   },
 };
 
-/** Returns the number of foreign files, and how many of them a scan takes for blobs. */
+/** Returns the number of foreign files, and how many of them have the name of a blob. */
 function populate(root: string, images: readonly TestImage[], random: Random): { foreign: number; forged: number } {
   const blobs = join(root, 'blobs/sha256');
   const ingest = join(root, 'ingest');
@@ -67,13 +68,13 @@ function populate(root: string, images: readonly TestImage[], random: Random): {
   const odd = ['README', '.hidden', 'A'.repeat(64), 'a'.repeat(63), 'sha256:abc', 'ä'.repeat(32), '%2e%2e'];
   for (const name of odd) writeFileSync(join(blobs, name), 'hello');
   for (const name of ['lost+found', 'v2', 'blobs/sha512', 'ingest/folder']) mkdirSync(join(root, name));
-  // Where the marker of a clean stop would be.
+  // At the place of the marker of a clean stop.
   mkdirSync(join(root, 'clean'));
   const foreign = TEMPORARIES + names.length - (hasDevices ? 0 : 1) + odd.length + 5;
   return { foreign, forged: forged.length };
 }
 
-/** As /dev/zero, which never ends; where we may. */
+/** A device like /dev/zero, which never ends, if the bench may create one. */
 function makesDevice(path: string): boolean {
   try {
     execFileSync('mknod', [path, 'c', '1', '5'], { stdio: 'pipe' });

@@ -1,4 +1,4 @@
-/** Caches that are too small, and disks that are smaller than the cache was told. */
+/** The cache is small, and the disk is smaller than `store.maxSize`. */
 import { makeImage } from '../../../test/support/image.ts';
 import type { Got } from '../traffic/client.ts';
 import type { Fault, Seen } from '../fault.ts';
@@ -13,8 +13,8 @@ const AT_ONCE = 4;
 
 export const FULL_DISK: Fault = {
   id: 'F12',
-  what: 'a cache on a disk of 8 MiB, told to take 8 and 16 MiB, for packages of 1 to 32 MiB',
-  expected: 'no download fails for lack of room; the budget holds',
+  what: 'The cache is on a disk of 8 MiB. `store.maxSize` is 8 MiB, then 16 MiB. Packages have 1 to 32 MiB.',
+  expected: 'No download fails for lack of room. The cache never exceeds its limit.',
   async run(bench) {
     const seen: Seen[] = [];
     for (const maxBytes of BUDGETS) seen.push(await fillUp(bench, maxBytes));
@@ -33,10 +33,10 @@ async function fillUp(bench: FaultBench, maxBytes: number): Promise<Seen> {
   const service = await bench.startService({ registry, maxBytes, settings: { store: { directory: disk.path } } });
   const { random } = bench;
   const downloads = Array.from({ length: bench.times(24, 1000) }, () => ({
-    // As many small ones as large ones: between 1 and 2 MiB as between 16 and 32.
+    // Small packages are as frequent as large ones: as many have 1 to 2 MiB as have 16 to 32 MiB.
     size: Math.floor(MIB * 2 ** (random.between(0, 5000) / 1000)),
     content: random.fork(),
-    // Some are asked for twice, so that hits and followers are among them.
+    // A third of the packages have two clients, so that some requests join a download.
     clients: random.pick([1, 1, 2]),
   }));
   const gots = await swarm(downloads, AT_ONCE, async ({ size, content, clients }): Promise<Got[]> => {
@@ -51,7 +51,7 @@ async function fillUp(bench: FaultBench, maxBytes: number): Promise<Seen> {
   const bypassed = all.filter(({ headers }) => headers['cache-status']?.includes('bypass')).length;
   return {
     injected: all.length,
-    figures: `${String(maxBytes / MIB)} MiB: ${tally(all)}, ${String(bypassed)} of them past the cache`,
-    violations: failed.map(({ verdict, why, bytes }) => `${verdict} behind ${String(bytes)} bytes: ${why}`),
+    figures: `${String(maxBytes / MIB)} MiB: ${tally(all)}, ${String(bypassed)} of them without caching`,
+    violations: failed.map(({ verdict, why, bytes }) => `${verdict} after ${String(bytes)} bytes: ${why}`),
   };
 }

@@ -1,4 +1,4 @@
-/** A registry that answers in order to do harm: by size, by depth, by bytes that are no HTTP, and by answers without a request. */
+/** A hostile registry sends huge, deeply nested or malformed answers, or answers without a request. */
 import { gzipSync } from 'node:zlib';
 import { makeBlob, makeImage, type TestBlob, type TestImage } from '../../../test/support/image.ts';
 import type { Fault } from '../fault.ts';
@@ -14,7 +14,7 @@ import { type Allowed, runTrials, type Trial, unexpected } from '../traffic/tria
 const KIB = 1024;
 const MIB = 1024 * KIB;
 const MAX_PEAK_GROWTH = 32 * MIB;
-/** V8 collects in time when there is no room to be lazy in; the idle service takes about 45 MiB of it. */
+/** With a small heap V8 collects early, so growth is memory in use. The idle service takes about 45 MiB of it. */
 const HEAP_LIMITS = '--max-old-space-size=64 --max-semi-space-size=2';
 const AT_ONCE = 1;
 const PACKAGE_BYTES = 3000;
@@ -22,13 +22,13 @@ const PACKAGE_BYTES = 3000;
 interface Hostility {
   readonly name: string;
   readonly behaviour: Behaviour;
-  /** Both when absent. */
+  /** Manifests and blobs if absent. */
   readonly place?: Trial['place'];
-  /** Refused when absent; either where the answer is right and more is sent besides. */
+  /** Refused if absent; either if the registry sends the right answer and further bytes. */
   readonly becomes?: Allowed;
 }
 
-/** Written on the wire as it is, with the honest answer's length and body where they are named. */
+/** The bytes of the answer; the words LENGTH and BODY stand for those of the honest answer. */
 const raw =
   (head: string): Behaviour =>
   (exchange) => {
@@ -89,15 +89,15 @@ const HOSTILITIES: readonly Hostility[] = [
     name: 'a length beyond all numbers',
     behaviour: raw(`${status('200 OK', `Content-Length: ${'9'.repeat(40)}`)}BODY`),
   },
-  { name: 'a label of gzip', behaviour: labelled('gzip', (body) => body), becomes: 'whole' },
-  { name: 'a label of aws-chunked', behaviour: labelled('aws-chunked', (body) => body), becomes: 'whole' },
+  { name: 'right bytes labelled gzip', behaviour: labelled('gzip', (body) => body), becomes: 'whole' },
+  { name: 'right bytes labelled aws-chunked', behaviour: labelled('aws-chunked', (body) => body), becomes: 'whole' },
   { name: 'content in gzip', behaviour: labelled('gzip', (body) => gzipSync(body)), becomes: 'whole' },
   {
     name: 'content in gzip, in chunks',
     behaviour: labelled('gzip', (body) => gzipSync(body), 'chunks'),
     becomes: 'whole',
   },
-  { name: 'a label of gzip over other bytes', behaviour: labelled('gzip', (body) => body.map((byte) => byte ^ 1)) },
+  { name: 'wrong bytes labelled gzip', behaviour: labelled('gzip', (body) => body.map((byte) => byte ^ 1)) },
   { name: 'other bytes in gzip', behaviour: labelled('gzip', (body) => gzipSync(body.map((byte) => byte ^ 1))) },
   { name: 'content in gzip without a label', behaviour: labelled(undefined, (body) => gzipSync(body)) },
   { name: 'a bomb of 256 MiB in gzip', behaviour: labelled('gzip', () => BOMB) },
@@ -128,7 +128,7 @@ const HOSTILITIES: readonly Hostility[] = [
   { name: 'no content', behaviour: raw(status('204 No Content')) },
   { name: 'not modified', behaviour: raw(status('304 Not Modified')) },
   {
-    name: 'a part that nobody asked for',
+    name: 'an unrequested part',
     behaviour: raw(`${status('206 Partial Content', 'Content-Range: bytes 0-9/3000', 'Content-Length: 10')}0123456789`),
   },
   { name: 'NUL in a header', behaviour: raw(status('200 OK', 'X: a\0b', 'Content-Length: 0')) },
@@ -137,9 +137,9 @@ const HOSTILITIES: readonly Hostility[] = [
 
 export const HOSTILE_ANSWERS: Fault = {
   id: 'F10',
-  what: 'headers of 10 MiB, manifests of 1 GiB and of 4 MiB of brackets, broken chunks, unsolicited answers, labels of encodings, encoded content, bombs of gzip, endless interim answers, what is no HTTP',
+  what: 'The registry sends headers of 10 MiB, manifests of 1 GiB or of 4 MiB of brackets, broken chunks, answers without a request, a false Content-Encoding, encoded content, gzip bombs, endless interim answers, or bytes that are not HTTP.',
   expected:
-    'a visible failure, or the right bytes where the answer was right too, decoded or under a label of any encoding; memory peaks at most 32 MiB above (with a heap of 64 MiB: what is held counts, not what waits to be collected)',
+    'The client gets a visible failure, or the right bytes if the registry sent them, encoded or with a false Content-Encoding. Memory grows by at most 32 MiB (with a heap of 64 MiB, so that garbage that V8 has not collected yet counts little).',
   run: async (bench) => {
     const violations: string[] = [];
     const registry = await bench.startRegistry({ auth: 'basic' });
@@ -149,7 +149,7 @@ export const HOSTILE_ANSWERS: Fault = {
       settings: { registry: { timeouts } },
       environment: { NODE_OPTIONS: HEAP_LIMITS },
     });
-    // The memory of ordinary requests does not count as harm.
+    // Only memory beyond that of ordinary requests counts.
     const ordinary = Array.from({ length: 300 }, () => makeImage([bench.random.bytes(PACKAGE_BYTES)]));
     registry.publish(...ordinary);
     await swarm(ordinary, AT_ONCE, (image) => service.get(image));
@@ -160,11 +160,11 @@ export const HOSTILE_ANSWERS: Fault = {
     const { gots, violations: wrong } = await runTrials(registry, attacks, AT_ONCE);
     violations.push(...wrong);
     const growth = peakBytes(service.pid) - before;
-    if (growth > MAX_PEAK_GROWTH) violations.push(`memory peaked ${mib(growth)} above`);
+    if (growth > MAX_PEAK_GROWTH) violations.push(`memory grew by ${mib(growth)}`);
     const refusals = gots.filter(({ verdict }) => verdict === 'refused').length;
     return {
       injected: attacks.length,
-      figures: `${String(HOSTILITIES.length + 1)} kinds: ${String(refusals)} refused, ${String(gots.length - refusals)} whole; memory peaked ${mib(growth)} above`,
+      figures: `${String(HOSTILITIES.length + 1)} kinds: ${String(refusals)} refused, ${String(gots.length - refusals)} whole; memory grew by ${mib(growth)}`,
       violations,
     };
   },
@@ -195,13 +195,13 @@ function bracketTrial(service: FaultedService, image: TestImage): Trial {
   return { name: 'a manifest of brackets', service, image, place: 'manifest', failpoint: () => undefined, allowed };
 }
 
-/** A client has had no byte of the body when the service refuses the answer. */
+/** The service refuses the answer before the client gets a byte of the body. */
 function badEnd(got: Got, becomes: Allowed): string | undefined {
   const isWrongRefusal = got.verdict === 'cut' || (got.verdict === 'refused' && ![404, 502, 504].includes(got.status));
   return isWrongRefusal ? `${got.verdict}, status ${String(got.status)}: ${got.why}` : unexpected(got, becomes);
 }
 
-/** The digest is right, so nothing but its depth or its breadth speaks against it. */
+/** The digest is right; only the depth or the breadth of the document is wrong. */
 function brackets(kind: number): TestBlob {
   const half = 2 * MIB - KIB;
   const text = kind % 2 === 0 ? '['.repeat(half) + ']'.repeat(half) : `[${'{},'.repeat(Math.floor(half / 2))}{}]`;
@@ -212,7 +212,7 @@ function withManifest(image: TestImage, manifest: TestBlob): TestImage {
   return { ...image, manifest, digest: manifest.descriptor.digest };
 }
 
-/** The body as `change` makes it, under a label when there is one. */
+/** The body that `change` returns, with this Content-Encoding if there is one. */
 function labelled(
   label: string | undefined,
   change: (body: Uint8Array) => Uint8Array,

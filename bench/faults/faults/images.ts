@@ -1,4 +1,4 @@
-/** The route for images, whose clients take the beginning of an answer and leave: no byte is sent before it is verified. */
+/** The route for images verifies a blob before it sends the first byte, because its clients read only the beginning and leave. */
 import { makeImage } from '../../../test/support/image.ts';
 import { closingAfter, holdingAfter, resettingAfter, stallingAfter } from '../failpoints/registry/behaviours.ts';
 import type { Behaviour } from '../failpoints/registry/exchange.ts';
@@ -14,7 +14,7 @@ const IDLE_S = 1;
 
 interface Failpoint {
   readonly name: string;
-  /** For each attempt; the honest bytes and wrong ones of the same length are given. */
+  /** The behaviour at each attempt, for the right bytes and wrong bytes of the same length. */
   readonly behaviour: (at: number, wrong: Uint8Array) => Behaviour;
 }
 
@@ -27,9 +27,9 @@ const FAILPOINTS: readonly Failpoint[] = [
 
 export const IMAGES: Fault = {
   id: 'F35',
-  what: 'a registry sends wrong bytes, resets, ends early or stalls for ever while 20 clients of an image wait, most of which leave with its first byte',
+  what: 'The registry sends wrong bytes, resets, ends early or stalls for ever while 20 clients wait for an image. Most of them leave after the first byte of the body.',
   expected:
-    'no client gets a byte of the body; the next request, to an honest registry, gets all of it, and clients that leave then do not end its download',
+    'No client gets a byte of the body. The next request, when the registry is honest again, gets the whole image; clients that leave then do not end the download.',
   run: async (bench) => {
     const { random } = bench;
     const registry = await bench.startRegistry();
@@ -68,7 +68,7 @@ export const IMAGES: Fault = {
     });
     return {
       injected: rounds.length * CLIENTS,
-      figures: `${String(FAILPOINTS.length)} kinds: ${tally(gots.flat())}, none of them with a byte; then all of it from an honest registry`,
+      figures: `${String(FAILPOINTS.length)} kinds: ${tally(gots.flat())}, no client with a byte; then whole images from an honest registry`,
       violations,
     };
   },

@@ -1,4 +1,4 @@
-/** The process dies, again and again, in the middle of its work. */
+/** SIGKILL ends the process at random moments, many times. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeImage, type TestImage } from '../../../test/support/image.ts';
 import { bundle } from '../bundle.ts';
@@ -12,19 +12,19 @@ import { tally } from '../traffic/swarm.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
-/** About a third of all images: each cycle evicts. */
+/** Room for about a third of all images, so that each cycle evicts. */
 const MAX_BYTES = 4 * MIB;
 const IMAGES = 24;
 const CLIENTS = 6;
-/** Services that die beside each other. */
+/** Services that run, and are killed, at the same time. */
 const LOOPS = 2;
 const MAX_READY_MS = 2000;
 
 export const KILLS: Fault = {
   id: 'F16',
-  what: 'SIGKILL at a random moment of fills and evictions, a restart, and again',
+  what: 'SIGKILL ends the process at a random moment during downloads and evictions; the service restarts. This is repeated.',
   expected:
-    'after each restart every answer is right, no partial file is visible, the accounts are what the directory is; it serves within 2 s',
+    'The service serves within 2 s after each restart. All answers are right, no partial file is served, and the index agrees with the directory.',
   limitMs: 300_000,
   async run(bench) {
     const cycles = bench.times(200, 500);
@@ -39,7 +39,7 @@ export const KILLS: Fault = {
       figures:
         `${tally(gots)}; ${String(evicted)} evictions; ready in ${median.toFixed(0)} ms (median), ` +
         `${(starts.at(-1) ?? 0).toFixed(0)} ms at most`,
-      violations: [...seen.flat(), ...(median > MAX_READY_MS ? ['it takes longer than 2 s until it serves'] : [])],
+      violations: [...seen.flat(), ...(median > MAX_READY_MS ? ['the service took longer than 2 s to serve'] : [])],
     };
   },
 };
@@ -64,7 +64,7 @@ class KillLoop {
     const registry = await this.#bench.startRegistry({ auth: 'anonymous' });
     const images = Array.from({ length: IMAGES }, () => makeImage([random.bytes(random.between(50 * KIB, MIB))]));
     registry.publish(...images);
-    // Slow enough to be caught in the middle, most of them.
+    // At this rate most downloads still run when the process is killed.
     const rates = random.fork();
     registry.scriptAll(({ place }) => (place === 'blob' ? pacedAt(rates.between(20 * MIB, 200 * MIB), 5) : undefined));
     const service = await this.#bench.startService({
@@ -89,12 +89,12 @@ class KillLoop {
     for (const image of images) {
       const got = await service.get(image);
       this.gots.push(got);
-      if (got.verdict !== 'whole') violations.push(`behind all cycles: ${got.verdict}, ${got.why}`);
+      if (got.verdict !== 'whole') violations.push(`after all cycles: ${got.verdict}, ${got.why}`);
     }
     return violations;
   }
 
-  /** One after the other, for as long as the service answers. */
+  /** Requests one image after the other until the service does not answer. */
   async #follow(images: readonly TestImage[], get: (image: TestImage) => Promise<Got>): Promise<void> {
     for (const image of images) {
       const got = await get(image);
@@ -103,7 +103,7 @@ class KillLoop {
     }
   }
 
-  /** The first ones more often than the last. */
+  /** Random images for one cycle; the first ones of the list are more frequent. */
   #wanted(images: readonly TestImage[]): TestImage[] {
     return Array.from({ length: 20 }, () => {
       const below = this.#random.between(1, images.length + 1);

@@ -1,4 +1,4 @@
-/** Mirrors before registries that lie, stall, drip, refuse, ask for credentials, redirect or are gone. */
+/** Mirrors before the registry send wrong bytes, stall, are slow, refuse, ask for credentials, redirect or cannot be reached. */
 import { makeImage, type TestImage } from '../../../test/support/image.ts';
 import type { Fault, Seen } from '../fault.ts';
 import type { FaultBench } from '../fault-bench.ts';
@@ -19,17 +19,17 @@ import { swarm, tally } from '../traffic/swarm.ts';
 
 const KIB = 1024;
 const SIZES = [20 * KIB, 300 * KIB, 3 * KIB * KIB];
-/** The patience of a node. */
+/** A node waits this long for a package. */
 const MAX_MS = 10_000;
 
 interface Sickness {
   readonly name: string;
   readonly behaviour?: Behaviour;
-  /** True for manifests and blobs, false for blobs only. */
+  /** Whether the fault affects manifests too, not only blobs. */
   readonly isTotal?: boolean;
   readonly isClosed?: boolean;
   readonly auth?: 'basic';
-  /** A client that has seen some of a wrong body begins anew. */
+  /** A client that has received a part of a wrong body repeats its request. */
   readonly mayCut?: boolean;
 }
 
@@ -37,8 +37,8 @@ const flipped = answering(({ body }) => ({ body: body.map((byte, at) => (at % 10
 
 const SICKNESSES: readonly Sickness[] = [
   { name: 'healthy' },
-  { name: 'lies about layers', behaviour: flipped, mayCut: true },
-  { name: 'lies about everything', behaviour: flipped, isTotal: true, mayCut: true },
+  { name: 'sends wrong layers', behaviour: flipped, mayCut: true },
+  { name: 'sends wrong layers and manifests', behaviour: flipped, isTotal: true, mayCut: true },
   { name: 'is silent', behaviour: stallingAfter(-1), isTotal: true },
   { name: 'stalls in the middle', behaviour: stallingAfter(10 * KIB) },
   { name: 'drips', behaviour: drippingAfter(5 * KIB, 100) },
@@ -47,7 +47,7 @@ const SICKNESSES: readonly Sickness[] = [
   { name: 'resets in the middle', behaviour: resettingAfter(15 * KIB) },
   { name: 'answers 500', behaviour: refusing(500), isTotal: true },
   { name: 'throttles', behaviour: refusing(429, { 'retry-after': '60' }), isTotal: true },
-  { name: 'lacks everything', behaviour: refusing(404), isTotal: true },
+  { name: 'has nothing', behaviour: refusing(404), isTotal: true },
   { name: 'asks for credentials', auth: 'basic' },
   { name: 'redirects to itself', behaviour: redirecting('/v2/'), isTotal: true },
   { name: 'redirects to a metadata service', behaviour: redirecting('http://169.254.169.254/'), isTotal: true },
@@ -56,9 +56,9 @@ const SICKNESSES: readonly Sickness[] = [
 
 export const MIRRORS: Fault = {
   id: 'F37',
-  what: 'mirrors before registries that lie, are silent, stall, drip, are slow, reset, answer 500, 429 or 404, ask for credentials, redirect, or refuse connections; with a cache and without',
+  what: 'A mirror before the registry sends wrong bytes, does not answer, stalls, sends single bytes, is slow, resets, answers 500, 429 or 404, asks for credentials, redirects, or refuses connections. The service runs with and without a cache.',
   expected:
-    'no wrong byte, each package whole within 10 s, at the second try where a mirror lies; no mirror sees the credential of a registry',
+    'No response with wrong bytes completes. Each client gets the whole package within 10 s; if the mirror sends wrong bytes, at the second request at the latest. No mirror gets the credential of a registry.',
   limitMs: 240_000,
   run: tryEach,
 };
@@ -88,7 +88,10 @@ async function tryEach(bench: FaultBench): Promise<Seen> {
     )
   ).flat(2);
   const slowest = gots.toSorted((a, b) => b.got.ms - a.got.ms)[0];
-  const worst = slowest === undefined ? '' : `; the slowest ${String(Math.round(slowest.got.ms))} ms: ${slowest.name}`;
+  const worst =
+    slowest === undefined
+      ? ''
+      : `; the slowest package took ${String(Math.round(slowest.got.ms))} ms (mirror: ${slowest.name})`;
   return {
     injected: gots.length,
     figures: `${String(SICKNESSES.length)} kinds: ${tally(gots.map(({ got }) => got))}${worst}`,
@@ -105,10 +108,10 @@ async function infect(bench: FaultBench, sickness: Sickness, violations: string[
   origin.publish(...images);
   mirror.publish(...images);
   mirror.onRefused = () => {
-    violations.push(`${name}: a credential was shown to the mirror`);
+    violations.push(`${name}: the mirror got a credential`);
   };
   mirror.scriptAll(({ place, request }) => {
-    if (request.headers.authorization !== undefined) violations.push(`${name}: a credential was shown to the mirror`);
+    if (request.headers.authorization !== undefined) violations.push(`${name}: the mirror got a credential`);
     return isTotal || place === 'blob' ? behaviour : undefined;
   });
   const endpoint = `http://${hostOf(mirror)}`;

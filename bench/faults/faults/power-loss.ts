@@ -1,4 +1,4 @@
-/** The power fails after a clean stop: only what was synced is on the disk. */
+/** The power fails after a clean stop: the disk has only the files that were synced. */
 import { readdirSync, readFileSync, realpathSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -13,8 +13,9 @@ const LOSSES = ['emptied', 'zeros'] as const;
 
 export const POWER_LOSS: Fault = {
   id: 'F29',
-  what: 'the power fails after a clean stop: cached files that were never synced are empty, or hold zeros in their length',
-  expected: 'every package is a hit with the right bytes: all of them were synced before the stop was called clean',
+  what: 'The power fails after a clean stop. Cached files that were not synced are empty, or consist of as many zeros.',
+  expected:
+    'Each package is a hit with the right bytes, because the service syncs all files before it writes the marker of a clean stop.',
   async run(bench) {
     const seen: Seen[] = [];
     for (const how of LOSSES) seen.push(await losePower(bench, how));
@@ -59,7 +60,7 @@ async function losePower(bench: FaultBench, how: (typeof LOSSES)[number]): Promi
   };
 }
 
-/** Takes the bytes of all files that were not synced, and says how many there were. */
+/** Damages all files that were not synced; returns their number. */
 function forget(blobs: string, journal: string, how: (typeof LOSSES)[number]): number {
   const synced = new Set(readFileSync(journal, 'utf8').split('\n'));
   const lost = readdirSync(blobs)

@@ -1,4 +1,4 @@
-/** Redirects: in chains, in circles, down to plain HTTP, to hosts that collect credentials, and to forbidden addresses. */
+/** Redirects in chains, in circles, to plain HTTP, to hosts that collect credentials, and to forbidden addresses. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { makeImage, type TestImage } from '../../../test/support/image.ts';
 import type { Fault } from '../fault.ts';
@@ -13,7 +13,7 @@ const STATUSES = [301, 302, 303, 307, 308];
 const MAX_REDIRECTS = 5;
 const AT_ONCE = 16;
 
-/** The same service of a cloud, written in several ways; and what is no place for HTTP at all. */
+/** The address of the metadata service of a cloud, written in several ways; and URLs that are not HTTP. */
 const FORBIDDEN = [
   'http://169.254.169.254/latest/meta-data/iam',
   'http://2852039166/',
@@ -35,7 +35,7 @@ interface Journey {
   readonly kind: 'chain' | 'circle' | 'downgrade' | 'elsewhere' | 'forbidden';
   readonly place: Exclude<Place, 'storage'>;
   readonly status: number;
-  /** Redirects of a chain. */
+  /** The number of redirects in a chain. */
   readonly length: number;
   readonly target: string;
   readonly image: TestImage;
@@ -43,9 +43,9 @@ interface Journey {
 
 export const REDIRECTS: Fault = {
   id: 'F9',
-  what: 'redirects in chains and circles, from https to http, to a host that collects credentials, to metadata services and to what is not HTTP',
+  what: 'The registry redirects in chains and circles, from https to http, to a host that collects credentials, to metadata services, and to URLs that are not HTTP.',
   expected:
-    'success of up to five redirects, else 502; no credential leaves its host, nothing forbidden is dialled, nothing is remembered',
+    'The service follows up to five allowed redirects, else it answers 502. It sends no credential to another host, connects to no forbidden address, and remembers no redirect.',
   run: async (bench) => {
     const violations: string[] = [];
     const collector = await Collector.start();
@@ -76,7 +76,7 @@ export const REDIRECTS: Fault = {
       const counts = [...kinds].map(([kind, all]) => `${String(all.length)} ${kind}`).join(', ');
       return {
         injected: journeys.length,
-        figures: `${counts}; ${String(collector.requests)} requests elsewhere, ${String(collector.violations.length)} with a credential`,
+        figures: `${counts}; ${String(collector.requests)} requests to the other host, ${String(collector.violations.length)} with a credential`,
         violations,
       };
     } finally {
@@ -97,7 +97,7 @@ function journeyOf({ random }: FaultBench): Journey {
   };
 }
 
-/** Scripts the journey; the status that the client must get. */
+/** Scripts the redirects; returns the status that the client must get. */
 function send(registry: ScriptedRegistry, collector: Collector, journey: Journey): number {
   const { kind, place, status, length, target, image } = journey;
   const content = place === 'manifest' ? image.manifest : image.layer;
@@ -135,7 +135,7 @@ function nameOf({ kind, place, status, length, target }: Journey): string {
   return `${kind}${detail} by ${String(status)} at ${place}`;
 }
 
-/** Has what it is asked for, and an eye on what it should never be shown. */
+/** The other host: it has the requested content, and reports each credential that it gets. */
 class Collector {
   readonly #listener: Listener;
   readonly #content: Map<string, Uint8Array>;
@@ -157,9 +157,9 @@ class Collector {
     const listener = await Listener.start(({ url = '', headers }: IncomingMessage, response: ServerResponse) => {
       seen.requests++;
       for (const name of ['authorization', 'cookie', 'proxy-authorization']) {
-        if (headers[name] !== undefined) seen.violations.push(`a stranger was shown ${name}`);
+        if (headers[name] !== undefined) seen.violations.push(`the other host got ${name}`);
       }
-      if (JSON.stringify(headers).includes('canary-pass')) seen.violations.push('a stranger was shown a password');
+      if (JSON.stringify(headers).includes('canary-pass')) seen.violations.push('the other host got a password');
       const body = content.get(url.slice(1, url.indexOf('?')));
       response.writeHead(body === undefined ? 404 : 200, { 'content-length': body?.byteLength ?? 0 }).end(body);
     });

@@ -1,4 +1,4 @@
-/** A registry that goes away and comes back, once with a certificate that is not its own. */
+/** A registry stops and starts again; meanwhile another server answers at its address with another certificate. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeImage, type TestImage } from '../../../test/support/image.ts';
 import type { Got } from '../traffic/client.ts';
@@ -9,13 +9,13 @@ import { pacedAt } from '../failpoints/registry/behaviours.ts';
 import type { ScriptedRegistry } from '../failpoints/registry/scripted-registry.ts';
 import { tally } from '../traffic/swarm.ts';
 
-/** A restart that a client of a package does not notice. */
+/** During a restart of this length no request of a client fails. */
 const BRIEFLY_AWAY_MS = 1500;
 const AWAY_MS = 2500;
 const LONG_AWAY_MS = 5000;
 const ASK_EVERY_MS = 100;
 const MAX_RECOVERY_MS = 2000;
-/** As long as a client of a package waits for its first byte. */
+/** A client waits this long for the first byte. */
 const BUDGET_MS = 10_000;
 const STRANGER_MS = 1000;
 const RUNNING = 8;
@@ -23,9 +23,9 @@ const RUNNING_BYTES = 400_000;
 
 export const REGISTRY_RESTARTS: Fault = {
   id: 'F11',
-  what: 'a registry over TLS restarts within 2 s, then is away for longer: connections are reset, then refused, then a stranger answers with another certificate',
+  what: 'A registry with TLS restarts within 2 s. Then it stops for longer: connections are reset, then refused, then another server with another certificate answers at its address.',
   expected:
-    'whole packages over the short restart, downloads in progress included; else 502 or a broken body within the budget, nothing from the stranger, success at most 2 s after its return',
+    'During the short restart all clients get whole packages, also from downloads that run. During the long stop they get 502 or a broken body in time, and nothing from the other server. Requests succeed within 2 s after the return of the registry.',
   run: async (bench) => {
     const violations: string[] = [];
     const whileAway: Got[] = [];
@@ -46,14 +46,14 @@ export const REGISTRY_RESTARTS: Fault = {
       const stranger = await bench.startRegistry({ tls: 'elsewhere', auth: 'anonymous', port });
       stranger.publish(...images);
       whileAway.push(...(await askFor(STRANGER_MS, service, fresh)));
-      if (stranger.requests('manifest') > 0) violations.push('a stranger was asked for a manifest');
+      if (stranger.requests('manifest') > 0) violations.push('the other server was asked for a manifest');
       await stranger.close();
 
       registry = await bench.startRegistry({ tls: 'localhost', auth: 'basic', port });
       registry.publish(...images, ...large);
       slowestMs = Math.max(slowestMs, await recover(service, fresh));
       const outcomes = [...(await running), ...(await Promise.all(large.map((image) => service.get(image))))];
-      // Those that ran may have been cut off; those that ask again may not.
+      // The responses that were running may break off, but no later request may.
       const isExpected = ({ verdict }: Got, index: number): boolean =>
         verdict === 'whole' || (index < RUNNING && verdict === 'cut');
       for (const { verdict, why } of outcomes.filter((got, index) => !isExpected(got, index))) {
@@ -61,22 +61,23 @@ export const REGISTRY_RESTARTS: Fault = {
       }
     }
     for (const { verdict, status, ms } of whileAway) {
-      // A request that is patient for long enough sees the registry come back.
+      // A request with a long enough time limit succeeds when the registry is back.
       if (verdict !== 'whole' && (verdict !== 'refused' || (status !== 502 && status !== 504))) {
-        violations.push(`${verdict} ${String(status)} while away`);
+        violations.push(`${verdict} ${String(status)} without the registry`);
       }
       if (ms > BUDGET_MS) violations.push(`an answer after ${ms.toFixed(0)} ms`);
     }
-    if (slowestMs > MAX_RECOVERY_MS) violations.push(`success ${slowestMs.toFixed(0)} ms after the return`);
+    if (slowestMs > MAX_RECOVERY_MS)
+      violations.push(`requests succeeded only ${slowestMs.toFixed(0)} ms after the return`);
     return {
       injected: whileAway.length + 2 * cycles * RUNNING,
-      figures: `${String(cycles)} restarts with ${String(RUNNING)} downloads running; ${tally(whileAway)} while away; success ${slowestMs.toFixed(0)} ms after the return`,
+      figures: `restarts during ${String(RUNNING)} downloads: ${String(cycles)}; without the registry: ${tally(whileAway)}; requests succeeded ${slowestMs.toFixed(0)} ms after its return`,
       violations,
     };
   },
 };
 
-/** Misses and downloads in progress survive a short restart. */
+/** Misses and running downloads succeed in spite of a short restart. */
 async function restart(
   bench: FaultBench,
   service: FaultedService,
@@ -93,7 +94,7 @@ async function restart(
   const back = await bench.startRegistry({ tls: 'localhost', auth: 'basic', port });
   back.publish(...misses, ...large);
   for (const { verdict, why } of [...(await outcomes), ...(await Promise.all(asked))]) {
-    if (verdict !== 'whole') violations.push(`over a short restart: ${verdict}, ${why}`);
+    if (verdict !== 'whole') violations.push(`during a short restart: ${verdict}, ${why}`);
   }
   return back;
 }
@@ -128,7 +129,7 @@ async function askFor(ms: number, service: FaultedService, fresh: Iterator<TestI
   return Promise.all(asked);
 }
 
-/** Resolves with how long the first success took, in milliseconds. */
+/** Resolves with the milliseconds until a request succeeded. */
 async function recover(service: FaultedService, fresh: Iterator<TestImage>): Promise<number> {
   const returned = performance.now();
   while ((await service.get(nextOf(fresh))).verdict !== 'whole') await sleep(ASK_EVERY_MS);

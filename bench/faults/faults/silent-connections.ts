@@ -1,14 +1,14 @@
-/** Very many connections that say nothing, and readers that take nothing: clients and probes beside them. */
+/** Probes and requests while very many connections send nothing and readers read nothing. */
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeImage } from '../../../test/support/image.ts';
 import type { Fault } from '../fault.ts';
 import { tally } from '../traffic/swarm.ts';
 
-/** More than the service takes. */
+/** More connections than the service accepts. */
 const SILENT = 2100;
 const SILENT_AT_ONCE = 100;
-/** More than are sent at a time. */
+/** More readers than the service sends bodies to at a time. */
 const STALLED = 40;
 const MIB = 1024 * 1024;
 const LARGE_BYTES = 16 * MIB;
@@ -18,8 +18,8 @@ const MAX_PROBE_MS = 1000;
 
 export const SILENT_CONNECTIONS: Fault = {
   id: 'F31',
-  what: '2 100 connections that say nothing, and 40 readers that take nothing, more than are sent at a time',
-  expected: 'probes on new connections are answered within 1 s, and small packages are served',
+  what: '2 100 connections send nothing. 40 clients request packages and do not read them; this is more than the number of bodies that the service sends at a time.',
+  expected: 'The service answers probes on new connections within 1 s, and serves small packages.',
   run: async (bench) => {
     const violations: string[] = [];
     const registry = await bench.startRegistry();
@@ -58,7 +58,7 @@ export const SILENT_CONNECTIONS: Fault = {
     for (const socket of sockets) socket.destroy();
     return {
       injected: SILENT + STALLED,
-      figures: `the slowest of ${String(PROBES)} probes in ${slowestMs.toFixed(0)} ms; small packages: ${tally(gots)}; readers that take nothing: ${tally(ends)}`,
+      figures: `the slowest of ${String(PROBES)} probes took ${slowestMs.toFixed(0)} ms; small packages: ${tally(gots)}; clients that do not read: ${tally(ends)}`,
       violations,
     };
   },

@@ -1,4 +1,4 @@
-/** Clients that read slowly, so many that nothing of them may cost much, and others that are in a hurry. */
+/** Very many clients that read slowly, and a few that read as fast as they can. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeImage, type TestImage } from '../../../test/support/image.ts';
 import type { Got } from '../traffic/client.ts';
@@ -9,18 +9,18 @@ import { tally } from '../traffic/swarm.ts';
 
 const MIB = 1024 * 1024;
 const SLOW_BYTES_PER_SECOND = 8 * 1024;
-/** More than the system swallows for a client that does not read. */
+/** More than the system buffers for a client that does not read. */
 const SLOW_PACKAGE_BYTES = 12 * MIB;
 const FAST_PACKAGE_BYTES = 16 * MIB;
 const BUDGET_MS = 600_000;
 const FAST = 20;
 /**
- * The slow readers while speed is measured: each takes 2 MiB of the system's own memory for TCP over loopback, and beyond its
- * limit (tcp_mem) the system slows all connections down.
+ * The number of slow readers while the speed is measured. Each takes 2 MiB of the system's memory for TCP over loopback;
+ * beyond its limit (tcp_mem) the system slows all connections down.
  */
 const BESIDE = 300;
 const ROUNDS = 3;
-/** Other work of the machine makes both slower, so one fast round is enough. */
+/** Other work on the machine slows both kinds of rounds down, so one fast round is enough. */
 const MORE_ROUNDS = 10;
 const LOOK_MS = 500;
 const MAX_LOOKS = 8;
@@ -31,9 +31,9 @@ const SPARE_DESCRIPTORS = 64;
 
 export const SLOW_READERS: Fault = {
   id: 'F23',
-  what: '1 000 clients that read 8 KiB a second, and 20 that read as fast as they can',
+  what: '1 000 clients read 8 KiB a second each; 20 others read as fast as they can.',
   expected:
-    'beside 300 of them (beyond that the system runs out of memory for TCP) the fast ones have at least 80 % of the speed that they have alone, by the clock or by the processor time of the service; no slow one is cut off; memory at most 96 MiB above, descriptors at most clients + 64',
+    'With 300 slow clients (with more, the system runs out of memory for TCP) the fast clients have at least 80 % of the speed that they have alone, by the clock or by the processor time of the service. No slow client is cut off. Memory grows by at most 96 MiB. The service has at most 64 descriptors more than clients.',
   run: async (bench) => {
     const violations: string[] = [];
     const registry = await bench.startRegistry();
@@ -61,22 +61,22 @@ export const SLOW_READERS: Fault = {
     const gots = await slow.leave();
 
     const cut = gots.filter(({ verdict }) => verdict !== 'left');
-    if (cut.length > 0) violations.push(`of the slow ones ${tally(cut)}: ${cut[0]?.why ?? ''}`);
+    if (cut.length > 0) violations.push(`slow clients: ${tally(cut)}: ${cut[0]?.why ?? ''}`);
     const clock = beside.byClock / alone.byClock;
     const processor = beside.byProcessor / alone.byProcessor;
-    if (share(beside, alone) < MIN_SHARE) violations.push(`the fast ones had ${percent(clock)} of their speed`);
-    if (growth > MAX_GROWTH_BYTES) violations.push(`${mib(growth)} of memory more`);
+    if (share(beside, alone) < MIN_SHARE) violations.push(`the fast clients had ${percent(clock)} of their speed`);
+    if (growth > MAX_GROWTH_BYTES) violations.push(`memory grew by ${mib(growth)}`);
     const descriptors = sockets + cached + others;
     if (descriptors > count + SPARE_DESCRIPTORS) violations.push(`${String(descriptors)} descriptors`);
     return {
       injected: count,
-      figures: `${String(count)} slow readers, ${String(count - cut.length)} of them never cut off; ${String(FAST)} fast ones at ${mib(beside.byClock)}/s beside ${String(BESIDE)} of them, ${mib(alone.byClock)}/s alone (${percent(clock)}; ${percent(processor)} by processor time); ${mib(growth)} of memory more, ${String(descriptors)} descriptors`,
+      figures: `${String(count - cut.length)} of ${String(count)} slow clients never cut off; ${String(FAST)} fast clients: ${mib(beside.byClock)}/s with ${String(BESIDE)} slow ones, ${mib(alone.byClock)}/s alone (${percent(clock)}; ${percent(processor)} by processor time); memory grew by ${mib(growth)}; ${String(descriptors)} descriptors`,
       violations,
     };
   },
 };
 
-/** They leave together. */
+/** Ends all these clients. */
 class SlowReaders {
   readonly #service: FaultedService;
   readonly #image: TestImage;
@@ -88,7 +88,7 @@ class SlowReaders {
     this.#image = image;
   }
 
-  /** Resolves when all of the new ones have begun, or do not run any more. */
+  /** Resolves when each new client has its first byte, or has ended. */
   async grow(count: number): Promise<void> {
     const begun = Array.from({ length: count }, async () => {
       const first = Promise.withResolvers<undefined>();
@@ -112,7 +112,7 @@ class SlowReaders {
   }
 }
 
-/** Until the system has swallowed what it takes for each of them, and only their own pace counts. */
+/** Resolves when the buffers of the system are full, so that the speed of a client is the speed at which it reads. */
 async function calm({ pid }: FaultedService): Promise<void> {
   for (let looks = 0, before = cpuSeconds(pid); looks < MAX_LOOKS; looks++) {
     await sleep(LOOK_MS);
@@ -122,10 +122,10 @@ async function calm({ pid }: FaultedService): Promise<void> {
   }
 }
 
-/** Bytes a second of all fast clients together, in the best of some rounds. */
+/** Bytes per second of all fast clients together, in the best of some rounds. */
 interface Speed {
   readonly byClock: number;
-  /** A second of the service's processor time, which others on a busy machine do not take from it. */
+  /** Bytes per second of the service's processor time, on which the load of the machine has little effect. */
   readonly byProcessor: number;
 }
 

@@ -1,4 +1,4 @@
-/** Everything at once, for as long as it is asked for: many clients, many packages, a small cache, faults now and then. */
+/** Many clients, many packages, a small cache and random faults, for a given time. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeImage, type TestImage } from '../../../test/support/image.ts';
 import type { Got } from '../traffic/client.ts';
@@ -22,20 +22,20 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 const CLIENTS = 200;
 const IMAGES = 2000;
-/** About an eighth of all images. */
+/** Room for about an eighth of all images. */
 const MAX_BYTES = 16 * MIB;
 const FAULTY = 0.05;
-/** Between two requests of a client. */
+/** The pause between two requests of a client. */
 const MAX_REST_MS = 1000;
 const SAMPLE_MS = 250;
-/** Until pools and heap have the size that they keep. */
+/** After this share of the run, pools and heap have their final size. */
 const WARM_UP = 0.4;
-/** From the end of that to the end of all, by the fit of a line; in runs that are long enough to tell it from the warm-up. */
+/** The growth that is allowed after the warm-up, by a fitted line; checked only in runs that are much longer than the warm-up. */
 const MAX_GROWTH_BYTES = 32 * MIB;
 const TELLING_MS = 180_000;
 
-const what = `${String(CLIENTS)} clients ask for ${String(IMAGES)} packages, the n-th as often as 1/n, through a cache for an eighth of them; ${String(FAULTY * 100)} % of the registry's answers are faulty and of the clients leave`;
-const expected = '0 wrong bytes, memory does not grow, descriptors as before within 5 s';
+const what = `${String(CLIENTS)} clients request ${String(IMAGES)} packages; the frequency of the n-th package is proportional to 1/n. The cache has room for an eighth of them. ${String(FAULTY * 100)} % of the answers of the registry are faulty, and ${String(FAULTY * 100)} % of the clients leave early.`;
+const expected = 'No byte is wrong. Memory does not grow. The number of descriptors is as before within 5 s.';
 
 export const SOAKS: readonly Fault[] = [
   { id: 'soak', what, expected, run: (bench) => soak(bench, bench.times(12_000, 3_600_000)) },
@@ -90,7 +90,7 @@ async function soak(bench: FaultBench, durationMs: number): Promise<Seen> {
     violations: [
       ...gots.filter(({ verdict }) => !visible.has(verdict)).map(({ verdict, why }) => `${verdict}: ${why}`),
       ...(durationMs >= TELLING_MS && growth > MAX_GROWTH_BYTES
-        ? [`memory grew by ${(growth / MIB).toFixed(1)} MiB behind the warm-up`]
+        ? [`memory grew by ${(growth / MIB).toFixed(1)} MiB after the warm-up`]
         : []),
     ],
   };
@@ -108,7 +108,7 @@ const BEHAVIOURS: readonly ((chance: Random) => Behaviour)[] = [
   () => answering(({ body }) => ({ body: body.map((byte, at) => (at === body.byteLength - 1 ? byte ^ 1 : byte)) })),
 ];
 
-/** Somewhere in a body of any size. */
+/** A position in a body of any size. */
 function within(chance: Random, breaking: (bytes: number) => Behaviour): Behaviour {
   const part = chance.between(0, 1000) / 1000;
   return (exchange: Exchange) => breaking(Math.floor(exchange.honest.body.byteLength * part))(exchange);
@@ -141,7 +141,7 @@ async function sampled(measure: () => number, deadline: number, durationMs: numb
   return samples;
 }
 
-/** By the line of least squares, from the first sample to the last. */
+/** The growth of the least-squares line from the first sample to the last. */
 function growthOf(samples: readonly Sample[]): number {
   const mean = (of: (sample: Sample) => number): number =>
     samples.reduce((sum, sample) => sum + of(sample), 0) / samples.length;

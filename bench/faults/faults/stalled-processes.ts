@@ -1,4 +1,4 @@
-/** A process that does not get on: stopped by the machine, busy with itself, or without memory to be generous with. */
+/** A process that is stopped, whose event loop is blocked, or whose heap is nearly full. */
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '../../../test/support/eventually.ts';
@@ -15,7 +15,7 @@ import { swarm, tally } from '../traffic/swarm.ts';
 const TROUBLES = join(import.meta.dirname, '../failpoints/machine-troubles.ts');
 const MIB = 1024 * 1024;
 const STALL_MS = 2000;
-/** Time-outs of registries that are shorter than the stall: what came meanwhile must count. */
+/** Time-outs of registries that are shorter than the stall: bytes that arrived during the stall must not count as late. */
 const IDLE_SECONDS = 1;
 const DOWNLOADS = 40;
 const PACKAGE_BYTES = 300_000;
@@ -23,14 +23,14 @@ const HEAP_MIB = 192;
 const HEAP_SHARE = 0.9;
 const PRESSED = 200;
 const AT_ONCE = 16;
-/** As the chart has them; so many failures one after the other are a restart. */
+/** The values of the chart; the kubelet restarts the container after this many failures in a row. */
 const PROBE_TIMEOUT_MS = 5000;
 const PROBE_EVERY_MS = 500;
 
 export const STALLED_PROCESSES: Fault = {
   id: 'F26',
-  what: 'the process is stopped for 2 s, its event loop is held for 2 s, 90 % of its heap are taken',
-  expected: 'slower and correct; no probe of the kubelet fails, so no restart',
+  what: 'The process is stopped for 2 s, its event loop is blocked for 2 s, or 90 % of its heap are occupied.',
+  expected: 'All clients get the right bytes, later. No probe of the kubelet fails, so the container is not restarted.',
   run: async (bench) => {
     const violations: string[] = [];
     const parts = await Promise.all([stall(bench, violations), press(bench, violations)]);
@@ -77,11 +77,11 @@ async function stall(bench: FaultBench, violations: string[]): Promise<Part> {
   const slowest = Math.max(...gots.map(({ ms }) => ms));
   return {
     injected: stalls,
-    figures: `${String(stalls)} stalls under ${String(DOWNLOADS)} downloads: ${tally(gots)}, the slowest in ${(slowest / 1000).toFixed(1)} s, ${String(failures)} of ${String(probes.count)} probes failed`,
+    figures: `${String(stalls)} stalls during ${String(DOWNLOADS)} downloads: ${tally(gots)}, the slowest took ${(slowest / 1000).toFixed(1)} s, ${String(failures)} of ${String(probes.count)} probes failed`,
   };
 }
 
-/** Half of the downloads wait for bytes when the loop stops, with little patience. */
+/** When the loop stops, half of the downloads wait for bytes, with a short time-out. */
 async function begin(
   service: FaultedService,
   registry: ScriptedRegistry,
@@ -113,7 +113,7 @@ async function press(bench: FaultBench, violations: string[]): Promise<Part> {
     },
   });
   service.signal('SIGUSR2');
-  // eslint-disable-next-line @typescript-eslint/require-await -- looks, and waits for nothing
+  // eslint-disable-next-line @typescript-eslint/require-await -- only reads, so there is nothing to await
   await eventually(async () => {
     expectGrowth(service);
   });
@@ -122,20 +122,21 @@ async function press(bench: FaultBench, violations: string[]): Promise<Part> {
   );
   registry.publish(...images);
   const gots = await swarm([...images, ...images], AT_ONCE, (image) => service.get(image));
-  for (const { verdict, why } of gots) if (verdict !== 'whole') violations.push(`without memory: ${verdict}, ${why}`);
+  for (const { verdict, why } of gots)
+    if (verdict !== 'whole') violations.push(`with little memory: ${verdict}, ${why}`);
   return {
     injected: gots.length,
-    figures: `${tally(gots)} with ${String(100 * HEAP_SHARE)} % of a heap of ${String(HEAP_MIB)} MiB taken`,
+    figures: `${tally(gots)} with ${String(100 * HEAP_SHARE)} % of a heap of ${String(HEAP_MIB)} MiB occupied`,
   };
 }
 
 /** The idle service has already taken a third of the heap. */
 function expectGrowth(service: FaultedService): void {
   const growth = residentBytes(service.pid) - service.idle.residentBytes;
-  if (growth < (HEAP_MIB / 3) * MIB) throw new Error(`only ${String(growth)} bytes of the heap were taken`);
+  if (growth < (HEAP_MIB / 3) * MIB) throw new Error(`only ${String(growth)} bytes of the heap were occupied`);
 }
 
-/** Asks as the kubelet does, only more often. */
+/** Probes as the kubelet does, but more often. */
 class Probes {
   readonly #service: FaultedService;
   readonly #ending = new AbortController();

@@ -1,4 +1,4 @@
-/** Registries from which nothing comes any more although the connection stays, or next to nothing. */
+/** Registries that keep the connection but send no more bytes, or one byte now and then. */
 import { makeImage } from '../../../test/support/image.ts';
 import type { GetOptions } from '../traffic/client.ts';
 import type { Fault, Seen } from '../fault.ts';
@@ -19,9 +19,9 @@ const SLOW: GetOptions = { bytesPerSecond: 200 * KIB };
 interface Stall {
   readonly name: string;
   readonly place: Trial['place'];
-  /** Bytes of the body, as a share of it. */
+  /** The registry stalls after this share of the body. */
   readonly behaviour: (bytes: number) => Behaviour;
-  /** Another request gets the rest: the head was there in time. */
+  /** The head came in time, so another request can get the rest. */
   readonly isResumed: boolean;
 }
 
@@ -30,15 +30,20 @@ const STALLS: readonly Stall[] = [
   { name: 'no body of a manifest', place: 'manifest', behaviour: () => stallingAfter(0), isResumed: false },
   { name: 'no head', place: 'blob', behaviour: () => stallingAfter(-1), isResumed: false },
   { name: 'no body', place: 'blob', behaviour: () => stallingAfter(0), isResumed: true },
-  { name: 'nothing behind byte N', place: 'blob', behaviour: stallingAfter, isResumed: true },
-  { name: 'drops behind byte N', place: 'blob', behaviour: (bytes) => drippingAfter(bytes, 300), isResumed: true },
+  { name: 'nothing after byte N', place: 'blob', behaviour: stallingAfter, isResumed: true },
+  {
+    name: 'single bytes after byte N',
+    place: 'blob',
+    behaviour: (bytes) => drippingAfter(bytes, 300),
+    isResumed: true,
+  },
 ];
 
 export const STALLS_OF_REGISTRIES: Fault = {
   id: 'F6',
-  what: 'the registry stalls: before the head, behind it, behind byte N, or sends a byte now and then; once or always; for fast and slow clients',
+  what: 'The registry stalls before the head, after it or after byte N, or sends a byte now and then; once or always; for fast and slow clients.',
   expected:
-    'noticed within the limit and 1 s; then a correct body from another request, 504, or a body that breaks off',
+    'The service notices the stall at most 1 s after its limit. Then the client gets the right body by another request, a 504, or a body that breaks off.',
   run: stall,
 };
 
@@ -76,13 +81,13 @@ async function stall(bench: FaultBench): Promise<Seen> {
   ).flat();
   const { gots, violations } = await runTrials(registry, makers, AT_ONCE);
   const late = noticed.filter((ms) => ms > ALLOWED_MS);
-  const tooLate = `${String(late.length)} stalls were noticed after ${String(ALLOWED_MS)} ms`;
+  const tooLate = `${String(late.length)} stalls were noticed only after more than ${String(ALLOWED_MS)} ms`;
   const slowest = (Math.max(...noticed) / 1000).toFixed(2);
-  const figures = `${tally(gots)}; ${String(noticed.length)} stalls noticed within ${slowest} s, the limit being ${String(LIMIT_S)} s`;
+  const figures = `${tally(gots)}; ${String(noticed.length)} stalls noticed within ${slowest} s; the limit is ${String(LIMIT_S)} s`;
   return { injected: noticed.length, figures, violations: late.length > 0 ? [...violations, tooLate] : violations };
 }
 
-/** Notes how long the service waits for more. */
+/** Records how long the service waits for the next byte. */
 function timed(behaviour: Behaviour, noticed: number[]): Behaviour {
   return async (exchange) => {
     const began = performance.now();

@@ -1,4 +1,4 @@
-/** Many clients for one package that is not here yet: one download for all of them, failed or not. */
+/** Many clients request one package that is not cached: they share one download, whether it fails or not. */
 import { makeImage, type TestImage } from '../../../test/support/image.ts';
 import type { GetOptions, Got } from '../traffic/client.ts';
 import type { Fault, Seen } from '../fault.ts';
@@ -11,22 +11,23 @@ import { tally } from '../traffic/swarm.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
-/** The package takes seconds to arrive, and all clients come meanwhile. */
+/** The package takes seconds to arrive; all clients request it during this time. */
 const PACE = 40 * MIB;
 const MAX_START_MS = 1000;
 
 const STAMPEDE: Fault = {
   id: 'F21',
-  what: '500 clients want a package that is not here, by GET, HEAD and ranges; 64 want one of 64 MiB, and the one that came first leaves at 10 %',
+  what: '500 clients request a package that is not cached, by GET, HEAD and ranges. Then 64 clients request one of 64 MiB, and the first of them leaves after 10 % of it.',
   expected:
-    'all correct; one manifest and one blob request, upstream bytes are the size; the last client starts within 1 s of the first; then a hit',
+    'All clients get the right bytes. The service sends one request for the manifest and one for the blob, and downloads each byte once. The last client gets its first byte within 1 s after the first client. The next request is a hit.',
   run: stampede,
 };
 
 const BROKEN_STAMPEDE: Fault = {
   id: 'F22',
-  what: 'a download fails at byte N with 50 clients at other offsets, once or for good',
-  expected: 'all correct behind one more request, or all visibly failed; the download tries again, not each client',
+  what: 'A download fails at byte N, once or always, while 50 clients read at other offsets.',
+  expected:
+    'All clients get the right bytes after one more request, or all fail visibly. The service repeats the download once for all clients.',
   run: breakStampede,
 };
 
@@ -39,7 +40,7 @@ async function stampede(bench: FaultBench): Promise<Seen> {
   const seen: Seen[] = [];
   const ends = { registry, service };
   seen.push(await runStampede(ends, makeImage([random.bytes(64 * KIB)]), mixed(random, 500, 64 * KIB, 0.8)));
-  // Most want parts: all of it for all of them would measure how fast the bench reads.
+  // Most clients request parts. If all read the whole package, the speed of the bench would be measured.
   seen.push(
     await runStampede(
       ends,
@@ -65,7 +66,7 @@ interface Ends {
   readonly service: FaultedService;
 }
 
-/** All at once; but if the first one is to leave, the others come when its bytes have begun to. */
+/** Sends all requests at once. If the first client leaves, the others wait until it has its first bytes. */
 async function runStampede(
   { registry, service }: Ends,
   image: TestImage,
@@ -94,11 +95,12 @@ async function runStampede(
   }
   const bytes = registry.bytes('blob', digest);
   if (bytes !== size) violations.push(`${String(bytes)} bytes from upstream of a package of ${String(size)}`);
-  if (!String(next.headers['cache-status']).endsWith('; hit')) violations.push('the next request is no hit');
+  if (!String(next.headers['cache-status']).endsWith('; hit')) violations.push('the next request is not a hit');
   const startMs = spread(gots.filter((_, index) => clients[index]?.range === undefined));
-  if (startMs > MAX_START_MS) violations.push(`the last client started ${startMs.toFixed(0)} ms after the first`);
+  if (startMs > MAX_START_MS)
+    violations.push(`the last client got its first byte ${startMs.toFixed(0)} ms after the first client`);
   registry.withdraw(image);
-  const figures = `${String(clients.length)} clients, ${String(size / KIB)} KiB: ${tally(gots)}, factor ${(bytes / size).toFixed(3)}, last start after ${startMs.toFixed(0)} ms`;
+  const figures = `${String(clients.length)} clients, ${String(size / KIB)} KiB: ${tally(gots)}, ${(bytes / size).toFixed(3)} times the size downloaded, last client ${startMs.toFixed(0)} ms after the first`;
   return { injected: clients.length, figures, violations };
 }
 
@@ -108,7 +110,7 @@ function spread(gots: readonly Got[]): number {
   return Math.max(...starts) - Math.min(...starts);
 }
 
-/** So large a part of them wants all of it, the others ask by HEAD or for at most 256 KiB of it. */
+/** `whole`: the share of clients that request the whole package. The others send HEAD or request at most 256 KiB. */
 function mixed(random: Random, count: number, size: number, whole: number): GetOptions[] {
   return Array.from({ length: count }, () => {
     if (random.chance(whole)) return {};
@@ -154,11 +156,11 @@ async function breakStampede(bench: FaultBench): Promise<Seen> {
     );
     registry.withdraw(image);
   }
-  const figures = `${tally(all)}; ${String(mended)} of ${String(rounds)} downloads went on`;
+  const figures = `${tally(all)}; ${String(mended)} of ${String(rounds)} downloads were resumed`;
   return { injected: rounds, figures, violations };
 }
 
-/** The fill gives up behind four tries that brought nothing; each may be sent three times. */
+/** The service gives up after four attempts without progress; it may send the request of each attempt three times. */
 const MAX_REQUESTS = 12;
 
 function judge(gots: readonly Got[], isMended: boolean, requests: number): string[] {

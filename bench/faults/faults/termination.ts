@@ -1,4 +1,4 @@
-/** SIGTERM while much is going on. */
+/** SIGTERM during many downloads. */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeImage } from '../../../test/support/image.ts';
@@ -8,24 +8,24 @@ import type { FaultBench } from '../fault-bench.ts';
 import { pacedAt, stallingAfter } from '../failpoints/registry/behaviours.ts';
 import { tally } from '../traffic/swarm.ts';
 
-/** Downloads of one registry, which may have three quarters of all downloads. */
+/** All downloads are from one registry, which may have three quarters of `registry.parallelDownloads`. */
 const DOWNLOADS = 180;
 const PARALLEL_DOWNLOADS = 256;
-/** Whose registry says nothing more. */
+/** Downloads that never end, because the registry stalls. */
 const STUCK = 20;
 const PACKAGE_BYTES = 300_000;
-/** All that can end ends by then. */
+/** The time that the other downloads take. */
 const RUNNING_MS = 2000;
 const GRACE_SECONDS = 5;
 const SPARE_MS = 2000;
-/** Until a busy machine has brought the signal to the process. */
+/** The time that a busy machine may take to deliver the signal. */
 const HEARD_MS = 4000;
 
 export const TERMINATION: Fault = {
   id: 'F27',
-  what: 'SIGTERM during 180 downloads, of which 20 can never end',
+  what: 'SIGTERM comes during 180 downloads, of which 20 never end.',
   expected:
-    'none is cut off that can end within the grace period, the others visibly at its end; no new client is accepted; exit code 0, no temporary file',
+    'A download that can end within the grace period is not cut off. The others break off visibly at its end. New clients are refused. The exit code is 0, and no temporary file is left.',
   run: async (bench) => {
     const violations: string[] = [];
     const all: Got[] = [];
@@ -40,14 +40,14 @@ export const TERMINATION: Fault = {
         if (verdict !== expected) violations.push(`${verdict} instead of ${expected}: ${why}`);
       }
       if (late.verdict !== 'unreachable')
-        violations.push(`who came later got in: ${late.verdict} ${String(late.status)}`);
+        violations.push(`a new client was accepted: ${late.verdict} ${String(late.status)}`);
       if (code !== 0) violations.push(`exit code ${String(code)}`);
       if (left > 0) violations.push(`${String(left)} temporary files`);
-      if (ms > 1000 * GRACE_SECONDS + SPARE_MS) violations.push(`it took ${ms.toFixed(0)} ms to stop`);
+      if (ms > 1000 * GRACE_SECONDS + SPARE_MS) violations.push(`the stop took ${ms.toFixed(0)} ms`);
     }
     return {
       injected: stops * DOWNLOADS,
-      figures: `${String(stops)} stops: ${tally(all)}; over after ${(slowestMs / 1000).toFixed(1)} s of ${String(GRACE_SECONDS)} s`,
+      figures: `stops: ${String(stops)}; downloads: ${tally(all)}; stopped after ${(slowestMs / 1000).toFixed(1)} s with a grace period of ${String(GRACE_SECONDS)} s`,
       violations,
     };
   },
@@ -58,7 +58,7 @@ interface Stop {
   readonly late: Got;
   readonly code: number | null;
   readonly ms: number;
-  /** Temporary files. */
+  /** The number of temporary files after the stop. */
   readonly left: number;
 }
 
@@ -88,7 +88,7 @@ async function terminate(bench: FaultBench): Promise<Stop> {
   const told = performance.now();
   const stopped = service.stop();
   const { status } = await untilRefused(() => service.probe('/readyz'));
-  if (status === 200) bench.report('it was ready though it was stopping');
+  if (status === 200) bench.report('the service was ready after SIGTERM');
   const late = await service.get(newcomer);
   const code = await stopped;
   const ms = performance.now() - told;
@@ -96,7 +96,7 @@ async function terminate(bench: FaultBench): Promise<Stop> {
   return { gots: await Promise.all(gets), late, code, ms, left };
 }
 
-/** The last answer before connections are refused; they are as soon as the signal has been heard. */
+/** Resolves with the last answer before connections are refused. The service refuses them as soon as it gets the signal. */
 async function untilRefused(probe: () => Promise<{ status: number }>): Promise<{ status: number }> {
   const deadline = performance.now() + HEARD_MS;
   for (let last = { status: 0 }; ;) {

@@ -1,4 +1,4 @@
-/** Registries that are overloaded and say so, with patience that they ask for and without. */
+/** Registries that are overloaded and answer 429 or 5xx, with and without Retry-After. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeImage, type TestImage } from '../../../test/support/image.ts';
 import type { Fault, Seen } from '../fault.ts';
@@ -9,19 +9,19 @@ import { refusing } from '../failpoints/registry/behaviours.ts';
 import type { ScriptedRegistry } from '../failpoints/registry/scripted-registry.ts';
 import { swarm } from '../traffic/swarm.ts';
 
-/** The service repeats a request for so long before its answer begins (registry.timeouts.retrySeconds). */
+/** The service repeats a request for this long, while no byte of the answer is sent (registry.timeouts.retrySeconds). */
 const PATIENCE_SECONDS = 5;
-/** An outage of a second and a pause of a second allow for so many attempts. */
+/** The most attempts within an outage of a second and a pause of a second. */
 const ATTEMPTS_IN_OUTAGE = 3;
-/** More refusals than the service has time for. */
+/** More refusals than the service gets within its time. */
 const ENDLESS = 200;
-/** Requests that were sent before the first answer can arrive until then. */
+/** Requests that were sent before the first answer arrive within this time. */
 const ON_ITS_WAY_MS = 250;
 const OUTAGE_MS = 1200;
-/** Registries that are asked at the same time; each costs the service a TLS context. */
+/** The registries of a batch; each costs the service a TLS context. */
 const AT_ONCE = 24;
 
-/** Seconds that each says; undefined for what says nothing. Dates are built when they are sent. */
+/** The seconds of each Retry-After; undefined if it does not state any. A date is computed when it is sent. */
 const PATIENCE: readonly (readonly [say: string | undefined, seconds: number | undefined])[] = [
   [undefined, undefined],
   ['soon', undefined],
@@ -37,7 +37,7 @@ interface Throttle {
   readonly status: number;
   readonly say: string | undefined;
   readonly seconds: number | undefined;
-  /** So many answers before the registry has recovered. */
+  /** The number of refusals before the registry recovers. */
   readonly burst: number;
   readonly place: 'manifest' | 'blob';
   readonly image: TestImage;
@@ -46,9 +46,9 @@ interface Throttle {
 
 export const THROTTLING: Fault = {
   id: 'F7',
-  what: 'answers 429, 500, 502, 503, 504 in bursts, with and without Retry-After (seconds, date, absurd)',
+  what: 'The registry answers 429, 500, 502, 503 or 504 in bursts, with and without Retry-After (seconds, a date, an absurd value).',
   expected:
-    'success when the registry recovers within 5 s, else 502 or 503 with Retry-After; no request during a pause, which a 429 asks for its registry, any other status for its URL only',
+    'Requests succeed if the registry recovers within 5 s, else the answer is 502 or 503 with Retry-After. The service sends no request during a pause. After a 429 the pause applies to the whole registry, after any other status to one URL.',
   run: async (bench) => {
     const violations: string[] = [];
     const parts = await Promise.all([throttleEach(bench, violations), throttleMany(bench, violations)]);
@@ -60,7 +60,7 @@ export const THROTTLING: Fault = {
   },
 };
 
-/** Each on a registry of its own: a pause is one registry's. */
+/** Each burst has its own registry, because a pause applies to a whole registry. */
 async function throttleEach(bench: FaultBench, violations: string[]): Promise<Omit<Seen, 'violations'>> {
   const throttles = [429, 500, 502, 503, 504].flatMap((status) =>
     PATIENCE.flatMap(([say, seconds]) =>
@@ -76,7 +76,7 @@ async function throttleEach(bench: FaultBench, violations: string[]): Promise<Om
     return throttleOne(service, registry, throttle, violations);
   });
   const total = attempts.reduce((sum, one) => sum + one, 0);
-  return { injected: total, figures: `${String(throttles.length)} bursts, ${String(total)} refusals given` };
+  return { injected: total, figures: `${String(throttles.length)} bursts, ${String(total)} refusals sent` };
 }
 
 function throttleOf(random: Random, fields: Pick<Throttle, 'status' | 'say' | 'seconds' | 'burst'>): Throttle {
@@ -85,7 +85,7 @@ function throttleOf(random: Random, fields: Pick<Throttle, 'status' | 'say' | 's
   return { ...fields, place, image, next };
 }
 
-/** Resolves with how many refusals were given. */
+/** Resolves with the number of refusals that the registry sent. */
 async function throttleOne(
   service: FaultedService,
   registry: ScriptedRegistry,
@@ -117,7 +117,7 @@ async function throttleOne(
   if (expected === 503 && (told < 0 || told > 60)) violations.push(`${what}: Retry-After ${String(told)}`);
   if (status !== 429) pauses.end();
   if (tooLong) {
-    // The registry has recovered. After a 429 no client asks it before the pause is over; else its other content is free.
+    // The registry has recovered. After a 429 the service sends no request to it before the end of the pause; otherwise it may request other content.
     const asked = registry.requests('manifest', next.digest);
     const other = await service.get(next, { query });
     const isPatient = other.status === 503 && Number(other.headers['retry-after']) > PATIENCE_SECONDS;
@@ -130,13 +130,13 @@ async function throttleOne(
   return refused;
 }
 
-/** A registry that asks one client for patience, and one that is overloaded for a while by many. */
+/** A registry that sends Retry-After to one client while others wait, and one that refuses many clients for a while. */
 async function throttleMany(bench: FaultBench, violations: string[]): Promise<Omit<Seen, 'violations'>> {
   const registry = await bench.startRegistry({ auth: 'anonymous' });
   const service = await bench.startService({ registry });
   const images = Array.from({ length: bench.times(200, 1000) }, () => makeImage([bench.random.bytes(2000)]));
   const [scout, ...others] = Array.from({ length: images.length + 1 }, () => makeImage([bench.random.bytes(2000)]));
-  if (scout === undefined) throw new Error('somebody must be first');
+  if (scout === undefined) throw new Error('there is no image for the first client');
   registry.publish(...images, scout, ...others);
   let refused = 0;
   let intruders = 0;
@@ -167,12 +167,13 @@ async function throttleMany(bench: FaultBench, violations: string[]): Promise<Om
   gots.push(...(await swarm(others, others.length, (image) => service.get(image))), await first);
   const failed = gots.filter(({ verdict }) => verdict !== 'whole').length;
   if (failed > 0) violations.push(`${String(failed)} of ${String(gots.length)} failed though the registry recovered`);
-  if (intruders > 0) violations.push(`${String(intruders)} requests during a pause that another client was told of`);
-  const figures = `${String(images.length)} clients over an outage of ${String(OUTAGE_MS)} ms: ${String(refused)} refusals; ${String(others.length)} clients during a pause: ${String(intruders)} requests`;
+  if (intruders > 0)
+    violations.push(`${String(intruders)} requests during a pause that began with another client's request`);
+  const figures = `${String(images.length)} clients during an outage of ${String(OUTAGE_MS)} ms: ${String(refused)} refusals; ${String(others.length)} clients during a pause: ${String(intruders)} requests`;
   return { injected: refused + 1, figures };
 }
 
-/** Counts the requests that come although patience was asked for. */
+/** Counts the requests that come during a pause. */
 class Pauses {
   #from = Infinity;
   #until = 0;
@@ -200,7 +201,7 @@ function headerOf(say: string | undefined): Record<string, string> {
     case undefined:
       return {};
     case 'date':
-      // Whole seconds, as those of the answer's own date.
+      // Whole seconds, because the Date of the answer has whole seconds.
       return { 'retry-after': new Date(Date.now() + 1000).toUTCString() };
     case 'past':
       return { 'retry-after': new Date(0).toUTCString() };

@@ -1,4 +1,4 @@
-/** Token servers that are slow, away, out of their mind, or that take their tokens back. */
+/** Token servers that are slow, cannot be reached, send malformed answers, or revoke their tokens. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeImage } from '../../../test/support/image.ts';
 import type { Fault } from '../fault.ts';
@@ -11,15 +11,15 @@ import { swarm } from '../traffic/swarm.ts';
 
 interface Trouble {
   readonly name: string;
-  /** By the number of the request for a token; undefined where the server is itself. */
+  /** The behaviour at the n-th request for a token; undefined when the server answers correctly. */
   readonly answer?: (attempt: number) => Behaviour | undefined;
   readonly fields?: Readonly<Record<string, unknown>>;
-  /** It answers when all requests wait: a failure does not reach later ones. */
+  /** The server answers when all requests wait, because a failure is not remembered for later requests. */
   readonly isLate?: boolean;
-  /** All tokens are taken back when all clients have one, and then as many ask again. */
+  /** The server revokes all tokens when all clients have one; then all clients send another request. */
   readonly revokes?: boolean;
   readonly expected: number;
-  /** Requests for tokens; undefined where they are repeated for a time, all of them for one token. */
+  /** The expected number of requests for tokens; undefined if the service repeats its request for some time. */
   readonly calls: number | undefined;
 }
 
@@ -32,7 +32,7 @@ const MIB = 1024 * 1024;
 /** A request for a token is repeated less often than this within `registry.timeouts.retrySeconds`. */
 const MAX_REPEATS = 40;
 
-/** From the last client's challenge until it waits like the others. */
+/** After this time the last client has got its challenge and waits for the token. */
 const LATE_MS = 300;
 const json = (body: string): Behaviour =>
   answering({ status: 200, headers: { 'content-length': Buffer.byteLength(body) }, body: Buffer.from(body) });
@@ -46,10 +46,10 @@ const TROUBLES: readonly Trouble[] = [
   { name: '503 always', answer: () => refusing(503), expected: 502, calls: undefined },
   { name: 'refuses', answer: () => refusing(401), isLate: true, expected: 502, calls: 1 },
   { name: 'forbids', answer: () => refusing(403), isLate: true, expected: 502, calls: 1 },
-  { name: 'takes tokens back', revokes: true, expected: 200, calls: 2 },
-  { name: 'says no lifetime', fields: {}, expected: 200, calls: 1 },
-  { name: 'says a lifetime in words', fields: { expires_in: '300' }, expected: 200, calls: 1 },
-  { name: 'says a lifetime of 1970', fields: { expires_in: -1 }, expected: 200, calls: 1 },
+  { name: 'revokes its tokens', revokes: true, expected: 200, calls: 2 },
+  { name: 'states no lifetime', fields: {}, expected: 200, calls: 1 },
+  { name: 'states a lifetime as a string', fields: { expires_in: '300' }, expected: 200, calls: 1 },
+  { name: 'states a negative lifetime', fields: { expires_in: -1 }, expected: 200, calls: 1 },
   { name: 'gives a number', answer: () => json('{"token":7}'), isLate: true, expected: 502, calls: 1 },
   { name: 'gives nothing', answer: () => json('{}'), isLate: true, expected: 502, calls: 1 },
   { name: 'gives null', answer: () => json('null'), isLate: true, expected: 502, calls: 1 },
@@ -60,26 +60,26 @@ const TROUBLES: readonly Trouble[] = [
 
 export const TOKEN_SERVERS: Fault = {
   id: 'F8',
-  what: 'a token server that is slow, away, answers 5xx, 1 MiB, other types or no lifetime, or takes its tokens back while many wait',
+  what: 'The token server is slow, resets, refuses, answers 5xx, a token of 1 MiB, other types or no lifetime, or revokes its tokens, while many clients wait.',
   expected:
-    'one token for all waiting requests, one more when it is refused; then success, or 502 or 504 for all of them',
+    'The service fetches one token for all waiting requests, and one more if that token is refused. Then all requests succeed, or all get 502 or 504.',
   run: async (bench) => {
     const violations: string[] = [];
     const clients = bench.times(20, 200);
-    // Everybody waits for the one token that lasts shortest.
+    // The number of clients of the server that revokes its tokens.
     const many = bench.times(200, 1000);
     const registries = await Promise.all(TROUBLES.map(() => bench.startRegistry()));
     const service = await startService(bench, registries);
     const calls = await swarm(TROUBLES, TROUBLES.length, (trouble, index) => {
       const registry = registries[index];
-      if (registry === undefined) throw new Error('a registry each');
+      if (registry === undefined) throw new Error('a server has no registry');
       return ask(bench, service, registry, trouble, trouble.revokes === true ? many : clients, violations);
     });
     const total = calls.reduce((sum, one) => sum + one, 0);
-    const figures = `${String(TROUBLES.length)} servers, ${String(clients)} clients each and ${String(many)} at one: ${String(total)} requests for tokens, as many as expected`;
+    const figures = `${String(TROUBLES.length)} servers with ${String(clients)} clients each, one of them with ${String(many)}: ${String(total)} requests for tokens, as expected`;
     return {
       injected: (TROUBLES.length - 1) * clients + many,
-      figures: violations.length === 0 ? figures : 'see below',
+      figures: violations.length === 0 ? figures : 'see the violations',
       violations,
     };
   },
@@ -97,7 +97,7 @@ function startService(bench: FaultBench, registries: readonly ScriptedRegistry[]
   });
 }
 
-/** Resolves with how many tokens were asked for. */
+/** Resolves with the number of requests for tokens. */
 async function ask(
   { random }: FaultBench,
   service: FaultedService,

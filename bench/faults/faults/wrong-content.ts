@@ -1,4 +1,4 @@
-/** Content that is not what its digest says, or not as long as was announced. */
+/** Content whose digest or length is wrong. */
 import { encode, makeBlob, makeImage, type TestImage } from '../../../test/support/image.ts';
 import type { GetOptions } from '../traffic/client.ts';
 import type { Fault, Seen } from '../fault.ts';
@@ -17,15 +17,16 @@ const AT_ONCE = 16;
 
 const WRONG_DIGEST: Fault = {
   id: 'F3',
-  what: 'a body of the right length with other bytes, while 50 clients wait for it, some for a range of it',
-  expected: 'all 50 fail visibly, nothing is kept, each is counted; the next request gets it right',
+  what: 'The registry sends a body of the right length with wrong bytes, while 50 clients wait for it, some of them for a range.',
+  expected:
+    'All 50 clients fail visibly. Nothing is cached. The service counts each wrong body. The next request gets the right bytes.',
   run: forge,
 };
 
 const WRONG_LENGTH: Fault = {
   id: 'F5',
-  what: 'a body that is longer or shorter than announced, without Content-Length, chunked, empty; a manifest with another size',
-  expected: 'a correct body or a visible failure',
+  what: 'The registry sends a body that is longer or shorter than announced, without Content-Length, chunked or empty, or a manifest with a wrong size of the layer.',
+  expected: 'The client gets the right bytes or a visible failure.',
   run: stretch,
 };
 
@@ -64,8 +65,8 @@ async function forge(bench: FaultBench): Promise<Seen> {
     registry.withdraw(image);
   }
   const counted = (await service.metrics()).sum('digest_mismatch_total');
-  if (counted !== rounds) violations.push(`${String(counted)} mismatches counted of ${String(rounds)}`);
-  return { injected: rounds, figures: `${tally(all)}; ${String(counted)} counted`, violations };
+  if (counted !== rounds) violations.push(`${String(counted)} of ${String(rounds)} mismatches counted`);
+  return { injected: rounds, figures: `${tally(all)}; ${String(counted)} mismatches counted`, violations };
 }
 
 function rangeOf(size: number, random: Random): GetOptions {
@@ -73,7 +74,7 @@ function rangeOf(size: number, random: Random): GetOptions {
   return { range: [start, random.between(start + 1, size + 1)] };
 }
 
-/** One bit, or all from somewhere on. */
+/** Flips one bit, or replaces all bytes from a random position on. */
 function forgery(bytes: Uint8Array, random: Random): Uint8Array {
   const forged = bytes.slice();
   const at = random.between(0, forged.byteLength);
@@ -92,7 +93,7 @@ interface Shape {
 
 const SHAPES: readonly Shape[] = [
   {
-    name: 'bytes behind the end',
+    name: 'bytes after the end',
     behaviour: (whole) => saying(message(whole, `content-length: ${length(whole)}`, whole)),
     becomes: 'either',
   },
@@ -157,7 +158,7 @@ function shapedTrial(
   const { size } = honest.layer.descriptor;
   const image = announced === undefined ? honest : announcing(honest, announced(size));
   const wrong = behaviour?.(image.layer.bytes);
-  // A request is repeated at once when the answer before it on its connection had bytes behind its end.
+  // The service repeats a request at once if the previous answer on its connection was followed by extra bytes.
   const isAlways = becomes === 'failed';
   return {
     name: `${name}, ${String(size)} bytes`,
@@ -169,7 +170,7 @@ function shapedTrial(
   };
 }
 
-/** The same blobs under a manifest that says another size of the layer. */
+/** The same blobs with a manifest that states another size of the layer. */
 function announcing({ manifest, ...image }: TestImage, size: number): TestImage {
   const content = JSON.parse(Buffer.from(manifest.bytes).toString()) as { layers: { size: number }[] };
   for (const layer of content.layers) layer.size = size;

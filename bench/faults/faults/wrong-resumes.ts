@@ -1,4 +1,4 @@
-/** A download breaks off, and what the registry answers when it should go on is not what was asked for. */
+/** A download breaks off, and the registry answers the request for the rest wrongly. */
 import { makeImage } from '../../../test/support/image.ts';
 import type { Fault, Seen } from '../fault.ts';
 import type { FaultBench } from '../fault-bench.ts';
@@ -10,16 +10,16 @@ import { type Allowed, runTrials, type Trial } from '../traffic/trials.ts';
 
 interface Shape {
   readonly name: string;
-  /** The server that answers so. */
+  /** The kind of request that gets this behaviour. */
   readonly place: Place;
   readonly behaviour: (whole: Uint8Array, hosts: Hosts) => Behaviour;
-  /** Whole when absent. */
+  /** The expected verdict; `whole` if absent. */
   readonly becomes?: Allowed;
 }
 
 interface Hosts {
   readonly registry: ScriptedRegistry;
-  /** The origin of another host, which has something else. */
+  /** The origin of another host, which has other bytes. */
   readonly elsewhere: string;
 }
 
@@ -49,7 +49,7 @@ const SHAPES: readonly Shape[] = [
     name: '401',
     place: 'blob',
     behaviour: (_, { registry }) => refusing(401, { 'www-authenticate': registry.challenge }),
-    // A request that had to fetch a token, because another one's was refused, does not fetch a second one.
+    // A request that has fetched a new token after a refusal does not fetch a second one.
     becomes: 'either',
   },
   { name: '403 of a signed URL', place: 'storage', behaviour: () => refusing(403) },
@@ -64,8 +64,9 @@ const SHAPES: readonly Shape[] = [
 
 export const WRONG_RESUMES: Fault = {
   id: 'F2',
-  what: 'behind a reset, the rest is answered by 200, another start, another total, no Content-Range, 416, 401, 403, a redirect elsewhere, other bytes',
-  expected: 'a correct body where the next answer is right, else a visible failure; no credential elsewhere',
+  what: 'After a reset, the registry answers the request for the rest with 200, another start, another total, no Content-Range, 416, 401, 403, a redirect to another host, or other bytes.',
+  expected:
+    'The client gets the right bytes if the next answer is right, else a visible failure. The other host gets no credential.',
   run: resumeWrongly,
 };
 
@@ -101,11 +102,11 @@ async function resumeWrongly(bench: FaultBench): Promise<Seen> {
   return { injected: makers.length, figures: `${tally(gots)} in ${String(SHAPES.length)} shapes`, violations };
 }
 
-/** A host that has a body of the right form for everything, and must not be told any secret. */
+/** A host that answers each request with a well-formed body, and reports each credential that it gets. */
 async function startElsewhere(bench: FaultBench): Promise<string> {
   const elsewhere: ScriptedRegistry = await bench.startRegistry({ auth: 'anonymous' });
   elsewhere.scriptAll(({ request }) => {
-    if (request.headers.authorization !== undefined) bench.report('a credential was sent elsewhere');
+    if (request.headers.authorization !== undefined) bench.report('the other host got a credential');
     const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '') ?? [];
     const end = Number(last) + 1;
     return answering(part(new Uint8Array(end), Number(first), end));
@@ -117,7 +118,7 @@ function ok(body: Uint8Array): Answer {
   return { status: 200, headers: { 'content-length': body.byteLength }, body };
 }
 
-/** The rest of the blob, or almost. */
+/** An answer with the rest of the blob; `change` can replace its offset or total. */
 function rest(whole: Uint8Array, change?: (offset: number) => { offset?: number; total?: number }): Behaviour {
   return answering((_, { offset: asked }) => {
     const { offset = asked, total = whole.byteLength } = change?.(asked) ?? {};

@@ -1,4 +1,4 @@
-/** A cache on XFS, which takes blocks in advance behind the end of a file that grows. */
+/** A cache on XFS, which reserves blocks after the end of a growing file. */
 import { statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeImage } from '../../../test/support/image.ts';
@@ -8,7 +8,7 @@ import { pacedAt } from '../failpoints/registry/behaviours.ts';
 import { swarm, tally } from '../traffic/swarm.ts';
 
 const MIB = 1024 * 1024;
-/** The smallest that mkfs.xfs makes. */
+/** The smallest file system that mkfs.xfs creates. */
 const DISK_BYTES = 300 * MIB;
 const MAX_BYTES = 160 * MIB;
 const PACKAGE_BYTES = 33 * MIB;
@@ -20,8 +20,8 @@ const OVERHEAD_BYTES = 8 * MIB;
 
 export const XFS: Fault = {
   id: 'F33',
-  what: 'a cache of 160 MiB on XFS, into which four packages of 33 MiB arrive at a time',
-  expected: 'the file system never counts more than the budget and 8 MiB for its own',
+  what: 'A cache of 160 MiB is on XFS. Four packages of 33 MiB arrive at a time.',
+  expected: 'The file system never uses more than the limit of the cache plus 8 MiB of its own.',
   async run(bench) {
     const disk = await mountXfs(bench, DISK_BYTES);
     if ('reason' in disk) return { injected: 0, figures: `skipped: ${disk.reason}`, violations: [] };
@@ -47,7 +47,7 @@ export const XFS: Fault = {
     const failed = gots.filter(({ verdict }) => verdict !== 'whole');
     return {
       injected: count,
-      figures: `${tally(gots)}; at most ${(peakBytes / MIB).toFixed(1)} MiB of the file system in use, the budget being ${String(MAX_BYTES / MIB)}`,
+      figures: `${tally(gots)}; the file system used at most ${(peakBytes / MIB).toFixed(1)} MiB, with a limit of ${String(MAX_BYTES / MIB)} MiB`,
       violations: [
         ...failed.map(({ verdict, why }) => `${verdict}: ${why}`),
         ...(peakBytes > MAX_BYTES + OVERHEAD_BYTES ? [`${String(peakBytes)} bytes in use`] : []),

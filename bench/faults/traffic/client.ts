@@ -1,55 +1,55 @@
-/** A client of the service that knows what it must get, and judges what it got. */
+/** A client of the service that compares the answer with the expected bytes. */
 import { type IncomingMessage, request } from 'node:http';
 import type { TestImage } from '../../../test/support/image.ts';
 import { findCanary } from '../../../test/support/service-process.ts';
 
 export interface GetOptions {
   readonly method?: 'GET' | 'HEAD';
-  /** First byte, and the one behind the last: of the package. */
+  /** The first byte of the package, and the one after the last. */
   readonly range?: readonly [start: number, end: number];
-  /** Another target than `/package`, with its query. */
+  /** A target with its query, instead of `/package`. */
   readonly target?: string;
   /** The local address that the client connects from. */
   readonly from?: string;
-  /** Besides `digest`; another `digest` too. */
+  /** Query parameters in addition to `digest`; may replace `digest`. */
   readonly query?: Readonly<Record<string, string>>;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Leaves behind so many bytes of the body. */
+  /** The client leaves after this many bytes of the body. */
   readonly leaveAfter?: number;
-  /** Reads no faster. */
+  /** The highest speed at which the client reads. */
   readonly bytesPerSecond?: number;
-  /** Reads nothing before this settles. */
+  /** The client reads nothing before this settles. */
   readonly readAfter?: Promise<unknown>;
   readonly onBytes?: (bytes: number) => void;
   readonly signal?: AbortSignal;
-  /** The time until the end of the answer; the service promises nothing beyond it. */
+  /** The time limit for the whole answer. */
   readonly budgetMs?: number;
 }
 
 /**
- * - `whole`: what was asked for, all of it
+ * - `whole`: all requested bytes, and they are right
  * - `refused`: a status of 400 or more
- * - `cut`: less than announced, and the connection broke
+ * - `cut`: the connection broke before the end of the body
  * - `unreachable`: no answer at all
- * - `left`: the client's own will
- * - `late`: not over when its budget was
- * - `wrong`: a normal end of something else
+ * - `left`: the client closed the connection
+ * - `late`: the answer had not ended at the time limit
+ * - `wrong`: the answer ended normally but has wrong content
  */
 export type Verdict = 'whole' | 'refused' | 'cut' | 'unreachable' | 'left' | 'late' | 'wrong';
 
 export interface Got {
   readonly verdict: Verdict;
-  /** In words, where the verdict does not say it all. */
+  /** Further details of the verdict. */
   readonly why: string;
-  /** 0 without an answer. */
+  /** 0 if there was no answer. */
   readonly status: number;
   readonly headers: IncomingMessage['headers'];
   /** The bytes of the body. */
   readonly bytes: number;
-  /** On the monotonic clock, in milliseconds; undefined without a body. */
+  /** The time of the first byte of the body on the monotonic clock, in milliseconds; undefined without a body. */
   readonly firstByteAt: number | undefined;
   readonly ms: number;
-  /** A secret that it should never have been shown. */
+  /** A secret that the answer contains by mistake. */
   readonly canary: string | undefined;
 }
 
@@ -112,7 +112,7 @@ class JudgedBody {
     this.#options = options;
   }
 
-  /** Resolves with how it ended. */
+  /** Resolves with the verdict when the answer has ended. */
   async read(response: IncomingMessage, leave: () => void): Promise<string> {
     this.#response = response;
     const { readAfter, bytesPerSecond, leaveAfter = Infinity, onBytes } = this.#options;
@@ -155,12 +155,12 @@ class JudgedBody {
     if (end.status >= 400) return 'refused';
     if (this.left) return 'left';
     if (end.status === 0) return 'unreachable';
-    // After any bytes: a client does not take them for the whole.
+    // A client does not mistake a broken response for a complete one, whatever bytes came before.
     if (!end.complete) return 'cut';
     if (this.#mistake !== undefined) return 'wrong';
     const missing = end.method === 'HEAD' ? 0 : this.#expected.byteLength - this.#bytes;
     if (missing === 0 && this.#isDescribed(end.method)) return 'whole';
-    this.#mistake = missing > 0 ? `a normal end, ${String(missing)} bytes short` : 'a head that does not fit';
+    this.#mistake = missing > 0 ? `a normal end, ${String(missing)} bytes short` : 'wrong headers';
     return 'wrong';
   }
 
@@ -171,7 +171,7 @@ class JudgedBody {
     return headers?.['content-length'] === String(length);
   }
 
-  /** An answer of 200 is the whole, with or without a range in the request. */
+  /** A 200 carries the whole package, also if the request has a range. */
   get #expected(): Uint8Array {
     const { range } = this.#options;
     if (this.#response?.statusCode !== 206 || range === undefined) return this.#whole;
@@ -184,7 +184,7 @@ class JudgedBody {
       return;
     }
     const same = expected.subarray(this.#bytes, this.#bytes + chunk.byteLength);
-    if (Buffer.compare(chunk, same) !== 0) this.#mistake ??= `other bytes between ${String(this.#bytes)} and the next`;
+    if (Buffer.compare(chunk, same) !== 0) this.#mistake ??= `wrong bytes after byte ${String(this.#bytes)}`;
     this.#bytes += chunk.byteLength;
   }
 }

@@ -1,9 +1,9 @@
-/** Randomness that a seed repeats: the keystream of a cipher, whose key is the seed's hash. */
+/** Random values that a seed repeats: the keystream of a cipher whose key is the hash of the seed. */
 import { createCipheriv, createHash, randomInt } from 'node:crypto';
 
 /**
- * Concurrent work must not draw from the same source, because the order of events would decide the values: draw
- * everything before, or `fork`.
+ * Concurrent work must not use the same source, because the values would depend on the order of events: take all values
+ * before, or `fork`.
  */
 export class Random {
   readonly seed: string;
@@ -20,14 +20,14 @@ export class Random {
     return randomInt(1_000_000_000);
   }
 
-  /** Independent of what this one is asked for later. */
+  /** A new source; later calls of this one do not change its values. */
   fork(): Random {
     return new Random(`${this.seed}.${String(++this.#forks)}`);
   }
 
   bytes(length: number): Uint8Array {
     const { buffer, byteOffset } = this.#stream.update(Buffer.alloc(length));
-    // Not as a Buffer: the `slice` of that is no copy.
+    // A Uint8Array, because `slice` of a Buffer does not copy.
     return new Uint8Array(buffer, byteOffset, length);
   }
 
@@ -37,7 +37,7 @@ export class Random {
     return from + Math.floor(unit * (to - from));
   }
 
-  /** True in so many cases of one. */
+  /** True with this probability. */
   chance(probability: number): boolean {
     return this.between(0, 1_000_000) < probability * 1_000_000;
   }

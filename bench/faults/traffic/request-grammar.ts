@@ -1,10 +1,10 @@
-/** Requests as a grammar makes them, most of them nearly right, and what chance does to some of them afterwards. */
+/** Generates requests from a grammar, most of them nearly valid, and damages some of them at random. */
 import type { Digest } from '../../../src/domain/descriptor.ts';
 import type { Random } from './random.ts';
 
 export interface GeneratedRequest {
   readonly bytes: string;
-  /** Whether it was changed after it was made: then its end, and whether it is a HEAD, are unknown. */
+  /** Whether the request was damaged. Then its end and its method are unknown. */
   readonly isMangled: boolean;
 }
 
@@ -136,7 +136,7 @@ const SPLINTERS = [
   '0\r\n\r\n',
 ];
 
-/** One in three is mangled. `known` is kept, and 1000 bytes long. */
+/** One request in three is damaged. `known` is the digest of a cached package of 1000 bytes. */
 export function generateRequest(random: Random, known: Digest, unknown: readonly Digest[]): GeneratedRequest {
   const digests = [known, known, known, ...unknown, known.toUpperCase(), known.slice(1), known.replace(':', '%3A')];
   const value = (name: string): string =>

@@ -1,6 +1,6 @@
-/** Many at a time, but not all at once. */
+/** Runs a limited number of clients at a time. */
 
-/** Runs `work` over all items, so many at a time; the outcomes in the order of the items. Rejects with the first rejection. */
+/** Runs `work` for all items, `atOnce` at a time. The results have the order of the items. Rejects with the first rejection. */
 export async function swarm<Item, Outcome>(
   items: readonly Item[],
   atOnce: number,

@@ -1,4 +1,4 @@
-/** Many trials of one fault: an image whose registry misbehaves, a client that requests it, and what the client may get. */
+/** Runs many trials of one fault. A trial has an image, the behaviour of its registry, a client, and the allowed answers. */
 import type { TestImage } from '../../../test/support/image.ts';
 import type { Place, Script } from '../failpoints/registry/exchange.ts';
 import type { ScriptedRegistry } from '../failpoints/registry/scripted-registry.ts';
@@ -6,20 +6,20 @@ import type { FaultedService } from '../faulted-service.ts';
 import type { GetOptions, Got } from './client.ts';
 import { swarm } from './swarm.ts';
 
-/** `failed`: visibly, by a status or a connection that breaks; `either`: whole or failed, but nothing wrong. */
+/** `failed`: an error status or a broken connection. `either`: whole or failed. */
 export type Allowed = 'whole' | 'failed' | 'either';
 
 export interface Trial {
-  /** The failpoint, in words. */
+  /** The description of the failpoint. */
   readonly name: string;
   readonly service: FaultedService;
   readonly image: TestImage;
-  /** The request that the failpoint is about. */
+  /** The kind of request that the failpoint affects. */
   readonly place: Exclude<Place, 'token' | 'storage'>;
-  /** For the digest of the manifest or of the layer, as `place` says. */
+  /** The script for the digest of the manifest or of the layer, depending on `place`. */
   readonly failpoint: Script;
   readonly options?: GetOptions;
-  /** With a function: the sentence that says how the answer is not as expected, or undefined. */
+  /** The allowed verdicts, or a function that returns a sentence about an unexpected answer, else undefined. */
   readonly allowed: Allowed | ((got: Got) => string | undefined);
 }
 
@@ -31,8 +31,8 @@ export interface Trials {
 }
 
 /**
- * Runs so many trials at a time. A trial is made when its turn comes, so that a thousand images are not in memory
- * together; its image is withdrawn behind it. `check` sees the requests of one trial at its place.
+ * Runs `atOnce` trials at a time. A trial is made just before it runs and its image is withdrawn afterwards, so that a
+ * thousand images are not in memory together. `check` gets the requests of one trial that its failpoint affects.
  */
 export async function runTrials(
   registry: ScriptedRegistry,
@@ -60,7 +60,7 @@ export async function runTrials(
   return { gots, violations, requests: total };
 }
 
-/** The sentence that says how an answer is not what is allowed; undefined when it is. */
+/** A sentence about an answer that is not allowed; undefined if it is allowed. */
 export function unexpected(got: Got, allowed: Allowed): string | undefined {
   const became = got.verdict === 'cut' || got.verdict === 'refused' ? 'failed' : got.verdict;
   const isAllowed = became === allowed || (allowed === 'either' && (became === 'whole' || became === 'failed'));

@@ -1,22 +1,22 @@
-/** Compares the counters of the service with what its clients have seen. */
+/** Compares the counters of the service with the answers that its clients got. */
 import type { Got } from '../traffic/client.ts';
 import type { Metrics } from './metrics.ts';
 
 export interface Counted {
   metrics(): Promise<Metrics>;
-  /** The answers that clients of `/package` have had since the start of the service. */
+  /** The answers of `/package` since the start of the service. */
   readonly answers: readonly Pick<Got, 'verdict' | 'status' | 'firstByteAt'>[];
-  /** The requests of its other routes and ports, each of which opens a package twice at most. */
+  /** The number of requests to other routes and ports. Each opens a package at most twice. */
   readonly others: number;
 }
 
-/** @throws Error with what does not add up */
+/** @throws Error that names the counters that do not agree */
 export async function addUp(service: Counted): Promise<void> {
   const metrics = await service.metrics();
   const { answers } = service;
   const reached = answers.filter(({ verdict }) => verdict !== 'unreachable');
   const counted = metrics.sum('http_requests_total', { route: '/package' });
-  // The service may or may not have seen a client that was cut off before the head, or left before its request was sent.
+  // If a client was cut off before the head, or left before its request was sent, the service may have counted it or not.
   const silent = answers.length - reached.length + reached.filter(({ status }) => status === 0).length;
   if (counted > answers.length || counted < answers.length - silent) {
     throw new Error(`${String(counted)} requests counted, ${String(answers.length)} made`);

@@ -1,4 +1,4 @@
-/** The invariants of a service at rest, after any fault. */
+/** Checks the invariants of an idle service after a fault. */
 import { lstatSync, readdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,9 +10,9 @@ import type { FaultedService } from '../faulted-service.ts';
 import { addUp, type Counted } from './accounts.ts';
 import { type Descriptors, residentBytes } from './process-facts.ts';
 
-/** Threads and their event loops, which begin with the first large download and stay. */
+/** Descriptors of the threads that start with the first large download and stay. */
 const LATE_DESCRIPTORS = 24;
-/** The memory that is not released: pools of blocks, and the growth of V8's heap before a collection. */
+/** Memory that the service keeps: pools of blocks, and the growth of V8's heap before a collection. */
 const MAX_GROWTH_BYTES = 256 * 1024 * 1024;
 
 /** The parts of a running service that are inspected. */
@@ -23,8 +23,8 @@ export interface Inspected extends Counted, Pick<FaultedService, 'idle' | 'pid'>
 }
 
 /**
- * Returns a sentence for each violation. Each check is repeated until it passes, for `patienceMs` at most: connections to a
- * registry wait for their next request for some seconds.
+ * Returns a sentence for each violation. Each check is repeated until it passes, for at most `patienceMs`, because idle
+ * connections to a registry stay open for some seconds.
  */
 export async function violationsAtRest(service: Inspected, patienceMs = 10_000): Promise<string[]> {
   const failures = [
@@ -39,7 +39,7 @@ export async function violationsAtRest(service: Inspected, patienceMs = 10_000):
   return failures.filter((failure) => failure !== undefined);
 }
 
-/** And when it has ended by SIGTERM. */
+/** Stops the service by SIGTERM and checks its exit code and its measurements. */
 export async function violationsOfStop(service: FaultedService): Promise<string[]> {
   const code = await service.stop();
   const { count, exceeded, peakBytes } = service.budget;
@@ -54,7 +54,7 @@ export async function violationsOfStop(service: FaultedService): Promise<string[
   ];
 }
 
-/** Whether it runs or not. */
+/** These checks do not need a running service. */
 export async function strangeDials(service: FaultedService, allowed: ReadonlySet<string>): Promise<string[]> {
   return [...(await service.dials())].filter((dial) => !allowed.has(dial)).map((dial) => `dialled ${dial}`);
 }
@@ -99,7 +99,7 @@ async function expectIndexIsDirectory(service: Inspected): Promise<void> {
   }
 }
 
-/** An unverified file must not lie among the verified ones. */
+/** The digest of each cached file must be its name. */
 async function wrongFiles(service: Inspected): Promise<string[]> {
   const directory = service.setup.cacheDirectory;
   if (directory === undefined) return [];
@@ -107,7 +107,7 @@ async function wrongFiles(service: Inspected): Promise<string[]> {
   for (const path of blobPaths(directory)) {
     const bytes = await readFile(path);
     if (!path.endsWith(digestOf(bytes).slice('sha256:'.length)))
-      wrong.push('a cached file has other bytes than its name says');
+      wrong.push('the digest of a cached file is not its name');
     if (bytes.includes('canary')) wrong.push('a secret in a file of the cache');
   }
   return wrong;
@@ -123,7 +123,7 @@ function canaryOf(where: string, text: string): string | undefined {
   return found === undefined ? undefined : `a secret in the ${where}: ${found}`;
 }
 
-/** The index holds no foreign files. */
+/** Without foreign files, because the index does not contain them. */
 function blobPaths(directory: string): string[] {
   const folder = join(directory, 'v1/blobs/sha256');
   return namesIn(folder)

@@ -1,11 +1,11 @@
-/** Looks every 50 ms at how much of its volume a cache takes. */
+/** Measures every 50 ms how much of its volume a cache takes. */
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 
 export interface WatchedCache {
   readonly directory: string;
-  /** The process of the service; its open files count too. */
+  /** The process of the service, whose open files are included. */
   readonly pid: number;
   readonly maxBytes: number;
 }
@@ -13,7 +13,7 @@ export interface WatchedCache {
 export interface BudgetSamples {
   readonly count: number;
   readonly peakBytes: number;
-  /** Samples that were over the maximum. */
+  /** The number of measurements above the limit. */
   readonly exceeded: number;
 }
 
@@ -27,7 +27,7 @@ export class BudgetWatch {
 
   async end(): Promise<BudgetSamples> {
     const answer = once(this.#worker, 'message');
-    // Both may come in one turn.
+    // The message and the exit can come in the same turn, so both listeners are added first.
     const exit = once(this.#worker, 'exit');
     this.#worker.ref();
     this.#worker.postMessage('end');

@@ -1,4 +1,4 @@
-/** The thread of a BudgetWatch: it samples in time while the bench is busy. */
+/** The thread of a BudgetWatch. It measures in time even if the main thread of the bench is busy. */
 import { lstatSync, readdirSync, readlinkSync, statSync, type Stats } from 'node:fs';
 import { join, sep } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
@@ -11,13 +11,13 @@ const SECTOR_BYTES = 512;
 const { directory, pid, maxBytes } = workerData as WatchedCache;
 const samples = { count: 0, peakBytes: 0, exceeded: 0 };
 
-/** Allocated, of all files, those that are open and have no name any more too. */
+/** The allocated bytes of all files, including removed files that are still open. */
 function sample(): void {
   const first = filesOf();
   const seen = total(first);
   samples.count++;
   if (seen > maxBytes) {
-    // Files came and went while we looked: only those that were there all the time were there together.
+    // Files can appear and disappear during the measurement. Only files that were there before and after it count together.
     const second = filesOf();
     const together = total(new Map([...first].filter(([file]) => second.has(file))));
     if (together > maxBytes) samples.exceeded++;
@@ -27,7 +27,7 @@ function sample(): void {
   }
 }
 
-/** Allocated bytes by inode and birth: a file that moves counts once, and the next one may have the inode of one that went. */
+/** Allocated bytes by inode and birth time: a renamed file counts once, and a new file may reuse an inode. */
 function filesOf(): Map<string, number> {
   const files = new Map<string, number>();
   const add = (stats: Stats | undefined): void => {
@@ -52,7 +52,7 @@ function total(files: ReadonlyMap<string, number>): number {
   return files.values().reduce((sum, bytes) => sum + bytes, 0);
 }
 
-/** Files and descriptors may go at any moment. */
+/** Files and descriptors can disappear at any moment. */
 function attempt<Value>(look: () => Value): Value | undefined {
   try {
     return look();

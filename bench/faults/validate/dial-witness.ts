@@ -1,15 +1,15 @@
-/** Preloaded into the service: notes each address that it dials, by any library. */
+/** Preloaded into the service: records each address that it connects to, by any library. */
 import { openSync, writeSync } from 'node:fs';
 import { Server, Socket } from 'node:net';
 
-/** Open from the start: there may be no descriptor left later. */
+/** Opened at the start, because later there may be no free descriptor. */
 const journal = openSync(process.env['DIAL_JOURNAL'] ?? '', 'a');
 // eslint-disable-next-line @typescript-eslint/unbound-method -- called with the socket below
 const connect = Socket.prototype.connect as (this: Socket, ...options: unknown[]) => Socket;
 
 Socket.prototype.connect = function (this: Socket, ...options: unknown[]): Socket {
   this.on('connectionAttempt', (address: string, port: number) => {
-    // The service measures how long a connection to itself waits.
+    // The service connects to itself in order to measure how long a connection waits.
     if (!ownPorts.has(port)) writeSync(journal, `${address}:${String(port)}\n`);
   });
   return connect.apply(this, options);

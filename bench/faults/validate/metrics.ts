@@ -1,4 +1,4 @@
-/** Metrics of the service, read from its Prometheus text. */
+/** The metrics of the service, parsed from its Prometheus text. */
 import { get } from 'node:http';
 import { text } from 'node:stream/consumers';
 
@@ -11,7 +11,7 @@ export class Metrics {
     this.text = text;
   }
 
-  /** On a connection of its own, which is closed afterwards: it must not count as one that was left. */
+  /** Uses its own connection and closes it, so that the checks at rest do not count it as left open. */
   static async of(port: number): Promise<Metrics> {
     const body = await new Promise<string>((resolve, reject) => {
       const options = { host: '127.0.0.1', port, path: '/metrics', agent: false, timeout: 10_000 };
@@ -29,7 +29,7 @@ export class Metrics {
     return this.#series(`${PREFIX}${name}`, labels).reduce((total, value) => total + value, 0);
   }
 
-  /** The active resources of Node's own metrics. */
+  /** The active resources of this type, from the metrics of Node. */
   active(type: string): number {
     return this.#series('nodejs_active_resources', { type }).reduce((total, value) => total + value, 0);
   }

@@ -1,15 +1,15 @@
-/** Facts of the service's process, from the kernel. */
+/** Facts about the process of the service, from /proc. */
 import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { sep } from 'node:path';
 
-/** USER_HZ, which is the same on every Linux that we run on. */
+/** USER_HZ, which is 100 on every Linux that this bench supports. */
 const TICKS_PER_SECOND = 100;
 
 export interface Descriptors {
   readonly sockets: number;
-  /** Files of the cache that have no name any more. */
+  /** Removed files of the cache that are still open. */
   readonly removed: number;
-  /** Files of the cache: the service keeps some of them open. */
+  /** Open files of the cache; the service keeps some of them open. */
   readonly cached: number;
   readonly others: number;
 }
@@ -19,7 +19,7 @@ export function descriptorsOf(pid: number, cacheDirectory: string): Descriptors 
   const inCache = targets.filter((target) => target.startsWith(cacheDirectory + sep));
   const removed = inCache.filter((target) => target.endsWith(' (deleted)') && !target.includes('/.lock ')).length;
   const sockets = targets.filter((target) => target.startsWith('socket:')).length;
-  // A descriptor that was closed meanwhile has no target.
+  // A descriptor that has been closed since has no target.
   const gone = targets.filter((target) => target === '').length;
   const others = targets.length - sockets - inCache.length - gone;
   return { sockets, removed, cached: inCache.length - removed, others };
@@ -37,7 +37,7 @@ function targetOf(pid: number, fd: string): string {
   }
 }
 
-/** The most that was resident since `resetPeak`, or since the start. */
+/** The peak resident memory since `resetPeak`, or since the start. */
 export function peakBytes(pid: number): number {
   return statusBytes(pid, 'VmHWM');
 }
@@ -47,7 +47,7 @@ export function resetPeak(pid: number): void {
   writeFileSync(`/proc/${String(pid)}/clear_refs`, '5');
 }
 
-/** The time of all its threads since its start. Fields 14 and 15 of proc(5); the second field is a name that may hold spaces. */
+/** The processor time of all threads since the start: fields 14 and 15 of proc(5). The second field is a name and may contain spaces. */
 export function cpuSeconds(pid: number): number {
   const text = readFileSync(`/proc/${String(pid)}/stat`, 'utf8');
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');

@@ -1,4 +1,4 @@
-/** Preloaded into the service: notes each file that it syncs, so that a power loss can take the bytes of all others. */
+/** Preloaded into the service: records each file that it syncs, so that a simulated power loss can damage all others. */
 import { openSync, readlinkSync, writeSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 

@@ -1,4 +1,4 @@
-/** Faults of registries, each a behaviour of an exchange. */
+/** The faults of registries; each is a behaviour for one exchange. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Answer, Behaviour, Exchange } from './exchange.ts';
 
@@ -6,7 +6,7 @@ export const honestly: Behaviour = (exchange) => {
   answer(exchange, exchange.honest);
 };
 
-/** Another answer; what is left out is the honest one's. */
+/** Sends another answer; fields that are absent come from the honest answer. */
 export function answering(
   change: Partial<Answer> | ((honest: Answer, exchange: Exchange) => Partial<Answer>),
 ): Behaviour {
@@ -16,13 +16,13 @@ export function answering(
   };
 }
 
-/** Only a status, as errors have it. */
+/** Sends a status without a body. */
 export function refusing(status: number, headers: Record<string, string> = {}): Behaviour {
   const body = Buffer.from(JSON.stringify({ errors: [{ code: 'UNKNOWN', message: 'canary-message' }] }));
   return answering({ status, headers: { 'content-length': body.byteLength, ...headers }, body });
 }
 
-/** The connection is reset behind so many bytes of the body; with -1 before the head. */
+/** Resets the connection after this many bytes of the body; with -1 before the head. */
 export function resettingAfter(bytes: number): Behaviour {
   return async (exchange) => {
     if (bytes >= 0) await writePart(exchange, bytes);
@@ -30,7 +30,7 @@ export function resettingAfter(bytes: number): Behaviour {
   };
 }
 
-/** The connection is closed properly behind so many bytes of the body, which are not all. */
+/** Closes the connection normally after this many bytes, before the end of the body. */
 export function closingAfter(bytes: number): Behaviour {
   return async (exchange) => {
     await writePart(exchange, bytes);
@@ -38,14 +38,14 @@ export function closingAfter(bytes: number): Behaviour {
   };
 }
 
-/** Nothing more comes behind so many bytes of the body, and the connection stays; with -1 not even a head. */
+/** Sends nothing more after this many bytes of the body, and keeps the connection open; with -1 sends no head. */
 export function stallingAfter(bytes: number): Behaviour {
   return async (exchange) => {
     if (bytes >= 0) await writePart(exchange, bytes);
   };
 }
 
-/** The body comes byte by byte behind so many bytes of it, for as long as the connection lasts. */
+/** Sends single bytes after this many bytes of the body, until the connection ends. */
 export function drippingAfter(bytes: number, intervalMs: number): Behaviour {
   return async (exchange) => {
     await writePart(exchange, bytes);
@@ -58,7 +58,7 @@ export function drippingAfter(bytes: number, intervalMs: number): Behaviour {
   };
 }
 
-/** The body comes at this rate. */
+/** Sends the body at this rate. */
 export function pacedAt(bytesPerSecond: number, intervalMs = 20): Behaviour {
   return async (exchange) => {
     const { honest, response } = exchange;
@@ -77,14 +77,14 @@ export function redirecting(location: string, status = 307): Behaviour {
   return answering({ status, headers: { location, 'content-length': 0 }, body: new Uint8Array() });
 }
 
-/** These very bytes on the wire, which need not be HTTP, and then the end of the connection. */
+/** Writes exactly these bytes, which need not be HTTP, and closes the connection. */
 export function saying(bytes: string | Uint8Array): Behaviour {
   return ({ response }) => {
     response.socket?.end(bytes);
   };
 }
 
-/** So many bytes of the body, or of another one, at once; when `awaited` is fulfilled it goes on or the connection is reset. */
+/** Sends this many bytes of the body, or of another one, and waits for `awaited`; then sends the rest or resets the connection. */
 export function holdingAfter(
   bytes: number,
   awaited: Promise<unknown>,
@@ -117,7 +117,7 @@ function answer(exchange: Exchange, { status, headers, body }: Answer): void {
   response.end();
 }
 
-/** Resolves when the system has the part: what comes then comes behind it. */
+/** Resolves when the kernel has the bytes, so that a reset comes after them. */
 async function writePart(exchange: Exchange, bytes: number, body = exchange.honest.body): Promise<void> {
   const { honest, response } = exchange;
   response.writeHead(honest.status, honest.headers);

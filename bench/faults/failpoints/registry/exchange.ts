@@ -1,4 +1,4 @@
-/** One request to the scripted registry, and what may become of it. */
+/** One request to the scripted registry, and the behaviours that can answer it. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Digest } from '../../../../src/domain/descriptor.ts';
 
@@ -13,15 +13,15 @@ export interface Answer {
 
 export interface Exchange {
   readonly place: Place;
-  /** Undefined for tokens. */
+  /** Undefined for a request for a token. */
   readonly digest: Digest | undefined;
-  /** 1 for the first request for this digest at this place; for tokens, of all of them. */
+  /** 1 for the first request for this digest at this place; requests for tokens are counted together. */
   readonly attempt: number;
-  /** The first byte that is asked for. */
+  /** The first requested byte. */
   readonly offset: number;
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
-  /** The honest answer; a part when a part is requested. */
+  /** The honest answer; a part if the request has a range. */
   readonly honest: Answer;
   /** Writes bytes of a body, and counts them. */
   write(bytes: Uint8Array): void;
@@ -30,5 +30,5 @@ export interface Exchange {
 /** Replaces the honest answer. */
 export type Behaviour = (exchange: Exchange) => void | Promise<void>;
 
-/** Undefined lets the registry answer honestly, or the script that was set before. */
+/** Undefined: the previous script decides, or the registry answers honestly. */
 export type Script = (exchange: Exchange) => Behaviour | undefined;

@@ -9,7 +9,7 @@ export function refusal(status: number, code: string, headers: Record<string, st
   return { status, headers: { 'content-length': body.byteLength, ...headers }, body };
 }
 
-/** All of it, or the part of it that a closed range asks for. */
+/** The whole body, or the part that a closed range requests. */
 export function honestContent(blob: TestBlob | undefined, place: Place, { range }: IncomingHttpHeaders): Answer {
   if (blob === undefined) return refusal(404, place === 'manifest' ? 'MANIFEST_UNKNOWN' : 'BLOB_UNKNOWN');
   const { bytes, descriptor } = blob;

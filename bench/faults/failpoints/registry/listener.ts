@@ -1,17 +1,17 @@
-/** An HTTP server on loopback that can be shut at any moment, with open connections too. */
+/** An HTTP server on loopback that can be closed at any moment, even with open connections. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { serverCertificate } from '../../../../test/support/tls/certificates.ts';
 
 export interface ListenerOptions {
-  /** Plain HTTP when absent. */
+  /** Plain HTTP if absent. */
   readonly tls?: 'localhost' | 'elsewhere';
-  /** Any free one when absent. */
+  /** Any free port if absent. */
   readonly port?: number;
 }
 
-/** Clients keep their connections for a little less, and have ended them before the checks at rest are over. */
+/** Clients close idle connections a little earlier, so they are closed before the end of the checks at rest. */
 const KEEP_ALIVE_MS = 4000;
 
 export class Listener {
@@ -23,7 +23,7 @@ export class Listener {
     this.#server = server;
     this.#scheme = scheme;
     server.keepAliveTimeout = KEEP_ALIVE_MS;
-    // Those in the middle of a handshake too, which HTTP does not know of.
+    // The HTTP server does not know connections that are still in the TLS handshake.
     server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket);
       socket.on('error', () => undefined);
@@ -56,12 +56,12 @@ export class Listener {
     return `${this.#scheme}://${this.host}`;
   }
 
-  /** Connections that stay are in use. */
+  /** Closes idle connections; those that are in use stay. */
   closeIdle(): void {
     this.#server.closeIdleConnections();
   }
 
-  /** All that runs is reset; connections are refused from now on. */
+  /** Resets all connections and refuses new ones. */
   async close(): Promise<void> {
     for (const socket of this.#sockets) socket.destroy();
     await new Promise((resolve) => this.#server.close(resolve));

@@ -1,4 +1,4 @@
-/** How the scripted registry is entered: not at all, by a password, or by the tokens that its server issues for one. */
+/** The authentication of the scripted registry: none, a password, or tokens that its token server issues for a password. */
 import { PASSWORD, USERNAME } from '../../../../test/support/fake-registry.ts';
 import type { Answer } from './exchange.ts';
 import { refusal } from './honest-answers.ts';
@@ -11,7 +11,7 @@ export class RegistryAuth {
   #issued = 0;
   #firstValid = 1;
   #basic = basicOf(PASSWORD);
-  /** The fields of a token answer beside the token. */
+  /** The fields of a token answer in addition to the token. */
   tokenFields: Readonly<Record<string, unknown>> = { expires_in: 300 };
 
   constructor(auth: Auth, repository: string) {
@@ -19,13 +19,13 @@ export class RegistryAuth {
     this.#repository = repository;
   }
 
-  /** The only one from now on; what was issued for another one is no good any more. */
+  /** Sets the only valid password, and revokes all tokens that were issued for another one. */
   changePassword(password: string): void {
     this.#basic = basicOf(password);
     this.revoke();
   }
 
-  /** No token that was issued until now is good any more. */
+  /** Revokes all tokens. */
   revoke(): void {
     this.#firstValid = this.#issued + 1;
   }

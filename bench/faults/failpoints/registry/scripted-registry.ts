@@ -1,4 +1,4 @@
-/** A registry, its token server and its object storage on loopback, that do for each digest and attempt what a script says. */
+/** A registry, its token server and its object storage on loopback. A script decides the answer for each digest and attempt. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Digest } from '../../../../src/domain/descriptor.ts';
 import { PASSWORD, USERNAME } from '../../../../test/support/fake-registry.ts';
@@ -11,9 +11,9 @@ import { Listener, type ListenerOptions } from './listener.ts';
 import { honestContent, refusal } from './honest-answers.ts';
 
 export interface RegistryOptions extends ListenerOptions {
-  /** How it wants to be entered; by a token of its own server when absent. */
+  /** The kind of authentication; tokens of its own token server if absent. */
   readonly auth?: Auth;
-  /** Blobs are elsewhere: the registry redirects to signed URLs, as S3 has them. */
+  /** The registry redirects requests for blobs to signed URLs of its object storage, like those of S3. */
   readonly hasStorage?: boolean;
 }
 
@@ -33,9 +33,9 @@ export class ScriptedRegistry {
   readonly #byDigest = new Map<string, Script>();
   readonly #listeners: Listener[] = [];
   readonly #auth: RegistryAuth;
-  /** Called for a credential that does not open it. */
+  /** Called for a wrong credential. */
   onRefused: () => void = () => undefined;
-  /** How often it has said 401. */
+  /** The number of 401 answers. */
   challenged = 0;
 
   private constructor(options: RegistryOptions, onViolation: (violation: string) => void) {
@@ -47,7 +47,7 @@ export class ScriptedRegistry {
   static async start(options: RegistryOptions, onViolation: (violation: string) => void): Promise<ScriptedRegistry> {
     const registry = new ScriptedRegistry(options, onViolation);
     const { auth = 'bearer', hasStorage = false, ...listening } = options;
-    // Only the registry's port can be chosen.
+    // Token server and object storage have random ports.
     const elsewhere = listening.tls === undefined ? {} : { tls: listening.tls };
     registry.#listeners.push(await Listener.start(registry.#serving('blob'), listening));
     if (auth === 'bearer') registry.#listeners.push(await Listener.start(registry.#serving('token'), elsewhere));
@@ -55,7 +55,7 @@ export class ScriptedRegistry {
     return registry;
   }
 
-  /** All connections are reset. Another one can be started on the same port. */
+  /** Resets all connections. Another registry can start on the same port. */
   async close(): Promise<void> {
     await Promise.all(this.#listeners.map((listener) => listener.close()));
   }
@@ -64,7 +64,7 @@ export class ScriptedRegistry {
     for (const listener of this.#listeners) listener.closeIdle();
   }
 
-  /** Where it may be dialled, its token server and its storage too. */
+  /** The addresses of the registry, its token server and its storage. */
   get hosts(): string[] {
     return this.#listeners.map(({ host }) => host);
   }
@@ -81,7 +81,7 @@ export class ScriptedRegistry {
     return this.#options.auth === undefined || this.#options.auth === 'bearer' ? (this.hosts[1] ?? '') : '';
   }
 
-  /** For `credentials.registries`. */
+  /** The entry for `credentials.registries`. */
   get entry(): Record<string, unknown> {
     const { tls, auth } = this.#options;
     return {
@@ -93,17 +93,17 @@ export class ScriptedRegistry {
     };
   }
 
-  /** The `WWW-Authenticate` of its 401s. */
+  /** The `WWW-Authenticate` of its 401 answers. */
   get challenge(): string {
     return this.#auth.challenge(this.#listeners[1]?.origin ?? '');
   }
 
-  /** The fields of a token answer beside the token. */
+  /** The fields of a token answer in addition to the token. */
   set tokenFields(fields: Readonly<Record<string, unknown>>) {
     this.#auth.tokenFields = fields;
   }
 
-  /** Opens to this one only, from now on; tokens that were issued for another one are no good any more. */
+  /** Sets the only valid password, and revokes all tokens that were issued for another one. */
   changePassword(password: string): void {
     this.#auth.changePassword(password);
   }
@@ -115,7 +115,7 @@ export class ScriptedRegistry {
     }
   }
 
-  /** Forgets images that are no longer requested, and their counts. */
+  /** Removes images that are no longer requested, and their counts. */
   withdraw(...images: readonly TestImage[]): void {
     for (const { manifest, blobs } of images) {
       for (const { descriptor } of [manifest, ...blobs]) {
@@ -128,12 +128,12 @@ export class ScriptedRegistry {
     }
   }
 
-  /** For a manifest or a blob, wherever it is asked for; before the scripts for everything. */
+  /** Sets the script for a manifest or a blob at all places. It takes precedence over the scripts of `scriptAll`. */
   script(digest: Digest, script: Script): void {
     this.#byDigest.set(digest, script);
   }
 
-  /** For every request that may enter, tokens included; the latest is asked first. */
+  /** Adds a script for all authenticated requests, including those for tokens. The latest script decides first. */
   scriptAll(script: Script): void {
     this.#scripts.unshift(script);
   }
@@ -142,12 +142,12 @@ export class ScriptedRegistry {
     return this.#countsOf(place, digest).requests;
   }
 
-  /** The bytes of bodies that were given to the system. */
+  /** The body bytes that were handed to the kernel. */
   bytes(place: Place, digest?: Digest): number {
     return this.#countsOf(place, digest).bytes;
   }
 
-  /** No token that was issued until now is good any more. */
+  /** Revokes all tokens. */
   revokeTokens(): void {
     this.#auth.revoke();
   }
@@ -208,7 +208,7 @@ export class ScriptedRegistry {
     const { authorization } = request.headers;
     if (place === 'token') return this.#auth.issue(authorization);
     if (place === 'storage') {
-      // As S3 does; and a credential that comes here has left its registry.
+      // S3 refuses a request with a second credential, too. A credential that comes here has been sent to a wrong host.
       if (authorization !== undefined) {
         this.#onViolation('a credential was sent to the object storage');
         return refusal(400, 'InvalidArgument');
