@@ -1,4 +1,4 @@
-/** Images of random bytes, as files that all peers have by a link of their own: same blobs, one page cache. */
+/** Images of random bytes. Each peer gets hard links to the same files, so all share one page cache. */
 import { randomFillSync } from 'node:crypto';
 import { link, mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -6,7 +6,7 @@ import { digestHex } from '../src/domain/descriptor.ts';
 import { makeImage, type TestBlob, type TestImage } from '../test/support/image.ts';
 
 export interface BlobFile {
-  /** The hexadecimal part of its digest. */
+  /** The hexadecimal part of the digest. */
   readonly hex: string;
   readonly size: number;
   readonly mediaType: string;
@@ -14,20 +14,20 @@ export interface BlobFile {
 }
 
 export interface BenchImage {
-  /** In hex: what a client asks for. */
+  /** The hexadecimal part of the digest that clients request. */
   readonly hex: string;
   readonly manifest: BlobFile;
   readonly config: BlobFile;
-  /** The package. */
+  /** The last layer, which is the package. */
   readonly layer: BlobFile;
 }
 
-/** An image whose package is so many bytes, none of which was ever seen before. */
+/** Creates an image whose package has `size` new random bytes. */
 export function createImage(folder: string, size: number): Promise<BenchImage> {
   return writeImage(folder, makeImage([randomFillSync(new Uint8Array(size))]));
 }
 
-/** An image with one layer. */
+/** Writes the files of an image with one layer. */
 export async function writeImage(folder: string, { manifest, blobs }: TestImage): Promise<BenchImage> {
   const [config, layer] = blobs;
   if (config === undefined || layer === undefined) throw new Error('an image without a layer');
@@ -36,7 +36,7 @@ export async function writeImage(folder: string, { manifest, blobs }: TestImage)
   return { hex: manifestFile.hex, manifest: manifestFile, config: configFile, layer: layerFile };
 }
 
-/** JSON of so many bytes, of about as many texts as a manifest may have. */
+/** JSON of this size, with about as many strings as a manifest may have. */
 export function largeJson(bytes: number, more: object): string {
   const value = 'x'.repeat(235);
   const count = Math.floor((bytes - 1024) / 250);
@@ -50,7 +50,7 @@ export async function createImages(folder: string, size: number, count: number):
   return images;
 }
 
-/** A second name of the file; a directory that is missing is made. */
+/** Creates a hard link to the file, and the missing directories of its path. */
 export async function place(blob: BlobFile, path: string): Promise<void> {
   try {
     await link(blob.path, path);

@@ -1,14 +1,14 @@
-/** The longest delay of the service's event loop, by its own metric. */
+/** Reads the longest delay of the event loop from the metric of the service. */
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** The metric is that of a timer with this period (prom-client, `eventLoopMonitoringPrecision`). */
+/** The metric measures a timer with this period (prom-client, `eventLoopMonitoringPrecision`). */
 const PERIOD_MS = 10;
 const METRIC = /^nodejs_eventloop_lag_max_seconds (\S+)$/m;
-/** For turns that the work has left behind. */
+/** The wait for turns that the work causes after its end. */
 const AFTER_MS = 200;
 const LOOK_MS = 500;
 
-/** Milliseconds of the longest turn while `work` runs. */
+/** Returns the longest turn during `work` in milliseconds. */
 export async function longestTurn(base: string, work: () => Promise<unknown>): Promise<number> {
   await longestSinceLastLook(base);
   await work();
@@ -16,7 +16,7 @@ export async function longestTurn(base: string, work: () => Promise<unknown>): P
   return longestSinceLastLook(base);
 }
 
-/** The same until a look at the metrics finds `sign`; rejects after `withinMs`. */
+/** Returns the longest turn until the metrics match `sign`; rejects after `withinMs`. */
 export async function longestTurnUntil(base: string, sign: RegExp, withinMs: number): Promise<number> {
   const deadline = performance.now() + withinMs;
   for (let longest = 0; ;) {
@@ -28,7 +28,7 @@ export async function longestTurnUntil(base: string, sign: RegExp, withinMs: num
   }
 }
 
-/** Each look begins anew. */
+/** Returns the longest turn since the previous call, because each read resets the metric. */
 export async function longestSinceLastLook(base: string): Promise<number> {
   return longestIn(await metrics(base));
 }

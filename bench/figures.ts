@@ -1,4 +1,4 @@
-/** Numbers as people read them. */
+/** Formats numbers for people. */
 
 export const KIB = 1024;
 export const MIB = 1024 * KIB;
@@ -9,7 +9,7 @@ export function median(numbers: readonly number[]): number {
   return ((sorted[Math.ceil(middle) - 1] ?? Number.NaN) + (sorted[Math.floor(middle)] ?? Number.NaN)) / 2;
 }
 
-/** Three digits that count, and no more than that behind the point. */
+/** Three significant digits, at most two of them after the decimal point. */
 export function figure(value: number): string {
   if (!Number.isFinite(value)) return '–';
   const magnitude = Math.abs(value);

@@ -1,28 +1,28 @@
-/** The clients: bench/load, a process of its own per measurement. */
+/** Runs the clients: one process of bench/load for each measurement. */
 import { execFile } from 'node:child_process';
 
 export interface LoadOptions {
   readonly urls: readonly string[];
-  /** Instead of `urls` and `requests`: those of each client, in its order. */
+  /** The URLs of each client in the order of its requests. Replaces `urls` and `requests`. */
   readonly plan?: readonly (readonly string[])[];
   readonly clients: number;
-  /** The requests of all clients together. */
+  /** The number of requests of all clients together. */
   readonly requests?: number;
-  /** No request begins later than this. */
+  /** No request begins after this time. */
   readonly seconds?: number;
-  /** A longer run is cut off, which is no failure. */
+  /** After this time all requests are cut off. This does not count as a failure. */
   readonly cutOffSeconds?: number;
-  /** Each client reads no faster. */
+  /** The highest speed at which each client reads. */
   readonly bytesPerSecond?: number;
-  /** In hex: what each body must be. */
+  /** The SHA-256 of each body, in hexadecimal. */
   readonly sha256?: string;
-  /** All clients together read no faster. */
+  /** The highest speed of all clients together. */
   readonly linkBytesPerSecond?: number;
-  /** All clients together read no faster from one host. */
+  /** The highest speed of all clients together from one host. */
   readonly hostLinkBytesPerSecond?: number;
-  /** A refusal by 503 is repeated after a second. */
+  /** Whether a client repeats a request one second after a 503. */
   readonly retries?: boolean;
-  /** For https URLs. */
+  /** The options for https URLs. */
   readonly secure?: SecureOptions;
 }
 
@@ -36,28 +36,28 @@ export interface SecureOptions {
 export interface LoadReport {
   readonly seconds: number;
   readonly bytes: number;
-  /** Taken by the clients. */
+  /** The processor time of the clients. */
   readonly clientCpuSeconds: number;
-  /** Answered in full. */
+  /** The number of complete answers. */
   readonly requests: number;
   readonly cutOff: number;
   readonly failures: number;
-  /** One of them. */
+  /** The message of one failure. */
   readonly failure?: string;
   readonly firstByteMedianMs: number;
   readonly firstByteMs: readonly number[] | null;
-  /** Requests that were repeated after a refusal. */
+  /** The number of repeated requests. */
   readonly retried: number;
-  /** From the start of all to the end of a request, on average. */
+  /** The mean time from the start of the run to the end of a request. */
   readonly finishedMeanMs: number;
 }
 
 export type LoadGenerator = (options: LoadOptions) => Promise<LoadReport>;
 
-/** Far above the longest measurement. */
+/** Much longer than the longest measurement. */
 const TIMEOUT_MS = 300_000;
 
-/** With the path of the built program, and what ends it early. */
+/** `path` is the built program; `signal` ends it early. */
 export function loadGenerator(path: string, signal: AbortSignal): LoadGenerator {
   return (options) =>
     new Promise((resolve, reject) => {

@@ -1,4 +1,4 @@
-/** `npm run bench`: runs the scenarios, shows what they find and writes docs/performance.md. */
+/** `npm run bench`: runs the scenarios, prints their results and writes docs/performance.md. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -15,10 +15,10 @@ import { Workspace } from './workspace.ts';
 
 const HELP = `Usage: npm run bench -- [flags]
 
-  --full             more rounds, longer ones, and how the service grows
-  --only NAME,...    some scenarios; writes no document unless --output says where
-  --service FILE     what of this project to run: src/infrastructure/main.ts, or dist/start.mjs (the default if there)
-  --output FILE      instead of docs/performance.md
+  --full             more and longer rounds, and the scenario "growth"
+  --only NAME,...    run these scenarios only; writes a document only with --output
+  --service FILE     the program to measure: src/infrastructure/main.ts, or dist/start.mjs (the default if it exists)
+  --output FILE      write the document to FILE instead of docs/performance.md
   --help
 
 Scenarios: ${SCENARIOS.map(({ name }) => name).join(', ')}
@@ -44,7 +44,7 @@ async function main(): Promise<void> {
   const isPartial = values.only !== undefined;
   const effort = values.full ? FULL : QUICK;
   const workspace = await Workspace.create();
-  // Nothing is left behind after any end.
+  // At any exit all processes end and all folders are removed.
   process.once('exit', () => {
     workspace.close();
   });
@@ -58,7 +58,7 @@ async function main(): Promise<void> {
   say(`\n${renderText(targetTable(outcomes, isPartial))}`);
   for (const { what } of broken(outcomes)) {
     process.exitCode = 1;
-    say(`must hold, and does not: ${what}\n`);
+    say(`missed a target that must hold: ${what}\n`);
   }
   const output = values.output ?? (isPartial ? undefined : join(ROOT, 'docs/performance.md'));
   if (output === undefined) return;
@@ -70,7 +70,7 @@ function chosen(names: readonly string[] | undefined): readonly Scenario[] {
   if (names === undefined) return SCENARIOS.filter(({ isLong = false }) => values.full || !isLong);
   return names.map((wanted) => {
     const scenario = SCENARIOS.find(({ name }) => name === wanted);
-    if (scenario === undefined) throw new Error(`no scenario is called ${wanted}; see --help`);
+    if (scenario === undefined) throw new Error(`unknown scenario "${wanted}"; see --help`);
     return scenario;
   });
 }
@@ -87,7 +87,7 @@ function benchOf(workspace: Workspace, programs: Programs, effort: Effort): Benc
   };
 }
 
-/** One that fails is reported, and the others still run. */
+/** Runs a scenario. A failure is reported, and the other scenarios still run. */
 async function run(scenario: Scenario, bench: Bench): Promise<Outcome> {
   const began = performance.now();
   try {

@@ -1,4 +1,4 @@
-/** One measurement of one peer, rounds of them in which the peers take turns, and what they come to. */
+/** Measures one peer, runs rounds in which the peers take turns, and summarizes the rounds. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { median } from './figures.ts';
 import type { LoadGenerator, LoadOptions, LoadReport } from './load-generator.ts';
@@ -20,16 +20,16 @@ export interface Summary {
   /** The mean of all rounds, because ticks are coarse. */
   readonly cpuSecondsPerGiB: number;
   readonly cpuMsPerRequest: number;
-  /** The share of one processor that the clients took. At 100 and more, they are what limits a peer that serves one client. */
+  /** The share of one processor that the clients took. With one client, a share of 100 or more means that the client is the limit. */
   readonly clientCpuPercent: number;
-  /** The highest of any round. */
+  /** The highest value of all rounds. */
   readonly peakBytes: number;
   readonly failures: number;
   readonly failure: string | undefined;
 }
 
 const GIB = 1024 ** 3;
-/** Without a tick for so long, a process rests. */
+/** A process that takes no processor time for this long is at rest. */
 const REST_MS = 80;
 const REST_WITHIN_MS = 5000;
 
@@ -41,7 +41,7 @@ export async function measure(load: LoadGenerator, peer: Peer, options: LoadOpti
   return { ...report, cpuSeconds: peer.process.cpuSeconds() - cpuBefore, peakBytes: peer.process.peakBytes() };
 }
 
-/** Work after the answer, such as storing the bytes, is a cost of this peer and not of the next one. */
+/** Waits for work after the answer, such as storing the bytes: it is a cost of this peer, not of the next one. */
 export async function atRest(process: MeasuredProcess): Promise<void> {
   const deadline = performance.now() + REST_WITHIN_MS;
   for (let before = -1, now = process.cpuSeconds(); now !== before && performance.now() < deadline;) {
@@ -59,7 +59,7 @@ export async function interleave(
   return [...(await takeTurns(peers, rounds, run))].map(([{ name }, taken]) => summarise(name, taken));
 }
 
-/** A, B, C, then B, C, A: a change of the machine, or an advantage of the first peer, meets all of them. */
+/** Runs the peers in the order A, B, C, then B, C, A, …, so that changes of the machine and the first place affect all peers equally. */
 export async function takeTurns<Turn, Taken>(
   peers: readonly Turn[],
   rounds: number,
@@ -93,7 +93,7 @@ export function summarise(name: PeerName, samples: readonly Sample[]): Summary {
   };
 }
 
-/** The figure of our service over that of a peer; undefined when it is missing or either has failed. */
+/** The result of our service divided by that of a peer; undefined if the peer is missing or either failed. */
 export function ratio(
   summaries: readonly Summary[],
   peer: PeerName,

@@ -1,15 +1,15 @@
-/** A process whose processor time and memory are read from /proc, those of its children included. */
+/** A process whose processor time and memory are read from /proc, including its children. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 
 export interface ProcessOptions {
-  /** All that it prints is kept, not only the last of it. */
+  /** Whether the whole output is kept, not only its end. */
   readonly keepsOutput?: boolean;
   readonly environment?: Readonly<Record<string, string>>;
 }
 
-/** USER_HZ, which is the same on every Linux that we run on (proc(5), /proc/pid/stat). */
+/** USER_HZ, which is 100 on every Linux that this bench supports (proc(5), /proc/pid/stat). */
 const TICKS_PER_SECOND = 100;
 const KEPT_OUTPUT = 4000;
 
@@ -45,7 +45,7 @@ export class MeasuredProcess {
     this.#child.once('exit', listener);
   }
 
-  /** @throws Error with what it printed, when it has ended */
+  /** @throws Error with the end of the output, if the process has ended */
   assertRuns(): void {
     if (this.hasEnded) throw new Error(`${this.#name} has ended: ${this.#output.slice(-KEPT_OUTPUT)}`);
   }
@@ -58,7 +58,7 @@ export class MeasuredProcess {
     return sum(this.#family().map((pid) => cpuTicks(pid) / TICKS_PER_SECOND));
   }
 
-  /** That of its first thread, without those that collect garbage and compile: finer than ticks (sched-stats, /proc/pid/schedstat). */
+  /** The processor time of the main thread, without the threads of V8, with a finer resolution than ticks (/proc/pid/schedstat). */
   mainThreadMs(): number {
     this.assertRuns();
     return Number(readFileSync(`/proc/${String(this.pid)}/schedstat`, 'utf8').split(' ')[0]) / 1e6;
@@ -68,7 +68,7 @@ export class MeasuredProcess {
     return sum(this.#family().map((pid) => statusBytes(pid, 'VmRSS')));
   }
 
-  /** The most that was resident since `resetPeak`, or since the start. */
+  /** The peak resident memory since `resetPeak`, or since the start. */
   peakBytes(): number {
     return sum(this.#family().map((pid) => statusBytes(pid, 'VmHWM')));
   }
@@ -78,7 +78,7 @@ export class MeasuredProcess {
     for (const pid of this.#family()) writeFileSync(`/proc/${String(pid)}/clear_refs`, '5');
   }
 
-  /** By SIGTERM; by SIGKILL when that takes too long. */
+  /** Ends the process by SIGTERM, and by SIGKILL if that takes too long. */
   async end(): Promise<void> {
     if (this.hasEnded) return;
     const exited = once(this.#child, 'exit');
@@ -88,7 +88,7 @@ export class MeasuredProcess {
     clearTimeout(impatience);
   }
 
-  /** Its children too: nothing tells them that their parent was killed. */
+  /** Kills the process and its children, which do not notice the end of their parent. */
   kill(): void {
     if (this.hasEnded) return;
     for (const pid of this.#family().toReversed()) {
@@ -111,7 +111,7 @@ function childrenOf(pid: number): number[] {
   return text === '' ? [] : text.split(' ').map(Number);
 }
 
-/** Fields 14 and 15, utime and stime; the second field is a name that may hold spaces. */
+/** Fields 14 and 15, utime and stime. The second field is a name and may contain spaces. */
 function cpuTicks(pid: number): number {
   const text = readFileSync(`/proc/${String(pid)}/stat`, 'utf8');
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');

@@ -1,4 +1,4 @@
-/** When a process that has just been started gives its first answer. */
+/** Waits for the first answer of a process that has just started. */
 import { get, type IncomingMessage } from 'node:http';
 import { get as getSecurely } from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -7,7 +7,7 @@ import type { MeasuredProcess } from './measured-process.ts';
 const INTERVAL_MS = 2;
 const TIMEOUT_MS = 60_000;
 
-/** Resolves with the time of the first 200. `ca` has signed the certificate of an https URL. */
+/** Resolves with the time of the first 200. `ca` is the CA of an https URL. */
 export async function firstOk(url: string, asked: MeasuredProcess, ca?: string): Promise<number> {
   const deadline = performance.now() + TIMEOUT_MS;
   while ((await statusOf(url, ca)) !== 200) {
@@ -18,7 +18,7 @@ export async function firstOk(url: string, asked: MeasuredProcess, ca?: string):
   return performance.now();
 }
 
-/** Resolves when the head of the answer is there; undefined without an answer. */
+/** Resolves with the status when the head of the answer arrives; undefined without an answer. */
 function statusOf(url: string, ca: string | undefined): Promise<number | undefined> {
   return new Promise((resolve) => {
     const listener = (response: IncomingMessage): void => {

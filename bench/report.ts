@@ -5,7 +5,7 @@ import { type Target, TARGETS } from './targets.ts';
 
 export interface Outcome {
   readonly scenario: Scenario;
-  /** Or why there are none. */
+  /** The results, or the error that ended the scenario. */
   readonly findings: Findings | Error;
 }
 
@@ -13,26 +13,30 @@ export interface Report {
   readonly facts: readonly string[];
   readonly missing: readonly string[];
   readonly isFull: boolean;
-  /** Some scenarios were left out. */
+  /** Whether some scenarios did not run. */
   readonly isPartial: boolean;
   readonly rounds: number;
   readonly outcomes: readonly Outcome[];
 }
 
+const RELATIVE =
+  'A figure with the unit x is the result of this service divided by that of the peer or the configuration after "relative to". A limit of "≥ 0.95 x" for "bytes/s relative to nginx" means: this service must send at least 0.95 times as many bytes per second as nginx.';
+
 export function renderReport({ facts, missing, isFull, isPartial, rounds, outcomes }: Report): string {
   return [
     '# Performance',
-    `Written by \`npm run bench\`${isFull ? ' (with `--full`)' : ''}: do not edit. Peers take turns for ${String(rounds)} rounds over the same blobs; figures are medians.`,
+    `Written by \`npm run bench\`${isFull ? ' (with `--full`)' : ''}: do not edit. The peers run in turn, for ${String(rounds)} rounds with the same blobs. Figures are medians of the rounds. The row "ours" is this service.`,
     bullets(facts),
     ...(missing.length === 0 ? [] : ['Missing:', bullets(missing)]),
     '## Targets',
+    RELATIVE,
     renderMarkdown(targetTable(outcomes, isPartial)),
     ...outcomes.flatMap(({ scenario, findings }) => section(scenario, findings)),
     '',
   ].join('\n\n');
 }
 
-/** All of them; or, for a run of a few scenarios, those that these look at. */
+/** All targets; after a partial run, only those that were measured. */
 export function targetTable(outcomes: readonly Outcome[], isPartial: boolean): Table {
   const measured = Object.assign(
     {},
@@ -53,7 +57,7 @@ export function targetTable(outcomes: readonly Outcome[], isPartial: boolean): T
   };
 }
 
-/** Targets that must hold, and do not. */
+/** The missed targets that have `mustHold`. */
 export function broken(outcomes: readonly Outcome[]): Target[] {
   return TARGETS.filter((target) =>
     outcomes.some(({ findings }) => {
@@ -63,7 +67,7 @@ export function broken(outcomes: readonly Outcome[]): Target[] {
   );
 }
 
-/** For a terminal. */
+/** Renders a table for a terminal. */
 export function renderText(table: Table): string {
   const lines = [table.columns, ...table.rows];
   const widths = table.columns.map((_, column) => Math.max(...lines.map((line) => (line[column] ?? '').length)));

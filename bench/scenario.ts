@@ -5,13 +5,13 @@ import type { Peer, PeerName, PeerOptions } from './peers/peer.ts';
 import type { Programs } from './peers/programs.ts';
 import type { Workspace } from './workspace.ts';
 
-/** How long it may take. */
+/** The number and the length of measurements. */
 export interface Effort {
   readonly isFull: boolean;
   readonly rounds: number;
-  /** Where a round takes many seconds. */
+  /** The number of rounds if a round takes many seconds. */
   readonly longRounds: number;
-  /** The seconds of one measurement of hits. */
+  /** The duration of one measurement of hits. */
   readonly seconds: number;
 }
 
@@ -20,7 +20,7 @@ export interface Bench {
   readonly programs: Programs;
   readonly load: LoadGenerator;
   readonly effort: Effort;
-  /** Undefined without a registry's program. */
+  /** Undefined if docker-registry is not installed. */
   startOrigin(): Promise<Origin | undefined>;
   startPeers(names: readonly PeerName[], options: Omit<PeerOptions, 'workspace'>): Promise<readonly Peer[]>;
 }
@@ -33,17 +33,17 @@ export interface Table {
 
 export interface Findings {
   readonly tables: readonly Table[];
-  /** By the id of a target; undefined when what it is compared with is missing or has failed. */
+  /** The values by the id of their target; undefined if the peer is missing or failed. */
   readonly measured: Readonly<Record<string, number | undefined>>;
-  /** In sentences, what a table cannot say. */
+  /** Sentences below the tables. */
   readonly notes?: readonly string[];
 }
 
 export interface Scenario {
   readonly name: string;
-  /** The scenario, in a sentence. */
+  /** A description of the scenario. */
   readonly about: string;
-  /** Only with --full. */
+  /** Runs only with --full. */
   readonly isLong?: boolean;
   run(bench: Bench): Promise<Findings>;
 }

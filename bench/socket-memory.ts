@@ -1,14 +1,14 @@
-/** Memory of the kernel for the TCP sockets of a process, which cgroup v2 charges to its container; read by `ss` of iproute2. */
+/** Kernel memory of the TCP sockets of a process, which cgroup v2 charges to its container, as `ss` of iproute2 reports it. */
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
-/** proc(5) counts in pages, which have this size on the machines that we run on. */
+/** The unit of proc(5): the size of a page on the machines that this bench supports. */
 const PAGE_BYTES = 4096;
 const MAX_OUTPUT = 64 * 1024 * 1024;
 
-/** Bytes by process id; undefined without `ss`. */
+/** The bytes of each process id; undefined without `ss`. */
 export async function socketBytes(): Promise<ReadonlyMap<number, number> | undefined> {
   try {
     const { stdout } = await run('ss', ['-tmnpOH'], { maxBuffer: MAX_OUTPUT });
@@ -29,7 +29,7 @@ function bytesOf(line: string): number {
   return Number(received) + Number(reserved) + Number(queued);
 }
 
-/** The memory of all TCP sockets of the machine; undefined where the system does not tell it. */
+/** The memory of all TCP sockets of the machine; undefined if the system does not report it. */
 export async function hostSocketBytes(): Promise<number | undefined> {
   const text = await readFile('/proc/net/sockstat', 'utf8').catch(() => '');
   const pages = /^TCP: .*\bmem (\d+)/m.exec(text)?.[1];

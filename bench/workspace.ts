@@ -1,4 +1,4 @@
-/** Everything that a run leaves on the machine while it lasts, so that all of it can be taken away at once. */
+/** Owns all processes and folders of a run, and removes them together. */
 import { rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -19,14 +19,14 @@ export class Workspace {
     return new Workspace(await mkdtemp(join(tmpdir(), 'bench-')));
   }
 
-  /** A new folder, on the volume of all others: files can be linked between them. */
+  /** Creates a folder on the same volume as the others, so that files can be linked between them. */
   async folder(name: string): Promise<string> {
     const path = await mkdtemp(join(this.directory, `${name}-`));
     this.#folders.push(path);
     return path;
   }
 
-  /** For programs that are run to their end. */
+  /** Aborted at the end of the run; for programs that run to their end. */
   get closing(): AbortSignal {
     return this.#closing.signal;
   }
@@ -38,13 +38,13 @@ export class Workspace {
     return started;
   }
 
-  /** Ends all that runs and empties all folders: between one scenario, or one step of it, and the next. */
+  /** Ends all processes and empties all folders, between two scenarios or two steps of one. */
   async clear(): Promise<void> {
     await Promise.all([...this.#processes].map((one) => one.end()));
     for (const path of this.#folders.splice(0)) await rm(path, { recursive: true, force: true, maxRetries: 3 });
   }
 
-  /** Synchronous, for a process that is about to exit. */
+  /** Releases everything synchronously, for a process that is about to exit. */
   close(): void {
     this.#closing.abort();
     for (const one of this.#processes) one.kill();

@@ -1,11 +1,11 @@
-/** Ways to bring packages from a registry to nodes, each as what becomes of one request of a node. */
+/** Designs that bring packages from a registry to nodes. Each defines how one request of a node is served. */
 import type { Dice } from '../../test/support/dice.ts';
 import { FlowClass, type FlowNetwork, type Link } from './flow-network.ts';
 import type { Rates } from './rates.ts';
 import { type Package, Replicas } from './replicas.ts';
 import { PieceSwarm } from './piece-swarm.ts';
 
-/** All that a design has to work with. */
+/** The inputs of a design. */
 export interface Site {
   readonly network: FlowNetwork;
   readonly rates: Rates;
@@ -15,7 +15,7 @@ export interface Site {
   readonly dice: Dice;
 }
 
-/** A node has asked for a package; `done` when it has all of it. */
+/** Serves the request of a node for a package; calls `done` when the node has the whole package. */
 export type Fetch = (node: number, wanted: Package, done: () => void) => void;
 
 export interface Design {
@@ -24,7 +24,7 @@ export interface Design {
 }
 
 const GIGABIT = 1e9 / 8;
-/** A node that hands on whole packages serves so many others at a time; the rest asks a master. */
+/** The number of nodes that a node with a whole package serves at a time. Other nodes ask a master. */
 const READERS_OF_A_NODE = 4;
 
 export const DESIGNS: readonly Design[] = [
@@ -41,14 +41,14 @@ function replicasOf(site: Site, more: Partial<ConstructorParameters<typeof Repli
   return new Replicas({ network, masters, node: rates.node, source: () => registry, ...more });
 }
 
-/** Nodes ask the masters in random order, so the first that they ask is any of them. */
+/** Each node asks the masters in random order, so its first master is a random one. */
 function toAnyMaster({ dice, masters }: Site, replicas: Replicas): Fetch {
   return (_node, wanted, done) => {
     replicas.send(dice.below(masters.length), wanted, done);
   };
 }
 
-/** A master asks the bucket first, and writes there what it has downloaded from the registry. */
+/** A master asks the bucket first, and writes downloads from the registry to it. */
 function bucket(site: Site): Fetch {
   const link = site.network.link(site.rates.bucket);
   const writes = new FlowClass({ links: [link] });
@@ -65,7 +65,7 @@ function bucket(site: Site): Fetch {
   return toAnyMaster(site, replicas);
 }
 
-/** One balancer before all masters: each package has one master, and all bytes go through the balancer. */
+/** One load balancer before all masters: each package has one master, and all bytes pass the balancer. */
 function balancer(site: Site): Fetch {
   const replicas = replicasOf(site, { before: site.network.link(site.rates.balancer) });
   const owners = site.packages.map(() => site.dice.below(site.masters.length));
@@ -74,7 +74,7 @@ function balancer(site: Site): Fetch {
   };
 }
 
-/** The masters lead nodes to a store that has everything already. */
+/** The masters redirect nodes to a store that has all packages. */
 function redirect(gigabits: number): Design {
   return {
     name: `redirect to a full store of ${String(gigabits)} Gbit/s`,
@@ -94,7 +94,7 @@ function pieces(site: Site): Fetch {
   };
 }
 
-/** A node that has a package whole gives it to others; it is asked when it is free at the time of the request. */
+/** A node with a whole package serves it to others. A request goes to such a node if it has a free slot at that time. */
 function wholePackages(site: Site): Fetch {
   const { network, rates } = site;
   const replicas = replicasOf(site);

@@ -1,4 +1,4 @@
-/** A binary heap of actions by when they are due; of those due together, the first that was added comes first. */
+/** A binary heap of actions, ordered by due time; actions with the same time run in the order in which they were added. */
 
 interface Event {
   readonly due: number;
@@ -18,7 +18,7 @@ export class EventQueue {
     return this.#heap.length === 0;
   }
 
-  /** Infinity when it is empty. */
+  /** Infinity if the queue is empty. */
   get nextDue(): number {
     return this.#heap[0]?.due ?? Infinity;
   }

@@ -1,12 +1,12 @@
 /**
  * A discrete-event simulation of flows that share links. Between two events each flow has its max-min fair rate. Flows with
- * the same links and the same limit are one class: they progress alike, so a class needs one counter instead of one a flow,
- * and 20 000 nodes are simulated in seconds.
+ * the same links and the same limit form one class: their progress is the same, so a class needs one counter, and 20 000
+ * nodes are simulated in seconds.
  */
 import { EventQueue } from './event-queue.ts';
 import { maxMinRates } from './max-min.ts';
 
-/** Below this, a flow is complete: the counters are sums of many floating-point numbers. */
+/** A flow with fewer remaining bytes is complete, because the counters have rounding errors. */
 const COMPLETE_BYTES = 1e-3;
 
 export class Link {
@@ -24,9 +24,9 @@ export class Link {
 
 export interface FlowClassOptions {
   readonly links: readonly Link[];
-  /** A flow is never faster, in bytes per second. */
+  /** The highest rate of a flow in bytes per second. */
   readonly limit?: number;
-  /** The class of a download that these flows read while it runs: they are never faster than it. */
+  /** The class of a running download that these flows read; they are never faster than the download. */
   readonly behind?: FlowClass;
 }
 
@@ -35,7 +35,7 @@ export class FlowClass {
   readonly limit: number;
   readonly behind: FlowClass | undefined;
   readonly waiting = new EventQueue();
-  /** The bytes of a flow that is here from the beginning. */
+  /** The bytes that a flow has transferred if it has existed from the beginning. */
   progress = 0;
   rate = 0;
 
@@ -71,7 +71,7 @@ export class FlowNetwork {
     }
   }
 
-  /** Each flow goes on with its remaining bytes in another class of the same links. */
+  /** Moves each flow with its remaining bytes to another class with the same links. */
   move(from: FlowClass, to: FlowClass): void {
     for (let next = from.waiting.pop(); next !== undefined; next = from.waiting.pop()) {
       to.waiting.add(to.progress + next.due - from.progress, next.action);
@@ -80,7 +80,7 @@ export class FlowNetwork {
     this.#active.delete(from);
   }
 
-  /** @throws Error when flows are left that never end */
+  /** @throws Error if some flows never end */
   run(): void {
     while (this.#active.size > 0 || !this.#timers.isEmpty) {
       this.#setRates();
@@ -94,7 +94,7 @@ export class FlowNetwork {
   #setRates(): void {
     const classes = [...this.#active];
     this.#share(classes, () => Infinity);
-    // No reader is faster than the download that it is behind; downloads cross other links than their readers.
+    // No reader is faster than its download. Downloads and readers use different links.
     const readers = classes.filter(({ behind }) => behind !== undefined);
     if (readers.length > 0) this.#share(classes, ({ behind }) => behind?.rate ?? Infinity);
   }

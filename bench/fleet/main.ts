@@ -1,4 +1,4 @@
-/** `npm run bench:fleet`: prints the outcome of the simulation of an upgrade, or writes it into docs/scaling.md. */
+/** `npm run bench:fleet`: simulates an upgrade, and prints the tables or writes them into docs/scaling.md. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -12,9 +12,9 @@ const BEGIN = '<!-- written by: npm run bench:fleet -- --write -->';
 const END = '<!-- end of what is written -->';
 const HELP = `Usage: npm run bench:fleet -- [flags]
 
-  --nodes N,...  instead of ${NODES.join(',')}
-  --write        into docs/scaling.md
-  --check        fails when docs/scaling.md has other tables
+  --nodes N,...  numbers of nodes; ${NODES.join(',')} by default
+  --write        write the tables into docs/scaling.md
+  --check        fail if docs/scaling.md has other tables
   --help
 
 Compares the simulation with real clients, replicas and sidecars: npm run bench -- --only fleet
@@ -34,20 +34,21 @@ else if (values.check) await check();
 else process.stdout.write(fleetTables(values.nodes?.split(',').map(count)).map(renderText).join('\n'));
 
 function count(text: string): number {
-  if (!/^[1-9]\d{0,5}$/.test(text)) throw new Error(`--nodes takes numbers of nodes, and "${text}" is none`);
+  if (!/^[1-9]\d{0,5}$/.test(text)) throw new Error(`--nodes: "${text}" is not a number of nodes`);
   return Number(text);
 }
 
 async function check(): Promise<void> {
   if ((await pageWith(fleetTables())) === readFileSync(PAGE, 'utf8')) return;
-  process.stderr.write('docs/scaling.md has other tables than the simulation: run npm run bench:fleet -- --write\n');
+  process.stderr.write('the tables in docs/scaling.md are not up to date: run npm run bench:fleet -- --write\n');
   process.exitCode = 1;
 }
 
 async function pageWith(tables: readonly Table[]): Promise<string> {
   const [before, behind] = readFileSync(PAGE, 'utf8').split(BEGIN);
   const after = behind?.split(END)[1];
-  if (before === undefined || after === undefined) throw new Error(`docs/scaling.md has no lines "${BEGIN}", "${END}"`);
+  if (before === undefined || after === undefined)
+    throw new Error(`docs/scaling.md does not have the lines "${BEGIN}" and "${END}"`);
   const written = tables.map((table) => `### ${sentence(table.title)}\n\n${renderMarkdown(table)}`).join('\n\n');
   const page = `${before}${BEGIN}\n\n${written}\n\n${END}${after}`;
   return format(page, { parser: 'markdown', printWidth: 120 });

@@ -1,15 +1,15 @@
-/** Max-min fair rates: what TCP flows that share links come to when they last long enough (Bertsekas, Data Networks, 6.5.2). */
+/** Max-min fair rates, which TCP flows on shared links approach if they last long enough (Bertsekas, Data Networks, 6.5.2). */
 
 export interface Demand {
-  /** So many flows that have all of this in common, and so the same rate. */
+  /** The number of flows with these properties, which all have the same rate. */
   readonly flows: number;
-  /** A flow is never faster, in bytes per second. */
+  /** The highest rate of a flow in bytes per second. */
   readonly limit: number;
-  /** The numbers of the links that each flow crosses. */
+  /** The indexes of the links that each flow uses. */
   readonly links: readonly number[];
 }
 
-/** The rate of one flow of each demand. No flow can be faster without a slower one becoming slower. */
+/** Returns the rate of one flow of each demand. No flow can become faster unless a slower flow becomes slower. */
 export function maxMinRates(demands: readonly Demand[], capacities: readonly number[]): number[] {
   const rates = demands.map(() => 0);
   const left = [...capacities];
@@ -17,7 +17,7 @@ export function maxMinRates(demands: readonly Demand[], capacities: readonly num
   while (open.length > 0) {
     const flowsOn = countFlows(open, demands, left.length);
     const shares = open.map((index) => share(demands[index], left, flowsOn));
-    // Those with the smallest share have reached their link or their limit; the others get what is left.
+    // The flows with the smallest share have reached the limit of their link or their own; the others share the rest.
     const lowest = Math.min(...shares);
     const rest: number[] = [];
     open.forEach((index, at) => {

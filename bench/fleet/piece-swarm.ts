@@ -1,7 +1,7 @@
 /**
- * An engine that cuts packages into pieces, as Dragonfly and Kraken do: one copy of each package comes from the registry to the
- * masters, and a node gives pieces to others as soon as it has one. A first piece is served by a master or by a node that has
- * one, one at a time, so the number of nodes with a piece doubles; a node with a piece exchanges the rest with all others.
+ * A system that splits packages into pieces, such as Dragonfly and Kraken. The masters get one copy of each package from the
+ * registry, and a node sends pieces to others as soon as it has one. A master, or a node with a piece, sends one first piece at
+ * a time, so the number of nodes with a piece doubles. A node with a piece exchanges the other pieces with all such nodes.
  */
 import type { Site } from './designs.ts';
 import { FlowClass, type Link } from './flow-network.ts';
@@ -12,7 +12,7 @@ const PIECE_BYTES = 4 * 1024 ** 2;
 interface Swarm {
   readonly pieceBytes: number;
   readonly waiting: (() => void)[];
-  /** Undefined until the first piece is there. */
+  /** Undefined before the first node has a piece. */
   exchange: FlowClass | undefined;
   holders: number;
   busy: number;
@@ -64,7 +64,7 @@ export class PieceSwarm {
     return swarm;
   }
 
-  /** First pieces to as many nodes as there are free slots. */
+  /** Sends a first piece to a node for each free slot. */
   #serve(swarm: Swarm): void {
     const { network, rates } = this.#site;
     while (swarm.exchange !== undefined && swarm.busy < this.#slotsOfMasters + swarm.holders) {
@@ -99,7 +99,7 @@ export class PieceSwarm {
     this.#notePeak();
   }
 
-  /** The masters gave their share of all uploads to the bytes that were exchanged since the last time. */
+  /** Adds the masters' share of the bytes that were exchanged since the last call. */
   #accountExchange(): void {
     const bytes = this.#uploads.bytes - this.#accounted;
     this.#accounted = this.#uploads.bytes;
@@ -111,7 +111,7 @@ export class PieceSwarm {
     for (const master of masters) master.bytes += bytes / masters.length;
   }
 
-  /** The connections of a master: its first pieces, and its share of those that exchange. */
+  /** Counts the connections of a master: its first pieces, and its share of the exchanging nodes. */
   #notePeak(): void {
     const { masters, rates } = this.#site;
     const shared = (this.#uploads.flows * rates.master) / this.#uploads.bytesPerSecond;

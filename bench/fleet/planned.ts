@@ -1,13 +1,13 @@
-/** A small upgrade in which each request has its master beforehand, so that real clients and the simulation do the same. */
+/** A small upgrade in which the master of each request is fixed, so that real clients and the simulation do the same. */
 import { Dice } from '../../test/support/dice.ts';
 import type { Design } from './designs.ts';
 import { Replicas } from './replicas.ts';
 import { type Outcome, simulate } from './simulation.ts';
 
 export interface PlannedUpgrade {
-  /** In bytes, in the order of the fetches. */
+  /** The sizes in bytes, in the order of the requests. */
   readonly packages: readonly number[];
-  /** The number of the master for each node and package. */
+  /** The index of the master for each node and package. */
   readonly masters: readonly (readonly number[])[];
 }
 
@@ -15,7 +15,7 @@ export interface PlannedRates {
   /** Bytes per second of the registry and of each master. */
   readonly registry: number;
   readonly master: number;
-  /** The rate of all masters and clients together, since they share the processors of one machine. */
+  /** The rate of all masters and clients together, because they share one machine. */
   readonly machine: number;
 }
 

@@ -1,16 +1,16 @@
-/** The rates that the simulation is calibrated by: what the bench has measured of a master, and assumed networks. */
+/** The rates of the simulation: measured for a master, assumed for the networks. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 export interface Rates {
   /** Bytes per second of the link to the registry, which all masters share. */
   readonly registry: number;
-  /** Bytes per second that a master sends: of its network, or of its processors, whichever is less. */
+  /** Bytes per second that a master sends: the lower limit of its network and its processors. */
   readonly master: number;
   readonly masters: number;
-  /** Bytes per second that a node takes. */
+  /** Bytes per second that a node receives. */
   readonly node: number;
-  /** Bytes per second that a node gives to others, with an engine that makes it do so. */
+  /** Bytes per second that a node sends to others in a peer-to-peer design. */
   readonly nodeUpload: number;
   /** Bytes per second of a bucket, and of a balancer before all masters. */
   readonly bucket: number;
@@ -18,7 +18,7 @@ export interface Rates {
 }
 
 export interface MasterCost {
-  /** Seconds of a processor for each GiB that service and sidecar send. */
+  /** Processor seconds of service and sidecar for each GiB that they send. */
   readonly cpuSecondsPerGiB: number;
 }
 
@@ -28,7 +28,7 @@ const NETWORK = 10 * GIGABIT;
 const PROCESSORS = 2;
 const PERFORMANCE = join(import.meta.dirname, '../../docs/performance.md');
 
-/** Out of docs/performance.md: 64 clients on a cached package, by TLS, behind kube-rbac-proxy. */
+/** Reads the cost from docs/performance.md: 64 clients, a cached package, TLS, kube-rbac-proxy. */
 export function measuredCost(report = readFileSync(PERFORMANCE, 'utf8')): MasterCost {
   const [, section = ''] = report.split('### sidecar: hit 64 MiB, 64 clients\n');
   const row =
@@ -38,7 +38,7 @@ export function measuredCost(report = readFileSync(PERFORMANCE, 'utf8')): Master
       .map((cell) => cell.trim()) ?? [];
   const [, , , , , service, sidecar] = row.map(Number);
   const cpuSecondsPerGiB = (service ?? Number.NaN) + (sidecar ?? Number.NaN);
-  if (!(cpuSecondsPerGiB > 0)) throw new Error('docs/performance.md has no row of the sidecar with 64 clients');
+  if (!(cpuSecondsPerGiB > 0)) throw new Error('docs/performance.md has no row for the sidecar with 64 clients');
   return { cpuSecondsPerGiB };
 }
 

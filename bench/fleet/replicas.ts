@@ -1,4 +1,4 @@
-/** The masters: each downloads a package once, its clients read behind the download, and later requests are hits. */
+/** The masters. Each downloads a package once; its clients read during the download, and later requests are hits. */
 import { FlowClass, type FlowNetwork, type Link } from './flow-network.ts';
 
 export interface Package {
@@ -9,11 +9,11 @@ export interface Package {
 export interface ReplicasOptions {
   readonly network: FlowNetwork;
   readonly masters: readonly Link[];
-  /** Bytes per second of a node. */
+  /** The rate of a node in bytes per second. */
   readonly node: number;
-  /** The link that a download comes over. */
+  /** The link of a download. */
   readonly source: (wanted: Package) => Link;
-  /** Told when a master has downloaded a package. */
+  /** Called when a master has downloaded a package. */
   readonly onCached?: (wanted: Package) => void;
   /** A link between masters and nodes. */
   readonly before?: Link;
@@ -27,7 +27,7 @@ interface Copy {
 
 export class Replicas {
   readonly #options: ReplicasOptions;
-  /** By the number of the master: one class for the hits of all packages. */
+  /** One class for each master, for the hits of all packages. */
   readonly #hits: readonly FlowClass[];
   readonly #copies: readonly Map<number, Copy>[];
 

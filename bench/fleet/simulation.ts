@@ -1,4 +1,4 @@
-/** One upgrade: all nodes fetch all packages, one after the other, from an empty site. */
+/** Simulates one upgrade: each node fetches all packages, one after the other, and all caches are empty at the start. */
 import { Dice } from '../../test/support/dice.ts';
 import type { Design, Fetch } from './designs.ts';
 import { FlowNetwork } from './flow-network.ts';
@@ -7,21 +7,21 @@ import type { Package } from './replicas.ts';
 
 export interface Upgrade {
   readonly nodes: number;
-  /** In bytes, in the order in which each node fetches them. */
+  /** The sizes in bytes, in the order in which each node fetches them. */
   readonly packages: readonly number[];
-  /** The nodes begin within so many seconds. */
+  /** The nodes begin within this time. */
   readonly spreadSeconds: number;
   readonly rates: Rates;
   readonly seed: number;
 }
 
 export interface Outcome {
-  /** Until the last node has all packages. */
+  /** The time until the last node has all packages. */
   readonly seconds: number;
   readonly registryBytes: number;
-  /** Out of the master that sends most. */
+  /** The bytes of the master that sends most. */
   readonly masterBytes: number;
-  /** At the master that has most. */
+  /** The connections of the master that has most at a time. */
   readonly connections: number;
 }
 
@@ -47,7 +47,7 @@ export function simulate(design: Design, { nodes, packages, spreadSeconds, rates
     });
   }
   network.run();
-  if (finished !== nodes) throw new Error(`${String(nodes - finished)} nodes have not got all packages`);
+  if (finished !== nodes) throw new Error(`${String(nodes - finished)} nodes did not get all packages`);
   return {
     seconds: network.now,
     registryBytes: registry.bytes,

@@ -1,4 +1,4 @@
-/** The outcomes of all designs and sizes as tables, for a terminal and for docs/scaling.md. */
+/** The results of all designs and numbers of nodes as tables, for a terminal and for docs/scaling.md. */
 import { figure } from '../figures.ts';
 import type { Table } from '../scenario.ts';
 import { DESIGNS } from './designs.ts';
@@ -17,7 +17,7 @@ const MEASURES: readonly { readonly title: string; readonly cell: (outcome: Outc
   { title: 'connections at a time, of the master with most', cell: ({ connections }) => String(connections) },
 ];
 
-/** 20 000 nodes take seconds for each design. */
+/** With 20 000 nodes each design takes seconds. */
 export function fleetTables(nodes: readonly number[] = NODES, rates: Rates = ratesOf(measuredCost())): Table[] {
   const rows = DESIGNS.map((design) => ({
     name: design.name,

@@ -20,15 +20,15 @@ import (
 
 const (
 	bufferSize = 256 << 10
-	// What a slow client reads at once: a tenth of a second's worth at 256 KiB/s would be 26 KiB.
+	// The bytes that a slow client reads at once. A tenth of a second at 256 KiB/s would be 26 KiB.
 	slowRead = 16 << 10
-	// What a client takes of a shared link at once.
+	// The bytes that a client takes of a shared link at once.
 	linkRead = 64 << 10
 	patience = 120 * time.Second
 )
 
 var (
-	errNotTheBytes = errors.New("body has another digest")
+	errNotTheBytes = errors.New("wrong digest of the body")
 	errRefused     = errors.New("status 503")
 )
 
@@ -42,7 +42,7 @@ type client struct {
 	hashing hash.Hash
 	began   time.Time
 	links   *links
-	// That of the host that is asked.
+	// The link of the requested host.
 	link *link
 }
 
@@ -84,7 +84,7 @@ func (c *client) runPlan(urls []string, result *tally) {
 	}
 }
 
-// fetch returns false when the client has been cut off.
+// fetch returns false if the client was cut off.
 func (c *client) fetch(address string, result *tally) bool {
 	err := c.get(address, result)
 	for c.load.retries && errors.Is(err, errRefused) {
@@ -111,7 +111,7 @@ func isTimeout(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// get asks once, on the connection of the request before if there is one.
+// get sends one request, on the connection of the previous request if it is still open.
 func (c *client) get(address string, result *tally) error {
 	target, err := url.Parse(address)
 	if err != nil {
@@ -138,7 +138,7 @@ func (c *client) get(address string, result *tally) error {
 	}
 	length, rest, closes, err := c.readHead()
 	if err != nil {
-		// A refusal has a body that nothing reads.
+		// The body of a refusal is not read.
 		c.hangUp()
 		return err
 	}
@@ -161,7 +161,7 @@ func (c *client) dial(host string) error {
 		return err
 	}
 	if c.load.rate > 0 || c.links != nil {
-		// A slow client is slow also in what the kernel takes for it.
+		// A small receive buffer: otherwise the kernel would read fast for a slow client.
 		conn.(*net.TCPConn).SetReadBuffer(bufferSize)
 	}
 	c.conn, c.host = conn, host
@@ -178,7 +178,7 @@ func (c *client) hangUp() {
 	}
 }
 
-// readHead resolves to the announced length and to what came of the body along with the head.
+// readHead returns the announced length and the bytes of the body that came with the head.
 func (c *client) readHead() (length int64, rest []byte, closes bool, err error) {
 	filled := 0
 	for {
@@ -192,7 +192,7 @@ func (c *client) readHead() (length int64, rest []byte, closes bool, err error) 
 			return 0, nil, false, err
 		}
 		if filled == len(c.buffer) {
-			return 0, nil, false, errors.New("head without an end")
+			return 0, nil, false, errors.New("incomplete head")
 		}
 	}
 }
@@ -224,7 +224,7 @@ func parseHead(head string) (length int64, closes bool, err error) {
 	return length, closes, nil
 }
 
-// readBody reads exactly what was announced; a connection that ends before is an error.
+// readBody reads exactly the announced length. A connection that ends before is an error.
 func (c *client) readBody(body io.Reader, length int64, rest []byte, began time.Time, result *tally) error {
 	if int64(len(rest)) > length {
 		return errors.New("more bytes than announced")

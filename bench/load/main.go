@@ -1,6 +1,7 @@
-// Command load reads packages as many clients do and drops them, at less cost than it takes to send them: plain sockets,
-// one large buffer per client, and no HTTP library except for https. It takes the URLs from its input, one a line, asks
-// for them in turn, and prints what it saw as one line of JSON. With -planned each line begins with the number of a client.
+// Command load reads packages like many clients and drops them. Reading costs less than sending: it uses plain sockets,
+// one large buffer for each client, and an HTTP library only for https. It reads the URLs from standard input, one in each
+// line, requests them in turn, and prints the results as one line of JSON. With -planned each line begins with the number
+// of a client.
 package main
 
 import (
@@ -45,11 +46,11 @@ type report struct {
 	MedianMs    float64   `json:"firstByteMedianMs"`
 	FirstByteMs []float64 `json:"firstByteMs"`
 	Retried     int       `json:"retried"`
-	// Since the start of all.
+	// The time since the start of the run.
 	FinishedMeanMs float64 `json:"finishedMeanMs"`
 }
 
-// At most this many times are printed; the median is that of all.
+// The highest number of times that are printed. The median includes all times.
 const maxPrinted = 1000
 
 func main() {
@@ -77,19 +78,19 @@ func main() {
 
 func parse() options {
 	var load options
-	flag.IntVar(&load.clients, "clients", 1, "connections at a time")
-	flag.IntVar(&load.requests, "requests", 0, "requests of all clients together; 0 for no end but -duration")
-	flag.DurationVar(&load.duration, "duration", 0, "no request begins later than this after the start")
-	flag.DurationVar(&load.cutOff, "cut-off", 0, "whatever is still running then is cut off, which is no failure")
-	flag.Float64Var(&load.rate, "rate", 0, "bytes per second that each client reads at most; 0 for no limit")
-	flag.StringVar(&load.sha256, "sha256", "", "in hex: what each body must be")
-	flag.StringVar(&load.token, "token", "", "sent along with each https request")
-	flag.StringVar(&load.ca, "ca", "", "PEM file: who signs the certificates of https servers")
-	flag.BoolVar(&load.http2, "http2", false, "https by HTTP/2 instead of HTTP/1.1")
-	flag.Float64Var(&load.link, "link", 0, "bytes per second of all clients together; 0 for no limit")
-	flag.Float64Var(&load.hostLink, "host-link", 0, "bytes per second of all clients together from one host; 0 for no limit")
-	planned := flag.Bool("planned", false, "each line is the number of a client and a URL, which that client asks for in this order")
-	flag.BoolVar(&load.retries, "retries", false, "a refusal by 503 is repeated after a second")
+	flag.IntVar(&load.clients, "clients", 1, "number of clients, each with one connection")
+	flag.IntVar(&load.requests, "requests", 0, "number of requests of all clients together; 0: until -duration")
+	flag.DurationVar(&load.duration, "duration", 0, "no request begins after this time")
+	flag.DurationVar(&load.cutOff, "cut-off", 0, "after this time all requests are cut off; this does not count as a failure")
+	flag.Float64Var(&load.rate, "rate", 0, "highest bytes per second of each client; 0: no limit")
+	flag.StringVar(&load.sha256, "sha256", "", "expected SHA-256 of each body, in hexadecimal")
+	flag.StringVar(&load.token, "token", "", "bearer token of each https request")
+	flag.StringVar(&load.ca, "ca", "", "PEM file with the CA of https servers")
+	flag.BoolVar(&load.http2, "http2", false, "use HTTP/2 instead of HTTP/1.1 for https")
+	flag.Float64Var(&load.link, "link", 0, "highest bytes per second of all clients together; 0: no limit")
+	flag.Float64Var(&load.hostLink, "host-link", 0, "highest bytes per second of all clients together from one host; 0: no limit")
+	planned := flag.Bool("planned", false, "each line has the number of a client and a URL; a client requests its URLs in this order")
+	flag.BoolVar(&load.retries, "retries", false, "repeat a request one second after a 503")
 	flag.Parse()
 	for scanner := bufio.NewScanner(os.Stdin); scanner.Scan(); {
 		if line := strings.TrimSpace(scanner.Text()); line != "" {
@@ -104,7 +105,7 @@ func parse() options {
 		return load
 	}
 	if len(load.urls) == 0 || (load.requests == 0 && load.duration == 0 && load.cutOff == 0) {
-		fmt.Fprintln(os.Stderr, "needs URLs, and one of -requests, -duration and -cut-off")
+		fmt.Fprintln(os.Stderr, "missing: URLs on standard input, or one of -requests, -duration and -cut-off")
 		os.Exit(2)
 	}
 	return load
@@ -124,7 +125,7 @@ func (load *options) assign() error {
 	return nil
 }
 
-// cpuSeconds is what this process has taken: a client that takes a whole processor is what limits the peer.
+// cpuSeconds returns the processor time of this process. A client that takes a whole processor limits the peer.
 func cpuSeconds() float64 {
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// secureTransport is what the standard library makes of HTTPS, by one protocol or the other: clients of the sidecar are
-// programs with such a library, and the share of the client in each transfer must be the same for both protocols.
+// secureTransport uses the HTTPS client of the standard library for both protocols. Real clients of the sidecar use such a
+// library, and the cost of the client must be comparable for both protocols.
 func secureTransport(load options) (*http.Transport, error) {
 	pem, err := os.ReadFile(load.ca)
 	if err != nil {
@@ -31,7 +31,7 @@ func secureTransport(load options) (*http.Transport, error) {
 		ForceAttemptHTTP2:  load.http2,
 	}
 	if !load.http2 {
-		// Also in the handshake: an empty map alone keeps the library from HTTP/2 (net/http, Transport.TLSNextProto).
+		// An empty map disables HTTP/2 (net/http, Transport.TLSNextProto), but the handshake must not offer it either.
 		transport.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
 	}
 	return transport, nil
@@ -47,7 +47,7 @@ func (d *slowDialer) dial(ctx context.Context, network, address string) (net.Con
 	return conn, err
 }
 
-// getSecurely asks once by HTTPS; each client has a connection of its own.
+// getSecurely sends one request over HTTPS. Each client has its own connection.
 func (c *client) getSecurely(address string, result *tally) error {
 	if c.secure == nil {
 		transport, err := secureTransport(c.load)

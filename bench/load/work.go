@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// queue hands out requests until there are no more.
+// queue returns the requests one by one.
 type queue struct {
 	next  atomic.Int64
 	limit int64
@@ -40,14 +40,14 @@ type tally struct {
 	finishedMs  float64
 }
 
-// link is what all clients share, as nodes share the network of a master.
+// link limits all clients together, as the network of a master limits its nodes.
 type link struct {
 	rate  float64
 	mutex sync.Mutex
 	free  time.Time
 }
 
-// links has one link for all hosts, or one for each, as each master has a network of its own.
+// links has one link for all hosts, or one for each host, as each master has its own network.
 type links struct {
 	rate   float64
 	isEach bool
@@ -55,7 +55,7 @@ type links struct {
 	byHost map[string]*link
 }
 
-// newLinks is nil when nothing is limited.
+// newLinks returns nil if there is no limit.
 func newLinks(load options) *links {
 	rate := max(load.link, load.hostLink)
 	if rate <= 0 {
@@ -78,7 +78,7 @@ func (l *links) of(host string) *link {
 	return found
 }
 
-// take waits until so many bytes have come over the link.
+// take waits until this many bytes have come over the link.
 func (l *link) take(bytes int) {
 	l.mutex.Lock()
 	if now := time.Now(); l.free.Before(now) {

@@ -1,4 +1,4 @@
-/** bench/peers/copyproxy: what the existing implementation does with a package, without the rest of it. */
+/** Starts bench/peers/copyproxy, which copies packages as the existing implementation does, without its other features. */
 import { join } from 'node:path';
 import { freePort } from '../../test/support/peers/process.ts';
 import { place } from '../bench-image.ts';

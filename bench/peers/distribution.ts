@@ -7,7 +7,7 @@ import { blobUrl, registryConfiguration } from './origin.ts';
 import type { Peer, PeerOptionsWithOrigin } from './peer.ts';
 import { fillStorage } from './registry-storage.ts';
 
-/** Its clients ask for the layer at once, which spares it the manifest that ours has to look at first. */
+/** Clients of distribution request the layer directly, so it needs no manifest. Our service has to fetch the manifest first. */
 export async function startDistribution(
   program: string,
   { workspace, cached = [], origin }: PeerOptionsWithOrigin,

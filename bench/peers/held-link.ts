@@ -1,4 +1,4 @@
-/** A link to the registry that carries no more than so many bytes per second, for all connections together. */
+/** A link to the registry with a limit in bytes per second for all connections together. */
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import type { AddressInfo } from 'node:net';
@@ -7,7 +7,7 @@ import { blobUrl, type Origin } from './origin.ts';
 import type { Peer, Upstream } from './peer.ts';
 import { REPOSITORY } from './registry-storage.ts';
 
-/** A timer is no finer. */
+/** The resolution of timers. */
 const TICK_MS = 1;
 /** 42 ms of 100 Mbit/s: the buffer of a switch, and more than a timer is late. */
 const MAX_QUEUED_BYTES = 512 * 1024;
@@ -27,7 +27,7 @@ export class HeldLink implements Upstream {
   }
 
   static async start(origin: Origin, bytesPerSecond: number): Promise<HeldLink> {
-    /** When the link has carried all that it was given, on the monotonic clock. */
+    /** The time on the monotonic clock at which the link has sent all bytes. */
     let freeAt = 0;
     const server = createServer((client) => {
       const upstream = connect(Number(new URL(origin.base).port), '127.0.0.1');

@@ -1,20 +1,20 @@
-/** The part of a Kubernetes API that the service watches, with as many ModuleSources as a scenario wants. */
+/** The part of a Kubernetes API that the service watches, with a chosen number of ModuleSources. */
 import type { ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { CA, serverCertificate } from '../../test/support/tls/certificates.ts';
 
 export interface KubernetesLists {
-  /** As text. */
+  /** The content of a kubeconfig. */
   readonly kubeconfig: string;
-  /** Serves a list of about so many bytes from now on, and ends all watches; says how many objects are in it. */
+  /** Ends all watches and serves a list of about this size from now on; returns the number of its objects. */
   grow(bytes: number): number;
   close(): void;
 }
 
-/** Resources without objects, and the kinds of their lists. */
+/** Resources without objects, with the kinds of their lists. */
 const EMPTY = { secrets: 'SecretList', configmaps: 'ConfigMapList', packagerepositories: 'PackageRepositoryList' };
-/** The bytes of the certificates in a ModuleSource. */
+/** The size of the certificates in a ModuleSource. */
 const CA_BYTES = 60 * 1024;
 
 export async function startKubernetesLists(): Promise<KubernetesLists> {
@@ -24,7 +24,7 @@ export async function startKubernetesLists(): Promise<KubernetesLists> {
   const server = createServer(serverCertificate('localhost'), (request, response) => {
     response.setHeader('Content-Type', 'application/json');
     const url = request.url ?? '';
-    // A watch of the state before has to begin with a list again.
+    // A watch from an old resource version gets 410, so the client lists again.
     if (
       url.includes('watch=') &&
       url.includes('modulesources') &&

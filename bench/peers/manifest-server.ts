@@ -1,4 +1,4 @@
-/** A registry whose images have large manifests and one layer: it serves them faster than any real one would. */
+/** A registry whose images have large manifests and one layer. It serves them faster than a real registry would. */
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -9,12 +9,12 @@ import { REPOSITORY } from './registry-storage.ts';
 
 export interface ManifestServer {
   readonly images: readonly BenchImage[];
-  /** As the service's settings name it. */
+  /** The name of the repository in the settings of the service. */
   readonly repo: string;
   close(): void;
 }
 
-/** `count` images, each with a manifest of so many bytes that begins as no other does. */
+/** Serves `count` images, each with a manifest of this size and a unique beginning. */
 export async function startManifestServer(folder: string, bytes: number, count: number): Promise<ManifestServer> {
   const image = await createImage(folder, KIB);
   const manifest = JSON.parse(await readFile(image.manifest.path, 'utf8')) as object;

@@ -1,4 +1,4 @@
-/** nginx with one worker: as a server of files (hits), as a cache before the origin (misses), and as a balancer before replicas. */
+/** nginx with one worker: as a file server (hits), as a cache before the origin (misses), and as a load balancer before replicas. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
@@ -19,7 +19,7 @@ export async function startNginxFiles(program: string, { workspace, cached = [] 
   return { name: 'nginx', process, url: ({ layer }) => `${base}/${layer.hex}` };
 }
 
-/** With a lock, as it is advised against stampedes. */
+/** Uses proxy_cache_lock, which nginx recommends against stampedes. */
 export async function startNginxCache(program: string, { workspace, origin }: PeerOptionsWithOrigin): Promise<Peer> {
   const home = await workspace.folder('nginx-cache');
   const locations = `
@@ -37,7 +37,7 @@ export async function startNginxCache(program: string, { workspace, origin }: Pe
   return { name: 'nginx proxy_cache', process, url: (image) => blobUrl(base, image) };
 }
 
-/** That of examples/balancer without TLS before replicas at these ports; resolves with its URL. */
+/** Starts the configuration of examples/balancer without TLS before replicas at these ports; resolves with its URL. */
 export async function startNginxBalancer(
   program: string,
   workspace: Workspace,
@@ -79,7 +79,7 @@ async function start(
   return { process, base };
 }
 
-/** Every path is its own: the unpacked program has none that exists. */
+/** Sets all paths, because the default paths of the program do not exist here. */
 function configuration(home: string, servers: string): string {
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
   return `

@@ -14,7 +14,7 @@ import { fillStorage, REPOSITORY } from './registry-storage.ts';
 export interface OriginCertificate {
   readonly cert: string;
   readonly key: string;
-  /** The CA that has signed it. */
+  /** The CA of the certificate. */
   readonly ca: string;
 }
 
@@ -23,7 +23,7 @@ export interface OriginRequests {
   readonly blobs: number;
 }
 
-/** A response is logged when it has ended, by a pipe that we read when we have time. */
+/** The registry logs a response after its end, and the bench may read the pipe later. */
 const LOG_DELAY_MS = 200;
 
 export class Origin implements Upstream {
@@ -42,7 +42,7 @@ export class Origin implements Upstream {
     this.#data = data;
   }
 
-  /** By HTTPS with a certificate, which is that of `localhost`. */
+  /** Starts the registry; with `tls` it serves HTTPS with this certificate for `localhost`. */
   static async start(workspace: Workspace, program: string, tls?: OriginCertificate): Promise<Origin> {
     const home = await workspace.folder('origin');
     const port = await freePort();
@@ -63,7 +63,7 @@ export class Origin implements Upstream {
     await fillStorage(this.#data, images, repository);
   }
 
-  /** For clients that ask it directly. */
+  /** The registry as a peer, for clients that use it directly. */
   get peer(): Peer {
     return { name: 'origin', process: this.process, url: (image) => blobUrl(this.base, image) };
   }
@@ -83,7 +83,7 @@ export function blobUrl(base: string, { layer }: BenchImage): string {
 
 export interface RegistryOptions {
   readonly accessLog: boolean;
-  /** The registry that it is a cache of. */
+  /** The registry whose content this one caches. */
   readonly upstream?: string;
   /** The paths of PEM files. */
   readonly tls?: { readonly certificate: string; readonly key: string } | undefined;

@@ -8,7 +8,7 @@ export const PEER_NAMES = [
   'nginx',
   'nginx proxy_cache',
   'go io.Copy',
-  /** The same, with the digest of a miss checked before the answer ends. */
+  /** go io.Copy that checks the digest of a miss before it ends the answer. */
   'go, verified',
   'distribution',
   'origin',
@@ -18,7 +18,7 @@ export type PeerName = (typeof PEER_NAMES)[number];
 export interface Peer {
   readonly name: PeerName;
   readonly process: MeasuredProcess;
-  /** Where it serves the package of an image. */
+  /** The URL of the package of an image. */
   url(image: BenchImage): string;
 }
 
@@ -27,17 +27,17 @@ export interface Upstream {
   /** `http://127.0.0.1:PORT` */
   readonly base: string;
   readonly repo: string;
-  /** The same registry for clients that ask it directly. */
+  /** The registry as a peer, for clients that use it directly. */
   readonly peer: Peer;
 }
 
 export interface PeerOptions {
   readonly workspace: Workspace;
-  /** The images that it has already cached. */
+  /** The images that are cached before the start. */
   readonly cached?: readonly BenchImage[];
-  /** Where it gets the rest; undefined when there is no registry. */
+  /** The registry of other images; undefined if there is none. */
   readonly origin: Upstream | undefined;
-  /** The service's memory of sockets for bodies that are sent; without a limit by default. */
+  /** The setting `server.maxSocketMemory` of the service; no limit by default. */
   readonly maxSocketMemory?: string;
 }
 

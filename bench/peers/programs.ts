@@ -1,4 +1,4 @@
-/** Which peers there are on this machine, which are missing, and what versions they have. */
+/** Finds the programs of the peers on this machine, and their versions. */
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -11,23 +11,23 @@ const BUNDLE = 'dist/start.mjs';
 const SOURCES = 'src/infrastructure/main.ts';
 
 export interface Programs {
-  /** The program of this project that runs. */
+  /** The program of this project that is measured. */
   readonly service: string;
   readonly load: string;
   readonly copyproxy: string;
   readonly nginx: string | undefined;
   readonly registry: string | undefined;
-  /** For the chart's sidecar, and what renders the chart. */
+  /** The program of the chart's sidecar, and the program that renders the chart. */
   readonly 'kube-rbac-proxy': string | undefined;
   readonly helm: string | undefined;
   readonly versions: Readonly<Record<string, string>>;
-  /** Why some figures are not there. */
+  /** The reasons why some figures are missing. */
   readonly missing: readonly string[];
 }
 
 const run = promisify(execFile);
 
-/** @throws Error without Go, of which the clients are made */
+/** @throws Error without Go, which compiles the clients */
 export async function findPrograms(workspace: Workspace, service?: string): Promise<Programs> {
   const nginx = findProgram('nginx');
   const registry = findProgram('docker-registry');
@@ -51,13 +51,17 @@ export async function findPrograms(workspace: Workspace, service?: string): Prom
       string
     >,
     missing: [
-      ...(nginx === undefined ? ['nginx is not here (tools/peers.sh installs it): nothing is compared with it'] : []),
+      ...(nginx === undefined
+        ? ['nginx is not installed (tools/peers.sh installs it): there is no comparison with nginx']
+        : []),
       ...(registry === undefined
-        ? ['docker-registry is not here (tools/peers.sh installs it): no misses, nothing is compared with distribution']
+        ? [
+            'docker-registry is not installed (tools/peers.sh installs it): misses are not measured, and there is no comparison with distribution',
+          ]
         : []),
       ...(sidecar === undefined || helm === undefined
         ? [
-            'kube-rbac-proxy or helm is not here (tools/peers.sh installs them): nothing is measured through the sidecar',
+            'kube-rbac-proxy or helm is not installed (tools/peers.sh installs them): nothing is measured through the sidecar',
           ]
         : []),
     ],

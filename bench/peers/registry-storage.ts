@@ -1,11 +1,11 @@
-/** How a registry of the distribution family keeps an image on its disk, for filling it without pushing. */
+/** Writes images to the storage of a registry in the format of distribution, without a push. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type BenchImage, place } from '../bench-image.ts';
 
 export const REPOSITORY = 'deckhouse/ee';
 
-/** distribution, registry/storage/paths.go: blobs by digest, and per repository a link for each. */
+/** The format is in distribution, registry/storage/paths.go: blobs by digest, and a link to each blob in each repository. */
 export async function fillStorage(root: string, images: readonly BenchImage[], name = REPOSITORY): Promise<void> {
   const registry = join(root, 'docker/registry/v2');
   const repository = join(registry, 'repositories', name);

@@ -1,4 +1,4 @@
-/** Ours: the service with a cache directory that was filled before it starts. */
+/** The service of this project, with a cache directory that is filled before the start. */
 import { writeFileSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -12,16 +12,16 @@ import { firstOk } from '../probe.ts';
 import type { Workspace } from '../workspace.ts';
 import type { Peer, PeerOptions } from './peer.ts';
 
-/** Fits all that a scenario puts into it: what a small cache costs is no question of these figures. */
+/** Large enough for each scenario, because these figures do not measure a small cache. */
 const CACHE_SIZE = '64Gi';
 
 export interface ServiceSettings extends Partial<Pick<PeerOptions, 'origin' | 'maxSocketMemory'>> {
   readonly cacheSize?: string;
-  /** Instead of that of `origin`. */
+  /** Replaces the repository of `origin`. */
   readonly repo?: string;
-  /** `registry` of the settings. */
+  /** The settings below `registry`. */
   readonly registry?: object;
-  /** Instead of the registry of the bench. */
+  /** The settings below `credentials`; the registry of the bench by default. */
   readonly credentials?: object;
 }
 
@@ -32,7 +32,7 @@ export interface StartedService {
   readonly firstOkMs: number;
 }
 
-/** A home of the service, in which it can be started again and again. */
+/** The directory of a service, in which it can start several times. */
 export class ServiceHome {
   readonly #workspace: Workspace;
   readonly #main: string;
@@ -51,7 +51,7 @@ export class ServiceHome {
     return new ServiceHome(workspace, main, settings, await workspace.folder('service'));
   }
 
-  /** Manifest and layer, as the service itself would have kept them. */
+  /** Stores manifests and layers as the service would. */
   async fill(images: readonly BenchImage[]): Promise<void> {
     for (const { manifest, layer } of images) {
       for (const blob of [manifest, layer]) {
@@ -61,7 +61,7 @@ export class ServiceHome {
     }
   }
 
-  /** Small blobs that no image names. */
+  /** Stores small blobs that belong to no image. */
   async fillBlobs(count: number): Promise<void> {
     const folder = join(this.#directory, 'cache/v1/blobs/sha256');
     await mkdir(folder, { recursive: true });
@@ -74,7 +74,7 @@ export class ServiceHome {
     }
   }
 
-  /** After a clean stop; the first answer waited for is that of `/healthz`, or of a package. */
+  /** Starts the service as after a clean stop, and waits for the first answer of `/healthz` or of a package. */
   async start(awaited?: BenchImage): Promise<StartedService> {
     const port = await freePort();
     await writeFile(join(this.#directory, 'settings.yaml'), stringify(this.#settingsFor(port)));
@@ -91,7 +91,7 @@ export class ServiceHome {
     return this.#workspace.spawn(process.execPath, [this.#main, '--config', join(this.#directory, 'settings.yaml')]);
   }
 
-  /** Lists all blobs as verified, as a clean stop does: the first request for a blob does not hash it then. */
+  /** Writes the marker of a clean stop, which lists all blobs as verified, so that the first request does not hash its blob. */
   async #markClean(): Promise<void> {
     const now = String(Date.now());
     const lines = [...this.#blobs.values()].map(
@@ -105,7 +105,7 @@ export class ServiceHome {
     const { origin, maxSocketMemory = '16Gi', cacheSize = CACHE_SIZE } = this.#settings;
     const repo = this.#settings.repo ?? origin?.repo ?? 'registry.invalid/packages';
     return {
-      // As many clients at a time as a scenario has: it measures sending, not waiting.
+      // Enough places for all clients, because the scenarios measure sending, not waiting.
       server: { listenAddress: `127.0.0.1:${String(port)}`, maxSocketMemory },
       store: { directory: 'cache', maxSize: cacheSize },
       ...(this.#settings.registry !== undefined && { registry: this.#settings.registry }),

@@ -40,7 +40,7 @@ export interface Sidecar {
   readonly secure: SecureOptions;
 }
 
-/** Both containers as `helm template` renders them. */
+/** Returns both containers as `helm template` renders them. */
 export async function containersOfChart(
   helm: string,
   ...flags: readonly string[]
@@ -85,7 +85,7 @@ export class Sidecars {
     return new Sidecars(workspace, program, container, home, reviews);
   }
 
-  /** Before a peer at this URL. `http2` overrides the chart's choice. */
+  /** Starts a sidecar before the peer at this URL. `http2` overrides the value of the chart. */
   async start(upstream: string, http2: boolean): Promise<Sidecar> {
     const port = await freePort();
     const process = this.#workspace.spawn(this.#program, this.#argumentsFor(port, upstream, http2), {

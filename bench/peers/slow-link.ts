@@ -1,11 +1,11 @@
-/** The link to a registry: all connections through it together bring so many bytes a second, and each byte is on its way for a while. */
+/** A link to a registry with a limit in bytes per second for all connections together, and with a delay. */
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import type { AddressInfo } from 'node:net';
 
 export class SlowLink {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
-  /** When the link is free again, in milliseconds. */
+  /** The time at which the link is free again, in milliseconds. */
   #free = 0;
 
   private constructor(server: Server) {
@@ -60,7 +60,7 @@ export class SlowLink {
       setTimeout(() => {
         far.resume();
       }, waitMs);
-      // Timers of different lengths may swap, so each of them takes the oldest chunk.
+      // Timers of different lengths can fire in another order, so each timer sends the oldest chunk.
       setTimeout(arrive, waitMs + delayMs);
     });
   }

@@ -1,4 +1,4 @@
-/** From the name of a peer to a running one, if its program is here. */
+/** Starts the peers whose programs are installed. */
 import { startCopyProxy } from './copyproxy.ts';
 import { startDistribution } from './distribution.ts';
 import { startNginxCache, startNginxFiles } from './nginx.ts';
@@ -6,7 +6,7 @@ import type { Peer, PeerName, PeerOptions } from './peer.ts';
 import type { Programs } from './programs.ts';
 import { startService } from './service.ts';
 
-/** In the order of the names; those that are missing are left out, which the report says once. */
+/** Returns the peers in the order of the names. The report names the missing ones, which are left out here. */
 export async function startPeers(
   programs: Programs,
   names: readonly PeerName[],

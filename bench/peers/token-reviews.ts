@@ -1,10 +1,10 @@
-/** The part of a Kubernetes API that kube-rbac-proxy asks: every token is valid, and every access is allowed. */
+/** The part of a Kubernetes API that kube-rbac-proxy uses. Every token is valid and every access is allowed. */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { writeFile } from 'node:fs/promises';
 
 export interface TokenReviews {
-  /** The path of the kubeconfig that leads to it. */
+  /** The path of a kubeconfig for this API. */
   readonly kubeconfig: string;
   close(): void;
 }

@@ -1,4 +1,4 @@
-/** Whether nodes that wait for a place lose time against nodes that share the link from the start. */
+/** Compares nodes that wait for a place with nodes that share the link from the start. */
 import { createImage } from '../bench-image.ts';
 import { figure, MIB } from '../figures.ts';
 import type { LoadReport } from '../load-generator.ts';
@@ -6,7 +6,7 @@ import type { Bench, Scenario } from '../scenario.ts';
 
 const NODES = 200;
 const BYTES = 16 * MIB;
-/** Below what the service sends at its fastest, so that the link is what the nodes share. */
+/** Below the highest speed of the service, so that the link is the bottleneck. */
 const LINK_BYTES_PER_SECOND = 320 * MIB;
 const WAYS = [
   // A tenth of a memory limit of 1Gi.
@@ -17,7 +17,7 @@ const WAYS = [
 export const ADMISSION: Scenario = {
   name: 'admission',
   about:
-    '200 nodes at once on one cached package of 16 MiB, over a link of 320 MiB/s that they share. A node that is told 503 asks again after 1 s.',
+    '200 nodes request one cached package of 16 MiB at once, over a shared link of 320 MiB/s. A node that gets a 503 repeats its request after 1 s.',
   run: async (bench) => {
     const reports: LoadReport[] = [];
     for (const { maxSocketMemory } of WAYS) reports.push(await fetchByAll(bench, maxSocketMemory));
@@ -26,7 +26,7 @@ export const ADMISSION: Scenario = {
       tables: [
         {
           title: '200 nodes on one link',
-          columns: ['', 'a node has it after, s, on average', 'all have it after, s', 'asked again', 'failures'],
+          columns: ['', 'mean time of a node, s', 'time until all are done, s', 'repeated requests', 'failures'],
           rows: reports.map(({ finishedMeanMs, seconds, retried, failures }, index) => [
             WAYS[index]?.name ?? '',
             figure(finishedMeanMs / 1000),

@@ -1,4 +1,4 @@
-/** Many clients on one cold package through nginx, which sends each package to one of three replicas. */
+/** Many clients request one uncached package through nginx, which sends each package to one of three replicas. */
 import { createImages } from '../bench-image.ts';
 import { figure, MIB } from '../figures.ts';
 import { startNginxBalancer } from '../peers/nginx.ts';
@@ -12,8 +12,8 @@ const CLIENTS = 64;
 export const BALANCED: Scenario = {
   name: 'balanced',
   about:
-    '64 clients at once on one cold package of 64 MiB, through nginx with examples/balancer/nginx.conf (without TLS) before ' +
-    'three cold replicas; another package each round.',
+    '64 clients at once request one package of 64 MiB that is not cached, through nginx with examples/balancer/nginx.conf (without TLS) before ' +
+    'three replicas. Each round uses a new package.',
   run,
 };
 

@@ -1,4 +1,4 @@
-/** The start and the idle memory of a service with a bucket in its settings, beside one without. */
+/** The processor time of a start and the idle memory, with and without a bucket in the settings. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -7,16 +7,16 @@ import { figure, mebibytes, median, MIB } from '../figures.ts';
 import { ServiceHome } from '../peers/service.ts';
 import type { Bench, Findings, Scenario } from '../scenario.ts';
 
-/** Until a process that has just started is at rest. */
+/** The time until a process is at rest after its start. */
 const SETTLE_MS = 2000;
-/** One start differs from the next by more than a bucket costs, so many are compared. */
+/** The starts of one configuration differ by more than the cost of a bucket, so many starts are compared. */
 const STARTS_A_ROUND = 8;
 
 export const BUCKET_COST: Scenario = {
   name: 'bucket-cost',
   about:
-    'Processor time of the main thread until the first 200 of /healthz, and memory 2 s later, in turns ' +
-    'with a bucket in the settings and without. `test/process/loaded-modules.test.ts` shows that nothing of a bucket is loaded without.',
+    'Processor time of the main thread until the first 200 of /healthz, and memory 2 s later, alternately ' +
+    'with and without a bucket in the settings. `test/process/loaded-modules.test.ts` shows that a service without a bucket loads no module for buckets.',
   run: async (bench) => {
     const bucket = await FakeBucket.start();
     try {

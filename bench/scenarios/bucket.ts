@@ -1,4 +1,4 @@
-/** A package of 64 MiB for a cold replica: with a bucket that has it, with an empty one, and without a bucket. */
+/** A new replica gets a package of 64 MiB: with a bucket that has it, with an empty bucket, and without a bucket. */
 import { stat } from 'node:fs/promises';
 import { digestOf } from '../../src/domain/descriptor.ts';
 import { eventually } from '../../test/support/eventually.ts';
@@ -21,8 +21,8 @@ const WRITE_MS = 60_000;
 export const BUCKET_SCENARIO: Scenario = {
   name: 'bucket',
   about:
-    'A package of 64 MiB for one client of a cold replica, behind a registry at 20 ms and 25 MB/s: without a bucket, with an empty ' +
-    'one, with one that has the package, and with that one and no registry. The bucket is versitygw on this machine.',
+    'One client of a new replica requests a package of 64 MiB. The registry has a delay of 20 ms and a rate of 25 MB/s. The replica has no bucket, an empty ' +
+    'bucket, a bucket that has the package, or such a bucket and no registry. The bucket is versitygw on this machine.',
   run,
 };
 
@@ -75,7 +75,7 @@ async function compare(bench: Bench, origin: Origin, link: SlowLink, peer: PeerB
     ['no bucket', times.none],
     ['an empty bucket', times.empty],
     ['a bucket that has the package', times.warm],
-    ['the same without a registry', times.alone],
+    ['a bucket that has the package, no registry', times.alone],
   ];
   return {
     tables: [
@@ -94,7 +94,7 @@ async function compare(bench: Bench, origin: Origin, link: SlowLink, peer: PeerB
   };
 }
 
-/** The time of all of the package for a client of a new replica, in milliseconds; `meanwhile` may go on before it ends. */
+/** Returns the milliseconds that a client of a new replica waits for the whole package. `meanwhile` runs before the replica stops. */
 async function timed(
   bench: Bench,
   { repo, bucket }: Setting,

@@ -1,4 +1,4 @@
-/** The simulation of bench/fleet against real parts: 200 clients, three services behind their sidecars, and a registry. */
+/** Compares the simulation of bench/fleet with 200 real clients, three services behind their sidecars, and a registry. */
 import { type BenchImage, createImage } from '../bench-image.ts';
 import { planUpgrade, type PlannedRates, type PlannedUpgrade, simulatePlanned } from '../fleet/planned.ts';
 import { figure, MIB } from '../figures.ts';
@@ -13,10 +13,10 @@ import type { Bench, Findings, Scenario } from '../scenario.ts';
 
 const NODES = 200;
 const MASTERS = 3;
-/** 48 MiB for each node, so 9.4 GiB through the sidecars: long beside the handshakes, which the simulation leaves out. */
+/** 48 MiB for each node, so 9.4 GiB through the sidecars. This takes much longer than the handshakes, which the simulation ignores. */
 const PACKAGES = [2, 16, 4, 10, 2, 8, 6].map((mebibytes) => mebibytes * MIB);
 const SEED = 17;
-/** Below what one machine does with all parts on it. */
+/** Below the speed of one machine that runs all parts. */
 const SLOW_REGISTRY = 16 * MIB;
 const SLOW_MASTER = 80 * MIB;
 const FAST = 1e12;
@@ -46,9 +46,9 @@ interface Fleet {
 export const FLEET: Scenario = {
   name: 'fleet',
   about:
-    'The simulation of [scaling.md](scaling.md) against 200 clients that fetch seven packages, 48 MiB in all, from three cold ' +
-    'services behind their sidecars. Once the links are the limit: 16 MiB/s of the registry and 80 MiB/s of each master. ' +
-    'Once it is the machine, which all parts share. Its rate is measured behind each run: 200 clients on a cached package.',
+    'Compares the simulation of [scaling.md](scaling.md) with 200 clients that fetch seven packages, 48 MiB in all, from three ' +
+    'services with empty caches behind their sidecars. In the first run the links are the limit: 16 MiB/s of the registry and 80 MiB/s of each service. ' +
+    'In the second run the machine is the limit, which all parts share. Its rate is measured after each run: 200 clients read a cached package.',
   run: async (bench) => {
     const { 'kube-rbac-proxy': program, helm } = bench.programs;
     const origin = await bench.startOrigin();
@@ -148,7 +148,7 @@ async function startMasters({ bench, sidecars, images }: Fleet, link: SlowLink):
   return masters;
 }
 
-/** Bytes per second of all masters with all clients on the same machine, of the largest package, which they have cached. */
+/** Bytes per second of all masters together, when all clients on this machine read the largest package, which is cached. */
 async function measureMachine({ bench, images }: Fleet, masters: readonly Master[]): Promise<number> {
   const [largest] = images.toSorted((a, b) => b.layer.size - a.layer.size);
   const [master] = masters;

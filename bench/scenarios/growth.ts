@@ -1,4 +1,4 @@
-/** Whether the service stays what it is when there is more of everything: entries, downloads, readers. */
+/** Checks whether the speed depends on the number of entries, downloads and readers. */
 import { createImages } from '../bench-image.ts';
 import { figure, KIB, mebibytes, median, MIB } from '../figures.ts';
 import { ServiceHome } from '../peers/service.ts';
@@ -10,14 +10,14 @@ const FILL_CLIENTS = [1, 64, 512];
 const READERS = [10, 200, 1000];
 const LEAST_PACKAGES = 32;
 const SAME_ROUNDS = 5;
-/** A row whose last figure is off its first by more than this is called not flat. */
+/** A row is "not flat" if its last figure differs from the first by more than this share. */
 const FLAT_WITHIN = 0.25;
 
 export const GROWTH: readonly Scenario[] = [
   {
     name: 'growth-entries',
     about:
-      'The cache holds 100, 10 000, 100 000 files: start, and 64 clients that ask for packages of 1 KiB in turn: each once, then all again.',
+      'The cache holds 100, 10 000, 100 000 files. After the start, 64 clients request packages of 1 KiB in turn: each once, then all again.',
     isLong: true,
     run: async (bench) => {
       const steps = await inTurn(ENTRIES, (entries) => withEntries(bench, entries));
@@ -33,7 +33,8 @@ export const GROWTH: readonly Scenario[] = [
   },
   {
     name: 'growth-fills',
-    about: '1, 64, 512 clients at once on cold packages of 1 MiB: a package for each, or one for all.',
+    about:
+      '1, 64, 512 clients at once request packages of 1 MiB that are not cached: each a package of its own, or all the same.',
     isLong: true,
     run: async (bench) => {
       const steps = await inTurn(FILL_CLIENTS, (clients) => fill(bench, clients));
@@ -49,7 +50,8 @@ export const GROWTH: readonly Scenario[] = [
   },
   {
     name: 'growth-readers',
-    about: '10, 200, 1 000 clients that read one cached package of 256 MiB at 256 KiB/s each, cut off after 8 s.',
+    about:
+      '10, 200, 1 000 clients read one cached package of 256 MiB at 256 KiB/s each, until they are cut off after 8 s.',
     isLong: true,
     run: async (bench) => {
       const steps = await inTurn(READERS, async (readers) => (await readSlowly(bench, ['ours'], readers, 8))[0]);
@@ -71,7 +73,7 @@ async function inTurn<Result>(steps: readonly number[], run: (step: number) => P
 
 interface EntriesStep {
   readonly startMs: number;
-  /** Each package for the first time since the start. */
+  /** Hits of packages that are requested for the first time since the start. */
   readonly firstPerSecond: number;
   readonly hitsPerSecond: number;
   readonly residentMiB: number;
@@ -85,7 +87,7 @@ async function withEntries(bench: Bench, entries: number): Promise<EntriesStep> 
   const { peer, firstOkMs } = await home.start(images.at(-1));
   const urls = images.map((image) => peer.url(image));
   const first = await load({ urls, clients: 64, requests: urls.length });
-  // V8 has compiled as much then, however few packages there are.
+  // Compiles the same code in each run, because few packages would cause fewer requests.
   await load({ urls, clients: 64, seconds: 2 });
   const { requests, seconds } = await load({ urls, clients: 64, seconds: 2 * effort.seconds });
   const residentMiB = Number(mebibytes(peer.process.residentBytes()));
@@ -100,17 +102,17 @@ interface FillStep {
   readonly failures: number;
 }
 
-/** On a new service each time; undefined without a registry. */
+/** Starts a new service for each measurement; undefined without a registry. */
 async function fill(bench: Bench, clients: number): Promise<FillStep | undefined> {
   const origin = await bench.startOrigin();
   if (origin === undefined) return undefined;
-  // Few clients take more than one package each, or there would be nothing to take a mean of.
+  // A few clients fetch several packages each, so that there is a mean.
   const different = Math.max(clients, LEAST_PACKAGES);
   const images = await createImages(await bench.workspace.folder('images'), MIB, different + SAME_ROUNDS + 1);
   await origin.publish(images);
   const [ours] = await bench.startPeers(['ours'], { origin });
   const urls = images.map((image) => ours?.url(image) ?? '');
-  // Connections and compiled code are no part of a fill.
+  // The first request opens connections and compiles code, which is not measured.
   await bench.load({ urls: urls.splice(0, 1), clients: 1, requests: 1 });
   const same = await inTurn([...Array(SAME_ROUNDS).keys()], () =>
     bench.load({ urls: urls.splice(0, 1), clients, requests: clients }),

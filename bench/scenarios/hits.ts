@@ -1,4 +1,4 @@
-/** How fast cached packages are served, from images of hundreds of MiB to tiny ones. */
+/** The speed of cached packages from 4 KiB to 256 MiB. */
 import { createImage } from '../bench-image.ts';
 import { counted, KIB, MIB, sizeName } from '../figures.ts';
 import type { LoadOptions } from '../load-generator.ts';
@@ -14,13 +14,13 @@ interface Cell {
 }
 
 const HIT_PEERS: readonly PeerName[] = ['ours', 'nginx', 'go io.Copy', 'distribution'];
-/** Below this a request costs more than its body. */
+/** Below this size a request costs more than its body. */
 const SMALL = 64 * KIB;
 
 export const HITS: readonly Scenario[] = [
   {
     name: 'hits',
-    about: 'Cached packages of 64 and 256 MiB, by 1 and by 16 clients.',
+    about: '1 and 16 clients read cached packages of 64 and 256 MiB.',
     run: (bench) =>
       runCells(
         bench,
@@ -29,15 +29,19 @@ export const HITS: readonly Scenario[] = [
   },
   {
     name: 'small-hits',
-    about: 'Cached packages of 1 MiB, by 16 clients.',
+    about: '16 clients read cached packages of 1 MiB.',
     run: (bench) => runCells(bench, [{ bytes: MIB, clients: 16 }]),
   },
   {
     name: 'tiny-hits',
-    about: 'Cached packages of 4 KiB, by 64 clients.',
+    about: '64 clients read cached packages of 4 KiB.',
     run: (bench) => runCells(bench, [{ bytes: 4 * KIB, clients: 64 }]),
   },
-  { name: 'first-byte', about: 'The first byte of a cached package of 64 MiB, for one client.', run: runFirstByte },
+  {
+    name: 'first-byte',
+    about: 'One client reads a cached package of 64 MiB; the time of the first byte.',
+    run: runFirstByte,
+  },
 ];
 
 async function runCells(bench: Bench, cells: readonly Cell[]): Promise<Findings> {
@@ -70,7 +74,7 @@ async function runFirstByte(bench: Bench): Promise<Findings> {
   };
 }
 
-/** New processes, each of which has the package and has proved it once to a client that looked at every byte. */
+/** Starts processes that have the package; a first client checks every byte of it. */
 async function measureHits(bench: Bench, bytes: number, options: Omit<LoadOptions, 'urls'>): Promise<Summary[]> {
   const image = await createImage(await bench.workspace.folder('images'), bytes);
   const peers = await bench.startPeers(HIT_PEERS, { cached: [image], origin: await bench.startOrigin() });
@@ -84,7 +88,7 @@ async function measureHits(bench: Bench, bytes: number, options: Omit<LoadOption
 }
 
 const WARM_UP_SECONDS = 0.3;
-/** A small request costs what the code costs, and V8 compiles code that has run some ten thousand times: a service runs for weeks. */
+/** A small request costs mostly code, and V8 optimizes code after some ten thousand runs, which a service reaches soon. */
 const COMPILED_SECONDS = 2;
 
 async function warmUp({ load }: Bench, { name }: Peer, url: string, sha256: string, seconds: number): Promise<void> {

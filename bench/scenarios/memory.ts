@@ -1,4 +1,4 @@
-/** The memory that a thousand slow readers take, of the process and of the system, and that which 600 registries leave behind. */
+/** The memory of the process and of the sockets with a thousand slow readers, and the memory that 600 registries leave behind. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CA, serverCertificate } from '../../test/support/tls/certificates.ts';
 import { type BenchImage, createImages } from '../bench-image.ts';
@@ -11,21 +11,21 @@ import { hostSocketBytes } from '../socket-memory.ts';
 
 const READERS = 1000;
 const BYTES_PER_SECOND = KIB;
-/** Longer than a request waits for its place. */
+/** Longer than a request waits for a place. */
 const SECONDS = 8;
 const LOOK_MS = 100;
-/** Requests one after another before the process is called idle: the first ones load code. */
+/** Sequential requests before the idle memory is measured, because the first ones load code. */
 const WARM_UP = 20;
-/** Until a process is at rest that has just started or has just been used. */
+/** The time until a process is at rest after its start or after its use. */
 const SETTLE_MS = 2000;
 /** A tenth of a memory limit of 1Gi. */
 const MAX_SOCKET_MEMORY = '102Mi';
-/** The part of the chart's limit for a client that waits (docs/sizing.md). */
+/** The memory for each waiting client in the chart's limit (docs/sizing.md). */
 const SIZED_BYTES = 128 * KIB;
 const WAYS = ['hits', 'downloads', 'bypass', 'bypasses'] as const;
 
 const REGISTRIES = 600;
-/** Connections of a registry that is not used any more are closed by then. */
+/** After this time the connections of an unused registry are closed. */
 const IDLE_MS = 65_000;
 
 type Way = (typeof WAYS)[number];
@@ -36,23 +36,23 @@ interface Reading {
   readonly peakBytes: number;
   /** The growth of the memory of all sockets up to its peak, with both ends of each connection. */
   readonly socketBytes: number;
-  /** Readers that were told to try again. */
+  /** Readers that got a 503. */
   readonly refused: number;
 }
 
 const TITLES: Readonly<Record<Way, string>> = {
   hits: 'one cached package of 16 MiB',
   downloads: 'one package of 16 MiB that is downloaded',
-  bypass: 'one package of 16 MiB that is not kept',
-  bypasses: '200 packages of 8 MiB that are not kept',
+  bypass: 'one package of 16 MiB that is not cached',
+  bypasses: '200 packages of 8 MiB that are not cached',
 };
 
 export const MEMORY: Scenario = {
   name: 'memory',
   about:
-    '1 000 clients at once, each of which reads 1 KiB/s, cut off after 8 s, with sockets that may take a tenth of 1Gi: the peak of the memory ' +
-    'of the process, and of that of all TCP sockets of the machine, the registry and the clients included. Idle is the process 2 s after 20 probes and 20 requests for a package of ' +
-    '1 MiB that comes in the same way. Then 600 registries, each by TLS, with a CA, and used once for a package of 1 KiB.',
+    '1 000 clients at once read 1 KiB/s each, until they are cut off after 8 s; `server.maxSocketMemory` is a tenth of 1Gi. The table shows the peak of the memory ' +
+    'of the process and of all TCP sockets of the machine, including those of the registry and the clients. Idle is the memory 2 s after 20 probes and 20 requests for a package of ' +
+    '1 MiB that comes from the same place. The second table is for 600 registries with TLS and a CA, each used once for a package of 1 KiB.',
   run: async (bench) => {
     const { registry } = bench.programs;
     if (registry === undefined || (await hostSocketBytes()) === undefined) return { tables: [], measured: {} };
@@ -71,7 +71,7 @@ function findings(readings: readonly Reading[], registries: Awaited<ReturnType<U
     tables: [
       {
         title: 'memory of 1 000 slow readers, MiB',
-        columns: ['of', 'idle', 'above idle', 'in the formula', 'all sockets', 'told to try again'],
+        columns: ['of', 'idle', 'above idle', 'in the formula', 'all sockets', 'refused by 503'],
         rows: readings.map((one) => [
           TITLES[one.way],
           mebibytes(one.idleBytes),
@@ -123,7 +123,7 @@ async function readSlowly(bench: Bench, registry: string, way: Way): Promise<Rea
   return { way, idleBytes, peakBytes, socketBytes, refused: failures };
 }
 
-/** The process at rest, which has answered probes and served a package already. */
+/** Starts the process, sends probes and requests, and waits until it is at rest. */
 async function startIdle(
   bench: Bench,
   settings: ServiceSettings,
@@ -154,11 +154,11 @@ async function peakOfSockets(loading: Promise<unknown>): Promise<number> {
 }
 
 interface UsedRegistries {
-  /** Waits until no connection to them is left. */
+  /** Waits until no connection to the registries is left. */
   rested(): Promise<{ readonly idleBytes: number; readonly usedBytes: number; readonly restedBytes: number }>;
 }
 
-/** 600 of them in the settings, which are one server with as many repositories. */
+/** Configures 600 registries, which are one server with 600 repositories. */
 async function useRegistries(bench: Bench, program: string): Promise<UsedRegistries> {
   const { workspace } = bench;
   const images = await createImages(await workspace.folder('images'), KIB, REGISTRIES);

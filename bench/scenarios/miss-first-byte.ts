@@ -1,4 +1,4 @@
-/** The wait of a client of a miss besides that for its registry: for the first byte and the end, behind links of several rates. */
+/** The additional wait that the service causes in a miss, for the first byte and for the end, with links of several rates. */
 import { createImages } from '../bench-image.ts';
 import { figure, median, MIB } from '../figures.ts';
 import { measure, type Sample, takeTurns } from '../measure.ts';
@@ -18,9 +18,9 @@ const LINKS: readonly (readonly [name: string, bytesPerSecond: number | undefine
 export const MISS_FIRST_BYTE: Scenario = {
   name: 'miss-first-byte',
   about:
-    'A package of 32 MiB that only the origin has, for one client, behind a link of 100 Mbit/s, of 1 Gbit/s and without ' +
-    'a bound; direct is the layer from the origin by the same link. The first miss of a process is a row of its own; ' +
-    'the other rows are medians of the misses after it.',
+    'One client requests a package of 32 MiB that only the origin has, over a link of 100 Mbit/s, of 1 Gbit/s or without ' +
+    'a limit. "Direct" is a download of the layer from the origin over the same link. The first miss of a process has its own row; ' +
+    'the other rows are medians of the later misses.',
   isLong: true,
   run: runFirstByte,
 };
@@ -34,7 +34,15 @@ async function runFirstByte(bench: Bench): Promise<Findings> {
     rows.push(...(await runBehind(bench, origin, held, link)));
     held?.close();
   }
-  const columns = ['link', 'peer', 'first byte, ms', 'beyond direct, ms', 'total, s', 'of direct', 'failures'];
+  const columns = [
+    'link',
+    'peer',
+    'first byte, ms',
+    'more than direct, ms',
+    'total, s',
+    'relative to direct',
+    'failures',
+  ];
   return { tables: [{ title: 'first byte and total of a miss, cold 32 MiB, 1 client', columns, rows }], measured: {} };
 }
 

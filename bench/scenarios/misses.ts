@@ -1,4 +1,4 @@
-/** The wait of the first client of a package, and the load of many first clients on the registry. */
+/** The time of a miss, and the requests to the registry when many clients request the same uncached package. */
 import { createImages } from '../bench-image.ts';
 import { figure, MIB } from '../figures.ts';
 import { interleave, measure, ratio, type Sample, type Summary } from '../measure.ts';
@@ -15,14 +15,14 @@ export const MISSES: readonly Scenario[] = [
   {
     name: 'miss',
     about:
-      'A package of 64 MiB that only the origin has, for one client; another package each round. Clients of ' +
-      'distribution and nginx name the layer; ours and go io.Copy have to ask for its manifest first. CPU includes what ' +
-      'goes on after the client has all: distribution downloads again what it stores.',
+      'One client requests a package of 64 MiB that only the origin has; each round uses a new package. Clients of ' +
+      'distribution and nginx request the layer; ours and go io.Copy have to fetch the manifest first. CPU includes the work ' +
+      'after the end of the answer: distribution downloads a blob a second time in order to store it.',
     run: runMiss,
   },
   {
     name: 'stampede',
-    about: '64 clients at once on one package of 64 MiB that only the origin has; another package each round.',
+    about: '64 clients at once request one package of 64 MiB that only the origin has; each round uses a new package.',
     run: runStampede,
   },
 ];
@@ -46,7 +46,7 @@ async function runMiss(bench: Bench): Promise<Findings> {
 }
 
 async function runStampede(bench: Bench): Promise<Findings> {
-  // Without coalescing every client's copy goes to the disk, which takes too long for a short run.
+  // go io.Copy writes a copy for each client to the disk, which takes too long for a short run.
   const others: readonly PeerName[] = bench.effort.isFull ? ['go io.Copy'] : [];
   const names: readonly PeerName[] = ['ours', 'distribution', 'nginx proxy_cache', ...others];
   const prepared = await prepare(bench, bench.effort.longRounds, names);
@@ -87,8 +87,8 @@ async function runStampede(bench: Bench): Promise<Findings> {
       ),
     },
     notes: [
-      'stampede: manifests and blobs are requests at the origin, the most of any round.',
-      ...(bench.effort.isFull ? [] : ['stampede: go io.Copy takes part with --full only.']),
+      'The columns manifests and blobs count the requests to the origin; each figure is the highest of all rounds.',
+      ...(bench.effort.isFull ? [] : ['go io.Copy is measured only with --full.']),
       ...failureNotes('stampede', summaries),
     ],
   };
@@ -100,7 +100,7 @@ interface Prepared {
   readonly origin: Origin;
 }
 
-/** Each peer has fetched one small package before: connections and compiled code are no part of a miss. */
+/** Each peer fetches a small package first, so that new connections and the compilation of code are not measured. */
 async function prepare(bench: Bench, rounds: number, names: readonly PeerName[]): Promise<Prepared | undefined> {
   const origin = await bench.startOrigin();
   if (origin === undefined) return undefined;

@@ -1,4 +1,4 @@
-/** How long a probe on a new connection waits while the service has much to do. */
+/** The time of a probe on a new connection while the service is busy. */
 import { get } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type BenchImage, createImages } from '../bench-image.ts';
@@ -11,7 +11,7 @@ const DOWNLOADS = 300;
 const MANIFESTS = 250;
 const MANIFEST_BYTES = 4 * MIB;
 const INTERVAL_MS = 20;
-/** A probe without an answer by then has failed. */
+/** A probe without an answer within this time has failed. */
 const TIMEOUT_MS = 30_000;
 
 interface Probed {
@@ -26,7 +26,7 @@ interface Probed {
 export const PROBES: Scenario = {
   name: 'probes',
   about:
-    '/healthz on a new connection every 20 ms, while 300 clients fetch a cold package of 1 MiB each, and while 250 fetch packages with manifests of 4 MiB, all at once.',
+    'A probe of /healthz on a new connection every 20 ms, first while 300 clients at once fetch an uncached package of 1 MiB each, then while 250 clients at once fetch packages with manifests of 4 MiB.',
   run: async (bench) => {
     const downloads = await besideDownloads(bench);
     const manifests = await besideManifests(bench);
@@ -35,7 +35,7 @@ export const PROBES: Scenario = {
       tables: [
         {
           title: 'probes under load',
-          columns: ['beside', 'probe, ms, median', 'longest', 'load, s', 'answered', 'not answered by 200'],
+          columns: ['beside', 'probe, ms, median', 'longest', 'load, s', 'answered', 'probes without 200'],
           rows: found.map(({ load, waits, seconds, answered, failures }) => [
             load,
             figure(median(waits)),
@@ -48,7 +48,7 @@ export const PROBES: Scenario = {
       ],
       notes: found
         .filter(({ failure }) => failure !== undefined)
-        .map(({ load, failure }) => `${load}: one of the requests that were not answered by 200: ${String(failure)}`),
+        .map(({ load, failure }) => `${load}: one of the probes without 200: ${String(failure)}`),
       measured: {
         'probe-downloads': downloads && Math.max(...downloads.waits),
         'probe-manifests': Math.max(...manifests.waits),
@@ -100,7 +100,7 @@ async function probe(
   return { load, waits, seconds, answered: requests, failures, failure };
 }
 
-/** Milliseconds until the head of the answer on a connection of its own. */
+/** Resolves with the milliseconds until the head of the answer, on a new connection. */
 function waitFor(url: string): Promise<number> {
   const began = performance.now();
   return new Promise((resolve, reject) => {

@@ -1,4 +1,4 @@
-/** Cold packages of new replicas whose bucket is silent, or stalls in the middle, beside those of a replica without a bucket. */
+/** Compares uncached packages of replicas whose bucket is silent or stalls with those of a replica without a bucket. */
 import { randomFillSync } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -12,14 +12,14 @@ import { ServiceHome } from '../peers/service.ts';
 import type { Bench, Findings, Scenario } from '../scenario.ts';
 
 const BYTES = 8 * MIB;
-/** One replica is asked for them one behind the other: the first meets the sick bucket, the others a bucket that rests. */
+/** The packages are requested one after the other: the first waits for the failing bucket, and for the others the replica skips it. */
 const PACKAGES = 4;
 
 export const SICK_BUCKETS: Scenario = {
   name: 'sick-bucket',
   about:
-    'Four cold packages of 8 MiB, one behind the other, for one client of a new replica each round: without a bucket, with ' +
-    'one that accepts connections and says nothing, and with one that sends half of a layer and then no more.',
+    'One client requests four uncached packages of 8 MiB, one after the other, from a new replica in each round: without a bucket, with ' +
+    'a bucket that accepts connections and does not answer, and with a bucket that stalls after half of a layer.',
   run: async (bench) => {
     const origin = await bench.startOrigin();
     if (origin === undefined) return { tables: [], measured: {} };
@@ -108,7 +108,7 @@ function infect(bucket: FakeBucket, sickness: Sickness, image: TestImage): void 
   });
 }
 
-/** The milliseconds of each; undefined for one that failed. */
+/** Returns the milliseconds of each package; undefined for one that failed. */
 async function fetchEach(
   bench: Bench,
   settings: Parameters<typeof ServiceHome.create>[2],

@@ -1,4 +1,4 @@
-/** The path of the users: TLS and authorization by the chart's sidecar, and the service or the Go copy behind it. */
+/** The path of real requests: TLS and authorization by the chart's sidecar, and the service or the Go copy behind it. */
 import { type BenchImage, createImage, createImages } from '../bench-image.ts';
 import { counted, figure, KIB, mebibytes, MIB, sizeName } from '../figures.ts';
 import type { LoadOptions } from '../load-generator.ts';
@@ -42,7 +42,7 @@ const PROTOCOLS: readonly Protocol[] = ['HTTP/1.1', 'HTTP/2'];
 const CLIENTS = [1, 8, 64];
 const BIG = 64 * MIB;
 const TINY = 4 * KIB;
-/** The Go copy stores a copy for each client: 64 of them stay below what the page cache takes without the disk. */
+/** The Go copy stores a copy for each client; 64 copies fit into the page cache without writes to the disk. */
 const STAMPEDES = [
   { clients: 8, bytes: 64 * MIB },
   { clients: 64, bytes: 8 * MIB },
@@ -51,9 +51,9 @@ const STAMPEDES = [
 export const SIDECAR: Scenario = {
   name: 'sidecar',
   about:
-    "Through kube-rbac-proxy with the chart's own arguments (HTTP/1.1), and with HTTP/2 allowed. Each client has its own " +
-    'TLS connection and a token. CPU is that of the peer and that of the sidecar before it. `go, verified` is the Go copy ' +
-    'with one thing more, which ours does as well: it ends the answer of a miss once the digest is right.',
+    'Through kube-rbac-proxy with the arguments of the chart (HTTP/1.1), and with HTTP/2 enabled. Each client has its own ' +
+    'TLS connection and a token. CPU is shown for the peer and for the sidecar before it. `go, verified` is the Go copy ' +
+    'with verification: like our service, it ends the answer of a miss only after the digest is verified.',
   run: async (bench) => {
     const { 'kube-rbac-proxy': program, helm } = bench.programs;
     if (program === undefined || helm === undefined) return { tables: [], measured: {} };
@@ -83,12 +83,12 @@ async function measureAll(bench: Bench, sidecars: Sidecars): Promise<Findings> {
   };
   for (const one of guarded) await warmUp(bench, one, [big, tiny]);
   for (const clients of CLIENTS) {
-    // Each of many clients takes seconds for a package: those that are cut off count by their bytes.
+    // With many clients each package takes seconds, so the bytes of requests that are cut off count, too.
     await hits(big, clients, clients === 1 ? { seconds } : { cutOffSeconds: Math.max(0.8, seconds) });
   }
   for (const clients of CLIENTS) await hits(tiny, clients, { seconds });
   if (origin !== undefined) {
-    // A hit of this peer is that of the Go copy.
+    // Only misses of this peer differ from those of the Go copy.
     const verifying = await bench.startPeers(['go, verified'], { cached: [big, tiny], origin });
     const missing = [...guarded, ...(await guard(verifying, ['HTTP/1.1'], sidecars, big))];
     for (const one of missing.slice(guarded.length)) await warmUp(bench, one, [big, tiny]);

@@ -1,4 +1,4 @@
-/** Whether the memory limits that the chart derives from the number of its clients hold. */
+/** Checks the memory limits that the chart derives from the number of clients. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseQuantity } from '../../src/domain/quantity.ts';
 import { createImage } from '../bench-image.ts';
@@ -9,10 +9,10 @@ import type { Bench, Scenario } from '../scenario.ts';
 import { socketBytes } from '../socket-memory.ts';
 
 const READERS = [250, 500, 1000];
-/** Large enough to need a place for long, and small enough to lie in the buffers of the sidecar. */
+/** One size that occupies a place for a long time, and one that fits into the buffers of the sidecar. */
 const BODIES = [64 * MIB, 4 * MIB];
 const RATE = 16 * 1024;
-/** Longer than a request waits for its place. */
+/** Longer than a request waits for a place. */
 const SECONDS = 10;
 const CONTAINERS = ['proxy', 'kube-rbac-proxy'] as const;
 
@@ -31,8 +31,8 @@ interface Step {
 export const SIZING: Scenario = {
   name: 'sizing',
   about:
-    'As many clients as the value expectedClients says, each of which reads 16 KiB/s of a cached package through the sidecar, for 10 s: ' +
-    'the peak of resident memory and that of the sockets, which cgroup v2 charges to the container, beside the memory limit in the chart.',
+    '`expectedClients` clients read a cached package at 16 KiB/s each through the sidecar, for 10 s: ' +
+    'the peaks of the resident memory and of the memory of the sockets, which cgroup v2 charges to the container, and the memory limit in the chart.',
   isLong: true,
   run: async (bench) => {
     const { 'kube-rbac-proxy': program, helm } = bench.programs;
@@ -100,7 +100,7 @@ async function read(
   limits: readonly number[],
 ): Promise<Measured[]> {
   const image = await createImage(await bench.workspace.folder('images'), bodyBytes);
-  // The service derives the same from its limit.
+  // The service derives the same value from its memory limit.
   const maxSocketMemory = String(Math.floor((limits[0] ?? 0) / 10));
   const [peer] = await bench.startPeers(['ours'], { cached: [image], origin: undefined, maxSocketMemory });
   if (peer === undefined) throw new Error('the service is missing');

@@ -9,27 +9,27 @@ export interface SlowReading {
   readonly peer: Peer;
   readonly idleBytes: number;
   readonly peakBytes: number;
-  /** The share of the bytes that the readers could have read. */
+  /** The bytes that the readers got, as a share of what they could have read at their rate. */
   readonly pace: number;
   readonly failures: number;
 }
 
 const RATE = 256 * KIB;
 const READERS = 200;
-/** Until a process that has just started is at rest. */
+/** The time until a process is at rest after its start. */
 const SETTLE_MS = 2000;
 const PEERS: readonly PeerName[] = ['ours', 'nginx', 'go io.Copy', 'distribution'];
 
 export const SLOW_READERS: Scenario = {
   name: 'slow-readers',
-  about: '200 clients that read one cached package of 256 MiB at 256 KiB/s each, cut off after 15 s.',
+  about: '200 clients read one cached package of 256 MiB at 256 KiB/s each, until they are cut off after 15 s.',
   run: async (bench) => {
     const readings = await readSlowly(bench, PEERS, READERS, 15);
     return findings(readings);
   },
 };
 
-/** All peers at the same time: the rates are far below what the machine can do. */
+/** Measures all peers at the same time, because the rates are far below the limit of the machine. */
 export async function readSlowly(
   bench: Bench,
   names: readonly PeerName[],

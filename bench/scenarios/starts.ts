@@ -5,16 +5,17 @@ import { figure, KIB, mebibytes, median, MIB } from '../figures.ts';
 import { ServiceHome } from '../peers/service.ts';
 import type { Bench, Scenario } from '../scenario.ts';
 
-/** Until a process that has just started is at rest. */
+/** The time until a process is at rest after its start. */
 const SETTLE_MS = 2000;
 const MEGABYTE = 1_000_000;
-/** Files in the cache: a manifest and a layer each. */
+/** The number of files in the cache: a manifest and a layer for each image. */
 const FILES = 10_000;
 
 export const STARTS: readonly Scenario[] = [
   {
     name: 'idle',
-    about: 'Start to the first 200, by polling every 2 ms, and memory 2 s later. Files are in the page cache.',
+    about:
+      'The time from the start to the first 200, polled every 2 ms, and the memory 2 s later. The files are in the page cache.',
     run: async (bench) => {
       const image = await createImage(await bench.workspace.folder('images'), MIB);
       const home = await ServiceHome.create(bench.workspace, bench.programs.service);
@@ -48,7 +49,8 @@ export const STARTS: readonly Scenario[] = [
   },
   {
     name: 'restart',
-    about: 'Start on a cache of 10 000 files, stopped cleanly, to the first 200 of a package in it.',
+    about:
+      'The time from the start to the first 200 of a cached package, with a cache of 10 000 files after a clean stop.',
     run: async (bench) => {
       const times = await restartTimes(bench, FILES, bench.effort.rounds);
       return {

@@ -1,9 +1,9 @@
-/** The table of most scenarios. */
+/** The tables of most scenarios. */
 import { figure, mebibytes, MIB } from '../figures.ts';
 import type { Summary } from '../measure.ts';
 import type { Findings, Table } from '../scenario.ts';
 
-/** For what is measured in requests, because the bodies hardly count. */
+/** The table for small bodies: requests per second. */
 export function requestsTable(title: string, summaries: readonly Summary[]): Table {
   return {
     title,
@@ -20,7 +20,7 @@ export function requestsTable(title: string, summaries: readonly Summary[]): Tab
   };
 }
 
-/** For what is one download per round. */
+/** The table for one download in each round: total time. */
 export function totalsTable(title: string, summaries: readonly Summary[]): Table {
   return {
     title,
@@ -37,7 +37,7 @@ export function totalsTable(title: string, summaries: readonly Summary[]): Table
   };
 }
 
-/** For what is repeated for as long as a round lasts. */
+/** The table for downloads that are repeated during a round: bytes per second. */
 export function throughputTable(title: string, summaries: readonly Summary[]): Table {
   return {
     title,
@@ -54,7 +54,7 @@ export function throughputTable(title: string, summaries: readonly Summary[]): T
   };
 }
 
-/** The failures, in words. */
+/** A sentence for each peer with failures. */
 export function failureNotes(title: string, summaries: readonly Summary[]): string[] {
   return summaries
     .filter(({ failures }) => failures > 0)

@@ -1,4 +1,4 @@
-/** The longest turn of the event loop in which all other clients wait, for the events with the most work. */
+/** The longest turn of the event loop, during which all clients wait, for the events with the most work. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { makeImage } from '../../test/support/image.ts';
@@ -19,8 +19,8 @@ const WITHIN_MS = 30_000;
 export const TURNS: Scenario = {
   name: 'turns',
   about:
-    'The longest turn of the event loop (nodejs_eventloop_lag_max_seconds less the 10 ms of its period): a start on 100 000 ' +
-    'entries, one download for which 97 000 of them leave, a cached layer of 4 MiB of JSON that is requested as a manifest, and a list of 64 MiB from the Kubernetes API.',
+    'The longest turn of the event loop (nodejs_eventloop_lag_max_seconds minus the 10 ms of its period): a start with 100 000 ' +
+    'entries, one download for which 97 000 of them are evicted, a request for a cached layer of 4 MiB of JSON as if it were a manifest, and a list of 64 MiB from the Kubernetes API.',
   run: async (bench) => {
     const { start, evict } = await startAndEvict(bench);
     const layer = await layerAsManifest(bench);
@@ -73,7 +73,7 @@ async function layerAsManifest(bench: Bench): Promise<number> {
   if (peer === undefined) throw new Error('the service is missing');
   const url = peer.url({ ...image, hex: image.layer.hex });
   const { origin: base } = new URL(url);
-  // The code that all requests need is compiled by the first of them.
+  // The first request compiles the code that all requests need.
   await fetch(`${base}/package?digest=sha256:${'0'.repeat(64)}`);
   const longest = await longestTurn(base, () => fetch(url));
   await bench.workspace.clear();

@@ -1,4 +1,4 @@
-/** A list of packages for many nodes, from a cold service behind its sidecar, beside the times that no proxy could undercut. */
+/** Many nodes fetch a list of packages from a service with an empty cache behind its sidecar. The time is compared with its lower bound. */
 import { Dice } from '../../test/support/dice.ts';
 import { type BenchImage, createImage } from '../bench-image.ts';
 import { figure, MIB } from '../figures.ts';
@@ -10,7 +10,7 @@ import { Sidecars } from '../peers/sidecar.ts';
 import type { Bench, Findings, Scenario } from '../scenario.ts';
 
 const NODES = 32;
-/** From 1 to 100 MiB, each larger than the one before by the same factor: 890 MiB. */
+/** 40 sizes from 1 to 100 MiB with a constant factor between neighbours: 890 MiB. */
 const PACKAGES = Array.from({ length: 40 }, (_, index) => Math.round(MIB * 100 ** (index / 39)));
 const SEED = 40;
 const MEGABIT = 1e6 / 8;
@@ -23,18 +23,18 @@ const CALIBRATION_SECONDS = 10;
 interface Run {
   readonly link: (typeof LINKS)[number];
   readonly report: LoadReport;
-  /** One copy of each package takes so long over the link. */
+  /** The time of one copy of each package over the link. */
   readonly linkSeconds: number;
-  /** All copies take so long at the rate of the sidecar for cached packages. */
+  /** The time of all copies at the sidecar's rate for cached packages. */
   readonly sidecarSeconds: number;
 }
 
 export const UPGRADE: Scenario = {
   name: 'upgrade',
   about:
-    '32 nodes fetch a list of 40 packages of 1 to 100 MiB, in its order, from one cold service behind its sidecar, and the ' +
-    'registry behind a link. The total is compared with the longer of two times, both measured behind each run: that of ' +
-    'one copy of each package over the link, by one client, and that of all copies at the rate of cached packages.',
+    '32 nodes fetch 40 packages of 1 to 100 MiB, in the same order, from one service with an empty cache behind its sidecar. The ' +
+    'registry is behind a link. The lower bound is the longer of two times, both measured after each run: ' +
+    'the time of one copy of each package over the link, and the time of all copies at the rate of cached packages.',
   isLong: true,
   run: async (bench) => {
     const { 'kube-rbac-proxy': program, helm } = bench.programs;
@@ -56,7 +56,7 @@ export const UPGRADE: Scenario = {
   },
 };
 
-/** The same one each time. */
+/** Returns the sizes in a mixed order, which is the same in each run. */
 function inAnyOrder(sizes: readonly number[]): number[] {
   const dice = new Dice(SEED);
   return sizes
@@ -105,10 +105,10 @@ function findings(runs: readonly Run[]): Findings {
         title: '32 nodes, 40 packages',
         columns: [
           'link',
-          'one copy over it, s',
+          'one copy over the link, s',
           'all copies from the sidecar, s',
           'total, s',
-          'of the longer',
+          'relative to the longer',
           'failures',
         ],
         rows: runs.map((run) => [

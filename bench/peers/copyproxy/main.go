@@ -1,6 +1,6 @@
-// Command copyproxy does what the existing implementation in Go does, and no more: a hit is a file copied to the client
-// through a wrapped reader, a miss is the registry's body copied to the client and to a temporary file at once, renamed
-// at the end. Each client that misses asks the registry. No digest is checked, unless -verify is given.
+// Command copyproxy copies packages as the existing implementation in Go does. A hit copies a file to the client through a
+// wrapped reader. A miss copies the body of the registry to the client and to a temporary file, which is renamed at the
+// end. Each client that misses sends its own request to the registry. Only -verify checks digests.
 package main
 
 import (
@@ -26,14 +26,14 @@ type proxy struct {
 	verifies  bool
 }
 
-// plainReader hides whatever else the reader below can do, as a reader that counts or logs does: no sendfile.
+// plainReader hides the other methods of its reader, as a reader that counts or logs does. So there is no sendfile.
 type plainReader struct{ io.Reader }
 
 func main() {
-	directory := flag.String("directory", "", "where files are kept, by the hex of the requested digest")
+	directory := flag.String("directory", "", "directory of the cached files; the name of a file is the hexadecimal part of the requested digest")
 	upstream := flag.String("upstream", "", "http://HOST/v2/REPOSITORY")
-	listen := flag.String("listen", "127.0.0.1:0", "where to listen")
-	verifies := flag.Bool("verify", false, "check the digest of a miss, and withhold the end of the answer until it is right")
+	listen := flag.String("listen", "127.0.0.1:0", "address to listen on")
+	verifies := flag.Bool("verify", false, "verify the digest of a miss, and withhold the end of the answer until then")
 	flag.Parse()
 	listener, err := net.Listen("tcp", *listen)
 	if err != nil {
@@ -64,7 +64,7 @@ func (p *proxy) ServeHTTP(response http.ResponseWriter, request *http.Request) {
 		return
 	}
 	if err := p.miss(response, digest, path); err != nil {
-		// Too late for another status; the client sees a short body.
+		// The status is sent already, so the client gets a short body.
 		panic(http.ErrAbortHandler)
 	}
 }
@@ -113,7 +113,7 @@ func (p *proxy) miss(response http.ResponseWriter, digest, path string) error {
 	return os.Rename(temporary.Name(), path)
 }
 
-// copyVerified copies as io.Copy does, and the last piece only when all bytes have the digest.
+// copyVerified copies as io.Copy does, but sends the last piece only after it has verified the digest.
 func copyVerified(to io.Writer, from io.Reader, length int64, digest string) error {
 	sum := sha256.New()
 	buffer := make([]byte, 32<<10)
@@ -123,7 +123,7 @@ func copyVerified(to io.Writer, from io.Reader, length int64, digest string) err
 		sum.Write(piece)
 		copied += int64(count)
 		if copied == length && "sha256:"+hex.EncodeToString(sum.Sum(nil)) != digest {
-			return errors.New("body has another digest")
+			return errors.New("wrong digest of the body")
 		}
 		if _, err := to.Write(piece); err != nil {
 			return err
@@ -164,5 +164,5 @@ func (p *proxy) lastLayer(digest string) (string, error) {
 	return manifest.Layers[len(manifest.Layers)-1].Digest, nil
 }
 
-// onlyWriter hides ReadFrom, which would use a buffer of its own or sendfile.
+// onlyWriter hides ReadFrom, which would use its own buffer or sendfile.
 type onlyWriter struct{ io.Writer }
