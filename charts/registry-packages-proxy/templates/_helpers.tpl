@@ -5,7 +5,7 @@ app.kubernetes.io/name: registry-packages-proxy
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
-{{/* `app` is what clients of the existing implementation look for. */}}
+{{/* Clients of the existing implementation select pods by the label `app`. */}}
 {{- define "proxy.labels" -}}
 {{ include "proxy.selectorLabels" . }}
 app: registry-packages-proxy
@@ -19,10 +19,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 {{- end }}
 
-{{/* The ServiceAccount with which nodes fetch packages, where no other identity of a node exists. */}}
+{{/* The ServiceAccount of nodes that have no other identity. */}}
 {{- define "proxy.readerName" -}}{{ include "proxy.name" . }}-reader{{- end }}
 
-{{/* By digest where one is given, otherwise by tag. */}}
+{{/* The image by its digest if there is one, otherwise by its tag. */}}
 {{- define "proxy.image" -}}
 {{- $image := .Values.image -}}
 {{- $repository := required "image.repository is required: where the image of registry-packages-proxy was pushed" $image.repository -}}
@@ -31,14 +31,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end }}
 
-{{/* Mebibytes of the cache's budget. */}}
+{{/* The size of the cache in mebibytes. */}}
 {{- define "proxy.cacheMebibytes" -}}
 {{- $number := regexFind "^[0-9]+" .Values.cache.size | int -}}
 {{- if hasSuffix "Gi" .Values.cache.size -}}{{ mul $number 1024 }}{{- else -}}{{ $number }}{{- end -}}
 {{- end }}
 
 {{/*
-The volume: the budget and a tenth of it, at least 64 Mi, for directories and the file system's own blocks. The kubelet
+The size of the volume: the cache and a tenth of it, at least 64 Mi, for directories and blocks of the file system. The kubelet
 evicts a pod whose volume is larger than its limit.
 */}}
 {{- define "proxy.volumeSize" -}}
@@ -46,7 +46,7 @@ evicts a pod whose volume is larger than its limit.
 {{ add $cache (max 64 (div $cache 10)) }}Mi
 {{- end }}
 
-{{/* Where the certificate of the guarded port comes from: secret, generated, certManager or selfSigned. */}}
+{{/* The origin of the certificate of the HTTPS port: secret, generated, certManager or selfSigned. */}}
 {{- define "proxy.tlsMode" -}}
 {{- if .Values.tlsSecret -}}secret
 {{- else if ne .Values.tls.mode "auto" -}}{{ .Values.tls.mode }}
@@ -55,7 +55,7 @@ evicts a pod whose volume is larger than its limit.
 {{- end -}}
 {{- end }}
 
-{{/* The Secret of the certificate; empty when the sidecar makes one. */}}
+{{/* The Secret of the certificate; empty if the sidecar makes the certificate. */}}
 {{- define "proxy.tlsSecret" -}}
 {{- $mode := include "proxy.tlsMode" . -}}
 {{- if eq $mode "secret" -}}{{ .Values.tlsSecret }}
@@ -63,7 +63,7 @@ evicts a pod whose volume is larger than its limit.
 {{- end -}}
 {{- end }}
 
-{{/* Names and addresses by which clients reach the guarded port, as a JSON list. */}}
+{{/* The names and addresses of the HTTPS port, as a JSON list. */}}
 {{- define "proxy.addresses" -}}
 {{- $name := include "proxy.name" . -}}
 {{- $service := printf "%s.%s.svc" $name .Release.Namespace -}}
@@ -76,7 +76,7 @@ evicts a pod whose volume is larger than its limit.
 {{- concat $addresses .Values.tls.addresses | uniq | sortAlpha | toJson -}}
 {{- end }}
 
-{{/* Not empty when the service and its sidecar know each other by keys. */}}
+{{/* Not empty if the service and its sidecar authenticate each other by certificates. */}}
 {{- define "proxy.hardened" -}}
 {{- if or .Values.hardened.secret (eq .Values.loopback "hardened") -}}true{{- end -}}
 {{- end }}
@@ -103,7 +103,7 @@ cgroup v2 counts as memory of the container.
 {{- mergeOverwrite (dict "requests" $requests "limits" $limits) (deepCopy .Values.kubeRbacProxyResources) | toYaml -}}
 {{- end }}
 
-{{/* The namespace that the values say, or that of Deckhouse, or the release's own where Deckhouse's does not exist: (list $ said deckhouses). */}}
+{{/* The namespace of the values, else that of Deckhouse, else (if it does not exist) of the release: (list $ said deckhouses). */}}
 {{- define "proxy.namespace" -}}
 {{- $root := index . 0 -}}
 {{- if index . 1 -}}{{ index . 1 }}
@@ -116,47 +116,47 @@ cgroup v2 counts as memory of the container.
 
 {{- define "proxy.monitoringNamespace" -}}{{ include "proxy.namespace" (list . .Values.podMonitor.namespace "d8-monitoring") }}{{- end }}
 
-{{/* Not empty when nodes get a token without an end. */}}
+{{/* Not empty if nodes get a token that does not expire. */}}
 {{- define "proxy.nodeToken" -}}
 {{- $enabled := .Values.nodeToken.enabled | toString -}}
 {{- if or (eq $enabled "true") (and (eq $enabled "auto") (.Capabilities.APIVersions.Has "deckhouse.io/v1alpha1")) -}}true{{- end -}}
 {{- end }}
 
-{{/* Given, or that of a Deckhouse cluster; empty where neither is known. */}}
+{{/* The UUID from the values, or that of a Deckhouse cluster; empty if neither is known. */}}
 {{- define "proxy.clusterUUID" -}}
 {{- $published := lookup "v1" "ConfigMap" "kube-system" "d8-cluster-uuid" | default dict -}}
 {{- .Values.bootstrap.clusterUUID | default (dig "data" "cluster-uuid" "" $published) | trim -}}
 {{- end }}
 
-{{/* Not empty when the bootstrap port is served. */}}
+{{/* Not empty if the bootstrap port is open. */}}
 {{- define "proxy.bootstrap" -}}
 {{- $enabled := .Values.bootstrap.enabled | toString -}}
 {{- $isGuarded := or (include "proxy.clusterUUID" .) .Values.bootstrap.allowWithoutUUID -}}
 {{- if and (eq $enabled "true") (not $isGuarded) -}}
-{{- fail "bootstrap.enabled is true, and the UUID of the cluster is not known, so any machine could ask the bootstrap port; set bootstrap.clusterUUID, or bootstrap.allowWithoutUUID" -}}
+{{- fail "bootstrap.enabled is true, but the UUID of the cluster is not known, so any machine could use the bootstrap port; set bootstrap.clusterUUID, or bootstrap.allowWithoutUUID" -}}
 {{- end -}}
 {{- if and (ne $enabled "false") $isGuarded -}}true{{- end -}}
 {{- end }}
 
-{{/* Not empty where the masters run, or will run, a registry agent. */}}
+{{/* Not empty if the masters run a registry agent, or will run one. */}}
 {{- define "proxy.registryAgent" -}}
 {{- $enabled := .Values.registryAgent.enabled | toString -}}
 {{- if or (eq $enabled "true") (and (eq $enabled "auto") (.Capabilities.APIVersions.Has "deckhouse.io/v1alpha1")) -}}true{{- end -}}
 {{- end }}
 
-{{/* The ConfigMap by which Prometheus verifies the guarded port; empty when there is none. */}}
+{{/* The ConfigMap with the CA with which Prometheus verifies the HTTPS port; empty if there is none. */}}
 {{- define "proxy.monitoringCA" -}}
 {{- if .Values.podMonitor.caConfigMap -}}{{ .Values.podMonitor.caConfigMap }}
 {{- else if eq (include "proxy.tlsMode" .) "generated" -}}{{ include "proxy.name" . }}-ca
 {{- end -}}
 {{- end }}
 
-{{/* Not empty when there is a PodMonitor. */}}
+{{/* Not empty if there is a PodMonitor. */}}
 {{- define "proxy.podMonitor" -}}
 {{- if and .Values.podMonitor.enabled (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1") -}}true{{- end -}}
 {{- end }}
 
-{{/* The ConfigMap in which d8 looks for the service before it looks for pods: (list $ ca), where the CA may be empty. */}}
+{{/* The ConfigMap that d8 reads before it looks for pods: (list $ ca); the CA may be empty. */}}
 {{- define "proxy.publishedConfig" -}}
 {{- $root := index . 0 -}}
 {{- with $root.Values.publishedConfig.endpoints }}
@@ -177,20 +177,20 @@ data:
 {{- end }}
 {{- end }}
 
-{{/* "true" where the sidecar asks the API server for subresources of the Deployment. */}}
+{{/* "true" if the sidecar checks permissions on subresources of the Deployment. */}}
 {{- define "proxy.asksForResources" -}}
 {{- if eq .Values.kubeRbacProxy.authorization "resources" -}}
 {{- if include "proxy.hardened" . }}
-{{- fail "kubeRbacProxy.authorization is resources, and loopback is hardened: the kube-rbac-proxy of Deckhouse shows the service no certificate; write authorization: paths, with the image of the chart, or loopback: plain" }}
+{{- fail "kubeRbacProxy.authorization is resources and loopback is hardened, but the kube-rbac-proxy of Deckhouse has no certificate for the service; use authorization: paths with the image of the chart, or loopback: plain" }}
 {{- end -}}
 {{- if contains "brancz/kube-rbac-proxy" .Values.kubeRbacProxy.image }}
-{{- fail (printf "kubeRbacProxy.authorization is resources, which only the kube-rbac-proxy of Deckhouse knows, and kubeRbacProxy.image is %s; set the image of Deckhouse" .Values.kubeRbacProxy.image) }}
+{{- fail (printf "kubeRbacProxy.authorization is resources, which only the kube-rbac-proxy of Deckhouse supports, but kubeRbacProxy.image is %s; set the image of Deckhouse" .Values.kubeRbacProxy.image) }}
 {{- end -}}
 true
 {{- end -}}
 {{- end }}
 
-{{/* The subresource for which the sidecar of Deckhouse asks, by path; one that ends with a slash stands for all below it. */}}
+{{/* The subresource that the sidecar of Deckhouse checks for each path; a path with a final slash includes all paths below it. */}}
 {{- define "proxy.guardedPaths" -}}
 /healthz: http
 /package: http
