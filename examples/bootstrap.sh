@@ -1,15 +1,15 @@
 #!/bin/sh
-# A node runs this that has nothing yet, not even a token: it fetches the program rpp-get from the bootstrap port of any
-# master, and keeps it only if it runs. With rpp-get, or with fetch-package.sh, the node then fetches all else.
+# A new node without a token runs this script. It fetches the program rpp-get from the bootstrap port of a master, and keeps
+# it only if it runs. Afterwards the node fetches all packages with rpp-get or fetch-package.sh.
 #
 #   bootstrap.sh DIGEST OUTPUT
 #
 #   PACKAGES_PROXY_BOOTSTRAP_ADDRESSES     host:port, separated by commas, taken in random order  (127.0.0.1:4282)
 #   PACKAGES_PROXY_BOOTSTRAP_CLUSTER_UUID  the UUID of the cluster                                (none)
 #   PACKAGES_PROXY_ATTEMPTS                rounds over all addresses                              (30)
-#   PACKAGES_PROXY_PAUSE                   seconds between them                                   (5)
+#   PACKAGES_PROXY_PAUSE                   seconds between two rounds                             (5)
 #
-# DIGEST is that of the image that holds rpp-get. Needs curl; the rest is POSIX. Plain HTTP: use it in a network that you trust.
+# DIGEST is the digest of the image with rpp-get. Needs POSIX tools and curl. It uses plain HTTP, so the network must be trusted.
 set -eu
 
 if [ $# -ne 2 ]; then
@@ -22,7 +22,7 @@ part=$output.part
 trap 'rm -f "$part"' EXIT
 trap 'exit 1' HUP INT TERM
 
-# In random order, so that nodes that start together do not all come to the same master.
+# Prints the addresses in random order, so that nodes that start together do not all ask the same master.
 addresses() {
   printf '%s\n' "${PACKAGES_PROXY_BOOTSTRAP_ADDRESSES:-127.0.0.1:4282}" | tr ',' '\n' |
     awk -v seed="$(od -A n -N 4 -t u4 /dev/urandom)" 'BEGIN { srand(seed) } NF { print rand() "\t" $1 }' | sort | cut -f 2
@@ -52,5 +52,5 @@ while [ "$rounds" -gt 0 ]; do
   rounds=$((rounds - 1))
   [ "$rounds" -eq 0 ] || sleep "${PACKAGES_PROXY_PAUSE:-5}"
 done
-echo "no address of PACKAGES_PROXY_BOOTSTRAP_ADDRESSES gives rpp-get" >&2
+echo "rpp-get is not available at any address of PACKAGES_PROXY_BOOTSTRAP_ADDRESSES" >&2
 exit 1

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Prints user data for cloud-init, with which a new node fetches one package and verifies it by its digest: the CA, the token,
-# fetch-package.sh and a unit of systemd that runs it. Keep the output as secret as the token.
+# Prints user data for cloud-init, with which a new node fetches one package and verifies its digest. The user data contains the
+# CA, the token, fetch-package.sh and a systemd unit that runs it. The output contains the token, so keep it secret.
 #
 #   cloud-init.sh DIGEST OUTPUT [REPOSITORY [PATH]] >user-data
 #
@@ -8,7 +8,7 @@
 #   PACKAGES_PROXY_TOKEN      bearer token for the sidecar
 #   PACKAGES_PROXY_CA         file of the sidecar's CA
 #
-# OUTPUT is on the node, outside /usr, /etc, /boot and the homes. Needs gzip, base64 and grep.
+# OUTPUT is a path on the node, outside of /usr, /etc, /boot and home directories. Needs gzip, base64 and grep.
 set -eu
 
 if [ $# -lt 2 ] || [ $# -gt 4 ]; then
@@ -22,7 +22,7 @@ here=$(dirname "$0")
 for value in "$@" "$PACKAGES_PROXY_ADDRESSES" "$PACKAGES_PROXY_TOKEN"; do
   case $value in
     *[!A-Za-z0-9._/:,@%+=~-]*)
-      echo 'an argument, an address or the token has a character that the file of the unit cannot hold' >&2
+      echo 'an argument, an address or the token contains a character that the environment file of the unit cannot contain' >&2
       exit 2
       ;;
   esac

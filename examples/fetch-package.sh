@@ -1,6 +1,6 @@
 #!/bin/sh
-# A node runs this. It fetches one package by its digest from any proxy that answers, verifies it, and only then keeps it:
-# the manifest must have the digest DIGEST, and the package the digest of the last layer that the manifest names.
+# A node runs this script. It fetches one package by its digest from any proxy, and keeps the package only after it has
+# verified that the manifest has the digest DIGEST, and that the package has the digest of the last layer in the manifest.
 #
 #   fetch-package.sh DIGEST OUTPUT [REPOSITORY [PATH]]
 #   fetch-package.sh --help
@@ -10,15 +10,16 @@
 #   PACKAGES_PROXY_TOKEN      bearer token for the sidecar                           (none)
 #   PACKAGES_PROXY_CA         file of the sidecar's CA                               (the system's)
 #   PACKAGES_PROXY_ATTEMPTS   rounds over all addresses                              (5)
-#   PACKAGES_PROXY_PAUSE      seconds between them, or more when a proxy asks for it (5)
-#   PACKAGES_PROXY_PLATFORM   os/architecture whose image is taken out of an index   (linux/amd64)
-#   PACKAGES_PROXY_REDIRECT   follow: asks for a redirect of packages, and follows it (refuse)
+#   PACKAGES_PROXY_PAUSE      seconds between two rounds; a Retry-After can be longer (5)
+#   PACKAGES_PROXY_PLATFORM   os/architecture of the image to take from an index     (linux/amd64)
+#   PACKAGES_PROXY_REDIRECT   follow: requests a redirect for packages and follows it (refuse)
 #
-# What has come stays beside OUTPUT in a file whose name ends by .part, and the next run goes on there. On a terminal a bar
-# shows the progress. Each failure is one line on standard error; 0 is the package, 1 a failure, 2 a mistake in the arguments.
+# The bytes of an incomplete package stay in a file next to OUTPUT with the suffix .part, and the next run continues it. On a
+# terminal a bar shows the progress. Each failure is one line on standard error. The exit code is 0 for success, 1 for a
+# failure, 2 for a mistake in the arguments.
 #
-# Needs curl or wget, and sha256sum or openssl; the rest is POSIX. The wget of busybox verifies no certificate and shows
-# headers in the list of processes, so it does for http without a token only, and begins anew where a connection broke.
+# Needs POSIX tools, curl or wget, and sha256sum or openssl. The wget of busybox does not verify certificates and shows headers
+# in the list of processes, so it is used only for http without a token. It cannot resume a download.
 set -eu
 
 usage() {
@@ -45,19 +46,19 @@ esac
 digest=$1 output=$2 repository=${3:-} path=${4:-}
 scheme=${PACKAGES_PROXY_SCHEME:-http}
 platform=${PACKAGES_PROXY_PLATFORM:-linux/amd64}
-# The bytes of the package that have come so far. The digest in its name keeps another package of the same OUTPUT apart.
+# The bytes of an incomplete package. The name contains the digest, so that another package with the same OUTPUT has another file.
 part=$output.$(printf %s "${digest#sha256:}" | cut -c 1-12).part
-body=$output.body # of one answer with a manifest
-head=$output.head # of the same
-errors=$output.errors # of curl
-config=$output.wgetrc # for wget, with the token
-names=$output.names # all strings of a manifest, each with its place
+body=$output.body # the body of an answer with a manifest
+head=$output.head # the headers of that answer
+errors=$output.errors # the messages of curl
+config=$output.wgetrc # the configuration of wget, with the token
+names=$output.names # all strings of a manifest, each with its path in the document
 redirect=${PACKAGES_PROXY_REDIRECT:-refuse}
-patience='' # seconds that a proxy asks for
-layers='' # digests that the package may have, without sha256: (several only for an index of several images)
-limit='' # bytes that an answer may have
-start='' # the first byte that is asked for, when that is not 0
-bar='' # not empty when the next answer has a bar
+patience='' # the seconds of a Retry-After
+layers='' # the digests that the package may have, without sha256: (more than one only for an index of several images)
+limit='' # the highest size of an answer in bytes
+start='' # the first requested byte, if it is not 0
+bar='' # not empty if the next request shows a progress bar
 trap 'salvage; rm -f "$output.body" "$output.head" "$errors" "$config" "$names"; [ -s "$part" ] || rm -f "$part"' EXIT
 trap 'exit 1' HUP INT TERM
 
@@ -66,7 +67,7 @@ give_up() { # WHY
   exit 1
 }
 
-# An answer that was broken off is the rest of the package, or all of it, as far as it has come.
+# Adds the bytes of an incomplete answer to the .part file: the answer has the rest of the package, or the whole package.
 salvage() {
   if [ -s "$part.body" ]; then
     case $(answered "$part.head") in
@@ -77,7 +78,7 @@ salvage() {
   rm -f "$part.body" "$part.head"
 }
 
-answered() { # HEAD -> the status of the last answer in it, 000 when there is none
+answered() { # HEAD -> the status of the last answer in this file; 000 if there is none
   [ -e "$1" ] || { printf 000; return; }
   awk '$1 ~ /^HTTP\// { status = $2 } END { printf "%s", status == "" ? "000" : status }' "$1"
 }
@@ -88,7 +89,7 @@ elif ! command -v wget >/dev/null; then
   give_up 'neither curl nor wget is installed'
 elif wget --version 2>/dev/null | grep -q '^GNU Wget'; then
   client=wget
-  # Where the locale is not UTF-8, it would ask a second time after an error, for the URL in another encoding.
+  # If the locale is not UTF-8, wget would repeat a failed request with the URL in another encoding.
   iri=$(wget --version | sed -n 's/.*+iri.*/--no-iri/p')
 elif [ "$scheme" = http ] && [ -z "${PACKAGES_PROXY_TOKEN:-}" ]; then
   client=busybox
@@ -99,13 +100,13 @@ fi
 salvage
 [ -e "$part" ] || : >"$part"
 
-# In random order, so that nodes that start together do not all come to the same master.
+# Prints the addresses in random order, so that nodes that start together do not all ask the same master.
 addresses() {
   printf '%s\n' "${PACKAGES_PROXY_ADDRESSES:-127.0.0.1:5080}" | tr ',' '\n' |
     awk -v seed="$(od -A n -N 4 -t u4 /dev/urandom)" 'BEGIN { srand(seed) } { for (i = 1; i <= NF; i++) print rand() "\t" $i }' | sort | cut -f 2
 }
 
-# The token comes by standard input, so that no list of processes shows it.
+# curl reads the token from standard input, so the list of processes does not show it.
 secrets() {
   [ -z "${PACKAGES_PROXY_TOKEN:-}" ] || printf 'header = "Authorization: Bearer %s"\n' "$PACKAGES_PROXY_TOKEN"
   [ -z "${PACKAGES_PROXY_CA:-}" ] || printf 'cacert = "%s"\n' "$PACKAGES_PROXY_CA"
@@ -115,7 +116,7 @@ encode() { # TEXT -> each byte as %xx
   printf %s "$1" | od -A n -v -t x1 | tr -d ' \n' | sed 's/../%&/g'
 }
 
-request() { # ADDRESS ENDPOINT DIGEST [--header FIELD]... -> prints the status, 000 when there is no answer
+request() { # ADDRESS ENDPOINT DIGEST [--header FIELD]... -> prints the status; 000 if there is no answer
   url="$scheme://$1/$2?digest=$(encode "$3")&repository=$(encode "$repository")&path=$(encode "$path")"
   shift 3
   : >"$body"
@@ -149,16 +150,16 @@ by_wget() { # URL [--header FIELD]...
       --output-file="$head" --output-document="$body" "$@"
   ) || failed=$?
   tail -n 1 "$head" >"$errors"
-  # Of a whole answer, too, it leaves out the bytes before the start.
+  # wget skips the bytes before the start also if the answer is the whole package.
   [ -z "$start" ] || [ "$(answered "$head")" != 200 ] || echo 'HTTP/1.1 206 from --start-pos on' >>"$head"
   answered "$head"
-  # 8: the answer is an error, which the status says.
+  # 8: the server answered with an error status.
   [ "$failed" -eq 8 ] || return "$failed"
 }
 
 by_busybox() { # URL [--header FIELD]...
   failed=0 seconds=''
-  # Debian's has no timeout of its own but that of the connection.
+  # The busybox of Debian has only a time limit for the connection.
   ! wget --help 2>&1 | grep -q -e '-T SEC' || seconds=60
   (
     [ -z "$limit" ] || ulimit -f $((limit / 512))
@@ -169,11 +170,11 @@ by_busybox() { # URL [--header FIELD]...
   return "$failed"
 }
 
-field() { # NAME -> the value of a field of the last answer
+field() { # NAME -> the value of a header field of the last answer
   tr -d '\r' <"$head" | awk -v name="$1:" 'tolower($1) == name { sub(/^[^:]*:[ \t]*/, ""); print; exit }'
 }
 
-# From where a proxy has sent this script: another server, which gets neither the token nor the names of the request.
+# Follows the redirect of a proxy to another server, which gets neither the token nor the query of the request.
 follow() { # -> prints the status
   target=$(field location)
   : >"$body"
@@ -199,8 +200,8 @@ sha256() { # FILE
   fi | cut -c 1-64
 }
 
-# Prints every string of a JSON document behind its place, such as "layers 0 digest sha256:…". Between two quotes is
-# either a string, which goes on when a backslash stands before the quote, or brackets, colons and commas.
+# Prints each string of a JSON document after its path, such as "layers 0 digest sha256:…". The text between two quotes is
+# either a string, which continues if a backslash precedes the quote, or brackets, colons and commas.
 strings() {
   awk 'BEGIN { RS = "\"" }
     inside {
@@ -231,7 +232,7 @@ strings() {
     }'
 }
 
-# The digest of the last layer; nothing when the document is no manifest, or an index as well.
+# Prints the digest of the last layer; nothing if the document is not a manifest, or is also an index.
 last_layer() {
   awk -F '\t' '$1 == "manifests" { other = 1 }
     $1 == "layers" && NF > 3 {
@@ -241,7 +242,7 @@ last_layer() {
     END { if (!other) print digest }' "$names"
 }
 
-# Digests of the manifests of an index that are for the platform or do not say for which; attestations are no images.
+# Prints the digests of an index that are for the platform or for no stated platform, without attestations.
 manifests() {
   awk -F '\t' -v platform="$platform" '$1 == "layers" { other = 1 }
     $1 == "manifests" && NF > 3 {
@@ -261,13 +262,13 @@ manifests() {
     }' "$names"
 }
 
-# Adds the last layer of an image to `layers`, or of every image of an index that may be meant; indexes may be nested.
-find_layers() { # ADDRESS DIGEST DEPTH -> false when another try makes sense
+# Adds the last layer of an image, or of each matching image of an index, to `layers`. Indexes can be nested.
+find_layers() { # ADDRESS DIGEST DEPTH -> false if another attempt can succeed
   failure=0
   limit=4194304 body=$output.body head=$output.head
   status=$(request "$1" manifest "$2") || failure=$?
   limit=''
-  # An index may name images that the registry does not have.
+  # An index can list images that the registry does not have.
   [ "$3" -eq 0 ] || [ "$status" != 404 ] || return 0
   judge "$1" || return 1
   if [ "sha256:$(sha256 "$body")" != "$2" ]; then
@@ -292,13 +293,13 @@ is_expected() { # SHA256
   return 1
 }
 
-# Looks at `status` and `failure` of a request: true when an answer is here whole, false when another try makes sense.
+# Evaluates `status` and `failure` of a request: true if the answer is complete, false if another attempt can succeed.
 judge() { # ADDRESS
   case $status in
     000 | 200 | 206)
       [ "$failure" -eq 0 ] || echo "$1: $client failed ($failure) $(tr -d '\r' <"$errors" | tail -n 1)" >&2
       ;;
-    # 401: a sidecar whose API server is away knows no token, and another master may know it.
+    # 401: a sidecar that cannot reach its API server accepts no token; another master may accept it.
     401 | 408 | 416 | 429 | 5??)
       echo "$1: $status $(cut -b 1-255 "$body" | head -n 1)" >&2
       seconds=$(field retry-after)
@@ -311,7 +312,7 @@ judge() { # ADDRESS
     *) give_up "$1: $status $(cut -b 1-255 "$body")" ;;
   esac
   case $client:$failure in
-    # It could not write, or did not understand: no proxy is at fault.
+    # The client could not write a file or did not accept its arguments, so another proxy would not help.
     curl:2 | curl:3 | curl:23 | curl:26 | curl:27 | wget:2 | wget:3) exit 1 ;;
   esac
   case $failure:$status in
@@ -320,7 +321,7 @@ judge() { # ADDRESS
   esac
 }
 
-try() { # ADDRESS -> true when the package is here and verified, false when another try makes sense
+try() { # ADDRESS -> true if the package is complete and verified, false if another attempt can succeed
   if [ -z "$layers" ]; then
     find_layers "$1" "$digest" 0 || { layers=''; return 1; }
     [ -n "$layers" ] || give_up "$digest: no image for $platform"
@@ -328,7 +329,7 @@ try() { # ADDRESS -> true when the package is here and verified, false when anot
   failure=0 master=$1 body=$part.body head=$part.head
   [ ! -t 2 ] || bar=shown
   set --
-  # The rest, if it is still the same package. The wget of busybox takes no part.
+  # Requests the rest of the package; If-Range makes sure that it is the same package. The wget of busybox cannot request a part.
   if [ "$client" = busybox ]; then
     : >"$part"
   elif [ -s "$part" ]; then
@@ -338,7 +339,7 @@ try() { # ADDRESS -> true when the package is here and verified, false when anot
   if [ "$redirect" = follow ]; then
     status=$(request "$master" package "$digest" "$@" --header 'Prefer: redirect') || failure=$?
     if [ "$status" = 307 ]; then
-      # The target knows nothing of the digest, and what it sends is verified below.
+      # The target does not know the digest. Its answer is verified below.
       : >"$part"
       status=$(follow) || failure=$?
       case $failure:$status in
@@ -358,7 +359,7 @@ try() { # ADDRESS -> true when the package is here and verified, false when anot
   judge "$master" || result=$?
   salvage
   if [ "$status" = 416 ]; then
-    # All of it was here, or more bytes than the package has.
+    # The .part file was complete already, or has more bytes than the package.
     is_expected "$(sha256 "$part")" && return
     : >"$part"
   fi
@@ -373,7 +374,7 @@ attempt=1
 while [ "$attempt" -le "${PACKAGES_PROXY_ATTEMPTS:-5}" ]; do
   if [ "$attempt" -gt 1 ]; then
     pause=${PACKAGES_PROXY_PAUSE:-5}
-    # The shortest wait that a proxy asks for, a minute at most: proxies spread these, so that nodes do not come back together.
+    # The shortest Retry-After of all proxies, at most a minute. Proxies send different values, so that nodes return at different times.
     [ "${patience:-0}" -le "$pause" ] || pause=$patience
     [ "$pause" -le 60 ] || pause=60
     sleep "$pause"
@@ -382,7 +383,7 @@ while [ "$attempt" -le "${PACKAGES_PROXY_ATTEMPTS:-5}" ]; do
   for address in $(addresses); do
     if try "$address"; then
       mv "$part" "$output"
-      # Parts of other packages that were to be here.
+      # Removes .part files of other packages with the same OUTPUT.
       rm -f "$output".????????????.part
       exit 0
     fi

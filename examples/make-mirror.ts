@@ -1,4 +1,4 @@
-/** Makes examples/mirror: two packages as nodes install them, in an OCI image layout. The same bytes at every run. */
+/** Makes examples/mirror: an OCI image layout with two packages. Each run makes the same bytes. */
 import { createHash } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ interface Descriptor {
   readonly size: number;
 }
 
-/** The files of the mirror by their path in it. */
+/** Returns the files of the mirror by their path. */
 export function makeMirror(): Map<string, Buffer> {
   const files = new Map<string, Buffer>();
   const add = (mediaType: string, bytes: Buffer): Descriptor => {
@@ -24,7 +24,7 @@ export function makeMirror(): Map<string, Buffer> {
 
   const image = (architecture: string, install: string): Descriptor => {
     const layer = gzipSync(tar({ install, README: 'A package of the example mirror.\n' }), { level: 0 });
-    // Stored, and by an unknown system (the tenth byte), so that every zlib makes the same bytes.
+    // No compression, and "unknown" as the operating system (the tenth byte), so that each version of zlib makes the same bytes.
     layer[9] = 0xff;
     const config = add(
       `${OCI}.config.v1+json`,
@@ -60,7 +60,7 @@ export function makeMirror(): Map<string, Buffer> {
   return files;
 }
 
-/** A ustar archive (POSIX.1-1988) of executable files, all made at the epoch by root. */
+/** Returns a ustar archive (POSIX.1-1988) of executable files of root, with the epoch as their time. */
 function tar(contents: Readonly<Record<string, string>>): Buffer {
   const blocks = Object.entries(contents).flatMap(([name, text]) => {
     const body = Buffer.from(text);

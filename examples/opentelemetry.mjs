@@ -1,21 +1,21 @@
-/** Spans by OpenTelemetry: `node --import ./opentelemetry.mjs dist/start.mjs …`. docs/opentelemetry.md says what that needs. */
+/** Exports spans by OpenTelemetry: `node --import ./opentelemetry.mjs dist/start.mjs …`. docs/opentelemetry.md lists the requirements. */
 import { HttpInstrumentation } from '@opentelemetry/instrumentation-http';
 import { NodeSDK } from '@opentelemetry/sdk-node';
 import { IncomingMessage } from 'node:http';
 import { createRequire, syncBuiltinESMExports } from 'node:module';
 import { isMainThread } from 'node:worker_threads';
 
-/** Asked every few seconds by machines. */
+/** Paths without spans, because machines request them every few seconds. */
 const PROBES = new Set(['/healthz', '/readyz', '/metrics']);
-/** At the end of the process, for spans that have not been sent. */
+/** The time limit at the end of the process for spans that have not been sent. */
 const FLUSH_MS = 2000;
 
-// Node loads this file into the thread that hashes, too.
+// Node also loads this file in the thread that hashes.
 if (isMainThread) start();
 
 function start() {
   process.env.OTEL_SERVICE_NAME ??= 'registry-packages-proxy';
-  // They are at /metrics and on standard output.
+  // Metrics are at /metrics and logs are on standard output.
   process.env.OTEL_METRICS_EXPORTER ??= 'none';
   process.env.OTEL_LOGS_EXPORTER ??= 'none';
   const http = new HttpInstrumentation({
@@ -27,7 +27,7 @@ function start() {
   });
   const sdk = new NodeSDK({ instrumentations: [http] });
   sdk.start();
-  // What is imported by name is bound by Node itself: once more, now that it has been instrumented.
+  // Updates the named imports of built-in modules, which Node bound before the instrumentation.
   const require = createRequire(import.meta.url);
   require('http');
   require('https');
@@ -35,12 +35,12 @@ function start() {
   flushBeforeExit(sdk);
 }
 
-/** The service logs the trace that a request names: so that of the span, also when the client has named none. */
+/** The service logs the trace of the request header. This sets the header to the trace of the span, also if the client sent none. */
 function traceparentOf({ traceId, spanId, traceFlags }) {
   return `00-${traceId}-${spanId}-${traceFlags.toString(16).padStart(2, '0')}`;
 }
 
-/** Storages that registries redirect to are entered by what is signed there. */
+/** Removes the query from URLs, because signed URLs of object storages contain a signature. */
 function forgetQuery(span) {
   for (const name of ['url.full', 'url.query', 'http.url', 'http.target']) {
     const value = span.attributes?.[name];
@@ -48,7 +48,7 @@ function forgetQuery(span) {
   }
 }
 
-/** The service ends by process.exit, which does not wait. */
+/** Sends the remaining spans before the end, because process.exit of the service does not wait. */
 function flushBeforeExit(sdk) {
   const { exit } = process;
   process.exit = (code) => {

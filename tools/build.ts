@@ -1,4 +1,4 @@
-/** `npm run build`: the service without node_modules, as `dist/start.mjs`, what V8 compiles of it, and its parts list. */
+/** `npm run build`: bundles the service as `dist/start.mjs`, with its code cache and its SBOM. It runs without node_modules. */
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -12,8 +12,8 @@ const root = join(import.meta.dirname, '..');
 const dist = join(root, 'dist');
 
 /**
- * The Kubernetes client does not say that its modules do nothing when they are loaded, so esbuild would keep the models of all
- * kinds of objects, of which none is used: 4 MB of the idle process.
+ * The Kubernetes client does not declare that its modules have no side effects, so esbuild would include the models of all
+ * kinds of objects. None of them is used, and they would take 4 MB of the idle process.
  */
 const usedPartOfKubernetesClient: Plugin = {
   name: 'used part of the Kubernetes client',
@@ -26,7 +26,7 @@ const usedPartOfKubernetesClient: Plugin = {
 
 const options = {
   absWorkingDir: root,
-  // The names are those of the sources, by which they find each other.
+  // The files keep the names of the sources, by which they refer to each other.
   entryNames: '[name]',
   outdir: dist,
   bundle: true,
@@ -34,22 +34,22 @@ const options = {
   target: 'node24',
   minifyWhitespace: true,
   minifySyntax: true,
-  // Identifiers stay: errors are told apart by their names, and `keepNames` gives each closure its name again whenever it
-  // is made, which took 12 of the 45 us of a small hit.
+  // Identifiers are not shortened, because the names of error classes are used. `keepNames` would set the name of each closure
+  // whenever it is created, which took 12 of the 45 us of a small hit.
   minifyIdentifiers: false,
-  // The same bytes wherever this is and node_modules really are: esbuild would look for it in all folders above, too.
+  // A fixed path, because esbuild would also search all parent folders. The bundle must not depend on the place of the checkout.
   tsconfig: join(root, 'tsconfig.json'),
   preserveSymlinks: true,
-  // Only tools of the development bring it, for the colours of `debug`, which goes without.
+  // Only development tools install it. `debug` uses it for colours and works without it.
   external: ['supports-color'],
-  // Koa and its parts bring three copies, each with a table of all media types.
+  // Koa and its dependencies have three copies, each with a table of all media types.
   alias: { 'mime-types': createRequire(import.meta.resolve('koa')).resolve('mime-types') },
   plugins: [usedPartOfKubernetesClient],
   metafile: true,
 } satisfies BuildOptions;
 
 rmSync(dist, { recursive: true, force: true });
-// Only a script can have a code cache: the part that serves. start.ts is around it.
+// Only a script can have a code cache, so the part that serves is a script, which start.ts loads.
 const service = await build({
   ...options,
   entryPoints: ['src/infrastructure/program.ts'],
@@ -66,7 +66,7 @@ const service = await build({
   format: 'cjs',
   outExtension: { '.js': '.cjs' },
   define: { 'import.meta.url': 'bundleUrl' },
-  // The file is what is compiled: a text that is made of two is in memory beside it.
+  // The wrapper is in the file. If it were added when the file is loaded, both texts would be in memory.
   banner: { js: '(function(require,bundleUrl){' },
   footer: { js: '})' },
 });
@@ -80,31 +80,32 @@ const commands = await build({
   format: 'esm',
   splitting: true,
   outExtension: { '.js': '.mjs' },
-  // Some packages are CommonJS, and require what Node brings.
+  // Some packages are CommonJS and require built-in modules of Node.
   banner: {
     js: "import{createRequire as requireInBundle}from'node:module';const require=requireInBundle(import.meta.url);",
   },
 });
-// One character of two bytes, which esbuild leaves in a tagged template, and V8 holds all of them in two: 4 MB.
+// With one character outside of Latin-1 (esbuild does not escape it in a tagged template), V8 stores the whole text in two bytes
+// for each character: 4 MB more.
 const wide = /[^\u0000-\u00ff]/.exec(readFileSync(join(dist, 'program.cjs'), 'utf8'));
-if (wide !== null) throw new Error(`the bundle holds "${wide[0]}": write it as an escape or an entity`);
-// Read as they are.
+if (wide !== null) throw new Error(`the bundle contains "${wide[0]}": write it as an escape or an entity`);
+// The service reads these files unchanged.
 for (const name of ['status.css', 'status.js']) {
   copyFileSync(join(root, 'src/adapters/http/status', name), join(dist, name));
 }
 const sbom = createSbom(root, Number(process.env['SOURCE_DATE_EPOCH'] ?? 0));
 const bundled = bundledPackages(service.metafile).union(bundledPackages(commands.metafile));
 const unlisted = bundled.difference(new Set(sbom.packages.map(({ name }) => name)));
-if (unlisted.size > 0) throw new Error(`in the bundle, but no run-time dependency: ${[...unlisted].join(', ')}`);
+if (unlisted.size > 0) throw new Error(`in the bundle, but not a run-time dependency: ${[...unlisted].join(', ')}`);
 writeFileSync(join(dist, 'sbom.spdx.json'), JSON.stringify(sbom, undefined, 1));
 writeFileSync(join(dist, 'commit'), `${process.env['REVISION'] ?? commitOf(root) ?? 'unknown'}\n`);
-// With these the packages may be given to others.
+// The licences of the packages require these texts.
 writeFileSync(join(dist, 'licences.txt'), licenceTexts(root));
-// Options of Node's, a terminal, or coverage, which Node hands on to whomever is not said to go without, would make other
-// code of it.
+// Options of Node, a terminal or coverage would change the compiled code. Node passes NODE_V8_COVERAGE to child processes unless
+// it is unset.
 const env = { NODE_V8_COVERAGE: undefined };
 const run = (...args: string[]): string =>
   execFileSync(process.execPath, args, { encoding: 'utf8', env, stdio: 'pipe' });
-// It leaves behind what V8 made of it on the way.
+// This run writes the code cache.
 run('--predictable', '--no-flush-bytecode', join(dist, 'compile.mjs'), 'serve', '--help');
 process.stdout.write(`built registry-packages-proxy ${run(join(dist, 'start.mjs'), '--version').trim()} in dist/\n`);

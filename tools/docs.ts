@@ -1,9 +1,9 @@
-/** `npm run docs`: the documents as a site that can be searched, by VitePress; a link that leads nowhere ends the build. */
+/** `npm run docs`: builds a site with search from the documents, with VitePress. A dead link fails the build. */
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-/** Not among the dependencies: it would bring 102 MB and 75 packages to each `npm ci`. */
+/** VitePress is not a dependency, because it would add 102 MB and 75 packages to each `npm ci`. */
 const VITEPRESS = 'vitepress@1.6.4';
 const root = join(import.meta.dirname, '..');
 const site = join(root, '.cache/docs');
@@ -14,7 +14,7 @@ interface Item {
   readonly link: string;
 }
 
-/** The links of a table of docs/README.md, in reading order, by the heading above it. */
+/** Returns the links of each table of docs/README.md, in its order, with the heading of the table. */
 function sidebar(): { readonly text: string; readonly items: readonly Item[] }[] {
   const [, ...parts] = readFileSync(join(root, 'docs/README.md'), 'utf8').split(/^## /m);
   return parts.map((part) => ({
@@ -38,7 +38,7 @@ const config = {
   rewrites: { 'README.md': 'index.md', 'docs/README.md': 'docs/index.md', 'docs/adr/README.md': 'docs/adr/index.md' },
   themeConfig: { search: { provider: 'local' }, sidebar: sidebar(), outline: [2, 3] },
 };
-// Links to files that are no pages, and to folders, lead into the repository; test/architecture/docs.test.ts checks them.
+// Links to folders and to files that are not pages point into the repository; test/architecture/docs.test.ts checks them.
 const ignored =
   '[/\\.(?:ya?ml|json|sh|ts|mjs|cfg|gotmpl)$/, /^http:\\/\\/localhost/, /\\/(?:runbooks|schemas|LICENSE)\\/?(?:index)?$/]';
 mkdirSync(join(source, '.vitepress'), { recursive: true });
@@ -48,7 +48,7 @@ writeFileSync(
 );
 writeFileSync(join(source, 'package.json'), '{"private":true,"type":"module"}\n');
 writeFileSync(join(source, 'tsconfig.json'), '{}\n');
-// Vite takes a path without a dot for the name of a package.
+// Vite treats a path without a leading dot as the name of a package.
 const status = join(source, 'docs/status-page.md');
 writeFileSync(status, readFileSync(status, 'utf8').replaceAll('="images/', '="./images/'));
 execFileSync('npx', ['--yes', VITEPRESS, 'build', source], { cwd: site, stdio: 'inherit' });

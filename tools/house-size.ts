@@ -1,4 +1,4 @@
-/** `npm run house:size -- [COMMIT]`: files, lines and exported names of src by room, of the checkout or of a commit. */
+/** `npm run house:size -- [COMMIT]`: counts the files, lines and exported names of each room of src, in the checkout or a commit. */
 import { execFileSync } from 'node:child_process';
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -43,7 +43,7 @@ function git(...args: string[]): string {
   return execFileSync('git', args, { cwd: ROOT, encoding: 'utf8', maxBuffer: 2 ** 26 });
 }
 
-/** `src/domain`, `src/adapters/http`: the rooms of ARCHITECTURE.md. */
+/** The room of ARCHITECTURE.md, such as `src/domain` or `src/adapters/http`. */
 function roomOf(path: string): string {
   return path.split('/', path.startsWith('src/adapters/') ? 3 : 2).join('/');
 }

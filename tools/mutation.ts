@@ -1,6 +1,6 @@
 /**
- * `npm run mutation [-- FILE...]`: changes the sources one place at a time and tells which changes no test notices. Stryker
- * and what it needs are 200 packages, so they are not ours: npx fetches them.
+ * `npm run mutation [-- FILE...]`: changes one place of the sources at a time and lists the changes that no test detects.
+ * Stryker and its dependencies are 200 packages, so npx installs them and the project does not depend on them.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -8,11 +8,11 @@ import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 
 const STRYKER = ['@stryker-mutator/core@10.0.0', '@stryker-mutator/mocha-runner@10.0.0'];
-/** The runner requires files of mocha without their extension, which in mocha 12 is .cjs. */
+/** The runner requires files of mocha without their extension, which is .cjs in mocha 12. */
 const FIND_CJS = "data:text/javascript,import%20m%20from'node:module';m._extensions['.cjs']??=m._extensions['.js']";
 const REPORTS = '.cache/mutation';
 
-/** Where integrity and secrets are decided; arrival-worker.ts runs in a thread that Stryker does not reach. */
+/** The files that protect integrity and secrets. arrival-worker.ts is missing, because Stryker does not support its thread. */
 const SUBJECTS: readonly {
   readonly folder: string;
   readonly files: readonly string[];
@@ -72,7 +72,7 @@ for (const { folder, files, specs } of SUBJECTS) {
   }
 }
 
-/** The report of each survivor is in `.cache/mutation/<file>.txt`. */
+/** Writes the report of each survivor to `.cache/mutation/<file>.txt`. */
 function mutate(source: string, specs: readonly string[]): Report {
   const name = basename(source, '.ts');
   const config = join(REPORTS, `${name}.config.json`);
@@ -85,9 +85,9 @@ function mutate(source: string, specs: readonly string[]): Report {
     coverageAnalysis: 'perTest',
     concurrency: 1,
     timeoutMS: 3000,
-    // A mutant may leave something behind.
+    // A mutant can leave open handles or memory behind.
     maxTestRunnerReuse: 40,
-    // Types are stripped, not checked.
+    // Node strips the types, and nothing checks them here.
     tsconfigFile: 'none',
     ignorePatterns: ['.cache', 'bench', 'charts', 'coverage', 'dist', 'docs'],
     tempDirName: join(REPORTS, `${name}.sandbox`),

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Puts the real peers of `npm run test:peers` and `npm run bench` where these look for them; needs Go, Rust, apt-get and
-# dpkg, but no root, except for the browser. With --long also those that take minutes to build.
-# Versions are pinned here and in the go.sum of the modules beside this file, for programs that `go install` refuses.
+# Installs the real peers of `npm run test:peers` and `npm run bench`. Needs Go, Rust, apt-get and dpkg, but no root, except
+# for the browser. With --long it also installs the peers that take minutes to build. The versions are pinned here, and for
+# programs that `go install` refuses in the go.sum of the modules next to this file.
 set -euo pipefail
-# Where the installers of Go and Rust put them, which not every PATH knows.
+# The folders of the installers of Go and Rust, which may not be in PATH.
 PATH=$PATH:/usr/local/go/bin:$HOME/.cargo/bin
 
 tools=$(cd "$(dirname "$0")" && pwd)
 bin=${XDG_CACHE_HOME:-$HOME/.cache}/registry-packages-proxy/peers/bin
-# Kinds that the chart makes objects of, as their own projects define them.
+# The definitions of the custom resources that the chart uses, from their projects.
 definitions=${bin%/bin}/definitions
 mkdir -p "$bin" "$definitions"
 work=$(mktemp -d)
@@ -24,8 +24,8 @@ install_from_debian() { # NAME [PATH IN THE PACKAGE [PACKAGE]]
   fi
 }
 
-# HTTP servers and proxies that tests put before a registry. Each needs libraries and modules of its own, so all lie in one
-# folder as the packages have them: no service starts, no root is needed. Links lead into it.
+# Installs HTTP servers and proxies that tests put before a registry. Each needs its libraries and modules, so the packages are
+# unpacked into one folder, without root and without starting a service. Links point into that folder.
 install_fronts_from_debian() { # NAME=PATH IN THE PACKAGE=PACKAGE...
   local fronts=${bin%/bin}/fronts wanted=() front name path package
   for front in "$@"; do
@@ -46,7 +46,7 @@ install_fronts_from_debian() { # NAME=PATH IN THE PACKAGE=PACKAGE...
   done
 }
 
-# Programs of Python, which find their modules in one folder. They run by Debian's own Python, for which the modules are.
+# Installs Python programs with their modules in one folder. They run with the Python of Debian, for which the modules are built.
 install_cloud_init() {
   local folder=${bin%/bin}/cloud-init needed
   if ! missing cloud-init || ! [ -x /usr/bin/python3 ]; then return; fi
@@ -62,7 +62,7 @@ install_cloud_init() {
   install "$work/cloud-init.sh" "$bin/cloud-init"
 }
 
-# A program that is no single file: too many libraries to be taken apart.
+# Installs a program system-wide, because it has too many libraries to unpack.
 install_on_system() { # NAME [PACKAGE BESIDES...]
   if command -v "$1" >/dev/null; then return; fi
   if [ "$(id -u)" -eq 0 ]; then
@@ -124,11 +124,11 @@ install_from_go distribution-registry github.com/distribution/distribution/v3/cm
 install_from_go actionlint github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 install_from_go versitygw github.com/versity/versitygw/cmd/versitygw@v1.8.0
 install_from_crates s3s-fs 0.14.1 binary
-# The suite of the distribution-spec, which has no releases of its own.
+# The test suite of the distribution-spec, which has no releases.
 install_from_go oci-conformance \
   github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111
 install_from_go crane github.com/google/go-containerregistry/cmd/crane@v0.22.1
-# The same language, in one file.
+# Another implementation of the same language, in one file.
 install_from_go jq github.com/itchyny/gojq/cmd/gojq@v0.12.17
 install_from_go helm helm.sh/helm/v4/cmd/helm@v4.3.1
 install_from_go helm-docs github.com/norwoodj/helm-docs/cmd/helm-docs@v1.14.2
@@ -137,12 +137,12 @@ take_from_module podmonitors github.com/prometheus-operator/prometheus-operator@
 take_from_module prometheusrules github.com/prometheus-operator/prometheus-operator@v0.85.0 \
   example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml
 take_from_module verticalpodautoscalers k8s.io/autoscaler/vertical-pod-autoscaler@v1.5.1 deploy/vpa-v1-crd-gen.yaml
-# A later version needs a later Go.
+# Newer versions need a newer Go.
 for kind in listenersets httproutes backendtlspolicies; do
   take_from_module "$kind" sigs.k8s.io/gateway-api@v1.5.1 "config/crd/standard/gateway.networking.k8s.io_$kind.yaml"
 done
 build_module etcd go.etcd.io/etcd/server/v3
-# Built from a module it does not know its own version, which Helm asks it for.
+# A build from a module does not know its version, but Helm asks for it.
 version=$(cd "$tools/kubernetes" && go list -m -f '{{.Version}}' k8s.io/kubernetes)
 minor=${version#v1.}
 variables=k8s.io/component-base/version
@@ -155,12 +155,12 @@ build_module parse-query .
 build_module ocimem .
 build_module rclone .
 if [ "${1:-}" = --long ]; then
-  # Its templates and texts stay in the module.
+  # Its templates and texts stay in the module directory.
   module=$(cd "$tools/gitea" && go mod download -json code.gitea.io/gitea | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
   ln -sfn "$module" "${bin%/bin}/gitea"
   GOFLAGS='-tags=sqlite,sqlite_unlock_notify' build_module gitea code.gitea.io/gitea
   build_module seaweedfs github.com/seaweedfs/seaweedfs/weed
-  # Together seven minutes of two processors; what they wrote once is in test/support/cosign.
+  # Both take seven minutes with two processors. Their output is stored in test/support/cosign.
   install_from_go cosign-2 github.com/sigstore/cosign/v2/cmd/cosign@v2.6.5
   install_from_go cosign-3 github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3
 fi

@@ -1,4 +1,4 @@
-/** `npm run release:check`: whether what lies here can be released as the version that it says. docs/releasing.md says more. */
+/** `npm run release:check`: checks whether this checkout can be released as its version (docs/releasing.md). */
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,7 +13,7 @@ export interface Check {
   readonly run: (root: string) => Answer | Promise<Answer>;
 }
 
-/** Pages of figures, and the script that measures them. */
+/** The pages with measurements, and the script that writes each of them. */
 const MEASURED = { 'docs/performance.md': 'bench', 'docs/reliability.md': 'bench:faults' };
 
 export const CHECKS: readonly Check[] = [
@@ -63,7 +63,7 @@ function git(root: string, ...args: string[]): string[] {
     .filter((line) => line !== '');
 }
 
-/** Writes a line for each check and for what is wrong; resolves with whether nothing is. */
+/** Writes a line for each check and each problem; resolves with true if there is no problem. */
 export async function checkRelease(
   root: string,
   checks: readonly Check[],

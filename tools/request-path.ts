@@ -1,4 +1,4 @@
-/** `npm run request:path -- [--files]`: the files of ours that one request enters, by V8's precise coverage. */
+/** `npm run request:path -- [--files]`: lists the files of src that one request enters, from V8's precise coverage. */
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -19,14 +19,14 @@ const SIZES = { '50 kB': 50_000, '3 MB': 3_000_000 };
 
 interface Path {
   readonly what: string;
-  /** With a function that ran; at the start also those that were only loaded, as `loaded`. */
+  /** The files with a function that ran. For the start, `loaded` has the files that were only loaded. */
   readonly files: readonly string[];
   readonly loaded: number;
   readonly functions: number;
   readonly calls: number;
 }
 
-/** Hears each line, so that a request is over when the service has logged that it is. */
+/** Reads each line of the log, in order to wait until the service has logged the end of a request. */
 class HeardOutput extends FakeOutput {
   readonly #hearers = new Set<() => void>();
 
@@ -57,7 +57,7 @@ class Coverage {
     await this.#session.post('Profiler.startPreciseCoverage', { callCount: true, detailed: false });
   }
 
-  /** Since the last time. */
+  /** Returns the path since the previous call. */
   async take(what: string): Promise<Path> {
     const { result } = await this.#session.post('Profiler.takePreciseCoverage');
     const ours = result.filter(({ url }) => url.startsWith(SOURCES));

@@ -1,4 +1,4 @@
-/** The bill of materials of the bundle: what a run-time install holds, by `npm sbom`, the same bytes each time. */
+/** The SBOM of the bundle: the packages of a run-time install from `npm sbom`, with the same bytes in each build. */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -17,7 +17,7 @@ interface LockedPackage extends Manifest {
   readonly devOptional?: boolean;
 }
 
-/** An SPDX 2.3 document, as far as it is looked at here. */
+/** The parts of an SPDX 2.3 document that are used here. */
 export interface Sbom {
   documentNamespace: string;
   readonly creationInfo: { created: string };
@@ -25,10 +25,10 @@ export interface Sbom {
   readonly relationships: readonly unknown[];
 }
 
-/** Makes the bill of the project in this directory, dated `secondsSinceEpoch`. */
+/** Creates the SBOM of the project in this directory, with the date `secondsSinceEpoch`. */
 export function createSbom(root: string, secondsSinceEpoch: number): Sbom {
   const sbom = JSON.parse(runNpmSbom(root)) as Sbom;
-  // Without this each run has its own time and random name.
+  // Replaces the time and the random name, which differ in each run.
   const content = createHash('sha256')
     .update(JSON.stringify([sbom.packages, sbom.relationships]))
     .digest('hex');
@@ -37,7 +37,7 @@ export function createSbom(root: string, secondsSinceEpoch: number): Sbom {
   return sbom;
 }
 
-/** The packages that have bytes in a bundle. */
+/** The packages whose code is in a bundle. */
 export function bundledPackages({ outputs }: Metafile): Set<string> {
   const files = Object.values(outputs).flatMap(({ inputs }) => Object.entries(inputs));
   const names = files.map(([path, { bytesInOutput }]) => {
@@ -48,8 +48,8 @@ export function bundledPackages({ outputs }: Metafile): Set<string> {
 }
 
 /**
- * Reads a project that has no other packages: `npm sbom --omit=dev` leaves out what the development needs too
- * (github.com/npm/cli/issues/7909).
+ * Runs in a copy of the project without development packages, because `npm sbom --omit=dev` leaves out packages that are also
+ * development dependencies (github.com/npm/cli/issues/7909).
  */
 function runNpmSbom(root: string): string {
   const directory = mkdtempSync(join(tmpdir(), 'sbom-'));

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs test/schema with Schemathesis, which it installs once, pinned, in a virtual environment of its own; a host without
-# Python or its module venv is told so, and nothing is run.
+# Runs test/schema with a pinned version of Schemathesis, which it installs once in a virtual environment. Without Python or
+# its module venv it prints a message and runs nothing.
 set -euo pipefail
 
 version=4.32.5

@@ -62,7 +62,7 @@ describeWith('helm', (helm) => {
       };
       for (const { name, commands } of steps) {
         // Before a release, its changes are under another heading.
-        if (name.startsWith('Take the notes')) continue;
+        if (name.startsWith('Copy the notes')) continue;
         await run('bash', ['-eo', 'pipefail', '-c', commands], { cwd: work, env }).catch((error: unknown) => {
           throw new Error(name, { cause: error });
         });

@@ -1,12 +1,12 @@
-/** The base image where no registry can be reached: Node and its libraries, from Debian. */
+/** Creates a base image without a registry: Node with its libraries from Debian. */
 import { execFileSync } from 'node:child_process';
 import { chmodSync, copyFileSync, globSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** Where distroless has it. */
+/** The path of Node in distroless images. */
 const NODE = 'nodejs/bin/node';
 
-/** As distroless does, without a line for the user of our image. */
+/** The files of distroless; /etc/passwd has no line for the user of our image. */
 const FILES = {
   'etc/passwd':
     'root:x:0:0:root:/root:/sbin/nologin\n' +
@@ -16,7 +16,7 @@ const FILES = {
   'etc/nsswitch.conf': 'hosts: files dns\n',
 };
 
-/** Files for terminals and scripts. */
+/** Files that only terminals and scripts need. */
 const UNWANTED = [
   'etc/{profile.d,skel,update-motd.d,issue*}',
   'usr/lib/*-linux-gnu/{gconv,audit}',
@@ -24,12 +24,12 @@ const UNWANTED = [
   'usr/share/doc/*/!(copyright)',
 ];
 
-/** Makes the directory, with the Node that runs this. Debian's packages are those of this host's Debian. */
+/** Creates the directory with the Node that runs this program and packages of the Debian release of this host. */
 export function createBase(root: string, packages: string): void {
   mkdirSync(root, { recursive: true });
   for (const file of download(packages)) {
     execFileSync('dpkg-deb', ['--extract', file, root]);
-    // By which scanners know what is here.
+    // Scanners read these files to find the installed packages.
     const control = execFileSync('dpkg-deb', ['--field', file], { encoding: 'utf8' });
     const [, name = ''] = /^Package: (.*)$/m.exec(control) ?? [];
     write(root, `var/lib/dpkg/status.d/${name}`, control);
@@ -41,7 +41,7 @@ export function createBase(root: string, packages: string): void {
   chmodSync(join(root, NODE), 0o755);
 }
 
-/** Paths of the packages, in the order in which they build on each other. */
+/** Downloads the packages; returns their paths, dependencies first. */
 function download(directory: string): string[] {
   mkdirSync(directory, { recursive: true });
   const get = (...names: string[]): string[] => {
@@ -52,7 +52,7 @@ function download(directory: string): string[] {
     });
   };
   const files = get('base-files', 'libc6', 'libgcc-s1', 'libstdc++6');
-  // The license of the compiler's libraries is in a package of its own, whose name holds a version.
+  // The licence of the libraries of GCC is in another package, whose name contains a version.
   const depends = execFileSync('dpkg-deb', ['--field', files[2] ?? '', 'Depends'], { encoding: 'utf8' });
   const [compiler = ''] = /gcc-\d+-base/.exec(depends) ?? [];
   return [...files, ...get(compiler)];

@@ -1,4 +1,4 @@
-/** The Dockerfile as data, and no more of its language than ours has. */
+/** Parses the Dockerfile; supports only the instructions that it uses. */
 
 export interface Instruction {
   readonly keyword: string;
@@ -10,7 +10,7 @@ export interface Stage {
   readonly instructions: readonly Instruction[];
 }
 
-/** Its stages in order. `buildArgs` are what `docker build` is given by `--build-arg`. */
+/** Returns the stages in their order. `buildArgs` are the values of `docker build --build-arg`. */
 export function parseDockerfile(source: string, buildArgs: Readonly<Record<string, string>>): Stage[] {
   const values: Record<string, string> = {};
   const stages: { base: string; instructions: Instruction[] }[] = [];
@@ -30,7 +30,7 @@ export function parseDockerfile(source: string, buildArgs: Readonly<Record<strin
   return stages;
 }
 
-/** The words of an instruction in JSON form; a shell form is refused, because there is no shell in the image. */
+/** Returns the words of an instruction in exec form. The shell form is refused, because the image has no shell. */
 export function parseExecForm(text: string): string[] {
   if (!text.startsWith('[')) throw new Error(`there is no shell in the image to run: ${text}`);
   return JSON.parse(text) as string[];
@@ -41,7 +41,7 @@ export function parseLabels(text: string): Record<string, string> {
   return Object.fromEntries(pairs.map(([, name = '', value = '']) => [name, value]));
 }
 
-/** The paths that the build sees, by a `.dockerignore` that lists its exceptions. */
+/** Returns the paths of the build context from a `.dockerignore` that lists exceptions. */
 export function parseContext(dockerignore: string): string[] {
   return dockerignore.split('\n').flatMap((line) => (line.startsWith('!') ? [line.slice(1)] : []));
 }

@@ -1,4 +1,4 @@
-/** `npm run image`: the image of the Dockerfile, without a container engine and, but for Debian, without a network. */
+/** `npm run image`: builds the image of the Dockerfile without a container engine. It uses the network only for Debian packages. */
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -13,7 +13,7 @@ const { values: flags } = parseArgs({
   options: { output: { type: 'string', default: join(project, '.cache/image') } },
 });
 const bubblewrap = findProgram('bwrap');
-if (bubblewrap === undefined) throw new Error('bubblewrap is not here: npm run peers installs it');
+if (bubblewrap === undefined) throw new Error('bubblewrap is not installed: npm run peers installs it');
 const places = {
   project,
   context: parseContext(readFileSync(join(project, '.dockerignore'), 'utf8')),
@@ -22,14 +22,14 @@ const places = {
   bubblewrap,
 };
 const secondsSinceEpoch = Number(process.env['SOURCE_DATE_EPOCH'] ?? 0);
-// All users may read the files of the image, for each umask of the builder.
+// All users can read the files of the image, whatever the umask of the builder is.
 process.umask(0o022);
 const packages = join(flags.output, 'packages');
 
 const dockerfile = readFileSync(join(project, 'Dockerfile'), 'utf8');
 const [build, final] = parseDockerfile(dockerfile, { BASE_IMAGE: 'scratch' });
-if (build === undefined || final === undefined) throw new Error('the Dockerfile has no two stages');
-// Packages too: the newest is what apt-get downloads, and not what it downloaded before.
+if (build === undefined || final === undefined) throw new Error('the Dockerfile does not have two stages');
+// Old packages are removed, so that apt-get downloads the newest ones.
 for (const directory of [places.source, places.root, packages]) {
   rmSync(directory, { recursive: true, force: true });
   mkdirSync(directory, { recursive: true });

@@ -1,4 +1,4 @@
-/** An OCI image layout of directories: the same bytes of the same files. */
+/** Writes an OCI image layout from directories; the same files give the same bytes. */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -22,7 +22,7 @@ interface Layer {
   readonly diffId: string;
 }
 
-/** The part of an image's configuration that says how it is run, in OCI's own words. */
+/** The `config` part of an image configuration, with the field names of OCI. */
 export interface RunConfiguration {
   readonly User: string;
   readonly Entrypoint: readonly string[];
@@ -31,7 +31,7 @@ export interface RunConfiguration {
 }
 
 export interface OciImage {
-  /** Each layer's paths below `root`. */
+  /** The paths of each layer below `root`. */
   readonly layers: readonly (readonly string[])[];
   readonly root: string;
   readonly config: RunConfiguration;
@@ -67,7 +67,7 @@ export async function writeOciImage(directory: string, image: OciImage): Promise
   return manifest.digest;
 }
 
-/** All paths below a directory, each directory before what is in it. */
+/** Returns all paths below a directory, each directory before its entries. */
 export function listPaths(root: string): string[] {
   return readdirSync(root, { recursive: true, encoding: 'utf8' }).sort();
 }
@@ -75,7 +75,7 @@ export function listPaths(root: string): string[] {
 async function writeLayer(directory: string, paths: readonly string[], image: OciImage): Promise<Layer> {
   const owner = ['--owner=0', '--group=0', '--numeric-owner', `--mtime=@${String(image.secondsSinceEpoch)}`];
   const list = ['--no-recursion', '--verbatim-files-from', '--files-from=-'];
-  // GNU's own format has no times but that of the change.
+  // The GNU format stores only the modification time.
   const tar = spawn('tar', ['--create', '--format=gnu', ...owner, ...list], {
     cwd: image.root,
     stdio: ['pipe', 'pipe', 'inherit'],

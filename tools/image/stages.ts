@@ -1,4 +1,4 @@
-/** Does what the Dockerfile says: its first stage in a directory, its last one in a root file system. */
+/** Runs the stages of the Dockerfile: the first in a directory, the last in a root file system. */
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, statSync, symlinkSync } from 'node:fs';
 import { basename, join, relative } from 'node:path';
@@ -7,20 +7,20 @@ import type { RunConfiguration } from './oci-image.ts';
 
 const PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
-/** Where the Dockerfile builds. */
+/** The working directory of the build stage. */
 const SOURCE = '/src';
 
 export interface Places {
   /** The checkout, with its node_modules. */
   readonly project: string;
-  /** The paths of the checkout that the build sees. */
+  /** The paths of the checkout in the build context. */
   readonly context: readonly string[];
   readonly source: string;
   readonly root: string;
   readonly bubblewrap: string;
 }
 
-/** Runs the commands of the first stage where only the context is; what `npm ci` would install is here already. */
+/** Runs the commands of the first stage with only the build context. The packages of `npm ci` come from the checkout. */
 export function runBuildStage({ instructions }: Stage, { project, context, source }: Places): void {
   for (const path of context) cpSync(join(project, path), join(source, path), { recursive: true });
   symlinkSync(join(project, 'node_modules'), join(source, 'node_modules'));
@@ -30,7 +30,7 @@ export function runBuildStage({ instructions }: Stage, { project, context, sourc
   }
 }
 
-/** Makes the root file system of the last stage upon its base, and says how the image is run. */
+/** Adds the files of the last stage to its base; returns the run configuration of the image. */
 export function runFinalStage({ instructions }: Stage, places: Places): RunConfiguration {
   let config: RunConfiguration = { User: '', Entrypoint: [], Env: [PATH], Labels: {} };
   for (const { keyword, text } of instructions) {
@@ -51,7 +51,7 @@ export function runFinalStage({ instructions }: Stage, places: Places): RunConfi
         config = { ...config, Entrypoint: parseExecForm(text) };
         break;
       default:
-        throw new Error(`Dockerfile: ${keyword} is not understood here`);
+        throw new Error(`Dockerfile: ${keyword} is not supported here`);
     }
   }
   return config;
@@ -61,20 +61,20 @@ function copy(text: string, { source, root }: Places): void {
   const [, words = ''] = /^--from=build (.*)$/.exec(text) ?? [];
   const paths = words.split(' ');
   const target = paths.pop() ?? '';
-  if (!target.startsWith('/') || !target.endsWith('/')) throw new Error(`Dockerfile: COPY what? ${text}`);
+  if (!target.startsWith('/') || !target.endsWith('/')) throw new Error(`Dockerfile: invalid COPY: ${text}`);
   mkdirSync(join(root, target), { recursive: true });
   for (const path of paths) {
     const from = join(source, relative(SOURCE, path));
-    // A directory stands for its entries, as in Docker.
+    // As in Docker, COPY of a directory copies its entries.
     const to = statSync(from).isDirectory() ? target : join(target, basename(path));
     cpSync(from, join(root, to), { recursive: true });
   }
 }
 
-/** Without a network and as root of nothing but this root file system. */
+/** Runs a command without a network, with root permissions only in this root file system. */
 function run(command: readonly string[], { root, bubblewrap }: Places): void {
   const rights = ['--unshare-all', '--uid', '0', '--gid', '0', '--die-with-parent', '--clearenv'];
   const mounts = ['--bind', root, '/', '--proc', '/proc', '--dev', '/dev'];
-  // Always pipes: what V8 compiles depends on what the standard streams are.
+  // The standard streams are always pipes, because the code that V8 compiles depends on them.
   execFileSync(bubblewrap, [...rights, ...mounts, ...command], { stdio: 'pipe' });
 }

@@ -1,4 +1,4 @@
-// ocimem is the registry of cuelabs.dev/go/oci/ociregistry in memory, on a free port of loopback.
+// ocimem runs the in-memory registry of cuelabs.dev/go/oci/ociregistry on a free loopback port.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// parse-query says what Go's net/url makes of query strings: a JSON array of them in, a JSON array of readings out.
+// parse-query parses query strings with net/url of Go. It reads a JSON array of query strings and prints a JSON array of results.
 package main
 
 import (

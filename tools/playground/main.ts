@@ -1,6 +1,6 @@
 /**
- * `npm run playground`: a cluster of real parts without containers, with the chart installed, until Ctrl-C. The parts run in a
- * session of their own, so that a Ctrl-C reaches none of them before this process ends them in their order.
+ * `npm run playground`: runs a cluster of real programs without containers, with the chart installed, until Ctrl-C. The programs
+ * run in a separate session, so that Ctrl-C reaches only this process, which ends them in order.
  */
 import { fork } from 'node:child_process';
 import { join } from 'node:path';
@@ -8,7 +8,7 @@ import { join } from 'node:path';
 const child = fork(join(import.meta.dirname, 'session.ts'), { detached: true });
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(signal, () => {
-    // A second signal is no hurry: the parts are ending.
+    // A second signal has no further effect.
     if (child.connected) child.disconnect();
   });
 }

@@ -1,4 +1,4 @@
-/** A registry, a cluster of three masters and the chart in it, all of real parts as processes of this machine. */
+/** A registry and a cluster of three masters with the chart, all real programs that run as processes of this machine. */
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -32,7 +32,7 @@ const run = promisify(execFile);
 export class Playground {
   readonly #programs: Programs;
   readonly #say: (text: string) => void;
-  /** What ends the parts, the first one last. */
+  /** The functions that end the parts, called in reverse order. */
   readonly #closers: (() => Promise<void>)[] = [];
   #cluster: Cluster | undefined;
 
@@ -41,7 +41,7 @@ export class Playground {
     this.#say = say;
   }
 
-  /** Between two parts the signal ends it; the caller closes what has been started, after an error as well. */
+  /** Starts the parts until the signal aborts. The caller closes the started parts, also after an error. */
   async start(signal: AbortSignal): Promise<void> {
     const next = (what: string): void => {
       signal.throwIfAborted();
@@ -59,11 +59,11 @@ export class Playground {
 
   /** The path of the kubeconfig of an administrator. */
   async kubeconfig(): Promise<string> {
-    if (this.#cluster === undefined) throw new Error('the cluster is not there');
+    if (this.#cluster === undefined) throw new Error('the cluster has not started');
     return this.#cluster.kubeconfig('admin');
   }
 
-  /** By which nodes enter: the CA of the guarded port, and their token. */
+  /** Returns the CA of the HTTPS port and the token of nodes. */
   async access(): Promise<{ ca: string; token: string }> {
     const read = async (...args: readonly string[]): Promise<string> =>
       (await this.#kubectl('-n', NAMESPACE, 'get', ...args)).stdout;
@@ -94,7 +94,7 @@ export class Playground {
   }
 
   async #startMasters(admin: Got, registry: PeerRegistry): Promise<void> {
-    if (this.#cluster === undefined) throw new Error('the cluster is not there');
+    if (this.#cluster === undefined) throw new Error('the cluster has not started');
     await defineModuleSource(admin);
     for (const name of [NAMESPACE, 'd8-system']) await applyObject(admin, namespaceObject(name));
     const secret = {

@@ -1,10 +1,10 @@
-/** The fixed ports of the parts, which one machine has once. */
+/** The fixed ports of the parts. */
 import { createServer } from 'node:net';
 
-/** The service, its sidecar, and what the API server asks for logs. */
+/** The ports of the service, of its sidecar, and of the kubelet, from which the API server gets logs. */
 const PORTS = [5080, 4219, 10250];
 
-/** Those that other processes have, as ADDRESS:PORT. */
+/** Returns the ports that other processes use, as ADDRESS:PORT. */
 export async function busyPorts(addresses: readonly string[]): Promise<string[]> {
   const busy: string[] = [];
   for (const address of addresses) {

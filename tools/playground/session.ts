@@ -1,4 +1,4 @@
-/** Starts all parts in their order, says how to use them, and ends them when the parent process is gone or asks for it. */
+/** Starts all parts, prints how to use them, and ends them when the parent process ends or requests it. */
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { findProgram } from '../../test/support/peers/binaries.ts';

@@ -1,4 +1,4 @@
-// The rclone of peers.sh: its S3 server and the local file system alone. All of rclone takes minutes to build.
+// Builds rclone with only its S3 server and the local file system, because the whole rclone takes minutes to build.
 package main
 
 import (

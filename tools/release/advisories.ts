@@ -1,10 +1,10 @@
-/** Asks the package registry for advisories against our packages, and for wrong signatures. */
+/** Asks the package registry for advisories about our packages, and for missing or wrong signatures. */
 import { spawnSync } from 'node:child_process';
 
-/** The problems, in words; undefined without an answer. */
+/** The problems as sentences; undefined without an answer. */
 export type Answer = readonly string[] | undefined;
 
-/** Worth holding a release up for. */
+/** The severities that prevent a release. */
 const SEVERITIES: ReadonlySet<unknown> = new Set(['high', 'critical']);
 const NPM_TIMEOUT_MS = 120_000;
 
@@ -34,7 +34,7 @@ export function judgeSignatures(report: Readonly<Record<string, unknown>> | unde
   return [...names(invalid, 'signature does not fit'), ...names(missing, 'no signature')];
 }
 
-/** It exits with 1 for what it finds, too; only what it prints says whether it has asked. */
+/** The exit code is 1 both for a finding and for a failure, so only the output shows whether the registry answered. */
 function npm(root: string, args: readonly string[]): Record<string, unknown> | undefined {
   const { stdout } = spawnSync('npm', args, { cwd: root, encoding: 'utf8', timeout: NPM_TIMEOUT_MS });
   try {

@@ -1,6 +1,6 @@
-/** The section of a release in CHANGELOG.md (Keep a Changelog 1.1.0): there, dated, and nothing left behind as unreleased. */
+/** Checks that CHANGELOG.md (Keep a Changelog 1.1.0) has a dated section for the release, and no unreleased changes. */
 
-/** `today` and the dates are as `2026-11-25`. Returns the problems, in words. */
+/** `today` and the dates have the form `2026-11-25`. Returns the problems as sentences. */
 export function judgeChangelog(text: string, version: string, today: string): string[] {
   const [, ...sections] = text.split(/^## /m);
   const unreleased = sections.find((section) => section.startsWith('[Unreleased]'));

@@ -1,9 +1,9 @@
-/** The licences of what runs besides our own code: which may be, which there are, and their texts. `npm run licences` lists them. */
+/** The licences of the run-time dependencies: the allowed ones, the actual ones and their texts. `npm run licences` lists them. */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { format } from 'prettier';
 
-/** SPDX ids of licences that allow to pass the service on, changed or not, with their texts beside it. */
+/** SPDX ids of licences that allow to distribute the service, changed or not, together with their texts. */
 const ALLOWED: ReadonlySet<string> = new Set([
   '0BSD',
   'Apache-2.0',
@@ -16,7 +16,7 @@ const ALLOWED: ReadonlySet<string> = new Set([
   'Unlicense',
 ]);
 
-/** The part of package-lock.json that says what is installed. */
+/** The part of package-lock.json that lists the installed packages. */
 export interface Lock {
   readonly packages: Readonly<Record<string, LockedPackage>>;
 }
@@ -26,11 +26,11 @@ interface LockedPackage {
   readonly license?: string;
   readonly dev?: boolean;
   readonly devOptional?: boolean;
-  /** With us, only the Node of old hosts, which is in no bundle and in no image. */
+  /** Here only true for the package of Node for old hosts, which is in no bundle and no image. */
   readonly optional?: boolean;
 }
 
-/** Where each package is that `npm ci --omit=dev` installs, whether it ends in the bundle or not. */
+/** Returns the packages that `npm ci --omit=dev` installs, with their folders, also those that are not in the bundle. */
 function runningPackages({ packages }: Lock): [folder: string, locked: LockedPackage][] {
   return Object.entries(packages).filter(
     ([path, { dev, devOptional, optional }]) =>
@@ -38,26 +38,26 @@ function runningPackages({ packages }: Lock): [folder: string, locked: LockedPac
   );
 }
 
-/** By name. */
+/** Returns the licence of each package by its name. */
 export function licencesOf(lock: Lock): Map<string, string> {
   return new Map(runningPackages(lock).map(([folder, { license = '' }]) => [nameOf(folder), license]));
 }
 
-/** The problems, in words. */
+/** Returns the problems as sentences. */
 export function judgeLicences(licences: ReadonlyMap<string, string>): string[] {
   return [...licences].flatMap(([name, licence]) =>
     isAllowed(licence) ? [] : [`${name}: ${licence === '' ? 'no licence' : `licence ${licence}`} is not allowed`],
   );
 }
 
-/** SPDX, as far as packages use it: a list of choices, or of what holds together. */
+/** Supports the SPDX expressions that packages use: lists with OR and lists with AND. */
 function isAllowed(expression: string): boolean {
   const text = expression.replace(/^\((.*)\)$/, '$1');
   if (/[()]/.test(text)) return false;
   return text.split(' OR ').some((choice) => choice.split(' AND ').every((id) => ALLOWED.has(id)));
 }
 
-/** docs/licences.md, as prettier has it. */
+/** Returns docs/licences.md, formatted by prettier. */
 export async function licencePage(licences: ReadonlyMap<string, string>): Promise<string> {
   const names = Map.groupBy(licences.keys(), (name) => licences.get(name) ?? '');
   const rows = [...names].sort(([a], [b]) => a.localeCompare(b));
@@ -72,7 +72,7 @@ ${rows.map(([licence, own]) => `| ${licence} | ${own.sort().join(', ')} |`).join
   return format(page, { parser: 'markdown', printWidth: 120 });
 }
 
-/** The texts of all these packages, one after the other, as they are installed. */
+/** Returns the licence texts of all installed run-time packages. */
 export function licenceTexts(root: string): string {
   const texts = runningPackages(readLock(root)).map(([folder, { version = '', license = '' }]) => {
     const files = readdirSync(join(root, folder)).filter((file) =>

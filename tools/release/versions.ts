@@ -1,8 +1,8 @@
-/** The version of a release: package.json has it, and each other place says the same. */
+/** Checks that all places have the version of package.json. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** The other places of the version, and the pattern of each. */
+/** The other places with the version, and a pattern for each. */
 const PLACES: readonly { readonly file: string; readonly field: string; readonly pattern: RegExp }[] = [
   { file: 'package-lock.json', field: 'version', pattern: /^ {2}"version": "(.*)"/m },
   { file: 'package-lock.json', field: 'packages', pattern: /^ {4}"": \{[^}]*?"version": "(.*)"/m },
@@ -16,7 +16,7 @@ export function readVersion(root: string): string {
   return (JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }).version;
 }
 
-/** The places with another version, in words. */
+/** Returns a sentence for each place with another version. */
 export function judgeVersions(root: string): string[] {
   const version = readVersion(root);
   const faults = PLACES.flatMap(({ file, field, pattern }) => {
