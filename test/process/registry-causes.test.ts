@@ -34,7 +34,7 @@ const CAUSES: readonly (readonly [what: string, script: Script, code: string, ca
       return true;
     },
     'UPSTREAM_DENIED',
-    'manifest from HOST: status 401 UNAUTHORIZED (to the token that its token server has just given)',
+    'manifest from HOST: status 401 UNAUTHORIZED (to a new token from its token server)',
   ],
   [
     'falls silent in the middle of a layer',

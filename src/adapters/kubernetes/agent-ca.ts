@@ -1,20 +1,20 @@
-/** The CA of the registry agent of this machine, in a file that comes, changes and goes while the service runs. */
+/** The CA of the registry agent of this machine, in a file that can appear, change and disappear while the service runs. */
 import { readFile, stat } from 'node:fs/promises';
 import { errnoOf } from '../../domain/errors.ts';
 import { parseCertificates } from '../../domain/upstream.ts';
 
 export interface AgentCaOptions {
   readonly file: string;
-  /** Hears of each state of the file that cannot be used; such a file counts as absent. */
+  /** Called for each state of the file that cannot be used. Such a file counts as absent. */
   readonly onUnusable: (reason: string) => void;
 }
 
-/** A CA has a few kilobytes. */
+/** The size limit; a CA has a few kilobytes. */
 const MAX_BYTES = 1024 * 1024;
 
 export class AgentCa {
   readonly #options: AgentCaOptions;
-  /** Size, time of change and inode of the file, or the code of its error, when it was read last. */
+  /** Size, change time and inode of the file at the last read, or the code of its error. */
   #state = 'ENOENT';
   #certificates: readonly string[] | undefined;
 
@@ -22,7 +22,7 @@ export class AgentCa {
     this.#options = options;
   }
 
-  /** The same array for as long as the certificates are the same; undefined where the file is absent, empty or unusable. */
+  /** Resolves with the same array while the certificates are the same; undefined if the file is absent, empty or unusable. */
   async read(): Promise<readonly string[] | undefined> {
     const state = await this.#look();
     if (state === this.#state) return this.#certificates;
@@ -46,7 +46,7 @@ export class AgentCa {
     const { file, onUnusable } = this.#options;
     try {
       const found = await stat(file);
-      // A pipe would never end.
+      // Only regular files, because reading a pipe might never end.
       if (!found.isFile() || found.size > MAX_BYTES) throw new Error('is not a file of certificates');
       const certificates = parseCertificates(await readFile(file, 'utf8'));
       return certificates.length === 0 ? undefined : certificates;

@@ -1,4 +1,4 @@
-/** How the API server is reached: by the pod's service account, or by a kubeconfig that is read again when it changes. */
+/** Access to the API server: by the service account of the pod, or by a kubeconfig, which is read again when it changes. */
 import { type Cluster, KubeConfig, type User } from '@kubernetes/client-node';
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -10,9 +10,9 @@ import { ExecPlugin, type ExecPluginOptions } from './exec-plugin.ts';
 
 /** Address, trust and credential of a request to the API server. */
 export interface ClusterAccess {
-  /** The configuration as it is now. Rejects when the kubeconfig cannot be read. */
+  /** Resolves with the current configuration. Rejects if the kubeconfig cannot be read. */
   config(): Promise<KubeConfig>;
-  /** The API server has refused the credentials (401). */
+  /** Call this when the API server has refused the credentials (401). */
   refused(): void;
 }
 
@@ -27,12 +27,12 @@ interface RequestCredential {
 type ApplyCredential = (request: RequestCredential) => Promise<void>;
 
 /**
- * An address that does not answer leaves time for the others: the library gives a connection 10 s, and Node only 250 ms to
- * each address but the last.
+ * The time for each address, so that the others are tried in time: the library gives a connection 10 s, and Node gives each
+ * address except the last only 250 ms.
  */
 const ADDRESS_TIMEOUT_MS = 2500;
 
-/** The pod's service account when `file` is undefined. @throws Error when the configuration names no server. */
+/** Without `file`, uses the service account of the pod. @throws Error if the configuration has no server */
 export function openClusterAccess(file: string | undefined, environment: Environment): ClusterAccess {
   return file === undefined ? inClusterAccess() : new KubeconfigAccess(file, environment);
 }
@@ -45,7 +45,7 @@ function inClusterAccess(): ClusterAccess {
     const { tokenFile } = asObject(asObject(authProvider, 'service account')['config'], 'service account');
     return typeof tokenFile === 'string' ? tokenFromFile(tokenFile) : undefined;
   });
-  // The token is read for each request, so a refused one needs no step of its own.
+  // Each request reads the token again, so nothing needs to be done after a refusal.
   return { config: () => Promise.resolve(config), refused: () => undefined };
 }
 
@@ -91,7 +91,7 @@ function parseKubeconfig(text: string, file: string, environment: Environment): 
   const plugins: ExecPlugin[] = [];
   config.useOwnCredentials(({ name, exec }) => {
     const tokenFile = tokenFiles.get(name);
-    // kubectl prefers the file to a token beside it.
+    // kubectl prefers the file to the field `token`.
     if (tokenFile !== undefined) return tokenFromFile(beside(folder, tokenFile));
     if (exec === undefined || exec === null) return undefined;
     const plugin = new ExecPlugin(parseExec(exec, folder, environment));
@@ -101,9 +101,9 @@ function parseKubeconfig(text: string, file: string, environment: Environment): 
   return { config, plugins };
 }
 
-/** A kubeconfig whose certificates are trust anchors of their own and whose credentials are read here. */
+/** A kubeconfig whose certificates are all trust anchors, and whose credentials this module reads. */
 class ReachableConfig extends KubeConfig {
-  /** `credentialOf` answers for each user; undefined leaves the user to the library. */
+  /** `credentialOf` returns the credential of a user; for undefined the library handles the user. */
   useOwnCredentials(credentialOf: (user: User) => ApplyCredential | undefined): void {
     const own = new Map<string, ApplyCredential>();
     this.users = this.users.map((user) => {
@@ -116,7 +116,7 @@ class ReachableConfig extends KubeConfig {
       isAuthProvider: ({ name }) => own.has(name),
       applyAuthentication: async ({ name }, options) => own.get(name)?.(options as RequestCredential),
     });
-    // "https://host/" and "https://host//" mean the same server; with a slash the API's paths would not exist.
+    // A final slash is removed, because the API server has no paths that begin with two slashes.
     this.clusters = this.clusters.map((cluster) => ({ ...cluster, server: cluster.server.replace(/\/+$/, '') }));
   }
 
@@ -125,7 +125,7 @@ class ReachableConfig extends KubeConfig {
     agentOptions: AgentOptions,
   ): ReturnType<KubeConfig['createDispatcherOptions']> {
     const options = super.createDispatcherOptions(cluster, agentOptions);
-    // An intermediate CA or the server's own certificate is an anchor, as it is to kubectl.
+    // As in kubectl, an intermediate CA or the certificate of the server is a trust anchor.
     const trust = { allowPartialTrustChain: true, autoSelectFamilyAttemptTimeout: ADDRESS_TIMEOUT_MS };
     switch (options.type) {
       case 'agent':
@@ -139,7 +139,7 @@ class ReachableConfig extends KubeConfig {
   }
 }
 
-/** The library makes "https://undefined:undefined" of a cluster that is not there. */
+/** Checks for a server, because the library uses "https://undefined:undefined" if there is no cluster. */
 function requireServer(config: KubeConfig, message: string): void {
   if (!URL.canParse(config.getCurrentCluster()?.server ?? '')) throw new Error(message);
 }
@@ -149,7 +149,7 @@ function withoutCredentials(user: User): User {
   return Object.fromEntries(Object.entries(user).filter(([field]) => !credentials.includes(field))) as unknown as User;
 }
 
-/** Read for each request: a projected token is replaced without notice, and no clock says when. */
+/** Reads the token for each request, because a projected token can be replaced at any time. */
 function tokenFromFile(path: string): ApplyCredential {
   return async (request) => {
     const token = (await readFile(path, 'utf8')).trim();
@@ -186,10 +186,10 @@ function parseExec(section: unknown, folder: string, environment: Environment): 
     const { name, value } = asObject(entry, 'env');
     return [String(name), String(value)];
   });
-  // client-go tells each plugin which version it expects, and that there is no terminal.
+  // Like client-go, tells the plugin the expected version, and that there is no terminal.
   const info = JSON.stringify({ apiVersion, kind: 'ExecCredential', spec: { interactive: false } });
   return {
-    // A bare name is found in PATH; a path is meant beside the kubeconfig.
+    // A name without a slash is searched in PATH; a path is relative to the kubeconfig.
     command: command.includes('/') ? beside(folder, command) : command,
     args: (Array.isArray(args) ? args : []).map(String),
     environment: { ...environment, ...Object.fromEntries<string>(added), KUBERNETES_EXEC_INFO: info },

@@ -1,32 +1,32 @@
-/** The registry inside a Deckhouse cluster: at the registry agent of this machine, at the store, or where it is recorded. */
+/** Chooses how to reach the registry of a Deckhouse cluster: at the agent of this machine, at the store, or as recorded. */
 import { ANONYMOUS } from '../../domain/credential.ts';
 import type { Registry } from '../../domain/upstream.ts';
 
-/** The address of the agent on each node; objects name it, or the Service of the store, for the same registry. */
+/** The address of the agent on each node. For the same registry, objects have this address or that of the store's Service. */
 const AGENT = '127.0.0.1:5001';
 const HOSTS: ReadonlySet<string> = new Set([AGENT, 'registry.d8-system.svc:5001']);
 
-/** The account of the store, with the CA of its certificate. */
+/** The account for the store, with the CA of its certificate. */
 export type StoreAccount = Pick<Registry, 'credential' | 'ca'>;
 
-/** The ways into the cluster's registry besides the recorded one; undefined where there is none. */
+/** The other ways to the registry of the cluster; undefined if a way does not exist. */
 export interface Ways {
   /** The CA of the agent, in PEM. */
   readonly agentCa: readonly string[] | undefined;
   readonly store: StoreAccount | undefined;
-  /** Whether the store is asked when the agent refuses the connection. */
+  /** Whether the service uses the store when the agent refuses the connection. */
   readonly storeOnRefusal: boolean;
 }
 
-/** Whether the registry is that of the cluster, by the address that an object records for it. */
+/** Whether the address in an object is that of the registry of the cluster. */
 export function isClusterRegistry({ host }: Pick<Registry, 'host'>): boolean {
   return HOSTS.has(host);
 }
 
 /**
- * How the registry of the cluster is dialled: anonymously at the agent where its CA is known; otherwise at the recorded address
- * with the account of the store; otherwise as recorded, since the package of the agent itself comes through here. Any other
- * registry is dialled as recorded.
+ * Returns the registry to connect to. For the registry of the cluster: the agent, anonymously, if its CA is known; otherwise the
+ * recorded address with the account of the store; otherwise the registry as recorded, because nodes get the package of the
+ * agent from this service. Any other registry stays as recorded.
  */
 export function dial(recorded: Registry, { agentCa, store, storeOnRefusal }: Ways): Registry {
   if (!isClusterRegistry(recorded)) return recorded;

@@ -1,14 +1,14 @@
-/** Credentials that a kubeconfig takes from a program (client-go credential plugins, `client.authentication.k8s.io`). */
+/** Runs the credential plugin of a kubeconfig (client-go credential plugins, `client.authentication.k8s.io`). */
 import { spawn } from 'node:child_process';
 import { errnoOf } from '../../domain/errors.ts';
 import { asObject } from '../../domain/descriptor.ts';
 
-/** The `exec` section of a kubeconfig's user, with a path that does not depend on the working directory. */
+/** The `exec` section of a user in the kubeconfig, with an absolute path or a name from PATH. */
 export interface ExecPluginOptions {
   readonly command: string;
   readonly args: readonly string[];
   readonly environment: Readonly<Record<string, string | undefined>>;
-  /** A plugin that waits for a browser or a dead token server is killed after this. */
+  /** After this time a plugin is killed, for example one that waits for a browser or a dead token server. */
   readonly timeoutMs?: number;
 }
 
@@ -21,7 +21,7 @@ interface ExecCredential {
 const TIMEOUT_MS = 15_000;
 const MAX_OUTPUT_BYTES = 1024 * 1024;
 
-/** A plugin without a usable credential. The message never shows the plugin's output: it may hold a secret. */
+/** The plugin returned no usable credential. The message does not contain its output, which may contain a secret. */
 export class ExecPluginError extends Error {
   override readonly name = 'ExecPluginError';
 }
@@ -35,7 +35,7 @@ export class ExecPlugin {
     this.#options = options;
   }
 
-  /** The cached credential until it expires on the monotonic clock, otherwise a new one. @throws ExecPluginError */
+  /** Resolves with the cached credential, or with a new one after its expiry on the monotonic clock. @throws ExecPluginError */
   async credential(): Promise<ExecCredential> {
     if (this.#cached !== undefined && performance.now() < this.#cached.usableUntil) return this.#cached.credential;
     this.#running ??= this.#run().finally(() => {
@@ -44,7 +44,7 @@ export class ExecPlugin {
     return this.#running;
   }
 
-  /** The API server has answered 401: the next request asks the plugin again. */
+  /** Call this after a 401 of the API server: the next request runs the plugin again. */
   refused(): void {
     this.#cached = undefined;
   }
@@ -60,7 +60,7 @@ export class ExecPlugin {
         clientCertificate: text('clientCertificateData'),
         clientKey: text('clientKeyData'),
       };
-      // The wall clock is compared once: a clock that is set back later does not prolong a credential.
+      // The wall clock is read only once, so that a clock that is set back later does not prolong the credential.
       const expiresAt = Date.parse(text('expirationTimestamp') ?? '');
       const lifetimeMs = Number.isNaN(expiresAt) ? Infinity : expiresAt - Date.now();
       this.#cached = { credential, usableUntil: performance.now() + lifetimeMs };
@@ -75,11 +75,11 @@ export class ExecPlugin {
   }
 }
 
-/** Standard output of the plugin. Its standard error is discarded, since plugins write tokens and user names there. */
+/** Resolves with the standard output. Standard error is discarded, because plugins write tokens and user names to it. */
 function outputOf({ command, args, environment, timeoutMs = TIMEOUT_MS }: ExecPluginOptions): Promise<string> {
   const failed = (what: string): ExecPluginError => new ExecPluginError(`credential plugin "${command}" ${what}`);
   return new Promise((resolve, reject) => {
-    // In a process group of its own, so that a time-out also ends what the plugin has started.
+    // In its own process group, so that a time-out also ends the processes that the plugin has started.
     const plugin = spawn(command, args, {
       env: { ...environment },
       stdio: ['ignore', 'pipe', 'ignore'],

@@ -1,4 +1,4 @@
-/** CredentialProvider over watched ModuleSources, PackageRepositories and the objects that say where the default registry is. */
+/** CredentialProvider that watches ModuleSources, PackageRepositories and the objects of the default registry. */
 import type {
   ConfiguredRegistry,
   CredentialInspection,
@@ -27,7 +27,7 @@ import {
 } from './registry-objects.ts';
 import { type KnownObjectsEvent, WatchedRegistries, type WatchedRegistriesOptions } from './watched-registries.ts';
 
-/** `secrets` is the one of the default registry, `configmaps` its address, `storagesecrets` the account of the cluster's store. */
+/** `secrets`: the Secret of the default registry; `configmaps`: its address; `storagesecrets`: the account of the store. */
 export type ResourceName = 'modulesources' | 'secrets' | 'configmaps' | 'storagesecrets' | 'packagerepositories';
 
 /** An event of one resource, for logs and metrics. */
@@ -46,7 +46,7 @@ export interface AgentOptions extends Pick<Ways, 'storeOnRefusal'> {
   readonly onUnusableCa: AgentCaOptions['onUnusable'];
 }
 
-/** The registry as it is dialled, and the ways that were there then: while these stay, so does the registry. */
+/** The registry to connect to, and the ways from which it was chosen. While the ways are the same, the object is reused. */
 interface Dialled extends Ways {
   readonly registry: Registry;
 }
@@ -55,13 +55,13 @@ export class KubernetesCredentialProvider implements CredentialProvider, Credent
   readonly #moduleSources: WatchedRegistries;
   /** The Secret of the default registry. */
   readonly #secret: WatchedRegistries;
-  /** The ConfigMap that counts instead of the Secret. */
+  /** The ConfigMap that replaces the Secret. */
   readonly #imageAddress: WatchedRegistries;
   readonly #store: WatchedRegistries;
   readonly #packageRepositories: WatchedRegistries;
   readonly #agentCa: AgentCa;
   readonly #storeOnRefusal: boolean;
-  /** By the registry as recorded. */
+  /** Keyed by the registry as recorded. */
   readonly #dialled = new WeakMap<Registry, Dialled>();
 
   constructor({ sources, onEvent, pace = {}, agent }: KubernetesCredentialProviderOptions) {
@@ -99,7 +99,7 @@ export class KubernetesCredentialProvider implements CredentialProvider, Credent
     this.#moduleSources = watch('modulesources', {
       read: readSpecRegistry,
       parse: parseModuleSource,
-      // Every package of the platform comes by one of them, so no ModuleSource may take it.
+      // No ModuleSource may use a name of the default registry, because all packages of the platform come from it.
       reserved: (name) => this.#defaultRegistry?.ownerOf(name),
     });
     this.#packageRepositories = watch('packagerepositories', {
@@ -117,18 +117,18 @@ export class KubernetesCredentialProvider implements CredentialProvider, Credent
     await Promise.all(this.#watched.map((watched) => watched.stop()));
   }
 
-  /** Resources whose first list has not arrived, as far as the service needs it to be ready: not the Secret beside a ConfigMap. */
+  /** The resources without a first list that the service needs to be ready. A ConfigMap makes the Secret unnecessary. */
   get pending(): readonly string[] {
     const needed = this.#imageAddress.hasRegistry ? [this.#moduleSources] : [this.#moduleSources, this.#secret];
     return needed.filter(({ isPending }) => isPending).map(({ resource }) => resource);
   }
 
-  /** Known objects stay known while the API server is away. */
+  /** Uses the known objects while the API server cannot be reached. */
   async resolve(name: RepositoryName): Promise<Upstream> {
     return this.#reached(this.#recorded(name));
   }
 
-  /** Knows PackageRepositories by their names, and nothing else: no request for a package can name one. */
+  /** Finds only PackageRepositories, by their names. Requests for packages cannot use these names. */
   get packageRepositories(): CredentialProvider {
     return {
       resolve: async (name) => {
@@ -155,7 +155,7 @@ export class KubernetesCredentialProvider implements CredentialProvider, Credent
     return this.#watched.map((watched) => watched.describe());
   }
 
-  /** No name occurs twice: those of the default registry are reserved. */
+  /** Each name occurs once, because the names of the default registry are reserved. */
   registries(): ConfiguredRegistry[] {
     return [this.#moduleSources, this.#defaultRegistry].flatMap((watched) => watched?.list() ?? []);
   }
@@ -176,7 +176,7 @@ export class KubernetesCredentialProvider implements CredentialProvider, Credent
     throw new RepositoryUnknownError(name === DEFAULT_REPOSITORY ? 'no default registry is configured' : undefined);
   }
 
-  /** Connections and tokens belong to a registry object, so a changed CA or account makes a new one, and nothing else does. */
+  /** Connections and tokens belong to a registry object, so only a changed CA or account makes a new object. */
   #dial(recorded: Registry, ways: Ways): Registry {
     const before = this.#dialled.get(recorded);
     if (before !== undefined && before.agentCa === ways.agentCa && before.store === ways.store) return before.registry;
@@ -186,8 +186,8 @@ export class KubernetesCredentialProvider implements CredentialProvider, Credent
   }
 
   /**
-   * The ConfigMap as soon as it names a registry, be it one that cannot be used, otherwise the Secret. Undefined until it is
-   * known whether there is a ConfigMap: the account of the Secret must not leave where there is one.
+   * The ConfigMap if it has a registry, even an unusable one; otherwise the Secret. Undefined until it is known whether there
+   * is a ConfigMap, because the account of the Secret must not be sent if there is one.
    */
   get #defaultRegistry(): WatchedRegistries | undefined {
     if (this.#imageAddress.isPending) return undefined;
@@ -199,12 +199,12 @@ export class KubernetesCredentialProvider implements CredentialProvider, Credent
   }
 }
 
-/** The resources; `secret` is that of the default registry, and the namespace of the other objects about it. */
+/** The watched resources. `secret` is the Secret of the default registry; the related objects are in its namespace. */
 export function clusterResources(
   access: ClusterAccess,
   secret: { readonly namespace: string; readonly name: string },
 ): Readonly<Record<ResourceName, ObjectSource>> {
-  // The field selector is what lets a role that names the one object allow list and watch.
+  // With this field selector, a role for only this object allows list and watch.
   const named = (kind: 'Secret' | 'ConfigMap', name: string): ObjectSource =>
     new ApiObjectSource(access, {
       kind,

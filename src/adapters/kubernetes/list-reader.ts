@@ -1,23 +1,23 @@
-/** Reads a list of objects as its bytes arrive: as one text, 64 MiB of it hold up all requests for most of a second. */
+/** Parses a list of objects while its bytes arrive. Parsing 64 MiB at once would block all requests for most of a second. */
 import { asObject } from '../../domain/descriptor.ts';
 
 const [QUOTE, BACKSLASH] = [0x22, 0x5c];
 const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x7d];
-/** Between two items. */
+/** The bytes between two items. */
 const IGNORED = new Set(Buffer.from(', \t\r\n'));
 const ITEMS = '"items"';
 
 export class ListReader {
-  /** The document without its items. */
+  /** The bytes of the document without its items. */
   readonly #frame: Uint8Array[] = [];
   readonly #onItem: (item: Record<string, unknown>) => void;
-  /** The bytes so far of the item that is being read. */
+  /** The bytes of the current item. */
   #item: Uint8Array[] | undefined;
   #depth = 0;
   #isText = false;
-  /** At the end of the last chunk, within a text. */
+  /** The number of backslashes at the end of the last chunk, inside of a string. */
   #backslashes = 0;
-  /** The last text of the document's own, as it is spelled: the key of the value that follows. */
+  /** The last string outside of items, unparsed: the key of the value that follows. */
   #key = '';
   #isInItems = false;
 
@@ -25,9 +25,9 @@ export class ListReader {
     this.#onItem = onItem;
   }
 
-  /** Takes the next bytes, and gives each item that ends in them to `onItem`. @throws SyntaxError, TypeError */
+  /** Reads the next bytes; calls `onItem` for each item that ends in them. @throws SyntaxError, TypeError */
   push(chunk: Uint8Array): void {
-    /** Where the bytes begin that neither frame nor item has yet. */
+    /** The start of the bytes that neither the frame nor an item has yet. */
     let start = 0;
     for (let at = 0; at < chunk.byteLength;) {
       if (this.#isText) {
@@ -66,7 +66,7 @@ export class ListReader {
     if (start < chunk.byteLength) (this.#item ?? this.#frame).push(chunk.slice(start));
   }
 
-  /** The document, its items left out. @throws SyntaxError, TypeError */
+  /** Returns the document without its items. @throws SyntaxError, TypeError */
   end(): Record<string, unknown> {
     return asObject(parse(this.#frame), 'answer');
   }
@@ -80,7 +80,7 @@ export class ListReader {
     this.#onItem(asObject(parse(item), 'item'));
   }
 
-  /** Where the text ends, or the chunk. A quote behind an odd number of backslashes is a part of the text. */
+  /** Returns the end of the string or of the chunk. A quote after an odd number of backslashes belongs to the string. */
   #skipText(chunk: Uint8Array, from: number): number {
     let at = from;
     for (;;) {

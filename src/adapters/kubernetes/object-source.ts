@@ -1,11 +1,11 @@
-/** One kind of object at the Kubernetes API: a list of it, and what becomes of the list (API concepts, "Efficient detection of changes"). */
+/** Lists and watches one kind of object (Kubernetes API concepts, "Efficient detection of changes"). */
 import { createConfiguration, HttpMethod, RequestContext, type ResponseContext, Watch } from '@kubernetes/client-node';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { asObject } from '../../domain/descriptor.ts';
 import type { ClusterAccess } from './cluster-access.ts';
 import { ListReader } from './list-reader.ts';
 
-/** The object as received; the parser of its kind checks it. */
+/** An object as received; the parser of its kind checks it. */
 export type RawObject = Readonly<Record<string, unknown>>;
 
 interface ObjectList {
@@ -18,7 +18,7 @@ export interface WatchEvent {
   readonly object: RawObject;
 }
 
-/** The API answered, but not with what was asked for. */
+/** The API server answered with an unexpected status. */
 export class ApiStatusError extends Error {
   override readonly name = 'ApiStatusError';
   readonly status: number;
@@ -28,7 +28,7 @@ export class ApiStatusError extends Error {
   }
 }
 
-/** The API server lists what it serves, and this kind is not part of it. */
+/** The discovery documents of the API server do not contain this kind. */
 export class KindAbsentError extends Error {
   override readonly name = 'KindAbsentError';
   constructor(path: string) {
@@ -47,21 +47,21 @@ interface Resource {
 
 export interface ObjectSource {
   /**
-   * Gives each object to `onItem` as it arrives, between pauses in which the process does its other work. Rejects with
-   * KindAbsentError, ApiStatusError, or the error of the connection.
+   * Calls `onItem` for each object as it arrives, with pauses for other work of the process. Rejects with KindAbsentError,
+   * ApiStatusError, or the error of the connection.
    */
   list(signal: AbortSignal, onItem?: (item: RawObject) => void): Promise<ObjectList>;
-  /** Events after `resourceVersion`, until the server ends them. Rejects as `list` does; `onEvent` must not throw. */
+  /** Calls `onEvent`, which must not throw, for events after `resourceVersion` until the watch ends. Rejects as `list` does. */
   watch(resourceVersion: string, onEvent: (event: WatchEvent) => void, signal: AbortSignal): Promise<void>;
 }
 
-/** A list of credentials is small; a server that needs longer is away. */
+/** A list of credentials is small; a server that needs longer counts as unreachable. */
 const LIST_TIMEOUT_MS = 15_000;
-/** Of work on a list, before other work has its turn. */
+/** After this time of work on a list, other work gets its turn. */
 const TURN_MS = 5;
 /**
- * The server ends a watch after this, with a bookmark shortly before: sooner than the client library takes 30 s of silence
- * for a connection that is dead, and silence is what there is most of the time.
+ * The server ends a watch after this time, with a bookmark shortly before. The client library ends a connection that is silent
+ * for 30 s, and a watch is silent most of the time.
  */
 const WATCH_TIMEOUT_SECONDS = 25;
 
@@ -90,7 +90,7 @@ export class ApiObjectSource implements ObjectSource {
       reader.push(chunk);
     });
     const document = reader.end();
-    // A balancer or a mock may answer 200 with another document; "List" is what kubectl and proxies make of several.
+    // A load balancer may answer 200 with another document. kubectl and proxies use the kind "List" for several objects.
     if (document['kind'] !== `${kind}List` && document['kind'] !== 'List')
       throw new TypeError(`list is no ${kind}List`);
     const { resourceVersion } = asObject(document['metadata'], "list's metadata");
@@ -100,8 +100,8 @@ export class ApiObjectSource implements ObjectSource {
   }
 
   /**
-   * An API server answers 404 as plain text for a kind that it does not know, and so does any balancer before it. The
-   * discovery documents tell the two apart. The core group is always served.
+   * An API server answers 404 as plain text for an unknown kind, but a load balancer before it can do the same. The discovery
+   * documents show which of them answered. The core group is always served.
    */
   async #isAbsent(signal: AbortSignal): Promise<boolean> {
     const [, root, group, version, plural] = this.#resource.path.split('/');
@@ -125,7 +125,7 @@ export class ApiObjectSource implements ObjectSource {
     return asObject(JSON.parse(await response.body.text()), 'answer');
   }
 
-  /** The answer, its body not read yet. */
+  /** Resolves with the answer before its body is read. */
   async #send(path: string, query: Readonly<Record<string, string>>, signal: AbortSignal): Promise<ResponseContext> {
     const config = await this.#access.config();
     const url = new URL(`${config.getCurrentCluster()?.server ?? ''}${path}`);
@@ -162,7 +162,7 @@ export class ApiObjectSource implements ObjectSource {
     };
     const opening = new Watch(await this.#access.config()).watch(this.#resource.path, query, onData, onDone);
     opening.catch(onDone);
-    // The library gives the connection away only once the server has begun to answer, and that may take it 30 s.
+    // The library cannot abort a request before the server begins to answer, which can take 30 s.
     const abort = (): void => {
       reject(signal.reason as Error);
       opening.then((connection) => {
@@ -191,7 +191,7 @@ function chunksOf({ body }: ResponseContext): AsyncIterable<Uint8Array> {
   return stream;
 }
 
-/** Chunks that are there already would all be worked on in one turn of the event loop. */
+/** Processes the chunks with pauses; otherwise all available chunks would be processed in one turn of the event loop. */
 async function inTurns(chunks: AsyncIterable<Uint8Array>, work: (chunk: Uint8Array) => void): Promise<void> {
   let began = performance.now();
   for await (const chunk of chunks) {
@@ -206,7 +206,7 @@ function isStatus(error: unknown, status: number): boolean {
   return error instanceof ApiStatusError && error.status === status;
 }
 
-/** A credential plugin can need longer than a stopping process may wait. */
+/** Stops waiting when the signal aborts, because a credential plugin can take longer than the grace period of a stop. */
 function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   signal.throwIfAborted();
   return new Promise((resolve, reject) => {

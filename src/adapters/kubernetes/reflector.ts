@@ -1,4 +1,4 @@
-/** Follows one kind of object through failures of the API server: lists, watches, and tries again at a bounded rate. */
+/** Keeps a copy of all objects of one kind: lists, watches, and retries after failures of the API server at a limited rate. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   ApiStatusError,
@@ -16,34 +16,34 @@ export type ReflectorEvent =
 
 interface ReflectorOptions {
   readonly source: ObjectSource;
-  /** Hears of each object of a list as it arrives, before `onChange` hears of all: the place for work on a single object. */
+  /** Called for each object of a list as it arrives, before `onChange` gets all objects; for work on single objects. */
   readonly onItem?: (object: RawObject) => void;
-  /** All objects there are, by their uid, after each list and each change. */
+  /** Called with all objects by their uid, after each list and each change. */
   readonly onChange: (objects: ReadonlyMap<string, RawObject>) => void;
   readonly onEvent: (event: ReflectorEvent) => void;
-  /** For tests; those of production are the defaults below. */
+  /** Only for tests; production uses the defaults below. */
   readonly pace?: Partial<Pace>;
-  /** Whether 403 counts as an empty list: objects that only some clusters have need no right in the others. */
+  /** Whether 403 counts as an empty list: a cluster without these objects need not grant the permission. */
   readonly isOptional?: boolean;
 }
 
 export interface Pace {
   /** The shortest time between two lists. */
   readonly minListIntervalMs: number;
-  /** A picture is drawn anew after this, in case a change was missed. */
+  /** All objects are listed again after this time, in case a change was missed. */
   readonly relistIntervalMs: number;
-  /** Pauses after failures double from the first to the second, with jitter. */
+  /** Pauses after failures double from `firstPauseMs` to `longestPauseMs`, with jitter. */
   readonly firstPauseMs: number;
   readonly longestPauseMs: number;
-  /** Known objects outlive the absence of their kind for this long: a definition that is replaced comes back. */
+  /** Known objects stay known for this long if their kind is missing, because its definition may be replaced at this time. */
   readonly absenceMs: number;
-  /** A missing right counts only after this: a role that is new takes effect a moment later. */
+  /** A missing permission counts only after this time, because a new role takes effect a moment later. */
   readonly forbiddenMs: number;
-  /** The right, or the kind, of optional objects may come later: a list is tried again after this. */
+  /** Optional objects are listed again after this time, because their permission or their kind may be added later. */
   readonly optionalPauseMs: number;
 }
 
-/** Five kinds are watched, so that the API server sees five lists in two seconds at most. */
+/** Five kinds are watched, so the API server gets at most five lists in two seconds. */
 const PACE: Pace = {
   minListIntervalMs: 2000,
   relistIntervalMs: 600_000,
@@ -54,7 +54,7 @@ const PACE: Pace = {
   optionalPauseMs: 60_000,
 };
 
-/** A watch of this age has worked; a server that ends watches sooner is asked for a list again, with pauses. */
+/** A watch that lasts this long counts as healthy. After a shorter one the objects are listed again, with pauses. */
 const HEALTHY_WATCH_MS = 5000;
 
 export class Reflector {
@@ -64,9 +64,9 @@ export class Reflector {
   #objects = new Map<string, RawObject>();
   #failures = 0;
   #listedAt = -Infinity;
-  /** When the API server first said that the kind is absent, on the monotonic clock. */
+  /** The time on the monotonic clock since which the kind has been missing. */
   #absentSince: number | undefined;
-  /** When the API server first said that listing is forbidden, on the monotonic clock. */
+  /** The time on the monotonic clock since which listing has been forbidden. */
   #forbiddenSince: number | undefined;
   #hasToldForbidden = false;
   #running: Promise<void> | undefined;
@@ -80,7 +80,7 @@ export class Reflector {
     this.#running ??= this.#run();
   }
 
-  /** Nothing is told after this resolves. */
+  /** After this resolves, no callback is called. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#running;
@@ -93,7 +93,7 @@ export class Reflector {
     }
   }
 
-  /** Where a watch can go on; undefined when there is no list. */
+  /** Resolves with the resource version from which a watch can continue; undefined if there is no list. */
   async #list(): Promise<string | undefined> {
     await this.#sleep(this.#listedAt + this.#pace.minListIntervalMs - performance.now());
     if (this.#stopped) return undefined;
@@ -119,7 +119,7 @@ export class Reflector {
     }
   }
 
-  /** Known objects stay known when a right is taken away: that is a failure like any other. */
+  /** If a permission is removed while objects are known, this is a failure, and the objects stay known. */
   #isForbidden(error: unknown): boolean {
     const isForbidden = error instanceof ApiStatusError && error.status === 403;
     return this.#options.isOptional === true && isForbidden && this.#objects.size === 0;
@@ -137,7 +137,7 @@ export class Reflector {
     await this.#sleep(this.#pace.optionalPauseMs);
   }
 
-  /** Whether the error means an empty list: at once as long as no object is known, as during bootstrap, otherwise after minutes. */
+  /** Whether the error means an empty list: at once while no object is known (as during bootstrap), otherwise after minutes. */
   #isCredible(error: unknown): boolean {
     if (!(error instanceof KindAbsentError)) {
       this.#absentSince = undefined;
@@ -148,8 +148,8 @@ export class Reflector {
   }
 
   /**
-   * Follows the changes for as long as the server ends each watch in its time. After any other end a new list is needed: the
-   * server behind a new connection may have been restored from a backup, and would not tell.
+   * Watches again while each watch ends at its regular time. After any other end a new list is needed, because the server may
+   * have been restored from a backup, which a new connection does not show.
    */
   async #watch(resourceVersion: string): Promise<void> {
     const outdated = AbortSignal.timeout(this.#pace.relistIntervalMs);
@@ -164,12 +164,12 @@ export class Reflector {
     }
   }
 
-  /** One watch: resolves with the version up to which changes were seen, undefined when a list is needed to go on. */
+  /** Runs one watch; resolves with the last version, or undefined if a new list is needed. */
   async #follow(from: string, signal: AbortSignal): Promise<string | undefined> {
     const lost = new AbortController();
     let position: string | undefined = from;
     const onEvent = ({ type, object }: WatchEvent): void => {
-      // An ERROR's object is a Status; 410 is the usual one, and after any other a list is as good an answer.
+      // The object of an ERROR is a Status, usually 410. A new list is the right reaction to each.
       position = type === 'ERROR' || position === undefined ? undefined : this.#apply(type, object, position);
       if (position === undefined) lost.abort();
     };
@@ -184,7 +184,7 @@ export class Reflector {
     }
   }
 
-  /** Undefined when the object is older than what was seen before: the server has been set back. */
+  /** Undefined if the object is older than the last version: the server was restored from a backup. */
   #apply(type: string, object: RawObject, before: string): string | undefined {
     const { uid, resourceVersion } = metadataOf(object);
     if (isOlder(resourceVersion, before)) return undefined;
@@ -200,7 +200,7 @@ export class Reflector {
     this.#tell();
   }
 
-  /** A listener that throws is a bug, but not one that may end the watch. */
+  /** Calls the listener. If it throws, this is a bug, but the watch must continue. */
   #tell(): void {
     if (this.#stopped) return;
     try {
@@ -229,13 +229,13 @@ export class Reflector {
   }
 }
 
-/** Resource versions are decimal numbers that can be compared (KEP-5504); any other spelling is left to the server. */
+/** Resource versions are decimal numbers that can be compared (KEP-5504). Other texts are not compared. */
 function isOlder(version: string, than: string): boolean {
   const isNumber = /^\d{1,40}$/;
   return isNumber.test(version) && isNumber.test(than) && BigInt(version) < BigInt(than);
 }
 
-/** Strings, empty where there are none. */
+/** The metadata as strings; a missing value is an empty string. */
 export function metadataOf(object: RawObject): { uid: string; name: string; created: string; resourceVersion: string } {
   const metadata = (object['metadata'] ?? {}) as Record<string, unknown>;
   const text = (name: string): string => (typeof metadata[name] === 'string' ? metadata[name] : '');

@@ -1,11 +1,11 @@
-/** Tells of an object that cannot be used by a Kubernetes Event on the object, where `kubectl describe` shows it. */
+/** Creates a Kubernetes Event for an object that cannot be used; `kubectl describe` of the object shows it. */
 import { createConfiguration, HttpMethod, RequestContext } from '@kubernetes/client-node';
 import { createHash } from 'node:crypto';
 import type { ClusterAccess } from './cluster-access.ts';
 import type { ProviderEvent, ResourceName } from './kubernetes-credential-provider.ts';
 import { ApiStatusError } from './object-source.ts';
 
-/** The object of an Event (core/v1 ObjectReference), without its name. */
+/** The object that an Event concerns (core/v1 ObjectReference), without its name. */
 interface Involved {
   readonly apiVersion: string;
   readonly kind: string;
@@ -14,7 +14,7 @@ interface Involved {
 
 interface RefusalEventsOptions {
   readonly access: ClusterAccess;
-  /** The namespace of the default registry's Secret. */
+  /** The namespace of the Secret of the default registry. */
   readonly secretNamespace: string;
   readonly onError: (resource: ResourceName, object: string, error: unknown) => void;
 }
@@ -39,7 +39,7 @@ export class RefusalEvents {
     this.#onError = onError;
   }
 
-  /** Ignores what refuses no object; never throws. */
+  /** Ignores events that do not refuse an object; never throws. */
   observe(event: ProviderEvent): void {
     if (event.kind !== 'invalid' && event.kind !== 'conflict') return;
     const { resource, object, uid } = event;
@@ -56,13 +56,13 @@ export class RefusalEvents {
     involved: Involved,
     { object, uid, reason, message }: Readonly<Record<'object' | 'uid' | 'reason' | 'message', string>>,
   ): Promise<void> {
-    // The API server takes Events on objects without a namespace in this one only.
+    // Events about objects without a namespace must be in this namespace.
     const { namespace = 'default' } = involved;
     const now = new Date().toISOString();
     const body = {
       apiVersion: 'v1',
       kind: 'Event',
-      // The same for all replicas, and for one that starts again: the second finds the Event of the first.
+      // The name is the same for all replicas and after a restart, so there is only one Event.
       metadata: { name: `${object}.${digestOf(`${uid} ${reason} ${message}`)}`, namespace },
       involvedObject: { ...involved, name: object, uid },
       reason,

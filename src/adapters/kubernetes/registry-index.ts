@@ -1,4 +1,4 @@
-/** From objects to registries: a broken object keeps what it was; of two with one name the older wins, unless it is reserved. */
+/** Maps objects to registries. A broken object keeps its previous state; of two objects with one name, the older one has it. */
 import type { RepositoryName } from '../../domain/reference.ts';
 import { InvalidUpstreamError, type Upstream, type UpstreamFields } from '../../domain/upstream.ts';
 import type { RawObject } from './object-source.ts';
@@ -6,7 +6,7 @@ import type { FieldReader, ParsedRegistry, RegistryParser } from './registry-obj
 import { metadataOf } from './reflector.ts';
 
 export type IndexEvent =
-  /** The object cannot be used as it is now; `error` names the field and shows nothing of it. */
+  /** The current state of the object cannot be used. `error` names the field without its value. */
   | { readonly kind: 'invalid'; readonly object: string; readonly uid: string; readonly error: InvalidUpstreamError }
   /** A name of the object's registry is that of another object already. */
   | {
@@ -20,29 +20,29 @@ export type IndexEvent =
 interface Entry {
   readonly object: string;
   readonly created: string;
-  /** As it came: the reflector keeps the object until another one replaces it. */
+  /** The object as received; the reflector keeps the same object until it changes. */
   readonly source: RawObject;
-  /** The fields, or why they cannot be read; while they stay, so does the registry, with its connections and tokens. */
+  /** The fields, or the reason why they cannot be read. While they are equal, the registry and its connections are kept. */
   readonly read: UpstreamFields | string;
-  /** Undefined when the object has never been usable. */
+  /** Undefined if the object has never been usable. */
   readonly registry: ParsedRegistry | undefined;
-  /** Why the object cannot be used as it is now. */
+  /** The reason why the current state cannot be used. */
   readonly fault?: string;
 }
 
 interface Entered {
   readonly entry: Entry;
-  /** That is new. */
+  /** Set if the reason is new. */
   readonly error?: InvalidUpstreamError;
 }
 
-/** An object that is not, or not quite, what it asks to be. */
+/** An object that is not used, or not under all of its names. */
 interface RejectedObject {
   readonly object: string;
   readonly reason: string;
 }
 
-/** Finds the object that has a name which no object of this index may take. */
+/** Returns the object of another index that has this name, which no object of this index may use. */
 export type ReservedNames = (name: RepositoryName) => string | undefined;
 
 const NOTHING_RESERVED: ReservedNames = () => undefined;
@@ -52,7 +52,7 @@ export class RegistryIndex {
   readonly #parse: RegistryParser;
   readonly #onEvent: (event: IndexEvent) => void;
   readonly #ownerOf: ReservedNames;
-  /** By uid. */
+  /** Keyed by uid. */
   #entries = new Map<string, Entry>();
   readonly #prepared = new WeakMap<RawObject, Entered>();
   #byName = new Map<RepositoryName, { object: string; upstream: Upstream }>();
@@ -79,7 +79,7 @@ export class RegistryIndex {
     return this.#byName.get(name)?.object;
   }
 
-  /** Whether an object names a registry, be it one that cannot be used. */
+  /** Whether an object has a registry, even an unusable one. */
   get hasRegistry(): boolean {
     return this.#entries.values().some(({ read }) => typeof read === 'string' || read.repo !== '');
   }
@@ -92,7 +92,7 @@ export class RegistryIndex {
     });
   }
 
-  /** Each registry by the object that it is from, with the names that are its own. */
+  /** All registries with their object and the names that belong to it. */
   list(): { readonly object: string; readonly names: readonly RepositoryName[]; readonly upstream: Upstream }[] {
     const owners = Map.groupBy(this.#byName, ([, { upstream }]) => upstream);
     return [...owners].map(([upstream, owned]) => ({
@@ -109,18 +109,18 @@ export class RegistryIndex {
     return [...faulty, ...this.#conflicts.values()];
   }
 
-  /** Does the work on one object that `update` would do on all at once: certificates of a thousand objects take a second. */
+  /** Parses one object in advance. The certificates of a thousand objects would take `update` a second. */
   prepare(object: RawObject): void {
     this.#prepared.set(object, this.#enter(metadataOf(object).uid, object));
   }
 
-  /** Takes over all objects there are. */
+  /** Replaces all objects. */
   update(objects: ReadonlyMap<string, RawObject>): void {
     this.#entries = new Map(objects.entries().map(([uid, object]) => [uid, this.#take(uid, object)]));
     this.assignNames();
   }
 
-  /** Gives each name to one object. Called from outside when other names are reserved than before. */
+  /** Assigns each name to one object. Also called when the reserved names have changed. */
   assignNames(): void {
     const oldestFirst = [...this.#entries].sort(
       ([a, one], [b, other]) => compare(one.created, other.created) || compare(a, b),
@@ -141,7 +141,7 @@ export class RegistryIndex {
 
   #take(uid: string, object: RawObject): Entry {
     const before = this.#entries.get(uid);
-    // An event concerns one object, and a CA bundle may have 100 KiB: the others are not even read.
+    // An event concerns one object. The others are not parsed again, because a CA bundle can have 100 KiB.
     if (before?.source === object) return before;
     const { entry, error } = this.#prepared.get(object) ?? this.#enter(uid, object);
     if (error !== undefined) this.#onEvent({ kind: 'invalid', object: entry.object, uid, error });
@@ -165,7 +165,7 @@ export class RegistryIndex {
     }
   }
 
-  /** Once for as long as it lasts. */
+  /** Reports a conflict once while it lasts. */
   #tellConflict(conflict: Readonly<Record<'object' | 'uid' | 'winner' | 'repository', string>>): string {
     const key = `${conflict.object} ${conflict.winner} ${conflict.repository}`;
     if (!this.#conflicts.has(key)) this.#onEvent({ kind: 'conflict', ...conflict });

@@ -1,4 +1,4 @@
-/** Reads a registry from a ModuleSource, or from the objects that say where the default registry is. */
+/** Reads registries from ModuleSources, PackageRepositories and the objects of the default registry. */
 import { parseRepositoryName, type RepositoryName } from '../../domain/reference.ts';
 import {
   InvalidUpstreamError,
@@ -10,15 +10,15 @@ import {
 import type { RawObject } from './object-source.ts';
 
 export interface ParsedRegistry {
-  /** How requests may name it. */
+  /** The names that requests can use. */
   readonly names: readonly RepositoryName[];
   readonly upstream: Upstream;
 }
 
-/** Parses the registry of the object with this name; undefined when it configures none. @throws InvalidUpstreamError */
+/** Parses the registry of the object with this name; undefined if it configures none. @throws InvalidUpstreamError */
 export type RegistryParser = (fields: UpstreamFields, object: string) => ParsedRegistry | undefined;
 
-/** Reads an object into the texts that make a registry; equal texts make an equal registry. */
+/** Reads the fields of a registry from an object; equal fields mean an equal registry. */
 export type FieldReader = (object: RawObject) => UpstreamFields;
 
 /** `spec.registry` of a ModuleSource and of a PackageRepository (`deckhouse.io/v1alpha1`). */
@@ -27,7 +27,7 @@ export function readSpecRegistry(object: RawObject): UpstreamFields {
   return fieldsOf({ repo, scheme, dockerCfg, ca });
 }
 
-/** Keys `address`, `path`, `scheme`, `ca` and `.dockerconfigjson`; the last stays base64, as a ModuleSource has it. */
+/** The keys `address`, `path`, `scheme`, `ca` and `.dockerconfigjson`; the last stays in base64, as in a ModuleSource. */
 export function readRegistrySecret(object: RawObject): UpstreamFields {
   const data = record(object['data']);
   const text = (key: string): string => decoded(data[key]).trim();
@@ -40,7 +40,7 @@ export function readRegistrySecret(object: RawObject): UpstreamFields {
   });
 }
 
-/** The registry of a ConfigMap's key `base`, `host[:port]/path`: by HTTPS, without a credential and without a CA. */
+/** The key `base` of a ConfigMap, `host[:port]/path`: a registry with HTTPS, without a credential and a CA. */
 export function readImageAddress(object: RawObject): UpstreamFields {
   const { base = '' } = record(object['data']);
   return fieldsOf({
@@ -51,10 +51,10 @@ export function readImageAddress(object: RawObject): UpstreamFields {
   });
 }
 
-/** The name of the account's registry in its index; no request can reach it. */
+/** The name of the store in its index. Requests cannot use it. */
 export const STORE = 'registry.d8-system.svc:5001';
 
-/** Keys `ca.crt`, `username` and `password`; an account that lacks one of them is none. */
+/** The keys `ca.crt`, `username` and `password`; if one is missing, there is no account. */
 export function readStoreAccount(object: RawObject): UpstreamFields {
   const data = record(object['data']);
   const [ca, username, password] = ['ca.crt', 'username', 'password'].map((key) => decoded(data[key]));
@@ -64,20 +64,20 @@ export function readStoreAccount(object: RawObject): UpstreamFields {
   return isWhole ? { repo: STORE, scheme: 'HTTPS', dockerCfg, ca } : { repo: '' };
 }
 
-/** A ModuleSource goes by its `repo` alone. @throws InvalidUpstreamError */
+/** The only name of a ModuleSource is its `repo`. @throws InvalidUpstreamError */
 export function parseModuleSource(fields: UpstreamFields): ParsedRegistry {
   const upstream = parseUpstream(fields);
   return { names: [parseRepositoryName(fields.repo)], upstream };
 }
 
-/** The default registry goes by no name, by its full repository and by its bare host. @throws InvalidUpstreamError */
+/** The default registry has three names: the empty name, its full repository, and its host. @throws InvalidUpstreamError */
 export function parseDefaultRegistry(fields: UpstreamFields): ParsedRegistry {
   const upstream = parseUpstream(fields);
   const host = fields.repo.split('/', 1)[0] ?? '';
   return { names: ['', fields.repo, host].map(parseRepositoryName), upstream };
 }
 
-/** A PackageRepository goes by its own name. @throws InvalidUpstreamError also when its docker config is for other registries. */
+/** A PackageRepository has its object name. @throws InvalidUpstreamError, also if its docker config is for other registries */
 export function parsePackageRepository(fields: UpstreamFields, object: string): ParsedRegistry {
   const upstream = parseUpstream(fields);
   if (isFallback(upstream.registry)) throw new InvalidUpstreamError('dockerCfg', 'has no entry for the registry');
@@ -89,7 +89,7 @@ export function unlessEmpty(parse: (fields: UpstreamFields) => ParsedRegistry): 
   return (fields) => (fields.repo === '' ? undefined : parse(fields));
 }
 
-/** The value of a Secret's key; empty when there is none. */
+/** The value of a key of a Secret; empty if there is none. */
 function decoded(value: unknown): string {
   return typeof value === 'string' ? Buffer.from(value, 'base64').toString('utf8') : '';
 }
@@ -104,7 +104,7 @@ function fieldsOf(fields: Readonly<Record<keyof UpstreamFields, unknown>>): Upst
   return { repo: text('repo') ?? '', scheme: text('scheme'), dockerCfg: text('dockerCfg'), ca: text('ca') };
 }
 
-/** Without those around it; in one pass, which two patterns for its ends would not be. */
+/** Removes leading and trailing slashes in one pass; two regular expressions would need more. */
 function withoutSlashes(part: string): string {
   return /[^/](?:.*[^/])?/s.exec(part)?.[0] ?? '';
 }

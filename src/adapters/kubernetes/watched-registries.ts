@@ -1,4 +1,4 @@
-/** One watched kind of object, as the registries that it configures, and how fresh they are. */
+/** The registries of one watched kind of object, and the age of this information. */
 import type { ConfiguredRegistry, CredentialSource } from '../../domain/ports/credential-provider.ts';
 import { describeUpstream, type Upstream } from '../../domain/upstream.ts';
 import type { RepositoryName } from '../../domain/reference.ts';
@@ -7,7 +7,7 @@ import { type Pace, Reflector, type ReflectorEvent } from './reflector.ts';
 import { type IndexEvent, RegistryIndex, type ReservedNames } from './registry-index.ts';
 import type { FieldReader, RegistryParser } from './registry-objects.ts';
 
-/** The objects that are known now, and those of them that cannot be used as they are. */
+/** The numbers of known objects and of those that cannot be used. */
 export interface KnownObjectsEvent {
   readonly kind: 'changed';
   readonly objects: number;
@@ -21,9 +21,9 @@ export interface WatchedRegistriesOptions {
   readonly parse: RegistryParser;
   readonly onEvent: (event: ReflectorEvent | IndexEvent | KnownObjectsEvent) => void;
   readonly pace: Partial<Pace>;
-  /** Names that belong to objects of another resource. */
+  /** The names that belong to objects of another resource. */
   readonly reserved?: ReservedNames;
-  /** Whether a cluster may lack the objects, and the service the right to list them. */
+  /** Whether the objects, or the permission to list them, may be missing. */
   readonly isOptional?: boolean;
 }
 
@@ -66,7 +66,7 @@ export class WatchedRegistries {
     return this.#isPending;
   }
 
-  /** Whether an object names a registry, be it one that cannot be used. */
+  /** Whether an object has a registry, even an unusable one. */
   get hasRegistry(): boolean {
     return this.#index.hasRegistry;
   }
@@ -93,7 +93,7 @@ export class WatchedRegistries {
     return found && `${this.resource} ${found.object}: ${found.reason}`;
   }
 
-  /** Takes over that other names are reserved than before. */
+  /** Assigns the names again after a change of the reserved names. */
   reassignNames(): void {
     this.#index.assignNames();
     if (!this.#isPending) this.#tellChange();

@@ -1,4 +1,4 @@
-/** A blob from an offset on, out of as many answers as it takes. */
+/** Downloads a blob from an offset on, with as many requests as necessary. */
 import type { Descriptor } from '../../domain/descriptor.ts';
 import { WrongSizeError } from '../../domain/errors.ts';
 import {
@@ -17,11 +17,11 @@ import { type HttpResponse, refusal } from './transport/http-message.ts';
 import type { Senders } from './senders.ts';
 import { type Asked, failure, unavailable, UpstreamFault } from './upstream-errors.ts';
 
-/** Some gateways give 64 KiB at a time; with less than this, reading all of the blob again is the smaller burden. */
+/** The smallest accepted part. Some gateways send 64 KiB at a time; for smaller parts, reading the whole blob costs less. */
 const MIN_PART_BYTES = 16 * 1024;
-/** Answers that are final with or without a range; any other 4xx, and 501, may only refuse the range. */
+/** Statuses that do not depend on the range. Another 4xx, or 501, can mean that only the range is refused. */
 const FINAL_STATUSES: ReadonlySet<number> = new Set([401, 403, 404, 407, 408, 410, 425, 429]);
-/** `bytes 40-99/100`, and the spellings that servers have for it: another unit's case, `=`, no total or an unknown one. */
+/** `bytes 40-99/100` and the variants of servers: another case of the unit, `=`, no total or an unknown one. */
 const CONTENT_RANGE = /^bytes[ =:]{1,4}(\d{1,16})-(\d{1,16})(?:\/(\d{1,16}|\*))?$/i;
 
 interface BlobExchange {
@@ -29,19 +29,19 @@ interface BlobExchange {
   readonly idleTimeoutMs: number;
   readonly signal: AbortSignal;
   readonly senders?: Senders | undefined;
-  /** Asks for the blob, or for a range of it. */
+  /** Requests the blob, or a range of it. */
   get(headers: Readonly<Record<string, string>>): Promise<HttpResponse>;
 }
 
-/** The bytes that an answer brings. */
+/** The bytes of one answer. */
 interface Piece {
   readonly asked: Asked;
   readonly chunks: AsyncIterable<Uint8Array>;
-  /** Behind its last byte, as an offset in the blob. */
+  /** The offset in the blob after the last byte. */
   readonly end: number;
 }
 
-/** Rejects when there is no answer with the first byte. Leaving the iteration ends the answer. */
+/** Rejects if there is no answer with the first byte. Leaving the iteration ends the answer. */
 export async function downloadBlob(exchange: BlobExchange, offset: number): Promise<AsyncIterable<Uint8Array>> {
   const first = offset > 0 ? await openPart(exchange, offset) : await openWhole(exchange, 0);
   return follow(exchange, offset, first);
@@ -59,7 +59,7 @@ async function* follow(exchange: BlobExchange, offset: number, first: Piece): As
         at += chunk.byteLength;
         yield chunk;
       }
-      // Without a length, an answer that is cut off can look complete (RFC 9112, section 8).
+      // An answer without a length can look complete although it was cut off (RFC 9112, section 8).
       if (at < piece.end) throw new BodyFault('ERR_BODY_INCOMPLETE');
       if (at >= blob.size) return;
       piece = at - start < MIN_PART_BYTES ? await openWhole(exchange, at) : await openPart(exchange, at);
@@ -69,10 +69,10 @@ async function* follow(exchange: BlobExchange, offset: number, first: Piece): As
   }
 }
 
-/** The rest of the blob, or some of it. */
+/** Requests the rest of the blob; the answer may have only a part of it. */
 async function openPart(exchange: BlobExchange, offset: number): Promise<Piece> {
   const { blob, idleTimeoutMs } = exchange;
-  // Closed, since some registries refuse an open end (and it says what we expect).
+  // With an end, because some registries refuse a range without one.
   const range = `bytes=${String(offset)}-${String(blob.size - 1)}`;
   const response = await exchange.get({ range }).catch((error: unknown) => {
     if (error instanceof RedirectRefusedError) return undefined;
@@ -81,7 +81,7 @@ async function openPart(exchange: BlobExchange, offset: number): Promise<Piece> 
   if (response === undefined) return openWhole(exchange, offset);
   const { asked, status, headers, body } = response;
   if (status === 200) return readWhole(exchange, response, offset);
-  // A range of encoded content counts encoded bytes.
+  // The offsets of encoded content count encoded bytes, so such a part cannot be used.
   const part = status === 206 && !isLabelledGzip(headers) ? partOf(response, blob.size, offset) : undefined;
   if (part !== undefined) return { asked, chunks: readChunks(body, part.skip, idleTimeoutMs), end: part.end };
   if (status !== 206 && !mayRefuseRange(status)) throw await refusal(response);
@@ -93,7 +93,7 @@ function mayRefuseRange(status: number): boolean {
   return status === 501 || (status >= 400 && status < 500 && !FINAL_STATUSES.has(status));
 }
 
-/** All of the blob, of which the consumer has the first `offset` bytes. */
+/** Requests the whole blob and skips the first `offset` bytes, which the consumer has already. */
 async function openWhole(exchange: BlobExchange, offset: number): Promise<Piece> {
   return readWhole(exchange, await exchange.get({}), offset);
 }
@@ -118,8 +118,8 @@ async function readWhole(exchange: BlobExchange, response: HttpResponse, offset:
 }
 
 /**
- * Content that is labelled as gzip and tells no length: only all of it shows whether it is the blob or has to be decoded,
- * so it is read twice. No caller gets a byte of the wrong one.
+ * Reads content that is labelled as gzip and has no length. Only the digest of the whole content shows whether it must be
+ * decoded, so it is read twice. No caller gets a byte of the wrong variant.
  */
 async function readLabelled(exchange: BlobExchange, response: HttpResponse, offset: number): Promise<Piece> {
   const { blob, idleTimeoutMs, signal } = exchange;
@@ -145,7 +145,7 @@ async function* decoded(body: Body, offset: number, idleTimeoutMs: number): Asyn
       if (excess < piece.byteLength) yield piece.subarray(excess);
     }
   } finally {
-    // Also when the decoder waits for the next bytes.
+    // The body is also ended if the decoder waits for the next bytes.
     body.destroy();
   }
 }
@@ -155,13 +155,13 @@ function otherBytes({ status, headers }: HttpResponse): string {
   return type === HTML ? `answer is ${HTML}, not a blob` : `answer ${String(status)} does not have the requested bytes`;
 }
 
-/** A page stands for a server that has no blob at all, and a part says nothing of the whole. */
+/** A page means that the server does not have the blob, and the length of a part does not show the size of the blob. */
 function isAnotherBlob({ status, headers }: HttpResponse, { size }: Descriptor): boolean {
   const length = headers['content-length'];
   return status === 200 && length !== undefined && Number(length) !== size && mediaTypeOf(headers) !== HTML;
 }
 
-/** A page of a captive portal or a login form, which comes with status 200. An archive never begins as one does. */
+/** Whether the answer can be the page of a captive portal or a login form with status 200. No archive begins like a page. */
 function mayBePage({ headers }: HttpResponse, { mediaType }: Descriptor): boolean {
   return headers['content-length'] === undefined && mediaTypeOf(headers) === HTML && mediaType.includes('tar');
 }
@@ -176,15 +176,15 @@ async function* noPage(chunks: AsyncIterable<Uint8Array>, asked: Asked): AsyncGe
 }
 
 interface BlobPart {
-  /** How many bytes of the answer come before the first one that was asked for. */
+  /** The number of bytes in the answer before the first requested one. */
   readonly skip: number;
-  /** Behind its last byte, as an offset in the blob. */
+  /** The offset in the blob after the last byte. */
   readonly end: number;
 }
 
 /**
- * The part of a blob of `size` bytes that begins at `offset` or before it; undefined when the answer has other bytes, or
- * says too little about them.
+ * The part of a blob of `size` bytes that includes the byte at `offset`; undefined if the answer has other bytes, or does not
+ * state which bytes it has.
  */
 export function partOf(
   { status, headers }: Pick<HttpResponse, 'status' | 'headers'>,

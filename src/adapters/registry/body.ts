@@ -1,4 +1,4 @@
-/** Bodies of upstreams: bounded in length and time, decoded where they are labelled as gzip, and told from a page of HTML. */
+/** Reads bodies of upstreams with limits of length and time, decodes gzip, and recognizes HTML pages. */
 import type { IncomingHttpHeaders } from 'node:http';
 import { pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
@@ -6,7 +6,7 @@ import type { Descriptor } from '../../domain/descriptor.ts';
 import { DigestMismatchError } from '../../domain/errors.ts';
 import { Verifier } from '../../domain/verifier.ts';
 
-/** The bytes of a response as they come; ended by `destroy`. */
+/** The bytes of a response as they arrive; `destroy` ends it. */
 export interface Body extends AsyncIterable<Uint8Array> {
   destroy(): unknown;
 }
@@ -26,19 +26,19 @@ export class BodyFault extends Error {
   }
 }
 
-/** The bytes that must come within one idle time-out, unless fewer are left: a byte now and then is no progress. */
+/** At least this many bytes, or the rest, must arrive within one idle time-out; single bytes do not count as progress. */
 const PROGRESS_BYTES = 64 * 1024;
-/** A stall is noticed at most this much later than its time-out. */
+/** A stall is noticed at most this long after its time-out. */
 const MAX_TICK_MS = 1000;
-/** A new connection costs less than reading more than this, or waiting longer for it. */
+/** A new connection costs less than reading more than this. */
 const MAX_DISCARDED_BYTES = 4096;
 const DISCARD_MS = 100;
 export const HTML = 'text/html';
 
-/** Type and subtype have at most 127 characters each (RFC 6838, section 4.2); what has others is not shown to operators. */
+/** Type and subtype have at most 127 characters each (RFC 6838, section 4.2). Other texts are not shown to operators. */
 const MEDIA_TYPE = /^[ \t]*([a-z0-9][a-z0-9!#$&^_.+-]{0,126}\/[a-z0-9][a-z0-9!#$&^_.+-]{0,126})[ \t]*(?:;|$)/;
 
-/** The chunks as they come, each valid until the next, without the first `skip` bytes; leaving the iteration ends the response. */
+/** Yields chunks, each valid until the next one, without the first `skip` bytes. Leaving the iteration ends the response. */
 export async function* readChunks(body: Body, skip: number, idleTimeoutMs: number): AsyncGenerator<Uint8Array> {
   const tickMs = Math.min(MAX_TICK_MS, idleTimeoutMs / 4);
   let waiting = true;
@@ -46,7 +46,7 @@ export async function* readChunks(body: Body, skip: number, idleTimeoutMs: numbe
   let progress = 0;
   const patience = new AbortController();
   const watchdog = setInterval(() => {
-    // Only while we wait for the upstream: a consumer may take its time.
+    // Counts only the wait for the upstream, because the consumer may be slow.
     if (waiting) waitedMs += tickMs;
     if (waitedMs < idleTimeoutMs) return;
     patience.abort();
@@ -71,11 +71,11 @@ export async function* readChunks(body: Body, skip: number, idleTimeoutMs: numbe
   }
 }
 
-/** All of a body that must not be longer than `maxBytes` and must be here in time. @throws BodyFault */
+/** Reads a whole body of at most `maxBytes` within the time limit. @throws BodyFault */
 export async function readAtMost(body: Body, maxBytes: number, timeoutMs: number): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   let length = 0;
-  // Drop by drop a body is never idle, and 4 MiB of drops are years.
+  // A limit for the whole body: a body that arrives in single bytes is never idle but could take years.
   const patience = new AbortController();
   const deadline = setTimeout(() => {
     patience.abort();
@@ -96,20 +96,20 @@ export async function readAtMost(body: Body, maxBytes: number, timeoutMs: number
   }
 }
 
-/** Reads the little that is left of a body in the background, so that its connection serves the next request; ends a long one. */
+/** Reads the rest of a short body in the background, so that its connection can be used again; ends a long body. */
 export function discard(body: Body): void {
   readAtMost(body, MAX_DISCARDED_BYTES, DISCARD_MS).catch(() => undefined);
 }
 
 /**
- * Whether the content may be compressed by gzip, the one coding that Go's client decodes. Other labels (`aws-chunked`,
- * `identity`, an empty one, …) say nothing: the digest decides about the bytes as they are.
+ * Whether the content is labelled as gzip, the only coding that Go's client decodes. Other labels (`aws-chunked`, `identity`,
+ * an empty one, …) are ignored: the digest verifies the bytes as they are.
  */
 export function isLabelledGzip({ 'content-encoding': encoding = '' }: IncomingHttpHeaders): boolean {
   return encoding.split(',').some((coding) => /^\s*(?:x-)?gzip\s*$/i.test(coding));
 }
 
-/** Undefined when the bytes are not those of gzip, or more than `maxBytes` when they are decoded. */
+/** Decodes the bytes; undefined if they are not gzip, or if the result exceeds `maxBytes`. */
 export async function gunzipAtMost(bytes: Uint8Array, maxBytes: number): Promise<Buffer | undefined> {
   const pieces: Uint8Array[] = [];
   let length = 0;
@@ -128,7 +128,7 @@ export async function gunzipAtMost(bytes: Uint8Array, maxBytes: number): Promise
 /** Decodes no faster than the consumer reads. Rejects as `chunks` does, or with an error of zlib. */
 export async function* gunzipped(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const decoder = createGunzip();
-  // The decoder fails with the same error, which the consumer sees.
+  // The decoder fails with the same error, which the consumer gets.
   pipeline(copies(chunks), decoder, () => undefined);
   try {
     for await (const piece of decoder) yield piece as Buffer;
@@ -138,8 +138,8 @@ export async function* gunzipped(chunks: AsyncIterable<Uint8Array> | Iterable<Ui
 }
 
 /**
- * Whether the decoded bytes are the blob: decodes all of them, or as many as show that they are not. Rejects as `chunks`
- * does, or when they end too early.
+ * Whether the decoded bytes are the blob. Decodes all bytes, or stops as soon as they differ. Rejects as `chunks` does, or if
+ * they end too early.
  */
 export async function isEncoded(blob: Descriptor, chunks: AsyncIterable<Uint8Array>): Promise<boolean> {
   const verifier = new Verifier(blob);
@@ -156,12 +156,12 @@ export async function isEncoded(blob: Descriptor, chunks: AsyncIterable<Uint8Arr
   }
 }
 
-/** The source uses the memory of a chunk again, while the decoder still works on it. */
+/** Copies the chunks, because the source reuses the memory of a chunk while the decoder still reads it. */
 async function* copies(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): AsyncGenerator<Buffer> {
   for await (const chunk of chunks) yield Buffer.from(chunk);
 }
 
-/** Without its parameters, in lower case; undefined when there is none or it is malformed. */
+/** The media type in lower case, without parameters; undefined if there is none or it is malformed. */
 export function mediaTypeOf({ 'content-type': type = '' }: IncomingHttpHeaders): string | undefined {
   return MEDIA_TYPE.exec(type.slice(0, 512).toLowerCase())?.[1];
 }

@@ -1,4 +1,4 @@
-/** The documents of a registry: a manifest, the tags of a repository, and the manifests that refer to another one. */
+/** Reads the documents of a registry: manifests, the tags of a repository, and the referrers of a manifest. */
 import { parseBoundedJson } from '../../domain/bounded-json.ts';
 import {
   asObject,
@@ -18,7 +18,7 @@ import { discard, gunzipAtMost, HTML, isLabelledGzip, isMarkup, mediaTypeOf, rea
 import { type HttpResponse, refusal } from './transport/http-message.ts';
 import { codeOf, failure, unavailable, UpstreamFault } from './upstream-errors.ts';
 
-/** Besides the types of manifests, those that static servers have for any file. */
+/** The types of manifests, and those that static servers use for any file. */
 const PLAUSIBLE_MEDIA_TYPES: ReadonlySet<string | undefined> = new Set([
   undefined,
   'application/json',
@@ -35,20 +35,20 @@ const MANIFEST_FIELDS = ['schemaVersion', 'mediaType', 'config', 'layers', 'mani
 const MAX_NAMED_BYTES = 64 << 10;
 const MAX_TAG_PAGES = 100;
 const MAX_TAGS = 100_000;
-/** 100 000 tags of 128 characters. */
+/** Enough for 100 000 tags of 128 characters. */
 const MAX_PAGE_BYTES = 14 << 20;
-/** Some registries describe each manifest beside the tags, by eight values or so. */
+/** Some registries add about eight values for each manifest to the list of tags. */
 const MAX_PAGE_VALUES = 500_000;
 const MAX_REFERRER_PAGES = 10;
 const MAX_REFERRERS = 1000;
 const PREDICATE_TYPE = 'dev.sigstore.bundle.predicateType';
-/** Statuses that say something about the client or the moment; the other 4xx come from registries without such a list. */
+/** Statuses that depend on the client or the time. Another 4xx means that the registry has no such list. */
 const TELLING: ReadonlySet<number> = new Set([401, 403, 408, 429]);
 
 /**
- * The bytes whose digest was asked for, or which the registry names with a tag, decoded when that is necessary; other bytes
- * as they are, for the caller to refuse. Rejects with UpstreamUnavailableError when they are no manifest of any kind, InvalidContentError when they are
- * more than 4 MiB, or as the body does.
+ * Reads the bytes of a manifest, decoded if necessary. If their digest is wrong, it returns them unchanged and the caller
+ * refuses them. Rejects with UpstreamUnavailableError if they cannot be a manifest, with InvalidContentError if they exceed
+ * 4 MiB, or as the body does.
  */
 export async function readManifest(
   digest: Digest | undefined,
@@ -66,7 +66,7 @@ export async function readManifest(
   return bytes;
 }
 
-/** Names bytes that cannot be a manifest, not even a forged or damaged one; undefined for all others. */
+/** The kind of bytes that cannot be a manifest, not even a forged or damaged one; undefined for all others. */
 function otherThanManifest(bytes: Uint8Array, type: string | undefined): string | undefined {
   const isPlausible = PLAUSIBLE_MEDIA_TYPES.has(type);
   if (isMarkup(bytes)) return isPlausible ? HTML : type;
@@ -88,13 +88,13 @@ function isOtherJson(bytes: Uint8Array): boolean {
   }
 }
 
-/** Docker's manifest of before 2016, which has no digests that a client could verify. */
+/** Docker's manifest format of before 2016, which has no digests that a client can verify. */
 function isSchema1(bytes: Uint8Array): boolean {
   const text = Buffer.from(bytes).toString('latin1');
   return text.includes('"fsLayers"') && /"schemaVersion"\s*:\s*1\b/.test(text);
 }
 
-/** `ask` fetches a page by its query, which is empty for the first one. Rejects as `ask` does, or with an Upstream…Error. */
+/** `ask` fetches the page with a query, which is empty for the first page. Rejects as `ask` does, or with an Upstream…Error. */
 export async function readTags(
   ask: (query: string) => Promise<HttpResponse>,
   timeoutMs: number,
@@ -120,7 +120,7 @@ export async function readTags(
   }
 }
 
-/** A page of a list, decoded when it says that it is encoded, though no encoding was asked for. */
+/** Reads a page of a list; decodes it if it is labelled as gzip, although the request does not accept gzip. */
 async function readPage({ headers, body }: HttpResponse, maxBytes: number, timeoutMs: number): Promise<Uint8Array> {
   const bytes = await readAtMost(body, maxBytes, timeoutMs);
   return (isLabelledGzip(headers) ? await gunzipAtMost(bytes, maxBytes) : undefined) ?? bytes;
@@ -144,9 +144,9 @@ function parsePage(bytes: Uint8Array): unknown {
 }
 
 /**
- * The query of the link with rel=next (RFC 8288), or with no relation, as crane and skopeo read it; Quay has left out the
- * brackets. Only the query is taken: behind a balancer registries name a host or a scheme at which they cannot be reached,
- * and no credential may follow them to another one.
+ * The query of the link with rel=next (RFC 8288), or without a relation, as crane and skopeo read it; Quay has left out the
+ * brackets. The rest of the link is ignored: behind a load balancer registries send a host or a scheme that cannot be reached,
+ * and no credential may go to another host.
  */
 function nextPage(header: string | string[] | undefined): string | undefined {
   const text = String(header ?? '');
@@ -165,17 +165,17 @@ function isNext(target: string, parameters: string): boolean {
 
 /** The list of referrers (distribution-spec, "Listing Referrers" and "Referrers Tag Schema"). */
 interface ReferrersQuestion {
-  /** Fetches a page of the list by its query, which is empty for the first one. */
+  /** Fetches the page of the list with a query; the query of the first page is empty. */
   readonly list: (query: string) => Promise<HttpResponse>;
   readonly fetchTagged: (tag: Tag) => Promise<Uint8Array>;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
 }
 
-/** Rejects as the two questions do. */
+/** Rejects as the two requests do. */
 export async function readReferrers(subject: Digest, question: ReferrersQuestion): Promise<Referrer[]> {
   const listed = (await readPages(question)) ?? [];
-  // Registries without such a list answer with an empty one, too.
+  // Some registries without this list answer with an empty one.
   if (listed.length > 0) return listed;
   try {
     const bytes = await question.fetchTagged(`sha256-${digestHex(subject)}` as Tag);
@@ -186,7 +186,7 @@ export async function readReferrers(subject: Digest, question: ReferrersQuestion
   }
 }
 
-/** Undefined when the registry has no such list. */
+/** Undefined if the registry has no such list. */
 async function readPages({ list, timeoutMs, signal }: ReferrersQuestion): Promise<Referrer[] | undefined> {
   const found: Referrer[] = [];
   let query = '';
@@ -211,7 +211,7 @@ async function readPages({ list, timeoutMs, signal }: ReferrersQuestion): Promis
   return found.slice(0, MAX_REFERRERS);
 }
 
-/** Undefined when the bytes are no index, such as the page of a portal. */
+/** Undefined if the bytes are not an index, for example the page of a portal. */
 function parseReferrers(bytes: Uint8Array): Referrer[] | undefined {
   let json: unknown;
   try {

@@ -1,13 +1,13 @@
-/** RegistryGateway that remembers for seconds what a registry does not have, so that many requests for it are one contact. */
+/** RegistryGateway that remembers missing content for seconds, so that many requests for it cause one request to the registry. */
 import { BoundedMap } from '../../domain/bounded-map.ts';
 import type { Descriptor, Digest } from '../../domain/descriptor.ts';
 import { type PackageError, PackageUnknownError } from '../../domain/errors.ts';
 import type { Operation, RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Registry, Upstream } from '../../domain/upstream.ts';
 
-/** A package that is published after a node has asked for it is found this much later. */
+/** A package that is published after a node has requested it is found at most this much later. */
 const REMEMBERED_MS = 5000;
-/** About 500 KB. Digests come from requests, so there is no end of them. */
+/** About 500 KB. Clients choose the digests, so their number needs a limit. */
 const MAX_ABSENCES = 1000;
 
 interface Absence {
@@ -18,10 +18,10 @@ interface Absence {
 export class NegativeCache implements RegistryGateway {
   readonly #gateway: RegistryGateway;
   readonly #now: () => number;
-  /** A changed credential makes another registry object, to which nothing here applies. */
+  /** The ids of registries. A changed credential makes a new registry object, for which nothing is remembered. */
   readonly #ids = new WeakMap<Registry, number>();
   #lastId = 0;
-  /** By registry, repository, kind and digest; the oldest first. */
+  /** Keyed by registry, repository, kind and digest; the oldest first. */
   readonly #absences = new BoundedMap<string, Absence>(MAX_ABSENCES);
 
   /** `now` gives milliseconds on a clock that never jumps. */
@@ -81,7 +81,9 @@ export class NegativeCache implements RegistryGateway {
   }
 }
 
-/** With the answer that it repeats as its cause, for the log. */
+/** The error of a remembered answer, with that answer as its cause for the log. */
 function remembered({ code, cause }: PackageUnknownError): PackageUnknownError {
-  return new PackageUnknownError(code, { cause: new Error('remembered answer, registry not asked again', { cause }) });
+  return new PackageUnknownError(code, {
+    cause: new Error('remembered answer, the registry was not asked again', { cause }),
+  });
 }

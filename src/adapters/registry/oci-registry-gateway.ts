@@ -1,4 +1,4 @@
-/** RegistryGateway to OCI and Docker registries (distribution-spec, pull), and ImageCatalog of what they publish. */
+/** RegistryGateway to OCI and Docker registries (distribution-spec, pull), and ImageCatalog of their tags. */
 import {
   type Descriptor,
   type Digest,
@@ -32,20 +32,20 @@ import { type Asked, failure } from './upstream-errors.ts';
 
 interface OciRegistryGatewayOptions extends Omit<HttpSettings, 'pools'> {
   readonly environment: ProxyVariables;
-  /** Learns which host sends the bytes of a digest. */
+  /** Records which host sends the bytes of a digest. */
   readonly senders?: Senders;
-  /** Milliseconds on a clock that never jumps; for tests of what a token's age does. */
+  /** Milliseconds on a clock that never jumps; tests replace it. */
   readonly now?: () => number;
 }
 
-/** All four at once: a registry answers 404 for a manifest whose type is not accepted. */
+/** All four types, because a registry answers 404 for a manifest whose type is not accepted. */
 const ACCEPT = [...MANIFEST_MEDIA_TYPES, ...INDEX_MEDIA_TYPES].join(', ');
 
 const JSON_ONLY = { accept: 'application/json' };
 
 interface Connection {
   readonly client: HttpClient;
-  /** The registry's own URL. */
+  /** The URL of the registry. */
   readonly home: URL;
   readonly authorizations: HostAuthorizations;
 }
@@ -53,7 +53,7 @@ interface Connection {
 export class OciRegistryGateway implements RegistryGateway, ImageCatalog, BlobSizes {
   readonly #options: OciRegistryGatewayOptions;
   readonly #pools: SharedPools;
-  /** A registry object is one way into one registry; with it go its sockets and its tokens. */
+  /** The connections of each registry object. When the object is no longer used, its sockets and tokens are freed. */
   readonly #connections = new WeakMap<Registry, Connection>();
 
   constructor(options: OciRegistryGatewayOptions) {
@@ -82,7 +82,7 @@ export class OciRegistryGateway implements RegistryGateway, ImageCatalog, BlobSi
   ): Promise<AsyncIterable<Uint8Array>> {
     const asked = askedOf(upstream, 'blob');
     const { idleTimeoutMs, senders } = this.#options;
-    // The client of a download that is resumed is being served, and waits for its next byte.
+    // The client of a resumed download has received the beginning and waits for its next byte.
     const patience = offset > 0 ? { patienceMs: idleTimeoutMs } : {};
     const get = (headers: Readonly<Record<string, string>>): Promise<HttpResponse> =>
       this.#get(upstream, asked, `blobs/${blob.digest}`, { headers, ...patience }, signal);

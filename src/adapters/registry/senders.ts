@@ -1,18 +1,18 @@
-/** Which hosts sent the bytes of a digest: the error of bytes that are not those of their digest names them. */
+/** Records which hosts sent the bytes of a digest, so that the error about wrong bytes names them. */
 import { BoundedMap } from '../../domain/bounded-map.ts';
 import type { Descriptor, Digest } from '../../domain/descriptor.ts';
 import { DigestMismatchError } from '../../domain/errors.ts';
 import { type Asked, UpstreamFault } from './upstream-errors.ts';
 
-/** About 300 KB; far more than are arriving at a time. */
+/** About 300 KB; far more digests than arrive at a time. */
 const MAX_DIGESTS = 1000;
-/** The bytes of a download that breaks off can come from several hosts. */
+/** A resumed download can have several senders. */
 const MAX_SENDERS = 3;
 
 export class Senders {
   readonly #senders = new BoundedMap<string, readonly Asked[]>(MAX_DIGESTS);
 
-  /** Bytes of the digest come from there, from `offset` on. */
+  /** Records that this host sends the bytes of the digest from `offset` on. */
   sent(digest: Digest, asked: Asked, offset = 0): void {
     const before = offset === 0 ? [] : (this.#senders.get(digest) ?? []);
     const others = before.filter(
@@ -21,7 +21,7 @@ export class Senders {
     this.#senders.set(digest, [...others, asked].slice(-MAX_SENDERS));
   }
 
-  /** Bytes of `digest` were wrong; without it the error knows which. Any other error stays as it is. */
+  /** Adds the senders to an error about wrong bytes of `digest`, or of the digest in the error. Other errors are not changed. */
   readonly name = (error: unknown, digest?: Digest): void => {
     if (!(error instanceof DigestMismatchError) || error.cause !== undefined) return;
     const [last, ...earlier] = (this.#senders.get(digest ?? error.expected) ?? []).toReversed();
@@ -33,7 +33,7 @@ export class Senders {
     );
   };
 
-  /** Observes arrivals in a store, before others do. */
+  /** An observer of arrivals in a store, which must run before the other observers. */
   readonly observeArrival = ({ error, blob }: { readonly error?: unknown; readonly blob: Descriptor }): void => {
     this.name(error, blob.digest);
   };

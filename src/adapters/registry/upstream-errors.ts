@@ -1,13 +1,13 @@
-/** From what HTTP, TLS, DNS and got say to the errors of the domain; what they held (headers, URLs) stays behind. */
+/** Converts errors of HTTP, TLS, DNS and got into errors of the domain, without the headers and URLs that they contain. */
 import { TimeoutError } from 'got';
 import { errnoOf, PackageError, UpstreamTimeoutError, UpstreamUnavailableError } from '../../domain/errors.ts';
 
 /** The request and its host, for the log. */
 export interface Asked {
   readonly operation: 'manifest' | 'blob' | 'token' | 'tags' | 'object' | 'bucket';
-  /** With its port; never a path or a query, which may be signed. */
+  /** The host with its port, without a path or a query, which may contain a signature. */
   readonly host: string;
-  /** The host that was asked first, when another one answers. */
+  /** The host that redirected to this one. */
   readonly redirectedBy?: string;
 }
 
@@ -17,13 +17,13 @@ const CLIENT_CERTIFICATE = 'host wants a client certificate, which this service 
 const NOTHING_IN_COMMON = 'host accepts no cipher or certificate of this side';
 const OLD_TLS = 'host speaks no TLS of version 1.2 or later';
 
-/** For codes that do not speak for themselves. */
+/** Explanations of codes that are hard to understand. */
 const EXPLANATIONS: Readonly<Record<string, string | undefined>> = {
   ERR_IDLE: 'the answer has begun, and no more came in time',
   EMFILE: 'this process has no file descriptor left',
   ENFILE: 'this machine has no file descriptor left',
   HPE_HEADER_OVERFLOW: 'more than 64 KiB of headers',
-  // The name that got gives a connection that ends in the middle of a body.
+  // The code of got for a connection that ends in the middle of a body.
   ERR_HTTP_CONTENT_LENGTH_MISMATCH: 'the connection has ended before the body',
   HPE_UNEXPECTED_CONTENT_LENGTH: 'answer has more than one length',
   CERT_HAS_EXPIRED: 'certificate has expired',
@@ -43,7 +43,7 @@ const EXPLANATIONS: Readonly<Record<string, string | undefined>> = {
   ERR_SSL_UNSUPPORTED_PROTOCOL: OLD_TLS,
 };
 
-/** Shows what happened where. Never made from got's errors, which hold the request with its headers. */
+/** The cause and the host of a failure. It never contains an error of got, which would contain the request headers. */
 export class UpstreamFault extends Error {
   override readonly name = 'UpstreamFault';
   constructor({ operation, host, redirectedBy }: Asked, what: string) {
@@ -55,19 +55,19 @@ export class UpstreamFault extends Error {
 export class ConnectFault extends Error {
   override readonly name = 'ConnectFault';
   readonly code: string;
-  /** `what` is shown in logs behind the code. */
+  /** Logs show `what` after the code. */
   constructor(code: string, what: string, options?: ErrorOptions) {
     super(what, options);
     this.code = code;
   }
 
-  /** For a name, a connection, a proxy's answer or a handshake that takes longer than it may. */
+  /** The error for a lookup, a connection, the answer of a proxy or a handshake that takes too long. */
   static timeout(what: string): ConnectFault {
     return new ConnectFault('ETIMEDOUT', what);
   }
 }
 
-/** For a request or a body that failed. An abort's own reason passes as it is. */
+/** The error for a failed request or body. The reason of an abort is returned unchanged. */
 export function failure(asked: Asked, error: unknown, signal: AbortSignal): Error {
   if (signal.aborted && signal.reason instanceof Error) return signal.reason;
   if (error instanceof PackageError) return error;
@@ -81,10 +81,10 @@ export function unavailable(cause: UpstreamFault): UpstreamUnavailableError {
   return new UpstreamUnavailableError(undefined, { cause });
 }
 
-/** The code and, for a connection that was not made, what else is known: of the name, the proxy or the certificate. */
+/** The code and, for a failed connection, further details of the name, the proxy or the certificate. */
 function reasonOf(error: unknown): string {
   const code = codeOf(error);
-  // OpenSSL's words, such as "EE certificate key too weak", where Node has no code for them.
+  // The message of OpenSSL, such as "EE certificate key too weak", if Node has no code for it.
   if (code === 'UNSPECIFIED' && error instanceof Error) return error.message;
   const words = EXPLANATIONS[code];
   for (let link = error; link instanceof Error; link = link.cause) {
@@ -94,7 +94,7 @@ function reasonOf(error: unknown): string {
   return words === undefined ? code : `${words} (${code})`;
 }
 
-/** `ECONNREFUSED`, `CERT_HAS_EXPIRED`, …: short, and never a part of the request. */
+/** A code such as `ECONNREFUSED` or `CERT_HAS_EXPIRED`; never a part of the request. */
 export function codeOf(error: unknown): string {
   if (!(error instanceof Error)) return 'unknown error';
   return errnoOf(error) ?? error.name;

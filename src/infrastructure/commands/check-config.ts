@@ -1,4 +1,4 @@
-/** `check-config` with the service that the settings describe: it is built as `serve` builds it, and not started. */
+/** `check-config`: builds the service from the settings as `serve` does, without starting it. */
 import { checkConfigCommand } from '../../adapters/cli/check-config.ts';
 import {
   checkStoreDirectory,
@@ -48,7 +48,7 @@ export const CHECK_CONFIG = checkConfigCommand((flags, terminal) => {
       const { version, environment } = terminal;
       const inputs = { settings, version, environment };
       const { errors, container } = await startupErrors(inputs, unreadable);
-      // A bucket that cannot be made is reported as one that cannot be used.
+      // If creating the bucket fails, it is reported as a bucket that cannot be used.
       const bucket = { check: async (signal: AbortSignal) => container?.get(T.BUCKET)?.check(signal) };
       const place = {
         written,
@@ -80,7 +80,7 @@ async function startupErrors(
   const errors = await errorsOf([
     async () => {
       if (unreadable.length > 0) return;
-      // What the files of TLS, the kubeconfig and others hold.
+      // Building the service reads the files of TLS, the kubeconfig and others.
       container = await createContainer({ ...inputs, logger: createLogger('fatal', { write: () => undefined }) });
       container.get(T.SERVICE);
     },

@@ -44,13 +44,13 @@ async function openArchive(path: string, signal: AbortSignal): Promise<ImageArch
   }
 }
 
-/** An archive asks no registry, so that any name leads to it. */
+/** An archive needs no registry, so each name leads to it. */
 function portsOf(archive: ImageArchive) {
   const upstream = parseUpstream({ repo: 'archive.invalid' });
   return { gateway: archive, credentials: { resolve: () => Promise.resolve(upstream) }, images: archive.images };
 }
 
-/** For this process alone, until it ends. */
+/** Locks the layout for this process until it ends. */
 async function withLayout(output: string, work: (layout: OciLayoutWriter) => Promise<boolean>): Promise<boolean> {
   const { layout, held } = await openLayout(output);
   let isComplete = false;

@@ -7,7 +7,7 @@ import { T } from '../container/tokens.ts';
 import { readSettings } from '../load-settings.ts';
 import { withComponents } from '../with-components.ts';
 
-/** Longer than the service waits for a registry, all its tries together. */
+/** Longer than all attempts of the service at a registry together. */
 const IDLE_MS = 120_000;
 
 export const PREFETCH = prefetchCommand({

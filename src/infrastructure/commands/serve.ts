@@ -19,7 +19,7 @@ import {
 import { boundOldGeneration, boundYoungGeneration, skipMaglev } from '../engine-memory.ts';
 import { readServedSettings, readSettings } from '../load-settings.ts';
 
-/** With more requests than this behind a turn of the event loop, most of them wait: 64 clients of small hits leave none. */
+/** If more requests than this run after a turn of the event loop, most of them wait: 64 clients of small hits leave none. */
 const FEW_RUNNING = 16;
 
 export const SERVE = command({
@@ -33,19 +33,19 @@ After SIGTERM or SIGINT running responses may finish for at most server.shutdown
       run: '--config my.yaml --listen-address 127.0.0.1:5090 --cache-retention-size 200Mi',
     },
   ],
-  exits: { 0: 'stopped by SIGTERM or SIGINT', 1: EXIT_CODES[1], 2: 'its log could not be written any more' },
+  exits: { 0: 'stopped by SIGTERM or SIGINT', 1: EXIT_CODES[1], 2: 'the log could not be written' },
   async run({ flags }, terminal) {
     const settings = readServedSettings(flags, terminal);
     const logger = createLogger(settings.log.level, terminal.stdout);
     if (flags.config !== undefined) followLogLevel(flags.config, () => readSettings(flags, terminal).log.level, logger);
     const end = Promise.withResolvers<ExitCode>();
-    // The state of the process is unknown from here on.
+    // After this error the state of the process is unknown.
     const onBug = (err: unknown): void => {
       logger.fatal({ err }, 'this is a bug');
       end.resolve(EXIT_CODE.refused);
     };
     process.on('uncaughtException', onBug);
-    // Node's default opens an inspector on the loopback of the host, through which a local user can read passwords.
+    // By default, Node opens an inspector on the loopback of the host at SIGUSR1, and a local user could read passwords with it.
     process.on('SIGUSR1', () => undefined);
     live(settings, logger, terminal).then(end.resolve, onBug);
     return end.promise;
@@ -60,7 +60,7 @@ async function live(settings: Settings, logger: Logger, terminal: Terminal): Pro
     service = container.get(T.SERVICE);
     const listening = await service.start();
     logger.info({ version, ...listening }, 'listening');
-    // All is loaded, so the young generation may grow, which serving-script.ts has prevented until now: with 1 MiB of it,
+    // All code is loaded, so the young generation may grow, which serving-script.ts has prevented until now. With 1 MiB,
     // garbage collection takes a third of the time of a small hit.
     const admission = container.get(T.ADMISSION);
     boundYoungGeneration(() => {
@@ -84,7 +84,7 @@ async function live(settings: Settings, logger: Logger, terminal: Terminal): Pro
   return EXIT_CODE.done;
 }
 
-/** A mirror lists its images, so the log can show a command to paste. */
+/** A mirror directory lists its images, so the log can suggest a command. */
 async function suggest(
   { registry: { gateway, ociLayout } }: Settings,
   { address, family, port }: AddressInfo,

@@ -1,4 +1,4 @@
-/** Every command, in the order of the help; its file is loaded when it is asked for, so that it costs the service nothing. */
+/** All commands in the order of the help. The file of a command is loaded only when it runs, so the service does not load it. */
 import type { Row } from '../../adapters/cli/command.ts';
 
 export const COMMANDS: readonly Row[] = [

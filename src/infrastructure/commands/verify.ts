@@ -1,4 +1,4 @@
-/** `verify` with the directories that this project has: its cache and its OCI image layouts. */
+/** `verify` for the two kinds of directories of this project: caches and OCI image layouts. */
 import { join } from 'node:path';
 import { CommandFailure } from '../../adapters/cli/command.ts';
 import { isThere, verifyCommand } from '../../adapters/cli/verify.ts';

@@ -1,4 +1,4 @@
-/** How a registry and the hosts that it leads to are entered, and the tokens that they gave (distribution-spec, token protocol). */
+/** Authorization at a registry and at the hosts to which it redirects; caches tokens (distribution-spec, token protocol). */
 import { SingleFlight } from '../../../application/concurrency/single-flight.ts';
 import { BoundedMap } from '../../../domain/bounded-map.ts';
 import { ANONYMOUS } from '../../../domain/credential.ts';
@@ -11,24 +11,24 @@ import { basicHeader, requestToken } from './token.ts';
 import { UpstreamFault } from '../upstream-errors.ts';
 import { isTrustedRealm, judgeRealm } from './realm.ts';
 
-/** A token is replaced before it ends on the way. */
+/** A token is replaced after this share of its lifetime, so that it does not expire during a request. */
 const USED_LIFETIME = 0.8;
-/** Repositories come from requests, and token servers grant tokens for some that do not exist. */
+/** Limits the memory: clients choose the repositories, and some token servers grant tokens for missing ones. */
 const MAX_GRANTS = 1000;
-/** A registry leads to a few storages; one that names ever new ones does not fill the memory. */
+/** Limits the memory: a registry redirects to a few hosts, but a hostile one could redirect to many. */
 const MAX_HOSTS = 100;
 
 const NO_CHALLENGE = 'status 401 without a challenge that is supported: is this a registry?';
 const NO_PASSWORD = 'a password is asked for and none is configured';
 
 interface Grant {
-  /** Value of an Authorization header. */
+  /** The value of the Authorization header. */
   readonly header: string;
-  /** On the monotonic clock, in milliseconds. */
+  /** The time on the monotonic clock, in milliseconds. */
   readonly usableUntil: number;
 }
 
-/** A challenge that can be answered, or why it cannot. */
+/** The way to answer a challenge, or the reason why it cannot be answered. */
 type Answer = { readonly grant: (signal: AbortSignal) => Promise<Grant> } | { readonly fault: string };
 
 interface AuthorizationOptions {
@@ -52,7 +52,7 @@ export class Authorization {
     this.#options = options;
   }
 
-  /** The header that opened this repository before and still should. */
+  /** The last header that this repository accepted, if it is still valid. */
   remembered(repository: string): string | undefined {
     const { api } = this.#options.registry;
     if (api?.token !== undefined) return `Bearer ${api.token.reveal()}`;
@@ -61,12 +61,12 @@ export class Authorization {
   }
 
   /**
-   * The answer to a 401 that came although `used` was sent. Rejects with UpstreamDeniedError when there is nothing better
-   * to answer.
+   * Resolves with the header that answers a 401 to a request with the header `used`. Rejects with UpstreamDeniedError if there
+   * is no other header to send.
    */
   async answer(challenges: string, repository: string, used: string | undefined, signal: AbortSignal): Promise<string> {
     const current = this.remembered(repository);
-    // Another request has been refused, too, and has got a new header already.
+    // Another request was refused, too, and has already got a new header.
     if (current !== undefined && current !== used) return current;
     if (this.#options.registry.api?.token !== undefined) throw this.#denied('token is refused');
     this.#grants.delete(repository);
@@ -81,8 +81,8 @@ export class Authorization {
   }
 
   /**
-   * The header for a registry that has hidden content from a request without one; undefined when there is none to show.
-   * Rejects with UpstreamDeniedError when the credential must not be shown where the registry wants to see it.
+   * The header for a registry that hides content from requests without one; undefined if there is none to send. Rejects with
+   * UpstreamDeniedError if the registry wants the credential at a host that must not get it.
    */
   async reveal(repository: string, signal: AbortSignal): Promise<RevealingHeader | undefined> {
     const challenges = await this.#baseChallenges(signal);
@@ -99,7 +99,7 @@ export class Authorization {
     return rankChallenges(parseChallenges((await this.#options.base?.ask(signal)) ?? ''));
   }
 
-  /** By the first of `challenges` that can be answered. */
+  /** Answers the first of `challenges` that can be answered. */
   #obtain(challenges: readonly Challenge[], repository: string, signal: AbortSignal): Promise<Grant> {
     const begin = async (abandoned: AbortSignal): Promise<Grant> => {
       const faults: string[] = [];
@@ -140,7 +140,7 @@ export class Authorization {
     return { header: `Bearer ${token}`, usableUntil: started + seconds * USED_LIFETIME * 1000 };
   }
 
-  /** A realm without a host is one of the registry itself. */
+  /** A realm without a host is relative to the registry. */
   #parseRealm(realm: string): URL | undefined {
     const { registry } = this.#options;
     const text = realm.trim();
@@ -148,7 +148,7 @@ export class Authorization {
     return /^\S+$/.test(text) ? (URL.parse(text, home) ?? undefined) : undefined;
   }
 
-  /** Why the credential must not be shown at a realm; undefined when it may be. */
+  /** The reason why a realm must not get the credential; undefined if it may. */
   async #faultOf(realm: URL): Promise<string | undefined> {
     const { registry, trustedRealms } = this.#options;
     const trust = await judgeRealm(realm, registry, trustedRealms);
@@ -160,7 +160,7 @@ export class Authorization {
 
   #denied(why: string): UpstreamDeniedError {
     const cause = new UpstreamFault({ operation: 'token', host: this.#options.registry.host }, why);
-    // A host that the registry leads to is no registry that could have a password in the configuration.
+    // The hint to configure a password applies only to registries, not to hosts to which they redirect.
     const isMissing = why === NO_PASSWORD && this.#options.base !== undefined;
     return isMissing ? new CredentialsMissingError({ cause }) : new UpstreamDeniedError({ cause });
   }
@@ -171,12 +171,12 @@ interface Host {
   readonly isTrusted: boolean;
 }
 
-/** The authorization of each host that a registry leads to: the credential for the registry, anonymous tokens for strangers. */
+/** The authorization of each host: the credential for the registry, anonymous tokens for the hosts to which it redirects. */
 export class HostAuthorizations {
   readonly #options: AuthorizationOptions;
   readonly #home: URL;
   readonly #base: BaseChallenge;
-  /** By origin. */
+  /** The hosts by their origin. */
   readonly #hosts = new Map<string, Host>();
 
   /** `home` is the registry's own URL. */
@@ -222,7 +222,7 @@ export class HostAuthorizations {
     return { scheme, host, credential: isTrusted ? registry.credential : ANONYMOUS, ca: registry.ca };
   }
 
-  /** The registry, the same host by the safer scheme, and hosts that the settings name. */
+  /** Trusted are the registry, the same host with https instead of http, and the hosts in the settings. */
   #isTrusted(url: URL): boolean {
     if (isSameOrSafer(this.#home, url)) return true;
     const isAsSafe = url.protocol === 'https:' || url.protocol === this.#home.protocol;

@@ -13,17 +13,17 @@ export interface Challenge {
 
 const SEPARATORS = /[ \t,]*/y;
 const TOKEN = /[!#$%&'*+.^_`|~0-9A-Za-z-]+/y;
-/** The rest of `name=value` behind its name; the value is a token or a quoted string. */
+/** The rest of `name=value` after the name; the value is a token or a quoted string. */
 const VALUE = /[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^ \t,"]+))/y;
 const EQUALS = /[ \t]*=/y;
-/** Credentials of schemes that we do not speak (`Negotiate YII…==`). */
+/** The credentials of schemes that are not supported (`Negotiate YII…==`). */
 const TOKEN68 = / +[A-Za-z0-9._~+/-]+=*(?=[ \t]*(?:,|$))/y;
-/** An answer is not asked for again in this time: a missing package may be asked for by many clients. */
+/** An answer is used again for this time, because many clients can request a missing package. */
 const REMEMBERED_MS = 60_000;
 
 /**
- * All challenges, in their order; several headers can be joined by commas. A name followed by `=` is a parameter of the
- * challenge before it, any other name is the scheme of the next one. An unreadable part ends the list.
+ * Parses all challenges in their order; commas join several headers. A name before `=` is a parameter of the current
+ * challenge, any other name is the scheme of the next one. A part that cannot be parsed ends the list.
  */
 export function parseChallenges(header: string): Challenge[] {
   const challenges: { scheme: string; parameters: Map<string, string> }[] = [];
@@ -51,7 +51,7 @@ export function parseChallenges(header: string): Challenge[] {
   }
 }
 
-/** Those that can be answered, if at all, in the order in which to try: Bearer before Basic. */
+/** Returns the challenges with a supported scheme in the order in which to try them: Bearer before Basic. */
 export function rankChallenges(challenges: readonly Challenge[]): Challenge[] {
   return [
     ...challenges.filter(({ scheme, parameters }) => scheme === 'bearer' && parameters.has('realm')),
@@ -59,7 +59,7 @@ export function rankChallenges(challenges: readonly Challenge[]): Challenge[] {
   ];
 }
 
-/** The challenge at /v2/: all that a registry says of authorization when it hides content instead of challenging. */
+/** The challenge at /v2/, for registries that hide content instead of sending a challenge with the refusal. */
 export class BaseChallenge {
   readonly #home: URL;
   readonly #client: HttpClient;
@@ -75,7 +75,7 @@ export class BaseChallenge {
     this.#now = now;
   }
 
-  /** Whether this registry has shown content only after this challenge was answered. */
+  /** Whether this registry has sent content only after this challenge was answered. */
   get isNeeded(): boolean {
     return this.#isNeeded;
   }
@@ -102,7 +102,7 @@ export class BaseChallenge {
       this.#last = { challenges: headers['www-authenticate'], askedAt };
       return headers['www-authenticate'];
     } catch (error) {
-      // The refusal that led here says more.
+      // The caller reports the refusal that caused this request, which has more information.
       if (signal.aborted || !(error instanceof PackageError)) throw error;
       return undefined;
     }

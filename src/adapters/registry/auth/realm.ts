@@ -1,9 +1,9 @@
-/** Which token servers may see the credentials of a registry (CVE-2020-15157 and its siblings). */
+/** Decides which token servers may get the credentials of a registry (CVE-2020-15157 and similar ones). */
 import { isIP } from 'node:net';
 import { dialledHost, type Registry } from '../../../domain/upstream.ts';
 
 type Trust =
-  /** May see the credentials. */
+  /** The realm may get the credentials. */
   | 'trusted'
   /** May be asked for an anonymous token. */
   | 'stranger'
@@ -23,14 +23,14 @@ export async function judgeRealm(realm: URL, registry: Registry, trustedRealms: 
 }
 
 /**
- * Whether a name belongs to the owner of a registry: one below its parent (registry-1.docker.io and auth.docker.io,
- * registry.gitlab.com and gitlab.com), or below the registry itself when the parent is a public suffix, under which
- * everyone may register a name (co.uk, github.io). An address and a public suffix have no owner.
+ * Whether a name belongs to the owner of a registry: it is below the parent domain (registry-1.docker.io and auth.docker.io,
+ * registry.gitlab.com and gitlab.com). If the parent is a public suffix, below which anyone can register a name (co.uk,
+ * github.io), the name must be below the registry. An address and a public suffix have no owner.
  */
 async function isOfOwner(name: string, registry: string): Promise<boolean> {
   // The list of publicsuffix.org costs 1 MB and 10 ms, and few registries name a realm at another host.
   const { getPublicSuffix } = await import('tldts');
-  /** Its private part (github.io, fly.dev) included. A single label is always one. */
+  /** Includes the private part of the list (github.io, fly.dev). A single label is always a public suffix. */
   const isPublicSuffix = (domain: string): boolean => {
     const host = domain.replace(/\.$/, '');
     return getPublicSuffix(host, { allowPrivateDomains: true, validateHostname: false }) === host;
@@ -46,8 +46,8 @@ function isAddress(hostname: string): boolean {
 }
 
 /**
- * `host` or `host:port` out of any spelling of them, with a scheme or without: `https://host` means port 443. Undefined
- * for what no token server can match: a path, a wildcard, a user, a port out of range.
+ * Returns `host` or `host:port` for any spelling, with or without a scheme; `https://host` means port 443. Undefined for a
+ * text that no token server can match: with a path, a wildcard, a user, or a port out of range.
  */
 export function parseTrustedRealm(text: string): string | undefined {
   const [, scheme, host, port] =

@@ -1,4 +1,4 @@
-/** Tokens, by which a token server lets a client pull from a repository (distribution-spec, token protocol; RFC 6749, section 5.1). */
+/** Requests tokens to pull from a repository (distribution-spec, token protocol; RFC 6749, section 5.1). */
 import type { Credential } from '../../../domain/credential.ts';
 import { discard, gunzipAtMost, HTML, isLabelledGzip, isMarkup, readAtMost } from '../body.ts';
 import { type HttpClient, isSameOrSafer } from '../transport/http-client.ts';
@@ -7,19 +7,19 @@ import { type Asked, failure, unavailable, UpstreamFault } from '../upstream-err
 
 const MAX_TOKEN_BYTES = 64 * 1024;
 const CLIENT_ID = 'registry-packages-proxy';
-/** How token servers say that they know nothing of POST: GCR and GitLab by 404, Artifactory by 401, ACR by 400, others by 405. */
+/** The statuses of token servers that do not support POST: GCR and GitLab 404, Artifactory 401, ACR 400, others 405. */
 const NO_POST: ReadonlySet<number> = new Set([400, 401, 404, 405]);
 /** The lifetime of a token without `expires_in`, by the specification. */
 const DEFAULT_LIFETIME_SECONDS = 60;
 
 interface Token {
   readonly token: string;
-  /** For how long it is good. */
+  /** The lifetime. */
   readonly seconds: number;
 }
 
 interface TokenRequest {
-  /** The token server may see it. */
+  /** The credential, which the token server may get. */
   readonly credential: Credential;
   readonly realm: URL;
   readonly service: string | undefined;
@@ -37,11 +37,11 @@ export async function requestToken(
 ): Promise<Token> {
   const asked: Asked = { operation: 'token', host: request.realm.host };
   const response = await send(client, asked, request, signal);
-  // 201 says that a token was created, which is as good.
+  // Some token servers answer 201, because they created a token.
   if (response.status < 200 || response.status > 299) throw await refusal(response);
   try {
     const bytes = await readAtMost(response.body, MAX_TOKEN_BYTES, idleTimeoutMs);
-    // A cache in front of the token server may have kept the answer to a client that takes gzip.
+    // A cache before the token server may have stored the answer to a client that accepts gzip.
     const decoded = isLabelledGzip(response.headers) ? await gunzipAtMost(bytes, MAX_TOKEN_BYTES) : undefined;
     return parseToken(decoded ?? bytes, asked);
   } catch (error) {
@@ -49,7 +49,7 @@ export async function requestToken(
   }
 }
 
-/** By POST for an identity token; by GET, which every token server knows, otherwise. */
+/** Sends POST for an identity token; otherwise GET, which every token server supports. */
 async function send(
   client: HttpClient,
   asked: Asked,
@@ -64,7 +64,7 @@ async function send(
   return client.send(getRequest(asked, request), signal);
 }
 
-/** To pull from this repository, and from those that the registry asks for besides (a mirror's repository has another name). */
+/** The scopes to pull from this repository and from others in the challenge (the repository of a mirror has another name). */
 function scopesOf(repository: string, challenged: string): string[] {
   const others = challenged.split(' ').flatMap((scope) => {
     const [, name = repository] = /^repository:([a-z0-9._/-]{1,255}):[a-z*,]+$/.exec(scope) ?? [];
@@ -73,7 +73,7 @@ function scopesOf(repository: string, challenged: string): string[] {
   return [`repository:${repository}:pull`, ...others];
 }
 
-/** distribution-spec, OAuth2 token protocol. */
+/** The request of the OAuth2 token protocol (distribution-spec). */
 function exchangeRequest(
   asked: Asked,
   { realm, service, repository, scope }: TokenRequest,
@@ -101,7 +101,7 @@ function getRequest(asked: Asked, { realm, service, repository, scope, credentia
   };
 }
 
-/** A token server that redirects takes the password nowhere else. */
+/** If the token server redirects, the other host does not get the password. */
 function only(realm: URL, header: string): AuthorizeHost {
   return (url) => {
     const isTrusted = isSameOrSafer(realm, url);
@@ -110,7 +110,7 @@ function only(realm: URL, header: string): AuthorizeHost {
 }
 
 export function basicHeader(credential: Exclude<Credential, { kind: 'anonymous' }>): string {
-  // An identity token is a password without a user, as containerd sends it.
+  // An identity token is sent as a password with an empty user, as containerd does.
   const [username, password] =
     credential.kind === 'basic' ? [credential.username, credential.password] : ['', credential.token];
   return `Basic ${Buffer.from(`${username}:${password.reveal()}`).toString('base64')}`;
@@ -120,10 +120,10 @@ export function basicHeader(credential: Exclude<Credential, { kind: 'anonymous' 
 export function parseToken(body: Uint8Array, asked: Asked): Token {
   let json: unknown;
   try {
-    // A byte order mark before the JSON is left out.
+    // TextDecoder removes a byte order mark before the JSON.
     json = JSON.parse(new TextDecoder().decode(body));
   } catch {
-    // No cause: the syntax error quotes the body, and the body may hold a token.
+    // Without the cause: the syntax error quotes the body, which can contain a token.
     throw unavailable(
       new UpstreamFault(asked, isMarkup(body) ? `answer is ${HTML}, not a token` : 'answer is not JSON'),
     );
@@ -135,7 +135,7 @@ export function parseToken(body: Uint8Array, asked: Asked): Token {
   return { token: found, seconds };
 }
 
-/** RFC 6750 section 2.1 allows fewer characters than token servers use; a header can carry all that are visible. */
+/** Token servers use more characters than RFC 6750, section 2.1, allows. All visible characters are allowed in a header. */
 function usableToken(value: unknown): string | undefined {
   const text = typeof value === 'string' ? value.trim() : '';
   return /^[!-~]+$/.test(text) ? text : undefined;

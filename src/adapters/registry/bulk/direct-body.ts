@@ -1,22 +1,22 @@
-/** The body of a large blob: read by the kernel straight into big blocks, which are used again and again. */
+/** The body of a large blob, which is read from the socket directly into large reusable blocks. */
 import type { Socket } from 'node:net';
 import { lend } from '../../../domain/lent-memory.ts';
 
-/** As large as one write to a file or a socket should be; a fresh buffer for each read costs more than the read. */
+/** A good size for one write to a file or a socket. Blocks are reused, because a new buffer costs more than the read. */
 const BLOCK_BYTES = 1024 * 1024;
-/** With so many waiting, the socket waits too. */
+/** If this many blocks wait for the reader, the socket is paused. */
 const MAX_WAITING_BLOCKS = 2;
-/** The same for a body that fills small ones. */
+/** The same limit for a body that fills small blocks. */
 const MAX_WAITING_SMALL_BLOCKS = 1;
-/** For all bodies together, 8 MiB: allocated when first needed and then kept. 48 bodies without a reader held 120 MiB. */
+/** The blocks of all bodies together, 8 MiB, which are kept when allocated. Without this limit 48 bodies held 120 MiB. */
 const MAX_BLOCKS = 8;
-/** The size of a body's next block while all the large ones are in use. */
+/** The size of the next block of a body while all large blocks are in use. */
 const SMALL_BLOCK_BYTES = 64 * 1024;
 const MAX_SPARE_SMALL_BLOCKS = 64;
 
 /**
- * Bytes are handed out when they are this many, or have waited for this long. Each chunk wakes a thread that writes and one
- * that hashes, then the readers; by the 64 KiB that a socket has at a time, this took a third of the processor time of a miss.
+ * Bytes are yielded when there are this many, or after this time. Each chunk wakes a thread that writes, one that hashes, and
+ * the readers; with chunks of 64 KiB, as a socket has them, this took a third of the processor time of a miss.
  */
 const CHUNK_BYTES = 512 * 1024;
 const CHUNK_DELAY_MS = 2;
@@ -27,36 +27,36 @@ let allocated = 0;
 
 interface Block {
   readonly bytes: Uint8Array;
-  /** To be called once; it is used again when nothing else holds it. */
+  /** Releases the block once; it is reused when no other holder is left. */
   readonly letGo: () => void;
   filled: number;
-  /** Handed out. */
+  /** The number of bytes that were yielded. */
   taken: number;
 }
 
 /**
- * Yields what has landed since; a chunk is valid until the next one is asked for, or for as long as its memory is held. To be
- * iterated once or destroyed.
+ * Yields the bytes that have arrived. A chunk is valid until the next one is requested, or as long as its memory is held. The
+ * body must be iterated once or destroyed.
  */
 export class DirectBody implements AsyncIterable<Uint8Array> {
   readonly #socket: Socket;
   readonly #giveBack: () => void;
-  /** Oldest first; the last one is being filled. */
+  /** The blocks, the oldest first; the last one is being filled. */
   readonly #blocks: Block[] = [];
   #missing: number;
   #isPaused = false;
   #isReleased = false;
-  /** The connection serves other requests by now. */
+  /** Whether the connection is free for other requests. */
   #isGivenBack = false;
   #failure: { readonly error: Error } | undefined;
   #news: PromiseWithResolvers<void> = Promise.withResolvers();
-  /** The next chunk is handed out however small it is, as the first one is, for which clients wait. */
+  /** Whether the next chunk is yielded whatever its size, like the first one, for which clients wait. */
   #isDue = true;
   #delay: NodeJS.Timeout | undefined;
 
   /**
-   * `first` is what has come of the body already; `length` is that of the whole of it. `giveBack` is called in the turn in
-   * which its last byte lands, unless bytes behind it have come too.
+   * `first` has the bytes of the body that have arrived already; `length` is the length of the whole body. `giveBack` is called
+   * in the turn in which the last byte arrives, unless further bytes follow it.
    */
   constructor(socket: Socket, first: Uint8Array, length: number, giveBack: () => void) {
     this.#socket = socket;
@@ -71,7 +71,7 @@ export class DirectBody implements AsyncIterable<Uint8Array> {
     }
   }
 
-  /** Where the next bytes go; nowhere when none are missing. */
+  /** The memory for the next bytes; undefined if the body is complete. */
   space(): Uint8Array | undefined {
     if (this.#missing === 0 || this.#isReleased) return undefined;
     let last = this.#blocks.at(-1);
@@ -87,8 +87,8 @@ export class DirectBody implements AsyncIterable<Uint8Array> {
   }
 
   /**
-   * Hears of bytes in that space. False when no more should be read for now; bytes behind the end are dropped, and the
-   * connection with them.
+   * Accounts for bytes in that memory. Returns false if reading must pause. Bytes after the end are dropped, and the connection
+   * is closed.
    */
   land(bytes: number): boolean {
     const last = this.#blocks.at(-1);
@@ -105,16 +105,16 @@ export class DirectBody implements AsyncIterable<Uint8Array> {
     return this.#isGivenBack;
   }
 
-  /** The connection has ended. Bytes that have landed before are still read; nothing happens to a body that is whole. */
+  /** The connection has ended. Bytes that have arrived are still read. A complete body is not affected. */
   fail(error: Error): void {
     this.#failure ??= { error };
     this.#news.resolve();
   }
 
-  /** Ends the connection of a body that is not whole: its parser waits for the rest, so no other response may follow. */
+  /** Ends the connection of an incomplete body: its parser waits for the rest, so no other response can follow. */
   destroy(): void {
     if (!this.#isGivenBack) this.#socket.destroy();
-    this.fail(new Error('body was left'));
+    this.fail(new Error('the reader left the body'));
     clearTimeout(this.#delay);
     if (this.#isReleased) return;
     this.#isReleased = true;
@@ -133,7 +133,7 @@ export class DirectBody implements AsyncIterable<Uint8Array> {
         } else if (this.#failure !== undefined) {
           throw this.#failure.error;
         } else {
-          // Some bytes behind a block that was full when they landed: the server may send no more for a while.
+          // A few bytes in the next block: the server may send no more for a while, so they are yielded with the full block.
           const [first] = this.#blocks;
           if (first !== undefined && first.filled > first.taken) this.#hurryLater();
           await this.#news.promise;
@@ -145,13 +145,13 @@ export class DirectBody implements AsyncIterable<Uint8Array> {
     }
   }
 
-  /** More blocks wait than should. */
+  /** Whether more blocks wait than allowed. */
   get #isFull(): boolean {
     const isSmall = this.#blocks.at(-1)?.bytes.byteLength === SMALL_BLOCK_BYTES;
     return this.#blocks.length > (isSmall ? MAX_WAITING_SMALL_BLOCKS : MAX_WAITING_BLOCKS);
   }
 
-  /** Whether the bytes that have landed are worth a chunk. */
+  /** Whether enough bytes have arrived for a chunk. */
   get #hasChunk(): boolean {
     const [first] = this.#blocks;
     if (first === undefined || first.filled === first.taken) return false;
@@ -186,7 +186,7 @@ export class DirectBody implements AsyncIterable<Uint8Array> {
     if (this.#isPaused && !this.#isFull) {
       this.#isPaused = false;
       this.#socket.resume();
-      // A socket that is intercepted flows all the while; only its handle was stopped.
+      // The stream of this socket is still flowing; only reading from its handle was stopped.
       this.#socket._read(BLOCK_BYTES);
     }
   }
@@ -198,7 +198,7 @@ function allocate(): Uint8Array {
   return shared(BLOCK_BYTES);
 }
 
-/** Shared memory: a thread that hashes a chunk reads it where it is. */
+/** Shared memory, so that the thread that hashes reads a chunk without a copy. */
 function shared(bytes: number): Uint8Array {
   return new Uint8Array(new SharedArrayBuffer(bytes));
 }

@@ -1,33 +1,33 @@
-/** The by-pass of Node's HTTP parser: the body of a large blob goes from its socket straight into blocks (ADR 13). */
+/** Bypasses Node's HTTP parser: the body of a large blob goes from its socket directly into blocks (ADR 13). */
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import type { OnReadOpts, Socket } from 'node:net';
 import { DirectBody } from './direct-body.ts';
 
-/** The answer to one request, whose body may go past the parser. */
+/** The answer to one request, whose body may bypass the parser. */
 interface Bypass {
-  /** To be asked when the answer has come. Undefined for a body that is small, or whose length is unknown. */
+  /** Call this after the headers have arrived. Undefined for a body that is small, or whose length is unknown. */
   body(): Promise<DirectBody | undefined>;
-  /** The connection or the request has failed; nothing happens to a body that is whole. */
+  /** The connection or the request has failed. A complete body is not affected. */
   fail(error: Error): void;
 }
 
-/** Below this a body is over before it has begun, and its connection worth more than the detour. */
+/** A smaller body arrives mostly with its headers, so the bypass would cost more than it saves. */
 const LARGE_BYTES = 256 * 1024;
 
-/** One for all connections: its bytes are copied before the next connection reads into it. */
+/** One buffer for all connections: its bytes are copied before the next connection reads into it. */
 const shared = new Uint8Array(64 * 1024);
 
-/** In place of a body: the parser counts the bytes and looks at none, so the system never gives this memory a page. */
+/** The parser gets this instead of a body. It counts the bytes and reads none, so this memory never takes a page. */
 const PLACEHOLDER = Buffer.alloc(1024 * 1024);
 
-/** Where Node's parser has the function for pieces of a body. It copies each piece only if there is one (`on_body` in node_http_parser.cc). */
+/** The index of the parser's callback for pieces of a body. Without one it copies no piece (`on_body` in node_http_parser.cc). */
 const ON_BODY = 3;
 
 const inflows = new WeakMap<object, Inflow>();
 
 /**
- * Opens a socket that reads where the by-pass says. `open` hands the options to Node, which takes none for TLS over another
- * socket: with `isOverSocket` each read is copied into a block.
+ * Opens a socket that reads into the memory of the bypass. `open` passes the options to Node, which accepts none for TLS over
+ * another socket: with `isOverSocket` each read is copied into a block.
  */
 export function openForBypass<Made extends Socket>(
   open: (options: { readonly onread: OnReadOpts }) => Made,
@@ -41,15 +41,15 @@ export function openForBypass<Made extends Socket>(
 }
 
 /**
- * Says whether a connection waits for its next request. Bytes that come meanwhile end it: Node would take them for the answer
- * to that request. Proxies send a 408 before they close an idle connection.
+ * Records whether a connection waits for its next request. Bytes that arrive meanwhile end the connection, because Node would
+ * treat them as the answer to the next request: proxies send a 408 before they close an idle connection.
  */
 export function setIdle(socket: object, isIdle: boolean): void {
   const inflow = inflows.get(socket);
   if (inflow !== undefined) inflow.isIdle = isIdle;
 }
 
-/** Sends the body of the answer to `request` past the parser if it is large. To be called before the request has a socket. */
+/** Lets a large body of the answer to `request` bypass the parser. Call this before the request has a socket. */
 export function bypassParser(request: ClientRequest): Bypass {
   let inflow: Inflow | undefined;
   let body: DirectBody | undefined;
@@ -58,16 +58,16 @@ export function bypassParser(request: ClientRequest): Bypass {
     inflow?.expect(request);
   });
   return {
-    // The parser is still at work on the bytes that brought the headers; the inflow takes the body over behind it.
+    // The parser still works on the bytes with the headers; the inflow takes the body over when the parser returns.
     body: () => Promise.resolve().then(() => (body = inflow?.body)),
     fail: (error) => body?.fail(error),
   };
 }
 
-/** Node's types do not know it. */
+/** `parser` is not in the types of Node. */
 type ParsedSocket = Socket & { readonly parser?: Record<number, unknown> };
 
-/** The bytes of one connection: for the parser, until the body of a large blob begins. */
+/** Receives the bytes of one connection and passes them to the parser, until the body of a large blob begins. */
 class Inflow {
   #push: Socket['push'] | undefined;
   #socket: Socket | undefined;
@@ -80,7 +80,7 @@ class Inflow {
     callback: (bytes, buffer) => this.#body?.land(bytes) ?? this.#parse(Buffer.from(buffer.subarray(0, bytes))),
   };
 
-  /** Takes a socket that was made with `onread`. */
+  /** Attaches a socket that was created with `onread`. */
   attach(socket: Socket): void {
     this.#socket = socket;
     this.#push = socket.push.bind(socket);
@@ -102,7 +102,7 @@ class Inflow {
     });
   }
 
-  /** The body, if the answer that was expected has come and it was large. */
+  /** The body, if the expected answer has arrived and its body is large. */
   get body(): DirectBody | undefined {
     return this.#body;
   }
@@ -114,7 +114,7 @@ class Inflow {
       socket.destroy();
       return false;
     }
-    // Parses, and emits "response", before it returns.
+    // This call parses the chunk and emits "response" before it returns.
     const more = this.#push(chunk);
     const response = this.#response;
     this.#response = undefined;
@@ -128,8 +128,8 @@ class Inflow {
   }
 
   /**
-   * Tells the parser of as many bytes as have gone past it: for Node the answer ends, and the connection serves the next
-   * request. The parser copies no byte of it: 32 MiB took 20 ms.
+   * Passes as many placeholder bytes to the parser as have bypassed it. For Node the answer ends, and the connection serves the
+   * next request. The parser must not copy them: copying 32 MiB took 20 ms.
    */
   #endAnswer(passed: number): void {
     this.#body = undefined;
@@ -141,7 +141,7 @@ class Inflow {
   }
 }
 
-/** False when no more should be read for now. */
+/** Copies a chunk into the body; returns false if reading must pause. */
 function copied(chunk: Uint8Array, body: DirectBody): boolean {
   let more = true;
   for (let start = 0; start < chunk.byteLength;) {

@@ -11,13 +11,13 @@ import { DialGuard } from './dial-guard.ts';
 import { Names } from './names.ts';
 import { type Destination, parseNoProxy, parseProxy, type Proxy, proxyUrl } from './proxy.ts';
 
-/** `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, in either case; others mean nothing here. */
+/** `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, in upper or lower case. Other variables are ignored. */
 export type ProxyVariables = Readonly<Record<string, string | undefined>>;
 
 /** The parts that the pools of all registries of a process share. */
 export interface SharedPools extends Network {
   readonly idle: IdleSockets;
-  /** Undefined for a URL that is reached directly. @throws ConnectFault when the proxy of the environment cannot be used. */
+  /** Undefined for a URL that needs no proxy. @throws ConnectFault if the proxy of the environment cannot be used. */
   readonly proxyFor: (url: URL) => Proxy | undefined;
 }
 
@@ -26,14 +26,14 @@ type Agents = { readonly http: HttpAgent } | { readonly https: HttpsAgent };
 
 type Dial = (to: Destination, tls?: TlsOptions) => Promise<Socket>;
 
-/** Idle sockets are closed after this, also those of a registry that is no longer configured. */
+/** Idle sockets are closed after this time, also those of a registry that is no longer configured. */
 const IDLE_SOCKET_MS = 60_000;
-/** For all registries together: an idle connection with TLS holds 60 KiB, and its registry may never be asked again. */
+/** The limit for all registries together: an idle TLS connection holds 60 KiB, and it may never be used again. */
 const MAX_IDLE_SOCKETS = 32;
-/** To one host: three quarters of the most parallel downloads that can be set, and 64 for manifests and tokens. */
+/** The limit for one host: three quarters of the highest `parallelDownloads`, and 64 for manifests and tokens. */
 const MAX_SOCKETS = 256;
 const OPTIONS: AgentOptions = { keepAlive: true, timeout: IDLE_SOCKET_MS, maxSockets: MAX_SOCKETS };
-/** TLS sessions that are kept for later connections of one registry. */
+/** The number of TLS sessions that are kept for later connections to one registry. */
 const MAX_SESSIONS = 100;
 
 export function sharePools(connectTimeoutMs: number, environment: ProxyVariables): SharedPools {
@@ -43,7 +43,7 @@ export function sharePools(connectTimeoutMs: number, environment: ProxyVariables
     tlsContexts: new TlsContexts(),
     connectTimeoutMs,
     idle: new IdleSockets(),
-    // Parsed when it is needed: a proxy that cannot be used does not matter to requests that do not use it.
+    // Parsed when it is needed, because an invalid proxy must not affect requests that do not use it.
     proxyFor: (url) =>
       isDirect(url)
         ? undefined
@@ -55,10 +55,10 @@ export class Pools {
   readonly #guard: DialGuard;
   readonly #connector: Connector;
   readonly #shared: SharedPools;
-  /** A registry seldom needs more than one of the four. */
+  /** The pools are created when they are needed: a registry rarely needs more than one of the four. */
   readonly #agents = new Map<string, Agents>();
 
-  /** `trusted` are hosts that the settings name, with or without a port. */
+  /** `trusted` are hosts from the settings, with or without a port. */
   constructor(registry: Registry, trusted: readonly string[], shared: SharedPools) {
     this.#guard = new DialGuard(registry, trusted, shared.names);
     this.#connector = new Connector(registry, this.#guard, shared);
@@ -66,7 +66,7 @@ export class Pools {
   }
 
   /**
-   * Chosen by URL, since a redirect may lead from a host behind the proxy to one before it.
+   * The pool depends on the URL, because a redirect can lead from a host that needs the proxy to one that does not.
    * @throws ForbiddenAddressError, ConnectFault
    */
   for(url: URL): Agents {
@@ -88,7 +88,7 @@ export class Pools {
   #http(proxy: Proxy | undefined): HttpAgent {
     const { idle } = this.#shared;
     if (proxy === undefined || proxy.kind === 'socks') return new DialledHttpAgent(idle, this.#dial(proxy));
-    // Node writes the whole URL and the proxy's credential into each request.
+    // With this option Node writes the whole URL and the credential of the proxy into each request.
     const proxyEnv = { HTTP_PROXY: proxyUrl(proxy) };
     return new DialledHttpAgent(idle, () => this.#connector.toProxy(proxy), { proxyEnv });
   }
@@ -99,16 +99,16 @@ export class Pools {
   }
 }
 
-/** Node documents that it returns whether the connection stays open, and declares that it returns nothing. */
+/** Node documents that it returns whether the connection stays open, but its types declare no result. */
 const { keepSocketAlive: decides } = HttpAgent.prototype as unknown as {
   keepSocketAlive: (this: HttpAgent, socket: Duplex) => boolean;
 };
 
-/** The connections that wait for their next request, the longest idle first. */
+/** The connections that wait for their next request; the one that has been idle longest comes first. */
 class IdleSockets {
   readonly #sockets = new Set<Duplex>();
 
-  /** Whether the connection stays open, as its agent decides; then closes the longest idle one when there are too many. */
+  /** Lets the agent decide whether the connection stays open. If too many are idle, closes the one that has been idle longest. */
   keep(agent: HttpAgent, socket: Duplex): boolean {
     if (!decides.call(agent, socket)) return false;
     const [oldest] = this.#sockets;
@@ -118,7 +118,7 @@ class IdleSockets {
     return true;
   }
 
-  /** For a connection that is used again or closed. */
+  /** Removes a connection that is used again or closed. */
   remove(socket: Duplex): void {
     this.#sockets.delete(socket);
     setIdle(socket, false);
@@ -155,7 +155,7 @@ class DialledHttpAgent extends HttpAgent {
 class DialledHttpsAgent extends HttpsAgent {
   readonly #idle: IdleSockets;
   readonly #dial: Dial;
-  /** A later connection to the same host goes without a full handshake. */
+  /** TLS sessions, with which a later connection to the same host needs no full handshake. */
   readonly #sessions = new BoundedMap<string, Buffer>(MAX_SESSIONS);
 
   constructor(idle: IdleSockets, dial: Dial) {
@@ -198,7 +198,7 @@ class DialledHttpsAgent extends HttpsAgent {
   }
 }
 
-/** An agent waits for its callback when it is given no socket at once. */
+/** Passes the socket to the callback of the agent, which waits for it if no socket is returned. */
 function handOver(dialled: Promise<Socket>, idle: IdleSockets, callback: Connected | undefined): void {
   dialled.then(
     (socket) => {
@@ -207,7 +207,7 @@ function handOver(dialled: Promise<Socket>, idle: IdleSockets, callback: Connect
       });
       callback?.(null, socket);
     },
-    // Node declares the socket of a failed connection, and reads none.
+    // The types of Node require a socket also for a failed connection, but Node does not read it.
     (error: unknown) => callback?.(error as Error, undefined as never),
   );
 }
@@ -216,7 +216,7 @@ function destinationOf({ host, port }: ClientRequestArgs): Destination {
   return { host: (host ?? '').replace(/^\[|\]$/g, ''), port: Number(port) };
 }
 
-/** As Go does: the upper case first, and an empty value is as good as none. */
+/** Reads a variable as Go does: upper case first; an empty value counts as unset. */
 export function readVariable(environment: ProxyVariables, name: string): string {
   return (
     [environment[name], environment[name.toLowerCase()]].find((value) => value !== undefined && value !== '') ?? ''

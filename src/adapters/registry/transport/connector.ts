@@ -1,4 +1,4 @@
-/** Sockets to the hosts of one registry: directly or through its proxy, plain or with TLS, each wait bounded. */
+/** Connects to the hosts of one registry: directly or through its proxy, with or without TLS, with a limit for each wait. */
 import { createHash } from 'node:crypto';
 import { connect, isIP, type Socket } from 'node:net';
 import {
@@ -20,26 +20,26 @@ import { authority, type Destination, type Proxy, tunnel } from './proxy.ts';
 export interface Network {
   readonly names: Names;
   readonly tlsContexts: TlsContexts;
-  /** For a name, for a connection (or a proxy's answer about one) and for a TLS handshake, each. */
+  /** The limit for each step: the lookup of the name, the connection (or the answer of the proxy), the TLS handshake. */
   readonly connectTimeoutMs: number;
 }
 
-/** As Node's agents make them for TLS. */
+/** The TLS options that Node's agents pass. */
 export type TlsOptions = Pick<ConnectionOptions, 'servername' | 'session' | 'ALPNProtocols'>;
 
 const TCP_OPTIONS = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 1000 };
-/** Until the next address is tried beside those that have not answered. */
+/** After this time the next address is tried while the previous ones have not answered. */
 const HEAD_START_MS = 250;
-/** The codes of the system for a connection that was not made. */
+/** The codes of the system for a failed connection. */
 const WITHOUT_CONNECTION: ReadonlySet<string> = new Set([
   'ECONNREFUSED',
   'EHOSTUNREACH',
   'ENETUNREACH',
   'EADDRNOTAVAIL',
 ]);
-/** A name may have hundreds; its owner says so. */
+/** The owner of a name can give it hundreds of addresses. */
 const MAX_ADDRESSES = 8;
-/** A certificate that an operator lists is an anchor: an issuing CA or the server's own certificate, as in Go and curl. */
+/** Each configured certificate is a trust anchor: an issuing CA or the certificate of the server itself, as in Go and curl. */
 const TLS_OPTIONS = { minVersion: 'TLSv1.2', allowPartialTrustChain: true } as const;
 
 export class Connector {
@@ -53,20 +53,20 @@ export class Connector {
     this.#network = network;
   }
 
-  /** Past any proxy, to where the guard allows. */
+  /** Connects without a proxy, to addresses that the guard allows. */
   async direct(to: Destination, tls?: TlsOptions): Promise<Socket> {
     const addresses = await this.#guard.addressesOf(to.host);
     const socket = await this.#dial(addresses, to, tls).catch((error: unknown) => {
-      // A failed handshake has a reason of its own, which addresses do not explain.
+      // The addresses are added only for a failed connection; a failed handshake has another reason.
       throw WITHOUT_CONNECTION.has(codeOf(error)) ? located(error, `no connection to ${addresses.join(', ')}`) : error;
     });
     this.#guard.connected(to.host, socket.remoteAddress ?? '');
     return socket;
   }
 
-  /** To the proxy itself, for requests that name their host. */
+  /** Connects to the proxy itself, for requests that contain the whole URL. */
   async toProxy(proxy: Proxy): Promise<Socket> {
-    // The settings name it, so it may be at any address.
+    // The proxy comes from the settings, so it may have any address.
     const addresses = isIP(proxy.host) === 0 ? (await this.#network.names.resolve(proxy.host)).addresses : [proxy.host];
     const servername = isIP(proxy.host) === 0 ? proxy.host : '';
     return this.#dial(addresses, proxy, proxy.kind === 'https' ? { servername } : undefined).catch((error: unknown) => {
@@ -74,7 +74,7 @@ export class Connector {
     });
   }
 
-  /** Through the proxy, which looks the name up and has rules of its own. */
+  /** Connects through the proxy, which looks the name up and has its own rules. */
   async throughProxy(proxy: Proxy, to: Destination, tls?: TlsOptions): Promise<Socket> {
     const { connectTimeoutMs } = this.#network;
     const socket = await this.toProxy(proxy);
@@ -83,7 +83,7 @@ export class Connector {
     const secured = openForBypass(() => connectTls({ ...this.#tls(tls), host: to.host, socket }), true);
     secured.on('error', () => undefined);
     return this.#secured(secured, to.host).catch((error: unknown) => {
-      // A proxy that looks into TLS shows a certificate of its own.
+      // A proxy that inspects TLS presents its own certificate.
       throw located(error, `through proxy ${authority(proxy)}`);
     });
   }
@@ -106,7 +106,7 @@ export class Connector {
     return { ...options, secureContext: this.#network.tlsContexts.get(ca, dialled?.trustsCaAlone) };
   }
 
-  /** Behind the handshake. */
+  /** Resolves after the TLS handshake. */
   async #secured(socket: TLSSocket, host: string): Promise<TLSSocket> {
     const { promise, resolve, reject } = Promise.withResolvers<undefined>();
     const timer = setTimeout(() => {
@@ -129,7 +129,7 @@ export class Connector {
   }
 }
 
-/** The same failure with its place. OpenSSL's words stay alone: such an error has no code. */
+/** Adds the place to an error. Errors of OpenSSL without a code stay unchanged. */
 function located(error: unknown, where: string): unknown {
   const code = codeOf(error);
   if (code === 'UNSPECIFIED') return error;
@@ -160,7 +160,7 @@ export async function race<Made extends Socket>(
       running.delete(socket);
       resolve(socket);
     });
-    // Stays: the losers are destroyed while they connect.
+    // The listener stays, because the other sockets are destroyed while they connect.
     socket.on('error', (error) => {
       if (!running.delete(socket)) return;
       if (waiting.length > 0) next();
@@ -182,7 +182,7 @@ export async function race<Made extends Socket>(
   }
 }
 
-/** By turns from both families, beginning with that of the first. */
+/** Alternates between both address families, beginning with the family of the first address. */
 function alternating(addresses: readonly string[]): string[] {
   const isV6 = (address: string): boolean => address.includes(':');
   const begins = isV6(addresses[0] ?? '');
@@ -195,20 +195,20 @@ function alternating(addresses: readonly string[]): string[] {
     .filter((address) => address !== undefined);
 }
 
-/** TLS contexts: one for each distinct set of CAs, shared by all registries that have it, freed when no connection uses it. */
+/** TLS contexts, one for each set of CAs. Registries with the same set share it; it is freed when no connection uses it. */
 export class TlsContexts {
-  /** Sockets hold their context; a registry without connections holds none. */
+  /** Weak references: sockets hold their context, a registry without connections does not. */
   readonly #contexts = new Map<string, WeakRef<SecureContext>>();
   readonly #freed = new FinalizationRegistry<string>((key) => {
     if (this.#contexts.get(key)?.deref() === undefined) this.#contexts.delete(key);
   });
 
-  /** How many are in memory, or were until a moment ago. */
+  /** The number of contexts in memory; may include some that were freed recently. */
   get size(): number {
     return this.#contexts.size;
   }
 
-  /** `ca` are PEM certificates that are trusted besides the default roots, or without them. */
+  /** `ca` are PEM certificates that are trusted in addition to the default roots, or (`isAlone`) instead of them. */
   get(ca: readonly string[], isAlone = false): SecureContext {
     const anchors = [...new Set(ca)].sort();
     const key = `${String(isAlone)} ${createHash('sha256').update(anchors.join('\n')).digest('base64')}`;
@@ -222,15 +222,15 @@ export class TlsContexts {
 }
 
 /**
- * Adds `anchors` to the default roots, which OpenSSL keeps parsed once for the process. As the option `ca`, roots and
- * anchors together are parsed again: 1.25 MiB and 30 ms for each context instead of 40 KiB and 1 ms (Node 24.21).
+ * Adds `anchors` to the default roots, which OpenSSL parses once for the process. With the option `ca`, each context would
+ * parse the roots again: 1.25 MiB and 30 ms instead of 40 KiB and 1 ms (Node 24.21).
  */
 function createContext(anchors: readonly string[]): SecureContext {
   if (anchors.length === 0) return createSecureContext(TLS_OPTIONS);
   const context = createSecureContext(TLS_OPTIONS);
   const native = context.context as { addCACert?: (pem: string) => void };
   if (native.addCACert === undefined) {
-    // Node does not document the method; the option does the same at its price.
+    // Node does not document the method. If it is missing, the option has the same effect at a higher cost.
     return createSecureContext({ ...TLS_OPTIONS, ca: [...getCACertificates('default'), ...anchors] });
   }
   for (const anchor of anchors) native.addCACert(anchor);

@@ -1,18 +1,18 @@
-/** Where a registry may lead, by redirect, realm or DNS answer: to the open internet, and inside only to where it is itself. */
+/** Decides to which addresses a registry may lead by a redirect, a realm or a DNS answer: public ones, and its own network. */
 import { BlockList, isIP } from 'node:net';
 import { dialledHost, type Registry } from '../../../domain/upstream.ts';
 import type { Names } from './names.ts';
 
-/** From the less to the more private ones. A registry in one of them may lead there, and to those before it. */
+/** The zones, from the least to the most private. A registry in a zone may lead to this zone and to those before it. */
 const ZONES: readonly BlockList[] = [
-  // RFC 1918, RFC 6598, RFC 4193: among them the services and pods of a cluster.
+  // RFC 1918, RFC 6598, RFC 4193: private networks, including the services and pods of a cluster.
   zone('10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', 'fc00::/7'),
-  // This host, on whose network the API server and etcd of a control plane listen.
+  // This host, where the API server and etcd of a control plane listen.
   zone('0.0.0.0/8', '127.0.0.0/8', '::/127'),
-  // RFC 3927, and the addresses at which clouds give credentials to each process that asks.
+  // RFC 3927, and the metadata services of clouds, which give credentials to each process.
   zone('169.254.0.0/16', 'fe80::/10', 'fd00:ec2::254/128', '100.100.100.200/32'),
 ];
-/** The deepest network to which a name server may lead a connection: a private one. */
+/** The most private zone to which a DNS answer may lead: a private network. */
 const MAX_DEPTH_BY_DNS = 1;
 
 export class ForbiddenAddressError extends Error {
@@ -25,10 +25,10 @@ export class ForbiddenAddressError extends Error {
 
 export class DialGuard {
   readonly #home: string;
-  /** Hosts that the settings name. */
+  /** The hosts from the settings. */
   readonly #trusted: ReadonlySet<string>;
   readonly #names: Names;
-  /** How deep the registry is: by its own address, or by the connections to it; never by what DNS says meanwhile. */
+  /** The zone of the registry, from its configured address or from connections to it; later DNS answers do not change it. */
   #depth: number;
 
   /** `trusted` are hosts, with or without a port. */
@@ -40,15 +40,15 @@ export class DialGuard {
     this.#depth = isIP(this.#home) === 0 ? 0 : depthOf(this.#home);
   }
 
-  /** Nothing is known of a name before it is looked up. @throws ForbiddenAddressError for a host that is an address */
+  /** Checks a host that is an address; a name is checked after its lookup. @throws ForbiddenAddressError */
   check({ href }: URL): void {
     const host = hostnameOf(href);
     if (isIP(host) !== 0 && !this.#admits(host, host)) throw new ForbiddenAddressError();
   }
 
   /**
-   * The addresses of a host that may be dialled: for each connection, so that no later answer can differ. An address, the
-   * hosts file and `localhost` are words of the configuration; a name server is not.
+   * The allowed addresses of a host. Each connection uses the result of its own check, so that no other DNS answer is used.
+   * Addresses, the hosts file and `localhost` count as configuration; an answer of a name server does not.
    */
   async addressesOf(host: string): Promise<readonly string[]> {
     const { addresses, isLocal } =
@@ -60,7 +60,7 @@ export class DialGuard {
     return admitted;
   }
 
-  /** `host` was reached at `address`, and its certificate was good if it has one. */
+  /** Records that `host` was reached at `address`, with a valid certificate if it uses TLS. */
   connected(host: string, address: string): void {
     if (host === this.#home && isIP(address) !== 0) this.#depth = Math.max(this.#depth, depthOf(address));
   }
@@ -70,7 +70,7 @@ export class DialGuard {
   }
 }
 
-/** 0 for the open internet. */
+/** 0 for a public address. */
 function depthOf(address: string): number {
   return 1 + ZONES.findLastIndex((addresses) => addresses.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4'));
 }
@@ -84,7 +84,7 @@ function zone(...subnets: readonly string[]): BlockList {
   return addresses;
 }
 
-/** Without a port and brackets; empty for a text that is no URL. */
+/** The host without port and brackets; empty if the text is not a URL. */
 function hostnameOf(url: string): string {
   return URL.parse(url)?.hostname.replace(/^\[|\]$/g, '') ?? '';
 }

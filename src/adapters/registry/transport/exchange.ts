@@ -1,4 +1,4 @@
-/** One request to one host, up to the headers of its answer: certificates, connections, bounded waits, no redirects. */
+/** Sends one request to one host and resolves with the headers of its answer; follows no redirects. */
 import got, { type PlainResponse } from 'got';
 import { type ClientRequest, type IncomingMessage, type RequestOptions, request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
@@ -13,35 +13,35 @@ import { bypassParser } from '../bulk/parser-bypass.ts';
 export interface HttpSettings {
   readonly connectTimeoutMs: number;
   readonly headersTimeoutMs: number;
-  /** Hosts, with their port when it is not the scheme's, that may see credentials as token servers. */
+  /** The token servers that may get credentials: hosts, with a port unless it is the default port. */
   readonly trustedRealms: readonly string[];
   readonly userAgent: string;
-  /** That of the whole process. */
+  /** The pools of the whole process. */
   readonly pools: SharedPools;
-  /** For so long a request is repeated before its answer begins, unless it says otherwise. */
+  /** A request is repeated for this long, before its answer begins, unless it has its own limit. */
   readonly retryTimeoutMs: number;
-  /** Without a byte of a blob; for the whole of a small body. */
+  /** The limit without a byte of a blob, and the limit for a whole small body. */
   readonly idleTimeoutMs: number;
-  /** `traceparent` and `tracestate` of the request that is served now. */
+  /** `traceparent` and `tracestate` of the current request. */
   readonly traceHeaders: () => Readonly<Record<string, string>>;
 }
 
-/** The server had ended a connection that waited for its next request: another connection may do (RFC 9112, 9.3.1). */
+/** The server had closed an idle connection; another connection can succeed (RFC 9112, 9.3.1). */
 export class StaleConnectionError extends Error {
   override readonly name = 'StaleConnectionError';
   readonly code = 'ECONNRESET';
 }
 
-/** Google's registry has sent 21 KB; Node's default is 16 KiB, Go's clients take 1 MiB. */
+/** Google's registry has sent 21 KB. Node's default is 16 KiB, Go's clients accept 1 MiB. */
 const MAX_HEADER_BYTES = 64 * 1024;
-/** Interim answers (1xx); a registry hardly has a reason for one. */
+/** The highest number of interim answers (1xx); a registry needs hardly any. */
 const MAX_INTERIM_ANSWERS = 100;
-/** How a connection ends that was reused while its server closed it. */
+/** The codes of a connection that was reused while its server closed it. */
 const STALE_CODES: ReadonlySet<unknown> = new Set(['ECONNRESET', 'EPIPE']);
 
-/** One for all registries: an instance for each costs 20 KiB of options. */
+/** One client for all registries, because an instance takes 20 KiB for its options. */
 const client = got.extend({
-  // Content is addressed by the digest of its bytes as they are stored: they must arrive as they are.
+  // The digest is that of the stored bytes, so they must not be changed.
   decompress: false,
   headers: { 'accept-encoding': 'identity' },
   throwHttpErrors: false,
@@ -54,7 +54,7 @@ const client = got.extend({
 export class Exchange {
   readonly #settings: HttpSettings;
   readonly #pools: Pools;
-  /** For name, connection and handshake, then for the headers of the answer. */
+  /** The limit for name, connection and handshake, and then for the headers of the answer. */
   readonly #patienceMs: number;
 
   constructor(registry: Registry, settings: HttpSettings) {
@@ -80,7 +80,7 @@ export class Exchange {
       ...(form && { method: 'POST', form: { ...form } }),
       ...(isHead && { method: 'HEAD' }),
       ...(upload && { method: 'PUT' }),
-      // The bytes of a large body go past got, which would count none.
+      // A large body bypasses got, so got would count no bytes.
       ...(isBulk && { strictContentLength: false }),
     });
     let sent: ClientRequest | undefined;
@@ -97,25 +97,25 @@ export class Exchange {
         begun.prependOnceListener('response', readFraming);
         whenUnexpected(begun, giveUp);
       });
-      // got sees no connection that is still being made.
+      // The time limits of got do not include a connection that is being made.
       const patience = setTimeout(() => {
         giveUp(new BodyFault('ERR_IDLE'));
       }, this.#patienceMs);
       if (upload !== undefined) {
         const chunks = Readable.from(
           copied(upload, () => {
-            // A timer that is cleared would begin anew.
+            // `refresh` would start a cleared timer again.
             if (!isAnswered) patience.refresh();
           }),
         );
-        // Its error is that of the stream, of which the listener below hears.
+        // An error of the pipeline is an error of the stream, which the listener below handles.
         pipeline(chunks, stream, () => undefined);
       }
       stream.once('close', () => {
         clearTimeout(patience);
         bypass?.fail(new BodyFault('ERR_BODY_INCOMPLETE'));
       });
-      // Stays for good: the reader of the body finds an error that comes before it reads.
+      // This listener is never removed: it keeps an error that comes before the body is read.
       stream.on('error', (error) => {
         bypass?.fail(error);
         reject(isStale(sent, error) ? new StaleConnectionError() : error);
@@ -130,7 +130,7 @@ export class Exchange {
         else
           void bypass.body().then((body) => {
             answer(body ?? stream);
-            // got sees the end of an answer whose bytes have gone past it only if it reads.
+            // got notices the end of an answer whose bytes bypass it only if the stream flows.
             if (body !== undefined) stream.resume();
           });
       });
@@ -139,9 +139,9 @@ export class Exchange {
 }
 
 /**
- * Go's client reads lines that end in LF, headers that are folded or hold control characters, spaces behind a chunk's size,
- * and a length beside chunks; Node's parser reads them only when it is told to. No decision depends on this framing: the
- * digest verifies content, and credentials belong to hosts.
+ * Go's client accepts lines that end in LF, folded headers, control characters in headers, spaces after the size of a chunk, and
+ * a length in addition to chunks; Node's parser accepts them only with this option. This is safe, because the digest verifies
+ * content, and credentials belong to hosts.
  */
 function requestLeniently(
   url: URL,
@@ -153,8 +153,8 @@ function requestLeniently(
 }
 
 /**
- * A length beside chunks says nothing (RFC 9112, 6.3), and what follows such an answer on its connection cannot be
- * trusted to be the next one. A length may begin with zeros (RFC 9110, 8.6).
+ * If an answer has chunks and a length, the length is ignored (RFC 9112, 6.3). The connection is closed after such an answer,
+ * because the bytes that follow may not be the next answer. A length may begin with zeros (RFC 9110, 8.6).
  */
 function readFraming(this: ClientRequest, response: IncomingMessage): void {
   const { headers } = response;
@@ -164,13 +164,13 @@ function readFraming(this: ClientRequest, response: IncomingMessage): void {
     delete headers['content-length'];
     this.shouldKeepAlive = false;
   }
-  // Bytes behind a whole answer are not read (RFC 9112, 6.3): they end the connection, and the answer is as good as before.
+  // Bytes after a complete answer are not read (RFC 9112, 6.3). They end the connection, and do not affect the answer.
   const emit = this.emit.bind(this);
   this.emit = (event: string, ...values: unknown[]) =>
     !(event === 'error' && response.complete && codeOf(values[0]).startsWith('HPE_')) && emit(event, ...values);
 }
 
-/** A socket holds a chunk until it is sent, which may be longer than the chunk is valid. */
+/** Copies the chunks, because a socket can hold a chunk longer than the chunk is valid. */
 async function* copied({ open }: Upload, onChunk: () => void): AsyncGenerator<Uint8Array> {
   for await (const chunk of open()) {
     onChunk();
@@ -178,10 +178,10 @@ async function* copied({ open }: Upload, onChunk: () => void): AsyncGenerator<Ui
   }
 }
 
-/** A proxy between may have changed the content of a 203 (RFC 9110, 15.3.4), which the digest sees as in a 200. */
+/** A 203 counts as a 200: a proxy may have changed the content (RFC 9110, 15.3.4), and the digest verifies it. */
 const statusOf = (statusCode: number): number => (statusCode === 203 ? 200 : statusCode);
 
-/** Node accepts interim answers without end, and an upgrade that was not asked for would never become an answer. */
+/** Ends a request with too many interim answers, which Node does not limit, or with an upgrade that was not requested. */
 function whenUnexpected(request: ClientRequest, give: (error: Error) => void): void {
   let interim = 0;
   const complain = (): void => {

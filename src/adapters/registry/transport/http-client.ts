@@ -1,4 +1,4 @@
-/** Requests to a registry and to wherever it redirects, hop by hop: each host has its own authorization and retries. */
+/** Sends requests to a registry and follows its redirects; each host has its own authorization and retries. */
 import { UpstreamDeniedError, type UpstreamThrottledError, UpstreamUnavailableError } from '../../../domain/errors.ts';
 import type { Registry } from '../../../domain/upstream.ts';
 import { discard } from '../body.ts';
@@ -8,13 +8,13 @@ import type { HostAuthorization, HttpRequest, HttpResponse } from './http-messag
 import { Deadline, PassingError, type Patience, RetriedExchange } from './retried-exchange.ts';
 
 const MAX_REDIRECTS = 5;
-/** A target that fails for longer may have a twin, which only the first host can name. */
+/** After this time of failures of a target, the first host is asked again: it may redirect to another storage. */
 const TARGET_PATIENCE_MS = 1000;
-/** Statuses by which storages refuse a signed URL that has expired on the way, or a proof that they do not expect. */
+/** Statuses of storages for an expired signed URL, or for an Authorization header that they do not expect. */
 const REFUSALS: ReadonlySet<number> = new Set([400, 401, 403]);
-/** How registries hide content from a request without authorization, instead of challenging. */
+/** Statuses of registries that hide content from a request without authorization instead of sending a challenge. */
 const HIDING: ReadonlySet<number> = new Set([400, 403, 404]);
-/** 300 with a Location names the choice of the server (RFC 9110, 15.4.1). */
+/** 300 with a Location states the choice of the server (RFC 9110, 15.4.1). */
 const REDIRECTS: ReadonlySet<number> = new Set([300, 301, 302, 303, 307, 308]);
 /** Signatures of S3, GCS, CloudFront and Azure. */
 const SIGNATURE = /[?&](?:x-amz-signature|x-goog-signature|signature|sig)=/i;
@@ -23,10 +23,10 @@ const NOTHING_TO_SHOW: HostAuthorization = { header: undefined, isTrusted: false
 /** The target of a redirect fails. */
 class TargetUnavailableError extends UpstreamUnavailableError {}
 
-/** The target of a redirect refuses. The credential of the registry is as good as before. */
+/** The target of a redirect refuses. This does not mean that the credential of the registry is wrong. */
 export class RedirectRefusedError extends TargetUnavailableError {}
 
-/** A request to one host on the way. */
+/** A request to one host of the chain of redirects. */
 interface Hop {
   readonly request: HttpRequest;
   readonly isRedirected: boolean;
@@ -42,19 +42,19 @@ export class HttpClient {
     this.#settings = settings;
   }
 
-  /** The first answer that is no redirect and not worth another try. Rejects with domain errors when there is none. */
+  /** Resolves with the first answer that is neither a redirect nor to be retried. Rejects with domain errors. */
   async send(request: HttpRequest, signal: AbortSignal): Promise<HttpResponse> {
     const patience = new Deadline(request.patienceMs ?? this.#settings.retryTimeoutMs);
     try {
       return await this.#follow(request, patience, TARGET_PATIENCE_MS, signal);
     } catch (error) {
       if (!(error instanceof TargetUnavailableError)) throw error;
-      // The first host signs another URL, or names another storage.
+      // The first host can send another signed URL, or redirect to another storage.
       return this.#follow(request, patience, Infinity, signal);
     }
   }
 
-  /** The error with which `send` would reject without a request, because the host asked for a longer wait. */
+  /** The error with which `send` would reject without a request, because the Retry-After of the host is too long. */
   throttling(request: Pick<HttpRequest, 'asked' | 'url'>): UpstreamThrottledError | undefined {
     return this.#exchange.throttling(request, new Deadline(this.#settings.retryTimeoutMs));
   }
@@ -84,10 +84,10 @@ export class HttpClient {
     }
   }
 
-  /** The answer of one host, after its challenge is answered. */
+  /** Sends a request to one host, answers its challenge, and resolves with the answer. */
   async #enter({ request, isRedirected, patience }: Hop, home: string, signal: AbortSignal): Promise<HttpResponse> {
     const { url, authorize } = request;
-    // Traces hold what others have written: they are not for a storage that no setting names.
+    // Trace headers contain values of clients, so only the registry gets them, not the hosts to which it redirects.
     const traces = url.origin === home ? this.#settings.traceHeaders() : {};
     let shown: string | undefined;
     const ask = (authorization: string | undefined): Promise<HttpResponse> => {
@@ -102,16 +102,16 @@ export class HttpClient {
     let response = await ask(isRedirected && isSigned(url) ? undefined : (host.header ?? revealed?.header));
     const challenges = response.headers['www-authenticate'];
     if (isRedirected && shown !== undefined && (response.status === 400 || response.status === 403)) {
-      // A storage behind the registry's own name: the proof in the URL is enough.
+      // A storage with the host name of the registry: the signature in the URL is sufficient.
       discard(response.body);
       response = await ask(undefined);
     } else if (response.status === 401 && host.answer !== undefined && (challenges !== undefined || !isRedirected)) {
       discard(response.body);
       const answer = await host.answer(challenges ?? '', shown, signal).catch(unlessStranger(host));
       if (answer !== undefined) response = await ask(answer);
-      // As of a registry whose clock is off, or that knows its token server no more.
+      // The clock of the registry may be wrong, or it may no longer accept its token server.
       if (response.status === 401 && answer?.startsWith('Bearer '))
-        response = { ...response, note: '(to the token that its token server has just given)' };
+        response = { ...response, note: '(to a new token from its token server)' };
     } else if (shown === undefined && reveal !== undefined && HIDING.has(response.status)) {
       revealed = await reveal(signal);
       if (revealed !== undefined) {
@@ -133,7 +133,7 @@ function blameTarget(error: unknown): never {
   throw error instanceof PassingError ? new TargetUnavailableError(undefined, { cause: error.cause }) : error;
 }
 
-/** A stranger that asks for more than an anonymous token gets nothing. */
+/** If another host requires more than an anonymous token, it gets no header. */
 function unlessStranger({ isTrusted }: HostAuthorization): (error: unknown) => undefined {
   return (error) => {
     if (isTrusted || !(error instanceof UpstreamDeniedError)) throw error;
@@ -141,10 +141,10 @@ function unlessStranger({ isTrusted }: HostAuthorization): (error: unknown) => u
   };
 }
 
-/** The next URL; undefined for an answer that leads nowhere. @throws UpstreamUnavailableError */
+/** The next URL; undefined if the answer is not a redirect. @throws UpstreamUnavailableError */
 export function redirectOf({ asked, status, headers: { location } }: HttpResponse, from: URL): URL | undefined {
   if (!REDIRECTS.has(status) || location === undefined) return undefined;
-  // Node reads headers as Latin-1, and servers write paths in UTF-8.
+  // Node decodes headers as Latin-1, but servers write paths in UTF-8.
   const to = URL.parse(Buffer.from(location, 'latin1').toString(), from.href);
   if (to === null || (to.protocol !== 'https:' && to.protocol !== 'http:')) {
     throw unavailable(new UpstreamFault(asked, 'redirect to a URL that is not http or https (ERR_INVALID_REDIRECT)'));
@@ -155,13 +155,13 @@ export function redirectOf({ asked, status, headers: { location } }: HttpRespons
   return to;
 }
 
-/** Whether `to` may see what `from` was shown: the same origin, or the same host by the safer scheme. */
+/** Whether `to` may get the credential of `from`: the same origin, or the same host with https instead of http. */
 export function isSameOrSafer(from: URL, to: URL): boolean {
   const isSafer = from.protocol === 'http:' && to.protocol === 'https:' && to.hostname === from.hostname;
   return isSafer || to.origin === from.origin;
 }
 
-/** A URL with a signature of its own: storages refuse a second proof beside it. */
+/** A URL with a signature. Storages refuse it together with an Authorization header. */
 export function isSigned({ search }: URL): boolean {
   return SIGNATURE.test(search);
 }

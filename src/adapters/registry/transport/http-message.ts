@@ -1,4 +1,4 @@
-/** A request to a registry, its answer, the authorization of each host between them, and the error of an answer that refuses. */
+/** The request to a registry, its answer, the authorization of a host, and the errors of refusals. */
 import type { IncomingHttpHeaders } from 'node:http';
 import {
   type PackageError,
@@ -10,15 +10,15 @@ import { type Body, HTML, mediaTypeOf, readAtMost } from '../body.ts';
 import { type Asked, unavailable, UpstreamFault } from '../upstream-errors.ts';
 
 const MAX_ERROR_BYTES = 4096;
-/** An error's code is for the log only, and a client waits for the error. */
+/** The limit for reading the body of an error: its code is only for the log, and a client waits for the error. */
 const ERROR_BODY_MS = 1000;
 
-/** For an upstream that throttles and does not say for how long. */
+/** The wait for an upstream that throttles without a Retry-After. */
 const DEFAULT_RETRY_AFTER_SECONDS = 5;
-/** A longer `Retry-After` is cut to this: nodes that wait for a package would rather try another replica. */
+/** The highest `Retry-After`: after a longer wait, nodes would better try another replica. */
 const MAX_SECONDS = 60;
 
-/** The three forms of an HTTP date, of which the last does not say that it is GMT (section 5.6.7). */
+/** The three forms of an HTTP date; the last one does not state GMT (section 5.6.7). */
 const HTTP_DATES = [
   /^\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT$/,
   /^\w{6,9}, \d\d-\w{3}-\d\d \d\d:\d\d:\d\d GMT$/,
@@ -28,27 +28,27 @@ const HTTP_DATES = [
 export interface HttpRequest {
   readonly asked: Asked;
   readonly url: URL;
-  /** All hosts on the way get them, so none of them is a secret. */
+  /** All hosts of a chain of redirects get these headers, so none of them is a secret. */
   readonly headers: Readonly<Record<string, string>>;
-  /** Without it no host is shown anything. */
+  /** If absent, no host gets an Authorization header. */
   readonly authorize?: AuthorizeHost;
-  /** For so long it is repeated, instead of the settings' time. */
+  /** The request is repeated for this long, instead of the time in the settings. */
   readonly patienceMs?: number;
-  /** Whether a refused connection ends it, as where another server can be asked. */
+  /** Whether a refused connection is final, because another server can be asked. */
   readonly isRefusalFinal?: boolean;
-  /** Its body may be large. */
+  /** Whether the body of the answer may be large. */
   readonly isBulk?: boolean;
-  /** Whether the answer is asked for without its body. */
+  /** Whether the method is HEAD. */
   readonly isHead?: boolean;
-  /** Sent by POST to this URL only: a form holds a secret, and 307 and 308 would take it along (RFC 9110, 15.4.8). */
+  /** A form for POST. Redirects are not followed: 307 and 308 would send its secret to another URL (RFC 9110, 15.4.8). */
   readonly form?: Readonly<Record<string, string>>;
-  /** Sent by PUT. */
+  /** The body of a PUT. */
   readonly upload?: Upload;
-  /** The error of an answer that is not worth another try, for a server that speaks of errors otherwise than a registry. */
+  /** Makes the error of a final answer, for a server whose error format is not that of a registry. */
   readonly refusal?: (response: HttpResponse) => Promise<Error>;
 }
 
-/** A body that is sent, as bytes come; opened anew for another try. */
+/** A body to send, read as its bytes come; opened again for each attempt. */
 export interface Upload {
   readonly size: number;
   /** Each chunk is valid until the next. */
@@ -56,13 +56,13 @@ export interface Upload {
 }
 
 export interface HttpResponse {
-  /** The host that answered, which is another one behind a redirect. */
+  /** The host that answered; after a redirect it is not the requested host. */
   readonly asked: Asked;
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
-  /** What a refusal says besides its status, for the log. */
+  /** Further details of a refusal, for the log. */
   readonly note?: string;
-  /** The caller reads or destroys it. */
+  /** The caller must read or destroy the body. */
   readonly body: Body;
 }
 
@@ -72,39 +72,39 @@ export type AuthorizeHost = (url: URL) => HostAuthorization;
 export interface HostAuthorization {
   /** The Authorization header for a request that has not been challenged. */
   readonly header: string | undefined;
-  /** Whether the host may see the configured credential. Only then a refusal is one of the credential. */
+  /** Whether the host may get the configured credential. Only then a refusal concerns the credential. */
   readonly isTrusted: boolean;
   /**
-   * Resolves with the header that answers a 401 to a request that showed `used`. Rejects with UpstreamDeniedError when
-   * there is nothing better to show.
+   * Resolves with the header that answers a 401 to a request with the header `used`. Rejects with UpstreamDeniedError if there
+   * is no other header to send.
    */
   readonly answer?: (challenges: string, used: string | undefined, signal: AbortSignal) => Promise<string>;
   /**
-   * For a registry that hides content from a request without authorization, instead of challenging. Resolves with
-   * undefined when there is nothing to show, and rejects as `answer` does.
+   * For a registry that hides content from a request without authorization instead of sending a challenge. Resolves with
+   * undefined if there is no header to send, and rejects as `answer` does.
    */
   readonly reveal?: (signal: AbortSignal) => Promise<RevealingHeader | undefined>;
-  /** Whether the registry has hidden content before, so that it is shown a header at once. */
+  /** Whether the registry has hidden content before, so that the first request already has a header. */
   readonly isHiding?: boolean;
 }
 
-/** An Authorization header that is on trial. */
+/** An Authorization header that is not known to work yet. */
 export interface RevealingHeader {
   readonly header: string;
-  /** Called when the registry shows content to this header. */
+  /** Called when the registry accepts this header. */
   readonly confirm: () => void;
 }
 
-/** Ends the answer. */
+/** Makes the error of an answer that refuses, and ends the answer. */
 export async function refusal({ asked, status, headers, note, body }: HttpResponse): Promise<PackageError> {
   const code = await readHint(body);
-  // A front that has trouble answers by a page, too, but not by this status.
+  // A proxy with a failure also answers with a page, but with another status.
   const isPage = code === undefined && status === 404 && mediaTypeOf(headers) === HTML;
   const hints = [code, isPage ? '(a page of HTML: is this a registry?)' : undefined, note];
   return statusError(asked, status, hints.filter((hint) => hint !== undefined).join(' '), retryAfterOf(headers));
 }
 
-/** For an answer that is not what was asked for. */
+/** The error for the status of an answer. */
 function statusError(asked: Asked, status: number, hint: string, retryAfterSeconds: number | undefined): PackageError {
   const cause = new UpstreamFault(asked, `status ${String(status)} ${hint}`.trimEnd());
   if (status === 401 || status === 403) return new UpstreamDeniedError({ cause });
@@ -117,10 +117,10 @@ function statusError(asked: Asked, status: number, hint: string, retryAfterSecon
   return unavailable(cause);
 }
 
-/** nginx and servers in Go say this with status 400 when `scheme: HTTP` leads to their port for HTTPS. */
+/** The message (status 400) of nginx and of Go servers when `scheme: HTTP` is used with their HTTPS port. */
 const PLAIN_AT_TLS = /HTTP request (?:was sent )?to (?:an )?HTTPS (?:port|server)/;
 
-/** For the log: the first code of OCI's error body (distribution-spec, error codes), or that the port speaks TLS. */
+/** A hint for the log: the first code of the error body (distribution-spec, error codes), or that the port uses TLS. */
 async function readHint(body: Body): Promise<string | undefined> {
   try {
     const text = (await readAtMost(body, MAX_ERROR_BYTES, ERROR_BODY_MS)).toString();
@@ -132,13 +132,13 @@ async function readHint(body: Body): Promise<string | undefined> {
   }
 }
 
-/** The wait that an answer asks for. A date is compared with the answer's own `Date`: our clock may be an hour off. */
+/** The seconds of Retry-After. A date is compared with the `Date` of the answer, because the local clock may be wrong. */
 export function retryAfterOf({ 'retry-after': header, date = '' }: IncomingHttpHeaders): number | undefined {
   const sentAt = parseDate(date);
   return parseRetryAfter(header, Number.isNaN(sentAt) ? new Date() : new Date(sentAt));
 }
 
-/** Seconds from `now` on, at most 60; undefined for what is neither a number of seconds nor a date. */
+/** Seconds from `now` on, at most 60; undefined if the header is neither a number of seconds nor a date. */
 export function parseRetryAfter(header: string | undefined, now: Date): number | undefined {
   if (header === undefined || header.length > 64) return undefined;
   const text = header.trim();
@@ -147,7 +147,7 @@ export function parseRetryAfter(header: string | undefined, now: Date): number |
   return Math.min(Math.max(0, Math.ceil(seconds)), MAX_SECONDS);
 }
 
-/** Milliseconds, or NaN. Date.parse alone would read `1.5` or `-5` as a moment in 2001. */
+/** Milliseconds, or NaN. Date.parse alone would accept `1.5` or `-5` as a time in 2001. */
 function parseDate(text: string): number {
   if (!HTTP_DATES.some((form) => form.test(text))) return NaN;
   return Date.parse(text.endsWith('GMT') ? text : `${text} GMT`);

@@ -1,20 +1,20 @@
-/** The files that say how names are looked up: hosts(5) and resolv.conf(5), read again when they change. */
+/** The files that configure the lookup of names, hosts(5) and resolv.conf(5); they are read again when they change. */
 import { readFileSync, statSync } from 'node:fs';
 import { isIP } from 'node:net';
 
 export interface ResolverSettings {
-  /** As `dns.setServers` takes them; empty for those of c-ares. */
+  /** The servers in the format of `dns.setServers`; empty for the defaults of c-ares. */
   readonly servers: readonly string[];
   readonly search: readonly string[];
-  /** A name with at least so many dots is asked for as it is before the search list. */
+  /** A name with at least this many dots is looked up unchanged before the search list is used. */
   readonly ndots: number;
 }
 
 const MAX_NDOTS = 15;
-/** A change is noticed so late. */
+/** A change is noticed at most this long after it. */
 const LOOK_INTERVAL_MS = 1000;
 
-/** The addresses of each name, in lower case. All lines of a name count, as with glibc and musl. */
+/** The addresses of each name in lower case. All lines with a name count, as in glibc and musl. */
 export function parseHosts(text: string): ReadonlyMap<string, readonly string[]> {
   const hosts = new Map<string, string[]>();
   for (const [address = '', ...names] of fieldsOf(text, /#.*/)) {
@@ -46,7 +46,7 @@ export function parseResolvConf(text: string): ResolverSettings {
   return { servers, search: domains, ndots };
 }
 
-/** An address, or one with a port: `192.0.2.1:5353`, `[2001:db8::1]:5353`. */
+/** An address, optionally with a port: `192.0.2.1:5353`, `[2001:db8::1]:5353`. */
 function isServer(text: string): boolean {
   const [, inBrackets, beforePort] = /^(?:\[([^\]]+)\]|([^:]+)):\d{1,5}$/.exec(text) ?? [];
   return isIP(inBrackets ?? beforePort ?? text) !== 0;
@@ -61,8 +61,8 @@ function fieldsOf(text: string, comment: RegExp): string[][] {
 }
 
 /**
- * A small file as it is now. It is read in the event loop: a lookup must not wait for libuv's threads, which wait for the
- * disk of the cache when that hangs.
+ * The current content of a small file. It is read in the event loop, because libuv's threads can wait for a hanging disk of
+ * the cache, and a lookup must not wait for them.
  */
 export class WatchedFile<Content> {
   readonly #path: string;
@@ -77,7 +77,7 @@ export class WatchedFile<Content> {
     this.#content = parse('');
   }
 
-  /** The same object for as long as the file stays the same; that of an empty text when it cannot be read. */
+  /** The parsed content: the same object while the file is unchanged. If the file cannot be read, it counts as empty. */
   get content(): Content {
     const now = performance.now();
     if (now - this.#lookedAt < LOOK_INTERVAL_MS) return this.#content;

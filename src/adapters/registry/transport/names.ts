@@ -1,37 +1,37 @@
-/** Addresses of host names: the hosts file, then DNS. One lookup in flight per name, none of them on libuv's threads. */
+/** Looks up host names in the hosts file, then by DNS. One lookup runs for each name, and none uses libuv's threads. */
 import { promises as dns } from 'node:dns';
 import { errnoOf } from '../../../domain/errors.ts';
 import { ConnectFault } from '../upstream-errors.ts';
 import { parseHosts, parseResolvConf, type ResolverSettings, WatchedFile } from './name-files.ts';
 
 export interface Addresses {
-  /** Those of IPv6 first (RFC 8305, section 4); never empty. */
+  /** The addresses, IPv6 first (RFC 8305, section 4); never empty. */
   readonly addresses: readonly string[];
-  /** The hosts file or the name itself (`localhost`) says so, and no name server. */
+  /** Whether the addresses come from the hosts file or from the name itself (`localhost`), not from a name server. */
   readonly isLocal: boolean;
 }
 
 interface NamesOptions {
-  /** For one name, in milliseconds. */
+  /** The limit for one name, in milliseconds. */
   readonly timeoutMs: number;
   readonly hostsFile?: string;
   readonly resolvConf?: string;
 }
 
-/** For how long an answer is used again. */
+/** An answer is used again for this time. */
 const ANSWER_MS = 5000;
-/** A refusal that may pass is remembered shorter than a request is retried. */
+/** A temporary failure is remembered for a shorter time than a request is retried. */
 const PASSING_FAILURE_MS = 1000;
-/** Names come from redirects and realms too. */
+/** Limits the memory, because names also come from redirects and realms. */
 const MAX_KNOWN_NAMES = 1000;
-/** For the other family, once one has answered (RFC 8305, section 3). */
+/** The wait for the other address family after the first has answered (RFC 8305, section 3). */
 const OTHER_FAMILY_MS = 50;
-/** The first server, its second chance or another server, and the search list share the time of a name. */
+/** The limit of a name is divided into shares for the first server, a second attempt or server, and the search list. */
 const TIME_SHARES = 4;
 
 interface KnownName {
   readonly answer: Promise<readonly string[]>;
-  /** On the monotonic clock; Infinity while the lookup runs. */
+  /** The time of expiry on the monotonic clock; Infinity while the lookup runs. */
   until: number;
 }
 
@@ -40,7 +40,7 @@ export class Names {
   readonly #hosts: WatchedFile<ReturnType<typeof parseHosts>>;
   readonly #settings: WatchedFile<ResolverSettings>;
   readonly #known = new Map<string, KnownName>();
-  /** c-ares remembers which server fails, so one object serves until resolv.conf changes. */
+  /** One object is used until resolv.conf changes, because c-ares remembers which server fails. */
   #resolver: { readonly settings: ResolverSettings; readonly dns: dns.Resolver } | undefined;
 
   constructor({ timeoutMs, hostsFile = '/etc/hosts', resolvConf = '/etc/resolv.conf' }: NamesOptions) {
@@ -49,7 +49,7 @@ export class Names {
     this.#settings = new WatchedFile(resolvConf, parseResolvConf);
   }
 
-  /** Rejects with ConnectFault: ENOTFOUND for good, EAI_AGAIN for now, ETIMEDOUT after the time of a name. */
+  /** Rejects with ConnectFault: ENOTFOUND (the name does not exist), EAI_AGAIN (temporary failure) or ETIMEDOUT. */
   async resolve(host: string): Promise<Addresses> {
     const name = host.toLowerCase();
     const plain = name.replace(/\.$/, '');
@@ -88,7 +88,7 @@ export class Names {
     }
   }
 
-  /** Ends with its time, and asks no server for anything behind it. */
+  /** Looks the name up within its time limit, and sends no query afterwards. */
   async #bounded(name: string): Promise<readonly string[]> {
     const { promise: expired, reject } = Promise.withResolvers<never>();
     const ended = new AbortController();
@@ -131,14 +131,14 @@ export class Names {
   }
 }
 
-/** As resolv.conf(5) says of `ndots`; a name with a dot at its end is absolute. */
+/** The names to query, according to `ndots` of resolv.conf(5). A name with a final dot is absolute. */
 function candidates(name: string, { search, ndots }: ResolverSettings): string[] {
   if (name.endsWith('.')) return [name.slice(0, -1)];
   const searched = search.map((domain) => `${name}.${domain}`);
   return name.split('.').length > ndots ? [name, ...searched] : [...searched, name];
 }
 
-/** Asks for both families; a server that ignores questions for one of them does not delay the other. */
+/** Queries both address families. A server that ignores queries for one of them does not delay the other. */
 async function addressesOf(resolver: dns.Resolver, name: string): Promise<string[]> {
   const found: string[][] = [[], []];
   const failures: unknown[] = [];
@@ -172,7 +172,7 @@ function asError(failure: unknown): Error {
   return failure instanceof Error ? failure : new ConnectFault('ENOTFOUND', 'no address');
 }
 
-/** The name, or its addresses of this family, do not exist; or it is no name. */
+/** Whether the name does not exist, has no address of this family, or is invalid. */
 function isFinal(error: unknown): boolean {
   return ['ENOTFOUND', 'ENODATA', 'EBADNAME'].includes(errnoOf(error) ?? '');
 }

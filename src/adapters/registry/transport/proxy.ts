@@ -1,4 +1,4 @@
-/** The proxy of the environment, the hosts that are reached without it, and the ways through it to a host that it looks up itself. */
+/** Parses the proxy and NO_PROXY of the environment, and connects through HTTP and SOCKS proxies. */
 import { request, type IncomingMessage } from 'node:http';
 import { BlockList, isIP, type Socket } from 'node:net';
 import { ConnectFault } from '../upstream-errors.ts';
@@ -18,7 +18,7 @@ export interface Destination {
   readonly port: number;
 }
 
-/** Schemes as Go takes them; a SOCKS proxy of Go looks names up itself under either of its schemes. */
+/** The schemes that Go accepts. As in Go, a SOCKS proxy looks names up itself, with either of its two schemes. */
 const KINDS = new Map<string, readonly [kind: Proxy['kind'], port: number]>([
   ['http:', ['http', 80]],
   ['https:', ['https', 443]],
@@ -27,8 +27,8 @@ const KINDS = new Map<string, readonly [kind: Proxy['kind'], port: number]>([
 ]);
 
 /**
- * `host:port` is an http proxy to Go; undefined for an empty text. The error for an unreadable one holds nothing of it: it
- * may have a password.
+ * `host:port` means an http proxy, as in Go; undefined for an empty text. The error for an invalid text does not contain it,
+ * because it can have a password.
  */
 export function parseProxy(text: string): Proxy | undefined {
   if (text === '') return undefined;
@@ -46,14 +46,14 @@ export function parseProxy(text: string): Proxy | undefined {
   };
 }
 
-/** For the environment of Node's agent; it holds the password. */
+/** The URL for the environment of Node's agent; it contains the password. */
 export function proxyUrl({ kind, host, port, username, password }: Proxy): string {
   const user =
     username === '' && password === '' ? '' : `${encodeURIComponent(username)}:${encodeURIComponent(password)}@`;
   return `${kind}://${user}${authority({ host, port })}`;
 }
 
-/** `socket` is connected to the proxy; resolves when it leads to the destination, and destroys it otherwise. */
+/** Connects `socket`, which is connected to the proxy, to the destination; destroys it if that fails. */
 export async function tunnel(proxy: Proxy, socket: Socket, to: Destination, timeoutMs: number): Promise<void> {
   const late = Promise.withResolvers<never>();
   const timer = setTimeout(() => {
@@ -70,7 +70,7 @@ export async function tunnel(proxy: Proxy, socket: Socket, to: Destination, time
   }
 }
 
-/** RFC 9110, section 9.3.6. */
+/** Sends CONNECT (RFC 9110, section 9.3.6). */
 async function askHttp(proxy: Proxy, socket: Socket, to: Destination): Promise<void> {
   const { username, password } = proxy;
   const credential = Buffer.from(`${username}:${password}`).toString('base64');
@@ -90,7 +90,7 @@ async function askHttp(proxy: Proxy, socket: Socket, to: Destination): Promise<v
         reject(new ConnectFault('ERR_PROXY_ANSWER', `proxy ${authority(proxy)} sent bytes before a handshake`));
       else resolve(response);
     });
-    // Stays: it may fail behind its answer.
+    // The listener stays, because an error can come after the answer.
     connect.on('error', reject);
     connect.end();
   });
@@ -102,14 +102,14 @@ async function askHttp(proxy: Proxy, socket: Socket, to: Destination): Promise<v
   );
 }
 
-/** The answers of RFC 1928, section 6, for a destination that may come back, in the words of the library. */
+/** The names that the library uses for temporary failures of a destination (RFC 1928, section 6). */
 const PASSING_SOCKS_ANSWERS = /Failure|NetworkUnreachable|HostUnreachable|ConnectionRefused|TTLExpired/;
 
-/** RFC 1928 and 1929. */
+/** Connects by SOCKS (RFC 1928 and RFC 1929). */
 async function askSocks(proxy: Proxy, socket: Socket, to: Destination): Promise<void> {
   const { host, port, username, password } = proxy;
   const credential = username === '' ? {} : { userId: username, password };
-  // Few environments have a SOCKS proxy.
+  // Loaded only when it is needed, because few environments have a SOCKS proxy.
   const { SocksClient } = await import('socks');
   try {
     await SocksClient.createConnection({
@@ -119,13 +119,13 @@ async function askSocks(proxy: Proxy, socket: Socket, to: Destination): Promise<
       existing_socket: socket,
     });
   } catch (error) {
-    // The library's error holds its options, and these the password.
+    // The error of the library contains its options with the password, so only its message is used.
     const what = error instanceof Error ? error.message : 'unknown error';
     throw refusal(proxy, `refused: ${what}`, PASSING_SOCKS_ANSWERS.test(what) || what === 'Socket closed');
   }
 }
 
-/** A proxy that does not reach its destination for now is to a request what a refused connection is. */
+/** The error of a proxy that refuses. A temporary failure to reach the destination counts as a refused connection. */
 function refusal(proxy: Proxy, what: string, isPassing: boolean): ConnectFault {
   return new ConnectFault(isPassing ? 'ECONNREFUSED' : 'ERR_PROXY_REFUSED', `proxy ${authority(proxy)} ${what}`);
 }
@@ -142,7 +142,7 @@ function decoded(text: string): string {
   }
 }
 
-/** Which URLs are reached directly: NO_PROXY as Go tools read it (golang.org/x/net/http/httpproxy). */
+/** Returns a function that tells which URLs need no proxy: NO_PROXY as in Go (golang.org/x/net/http/httpproxy). */
 export function parseNoProxy(noProxy: string): (url: URL) => boolean {
   const rules = noProxy
     .split(',')
@@ -179,8 +179,8 @@ function parseNetwork(entry: string): Rule | undefined {
 }
 
 /**
- * Compares addresses, not their spelling: `2001:DB8:0::1` is `2001:db8::1`, and `::ffff:192.0.2.7` is `192.0.2.7`, which
- * no network of IPv6 holds.
+ * Compares addresses, not their spelling: `2001:DB8:0::1` is `2001:db8::1`. `::ffff:192.0.2.7` is `192.0.2.7`, which is in
+ * no IPv6 network.
  */
 function network(address: string, prefix: number): (host: string) => boolean {
   const list = new BlockList();
@@ -196,12 +196,12 @@ function familyOf(address: string): 'ipv4' | 'ipv6' {
 const MAPPED = new BlockList();
 MAPPED.addSubnet('::ffff:0:0', 96, 'ipv6');
 
-/** In either spelling. */
+/** Also true for an IPv4-mapped IPv6 address. */
 function isIPv4(address: string): boolean {
   return MAPPED.check(address, familyOf(address));
 }
 
-/** An address, or a name: `a.b` is it and all below it, `.a.b` and `*.a.b` only what is below it; each with or without port. */
+/** An address or a name, with or without a port. `a.b` includes its subdomains; `.a.b` and `*.a.b` mean only subdomains. */
 function parseHost(entry: string): Rule {
   const split = isIP(entry) === 6 ? null : /^(?:\[(.+)\]|([^:]*)):(\d*)$/.exec(entry);
   const name = split?.[1] ?? split?.[2] ?? entry;

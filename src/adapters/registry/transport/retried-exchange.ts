@@ -1,4 +1,4 @@
-/** Requests to one URL until it answers: passing failures are met by patience, and a wait that a host asks for is kept. */
+/** Repeats a request to one URL after temporary failures, and obeys Retry-After. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BoundedMap } from '../../../domain/bounded-map.ts';
 import { UpstreamThrottledError, UpstreamUnavailableError } from '../../../domain/errors.ts';
@@ -9,24 +9,24 @@ import { Exchange, type HttpSettings, StaleConnectionError } from './exchange.ts
 import { type HttpRequest, type HttpResponse, refusal, retryAfterOf } from './http-message.ts';
 
 export interface Patience {
-  /** The last attempt after a passing failure begins then. */
+  /** No attempt after a temporary failure begins later. */
   readonly retry: Deadline;
-  /** A wait that a host asks for must end before. */
+  /** A wait for a Retry-After must end before this time. */
   readonly wait: Deadline;
 }
 
-/** Patience has ended before the failure has passed. */
+/** A temporary failure lasted longer than the time for retries. */
 export class PassingError extends UpstreamUnavailableError {}
 
-/** No process listens, and the request was not to be repeated. */
+/** No process listens at the address, and the request must not be repeated. */
 export class ConnectionRefusedError extends UpstreamUnavailableError {}
 
 const BASE_BACKOFF_MS = 200;
-/** A registry that is back is noticed within this. */
+/** A registry that works again is noticed within this time. */
 const MAX_BACKOFF_MS = 1000;
-/** 425 of a front with early data, 499 of nginx that a client of its own has left. Among the 5xx only 501 is final. */
+/** Temporary 4xx: 425 of a proxy with early data, 499 of nginx for a client that left. Of the 5xx only 501 is final. */
 const PASSING_CLIENT_ERRORS: ReadonlySet<number> = new Set([408, 425, 429, 499]);
-/** Passing by nature. A time-out is not among them: another one would outlast the client. */
+/** Temporary errors. A time-out is not included, because the client would not wait for a second one. */
 const RETRIED_CODES: ReadonlySet<string> = new Set([
   'ECONNREFUSED',
   'ECONNRESET',
@@ -35,12 +35,12 @@ const RETRIED_CODES: ReadonlySet<string> = new Set([
   'ENETUNREACH',
   'EHOSTUNREACH',
 ]);
-/** A registry that refuses each of many URLs for a minute does not fill the memory. */
+/** Limits the memory if a registry refuses each of many URLs for a minute. */
 const MAX_WAITS = 1000;
 
 /**
- * The time runs from its first use on, which is the first failure or wait: a slow first answer takes nothing of it. On the
- * monotonic clock, in milliseconds.
+ * A time limit that begins at its first use, which is the first failure or wait, so a slow first answer does not shorten it.
+ * On the monotonic clock, in milliseconds.
  */
 export class Deadline {
   readonly #ms: number;
@@ -57,13 +57,12 @@ export class Deadline {
 }
 
 export class RetryGate {
-  /** By host or URL, on the monotonic clock, in milliseconds. */
+  /** The end of the wait for each host or URL, on the monotonic clock, in milliseconds. */
   readonly #closedUntil = new BoundedMap<string, number>(MAX_WAITS);
 
   /**
-   * A 429 is about the client, so it closes the host. Any other status closes its URL only: Varnish answers 503 with
-   * Retry-After: 5 whenever one object fails behind it. The longest of several waits counts: the others were asked for
-   * before it.
+   * A 429 concerns the client, so it closes the host. Any other status closes only its URL: Varnish answers 503 with
+   * Retry-After: 5 if one object fails at its backend. The longest of several waits counts.
    */
   close(url: URL, status: number, seconds: number): void {
     const now = performance.now();
@@ -73,12 +72,12 @@ export class RetryGate {
     this.#closedUntil.set(key, until);
   }
 
-  /** A time of the monotonic clock, in milliseconds; 0 for a URL that no wait was asked for. */
+  /** The time on the monotonic clock, in milliseconds, at which the URL may be requested; 0 if there is no wait. */
   opensAt({ host, href }: URL): number {
     return Math.max(this.#closedUntil.get(host) ?? 0, this.#closedUntil.get(href) ?? 0);
   }
 
-  /** How many waits are remembered. */
+  /** The number of remembered waits. */
   get size(): number {
     return this.#closedUntil.size;
   }
@@ -92,7 +91,7 @@ export class RetriedExchange {
     this.#exchange = new Exchange(registry, settings);
   }
 
-  /** The first answer that is not worth another try. Rejects with domain errors when patience ends before there is one. */
+  /** Resolves with the first answer that is not to be retried. Rejects with domain errors if the time for retries ends before. */
   async run(request: HttpRequest, { retry, wait }: Patience, signal: AbortSignal): Promise<HttpResponse> {
     const { asked, url } = request;
     for (let attempt = 1; ; attempt++) {
@@ -120,7 +119,7 @@ export class RetriedExchange {
     }
   }
 
-  /** Goes through the connections that their server has ended in the meantime: that is no failure of the server. */
+  /** Skips idle connections that the server has closed, which is not a failure of the server. */
   async #tryFresh(request: HttpRequest, signal: AbortSignal): Promise<HttpResponse> {
     for (;;) {
       try {
@@ -131,7 +130,7 @@ export class RetriedExchange {
     }
   }
 
-  /** The error for a URL whose host asked for a wait that ends after `wait`; undefined when the host may be asked before. */
+  /** The error for a URL with a Retry-After that ends after `wait`; undefined if it may be requested before. */
   throttling({ asked, url }: Pick<HttpRequest, 'asked' | 'url'>, wait: Deadline): UpstreamThrottledError | undefined {
     const opensAt = this.#gate.opensAt(url);
     const ms = opensAt - performance.now();
@@ -141,7 +140,7 @@ export class RetriedExchange {
     });
   }
 
-  /** A gate that is closed again meanwhile is waited for again. Rejects when the wait is too long. */
+  /** Waits until the URL may be requested, also if the wait is extended meanwhile. Rejects if the wait is too long. */
   async #awaitTurn(request: HttpRequest, wait: Deadline, signal: AbortSignal): Promise<void> {
     for (;;) {
       const throttling = this.throttling(request, wait);
