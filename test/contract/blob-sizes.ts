@@ -23,7 +23,7 @@ export function describeBlobSizes(name: string, make: () => Promise<SizesUnderTe
     });
     afterEach(() => peer.close());
 
-    it('tells the size of each blob of an image, an empty one too', async () => {
+    it('returns the size of each blob of an image, also of an empty blob', async () => {
       const image = makeImage([new Uint8Array(), new Uint8Array(70_000)]);
       await peer.publish(image);
       for (const { descriptor } of image.blobs) {
@@ -31,7 +31,7 @@ export function describeBlobSizes(name: string, make: () => Promise<SizesUnderTe
       }
     });
 
-    it('rejects with PackageUnknownError for a blob that is not there', async () => {
+    it('rejects with PackageUnknownError for a missing blob', async () => {
       const { layer } = makePackage(10);
       const error = await rejection(peer.sizes.blobSize(peer.upstream, layer.descriptor.digest, never));
       expect(error).to.be.instanceOf(PackageUnknownError);

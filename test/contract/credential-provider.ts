@@ -40,14 +40,14 @@ export function describeCredentialProvider(
     });
     afterEach(() => peer.close());
 
-    it('knows where a named repository is and how to enter it', async () => {
+    it('resolves the name of a repository to its registry and credential', async () => {
       const { registry, repository } = await peer.provider.resolve(parseRepositoryName('modules.example/a'));
       expect(registry).to.include({ scheme: 'https', host: 'modules.example' });
       expect(registry.credential).to.include({ kind: 'basic', username: 'robot' });
       expect(repository).to.equal('a');
     });
 
-    it('takes no name for the default registry', async () => {
+    it('resolves the empty name to the default registry', async () => {
       const upstream = await peer.provider.resolve(DEFAULT_REPOSITORY);
       expect(upstream.registry).to.include({ scheme: 'http', host: 'registry.example:5000' });
       expect(upstream).to.equal(
@@ -68,13 +68,13 @@ export function describeCredentialProvider(
       });
     }
 
-    it('gives the same registry object for as long as nothing of it changes', async () => {
+    it('returns the same registry object until its configuration changes', async () => {
       const name = parseRepositoryName('modules.example/a');
       const [first, second] = [await peer.provider.resolve(name), await peer.provider.resolve(name)];
       expect(first.registry).to.equal(second.registry);
     });
 
-    it('goes on with what it knows when the source of the configuration fails', async function () {
+    it('uses the last known configuration when its source fails', async function () {
       if (peer.failSource === undefined) this.skip();
       await peer.failSource();
       const { registry } = await peer.provider.resolve(parseRepositoryName('modules.example/a'));
@@ -97,7 +97,7 @@ export function describeCredentialInspection(
     });
     afterEach(() => peer.close());
 
-    it('shows the configured registries and their accounts, and never a secret', async () => {
+    it('shows the configured registries and their accounts without secrets', async () => {
       const registries = peer.provider.registries();
       const shown = registries.map(({ names, upstream }) => ({ names: names.toSorted(), upstream }));
       const [module, byDefault] = shown.toSorted((a, b) => a.upstream.host.localeCompare(b.upstream.host));
@@ -120,7 +120,7 @@ export function describeCredentialInspection(
       expect(JSON.stringify([registries, peer.provider.sources()])).not.to.match(/hunter2|auths|\[secret\]/);
     });
 
-    it('shows since when it knows them', () => {
+    it('shows when it last read the registries', () => {
       const sources = peer.provider.sources();
       expect(sources.reduce((sum, { objects }) => sum + objects, 0)).to.equal(2);
       for (const source of sources) {
@@ -129,7 +129,7 @@ export function describeCredentialInspection(
       }
     });
 
-    it('tells of a source that fails, and goes on showing what it knows', async function () {
+    it('shows that a source fails, and the last known registries', async function () {
       if (peer.failSource === undefined) this.skip();
       await peer.failSource();
       expect(peer.provider.sources().some(({ failure }) => failure !== undefined)).to.equal(true);

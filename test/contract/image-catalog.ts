@@ -64,7 +64,7 @@ export function describeImageCatalog(name: string, make: () => Promise<CatalogUn
       ]);
     });
 
-    it('knows a repository without tags by an empty list, by null and by no member at all', async () => {
+    it('returns no tags for an empty list, for null and for a missing member', async () => {
       expect(await listed({ 'tags/list': list([]) })).to.deep.equal([]);
       expect(await listed({ 'tags/list': list(null) })).to.deep.equal([]);
       expect(await listed({ 'tags/list': { body: '{}' } })).to.deep.equal([]);
@@ -118,7 +118,7 @@ export function describeImageCatalog(name: string, make: () => Promise<CatalogUn
       });
     }
 
-    it('reads a list that is encoded though nothing has asked for that', async () => {
+    it('decodes a list although the request accepts no encoding', async () => {
       const headers = { 'content-encoding': 'gzip' };
       expect(await listed({ 'tags/list': { body: gzipSync('{"tags":["a","b"]}'), headers } })).to.deep.equal([
         'a',
@@ -127,12 +127,12 @@ export function describeImageCatalog(name: string, make: () => Promise<CatalogUn
       expect(await listed({ 'tags/list': { body: '{"tags":["c"]}', headers } })).to.deep.equal(['c']);
     });
 
-    it('leaves out what is no tag', async () => {
+    it('leaves out entries that are not tags', async () => {
       const body = JSON.stringify({ tags: ['a', 7, null, '../x', 'b'.repeat(129), '-c', 'd'] });
       expect(await listed({ 'tags/list': { body } })).to.deep.equal(['a', 'd']);
     });
 
-    it('says that there is no such repository, and that it may not be seen', async () => {
+    it('tells a missing repository from a forbidden one', async () => {
       const unknown = await rejection(listed({}));
       expect(unknown).to.be.instanceOf(PackageUnknownError);
       const denied = await rejection(listed({ 'tags/list': { status: 403, body: '' } }));
@@ -165,13 +165,13 @@ export function describeImageCatalog(name: string, make: () => Promise<CatalogUn
     const image = makePackage(100);
     const type = { 'content-type': image.manifest.descriptor.mediaType };
 
-    it('fetches the very bytes of the manifest of a tag', async () => {
+    it('fetches the exact bytes of the manifest of a tag', async () => {
       peer.answer({ [`manifests/${tag}`]: { body: image.manifest.bytes, headers: type } });
       const bytes = await peer.catalog.fetchTagged(peer.upstream, tag, never);
       expect(Buffer.compare(bytes, image.manifest.bytes)).to.equal(0);
     });
 
-    it('refuses other bytes than those of the digest that the registry names', async () => {
+    it('refuses a manifest whose digest is not the one in the answer', async () => {
       const headers = { ...type, 'docker-content-digest': makePackage(1).digest };
       peer.answer({ [`manifests/${tag}`]: { body: image.manifest.bytes, headers } });
       expect(await rejection(peer.catalog.fetchTagged(peer.upstream, tag, never))).to.be.instanceOf(
@@ -204,7 +204,7 @@ export function describeImageCatalog(name: string, make: () => Promise<CatalogUn
       expect(await referrers({ [listPath]: referrersOf() })).to.deep.equal([]);
     });
 
-    it('asks a registry without a list of referrers for the tag that stands for it', async () => {
+    it('requests the referrers tag from a registry without a list of referrers', async () => {
       const html = { body: '<html><body>login</body></html>' };
       for (const answer of [{ status: 404, body: '' }, { status: 400, body: '' }, { status: 406, body: '' }, html]) {
         expect(await referrers({ [listPath]: answer, [tagPath]: referrersOf(one) })).to.deep.equal([one]);
@@ -212,12 +212,12 @@ export function describeImageCatalog(name: string, make: () => Promise<CatalogUn
       expect(await referrers({})).to.deep.equal([]);
     });
 
-    it('asks for that tag, too, where the list of a registry is empty', async () => {
+    it('requests the referrers tag also if the list of referrers is empty', async () => {
       expect(await referrers({ [listPath]: referrersOf(), [tagPath]: referrersOf(one) })).to.deep.equal([one]);
       expect(await referrers({ [listPath]: referrersOf(two), [tagPath]: referrersOf(one) })).to.deep.equal([two]);
     });
 
-    it('knows the statement that a publisher notes beside a referrer', async () => {
+    it('reads the annotation with the predicate type of a referrer', async () => {
       const annotations = { 'dev.sigstore.bundle.predicateType': 'https://example.com/a' };
       const manifests = [
         { digest: one, annotations },
@@ -240,7 +240,7 @@ export function describeImageCatalog(name: string, make: () => Promise<CatalogUn
       );
     });
 
-    it('follows no list of referrers for ever, and says when the registry fails', async () => {
+    it('limits the pages of a list of referrers, and rejects when the registry fails', async () => {
       const link = '<?last=1>; rel="next"';
       const page = { ...referrersOf(one), headers: { link } };
       expect(await referrers({ [listPath]: page, [`${listPath}?last=1`]: page })).to.deep.equal([one, one]);
@@ -254,7 +254,7 @@ export function describeImageCatalog(name: string, make: () => Promise<CatalogUn
       expect(await rejection(referrers({ [listPath]: large }))).to.be.instanceOf(UpstreamUnavailableError);
     });
 
-    it('says that there is no such tag, or that the answer is no manifest', async () => {
+    it('rejects for a missing tag, and for an answer that is not a manifest', async () => {
       peer.answer({});
       const unknown = await rejection(peer.catalog.fetchTagged(peer.upstream, tag, never));
       expect(unknown).to.have.property('code', 'MANIFEST_UNKNOWN');

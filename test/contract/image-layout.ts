@@ -66,34 +66,34 @@ export function describeImageLayout(name: string, make: () => Promise<LayoutUnde
       here = [];
     };
 
-    it('takes a blob in, and says how much of it is here', async () => {
+    it('writes a blob, and reports how many bytes it has', async () => {
       expect(await keep()).to.equal(SIZE);
       expect(offsets).to.deep.equal([0]);
       expect(here.at(-1)).to.equal(SIZE);
       expect(here).to.deep.equal(here.toSorted((a, b) => a - b));
     });
 
-    it('takes an empty blob in', async () => {
+    it('writes an empty blob', async () => {
       const empty = makePackage(0).layer;
       expect(await keep(async () => chunksOf(empty.bytes), empty)).to.equal(0);
       expect(await keep(all, empty)).to.equal(0);
     });
 
-    it('does not fetch what it has', async () => {
+    it('does not fetch a blob that it has', async () => {
       await keep();
       expect(await keep()).to.equal(0);
       expect(offsets).to.deep.equal([0]);
       expect(here.at(-1)).to.equal(SIZE);
     });
 
-    it('goes on where an earlier try broke off', async () => {
+    it('resumes a blob at the byte where an earlier attempt broke off', async () => {
       await breakOffAfter(layer.bytes.subarray(0, 700_000));
       expect(await keep()).to.equal(SIZE - 700_000);
       expect(offsets).to.deep.equal([700_000]);
       expect(here.at(-1)).to.equal(SIZE);
     });
 
-    it('needs nothing but the check when an earlier try had got everything', async () => {
+    it('only verifies a blob whose bytes an earlier attempt has written', async () => {
       await breakOffAfter(layer.bytes);
       expect(await keep()).to.equal(0);
       expect(offsets).to.deep.equal([]);
@@ -150,7 +150,7 @@ export function describeImageLayout(name: string, make: () => Promise<LayoutUnde
       return writer;
     };
 
-    it('has nothing of a blob under its name before it is committed, and keeps its bytes for the next writer', async () => {
+    it('has no file under the digest before the commit, and keeps the bytes for the next writer', async () => {
       const first = await resumed(manifest);
       await first.write(manifest.bytes.subarray(0, 10));
       await first.write(manifest.bytes.subarray(10));
@@ -190,25 +190,25 @@ export function describeImageLayout(name: string, make: () => Promise<LayoutUnde
       });
     }
 
-    it('lets the error of a source pass', async () => {
+    it('rejects with the error of the source', async () => {
       const error = new UpstreamUnavailableError();
       expect(await rejection(keep(() => Promise.reject(error)))).to.equal(error);
     });
 
-    it('fetches anew what has become something else', async () => {
+    it('fetches a blob again whose file has other bytes', async () => {
       await keep();
       await place.damage(layer.descriptor.digest, bytesOf(SIZE, 7));
       expect(await keep()).to.equal(SIZE);
     });
 
-    it('does not give a blob up for a descriptor that is wrong about its size', async () => {
+    it('keeps a blob although a descriptor has a wrong size for it', async () => {
       await keep();
       const liar = { ...layer, descriptor: { ...layer.descriptor, size: SIZE - 1 } };
       expect(await rejection(keep(all, liar))).to.be.instanceOf(DigestMismatchError);
       expect(await keep()).to.equal(0);
     });
 
-    it('reads back a manifest that it has, and none that has become something else', async () => {
+    it('reads a stored manifest, and refuses one whose file has other bytes', async () => {
       const { digest } = manifest.descriptor;
       expect(await place.layout.readManifest(digest)).to.equal(undefined);
       await keep(async () => chunksOf(manifest.bytes), manifest);

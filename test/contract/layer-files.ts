@@ -111,7 +111,7 @@ export function describeLayerFiles(make: () => LayerFiles): void {
     });
   }
 
-  it('goes on behind a file that the caller does not read, or reads in part', async () => {
+  it('continues after a file that the caller does not read, or reads only in part', async () => {
     const seen: string[] = [];
     for await (const { kind, path, bytes } of make().list(lent(gzipSync(tar('gnu', ...names)), 4096), unlimited())) {
       if (kind !== 'file') continue;
@@ -125,7 +125,7 @@ export function describeLayerFiles(make: () => LayerFiles): void {
     expect(seen).to.deep.equal(files);
   });
 
-  it('leaves the rest of the layer unread, and closes it, when the caller has found its file', async () => {
+  it('closes the layer without reading the rest when the caller has found its file', async () => {
     const state = { read: 0, closed: false };
     const archive = tar('gnu', './docs/icon.svg', './bin');
     const padded = Buffer.concat([archive.subarray(0, -10_240), Buffer.alloc(64 << 20)]);
@@ -147,7 +147,7 @@ export function describeLayerFiles(make: () => LayerFiles): void {
     expect(state.read).to.be.lessThan(8 << 20);
   });
 
-  it('does not list what an archive hides behind its end', async () => {
+  it('does not list entries after the end of the archive', async () => {
     const hidden = Buffer.concat([tar('gnu', './docs/icon.svg'), tar('gnu', './bin')]);
     expect(await listed(hidden)).to.deep.equal(['docs/icon.svg']);
   });
@@ -207,7 +207,7 @@ export function describeLayerFiles(make: () => LayerFiles): void {
     });
   }
 
-  it('refuses a layer with a sparse file whose map goes on behind its header', async () => {
+  it('refuses a layer with a sparse file whose map continues after its header', async () => {
     writeHoles(join(directory, 'sparse'), 10);
     const args = ['--sparse', '--format', 'gnu', '-C', directory, '-cf', '-', 'sparse'];
     const archive = execFileSync('tar', args, { maxBuffer: 1 << 30 });
@@ -272,7 +272,7 @@ export function describeLayerFiles(make: () => LayerFiles): void {
     });
   }
 
-  it('takes the checksum of a program that counts with signed bytes', async () => {
+  it('accepts the checksum of a program that adds signed bytes', async () => {
     const archive = tar('ustar', './docs/icon.svg');
     archive.write('\u00e9.svg', 0, 'latin1');
     archive.fill(' ', 148, 156);
@@ -343,14 +343,14 @@ export function describeLayerFiles(make: () => LayerFiles): void {
     });
   }
 
-  it('refuses a layer that unpacks to more than the limit, before it is unpacked whole', async () => {
+  it('refuses a layer that exceeds the limit of unpacked bytes before it is unpacked completely', async () => {
     const bomb = gzipSync(Buffer.concat([header('0', 64 << 20), Buffer.alloc(64 << 20)]));
     const error = await rejection(listed(bomb, 65_536, { budget: { bytes: 1 << 20 } }));
     expect(error).to.be.instanceOf(InvalidContentError);
     expect(String(error)).to.include('1048576 bytes');
   });
 
-  it('draws on one budget for several layers', async () => {
+  it('applies one limit of unpacked bytes to several layers', async () => {
     const layer = tar('ustar', './docs/icon.svg');
     const budget = { bytes: 2.5 * layer.byteLength };
     for (let time = 0; time < 2; time++) await listed(gzipSync(layer), 65_536, { budget });

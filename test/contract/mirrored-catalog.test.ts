@@ -68,7 +68,7 @@ describe('MirroredCatalog', () => {
   });
   afterEach(() => Promise.all([mirror?.close(), second?.close(), origin?.close()]));
 
-  it('asks the registry itself where it may: tags move, and a mirror may be behind', async () => {
+  it('asks the registry for tags if it may, because a mirror can have old tags', async () => {
     if (mirror === undefined || origin === undefined) throw new Error('not started');
     mirror.publish(image);
     origin.publish(image);
@@ -80,7 +80,7 @@ describe('MirroredCatalog', () => {
     expect(mirror.log).to.deep.equal([]);
   });
 
-  it('asks mirrors in their order where the registry must not be asked, and fails as the last one does', async () => {
+  it('asks mirrors in their order if the registry must not be asked, and rejects with the error of the last one', async () => {
     if (mirror === undefined || second === undefined || origin === undefined) throw new Error('not started');
     const upstream = origin.upstream();
     const catalog = new MirroredCatalog(makeRegistryGateway(), [

@@ -33,7 +33,7 @@ export function describePackageCache(
     const fetch = (onBytes: (bytes: number) => void = () => undefined, signal = never): Promise<boolean> =>
       peer.cache.fetch(request, onBytes, signal);
 
-    it('fetches all of a package, and says the next time that it was cached', async () => {
+    it('fetches a whole package, and reports it as cached the next time', async () => {
       await begin();
       expect(await peer.cache.has(request, never)).to.equal(false);
       let bytes = 0;
@@ -84,7 +84,7 @@ export function describePackageCache(
         expect(has).to.equal(false);
       });
 
-    it('passes on the wait that a registry asks for', async () => {
+    it('rejects with the Retry-After of the registry', async () => {
       await begin();
       gateway.fetchManifest.onFirstCall().rejects(new UpstreamThrottledError(7));
       const error = await rejection(fetch());
@@ -92,7 +92,7 @@ export function describePackageCache(
       expect(await fetch()).to.equal(false);
     });
 
-    it('rejects when the cache has no room', async () => {
+    it('rejects if the cache has no room for the package', async () => {
       await begin(SIZE / 2);
       await rejection(fetch());
       expect(await peer.cache.has(request, never)).to.equal(false);

@@ -32,7 +32,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
     const keep = (given: TestBlob): Promise<void> => keepIn(store, given);
     const has = (given: TestBlob): Promise<boolean> => isIn(store, given);
 
-    it('has nothing that was not given to it', async () => {
+    it('does not have a blob that was never stored', async () => {
       expect(await store.open(blob(bytesOf(5)).descriptor)).to.equal(undefined);
     });
 
@@ -48,7 +48,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       });
     }
 
-    it('reads from any offset, and nothing beyond the end', async () => {
+    it('reads from any offset, and nothing after the end', async () => {
       const given = blob(bytesOf(100_000));
       await keep(given);
       const stored = await store.open(given.descriptor);
@@ -57,7 +57,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       expect(Buffer.compare(await readAll(stored, 99_990), given.bytes.subarray(99_990))).to.equal(0);
     });
 
-    it('shows a blob while it arrives, to an early and to a late reader', async () => {
+    it('lets an early and a late reader read a blob while it arrives', async () => {
       const given = blob(bytesOf(300_000));
       const held = new HeldSource().give(given.bytes.subarray(0, 200_000));
       const incoming = await ingest(store, given.descriptor, held.source);
@@ -70,7 +70,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       await incoming.settled;
     });
 
-    it('withholds the last 64 KiB until all of it is verified', async () => {
+    it('withholds the last 64 KiB until the whole blob is verified', async () => {
       const given = blob(bytesOf(WITHHELD_BYTES + 100));
       const held = new HeldSource().give(given.bytes);
       const incoming = await ingest(store, given.descriptor, held.source);
@@ -106,13 +106,13 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       });
     }
 
-    it('never shows the end of an empty blob that should have been another', async () => {
+    it('never completes an empty blob that should not be empty', async () => {
       const given = blob(bytesOf(100));
       const incoming = await ingest(store, { ...given.descriptor, size: 0 }, sourceOf(new Uint8Array()));
       expect(await rejection(readAll(incoming.read()))).to.be.instanceOf(DigestMismatchError);
     });
 
-    it('keeps nothing whose bytes are wrong, and never shows the end of it', async () => {
+    it('does not cache a blob with wrong bytes, and never completes its readers', async () => {
       const given = blob(bytesOf(200_000));
       const forged = given.bytes.slice();
       forged[199_999] = (forged[199_999] ?? 0) ^ 1;
@@ -136,7 +136,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       });
     }
 
-    it('keeps nothing of a source that fails, and tells every reader why', async () => {
+    it('does not cache a blob whose source fails, and tells every reader the cause', async () => {
       const given = blob(bytesOf(300_000));
       const held = new HeldSource().give(given.bytes.subarray(0, 100_000));
       const incoming = await ingest(store, given.descriptor, held.source);
@@ -149,7 +149,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       expect(await has(given)).to.equal(false);
     });
 
-    it('has settled when a reader hears of a failure, so that no reader joins it then', async () => {
+    it('has ended the download before a reader gets the failure, so no reader can join it', async () => {
       const given = blob(bytesOf(300_000));
       const incoming = await ingest(store, given.descriptor, sourceOf(bytesOf(300_000, 9)));
       let settled = false;
@@ -159,7 +159,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       expect(settled).to.equal(true);
     });
 
-    it('takes no room for a reservation that is aborted, and none before the first byte of one that is not', async () => {
+    it('takes no room for an aborted reservation, nor before the first byte of another one', async () => {
       const [given, other] = [blob(bytesOf(900 * KIB)), blob(bytesOf(900 * KIB, 2))];
       const aborted = await store.reserve(given.descriptor);
       expect(await peer.bytes()).to.equal(0);
@@ -171,7 +171,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       expect([await has(given), await has(other)]).to.deep.equal([false, true]);
     });
 
-    it('leaves a source that is not read to its end, when it has more bytes than it should', async () => {
+    it('closes a source that has more bytes than the descriptor', async () => {
       const given = blob(bytesOf(100_000));
       const held = new HeldSource().give(given.bytes).give(bytesOf(1));
       const incoming = await ingest(store, given.descriptor, held.source);
@@ -179,7 +179,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       expect(held.left).to.equal(true);
     });
 
-    it('waits for a source that stalls, and takes the rest of it', async () => {
+    it('waits for a source that stalls, and stores the rest of it', async () => {
       const given = blob(bytesOf(300_000));
       const held = new HeldSource().give(given.bytes.subarray(0, 1));
       const incoming = await ingest(store, given.descriptor, held.source);
@@ -189,7 +189,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       expect(await has(given)).to.equal(true);
     });
 
-    it('passes on why a source cannot be opened, and takes no room for it', async () => {
+    it('rejects with the error of a source that cannot be opened, and takes no room for it', async () => {
       const reason = new UpstreamUnavailableError();
       const refuse = async (): Promise<never> => {
         throw reason;
@@ -201,7 +201,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       expect(await has(next)).to.equal(true);
     });
 
-    it('evicts nothing for a blob that does not come: the registry refuses it, or never sends a byte', async () => {
+    it('evicts nothing for a blob that the registry refuses or of which it sends no byte', async () => {
       const blobs = [1, 2, 3].map((seed) => blob(bytesOf(300 * KIB, seed)));
       for (const given of blobs) await keep(given);
       const { descriptor } = blob(bytesOf(900 * KIB, 4));
@@ -214,7 +214,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       for (const given of blobs) expect(await has(given)).to.equal(true);
     });
 
-    it('evicts as much as arrives, and no more when the rest of it never comes', async () => {
+    it('evicts as many bytes as arrive, and no more if the rest does not come', async () => {
       const blobs = [1, 2, 3].map((seed) => blob(bytesOf(300 * KIB, seed))) as [TestBlob, TestBlob, TestBlob];
       for (const given of blobs) await keep(given);
       const large = blob(bytesOf(900 * KIB, 4));
@@ -251,7 +251,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       });
     }
 
-    it('takes a blob again that failed once', async () => {
+    it('stores a blob that failed before', async () => {
       const given = blob(bytesOf(50_000));
       const first = await ingest(store, given.descriptor, sourceOf(bytesOf(50_000, 9)));
       await rejection(first.settled);
@@ -259,7 +259,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       expect(await has(given)).to.equal(true);
     });
 
-    it('is not disturbed by a reader that leaves', async () => {
+    it('continues when a reader leaves', async () => {
       const given = blob(bytesOf(200_000));
       const held = new HeldSource().give(given.bytes.subarray(0, 100_000));
       const incoming = await ingest(store, given.descriptor, held.source);
@@ -272,14 +272,14 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       expect(await has(given)).to.equal(true);
     });
 
-    it('refuses what can never fit, its source untouched', async () => {
+    it('refuses a blob larger than the store without opening its source', async () => {
       const held = new HeldSource();
       const error = await rejection(ingest(store, blob(bytesOf(maxBytes + 1)).descriptor, held.source));
       expect(error).to.be.instanceOf(StoreFullError);
       expect(held.opened).to.equal(0);
     });
 
-    it('refuses what cannot fit beside what is arriving', async () => {
+    it('refuses a blob that has no room next to the arriving blobs', async () => {
       const first = new HeldSource();
       const bytes = bytesOf(700 * KIB);
       const incoming = await ingest(store, blob(bytes).descriptor, first.source);
@@ -289,7 +289,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       await incoming.settled;
     });
 
-    it('lets the least recently used leave first', async () => {
+    it('evicts the least recently used blob first', async () => {
       const blobs = [1, 2, 3].map((seed) => blob(bytesOf(300 * KIB, seed)));
       const [first, second, third] = blobs as [TestBlob, TestBlob, TestBlob];
       for (const given of blobs) await keep(given);
@@ -300,7 +300,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       for (const given of [first, third, fourth]) expect(await has(given)).to.equal(true);
     });
 
-    it('is looked at without a use when the question says so', async () => {
+    it('does not count a read as a use if the caller says so', async () => {
       const [first, second] = [blob(bytesOf(300 * KIB, 1)), blob(bytesOf(300 * KIB, 2))];
       for (const given of [first, second]) await keep(given);
       const before = store.info(first.descriptor.digest)?.usedAt;
@@ -334,14 +334,14 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
         await arriving?.settled;
       });
 
-    it('says that it has room where other blobs would leave, and lets none leave for the question', async () => {
+    it('reports room that eviction would free, without evicting', async () => {
       const blobs = [1, 2, 3].map((seed) => blob(bytesOf(300 * KIB, seed)));
       for (const given of blobs) await keep(given);
       expect(await store.refusal(maxBytes)).to.equal(undefined);
       for (const given of blobs) expect(await has(given)).to.equal(true);
     });
 
-    it('never takes more than its bytes, also while a blob arrives', async () => {
+    it('never exceeds its maximum size, also while a blob arrives', async () => {
       for (let seed = 1; seed <= 12; seed++) {
         const given = blob(bytesOf(200 * KIB, seed));
         const held = new HeldSource().give(given.bytes.subarray(0, 150 * KIB));
@@ -356,7 +356,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       }
     });
 
-    it('makes one blob of two that arrive under one digest', async () => {
+    it('stores one blob when two arrive under the same digest', async () => {
       const given = blob(bytesOf(100_000));
       const both = await Promise.all([1, 2].map(() => ingest(store, given.descriptor, sourceOf(given.bytes))));
       await Promise.all(both.map(({ settled }) => settled));
@@ -366,7 +366,7 @@ export function describePackageStore(name: string, make: (maxBytes: number) => P
       expect(await peer.bytes()).to.be.at.most(102_400);
     });
 
-    it('goes on reading a blob while others arrive', async () => {
+    it('reads a blob while others arrive', async () => {
       const read = blob(bytesOf(400 * KIB));
       await keep(read);
       const stored = await store.open(read.descriptor);
@@ -398,7 +398,7 @@ export function describeStoreInspection(name: string, make: (maxBytes: number) =
     const keep = (given: TestBlob): Promise<void> => keepIn(store, given);
     const has = (given: TestBlob): Promise<boolean> => isIn(store, given);
 
-    it('shows the cached blobs, the latest used first, and looking is no use', async () => {
+    it('shows the cached blobs, the most recently used first, without counting this as a use', async () => {
       const [first, second] = [blob(bytesOf(300 * KIB, 1)), blob(bytesOf(300 * KIB, 2))];
       const before = Date.now();
       await keep(first);
@@ -430,7 +430,7 @@ export function describeStoreInspection(name: string, make: (maxBytes: number) =
       expect(store.list(9)).to.have.lengthOf(1);
     });
 
-    it('shows no blob whose bytes were wrong, too few or too many, or never came', async () => {
+    it('shows no blob whose bytes were wrong, too few, too many or missing', async () => {
       const given = blob(bytesOf(100_000));
       const { descriptor, bytes } = given;
       for (const wrong of [bytesOf(100_000, 9), bytes.subarray(1), Buffer.concat([bytes, bytes])]) {

@@ -45,7 +45,7 @@ export function describeRegistryGateway(name: string, make: () => Promise<Gatewa
     afterEach(() => peer.close());
 
     for (const dialect of ['oci', 'docker'] as const) {
-      it(`fetches the very bytes of a manifest (${dialect})`, async () => {
+      it(`fetches the exact bytes of a manifest (${dialect})`, async () => {
         const image = makeImage([bytesOf(10), bytesOf(2000, 2)], dialect);
         await peer.publish(image);
         const manifest = await peer.gateway.fetchManifest(peer.upstream, image.digest, never);
@@ -53,7 +53,7 @@ export function describeRegistryGateway(name: string, make: () => Promise<Gatewa
       });
     }
 
-    it('fetches the very bytes of a blob', async () => {
+    it('fetches the exact bytes of a blob', async () => {
       const image = makePackage(1_000_003);
       await peer.publish(image);
       expect(Buffer.compare(await fetchBlob(peer, image, 0), image.layer.bytes)).to.equal(0);
@@ -66,13 +66,13 @@ export function describeRegistryGateway(name: string, make: () => Promise<Gatewa
       expect(Buffer.compare(tail, image.layer.bytes.subarray(123_456))).to.equal(0);
     });
 
-    it('says that it has no such manifest', async () => {
+    it('rejects with PackageUnknownError for a missing manifest', async () => {
       const error = await rejection(peer.gateway.fetchManifest(peer.upstream, makePackage(9, 99).digest, never));
       expect(error).to.be.instanceOf(PackageUnknownError);
       expect(error).to.have.property('code', 'MANIFEST_UNKNOWN');
     });
 
-    it('says that it has no such blob', async () => {
+    it('rejects with PackageUnknownError for a missing blob', async () => {
       const absent = makePackage(9, 99).layer.descriptor;
       await peer.publish(makePackage(9));
       const error = await rejection(peer.gateway.fetchBlob(peer.upstream, absent, 0, never));
@@ -80,7 +80,7 @@ export function describeRegistryGateway(name: string, make: () => Promise<Gatewa
       expect(error).to.have.property('code', 'BLOB_UNKNOWN');
     });
 
-    it('knows of no reason to refuse what was never asked for, and of none for what it has answered', async () => {
+    it('knows no refusal for content that was not requested yet, nor for content that was delivered', async () => {
       const image = makePackage(9);
       await peer.publish(image);
       const { digest } = image.layer.descriptor;
@@ -94,7 +94,7 @@ export function describeRegistryGateway(name: string, make: () => Promise<Gatewa
       expect(refusals()).to.deep.equal([undefined, undefined]);
     });
 
-    it('stops when its caller has lost interest', async () => {
+    it('stops when its caller aborts', async () => {
       const image = makePackage(1000);
       await peer.publish(image);
       const signal = AbortSignal.abort(new Error('gone'));
@@ -102,7 +102,7 @@ export function describeRegistryGateway(name: string, make: () => Promise<Gatewa
       await rejection(peer.gateway.fetchBlob(peer.upstream, image.layer.descriptor, 0, signal));
     });
 
-    describe('with a peer that misbehaves', () => {
+    describe('with a faulty peer', () => {
       const image = makePackage(300_000);
       const begin = async function (this: Mocha.Context, how: Misbehaviour): Promise<void> {
         await peer.publish(image);
@@ -113,7 +113,7 @@ export function describeRegistryGateway(name: string, make: () => Promise<Gatewa
       const manifest = (): Promise<Error> => rejection(peer.gateway.fetchManifest(peer.upstream, image.digest, never));
       const blob = (): Promise<Error> => rejection(fetchBlob(peer, image, 0));
 
-      it('takes no more of a manifest than 4 MiB', async function () {
+      it('reads at most 4 MiB of a manifest', async function () {
         await begin.call(this, 'unbounded manifest');
         expect(await manifest()).to.be.instanceOf(InvalidContentError);
       });
@@ -142,7 +142,7 @@ export function describeRegistryGateway(name: string, make: () => Promise<Gatewa
         });
     });
 
-    it('lets its caller leave in the middle of a blob', async () => {
+    it('ends the request when its caller leaves in the middle of a blob', async () => {
       const image = makePackage(3_000_000);
       await peer.publish(image);
       for await (const chunk of await peer.gateway.fetchBlob(peer.upstream, image.layer.descriptor, 0, never)) {

@@ -25,14 +25,14 @@ export function describeRequestInspection(name: string, make: () => RequestsUnde
       peer = make();
     });
 
-    it('counts outcomes, and shows no failure of a request that has succeeded', () => {
+    it('counts outcomes, and shows no failure for a successful request', () => {
       peer.end(requestOf(1));
       peer.end(requestOf(1));
       expect(peer.inspection.outcomes).to.deep.equal({ hit: 2, miss: 0, joined: 0, bypass: 0 });
       expect(peer.inspection.failures()).to.deep.equal([]);
     });
 
-    it('counts requests that fail alike as one, the latest failure first', () => {
+    it('groups requests with the same failure, the latest failure first', () => {
       const denied = new UpstreamDeniedError({ cause: new Error('status 401') });
       peer.end(requestOf(1), denied);
       peer.end(requestOf(2), new UpstreamTimeoutError());
@@ -45,7 +45,7 @@ export function describeRequestInspection(name: string, make: () => RequestsUnde
       expect(failures[0]).to.deep.include({ request: requestOf(1), cause: 'status 401' });
     });
 
-    it('shows the last hour by its minutes, and no minute of the hour before', () => {
+    it('shows each minute of the last hour, and no earlier minute', () => {
       peer.end(requestOf(1));
       peer.pass(59 * 60_000);
       peer.end(requestOf(2));
@@ -65,7 +65,7 @@ export function describeRequestInspection(name: string, make: () => RequestsUnde
       expect(times.slice(1).every((at, index) => at - (times[index] ?? 0) === 60_000)).to.equal(true);
     });
 
-    it('knows where a package was delivered from, and of no package that failed', () => {
+    it('shows the source of a delivered package, and none for a failed one', () => {
       const placed = { ...requestOf(1), path: 'ingress' as RepositoryPath };
       peer.end(placed);
       peer.end(requestOf(2), new UpstreamTimeoutError());
@@ -73,7 +73,7 @@ export function describeRequestInspection(name: string, make: () => RequestsUnde
       expect(peer.inspection.requestFor(requestOf(2).digest)).to.equal(undefined);
     });
 
-    it('shows the code of a bug and not its message, and bounds the number of failures', () => {
+    it('shows the code of a bug without its message, and limits the number of failures', () => {
       for (let seed = 0; seed < 1000; seed++) peer.end(requestOf(seed), new Error('canary'));
       const failures = peer.inspection.failures();
       expect(failures.length).to.be.within(1, 200);

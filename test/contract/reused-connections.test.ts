@@ -59,7 +59,7 @@ describe('a connection that has delivered a large body', () => {
     });
   }
 
-  it('is closed when bytes have come behind the body', async () => {
+  it('is closed if bytes follow the body', async () => {
     const registry = await start();
     const [image] = IMAGES as [TestImage];
     registry.script(({ url }, response) => {
@@ -74,7 +74,7 @@ describe('a connection that has delivered a large body', () => {
     expect(registry.connections).to.equal(3);
   });
 
-  it('is closed when an answer comes that no request asks for, such as the 408 of a proxy', async () => {
+  it('is closed when an answer arrives without a request, such as the 408 of a proxy', async () => {
     const registry = await start();
     const [image] = IMAGES as [TestImage];
     const sockets: Socket[] = [];
@@ -96,7 +96,7 @@ describe('a connection that has delivered a large body', () => {
     expect(registry.connections).to.equal(3);
   });
 
-  it('is closed when the registry says so', async () => {
+  it('is closed when the registry sends Connection: close', async () => {
     const registry = await start();
     registry.script((_request, response) => {
       response.setHeader('connection', 'close');
@@ -107,7 +107,7 @@ describe('a connection that has delivered a large body', () => {
     expect(registry.connections).to.equal(IMAGES.length);
   });
 
-  it('is closed when its reader has left before the end', async () => {
+  it('is closed when its reader leaves before the end', async () => {
     const registry = await start();
     const [gateway, upstream] = [makeRegistryGateway(), registry.upstream()];
     const [, , image] = IMAGES as [TestImage, TestImage, TestImage];
@@ -119,7 +119,7 @@ describe('a connection that has delivered a large body', () => {
     expect(registry.connections).to.equal(2);
   });
 
-  it('leaves the body of the next answer alone when its own request is over', async () => {
+  it('does not affect the body of the next answer after its own request has ended', async () => {
     const registry = await start();
     const [gateway, upstream] = [makeRegistryGateway(), registry.upstream()];
     for (let times = 0; times < 20; times++) {
@@ -128,7 +128,7 @@ describe('a connection that has delivered a large body', () => {
     expect(registry.connections).to.be.at.most(IMAGES.length);
   });
 
-  it('is not ended by the abort of a request that is over', async () => {
+  it('is not closed by the abort of a request that has ended', async () => {
     const registry = await start();
     const [gateway, upstream] = [makeRegistryGateway(), registry.upstream()];
     const [first, second] = IMAGES as [TestImage, TestImage];

@@ -31,7 +31,7 @@ export function describeSignatureVerifier(name: string, make: () => Promise<Veri
     const verify = ({ digest, manifest: { bytes } }: TestImage, signal = never): Promise<SignatureVerdict> =>
       peer.verifier.verify({ digest, bytes }, () => Promise.resolve(peer.upstream), signal);
 
-    it('finds the signature of a trusted key, and names the key', async () => {
+    it('accepts the signature of a trusted key, and returns the name of the key', async () => {
       const verdict = await verify(await peer.sign(makePackage(100)));
       expect(verdict).to.have.property('kind', 'valid');
       expect(verdict)
@@ -39,35 +39,35 @@ export function describeSignatureVerifier(name: string, make: () => Promise<Veri
         .that.matches(/^[0-9a-f]{64}$/);
     });
 
-    it('says that there is no signature', async () => {
+    it('reports a missing signature', async () => {
       expect(await verify(makePackage(100))).to.have.property('kind', 'missing');
     });
 
-    it('takes no signature of an unknown key', async () => {
+    it('refuses the signature of an unknown key', async () => {
       expect(await verify(await peer.signByStranger(makePackage(100)))).to.have.property('kind', 'invalid');
     });
 
-    it('takes no signature of another image', async () => {
+    it('refuses the signature of another image', async () => {
       const signed = await peer.sign(makePackage(100));
       const other = await peer.copySignature(signed, makePackage(200, 2));
       expect(await verify(other)).to.have.property('kind', 'invalid');
     });
 
-    it('names the same keys the same way, and others another way', async () => {
+    it('returns the same name for the same keys, and another name for other keys', async () => {
       const before = await peer.verifier.keys();
       expect(await peer.verifier.keys()).to.equal(before);
       await peer.replaceKeys();
       expect(await peer.verifier.keys()).not.to.equal(before);
     });
 
-    it('takes no signature of a key that was trusted before', async () => {
+    it('refuses the signature of a key that is no longer trusted', async () => {
       const signed = await peer.sign(makePackage(100));
       expect(await verify(signed)).to.have.property('kind', 'valid');
       await peer.replaceKeys();
       expect(await verify(signed)).to.have.property('kind', 'invalid');
     });
 
-    it('knows the bytes of a document that is no manifest to be unsigned', async () => {
+    it('reports a missing signature for a document that is not a manifest', async () => {
       const bytes = Buffer.from('no manifest');
       const { digest } = makePackage(100);
       const upstream = (): Promise<Upstream> => Promise.resolve(peer.upstream);

@@ -69,7 +69,7 @@ function describeSourceInspection(name: string): void {
     });
     afterEach(() => Promise.all([mirror?.close(), origin?.close()]));
 
-    it('names the sources that cover an upstream, and which rests until when and why', async () => {
+    it('shows the sources of an upstream, and until when and why a source rests', async () => {
       if (mirror === undefined || origin === undefined) throw new Error('not started');
       const sources = [mirrorOf(mirror.host), mirrorOf('other.example', { of: 'another.example' })];
       const { gateway } = makeSources(makeRegistryGateway(timeouts), sources);
@@ -86,7 +86,7 @@ function describeSourceInspection(name: string): void {
       expect((resting?.until.getTime() ?? 0) - Date.now()).to.be.within(1, 30_000);
     });
 
-    it('knows which source has answered last for a digest', async () => {
+    it('shows which source answered last for a digest', async () => {
       if (mirror === undefined || origin === undefined) throw new Error('not started');
       const { gateway } = makeSources(makeRegistryGateway(timeouts), [mirrorOf(mirror.host)]);
       expect(gateway.servedBy(image.digest)).to.equal(undefined);

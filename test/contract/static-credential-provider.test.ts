@@ -25,7 +25,7 @@ describeCredentialProvider('StaticCredentialProvider', make);
 describeCredentialInspection('StaticCredentialProvider', make);
 
 describe('StaticCredentialProvider', () => {
-  it('says that no registry is the default when none is', async () => {
+  it('rejects the empty name if no default registry is configured', async () => {
     const error = await rejection(new StaticCredentialProvider([]).resolve(DEFAULT_REPOSITORY));
     expect(error.message).to.equal('no default registry is configured');
   });

@@ -10,7 +10,7 @@ const MIB = 1024 * 1024;
 describe('TarLayerFiles', () => {
   describeLayerFiles(() => new TarLayerFiles());
 
-  it('frees what it has unpacked of a large file before the collector comes', async () => {
+  it('frees the unpacked chunks of a large file without waiting for the garbage collector', async () => {
     const size = 4 * MIB;
     const layer = gzipSync(archiveOf({ path: 'large', content: bytesOf(size) }));
     const limits = { budget: { bytes: Infinity }, signal: new AbortController().signal };

@@ -51,7 +51,7 @@ export function describeUpstreamInspection(name: string, make: (gateway: Stubbed
         expect(peer.inspection.answers().map((answer) => answer.code)).to.deep.equal(['OK']);
       });
 
-    it('shows the latest first, and of one registry object only its own', async () => {
+    it('shows the latest answer first, and only answers of the requested registry object', async () => {
       const other = parseUpstream({ repo: 'other.example/deckhouse' });
       await ask();
       await ask(other);
@@ -60,7 +60,7 @@ export function describeUpstreamInspection(name: string, make: (gateway: Stubbed
       expect(peer.inspection.answers({ ...other.registry })).to.deep.equal([]);
     });
 
-    it('shows no failure of a question whose caller has left', async () => {
+    it('shows no failure for a request whose caller has left', async () => {
       stub.fetchManifest.rejects(new UpstreamTimeoutError());
       await rejection(ask(UPSTREAM, AbortSignal.abort()));
       expect(peer.inspection.answers()).to.deep.equal([]);

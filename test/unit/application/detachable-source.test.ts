@@ -11,7 +11,7 @@ import { rejection } from '../../support/rejection.ts';
 import { chunksOf, HeldSource, ingest } from '../../support/source.ts';
 
 describe('DetachableSource', () => {
-  it('has the rest of a blob wherever the store fails, for chunks of any size', async () => {
+  it('yields the rest of a blob wherever the store fails, for chunks of any size', async () => {
     const sizes = fc.integer({ min: 1, max: 300_000 });
     await fc.assert(
       fc.asyncProperty(sizes, fc.integer({ min: 1000, max: 200_000 }), fc.nat(), async (size, chunkBytes, seed) => {
@@ -32,7 +32,7 @@ describe('DetachableSource', () => {
     );
   });
 
-  it('ends its source when the rest is left, and when it is closed', async () => {
+  it('ends its source when the reader leaves the rest, and when it is closed', async () => {
     const { descriptor, bytes } = makeBlob('application/octet-stream', bytesOf(300_000));
     for (const isRead of [true, false]) {
       const held = new HeldSource().give(bytes.subarray(0, 100_000));
@@ -78,7 +78,7 @@ describe('DownloadReader', () => {
     return new DownloadReader({ stored, openRest, failed: () => Promise.resolve(), onClose: left });
   }
 
-  it('reads what is stored, and then the rest of the download', async () => {
+  it('reads the stored bytes, and then the rest of the download', async () => {
     const stored = readerThat(async (offset) => {
       if (offset > 3) throw new StoreFailedError();
       return new Uint8Array([1]);
@@ -100,7 +100,7 @@ describe('DownloadReader', () => {
     for (const each of [stored, rest]) sinon.assert.calledOnce(each.close);
   });
 
-  it('does not read the rest for bytes that come before it', async () => {
+  it('does not read the rest for earlier bytes', async () => {
     const error = new StoreFailedError();
     const before = new Verifier(descriptor);
     before.update(new Uint8Array(5));

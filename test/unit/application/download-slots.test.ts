@@ -32,7 +32,7 @@ describe('DownloadSlots', () => {
     return Promise.all(Array.from({ length: count }, (_, index) => slots.acquire(index % 2 ? registry : other, never)));
   }
 
-  it('grants as many as there are, and further ones in their order as others end', async () => {
+  it('grants all slots, and further ones in order when others end', async () => {
     const slots = new DownloadSlots({ max: 4 });
     const held = await fill(slots, 4);
     const waiting = [take(slots, 'first'), take(slots, 'second')];
@@ -47,7 +47,7 @@ describe('DownloadSlots', () => {
     expect(granted).to.deep.equal(['first', 'second']);
   });
 
-  it('rejects a wait that takes too long, and forgets it', async () => {
+  it('rejects a request that has waited too long, and removes it from the queue', async () => {
     const slots = new DownloadSlots({ max: 1, maxWaitMs: 8000 });
     const [held] = await fill(slots, 1);
     const outcome = rejection(slots.acquire(registry, never));
@@ -59,7 +59,7 @@ describe('DownloadSlots', () => {
     expect(slots.usage).to.include({ running: 0, queued: 0 });
   });
 
-  it('forgets a client that leaves the queue, and one that has left before', async () => {
+  it('removes a client that leaves the queue, and one that has left before', async () => {
     const slots = new DownloadSlots({ max: 1 });
     const [held] = await fill(slots, 1);
     const leaving = new AbortController();
@@ -91,7 +91,7 @@ describe('DownloadSlots', () => {
     expect(slots.usage.running).to.equal(2);
   });
 
-  it('lets a download go on that a client has come back to, and one that no other waits for', async () => {
+  it('lets a download continue that has a client again, and one if no other waits', async () => {
     const slots = new DownloadSlots({ max: 1, graceMs: 1000, maxWaitMs: 8000 });
     const [held] = (await fill(slots, 1)) as [Slot];
     held.setIdle(true);
@@ -104,7 +104,7 @@ describe('DownloadSlots', () => {
     expect(held.revoked.aborted).to.equal(false);
   });
 
-  it('hands over at once what has been idle for long', async () => {
+  it('takes a slot at once that has been idle for a long time', async () => {
     const slots = new DownloadSlots({ max: 1, graceMs: 1000 });
     const [held] = (await fill(slots, 1)) as [Slot];
     held.setIdle(true);
@@ -124,7 +124,7 @@ describe('DownloadSlots', () => {
     expect(slots.usage).to.include({ running: 7, queued: 0 });
   });
 
-  it('takes the idle slot of the same registry when that has as many as it may', async () => {
+  it('takes an idle slot of the same registry if it has all of its slots', async () => {
     const slots = new DownloadSlots({ max: 4, graceMs: 1000 });
     const [first, ...held] = (await Promise.all([1, 2, 3].map(() => slots.acquire(registry, never)))) as [
       Slot,

@@ -48,7 +48,7 @@ describe('Downloads', () => {
     };
   }
 
-  it('joins a download of the same registry only, and of the same size', async () => {
+  it('joins only a download of the same registry and the same size', async () => {
     const held = new HeldSource();
     const want = wanted(image, held);
     const { layer } = want;
@@ -97,7 +97,7 @@ describe('Downloads', () => {
     expect(slots.usage).to.include({ revoked: 1, running: 0 });
   });
 
-  it('keeps a download whose client has left as long as another one reads it', async () => {
+  it('continues a download whose client has left while another client reads it', async () => {
     const held = new HeldSource().give(image.layer.bytes);
     const want = wanted(image, held);
     const [first, second] = [await begin(want), await downloads.join(want)];
@@ -110,7 +110,7 @@ describe('Downloads', () => {
     held.end();
   });
 
-  it('drops a queued download with its last client, and begins it for those that stay', async () => {
+  it('drops a queued download with its last client, and begins it for the clients that stay', async () => {
     const held = new HeldSource();
     const running = await begin(wanted(image, held));
     const other = makePackage(1000, 2);

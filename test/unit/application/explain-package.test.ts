@@ -93,7 +93,7 @@ describe('ExplainPackage', () => {
   const outcomeOf = ({ verdict }: Explanation): string =>
     verdict.outcome === 'fail' ? `fail ${verdict.code}` : verdict.outcome;
 
-  it('says where an unknown digest would be looked for, and as which user, and asks no registry', async () => {
+  it('shows the registry and the user for an unknown digest without a request to the registry', async () => {
     const asked = { ...request, path: parseRepositoryPath('modules/ingress') };
     const explanation = await explain.execute(asked);
     expect(explanation).to.deep.include({
@@ -130,7 +130,7 @@ describe('ExplainPackage', () => {
     expectNobodyAsked();
   });
 
-  it('finds cached blobs in a process that has not resolved them either, under any repository name', async () => {
+  it('finds cached blobs that this process has not resolved yet, with any repository name', async () => {
     await readAll((await get.execute(request)).blob);
     for (const start of [() => undefined, restart]) {
       start();
@@ -152,7 +152,7 @@ describe('ExplainPackage', () => {
     expect((await explain.execute(request)).cached.layer?.usedAt).to.equal(before);
   });
 
-  it('opens nothing that is too large for a manifest, and a manifest once', async () => {
+  it('opens no blob that is too large for a manifest, and a manifest only once', async () => {
     const large = makePackage(4 * 1024 ** 2 + 1);
     const { digest } = large.layer.descriptor;
     gateway = stubGateway(large);
@@ -170,7 +170,7 @@ describe('ExplainPackage', () => {
     sinon.assert.calledOnceWithExactly(open, { digest: large.digest, isUse: false });
   });
 
-  it('says that a blob not verified since an unclean stop will be verified', async () => {
+  it('reports that a blob will be verified after an unclean stop', async () => {
     await readAll((await get.execute(request)).blob);
     const { info } = store;
     store.info = (digest) => {
@@ -183,7 +183,7 @@ describe('ExplainPackage', () => {
     });
   });
 
-  it('shows how far a download is', async () => {
+  it('shows the progress of a download', async () => {
     const held = new HeldSource().give(image.layer.bytes.subarray(0, 120_000));
     gateway.fetchBlob.callsFake(() => held.source());
     const { blob } = await get.execute(request);
@@ -197,7 +197,7 @@ describe('ExplainPackage', () => {
     expect(await explain.execute(request)).to.include({ download: undefined });
   });
 
-  it('knows the layer of an index only when the manifest behind it is here, too', async () => {
+  it('shows the layer of an index only if its manifest is cached, too', async () => {
     const index = makeIndex([{ image, platform: PLATFORM }]);
     gateway = stubGateway(index);
     over(new MemoryPackageStore());
@@ -213,7 +213,7 @@ describe('ExplainPackage', () => {
     expect((await explain.execute(asked)).layer).to.deep.equal(image.layer.descriptor);
   });
 
-  it('says how the registry refuses the manifest behind a cached index', async () => {
+  it('shows how the registry refuses the manifest of a cached index', async () => {
     const index = makeIndex([{ image, platform: PLATFORM }]);
     const asked = { ...request, digest: index.digest };
     gateway = stubGateway(index);
@@ -227,7 +227,7 @@ describe('ExplainPackage', () => {
     expect(outcomeOf(await explain.execute(asked))).to.equal('hit');
   });
 
-  it('says how the registry refuses the manifest behind an index without a cache, until requests succeed', async () => {
+  it('shows how the registry refuses the manifest of an index without a cache, until requests succeed', async () => {
     const index = makeIndex([{ image, platform: PLATFORM }]);
     const asked = { ...request, digest: index.digest };
     gateway = stubGateway(index);
@@ -244,7 +244,7 @@ describe('ExplainPackage', () => {
     expect(outcomeOf(await explain.execute(asked))).to.equal('bypass');
   });
 
-  it('knows that an image without a layer is no package, without the answer of a registry', async () => {
+  it('reports that an image without a layer is not a package, without an answer of a registry', async () => {
     const empty = makeImage([]);
     gateway = stubGateway(empty);
     over(new MemoryPackageStore());
@@ -254,7 +254,7 @@ describe('ExplainPackage', () => {
     expect(verdict).to.include({ outcome: 'fail', code: 'MANIFEST_INVALID', seenAt: undefined });
   });
 
-  it('says which repositories there are when none matches', async () => {
+  it('lists the repositories if none matches', async () => {
     const explanation = await explain.execute({ ...request, repository: parseRepositoryName('registry.example/ee') });
     expect(explanation.verdict).to.deep.include({
       outcome: 'fail',
@@ -266,12 +266,12 @@ describe('ExplainPackage', () => {
     expect(explanation.configuration.known.flatMap(({ names }) => names)).to.deep.equal([REPO, DEFAULT_REPOSITORY]);
   });
 
-  it('says that credentials are pending', async () => {
+  it('reports that credentials are pending', async () => {
     sinon.stub(credentials, 'resolve').rejects(new CredentialsPendingError());
     expect(outcomeOf(await explain.execute(request))).to.equal('fail CREDENTIALS_PENDING');
   });
 
-  it('takes the last word of the registry for what it would say, until it says something else', async () => {
+  it('assumes the last answer of the registry, until there is another one', async () => {
     const cause = new Error('manifest from registry.example: status 401');
     gateway.fetchManifest.onFirstCall().rejects(new UpstreamDeniedError({ cause }));
     await rejection(get.execute(request));
@@ -294,7 +294,7 @@ describe('ExplainPackage', () => {
     expect([healed.answers.manifest?.code, healed.answers.layer?.code]).to.deep.equal(['OK', 'OK']);
   });
 
-  it('takes no word of a registry that was asked with another credential', async () => {
+  it('ignores the answer to another credential', async () => {
     gateway.fetchManifest.onFirstCall().rejects(new UpstreamDeniedError());
     await rejection(get.execute(request));
     expect(outcomeOf(await explain.execute(request))).to.equal('fail UPSTREAM_DENIED');
@@ -306,7 +306,7 @@ describe('ExplainPackage', () => {
     expect(mended.answers.latest).to.include({ code: 'UPSTREAM_DENIED' });
   });
 
-  it('knows of wrong content from the requests that met it, of this repository and not before it was healed', async () => {
+  it('shows wrong content of this repository from earlier requests, until it is corrected', async () => {
     failures = [failure('DIGEST_MISMATCH')];
     expect(outcomeOf(await explain.execute(request))).to.equal('fail DIGEST_MISMATCH');
     const elsewhere = { ...request, path: parseRepositoryPath('elsewhere') };
@@ -320,7 +320,7 @@ describe('ExplainPackage', () => {
     expect((await explain.execute(request)).failures).to.deep.equal(failures);
   });
 
-  it('says which refusal the gateway knows without asking a registry, and until when it asks none', async () => {
+  it('shows a refusal that the gateway knows without asking a registry, and until when it asks none', async () => {
     gateway.knownRefusal.returns(new UpstreamThrottledError(30));
     const { verdict } = await explain.execute(request);
     expect(verdict).to.deep.include({ outcome: 'fail', code: 'TOOMANYREQUESTS', reason: 'registry is throttling' });
@@ -348,7 +348,7 @@ describe('ExplainPackage', () => {
     expect(await question()).to.deep.equal(['blob', image.layer.descriptor.digest]);
   });
 
-  it('shows the failures of this digest and of no other', async () => {
+  it('shows only the failures of this digest', async () => {
     const other = failure('UPSTREAM_DENIED', new Date(), { ...request, digest: makePackage(1, 2).digest });
     failures = [other, failure('UPSTREAM_TIMEOUT'), { ...other, request: undefined }];
     expect((await explain.execute(request)).failures).to.deep.equal([failures[1]]);
@@ -358,7 +358,7 @@ describe('ExplainPackage', () => {
     ['the cache is off (store.enabled)', (): NoPackageStore => new NoPackageStore()],
     ['the package is larger than the cache (store.maxSize)', (): MemoryPackageStore => new MemoryPackageStore(150_000)],
   ] as const) {
-    it(`says that the store will be bypassed when ${what}`, async () => {
+    it(`reports that the store will be bypassed if ${what}`, async () => {
       over(given());
       await readAll((await get.execute(request)).blob);
       expect((await explain.execute(request)).verdict).to.deep.equal({
@@ -369,7 +369,7 @@ describe('ExplainPackage', () => {
     });
   }
 
-  it('says that a package is missing when only its manifest is here', async () => {
+  it('reports a missing package if only its manifest is cached', async () => {
     gateway.fetchBlob.rejects(new UpstreamDeniedError());
     await rejection(get.execute(request));
     restart();

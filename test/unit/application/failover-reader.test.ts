@@ -33,7 +33,7 @@ function changedFrom(start: number): Uint8Array {
 }
 
 describe('FailoverReader', () => {
-  it('goes on from another reader where the disk failed, and closes each of them once', async () => {
+  it('continues with another reader where the disk failed, and closes each of them once', async () => {
     const [broken, fresh] = [readerOf(bytes, 500), readerOf(bytes)];
     const reopen = sinon.spy(async () => fresh);
     const all = await readAll(new FailoverReader(broken, reopen, false));
@@ -43,7 +43,7 @@ describe('FailoverReader', () => {
     sinon.assert.calledOnce(fresh.close);
   });
 
-  it('needs no other reader while the disk does not fail', async () => {
+  it('opens no other reader while the disk does not fail', async () => {
     const whole = readerOf(bytes);
     const reopen = sinon.spy(async () => readerOf(bytes));
     await readAll(new FailoverReader(whole, reopen, false));
@@ -51,21 +51,21 @@ describe('FailoverReader', () => {
     sinon.assert.calledOnce(whole.close);
   });
 
-  it('leaves every other failure as it is', async () => {
+  it('does not change other failures', async () => {
     const error = new UpstreamUnavailableError();
     const reopen = sinon.spy(async () => readerOf(bytes));
     expect(await rejection(readAll(new FailoverReader(readerOf(bytes, 500, error), reopen, false)))).to.equal(error);
     sinon.assert.notCalled(reopen);
   });
 
-  it('heals once: what fails again has failed', async () => {
+  it('replaces the reader only once', async () => {
     const error = new StoreFailedError();
     const reopen = sinon.spy(async () => readerOf(bytes, 700, error));
     expect(await rejection(readAll(new FailoverReader(readerOf(bytes, 500), reopen, false)))).to.equal(error);
     sinon.assert.calledOnce(reopen);
   });
 
-  it('fails as what it tried to go on from', async () => {
+  it('rejects with the error of the other reader', async () => {
     const error = new UpstreamUnavailableError();
     const broken = readerOf(bytes, 500);
     expect(await rejection(readAll(new FailoverReader(broken, () => Promise.reject(error), false)))).to.equal(error);
@@ -76,7 +76,7 @@ describe('FailoverReader', () => {
     ['are others', changedFrom(499)],
     ['are fewer', bytes.subarray(0, 200)],
   ] as const) {
-    it(`does not go on when the bytes that were shown ${what}, and closes both readers`, async () => {
+    it(`rejects if the delivered bytes ${what}, and closes both readers`, async () => {
       const [broken, fresh] = [readerOf(bytes, 500), readerOf(other)];
       const failure = await rejection(readAll(new FailoverReader(broken, async () => fresh, false)));
       expect(failure).to.be.instanceOf(DigestMismatchError);
@@ -86,7 +86,7 @@ describe('FailoverReader', () => {
     });
   }
 
-  it('compares what was taken only, not what was there besides', async () => {
+  it('compares only the delivered bytes', async () => {
     const [broken, fresh] = [readerOf(bytes, 500), readerOf(changedFrom(50))];
     broken.read = sinon.spy(async (offset: number) => {
       if (broken.read.callCount > 2 && offset === 50) throw new StoreFailedError();
@@ -99,7 +99,7 @@ describe('FailoverReader', () => {
     await reader.close();
   });
 
-  it('goes on without a comparison when the blob gave its room to others, as often as that happens', async () => {
+  it('continues without a comparison when the blob was evicted, any number of times', async () => {
     const evicted = [300, 600].map((at) => readerOf(bytes, at, new EvictedError()));
     const last = readerOf(bytes);
     const readers = [...evicted.slice(1), last];
@@ -111,14 +111,14 @@ describe('FailoverReader', () => {
     for (const reader of [...evicted, last]) sinon.assert.calledOnce(reader.close);
   });
 
-  it('gives up on a blob that is lost again before a byte of it was read', async () => {
+  it('gives up if a blob is lost again before a byte was read', async () => {
     const error = new EvictedError();
     const reopen = sinon.spy(async () => readerOf(bytes, 300, error));
     expect(await rejection(readAll(new FailoverReader(readerOf(bytes, 300, error), reopen, true)))).to.equal(error);
     expect(reopen.callCount).to.be.at.most(2);
   });
 
-  it('heals nothing for a reader that has left', async () => {
+  it('opens no other reader for a client that has left', async () => {
     const reopen = sinon.spy(async () => readerOf(bytes));
     const failing = Promise.withResolvers<Uint8Array>();
     const reader = new FailoverReader({ ...readerOf(bytes), read: () => failing.promise }, reopen, false);
@@ -129,7 +129,7 @@ describe('FailoverReader', () => {
     sinon.assert.notCalled(reopen);
   });
 
-  it('keeps nothing open for a reader that leaves while it heals', async () => {
+  it('closes the other reader if the client leaves meanwhile', async () => {
     const [broken, fresh] = [readerOf(bytes, 0), readerOf(bytes)];
     const opening = Promise.withResolvers<BlobReader>();
     const reader = new FailoverReader(broken, () => opening.promise, false);

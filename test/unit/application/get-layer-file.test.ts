@@ -79,7 +79,7 @@ async function contentOf(blob: BlobReader): Promise<Buffer> {
 describe('GetLayerFile', () => {
   const image = makeImage([archiveOf({ 'opt/README': bytesOf(10), 'opt/bin/rpp-get': BINARY, 'rpp-get': bytesOf(5) })]);
 
-  it('delivers the first file of that base name, and keeps it', async () => {
+  it('delivers the first file with the base name, and caches it', async () => {
     const { files, list, store } = bench(image);
     const { file, blob, storedAt } = await files.execute(requestOf(image), 'rpp-get');
     expect(file.size).to.equal(BINARY.byteLength);
@@ -118,14 +118,14 @@ describe('GetLayerFile', () => {
     expect(list.callCount).to.be.greaterThan(extractions);
   });
 
-  it('delivers a file that the store has no room for', async () => {
+  it('delivers a file without room in the store', async () => {
     const { files } = bench(image, { maxBytes: 1000 });
     const { blob, storedAt } = await files.execute(requestOf(image), 'rpp-get');
     expect((await contentOf(blob)).equals(BINARY)).to.equal(true);
     expect(storedAt).to.equal(undefined);
   });
 
-  it('delivers no byte of a layer that is not the one of its digest', async () => {
+  it('delivers no byte of a layer with a wrong digest', async () => {
     const { files, gateway } = bench(image);
     const forged = Uint8Array.from(image.layer.bytes);
     forged[forged.byteLength - 1] = (forged.at(-1) ?? 0) ^ 1;
@@ -135,7 +135,7 @@ describe('GetLayerFile', () => {
     expect((await contentOf((await files.execute(requestOf(image), 'rpp-get')).blob)).equals(BINARY)).to.equal(true);
   });
 
-  it('forgets a forged layer that is no archive', async () => {
+  it('does not remember a forged layer that is not an archive', async () => {
     const { files, gateway } = bench(image);
     gateway.fetchBlob.callsFake(async () => chunked(new Uint8Array(image.layer.bytes.byteLength)));
     expect(await rejection(files.execute(requestOf(image), 'rpp-get'))).to.be.instanceOf(DigestMismatchError);
@@ -165,7 +165,7 @@ describe('GetLayerFile', () => {
     });
   }
 
-  it('asks again for an image that the registry did not have', async () => {
+  it('requests an image again that the registry did not have', async () => {
     const { files, gateway } = bench(image);
     gateway.fetchManifest.onFirstCall().rejects(new PackageUnknownError('MANIFEST_UNKNOWN'));
     expect(await rejection(files.execute(requestOf(image), 'rpp-get'))).to.be.instanceOf(PackageUnknownError);

@@ -43,14 +43,14 @@ describe('GetPackage', () => {
 
   const get = (useCase: GetPackage): Promise<Delivery> => useCase.execute(requestOf(image));
 
-  it('delivers the last layer, and says that it had to be fetched', async () => {
+  it('delivers the last layer, and reports a miss', async () => {
     const delivery = await get(over(new MemoryPackageStore()));
     expect(delivery.cache.kind).to.equal('miss');
     expect(delivery.package).to.deep.equal({ digest: image.digest, layer: image.layer.descriptor });
     expect(Buffer.compare(await readAll(delivery.blob), image.layer.bytes)).to.equal(0);
   });
 
-  it('holds nothing of a download that the store had no room for while its client waits for its turn', async () => {
+  it('holds no bytes of a bypassing download while its client waits for a place', async () => {
     setFlagsFromString('--expose-gc');
     const collect = runInNewContext('gc') as () => void;
     const full = new MemoryPackageStore(10);
@@ -97,7 +97,7 @@ describe('GetPackage', () => {
       });
     }
 
-    it('is passed over when it is other content, and the layer is fetched', async () => {
+    it('is ignored if it is wrong, and the layer is fetched', async () => {
       const embedded = { ...embedding(bytesOf(400_000, 2)), blobs: image.blobs };
       gateway = stubGateway(embedded);
       const { blob } = await over(new MemoryPackageStore()).execute(requestOf(embedded));
@@ -106,7 +106,7 @@ describe('GetPackage', () => {
     });
   });
 
-  it('asks neither credentials nor registry for what it has', async () => {
+  it('needs no credentials and no registry for a cached package', async () => {
     const useCase = over(new MemoryPackageStore());
     await readAll((await get(useCase)).blob);
     credentials.resolve.resetHistory();
@@ -120,7 +120,7 @@ describe('GetPackage', () => {
     sinon.assert.notCalled(gateway.fetchBlob);
   });
 
-  it('looks below the repository when a path is given', async () => {
+  it('requests the image below the repository if there is a path', async () => {
     const delivery = await over(new MemoryPackageStore()).execute(requestOf(image, 'modules/ingress'));
     await readAll(delivery.blob);
     for (const call of [gateway.fetchManifest.firstCall, gateway.fetchBlob.firstCall]) {
@@ -140,7 +140,7 @@ describe('GetPackage', () => {
     expect(kinds.filter((kind) => kind === 'joined')).to.have.lengthOf(63);
   });
 
-  it('joins what is arriving before it looks for it in the store, where it is neither yet nor not any more', async () => {
+  it('joins a download before it looks in the store, so that a package is found while it moves to the store', async () => {
     const held = new HeldSource();
     gateway.fetchBlob.callsFake(() => held.source());
     const memory = new MemoryPackageStore();
@@ -167,7 +167,7 @@ describe('GetPackage', () => {
     sinon.assert.calledOnce(gateway.fetchBlob);
   });
 
-  it('goes on fetching when the client that began has left', async () => {
+  it('continues a download when the client that began it has left', async () => {
     const held = new HeldSource().give(image.layer.bytes.subarray(0, 100_000));
     gateway.fetchBlob.callsFake(() => held.source());
     const store = new MemoryPackageStore();
@@ -185,7 +185,7 @@ describe('GetPackage', () => {
     ['kept', undefined],
     ['passed through', 10_000],
   ] as const) {
-    it(`goes on where the download broke off, when the package is ${where}`, async () => {
+    it(`resumes a download where it broke off, if the package is ${where}`, async () => {
       gateway.fetchBlob
         .onFirstCall()
         .callsFake(() =>
@@ -203,7 +203,7 @@ describe('GetPackage', () => {
     });
   }
 
-  it('never delivers the end of a layer whose bytes are wrong, and starts anew next time', async () => {
+  it('never completes a layer with wrong bytes, and starts again the next time', async () => {
     const forged = image.layer.bytes.slice();
     forged[0] = (forged[0] ?? 0) ^ 1;
     gateway.fetchBlob.onFirstCall().callsFake(() => new HeldSource().give(forged).end().source());
@@ -215,7 +215,7 @@ describe('GetPackage', () => {
     expect(Buffer.compare(await readAll(again.blob), image.layer.bytes)).to.equal(0);
   });
 
-  it('refuses a manifest that is not the one asked for, and keeps nothing of it', async () => {
+  it('refuses a manifest with a wrong digest, and caches nothing of it', async () => {
     const other = makePackage(10, 2);
     gateway.fetchManifest.resolves(other.manifest.bytes);
     const store = new MemoryPackageStore();
@@ -256,7 +256,7 @@ describe('GetPackage', () => {
     });
   }
 
-  it('answers a manifest that names a wrong size as it does when the layer is not cached', async () => {
+  it('treats a manifest with a wrong size as if the layer were not cached', async () => {
     for (const size of [1000, 399_999, 400_001, 500_000]) await expectRefused(size);
   });
 
@@ -280,7 +280,7 @@ describe('GetPackage', () => {
     expect((await get(useCase)).cache.kind).to.equal('hit');
   }
 
-  describe('when the package cannot be kept', () => {
+  describe('when the package cannot be cached', () => {
     it('passes it through a store without room', async () => {
       const store = new MemoryPackageStore(10_000);
       const useCase = over(store);
@@ -294,7 +294,7 @@ describe('GetPackage', () => {
       sinon.assert.calledOnce(gateway.fetchManifest);
     });
 
-    it('opens the pass-through behind the turn of the client, and no cached package', async () => {
+    it('opens a bypassing download after its client is admitted, and no cached package', async () => {
       const bypassing = over(new MemoryPackageStore(10_000));
       const turn = Promise.withResolvers<undefined>();
       const asked: number[] = [];
@@ -330,13 +330,13 @@ describe('GetPackage', () => {
       expect(Buffer.compare(await readAll(blob), image.layer.bytes)).to.equal(0);
     });
 
-    it('never delivers the end of wrong bytes that pass through', async () => {
+    it('never completes wrong bytes of a bypassing download', async () => {
       gateway.fetchBlob.callsFake(() => new HeldSource().give(bytesOf(400_000, 9)).end().source());
       const { blob } = await get(over(new MemoryPackageStore(10_000)));
       expect(await rejection(readAll(blob))).to.be.instanceOf(DigestMismatchError);
     });
 
-    it('tells its source when the client leaves', async () => {
+    it('ends its source when the client leaves', async () => {
       const held = new HeldSource().give(image.layer.bytes.subarray(0, 100_000));
       gateway.fetchBlob.callsFake(() => held.source());
       const { blob } = await get(over(new MemoryPackageStore(10_000)));
@@ -348,7 +348,7 @@ describe('GetPackage', () => {
       held.fail(new Error('aborted'));
     });
 
-    it('tells its source when the process stops', async () => {
+    it('ends its source when the process stops', async () => {
       const stopping = new AbortController();
       const platform = { os: 'linux', architecture: 'amd64' };
       const ports = {
@@ -366,7 +366,7 @@ describe('GetPackage', () => {
     });
   });
 
-  describe('when the disk fails on the way', () => {
+  describe('when the disk fails during a download', () => {
     /** Keeps manifests; layers fail after `bytes` bytes, as on a disk that has become full. */
     function failingAfter(bytes: number): PackageStore {
       const store = new MemoryPackageStore();
@@ -382,7 +382,7 @@ describe('GetPackage', () => {
     }
 
     for (const bytes of [1, 100_000, 250_000, 335_000, 345_000, 390_001]) {
-      it(`lets all clients go on with the same download (behind ${String(bytes)} bytes)`, async () => {
+      it(`lets all clients continue with the same download (after ${String(bytes)} bytes)`, async () => {
         const useCase = over(failingAfter(bytes));
         const blobs = await Promise.all(Array.from({ length: 10 }, () => get(useCase)));
         const bodies = await Promise.all(blobs.map(({ blob }) => readAll(blob)));
@@ -393,7 +393,7 @@ describe('GetPackage', () => {
       });
     }
 
-    it('does not say that a package is stored after a failure, until one is', async () => {
+    it('does not report a package as stored after a failure, until one is stored', async () => {
       const store = new MemoryPackageStore();
       let isBroken = true;
       const flaky = storeWith(store, {
@@ -416,7 +416,7 @@ describe('GetPackage', () => {
       expect(says(arriving)).to.equal(true);
     });
 
-    it('lets a client go on that still reads what was stored', async () => {
+    it('lets a client continue that still reads stored bytes', async () => {
       const useCase = over(failingAfter(250_000));
       const [slow, fast] = await Promise.all([get(useCase), get(useCase)]);
       await readSome(slow.blob, 1000);
@@ -438,7 +438,7 @@ describe('GetPackage', () => {
       held.fail(new Error('aborted'));
     });
 
-    it('goes on with a cached package, also when the disk returns other bytes than before', async () => {
+    it('continues a cached package, also if the disk returns other bytes than before', async () => {
       const store = new MemoryPackageStore();
       await readAll((await get(over(store))).blob);
       let isBroken = false;
@@ -459,7 +459,7 @@ describe('GetPackage', () => {
       expect(Buffer.compare(await readAll(blob), image.layer.bytes)).to.equal(0);
     });
 
-    it('verifies the whole with the upstream for a client that has read a part', async () => {
+    it('verifies the whole package with the upstream for a client that has read a part', async () => {
       const { blob } = await get(over(failingAfter(250_000)));
       await readSome(blob, 1000);
       expect(await blob.read(blob.size)).to.have.lengthOf(0);
@@ -467,7 +467,7 @@ describe('GetPackage', () => {
       await blob.close();
     });
 
-    it('does not go on when what it showed before turns out to be something else', async () => {
+    it('rejects if the delivered bytes are wrong', async () => {
       gateway.fetchBlob.onFirstCall().callsFake(() => new HeldSource().give(bytesOf(400_000, 9)).end().source());
       const { blob } = await get(over(failingAfter(250_000)));
       expect(await rejection(readAll(blob))).to.be.instanceOf(DigestMismatchError);
@@ -485,7 +485,7 @@ async function* cutAfter(chunks: AsyncIterable<Uint8Array>, bytes: number): Asyn
 }
 
 describe('a HEAD of GetPackage', () => {
-  it('says what a package is and since when it lies here, and moves no blob', async () => {
+  it('returns the descriptor of a package and the time since which it is cached, and downloads no blob', async () => {
     const image = makePackage(100_000);
     const gateway = stubGateway(image);
     const store = new MemoryPackageStore();

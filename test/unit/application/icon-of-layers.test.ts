@@ -46,7 +46,7 @@ describe('iconOfLayers', () => {
     }
   }
 
-  it('takes the best of all candidates, from whichever layer', async () => {
+  it('uses the best candidate of all layers', async () => {
     expect(await shown([svg], [png])).to.equal('docs/icon.svg <svg/>');
     expect(await shown([png], [{ path: 'docs/icon.jpeg', content: 'jpeg' }])).to.equal('docs/icon.png png');
     const [jpeg, jpg] = [{ path: 'docs/icon.jpeg' }, { path: 'docs/icon.jpg', content: 'jpg' }];
@@ -56,7 +56,7 @@ describe('iconOfLayers', () => {
     );
   });
 
-  it('takes the upper one of two', async () => {
+  it('uses the upper one of two equal candidates', async () => {
     expect(await shown([{ ...svg, content: 'old' }], [svg], [{ path: 'bin/x' }])).to.equal('docs/icon.svg <svg/>');
   });
 
@@ -98,7 +98,7 @@ describe('iconOfLayers', () => {
     });
   }
 
-  it('hides nothing by what only looks like a whiteout', async () => {
+  it('ignores files that only look like a whiteout', async () => {
     const others = [
       'docs/.wh.icon',
       'docs/.wh.icon.svg.bak',
@@ -112,25 +112,25 @@ describe('iconOfLayers', () => {
     }
   });
 
-  it('hides one file by its own whiteout, and the others stay', async () => {
+  it('hides only the file of a whiteout', async () => {
     expect(await shown([svg, png], [{ path: 'docs/.wh.icon.svg' }])).to.equal('docs/icon.png png');
   });
 
-  it('lets a whiteout hide nothing of its own layer, wherever it stands', async () => {
+  it('does not apply a whiteout to its own layer, at any place', async () => {
     for (const path of ['.wh.docs', 'docs/.wh..wh..opq', 'docs/.wh.icon.svg']) {
       expect(await shown([{ ...svg, content: 'old' }], [{ path }, svg])).to.equal('docs/icon.svg <svg/>');
       expect(await shown([{ ...svg, content: 'old' }], [svg, { path }])).to.equal('docs/icon.svg <svg/>');
     }
   });
 
-  it('takes the last of several entries with one name, as a program that unpacks does', async () => {
+  it('uses the last of several entries with one name, as an unpacking program does', async () => {
     expect(await shown([{ ...svg, content: 'first' }, svg])).to.equal('docs/icon.svg <svg/>');
     expect(await shown([svg, { path: SVG, kind: 'symlink', target: '/etc/shadow' }])).to.equal('none');
     expect(await shown([svg, { path: 'docs', content: 'file' }])).to.equal('none');
     expect(await shown([{ path: SVG, kind: 'symlink', target: 'x' }, svg])).to.equal('docs/icon.svg <svg/>');
   });
 
-  it('reads no layer below the one that decides, and none twice', async () => {
+  it('reads no layer below the deciding one, and none twice', async () => {
     const layer = (...entries: ArchiveEntry[]): Buffer => gzipSync(archiveOf(...entries));
     const empty = gzipSync(Buffer.alloc(1024));
     await find([layer(svg), layer(png), empty, layer(svg, png), empty, empty]);
@@ -143,14 +143,14 @@ describe('iconOfLayers', () => {
     expect(opened).to.deep.equal([2, 1]);
   });
 
-  it('reads layers packed by gzip, by zstd and by nothing, and layers without files', async () => {
+  it('reads layers with gzip, with zstd and without compression, and layers without files', async () => {
     for (const pack of [gzipSync, zstdCompressSync, (bytes: Buffer) => bytes]) {
       const { bytes } = await find([pack(archiveOf(docs, svg)), pack(Buffer.alloc(1024)), Buffer.alloc(0)]);
       expect(Buffer.from(bytes).toString()).to.equal('<svg/>');
     }
   });
 
-  it('takes an icon of 4 MiB, and none that has a byte more', async () => {
+  it('accepts an icon of 4 MiB, and none with one byte more', async () => {
     const largest = bytesOf(4 << 20, 3);
     const { bytes } = await find([gzipSync(archiveOf({ path: SVG, content: largest }))]);
     expect(Buffer.compare(bytes, largest)).to.equal(0);
@@ -160,7 +160,7 @@ describe('iconOfLayers', () => {
     expect(error.message).to.equal('docs/icon.svg has more than 4194304 bytes');
   });
 
-  it('unpacks 1 GiB for an icon at most, in however many layers', async function () {
+  it('unpacks at most 1 GiB for an icon, in any number of layers', async function () {
     this.timeout(60_000);
     const zeros = Buffer.alloc(64 << 20);
     // Each is another layer, of 64 MiB in 64 KiB.
@@ -175,7 +175,7 @@ describe('iconOfLayers', () => {
     expect(process.memoryUsage.rss() - before).to.be.below(256 << 20);
   });
 
-  it('reads 256 MiB of packed layers for an icon at most', async () => {
+  it('reads at most 256 MiB of packed layers for an icon', async () => {
     const [first, second] = [gzipSync(archiveOf(svg)), gzipSync(archiveOf({ path: 'a' }))];
     const layers = [first, second].map((bytes): Descriptor => makeBlob('a/b', bytes).descriptor);
     const [lower, upper] = layers as [Descriptor, Descriptor];
@@ -188,7 +188,7 @@ describe('iconOfLayers', () => {
     expect(error.message).to.equal('layers above the icon have more than 268435456 bytes');
   });
 
-  it('believes nothing of a layer that is not the one of its digest, be it broken or whole', async () => {
+  it('uses nothing of a layer with a wrong digest, whether it is complete or not', async () => {
     const real = gzipSync(archiveOf(png));
     const forged = [
       gzipSync(archiveOf(svg)),
@@ -203,7 +203,7 @@ describe('iconOfLayers', () => {
     }
   });
 
-  it('takes no icon from below a layer that it cannot read', async () => {
+  it('uses no icon from below a layer that it cannot read', async () => {
     const broken = [
       gzipSync(archiveOf({ path: 'a', content: 'b'.repeat(5000) })).subarray(0, 60),
       Buffer.from('{"a":1}'),
@@ -213,7 +213,7 @@ describe('iconOfLayers', () => {
     }
   });
 
-  it('closes each layer, and hands on the error of one that breaks off', async () => {
+  it('closes each layer, and rejects with the error of one that breaks off', async () => {
     const layer = gzipSync(archiveOf(svg));
     let closed = 0;
     const failure = new UpstreamUnavailableError();

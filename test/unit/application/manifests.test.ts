@@ -42,12 +42,12 @@ describe('platformManifest', () => {
     }
   });
 
-  it('looks into the next index when one has no such image', async () => {
+  it('searches the next index if one does not have such an image', async () => {
     const outer = index([index([image(1), arm64])], [index([image(2), amd64])]);
     expect(await search(outer)).to.deep.equal(parseManifest(image(2).bytes));
   });
 
-  it('says which platform is missing, also behind several indexes', async () => {
+  it('reports the missing platform, also for nested indexes', async () => {
     const outer = index([index([image(1), arm64])], [index([image(2), arm64])]);
     const error = await rejection(search(outer));
     expect(error)
@@ -55,7 +55,7 @@ describe('platformManifest', () => {
       .and.have.property('message', 'image has no linux/amd64 manifest');
   });
 
-  it('goes no more than four indexes deep', async () => {
+  it('follows at most four nested indexes', async () => {
     let nested = index([image(1), amd64]);
     for (let depth = 0; depth < 4; depth++) nested = index([nested]);
     expect(await rejection(search(nested))).to.be.instanceOf(InvalidContentError);
@@ -63,14 +63,14 @@ describe('platformManifest', () => {
     expect(await rejection(allManifests(parsed(nested), find))).to.be.instanceOf(InvalidContentError);
   });
 
-  it('reads no more than 16 documents for one image', async () => {
+  it('reads at most 16 documents for one image', async () => {
     const inner = Array.from({ length: 50 }, (_, seed) => index([image(seed), arm64]));
     const outer = index(...inner.map((one) => [one] as const));
     expect(await rejection(search(outer))).to.be.instanceOf(InvalidContentError);
     expect(asked).to.have.lengthOf(16);
   });
 
-  it('is undefined when a document on the way is not here', async () => {
+  it('returns undefined if one of the documents is missing', async () => {
     const outer = parsed(index([index([image(1), amd64])]));
     expect(await platformManifest(outer, amd64, async () => undefined)).to.equal(undefined);
   });

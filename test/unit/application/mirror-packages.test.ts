@@ -68,14 +68,14 @@ describe('mirrorPackages', () => {
     }
   };
 
-  it('brings whole images, which other tools can use too', async () => {
+  it('copies whole images, which other tools can use, too', async () => {
     const images = [makeImage([bytesOf(10), bytesOf(200_000, 2)]), makePackage(300_000, 3)];
     expect(await over(stubGateway(...images)).execute(images.map(request), never)).to.deep.equal([]);
     await expectWhole(...images);
     expect((await listed()).sort()).to.deep.equal(images.map(({ digest }) => digest).sort());
   });
 
-  it('takes content out of descriptors that hold it', async () => {
+  it('uses content in descriptors', async () => {
     const { layer } = makePackage(1000);
     const layers = [{ ...layer.descriptor, data: Buffer.from(layer.bytes).toString('base64') }];
     const manifest = makeBlob('application/vnd.oci.image.manifest.v1+json', encode({ schemaVersion: 2, layers }));
@@ -86,7 +86,7 @@ describe('mirrorPackages', () => {
     sinon.assert.notCalled(gateway.fetchBlob);
   });
 
-  it('says how far it is, and fetches what several images have only once', async () => {
+  it('reports its progress, and fetches blobs of several images only once', async () => {
     const shared = bytesOf(200_000);
     const images = [makeImage([shared, bytesOf(10, 2)]), makeImage([shared, bytesOf(20, 3)])];
     const config = images[0]?.blobs[0]?.bytes.byteLength ?? 0;
@@ -105,7 +105,7 @@ describe('mirrorPackages', () => {
     sinon.assert.callCount(gateway.fetchBlob, 4);
   });
 
-  it('asks no registry for blobs that are here, not even for a manifest', async () => {
+  it('requests no blob that is here, not even a manifest', async () => {
     const index = makeIndex([{ image: makePackage(100_000), platform: amd64 }]);
     await over(stubGateway(index)).execute([request(index)], never);
     const gateway = stubGateway();
@@ -115,7 +115,7 @@ describe('mirrorPackages', () => {
     expect(last).to.include({ fetchedBytes: 0, mirrored: 1 });
   });
 
-  it("brings of an index the configured platform's image, or all", async () => {
+  it('copies the image of the configured platform from an index, or all images', async () => {
     const [here, there] = [makePackage(1000), makePackage(2000, 2)];
     const index = makeIndex([
       { image: there, platform: arm64 },
@@ -130,7 +130,7 @@ describe('mirrorPackages', () => {
     expect(await listed()).to.deep.equal([index.digest]);
   });
 
-  it('brings of an index the images of several platforms, and fails without one of them', async () => {
+  it('copies the images of several platforms from an index, and fails if one is missing', async () => {
     const [first, second, other] = [makePackage(1000), makePackage(2000, 2), makePackage(3000, 3)];
     const index = makeIndex([
       { image: first, platform: amd64 },
@@ -149,7 +149,7 @@ describe('mirrorPackages', () => {
     expect(failures).to.have.nested.property('[0].error.message', 'image has no linux/arm64 manifest');
   });
 
-  it('asks below the repository that a request names', async () => {
+  it('requests images below the repository of a request', async () => {
     const image = makePackage(10);
     const gateway = stubGateway(image);
     const path = parseRepositoryPath('modules/ingress');
@@ -159,7 +159,7 @@ describe('mirrorPackages', () => {
     }
   });
 
-  it('goes on without those that cannot be had, and says which and why', async () => {
+  it('skips packages that it cannot get, and reports the causes', async () => {
     const [good, absent, denied, empty] = [makePackage(10), makePackage(20, 2), makePackage(30, 3), makeImage([])];
     const gateway = stubGateway(good, denied, empty);
     const refusal = new UpstreamDeniedError();
@@ -177,7 +177,7 @@ describe('mirrorPackages', () => {
     expect(last).to.include({ mirrored: 1, failed: 3 });
   });
 
-  it('keeps neither manifests nor blobs that are not what was asked for', async () => {
+  it('keeps no manifests and no blobs with a wrong digest', async () => {
     const [forged, spoilt] = [makePackage(100_000), makePackage(200_000, 2)];
     const gateway = stubGateway(forged, spoilt);
     gateway.fetchManifest.withArgs(sinon.match.any, forged.digest).resolves(makePackage(5).manifest.bytes);
@@ -193,7 +193,7 @@ describe('mirrorPackages', () => {
     expect(await listed()).to.deep.equal([]);
   });
 
-  it('lists no image whose manifest is wrong about a size, be its blob here or not', async () => {
+  it('lists no image whose manifest has a wrong size, whether its blob is here or not', async () => {
     const good = makePackage(100_000);
     const { descriptor } = good.layer;
     const lie = makeBlob(
@@ -207,7 +207,7 @@ describe('mirrorPackages', () => {
     expect(await listed()).to.deep.equal([good.digest]);
   });
 
-  it('tries for itself what another package could not get', async () => {
+  it('requests again a blob that another package could not get', async () => {
     const image = makePackage(100_000);
     const gateway = stubGateway(image);
     gateway.fetchBlob
@@ -219,7 +219,7 @@ describe('mirrorPackages', () => {
     await expectWhole(image);
   });
 
-  it('waits when a registry asks for patience', async () => {
+  it('waits for a Retry-After of a registry', async () => {
     const image = makePackage(10);
     const gateway = stubGateway(image);
     gateway.fetchManifest.onFirstCall().rejects(new UpstreamThrottledError(0));
@@ -227,7 +227,7 @@ describe('mirrorPackages', () => {
     expect(await over(gateway).execute([request(image)], never)).to.deep.equal([]);
   });
 
-  it('begins nothing more when the layout fails', async () => {
+  it('begins no further package when the layout fails', async () => {
     const images = [makePackage(10), makePackage(20, 2)];
     const broken = { readManifest: sinon.stub().resolves(undefined), writer: sinon.stub(), list: sinon.stub() };
     const error = new StoreFailedError();
@@ -258,7 +258,7 @@ describe('mirrorPackages', () => {
     });
   }
 
-  it('begins no blob more when it is interrupted, and lists no image behind the last', async () => {
+  it('begins no further blob when it is interrupted, and lists no further image', async () => {
     const image = makePackage(10);
     for (const [before, { descriptor }] of image.blobs.entries()) {
       const interruption = new AbortController();
@@ -280,7 +280,7 @@ describe('mirrorPackages', () => {
     }
   });
 
-  it('ends when it is interrupted, and goes on there the next time', async () => {
+  it('ends when it is interrupted, and resumes the next time', async () => {
     const image = makePackage(300_000);
     const interruption = new AbortController();
     const reason = new Error('enough');

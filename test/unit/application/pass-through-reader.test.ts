@@ -24,7 +24,7 @@ describe('PassThroughReader', () => {
     return passThroughs.open({ layer, registry, leaving: never, open: async () => source() });
   }
 
-  it('delivers all bytes from any offset on, for any chunks and any part of them that is taken', async () => {
+  it('delivers all bytes from any offset on, for chunks and reads of any size', async () => {
     const sizes = fc.integer({ min: 1, max: 90_000 });
     await fc.assert(
       fc.asyncProperty(sizes, sizes, fc.nat(200_000), async (chunkBytes, takenBytes, start) => {
@@ -45,7 +45,7 @@ describe('PassThroughReader', () => {
     );
   });
 
-  it('withholds the last 64 KiB until all of it is verified', async () => {
+  it('withholds the last 64 KiB until the whole blob is verified', async () => {
     const held = new HeldSource().give(blob.bytes);
     const reader = await open(blob, held.source);
     let seen = 0;
@@ -59,7 +59,7 @@ describe('PassThroughReader', () => {
     await reader.close();
   });
 
-  it('shows the end of it only when all of it is verified', async () => {
+  it('delivers the end only when the whole blob is verified', async () => {
     const forged = blob.bytes.map((byte) => byte ^ 1);
     for (const offset of [150_000, 200_000]) {
       const reader = await open(blob, () => chunksOf(forged));
@@ -68,7 +68,7 @@ describe('PassThroughReader', () => {
     }
   });
 
-  it('refuses more bytes than the manifest says, and fewer', async () => {
+  it('refuses more and fewer bytes than in the manifest', async () => {
     for (const length of [131_071, 131_073]) {
       const bytes = bytesOf(131_073);
       const part = makeBlob('application/octet-stream', bytes.subarray(0, 131_072));
@@ -85,7 +85,7 @@ describe('PassThroughReader', () => {
     await reader.close();
   });
 
-  it('reads an empty blob as its end', async () => {
+  it('reads an empty blob', async () => {
     const empty = makeBlob('application/octet-stream', new Uint8Array());
     expect(await readAll(await open(empty, () => chunksOf(empty.bytes)))).to.have.lengthOf(0);
   });

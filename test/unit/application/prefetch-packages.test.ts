@@ -48,7 +48,7 @@ describe('prefetchPackages', () => {
     return new LocalCache(new GetPackage({ ...options, resolve }));
   }
 
-  it('brings packages into the cache of this process, and finds them there the next time', async () => {
+  it('fetches packages into the cache of this process, and finds them there the next time', async () => {
     const store = new MemoryPackageStore();
     expect(await into(localCache(store, stubGateway(...images))).execute(images.map(request), never)).to.deep.equal([]);
     expect(last).to.deep.equal({ fetched: 3, hits: 0, failed: 0, bytes: 600_000 });
@@ -61,7 +61,7 @@ describe('prefetchPackages', () => {
     expect(last).to.deep.equal({ fetched: 0, hits: 3, failed: 0, bytes: 600_000 });
   });
 
-  it('goes on without those that cannot be had, and says which and why', async () => {
+  it('skips packages that it cannot get, and reports the causes', async () => {
     const [forged, good] = images as [TestImage, TestImage];
     const gateway = stubGateway(forged, good);
     gateway.fetchBlob
@@ -76,28 +76,28 @@ describe('prefetchPackages', () => {
     expect(last).to.include({ fetched: 1, failed: 2 });
   });
 
-  it('does not fetch what the cache has no room for', async () => {
+  it('does not fetch packages that are too large for the cache', async () => {
     const gateway = stubGateway(...images);
     const cache = localCache(new MemoryPackageStore(150_000), gateway);
     const failures = await into(cache, 1).execute(images.slice(1, 2).map(request), never);
     expect(failures[0]?.error).to.be.instanceOf(StoreFullError);
   });
 
-  it('says which packages have made room for others before all were there', async () => {
+  it('reports packages that were evicted before all were fetched', async () => {
     const cache = localCache(new MemoryPackageStore(550_000), stubGateway(...images));
     const failures = await into(cache, 1).execute(images.map(request), never);
     expect(failures.map(({ request: { digest } }) => digest)).to.deep.equal([images[0]?.digest]);
     expect(failures[0]?.error).to.be.instanceOf(NotKeptError);
   });
 
-  it('waits when it is asked for patience', async () => {
+  it('waits for a Retry-After', async () => {
     const fetch = sinon.stub().onFirstCall().rejects(new UpstreamThrottledError(0)).onSecondCall().resolves(false);
     const cache = { fetch, has: sinon.stub().resolves(true) };
     expect(await into(cache).execute(images.slice(1, 2).map(request), never)).to.deep.equal([]);
     sinon.assert.calledTwice(fetch);
   });
 
-  it('begins nothing more when the disk fails', async () => {
+  it('begins no further package when the disk fails', async () => {
     const error = new StoreFailedError();
     const cache = { fetch: sinon.stub().rejects(error), has: sinon.stub() };
     expect(await rejection(into(cache, 1).execute(images.map(request), never))).to.equal(error);

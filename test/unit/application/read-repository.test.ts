@@ -81,7 +81,7 @@ describe('ReadRepository', () => {
       return place === undefined ? 'unknown' : `${place.repository} ${place.path ?? '-'}`;
     };
 
-  it('finds a repository by its full name in the default registry, which no other registry shares', async () => {
+  it('finds a repository by its full name only in the default registry', async () => {
     const find = foundIn(make());
     expect(await find('deckhouse/ee')).to.equal(' -');
     expect(await find('deckhouse/ee/ingress')).to.equal(' ingress');
@@ -92,7 +92,7 @@ describe('ReadRepository', () => {
     }
   });
 
-  it('asks no registry that is not configured, whatever a client names', async () => {
+  it('asks no registry that is not configured, for any name of a client', async () => {
     const find = foundIn(make(configured('registry.example/deckhouse/ee', 'whole.example:5000')));
     for (const host of [
       'evil.example',
@@ -115,7 +115,7 @@ describe('ReadRepository', () => {
     expect(await find('a/b/cx', 'r.example')).to.equal('r.example/a/b cx');
   });
 
-  it('knows a registry by the port of its scheme and by all names of Docker Hub', async () => {
+  it('finds a registry also with its default port, and with each name of Docker Hub', async () => {
     const find = foundIn(make(configured('r.example/a', 'docker.io/library', 'p.example:443/b')));
     expect(await find('a', 'r.example:443')).to.equal('r.example/a -');
     expect(await find('a', 'r.example:80')).to.equal('unknown');
@@ -125,7 +125,7 @@ describe('ReadRepository', () => {
     }
   });
 
-  it('does not take a bare name of the default registry for the whole of it', async () => {
+  it('does not treat the bare host of the default registry as a path to all of its repositories', async () => {
     // The Secret of the default registry goes by its bare host, too, which stands for the repository in it.
     const upstream = parseUpstream({ repo: 'r.example/a' });
     const names = ['r.example/a', 'r.example'].map(parseRepositoryName);
@@ -136,7 +136,7 @@ describe('ReadRepository', () => {
     expect(await find('a/b', 'r.example')).to.equal('r.example/a b');
   });
 
-  it('asks no registry for the size of a blob that a manifest of the place has named', async () => {
+  it('asks no registry for the size of a blob that a manifest of the repository has', async () => {
     const repositories = make();
     await repositories.manifest(requestOf(image.digest));
     const { blob } = await repositories.blob(requestOf(layer), never, NO_TURN);
@@ -145,7 +145,7 @@ describe('ReadRepository', () => {
     sinon.assert.notCalled(blobSize);
   });
 
-  it('asks once for the size that concurrent requests need, and takes that of a cached blob as it is', async () => {
+  it('requests a size once for concurrent requests, and uses the size of a cached blob', async () => {
     const repositories = make();
     const heads = await Promise.all([1, 2, 3].map(() => repositories.head(requestOf(layer), never)));
     expect(heads.map(({ package: { layer: found } }) => found.size)).to.deep.equal([1000, 1000, 1000]);
@@ -158,14 +158,14 @@ describe('ReadRepository', () => {
     expect(storedAt).to.be.instanceOf(Date);
   });
 
-  it('takes no size from a manifest of another place, which may lie about it', async () => {
+  it('uses no size from a manifest of another repository, which may be wrong', async () => {
     const repositories = make();
     await repositories.manifest(requestOf(image.digest, 'one'));
     await repositories.head(requestOf(layer, 'other'), never);
     sinon.assert.calledOnce(blobSize);
   });
 
-  it('asks the registry for a tag each time, once for concurrent requests', async () => {
+  it('requests a tag from the registry each time, once for concurrent requests', async () => {
     const repositories = make();
     const place = { repository: parseRepositoryName(''), path: undefined };
     const ask = (): Promise<Digest> => repositories.tagged(place, 'v1' as Tag, never);
@@ -175,7 +175,7 @@ describe('ReadRepository', () => {
     sinon.assert.calledTwice(fetchTagged);
   });
 
-  it('hands out blobs of signed images only, where signatures are enforced', async () => {
+  it('delivers only blobs of signed images if signatures are enforced', async () => {
     signatures = { mode: 'enforce', check };
     const repositories = make();
     const early = await rejection(repositories.blob(requestOf(layer), never, NO_TURN));

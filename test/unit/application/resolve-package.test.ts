@@ -84,7 +84,7 @@ describe('ResolvePackage', () => {
     }
   });
 
-  it('reads a cached index without the platform once, and one whose registry fails again', async () => {
+  it('reads a cached index without the platform once, and again if the registry fails', async () => {
     const index = makeIndex([{ image: makePackage(10), platform: arm64 }]);
     const resolve = over(stubGateway(index));
     const first = await rejection(resolve.execute(request(index.digest)));
@@ -101,7 +101,7 @@ describe('ResolvePackage', () => {
     expect((await again.execute(request(usable.digest))).digest).to.equal(usable.digest);
   });
 
-  it('parses large manifests in turns of their own, so that other work comes in between', async () => {
+  it('parses large manifests in separate turns, so that other work runs in between', async () => {
     const images = [1, 2, 3].map((seed) => largeImage(seed));
     const resolve = over(stubGateway(...images));
     let turns = 0;
@@ -117,7 +117,7 @@ describe('ResolvePackage', () => {
     expect(turns).to.be.at.least(3);
   });
 
-  it('weighs a manifest of 3 MiB in as many turns as it has steps of 512 KiB, beside those of its fetch', async () => {
+  it('checks a manifest of 3 MiB in one turn for each 512 KiB, in addition to those of its fetch', async () => {
     const turnsOf = async (annotations: Record<string, string>): Promise<number> => {
       const image = largeImage(1, annotations);
       const resolve = over(stubGateway(image));
@@ -172,7 +172,7 @@ describe('ResolvePackage', () => {
     expect(new Set(answers).size).to.equal(3);
   });
 
-  it('asks once for a manifest, an index and its image, and never again', async () => {
+  it('requests a manifest, an index and its image only once', async () => {
     const index = makeIndex([{ image: makePackage(10), platform: amd64 }]);
     const gateway = stubGateway(index);
     const resolve = over(gateway);
@@ -181,7 +181,7 @@ describe('ResolvePackage', () => {
     sinon.assert.calledTwice(gateway.fetchManifest);
   });
 
-  it('reads no manifest for what it has resolved before', async () => {
+  it('reads no manifest again that it has resolved', async () => {
     const image = makePackage(10);
     const open = sinon.spy(store, 'open');
     const resolve = over(stubGateway(image));
@@ -191,7 +191,7 @@ describe('ResolvePackage', () => {
     sinon.assert.notCalled(open);
   });
 
-  it('resolves a manifest that an earlier process cached without asking a registry', async () => {
+  it('resolves a manifest from the cache of an earlier process without asking a registry', async () => {
     const index = makeIndex([{ image: makePackage(10), platform: amd64 }]);
     const expected = await over(stubGateway(index)).execute(request(index.digest));
     const gateway = stubGateway();
@@ -208,7 +208,7 @@ describe('ResolvePackage', () => {
     sinon.assert.calledTwice(gateway.fetchManifest);
   });
 
-  it('refuses an image without layers, and one for other platforms only', async () => {
+  it('refuses an image without layers, and an index with only other platforms', async () => {
     const empty = makeImage([]);
     const foreign = makeIndex([{ image: makePackage(10), platform: arm64 }]);
     const resolve = over(stubGateway(empty, foreign));
@@ -217,7 +217,7 @@ describe('ResolvePackage', () => {
     }
   });
 
-  it('follows an index within an index, and recalls what it leads to', async () => {
+  it('follows an index within an index, and remembers the result', async () => {
     const inner = makeIndex([{ image: makePackage(10), platform: amd64 }]);
     const outer = makeIndex([
       { image: { ...makePackage(10), digest: inner.digest, manifest: inner.index }, platform: amd64 },
@@ -229,7 +229,7 @@ describe('ResolvePackage', () => {
     expect(await over(stubGateway()).recall(outer.digest)).to.deep.equal(found);
   });
 
-  it('lets the registry judge a digest under which something else than a manifest is cached', async () => {
+  it('asks the registry for a digest if the cached blob is not a manifest', async () => {
     const { layer } = makePackage(5_000_000);
     await (
       await ingest(store, layer.descriptor, sourceOf(layer.bytes))

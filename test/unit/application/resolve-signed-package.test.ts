@@ -72,7 +72,7 @@ describe('ResolveSignedPackage', () => {
 
   const kinds = (): string[] => found.map(({ verdict }) => verdict.kind);
 
-  it('hands out a signed package, its manifest, and what is recalled of it', async () => {
+  it('delivers a signed package, its manifest, and the remembered result', async () => {
     verdicts.set(image.digest, VALID);
     const resolve = make();
     const found_ = await resolve.execute(requestOf(image.digest));
@@ -82,7 +82,7 @@ describe('ResolveSignedPackage', () => {
     expect(resolve.finding(image.digest)).to.deep.include({ verdict: VALID, request: requestOf(image.digest) });
   });
 
-  it('verifies once for all requests for an image, at whichever place', async () => {
+  it('verifies once for all requests for an image, in any repository', async () => {
     verdicts.set(image.digest, VALID);
     const resolve = make();
     await Promise.all([1, 2, 3].map(() => resolve.execute(requestOf(image.digest))));
@@ -105,14 +105,14 @@ describe('ResolveSignedPackage', () => {
       sinon.assert.calledOnce(verify);
     });
 
-    it(`only tells observers in report mode of a signature that is ${kind}`, async () => {
+    it(`only reports a signature that is ${kind} to observers in report mode`, async () => {
       verdicts.set(image.digest, { kind, reason: 'because' });
       expect((await make('report').execute(requestOf(image.digest))).layer).to.deep.equal(image.layer.descriptor);
       expect(kinds()).to.deep.equal([kind]);
     });
   }
 
-  it('verifies a refused image again after a while, and at another place at once', async () => {
+  it('verifies a refused image again after a while, and in another repository at once', async () => {
     clock = sinon.useFakeTimers({ toFake: ['Date'] });
     const resolve = make();
     await rejection(resolve.execute(requestOf(image.digest)));
@@ -129,7 +129,7 @@ describe('ResolveSignedPackage', () => {
     sinon.assert.calledThrice(verify);
   });
 
-  it('asks a registry that could not be read after seconds', async () => {
+  it('asks a registry again after seconds if it failed', async () => {
     clock = sinon.useFakeTimers({ toFake: ['Date'] });
     verdicts.set(image.digest, { kind: 'unavailable', reason: 'status 500' });
     const resolve = make();
@@ -139,7 +139,7 @@ describe('ResolveSignedPackage', () => {
     await resolve.execute(requestOf(image.digest));
   });
 
-  it('forgets a verdict when the keys change', async () => {
+  it('drops a verdict when the keys change', async () => {
     verdicts.set(image.digest, VALID);
     const resolve = make();
     await resolve.execute(requestOf(image.digest));
@@ -149,7 +149,7 @@ describe('ResolveSignedPackage', () => {
     expect(resolve.finding(image.digest)).to.have.nested.property('verdict.kind', 'invalid');
   });
 
-  it('takes an index that is signed for all of its images', async () => {
+  it('accepts all images of a signed index', async () => {
     verdicts.set(index.digest, VALID);
     const resolve = make();
     await resolve.execute(requestOf(index.digest));
@@ -159,7 +159,7 @@ describe('ResolveSignedPackage', () => {
     expect(resolve.finding(other.digest)).to.have.property('index', index.digest);
   });
 
-  it('takes an index whose image for the platform is signed, and no other image of it', async () => {
+  it('accepts an index whose image for the platform is signed, and no other image of it', async () => {
     verdicts.set(image.digest, VALID);
     const resolve = make();
     await resolve.execute(requestOf(index.digest));
@@ -167,7 +167,7 @@ describe('ResolveSignedPackage', () => {
     expect(kinds()).to.deep.equal(['valid', 'missing']);
   });
 
-  it('says of an index what is wrong with its signature rather than that its image has none', async () => {
+  it('reports the invalid signature of an index rather than the missing one of its image', async () => {
     verdicts.set(index.digest, { kind: 'invalid', reason: 'another key' });
     expect(await rejection(make().execute(requestOf(index.digest)))).to.have.nested.property(
       'cause.message',
@@ -175,7 +175,7 @@ describe('ResolveSignedPackage', () => {
     );
   });
 
-  it('learns from an index without refusing anything', async () => {
+  it('reads an index without refusing it', async () => {
     const resolve = make();
     await resolve.learn(requestOf(index.digest));
     verdicts.set(index.digest, VALID);
@@ -184,7 +184,7 @@ describe('ResolveSignedPackage', () => {
     await resolve.execute(requestOf(other.digest));
   });
 
-  it('fails as the registry does when the image cannot be had', async () => {
+  it('rejects with the error of the registry if the image cannot be fetched', async () => {
     for (const mode of ['report', 'enforce'] as const) {
       const absent = requestOf(makePackage(1, 9).digest);
       expect(await rejection(make(mode).execute(absent))).to.be.instanceOf(PackageUnknownError);
@@ -192,7 +192,7 @@ describe('ResolveSignedPackage', () => {
     expect(found).to.deep.equal([]);
   });
 
-  it('serves a package in report mode though its manifest cannot be read again, and refuses it in the other', async () => {
+  it('serves a package in report mode if its manifest cannot be read again, and refuses it in enforce mode', async () => {
     for (const mode of ['report', 'enforce'] as const) {
       verdicts.set(image.digest, VALID);
       keys = 'first';

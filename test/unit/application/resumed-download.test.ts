@@ -33,7 +33,7 @@ describe('resumedDownload', () => {
   });
 
   for (const error of [broken, new UpstreamTimeoutError()]) {
-    it(`goes on after ${error.code} at the byte where it broke off`, async () => {
+    it(`continues after ${error.code} at the byte where it broke off`, async () => {
       fetch.withArgs(0).resolves(cut(0, 123_456, error));
       fetch.withArgs(123_456).resolves(cut(123_456, bytes.byteLength));
       const all = await readAll(await resumedDownload(bytes.byteLength, fetch));
@@ -42,13 +42,13 @@ describe('resumedDownload', () => {
     });
   }
 
-  it('asks for nothing again when the first byte cannot be had', async () => {
+  it('does not repeat a request that brings no first byte', async () => {
     fetch.rejects(broken);
     expect(await rejection(resumedDownload(bytes.byteLength, fetch))).to.equal(broken);
     sinon.assert.calledOnce(fetch);
   });
 
-  it('goes on for as long as each try brings something on', async () => {
+  it('continues as long as each attempt makes progress', async () => {
     fetch.callsFake(async (offset) => {
       const end = Math.min(bytes.byteLength, offset + MIB);
       return cut(offset, end, end < bytes.byteLength ? broken : undefined);
@@ -57,19 +57,19 @@ describe('resumedDownload', () => {
     sinon.assert.calledThrice(fetch);
   });
 
-  it('asks for nothing behind the last byte', async () => {
+  it('requests nothing after the last byte', async () => {
     fetch.resolves(cut(0, bytes.byteLength, broken));
     expect(await readAll(await resumedDownload(bytes.byteLength, fetch))).to.have.lengthOf(bytes.byteLength);
     sinon.assert.calledOnce(fetch);
   });
 
-  it('gives up after four tries that brought next to nothing', async () => {
+  it('gives up after four attempts without much progress', async () => {
     fetch.callsFake(async (offset) => cut(offset, offset + 10, broken));
     expect(await rejection(readAll(await resumedDownload(bytes.byteLength, fetch)))).to.equal(broken);
     sinon.assert.callCount(fetch, 4);
   });
 
-  it('gives up after four tries that dried up, however long it took them', async () => {
+  it('gives up after four attempts that stalled, however long they took', async () => {
     const clock = sinon.useFakeTimers({ toFake: ['performance'] });
     async function* dryingUp(offset: number): AsyncGenerator<Uint8Array> {
       yield bytes.subarray(offset, offset + 10);
@@ -83,7 +83,7 @@ describe('resumedDownload', () => {
     sinon.assert.callCount(fetch, 4);
   });
 
-  it('tries again also when the next try does not even begin', async () => {
+  it('tries again also if the next attempt fails before its first byte', async () => {
     fetch.onCall(0).resolves(cut(0, 1000, broken));
     fetch.onCall(1).rejects(broken);
     fetch.onCall(2).resolves(cut(1000, bytes.byteLength));
@@ -91,7 +91,7 @@ describe('resumedDownload', () => {
     expect(fetch.args).to.deep.equal([[0], [1000], [1000]]);
   });
 
-  it('does not insist where it is not welcome any more', async () => {
+  it('does not try again after a refusal', async () => {
     const denied = new UpstreamDeniedError();
     fetch.onCall(0).resolves(cut(0, 1000, broken));
     fetch.onCall(1).rejects(denied);
@@ -99,13 +99,13 @@ describe('resumedDownload', () => {
     sinon.assert.calledTwice(fetch);
   });
 
-  it('ends where its upstream ends, for the proof to judge', async () => {
+  it('ends where its upstream ends; the verifier detects a missing rest', async () => {
     fetch.resolves(cut(0, 5000));
     expect(await readAll(await resumedDownload(bytes.byteLength, fetch))).to.have.lengthOf(5000);
     sinon.assert.calledOnce(fetch);
   });
 
-  it('goes on after many tries that brought a mebibyte each, but not for ever', async () => {
+  it('continues after many attempts of a mebibyte each, up to a limit', async () => {
     const mebibyte = bytes.subarray(0, MIB);
     fetch.callsFake(async () => breaking(mebibyte));
     let received = 0;
@@ -117,7 +117,7 @@ describe('resumedDownload', () => {
     expect(received).to.equal(100 * MIB);
   });
 
-  it('counts only what a try itself brought', async () => {
+  it('counts only the bytes of each attempt', async () => {
     fetch.callsFake(async (offset) => breaking(bytes.subarray(offset, offset === 0 ? MIB : offset + 10)));
     expect(await rejection(readAll(await resumedDownload(bytes.byteLength, fetch)))).to.equal(broken);
     sinon.assert.callCount(fetch, 1 + 4);
@@ -139,13 +139,13 @@ describe('resumedDownload', () => {
       throw broken;
     }
 
-    it('goes on after a try that went on bringing something for five seconds', async () => {
+    it('continues after an attempt that made progress for five seconds', async () => {
       fetch.callsFake(async (offset) => (offset < 10 ? lasting(5000, offset, 1) : cut(offset, bytes.byteLength)));
       expect(await readAll(await resumedDownload(bytes.byteLength, fetch))).to.have.lengthOf(bytes.byteLength);
       sinon.assert.callCount(fetch, 11);
     });
 
-    it('gives up after four tries that lasted no longer, or as long and brought nothing', async () => {
+    it('gives up after four shorter attempts, or attempts without progress', async () => {
       for (const [ms, count] of [
         [4999, 1],
         [60_000, 0],
@@ -157,7 +157,7 @@ describe('resumedDownload', () => {
       }
     });
 
-    it('gives up when the upstream has not answered again for half a minute', async () => {
+    it('gives up when the upstream has not answered for half a minute', async () => {
       for (const [ms, calls] of [
         [30_000, 2],
         [15_000, 3],
@@ -174,7 +174,7 @@ describe('resumedDownload', () => {
       }
     });
 
-    it('does not count the time that a try took to begin', async () => {
+    it('does not count the time before the first byte of an attempt', async () => {
       fetch.callsFake(async (offset) => {
         clock.tick(60_000);
         return lasting(0, offset, 1);

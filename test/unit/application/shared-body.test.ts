@@ -79,7 +79,7 @@ describe('SharedBody', () => {
 
   const rest = async (reader: BlobReader, at: number): Promise<Buffer> => readAll(reader, at);
 
-  it('downloads once for all readers that come before its window has moved on', async () => {
+  it('downloads once for all readers that join before its window has moved', async () => {
     const readers = await Promise.all(Array.from({ length: 10 }, () => open()));
     const leaver = await open();
     await readTo(leaver, 100_000);
@@ -91,7 +91,7 @@ describe('SharedBody', () => {
     expect(slots.usage.running).to.equal(0);
   });
 
-  it('keeps its first block for a moment, for clients that come a little later', async () => {
+  it('keeps its first block for a moment for clients that join a little later', async () => {
     const first = await open();
     const reading = readAll(first);
     await clock.tickAsync(100);
@@ -116,7 +116,7 @@ describe('SharedBody', () => {
     return { reader: await passThroughs.open({ ...passed, open: async () => count() }), received };
   }
 
-  it('runs ahead of its fastest reader by two blocks', async () => {
+  it('is at most two blocks ahead of its fastest reader', async () => {
     const { reader, received } = await counted();
     const at = await readTo(reader, 100_000);
     await clock.tickAsync(60_000);
@@ -124,7 +124,7 @@ describe('SharedBody', () => {
     await reader.close();
   });
 
-  it('is read to its end for a reader that waits for the verification beside one that stalls', async () => {
+  it('is read to its end for a reader that waits for the verification while another one stalls', async () => {
     const [stalled, verifying] = [await open(), await open()];
     await readTo(stalled, 100);
     await ticking(verifying.read(blob.descriptor.size));
@@ -132,7 +132,7 @@ describe('SharedBody', () => {
     await Promise.all([stalled.close(), verifying.close()]);
   });
 
-  describe('bounds the memory of all bodies', () => {
+  describe('limits the memory of all bodies', () => {
     const small = Array.from({ length: 300 }, (_, index) => makeBlob('a/b', bytesOf(120_000 + index)));
 
     it('to one block for each, and 2 MiB for all, while no reader reads', async () => {
@@ -148,7 +148,7 @@ describe('SharedBody', () => {
       expect(slots.usage.running).to.equal(0);
     });
 
-    it('and lets a reader go on at once while others hold all of it', async () => {
+    it('and lets a reader continue at once while others hold all of it', async () => {
       over(1000);
       const stalled = await Promise.all(small.map((one) => counted(one)));
       await clock.tickAsync(1000);
@@ -164,7 +164,7 @@ describe('SharedBody', () => {
       await Promise.all([fast.close(), slow.close()]);
     });
 
-    it('and gives the memory of a block to no other body while a reader has it', async () => {
+    it('and does not reuse the memory of a block while a reader holds it', async () => {
       const holder = await open();
       const held = await holder.read(0);
       const before = Buffer.from(held);
@@ -174,7 +174,7 @@ describe('SharedBody', () => {
     });
   });
 
-  it('waits for a reader that is a little behind, and not for one that stalls', async () => {
+  it('waits for a slightly slower reader, and not for one that stalls', async () => {
     const [fast, steady, stalled] = [await open(), await open(), await open()];
     const reading = readTo(fast, blob.descriptor.size);
     const pacing = (async () => {
@@ -191,7 +191,7 @@ describe('SharedBody', () => {
     await Promise.all([fast.close(), steady.close()]);
   });
 
-  it('lets a reader that was left behind go on where it was, with a download of the rest', async () => {
+  it('lets a reader that was left behind continue with its own download of the rest', async () => {
     const [fast, slow] = [await open(), await open()];
     const at = await readTo(slow, 400_000);
     const reading = readAll(fast);
@@ -201,7 +201,7 @@ describe('SharedBody', () => {
     expect(begun).to.deep.equal([0, at - (at % 65_536)]);
   });
 
-  it('completes no body of which the registry sent one half right and the other half of other bytes', async () => {
+  it('completes no body with one right half and one wrong half', async () => {
     const other = blob.bytes.map((byte, index) => (index < 300_000 ? byte ^ 1 : byte));
     forged.set(1, other);
     const [fast, slow] = [await open(), await open()];
@@ -220,7 +220,7 @@ describe('SharedBody', () => {
     expect(begun).to.deep.equal([0, 0]);
   });
 
-  it('shares nothing with a manifest that says another size', async () => {
+  it('shares nothing with a manifest with another size', async () => {
     const right = await open();
     const wrong = await open(undefined, undefined, { ...blob.descriptor, size: blob.descriptor.size - 1 });
     expect(begun).to.deep.equal([0, 0]);
@@ -228,7 +228,7 @@ describe('SharedBody', () => {
     expect(Buffer.compare(await readAll(right), blob.bytes)).to.equal(0);
   });
 
-  it('tells all readers why the download ended', async () => {
+  it('rejects all readers with the cause when the download fails', async () => {
     const held = new HeldSource().give(blob.bytes.subarray(0, 200_000));
     const pass = { layer: blob.descriptor, registry: UPSTREAM.registry, leaving: never, open: held.source };
     const readers = [await passThroughs.open(pass), await passThroughs.open(pass)];
@@ -240,7 +240,7 @@ describe('SharedBody', () => {
     expect(slots.usage.running).to.equal(0);
   });
 
-  it('gives its slot to a waiting download when all its readers stall, and goes on when they do', async () => {
+  it('gives its slot to a waiting download when all its readers stall, and continues when they read', async () => {
     over(1);
     const reader = await open();
     const at = await readTo(reader, 200_000);
@@ -255,7 +255,7 @@ describe('SharedBody', () => {
     expect(begun).to.have.lengthOf(2);
   });
 
-  it('ends a reader that gets no slot again in time', async () => {
+  it('rejects a reader that does not get a slot again in time', async () => {
     over(1);
     const reader = await open();
     const at = await readTo(reader, 200_000);

@@ -6,7 +6,7 @@ import { encode } from '../../support/image.ts';
 const FOUR_MIB = 4 * 1024 * 1024;
 
 describe('parseBoundedJson', () => {
-  it('reads what JSON.parse reads', () => {
+  it('returns the result of JSON.parse', () => {
     fc.assert(
       fc.property(fc.jsonValue({ maxDepth: 8 }), (json) => {
         expect(parseBoundedJson(encode(json))).to.deep.equal(JSON.parse(JSON.stringify(json)));
@@ -14,7 +14,7 @@ describe('parseBoundedJson', () => {
     );
   });
 
-  it('takes brackets, commas and quotes in a text for text', () => {
+  it('ignores brackets, commas and quotes in strings', () => {
     const text = `${'[{,'.repeat(60_000)}\\"]}`;
     expect(parseBoundedJson(encode({ text, [text]: [text] }))).to.deep.equal({ text, [text]: [text] });
   });
@@ -32,7 +32,7 @@ describe('parseBoundedJson', () => {
     ['4 MiB of empty lists', `[${'[],'.repeat(FOUR_MIB / 3)}[]]`],
     ['4 MiB of names', `{${'"":0,'.repeat(FOUR_MIB / 5)}"":0}`],
   ] as const) {
-    it(`refuses ${what} before it costs anything`, () => {
+    it(`refuses ${what} before it takes memory`, () => {
       const bytes = Buffer.from(text);
       const before = process.memoryUsage().heapTotal;
       expect(() => parseBoundedJson(bytes)).to.throw(RangeError);
@@ -40,7 +40,7 @@ describe('parseBoundedJson', () => {
     });
   }
 
-  it('refuses what is not JSON, also in the middle of a text', () => {
+  it('refuses invalid JSON, also in the middle of a document', () => {
     for (const text of ['', '{', '"', '"\\', '"a\\"', ']', '[1,]', '\u0000']) {
       expect(() => parseBoundedJson(Buffer.from(text)), text).to.throw(SyntaxError);
     }

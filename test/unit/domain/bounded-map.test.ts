@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { BoundedMap } from '../../../src/domain/bounded-map.ts';
 
 describe('BoundedMap', () => {
-  it('forgets its oldest entry for one that it has no room for', () => {
+  it('drops its oldest entry when it is full', () => {
     const map = new BoundedMap<string, number>(2).set('a', 1).set('b', 2).set('c', 3);
     expect([...map]).to.deep.equal([
       ['b', 2],
@@ -10,7 +10,7 @@ describe('BoundedMap', () => {
     ]);
   });
 
-  it('keeps all others when an entry is set again, which is the latest then', () => {
+  it('keeps all other entries when one is set again, which becomes the latest', () => {
     const map = new BoundedMap<string, number>(2).set('a', 1).set('b', 2).set('a', 3);
     expect([...map]).to.deep.equal([
       ['b', 2],

@@ -125,7 +125,7 @@ describe('credentialFor', () => {
     'registry.example:5000/deckhouse/ee/more',
     '',
   ]) {
-    it(`does not take ${key || 'an empty key'} for it`, () => {
+    it(`does not match ${key || 'an empty key'}`, () => {
       expect(find({ [key]: entry('robot') })).to.deep.equal({ kind: 'anonymous', lacks: 'entry' });
     });
   }
@@ -164,13 +164,13 @@ describe('credentialFor', () => {
     ['index.docker.io', 'https', 'https://index.docker.io/v1/access-token'],
   ];
   for (const [host, scheme, key] of others) {
-    it(`does not take ${key} for ${host} by ${scheme}`, () => {
+    it(`does not match ${key} for ${host} by ${scheme}`, () => {
       const found = credentialFor(base64({ auths: { [key]: entry('robot') } }), { scheme, host }, undefined);
       expect(found).to.deep.equal({ kind: 'anonymous', lacks: 'entry' });
     });
   }
 
-  it('takes the longest path that fits', () => {
+  it('uses the longest matching path', () => {
     const auths = {
       'registry.example:5000/deckhouse': entry('middle'),
       'registry.example:5000': entry('short'),
@@ -198,7 +198,7 @@ describe('credentialFor', () => {
     expect(find({ 'registry.example:5000': { auth: base64('<token>:x') } })).to.include({ kind: 'identity' });
   });
 
-  it('is anonymous where nothing is said', () => {
+  it('is anonymous without an entry', () => {
     expect(credentialFor('', at('a.example'), undefined)).to.deep.equal({ kind: 'anonymous' });
     expect(credentialFor(base64({}), at('a.example'), undefined)).to.deep.equal({ kind: 'anonymous' });
     expect(find({ 'registry.example:5000': {} })).to.deep.equal({ kind: 'anonymous', lacks: 'password' });
@@ -225,7 +225,7 @@ describe('credentialFor', () => {
     ['has an auth without a name', base64({ auths: { 'registry.example:5000': { auth: base64(':canary') } } })],
   ];
   for (const [what, dockerCfg] of broken) {
-    it(`says that a dockerCfg ${what}, and shows nothing of it`, () => {
+    it(`reports that a dockerCfg ${what}, without showing it`, () => {
       try {
         credentialFor(dockerCfg, at('registry.example:5000'), undefined);
         throw new Error('no error');
@@ -236,7 +236,7 @@ describe('credentialFor', () => {
     });
   }
 
-  it('finds the longest of what is written for a repository, however it is written', () => {
+  it('finds the longest matching key of a repository in any notation', () => {
     const written = fc.uniqueArray(fc.tuple(keys, entries), {
       selector: ([{ host, below }]) => [host, ...below].join('/'),
       maxLength: 8,
@@ -258,7 +258,7 @@ describe('credentialFor', () => {
     );
   });
 
-  it('ends in a credential or in its one error, which shows nothing, for any input', () => {
+  it('returns a credential or its one error without the input, for any input', () => {
     const json = fc
       .tuple(keys, entries, fc.jsonValue())
       .map(([{ key }, entry, other]) => JSON.stringify({ auths: { [key]: entry.json, 'r.example': other } }));
@@ -284,7 +284,7 @@ describe('credentialFor', () => {
     );
   });
 
-  it('reads 64 KiB of anything in linear time, as it is and in base64', () => {
+  it('reads 64 KiB of any text in linear time, as it is and in base64', () => {
     expectLinear(PIECES, parse);
     expectLinear(PIECES, (found) => parse(base64(found)));
     expectLinear(PIECES, (found) => parse(base64({ auths: { [found]: {} } })));
@@ -311,7 +311,7 @@ describe('userOf', () => {
       expect(flawOf(basic(name, 'canary'))).to.equal('the name of the user begins or ends with white space');
   });
 
-  it('says what a docker config lacks for its registry', () => {
+  it('reports what is missing in a docker config for its registry', () => {
     const flaw = (key: string, auth: object) => flawOf(find({ [key]: auth }));
     expect(flaw('other.example', {})).to.equal('the docker config has no entry for this registry');
     expect(flaw('registry.example:5000', {})).to.match(

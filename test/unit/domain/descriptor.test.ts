@@ -16,7 +16,7 @@ describe('Digest', () => {
     expect(digestHex(digestOf(new Uint8Array()))).to.equal(empty);
   });
 
-  it('is read back as it was written', () => {
+  it('is parsed and written unchanged', () => {
     fc.assert(
       fc.property(fc.uint8Array(), (bytes) => {
         const digest = digestOf(bytes);
@@ -25,7 +25,7 @@ describe('Digest', () => {
     );
   });
 
-  it('is nothing but its canonical form', () => {
+  it('accepts only its canonical form', () => {
     const hex = 'ab'.repeat(32);
     const others = ['', hex, `sha256:${hex}\n`, ` sha256:${hex}`, `SHA256:${hex}`, `sha512:${hex}`, `sha256:${hex}a`];
     for (const text of [...others, `sha256:${'AB'.repeat(32)}`, 'sha256:../../etc', `__proto__:${hex}`]) {
@@ -35,7 +35,7 @@ describe('Digest', () => {
     }
   });
 
-  it('is not what looks like one', () => {
+  it('refuses similar texts', () => {
     const digest = fc
       .array(fc.constantFrom(...HEX_DIGITS), { minLength: 64, maxLength: 64 })
       .map((digits) => `sha256:${digits.join('')}`);
@@ -50,7 +50,7 @@ describe('Digest', () => {
     );
   });
 
-  it('is told from 64 KiB of anything in linear time', () => {
+  it('is checked in linear time for 64 KiB of any text', () => {
     expectLinear(PIECES, parse);
   });
 });
@@ -60,14 +60,14 @@ describe('parseDescriptor', () => {
     const bytes = Buffer.from(bytesOf(length));
     const descriptor = { mediaType: 'a/b', digest: digestOf(bytes), size: length };
 
-    it(`takes the content of ${String(length)} bytes that it holds`, () => {
+    it(`accepts its content of ${String(length)} bytes`, () => {
       const data = bytes.toString('base64');
       for (const written of [data, data.replaceAll('=', '')]) {
         expect(parseDescriptor({ ...descriptor, data: written })).to.deep.equal({ ...descriptor, data: bytes });
       }
     });
 
-    it(`passes over other content than that of its digest, of ${String(length)} bytes`, () => {
+    it(`ignores content of ${String(length)} bytes with a wrong digest`, () => {
       const other = Buffer.from(bytesOf(length + 1, 2)).toString('base64');
       const flipped = Buffer.from(bytes.map((byte) => byte ^ 1)).toString('base64');
       for (const data of [other, length === 0 ? other : flipped, null, 1, [], '!', 'AAAA'.repeat(1000)]) {
@@ -78,7 +78,7 @@ describe('parseDescriptor', () => {
   }
 
   for (const mediaType of [undefined, null, '', 1, 'a'.repeat(256), 'a\r\nX: y', 'a/b; c=d']) {
-    it(`takes content of the type ${JSON.stringify({ mediaType }).slice(0, 40)} for any bytes`, () => {
+    it(`treats content of the type ${JSON.stringify({ mediaType }).slice(0, 40)} as any bytes`, () => {
       const { digest, size } = { digest: digestOf(bytesOf(1)), size: 1 };
       expect(parseDescriptor({ mediaType, digest, size })).to.deep.equal({
         mediaType: 'application/octet-stream',

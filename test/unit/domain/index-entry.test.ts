@@ -16,7 +16,7 @@ describe('parsePlatform', () => {
     }
   });
 
-  it('reads back what it is made of', () => {
+  it('reads its own output', () => {
     fc.assert(
       fc.property(platforms, (platform) => {
         expect(parsePlatform(formatPlatform(platform))).to.deep.equal(platform);
@@ -24,7 +24,7 @@ describe('parsePlatform', () => {
     );
   });
 
-  it('reads 64 KiB of anything in linear time', () => {
+  it('reads 64 KiB of any text in linear time', () => {
     expectLinear(['a', '0', '/', 'A', '-', ' '], parsePlatform);
   });
 });
@@ -49,7 +49,7 @@ describe('parseIndexEntry', () => {
     ['a platform without names', { mediaType: MANIFEST, digest, platform: { os: '', architecture: '' } }],
     ['the type of its config', { digest, artifactType: 'application/vnd.oci.image.config.v1+json' }],
   ] as const) {
-    it(`needs the digest only, and takes an entry with ${what}`, () => {
+    it(`needs only the digest, and accepts an entry with ${what}`, () => {
       expect(parseIndexEntry(json)).to.deep.equal(bare);
     });
   }
@@ -63,12 +63,12 @@ describe('parseIndexEntry', () => {
     ['an entry of an unknown type', { mediaType: 'application/vnd.example+json', digest, size: 1 }],
     ['an entry whose type is no text', { mediaType: 1, digest, size: 1 }],
   ] as const) {
-    it(`passes over ${what}`, () => {
+    it(`skips ${what}`, () => {
       expect(parseIndexEntry(json)).to.equal(undefined);
     });
   }
 
-  it('sees what an entry is', () => {
+  it('recognizes the kind of an entry', () => {
     expect(parseIndexEntry({ mediaType: INDEX, digest })).to.include({ isIndex: true });
     expect(parseIndexEntry({ digest, ...ATTESTED })).to.include({ role: 'attestation' });
     const artifactType = 'application/vnd.docker.attestation.manifest.v1+json';

@@ -3,7 +3,7 @@ import sinon from 'sinon';
 import { hold, lend } from '../../../src/domain/lent-memory.ts';
 
 describe('lent memory', () => {
-  it('is returned once its owner and all others have let go of it, in any order', () => {
+  it('is returned when its owner and all other holders have released it, in any order', () => {
     const bytes = new Uint8Array(new SharedArrayBuffer(10));
     const onReturned = sinon.stub();
     const letGo = lend(bytes, onReturned);
@@ -15,7 +15,7 @@ describe('lent memory', () => {
     expect(onReturned.callCount).to.equal(1);
   });
 
-  it("is nobody else's to hold once it is returned, until it is lent again", () => {
+  it('cannot be held after it is returned, until it is lent again', () => {
     const bytes = new Uint8Array(10);
     const onReturned = sinon.stub();
     lend(bytes, onReturned)();
@@ -27,7 +27,7 @@ describe('lent memory', () => {
     expect(onReturned.callCount).to.equal(2);
   });
 
-  it('is no other memory', () => {
+  it('does not include other memory', () => {
     expect(hold(new Uint8Array(10))).to.equal(undefined);
   });
 });

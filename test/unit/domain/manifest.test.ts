@@ -74,7 +74,7 @@ const ODD_DESCRIPTORS: readonly [what: string, json: unknown][] = [
 const parse = (text: string) => outcome(() => parseManifest(Buffer.from(text)), InvalidContentError);
 
 describe('parseManifest', () => {
-  it('reads a document of 4 MiB in several steps, and says the same of it', () => {
+  it('reads a document of 4 MiB in several steps with the same result', () => {
     const layers = Array.from({ length: 999 }, () => ({ ...descriptor, annotations: { a: 'x'.repeat(4000) } }));
     const bytes = encode({ schemaVersion: 2, layers });
     const steps = manifestSteps(bytes);
@@ -85,7 +85,7 @@ describe('parseManifest', () => {
     expect(step.value).to.deep.equal(parseManifest(bytes));
   });
 
-  it('reads a manifest, and the package is its last layer', () => {
+  it('reads a manifest, whose last layer is the package', () => {
     const image = makeImage([bytesOf(1), bytesOf(2, 2)]);
     const manifest = parseManifest(image.manifest.bytes);
     if (manifest.kind !== 'manifest') throw new Error('not a manifest');
@@ -93,7 +93,7 @@ describe('parseManifest', () => {
     expect(packageLayer(manifest)).to.deep.equal(image.layer.descriptor);
   });
 
-  it('reads what has no mediaType by what it holds', () => {
+  it('reads a document without a mediaType by its fields', () => {
     expect(parseManifest(encode({ layers: [descriptor] })).kind).to.equal('manifest');
     expect(parseManifest(encode({ manifests: [descriptor] })).kind).to.equal('index');
   });
@@ -104,7 +104,7 @@ describe('parseManifest', () => {
     MANIFEST.toUpperCase(),
     'a\r\nb',
   ]) {
-    it(`reads what has the type ${JSON.stringify(mediaType)} by what it holds, and gives it the type of that`, () => {
+    it(`reads a document with the type ${JSON.stringify(mediaType)} by its fields, and returns the matching type`, () => {
       const manifest = parseManifest(encode({ mediaType, layers: [descriptor] }));
       expect(manifest).to.deep.include({ kind: 'manifest', mediaType: MANIFEST, layers: [descriptor] });
       const index = parseManifest(encode({ mediaType, manifests: [descriptor] }));
@@ -143,12 +143,12 @@ describe('parseManifest', () => {
     });
   }
 
-  it('refuses what is not JSON, and bytes that are no text', () => {
+  it('refuses invalid JSON, and bytes that are not UTF-8', () => {
     expect(() => parseManifest(Buffer.from('<html>'))).to.throw(InvalidContentError);
     expect(() => parseManifest(Uint8Array.of(0x22, 0xff, 0x22))).to.throw(InvalidContentError);
   });
 
-  it('takes null for an empty list, as programs in Go write it, and passes over the empty list of the other kind', () => {
+  it('treats null as an empty list, as Go programs write it, and ignores an empty list of the other kind', () => {
     for (const manifests of [null, []]) {
       for (const mediaType of [MANIFEST, undefined, null, '']) {
         const expected = { kind: 'manifest', mediaType: MANIFEST, config: undefined, layers: [descriptor] };
@@ -165,20 +165,20 @@ describe('parseManifest', () => {
   });
 
   for (const [what, odd] of ODD_DESCRIPTORS) {
-    it(`passes over a layer ${what} before the package, but not at its place`, () => {
+    it(`ignores a layer ${what} before the package, but refuses it as the package`, () => {
       const parsed = parseManifest(encode({ layers: [odd, descriptor] }));
       expect(parsed).to.deep.include({ kind: 'manifest', layers: [descriptor] });
       expect(() => parseManifest(encode({ layers: [descriptor, odd] }))).to.throw(InvalidContentError);
     });
   }
 
-  it('passes over the entries of an index that it cannot use', () => {
+  it('skips the entries of an index that it cannot use', () => {
     const manifests = [null, 'text', { digest: 'sha512:aa' }, { ...descriptor, mediaType: MANIFEST }, descriptor];
     const usable = { digest: descriptor.digest, isIndex: false, platform: undefined, role: 'image' };
     expect(parseManifest(encode({ manifests }))).to.deep.include({ manifests: [usable] });
   });
 
-  it('asks nothing of a config, which no package depends on', () => {
+  it('ignores the config, which packages do not need', () => {
     for (const config of [undefined, null, {}, { ...descriptor, digest: 'sha512:aa' }, 'text']) {
       const layers = [descriptor];
       const expected = { kind: 'manifest', mediaType: MANIFEST, config: undefined, layers };
@@ -186,12 +186,12 @@ describe('parseManifest', () => {
     }
   });
 
-  it('takes a field named __proto__ for a field', () => {
+  it('treats __proto__ as an ordinary field', () => {
     const json = Buffer.from(`{"__proto__":{"layers":[]},"mediaType":"${INDEX}","manifests":[]}`);
     expect(parseManifest(json)).to.deep.equal({ kind: 'index', mediaType: INDEX, manifests: [] });
   });
 
-  it('reads back what is written as the specification says', () => {
+  it('reads documents that follow the specification', () => {
     fc.assert(
       fc.property(manifests, ({ layers, ...rest }) => {
         const { mediaType = MANIFEST, config } = rest;
@@ -211,7 +211,7 @@ describe('parseManifest', () => {
     );
   });
 
-  it('ends in a sound document or in its one error, for any input', () => {
+  it('returns a valid document or its one error for any input', () => {
     const text = fc.oneof(
       nearMiss(
         written.map((json) => JSON.stringify(json)),
@@ -239,7 +239,7 @@ describe('parseManifest', () => {
     );
   });
 
-  it('reads 64 KiB of anything in linear time', () => {
+  it('reads 64 KiB of any text in linear time', () => {
     expectLinear(PIECES, parse);
   });
 
@@ -249,7 +249,7 @@ describe('parseManifest', () => {
     ['{"manifests":', '}'],
     ['{"__proto__":', '}'],
   ] as const) {
-    it(`refuses 4 MiB of ${start} in one another`, () => {
+    it(`refuses 4 MiB of nested ${start}`, () => {
       const times = Math.floor((4 * 1024 * 1024) / (start.length + end.length));
       expect(parse(`${start.repeat(times)}1${end.repeat(times)}`)).to.equal(undefined);
     });

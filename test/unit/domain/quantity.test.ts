@@ -48,7 +48,7 @@ describe('parseQuantity', () => {
     });
   }
 
-  it('reads back any size, and rounds up what is no whole byte', () => {
+  it('reads any size, and rounds up to a whole byte', () => {
     const fractions = fc.option(fc.stringMatching(/^\d{1,9}$/), { nil: '' });
     fc.assert(
       fc.property(fc.nat(1e9), fractions, fc.constantFrom(...UNITS), (whole, fraction, [unit, factor]) => {
@@ -66,7 +66,7 @@ describe('parseQuantity', () => {
     );
   });
 
-  it('is a size that fits, or none, for any text', () => {
+  it('returns a valid size or undefined for any text', () => {
     const near = nearMiss(fc.constantFrom('1Gi', '1.5Ki', '.5k', '1e3', '500M', '15e-1'), PIECES);
     fc.assert(
       fc.property(fc.oneof(near, fc.string({ unit: 'binary' })), (text) => {
@@ -78,7 +78,7 @@ describe('parseQuantity', () => {
     );
   });
 
-  it('reads 64 KiB of anything in linear time', () => {
+  it('reads 64 KiB of any text in linear time', () => {
     expectLinear(PIECES, parseQuantity);
   });
 });

@@ -104,7 +104,7 @@ describe('parseRepositoryPath', () => {
     });
   }
 
-  it('takes what the grammar of the specification makes, and nothing that only looks like it', () => {
+  it('accepts texts of the grammar in the specification, and no similar texts', () => {
     fc.assert(
       fc.property(fc.oneof(path, nearMiss(path, PATH_PIECES), fc.string({ unit: 'binary' })), (text) => {
         expect(parsePath(text)).to.equal(isPath(text) ? text : undefined);
@@ -112,7 +112,7 @@ describe('parseRepositoryPath', () => {
     );
   });
 
-  it('reads 64 KiB of anything in linear time', () => {
+  it('reads 64 KiB of any text in linear time', () => {
     expectLinear(PATH_PIECES, parsePath);
   });
 });
@@ -159,7 +159,7 @@ describe('parseRepository', () => {
     });
   }
 
-  it('says of a bad path which parameter has it', () => {
+  it('names the parameter of an invalid path', () => {
     const message = 'repository must be host[:port][/path], its path lower-case name components joined by "/"';
     expect(() => parseRepository('registry.example/UPPER')).to.throw(InvalidArgumentError, message);
   });
@@ -176,7 +176,7 @@ describe('parseRepository', () => {
     );
   });
 
-  it('takes nothing that a URL would read as another path, user, query or fragment', () => {
+  it('accepts nothing that a URL would read as another path, user, query or fragment', () => {
     fc.assert(
       fc.property(fc.oneof(repository, nearMiss(repository, PIECES), fc.string({ unit: 'binary' })), (text) => {
         const parsed = parse(text);
@@ -196,21 +196,21 @@ describe('parseRepository', () => {
     );
   });
 
-  it('reads 64 KiB of anything in linear time', () => {
+  it('reads 64 KiB of any text in linear time', () => {
     expectLinear(PIECES, parse);
   });
 });
 
 describe('parseRepositoryName', () => {
-  it('keeps a name as it is written, but for one trailing slash', () => {
+  it('keeps a name unchanged, except for one trailing slash', () => {
     expect(parseRepositoryName('Registry.example/a/')).to.equal('Registry.example/a');
     expect(() => parseRepositoryName('registry.example/a//')).to.throw(InvalidArgumentError);
   });
-  it('takes the empty name for the default registry', () => {
+  it('treats the empty name as the default registry', () => {
     expect(parseRepositoryName('')).to.equal(DEFAULT_REPOSITORY);
   });
 
-  it('names what it was read from, for any input', () => {
+  it('returns its input for any valid name', () => {
     fc.assert(
       fc.property(fc.oneof(repository, nearMiss(repository, PIECES), fc.string({ unit: 'binary' })), (text) => {
         const name = parseName(text);
@@ -223,13 +223,13 @@ describe('parseRepositoryName', () => {
 });
 
 describe('joinPath', () => {
-  it('joins what is there by one slash', () => {
+  it('joins non-empty parts by one slash', () => {
     const [a, b] = [parseRepositoryPath('a'), parseRepositoryPath('b/c')];
     expect(joinPath(a, b)).to.equal('a/b/c');
     expect(joinPath(undefined, b)).to.equal('b/c');
   });
 
-  it('says of two good names that they are too long together, not that one of them is bad', () => {
+  it('reports that two valid names are too long together', () => {
     const [base, below] = [parseRepositoryPath('a'.repeat(127)), parseRepositoryPath('b'.repeat(128))];
     expect(() => joinPath(base, below))
       .to.throw(RepositoryUnknownError, 'path is too long below this repository')
@@ -237,7 +237,7 @@ describe('joinPath', () => {
     expect(joinPath(base, parseRepositoryPath('b'.repeat(127)))).to.have.lengthOf(255);
   });
 
-  it('goes below by whole components, or not at all when the name becomes too long', () => {
+  it('appends whole components, or rejects if the name becomes too long', () => {
     fc.assert(
       fc.property(fc.array(path, { minLength: 1, maxLength: 12 }), path, (above, below) => {
         const base = parsePath(above.join('/'));

@@ -67,13 +67,13 @@ describe('latestOf', () => {
     }
   });
 
-  it('spells the version as its tag does, and takes the first of equal ones', () => {
+  it('returns the version as in its tag, and the first of equal ones', () => {
     expect(latestOf(['v1.0.0', '1.0.0', '1.0', '01'])).to.equal('v1.0.0');
     expect(latestOf(['1', 'v1.0.0'])).to.equal('1');
     expect(latestOf(['1.0.0-01', '1.0.0-1'])).to.equal('1.0.0-01');
   });
 
-  it('skips tags that are no versions', () => {
+  it('skips tags that are not versions', () => {
     expect(latestOf(['latest', 'sha256-abc.sig', 'v0.0.1', 'stable'])).to.equal('v0.0.1');
     expect(latestOf(['latest', 'stable'])).to.equal(undefined);
     expect(latestOf([])).to.equal(undefined);

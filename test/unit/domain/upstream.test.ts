@@ -19,7 +19,7 @@ describe('parseUpstream', () => {
     expect(hostOf('[2001:DB8::0:1]:443', 'HTTPS')).to.equal('[2001:db8::1]');
   });
 
-  it('enters Docker Hub under each of its names by the key that docker writes', () => {
+  it('finds the credential of Docker Hub under the key of docker for each of its names', () => {
     const auths = { 'https://index.docker.io/v1/': { username: 'robot', password: 'canary' } };
     const dockerCfg = Buffer.from(JSON.stringify({ auths })).toString('base64');
     for (const repo of ['docker.io/a/b', 'index.docker.io/a/b', 'registry-1.docker.io/a/b', 'Docker.io:443/a/b']) {
@@ -52,7 +52,7 @@ describe('parseUpstream', () => {
     });
   }
 
-  it('tells the path of a CA from the CA', () => {
+  it('distinguishes the path of a CA from a CA', () => {
     const complaint = (ca: string) => () => parseUpstream({ repo: 'a.example', ca });
     for (const path of ['/etc/ssl/ca', 'ca.crt', '../pki/ca.pem']) expect(complaint(path), path).to.throw('is a path');
     expect(complaint('MIIB/zCCAYWgAwIBAgIU')).to.throw('has no PEM certificate');
@@ -60,7 +60,7 @@ describe('parseUpstream', () => {
 });
 
 describe('below', () => {
-  it('goes down in the same registry', () => {
+  it('returns a repository below in the same registry', () => {
     const upstream = parseUpstream({ repo: 'a.example/b' });
     const deeper = below(upstream, parseRepositoryPath('c'));
     expect(deeper.repository).to.equal('b/c');
@@ -68,7 +68,7 @@ describe('below', () => {
     expect(below(upstream, undefined)).to.equal(upstream);
   });
 
-  it('looks for images of one component in the namespace that Docker Hub has for them', () => {
+  it('adds the namespace "library" to names of one component at Docker Hub', () => {
     const found = (repo: string, path?: string): string | undefined =>
       below(parseUpstream({ repo }), path === undefined ? undefined : parseRepositoryPath(path)).repository;
     expect(found('docker.io/alpine')).to.equal('library/alpine');

@@ -6,13 +6,13 @@ import { bytesOf, makeBlob } from '../../support/image.ts';
 describe('Verifier', () => {
   const { descriptor, bytes } = makeBlob('a/b', bytesOf(WITHHELD_BYTES + 1000));
 
-  it('lets all but the last 64 KiB be shown while they come', () => {
+  it('releases all bytes except the last 64 KiB as they arrive', () => {
     expect(presentable(400, descriptor.size)).to.equal(400);
     expect(presentable(descriptor.size, descriptor.size)).to.equal(1000);
     expect(presentable(WITHHELD_BYTES, WITHHELD_BYTES)).to.equal(0);
   });
 
-  it('refuses one byte too many at once, one too few at the end, and a wrong one', () => {
+  it('refuses a surplus byte at once, and a missing or wrong byte at the end', () => {
     const tooMany = new Verifier(descriptor);
     tooMany.update(bytes);
     expect(() => {

@@ -10,7 +10,7 @@ const MIRROR = join(import.meta.dirname, '../../../examples/mirror');
 describe('examples/mirror', () => {
   const made = makeMirror();
 
-  it('is what make-mirror.ts makes', () => {
+  it('is the output of make-mirror.ts', () => {
     const present = readdirSync(MIRROR, { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile())
       .map(({ parentPath, name }) => join(parentPath, name).slice(MIRROR.length + 1));

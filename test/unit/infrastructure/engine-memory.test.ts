@@ -39,7 +39,7 @@ describe('boundYoungGeneration', () => {
 });
 
 describe('boundOldGeneration', () => {
-  it('collects an old generation that grows by half, where V8 would let it treble', async () => {
+  it('collects an old generation that grows by half, while V8 would let it treble', async () => {
     const most = await run(program('boundOldGeneration()', 'old_space', 'space_used_size', 10, 3000), 4);
     expect(most).to.be.below(24 * 1024 ** 2);
   });
@@ -73,7 +73,7 @@ describe('skipMaglev', () => {
     return Number((await promisify(execFile)(process.execPath, args)).stdout) & (MAGLEV | TURBOFAN);
   }
 
-  it('leaves a hot function to TurboFan alone', async () => {
+  it('lets only TurboFan optimize a hot function', async () => {
     expect(await compilersOf('skipMaglev()')).to.equal(TURBOFAN);
   });
 

@@ -126,7 +126,7 @@ describe('settings', () => {
     expect(settings.credentials.registries).to.deep.equal([]);
   });
 
-  it('come from the file, and before it from flags', () => {
+  it('come from flags, else from the file', () => {
     const yaml = 'store: { directory: /a, maxSize: 5M }\nlog: { level: debug }\n';
     expect(load(yaml).store).to.include({ directory: '/a', maxSize: 5_000_000, enabled: true });
     const flags = ['--cache-directory', '/b', '--disable-cache', '--log-level=warn', '--listen-address', ':0'];
@@ -136,11 +136,11 @@ describe('settings', () => {
     expect(settings.server.listenAddress).to.deep.equal({ host: undefined, port: 0 });
   });
 
-  it('leave the defaults alone where a name has no value', () => {
+  it('keep the default for a name without a value', () => {
     expect(load('store:\nlog:\n  level:\n').log.level).to.equal('info');
   });
 
-  it('take directories relative to the file that names them', () => {
+  it('resolve directories relative to the settings file', () => {
     const settings = load('store: { directory: cache }\nregistry: { ociLayout: { directory: ../mirror } }\n');
     expect(settings.store.directory).to.equal(join(directory, 'cache'));
     expect(settings.registry.ociLayout.directory).to.equal(join(directory, '../mirror'));
@@ -231,7 +231,7 @@ credentials:
     ]);
   });
 
-  it('refuse what only the other source of credentials knows', () => {
+  it('refuse settings of another source of credentials', () => {
     expect(problems('', '--kubeconfig', '/x')).to.deep.equal([
       '--kubeconfig: credentials.kubernetes.kubeconfig: needs credentials.source: kubernetes',
     ]);
@@ -242,7 +242,7 @@ credentials:
     ).to.equal('/x');
   });
 
-  it('never show what is written beside a mistake', () => {
+  it('never show the text around a mistake', () => {
     const secret = 'canary-secret';
     const base64 = Buffer.from(`{"auths":{"${secret}`).toString('base64');
     const mistakes = [
@@ -256,7 +256,7 @@ credentials:
     for (const yaml of mistakes) expect(problems(yaml).join('\n')).not.to.match(/canary|Y2FuYXJ5/);
   });
 
-  it('say which file cannot be read, and what is not YAML, by its line', () => {
+  it('report a file that cannot be read, and the line of invalid YAML', () => {
     expect(() => readSettingsFile(join(directory, 'absent.yaml'))).to.throw(
       SettingsError,
       /absent\.yaml: cannot be read \(ENOENT\)/,
@@ -265,7 +265,7 @@ credentials:
     expect(problems('- a\n')).to.deep.equal(['my.yaml:1: must hold settings by name']);
   });
 
-  it('are over the defaults what a file says, however it is written', () => {
+  it('are the defaults with the values of the file, in any notation', () => {
     fc.assert(
       fc.property(valid, fc.constantFrom('BLOCK_FOLDED', 'QUOTE_DOUBLE', 'PLAIN'), fc.boolean(), (json, type, flow) => {
         const defaultsAlone = load('');
@@ -280,7 +280,7 @@ credentials:
     );
   });
 
-  it('end in settings or in their one error for any content of the file', () => {
+  it('return settings or their one error for any content of the file', () => {
     const text = fc.oneof(
       nearMiss(
         valid.map((json) => stringify(json)),
@@ -300,7 +300,7 @@ credentials:
     );
   });
 
-  it('end so with any value in the place of one of them', () => {
+  it('return settings or their one error with any value of one setting', () => {
     const places = [
       'server',
       'server.listenAddress',
@@ -325,7 +325,7 @@ credentials:
     );
   });
 
-  it('take a field named __proto__ for a field', () => {
+  it('treat __proto__ as an ordinary field', () => {
     expect(problems('__proto__: { log: { level: debug } }\n')).to.deep.equal([
       'my.yaml:1: __proto__: is not a setting',
     ]);
@@ -334,7 +334,7 @@ credentials:
     ]);
   });
 
-  it('say that a name is none of them by its line, also when it is a number', () => {
+  it('report the line of an unknown name, also if it is a number', () => {
     expect(problems('log: {}\n1: 2\n')).to.deep.equal(['my.yaml:2: 1: is not a setting']);
   });
 
@@ -363,7 +363,7 @@ credentials:
     });
   }
 
-  it('are read out of 64 KiB of anything in linear time', () => {
+  it('are read out of 64 KiB of any text in linear time', () => {
     const read = (data: Record<string, unknown>): unknown =>
       outcome(() => mergeSettings([defaults, { data, place: () => undefined, mistakes: [] }]), SettingsError);
     expectLinear(['a', ':', '[', ']', '0', '.', '-', ' '], (listenAddress) => read({ server: { listenAddress } }));
@@ -411,7 +411,7 @@ credentials:
       '1: registry.signature.roots: is the certificate itself, not a path',
     ],
   ] as const) {
-    it(`say what is meant by ${text}`, () => {
+    it(`explain how to write ${text}`, () => {
       const directory = mkdtempSync(join(tmpdir(), 'settings-'));
       const file = join(directory, 'my.yaml');
       writeFileSync(file, text);

@@ -19,7 +19,7 @@ describe('BlobDirectory', () => {
   });
   afterEach(() => rm(root, { recursive: true }));
 
-  it('lists regular files that a digest names, and as strangers all else', async () => {
+  it('lists regular files with the name of a digest as blobs, and all other entries as foreign', async () => {
     await writeFile(blobs.pathOf(digestOf(bytes)), bytes);
     await mkdir(blobs.pathOf(digestOf(other)));
     await symlink('/etc/hostname', join(blobs.path, 'e'.repeat(64)));
@@ -30,7 +30,7 @@ describe('BlobDirectory', () => {
     expect(listed.strangers).to.have.lengthOf(6);
   });
 
-  it('passes on why it cannot be listed', async () => {
+  it('rejects with the error of a directory that cannot be listed', async () => {
     expect(await rejection(new BlobDirectory(import.meta.filename).list())).to.have.property('code', 'ENOTDIR');
   });
 
@@ -67,14 +67,14 @@ describe('checkBlob', () => {
   };
   const ignore = (): void => undefined;
 
-  it('says how far it has come', async () => {
+  it('reports its progress', async () => {
     const pieces: number[] = [];
     expect(await checkBlob(await listed(), (piece) => pieces.push(piece))).to.deep.equal({ kind: 'sound' });
     expect(pieces.reduce((sum, piece) => sum + piece)).to.equal(2_500_000);
     expect(pieces.length).to.be.greaterThan(2);
   });
 
-  it('takes a blob that has left since it was listed for gone, and verifies one that has come in its place', async () => {
+  it('reports a blob that was removed after the listing as missing, and verifies a file that replaced it', async () => {
     const blob = await listed();
     await rm(path);
     expect(await checkBlob(blob, ignore)).to.deep.equal({ kind: 'gone' });
@@ -101,7 +101,7 @@ describe('checkBlob', () => {
     });
   }
 
-  it('stops in the middle of a blob, and closes its file', async () => {
+  it('stops in the middle of a blob when it is aborted, and closes the file', async () => {
     const interruption = new AbortController();
     const blob = await listed();
     const check = checkBlob(blob, () => {

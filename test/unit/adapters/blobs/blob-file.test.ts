@@ -7,7 +7,7 @@ import { bytesOf } from '../../../support/image.ts';
 import { rejection } from '../../../support/rejection.ts';
 
 describe('readSmallBlob', () => {
-  it('takes no more memory than the file and a byte, by which a longer file is noticed', async () => {
+  it('allocates the size of the file and one byte, which shows that a file is longer', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'blob-file-'));
     const path = join(directory, 'blob');
     writeFileSync(path, bytesOf(1000));
@@ -21,7 +21,7 @@ describe('readSmallBlob', () => {
 });
 
 describe('openNew', () => {
-  it('makes a file for this user alone, and takes no file or link that is there', async () => {
+  it('creates a file that only this user can read, and refuses an existing file or link', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'blob-file-'));
     const path = (name: string): string => join(directory, name);
     closeNow(await openNew(path('new')));
@@ -37,7 +37,7 @@ describe('openNew', () => {
 });
 
 describe('makeDirectories', () => {
-  it('makes what is missing, with the mode, and takes what is there', async () => {
+  it('creates missing directories with the mode, and accepts existing ones', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'blob-file-'));
     const path = join(directory, 'a/b/c');
     for (let times = 0; times < 2; times++) await makeDirectories(path, 0o700);
@@ -46,7 +46,7 @@ describe('makeDirectories', () => {
     rmSync(directory, { recursive: true });
   });
 
-  it('ends behind a file, and where a directory takes no other', async () => {
+  it('rejects if a file is in the path, and if a directory cannot be written', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'blob-file-'));
     writeFileSync(join(directory, 'file'), '');
     expect(await rejection(makeDirectories(join(directory, 'file/a/b')))).to.have.property('code', 'ENOTDIR');

@@ -60,7 +60,7 @@ describe('holdDirectory', () => {
     await once(child, 'exit');
   }
 
-  it('keeps a second one away, also under another name, until the first gives it back', async () => {
+  it('refuses a second holder, also under another path, until the first one releases the directory', async () => {
     const first = await hold();
     const moved = join(parent, 'moved');
     renameSync(directory, moved);
@@ -71,7 +71,7 @@ describe('holdDirectory', () => {
     await hold();
   });
 
-  it('keeps another process away, which holds it after the end of this one', async () => {
+  it('refuses another process until the first process ends', async () => {
     const first = await hold();
     expect(await contend().said).to.equal('in use');
     first.release();
@@ -86,13 +86,13 @@ describe('holdDirectory', () => {
     await hold();
   });
 
-  it('has one holder of several that start at once', async () => {
+  it('has one holder if several start at the same time', async () => {
     const contenders = Array.from({ length: 4 }, contend);
     const said = await Promise.all(contenders.map((contender) => contender.said));
     expect(said.sort()).to.deep.equal(['held', 'in use', 'in use', 'in use']);
   });
 
-  it('has one empty file, which no other user may open, under any umask, and leaves none', async () => {
+  it('uses one empty file that no other user can open, under any umask, and removes it', async () => {
     const umask = process.umask(0);
     const lock = await hold().finally(() => process.umask(umask));
     expect(readdirSync(directory)).to.deep.equal(['.lock']);
@@ -102,7 +102,7 @@ describe('holdDirectory', () => {
     expect(readdirSync(directory)).to.deep.equal([]);
   });
 
-  it('takes no link and no directory for its file', async () => {
+  it('refuses a link or a directory in the place of its file', async () => {
     symlinkSync('/etc/hostname', join(directory, '.lock'));
     expect(await rejection(hold())).to.have.property('message', `${directory}/.lock is not a file`);
     rmSync(join(directory, '.lock'));
@@ -124,7 +124,7 @@ describe('holdDirectory', () => {
     return undefined;
   });
 
-  it('says that there is no such directory', async () => {
+  it('reports a missing directory', async () => {
     expect(await rejection(hold(join(parent, 'missing')))).to.have.property('code', 'ENOENT');
   });
 });

@@ -246,7 +246,7 @@ describe('BootstrapListener', () => {
     expect((await get(`http://10.0.0.1:4282/${UUID}/rpp-get?digest=${image.digest}`)).status).to.equal(200);
   });
 
-  it('serves from /rpp-get in a cluster without a UUID', async () => {
+  it('serves /rpp-get in a cluster without a UUID', async () => {
     const image = makeImage([layerOf(withProgram)]);
     await start([image], { clusterUUID: '' });
     expect((await get(`/rpp-get?digest=${image.digest}`)).status).to.equal(200);
@@ -364,7 +364,7 @@ describe('BootstrapListener', () => {
     expect((await get(`/${UUID}/rpp-get?digest=${image.digest}`)).status).to.equal(200);
   });
 
-  it('is not ready while another process holds its port, and opens it when it is free', async () => {
+  it('is not ready while another process uses its port, and opens the port when it is free', async () => {
     const other = createServer().listen(0, '127.0.0.1');
     await once(other, 'listening');
     const taken = (other.address() as AddressInfo).port;

@@ -19,7 +19,7 @@ describe('parseCommandLine', () => {
     }
   });
 
-  it('gives a command the arguments behind its name', () => {
+  it('passes the arguments after its name to a command', () => {
     const request = parseCommandLine(['serve', '--config', 'a.yaml'], COMMANDS);
     expect(request).to.deep.include({ kind: 'run', args: ['--config', 'a.yaml'] });
   });
@@ -127,7 +127,7 @@ describe('runCommandLine', () => {
 });
 
 describe('help', () => {
-  it('has a line for each command, and the exit codes', () => {
+  it('lists each command and the exit codes', () => {
     const text = programHelp(COMMANDS);
     for (const { name } of COMMANDS) expect(text).to.match(new RegExp(`^  ${name} +\\w`, 'm'));
     expect(text).to.match(/Exit status:\n {2}0 +done\n/);

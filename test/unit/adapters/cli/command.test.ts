@@ -10,21 +10,21 @@ describe('parseFlags', () => {
   const flagsOf = (...args: string[]): unknown => parseFlags(args, FLAGS, []).flags;
   const operandsOf = (names: string[], ...args: string[]): readonly string[] => parseFlags(args, FLAGS, names).operands;
 
-  it('lets the last of two flags win', () => {
+  it('uses the last of two equal flags', () => {
     expect(flagsOf('--file', 'a', '--file=b')).to.include({ file: 'b' });
   });
 
-  it('takes a flag without a value as Go programs do, with one', () => {
+  it('accepts --flag, --flag=true and --no-flag for a flag without a value, as Go programs do', () => {
     expect(flagsOf()).not.to.have.property('brief');
     for (const flag of ['--brief', '--brief=true']) expect(flagsOf(flag)).to.include({ brief: true });
     for (const flag of ['--no-brief', '--brief=false']) expect(flagsOf('--brief', flag)).to.include({ brief: false });
   });
 
-  it('leaves a value alone that looks like it', () => {
+  it('keeps the value true of a flag that takes a text', () => {
     expect(flagsOf('--file=true')).to.include({ file: 'true' });
   });
 
-  it('takes operands between flags, and anything behind --', () => {
+  it('accepts operands between flags, and any text after --', () => {
     expect(operandsOf(['A', '[B]'], 'a', '--brief', 'b')).to.deep.equal(['a', 'b']);
     expect(operandsOf(['A', '[B]'], 'a')).to.deep.equal(['a']);
     expect(operandsOf(['A...'], '--', '--brief', 'b', 'c')).to.deep.equal(['--brief', 'b', 'c']);

@@ -53,7 +53,7 @@ describe('explain', () => {
       response.end(text);
     };
 
-  it('asks what its flags say, and ends with 0 for what would be served', async () => {
+  it('sends the request of its flags, and exits with 0 if the package would be served', async () => {
     expect(await run(explaining(SERVED), '--repository', 'registry.example/ee/', '--path', 'a/b')).to.equal(0);
     expect(urls).to.deep.equal([
       `/explain?${new URLSearchParams({ digest, repository: 'registry.example/ee', path: 'a/b' }).toString()}`,
@@ -63,19 +63,19 @@ describe('explain', () => {
     expect(terminal.stderr.text).to.equal('');
   });
 
-  it('ends with 2 for what would fail', async () => {
+  it('exits with 2 if the request would fail', async () => {
     expect(await run(explaining(FAILING))).to.equal(2);
     expect(terminal.stdout.text).to.equal(FAILING);
   });
 
-  it('prints with --json what the service says as it is, what it does not know of, too', async () => {
+  it('prints the answer of the service unchanged with --json, including unknown fields', async () => {
     const document = JSON.stringify({ verdict: { outcome: 'fail' }, news: 1 });
     expect(await run(explaining(document), '--json')).to.equal(2);
     expect(accepted).to.deep.equal(['application/json']);
     expect(terminal.stdout.text).to.equal(document);
   });
 
-  it('lets no answer control the terminal', async () => {
+  it('prints no control characters of an answer', async () => {
     expect(await run(explaining(`${SERVED}\u001b[2J\r\u202e\n`))).to.equal(0);
     expect(terminal.stdout.text).to.equal(`${SERVED}?[2J??\n`);
   });
@@ -99,7 +99,7 @@ describe('explain', () => {
     });
   }
 
-  it('shows no password of a URL, and asks no service with one', async () => {
+  it('refuses a URL with a password, and does not print the password', async () => {
     expect(
       await runCommandLine(['explain', '--digest', digest, '--url', 'http://u:canary@[::1]:1'], terminal, COMMANDS),
     ).to.equal(1);
@@ -129,7 +129,7 @@ describe('explain', () => {
     });
   }
 
-  it('is known to a hardened service by its keys, and believes no other', async () => {
+  it('authenticates at a hardened service by its keys, and accepts no other service', async () => {
     const home = await mkdtemp(join(tmpdir(), 'keys-'));
     const ca = new CertificateAuthority('loopback');
     const { certificate: cert, key } = ca.issue('service', { usage: 'server', address: '127.0.0.1' });
@@ -202,7 +202,7 @@ describe('explain', () => {
         COMMANDS,
       );
 
-    it('shows the token of a file, and trusts the CA of a file alone', async () => {
+    it('sends the token of a file, and trusts only the CA of a file', async () => {
       answers = explaining(SERVED);
       expect(await ask('--ca', join(home, 'ca.crt'))).to.equal(0);
       expect(tokens).to.deep.equal(['Bearer canary.token']);
@@ -220,7 +220,7 @@ describe('explain', () => {
       });
     }
 
-    it('names the flag or the file that is wrong, and never shows a token', async () => {
+    it('names the wrong flag or file, and never prints a token', async () => {
       const pem = '-----BEGIN CERTIFICATE-----\n';
       await writeFile(join(home, 'empty'), '\n');
       await writeFile(join(home, 'no.crt'), 'canary');
@@ -280,7 +280,7 @@ describe('explain', () => {
       });
     }
 
-    it('asks for no manifest that the service would have to fetch', async () => {
+    it('does not request a manifest that the service would have to fetch', async () => {
       answers = explaining(`${SERVED}manifest    not cached\n`);
       expect(await ask('--ca', join(home, 'ca.crt'), '--verify')).to.equal(0);
       expect(tokens).to.have.lengthOf(1);

@@ -26,7 +26,7 @@ describe('loopback-keys', () => {
   const read = (path: string): Promise<string> => readFile(join(home, path), 'utf8');
   const certificate = async (path: string): Promise<X509Certificate> => new X509Certificate(await read(path));
 
-  it('makes a server and two clients of one CA, each with its own key and usage', async () => {
+  it('makes certificates for a server and two clients from one CA, each with its own key and usage', async () => {
     expect(await run()).to.equal(0);
     const ca = await certificate('service/ca.crt');
     expect(await read('sidecar/ca.crt')).to.equal(await read('service/ca.crt'));
@@ -51,7 +51,7 @@ describe('loopback-keys', () => {
     expect((await certificate('service/tls.crt')).checkIP('127.0.0.1')).to.equal('127.0.0.1');
   });
 
-  it('makes certificates that are valid at any time of the clock', async () => {
+  it('makes certificates that are valid at any time', async () => {
     await run();
     for (const name of ['service/ca.crt', 'service/tls.crt', 'sidecar/client.crt']) {
       const { validFromDate, validToDate } = await certificate(name);
@@ -60,7 +60,7 @@ describe('loopback-keys', () => {
     }
   });
 
-  it('leaves the key of the CA nowhere, and each file to its user alone', async () => {
+  it('does not store the key of the CA, and makes files that only their user can read', async () => {
     await run();
     expect((await readdir(join(home, 'service'))).sort()).to.deep.equal(
       ['ca.crt', 'client.crt', 'client.key', 'tls.crt', 'tls.key'].sort(),
@@ -77,7 +77,7 @@ describe('loopback-keys', () => {
     expect((await certificate('service/tls.crt')).checkIP('127.0.0.2')).to.equal('127.0.0.2');
   });
 
-  it('says which flag is missing or wrong, and which file cannot be written', async () => {
+  it('names a missing or wrong flag, and a file that cannot be written', async () => {
     expect(await runCommandLine(['loopback-keys', '--service', home], terminal, COMMANDS)).to.equal(1);
     expect(await run('--address', '::1')).to.equal(1);
     await rm(join(home, 'sidecar'), { recursive: true });

@@ -10,7 +10,7 @@ const parse = (text: string, defaults: Parameters<typeof parsePackageList>[2] = 
   parsePackageList(text, 'list', defaults);
 
 describe('parsePackageList', () => {
-  it('reads a package a line, with its repository and its path where they are said', () => {
+  it('reads one package in each line, with an optional repository and path', () => {
     expect(parse(`${a}\n${b} registry.example/modules/ ingress/nginx\n${b} - jq\n`)).to.deep.equal([
       { digest: a, repository: '', path: undefined, place: 'list:1' },
       { digest: b, repository: 'registry.example/modules', path: 'ingress/nginx', place: 'list:2' },
@@ -18,16 +18,16 @@ describe('parsePackageList', () => {
     ]);
   });
 
-  it('passes over comments, empty lines and what Windows puts around them', () => {
+  it('skips comments, empty lines, a byte order mark and CR', () => {
     const listed = parse(`\uFEFF# packages of 1.70\r\n\r\n  ${a}\t# jq\r\n#${b}\r\n`);
     expect(listed.map(({ digest, place }) => [digest, place])).to.deep.equal([[a, 'list:3']]);
   });
 
-  it('names each package once', () => {
+  it('returns each package once', () => {
     expect(parse(`${a}\n${a} -\n${a} registry.example/modules\n`)).to.have.lengthOf(2);
   });
 
-  it('takes repository and path from elsewhere where a line says none', () => {
+  it('uses the default repository and path for a line without them', () => {
     const defaults = { repository: parseRepositoryName('registry.example/ee'), path: parseRepositoryPath('jq') };
     const places = parse(`${a}\n${b} - yq\n${b} registry.example/modules\n`, defaults);
     expect(places.map(({ repository, path }) => [repository, path])).to.deep.equal([
@@ -37,7 +37,7 @@ describe('parsePackageList', () => {
     ]);
   });
 
-  it('reads the digests of JSON, however deep, and knows them by their names', () => {
+  it('reads the digests of JSON at any depth, with their keys as names', () => {
     const listed = parse(JSON.stringify({ registrypackages: { jq171: a, yq: { v4: b } } }), none);
     expect(listed.map(({ digest, place }) => [digest, place])).to.deep.equal([
       [a, 'list: registrypackages.jq171'],
@@ -47,7 +47,7 @@ describe('parsePackageList', () => {
     expect(parse(JSON.stringify({ '\u001b[2J': a }))[0]?.place).to.equal('list: ?[2J');
   });
 
-  it('says all mistakes at once, with their places', () => {
+  it('reports all mistakes together, with their lines', () => {
     const text = `jq\n${a} registry..example/x\n${a} - UPPER\n${a} - jq too\n${a}\nsha256:${'A'.repeat(64)}\n`;
     expect(() => parse(text)).to.throw(
       CommandFailure,
@@ -64,11 +64,11 @@ describe('parsePackageList', () => {
     );
   });
 
-  it('lists no more mistakes than a person reads', () => {
+  it('limits the number of reported mistakes', () => {
     expect(() => parse('x\n'.repeat(1000))).to.throw(/\nlist:50: [^\n]+\n… and 950 more$/);
   });
 
-  it('does not take what is cut off or empty for a list', () => {
+  it('refuses a truncated or empty list', () => {
     expect(() => parse('{"jq171": ')).to.throw(CommandFailure, 'list: is not JSON');
     for (const text of ['', '# nothing\n', '{}']) expect(() => parse(text)).to.throw('list: names no package');
   });

@@ -20,7 +20,7 @@ describe('Progress', () => {
     /** The pictures that were drawn, each anew. */
     const drawn = (stderr: FakeOutput): string[] => stderr.text.split('\r\x1b[K').slice(1);
 
-    it('draws a bar with all that is known', () => {
+    it('draws a bar with count, bytes and speed', () => {
       const stderr = new FakeOutput(120);
       const bar = progress(stderr, { total: 100 * MIB });
       seconds = 2;
@@ -56,7 +56,7 @@ describe('Progress', () => {
       expect(drawn(stderr)).to.deep.equal(['verify  3 packages']);
     });
 
-    it('goes away for other lines, comes back after them, and leaves nothing behind', () => {
+    it('clears the bar for other lines, draws it again after them, and removes it at the end', () => {
       const stderr = new FakeOutput(80);
       const bar = progress(stderr, { total: 4, unit: 'packages' });
       bar.advance(1);
@@ -67,7 +67,7 @@ describe('Progress', () => {
       expect(stderr.text).to.match(/ 25 % .*\r\x1b\[Kone is damaged\n\r\x1b\[Kverify .* 50 % .*\r\x1b\[K$/);
     });
 
-    it('is never over the whole when more came than was expected', () => {
+    it('never shows more than 100 % if more bytes arrive than expected', () => {
       const stderr = new FakeOutput(80);
       progress(stderr, { total: 4, unit: 'packages' }).advance(5);
       expect(drawn(stderr)[0]).to.include('#] 100 %  5 of 4 packages');
@@ -79,7 +79,7 @@ describe('Progress', () => {
     ['on a dumb terminal', () => new FakeOutput(80), 'dumb'],
   ] as const) {
     describe(where, () => {
-      it('says nothing until it is done, when that is soon', () => {
+      it('prints only the result of a short run', () => {
         const output = stderr();
         const lines = progress(output, { total: 100 * MIB, TERM });
         seconds = 4;
@@ -90,7 +90,7 @@ describe('Progress', () => {
         expect(output.text).to.equal('verify: 100 MiB of 100 MiB, 4 s, 25.0 MiB/s\n');
       });
 
-      it('says so every tenth, not sooner than after five seconds, and at least every minute', () => {
+      it('prints a line for each tenth, at most every five seconds and at least every minute', () => {
         const output = stderr();
         const lines = progress(output, { total: 1000, unit: 'packages', TERM });
         const advance = (until: number, amount: number): number => {

@@ -31,7 +31,7 @@ describe('mistakes in settings', () => {
     return [];
   }
 
-  it('of every kind come at once, in the order of the file, in sentences of their own', () => {
+  it('of every kind are reported together, in the order of the file, one sentence each', () => {
     /** Each line with a mistake has the beginning of its sentence behind it. */
     const yaml = `server:
   listenAddress: \${ADDRESS} # server.listenAddress: must be host:port or :port; "\${…}" stays as it is
@@ -114,21 +114,21 @@ loglevel: info # loglevel: is not a setting, did you mean log.level?
     });
   }
 
-  it('in the form of a file are beside the mistakes in what it holds, but for a form that leaves nothing to read', () => {
+  it('in the YAML syntax are reported together with mistakes in the values, unless the file cannot be parsed', () => {
     expect(mistakes('log: debug\nlog: debug\n')).to.have.lengthOf(2);
     expect(mistakes('log: debug\nstore:\n\tmaxSize: 1\n')).to.deep.equal([
       'my.yaml:3: not valid YAML: a line is indented by a tab; YAML takes spaces (TAB_AS_INDENT)',
     ]);
   });
 
-  it('in the place of a section are told once, also where a flag is for that section', () => {
+  it('in the place of a section are reported once, also if a flag sets a value in that section', () => {
     expect(mistakes('store: 5\n', '--cache-directory', '/x', '--log-level', 'loud')).to.deep.equal([
       'my.yaml:1: store: must be a section of settings, not a number: give "name: value" below it',
       '--log-level: log.level: must be trace, debug, info, warn, error or fatal',
     ]);
   });
 
-  it('do not lead to further ones that a right file would not have', () => {
+  it('cause no further mistakes', () => {
     expect(mistakes('credentials: { source: kubernets, kubernetes: { kubeconfig: a } }\n')).to.have.lengthOf(1);
     expect(mistakes('registry: { gateway: 5, mirrors: [] }\nserver: { tls: { key: [] } }\n')).to.have.lengthOf(2);
   });

@@ -39,7 +39,7 @@ describe('warningsOf', () => {
     return found.map((text) => text.replace(directory, '.'));
   }
 
-  it('has nothing against usual settings', async () => {
+  it('does not warn of usual settings', async () => {
     expect(await suspicions({})).to.deep.equal([]);
     expect(await suspicions({ server: { listenAddress: '[::1]:5080' }, store: { enabled: false } })).to.deep.equal([]);
     expect(await suspicions({ credentials: { registries: [{ ...REGISTRY, ...PASSWORD }] } })).to.deep.equal([]);
@@ -73,7 +73,7 @@ describe('warningsOf', () => {
     ]);
   });
 
-  it('warns of a cache that is larger than what there is on its volume', async () => {
+  it('warns of a cache that is larger than the free space of its volume', async () => {
     const { bsize, blocks } = await statfs(directory);
     const [suspicion, ...others] = await suspicions({ store: { directory: 'cache', maxSize: bsize * blocks + 1 } });
     expect(others).to.deep.equal([]);
@@ -86,7 +86,7 @@ describe('warningsOf', () => {
     ]);
   });
 
-  it('counts what is in the cache as room for it', async () => {
+  it('counts the cached blobs as free space', async () => {
     const { bsize, bavail } = await statfs(directory);
     const blobs = join(directory, 'cache/v1/blobs/sha256');
     await mkdir(blobs, { recursive: true });
@@ -121,7 +121,7 @@ describe('warningsOf', () => {
     });
   }
 
-  it('warns of a mirror of a registry that the settings do not name', async () => {
+  it('warns of a mirror of a registry that is not in the settings', async () => {
     const mirror = { endpoint: 'https://mirror.example' };
     const of = (...hosts: string[]) =>
       suspicions({ registry: { mirrors: hosts.map((host) => ({ ...mirror, of: host })) } });
@@ -139,7 +139,7 @@ describe('warningsOf', () => {
     ]);
   });
 
-  it('warns when nothing can be asked for, or not without a repository', async () => {
+  it('warns if no repository, or no default repository, is configured', async () => {
     expect(await suspicions({ credentials: {} })).to.deep.equal([
       'credentials.registries: without any, every request is for an unknown repository',
     ]);
@@ -148,7 +148,7 @@ describe('warningsOf', () => {
     ]);
   });
 
-  it('warns of a variable, which nothing replaces, and shows no text that may be a password', async () => {
+  it('warns of a variable in a value, which is not replaced, without printing a text that may be a password', async () => {
     const registries = [{ ...REGISTRY, username: 'robot', password: 'canary-${SECRET}' }];
     expect(
       await suspicions({ store: { directory: '${HOME}/cache', maxSize: '1Mi' }, credentials: { registries } }),

@@ -5,7 +5,7 @@ import { arriving, statusAt } from '../../../support/service-status.ts';
 const URL = 'http://127.0.0.1:5080';
 
 describe('a sample of top', () => {
-  it('counts what happened since the last look, over the turn of a minute', () => {
+  it('counts events since the last sample, also across the start of a minute', () => {
     const before = statusAt(50, {
       outcomes: { hit: 10, miss: 2, joined: 0, bypass: 0 },
       minutes: [{ hits: 10, misses: 2, failures: 1, bytes: 1000 }],
@@ -24,13 +24,13 @@ describe('a sample of top', () => {
     });
   });
 
-  it('compares a service that has restarted with nothing before', () => {
+  it('starts again with a service that has restarted', () => {
     const before = statusAt(50, { outcomes: { hit: 10, miss: 2, joined: 0, bypass: 0 } });
     const now = { ...statusAt(60, {}), started_at: '2026-01-01T00:00:55.000Z' };
     expect(sampleOf(URL, now, before)).to.include({ state: 'restarted', interval: null });
   });
 
-  it('measures a download since the last look, and a new one since it was opened', () => {
+  it('measures the speed of a download since the last sample, and of a new one since its start', () => {
     const [old, young] = [
       arriving(1, { bytes: 1000 }),
       arriving(2, { bytes: 300, opened_at: '2026-01-01T00:00:59.000Z' }),
@@ -41,7 +41,7 @@ describe('a sample of top', () => {
     expect(downloads.list.map((one) => one.bytes_per_second)).to.deep.equal([500, 300]);
   });
 
-  it('knows no speed of a download that is not open, and none below zero of one that begins anew', () => {
+  it('shows no speed for a queued download, and no negative speed for one that starts again', () => {
     const [waiting, again] = [arriving(1, { opened_at: null, bytes: 0 }), arriving(2, { bytes: 5000 })];
     const before = statusAt(50, { list: [again] });
     const now = statusAt(60, { list: [waiting, { ...again, bytes: 100, opened_at: '2026-01-01T00:00:58.000Z' }] });

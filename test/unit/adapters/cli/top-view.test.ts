@@ -44,7 +44,7 @@ describe('top', () => {
     ]);
   });
 
-  it('writes a line for a file', () => {
+  it('writes one line for each sample if the output is a file', () => {
     expect(plainLine(running)).to.equal(
       '00:01:00  requests 100.0/s, hits 98.2 %, sent 307 MiB/s  2 failed  downloads 3 of 64, 500 B/s, 9 waiting, 0 queued  cache [#####.....] 50 % 512 B of 1.0 KiB',
     );
@@ -52,7 +52,7 @@ describe('top', () => {
     expect(plainLine({ ...running, state: 'restarted' })).to.include('  restarted  ');
   });
 
-  it('says that a service has gone and keeps what was seen of it, and that another one is not ready', () => {
+  it('shows that a service cannot be reached, with its last values, and that a service is not ready', () => {
     const gone = picture(AWAY, running, usual);
     expect(gone[1]).to.equal('no answer  ECONNREFUSED: no service');
     expect(gone[6]).to.include('9 waiting');
@@ -63,7 +63,7 @@ describe('top', () => {
     );
   });
 
-  it('fits into any terminal, and no text of the service controls it', () => {
+  it('fits into any terminal, and prints no control characters of the service', () => {
     const many = sampleOf(
       URL,
       { ...busy, downloads: { ...busy.downloads, list: Array(90).fill(arriving(4)) } },
@@ -83,7 +83,7 @@ describe('top', () => {
     );
   });
 
-  it('names how many downloads have no room, and leaves room for failures', () => {
+  it('shows how many downloads are left out, and leaves room for failures', () => {
     const list = Array.from({ length: 90 }, () => arriving(4));
     const many = sampleOf(URL, { ...busy, downloads: { ...busy.downloads, list } }, before);
     const lines = picture(many, many, { ...usual, rows: 20 });
@@ -92,7 +92,7 @@ describe('top', () => {
     expect(lines).to.include('last failures');
   });
 
-  it('colours the state only', () => {
+  it('colours only the state', () => {
     const colours = /\x1b\[(?:0|1|31|32)m/g;
     const painted = picture(running, running, { ...usual, isColoured: true });
     expect(painted.map((line) => line.replaceAll(colours, ''))).to.deep.equal(picture(running, running, usual));

@@ -35,7 +35,7 @@ describe('AccessTimes', () => {
     return entry;
   }
 
-  it('tells the files when they were used, in their order, also on a clock that stands or goes back', async () => {
+  it('writes the order of use into the times of the files, also if the clock stands still or goes back', async () => {
     const [a, b, c] = [keep(1), keep(2), keep(3)];
     accessTimes.use(a);
     accessTimes.use(b);
@@ -51,7 +51,7 @@ describe('AccessTimes', () => {
     expect(usedAt(b)).to.be.closeTo(NOW + 1000, 0.01);
   });
 
-  it('tells them by itself after ten seconds, and not before', async () => {
+  it('writes the times after ten seconds, and not before', async () => {
     const entry = keep(1);
     const before = usedAt(entry);
     accessTimes.use(entry);
@@ -64,7 +64,7 @@ describe('AccessTimes', () => {
     });
   });
 
-  it('writes those of 2 000 files in ten seconds, those first that wait longest, and the rest later or at a stop', async () => {
+  it('writes the times of 2 000 files in ten seconds, the oldest changes first, and the rest later or at a stop', async () => {
     const entries = Array.from({ length: 4001 }, (_, seed) => keep(seed));
     for (const entry of entries) utimesSync(pathOf(entry), 0, 0);
     for (const entry of entries) accessTimes.use(entry);
@@ -79,7 +79,7 @@ describe('AccessTimes', () => {
     expect(clock.countTimers()).to.equal(0);
   });
 
-  it('has nothing left to tell when it has told it', async () => {
+  it('writes each change only once', async () => {
     accessTimes.use(keep(1));
     expect(clock.countTimers()).to.equal(1);
     accessTimes.use(keep(2));
@@ -98,7 +98,7 @@ describe('AccessTimes', () => {
     expect(usedAt(entry)).to.equal(fresh);
   });
 
-  it('ignores blobs that are not cached any more, and files that are gone', async () => {
+  it('ignores blobs that are no longer cached, and missing files', async () => {
     const [removed, gone, last] = [keep(1), keep(2), keep(3)];
     const before = usedAt(removed);
     for (const entry of [removed, gone, last]) accessTimes.use(entry);

@@ -62,7 +62,7 @@ describe('ArrivalThread', () => {
     });
   }
 
-  it('leaves the bytes of a caller as they are', async () => {
+  it('does not change the bytes of a caller', async () => {
     const bytes = bytesOf(1000);
     const { file } = await create();
     expect(await file.write(bytes.subarray(100, 300), 0)).to.equal(200);
@@ -70,7 +70,7 @@ describe('ArrivalThread', () => {
     expect(await file.digest()).to.equal(hexOf(bytes.subarray(100, 300)));
   });
 
-  it('knows the digest of a file without bytes', async () => {
+  it('computes the digest of an empty file', async () => {
     const { file } = await create();
     expect(await file.digest()).to.equal(hexOf(Buffer.of()));
   });
@@ -94,7 +94,7 @@ describe('ArrivalThread', () => {
     expect(error).to.have.property('code').that.is.oneOf(['EBADF', 'ESPIPE']);
   });
 
-  it('forgets a file, and begins another under the same descriptor anew', async () => {
+  it('starts a new hash when a descriptor is reused for another file', async () => {
     const bytes = bytesOf(1000);
     const { file } = await create();
     await file.write(bytes, 0);
@@ -104,7 +104,7 @@ describe('ArrivalThread', () => {
     expect(await again.digest()).to.equal(hexOf(bytes));
   });
 
-  it('rejects for a file whose thread has died, and writes the next one in another', async () => {
+  it('rejects for a file whose thread has crashed, and writes the next file in a new thread', async () => {
     const bytes = bytesOf(1000);
     const [{ file: writing }, { file: ending }] = [await create(), await create()];
     const pending = [rejection(writing.write(bytes, 0)), rejection(ending.digest())];

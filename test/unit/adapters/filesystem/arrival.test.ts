@@ -48,20 +48,20 @@ describe('beginArrival', () => {
         expect(Buffer.compare(await readFile(join(directory, 'blob')), bytes)).to.equal(0);
       });
 
-      it('rejects others, and says which', async () => {
+      it('rejects other bytes, and reports their digest', async () => {
         const other = bytes.with(size - 1, (bytes[size - 1] ?? 0) ^ 1);
         const error = await rejection((await arrive(other)).conclude());
         expect(error).to.be.instanceOf(DigestMismatchError);
         expect(error).to.include({ expected: descriptor.digest, found: digestOf(other) });
       });
 
-      it('ends without a conclusion', async () => {
+      it('can be ended before the last byte', async () => {
         (await arrive(bytes)).abandon();
       });
     });
   }
 
-  it('is the failure of the store when the thread dies before the digest', async () => {
+  it('fails as a failure of the store when the thread crashes before the digest', async () => {
     const { descriptor, bytes } = makeBlob('application/octet-stream', bytesOf(THREADED));
     const arrival = beginArrival(descriptor, handle.fd, thread);
     for (let at = 0; at < THREADED;) at += await arrival.write(bytes.subarray(at), at);
@@ -73,7 +73,7 @@ describe('beginArrival', () => {
 });
 
 describe('expectArrival', () => {
-  it('begins the thread for a large blob, and not for a small one', async () => {
+  it('starts the thread for a large blob, and not for a small one', async () => {
     const thread = new ArrivalThread();
     const begin = sinon.spy(thread, 'begin');
     for (const size of [THREADED - 1, THREADED]) {

@@ -43,7 +43,7 @@ describe('A file read in blocks', () => {
     while (pool.take(() => undefined) !== undefined);
   }
 
-  it('keeps what has just been written, block by block, for readers that follow', async () => {
+  it('keeps written blocks in memory for readers that follow', async () => {
     file.keep(0, content.subarray(0, 1000));
     file.keep(1000, content.subarray(1000, BLOCK_BYTES + 500));
     await truncate(path, 0);
@@ -53,7 +53,7 @@ describe('A file read in blocks', () => {
     expect(same(second?.bytes ?? bytesOf(1), BLOCK_BYTES)).to.equal(true);
   });
 
-  describe('of which bytes arrive in lent memory', () => {
+  describe('with bytes that arrive in lent memory', () => {
     /** As a body lends it: two blocks, of which `content` is the beginning. */
     function lendContent(): {
       readonly memory: Uint8Array;
@@ -66,7 +66,7 @@ describe('A file read in blocks', () => {
       return { memory, letGo: lend(memory, onReturned), onReturned };
     }
 
-    it('gives readers that very memory, and copies nothing', async () => {
+    it('gives readers the lent memory without a copy', async () => {
       const { memory } = lendContent();
       file.keep(0, memory.subarray(0, 1000));
       file.keep(1000, memory.subarray(1000));
@@ -80,7 +80,7 @@ describe('A file read in blocks', () => {
       expect(pool.size).to.equal(0);
     });
 
-    it('returns the memory when its owner has let go of it and no reader holds it', async () => {
+    it('returns the memory when its owner has released it and no reader holds it', async () => {
       const { memory, letGo, onReturned } = lendContent();
       file.keep(0, memory);
       const held = await file.hold(0, 100);
@@ -91,7 +91,7 @@ describe('A file read in blocks', () => {
       expect(onReturned.callCount).to.equal(1);
     });
 
-    it('borrows 4 blocks at most, those that were written last and those that are held', async () => {
+    it('borrows at most 4 blocks: the last written ones and those that readers hold', async () => {
       const lent = Array.from({ length: 5 }, lendContent);
       const files = lent.map(() => new BlockFile(handle.fd, pool));
       const held: (HeldBytes | undefined)[] = [];
@@ -104,7 +104,7 @@ describe('A file read in blocks', () => {
       for (const each of held) each?.release();
     });
 
-    it('copies what follows in other memory, as after a connection that broke, and while all that may be borrowed is held', async () => {
+    it('copies bytes that continue in other memory, for example after a broken connection, and while 4 borrowed blocks are held', async () => {
       const [first, second] = [lendContent(), lendContent()];
       file.keep(0, first.memory.subarray(0, 1000));
       file.keep(1000, second.memory.subarray(1000, 5000));
@@ -119,7 +119,7 @@ describe('A file read in blocks', () => {
       expect(pool.size).to.be.greaterThan(0);
     });
 
-    it('copies what does not begin where a block of that memory does', async () => {
+    it('copies bytes that do not begin at the start of a lent block', async () => {
       const { memory } = lendContent();
       file.keep(0, memory.subarray(0, 1000));
       file.forget();
@@ -131,7 +131,7 @@ describe('A file read in blocks', () => {
     });
   });
 
-  it('keeps no bytes of a block that lacks those before, or that is being read', async () => {
+  it('keeps no bytes of a block whose beginning is missing or which is being read', async () => {
     file.keep(1000, bytesOf(500, 7));
     const reading = file.hold(0, 2000);
     file.keep(0, bytesOf(2000, 7));
@@ -141,13 +141,13 @@ describe('A file read in blocks', () => {
     expect(same((await file.hold(2000, 3500))?.bytes ?? bytesOf(1), 2000)).to.equal(true);
   });
 
-  it('keeps nothing while all blocks are held', async () => {
+  it('keeps no written bytes while readers hold all blocks', async () => {
     exhaust();
     file.keep(0, content);
     expect(await file.hold(0, size)).to.equal(undefined);
   });
 
-  it('gives all its readers the same memory, read once', async () => {
+  it('reads each block once and gives all readers the same memory', async () => {
     const [one, other] = await Promise.all([file.hold(0, size), file.hold(100, size)]);
     expect(one?.bytes.buffer).to.equal(other?.bytes.buffer);
     expect(same(one?.bytes ?? bytesOf(1), 0)).to.equal(true);
@@ -157,7 +157,7 @@ describe('A file read in blocks', () => {
     expect((await file.hold(0, size))?.bytes).to.have.lengthOf(BLOCK_BYTES);
   });
 
-  it('reads on in a block of which only the beginning had been written', async () => {
+  it('reads the rest of a block of which only the beginning was kept', async () => {
     const early = await file.hold(0, 1000);
     expect(early?.bytes).to.have.lengthOf(1000);
     const late = await file.hold(500, 300_000);
@@ -165,7 +165,7 @@ describe('A file read in blocks', () => {
     expect(same(late?.bytes ?? bytesOf(1), 500)).to.equal(true);
   });
 
-  it('never takes a block from a reader that holds it, and takes others when the pool is used up', async () => {
+  it('never reuses a block that a reader holds, and reuses others when the pool is full', async () => {
     const held = await file.hold(0, size);
     const idle = await file.hold(BLOCK_BYTES, size);
     idle?.release();
@@ -175,21 +175,21 @@ describe('A file read in blocks', () => {
     expect((await file.hold(0, size))?.bytes).to.have.lengthOf(BLOCK_BYTES);
   });
 
-  it('forgets what it has read when its descriptor is closed', async () => {
+  it('drops its blocks when its descriptor is closed', async () => {
     (await file.hold(0, size))?.release();
     file.forget();
     await truncate(path, 0);
     expect((await rejection(file.hold(0, size))).message).to.equal('file is shorter than it should be');
   });
 
-  it('is tried again after a read that failed', async () => {
+  it('reads again after a failed read', async () => {
     await truncate(path, 0);
     await rejection(file.hold(0, size));
     await writeFile(path, content);
     expect(same((await file.hold(0, size))?.bytes ?? bytesOf(1), 0)).to.equal(true);
   });
 
-  it('is read whole by a reader: a little for a quick beginning, then block by block and one ahead', async () => {
+  it('is read with a small first block, then in large blocks with one block read ahead', async () => {
     const reading = new FileReading(file);
     let offset = 0;
     const lengths: number[] = [];
@@ -203,7 +203,7 @@ describe('A file read in blocks', () => {
     await reading.close();
   });
 
-  it('keeps no reader waiting for more than the beginning, and takes at once what is in memory', async () => {
+  it('returns the first bytes before the rest of the block, and returns bytes in memory at once', async () => {
     const first = await file.hold(0, size, 1000);
     expect(first?.bytes).to.have.lengthOf(1000);
     const rest = await file.hold(1000, size);
@@ -213,7 +213,7 @@ describe('A file read in blocks', () => {
     expect(same(whole?.bytes ?? bytesOf(1), 0)).to.equal(true);
   });
 
-  it('is read by small steps when no block is free', async () => {
+  it('is read in small steps when no block is free', async () => {
     exhaust();
     const reading = new FileReading(file);
     for (let offset = 0; offset < 3 * 65_536; offset += 65_536) {
@@ -244,7 +244,7 @@ describe('A file read in blocks', () => {
     }
   });
 
-  it('holds nothing for a reader that has left', async () => {
+  it('holds no block for a reader that has left', async () => {
     const reading = new FileReading(file);
     await reading.read(0, size);
     const leaving = reading.read(BLOCK_BYTES, size);
@@ -255,7 +255,7 @@ describe('A file read in blocks', () => {
     expect(free).to.equal(64);
   });
 
-  it('tells a reader of a failure as the failure of the store', async () => {
+  it('reports a failed read as a failure of the store', async () => {
     await truncate(path, 1000);
     const reading = new FileReading(file);
     expect(await rejection(reading.read(0, size))).to.be.instanceOf(StoreFailedError);

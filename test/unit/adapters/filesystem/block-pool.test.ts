@@ -4,7 +4,7 @@ import { BlockPool } from '../../../../src/adapters/filesystem/block-pool.ts';
 describe('BlockPool', () => {
   const ignored = (): void => undefined;
 
-  it('gives the blocks of closed files to the next files before it allocates others', () => {
+  it('reuses the blocks of closed files before it allocates new ones', () => {
     const pool = new BlockPool();
     for (let file = 0; file < 600; file++) {
       const blocks = [pool.take(ignored), pool.take(ignored)];
@@ -17,7 +17,7 @@ describe('BlockPool', () => {
     expect(pool.size).to.equal(2);
   });
 
-  it('gives no block of a closed file to another file while a reader holds it', () => {
+  it('does not reuse a block of a closed file while a reader holds it', () => {
     const pool = new BlockPool();
     const held = pool.take(ignored);
     if (held === undefined) throw new Error('no block');

@@ -32,7 +32,7 @@ describe('Eviction', () => {
     return ledger;
   };
 
-  it('evicts for one write what that write replaces, however many files a blob replaces in the end', () => {
+  it('evicts only as many bytes as each write needs, even if a blob replaces many files', () => {
     const ledger = full(1000);
     let removed = 0;
     const eviction = new Eviction({ ledger, remove: removing(ledger, () => removed++) });
@@ -46,7 +46,7 @@ describe('Eviction', () => {
     expect([eviction.evicted, ledger.bytes]).to.deep.equal([896, 1000 * BLOCK]);
   });
 
-  it('takes no turn of the event loop for all that a smaller budget has no room for', async () => {
+  it('evicts in several turns of the event loop after the maximum size was lowered', async () => {
     const ledger = full(3000);
     ledger.limit = 0;
     const turns: number[] = [];
@@ -63,7 +63,7 @@ describe('Eviction', () => {
     expect(Math.max(...turns)).to.be.at.most(512);
   });
 
-  it('says why when a file stays, and goes on counting it', () => {
+  it('reports the error of a file that cannot be removed, and continues to count it', () => {
     const ledger = full(4);
     const cause = Object.assign(new Error('EROFS'), { code: 'EROFS' });
     const eviction = new Eviction({
@@ -82,7 +82,7 @@ describe('Eviction', () => {
     expect([ledger.entries, ledger.bytes, eviction.evicted]).to.deep.equal([4, 4 * BLOCK, 0]);
   });
 
-  it('fails a download whose promised room readers have taken since', () => {
+  it('fails a download if readers use the entries that it would have to evict', () => {
     const ledger = full(4);
     const eviction = new Eviction({ ledger, remove: removing(ledger) });
     const room = ledger.reserve(2 * BLOCK);
@@ -97,7 +97,7 @@ describe('Eviction', () => {
       .instanceOf(StoreFullError);
   });
 
-  it('lets the limit be what is on the volume when a write finds no block', () => {
+  it('lowers the limit to the size on the volume when a write finds no free block', () => {
     const ledger = full(8);
     const evicted: Entry[] = [];
     const eviction = new Eviction({ ledger, remove: removing(ledger, (entry) => evicted.push(entry)) });
@@ -146,7 +146,7 @@ describe('FilesystemPackageStore on a full volume', () => {
   }
 
   for (const code of ['ENOSPC', 'EDQUOT'] as const) {
-    it(`goes on caching within the room that there is (${code})`, async () => {
+    it(`continues to cache within the available room (${code})`, async () => {
       volumeOf(500, code);
       const blobs = Array.from({ length: 8 }, (_, seed) => blob(200, seed + 1));
       for (const given of blobs) {
@@ -159,7 +159,7 @@ describe('FilesystemPackageStore on a full volume', () => {
     });
   }
 
-  it('takes its whole budget again when the volume has room again', async () => {
+  it('raises the limit to the maximum again when the volume has room', async () => {
     volumeOf(500);
     for (const seed of [1, 2, 3]) await keep(blob(200, seed));
     expect(store.usage.limitBytes).to.be.at.most(500 * KIB);
@@ -168,7 +168,7 @@ describe('FilesystemPackageStore on a full volume', () => {
     expect(store.usage).to.include({ limitBytes: 1024 * KIB, entries: 5 });
   });
 
-  it('refuses a package larger than the volume before its registry is asked', async () => {
+  it('refuses a package larger than the volume before it asks the registry', async () => {
     volumeOf(300);
     const source = new HeldSource();
     expect(await rejection(ingest(store, blob(400, 1).descriptor, source.source))).to.be.instanceOf(StoreFullError);
@@ -176,7 +176,7 @@ describe('FilesystemPackageStore on a full volume', () => {
   });
 
   for (const code of ['EIO', 'EROFS'] as const) {
-    it(`evicts nothing for a disk that is broken (${code}), and counts what it could not store`, async () => {
+    it(`evicts nothing when the disk is broken (${code}), and counts blobs that it could not store`, async () => {
       for (const seed of [1, 2]) await keep(blob(200, seed));
       volumeOf(0, code);
       const incoming = await ingest(store, blob(200, 3).descriptor, sourceOf(blob(200, 3).bytes));
@@ -189,7 +189,7 @@ describe('FilesystemPackageStore on a full volume', () => {
     });
   }
 
-  it('goes on serving an entry that is to leave and whose file the disk does not remove', async () => {
+  it('continues to serve an evicted entry whose file cannot be removed', async () => {
     const [first, second] = [blob(500, 1), blob(500, 2)];
     for (const given of [first, second]) await keep(given);
     const cause = Object.assign(new Error('EROFS'), { code: 'EROFS' });
@@ -208,7 +208,7 @@ describe('FilesystemPackageStore on a full volume', () => {
     expect(store.usage).to.deep.include({ entries: 2, evicted: 0, damaged: 0, failures: { EROFS: 1 } });
   });
 
-  it('lets readers have what was stored before the volume was full', async () => {
+  it('lets readers read the bytes that were stored before the volume was full', async () => {
     const { descriptor, bytes } = blob(300, 1);
     const held = new HeldSource().give(bytes.subarray(0, 150_000));
     const incoming = await ingest(store, descriptor, held.source);
@@ -227,7 +227,7 @@ describe('FilesystemPackageStore on a full volume', () => {
     expect(store.usage.bytes).to.equal(0);
   });
 
-  it('says that the volume was full also when another write has found it so', async () => {
+  it('reports a full volume also when another write has lowered the limit', async () => {
     const { descriptor, bytes } = blob(300, 1);
     const held = new HeldSource().give(bytes.subarray(0, 100_000));
     const incoming = await ingest(store, descriptor, held.source);
@@ -244,7 +244,7 @@ describe('FilesystemPackageStore on a full volume', () => {
     expect(store.usage.failures).to.deep.equal({ ENOSPC: 2 });
   });
 
-  it('counts a blob for which no file can be made', async () => {
+  it('counts a failure when the file of a blob cannot be created', async () => {
     rmSync(join(directory, 'v1/ingest'), { recursive: true });
     writeFileSync(join(directory, 'v1/ingest'), 'no folder');
     expect(await rejection(store.reserve(blob(200, 1).descriptor))).to.be.instanceOf(StoreFailedError);
@@ -252,7 +252,7 @@ describe('FilesystemPackageStore on a full volume', () => {
     expect(store.usage).to.deep.include({ bytes: 0, failures: { other: 1 } });
   });
 
-  it('tells the file system the size of a blob before its bytes come, so that none is allocated behind them', async () => {
+  it('sets the size of the file before the bytes of a blob arrive, so that no blocks are reserved after its end', async () => {
     const { descriptor, bytes } = blob(300, 1);
     const held = new HeldSource().give(bytes.subarray(0, 100_000));
     const reader = (await ingest(store, descriptor, held.source)).read();
@@ -263,7 +263,7 @@ describe('FilesystemPackageStore on a full volume', () => {
     await readAll(reader);
   });
 
-  it('counts no failure of a source as one of its own', async () => {
+  it('does not count a failure of the source as a failure of the store', async () => {
     const incoming = await ingest(store, blob(200, 1).descriptor, sourceOf(bytesOf(200 * KIB, 9)));
     await rejection(incoming.settled);
     expect(store.usage.failures).to.deep.equal({});

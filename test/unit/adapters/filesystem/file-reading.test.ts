@@ -48,7 +48,7 @@ describe('readStoredFile', () => {
     });
   }
 
-  it('gives 16 KiB at a time to a reader that has become slow', async () => {
+  it('returns 16 KiB at a time to a reader that has become slow', async () => {
     const clock = sinon.useFakeTimers({ toFake: ['performance'] });
     const stored = readStoredFile(
       { entry, content: new BlockFile(fd, new BlockPool()) },
@@ -61,7 +61,7 @@ describe('readStoredFile', () => {
     await stored.close();
   });
 
-  it('keeps large blocks for a quick reader that pauses once', async () => {
+  it('keeps large blocks for a fast reader that pauses once', async () => {
     const clock = sinon.useFakeTimers({ toFake: ['performance'] });
     const stored = readStoredFile(
       { entry, content: new BlockFile(fd, new BlockPool()) },
@@ -74,7 +74,7 @@ describe('readStoredFile', () => {
     await stored.close();
   });
 
-  it('follows a file that grows while it is quick and close behind its end', async () => {
+  it('follows a growing file while its reader is fast and close to the end', async () => {
     const reading = new FileReading(new BlockFile(fd, new BlockPool()));
     const close = 2 * 1024 * 1024;
     expect([reading.follows(close), reading.follows(close + 1)]).to.deep.equal([true, false]);
@@ -90,7 +90,7 @@ describe('readStoredFile', () => {
     await reading.close();
   });
 
-  it('says when a file is not any more what it was', async () => {
+  it('rejects when a file has been changed', async () => {
     const events = { onDamage: sinon.spy(), onClosed: sinon.spy() };
     const stored = readStoredFile({ entry, content: new BlockFile(fd, new BlockPool()) }, events);
     ftruncateSync(fd, 10);

@@ -57,7 +57,7 @@ describe('FilesystemPackageStore', () => {
     return stored && (await readAll(stored));
   }
 
-  it('refuses a blob that the volume has no room for before its source is opened, and takes it when there is room', async () => {
+  it('refuses a blob without room on the volume before its source is opened, and stores it when there is room', async () => {
     const store = await start();
     const given = blob(bytesOf(500 * KIB));
     let free = 400 * KIB;
@@ -125,7 +125,7 @@ describe('FilesystemPackageStore', () => {
       });
     }
 
-    it('takes nothing from readers that take their bytes, nor from slow ones beside a quick one', async () => {
+    it('takes no room from readers that read, nor from slow readers if a fast one reads the same blob', async () => {
       await keep(store, first);
       await keep(store, second);
       const readers = [await open(first), await open(second), await open(second)];
@@ -140,7 +140,7 @@ describe('FilesystemPackageStore', () => {
       }
     });
 
-    it('takes nothing from slow readers when that would not be enough', async () => {
+    it('takes no room from slow readers if it would not be enough', async () => {
       await keep(store, first);
       const reader = await open(first);
       await reader.read(0);
@@ -151,7 +151,7 @@ describe('FilesystemPackageStore', () => {
       expect(store.info(first.descriptor.digest)).not.to.equal(undefined);
     });
 
-    it('counts a room once that two downloads want at a time', async () => {
+    it('counts the room of a slow reader only once when two downloads need it', async () => {
       const readers = [await downloading(first), await downloading(second)];
       await Promise.all(readers.map((reader) => reader.read(0)));
       clock.tick(251);
@@ -163,7 +163,7 @@ describe('FilesystemPackageStore', () => {
     });
   });
 
-  it('lies on the disk as an OCI image layout does', async () => {
+  it('stores blobs in the directories of an OCI image layout', async () => {
     const store = await start();
     const given = blob(bytesOf(5000));
     await keep(store, given);
@@ -184,7 +184,7 @@ describe('FilesystemPackageStore', () => {
     await store.close();
   });
 
-  it('has everything again after a restart, in the order of its use', async () => {
+  it('has all blobs after a restart, in the order of their last use', async () => {
     const before = await start();
     const [a, b, c] = [1, 2, 3].map((seed) => blob(bytesOf(300 * KIB, seed))) as [TestBlob, TestBlob, TestBlob];
     for (const given of [a, b, c]) await keep(before, given);
@@ -201,7 +201,7 @@ describe('FilesystemPackageStore', () => {
     await after.close();
   });
 
-  it('has them in that order too when the clock has gone back in between', async () => {
+  it('has the same order after a restart if the clock has gone back', async () => {
     const sized = (kib: number, seed: number): TestBlob => blob(bytesOf(kib * KIB, seed));
     const [a, b, c, d] = [1, 2, 3, 4].map((seed) => sized(200, seed)) as [TestBlob, TestBlob, TestBlob, TestBlob];
     let store = await start();
@@ -222,7 +222,7 @@ describe('FilesystemPackageStore', () => {
     await store.close();
   });
 
-  it('has the order of use again after a restart, also of blobs that were only read, scrubbed or used all at once', async () => {
+  it('has the same order after a restart also for blobs that were only read, scrubbed or used in the same moment', async () => {
     const before = await start();
     const blobs = Array.from({ length: 20 }, (_, seed) => blob(bytesOf(4096, seed + 1)));
     for (const given of blobs) await keep(before, given);
@@ -239,7 +239,7 @@ describe('FilesystemPackageStore', () => {
     await after.close();
   });
 
-  it('takes no use for later than one that comes after a restart, however many there were', async () => {
+  it('treats each use after a restart as later than all uses before it', async () => {
     const before = await start();
     const [often, once, last] = [1, 2, 3].map((seed) => blob(bytesOf(300 * KIB, seed))) as [
       TestBlob,
@@ -260,7 +260,7 @@ describe('FilesystemPackageStore', () => {
     await after.close();
   });
 
-  it('makes room at once when it has been given less of it', async () => {
+  it('evicts at the start if its maximum size was lowered', async () => {
     const before = await start();
     for (const seed of [1, 2, 3]) await keep(before, blob(bytesOf(300 * KIB, seed)));
     await before.close();
@@ -270,7 +270,7 @@ describe('FilesystemPackageStore', () => {
     await after.close();
   });
 
-  it('removes what was arriving when the process died', async () => {
+  it('removes the temporary files of a process that was killed', async () => {
     const dying = await start();
     const held = new HeldSource().give(bytesOf(100 * KIB));
     const incoming = await ingest(dying, blob(bytesOf(200 * KIB)).descriptor, held.source);
@@ -287,7 +287,7 @@ describe('FilesystemPackageStore', () => {
     await after.close();
   });
 
-  it('starts among strangers and leaves them alone', async () => {
+  it('starts with foreign files in its directory and does not change them', async () => {
     await (await start()).close();
     const blobs = join(directory, 'v1/blobs/sha256');
     await mkdir(join(blobs, 'a'.repeat(64)));
@@ -300,7 +300,7 @@ describe('FilesystemPackageStore', () => {
     await store.close();
   });
 
-  it('says what is wrong with a directory that it cannot use', async () => {
+  it('reports why it cannot use a directory', async () => {
     await writeFile(join(directory, 'v1'), 'a file');
     expect(await rejection(start()))
       .to.be.instanceOf(StoreFailedError)
@@ -314,7 +314,7 @@ describe('FilesystemPackageStore', () => {
     return paths.filter((path) => path.startsWith(directory)).length;
   }
 
-  it('remembers after a restart the order of use of what it reads from memory, too', async () => {
+  it('keeps the order of use after a restart also for blobs that were read from memory', async () => {
     const before = await start();
     const [a, b] = [1, 2].map((seed) => blob(bytesOf(40 * KIB, seed))) as [TestBlob, TestBlob];
     for (const given of [a, b]) await keep(before, given);
@@ -326,7 +326,7 @@ describe('FilesystemPackageStore', () => {
     await after.close();
   });
 
-  it('counts what leaves for others, and closes it at once', async () => {
+  it('counts evicted blobs, and closes their files at once', async () => {
     const store = await start();
     for (const seed of [1, 2, 3]) {
       const given = blob(bytesOf(400 * KIB, seed));
@@ -340,7 +340,7 @@ describe('FilesystemPackageStore', () => {
   });
 
   describe('open', () => {
-    it('lets go of a damaged file when its last reader leaves, and counts the damage once', async () => {
+    it('closes a damaged file when its last reader leaves, and counts the damage once', async () => {
       const store = await start();
       const given = blob(bytesOf(100_000));
       await keep(store, given);
@@ -359,7 +359,7 @@ describe('FilesystemPackageStore', () => {
       await store.close();
     });
 
-    it('is not able to when the process has too many files open, and says nothing of this one', async () => {
+    it('rejects when the process has too many open files, and does not report the blob as damaged', async () => {
       const store = await start();
       const given = blob(bytesOf(100_000));
       await keep(store, given);
@@ -406,7 +406,7 @@ describe('FilesystemPackageStore', () => {
       },
     };
     for (const [how, damage] of Object.entries(damages)) {
-      it(`does not have a blob that was ${how} meanwhile, and takes it again`, async () => {
+      it(`does not have a blob that was ${how} meanwhile, and stores it again`, async () => {
         const store = await start();
         const given = blob(bytesOf(100_000));
         await keep(store, given);
@@ -419,7 +419,7 @@ describe('FilesystemPackageStore', () => {
       });
     }
 
-    it('verifies again what an unclean stop left behind, before its first use', async () => {
+    it('verifies a blob before its first use after an unclean stop', async () => {
       const dying = await start();
       const [good, bad] = [blob(bytesOf(100_000)), blob(bytesOf(100_000, 2))];
       await keep(dying, good);
@@ -447,7 +447,7 @@ describe('FilesystemPackageStore', () => {
       await after.close();
     });
 
-    it('tells when each blob was last verified, and nothing between an unclean stop and its next verification', async () => {
+    it('reports when each blob was last verified, and nothing after an unclean stop until it is verified again', async () => {
       const given = blob(bytesOf(100_000));
       const before = await start();
       await keep(before, given);
@@ -468,7 +468,7 @@ describe('FilesystemPackageStore', () => {
       await again.close();
     });
 
-    it('takes the word of a marker that does not say when', async () => {
+    it('accepts a marker without the times of verification', async () => {
       const given = blob(bytesOf(100_000));
       const before = await start();
       await keep(before, given);
@@ -509,7 +509,7 @@ describe('FilesystemPackageStore', () => {
       await after.close();
     });
 
-    it('does not trust a file that another program has laid there', async () => {
+    it('verifies a file that another program has created', async () => {
       const before = await start();
       const given = blob(bytesOf(100_000));
       await writeFile(fileOf(given), bytesOf(100_000, 2));
@@ -520,7 +520,7 @@ describe('FilesystemPackageStore', () => {
       await after.close();
     });
 
-    it('is not held up by a pipe in the place of a file', async () => {
+    it('does not block on a pipe in the place of a file', async () => {
       const store = await start();
       const given = blob(bytesOf(100_000));
       await keep(store, given);
@@ -530,7 +530,7 @@ describe('FilesystemPackageStore', () => {
       await store.close();
     });
 
-    it('keeps a blob that is being read from being evicted', async () => {
+    it('does not evict a blob that is being read', async () => {
       const store = await start();
       const read = blob(bytesOf(400 * KIB));
       await keep(store, read);
@@ -544,7 +544,7 @@ describe('FilesystemPackageStore', () => {
   });
 
   describe('ingest', () => {
-    it('gives room back when a file cannot be made', async () => {
+    it('releases the reserved room when a file cannot be created', async () => {
       const store = await start();
       await rm(join(directory, 'v1/ingest'), { recursive: true });
       await writeFile(join(directory, 'v1/ingest'), 'a file');
@@ -554,7 +554,7 @@ describe('FilesystemPackageStore', () => {
       await store.close();
     });
 
-    it('shows all of a verified file that cannot be moved to its place, and does not keep it', async () => {
+    it('completes the readers of a verified file that cannot be renamed, and does not cache it', async () => {
       const store = await start();
       const given = blob(bytesOf(10));
       const incoming = await ingest(store, given.descriptor, async () => {
@@ -581,7 +581,7 @@ describe('FilesystemPackageStore', () => {
       });
     }
 
-    it('takes the place of a directory that has the name of a blob', async () => {
+    it('replaces a directory that has the name of a blob', async () => {
       await mkdir(join(directory, 'v1/blobs/sha256'), { recursive: true });
       const given = blob(bytesOf(100_000));
       await mkdir(fileOf(given));
@@ -607,7 +607,7 @@ describe('FilesystemPackageStore', () => {
       await store.close();
     });
 
-    it('lets go of a damaged file with the last of its readers, also if that one has followed its arrival', async () => {
+    it('closes a damaged file when its last reader leaves, also if this reader has read it while it arrived', async () => {
       const store = await start();
       const given = blob(bytesOf(100 * KIB));
       const incoming = await ingest(store, given.descriptor, sourceOf(given.bytes));
@@ -626,14 +626,14 @@ describe('FilesystemPackageStore', () => {
   });
 
   describe('checkWritable', () => {
-    it('is content with a directory that takes files, and leaves none', async () => {
+    it('accepts a writable directory, and leaves no file in it', async () => {
       const store = await start();
       await store.checkWritable();
       expect(await readdir(join(directory, 'v1'))).to.have.members(['blobs', 'ingest']);
       await store.close();
     });
 
-    it('is content however many ask at the same time', async () => {
+    it('accepts a writable directory for many callers at the same time', async () => {
       const store = await start();
       const checks: Promise<void>[] = [];
       for (let asked = 0; asked < 200; asked++) {
@@ -644,14 +644,14 @@ describe('FilesystemPackageStore', () => {
       await store.close();
     });
 
-    it('makes a directory again that is gone', async () => {
+    it('creates a missing directory again', async () => {
       const store = await start();
       await rm(join(directory, 'v1'), { recursive: true });
       await store.checkWritable();
       await store.close();
     });
 
-    it('rejects when the directory is none any more', async () => {
+    it('rejects when the directory was replaced by a file', async () => {
       const store = await start();
       await rm(join(directory, 'v1'), { recursive: true });
       await writeFile(join(directory, 'v1'), 'a file');

@@ -25,7 +25,7 @@ describe('Ledger', () => {
     return left;
   }
 
-  it('names entries that can leave, the least recently used first', () => {
+  it('lists the entries that can be evicted, the least recently used first', () => {
     const ledger = new Ledger(4 * BLOCK);
     const entries = [1, 2, 3, 4].map((n) => ledger.add(digest(n), BLOCK, new Date(0), 0));
     ledger.use(digest(1));
@@ -33,7 +33,7 @@ describe('Ledger', () => {
     expect([...ledger.evictable()].map((entry) => entry.digest)).to.deep.equal([digest(3), digest(4), digest(1)]);
   });
 
-  it('takes promised room as bytes arrive, in whole blocks, and gives all of it back', () => {
+  it('takes reserved room in whole blocks as bytes arrive, and releases all of it', () => {
     const ledger = new Ledger(4 * BLOCK);
     const room = ledger.reserve(3 * BLOCK - 1);
     expect(ledger.bytes).to.equal(0);
@@ -46,7 +46,7 @@ describe('Ledger', () => {
     expect([ledger.bytes, admit(ledger, 4 * BLOCK)]).to.deep.equal([0, []]);
   });
 
-  it('promises no room twice, however little of it is taken', () => {
+  it('reserves no room twice, even if little of it is taken', () => {
     const ledger = new Ledger(4 * BLOCK);
     const room = ledger.reserve(3 * BLOCK);
     expect(ledger.reserve(2 * BLOCK)).to.equal(undefined);
@@ -56,7 +56,7 @@ describe('Ledger', () => {
     expect(ledger.reserve(4 * BLOCK)).not.to.equal(undefined);
   });
 
-  it('promises no more than a lowered limit, which never exceeds the maximum', () => {
+  it('reserves no more than the lowered limit, which never exceeds the maximum', () => {
     const ledger = new Ledger(4 * BLOCK);
     ledger.limit = 2 * BLOCK;
     expect(ledger.reserve(3 * BLOCK)).to.equal(undefined);
@@ -66,7 +66,7 @@ describe('Ledger', () => {
     expect(ledger.limit).to.equal(0);
   });
 
-  it('lets the room of a blob become its entry, or be free, once', () => {
+  it('turns a reservation into an entry, or releases it, only once', () => {
     const ledger = new Ledger(4 * BLOCK);
     const [stored, failed] = [ledger.reserve(2 * BLOCK), ledger.reserve(2 * BLOCK)];
     if (stored === undefined || failed === undefined) throw new Error('no room');
@@ -81,7 +81,7 @@ describe('Ledger', () => {
     expect([ledger.bytes, ledger.entries]).to.deep.equal([2 * BLOCK, 1]);
   });
 
-  it('takes an entry back that could not leave, as the next to leave', () => {
+  it('takes an entry back whose file could not be removed, as the next one to evict', () => {
     const ledger = new Ledger(3 * BLOCK);
     const [first] = [1, 2, 3].map((n) => ledger.add(digest(n), BLOCK, new Date(0), 0)) as [Entry];
     ledger.remove(first);
@@ -90,7 +90,7 @@ describe('Ledger', () => {
     expect(admit(ledger, BLOCK)).to.deep.equal([digest(1)]);
   });
 
-  it('promises nothing to a blob that cannot fit beside what is read', () => {
+  it('refuses a reservation for a blob that has no room next to the blobs that are read', () => {
     const ledger = new Ledger(4 * BLOCK);
     ledger.add(digest(1), BLOCK, new Date(0), 0);
     ledger.pin(ledger.add(digest(2), 2 * BLOCK, new Date(0), 0));
@@ -110,13 +110,13 @@ describe('Ledger', () => {
     expect(ledger.bytes).to.equal(0);
   });
 
-  it('gives all of its room, to the last byte', () => {
+  it('reserves all of its room, to the last byte', () => {
     const ledger = new Ledger(4 * BLOCK);
     expect(admit(ledger, 4 * BLOCK)).to.deep.equal([]);
     expect(admit(ledger, 1)).to.equal(undefined);
   });
 
-  it('has all of its room again when what was removed under its readers is read no more', () => {
+  it('has all of its room again when removed blobs have no more readers', () => {
     const ledger = new Ledger(4 * BLOCK);
     const entry = ledger.add(digest(1), 2 * BLOCK, new Date(0), 0);
     ledger.pin(entry);
@@ -130,7 +130,7 @@ describe('Ledger', () => {
     expect(admit(ledger, 4 * BLOCK)).to.deep.equal([]);
   });
 
-  it('adds up after any events in any order', () => {
+  it('has consistent sums after any events in any order', () => {
     const operation = fc.record({
       kind: fc.constantFrom('promise', 'grow', 'commit', 'release', 'use', 'pin', 'unpin', 'remove'),
       blob: fc.nat(5),

@@ -66,7 +66,7 @@ describe('OpenFiles', () => {
   });
 
   for (const size of [SMALL, LARGE]) {
-    it(`lets go of a file of ${String(size)} bytes, and opens it anew`, async () => {
+    it(`closes a file of ${String(size)} bytes, and opens it again`, async () => {
       const entry = keep(size);
       const before = await open(entry);
       files.close(entry);
@@ -76,14 +76,14 @@ describe('OpenFiles', () => {
     });
   }
 
-  it('lets go of all', async () => {
+  it('closes all files', async () => {
     for (const seed of [1, 2, 3]) await open(keep(LARGE, seed));
     expect(openHere()).to.equal(3);
     files.closeAll();
     expect(openHere()).to.equal(0);
   });
 
-  it('has 256 open at most, but for those that are read: the least recently used of the others leave', async () => {
+  it('keeps at most 256 files open that are not read, and closes the least recently used first', async () => {
     const entries = Array.from({ length: 256 }, (_, seed) => keep(LARGE, seed));
     const [read, oldest, next, second] = entries as [Entry, Entry, Entry, Entry];
     for (const entry of entries) await open(entry);
@@ -98,7 +98,7 @@ describe('OpenFiles', () => {
     ledger.unpin(read);
   });
 
-  it('holds thousands of small files in memory, and no more than 16 MiB of them', async () => {
+  it('holds thousands of small files in memory, at most 16 MiB', async () => {
     const entries = Array.from({ length: 2000 }, (_, seed) => keep(100, seed));
     for (const entry of entries) await open(entry);
     for (const entry of entries) rmSync(pathOf(entry));
@@ -111,7 +111,7 @@ describe('OpenFiles', () => {
     ledger.unpin(read);
   });
 
-  it('keeps small files in memory that are requested in turn with more than fit, and takes one in at its second use', async () => {
+  it('keeps small files in memory when more files than fit are requested in turn, and adds a file at its second use', async () => {
     const entries = Array.from({ length: 300 }, (_, seed) => keep(SMALL, seed));
     let now = 0;
     const use = async (entry: Entry): Promise<void> => {
@@ -138,7 +138,7 @@ describe('OpenFiles', () => {
     expect(other.verifiedMs).to.equal(undefined);
   });
 
-  it('refuses a file of another size, says which, and leaves nothing open', async () => {
+  it('refuses a file of another size, reports the sizes, and closes it', async () => {
     const entry = keep(LARGE);
     truncateSync(pathOf(entry), 10);
     const error = await rejection(open(entry));
@@ -159,7 +159,7 @@ describe('OpenFiles', () => {
     expect((await open(entry)).entry).to.equal(entry);
   });
 
-  it('refuses other bytes under an unverified entry, and leaves nothing open', async () => {
+  it('refuses wrong bytes of an unverified entry, and closes the file', async () => {
     const entry = keep(LARGE, 1, false);
     writeFileSync(pathOf(entry), bytesOf(LARGE, 2));
     expect(await rejection(open(entry))).to.be.instanceOf(DigestMismatchError);

@@ -38,7 +38,7 @@ describe('makePrivate', () => {
 
   const refusal = async (): Promise<string> => (await rejection(makePrivate(directory, [own]))).message;
 
-  it('is content with directories of the service, which others may read', async () => {
+  it('accepts directories of the service that others can read', async () => {
     await makePrivate(directory, [own]);
   });
 
@@ -55,7 +55,7 @@ describe('makePrivate', () => {
     });
   }
 
-  it('makes what is missing, for the service alone, under any umask', async () => {
+  it('creates missing directories that only the service can use, under any umask', async () => {
     rmSync(directory, { recursive: true });
     const umask = process.umask(0);
     try {
@@ -73,7 +73,7 @@ describe('makePrivate', () => {
     expect(await refusal()).to.equal(`${own} is a symbolic link: name the directory itself`);
   });
 
-  it('says what lies in the place of the directory itself: a file, a link, a link to nothing', async () => {
+  it('reports a file, a link or a broken link in the place of the directory itself', async () => {
     rmSync(directory, { recursive: true });
     writeFileSync(directory, '');
     expect(await refusal()).to.equal(`${directory} is not a directory`);
@@ -90,7 +90,7 @@ describe('makePrivate', () => {
     expect(await refusal()).to.equal(`${own} is not a directory`);
   });
 
-  it('refuses what belongs to another user', async function () {
+  it('refuses directories of another user', async function () {
     if (!isRoot) return this.skip();
     for (const path of [directory, own]) {
       chownSync(path, NOBODY, NOBODY);
@@ -102,7 +102,7 @@ describe('makePrivate', () => {
     return undefined;
   });
 
-  it('says which user may not make it, and where', async function () {
+  it('reports which user cannot create the directory, and where', async function () {
     if (!isRoot || process.seteuid === undefined) return this.skip();
     chmodSync(parent, 0o755);
     rmSync(directory, { recursive: true });
@@ -119,11 +119,11 @@ describe('makePrivate', () => {
     return undefined;
   });
 
-  it('ends where nothing can be made', async () => {
+  it('rejects if no directory can be created', async () => {
     expect(await rejection(makePrivate('/proc/cache', []))).to.be.instanceOf(StartError);
   });
 
-  it('is what checkPrivate says of the directories that are there', async () => {
+  it('agrees with checkPrivate about existing directories', async () => {
     checkPrivate(directory, [own, join(own, 'missing')]);
     chmodSync(own, 0o777);
     expect(() => {
@@ -131,7 +131,7 @@ describe('makePrivate', () => {
     }).to.throw(StartError, await refusal());
   });
 
-  it('takes a volume that belongs to root, as Kubernetes mounts them, and only with directories of its own in it', async function () {
+  it('accepts a volume of root, as Kubernetes mounts it, if the directories in it belong to the service', async function () {
     if (!isRoot || process.seteuid === undefined) return this.skip();
     chmodSync(parent, 0o755);
     chmodSync(directory, 0o2777);
@@ -153,7 +153,7 @@ describe('makePrivate', () => {
   });
 });
 
-describe('FilesystemPackageStore in a directory that is not its own', () => {
+describe('FilesystemPackageStore in a directory of another user', () => {
   let directory: string;
   beforeEach(() => {
     directory = mkdtempSync(join(tmpdir(), 'foreign-'));

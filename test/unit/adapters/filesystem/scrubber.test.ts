@@ -70,7 +70,7 @@ describe('the scrub of a FilesystemPackageStore', () => {
     });
   }
 
-  it('finds that a file is gone since the start', async () => {
+  it('finds a file that was removed after the start', async () => {
     const second = makeBlob('application/octet-stream', bytesOf(5000, 2));
     await start(0);
     await (
@@ -85,7 +85,7 @@ describe('the scrub of a FilesystemPackageStore', () => {
     });
   });
 
-  it('finds nothing wrong with what is right', async () => {
+  it('finds no fault in undamaged files', async () => {
     await start(100e6);
     await eventually(async () => {
       expect(store.usage.scrubbedBytes).to.equal(300_000);
@@ -93,7 +93,7 @@ describe('the scrub of a FilesystemPackageStore', () => {
     expect(store.usage).to.include({ damaged: 0, entries: 1 });
   });
 
-  it('is no use of a file: the order of use stays', async () => {
+  it('does not count as a use, so the order of use stays', async () => {
     const used = new Date('2026-01-02T00:00:00Z');
     await utimes(path(), used, used);
     await start(100e6);
@@ -103,7 +103,7 @@ describe('the scrub of a FilesystemPackageStore', () => {
     expect((await stat(path())).mtime).to.deep.equal(used);
   });
 
-  it('lets go at once of a file that is evicted while it is read', async () => {
+  it('closes a file at once that is evicted while the scrub reads it', async () => {
     await start(1);
     await eventually(async () => {
       expect(store.usage.scrubbedBytes).to.be.greaterThan(0);
@@ -116,7 +116,7 @@ describe('the scrub of a FilesystemPackageStore', () => {
     expect(store.usage).to.include({ entries: 1, damaged: 0 });
   });
 
-  it('takes its time, and stops at once', async () => {
+  it('pauses between reads, and stops at once', async () => {
     await start(1);
     await eventually(async () => {
       expect(store.usage.scrubbedBytes).to.be.greaterThan(0);
@@ -221,7 +221,7 @@ describe('Scrubber', () => {
     });
   }
 
-  it('calls no file damaged because it cannot be opened now', async () => {
+  it('does not report a file as damaged that cannot be opened for now', async () => {
     const entry = await keep(10, 1);
     const path = join(pathOf(entry), 'below a file');
     scrub = new Scrubber({
@@ -242,7 +242,7 @@ describe('Scrubber', () => {
     expect(entry.verifiedMs).to.equal(undefined);
   });
 
-  it('reads nothing of a blob that is not cached any more', async () => {
+  it('does not read a blob that is no longer cached', async () => {
     const removed = await keep(10, 1);
     const listed = ledger.list();
     ledger.remove(removed);
@@ -253,7 +253,7 @@ describe('Scrubber', () => {
     expect(damaged).to.deep.equal([]);
   });
 
-  it('keeps a blob from being evicted until its file is open, and then lets go of it at once', async () => {
+  it('prevents the eviction of a blob only until its file is open', async () => {
     const entry = await keep(300_000, 1);
     let evictable = NaN;
     const left = Promise.withResolvers<string[]>();
@@ -282,7 +282,7 @@ describe('Scrubber', () => {
     expect(entry.readers).to.equal(0);
   });
 
-  it('reads no faster than it may', async () => {
+  it('reads no faster than its rate', async () => {
     await keep(300_000, 1);
     const startedAt = performance.now();
     start(1e6);

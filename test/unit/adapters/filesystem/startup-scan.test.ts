@@ -129,7 +129,7 @@ describe('leaveCleanMarker', () => {
     expect(readdirSync(join(directory, 'v1')).sort()).to.deep.equal(['blobs', 'clean', 'ingest']);
   });
 
-  it('does not name a blob that cannot be synced: its next use verifies it again', async () => {
+  it('does not list a blob that cannot be synced, so that its next use verifies it', async () => {
     const before = await start();
     for (const { descriptor, bytes } of images) await (await ingest(before, descriptor, sourceOf(bytes))).settled;
     sinon.restore();
@@ -157,7 +157,7 @@ describe('scan', () => {
     rmSync(directory, { recursive: true });
   });
 
-  it('enters files that are named by a digest, with any other files beside them', async () => {
+  it('lists files with the name of a digest, and ignores other files next to them', async () => {
     const name = names
       .filter((text) => !/[/\0]/.test(text) && text !== '.' && text !== '..' && Buffer.byteLength(text) <= 255)
       // What UTF-8 cannot write, a directory cannot either.

@@ -16,7 +16,7 @@ async function turnsOf(work: Promise<unknown>): Promise<number> {
 }
 
 describe('sortInTurns', () => {
-  it('sorts as Array.sort does, equal ones in their order', async () => {
+  it('sorts as Array.sort does, and is stable', async () => {
     const items = fc.array(fc.record({ key: fc.nat(50), at: fc.nat() }), { maxLength: 200 });
     await fc.assert(
       fc.asyncProperty(items, async (list) => {
@@ -27,14 +27,14 @@ describe('sortInTurns', () => {
     expect(await sortInTurns(many, (key) => key)).to.deep.equal(many.toSorted((a, b) => a - b));
   });
 
-  it('gives the event loop its turns', async () => {
+  it('lets other work run between two turns', async () => {
     const many = Array.from({ length: 100_000 }, (_, at) => (at * 7919) % 100_003);
     expect(await turnsOf(sortInTurns(many, (key) => key))).to.be.greaterThan(40);
   });
 });
 
 describe('forEachInTurns', () => {
-  it('takes each, in order and in turns', async () => {
+  it('processes each item in order, in several turns', async () => {
     const many = Array.from({ length: 50_000 }, (_, at) => at);
     const seen: number[] = [];
     const turns = await turnsOf(forEachInTurns(many, (item) => seen.push(item)));

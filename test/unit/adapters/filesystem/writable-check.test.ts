@@ -36,7 +36,7 @@ describe('WritableCheck', () => {
     rmSync(directory, { recursive: true });
   });
 
-  it('gives up on a disk that hangs, asks it nothing more, and is content when it answers again', async () => {
+  it('rejects when the disk hangs, starts no further check, and succeeds when the disk answers again', async () => {
     const layout = new Layout(directory);
     const check = new WritableCheck(layout, NO_RELIEF, 1);
     const goOn = hang(layout);
@@ -56,7 +56,7 @@ describe('WritableCheck', () => {
     await new WritableCheck(layout, NO_RELIEF).run();
   });
 
-  it('lets the store be as if it held nothing while its disk hangs', async () => {
+  it('makes the store behave as if it were empty while its disk hangs', async () => {
     const store = new FilesystemPackageStore({ directory, maxBytes: 1_000_000 });
     await store.load();
     const { descriptor, bytes } = makeBlob('application/octet-stream', bytesOf(100_000));

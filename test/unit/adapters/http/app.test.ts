@@ -76,7 +76,7 @@ describe('the HTTP interface', () => {
   const query = `package?digest=${image.digest}`;
 
   describe('GET /package', () => {
-    it('answers with the bytes and says all about them', async () => {
+    it('answers with the bytes and all headers', async () => {
       const blob = deliver();
       const response = await client(query, { responseType: 'buffer' });
       expect(response.statusCode).to.equal(200);
@@ -100,12 +100,12 @@ describe('the HTTP interface', () => {
       expect(blob.closes).to.equal(1);
     });
 
-    it('says that a package is stored only when it is', async () => {
+    it('says "stored" only if the package was stored', async () => {
       deliver({ kind: 'miss', isStored: () => false, source: () => undefined });
       expect((await client(query)).headers['cache-status']).to.equal('registry-packages-proxy; fwd=miss');
     });
 
-    it('hands on digest, repository and path', async () => {
+    it('passes digest, repository and path to the use case', async () => {
       deliver();
       await client(`${query}&repository=registry.example/modules&path=ingress`);
       expect(get.execute.firstCall.args[0]).to.deep.equal({
@@ -130,7 +130,7 @@ describe('the HTTP interface', () => {
       });
     }
 
-    it('tells the age of a cached package', async () => {
+    it('sends the Age of a cached package', async () => {
       deliver({ kind: 'hit', storedAt: new Date(Date.now() - 5500) });
       expect((await client(query)).headers.age).to.equal('5');
     });
@@ -157,13 +157,13 @@ describe('the HTTP interface', () => {
       expect(response.headers['content-length']).to.equal('0');
     });
 
-    it('answers 502 for an empty package that should have been another', async () => {
+    it('answers 502 for an empty package that should not be empty', async () => {
       const blob = deliver({ kind: 'miss', isStored: () => true, source: () => undefined }, new Uint8Array());
       blob.failure = { from: 0, how: () => Promise.reject(new DigestMismatchError('a', 'b')) };
       expect((await client(query)).statusCode).to.equal(502);
     });
 
-    it('cuts the connection short of Content-Length when reading fails on the way', async () => {
+    it('closes the connection before the end of Content-Length when a read fails', async () => {
       const blob = deliver();
       blob.failure = { from: 1_000_000, how: () => Promise.reject(new DigestMismatchError('a', 'b')) };
       const error = await client(query).then(
@@ -195,7 +195,7 @@ describe('the HTTP interface', () => {
     });
 
     describe('with a range', () => {
-      it('answers 206 with just these bytes', async () => {
+      it('answers 206 with exactly the requested bytes', async () => {
         deliver();
         const response = await client(query, { headers: { range: 'bytes=600000-1299999' }, responseType: 'buffer' });
         expect(response.statusCode).to.equal(206);
@@ -206,7 +206,7 @@ describe('the HTTP interface', () => {
         expect(Buffer.compare(response.body, image.layer.bytes.subarray(600_000, 1_300_000))).to.equal(0);
       });
 
-      it('ends no part before the whole is verified', async () => {
+      it('completes no part before the whole package is verified', async () => {
         const blob = deliver();
         blob.failure = { from: 1_500_000, how: () => Promise.reject(new DigestMismatchError('a', 'b')) };
         const error = await client(query, { headers: { range: 'bytes=0-999' } }).then(
@@ -218,7 +218,7 @@ describe('the HTTP interface', () => {
         expect(app.finished[0]).to.include({ status: 502, bytes: 999 });
       });
 
-      it('answers 416 with the size when there is no such byte', async () => {
+      it('answers 416 with the size for a range after the end', async () => {
         const blob = deliver();
         const response = await client(query, { headers: { range: 'bytes=1500000-' } });
         expect(response.statusCode).to.equal(416);
@@ -244,7 +244,7 @@ describe('the HTTP interface', () => {
       sinon.assert.notCalled(get.head);
     });
 
-    it('answers 304 to If-None-Match: * only for what exists', async () => {
+    it('answers 304 to If-None-Match: * only if the package exists', async () => {
       get.head.resolves({ package: found, storedAt: undefined });
       expect((await client(query, { headers: { 'if-none-match': '*' } })).statusCode).to.equal(304);
       get.head.rejects(new PackageUnknownError('MANIFEST_UNKNOWN'));
@@ -253,7 +253,7 @@ describe('the HTTP interface', () => {
   });
 
   describe('HEAD /package', () => {
-    it('says what GET would say and moves no blob', async () => {
+    it('answers with the headers of GET and downloads no blob', async () => {
       deliver();
       const expected = await client(query);
       get.head.resolves({ package: found, storedAt: undefined });
@@ -266,7 +266,7 @@ describe('the HTTP interface', () => {
       sinon.assert.calledOnce(get.execute);
     });
 
-    it('says whether the package lies here', async () => {
+    it('shows whether the package is cached', async () => {
       get.head.resolves({ package: found, storedAt: new Date() });
       expect((await client.head(query)).headers['cache-status']).to.equal('registry-packages-proxy; hit');
     });
@@ -347,13 +347,13 @@ describe('the HTTP interface', () => {
     }
   });
 
-  it('is alive with anything missing', async () => {
+  it('answers /healthz with 200 also if it is not ready', async () => {
     reasons = ['the disk is on fire'];
     const response = await client('healthz');
     expect(response).to.include({ statusCode: 200, body: 'ok' });
   });
 
-  it('is ready when nothing is missing, and says what is', async () => {
+  it('answers /readyz with 200 if nothing is missing, else with the reasons', async () => {
     expect(await client('readyz')).to.include({ statusCode: 200, body: 'ok' });
     reasons = ['the disk is on fire'];
     expect(await client('readyz')).to.include({ statusCode: 503, body: 'the disk is on fire\n' });
@@ -365,7 +365,7 @@ describe('the HTTP interface', () => {
     expect(response.body).to.equal('up 1\n');
   });
 
-  it('gives every request an id, and keeps a harmless one that it comes with', async () => {
+  it('gives every request an id, and keeps a valid X-Request-Id', async () => {
     expect((await client('healthz')).headers['x-request-id']).to.match(/^[0-9a-f-]{36}$/);
     expect((await client('healthz', { headers: { 'x-request-id': 'trace.1_2-3' } })).headers['x-request-id']).to.equal(
       'trace.1_2-3',
@@ -375,7 +375,7 @@ describe('the HTTP interface', () => {
     );
   });
 
-  it('knows the trace that each request belongs to', async () => {
+  it('records the trace of each request', async () => {
     const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
     await client('healthz', { headers: { traceparent, tracestate: 'rojo=1' } });
     await client('healthz', { headers: { traceparent: 'nonsense', tracestate: 'rojo=1' } });
@@ -384,7 +384,7 @@ describe('the HTTP interface', () => {
     expect(app.finished[0]?.trace.headers()).to.include({ tracestate: 'rojo=1' });
   });
 
-  it('knows a client by the address that the sidecar adds, and the other end of the connection', async () => {
+  it('records the client address that the sidecar adds, and the address of the connection', async () => {
     const addresses: [forwarded: string | undefined, client: string][] = [
       [undefined, '127.0.0.1'],
       ['192.0.2.7', '192.0.2.7'],
@@ -397,7 +397,7 @@ describe('the HTTP interface', () => {
     expect(app.finished.map((request) => request.connected)).to.deep.equal(addresses.map(() => '127.0.0.1'));
   });
 
-  it('tells once what became of each request', async () => {
+  it('reports each request once, with its result', async () => {
     deliver({ kind: 'hit', storedAt: new Date() });
     await client(query);
     await client('nowhere/canary');

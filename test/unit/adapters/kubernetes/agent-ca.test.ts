@@ -19,7 +19,7 @@ describe('AgentCa', () => {
   });
   afterEach(() => rm(home, { recursive: true }));
 
-  it('follows a file that comes, is replaced, is emptied and goes', async () => {
+  it('follows a file that appears, is replaced, is emptied and disappears', async () => {
     expect(await agentCa.read()).to.equal(undefined);
     await writeFile(file, CA);
     expect(await agentCa.read()).to.deep.equal([CA]);
@@ -35,7 +35,7 @@ describe('AgentCa', () => {
     expect(told).to.deep.equal([]);
   });
 
-  it('sees another file of the same size and time by its inode', async () => {
+  it('notices another file of the same size and time by its inode', async () => {
     const write = (name: string, certificate: string): Promise<void> =>
       writeFile(join(home, name), certificate.padEnd(8192, '\n'));
     await write('ca.crt', CA);
@@ -49,7 +49,7 @@ describe('AgentCa', () => {
     expect(await agentCa.read()).to.deep.equal([SECOND_ROOT]);
   });
 
-  it('gives the same certificates for as long as they are the same, so that connections stay', async () => {
+  it('returns the same array while the certificates are the same, so that connections stay', async () => {
     await writeFile(file, CA);
     const before = await agentCa.read();
     await utimes(file, 1, 1);
@@ -60,7 +60,7 @@ describe('AgentCa', () => {
     expect(one).to.equal(before);
   });
 
-  it('takes a file that cannot be used for none, and says so once', async () => {
+  it('treats a file that cannot be used as absent, and reports it once', async () => {
     await writeFile(file, 'nonsense');
     for (let time = 0; time < 3; time++) expect(await agentCa.read()).to.equal(undefined);
     expect(told).to.deep.equal(['ca: has no PEM certificate']);
@@ -68,7 +68,7 @@ describe('AgentCa', () => {
     expect(await agentCa.read()).to.deep.equal([CA]);
   });
 
-  it('waits for no pipe, and reads no file of more than a mebibyte', async () => {
+  it('reads no pipe, and no file of more than a mebibyte', async () => {
     execFileSync('mkfifo', [file]);
     expect(await agentCa.read()).to.equal(undefined);
     await rm(file);

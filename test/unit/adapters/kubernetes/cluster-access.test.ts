@@ -33,7 +33,7 @@ describe('openClusterAccess', () => {
     await rename(`${path}.new`, path);
   }
 
-  it('sends the token of "tokenFile", which lies beside the kubeconfig and is read for each request', async () => {
+  it('sends the token of "tokenFile", which is relative to the kubeconfig and read for each request', async () => {
     await writeFile(join(folder, 'token'), 'one\n');
     await writeFile(file, kubeconfig({ tokenFile: 'token', token: 'stale' }));
     const access = openClusterAccess(file, {});
@@ -42,7 +42,7 @@ describe('openClusterAccess', () => {
     expect(await sent(access)).to.equal('Bearer two');
   });
 
-  it('reads a kubeconfig that has changed, and goes on with it once it can be read again', async () => {
+  it('reads a changed kubeconfig, and recovers when it can be read again', async () => {
     await writeFile(file, kubeconfig({ token: 'one' }));
     const access = openClusterAccess(file, {});
     expect(await sent(access)).to.equal('Bearer one');
@@ -53,7 +53,7 @@ describe('openClusterAccess', () => {
     expect((await access.config()).getCurrentCluster()?.server).to.equal('https://other.example');
   });
 
-  it('runs a credential plugin beside the kubeconfig, with the environment that it names, and again after a 401', async () => {
+  it('runs a credential plugin relative to the kubeconfig, with its configured environment, and again after a 401', async () => {
     await mkdir(join(folder, 'bin'));
     const script = `#!/bin/sh\nprintf '{"status":{"token":"%s-%s"}}' "$PREFIX" "$(cat "${folder}/secret")"\n`;
     await writeFile(join(folder, 'bin/plugin'), script, { mode: 0o755 });
@@ -73,14 +73,14 @@ describe('openClusterAccess', () => {
   });
 
   for (const server of ['https://api.example:6443/', 'https://api.example:6443//']) {
-    it(`takes ${server} for the server without its slashes`, async () => {
+    it(`removes the final slashes of the server ${server}`, async () => {
       await writeFile(file, kubeconfig({ token: 't' }, server));
       const config = await openClusterAccess(file, {}).config();
       expect(config.getCurrentCluster()?.server).to.equal('https://api.example:6443');
     });
   }
 
-  it('says at once that a kubeconfig names no server, or cannot be read', async () => {
+  it('rejects at once if a kubeconfig has no server or cannot be read', async () => {
     await writeFile(file, '{}');
     expect(() => openClusterAccess(file, {})).to.throw(`${file}: the current context has no server`);
     expect(() => openClusterAccess(join(folder, 'none'), {})).to.throw('ENOENT');

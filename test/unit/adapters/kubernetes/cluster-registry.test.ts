@@ -40,7 +40,7 @@ const STATES: readonly (readonly [string, boolean, boolean, string, string | und
 describe('the registry of a cluster', () => {
   for (const [host, hasAgent, hasStore, server, user, ca] of STATES) {
     const ways = `${hasAgent ? 'a' : 'no'} CA of the agent and ${hasStore ? 'an' : 'no'} account of the store`;
-    it(`that is recorded as ${host} is dialled at ${server} as ${user ?? 'nobody'}, with ${ways}`, () => {
+    it(`recorded as ${host} is reached at ${server} as ${user ?? 'nobody'}, with ${ways}`, () => {
       const recorded = recordedAs(`${host}/system/deckhouse`);
       const agentCa = hasAgent ? AGENT_CA : undefined;
       const registry = dial(recorded, { agentCa, store: hasStore ? STORE : undefined, storeOnRefusal: false });
@@ -55,7 +55,7 @@ describe('the registry of a cluster', () => {
     });
   }
 
-  it('is entered by HTTPS under any recorded scheme', () => {
+  it('is reached by HTTPS, whatever scheme is recorded', () => {
     const { registry } = parseUpstream({ repo: `${SVC}/a`, scheme: 'HTTP' });
     for (const [agentCa, store] of [
       [AGENT_CA, undefined],
@@ -65,7 +65,7 @@ describe('the registry of a cluster', () => {
     }
   });
 
-  it('has its store to ask when the agent refuses a connection, where that is allowed and the account is whole', () => {
+  it('is reached at its store when the agent refuses a connection, if that is allowed and the account is complete', () => {
     const recorded = recordedAs(SVC);
     const ways = { agentCa: AGENT_CA, storeOnRefusal: true };
     const { dialled, credential } = dial(recorded, { ...ways, store: STORE });

@@ -39,7 +39,7 @@ describe('ExecPlugin', () => {
     expect(await calls()).to.equal(2);
   });
 
-  it('caches a credential that expires later, and gives client certificates', async () => {
+  it('caches a credential until its expiry, and returns client certificates', async () => {
     const status = { clientCertificateData: 'cert', clientKeyData: 'key', expirationTimestamp: '2999-01-01T00:00:00Z' };
     const it = await plugin(prints(status));
     await it.credential();
@@ -47,7 +47,7 @@ describe('ExecPlugin', () => {
     expect(await calls()).to.equal(1);
   });
 
-  it('gets its arguments and its environment', async () => {
+  it('passes arguments and environment to the plugin', async () => {
     const it = await plugin(`printf '{"status":{"token":"%s %s %s"}}' "$1" "$2" "$TOKEN"`);
     expect((await it.credential()).token).to.equal('--cluster a one');
   });
@@ -59,19 +59,19 @@ describe('ExecPlugin', () => {
     ['prints no status', "echo '{}'", 'printed no ExecCredential'],
     ['prints without end', 'exec yes canary', 'printed more than 1 MiB'],
   ] as const) {
-    it(`says what is wrong when the plugin ${what}, and shows nothing that it printed`, async () => {
+    it(`reports the failure when the plugin ${what}, without its output`, async () => {
       const error = await rejection((await plugin(script)).credential());
       expect(error).to.be.instanceOf(ExecPluginError);
       expect(error.message).to.equal(`credential plugin "${folder}/plugin" ${message}`);
     });
   }
 
-  it('says that there is no such program', async () => {
+  it('reports a missing program', async () => {
     const missing = new ExecPlugin({ command: join(folder, 'none'), args: [], environment: {} });
     expect((await rejection(missing.credential())).message).to.match(/could not be started: ENOENT$/);
   });
 
-  it('ends a plugin that does not answer, with all that it has started', async () => {
+  it('kills a plugin that does not answer, together with its child processes', async () => {
     const it = await plugin(`sleep 300 & echo $! >"${folder}/child"; wait`, 200);
     expect((await rejection(it.credential())).message).to.match(/did not answer within 0\.2 s$/);
     const child = Number(await readFile(join(folder, 'child'), 'utf8'));

@@ -72,7 +72,7 @@ describe('KubernetesCredentialProvider', () => {
   const conflicts = (): object[] =>
     kinds('conflict').map((event) => Object.fromEntries(Object.entries(event).filter(([field]) => field !== 'uid')));
 
-  it('sees a ModuleSource come, change and go', async () => {
+  it('follows a ModuleSource that is created, changed and deleted', async () => {
     provider.start();
     await unknown('a.example/m');
     api.putModuleSource('a', { repo: 'a.example/m', dockerCfg: config('a.example', 'one') });
@@ -83,7 +83,7 @@ describe('KubernetesCredentialProvider', () => {
     await unknown('a.example/m');
   });
 
-  it('drops the name that a ModuleSource had before', async () => {
+  it('drops the previous name of a ModuleSource', async () => {
     api.putModuleSource('a', { repo: 'a.example/old' });
     provider.start();
     await known('a.example/old');
@@ -92,7 +92,7 @@ describe('KubernetesCredentialProvider', () => {
     await unknown('a.example/old');
   });
 
-  it('keeps a registry, and so its connections and tokens, when only its status changes', async () => {
+  it('keeps a registry with its connections and tokens when only the status of its object changes', async () => {
     api.putModuleSource('a', { repo: 'a.example/m' });
     provider.start();
     await known('a.example/m');
@@ -103,7 +103,7 @@ describe('KubernetesCredentialProvider', () => {
     expect(await resolve('a.example/m')).to.equal(before);
   });
 
-  it('knows the default registry by no name, its repository and its host', async () => {
+  it('resolves the empty name, the repository and the host of the default registry', async () => {
     api.putSecret({
       address: 'registry.example:5000/',
       path: '/deckhouse/ee/',
@@ -125,7 +125,7 @@ describe('KubernetesCredentialProvider', () => {
     );
   });
 
-  it('takes the older of two with one repo, says so once, and goes on with the other', async () => {
+  it('uses the older of two objects with one repo, reports this once, and uses the other when the older is deleted', async () => {
     api.putModuleSource(
       'young',
       { repo: 'a.example/m', dockerCfg: config('a.example', 'young') },
@@ -158,7 +158,7 @@ describe('KubernetesCredentialProvider', () => {
   });
 
   for (const repo of ['registry.example:5000/deckhouse/ee', 'registry.example:5000']) {
-    it(`lets no ModuleSource take ${repo} from the default registry, and says so once`, async () => {
+    it(`gives ${repo} of the default registry to no ModuleSource, and reports this once`, async () => {
       api.putModuleSource('claim', claim(repo), '2020-01-01T00:00:00Z');
       api.putSecret(defaultRegistry);
       provider.start();
@@ -176,7 +176,7 @@ describe('KubernetesCredentialProvider', () => {
     });
   }
 
-  it('takes a name back when the default registry comes later, and gives it up when it moves', async () => {
+  it('takes a name from a ModuleSource when a default registry has it, and returns it when the default registry changes', async () => {
     const name = 'registry.example:5000/deckhouse/ee';
     api.putModuleSource('claim', claim(name));
     provider.start();
@@ -200,7 +200,7 @@ describe('KubernetesCredentialProvider', () => {
     });
   });
 
-  it('leaves a ModuleSource below the repository of the default registry alone', async () => {
+  it('accepts a ModuleSource below the repository of the default registry', async () => {
     api.putSecret(defaultRegistry);
     api.putModuleSource('modules', claim('registry.example:5000/deckhouse/ee/modules'));
     provider.start();
@@ -215,7 +215,7 @@ describe('KubernetesCredentialProvider', () => {
     ['scheme', { scheme: 7 }],
     ['repo', { repo: 'https://a.example' }],
   ] as const) {
-    it(`keeps what a ModuleSource was when its ${field} breaks, and leaves others alone`, async () => {
+    it(`keeps the previous state of a ModuleSource when its ${field} is broken, and does not affect others`, async () => {
       api.putModuleSource('a', { repo: 'a.example/m', dockerCfg: config('a.example', 'one') });
       provider.start();
       await password('a.example/m', 'one');
@@ -231,7 +231,7 @@ describe('KubernetesCredentialProvider', () => {
     });
   }
 
-  it('shows the source of each registry, what it cannot use, and what keeps it from listing', async () => {
+  it('shows the source of each registry, rejected objects, and failures of lists', async () => {
     expect(provider.sources().map(({ resource, listedAt }) => [resource, listedAt])).to.deep.equal([
       ['modulesources', undefined],
       ['secrets', undefined],
@@ -277,7 +277,7 @@ describe('KubernetesCredentialProvider', () => {
     expect(JSON.stringify([provider.sources(), provider.registries()])).not.to.include('canary');
   });
 
-  it('fails no more once it has listed again after a watch that broke', async () => {
+  it('shows no failure after a new list that follows a broken watch', async () => {
     provider.start();
     await eventually(async () => {
       expect(api.requests('watch modulesources')).to.have.lengthOf(1);
@@ -312,7 +312,7 @@ describe('KubernetesCredentialProvider', () => {
   });
 
   describe('before the first list', () => {
-    it('asks for patience, and says what is missing', async () => {
+    it('answers with Retry-After, and shows what is missing', async () => {
       api.listStatus = 503;
       provider.start();
       expect(await rejection(resolve('a.example/m'))).to.be.instanceOf(CredentialsPendingError);
@@ -324,7 +324,7 @@ describe('KubernetesCredentialProvider', () => {
       await unknown('a.example/m');
     });
 
-    it('takes a kind that the API server does not serve for an empty list', async () => {
+    it('treats a kind that the API server does not serve as an empty list', async () => {
       api.isWithoutModuleSources = true;
       provider.start();
       await unknown('a.example/m');
@@ -334,7 +334,7 @@ describe('KubernetesCredentialProvider', () => {
       await known('a.example/m');
     });
 
-    it('takes a 404 for no answer while the API server serves the kind, as behind a balancer', async () => {
+    it('treats a 404 of a load balancer as a failure if the API server serves the kind', async () => {
       api.listStatus = 404;
       provider.start();
       await eventually(async () => {
@@ -352,7 +352,7 @@ describe('KubernetesCredentialProvider', () => {
       await known('b.example/m');
     });
 
-    it('knows what it knew while it is away, and what was deleted meanwhile when it is back', async () => {
+    it('keeps the known objects while it cannot be reached, and notices deletions when it is back', async () => {
       const { port } = api;
       await api.close();
       await eventually(async () => {
@@ -365,7 +365,7 @@ describe('KubernetesCredentialProvider', () => {
       await known('b.example/m');
     });
 
-    it('knows what it knew while the kind is away for a moment, and says so', async () => {
+    it('keeps the known objects while the kind is missing for a moment, and reports this', async () => {
       api.isWithoutModuleSources = true;
       api.cutWatches();
       await eventually(async () => {
@@ -380,7 +380,7 @@ describe('KubernetesCredentialProvider', () => {
       await known('b.example/m');
     });
 
-    it('forgets what it knew once the kind has been away for minutes', async () => {
+    it('forgets the known objects when the kind has been missing for minutes', async () => {
       await provider.stop();
       const absent = new KubernetesCredentialProvider({
         sources: clusterResources(api.access, { namespace: 'd8-system', name: 'deckhouse-registry' }),
@@ -400,7 +400,7 @@ describe('KubernetesCredentialProvider', () => {
       await absent.stop();
     });
 
-    it('lists anew when the resource version goes backwards, as after a restored backup of etcd', async () => {
+    it('lists again when the resource version decreases, as after a restored backup of etcd', async () => {
       await eventually(async () => {
         expect(api.requests('watch modulesources')).to.have.lengthOf(1);
       });
@@ -413,7 +413,7 @@ describe('KubernetesCredentialProvider', () => {
       await known('a.example/m');
     });
 
-    it('sees what was deleted while the watch was cut and its history lost', async () => {
+    it('notices a deletion while the watch was interrupted and its history was lost', async () => {
       api.watchStatus = 500;
       api.cutWatches();
       api.remove('modulesources', 'a');
@@ -423,7 +423,7 @@ describe('KubernetesCredentialProvider', () => {
     });
 
     for (const fault of ['close', 'gone', 'garbage'] as const) {
-      it(`comes back from watches that end by ${fault}, without a storm of lists`, async () => {
+      it(`recovers from watches that end by ${fault}, without frequent lists`, async () => {
         api.watchFault = fault;
         api.cutWatches();
         const started = performance.now();
@@ -438,7 +438,7 @@ describe('KubernetesCredentialProvider', () => {
     }
 
     for (const status of [401, 403, 410, 429, 500]) {
-      it(`comes back from watches that are answered ${String(status)}`, async () => {
+      it(`recovers from watches with the status ${String(status)}`, async () => {
         api.watchStatus = status;
         api.cutWatches();
         await eventually(async () => {
@@ -462,7 +462,7 @@ describe('KubernetesCredentialProvider', () => {
       '{"kind":"PodList","items":[],"metadata":{"resourceVersion":"1"}}',
       '{"kind":"Status","status":"Failure","code":404,"reason":"NotFound"}',
     ]) {
-      it(`knows what it knew when a list is ${text}`, async () => {
+      it(`keeps the known objects when a list is ${text}`, async () => {
         api.listText = text;
         api.watchStatus = 410;
         api.cutWatches();
@@ -477,7 +477,7 @@ describe('KubernetesCredentialProvider', () => {
       });
     }
 
-    it('lists once a second at most, for any behaviour of the server', async function () {
+    it('lists at most once a second, for any behaviour of the server', async function () {
       this.timeout(15_000);
       await provider.stop();
       const sources = clusterResources(api.access, { namespace: 'd8-system', name: 'deckhouse-registry' });
@@ -493,7 +493,7 @@ describe('KubernetesCredentialProvider', () => {
       expect(lists().filter((at) => at > started).length).to.be.at.most(2 + seconds / 0.95);
     });
 
-    it('draws its picture anew from time to time, in case a change was missed', async () => {
+    it('lists again from time to time, in case a change was missed', async () => {
       await provider.stop();
       const again = new KubernetesCredentialProvider({
         sources: clusterResources(api.access, { namespace: 'd8-system', name: 'deckhouse-registry' }),
@@ -514,7 +514,7 @@ describe('KubernetesCredentialProvider', () => {
     });
   });
 
-  describe('of a cluster with a registry of its own', () => {
+  describe('of a cluster with its own registry', () => {
     const SVC = 'registry.d8-system.svc:5001';
     const secret = {
       address: 'upstream.example',
@@ -538,7 +538,7 @@ describe('KubernetesCredentialProvider', () => {
         expect(await target()).to.equal(expected);
       });
 
-    it('takes the address of the ConfigMap for that of the Secret, and goes back when the ConfigMap goes', async () => {
+    it('uses the address of the ConfigMap instead of the Secret, and the Secret again when the ConfigMap is deleted', async () => {
       api.putSecret(secret);
       setBase(`/${SVC}/system/deckhouse/`);
       provider.start();
@@ -561,7 +561,7 @@ describe('KubernetesCredentialProvider', () => {
       await unknown(SVC);
     });
 
-    it('never goes back to the Secret for a ConfigMap that it cannot use', async () => {
+    it('does not use the Secret when the ConfigMap cannot be used', async () => {
       api.putSecret(secret);
       setBase('https://not a repository');
       provider.start();
@@ -596,7 +596,7 @@ describe('KubernetesCredentialProvider', () => {
       await targeted('upstream upstream.example deckhouse/ee');
     });
 
-    it('is ready with the ConfigMap alone, in any state of the Secret', async () => {
+    it('is ready with the ConfigMap, whatever the state of the Secret is', async () => {
       setBase(`${SVC}/a`);
       api.forbidden.add('deckhouse-registry');
       provider.start();
@@ -604,7 +604,7 @@ describe('KubernetesCredentialProvider', () => {
       expect(provider.pending).to.deep.equal([]);
     });
 
-    it('costs nothing and says once where the service has no right to look', async () => {
+    it('reports a missing permission once, and sends few requests', async () => {
       await provider.stop();
       provider = new KubernetesCredentialProvider({
         sources: clusterResources(api.access, { namespace: 'd8-system', name: 'deckhouse-registry' }),
@@ -641,7 +641,7 @@ describe('KubernetesCredentialProvider', () => {
       expect(await target()).to.equal(`anonymous ${SVC} a`);
     });
 
-    it('uses the account of the store when it is whole, each password that it changes to, and none that has gone', async () => {
+    it('uses a complete account of the store, each changed password, and no deleted account', async () => {
       setBase(`${SVC}/a`);
       provider.start();
       await targeted(`anonymous ${SVC} a`);
@@ -683,7 +683,7 @@ describe('KubernetesCredentialProvider', () => {
       expect(await target()).to.equal(`store ${SVC} a`);
     });
 
-    it('waits for the account before it enters the registry of the cluster, and no other registry waits', async () => {
+    it('waits for the account before it connects to the registry of the cluster, and for no other registry', async () => {
       setBase(`${SVC}/a`);
       api.putModuleSource('b', { repo: 'b.example/m' });
       api.forbidden.add('registry-storage-access');
@@ -697,7 +697,7 @@ describe('KubernetesCredentialProvider', () => {
       expect(provider.pending).to.deep.equal([]);
     });
 
-    it('dials ModuleSources, too, and records the address of each', async () => {
+    it('chooses the way also for ModuleSources, and keeps their recorded address', async () => {
       setAccount(account);
       api.putModuleSource('a', { repo: `${SVC}/modules`, dockerCfg: config(SVC, 'canary-of-the-source') });
       provider.start();
@@ -710,7 +710,7 @@ describe('KubernetesCredentialProvider', () => {
     });
   });
 
-  it('stops at once, also while the server does not even begin to answer', async () => {
+  it('stops at once, also while the server does not answer', async () => {
     api.watchFault = 'mute';
     provider.start();
     await eventually(async () => {
@@ -719,7 +719,7 @@ describe('KubernetesCredentialProvider', () => {
     await provider.stop();
   });
 
-  it('is silent after it was stopped, with any request under way', async () => {
+  it('reports nothing after a stop, whatever request is running', async () => {
     provider.start();
     await provider.stop();
     const told = events.length;
@@ -728,14 +728,14 @@ describe('KubernetesCredentialProvider', () => {
     expect(events).to.have.lengthOf(told);
   });
 
-  describe('knows package repositories', () => {
+  describe('finds package repositories', () => {
     const find = (name: string): Promise<Upstream> => provider.packageRepositories.resolve(parseRepositoryName(name));
     const isUnknown = (name: string): Promise<void> =>
       eventually(async () => {
         expect(await rejection(find(name))).to.be.instanceOf(RepositoryUnknownError);
       });
 
-    it('by the names of their objects, and sees them come, change and go', async () => {
+    it('by the names of their objects, and follows their creation, change and deletion', async () => {
       expect(await rejection(find('main'))).to.be.instanceOf(CredentialsPendingError);
       provider.start();
       await isUnknown('main');
@@ -752,7 +752,7 @@ describe('KubernetesCredentialProvider', () => {
       await isUnknown('main');
     });
 
-    it('by their longest credential that fits, as in a docker config, and anonymously where that has none', async () => {
+    it('with the longest matching credential of a docker config, and anonymously without one', async () => {
       const auths = {
         'https://a.example': { auth: Buffer.from('robot:host').toString('base64') },
         'a.example/team': { username: 'robot', password: 'team' },
@@ -790,7 +790,7 @@ describe('KubernetesCredentialProvider', () => {
       ['a CA that is none', 'ca', { ca: 'canary' }],
       ['a repo that is none', 'repo', { repo: 'https://canary' }],
     ] as const) {
-      it(`not with ${what}, and tells why`, async () => {
+      it(`not with ${what}, and reports why`, async () => {
         api.putPackageRepository('main', { repo: 'a.example/p', ...fields });
         provider.start();
         await isUnknown('main');
@@ -805,7 +805,7 @@ describe('KubernetesCredentialProvider', () => {
       });
     }
 
-    it('beside the registries of packages: neither finds the other by its name', async () => {
+    it('separately from the registries of packages: neither is found by the name of the other', async () => {
       api.putPackageRepository('a.example', { repo: 'b.example/p' });
       api.putModuleSource('a', { repo: 'a.example/m' });
       provider.start();
@@ -818,7 +818,7 @@ describe('KubernetesCredentialProvider', () => {
       expect(provider.registries().map(({ resource }) => resource)).to.deep.equal(['modulesources']);
     });
 
-    it('with the account of the store where they name the registry of the cluster', async () => {
+    it('with the account of the store if they have the address of the registry of the cluster', async () => {
       api.putPackageRepository('inside', { repo: 'registry.d8-system.svc:5001/p' });
       api.putSecret({ 'ca.crt': CA, username: 'store', password: 'canary-store' }, 'registry-storage-access');
       provider.start();

@@ -17,7 +17,7 @@ function read(text: string, chunkBytes: number): Read {
 }
 
 describe('ListReader', () => {
-  it('reads what JSON.parse reads, however the bytes are cut', () => {
+  it('returns the result of JSON.parse, however the bytes are split', () => {
     const object = fc.dictionary(fc.string({ unit: 'binary' }), fc.jsonValue(), { noNullPrototype: true });
     const frame = object.map((fields) => Object.fromEntries(Object.entries(fields).filter(([key]) => key !== 'items')));
     const property = fc.property(
@@ -37,7 +37,7 @@ describe('ListReader', () => {
     fc.assert(property);
   });
 
-  it('takes a list within an item, or the word in a value, for no list of items', () => {
+  it('does not confuse a list inside of an item, or the word "items" in a value, with the list', () => {
     const text = '{"kind":"items","metadata":{"items":[1]},"items":[{"items":[{"a":"\\\\\\""}]}],"also":["items",[2]]}';
     for (const chunkBytes of [1, 2, 3, 1000]) {
       expect(read(text, chunkBytes)).to.deep.equal({

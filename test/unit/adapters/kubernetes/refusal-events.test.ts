@@ -60,7 +60,7 @@ describe('RefusalEvents', () => {
     expect(secret?.body['involvedObject']).to.deep.include({ kind: 'Secret', namespace: 'd8-system' });
   });
 
-  it('names the winner of a conflict, and gives the Event of the same refusal the same name', async () => {
+  it('names the winner of a conflict, and uses the same name for the Event of the same refusal', async () => {
     refusals.observe({ ...conflict, object: 'young', repository: 'a.example/m' });
     refusals.observe({ ...conflict, object: 'young', repository: 'a.example/m' });
     refusals.observe({ ...conflict, object: 'young', repository: '' });
@@ -72,7 +72,7 @@ describe('RefusalEvents', () => {
     expect([...told.keys()]).to.have.members(['a.example/m belongs to old', 'the default registry belongs to old']);
   });
 
-  it('is silent of what refuses nothing, takes an Event that is there for its own, and tells of a refusal', async () => {
+  it('ignores other events, accepts an existing Event, and reports a refused one', async () => {
     refusals.observe({ kind: 'changed', resource: 'secrets', objects: 1, rejected: 0 });
     api.eventStatus = 409;
     refusals.observe(invalid('secrets', 'a'));

@@ -21,7 +21,7 @@ describe('RegistryIndex', () => {
     index.update(new Map([['1', object]]));
   };
 
-  it('keeps a registry, and so its connections and tokens, while something else of its object changes', () => {
+  it('keeps a registry with its connections and tokens when other fields of its object change', () => {
     update(moduleSource({ repo: NAME }, { releaseChannel: 'Stable' }));
     const upstream = index.find(NAME);
     expect(upstream).not.to.equal(undefined);
@@ -31,7 +31,7 @@ describe('RegistryIndex', () => {
     expect(index.find(NAME)?.registry.scheme).to.equal('http');
   });
 
-  it('reads an object that has changed, and none of the others', () => {
+  it('parses only the changed object', () => {
     const read: string[] = [];
     const counting = new RegistryIndex(
       (object) => {
@@ -50,7 +50,7 @@ describe('RegistryIndex', () => {
     expect(read).to.deep.equal(['a.example/m', 'b.example/m', 'c.example/m', 'b.example/m']);
   });
 
-  it('is not stopped by an object that is nested too deep to be written', () => {
+  it('handles an object that is nested too deep for JSON.stringify', () => {
     const depth = 100_000;
     update(moduleSource({ repo: NAME }, { deep: JSON.parse('['.repeat(depth) + ']'.repeat(depth)) as unknown }));
     expect(index.find(NAME)).not.to.equal(undefined);
@@ -60,7 +60,7 @@ describe('RegistryIndex', () => {
     ['that is no text', { repo: [] }],
     ['that is no repository', { repo: 'a.example/M' }],
   ] as const) {
-    it(`tells once of a field ${what}, and keeps what was there before`, () => {
+    it(`reports once a field ${what}, and keeps the previous state`, () => {
       update(moduleSource({ repo: NAME }));
       const upstream = index.find(NAME);
       for (let times = 0; times < 3; times++) update(moduleSource(registry));

@@ -53,7 +53,7 @@ const parse = (read: () => UpstreamFields) =>
   );
 
 describe('readSpecRegistry', () => {
-  it('reads back what a ModuleSource says', () => {
+  it('reads the fields of a ModuleSource', () => {
     fc.assert(
       fc.property(host, segments, fields, (name, below, rest) => {
         const registry = { repo: [name, ...below].join('/'), ...rest };
@@ -67,7 +67,7 @@ describe('readSpecRegistry', () => {
     );
   });
 
-  it('ends in a registry or in its one error, for any content of an object', () => {
+  it('returns a registry or its one error for any content of an object', () => {
     const registry = fc.record(
       { repo: anything, scheme: anything, dockerCfg: anything, ca: anything },
       { requiredKeys: [] },
@@ -82,7 +82,7 @@ describe('readSpecRegistry', () => {
     );
   });
 
-  it('names the field that is no text, and shows nothing of it', () => {
+  it('names a field that is not a text, without its value', () => {
     const read = (): unknown => readSpecRegistry({ spec: { registry: { repo: 'a.example', dockerCfg: ['canary'] } } });
     expect(read).to.throw(InvalidUpstreamError, /^dockerCfg: is not text$/);
   });
@@ -94,7 +94,7 @@ describe('readSpecRegistry', () => {
 });
 
 describe('readRegistrySecret', () => {
-  it('reads back what the Secret says, with as many slashes between its parts as there may be', () => {
+  it('reads the fields of the Secret, with any number of slashes between its parts', () => {
     fc.assert(
       fc.property(
         host,
@@ -121,7 +121,7 @@ describe('readRegistrySecret', () => {
     );
   });
 
-  it('ends in a registry or in its one error, for any content of an object', () => {
+  it('returns a registry or its one error for any content of an object', () => {
     const near = nearMiss(fc.constantFrom('r.example:5000/deckhouse/ee', '/deckhouse', 'HTTPS', CA), PIECES).map(
       base64,
     );
@@ -143,7 +143,7 @@ describe('readRegistrySecret', () => {
     expect(parse(read)).to.equal(undefined);
   });
 
-  it('reads 64 KiB of anything in linear time, in each of its keys', () => {
+  it('reads 64 KiB of any text in linear time, in each of its keys', () => {
     for (const key of ['address', 'path', 'scheme', 'ca', '.dockerconfigjson']) {
       expectLinear(PIECES, (text) => parse(() => readRegistrySecret({ data: { [key]: base64(text) } })));
     }

@@ -23,7 +23,7 @@ describe('createLogger', () => {
     expect(lines).to.deep.equal([]);
   });
 
-  it('shows an error by code, message and causes, and a bug by its stack', () => {
+  it('writes an error with code, message and causes, and a bug with its stack', () => {
     const cause = new Error('blob from registry.example: ECONNRESET', { cause: new Error('deeper') });
     logger().warn({ err: new UpstreamUnavailableError(undefined, { cause }) }, 'request');
     expect(lines[0]?.['err']).to.deep.equal({
@@ -41,7 +41,7 @@ describe('createLogger', () => {
     expect(lines.at(-1)?.['err']).to.have.property('stack').that.includes('logger.test');
   });
 
-  it('shows no secret and nothing of what foreign errors carry', () => {
+  it('writes no secret and no property of foreign errors', () => {
     const foreign = Object.assign(new Error('failed'), { options: { headers: { authorization: 'canary' } } });
     logger().error({
       err: foreign,
@@ -52,7 +52,7 @@ describe('createLogger', () => {
     expect(JSON.stringify(lines)).not.to.include('canary');
   });
 
-  it('says what was thrown when it was no error', () => {
+  it('writes a thrown value that is not an error', () => {
     logger().error({ err: 'canary' });
     expect(lines[0]?.['err']).to.deep.equal({ type: 'string' });
   });

@@ -26,7 +26,7 @@ describe('ObservedPackageStore', () => {
     store = new ObservedPackageStore(new MemoryPackageStore(200_000), [(event) => events.push(event)]);
   });
 
-  it('tells once when a blob begins to arrive, and once that it is cached', async () => {
+  it('reports once that a blob begins to arrive, and once that it is cached', async () => {
     const { settled } = await ingest(store, layer, sourceOf(layerBytes));
     expect(events).to.deep.equal([{ kind: 'begun', blob: layer }]);
     await settled;
@@ -34,20 +34,20 @@ describe('ObservedPackageStore', () => {
     expect(events[1]).to.deep.include({ kind: 'ended', blob: layer, error: undefined });
   });
 
-  it('tells why a blob is not cached', async () => {
+  it('reports why a blob is not cached', async () => {
     const { settled } = await ingest(store, layer, sourceOf(bytesOf(100_000, 9)));
     const error = await rejection(settled);
     expect(error).to.be.instanceOf(DigestMismatchError);
     expect(events.at(-1)).to.deep.include({ kind: 'ended', error });
   });
 
-  it('tells nothing of a blob for which there is no room', async () => {
+  it('reports nothing for a blob without room', async () => {
     const refused = await rejection(ingest(store, { ...descriptor, size: 300_000 }, sourceOf(layerBytes)));
     expect(refused).to.be.instanceOf(StoreFullError);
     expect(events).to.deep.equal([]);
   });
 
-  it('tells of the end in the context of the request that began the arrival', async () => {
+  it('reports the end in the context of the request that began the arrival', async () => {
     const context = new AsyncLocalStorage<string>();
     const seen: unknown[] = [];
     const observed = new ObservedPackageStore(new MemoryPackageStore(), [() => seen.push(context.getStore())]);
@@ -73,7 +73,7 @@ describe('ObservedRegistryGateway', () => {
     for await (const chunk of chunks) expect(chunk.byteLength).to.be.greaterThan(0);
   }
 
-  it('tells of each question once, and of all bytes of its answer', async () => {
+  it('reports each request once, with all bytes of its answer', async () => {
     const { signal } = new AbortController();
     await gateway.fetchManifest(UPSTREAM, image.digest, signal);
     await drain(await gateway.fetchBlob(UPSTREAM, descriptor, 40_000, signal));
@@ -86,7 +86,7 @@ describe('ObservedRegistryGateway', () => {
     expect(bytes).to.equal(60_000);
   });
 
-  it('tells of an answer that breaks off, and whether its reader had left', async () => {
+  it('reports an answer that breaks off, and whether its reader had left', async () => {
     for (const isAbandoned of [false, true]) {
       const leaving = new AbortController();
       const error = new UpstreamUnavailableError();
@@ -101,7 +101,7 @@ describe('ObservedRegistryGateway', () => {
 });
 
 describe('observedIcons', () => {
-  it('tells of a failure by the reason of its step, and of no icon that is there', async () => {
+  it('reports a failure with the reason of its step, and no successful icon', async () => {
     const request: IconRequest = {
       repository: DEFAULT_REPOSITORY,
       package: parseRepositoryPath('a'),

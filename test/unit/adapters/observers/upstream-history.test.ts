@@ -33,7 +33,7 @@ describe('UpstreamHistory', () => {
     return bytes;
   }
 
-  it('remembers the last answer to each question, the latest first', async () => {
+  it('remembers the last answer to each request, the latest first', async () => {
     const path = parseRepositoryPath('modules/a');
     await gateway.fetchManifest(UPSTREAM, image.digest, never);
     await drain(await gateway.fetchBlob(UPSTREAM, descriptor, 0, never));
@@ -63,13 +63,13 @@ describe('UpstreamHistory', () => {
     expect(shown().map(({ code }) => code)).to.deep.equal(['UPSTREAM_UNAVAILABLE']);
   });
 
-  it('shows nothing of an error that has no name here', async () => {
+  it('shows no text of an unknown error', async () => {
     inner.fetchManifest.rejects(new Error('canary', { cause: new Error('canary') }));
     await rejection(gateway.fetchManifest(UPSTREAM, image.digest, never));
     expect(history.answers()[0]).to.include({ code: 'INTERNAL', detail: 'internal error', cause: undefined });
   });
 
-  it('tells different credentials for one registry apart, and shows neither', async () => {
+  it('distinguishes credentials for one registry without showing them', async () => {
     const { host } = UPSTREAM.registry;
     const dockerCfg = Buffer.from(JSON.stringify({ auths: { [host]: { auth: 'cm9ib3Q6Y2FuYXJ5' } } })).toString(
       'base64',
@@ -86,7 +86,7 @@ describe('UpstreamHistory', () => {
     );
   });
 
-  it('takes no refusal of this side for an answer', async () => {
+  it('does not record a refusal by the service itself as an answer', async () => {
     await gateway.fetchManifest(UPSTREAM, image.digest, never);
     inner.fetchManifest.rejects(new InvalidArgumentError('NAME_INVALID', '"path" is needed'));
     await rejection(gateway.fetchManifest(UPSTREAM, image.digest, never));
@@ -105,7 +105,7 @@ describe('UpstreamHistory', () => {
     expect(shown().map(({ code }) => code)).to.deep.equal(['OK']);
   });
 
-  it('forgets the oldest of very many', async () => {
+  it('drops the oldest of very many', async () => {
     for (let seed = 1; seed <= 600; seed++) {
       await rejection(gateway.fetchManifest(UPSTREAM, makePackage(8, seed).digest, never));
     }

@@ -57,7 +57,7 @@ describe('ImageArchive', () => {
     archive.close();
   });
 
-  it('passes by attestations and entries that are no images', async () => {
+  it('skips attestations and entries that are not images', async () => {
     const image = makePackage(1000);
     const attestation = {
       ...makePackage(10, 2).manifest.descriptor,
@@ -73,7 +73,7 @@ describe('ImageArchive', () => {
     ['Docker before 25', dockerArchive],
     ['Podman', podmanArchive],
   ] as const) {
-    it(`gives the images of ${program} manifests of their config and their layers`, async () => {
+    it(`makes manifests from the config and layers of the images of ${program}`, async () => {
       const [base, top, own] = [bytesOf(1000), bytesOf(2000, 2), bytesOf(3000, 3)];
       // One layer twice in an image, and one that both have: Docker writes links.
       const saved = [
@@ -100,7 +100,7 @@ describe('ImageArchive', () => {
     });
   }
 
-  it('says what a saved archive lacks, or has other than it says', async () => {
+  it('reports what is missing or wrong in a saved archive', async () => {
     const layer = bytesOf(1000);
     const config = configOf({ tags: [], layers: [layer] });
     const name = `${digestHex(digestOf(config))}.json`;

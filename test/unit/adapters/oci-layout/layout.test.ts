@@ -17,13 +17,13 @@ describe('isArchive', () => {
     ['a tar', '-cf'],
     ['a compressed tar', '-czf'],
   ] as const) {
-    it(`knows ${what} by how it begins`, () => {
+    it(`recognizes ${what} by its first bytes`, () => {
       execFileSync('tar', [flags, join(directory, 'archive'), '-C', directory, 'file']);
       expect(isArchive(join(directory, 'archive'))).to.equal(true);
     });
   }
 
-  it('takes nothing else for one, and waits at no pipe', async () => {
+  it('recognizes nothing else, and does not block on a pipe', async () => {
     await writeFile(join(directory, 'empty'), '');
     await symlink('loop', join(directory, 'loop'));
     execFileSync('mkfifo', [join(directory, 'pipe')]);

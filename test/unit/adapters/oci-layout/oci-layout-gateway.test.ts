@@ -29,7 +29,7 @@ describe('OciLayoutGateway', () => {
   afterEach(() => Promise.all(removed.splice(0).map((path) => rm(path))));
 
   describe('check', () => {
-    it('is content with a layout', async () => {
+    it('accepts a layout', async () => {
       expect(await gateway.check()).to.equal(0);
     });
 
@@ -42,7 +42,7 @@ describe('OciLayoutGateway', () => {
       ['an entry of an unknown type', [{ ...ours, mediaType: 'application/vnd.example' }, ours], [ours.digest], 1],
       ['an entry without mediaType and size', [{ digest: ours.digest }], [ours.digest], 0],
     ] as const) {
-      it(`is content with an index.json that has ${what}, and finds blobs all the same`, async () => {
+      it(`accepts an index.json that has ${what}, and finds blobs`, async () => {
         await writeFile(join(directory, 'index.json'), JSON.stringify({ schemaVersion: 2, manifests }));
         expect(await gateway.check()).to.equal(skipped);
         expect(await gateway.list()).to.deep.equal(listed);
@@ -51,7 +51,7 @@ describe('OciLayoutGateway', () => {
       });
     }
 
-    it('is content with files that begin by a byte order mark', async () => {
+    it('accepts files that begin with a byte order mark', async () => {
       for (const name of ['index.json', 'oci-layout']) {
         const path = join(directory, name);
         await writeFile(path, Buffer.concat([Buffer.from('\ufeff'), await readFile(path)]));
@@ -59,7 +59,7 @@ describe('OciLayoutGateway', () => {
       expect(await gateway.check()).to.equal(0);
     });
 
-    it('is content with links inside the directory, as in a volume of a ConfigMap', async () => {
+    it('accepts links inside the directory, as in a volume of a ConfigMap', async () => {
       const names = ['index.json', 'oci-layout', 'blobs'];
       await mkdir(join(directory, '..2026_01_01'));
       await symlink('..2026_01_01', join(directory, '..data'));
@@ -72,7 +72,7 @@ describe('OciLayoutGateway', () => {
       expect(Buffer.compare(bytes, image.manifest.bytes)).to.equal(0);
     });
 
-    it('says that an archive has to be unpacked', async () => {
+    it('reports that an archive has to be unpacked', async () => {
       const archive = join(directory, 'image.tar');
       execFileSync('tar', ['-cf', archive, '-C', directory, 'index.json', 'oci-layout', 'blobs']);
       const { message } = await rejection(new OciLayoutGateway(archive).check());
@@ -128,7 +128,7 @@ describe('OciLayoutGateway', () => {
       ],
     ];
     for (const [what, breakIt, message] of faults) {
-      it(`says that a directory is no layout when it ${what}`, async () => {
+      it(`reports that a directory is not a layout when it ${what}`, async () => {
         await breakIt();
         const error = await rejection(gateway.check());
         expect(error).to.be.instanceOf(UpstreamUnavailableError);
@@ -137,11 +137,11 @@ describe('OciLayoutGateway', () => {
     }
   });
 
-  it('lists what a client can ask for', async () => {
+  it('lists the images that a client can request', async () => {
     expect(await gateway.list()).to.deep.equal([image.digest]);
   });
 
-  it('does not begin a blob whose file has another size', async () => {
+  it('refuses a blob whose file has another size before the first byte', async () => {
     await truncate(layout.path(image.layer), 10);
     const error = await rejection(gateway.fetchBlob(UPSTREAM, image.layer.descriptor, 0, never));
     expect(error).to.be.instanceOf(UpstreamUnavailableError);
@@ -162,7 +162,7 @@ describe('OciLayoutGateway', () => {
     ],
   ];
   for (const [what, make] of impostors) {
-    it(`does not take ${what} for a blob or a manifest`, async () => {
+    it(`does not read ${what} as a blob or a manifest`, async () => {
       for (const blob of [image.layer, image.manifest]) {
         await rm(layout.path(blob));
         await make(layout.path(blob));

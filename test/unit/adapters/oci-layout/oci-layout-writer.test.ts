@@ -31,7 +31,7 @@ describe('OciLayoutWriter', () => {
   const index = async () =>
     JSON.parse(await readFile(join(directory, 'index.json'), 'utf8')) as { manifests: unknown[] };
 
-  it('makes a layout of a directory that is not there yet, and nothing else in it', async () => {
+  it('creates a missing directory with only the files of a layout', async () => {
     directory = join(directory, 'deep', 'mirror');
     await into((writer) => keep(writer, first.layer));
     expect((await readdir(directory)).sort()).to.deep.equal(['blobs', 'index.json', 'oci-layout']);
@@ -40,12 +40,12 @@ describe('OciLayoutWriter', () => {
     directory = join(directory, '../..');
   });
 
-  it('does not mind what a file system brings along', async () => {
+  it('accepts directories that a file system creates, such as lost+found', async () => {
     await mkdir(join(directory, 'lost+found'));
     await into((writer) => keep(writer, first.layer));
   });
 
-  it('adds images to those that are listed, each once, and keeps unknown fields', async () => {
+  it('adds each image once to the listed ones, and keeps unknown fields', async () => {
     const other = { ...second.manifest.descriptor, annotations: { 'org.opencontainers.image.ref.name': 'jq:1.7' } };
     await into((writer) => writer.list(first.manifest.descriptor));
     await writeFile(
@@ -72,7 +72,7 @@ describe('OciLayoutWriter', () => {
     }
   });
 
-  it('leaves what is half there for the next time, unless no package needs it any more', async () => {
+  it('keeps incomplete blobs for the next run, unless no package needs them any more', async () => {
     const begin = (writer: OciLayoutWriter) =>
       rejection(
         writeBlob(writer, first.layer.descriptor, async () => failAfter(first.layer.bytes.subarray(0, 1000)), never),
@@ -83,7 +83,7 @@ describe('OciLayoutWriter', () => {
     expect(await readdir(directory)).not.to.include('ingest');
   });
 
-  it('begins anew when more of a blob lies there than it has', async () => {
+  it('starts a blob again if the incomplete file is longer than the blob', async () => {
     await into(async (writer) => {
       const part = join(directory, 'ingest', digestHex(first.layer.descriptor.digest));
       await writeFile(part, Buffer.concat([first.layer.bytes, first.layer.bytes]));
@@ -95,7 +95,7 @@ describe('OciLayoutWriter', () => {
   });
 
   for (const name of ['index.json', 'blobs']) {
-    it(`leaves a directory alone that is no layout but has a file ${name}`, async () => {
+    it(`does not change a directory that is not a layout but has a file ${name}`, async () => {
       await writeFile(join(directory, name), 'mine');
       expect(await rejection(OciLayoutWriter.open(directory))).to.be.instanceOf(StoreFailedError);
       expect(await readdir(directory)).to.deep.equal([name]);
@@ -103,18 +103,18 @@ describe('OciLayoutWriter', () => {
     });
   }
 
-  it('leaves a layout of another version alone', async () => {
+  it('does not change a layout of another version', async () => {
     await writeFile(join(directory, 'oci-layout'), '{"imageLayoutVersion":"2.0.0"}');
     expect(await rejection(OciLayoutWriter.open(directory))).to.be.instanceOf(UpstreamUnavailableError);
   });
 
-  it('goes on with a layout that was killed when it had only its name', async () => {
+  it('continues a layout that was killed when it had only the file oci-layout', async () => {
     await writeFile(join(directory, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}');
     await into((writer) => writer.list(first.manifest.descriptor));
     expect((await index()).manifests).to.have.lengthOf(1);
   });
 
-  it('writes through no link, and puts blobs in the place of links', async () => {
+  it('does not write through links, and replaces links by blobs', async () => {
     const outside = join(directory, 'outside');
     await writeFile(outside, first.layer.bytes);
     const name = digestHex(first.layer.descriptor.digest);
@@ -128,7 +128,7 @@ describe('OciLayoutWriter', () => {
     expect(Buffer.compare(await readFile(outside), first.layer.bytes)).to.equal(0);
   });
 
-  it('waits for the other end of no pipe, in the place of a blob or of its beginning', async () => {
+  it('does not block on a pipe in the place of a blob or of an incomplete blob', async () => {
     await into(async (writer) => {
       const [place, part] = [first, second].map(({ layer }) => digestHex(layer.descriptor.digest)) as [string, string];
       execFileSync('mkfifo', [join(directory, 'blobs/sha256', place), join(directory, 'ingest', part)]);
@@ -139,7 +139,7 @@ describe('OciLayoutWriter', () => {
     });
   });
 
-  it('writes what it says of the images through no link either, and over what a kill has left', async () => {
+  it('does not write index.json through a link, and replaces a file that a kill has left', async () => {
     const outside = join(directory, 'outside');
     await writeFile(outside, 'mine');
     for (const name of ['oci-layout', 'index.json']) await symlink(outside, join(directory, `${name}.new`));
@@ -154,7 +154,7 @@ describe('OciLayoutWriter', () => {
     }
   });
 
-  it('says that the disk is at fault when it is', async () => {
+  it('reports a failure of the disk as such', async () => {
     await into(async (writer) => {
       await rm(join(directory, 'ingest'), { recursive: true });
       expect(await rejection(keep(writer, first.layer))).to.be.instanceOf(StoreFailedError);

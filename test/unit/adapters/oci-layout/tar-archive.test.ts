@@ -68,7 +68,7 @@ describe('TarArchive', () => {
     });
   }
 
-  it('streams a file from a byte on', async () => {
+  it('streams a file from an offset on', async () => {
     const content = bytesOf(1_200_000);
     await writeFile(path, archiveOf({ path: 'before', content: 'x' }, { path: 'file', content }));
     await within(async (archive) => {
@@ -79,7 +79,7 @@ describe('TarArchive', () => {
     });
   });
 
-  it('follows no link, be it of the archive or a name twice', async () => {
+  it('follows no link, also if a file has the same name', async () => {
     await symlink('/etc/passwd', join(directory, 'symbolic'));
     await writeFile(join(directory, 'first'), 'content');
     await link(join(directory, 'first'), join(directory, 'hard'));
@@ -104,7 +104,7 @@ describe('TarArchive', () => {
     ['a number of base 256', () => [sized(Buffer.from([0x80, 0, 0, 0, 0, 0, 0, 2, 0x40, 0, 0, 0]))]],
     ['a pax record', () => [pax(`19 size=${String(9 * GIB)}\n`), sized(Buffer.from('00000000000\0'))]],
   ] as const) {
-    it(`finds a file behind one of 9 GiB, whose size is ${how}`, async () => {
+    it(`finds a file after one of 9 GiB, whose size is ${how}`, async () => {
       const before = Buffer.concat(headers());
       const file = await open(path, 'w');
       await file.write(before);
@@ -115,7 +115,7 @@ describe('TarArchive', () => {
     });
   }
 
-  it('says what is no archive, is compressed, or cut off', async () => {
+  it('reports a file that is not an archive, is compressed or truncated', async () => {
     const archive = archiveOf({ path: 'file', content: bytesOf(5000) });
     expect(await failure(Buffer.from('{}'.repeat(1000)))).to.equal('file is not a tar archive');
     expect(await failure(new Uint8Array())).to.equal('file is not a tar archive');
@@ -125,7 +125,7 @@ describe('TarArchive', () => {
     expect(await failure(pax('5 pa\n'))).to.equal('archive has a broken pax header');
   });
 
-  it('bounds entries and headers', async () => {
+  it('limits the number of entries and the size of headers', async () => {
     const header = archiveOf({ path: 'x' }).subarray(0, 512);
     expect(await failure(Buffer.concat(Array<Buffer>(50_001).fill(header)))).to.equal(
       'archive has more than 50000 entries',
@@ -135,7 +135,7 @@ describe('TarArchive', () => {
     );
   });
 
-  it('says that a file is gone when the archive becomes shorter', async () => {
+  it('rejects when the archive becomes shorter', async () => {
     await writeFile(path, archiveOf({ path: 'file', content: bytesOf(5000) }));
     await within(async (archive) => {
       await writeFile(path, '');
@@ -156,7 +156,7 @@ describe('TarArchive', () => {
     expect(await rejection(TarArchive.open(path, AbortSignal.abort(reason)))).to.equal(reason);
   });
 
-  it('never fails otherwise than by saying that the archive is wrong', async () => {
+  it('rejects any invalid input with its one error', async () => {
     const archive = Buffer.concat([pax('13 path=ab/c\n'), archiveOf({ path: 'x', content: 'y' }, { path: 'z' })]);
     const change = fc.record({ at: fc.nat(archive.byteLength - 1), to: fc.nat(255) });
     await fc.assert(

@@ -32,19 +32,19 @@ describe('certificateMetrics', () => {
   const unending = new CertificateAuthority('ca');
   const leaf = unending.issue('leaf', { usage: 'server' }).certificate;
 
-  it('shows the end of a certificate, and of another one in its place', async () => {
+  it('shows the expiry of a certificate, and of its replacement', async () => {
     expect(await endOf(leaf)).to.equal(NEVER);
     const { cert } = serverCertificate('localhost');
     expect(await endOf(leaf, cert)).to.be.within(Date.now() / 1000, NEVER - 1);
   });
 
-  it('shows the first end of a chain, and the last of a list of CAs', async () => {
+  it('shows the earliest expiry of a chain, and the latest of a list of CAs', async () => {
     expect(await endOf(leaf + ISSUING_CA)).to.equal(await endOf(ISSUING_CA));
     expect(await endOf(serverChain('issued').cert)).to.be.below(NEVER);
     expect(await endOf(CA + unending.certificate + SECOND_ROOT)).to.equal(NEVER);
   });
 
-  it('shows nothing where there is no file, no certificate, or half of one', async () => {
+  it('shows nothing for a missing file, a file without a certificate, or a truncated one', async () => {
     expect(await endOf()).to.equal(undefined);
     expect(await endOf('')).to.equal(undefined);
     expect(await endOf(serverCertificate('localhost').key)).to.equal(undefined);

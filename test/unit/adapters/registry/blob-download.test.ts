@@ -49,19 +49,19 @@ describe('downloadBlob', () => {
   };
 
   describe('a part', () => {
-    it('is asked for by a closed range', async () => {
+    it('is requested with a closed range', async () => {
       expectRest(await read(150_000), 150_000);
       expect(ranges()).to.deep.equal(['bytes=150000-199999']);
     });
 
-    it('is read out of the whole when the registry knows no ranges', async () => {
+    it('is read from the whole blob if the registry does not support ranges', async () => {
       answer('all', (response) => response.end(bytes));
       expectRest(await read(150_000), 150_000);
       expect(registry.log).to.have.lengthOf(1);
     });
 
     for (const status of [400, 405, 406, 412, 413, 416, 417, 501]) {
-      it(`is read out of the whole when it is refused by ${String(status)}`, async () => {
+      it(`is read from the whole blob if the range is refused with ${String(status)}`, async () => {
         answer('ranges', (response) => response.writeHead(status).end('no'));
         expectRest(await read(150_000), 150_000);
         expect(ranges()).to.deep.equal(['bytes=150000-199999', undefined]);
@@ -69,7 +69,7 @@ describe('downloadBlob', () => {
     }
 
     for (const status of [400, 416, 501]) {
-      it(`is read out of the whole when a storage behind a redirect refuses it by ${String(status)}`, async () => {
+      it(`is read from the whole blob if the storage of a redirect refuses the range with ${String(status)}`, async () => {
         registry.script(({ url, headers }, response) => {
           if (url.startsWith('/storage')) {
             if (headers.range === undefined) response.end(bytes);
@@ -85,7 +85,7 @@ describe('downloadBlob', () => {
       [403, UpstreamDeniedError],
       [410, UpstreamUnavailableError],
     ] as const) {
-      it(`is not asked for again after ${String(status)}`, async () => {
+      it(`is not requested again after ${String(status)}`, async () => {
         answer('ranges', (response) => response.writeHead(status).end());
         expect(await rejection(read(150_000))).to.be.instanceOf(type);
         expect(registry.log).to.have.lengthOf(1);
@@ -98,7 +98,7 @@ describe('downloadBlob', () => {
       ['the range of another part', 'bytes 160000-199999/200000'],
       ['the range of another whole', 'bytes 150000-199999/200001'],
     ] as const) {
-      it(`is read out of the whole when it comes with ${what}`, async () => {
+      it(`is read from the whole blob if the answer has ${what}`, async () => {
         answer('ranges', (response, start) => {
           response.writeHead(206, header === undefined ? {} : { 'content-range': header }).end(bytes.subarray(start));
         });
@@ -106,7 +106,7 @@ describe('downloadBlob', () => {
       });
     }
 
-    it('is read out of several', async () => {
+    it('is read from several answers', async () => {
       answer('ranges', (response) => {
         const headers = { 'content-type': 'multipart/byteranges; boundary=x' };
         response.writeHead(206, headers).end('--x\r\nContent-Range: bytes 150000-199999/200000\r\n\r\n');
@@ -114,7 +114,7 @@ describe('downloadBlob', () => {
       expectRest(await read(150_000), 150_000);
     });
 
-    it('may be the whole, or begin earlier', async () => {
+    it('can be the whole blob, or begin earlier', async () => {
       for (const start of [0, 149_999]) {
         registry.failTimes('/blobs/', {
           status: 206,
@@ -126,7 +126,7 @@ describe('downloadBlob', () => {
       expect(registry.log).to.have.lengthOf(2);
     });
 
-    it('may be smaller, and then the next is asked for', async () => {
+    it('can be smaller; then the next part is requested', async () => {
       answer('ranges', (response, start) => {
         const part = bytes.subarray(start, start + 65_536);
         const range = `bytes ${String(start)}-${String(start + part.byteLength - 1)}/*`;
@@ -141,7 +141,7 @@ describe('downloadBlob', () => {
       ]);
     });
 
-    it('is read out of the whole when parts are tiny', async () => {
+    it('is read from the whole blob if parts are tiny', async () => {
       answer('ranges', (response, start) => {
         response.writeHead(206, { 'content-range': `bytes ${String(start)}-${String(start)}/200000` });
         response.end(bytes.subarray(start, start + 1));
@@ -164,7 +164,7 @@ describe('downloadBlob', () => {
       });
     }
 
-    it('may come as a part that is all of it', async () => {
+    it('can come as a part that has all bytes', async () => {
       answer('all', (response) => response.writeHead(206, { 'content-range': 'bytes 0-199999/200000' }).end(bytes));
       expectRest(await read());
     });
@@ -173,7 +173,7 @@ describe('downloadBlob', () => {
       ['a last chunk', (response: ServerResponse) => response.end()],
       ['the end of the connection', (response: ServerResponse) => response.socket?.end()],
     ] as const) {
-      it(`that ends early, by ${how}, has broken off, after all that has come`, async () => {
+      it(`that ends early, by ${how}, rejects after all received bytes`, async () => {
         answer('all', (response) => {
           if (how !== 'a last chunk') response.useChunkedEncodingByDefault = false;
           response.writeHead(200, { connection: 'close' });
@@ -191,7 +191,7 @@ describe('downloadBlob', () => {
       });
     }
 
-    it('that is longer goes to the reader, for the digest to refuse', async () => {
+    it('that is longer goes to the reader, and the digest refuses it', async () => {
       answer('all', (response) => {
         response.write(bytes);
         response.end('more');
@@ -203,7 +203,7 @@ describe('downloadBlob', () => {
       [undefined, 'without a length'],
       [37, 'with its own length'],
     ] as const) {
-      it(`that is a login page ${what} is called so`, async () => {
+      it(`that is a login page ${what} is reported as such`, async () => {
         answer('all', (response) => {
           response.writeHead(200, { 'content-type': 'text/html', ...(length && { 'content-length': length }) });
           response.end('<!DOCTYPE html><title>Sign in</title>');
@@ -212,7 +212,7 @@ describe('downloadBlob', () => {
       });
     }
 
-    it('that is called a page and is none is taken', async () => {
+    it('that is labelled as a page but is not one is accepted', async () => {
       answer('all', (response) => {
         response.writeHead(200, { 'content-type': 'text/html' });
         response.end(bytes);
@@ -224,7 +224,7 @@ describe('downloadBlob', () => {
   describe('a label', () => {
     for (const label of ['aws-chunked', 'aws-chunked,gzip', 'x-gzip', 'gzip', 'Identity', '', 'none', 'br']) {
       for (const framing of ['with a length', 'in chunks']) {
-        it(`${JSON.stringify(label)} ${framing} does not keep the bytes of the digest away`, async () => {
+        it(`${JSON.stringify(label)} ${framing} does not prevent the delivery of the right bytes`, async () => {
           answer('all', (response) => {
             const length = framing === 'in chunks' ? {} : { 'content-length': bytes.byteLength };
             response.writeHead(200, { 'content-encoding': label, ...length }).end(bytes);
@@ -235,7 +235,7 @@ describe('downloadBlob', () => {
       }
     }
 
-    it('does not keep a part away that is not of gzip', async () => {
+    it('does not prevent the use of a part that is not gzip', async () => {
       answer('ranges', (response, start) => {
         const range = `bytes ${String(start)}-199999/200000`;
         response
@@ -257,24 +257,24 @@ describe('downloadBlob', () => {
       };
 
       for (const label of ['gzip', 'x-gzip', 'aws-chunked, gzip']) {
-        it(`is decoded when it is called ${label}`, async () => {
+        it(`is decoded if it is labelled ${label}`, async () => {
           serve(encoded, label);
           expectRest(await read());
         });
       }
 
-      it('is decoded when the blob is gzip itself', async () => {
+      it('is decoded if the blob is gzip itself', async () => {
         const archive = makeBlob('application/vnd.oci.image.layer.v1.tar+gzip', gzipSync(bytesOf(100_000)));
         serve(gzipSync(archive.bytes));
         expect(Buffer.compare(await read(0, archive.descriptor), archive.bytes)).to.equal(0);
       });
 
-      it('is read anew from its begin on, since its ranges count other bytes', async () => {
+      it('is read again from its beginning, because ranges count encoded bytes', async () => {
         serve(encoded);
         expectRest(await read(150_000), 150_000);
       });
 
-      it('goes to the reader no further than it must for the digest to refuse it', async () => {
+      it('is delivered only until the digest can refuse it', async () => {
         serve(gzipSync(Buffer.alloc(50_000_000)));
         let received = 0;
         const reading = (async () => {
@@ -288,14 +288,14 @@ describe('downloadBlob', () => {
         expect(received).to.be.lessThan(descriptor.size + 100_000);
       });
 
-      it('that is cut off has broken off', async () => {
+      it('that is cut off rejects', async () => {
         serve(encoded.subarray(0, 100_000));
         expect(await isUnavailable()).to.match(/Z_BUF_ERROR|ERR_BODY_INCOMPLETE/);
       });
     });
   }
 
-  it('begins anew when a part of encoded content comes', async () => {
+  it('begins again if the answer is a part of encoded content', async () => {
     answer('all', (response, start) => {
       const headers = { 'content-encoding': 'gzip', 'content-length': encoded.byteLength - start };
       const range = `bytes ${String(start)}-${String(encoded.byteLength - 1)}/${String(encoded.byteLength)}`;
@@ -369,7 +369,7 @@ describe('partOf', () => {
     });
   }
 
-  it('takes no part that begins behind the offset, ends before it or leaves the blob', () => {
+  it('accepts no part that begins after the offset, ends before it or exceeds the blob', () => {
     const answers = blobs.chain(({ size, offset }) => {
       const range = fc.constant(rangeOf(offset, size));
       return fc.record({
@@ -389,7 +389,7 @@ describe('partOf', () => {
     );
   });
 
-  it('takes the length that fits, or none at all', () => {
+  it('accepts a matching length, or none', () => {
     fc.assert(
       fc.property(blobs, nearMiss(fc.constant('60'), PIECES), ({ size, offset }, length) => {
         const whole = { skip: offset, end: size };
@@ -401,7 +401,7 @@ describe('partOf', () => {
     );
   });
 
-  it('reads 64 KiB of anything in linear time', () => {
+  it('reads 64 KiB of any text in linear time', () => {
     expectLinear(PIECES, (text) => partOf({ status: 206, headers: { 'content-range': text } }, 100, 40));
   });
 });

@@ -23,12 +23,12 @@ describe('readBlobSize', () => {
   const methods = (): string[] => registry.requests('/blobs/').map(({ method }) => method);
   const isHead = ({ method }: LoggedRequest): boolean => method === 'HEAD';
 
-  it('asks by HEAD, and moves nothing', async () => {
+  it('sends HEAD, and downloads nothing', async () => {
     expect(await ask()).to.equal(50_000);
     expect(methods()).to.deep.equal(['HEAD']);
   });
 
-  it('asks for one byte where a HEAD names no length, is refused or is not known', async () => {
+  it('requests one byte if the answer to HEAD has no length, or HEAD is refused or not supported', async () => {
     for (const [status, headers] of [
       [200, { 'transfer-encoding': 'chunked' }],
       [200, { 'content-encoding': 'gzip', 'content-length': '7' }],
@@ -48,7 +48,7 @@ describe('readBlobSize', () => {
     }
   });
 
-  it('asks for one byte where the storage behind a redirect refuses HEAD, as one does with a URL that is signed for GET', async () => {
+  it('requests one byte if the storage of a redirect refuses HEAD, as S3 does for a URL that is signed for GET', async () => {
     const storage = await FakeRegistry.start();
     storage.publish(image);
     storage.script((request, response) => {
@@ -67,7 +67,7 @@ describe('readBlobSize', () => {
     }
   });
 
-  it('takes the length of a server that ignores ranges', async () => {
+  it('uses the length of a server that ignores ranges', async () => {
     registry.script((request, response) => {
       if (isHead(request)) response.writeHead(405).end();
       else response.writeHead(200, { 'content-length': 50_000 }).end(image.layer.bytes);
@@ -76,7 +76,7 @@ describe('readBlobSize', () => {
     expect(await ask()).to.equal(50_000);
   });
 
-  it('takes the size of an empty blob, of which no byte exists', async () => {
+  it('finds the size of an empty blob', async () => {
     registry.script((request, response) => {
       response.writeHead(isHead(request) ? 405 : 416, isHead(request) ? {} : { 'content-range': 'bytes */0' }).end();
       return true;

@@ -35,7 +35,7 @@ async function all(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
 }
 
 describe('isLabelledGzip', () => {
-  it('knows gzip by both names, also in a list', () => {
+  it('recognizes both names of gzip, also in a list', () => {
     for (const label of ['gzip', 'x-gzip', 'GZip', 'aws-chunked,gzip', 'aws-chunked, x-gzip ', 'gzip, ']) {
       expect(isLabelledGzip({ 'content-encoding': label }), label).to.equal(true);
     }
@@ -45,13 +45,13 @@ describe('isLabelledGzip', () => {
     expect(isLabelledGzip({})).to.equal(false);
   });
 
-  it('reads 64 KiB of anything in linear time', () => {
+  it('reads 64 KiB of any text in linear time', () => {
     expectLinear(['gzip', 'x-', ',', ' ', '\t'], (text) => isLabelledGzip({ 'content-encoding': text }));
   });
 });
 
 describe('gunzipAtMost', () => {
-  it('decodes what is gzip and not too large', async () => {
+  it('decodes gzip of at most the limit', async () => {
     expect(await gunzipAtMost(encoded, bytes.byteLength)).to.deep.equal(Buffer.from(bytes));
     expect(await gunzipAtMost(encoded, bytes.byteLength - 1)).to.equal(undefined);
     expect(await gunzipAtMost(bytes, bytes.byteLength)).to.equal(undefined);
@@ -60,15 +60,15 @@ describe('gunzipAtMost', () => {
 });
 
 describe('gunzipped', () => {
-  it('decodes what comes in pieces that are overwritten', async () => {
+  it('decodes chunks whose memory is reused', async () => {
     expect(Buffer.compare(await all(gunzipped(pieces(encoded))), bytes)).to.equal(0);
   });
 
-  it('fails as its source does', async () => {
+  it('rejects with the error of its source', async () => {
     expect(await rejection(all(gunzipped(pieces(encoded.subarray(0, 50_000), broken))))).to.equal(broken);
   });
 
-  it('fails for what is no gzip, and for what is cut off', async () => {
+  it('rejects bytes that are not gzip, and truncated gzip', async () => {
     expect(await rejection(all(gunzipped(pieces(bytes))))).to.have.property('code', 'Z_DATA_ERROR');
     const cut = await rejection(all(gunzipped(pieces(encoded.subarray(0, 50_000)))));
     expect(cut).to.have.property('code', 'Z_BUF_ERROR');
@@ -90,7 +90,7 @@ describe('isEncoded', () => {
     });
   }
 
-  it('reads no more than shows that there is too much', async () => {
+  it('stops reading when there are too many bytes', async () => {
     const large = gzipSync(bytesOf(3_000_000));
     let read = 0;
     async function* counted(): AsyncGenerator<Uint8Array> {
@@ -103,7 +103,7 @@ describe('isEncoded', () => {
     expect(read).to.be.lessThan(large.byteLength);
   });
 
-  it('decides nothing by what is cut off', async () => {
+  it('rejects truncated content', async () => {
     const cut = encoded.subarray(0, 50_000);
     expect(await rejection(isEncoded(descriptor, pieces(cut, broken)))).to.equal(broken);
     expect(await rejection(isEncoded(descriptor, pieces(cut)))).to.have.property('code', 'Z_BUF_ERROR');
@@ -130,13 +130,13 @@ describe('mediaTypeOf', () => {
     expect(mediaTypeOf({})).to.equal(undefined);
   });
 
-  it('reads 64 KiB of anything in linear time', () => {
+  it('reads 64 KiB of any text in linear time', () => {
     expectLinear(['a', '/', ';', ' ', '+'], (text) => mediaTypeOf({ 'content-type': text }));
   });
 });
 
 describe('isMarkup', () => {
-  it('knows pages by how they begin', () => {
+  it('recognizes pages by their first bytes', () => {
     for (const text of ['<!DOCTYPE html>', '\n <html>', '<!-- sign in -->', '\ufeff<?xml version="1.0"?>']) {
       expect(isMarkup(Buffer.from(text)), text).to.equal(true);
     }

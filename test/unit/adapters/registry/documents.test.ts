@@ -24,25 +24,25 @@ describe('readManifest', () => {
     { 'content-type': 'image/png' },
     ...['aws-chunked', 'gzip', 'x-gzip', 'Identity', '', 'none', 'br'].map((label) => ({ 'content-encoding': label })),
   ]) {
-    it(`takes the bytes of the digest under any label: ${JSON.stringify(headers)}`, async () => {
+    it(`accepts the right bytes with any label: ${JSON.stringify(headers)}`, async () => {
       expect(await read(manifest.bytes, headers)).to.deep.equal(Buffer.from(manifest.bytes));
     });
   }
 
   for (const label of ['gzip', 'x-gzip', 'aws-chunked,gzip']) {
-    it(`decodes what is labelled ${label} and is it`, async () => {
+    it(`decodes content that is labelled ${label} correctly`, async () => {
       const bytes = await read(gzipSync(manifest.bytes), { 'content-encoding': label, 'content-type': MANIFEST });
       expect(bytes).to.deep.equal(Buffer.from(manifest.bytes));
     });
   }
 
-  it('decodes nothing that has no such label', async () => {
+  it('decodes nothing without such a label', async () => {
     const encoded = gzipSync(manifest.bytes);
     expect(await read(encoded)).to.deep.equal(encoded);
     expect(await read(encoded, { 'content-encoding': 'aws-chunked' })).to.deep.equal(encoded);
   });
 
-  it('hands on other bytes, encoded or not, for the digest to refuse', async () => {
+  it('returns wrong bytes, encoded or not, which the digest refuses', async () => {
     const other = bytesOf(1000);
     for (const headers of [{}, { 'content-type': MANIFEST }, { 'content-encoding': 'gzip' }]) {
       expect(await read(other, headers)).to.deep.equal(Buffer.from(other));
@@ -51,7 +51,7 @@ describe('readManifest', () => {
     }
   });
 
-  it('lets no bomb in, and no more than 4 MiB', async () => {
+  it('refuses a decompression bomb, and more than 4 MiB', async () => {
     const bomb = gzipSync(Buffer.alloc(100_000_000));
     expect(await read(bomb, { 'content-encoding': 'gzip' })).to.deep.equal(bomb);
     expect(await rejection(read(new Uint8Array(4 * 1024 * 1024 + 1)))).to.be.instanceOf(InvalidContentError);
@@ -78,7 +78,7 @@ describe('readManifest', () => {
     ['an error that is labelled as a manifest', '{"error":"canary"}', MANIFEST, `other JSON (${MANIFEST})`],
     ['an error without a type', '{"error":"canary"}', '', 'other JSON'],
   ] as const) {
-    it(`says of ${what} what it is`, async () => {
+    it(`reports ${what} as such`, async () => {
       const error = await rejection(read(Buffer.from(body), { 'content-type': type }));
       expect(error).to.be.instanceOf(UpstreamUnavailableError);
       const message = `manifest from registry.example: answer is ${named}, not a manifest`;
@@ -86,12 +86,12 @@ describe('readManifest', () => {
     });
   }
 
-  it('sees a page behind gzip too', async () => {
+  it('recognizes a page in gzip, too', async () => {
     const headers = { 'content-encoding': 'gzip', 'content-type': 'text/html' };
     expect(await rejection(read(gzipSync(page), headers))).to.be.instanceOf(UpstreamUnavailableError);
   });
 
-  it('takes a damaged or forged manifest for no other thing', async () => {
+  it('does not report a damaged or forged manifest as something else', async () => {
     const forged = encode({ schemaVersion: 2, mediaType: MANIFEST, config: null, layers: [] });
     const large = encode({ error: 'x'.repeat(1 << 20) });
     for (const bytes of [forged, forged.subarray(0, -1), large]) {

@@ -29,7 +29,7 @@ describe('NegativeCache', () => {
     cache.fetchManifest(from, of.digest, signal);
   const blob = (of: TestImage): Promise<unknown> => cache.fetchBlob(upstream, of.layer.descriptor, 0, signal);
 
-  it('asks once for what is not there, however often it is wanted', async () => {
+  it('requests missing content once, however often clients request it', async () => {
     for (let i = 0; i < 100; i++) {
       const error = await rejection(manifest(image));
       expect(error).to.be.instanceOf(PackageUnknownError).with.property('code', 'MANIFEST_UNKNOWN');
@@ -41,13 +41,13 @@ describe('NegativeCache', () => {
     expect(registry.log).to.have.lengthOf(2);
   });
 
-  it('names the answer that it repeats', async () => {
+  it('has the remembered answer as its cause', async () => {
     await rejection(manifest(image));
     const text = inspect(await rejection(manifest(image)));
     expect(text).to.include('remembered answer').and.include(`manifest from ${registry.host}: status 404`);
   });
 
-  it('asks again after five seconds, and finds what has been published since', async () => {
+  it('requests it again after five seconds, and finds content that was published since', async () => {
     await rejection(manifest(image));
     registry.publish(image);
     now = 4999;
@@ -56,7 +56,7 @@ describe('NegativeCache', () => {
     expect((await manifest(image)).byteLength).to.equal(image.manifest.bytes.byteLength);
   });
 
-  it('tells registries, credentials, repositories, kinds and digests apart', async () => {
+  it('distinguishes registries, credentials, repositories, kinds and digests', async () => {
     await rejection(manifest(image));
     await rejection(manifest(image, registry.upstream()));
     await rejection(manifest(image, { ...upstream, repository: parseRepositoryPath('other') }));
@@ -65,7 +65,7 @@ describe('NegativeCache', () => {
     expect(registry.log).to.have.lengthOf(5);
   });
 
-  it('remembers nothing else: a failure may be over, and what was refused may be allowed', async () => {
+  it('remembers no failures and no refusals', async () => {
     registry.publish(image);
     for (const [status, type] of [
       [403, UpstreamDeniedError],
@@ -77,7 +77,7 @@ describe('NegativeCache', () => {
     }
   });
 
-  it('remembers the last thousand, however many are asked for', async () => {
+  it('remembers the last thousand, however many are requested', async () => {
     await rejection(manifest(image));
     const gateway = {
       knownRefusal: () => undefined,

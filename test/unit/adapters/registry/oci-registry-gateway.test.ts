@@ -66,7 +66,7 @@ describe('OciRegistryGateway', () => {
   }
 
   describe('requests', () => {
-    it('ask for all four manifest types, for bytes as they are, and name their program', async () => {
+    it('accept all four manifest types and no encoding, and have a User-Agent', async () => {
       const registry = await start();
       await manifest(makeRegistryGateway(), registry.upstream());
       const { url, headers } = registry.log[0] ?? { url: '', headers: {} };
@@ -88,7 +88,7 @@ describe('OciRegistryGateway', () => {
       expect(ports.size).to.equal(1);
     });
 
-    it('leave nothing on a signal that lives as long as the process', async () => {
+    it('leave no listener on a signal that lives as long as the process', async () => {
       const registry = await start({ auth: 'bearer' });
       const [gateway, upstream, { signal }] = [makeRegistryGateway(), registry.upstream(), new AbortController()];
       for await (const chunk of await gateway.fetchBlob(upstream, image.layer.descriptor, 0, signal)) {
@@ -99,7 +99,7 @@ describe('OciRegistryGateway', () => {
       expect(getEventListeners(signal, 'abort')).to.deep.equal([]);
     });
 
-    it('need a repository in the registry', async () => {
+    it('need the name of a repository', async () => {
       const gateway = makeRegistryGateway();
       const error = await rejection(manifest(gateway, parseUpstream({ repo: 'registry.example' })));
       expect(error).to.be.instanceOf(InvalidArgumentError);
@@ -107,7 +107,7 @@ describe('OciRegistryGateway', () => {
   });
 
   describe('authorization', () => {
-    it('gets a token when challenged, for pulling from this repository only, and uses it again', async () => {
+    it('gets a token after a challenge, only to pull from this repository, and reuses it', async () => {
       const registry = await start({ auth: 'bearer' });
       const [gateway, upstream] = [makeRegistryGateway(), registry.upstream()];
       await manifest(gateway, upstream);
@@ -125,14 +125,14 @@ describe('OciRegistryGateway', () => {
       });
     });
 
-    it('asks for one token however many wait for it', async () => {
+    it('requests one token, however many requests wait for it', async () => {
       const registry = await start({ auth: 'bearer' });
       const [gateway, upstream] = [makeRegistryGateway(), registry.upstream()];
       await Promise.all(Array.from({ length: 50 }, () => manifest(gateway, upstream)));
       expect(registry.requests('/token')).to.have.lengthOf(1);
     });
 
-    it('goes on getting a token for the others when the first request has left', async () => {
+    it('continues to get a token for the other requests when the first one has left', async () => {
       const registry = await start({ auth: 'bearer' });
       const { asked, answer } = heldToken(registry);
       const [gateway, upstream, leaving] = [makeRegistryGateway(), registry.upstream(), new AbortController()];
@@ -156,7 +156,7 @@ describe('OciRegistryGateway', () => {
       expect(registry.requests('/token')).to.have.lengthOf(1);
     });
 
-    it('stops asking for a token when all waiting requests have left, and begins anew for the next one', async () => {
+    it('stops getting a token when all waiting requests have left, and starts again for the next one', async () => {
       const registry = await start({ auth: 'bearer' });
       const { asked, closed } = heldToken(registry);
       const [gateway, upstream, leaving] = [makeRegistryGateway(), registry.upstream(), new AbortController()];
@@ -189,7 +189,7 @@ describe('OciRegistryGateway', () => {
     });
 
     for (const status of [400, 401, 404, 405]) {
-      it(`shows an identity token as a password to a token server that answers POST by ${String(status)}`, async () => {
+      it(`sends an identity token as a password to a token server that answers POST with ${String(status)}`, async () => {
         const registry = await start({ auth: 'bearer' });
         const methods: string[] = [];
         let password: string | undefined;
@@ -207,7 +207,7 @@ describe('OciRegistryGateway', () => {
       });
     }
 
-    it('asks to pull, and no more, from what else the registry names', async () => {
+    it('requests only the permission to pull from other repositories in the challenge', async () => {
       const registry = await start({ auth: 'bearer' });
       registry.script(({ url, headers }, response) => {
         if (!url.startsWith('/v2/') || headers.authorization !== undefined) return false;
@@ -222,7 +222,7 @@ describe('OciRegistryGateway', () => {
     });
 
     for (const status of [307, 308]) {
-      it(`lets no ${String(status)} take an identity token elsewhere`, async () => {
+      it(`sends no identity token to another host after a ${String(status)}`, async () => {
         const [registry, thief] = [await start({ auth: 'bearer' }), await start()];
         registry.failTimes('/token', { status, headers: { location: `${thief.origin}/steal` } });
         const upstream = registry.upstream({ auth: { identitytoken: 'canary-refresh' } });
@@ -232,7 +232,7 @@ describe('OciRegistryGateway', () => {
       });
     }
 
-    it('lets no redirect take a password elsewhere', async () => {
+    it('sends no password to another host after a redirect', async () => {
       const [registry, other] = [await start({ auth: 'bearer' }), await start({ auth: 'bearer' })];
       registry.failTimes('/token', { status: 307, headers: { location: `${other.origin}/token` } });
       await rejection(manifest(makeRegistryGateway(), registry.upstream()));
@@ -252,13 +252,13 @@ describe('OciRegistryGateway', () => {
       expect(registry.requests('/token')).to.have.lengthOf(1);
     });
 
-    it('takes a token under either of its names', async () => {
+    it('accepts a token with either of its names', async () => {
       const registry = await start({ auth: 'bearer' });
       registry.tokenFields = { token: undefined, access_token: 'canary-token-1' };
       await manifest(makeRegistryGateway(), registry.upstream());
     });
 
-    it('replaces a token at four fifths of its life, of 60 s when nothing is said', async () => {
+    it('replaces a token after four fifths of its lifetime, which is 60 s by default', async () => {
       let now = 0;
       const registry = await start({ auth: 'bearer' });
       registry.tokenFields = {};
@@ -281,7 +281,7 @@ describe('OciRegistryGateway', () => {
       expect(registry.requests('/token')).to.have.lengthOf(2);
     });
 
-    it('gives up when a fresh token is refused too', async () => {
+    it('gives up when a new token is refused, too', async () => {
       const registry = await start({ auth: 'bearer' });
       registry.tokenFields = { token: 'canary-token-useless' };
       const error = await rejection(manifest(makeRegistryGateway(), registry.upstream()));
@@ -290,7 +290,7 @@ describe('OciRegistryGateway', () => {
     });
 
     for (const auth of ['basic', 'bearer'] as const) {
-      it(`says that a wrong password is refused (${auth})`, async () => {
+      it(`reports that a wrong password is refused (${auth})`, async () => {
         const registry = await start({ auth });
         const upstream = registry.upstream({ auth: { username: 'robot', password: 'canary-wrong' } });
         const error = await rejection(manifest(makeRegistryGateway(), upstream));
@@ -298,7 +298,7 @@ describe('OciRegistryGateway', () => {
         expect(registry.log.length).to.be.at.most(3);
       });
 
-      it(`says that a password is needed where none is configured (${auth})`, async () => {
+      it(`reports that a password is required but not configured (${auth})`, async () => {
         const registry = await start({ auth });
         registry.script(({ url }, response) => {
           if (!url.startsWith('/token')) return false;
@@ -310,7 +310,7 @@ describe('OciRegistryGateway', () => {
       });
     }
 
-    it('sends a password at once where one was asked for before', async () => {
+    it('sends a password at once if it was required before', async () => {
       const registry = await start({ auth: 'basic' });
       const [gateway, upstream] = [makeRegistryGateway(), registry.upstream()];
       await manifest(gateway, upstream);
@@ -318,7 +318,7 @@ describe('OciRegistryGateway', () => {
       expect(registry.log).to.have.lengthOf(3);
     });
 
-    it('begins anew with a changed credential', async () => {
+    it('starts again with a changed credential', async () => {
       const registry = await start({ auth: 'bearer' });
       const gateway = makeRegistryGateway();
       await manifest(gateway, registry.upstream());
@@ -326,7 +326,7 @@ describe('OciRegistryGateway', () => {
       expect(registry.requests('/token')).to.have.lengthOf(2);
     });
 
-    it('shows credentials to no token server of strangers', async () => {
+    it('sends no credentials to a foreign token server', async () => {
       const registry = await start({ auth: 'bearer' });
       const thief = await start();
       registry.realm = `${thief.origin}/steal`;
@@ -335,7 +335,7 @@ describe('OciRegistryGateway', () => {
       expect(thief.log).to.deep.equal([]);
     });
 
-    it('shows them to a token server that the settings name', async () => {
+    it('sends credentials to a token server in the settings', async () => {
       const registry = await start({ auth: 'bearer' });
       const other = await start();
       registry.realm = `${other.origin}/token`;
@@ -349,7 +349,7 @@ describe('OciRegistryGateway', () => {
       ['has a token that no header can carry', '{"token":"canary\\r\\nX: y"}'],
       ['is endless', `{"token":"${'canary'.repeat(20_000)}"}`],
     ] as const) {
-      it(`refuses a token server's answer that ${what}, and keeps it to itself`, async () => {
+      it(`refuses a token server's answer that ${what}, without showing it`, async () => {
         const registry = await start({ auth: 'bearer' });
         registry.failTimes('/token', { status: 200, body });
         const error = await rejection(manifest(makeRegistryGateway(), registry.upstream()));
@@ -360,7 +360,7 @@ describe('OciRegistryGateway', () => {
   });
 
   describe('TLS', () => {
-    it('speaks the scheme that is configured, and falls back to no other', async () => {
+    it('uses the configured scheme, and no other', async () => {
       const [plain, secure] = [await start(), await start({ tls: 'localhost' })];
       for (const [registry, scheme] of [
         [plain, 'HTTPS'],
@@ -377,7 +377,7 @@ describe('OciRegistryGateway', () => {
       expect(Buffer.compare(await blob(makeRegistryGateway(), registry.upstream()), image.layer.bytes)).to.equal(0);
     });
 
-    it('trusts the default roots besides: a private registry may redirect to a public storage', async () => {
+    it('also trusts the default roots, because a private registry may redirect to a public storage', async () => {
       const registry = await start({ tls: 'localhost' });
       const roots = getCACertificates('default');
       setDefaultCACertificates([CA]);
@@ -388,7 +388,7 @@ describe('OciRegistryGateway', () => {
       }
     });
 
-    it('trusts no server without it', async () => {
+    it('trusts no server of a private CA without the CA', async () => {
       const registry = await start({ tls: 'localhost' });
       const error = await rejection(blob(makeRegistryGateway(), registry.upstream({ ca: ' ' })));
       expect(error).to.be.instanceOf(UpstreamUnavailableError);
@@ -397,7 +397,7 @@ describe('OciRegistryGateway', () => {
         .that.matches(/SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_VERIFY_LEAF_SIGNATURE|UNABLE_TO_GET_ISSUER_CERT_LOCALLY/);
     });
 
-    it('says in words that a host does not speak it', async () => {
+    it('explains that a host does not use TLS', async () => {
       const registry = await start();
       const error = await rejection(blob(makeRegistryGateway(), registry.upstream({ scheme: 'https' })));
       expect(error).to.have.nested.property('cause.message').that.includes('host does not speak TLS (ERR_SSL_');
@@ -407,7 +407,7 @@ describe('OciRegistryGateway', () => {
       'Client sent an HTTP request to an HTTPS server.\n',
       '<center>The plain HTTP request was sent to HTTPS port</center>',
     ]) {
-      it(`says in words that a host speaks nothing else, which answers 400 and "${body.trim()}"`, async () => {
+      it(`explains that a host which answers 400 and "${body.trim()}" requires TLS`, async () => {
         const registry = await start();
         registry.failTimes('/manifests/', { status: 400, body });
         const error = await rejection(manifest(makeRegistryGateway(), registry.upstream()));
@@ -424,7 +424,7 @@ describe('OciRegistryGateway', () => {
   });
 
   describe('proxies', () => {
-    it('asks a proxy for http, and none for hosts that are to be reached directly', async () => {
+    it('uses the proxy for http, and none for hosts in NO_PROXY', async () => {
       const seen: string[] = [];
       const proxy = createHttpServer((request, response) => {
         seen.push(request.url ?? '');
@@ -441,7 +441,7 @@ describe('OciRegistryGateway', () => {
       expect(seen).to.deep.equal([]);
     });
 
-    it('chooses anew for the host that it is redirected to', async () => {
+    it('chooses the proxy again for the host of a redirect', async () => {
       const registry = await start();
       const seen: string[] = [];
       const proxy = createHttpServer((request, response) => {
@@ -472,7 +472,7 @@ describe('OciRegistryGateway', () => {
     }
 
     for (const HTTP_PROXY of ['socks4://127.0.0.1:9', 'http://robot:canary@bad host']) {
-      it(`does not go past a proxy that it cannot use (${HTTP_PROXY})`, async () => {
+      it(`does not connect directly if the proxy is invalid (${HTTP_PROXY})`, async () => {
         const gateway = makeRegistryGateway({ environment: { HTTP_PROXY } });
         const error = await rejection(manifest(gateway, parseUpstream({ repo: 'registry.test/a', scheme: 'http' })));
         expect(error).to.be.instanceOf(UpstreamUnavailableError);
@@ -506,7 +506,7 @@ describe('OciRegistryGateway', () => {
   });
 
   describe('failures', () => {
-    it('are denied for 403, unknown for 404, unavailable for the rest', async () => {
+    it('are UPSTREAM_DENIED for 403, unknown for 404, unavailable for other statuses', async () => {
       const registry = await start();
       const table = [
         [403, UpstreamDeniedError],
@@ -520,7 +520,7 @@ describe('OciRegistryGateway', () => {
       }
     });
 
-    it('name the host and the reason, and neither secrets nor what the registry wrote', async () => {
+    it('contain the host and the reason, but no secrets and no text of the registry', async () => {
       const registry = await start({ auth: 'basic' });
       registry.failTimes(
         '/manifests/',
@@ -556,7 +556,7 @@ describe('OciRegistryGateway', () => {
       [200, UpstreamTimeoutError],
       [404, PackageUnknownError],
     ] as const) {
-      it(`are not put off by an answer ${String(status)} that comes byte by byte`, async () => {
+      it(`are not delayed by an answer ${String(status)} that comes byte by byte`, async () => {
         const registry = await start();
         registry.script((_request, response) => {
           response.writeHead(status);
@@ -585,7 +585,7 @@ describe('OciRegistryGateway', () => {
       expect(await rejection(blob(gateway, registry.upstream()))).to.be.instanceOf(UpstreamTimeoutError);
     });
 
-    it('are no time-outs for a reader that takes its time', async () => {
+    it('are no time-outs for a slow reader', async () => {
       const registry = await start();
       const gateway = makeRegistryGateway({ idleTimeoutMs: 30 });
       const big = makeBlob('application/octet-stream', bytesOf(20_000_000));
@@ -605,7 +605,7 @@ describe('OciRegistryGateway', () => {
       ['breaks off late', 3_000_000, undefined],
       ['breaks off late', 3_000_000, 'localhost'],
     ] as const) {
-      it(`are unavailable for a body that ${how}, after all that has come (${tls ?? 'plain'})`, async () => {
+      it(`are unavailable for a body that ${how}, after all received bytes (${tls ?? 'plain'})`, async () => {
         const registry = await start(tls && { tls });
         const sent = size - 500;
         registry.script((_request, response) => {
@@ -626,7 +626,7 @@ describe('OciRegistryGateway', () => {
       });
     }
 
-    it('leave no bytes behind for the next answer, though more came than was announced', async () => {
+    it('leave no extra bytes for the next answer', async () => {
       const registry = await start();
       const big = makeBlob('application/octet-stream', bytesOf(1_000_000));
       registry.script(({ url }, response) => {
@@ -659,7 +659,7 @@ describe('OciRegistryGateway', () => {
       });
     }
 
-    it('are not made of interim answers', async () => {
+    it('are not caused by interim answers', async () => {
       const registry = await start();
       registry.script((_request, response) => {
         response.socket?.write('HTTP/1.1 100 Continue\r\n\r\n'.repeat(100));
@@ -676,7 +676,7 @@ describe('OciRegistryGateway', () => {
     });
   });
 
-  describe('asks the server that answers for a registry', () => {
+  describe('uses another server for a registry', () => {
     const RECORDED = 'registry.d8-system.svc:5001';
     type Server = Pick<DialledServer, 'by'> & Partial<DialledServer> & Partial<Pick<Registry, 'credential' | 'ca'>>;
     const servedBy = (host: string, { credential = ANONYMOUS, ca = [CA], ...dialled }: Server): Upstream => ({
@@ -691,7 +691,7 @@ describe('OciRegistryGateway', () => {
     });
     const account = { credential: basic(USERNAME, PASSWORD) };
 
-    it('past any proxy, with its own certificate, and names the registry when it fails', async () => {
+    it('without a proxy, with its own CA, and names the registry in errors', async () => {
       const agent = await start({ tls: 'localhost' });
       const environment = { HTTPS_PROXY: 'http://127.0.0.1:1', HTTP_PROXY: 'http://127.0.0.1:1' };
       const gateway = makeRegistryGateway({ environment });
@@ -704,7 +704,7 @@ describe('OciRegistryGateway', () => {
       expect(error).to.have.nested.property('cause.message', `manifest from ${RECORDED}: status 403`);
     });
 
-    it('with the default roots besides its CA at the store, and without them at the agent', async () => {
+    it('with the default roots and its CA for the store, and only its CA for the agent', async () => {
       const registry = await start({ tls: 'localhost' });
       const ca = [serverCertificate('elsewhere').cert];
       const roots = getCACertificates('default');
@@ -719,14 +719,14 @@ describe('OciRegistryGateway', () => {
       expect(registry.log).to.have.lengthOf(1);
     });
 
-    it('and its token server, which it names without a host', async () => {
+    it('and its token server, whose realm has no host', async () => {
       const store = await start({ tls: 'localhost', auth: 'bearer' });
       store.realm = '/token';
       const upstream = servedBy(store.host, { by: 'store', ...account });
       expect(Buffer.compare(await manifest(makeRegistryGateway(), upstream), image.manifest.bytes)).to.equal(0);
     });
 
-    it('and the other one once, with the account of that one, when the first refuses the connection', async () => {
+    it('and then the other one once, with its account, when the first one refuses the connection', async () => {
       const store = await start({ tls: 'localhost', auth: 'basic' });
       const { registry: otherwise } = servedBy(store.host, { by: 'store', ...account });
       const away = `127.0.0.1:${String(await freePort())}`;
@@ -745,7 +745,7 @@ describe('OciRegistryGateway', () => {
       ['fails', { status: 500 }],
       ['refuses', { status: 403 }],
     ] as const) {
-      it(`and no other one when the first ${what}`, async () => {
+      it(`and no other server when the first one ${what}`, async () => {
         const store = await start({ tls: 'localhost' });
         const agent = await start({ tls: 'localhost' });
         agent.script(({ url }, response) => {

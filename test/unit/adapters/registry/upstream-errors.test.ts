@@ -41,7 +41,7 @@ describe('the cause of a handshake that fails', () => {
       /host accepts no cipher or certificate of this side \(ERR_SSL_\S+_HANDSHAKE_FAILURE\)$/,
     ],
   ] as const) {
-    it(`says so when ${what}`, async () => {
+    it(`explains that ${what}`, async () => {
       const server = createServer({ ...serverCertificate('localhost'), ...options }, (_, response) => response.end());
       await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
       const { port } = server.address() as AddressInfo;

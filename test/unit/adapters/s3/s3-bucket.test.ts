@@ -35,7 +35,7 @@ describe('S3Bucket', () => {
   const bucket = (overrides: Partial<Parameters<typeof makeBucket>[0]> = {}): ReturnType<typeof makeBucket> =>
     makeBucket({ endpoint: server.endpoint, onTrouble: (trouble) => troubles.push(trouble), ...overrides });
 
-  it('sends the sha256 of an object twice: signed, and as its checksum; and no condition', async () => {
+  it('sends the SHA-256 of an object as a signed header and as its checksum, without a condition', async () => {
     await bucket({ prefix: 'a/' }).put(digest, { size, open }, never);
     expect(digestOf(server.get(digest, 'a/') ?? Buffer.alloc(0))).to.equal(digest);
     const [{ method, headers } = server.log[0] ?? expect.fail()] = server.log;
@@ -49,14 +49,14 @@ describe('S3Bucket', () => {
     expect(headers.authorization).to.match(/SignedHeaders=host;x-amz-checksum-sha256;x-amz-content-sha256;x-amz-date,/);
   });
 
-  it('has other bytes refused by the server, with its code', async () => {
+  it('rejects with the code of a server that refuses wrong bytes', async () => {
     const other = bytesOf(size, 7);
     const error = await rejection(bucket().put(digest, { size, open: () => chunksOf(other) }, never));
     expect((error.cause as Error).message).to.match(/^object from 127\.0\.0\.1:\d+: status 400 \w+$/);
     expect(server.get(digest)).to.equal(undefined);
   });
 
-  it('knows an object that is there from one with another size or checksum, and from none', async () => {
+  it('distinguishes the right object, one with another size or checksum, and a missing one', async () => {
     const states = async (): Promise<string> => bucket().stateOf(digest, size, never);
     expect(await states()).to.equal('absent');
     server.put(digest, bytes);
@@ -81,7 +81,7 @@ describe('S3Bucket', () => {
     }
   });
 
-  it('tells whether an object is there', async () => {
+  it('tells whether an object exists', async () => {
     const seen: boolean[] = [];
     const gateway = makeS3Gateway(bucket(), (_digest, isThere) => seen.push(isThere));
     await rejection(gateway.fetchBlob(UPSTREAM, descriptor, 0, never));
@@ -94,7 +94,7 @@ describe('S3Bucket', () => {
     expect(seen).to.deep.equal([false, false, false, true]);
   });
 
-  it('tells of refused keys and of a bucket that is missing, and of no object that is', async () => {
+  it('reports refused keys and a missing bucket, and no missing object', async () => {
     const gateway = makeS3Gateway(bucket());
     expect(await rejection(gateway.fetchBlob(UPSTREAM, descriptor, 0, never))).to.be.instanceOf(PackageUnknownError);
     expect(troubles).to.deep.equal([]);
@@ -107,7 +107,7 @@ describe('S3Bucket', () => {
     expect(JSON.stringify(troubles.map(({ error }) => [error.message, error.cause]))).not.to.include('canary');
   });
 
-  it('takes keys that were replaced at the next request', async () => {
+  it('uses replaced keys at the next request', async () => {
     let id = 'OLD';
     const refused: string[] = [];
     const keys = {
@@ -121,7 +121,7 @@ describe('S3Bucket', () => {
     expect(refused).to.deep.equal(['OLD']);
   });
 
-  it('shows a session token, signed', async () => {
+  it('sends a session token as a signed header', async () => {
     const keys = {
       current: () =>
         Promise.resolve({
@@ -146,7 +146,7 @@ describe('S3Bucket', () => {
     expect(server.log).to.have.lengthOf(1);
   });
 
-  it('asks for the bucket itself', async () => {
+  it('requests the bucket itself', async () => {
     await bucket().check(never);
     const absent = await rejection(bucket({ name: 'none' }).check(never));
     expect((absent.cause as Error).message).to.match(/^bucket from 127\.0\.0\.1:\d+: status 404 NoSuchBucket$/);
@@ -159,7 +159,7 @@ describe('S3Bucket', () => {
     ['has keys that have ended', 400, 'ExpiredToken', UpstreamDeniedError],
     ['knows no such keys', 404, 'InvalidAccessKeyId', UpstreamDeniedError],
   ] as const) {
-    it(`names the code of a server that ${what}, and follows nowhere`, async () => {
+    it(`reports the code of a server that ${what}, and follows no redirect`, async () => {
       server.script((_request, response) => {
         response.setHeader('location', 'http://127.0.0.1:1/');
         refuse(response, status, code);
@@ -172,14 +172,14 @@ describe('S3Bucket', () => {
     });
   }
 
-  it('ends a PUT whose answer does not come, and one that is given up', async () => {
+  it('ends a PUT without an answer, and one that is aborted', async () => {
     server.script(() => true);
     expect(await rejection(bucket().put(digest, { size, open }, never))).to.be.instanceOf(UpstreamTimeoutError);
     const signal = AbortSignal.abort(new Error('stopping'));
     expect(await rejection(bucket().put(digest, { size, open }, signal))).to.have.property('message', 'stopping');
   });
 
-  it('goes through a forward proxy, by the name of the bucket before the host', async () => {
+  it('uses a forward proxy with the bucket in the host name', async () => {
     const proxy = await FakeProxy.http(Number(server.endpoint.port));
     try {
       const far = bucket({
@@ -195,7 +195,7 @@ describe('S3Bucket', () => {
     }
   });
 
-  it('refuses a manifest whose bytes are not those of its digest', async () => {
+  it('refuses a manifest with a wrong digest', async () => {
     const { digest: wanted } = makePackage(10);
     server.put(wanted, Buffer.from('{}'), false);
     const error = await rejection(makeS3Gateway(bucket()).fetchManifest(UPSTREAM, wanted, never));

@@ -22,7 +22,7 @@ describe('FileSigningKeys', () => {
     for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
   };
 
-  it('reads the files of a mounted Secret, without the line ends that editors leave, and shows no secret', async () => {
+  it('reads the files of a mounted Secret without final line breaks, and shows no secret', async () => {
     await write(directory, { accessKeyID: 'AKID\n', secretAccessKey: 'canary-one\n', sessionToken: 'canary-token' });
     const keys = await open().current();
     expect(keys.accessKeyId).to.equal('AKID');
@@ -31,12 +31,12 @@ describe('FileSigningKeys', () => {
     expect(`${JSON.stringify(keys)}${inspect(keys)}`).not.to.include('canary');
   });
 
-  it('goes without a session token', async () => {
+  it('works without a session token', async () => {
     await write(directory, { accessKeyID: 'AKID', secretAccessKey: 'canary-one' });
     expect((await open().current()).sessionToken).to.equal(undefined);
   });
 
-  it('follows a Secret that is replaced as the kubelet does, a second later or as soon as the keys are refused', async () => {
+  it('reads a Secret that the kubelet has replaced after a second, or when the keys are refused', async () => {
     await write(join(directory, '..1'), { accessKeyID: 'ONE', secretAccessKey: 'canary-one' });
     await symlink('..1', join(directory, '..data'));
     for (const name of ['accessKeyID', 'secretAccessKey']) await symlink(`..data/${name}`, join(directory, name));
@@ -53,7 +53,7 @@ describe('FileSigningKeys', () => {
     expect((await keys.current()).accessKeyId).to.equal('THREE');
   });
 
-  it('stays with the previous keys while the files cannot be used', async () => {
+  it('uses the previous keys while the files cannot be used', async () => {
     await write(directory, { accessKeyID: 'ONE', secretAccessKey: 'canary-one' });
     const keys = open();
     await keys.current();
@@ -64,7 +64,7 @@ describe('FileSigningKeys', () => {
     }
   });
 
-  it('says which directory has no keys, and finds them when they are there', async () => {
+  it('reports a directory without keys, and finds the keys later', async () => {
     const keys = open(join(directory, 'later'));
     const error = await rejection(keys.current());
     expect(error).to.be.instanceOf(UpstreamDeniedError);

@@ -14,7 +14,7 @@ function locate(
 }
 
 describe('S3Location', () => {
-  it('names the bucket in the path or before the host, behind the path of the server', () => {
+  it('puts the bucket into the path or the host name, after the path of the server', () => {
     const cases: [S3Location, string, string][] = [
       [locate('https://s3.example'), `https://s3.example/packages/${KEY}`, 's3.example'],
       [locate('http://10.0.0.1:9000/'), `http://10.0.0.1:9000/packages/${KEY}`, '10.0.0.1:9000'],
@@ -34,7 +34,7 @@ describe('S3Location', () => {
 });
 
 describe('parseEndpoint', () => {
-  it('takes http and https URLs of a server alone, and none with an account', () => {
+  it('accepts only http and https URLs of a server, without an account', () => {
     for (const text of ['https://s3.example', 'http://[::1]:9000', 'https://s3.example/path']) {
       expect(parseEndpoint(text)?.href).to.be.a('string');
     }

@@ -59,7 +59,7 @@ describe('WebIdentityKeys', () => {
     return new WebIdentityKeys({ endpoint, roleARN, tokenFile: join(directory, tokenFile), send, now: () => now });
   };
 
-  it('asks once, unsigned, for the keys of the role by the token, and shows none of them', async () => {
+  it('requests the keys of the role once with the token, unsigned, and shows no key', async () => {
     const keys = open();
     const [first] = await Promise.all([keys.current(), keys.current()]);
     expect(first.accessKeyId).to.equal('ASIA1');
@@ -76,7 +76,7 @@ describe('WebIdentityKeys', () => {
     });
   });
 
-  it('renews them five minutes before their end, by the token of then', async () => {
+  it('renews the keys five minutes before their expiry, with the current token', async () => {
     const keys = open();
     await keys.current();
     now = START + HOUR - 301_000;
@@ -87,7 +87,7 @@ describe('WebIdentityKeys', () => {
     expect(forms[1]?.get('WebIdentityToken')).to.equal('canary.rotated');
   });
 
-  it('stays with keys that have not ended while there are no others, and asks every ten seconds', async () => {
+  it('uses valid keys while it cannot get new ones, and retries every ten seconds', async () => {
     const keys = open();
     await keys.current();
     answer = () => ({ status: 500, body: '' });
@@ -100,14 +100,14 @@ describe('WebIdentityKeys', () => {
     expect(forms).to.have.lengthOf(3);
   });
 
-  it('asks for others when they are refused', async () => {
+  it('requests new keys when they are refused', async () => {
     const keys = open();
     await keys.current();
     keys.refused();
     expect((await keys.current()).accessKeyId).to.equal('ASIA2');
   });
 
-  it('tells a refusal by its code, and falls back to nothing', async () => {
+  it('reports the code of a refusal, and uses no other identity', async () => {
     answer = () => ({ status: 403, body: '<Error><Code>AccessDenied</Code><Message>canary</Message></Error>' });
     const keys = open();
     const error = await rejection(keys.current());
@@ -122,13 +122,13 @@ describe('WebIdentityKeys', () => {
     'no end': granted('ASIA1', 0).replace(/<Expiration>.*<\/Expiration>/, ''),
     'no end to the answer': 'x'.repeat(100_000),
   })) {
-    it(`takes nothing out of an answer that has ${what}`, async () => {
+    it(`refuses an answer that has ${what}`, async () => {
       answer = () => ({ status: 200, body });
       expect(await rejection(open().current())).to.be.instanceOf(UpstreamUnavailableError);
     });
   }
 
-  it('names a token file that cannot be read', async () => {
+  it('reports a token file that cannot be read', async () => {
     const error = await rejection(open('absent').current());
     expect((error.cause as Error).message).to.equal(`token file ${join(directory, 'absent')} cannot be read`);
     expect(forms).to.deep.equal([]);

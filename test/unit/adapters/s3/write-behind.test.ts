@@ -77,7 +77,7 @@ describe('WriteBehind', () => {
   const results = (...expected: WriteEvent['result'][]): Promise<void> =>
     eventually(async () => expect(events.map(({ result }) => result)).to.deep.equal(expected));
 
-  it('writes the very bytes of a blob that is cached, and none of one that is not', async () => {
+  it('writes the exact bytes of a cached blob, and no blob that is not cached', async () => {
     const blob = await cache(3_000_001);
     writer.observeArrival({ kind: 'begun', blob });
     arrive({ ...blob, digest: digestOf(Buffer.from('another')) }, new Error('broken'));
@@ -88,7 +88,7 @@ describe('WriteBehind', () => {
     expect(writer.queued).to.equal(0);
   });
 
-  it('leaves an object that is right, and replaces another one', async () => {
+  it('keeps a right object, and replaces a wrong one', async () => {
     const blob = await cache(1000);
     bucket.state = 'there';
     arrive(blob);
@@ -101,7 +101,7 @@ describe('WriteBehind', () => {
     expect(healed).to.deep.equal([blob.digest]);
   });
 
-  it('asks nothing about an object that was seen in the bucket, until it is missing there', async () => {
+  it('sends no request for an object that it has seen in the bucket, until the object is missing', async () => {
     const blob = await cache(1000);
     writer.observeObject(blob.digest, true);
     arrive(blob);
@@ -111,7 +111,7 @@ describe('WriteBehind', () => {
     await results('written');
   });
 
-  it('replaces an object that gave other bytes, whatever the server says of it', async () => {
+  it('replaces an object with wrong bytes, whatever checksum the server reports', async () => {
     const blob = await cache(1000);
     bucket.state = 'there';
     writer.observeObject(blob.digest, true);
@@ -124,7 +124,7 @@ describe('WriteBehind', () => {
     expect(writer.queued).to.equal(0);
   });
 
-  it('asks for no repair where the cache will have the blob', async () => {
+  it('requests no repair if the cache will have the blob', async () => {
     writer.distrust(digestOf(bytesOf(10)), { size: 10, fetch: () => Promise.reject(new Error('asked')) });
     expect(writer.queued).to.equal(0);
   });
@@ -139,7 +139,7 @@ describe('WriteBehind', () => {
       });
     });
 
-    it('replaces a wrong object by what it is told of, also where the size is not known before', async () => {
+    it('replaces a wrong object with content of the registry, also if its size is unknown', async () => {
       const [layer, manifest] = [bytesOf(1000, 3), bytesOf(900, 4)];
       writer.distrust(digestOf(layer), repairBy(layer));
       writer.distrust(digestOf(manifest), repairBy(manifest, undefined));
@@ -150,7 +150,7 @@ describe('WriteBehind', () => {
       expect(healed).to.deep.equal([digestOf(layer), digestOf(manifest)]);
     });
 
-    it('makes no object of other bytes', async () => {
+    it('writes no object with wrong bytes', async () => {
       const wanted = digestOf(bytesOf(1000, 5));
       writer.distrust(wanted, repairBy(bytesOf(1000, 6)));
       await results('failed');
@@ -159,7 +159,7 @@ describe('WriteBehind', () => {
       expect(healed).to.deep.equal([]);
     });
 
-    it('fails a repair that no place has content for, and does the next', async () => {
+    it('fails a repair without a source of the content, and runs the next one', async () => {
       const right = bytesOf(100, 7);
       writer.distrust(digestOf(bytesOf(5)), { size: 5, fetch: () => Promise.reject(new Error('gone')) });
       writer.distrust(digestOf(right), repairBy(right));
@@ -193,13 +193,13 @@ describe('WriteBehind', () => {
     await results('failed', 'written');
   });
 
-  it('drops a blob that has left the cache meanwhile', async () => {
+  it('drops a blob that was evicted meanwhile', async () => {
     arrive(makeBlob('x', bytesOf(100)).descriptor);
     await results('dropped');
     expect(bucket.objects.size).to.equal(0);
   });
 
-  it('gives up at its end what is being written and what waits', async () => {
+  it('drops running and waiting writes at a stop', async () => {
     bucket.gate = Promise.withResolvers<undefined>().promise;
     arrive(await cache(1000));
     arrive(await cache(1000, 2));

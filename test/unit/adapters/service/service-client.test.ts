@@ -70,7 +70,7 @@ describe('ServiceClient', () => {
     return manifests.find(({ descriptor }) => descriptor.digest === digest)?.bytes;
   };
 
-  it('asks as a node does, with its token', async () => {
+  it('sends the request of a node with its token', async () => {
     const service = await to(whole());
     const repository = parseRepositoryName('registry.example:5000/modules');
     const path = parseRepositoryPath('ingress/nginx');
@@ -80,7 +80,7 @@ describe('ServiceClient', () => {
     expect(asked).to.deep.equal(expected.map((each) => ({ ...each, authorization: 'Bearer canary-token' })));
   });
 
-  it('counts the bytes, and says whether the package was there', async () => {
+  it('counts the bytes, and reports whether the package was cached', async () => {
     let bytes = 0;
     const count = (more: number): void => {
       bytes += more;
@@ -89,11 +89,11 @@ describe('ServiceClient', () => {
     expect(bytes).to.equal(200_000);
   });
 
-  it('says that the package was there when it was', async () => {
+  it('reports a package that was cached before', async () => {
     expect(await fetch(await to(whole({ 'cache-status': 'registry-packages-proxy; hit' })))).to.equal(true);
   });
 
-  it('is not content with a package that the service could not keep', async () => {
+  it('rejects for a package that the service could not cache', async () => {
     const status = 'registry-packages-proxy; fwd=bypass; detail=store-full';
     const error = await rejection(fetch(await to(whole({ 'cache-status': status }))));
     expect(error.message).to.equal('the service did not cache it (fwd=bypass; detail=store-full)');
@@ -109,7 +109,7 @@ describe('ServiceClient', () => {
     expect(await rejection(fetch(service))).to.be.instanceOf(DigestMismatchError);
   });
 
-  describe('that is sent a forged package, whole and with headers that fit', () => {
+  describe('that receives a forged package with matching headers', () => {
     const forged = makePackage(200_000, 7);
     const headers = {
       'repr-digest': `sha-256=:${Buffer.from(digestHex(forged.layer.descriptor.digest), 'hex').toString('base64')}:`,
@@ -130,7 +130,7 @@ describe('ServiceClient', () => {
       expect((await fetchForged()).message).to.include('more than 4 MiB');
     });
 
-    it('refuses it from a service that shows no manifest', async () => {
+    it('refuses it from a service without /manifest', async () => {
       const service = await to((incoming, response) => {
         if (incoming.url?.startsWith('/manifest') === true) response.writeHead(404).end('page not found');
         else whole(headers, forged.layer.bytes)(incoming, response);
@@ -139,7 +139,7 @@ describe('ServiceClient', () => {
     });
   });
 
-  it('takes any image of an index for its package, also of an index within it, and needs not all of them', async () => {
+  it('accepts any image of an index and of an index within it, and does not need all of them', async () => {
     const inner = makeIndex([{ image, platform: { os: 'linux', architecture: 'arm64' } }]);
     const absent = makePackage(1, 2).manifest.descriptor;
     const outer = makeBlob(
@@ -156,13 +156,13 @@ describe('ServiceClient', () => {
     expect(await service.fetch({ ...request, digest }, () => undefined, never)).to.equal(false);
   });
 
-  it('does not take an answer without a digest for a package', async () => {
+  it('refuses an answer without a digest', async () => {
     const error = await rejection(fetch(await to(whole({ 'repr-digest': 'none' }))));
     expect(error).to.be.instanceOf(ServiceError);
     expect(error.message).to.include('the URL may not be that of a registry-packages-proxy');
   });
 
-  it('says what the service says, on one line', async () => {
+  it('reports the message of the service in one line', async () => {
     const service = await to((_request, response) => {
       response.writeHead(404).end(`package\r\n\u001b[31mnot found${'x'.repeat(1000)}`);
     });
@@ -175,14 +175,14 @@ describe('ServiceClient', () => {
     [503, '7', 7],
     [429, '100000', 60],
   ] as const) {
-    it(`asks for the patience that a ${String(status)} asks for, a minute at most`, async () => {
+    it(`reports the Retry-After of a ${String(status)}, at most a minute`, async () => {
       const service = await to((_request, response) => response.writeHead(status, { 'retry-after': header }).end());
       const error = await rejection(fetch(service));
       expect(error).to.be.instanceOf(UpstreamThrottledError).and.to.have.property('retryAfterSeconds', seconds);
     });
   }
 
-  it('says so when a connection breaks or cannot be made', async () => {
+  it('reports a connection that breaks or cannot be made', async () => {
     const service = await to((_request, response) => {
       response.writeHead(200, HEADERS).write(image.layer.bytes.subarray(0, 100_000), () => response.destroy());
     });
@@ -191,12 +191,12 @@ describe('ServiceClient', () => {
     expect((await rejection(fetch(service))).message).to.equal('connection to the service failed: ECONNREFUSED');
   });
 
-  it('does not wait for ever for an answer', async () => {
+  it('has a time limit for an answer', async () => {
     const silent = await to(() => undefined);
     expect((await rejection(fetch(silent))).message).to.equal('no bytes came for 0.3 s');
   });
 
-  it('does not wait for ever for the rest of an answer', async () => {
+  it('has a time limit for the rest of an answer', async () => {
     const slow = await to((_request, response) => response.writeHead(200, HEADERS).write('some'));
     expect((await rejection(fetch(slow))).message).to.equal('no bytes came for 0.3 s');
   });
@@ -221,7 +221,7 @@ describe('ServiceClient', () => {
     expect(await rejection(fetch(stranger))).to.be.instanceOf(ServiceError);
   });
 
-  it('trusts the CA that it is given', async () => {
+  it('trusts a given CA', async () => {
     await fetch(await to(whole(), { isSecure: true, ca: CA }));
   });
 
@@ -234,19 +234,19 @@ describe('ServiceClient', () => {
     const answers = (status: number, headers: object): RequestListener => {
       return (_request, response) => response.writeHead(status, { ...headers }).end();
     };
-    it('asks without moving the package', async () => {
+    it('checks a package without downloading it', async () => {
       const service = await to(answers(200, { 'cache-status': 'registry-packages-proxy; hit' }));
       expect(await service.has(request, never)).to.equal(true);
       expect(asked.map(({ method }) => method)).to.deep.equal(['HEAD']);
     });
-    it('sees that a package is not there', async () => {
+    it('reports a package that is not cached', async () => {
       const service = await to(answers(200, { 'cache-status': 'registry-packages-proxy; fwd=miss' }));
       expect(await service.has(request, never)).to.equal(false);
     });
-    it('believes the service where the sidecar allows no HEAD', async () => {
+    it('accepts the report of the service if the sidecar refuses HEAD', async () => {
       expect(await (await to(answers(403, {}))).has(request, never)).to.equal(true);
     });
-    it('says what else goes wrong', async () => {
+    it('reports other failures', async () => {
       expect((await rejection((await to(answers(502, {}))).has(request, never))).message).to.equal('502');
     });
   });

@@ -20,14 +20,14 @@ describe('a signature in the annotations of a manifest', () => {
     expect(verify(signed)).to.deep.equal({ kind: 'valid', format: 'annotation', key: leaf.keys.fingerprint });
   });
 
-  it('is known by its earlier names, too, and without a chain', () => {
+  it('is read also with its earlier names, and without a chain', () => {
     expect(verify(annotateSignature(image, { ...signer, prefix: 'io.deckhouse.deliverykit.' })).kind).to.equal('valid');
     expect(verify(annotateSignature(image, { leaf: certify({ name: 'signer', issuer: root }) })).kind).to.equal(
       'valid',
     );
   });
 
-  it('is of the very text that its description says', () => {
+  it('signs exactly the text in its description', () => {
     const config = { digest: DIGEST, mediaType: 'application/c', size: 7 };
     const layers = [{ digest: DIGEST, mediaType: 'application/l', size: 12 }];
     const fields: ManifestFields = {
@@ -50,7 +50,7 @@ describe('a signature in the annotations of a manifest', () => {
     expect(verifyAnnotations(bytes, [new X509Certificate(root.pem)]).kind).to.equal('valid');
   });
 
-  it('is missing from an image without one, from an index, and when it is stripped', () => {
+  it('is missing in an image without one, in an index, and if it was removed', () => {
     expect(verify(image).kind).to.equal('missing');
     const { index } = makeIndex([{ image, platform: { os: 'linux', architecture: 'amd64' } }]);
     expect(verify({ manifest: index }).kind).to.equal('missing');
@@ -110,14 +110,14 @@ describe('a signature in the annotations of a manifest', () => {
     ['a mediaType that is none', manifest({ mediaType: 'm' }), /mediaType is none/],
   ];
   for (const [what, change, reason] of CHANGES) {
-    it(`is refused of a manifest that has ${what}`, () => {
+    it(`is refused for a manifest that has ${what}`, () => {
       const verdict = verify(annotateSignature(image, signer, {}, change));
       expect(verdict.kind).to.equal('invalid');
       expect(verdict).to.have.property('reason').that.matches(reason);
     });
   }
 
-  it('is refused by another root, by a key that is not of the certificate, and with a certificate of transparency logs', () => {
+  it('is refused for another root, for a key that is not in the certificate, and with a certificate for transparency logs', () => {
     const stranger = certify({ name: 'root', isCa: true });
     expect(
       verifyAnnotations(annotateSignature(image, signer).manifest.bytes, [new X509Certificate(stranger.pem)]).kind,
@@ -132,13 +132,13 @@ describe('a signature in the annotations of a manifest', () => {
       .that.matches(/transparency/);
   });
 
-  it('outlives its certificate', () => {
+  it('stays valid after the expiry of its certificate', () => {
     const [from, to] = [new Date(Date.UTC(2021, 0)), new Date(Date.UTC(2022, 0))];
     const ended = certify({ name: 'signer', issuer: root, from, to });
     expect(verify(annotateSignature(image, { leaf: ended })).kind).to.equal('valid');
   });
 
-  it('is refused of bytes that are no manifest', () => {
+  it('is refused for bytes that are not a manifest', () => {
     expect(verify({ manifest: { ...image.manifest, bytes: Buffer.from('[') } }).kind).to.equal('invalid');
   });
 });

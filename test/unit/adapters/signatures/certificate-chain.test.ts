@@ -29,12 +29,12 @@ describe('a chain of certificates', () => {
     expect(leads(leaf, [between], [])).to.equal(false);
   });
 
-  it('leads through no certificate that may not issue others', () => {
+  it('leads through no certificate that must not issue others', () => {
     const plain = certify({ name: 'plain', issuer: root });
     expect(leads(certify({ name: 'signer', issuer: plain }), [plain], [root])).to.equal(false);
   });
 
-  it('is as long as its certificates allow', () => {
+  it('has at most the length that its certificates allow', () => {
     const short = certify({ name: 'short', isCa: true, pathLength: 0 });
     expect(leads(certify({ name: 'signer', issuer: short }), [], [short])).to.equal(true);
     const below = certify({ name: 'below', isCa: true, issuer: short });
@@ -53,7 +53,7 @@ describe('a chain of certificates', () => {
     expect(leads(certify({ name: 'signer', issuer: two }), [one, two, two, one], [root])).to.equal(false);
   });
 
-  it('takes a signer whose certificate has ended since, and no issuer that had ended before it began', () => {
+  it('accepts a signer whose certificate has expired, and no issuer that expired before the certificate was valid', () => {
     expect(leads(certify({ name: 'signer', issuer: root, from: at(2021), to: at(2022) }), [], [root])).to.equal(true);
     const ended = certify({ name: 'root', isCa: true, from: at(2010), to: at(2020) });
     expect(leads(certify({ name: 'signer', issuer: ended, from: at(2019) }), [], [ended])).to.equal(true);
@@ -62,7 +62,7 @@ describe('a chain of certificates', () => {
     expect(leads(certify({ name: 'signer', issuer: late, from: at(2021) }), [late], [root])).to.equal(false);
   });
 
-  it('tells certificates that count on certificate transparency', () => {
+  it('recognizes certificates for certificate transparency', () => {
     expect(hasEmbeddedScts(read(leaf))).to.equal(false);
     expect(hasEmbeddedScts(read(certify({ name: 'signer', issuer: root, hasScts: true })))).to.equal(true);
   });

@@ -19,7 +19,7 @@ describe('ClaimFolder', () => {
   });
   afterEach(() => rm(home, { recursive: true }));
 
-  it('keeps a claim of each kind, for the service alone', async () => {
+  it('stores a claim of each kind in a file that only the service can read', async () => {
     const folder = new ClaimFolder(directory);
     expect(await folder.read(digest)).to.equal(undefined);
     for (const claim of [SIMPLE, BUNDLE]) {
@@ -30,7 +30,7 @@ describe('ClaimFolder', () => {
     expect((await stat(directory)).mode & 0o077).to.equal(0);
   });
 
-  it('knows no claim in a file that is damaged or too large', async () => {
+  it('ignores a file that is damaged or too large', async () => {
     const folder = new ClaimFolder(directory);
     await folder.write(digest, SIMPLE);
     const path = join(directory, digestHex(digest));
@@ -42,14 +42,14 @@ describe('ClaimFolder', () => {
     expect(await folder.read(digest)).to.equal(undefined);
   });
 
-  it('goes without claims where it cannot write', async () => {
+  it('works without claims if it cannot write', async () => {
     await writeFile(directory, 'a file');
     const folder = new ClaimFolder(directory);
     await folder.write(digest, SIMPLE);
     expect(await folder.read(digest)).to.equal(undefined);
   });
 
-  it('holds no more than 2000, of which the oldest go', async () => {
+  it('holds at most 2000 claims, and drops the oldest', async () => {
     const folder = new ClaimFolder(directory);
     await folder.write(digest, SIMPLE);
     const oldest = join(directory, digestHex(digest));

@@ -35,17 +35,17 @@ describe('a claim of cosign', () => {
     expect(verifyClaim(claim, digest, [parsePublicKey(large.pem)]).fingerprint).to.equal(large.fingerprint);
   });
 
-  it('is refused of an unknown key', () => {
+  it('is refused for an unknown key', () => {
     expect(() => verify(simple(simpleClaim(digest, stranger)))).to.throw('no trusted key verifies it');
     expect(() => verify(bundle(bundleOf(digest, stranger)))).to.throw('no trusted key verifies it');
   });
 
-  it('is refused of another image', () => {
+  it('is refused for another image', () => {
     expect(() => verify(simple(simpleClaim(other, keys)))).to.throw('it is the signature of another image');
     expect(() => verify(bundle(bundleOf(other, keys)))).to.throw('it is the signature of another image');
   });
 
-  it('is refused when its words are changed', () => {
+  it('is refused if its text is changed', () => {
     const { signature } = simpleClaim(digest, keys);
     expect(() => verify(simple({ payload: simpleClaim(other, keys).payload, signature }))).to.throw('no trusted key');
     const { payload } = simpleClaim(other, keys);
@@ -53,7 +53,7 @@ describe('a claim of cosign', () => {
     expect(() => verify(envelope)).to.throw('no trusted key');
   });
 
-  it('is no attestation, which the same key signs', () => {
+  it('is not confused with an attestation of the same key', () => {
     const attestation = bundle(bundleOf(digest, keys, 'https://slsa.dev/provenance/v1'));
     expect(() => verify(attestation)).to.throw('it is not a signature of an image');
     const statement = { ...(JSON.parse(Buffer.from(simpleClaim(digest, keys).payload).toString()) as object) };
@@ -63,13 +63,13 @@ describe('a claim of cosign', () => {
     expect(() => verify(signed(atomic))).to.throw('it is not a signature of an image');
   });
 
-  it('is refused when it is signed and says nothing of an image', () => {
+  it('is refused if its signed text has no image', () => {
     for (const payload of ['{}', '[]', '7', '{"critical":7}', '{"critical":{"image":{}}}', 'no json']) {
       expect(() => verify(signed(Buffer.from(payload))), payload).to.throw();
     }
   });
 
-  it('is refused in a bundle that holds no statement', () => {
+  it('is refused in a bundle without a statement', () => {
     for (const text of ['', '[]', '{}', '{"dsseEnvelope":7}', '{"dsseEnvelope":{}}', '{"messageSignature":{}}']) {
       expect(() => verify(bundle(Buffer.from(text))), text).to.throw();
     }

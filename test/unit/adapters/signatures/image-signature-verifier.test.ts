@@ -72,7 +72,7 @@ describe('ImageSignatureVerifier', () => {
     });
   }
 
-  it('finds one good signature among those of others, of other images and of other tools', async () => {
+  it('finds one valid signature among those of other keys, other images and other tools', async () => {
     const others = [simpleClaim(image.digest, stranger), simpleClaim(makePackage(2, 2).digest, keys)];
     shelf.tag(image.digest, simple(...others));
     const attestation = bundleArtifact(bundleOf(image.digest, keys, 'https://slsa.dev/provenance/v1'));
@@ -81,12 +81,12 @@ describe('ImageSignatureVerifier', () => {
     expect(await verify()).to.deep.equal({ kind: 'valid', format: 'cosign', key: keys.fingerprint });
   });
 
-  it('takes no attestation for a signature', async () => {
+  it('does not accept an attestation as a signature', async () => {
     shelf.refer(image.digest, [bundleArtifact(bundleOf(image.digest, keys, 'https://slsa.dev/provenance/v1'))]);
     expect(await verify()).to.deep.include({ kind: 'invalid' });
   });
 
-  it('knows referrers of other types, and manifests without signatures, as no signature', async () => {
+  it('reports referrers of other types, and manifests without signatures, as no signature', async () => {
     shelf.tag(image.digest, simple());
     shelf.refer(image.digest, [bundleArtifact(bundleOf(image.digest, keys))], 'api', 'application/spdx+json');
     expect(await verify()).to.deep.include({ kind: 'missing' });
@@ -100,13 +100,13 @@ describe('ImageSignatureVerifier', () => {
     expect(registry.requests('/blobs/')).to.have.lengthOf(1);
   });
 
-  it('takes no attestation for a signature that is noted as one', async () => {
+  it('does not accept an attestation that is annotated as a signature', async () => {
     const attestation = bundleOf(image.digest, keys, 'https://slsa.dev/provenance/v1');
     shelf.refer(image.digest, [bundleArtifact(attestation, SIGN_PREDICATE)]);
     expect(await verify()).to.deep.include({ kind: 'invalid' });
   });
 
-  it('reads a bundle that is listed with the type of its empty config', async () => {
+  it('reads a bundle whose listed type is that of its empty config', async () => {
     shelf.refer(
       image.digest,
       [bundleArtifact(bundleOf(image.digest, keys))],
@@ -116,14 +116,14 @@ describe('ImageSignatureVerifier', () => {
     expect(await verify()).to.deep.include({ kind: 'valid' });
   });
 
-  it('reads no more than 32 of a thousand signatures', async () => {
+  it('reads at most 32 of a thousand signatures', async () => {
     shelf.tag(image.digest, simple(...Array.from({ length: 1000 }, () => simpleClaim(image.digest, stranger))));
     const verdict = await verify();
     expect(verdict).to.deep.include({ kind: 'invalid', reason: 'no trusted key made one of the first 32 signatures' });
     expect(registry.requests('/blobs/')).to.have.lengthOf(32);
   });
 
-  it('reads no signature of more than 256 KiB, be it the registry or the manifest that says less', async () => {
+  it('reads no signature of more than 256 KiB, also if the registry or the manifest states less', async () => {
     const payload = new Uint8Array(300_000);
     shelf.tag(image.digest, simple({ payload, signature: '' }));
     expect(await verify()).to.deep.include({
@@ -138,7 +138,7 @@ describe('ImageSignatureVerifier', () => {
     expect(await verify()).to.deep.include({ kind: 'unavailable' });
   });
 
-  it('takes no claim and no manifest with other bytes than those of its digest', async () => {
+  it('accepts no claim and no manifest with a wrong digest', async () => {
     const [blob] = good.blobs.slice(1);
     registry.script(({ url }, response) => {
       if (blob === undefined || !url.endsWith(blob.descriptor.digest)) return false;
@@ -163,7 +163,7 @@ describe('ImageSignatureVerifier', () => {
     ['the list of referrers', '/referrers/'],
     ['the claim', '/blobs/'],
   ] as const) {
-    it(`says that a signature cannot be read when the registry fails at ${what}, and why`, async () => {
+    it(`reports "unavailable" with the cause when the registry fails at ${what}`, async () => {
       failAt(part);
       const signer = part === '/blobs/' ? keys : stranger;
       if (part !== TAG) shelf.tag(image.digest, simple(simpleClaim(image.digest, signer)));
@@ -175,19 +175,19 @@ describe('ImageSignatureVerifier', () => {
     });
   }
 
-  it('finds the signature behind a part that fails', async () => {
+  it('finds the signature after a part that fails', async () => {
     failAt(TAG);
     shelf.refer(image.digest, [bundleArtifact(bundleOf(image.digest, keys))]);
     expect(await verify()).to.deep.include({ kind: 'valid' });
   });
 
-  it('ends with its signal when a registry is silent', async () => {
+  it('ends with its signal when a registry does not answer', async () => {
     registry.script(({ url }) => url.includes(TAG));
     const verdict = await verify(undefined, undefined, AbortSignal.timeout(100));
     expect(verdict).to.deep.include({ kind: 'unavailable' });
   });
 
-  it('says that a signature cannot be read where no registry is configured', async () => {
+  it('reports "unavailable" if no registry is configured', async () => {
     const upstream = (): Promise<never> => Promise.reject(new Error('not known'));
     const document = { digest: image.digest, bytes: image.manifest.bytes };
     expect(await open().verify(document, upstream, new AbortController().signal)).to.deep.equal({
@@ -196,7 +196,7 @@ describe('ImageSignatureVerifier', () => {
     });
   });
 
-  it('takes either of a signature in annotations and one of cosign', async () => {
+  it('accepts either a signature in annotations or one of cosign', async () => {
     const leaf = certify({ name: 'signer', issuer: root });
     const annotated = annotateSignature(image, { leaf });
     expect(await verify(open({ roots: true }), annotated)).to.deep.include({ kind: 'valid', format: 'annotation' });
@@ -210,7 +210,7 @@ describe('ImageSignatureVerifier', () => {
     expect(await verify(open({ roots: true }))).to.deep.include({ kind: 'missing' });
   });
 
-  it('keeps the claim that verified an image, and asks no registry after a restart', async () => {
+  it('stores the claim that verified an image, and asks no registry after a restart', async () => {
     shelf.tag(image.digest, good);
     expect(await verify(open({ claims: true }))).to.deep.include({ kind: 'valid' });
     const asked = registry.log.length;
@@ -221,7 +221,7 @@ describe('ImageSignatureVerifier', () => {
     expect(registry.log.length).to.be.greaterThan(asked);
   });
 
-  it('keeps nothing of an image that is not signed, and believes no claim that was written into the folder', async () => {
+  it('stores nothing for an unsigned image, and verifies claims that another program has written', async () => {
     shelf.tag(image.digest, simple(simpleClaim(image.digest, stranger)));
     await verify(open({ claims: true }));
     expect(await readdir(directory)).not.to.include('claims');

@@ -39,7 +39,7 @@ describe('TrustedKeys', () => {
     expect(roots.map(({ subject }) => subject)).to.deep.equal(['CN=root']);
   });
 
-  it('reads a file anew when it changes, also behind a link, and looks no more than once a second', async () => {
+  it('reads a file again when it changes, also through a link, at most once a second', async () => {
     const target = join(directory, 'first');
     await mkdir(target);
     await writeFile(join(target, 'keys.pem'), one.pem);
@@ -60,7 +60,7 @@ describe('TrustedKeys', () => {
     expect((await keys.current()).id).not.to.equal(id);
   });
 
-  it('keeps its name when only the spelling of a file changes', async () => {
+  it('keeps its name if only the formatting of a file changes', async () => {
     const keys = open();
     const { id } = await keys.current();
     await writeFile(path, `# the key of the pipeline\n${one.pem}`);
@@ -68,7 +68,7 @@ describe('TrustedKeys', () => {
     expect((await keys.current()).id).to.equal(id);
   });
 
-  it('keeps the keys that it has while a file cannot be used, and says so once', async () => {
+  it('keeps the previous keys while a file cannot be used, and reports this once', async () => {
     const keys = open();
     await writeFile(path, 'no key');
     for (const at of [1000, 2000]) {
@@ -87,7 +87,7 @@ describe('TrustedKeys', () => {
     expect(await fingerprints(keys)).to.deep.equal([two.fingerprint]);
   });
 
-  it('does not begin without a file that it can use', async () => {
+  it('rejects if a file cannot be used at the start', async () => {
     expect(() => open({ keys: join(directory, 'absent') })).to.throw('ENOENT');
     expect(() => open({ keys: directory })).to.throw('registry.signature.keys');
     await writeFile(path, one.pem.repeat(33));

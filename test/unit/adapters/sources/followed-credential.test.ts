@@ -33,7 +33,7 @@ describe('the token of a mirror', function () {
 
   const shown = (): (string | undefined)[] => registry.log.map(({ headers }) => headers.authorization);
 
-  it('is shown with each request, unasked, and read again when the file changes', async () => {
+  it('is sent with each request without a challenge, and read again when the file changes', async () => {
     await writeFile(token, 'canary.first\n');
     let onChange = Promise.withResolvers<Error | undefined>();
     const followed = new FollowedCredential({ token }, (error) => {
@@ -69,7 +69,7 @@ describe('the token of a mirror', function () {
     }
   });
 
-  it('is shown to no other host, and is all that there is to answer a challenge', async () => {
+  it('is sent to no other host, and is the only answer to a challenge', async () => {
     await writeFile(token, 'canary');
     const elsewhere = await FakeRegistry.start();
     elsewhere.publish(image);

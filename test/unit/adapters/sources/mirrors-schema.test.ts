@@ -25,7 +25,7 @@ describe('registry.mirrors', () => {
     });
   }
 
-  it('enter a mirror by an account, by a token, or by neither', () => {
+  it('accept a mirror with an account, with a token, or with neither', () => {
     const filesOf = (fields: object): object | undefined => parse(fields).data?.[0]?.files;
     expect(filesOf(ACCOUNT)).to.deep.equal({ username: '/u', password: '/p' });
     expect(filesOf({ tokenFile: '/t' })).to.deep.equal({ token: '/t' });

@@ -60,7 +60,7 @@ describe('SourcesGateway', () => {
     expect(Buffer.compare(bytes, image.layer.bytes)).to.equal(0);
   };
 
-  it('asks the mirror alone, names the registry, and shows it nothing of its credential', async () => {
+  it('asks only the mirror, sends it the name of the registry, and not its credential', async () => {
     await manifest(small);
     isRight(await layer(large), large);
     expect(origin.log).to.deep.equal([]);
@@ -73,7 +73,7 @@ describe('SourcesGateway', () => {
     expect(sourced.reasons()).to.deep.equal([]);
   });
 
-  it('gets from the registry what the mirror lacks, and goes on asking the mirror', async () => {
+  it('gets content from the registry that the mirror does not have, and continues to ask the mirror', async () => {
     const other = makePackage(10, 3);
     origin.publish(other);
     isRight(await layer(other), other);
@@ -82,7 +82,7 @@ describe('SourcesGateway', () => {
     expect(sourced.gateway.sources()[0]?.resting).to.equal(undefined);
   });
 
-  it('asks a mirror that fails last for a while, not never', async () => {
+  it('asks a failing mirror last for a while', async () => {
     mirror.failTimes('/blobs/', { status: 500 });
     isRight(await layer(large), large);
     isRight(await layer(large), large);
@@ -96,7 +96,7 @@ describe('SourcesGateway', () => {
     expect(mirror.requests('/blobs/')).to.have.lengthOf(2);
   });
 
-  it('takes the refusal of one repository for no failure of the mirror', async () => {
+  it('does not count the refusal of one repository as a failure of the mirror', async () => {
     mirror.failTimes('/blobs/', { status: 403 });
     isRight(await layer(large), large);
     expect(sourced.gateway.sources()[0]).to.include({ isFailing: true, resting: undefined });
@@ -110,7 +110,7 @@ describe('SourcesGateway', () => {
     expect(mirror.requests('/manifests/')).to.have.lengthOf(1);
   });
 
-  it('asks the registry as well when the mirror is silent, and takes the first answer', async () => {
+  it('asks also the registry if the mirror does not answer, and uses the first answer', async () => {
     sourced = makeSources(makeRegistryGateway(), [mirrorOf(mirror.host)], { patienceMs: 50 });
     answer(() => undefined);
     isRight(await layer(large), large);
@@ -119,7 +119,7 @@ describe('SourcesGateway', () => {
     expect(mirror.requests('/blobs/')).to.have.lengthOf(1);
   });
 
-  it('does not ask a registry beside a silent mirror that has asked for a wait', async () => {
+  it('does not ask a registry with a Retry-After while the mirror does not answer', async () => {
     sourced = makeSources(makeRegistryGateway({ retryTimeoutMs: 0 }), [mirrorOf(mirror.host)], { patienceMs: 50 });
     origin.failTimes('/manifests/', { status: 429, headers: { 'retry-after': '60' } });
     const unknown = makePackage(9, 9);
@@ -130,7 +130,7 @@ describe('SourcesGateway', () => {
     expect(origin.log.length).to.equal(asked);
   });
 
-  it('goes on from the same byte elsewhere when the mirror breaks off', async () => {
+  it('continues from the same byte at the next source when the mirror breaks off', async () => {
     answer((response, { layer: { bytes } }) => {
       response.writeHead(200, { 'content-length': bytes.byteLength });
       response.write(bytes.subarray(0, MIB / 2), () => response.socket?.resetAndDestroy());
@@ -142,7 +142,7 @@ describe('SourcesGateway', () => {
     expect(sourced.reasons()).to.deep.equal([`${mirror.host} failed`]);
   });
 
-  it('goes on elsewhere when the mirror drips', async () => {
+  it('continues at the next source when the mirror is too slow', async () => {
     sourced = makeSources(
       makeRegistryGateway({ retryTimeoutMs: 0 }),
       [mirrorOf(mirror.host, {}, { idleTimeoutMs: 10_000 })],
@@ -159,7 +159,7 @@ describe('SourcesGateway', () => {
     expect(origin.requests('/blobs/').at(-1)?.headers.range).to.equal(`bytes=100-${String(MIB - 1)}`);
   }).timeout(20_000);
 
-  it('never hands on a manifest or a small blob that is another one', async () => {
+  it('never delivers a wrong manifest or a wrong small blob', async () => {
     mirror.script(({ url }, response) => {
       response.end(url.includes('/manifests/') ? '{"schemaVersion":2,"a":1}' : bytesOf(1000, 7));
       return true;
@@ -171,7 +171,7 @@ describe('SourcesGateway', () => {
     expect(mirror.requests('/blobs/')).to.have.lengthOf(1);
   });
 
-  it('does not ask a mirror again for a digest for which a reader has found other bytes', async () => {
+  it('does not ask a mirror again for a digest for which it sent wrong bytes', async () => {
     answer((response) => response.end(bytesOf(MIB, 9)));
     const { digest } = large.layer.descriptor;
     expect(Buffer.compare(await layer(large), large.layer.bytes)).not.to.equal(0);
@@ -184,7 +184,7 @@ describe('SourcesGateway', () => {
     expect(mirror.requests('/blobs/')).to.have.lengthOf(2);
   });
 
-  it('lets no mirror rest for a blob of another size, and asks it for all others', async () => {
+  it('does not pause a mirror for one blob of another size', async () => {
     answer((response) => response.end(bytesOf(MIB - 1, 2)));
     isRight(await layer(large), large);
     expect(sourced.reasons()).to.deep.equal([`${mirror.host} distrusted`]);
@@ -197,7 +197,7 @@ describe('SourcesGateway', () => {
     expect(mirror.requests(`/blobs/${large.layer.descriptor.digest}`)).to.have.lengthOf(1);
   });
 
-  it('asks a mirror for a wrong digest again after an hour, and a bucket when its object was replaced', async () => {
+  it('asks a mirror again for a distrusted digest after an hour, and a bucket when the object was replaced', async () => {
     let time = 0;
     const { digest } = large.layer.descriptor;
     for (const kind of ['mirror', 'bucket'] as const) {
@@ -219,7 +219,7 @@ describe('SourcesGateway', () => {
     }
   });
 
-  it('shows the error of the registry, whatever a mirror has said', async () => {
+  it('rejects with the error of the registry, whatever a mirror answered', async () => {
     mirror.failTimes('/manifests/', { status: 500 });
     origin.script((_request, response) => {
       response.writeHead(403).end();
@@ -230,7 +230,7 @@ describe('SourcesGateway', () => {
     expect((error.cause as Error).message).to.include(origin.host);
   });
 
-  it('follows no redirect of a mirror to a deeper network, and asks the registry instead', async () => {
+  it('follows no redirect of a mirror to a more private network, and asks the registry instead', async () => {
     mirror.script((_request, response) => {
       response.writeHead(307, { location: 'http://169.254.169.254/latest/meta-data/' }).end();
       return true;
@@ -241,7 +241,7 @@ describe('SourcesGateway', () => {
     expect(((error as Error).cause as Error).message).to.include('ERR_FORBIDDEN_ADDRESS');
   });
 
-  it('shows each mirror and the registry their own accounts, and a bucket none of them', async () => {
+  it('sends each mirror and the registry only its own credential, and none to a bucket', async () => {
     const home = await mkdtemp(join(tmpdir(), 'accounts-'));
     const files = { username: join(home, 'username'), password: join(home, 'password') };
     await writeFile(files.username, 'mirror-user');
@@ -277,7 +277,7 @@ describe('SourcesGateway', () => {
     await Promise.all([second.close(), bucket.close(), rm(home, { recursive: true })]);
   });
 
-  it('never asks a registry whose mirror has no fallback', async () => {
+  it('never asks the registry if the mirror has fallback: false', async () => {
     sourced = makeSources(makeRegistryGateway({ retryTimeoutMs: 0 }), [mirrorOf(mirror.host, { fallback: false })]);
     mirror.failTimes('/manifests/', { status: 500 });
     expect(await rejection(manifest(small))).to.be.instanceOf(UpstreamUnavailableError);
@@ -285,7 +285,7 @@ describe('SourcesGateway', () => {
     expect(origin.log).to.deep.equal([]);
   });
 
-  it('asks two mirrors in their order, and a mirror of another registry never', async () => {
+  it('asks two mirrors in order, and never a mirror of another registry', async () => {
     const second = await FakeRegistry.start();
     const third = await FakeRegistry.start();
     const other = makePackage(5000, 4);

@@ -44,7 +44,7 @@ describe('a registry with files', () => {
   const passwordOf = ({ registry: { credential } }: Upstream): string =>
     credential.kind === 'basic' ? credential.password.reveal() : credential.kind;
 
-  it('is entered with the password of its file, which is read anew after a change', async () => {
+  it('uses the password of its file, and reads it again after a change', async () => {
     const passwordFile = await file('password', 'canary-1\n');
     const provider = provide({ username: 'robot', passwordFile });
     const first = await resolve(provider);
@@ -58,7 +58,7 @@ describe('a registry with files', () => {
     expect(second.registry).not.to.equal(first.registry);
   });
 
-  it('takes a docker config as docker writes it, and in base64', async () => {
+  it('accepts a docker config as JSON and in base64', async () => {
     const dockerCfgFile = await file('config.json', configOf('canary-1'));
     const provider = provide({ dockerCfgFile });
     expect(passwordOf(await resolve(provider))).to.equal('canary-1');
@@ -76,7 +76,7 @@ describe('a registry with files', () => {
     expect(ca).not.to.include(first);
   });
 
-  it('stays what it was while a file cannot be used, and says so once', async () => {
+  it('keeps the previous state while a file cannot be used, and reports this once', async () => {
     const caFile = await file('ca.crt', new CertificateAuthority('a').certificate);
     const provider = provide({ caFile });
     const first = await resolve(provider);

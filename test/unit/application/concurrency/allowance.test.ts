@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { Allowance } from '../../../../src/application/concurrency/allowance.ts';
 
 describe('Allowance', () => {
-  it('permits a burst, then so much a second, and never saves more than a burst', () => {
+  it('permits a burst, then a constant rate, and never accumulates more than a burst', () => {
     let now = 0;
     const allowance = new Allowance({ burst: 3, perSecond: 2, now: () => now });
     const taken = (): number => {

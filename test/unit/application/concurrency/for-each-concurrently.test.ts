@@ -13,7 +13,7 @@ describe('forEachConcurrently', () => {
   });
   const onFailure = (item: number, error: unknown): unknown => failed.push([item, error]);
 
-  it('works on each item once, and on no more at a time than it may', async () => {
+  it('processes each item once, and no more items at a time than the limit', async () => {
     let running = 0;
     let most = 0;
     const done: number[] = [];
@@ -32,7 +32,7 @@ describe('forEachConcurrently', () => {
     expect(most).to.equal(3);
   });
 
-  it('goes on when one item fails, and tells of it', async () => {
+  it('continues when one item fails, and reports the failure', async () => {
     const error = new Error('failed');
     const done: number[] = [];
     await forEachConcurrently(items, {
@@ -58,7 +58,7 @@ describe('forEachConcurrently', () => {
       },
     ],
   ] as const)
-    it(`begins nothing more when ${what}, and tells of no item`, async () => {
+    it(`begins no further item when ${what}, and reports no item`, async () => {
       const error = new StoreFailedError();
       const interruption = new AbortController();
       const begun: number[] = [];

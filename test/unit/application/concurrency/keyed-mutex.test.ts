@@ -3,7 +3,7 @@ import { KeyedMutex } from '../../../../src/application/concurrency/keyed-mutex.
 import { rejection } from '../../../support/rejection.ts';
 
 describe('KeyedMutex', () => {
-  it('runs work under one key in the order of the callers, and other keys beside it', async () => {
+  it('runs the work of one key in the order of the callers, and other keys concurrently', async () => {
     const mutex = new KeyedMutex<string>();
     const log: string[] = [];
     const first = Promise.withResolvers<undefined>();
@@ -24,7 +24,7 @@ describe('KeyedMutex', () => {
     expect(log).to.deep.equal(['one begins', 'other begins', 'other ends', 'one ends', 'two begins', 'two ends']);
   });
 
-  it('goes on after work that has failed', async () => {
+  it('continues after failed work', async () => {
     const mutex = new KeyedMutex<string>();
     const error = new Error('failed');
     const failed = rejection(mutex.runExclusive('a', () => Promise.reject(error)));

@@ -17,7 +17,7 @@ describe('retryWhileThrottled', () => {
     clock.restore();
   });
 
-  it('waits for as long as it is asked to, and tries again', async () => {
+  it('waits for the time of the error, and tries again', async () => {
     attempt.onFirstCall().rejects(new UpstreamThrottledError(30)).onSecondCall().resolves('package');
     const outcome = retryWhileThrottled(attempt, never);
     await clock.tickAsync(29_999);
@@ -26,7 +26,7 @@ describe('retryWhileThrottled', () => {
     expect(await outcome).to.equal('package');
   });
 
-  it('does not wait for ever', async () => {
+  it('limits the waits', async () => {
     const throttled = new UpstreamThrottledError(60);
     attempt.rejects(throttled);
     const outcome = rejection(retryWhileThrottled(attempt, never));

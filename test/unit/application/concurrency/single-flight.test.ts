@@ -15,7 +15,7 @@ describe('SingleFlight', () => {
   }
   const never = new AbortController().signal;
 
-  it('is made once for all callers that ask while it lasts', async () => {
+  it('runs once for all callers while it lasts', async () => {
     const [shared, { begun, begin }] = [new SingleFlight<string, string>(), requests()];
     const asking = Array.from({ length: 200 }, () => shared.run('a', begin, never));
     begun[0]?.resolve('token');
@@ -23,7 +23,7 @@ describe('SingleFlight', () => {
     expect(begun).to.have.lengthOf(1);
   });
 
-  it('is made for each key, and anew when it has ended', async () => {
+  it('runs once for each key, and again when it has ended', async () => {
     const [shared, { begun, begin }] = [new SingleFlight<string, string>(), requests()];
     const asking = [shared.run('a', begin, never), shared.run('b', begin, never)];
     for (const { resolve } of begun) resolve('token');
@@ -32,7 +32,7 @@ describe('SingleFlight', () => {
     expect(begun).to.have.lengthOf(3);
   });
 
-  it('fails for all, and not for a later caller', async () => {
+  it('fails for all callers, and not for a later one', async () => {
     const [shared, { begun, begin }] = [new SingleFlight<string, string>(), requests()];
     const asking = [rejection(shared.run('a', begin, never)), rejection(shared.run('a', begin, never))];
     const reason = new Error('refused');
@@ -42,7 +42,7 @@ describe('SingleFlight', () => {
     expect(begun).to.have.lengthOf(2);
   });
 
-  it('goes on for the others when one leaves, the first one too', async () => {
+  it('continues for the other callers when one leaves, also the first', async () => {
     const [shared, { begun, begin }, leaving] = [new SingleFlight<string, string>(), requests(), new AbortController()];
     const first = rejection(shared.run('a', begin, leaving.signal));
     const second = shared.run('a', begin, never);
@@ -54,7 +54,7 @@ describe('SingleFlight', () => {
     expect(await second).to.equal('token');
   });
 
-  it('is abandoned when the last one leaves, and joined by no caller after that', async () => {
+  it('is aborted when the last caller leaves, and joined by no later caller', async () => {
     const [shared, { begun, begin }, leaving] = [new SingleFlight<string, string>(), requests(), new AbortController()];
     const asking = [1, 2].map(() => rejection(shared.run('a', begin, leaving.signal)));
     leaving.abort(new Error('left'));
@@ -64,7 +64,7 @@ describe('SingleFlight', () => {
     expect(begun).to.have.lengthOf(2);
   });
 
-  it('goes on when a caller leaves another that has no signal', async () => {
+  it('continues when a caller leaves and another one has no signal', async () => {
     const [shared, { begun, begin }, leaving] = [new SingleFlight<string, string>(), requests(), new AbortController()];
     const steady = shared.run('a', begin);
     const left = rejection(shared.run('a', begin, leaving.signal));
@@ -77,7 +77,7 @@ describe('SingleFlight', () => {
     expect(begun).to.have.lengthOf(2);
   });
 
-  it('is not made for a caller that has left already', async () => {
+  it('does not run for a caller that has left already', async () => {
     const [shared, { begun, begin }] = [new SingleFlight<string, string>(), requests()];
     await rejection(shared.run('a', begin, AbortSignal.abort(new Error('left'))));
     expect(begun).to.deep.equal([]);

@@ -43,7 +43,7 @@ describe('prefetch', () => {
     });
   }
 
-  it('says which file it cannot read', async () => {
+  it('reports a file that it cannot read', async () => {
     const list = await refusal('--list', '/nowhere/list', '--url', 'http://a');
     expect(list).to.be.instanceOf(CommandFailure);
     expect(list.message).to.match(/^\/nowhere\/list: cannot be read \(ENOENT\)$/);

@@ -18,7 +18,7 @@ function codeOf(parse: () => unknown): string {
 }
 
 describe('parseDistributionPath', () => {
-  it('reads names that hold the words of the grammar, and escapes, once', () => {
+  it('reads names that contain the words of the grammar, and decodes escapes once', () => {
     expect(parseDistributionPath(`/v2/blobs/manifests/blobs/${DIGEST}`)).to.deep.equal({
       kind: 'blobs',
       name: 'blobs/manifests',
@@ -37,7 +37,7 @@ describe('parseDistributionPath', () => {
     expect(parseDistributionPath('/v2/')).to.deep.equal({ kind: 'base' });
   });
 
-  it('refuses what is no name, no digest and no path of a registry that is read', () => {
+  it('refuses invalid names, invalid digests and paths that only a push uses', () => {
     for (const [path, code] of [
       [`/v2/A/blobs/${DIGEST}`, 'NAME_INVALID'],
       [`/v2/a%252fb/blobs/${DIGEST}`, 'NAME_INVALID'],
@@ -65,14 +65,14 @@ describe('parseDistributionPath', () => {
 });
 
 describe('parseNamespace', () => {
-  it('reads a host with its port, in its one spelling', () => {
+  it('reads a host with its port in its canonical form', () => {
     expect(parseNamespace('')).to.equal(undefined);
     expect(parseNamespace('ns=')).to.equal(undefined);
     expect(parseNamespace('ns=Registry.Example%3A5000&other=1')).to.equal('registry.example:5000');
     expect(parseNamespace('ns=[::1]:5000')).to.equal('[::1]:5000');
   });
 
-  it('refuses what is more than a host, and what two parsers could read differently', () => {
+  it('refuses more than a host, and a text that two parsers could read differently', () => {
     for (const query of ['ns=https://a.example', 'ns=a.example/b', 'ns=user@a.example', 'ns=a.example:0', 'ns=..']) {
       expect(
         codeOf(() => parseNamespace(query)),
@@ -89,7 +89,7 @@ describe('parseNamespace', () => {
 });
 
 describe('distributionRouteOf', () => {
-  it('names the route without anything that a client wrote', () => {
+  it('returns the name of the route without any text of the client', () => {
     expect(['/v2/', `/v2/a/b/manifests/v1`, `/v2/a/blobs/${DIGEST}`].map(distributionRouteOf)).to.deep.equal([
       '/v2/',
       '/v2/manifests',

@@ -80,7 +80,7 @@ describe('distributionRoutes', () => {
 
   const codeOf = (body: string): string | undefined => (JSON.parse(body) as OciErrors).errors[0]?.code;
 
-  it('says that it is a registry', async () => {
+  it('answers /v2/ as a registry', async () => {
     const { statusCode, headers, body } = await client('');
     expect([statusCode, body]).to.deep.equal([200, '{}']);
     expect(headers).to.include({
@@ -119,7 +119,7 @@ describe('distributionRoutes', () => {
     }
   });
 
-  it('asks the registry what a tag names now, and never has that cached', async () => {
+  it('asks the registry for the current manifest of a tag, and forbids caches to store the answer', async () => {
     const { headers, rawBody } = await client('deckhouse/manifests/v1');
     expect(Buffer.compare(rawBody, index.index.bytes)).to.equal(0);
     expect(headers).to.include({ 'docker-content-digest': index.digest, 'cache-control': 'private, no-cache' });
@@ -128,7 +128,7 @@ describe('distributionRoutes', () => {
     expect([statusCode, codeOf(body)]).to.deep.equal([404, 'MANIFEST_UNKNOWN']);
   });
 
-  it('sends every blob that a manifest names, its config too, from the cache the second time', async () => {
+  it('sends every blob of a manifest, also its config, the second time from the cache', async () => {
     await client(`deckhouse/manifests/${image.digest}`);
     for (const { descriptor, bytes } of image.blobs) {
       for (const outcome of [/fwd=miss/, /hit/]) {
@@ -159,14 +159,14 @@ describe('distributionRoutes', () => {
     sinon.assert.calledOnce(gateway.fetchBlob);
   });
 
-  it('answers HEAD by the size of a manifest, or by that of the registry, and moves nothing', async () => {
+  it('answers HEAD with the size from the manifest or from the registry, and downloads nothing', async () => {
     blobSize.resolves(layer.bytes.byteLength);
     const { statusCode, headers } = await client.head(`deckhouse/blobs/${layer.descriptor.digest}`);
     expect([statusCode, headers['content-length']]).to.deep.equal([200, '90000']);
     sinon.assert.notCalled(gateway.fetchBlob);
   });
 
-  it('sends the part that a range asks for, and refuses one behind the end', async () => {
+  it('sends the requested range, and refuses a range after the end', async () => {
     await client(`deckhouse/manifests/${image.digest}`);
     const ask = (range: string) => client(`deckhouse/blobs/${layer.descriptor.digest}`, { headers: { range } });
     const part = await ask('bytes=100-');
@@ -177,7 +177,7 @@ describe('distributionRoutes', () => {
     expect((await ask('bytes=0-1,5-6')).statusCode).to.equal(200);
   });
 
-  it('knows what a client has', async () => {
+  it('answers 304 if the client has the blob', async () => {
     for (const path of [`blobs/${layer.descriptor.digest}`, `manifests/${image.digest}`]) {
       const etag = `"${path.split('/')[1] ?? ''}"`;
       const { statusCode } = await client(`deckhouse/${path}`, { headers: { 'if-none-match': etag } });
@@ -186,7 +186,7 @@ describe('distributionRoutes', () => {
     sinon.assert.notCalled(gateway.fetchManifest);
   });
 
-  it('sends no byte that is not verified as the end of a body', async () => {
+  it('completes no body before the blob is verified', async () => {
     await client(`deckhouse/manifests/${image.digest}`);
     gateway.fetchBlob.callsFake(async function* () {
       yield new Uint8Array(90_000).fill(9);
@@ -197,7 +197,7 @@ describe('distributionRoutes', () => {
     );
   });
 
-  it('answers what clients of mirrors have been seen to ask for', async () => {
+  it('answers requests that clients of mirrors send', async () => {
     await client(`deckhouse/manifests/${image.digest}`);
     const { digest } = layer.descriptor;
     const cases: readonly [what: string, path: string, headers: Record<string, string>, status: number][] = [
@@ -236,7 +236,7 @@ describe('distributionRoutes', () => {
     }
   });
 
-  it('refuses all that would write, and what it does not serve', async () => {
+  it('refuses all writing requests, and unknown paths', async () => {
     for (const method of ['PUT', 'POST', 'PATCH', 'DELETE'] as const) {
       const { statusCode, headers, body } = await client(`deckhouse/manifests/${image.digest}`, { method });
       expect([statusCode, headers.allow, codeOf(body)], method).to.deep.equal([405, 'GET, HEAD', 'UNSUPPORTED']);
@@ -247,7 +247,7 @@ describe('distributionRoutes', () => {
     }
   });
 
-  it('tells errors in the form and by the codes of the specification, with no word of the registry', async () => {
+  it('sends errors with the format and the codes of the specification, without text of the registry', async () => {
     const path = `deckhouse/manifests/${image.digest}`;
     for (const [error, status, code] of [
       [new PackageUnknownError('MANIFEST_UNKNOWN'), 404, 'MANIFEST_UNKNOWN'],
@@ -269,7 +269,7 @@ describe('distributionRoutes', () => {
     expect((await client(path)).statusCode).to.equal(503);
   });
 
-  it('answers for the config of an image that no manifest here has named as the registry does', async () => {
+  it('answers as the registry does for a config that is in no known manifest', async () => {
     const { statusCode, body } = await client(`deckhouse/blobs/${config?.digest ?? ''}`);
     expect([statusCode, codeOf(body)]).to.deep.equal([404, 'BLOB_UNKNOWN']);
     blobSize.resolves(first?.size ?? 0);
@@ -278,7 +278,7 @@ describe('distributionRoutes', () => {
 });
 
 describe('createHttpApp without /v2/', () => {
-  it('knows no such page', async () => {
+  it('answers 404', async () => {
     const app = await startHttpApp({});
     try {
       const { statusCode } = await got(`${app.url}/v2/`, { throwHttpErrors: false });

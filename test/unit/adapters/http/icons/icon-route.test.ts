@@ -92,7 +92,7 @@ describe('iconRoute', () => {
   const tagged = (): string[] => catalog.fetchTagged.args.map(([upstream, tag]) => `${placeOf(upstream)}:${tag}`);
 
   describe('sends an icon', () => {
-    it('of the latest version, which may move, so that no script of it runs', async () => {
+    it('of the latest version, with headers that allow revalidation and prevent scripts', async () => {
       await start(image);
       const { statusCode, headers, body } = await client(ICON);
       expect([statusCode, body]).to.deep.equal([200, SVG]);
@@ -114,7 +114,7 @@ describe('iconRoute', () => {
       ]);
     });
 
-    it('of a version as it is typed, for ever', async () => {
+    it('of a given version, cacheable for ever', async () => {
       await start(image);
       for (const version of ['v1.0.0', '1.0', 'v2-rc.1']) {
         const { statusCode, headers } = await client(`${ICON}/${version}`);
@@ -144,7 +144,7 @@ describe('iconRoute', () => {
       });
     }
 
-    it('with the same headers for HEAD, and not at all to a client that has it', async () => {
+    it('with the same headers for HEAD, and with 304 to a client that has it', async () => {
       await start(image);
       const [got, head] = [await client(ICON), await client.head(ICON)];
       for (const each of [got, head]) {
@@ -158,7 +158,7 @@ describe('iconRoute', () => {
       expect(known.headers).not.to.have.any.keys('content-type', 'content-disposition');
     });
 
-    it('out of the image of the platform', async () => {
+    it('from the image of the platform', async () => {
       const other = imageOf(['docs/icon.svg', '<svg>other</svg>']);
       await start(
         makeIndex([
@@ -172,7 +172,7 @@ describe('iconRoute', () => {
       expect([body, headers['docker-content-digest']]).to.deep.equal([SVG, image.digest]);
     });
 
-    it('out of the repository of the package itself where there is none of versions', async () => {
+    it('from the repository of the package itself if there is no repository of versions', async () => {
       for (const reason of [unknown, denied]) {
         catalog.listTags.resetHistory();
         catalog.fetchTagged.resetHistory();
@@ -188,7 +188,7 @@ describe('iconRoute', () => {
       }
     });
 
-    it('out of the repository of the package where that of versions has none', async () => {
+    it('from the repository of the package if the repository of versions has no icon', async () => {
       for (const tags of [[], ['latest']]) {
         await start(image);
         catalog.listTags.resetHistory();
@@ -199,7 +199,7 @@ describe('iconRoute', () => {
       }
     });
 
-    it('to equal requests by one question to the registry, and later out of memory', async () => {
+    it('to equal requests with one request to the registry, and later from memory', async () => {
       await start(image);
       const request = {
         repository: parseRepositoryName('main'),
@@ -214,7 +214,7 @@ describe('iconRoute', () => {
       expect(gateway.fetchBlob.callCount).to.equal(fetched);
     });
 
-    it('to the same request for a minute without a question, unless its registry is another one', async () => {
+    it('to the same request within a minute without a request to the registry, unless the registry has changed', async () => {
       // Before the icons that remember its time: it begins at 0, and that of a long run of tests is far ahead.
       const clock = sinon.useFakeTimers({ toFake: ['performance'] });
       try {
@@ -234,7 +234,7 @@ describe('iconRoute', () => {
       }
     });
 
-    it('of 500 images at a time, for which clients without a token have the registry asked', async () => {
+    it('of 500 images at a time, requested by clients without a token', async () => {
       await start(image);
       const versions = Array.from({ length: 500 }, (_, at) => `v1.0.${String(at)}` as Tag);
       const repository = parseRepositoryName('main');
@@ -331,13 +331,13 @@ describe('iconRoute', () => {
       });
     }
 
-    it('the better place when the other one is denied', async () => {
+    it('the place with the clearer result if the other one is denied', async () => {
       await start(image);
       catalog.fetchTagged.callsFake((place) => Promise.reject(placeOf(place) === VERSIONS ? denied : unknown));
       await expectFailure(`${ICON}/v1.0.0`, 404, 'tag not found');
     });
 
-    it('the first place alone when that may pass', async () => {
+    it('only the first place if its failure is temporary', async () => {
       await start(image);
       catalog.listTags.callsFake(async (place) => {
         if (placeOf(place) === VERSIONS) throw unavailable;
@@ -347,7 +347,7 @@ describe('iconRoute', () => {
       expect(new Set(listed())).to.deep.equal(new Set([VERSIONS]));
     });
 
-    it('an image without one for the platform, or whose parts are not there', async () => {
+    it('an index without an image for the platform, or an image with missing blobs', async () => {
       await start(makeIndex([{ image, platform: arm64 }]));
       await expectFailure(ICON, 404, 'package not found');
       await app.close();
@@ -360,7 +360,7 @@ describe('iconRoute', () => {
       await expectFailure(ICON, 404, 'package not found');
     });
 
-    it('an image that cannot be fetched, or is none', async () => {
+    it('an image that cannot be fetched or is invalid', async () => {
       await start(image);
       gateway.fetchBlob.rejects(new UpstreamDeniedError());
       await expectFailure(ICON, 502, 'failed to fetch package');
@@ -372,7 +372,7 @@ describe('iconRoute', () => {
       await expectFailure(ICON, 502, 'failed to fetch package');
     });
 
-    it('a forged layer or manifest, of which no byte is shown', async () => {
+    it('a forged layer or manifest, of which no byte is sent', async () => {
       await start(image);
       gateway.fetchBlob.callsFake(async () =>
         chunksOf(gzipSync(archiveOf({ path: 'docs/icon.svg', content: '<forged/>' })), 100),
@@ -412,7 +412,7 @@ describe('iconRoute', () => {
       });
     }
 
-    it('a registry that says nothing, after 25 s in all', async () => {
+    it('a registry that does not answer, after 25 s', async () => {
       await start(image);
       const clock = sinon.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
       try {
@@ -436,7 +436,7 @@ describe('iconRoute', () => {
       }
     });
 
-    it('a third image while two are read, when it has waited for 5 s', async () => {
+    it('a third image after a wait of 5 s while two images are read', async () => {
       const images = [1, 2, 3].map((version) => imageOf(['docs/icon.svg', `<svg id="${String(version)}"/>`]));
       await start(...images);
       for (const [index, each] of images.entries()) {

@@ -3,7 +3,7 @@ import { parseImagesPath, parseReference } from '../../../../../src/adapters/htt
 import { RefusedError } from '../../../../../src/adapters/http/server/problem.ts';
 
 describe('parseImagesPath', () => {
-  it('reads the image first, and then what is asked of it', () => {
+  it('reads the image, then the requested part of it', () => {
     expect(parseImagesPath('/v1/images/deckhouse-cli/tags')).to.deep.equal({ action: 'tags', image: 'deckhouse-cli' });
     expect(parseImagesPath('/v1/images/deckhouse-cli/plugins/a_b.c-d/images/v1')).to.deep.equal({
       action: 'images',
@@ -29,7 +29,7 @@ describe('parseImagesPath', () => {
 });
 
 describe('parseReference', () => {
-  it('tells tags and digests, and what is neither', () => {
+  it('distinguishes tags, digests and invalid references', () => {
     const digest = `sha256:${'a'.repeat(64)}`;
     expect(parseReference(digest)).to.deep.equal({ digest });
     expect(parseReference('V1.0_b-c')).to.deep.equal({ tag: 'V1.0_b-c' });

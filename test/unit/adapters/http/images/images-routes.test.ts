@@ -80,7 +80,7 @@ describe('imagesRoutes', () => {
   const placeOf = ({ registry, repository }: Upstream): string => `${registry.host}/${String(repository)}`;
   const tagsAsked = (): string[] => catalog.listTags.args.map(([upstream]) => placeOf(upstream));
 
-  it('answers with all tags, and is never cached', async () => {
+  it('answers with all tags, and forbids caches to store the answer', async () => {
     const { statusCode, headers, body } = await client(`${CLI}/tags`);
     expect([statusCode, JSON.parse(body)]).to.deep.equal([200, { name: 'deckhouse-cli', tags: ['v1.0.0', 'v1.1.0'] }]);
     expect(headers).to.include({
@@ -92,7 +92,7 @@ describe('imagesRoutes', () => {
     expect((await client.head(`${CLI}/tags`)).headers).to.include({ 'content-length': String(body.length) });
   });
 
-  it('leaves tags of signatures out of a list that is too long for a client, and refuses one of versions that is', async () => {
+  it('leaves tags of signatures out of a list that is too long for a client, and refuses a list of versions that is too long', async () => {
     const signatures = Array.from({ length: 60_000 }, (_, at) => `sha256-${String(at).padStart(64, '0')}.sig`);
     catalog.listTags.resolves(['v1.0.0', ...signatures, 'v1.1.0']);
     expect(JSON.parse((await client(`${CLI}/tags`)).body)).to.have.deep.property('tags', ['v1.0.0', 'v1.1.0']);
@@ -105,12 +105,12 @@ describe('imagesRoutes', () => {
     expect([statusCode, body]).to.deep.equal([502, 'failed to list tags\n']);
   });
 
-  it('knows no tag of an image that has none', async () => {
+  it('answers with an empty list for an image without tags', async () => {
     catalog.listTags.resolves([]);
     expect((await client(`${CLI}/tags`)).body).to.equal('{"name":"deckhouse-cli","tags":[]}');
   });
 
-  it('knows plugins, and a version that is called as a part of the path', async () => {
+  it('serves plugins, and versions with the name of a path segment', async () => {
     await client(`${CLI}/plugins/stronghold/tags`);
     expect(tagsAsked()).to.deep.equal(['registry.example/deckhouse/ee/deckhouse-cli/plugins/stronghold']);
     for (const version of ['tags', 'images', 'manifests']) {
@@ -120,7 +120,7 @@ describe('imagesRoutes', () => {
     expect((await client(`${CLI}/tags/`)).statusCode).to.equal(200);
   });
 
-  it('sends the package of the platform, and says all about it', async () => {
+  it('sends the package of the platform with all headers', async () => {
     const { statusCode, headers, rawBody } = await client(`${CLI}/images/v1.0.0?platform=linux-arm64`);
     expect(statusCode).to.equal(200);
     expect(Buffer.compare(rawBody, other.layer.bytes)).to.equal(0);
@@ -137,7 +137,7 @@ describe('imagesRoutes', () => {
     expect(app.finished.map(({ route, status }) => [route, status])).to.deep.equal([['/v1/images/images', 200]]);
   });
 
-  it('sends the package of the configured platform where none or an empty one is named, and by digest for ever', async () => {
+  it('sends the package of the configured platform if the request has none or an empty one, and allows caches to keep a digest for ever', async () => {
     for (const query of ['', '?platform=', '?other=1']) {
       const { rawBody, headers } = await client(`${CLI}/images/v1.0.0${query}`);
       expect(Buffer.compare(rawBody, image.layer.bytes)).to.equal(0);
@@ -148,7 +148,7 @@ describe('imagesRoutes', () => {
     expect(headers['cache-control']).to.equal('private, max-age=31536000, immutable');
   });
 
-  it('sends ranges, knows what a client has, and moves no blob for HEAD', async () => {
+  it('sends ranges, answers 304 to a client that has the package, and downloads no blob for HEAD', async () => {
     const head = await client.head(`${CLI}/images/v1.0.0`);
     expect([head.statusCode, head.headers['content-length']]).to.deep.equal([200, '50000']);
     const known = await client(`${CLI}/images/v1.0.0`, { headers: { 'if-none-match': `"${image.digest}"` } });
@@ -270,7 +270,7 @@ describe('imagesRoutes', () => {
     expect([failed.statusCode, failed.body]).to.deep.equal([502, 'failed to fetch package\n']);
   });
 
-  it('answers 404 for an image whose manifest is listed and not there, and 502 for an index in an index', async () => {
+  it('answers 404 for an image whose listed manifest is missing, and 502 for an index in an index', async () => {
     gateway.fetchManifest.rejects(new PackageUnknownError('MANIFEST_UNKNOWN'));
     const missing = await client(`${CLI}/images/v1`);
     expect([missing.statusCode, missing.body]).to.deep.equal([404, 'package not found\n']);
@@ -294,7 +294,7 @@ describe('imagesRoutes', () => {
     agent.destroy();
   });
 
-  it('answers 502 for a manifest that is not that of its digest, or larger than a client reads', async () => {
+  it('answers 502 for a manifest with a wrong digest, or larger than a client reads', async () => {
     gateway.fetchManifest.resolves(other.manifest.bytes);
     for (const [path, text] of [
       [`manifests/${image.digest}`, 'failed to read manifest'],
@@ -309,7 +309,7 @@ describe('imagesRoutes', () => {
     expect([statusCode, body]).to.deep.equal([502, 'failed to read manifest\n']);
   });
 
-  it('looks beside an edition where the edition has no such image, and there first the next time', async () => {
+  it('looks in other roots if the edition does not have the image, and begins there the next time', async () => {
     catalog.listTags.callsFake(async ({ repository }) => {
       if (String(repository).includes('/ee/')) throw new PackageUnknownError('MANIFEST_UNKNOWN');
       return ['v1'];
@@ -329,7 +329,7 @@ describe('imagesRoutes', () => {
     ]);
   });
 
-  it('asks the edition first again after a failure of it that may pass', async () => {
+  it('asks the edition first again after a temporary failure', async () => {
     catalog.listTags.onFirstCall().rejects(new UpstreamUnavailableError());
     expect((await client(`${CLI}/tags`)).statusCode).to.equal(200);
     await client(`${CLI}/tags`);
@@ -352,7 +352,7 @@ describe('imagesRoutes', () => {
     });
   }
 
-  it('says "not found" only where no place fails otherwise', async () => {
+  it('answers "not found" only if no place fails in another way', async () => {
     catalog.listTags.onFirstCall().rejects(new PackageUnknownError('MANIFEST_UNKNOWN'));
     catalog.listTags.onSecondCall().rejects(new UpstreamDeniedError());
     expect((await client(`${CLI}/tags`)).statusCode).to.equal(404);
@@ -362,7 +362,7 @@ describe('imagesRoutes', () => {
   });
 
   for (const method of ['GET', 'HEAD'] as const) {
-    it(`answers ${method} after 25 s in all, also where a registry is slow behind the version`, async () => {
+    it(`answers ${method} after 25 s, also if the registry is slow after it has resolved the version`, async () => {
       const asked = Promise.withResolvers<undefined>();
       gateway.fetchManifest.callsFake(() => {
         asked.resolve(undefined);
@@ -381,14 +381,14 @@ describe('imagesRoutes', () => {
     });
   }
 
-  it('lists once for many clients at a time', async () => {
+  it('sends one request for the tags for many clients at a time', async () => {
     const image = parseRepositoryPath('deckhouse-cli');
     const { signal } = new AbortController();
     await Promise.all(Array.from({ length: 20 }, () => images.tags(image, signal)));
     expect(catalog.listTags.callCount).to.equal(1);
   });
 
-  it('counts its requests among those that run', async () => {
+  it('counts its requests as running requests', async () => {
     const begin = sinon.spy(admission, 'begin');
     for (const path of ['tags', 'images/v1', 'manifests/v1']) await client(`${CLI}/${path}`);
     expect(begin.callCount).to.equal(3);
@@ -418,14 +418,14 @@ describe('imagesRoutes', () => {
     expect(app.finished.map(({ isUnverified }) => isUnverified)).to.deep.equal([true]);
   };
 
-  it('sends what has come behind the time of a gateway, and says so in the log', async () => {
+  it('starts an unverified answer before the time-out of a gateway, and logs this', async () => {
     const slow = makePackage(500_000, 3);
     gateway.fetchManifest.resolves(slow.manifest.bytes);
     catalog.fetchTagged.resolves(slow.manifest.bytes);
     await late();
   });
 
-  it('shows no byte of a forged layer, and ends the connection', async () => {
+  it('sends no byte of a forged layer, and closes the connection', async () => {
     gateway.fetchBlob.callsFake(() => Promise.resolve(chunksOf(flipped(image.layer.bytes, 0))));
     expect(await receivedOf(`${CLI}/images/v1`)).to.equal(0);
     await app.finishedCount(1);
@@ -452,7 +452,7 @@ describe('imagesRoutes', () => {
       client = client.extend({ prefixUrl: app.url });
     });
 
-    it('sends an image, and a range of it, out of a second download', async () => {
+    it('sends an image, and a range of it, from a second download', async () => {
       const { statusCode, headers, rawBody } = await client(`${CLI}/images/v1`);
       expect([statusCode, headers['cache-status']]).to.deep.equal([
         200,
@@ -463,7 +463,7 @@ describe('imagesRoutes', () => {
       expect(Buffer.compare(part.rawBody, large.layer.bytes.subarray(200_000, 200_010))).to.equal(0);
     });
 
-    it('ends a download whose client has left while it was verified, and begins no second one', async () => {
+    it('ends the verifying download when its client leaves, and starts no second one', async () => {
       const ended = Promise.withResolvers<undefined>();
       gateway.fetchBlob.callsFake((_upstream, _blob, _offset, signal) => {
         signal.addEventListener('abort', () => {
@@ -481,14 +481,14 @@ describe('imagesRoutes', () => {
       expect(gateway.fetchBlob.callCount).to.equal(1);
     });
 
-    it('sends what has come behind the time of a gateway, from its first byte on', () => late());
+    it('starts an answer before the time-out of a gateway, from its first byte', () => late());
 
-    it('shows no byte of a forged layer', async () => {
+    it('sends no byte of a forged layer', async () => {
       blobs(flipped(large.layer.bytes, large.layer.bytes.length - 1));
       expect(await receivedOf(`${CLI}/images/v1`)).to.equal(0);
     });
 
-    it('shows no forged byte of a registry that is honest the first time only', async () => {
+    it('sends no forged byte of a registry that is honest only the first time', async () => {
       blobs(large.layer.bytes, flipped(large.layer.bytes, 70_000));
       expect(await receivedOf(`${CLI}/images/v1`)).to.equal(65_536);
       await app.finishedCount(1);
@@ -496,7 +496,7 @@ describe('imagesRoutes', () => {
     });
   });
 
-  it('shows no forged byte where the store has failed behind the verification', async () => {
+  it('sends no forged byte if the store fails after the verification', async () => {
     const { layer, digest } = makePackage(200_000, 4);
     const found = { digest, layer: layer.descriptor };
     const forged = flipped(layer.bytes, 100_000);

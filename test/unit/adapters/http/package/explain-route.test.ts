@@ -40,7 +40,7 @@ describe('GET /explain', () => {
     return JSON.parse((await ask()).body);
   };
 
-  it('takes the query of /package, and lets no cache keep the answer', async () => {
+  it('accepts the query of /package, and forbids caches to store the answer', async () => {
     const answer = await ask();
     sinon.assert.calledOnceWithExactly(explain.execute, request);
     expect(answer.statusCode).to.equal(200);
@@ -65,13 +65,13 @@ describe('GET /explain', () => {
     });
   }
 
-  it('answers to no name that a stranger may have pointed here', async () => {
+  it('answers no request for a foreign host name, which DNS rebinding could use', async () => {
     const answer = await client(`explain?digest=${image.digest}`, { headers: { host: 'rebound.example:5080' } });
     expect(answer.statusCode).to.equal(400);
     sinon.assert.notCalled(explain.execute);
   });
 
-  it('says of what would fail with which status and code', async () => {
+  it('shows the status and code of a request that would fail', async () => {
     expect(await documentOf(bare)).to.deep.equal({
       request,
       verdict: {
@@ -101,7 +101,7 @@ describe('GET /explain', () => {
     });
   });
 
-  it('says all that is known', async () => {
+  it('shows all known facts', async () => {
     const upstream = {
       scheme: 'https',
       host: 'registry.example',
@@ -242,7 +242,7 @@ describe('GET /explain', () => {
     });
   }
 
-  it('says what is wrong with a signature, and that it was not verified yet', async () => {
+  it('shows what is wrong with a signature, and that a signature was not verified yet', async () => {
     const unverified = { mode: 'report', verdict: null, format: null, key: null, reason: null, index: null };
     expect(await documentOf({ ...bare, signature: { mode: 'report', finding: undefined } }))
       .to.have.property('signature')
@@ -253,7 +253,7 @@ describe('GET /explain', () => {
       .that.deep.equals({ ...unverified, verdict: 'missing', reason: 'there is none', verified_at: NOW });
   });
 
-  it('names no user where there is none', async () => {
+  it('shows no user for an anonymous registry', async () => {
     const upstream = {
       scheme: 'https',
       host: 'registry.example',

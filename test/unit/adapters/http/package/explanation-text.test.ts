@@ -92,7 +92,7 @@ const ALL: Explanation = {
 describe('explanationText', () => {
   const text = (overrides: Partial<Explanation> = {}): string => explanationText({ ...ALL, ...overrides }, NOW);
 
-  it('says what it means first, and then all facts behind it', () => {
+  it('begins with the meaning, and then shows all facts', () => {
     expect(text()).to.equal(
       [
         'verdict     would be served, if the registry does its part (joined): the package is arriving, for this request, too',
@@ -139,7 +139,7 @@ describe('explanationText', () => {
     );
   });
 
-  it('says why a request would fail, since when, and until when the registry is not asked', () => {
+  it('shows why a request would fail, since when, and until when the registry is not asked', () => {
     const { detail: reason, cause } = refused;
     const verdict = {
       outcome: 'fail',
@@ -157,7 +157,7 @@ describe('explanationText', () => {
     ]);
   });
 
-  it('names the places that are asked before the registry, and which of them rests until when', () => {
+  it('lists the sources before the registry, and until when a source rests', () => {
     const askedBefore = [
       { kind: 'mirror', name: 'mirror.example', resting: undefined, isFailing: true, distrusted: 0 },
       {
@@ -213,7 +213,7 @@ describe('explanationText', () => {
     );
   });
 
-  it('says how little is known', () => {
+  it('shows that little is known', () => {
     const bare = explanationOf({ ...request, repository: parseRepositoryName(''), path: undefined });
     const names = [request.repository, parseRepositoryName('')];
     const known = [{ resource: 'modulesources', object: 'ee', names, upstream }];
@@ -231,12 +231,12 @@ describe('explanationText', () => {
     ]);
   });
 
-  it('does not tell the latest answer twice', () => {
+  it('does not show the latest answer twice', () => {
     const told = text({ answers: { manifest: refused, layer: undefined, latest: refused } });
     expect(told.match(/^answered/gm)).to.have.lengthOf(1);
   });
 
-  it('gives no orders to the terminal', () => {
+  it('contains no control characters', () => {
     const told = text({ verdict: { outcome: 'hit', reason: '\u001b[2J\nx', needsRegistry: false } });
     expect(told.split('\n', 1)).to.deep.equal(['verdict     would be served (hit): ?[2J?x']);
   });

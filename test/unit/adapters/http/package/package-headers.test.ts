@@ -29,7 +29,7 @@ describe('matchesEtag', () => {
     });
   }
 
-  it('finds ours wherever it stands among others, and nothing else', () => {
+  it('finds the own tag at any place among other tags, and no other tag', () => {
     fc.assert(
       fc.property(list, (tags) => {
         const header = tags.map(([[weak, opaque], separator]) => `${weak}"${opaque}"${separator}`).join('');
@@ -38,7 +38,7 @@ describe('matchesEtag', () => {
     );
   });
 
-  it('never finds ours where it is not written', () => {
+  it('never finds the own tag in a list without it', () => {
     const near = nearMiss(
       list.map((tags) => tags.map(([[weak, opaque], separator]) => `${weak}"${opaque}"${separator}`).join('')),
       PIECES,
@@ -52,7 +52,7 @@ describe('matchesEtag', () => {
     );
   });
 
-  it('reads 64 KiB of anything in linear time', () => {
+  it('reads 64 KiB of any text in linear time', () => {
     expectLinear(PIECES, (header) => matchesEtag(header, '"a"'));
   });
 });
@@ -129,14 +129,14 @@ describe('parseRange', () => {
     });
   }
 
-  it('stands only under the validator that If-Range names', () => {
+  it('is used only if If-Range has the right validator', () => {
     expect(parseRange('bytes=0-1', ETAG, ETAG, 100)).to.deep.equal(part(0, 2));
     for (const other of ['"sha256:bb"', `W/${ETAG}`, 'Tue, 24 Nov 2026 08:00:00 GMT']) {
       expect(parseRange('bytes=0-1', other, ETAG, 100)).to.deep.equal({ kind: 'whole' });
     }
   });
 
-  it('is what the specification says, or nothing, for any input', () => {
+  it('returns a valid range or nothing for any input', () => {
     const number = fc.oneof(fc.nat(12), fc.maxSafeNat(), fc.constant('')).map(String);
     const header = fc.tuple(number, number).map(([first, last]) => `bytes=${first}-${last}`);
     fc.assert(
@@ -150,7 +150,7 @@ describe('parseRange', () => {
     );
   });
 
-  it('is nothing under any other validator', () => {
+  it('is ignored for any other validator', () => {
     fc.assert(
       fc.property(nearMiss(fc.constant(ETAG), ['W/', '"', ' ', 'a', ',', '*']), (other) => {
         fc.pre(other !== '' && other !== ETAG);
@@ -159,7 +159,7 @@ describe('parseRange', () => {
     );
   });
 
-  it('is read out of 64 KiB of anything in linear time', () => {
+  it('is read from 64 KiB of any text in linear time', () => {
     expectLinear(RANGE_PIECES, (text) => parseRange(text, '', ETAG, 100));
     expectLinear(RANGE_PIECES, (text) => parseRange(`bytes=${text}`, '', ETAG, 100));
   });

@@ -41,7 +41,7 @@ describe('parsePackageQuery', () => {
     expect(parsePackageQuery(`digest=${DIGEST}`)).to.deep.equal({ digest: DIGEST, repository: '', path: undefined });
   });
 
-  it('reads what clients write: escapes, empty parameters, parameters of others', () => {
+  it('reads queries of real clients: escapes, empty parameters, unknown parameters', () => {
     const query = `digest=sha256%3A${HEX}&repository=registry.example%2Fmodules%2F&path=ingress/nginx&foo=%20&foo=2&`;
     expect(parsePackageQuery(query)).to.deep.equal({
       digest: DIGEST,
@@ -102,7 +102,7 @@ describe('parsePackageQuery', () => {
     });
   }
 
-  it('takes what docs/openapi.yaml describes but for hosts that no URL has, and nothing else', () => {
+  it('accepts exactly the queries of docs/openapi.yaml, except for hosts that are invalid in a URL', () => {
     const ajv = new Ajv2020();
     const { parameters = [] } = parseOpenApi(readFileSync(OPENAPI, 'utf8')).paths['/package'] ?? {};
     for (const { name, schema } of parameters.filter((parameter) => parameter.in === 'query')) {
@@ -124,14 +124,14 @@ describe('parsePackageQuery', () => {
     }
   });
 
-  it('never echoes what it was given', () => {
+  it('never returns the input in its error', () => {
     expect(() => parsePackageQuery('digest=canary-4711'))
       .to.throw()
       .with.property('message')
       .that.not.includes('canary');
   });
 
-  it('ends in a request or in its one error, for any input', () => {
+  it('returns a request or its one error for any input', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', maxLength: 100 }), fc.boolean(), (text, prefix) => {
         try {

@@ -147,7 +147,7 @@ describe('packageRoute', () => {
   const titleOf = ({ why, expected }: RangeRequest): string =>
     `answers ${typeof expected === 'string' ? expected : `bytes ${expected.join(' to ')}`} to ${why}`;
 
-  describe('of a package that is kept', () => {
+  describe('of a cached package', () => {
     const image = makePackage(SIZE);
     before(async () => {
       await start(10 * SIZE, [image]);
@@ -162,7 +162,7 @@ describe('packageRoute', () => {
     }
   });
 
-  describe('of a package that is arriving', () => {
+  describe('of an arriving package', () => {
     const images = RANGE_REQUESTS.map((_row, index) => makePackage(SIZE, index));
     const held = new Map<string, HeldSource>();
     before(async () => {
@@ -201,7 +201,7 @@ describe('packageRoute', () => {
     });
   });
 
-  describe('of a package that cannot be kept', () => {
+  describe('of a package that cannot be cached', () => {
     const image = makePackage(SIZE);
     before(() => start(SIZE, [image]));
     after(stop);
@@ -262,7 +262,7 @@ describe('manifestRoute', () => {
     ['an index', index.digest, index.index],
     ['a manifest that an index names', image.digest, image.manifest],
   ] as const) {
-    it(`sends the exact bytes of ${what}, and says all about them`, async () => {
+    it(`sends the exact bytes of ${what} with all headers`, async () => {
       const { body, headers, statusCode } = await read(`manifest?digest=${digest}`);
       expect(statusCode).to.equal(200);
       expect(Buffer.compare(body, bytes)).to.equal(0);
@@ -289,40 +289,40 @@ describe('manifestRoute', () => {
     expect(head.body).to.have.lengthOf(0);
   });
 
-  it('asks the registry once, in the repository that is named', async () => {
+  it('sends one request to the registry, for the requested repository', async () => {
     for (let times = 0; times < 2; times++) await client(`manifest?digest=${image.digest}&path=modules/jq`);
     sinon.assert.calledOnce(gateway.fetchManifest);
     expect(gateway.fetchManifest.firstCall.args[0].repository).to.match(/modules\/jq$/);
   });
 
-  it('sends manifests that nothing keeps', async () => {
+  it('sends manifests without a cache', async () => {
     await app.close();
     await start(new NoPackageStore());
     const { body } = await read(`manifest?digest=${image.digest}`);
     expect(Buffer.compare(body, image.manifest.bytes)).to.equal(0);
   });
 
-  it('answers 304 when the client has it, and asks no registry', async () => {
+  it('answers 304 to a client that has the manifest, and asks no registry', async () => {
     const headers = { 'if-none-match': `"${image.digest}"` };
     expect((await client(`manifest?digest=${image.digest}`, { headers })).statusCode).to.equal(304);
     sinon.assert.notCalled(gateway.fetchManifest);
   });
 
-  it('answers 304 to If-None-Match: * only for what exists', async () => {
+  it('answers 304 to If-None-Match: * only if the manifest exists', async () => {
     const headers = { 'if-none-match': '*' };
     expect((await client(`manifest?digest=${image.digest}`, { headers })).statusCode).to.equal(304);
     const absent = makePackage(7).digest;
     expect((await client(`manifest?digest=${absent}`, { headers })).statusCode).to.equal(404);
   });
 
-  it('sends no byte of a manifest that is not the one of its digest', async () => {
+  it('sends no byte of a manifest with a wrong digest', async () => {
     gateway.fetchManifest.resolves(index.index.bytes);
     const { statusCode, body } = await client(`manifest?digest=${image.digest}`);
     expect(statusCode).to.equal(502);
     expect(body).to.equal('content does not match its digest\n');
   });
 
-  it('sends manifests only, and no other blob of the cache', async () => {
+  it('sends only manifests, and no other cached blob', async () => {
     await app.close();
     const store = new MemoryPackageStore();
     await start(store);

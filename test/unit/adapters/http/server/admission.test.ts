@@ -33,7 +33,7 @@ describe('Admission', () => {
   const placeOf = (admission: Admission, bytes = 64 * MIB, displace = ignored): Promise<Place> =>
     admission.place(bytes, displace, never);
 
-  it('lets so many large bodies be sent at a time as fit, and further ones in their order', async () => {
+  it('admits as many large bodies as fit, and queues further ones in order', async () => {
     const admission = admissionOf({});
     const [first, second] = [await placeOf(admission), await placeOf(admission)];
     const order: number[] = [];
@@ -51,7 +51,7 @@ describe('Admission', () => {
     expect(admission.usage).to.include({ sending: 0, waiting: 0 });
   });
 
-  it('lets more bodies be sent when they are smaller, and none of them before one that came first', async () => {
+  it('admits more bodies if they are smaller, but none before an earlier one', async () => {
     const admission = admissionOf({});
     const places = await Promise.all(Array.from({ length: 14 }, () => placeOf(admission, MIB)));
     const large = placeOf(admission);
@@ -65,7 +65,7 @@ describe('Admission', () => {
     (await small).release();
   });
 
-  it('lets no small body past a large one that waits', async () => {
+  it('lets no small body overtake a large one that waits', async () => {
     const admission = admissionOf({});
     const place = await placeOf(admission);
     const other = await placeOf(admission, MIB);
@@ -76,18 +76,18 @@ describe('Admission', () => {
     other.release();
   });
 
-  it('lets a body be sent alone that is larger than all the memory that there is', async () => {
+  it('admits a body alone that is larger than the whole limit', async () => {
     const admission = admissionOf({ maxHeldBytes: 1 });
     (await placeOf(admission)).release();
   });
 
-  it('makes a body wait for nothing that the system takes at once', async () => {
+  it('admits a body at once that fits into a socket buffer', async () => {
     const admission = admissionOf({ maxHeldBytes: 1 });
     await placeOf(admission);
     await Promise.all(Array.from({ length: 100 }, () => placeOf(admission, 64 * 1024)));
   });
 
-  it('refuses a body that has waited for too long, and forgets it', async () => {
+  it('refuses a body that has waited too long, and removes it from the queue', async () => {
     const admission = admissionOf({ maxHeldBytes: 1, maxWaitMs: 10 });
     const place = await placeOf(admission);
     const error = await rejection(placeOf(admission));
@@ -99,7 +99,7 @@ describe('Admission', () => {
     expect(admission.usage).to.deep.equal({ running: 0, sending: 0, waiting: 0, refused: 1, displaced: 0 });
   });
 
-  it('forgets a client that leaves while it waits', async () => {
+  it('removes a client that leaves from the queue', async () => {
     const admission = admissionOf({ maxHeldBytes: 1 });
     const place = await placeOf(admission);
     const leaving = new AbortController();
@@ -110,7 +110,7 @@ describe('Admission', () => {
     (await placeOf(admission)).release();
   });
 
-  it('gives the place of a reader that takes nothing to one that waits, and no other', async () => {
+  it('takes the place of a client that reads nothing for one that waits, and no other place', async () => {
     const admission = admissionOf({ floorMs: 5 });
     const displaced: string[] = [];
     const stalled = await placeOf(admission, MIB * 9, () => {
@@ -127,7 +127,7 @@ describe('Admission', () => {
     reading.release();
   });
 
-  it('leaves a reader its place that has taken nothing for a shorter time, though another one waits', async () => {
+  it('leaves a client its place that has read nothing for a shorter time, although another one waits', async () => {
     const clock = sinon.useFakeTimers({
       toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance'],
     });
@@ -144,7 +144,7 @@ describe('Admission', () => {
     place.release();
   });
 
-  it('leaves a slow reader its place when nothing waits', async () => {
+  it('leaves a slow client its place if no other client waits', async () => {
     const admission = admissionOf({ floorMs: 1 });
     const place = await placeOf(admission, 64 * MIB, () => {
       throw new Error('displaced');
@@ -154,7 +154,7 @@ describe('Admission', () => {
     place.release();
   });
 
-  it('bounds the requests of a client and of all, and counts none that is over', () => {
+  it('limits the requests of one client and of all clients, and does not count ended ones', () => {
     const admission = admissionOf({ maxRunningPerClient: 2, maxRunning: 3 });
     const ends = ['192.0.2.1', '192.0.2.1'].map((client) => admission.begin(client));
     expect(() => admission.begin('192.0.2.1')).to.throw('this client fetches too many packages at a time');
@@ -203,7 +203,7 @@ describe('Admission', () => {
       await app.close();
     });
 
-    it('gives the turn of a client to the next one when its package cannot be opened', async () => {
+    it('admits the next client when a package cannot be opened', async () => {
       const admission = admissionOf({ maxHeldBytes: 1 });
       let turns = 0;
       const failing: Pick<GetPackage, 'execute'> = {
@@ -226,7 +226,7 @@ describe('Admission', () => {
       await app.close();
     });
 
-    it('sends a body in the turn for which its opening has waited', async () => {
+    it('keeps the place of a request from the opening of its package until the end of its body', async () => {
       const admission = admissionOf({ maxHeldBytes: 1 });
       const waiting: Pick<GetPackage, 'execute'> = {
         execute: async (_request, _leaving, turn) => {
@@ -245,7 +245,7 @@ describe('Admission', () => {
       await app.close();
     });
 
-    it('resets a reader that takes nothing when another one waits, which gets all', async () => {
+    it('resets a client that reads nothing when another one waits, which gets the whole package', async () => {
       const app = await start(admissionOf({ maxHeldBytes: 1, floorMs: 50 }));
       const socket = await stall(app.port);
       const closed = new Promise((resolve) => socket.once('close', resolve));
@@ -256,7 +256,7 @@ describe('Admission', () => {
       await app.close();
     });
 
-    describe('whose body is over for the service, and lies in the system', () => {
+    describe('whose body is written completely but still in the socket buffer', () => {
       const small = makePackage(MIB, 7);
       const smallDelivery = (): Delivery => ({
         package: { digest: small.digest, layer: small.layer.descriptor },
@@ -277,7 +277,7 @@ describe('Admission', () => {
         return { app, admission, socket, next };
       }
 
-      it('keeps the place until its reader has taken it', async () => {
+      it('keeps the place until the client has read the buffer', async () => {
         const { app, admission, socket, next } = await sendTo(stall, { floorMs: 60_000 });
         await eventually(async () => {
           await Promise.resolve();
@@ -290,7 +290,7 @@ describe('Admission', () => {
         await app.close();
       });
 
-      it('loses its connection when it takes nothing of it and another one waits', async () => {
+      it('loses its connection if its client reads nothing and another one waits', async () => {
         const { app, admission, socket, next } = await sendTo(stall, { floorMs: 50 });
         const reset = rejection(once(socket, 'end'));
         socket.resume().pause();
@@ -301,7 +301,7 @@ describe('Admission', () => {
         await app.close();
       });
 
-      it('gives its place to the next one of the same connection', async () => {
+      it('gives its place to the next response of the same connection', async () => {
         const agent = new Agent({ keepAlive: true, maxSockets: 1 });
         const app = await startHttpApp({
           admission: admissionOf({ maxHeldBytes: 1, maxWaitMs: 10 }),
@@ -319,7 +319,7 @@ describe('Admission', () => {
       });
     });
 
-    it('ends the connection of such a reader with TLS, too', async () => {
+    it('closes the connection of such a client also with TLS', async () => {
       const { cert, key } = serverCertificate('localhost');
       const admission = admissionOf({ maxHeldBytes: 1, floorMs: 50 });
       const ended: Promise<void>[] = [];
@@ -349,7 +349,7 @@ describe('Admission', () => {
       await server.close(0);
     });
 
-    it('bounds a client by the address that the sidecar adds, and the sidecar itself not', async () => {
+    it('limits a client by the address that the sidecar adds, and does not limit the sidecar itself', async () => {
       const app = await start(admissionOf({ maxRunningPerClient: 1, maxHeldBytes: Infinity }));
       const sockets = [await stall(app.port, '192.0.2.1'), await stall(app.port, '192.0.2.2'), await stall(app.port)];
       const ask = (client: string) =>

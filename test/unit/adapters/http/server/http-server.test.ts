@@ -37,7 +37,7 @@ describe('HttpServer', () => {
     return text;
   }
 
-  it('lets what runs finish, and accepts nothing new meanwhile', async () => {
+  it('lets running requests finish at a stop, and accepts no new connection', async () => {
     const response = await ask('/slow');
     const closed = server.close(10_000);
     expect(await rejection(once(connect(port, '127.0.0.1'), 'connect'))).to.have.property('code', 'ECONNREFUSED');
@@ -46,7 +46,7 @@ describe('HttpServer', () => {
     await closed;
   });
 
-  it('says how long a new connection waits until it is accepted', async () => {
+  it('measures how long a new connection waits until it is accepted', async () => {
     const busy = server.acceptDelay();
     const end = performance.now() + 30;
     while (performance.now() < end);
@@ -55,32 +55,32 @@ describe('HttpServer', () => {
     expect(await server.acceptDelay()).to.equal(0);
   });
 
-  it('has more connections than packages are fetched at a time, so that probes have one', async () => {
+  it('accepts more connections than running requests, so that probes have one', async () => {
     expect(ADMISSION_LIMITS.maxRunning).to.be.at.most(LIMITS.maxConnections - 64);
     await server.close(0);
   });
 
-  it('does not wait for connections that are merely kept alive', async () => {
+  it('does not wait for idle connections', async () => {
     const agent = new Agent({ keepAlive: true });
     expect(await body(await ask('/now', agent))).to.equal('now');
     await server.close(10_000);
     agent.destroy();
   });
 
-  it('cuts off at the deadline what has not finished', async () => {
+  it('cuts off running requests at the deadline', async () => {
     const response = await ask('/slow');
     const cut = rejection(body(response));
     await server.close(50);
     expect(await cut).to.have.property('code', 'ECONNRESET');
   });
 
-  it('says why it cannot listen', async () => {
+  it('reports why it cannot listen', async () => {
     const second = new HttpServer(() => undefined);
     expect(await rejection(second.listen('127.0.0.1', port))).to.have.property('code', 'EADDRINUSE');
     await server.close(0);
   });
 
-  describe('against clients that only take its time', () => {
+  describe('against clients that occupy connections', () => {
     let limited: HttpServer;
     let address: number;
     beforeEach(async () => {
@@ -105,7 +105,7 @@ describe('HttpServer', () => {
       });
     }
 
-    it('closes the connection of one that says its headers one by one', async () => {
+    it('closes the connection of a client that sends its headers very slowly', async () => {
       const connection = new RawConnection(connect(address, '127.0.0.1'));
       connection.send('GET /healthz HTTP/1.1\r\n');
       const trickle = setInterval(() => {
@@ -138,7 +138,7 @@ describe('HttpServer', () => {
       for (const client of [surplus, ...clients]) await client.close();
     });
 
-    it('serves a probe although the connections of silent clients are very many', async () => {
+    it('serves a probe while very many silent clients are connected', async () => {
       const silent = Array.from({ length: 40 }, () => connect(address, '127.0.0.1').on('error', () => undefined));
       await Promise.all(silent.map((socket) => once(socket, 'connect')));
       await eventually(async () => {
@@ -148,7 +148,7 @@ describe('HttpServer', () => {
     });
   });
 
-  it('refuses what comes beyond its limit when a request runs on each connection, and takes others when one is over', async () => {
+  it('refuses connections above its limit when a request runs on each connection, and accepts others when one has ended', async () => {
     const limits = { ...LIMITS, keepAliveTimeoutMs: 1000, headersTimeoutMs: 1000, maxConnections: 2 };
     const held: ServerResponse[] = [];
     const finished: FinishedRequest[] = [];
@@ -181,7 +181,7 @@ describe('HttpServer', () => {
     await server.close(0);
   });
 
-  it('closes a connection behind an answer before one whose first request may be on its way', async () => {
+  it('closes an idle connection that has been answered before one whose first request may be on its way', async () => {
     const limits = { ...LIMITS, keepAliveTimeoutMs: 5000, headersTimeoutMs: 5000, maxConnections: 2 };
     const limited = new HttpServer((_request, response) => response.end('ok'), undefined, limits);
     const address = (await limited.listen('127.0.0.1', 0)).port;

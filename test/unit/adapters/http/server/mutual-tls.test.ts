@@ -38,12 +38,12 @@ describe('MutualTls', () => {
       throwHttpErrors: false,
     });
 
-  it('lets in a client of the CA by its name', async () => {
+  it('accepts a client of the CA by its name', async () => {
     expect((await ask('/package', sidecar)).body).to.equal('/package');
     expect(refused).to.deep.equal([]);
   });
 
-  it('tells a client without a certificate about the health of the service, and nothing else', async () => {
+  it('answers only health checks to a client without a certificate', async () => {
     for (const path of ['/healthz', '/readyz']) expect((await ask(path)).body).to.equal(path);
     for (const path of [
       '/package',
@@ -81,7 +81,7 @@ describe('MutualTls', () => {
     expect(refused).to.deep.equal(['handshake']);
   });
 
-  it('does not count a connection that its client closes', async () => {
+  it('does not count a connection that the client closes during the handshake', async () => {
     const silent = connect(port, '127.0.0.1');
     await once(silent, 'connect');
     silent.destroy();
@@ -89,7 +89,7 @@ describe('MutualTls', () => {
     expect(refused).to.deep.equal([]);
   });
 
-  it('gives up on a handshake that does not come', async () => {
+  it('closes a connection whose handshake does not come', async () => {
     await server.close(0);
     await start(filesOf(service, authority.certificate), ['sidecar'], { ...LIMITS, headersTimeoutMs: 50 });
     await once(connect(port, '127.0.0.1').resume(), 'close');
@@ -106,7 +106,7 @@ describe('MutualTls', () => {
     });
   }
 
-  it('takes an issuing CA for an anchor, without the root above it', async () => {
+  it('accepts an issuing CA as a trust anchor without its root', async () => {
     await server.close(0);
     await start(filesOf(service, ISSUING_CA), ['localhost']);
     const issued = serverCertificate('issued');
@@ -115,7 +115,7 @@ describe('MutualTls', () => {
     await rejection(ask('/a', { certificate, key }));
   });
 
-  it('uses other files from the next connection on, and refuses clients of the former CA', async () => {
+  it('uses changed files from the next connection on, and refuses clients of the previous CA', async () => {
     const other = new CertificateAuthority('loopback');
     tls.use(filesOf(other.issue('service', { usage: 'server', address: '127.0.0.1' }), other.certificate));
     const client = other.issue('sidecar', { usage: 'client' });
@@ -123,7 +123,7 @@ describe('MutualTls', () => {
     await rejection(ask('/package', sidecar, other.certificate));
   });
 
-  it('keeps its files when others do not belong together', async () => {
+  it('keeps the previous files if the new ones do not match', async () => {
     const { certificate } = authority.issue('service', { usage: 'server', address: '127.0.0.1' });
     expect(() => {
       tls.use({ certificate, key: service.key, clientCa: authority.certificate });

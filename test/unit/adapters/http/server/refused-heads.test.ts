@@ -89,7 +89,7 @@ describe('refuseHeads', () => {
     });
   }
 
-  it('let no request in whose end comes behind its refusal', async () => {
+  it('serve no request whose end comes after its refusal', async () => {
     const socket = connect(port, '127.0.0.1');
     socket.on('error', () => undefined).once('data', () => socket.write('a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n'));
     socket.write('GET / HTTP/1.1\r\nHost: ');
@@ -98,7 +98,7 @@ describe('refuseHeads', () => {
     expect(handled).to.equal(0);
   });
 
-  it('do not count a connection that asks for nothing', async () => {
+  it('do not count a connection without a request', async () => {
     expect(await send()).to.match(/^HTTP\/1\.1 408 /);
     expect(seen).to.deep.equal([]);
   });

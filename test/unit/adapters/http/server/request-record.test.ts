@@ -36,7 +36,7 @@ describe('RequestHistory', () => {
     history = new RequestHistory();
   });
 
-  it('counts how the cache took part in packages that were asked for whole, not in questions about them', () => {
+  it('counts cache results of GET requests for packages, not of HEAD requests', () => {
     for (const kind of ['miss', 'joined', 'hit'] as const) {
       const cache =
         kind === 'hit'
@@ -54,7 +54,7 @@ describe('RequestHistory', () => {
     expect(history.failures()).to.deep.equal([]);
   });
 
-  it('keeps one reason for all requests that failed alike, the latest first', () => {
+  it('groups requests with the same failure, the latest failure first', () => {
     const denied = new UpstreamDeniedError({ cause: new Error('manifest from registry.example: status 401') });
     history.observe(finished({ error: denied }));
     history.observe(finished({ error: new UpstreamTimeoutError() }));
@@ -74,7 +74,7 @@ describe('RequestHistory', () => {
     expect(failures[0]?.lastAt.getTime()).to.be.at.least(failures[0]?.firstAt.getTime() ?? Infinity);
   });
 
-  it('keeps of what could not be understood the complaint only', () => {
+  it('keeps only the error of an invalid request', () => {
     const error = new InvalidArgumentError('QUERY_INVALID', 'query has an invalid escape');
     for (let times = 0; times < 3; times++) history.observe(finished({ package: undefined, error }));
     const [failure] = history.failures();
@@ -86,7 +86,7 @@ describe('RequestHistory', () => {
     expect(history.failures()).to.deep.equal([]);
   });
 
-  it('forgets the oldest of very many', () => {
+  it('drops the oldest of very many', () => {
     for (let seed = 1; seed <= 200; seed++) {
       history.observe(finished({ package: requestOf(seed), error: new UpstreamDeniedError() }));
     }

@@ -26,7 +26,7 @@ describe('strictRequests', () => {
     });
   }
 
-  it('takes what is merely unusual', async () => {
+  it('accepts unusual but valid requests', async () => {
     const unusual = [
       ['Host:'],
       ['Host: [::1]:5080'],
@@ -44,14 +44,14 @@ describe('strictRequests', () => {
     }
   });
 
-  it('answers a client that expects to be told to go on, at once and for good', async () => {
+  it('answers a client that sends Expect: 100-continue at once with the final status', async () => {
     const { answers, isClosed } = await ask('GET /healthz HTTP/1.1', 'Host: a', 'Expect: 100-continue');
     expect(answers.map(({ status }) => status)).to.deep.equal([200]);
     // A client that sends unexpected bytes must find the connection closed.
     expect(isClosed).to.equal(true);
   });
 
-  it('answers one of several requests that come at a time, and closes the connection', async () => {
+  it('answers the first of several pipelined requests, and closes the connection', async () => {
     const request = 'GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n';
     const warnings: Error[] = [];
     const warned = (warning: Error): void => void warnings.push(warning);
@@ -65,7 +65,7 @@ describe('strictRequests', () => {
     expect(warnings).to.deep.equal([]);
   });
 
-  it('answers 414 to a target that is longer than any of ours', async () => {
+  it('answers 414 to a target that is too long', async () => {
     const { answers, isClosed } = await ask(`GET /package?digest=${'a'.repeat(8192)} HTTP/1.1`, 'Host: a');
     expect(answers.map(({ status }) => status)).to.deep.equal([414]);
     expect(isClosed).to.equal(true);
@@ -78,7 +78,7 @@ describe('strictRequests', () => {
     expect(answers.map(({ status, body }) => [status, body])).to.deep.equal([[200, 'ok']]);
   });
 
-  it('says why, in a line', async () => {
+  it('gives the reason in one line', async () => {
     const { answers } = await ask('GET /healthz HTTP/1.1', 'Host: a', 'Content-Length: 1');
     expect(answers[0]?.body).to.equal('a request must have no body\n');
     expect(app.finished[0]).to.include({ status: 400, route: '/healthz' });

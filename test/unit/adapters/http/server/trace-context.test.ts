@@ -6,7 +6,7 @@ const PARENT = '00f067aa0ba902b7';
 const VALID = `00-${TRACE}-${PARENT}-01`;
 
 describe('RequestTrace', () => {
-  it('goes on with the trace of the client, as a part of it with an id of its own', () => {
+  it('continues the trace of the client with its own span id', () => {
     const trace = new RequestTrace(VALID, '');
     expect(trace.traceId).to.equal(TRACE);
     const told = trace.headers();
@@ -16,7 +16,7 @@ describe('RequestTrace', () => {
     expect(trace.headers()).to.deep.equal(told);
   });
 
-  it('has no ids of its own before a registry is told of them', () => {
+  it('creates its ids only when a registry gets them', () => {
     const [known, unknown] = [new RequestTrace(VALID, ''), new RequestTrace('', '')];
     expect([known.traceId, known.spanId]).to.deep.equal([TRACE, undefined]);
     expect([unknown.traceId, unknown.spanId]).to.deep.equal([undefined, undefined]);
@@ -25,7 +25,7 @@ describe('RequestTrace', () => {
     });
   });
 
-  it('understands what it knows of later versions, keeps the flags that it knows, and speaks version 00', () => {
+  it('reads the known part of later versions, keeps the known flags, and sends version 00', () => {
     for (const [traceparent, flags] of [
       [`01-${TRACE}-${PARENT}-01`, '01'],
       [`cc-${TRACE}-${PARENT}-00-what-the-future-brings`, '00'],
@@ -63,7 +63,7 @@ describe('RequestTrace', () => {
     });
   }
 
-  it('gives each request ids of its own', () => {
+  it('gives each request its own ids', () => {
     const told = Array.from({ length: 1000 }, () => new RequestTrace('', '').headers()['traceparent']?.split('-'));
     for (const part of [1, 2]) expect(new Set(told.map((parts) => parts?.[part]))).to.have.property('size', 1000);
   });
@@ -71,19 +71,19 @@ describe('RequestTrace', () => {
   describe('with a tracestate', () => {
     const state = (text: string): string => new RequestTrace(VALID, text).headers()['tracestate'] ?? '';
 
-    it('keeps what tracing systems have written, in its order', () => {
+    it('keeps the entries of tracing systems in their order', () => {
       expect(state('rojo=00f067aa0ba902b7,congo=t61rcWkgMzE')).to.equal('rojo=00f067aa0ba902b7,congo=t61rcWkgMzE');
       expect(state(' fw529a3039@dt=a b ,\t, 1a=!')).to.equal('fw529a3039@dt=a b,1a=!');
     });
 
-    it('keeps nothing of one that is none', () => {
+    it('drops an invalid tracestate', () => {
       for (const text of ['congo', '=a', 'a=', 'A=b', 'a=b=c', 'a=\u00e9', 'a=b\r\nhost: c', `a=${'b'.repeat(257)}`]) {
         expect(state(`${text},good=1`), text).to.equal('');
       }
       expect(state(Array.from({ length: 33 }, (_, index) => `a${String(index)}=b`).join(','))).to.equal('');
     });
 
-    it('keeps 512 characters: of more, first the long members leave, then the last ones', () => {
+    it('keeps 512 characters: removes the long members first, then the last ones', () => {
       const member = (name: string, length: number): string => `${name}=${'x'.repeat(length - name.length - 1)}`;
       const short = ['a', 'b', 'c', 'd'].map((name) => member(name, 127));
       expect(state(short.join(','))).to.have.lengthOf(511);

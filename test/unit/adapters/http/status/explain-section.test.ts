@@ -7,11 +7,11 @@ const { digest } = makePackage(1);
 const EMPTY = { digest: '', repository: '', path: '' };
 
 describe('the form that explains a request', () => {
-  it('asks nothing when nothing is filled in', () => {
+  it('sends no request if all fields are empty', () => {
     expect(parseQuestion(EMPTY)).to.deep.equal({ fields: EMPTY, mistakes: {}, request: undefined });
   });
 
-  it('takes what was pasted without the blanks around it', () => {
+  it('trims blanks around pasted values', () => {
     const { request, mistakes } = parseQuestion({
       digest: ` ${digest}\n`,
       repository: ' registry.example/modules/ ',
@@ -21,7 +21,7 @@ describe('the form that explains a request', () => {
     expect(mistakes).to.deep.equal({});
   });
 
-  it('tells all mistakes at once, each at its own field, and keeps what was filled in', () => {
+  it('shows all mistakes together, each at its field, and keeps the entered values', () => {
     const question = parseQuestion({ digest: 'latest', repository: 'a b"', path: '../x' });
     expect(question.request).to.equal(undefined);
     expect(question.mistakes).to.deep.equal({
@@ -42,7 +42,7 @@ describe('the form that explains a request', () => {
     expect(markup).to.include('✗ path must be lower-case name components joined by &quot;/&quot;.');
   });
 
-  it('wants a digest when there is anything else', () => {
+  it('requires a digest if another field is filled in', () => {
     const { mistakes } = parseQuestion({ ...EMPTY, path: 'ingress' });
     expect(mistakes).to.have.all.keys('digest');
   });

@@ -9,7 +9,7 @@ function unescape(markup: string): string {
 }
 
 describe('html', () => {
-  it('makes text of any value, in elements and in attributes', () => {
+  it('escapes any value in elements and attributes', () => {
     const hostile = `</td><script>alert(1)</script>" onload='x' &amp;`;
     expect(String(html`<td title="${hostile}">${hostile}</td>`)).to.equal(
       '<td title="&lt;/td&gt;&lt;script&gt;alert(1)&lt;/script&gt;&quot; onload=&#39;x&#39; &amp;amp;">' +
@@ -17,7 +17,7 @@ describe('html', () => {
     );
   });
 
-  it('leaves no character of any text that could end a text or an attribute, and loses none', () => {
+  it('escapes each character that could end a text or an attribute, and loses none', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (text) => {
         const markup = String(html`${text}`);
@@ -27,12 +27,12 @@ describe('html', () => {
     );
   });
 
-  it('puts markup into markup as it is, lists member by member, and nothing for nothing', () => {
+  it('inserts markup unchanged, lists item by item, and nothing for undefined', () => {
     const names = ['a', '<b>'].map((text) => html`<i>${text}</i>`);
     expect(String(html`<b>${names}${undefined}</b>${7}`)).to.equal('<b><i>a</i><i>&lt;b&gt;</i></b>7');
   });
 
-  it('takes nothing for markup but what it has made itself', () => {
+  it('treats only its own results as markup', () => {
     const claims = { toString: () => '<script>' };
     // @ts-expect-error: an object with a toString is no text.
     expect(() => html`${claims}`).to.throw(TypeError);

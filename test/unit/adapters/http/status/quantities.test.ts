@@ -26,13 +26,13 @@ describe('the quantities of the status page', () => {
     for (const [bytes, text] of sizes) expect(sizeText(bytes)).to.equal(text);
   });
 
-  it('are shares that are 100 % only of all, and of nothing none', () => {
+  it('are shares, with 100 % only for the whole, and no share of nothing', () => {
     expect(shareText(999_999, 1_000_000)).to.equal('99 %');
     expect(shareText(7, 7)).to.equal('100 %');
     expect(shareText(0, 0)).to.equal('0 %');
   });
 
-  it('are spans in the largest unit of which there are two', () => {
+  it('are durations in the largest unit with at least two', () => {
     const spans: [seconds: number, text: string][] = [
       [-5, '0 s'],
       [0.4, '0 s'],
@@ -45,7 +45,7 @@ describe('the quantities of the status page', () => {
     for (const [seconds, text] of spans) expect(spanText(seconds * 1000)).to.equal(text);
   });
 
-  it('are times for people and, beside them, for machines', () => {
+  it('are times in a readable form and in a machine-readable form', () => {
     const at = new Date('2026-11-25T16:05:27.123Z');
     expect(clockText(at)).to.equal('16:05:27');
     expect(String(ageOf(at, new Date('2026-11-25T16:08:30Z')))).to.equal(
@@ -53,7 +53,7 @@ describe('the quantities of the status page', () => {
     );
   });
 
-  it('are counts with their thousands apart', () => {
+  it('are counts with separated thousands', () => {
     expect(countText(1234567)).to.equal('1,234,567');
   });
 });

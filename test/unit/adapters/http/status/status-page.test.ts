@@ -61,7 +61,7 @@ function storeOf(kept: readonly BlobInfo[]): Inspection['store'] {
 }
 
 describe('the status page', () => {
-  it('says that it is ready, or what is missing, since when it runs and when it was made', () => {
+  it('shows whether the service is ready or what is missing, its start, and the time of the page', () => {
     expect(textOf(statusOf({}))).to.include(
       '✓ Ready ✓ No failed request in the last hour pod registry-packages-proxy-5d8f version 1.2.3 started 2 h ago as of 16:05:30 UTC',
     );
@@ -71,7 +71,7 @@ describe('the status page', () => {
     );
   });
 
-  it('says of nothing that there is nothing', () => {
+  it('shows a text for each empty section', () => {
     const text = textOf(statusOf({}));
     for (const nothing of [
       'Nothing is being downloaded into the cache.',
@@ -83,7 +83,7 @@ describe('the status page', () => {
     }
   });
 
-  it('counts hits and misses, and what the cache takes of what it may', () => {
+  it('shows hits and misses, and the size and limit of the cache', () => {
     const requests = { ...inspectionOf().requests, outcomes: { hit: 1230, miss: 4, joined: 5, bypass: 1 } };
     const text = textOf(statusOf({ requests, store: storeOf([]) }));
     expect(text).to.include('Cache 300 MiB 29 % of 1.00 GiB; 0 blobs');
@@ -91,12 +91,12 @@ describe('the status page', () => {
     expect(text).to.include('Evicted 12 1 found damaged');
   });
 
-  it('says that a cache is off instead of dividing by nothing', () => {
+  it('shows that the cache is off instead of dividing by zero', () => {
     const store = { ...storeOf([]), usage: { ...storeOf([]).usage, bytes: 0, maxBytes: 0 } };
     expect(textOf(statusOf({ store }))).to.include('Cache off nothing is cached');
   });
 
-  it('has a bar for each download, with how much has come and how long the rest may take', () => {
+  it('has a bar for each download, with its bytes and the estimated remaining time', () => {
     const image = makePackage(1000);
     const request = { digest: image.digest, repository: '' as RepositoryName, path: 'ingress' as RepositoryPath };
     const layer = { ...image.layer.descriptor, size: 4000 };
@@ -157,7 +157,7 @@ describe('the status page', () => {
         .map(({ index }) => index);
     };
 
-    it('has a row for each, with its place, digests, size, age, last use and verification', () => {
+    it('has a row for each package, with repository, digests, size, age, last use and verification', () => {
       const [first, , last] = images;
       if (first === undefined || last === undefined) throw new Error('three images');
       const text = pageOf({});
@@ -173,7 +173,7 @@ describe('the status page', () => {
       );
     });
 
-    it('is ordered by each of its columns', () => {
+    it('can be ordered by each column', () => {
       expect(shown({})).to.deep.equal([0, 1, 2]);
       expect(shown({ sort: 'size' })).to.deep.equal([2, 1, 0]);
       expect(shown({ sort: 'package' })).to.deep.equal([2, 1, 0]);
@@ -185,7 +185,7 @@ describe('the status page', () => {
       expect(shown({ sort: 'digest' })).to.deep.equal(digests.map(({ index }) => index));
     });
 
-    it('leads to each order by a link that keeps the filter, and says which one it has', () => {
+    it('has a link for each order, which keeps the filter, and shows the current order', () => {
       const markup = String(renderStatus(statusOf(inspection, { listing: { filter: 'zz <b>', sort: 'size' } })));
       expect(markup).to.include('No package matches.');
       const found = String(renderStatus(statusOf(inspection, { listing: { filter: 'modules', sort: 'size' } })));
@@ -193,7 +193,7 @@ describe('the status page', () => {
       expect(found.match(/aria-sort=/g)).to.have.lengthOf(1);
     });
 
-    it('is filtered by words of a place or a digest, in any case', () => {
+    it('can be filtered by a part of a repository or a digest, in any case', () => {
       expect(shown({ filter: 'NGINX' })).to.deep.equal([0]);
       expect(shown({ filter: 'modules cni' })).to.deep.equal([1]);
       expect(shown({ filter: images[2]?.layer.descriptor.digest.slice(7, 27) ?? '' })).to.deep.equal([2]);
@@ -201,7 +201,7 @@ describe('the status page', () => {
       expect(pageOf({ filter: 'cni' })).to.include('1 package matching “cni”.');
     });
 
-    it('shows two hundred, and says how many more there are', () => {
+    it('shows two hundred packages and the number of further ones', () => {
       const many = Array.from({ length: 203 }, (_, index) => makePackage(8, index + 50));
       const known = many.map(({ digest, layer }) => ({ digest, layer: layer.descriptor }));
       const kept = known.map(({ layer: { digest } }, index) => ({ ...blob(index, index), digest }));
@@ -212,7 +212,7 @@ describe('the status page', () => {
     });
   });
 
-  it('draws the last hour, and counts failed requests in its head', () => {
+  it('draws the last hour, and shows the number of failed requests in its heading', () => {
     const minutes = Array.from({ length: 60 }, (_, index) => ({
       at: ago(60 * (59 - index)),
       hits: index,
@@ -229,14 +229,14 @@ describe('the status page', () => {
     expect(textOf(statusOf({ requests }))).to.include('✗ 3 failed requests in the last hour');
   });
 
-  it('is titled by its node, of which there are several', () => {
+  it('has the name of its node in the title', () => {
     expect(String(renderStatus(statusOf({})))).to.include('<title>master-0: status of registry-packages-proxy</title>');
     expect(String(renderStatus(statusOf({}, { node: undefined, pod: undefined })))).to.include(
       '<title>status of registry-packages-proxy</title>',
     );
   });
 
-  it('says that a source is silent', () => {
+  it('shows that a source does not answer', () => {
     const { digest, layer } = makePackage(1000);
     const request = { digest, repository: '' as RepositoryName, path: undefined };
     const source = { openedAt: ago(60), receivedAt: ago(30) };
@@ -253,7 +253,7 @@ describe('the status page', () => {
     expect(textOf(statusOf({ downloads }))).to.include('no byte for 30 s');
   });
 
-  it('says how each registry is entered, and how old and how whole each source of that is', () => {
+  it('shows the credential of each registry, and the age and state of its source', () => {
     const upstream = { scheme: 'https', host: 'registry.example', repository: undefined, certificates: 2 } as const;
     const registries: ReturnType<Inspection['credentials']['registries']> = [
       {
@@ -289,7 +289,7 @@ describe('the status page', () => {
     expect(text).to.include('secrets pending 0 none');
   });
 
-  it('says why requests failed and how often, and what registries said', () => {
+  it('shows why and how often requests failed, and the answers of registries', () => {
     const { digest } = makePackage(1);
     const request = { digest, repository: 'registry.example/modules' as RepositoryName, path: undefined };
     const failed = { firstAt: ago(900), lastAt: ago(5), count: 12 };
@@ -330,7 +330,7 @@ describe('the status page', () => {
     expect(text).not.to.include('all well');
   });
 
-  it('makes text of every value', () => {
+  it('escapes every value', () => {
     const hostile = `"'></title></script><img src=x onerror=alert(1)>&amp;`;
     const name = hostile as RepositoryName & RepositoryPath;
     const { layer } = makePackage(1);

@@ -24,7 +24,7 @@ describe('GET /status', () => {
   });
   afterEach(() => app.close());
 
-  it('answers with a page that may run and load nothing but itself, in no frame and in no cache', async () => {
+  it('answers with a page that can run and load only its own files, in no frame and no cache', async () => {
     const { statusCode, headers, body } = await client('status');
     expect(statusCode).to.equal(200);
     expect(headers).to.include({
@@ -54,7 +54,7 @@ describe('GET /status', () => {
     expect(body).to.include('Not ready: the cache directory cannot be written');
   });
 
-  it('waits two seconds for what says whether it is ready, and says so', async () => {
+  it('waits two seconds for the readiness checks, and shows a check without an answer', async () => {
     const clock = sinon.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     const asked = Promise.withResolvers<undefined>();
     const hanging = async (): Promise<undefined> => {
@@ -82,7 +82,7 @@ describe('GET /status', () => {
     expect(head.body).to.equal('');
   });
 
-  it('explains what is asked for, and asks nothing of what is not', async () => {
+  it('explains a request, and sends no request if the form is empty', async () => {
     await client('status');
     expect(explain.execute.called).to.equal(false);
     const searchParams = { digest, repository: 'registry.example/modules', path: 'ingress' };
@@ -92,14 +92,14 @@ describe('GET /status', () => {
     expect(body).to.include('✗ fail (404 NAME_UNKNOWN)').and.include('repository is not known');
   });
 
-  it('answers 400 with the page, and with the mistake at its field', async () => {
+  it('answers 400 with the page that shows the mistake at its field', async () => {
     const { statusCode, body } = await client('status', { searchParams: { digest: 'latest' } });
     expect(statusCode).to.equal(400);
     expect(body).to.include('✗ digest must be &quot;sha256:&quot; and 64 lower-case hex digits.');
     expect(explain.execute.called).to.equal(false);
   });
 
-  it('gives the same as data to a program that asks for it', async () => {
+  it('answers with the same data as JSON to a program', async () => {
     const { statusCode, headers, body } = await client('status', { headers: { accept: 'application/json' } });
     expect(statusCode).to.equal(200);
     expect(headers).to.include({ 'content-type': 'application/json; charset=utf-8', vary: 'Accept' });
@@ -117,7 +117,7 @@ describe('GET /status', () => {
     expect((await client('status', { headers: { accept: '*/*' } })).headers['content-type']).to.include('text/html');
   });
 
-  it('gives a program the explanation that it asks for, and an error instead of a form', async () => {
+  it('answers with the explanation as JSON to a program, and with an error instead of a form', async () => {
     const options = { headers: { accept: 'application/json' } };
     const explained = await client('status', { ...options, searchParams: { digest } });
     expect(JSON.parse(explained.body)).to.have.nested.property('explanation.request.digest', digest);
@@ -126,7 +126,7 @@ describe('GET /status', () => {
     expect(JSON.parse(body)).to.include({ code: 'DIGEST_INVALID' });
   });
 
-  it('is where the root leads to', async () => {
+  it('is the target of the redirect of /', async () => {
     const { statusCode, headers } = await client('', { followRedirect: false });
     expect([statusCode, headers.location]).to.deep.equal([307, '/status']);
     expect((await client('', { followRedirect: false, headers: { host: 'evil.example' } })).statusCode).to.equal(400);
@@ -140,7 +140,7 @@ describe('GET /status', () => {
     expect(body).to.equal('repeated query parameter "digest"\n');
   });
 
-  it('answers to addresses and to localhost, and to no name that a stranger can point here', async () => {
+  it('answers to addresses and localhost, and to no foreign host name, which DNS rebinding could use', async () => {
     const statusFor = async (host: string): Promise<number> =>
       (await client('status', { headers: { host } })).statusCode;
     for (const host of [

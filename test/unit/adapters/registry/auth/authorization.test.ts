@@ -44,7 +44,7 @@ describe('Authorization', () => {
 
   const bearer = (rest = ''): string => `Bearer realm="${tokens.origin}/token"${rest}`;
 
-  it('remembers the last thousand repositories, however many are asked for', async () => {
+  it('remembers the last thousand repositories, however many are requested', async () => {
     const authorization = enter(ROBOT);
     for (let i = 0; i <= 1000; i++) await authorization.answer('Basic realm="a"', String(i), undefined, signal);
     expect(authorization.remembered('0')).to.equal(undefined);
@@ -52,7 +52,7 @@ describe('Authorization', () => {
     expect(authorization.remembered('1000')).to.equal(BASIC);
   });
 
-  it('forgets no other repository when one is asked for again', async () => {
+  it('drops no other repository when one is requested again', async () => {
     const authorization = enter(ROBOT);
     for (let i = 0; i < 1000; i++) await authorization.answer('Basic realm="a"', String(i), undefined, signal);
     await rejection(authorization.answer('Basic realm="a"', '999', BASIC, signal));
@@ -60,7 +60,7 @@ describe('Authorization', () => {
     expect(authorization.remembered('0')).to.equal(BASIC);
   });
 
-  it('uses a token for four fifths of its life, and not a millisecond longer', async () => {
+  it('uses a token for exactly four fifths of its lifetime', async () => {
     tokens.tokenFields = { expires_in: 100 };
     const authorization = enter(ROBOT);
     now = 5000;
@@ -71,7 +71,7 @@ describe('Authorization', () => {
     expect(authorization.remembered('a')).to.equal(undefined);
   });
 
-  it('answers with the token that another request has got meanwhile', async () => {
+  it('uses a token that another request has got meanwhile', async () => {
     const authorization = enter(ROBOT);
     const header = await authorization.answer(bearer(), 'a', undefined, signal);
     expect(await authorization.answer(bearer(), 'a', 'Bearer old', signal)).to.equal(header);
@@ -80,14 +80,14 @@ describe('Authorization', () => {
     expect(tokens.requests('/token')).to.have.lengthOf(2);
   });
 
-  it('forgets what has been refused, also when nothing better can be had', async () => {
+  it('drops a refused token, also if it cannot get another one', async () => {
     const authorization = enter(ROBOT);
     const header = await authorization.answer(bearer(), 'a', undefined, signal);
     await rejection(authorization.answer('Negotiate', 'a', header, signal));
     expect(authorization.remembered('a')).to.equal(undefined);
   });
 
-  it('names a service only when it was named', async () => {
+  it('sends a service only if the challenge has one', async () => {
     const queries = (): (string | null)[] =>
       tokens.requests('/token').map(({ url }) => new URL(url, tokens.origin).searchParams.get('service'));
     const authorization = enter(ROBOT);
@@ -96,7 +96,7 @@ describe('Authorization', () => {
     expect(queries()).to.deep.equal([null, 'a, b']);
   });
 
-  it('names the client and the scope in the exchange of an identity token', async () => {
+  it('sends the client and the scope in the exchange of an identity token', async () => {
     const authorization = enter(IDENTITY);
     await authorization.answer(bearer(), 'a/b', undefined, signal);
     await authorization.answer(bearer(',service="s"'), 'c', undefined, signal);
@@ -107,7 +107,7 @@ describe('Authorization', () => {
     ]);
   });
 
-  it('asks for the other repositories that a challenge names, and for nothing else in it', async () => {
+  it('requests the other repositories in a challenge, and no other scope', async () => {
     const scope =
       'repository:mirror/a:pull,push xrepository:b:pull repository:c:pull; registry:catalog:* repository:a:pull';
     const authorization = enter(IDENTITY);
@@ -116,7 +116,7 @@ describe('Authorization', () => {
     expect(asked).to.equal('repository:a:pull repository:mirror/a:pull');
   });
 
-  it('asks a foreign token server for an anonymous token, and for none with credentials', async () => {
+  it('requests an anonymous token from a foreign token server, and none with credentials', async () => {
     const elsewhere = { host: '127.0.0.1:1' };
     expect(await enter(ANONYMOUS, elsewhere).answer(bearer(), 'a', undefined, signal)).to.match(
       /^Bearer canary-token-/,
@@ -126,7 +126,7 @@ describe('Authorization', () => {
     expect(tokens.log).to.have.lengthOf(1);
   });
 
-  it('names the token server that does not answer as it should', async () => {
+  it('names the token server in the error about its answer', async () => {
     tokens.failTimes('/token', { status: 500 }, { status: 200, body: 'canary' });
     for (const what of ['status 500', 'answer is not JSON']) {
       const error = await rejection(enter(ROBOT).answer(bearer(), 'a', undefined, signal));
@@ -136,20 +136,20 @@ describe('Authorization', () => {
   });
 
   for (const realm of ['/token', 'token', './token', '/token?account=a']) {
-    it(`asks the registry itself at the realm ${realm}, which names no host`, async () => {
+    it(`requests the token from the registry itself for the realm ${realm}, which has no host`, async () => {
       const header = await enter(ROBOT).answer(`Bearer realm="${realm}"`, 'a', undefined, signal);
       expect(header).to.match(/^Bearer canary-token-/);
       expect(tokens.requests('/token')[0]?.headers.authorization).to.equal(BASIC);
     });
   }
 
-  it('asks the host of a realm that has no scheme by that of the registry', async () => {
+  it('uses the scheme of the registry for a realm without a scheme', async () => {
     await enter(ROBOT).answer(`Bearer realm="//${tokens.host}/token"`, 'a', undefined, signal);
     expect(tokens.requests('/token')).to.have.lengthOf(1);
   });
 
   for (const status of [200, 201, 203]) {
-    it(`takes a token that comes with status ${String(status)}`, async () => {
+    it(`accepts a token with status ${String(status)}`, async () => {
       tokens.failTimes('/token', { status, body: '{"token":"canary-new\\n"}\n' });
       expect(await enter(ROBOT).answer(bearer(), 'a', undefined, signal)).to.equal('Bearer canary-new');
     });
@@ -167,7 +167,7 @@ describe('Authorization', () => {
     ['cut off', 'gzip', gzipSync(json).subarray(0, -12), false],
   ];
   for (const [what, label, body, isToken] of encodings) {
-    it(`${isToken ? 'takes' : 'takes no'} token out of an answer that is ${what}`, async () => {
+    it(`${isToken ? 'reads a' : 'reads no'} token from an answer that is ${what}`, async () => {
       tokens.script(({ url }, response) => {
         if (!url.startsWith('/token')) return false;
         response.writeHead(200, label === '' ? {} : { 'content-encoding': label }).end(body);
@@ -179,7 +179,7 @@ describe('Authorization', () => {
     });
   }
 
-  it('answers the one challenge of several that may see its credential', async () => {
+  it('answers the only one of several challenges that may get its credential', async () => {
     const stranger = await FakeRegistry.start();
     const far = `Bearer realm="${stranger.origin.replace('127.0.0.1', 'localhost')}/token"`;
     const header = await enter(ROBOT).answer(`${far}, Basic realm="a"`, 'a', undefined, signal);
@@ -207,7 +207,7 @@ describe('Authorization', () => {
     ['Bearer realm="https://tokens.stranger.test/"', ROBOT, stranger],
   ];
   for (const [challenge, credential, why] of denials) {
-    it(`is denied by "${challenge}" for ${credential.kind}, and says why`, async () => {
+    it(`rejects "${challenge}" for ${credential.kind} with the reason`, async () => {
       const authorization = enter(credential, { scheme: 'https', host: 'registry.example.test' });
       const error = await rejection(authorization.answer(challenge, 'a', undefined, signal));
       expect(error).to.be.instanceOf(UpstreamDeniedError);
@@ -215,7 +215,7 @@ describe('Authorization', () => {
     });
   }
 
-  it('does not answer with a password that has been refused', async () => {
+  it('does not send a refused password again', async () => {
     const error = await rejection(enter(ROBOT).answer('Basic realm="a"', 'a', BASIC, signal));
     expect(error).to.be.instanceOf(UpstreamDeniedError);
     expect(error).to.have.nested.property('cause.message', `token from ${tokens.host}: credentials are refused`);

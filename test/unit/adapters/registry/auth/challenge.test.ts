@@ -133,7 +133,7 @@ describe('parseChallenges', () => {
     });
   }
 
-  it('reads back what RFC 9110 lets a server write', () => {
+  it('reads all challenges that RFC 9110 allows', () => {
     fc.assert(
       fc.property(challenges, (list) => {
         expect(read(list.map(({ header }) => header).join(''))).to.deep.equal(list.map(({ expected }) => expected));
@@ -141,7 +141,7 @@ describe('parseChallenges', () => {
     );
   });
 
-  it('ends in tokens and their texts, for any input', () => {
+  it('returns valid schemes and parameters for any input', () => {
     const near = nearMiss(
       challenges.map((list) => list.map(({ header }) => header).join('')),
       PIECES,
@@ -159,13 +159,13 @@ describe('parseChallenges', () => {
     );
   });
 
-  it('reads 64 KiB of anything in linear time', () => {
+  it('reads 64 KiB of any text in linear time', () => {
     expectLinear(PIECES, parseChallenges);
   });
 });
 
 describe('rankChallenges', () => {
-  it('puts Bearer before Basic, and leaves out what cannot be answered', () => {
+  it('puts Bearer before Basic, and leaves out other schemes', () => {
     const rank = (header: string) => rankChallenges(parseChallenges(header)).map(({ scheme }) => scheme);
     expect(rank('Basic realm="a", Bearer realm="b"')).to.deep.equal(['bearer', 'basic']);
     expect(rank('Bearer realm="a", Basic, Bearer realm="b"')).to.deep.equal(['bearer', 'bearer', 'basic']);
@@ -209,7 +209,7 @@ describe('BaseChallenge', () => {
 
   for (const status of [400, 401, 403, 404]) {
     for (const auth of ['basic', 'bearer'] as const) {
-      it(`is asked when a registry hides content by ${String(status)}, and answered (${auth})`, async () => {
+      it(`is requested when a registry hides content by ${String(status)}, and answered (${auth})`, async () => {
         const registry = await startHiding({ auth }, status);
         const [gateway, upstream] = [makeRegistryGateway(), registry.upstream()];
         expect((await manifest(gateway, upstream)).byteLength).to.equal(image.manifest.bytes.byteLength);
@@ -231,21 +231,21 @@ describe('BaseChallenge', () => {
     expect(asked(registry)).to.deep.equal(['token Basic', 'manifests Bearer']);
   });
 
-  it('is found behind a 401 that names no challenge', async () => {
+  it('is requested after a 401 without a challenge', async () => {
     const registry = await start({ auth: 'basic' });
     registry.failTimes('/manifests/', { status: 401, headers: { 'www-authenticate': 'Negotiate' } });
     await manifest(makeRegistryGateway(), registry.upstream());
     expect(asked(registry)).to.deep.equal(['manifests -', '/v2/ -', 'manifests Basic']);
   });
 
-  it('is asked once for all requests that miss something at the same time', async () => {
+  it('is requested once for all requests for missing content at the same time', async () => {
     const registry = await startHiding({ auth: 'basic' });
     const [gateway, upstream] = [makeRegistryGateway(), registry.upstream()];
     await Promise.all(Array.from({ length: 20 }, () => manifest(gateway, upstream)));
     expect(asked(registry).filter((one) => one === '/v2/ -')).to.have.lengthOf(1);
   });
 
-  it('leaves the answer as it was when there is none', async () => {
+  it('leaves the answer unchanged if there is no challenge', async () => {
     let now = 0;
     const registry = await start({});
     const gateway = makeRegistryGateway({ now: () => now });
@@ -259,7 +259,7 @@ describe('BaseChallenge', () => {
     expect(asked(registry)).to.deep.equal(['manifests -', '/v2/ -', 'manifests -', 'manifests -', '/v2/ -']);
   });
 
-  it('is not asked by an anonymous client, nor after a header was shown', async () => {
+  it('is not requested by an anonymous client, nor after a request with a header', async () => {
     const hiding = await startHiding({ auth: 'basic' });
     expect(await rejection(manifest(makeRegistryGateway(), hiding.upstream({ auth: {} })))).to.be.instanceOf(
       PackageUnknownError,
@@ -274,7 +274,7 @@ describe('BaseChallenge', () => {
     expect(asked(registry)).to.deep.equal(['manifests Basic']);
   });
 
-  it('does not make a password that does not help go along with everything', async () => {
+  it('does not add a password to all requests if it does not help', async () => {
     const registry = await start({});
     registry.script(({ url }, response) => {
       if (url !== '/v2/') return false;
@@ -291,7 +291,7 @@ describe('BaseChallenge', () => {
     expect(asked(registry)).to.deep.equal(['manifests -', '/v2/ -', 'manifests Basic', 'manifests -']);
   });
 
-  it('is no reason to fail when /v2/ itself fails', async () => {
+  it('does not cause a failure if /v2/ fails', async () => {
     const registry = await start({});
     registry.failTimes('/manifests/', { status: 404 });
     registry.script(({ url }, response) => {
@@ -304,7 +304,7 @@ describe('BaseChallenge', () => {
     expect(await rejection(manifest(gateway, upstream))).to.be.instanceOf(PackageUnknownError);
   });
 
-  it('shows no credential to a stranger that it names, and says so', async () => {
+  it('sends no credential to a foreign realm, and reports this', async () => {
     const [registry, thief] = [await startHiding({ auth: 'bearer' }), await start({})];
     registry.realm = `${thief.origin}/steal`;
     const error = await rejection(manifest(makeRegistryGateway(), registry.upstream()));
@@ -314,7 +314,7 @@ describe('BaseChallenge', () => {
     expect(registry.log.map(({ headers }) => headers.authorization)).to.deep.equal([undefined, undefined]);
   });
 
-  it('is not asked of the storage behind a redirect, which sees no credential', async () => {
+  it('is not requested from the storage of a redirect, which gets no credential', async () => {
     const [registry, storage] = [await start({ auth: 'basic' }), await start({})];
     registry.script(({ url, headers }, response) => {
       if (!url.includes('/manifests/') || headers.authorization !== BASIC) return false;

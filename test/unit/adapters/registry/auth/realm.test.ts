@@ -116,12 +116,12 @@ describe('parseTrustedRealm', () => {
     });
   }
 
-  it('reads back what it has written', () => {
+  it('reads its own output', () => {
     const written = cases.flatMap(([, expected]) => expected ?? []);
     expect(written.map(parseTrustedRealm)).to.deep.equal(written);
   });
 
-  it('reads 64 KiB of anything in linear time', () => {
+  it('reads 64 KiB of any text in linear time', () => {
     expectLinear(['https://', 'a', '.', ':', '[', ']', '/', '@', '443', ' ', 'ä'], parseTrustedRealm);
   });
 });

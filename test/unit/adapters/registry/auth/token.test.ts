@@ -82,15 +82,15 @@ describe('parseToken', () => {
     });
   }
 
-  it('reads JSON behind a byte order mark, and with a newline at its end', () => {
+  it('reads JSON after a byte order mark, and with a final newline', () => {
     expect(parse('\ufeff{"token":"a"}\n')).to.deep.equal({ token: 'a', seconds: 60 });
   });
 
-  it('takes no field of a prototype', () => {
+  it('reads no field of a prototype', () => {
     expect(parse('{"__proto__":{"token":"a"}}')).to.equal(undefined);
   });
 
-  it('reads back what a token server writes', () => {
+  it('reads the answers of token servers', () => {
     fc.assert(
       fc.property(fc.constantFrom('token', 'access_token'), text, fc.option(lifetime), (name, token, seconds) => {
         const body = JSON.stringify({ issued_at: '2026-11-24T08:00:00Z', [name]: token, expires_in: seconds });
@@ -99,7 +99,7 @@ describe('parseToken', () => {
     );
   });
 
-  it('ends in a token that a header can carry, or in its one error, for any input', () => {
+  it('returns a token that is valid in a header, or its one error, for any input', () => {
     const written = fc
       .record({ token: text, access_token: text, expires_in: lifetime }, { requiredKeys: [] })
       .map((json) => JSON.stringify(json));
@@ -114,7 +114,7 @@ describe('parseToken', () => {
     );
   });
 
-  it('shows nothing of what it cannot read', () => {
+  it('shows no part of an answer that it cannot read', () => {
     for (const [body, what] of [
       ['canary', 'is not JSON'],
       ['{"token":"canary" "', 'is not JSON'],
@@ -126,12 +126,12 @@ describe('parseToken', () => {
     }
   });
 
-  it('reads 64 KiB of anything in linear time, as it is and as a token', () => {
+  it('reads 64 KiB of any text in linear time, as it is and as a token', () => {
     expectLinear(PIECES, parse);
     expectLinear(PIECES, (token) => parse(JSON.stringify({ token })));
   });
 
-  it('refuses 64 KiB of lists in one another', () => {
+  it('refuses 64 KiB of nested lists', () => {
     expect(parse(`{"token":${'['.repeat(32_000)}${']'.repeat(32_000)}}`)).to.equal(undefined);
   });
 });

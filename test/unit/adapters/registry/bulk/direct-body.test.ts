@@ -34,12 +34,12 @@ describe('DirectBody', () => {
     return at;
   }
 
-  it('takes 3 MiB ahead of its reader', () => {
+  it('reads 3 MiB ahead of its reader', () => {
     const taken = fill(open(8 * MIB), new Uint8Array(8 * MIB));
     expect(taken).to.be.within(2 * MIB, 3 * MIB);
   });
 
-  it('writes nothing more into a block that is held, as long as it is held', async () => {
+  it('does not write into a block while it is held', async () => {
     const content = bytesOf(8 * MIB);
     const body = open(content.byteLength);
     let landed = fill(body, content);
@@ -66,7 +66,7 @@ describe('DirectBody', () => {
     expect(Math.min(...taken)).to.be.at.least(64 * KIB);
   });
 
-  it('goes on with small blocks while others hold all the large ones, and delivers the same bytes', async () => {
+  it('uses small blocks while other bodies hold all large ones, and delivers the same bytes', async () => {
     const stalled = Array.from({ length: 10 }, () => open(8 * MIB));
     for (const body of stalled) fill(body, new Uint8Array(8 * MIB));
     const content = bytesOf(3 * MIB + 12_345);

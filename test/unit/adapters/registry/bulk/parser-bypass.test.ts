@@ -50,12 +50,12 @@ class SlowServer {
   }
 }
 
-describe('the by-pass of the HTTP parser', () => {
+describe('the bypass of the HTTP parser', () => {
   for (const [what, isTls] of [
     ['plain sockets', false],
     ['TLS sockets', true],
   ] as const) {
-    it(`rests on the order in which Node reads, parses and emits (${what})`, async () => {
+    it(`relies on the order in which Node reads, parses and emits (${what})`, async () => {
       const server = new SlowServer(isTls);
       const port = await server.listen();
       const steps: string[] = [];
@@ -113,7 +113,7 @@ describe('the by-pass of the HTTP parser', () => {
     });
   }
 
-  it('rests on the place in which the parser of an answer has the function for its body', async () => {
+  it("relies on the index of the parser's callback for bodies", async () => {
     const server = new SlowServer(false);
     const port = await server.listen();
     const sent = request({ host: '127.0.0.1', port }).end();
@@ -127,7 +127,7 @@ describe('the by-pass of the HTTP parser', () => {
     }
   });
 
-  it('rests on TLS in a tunnel to push each read, and to push null at its end', async () => {
+  it('relies on TLS in a tunnel, which pushes each read, and null at its end', async () => {
     const server = new SlowServer(true);
     const port = await server.listen();
     const outer = connect({ host: '127.0.0.1', port });

@@ -77,7 +77,7 @@ describe('connections to a registry', () => {
       }
     }
 
-    it('read a large body past the parser, and stop while its reader does, with TLS in a tunnel', async () => {
+    it('let a large body bypass the parser, and pause with its reader, with TLS in a tunnel', async () => {
       const large = makePackage(12_000_000);
       const registry = await start({ tls: 'localhost' });
       registry.publish(large);
@@ -94,7 +94,7 @@ describe('connections to a registry', () => {
       expect(Math.max(...chunks.map(({ byteLength }) => byteLength))).to.be.greaterThan(100_000);
     });
 
-    it('are tried again while the proxy does not reach the registry', async () => {
+    it('are retried while the proxy cannot reach the registry', async () => {
       const registry = await start({ tls: 'localhost' });
       const proxy = await proxyTo(registry, 'http');
       proxy.refusals = [503, 502];
@@ -104,7 +104,7 @@ describe('connections to a registry', () => {
     });
 
     for (const status of [403, 407]) {
-      it(`are given up after ${String(status)}, with the name of the proxy and without its password`, async () => {
+      it(`are not retried after ${String(status)}; the error has the name of the proxy without its password`, async () => {
         const registry = await start({ tls: 'localhost' });
         const proxy = await proxyTo(registry, 'http');
         proxy.refusals = [status, status, status];
@@ -121,14 +121,14 @@ describe('connections to a registry', () => {
       });
     }
 
-    it('name the proxy that does not listen', async () => {
+    it('fail with the name of a proxy that does not listen', async () => {
       const away = `127.0.0.1:${String(await freePort())}`;
       const gateway = makeRegistryGateway({ environment: { HTTPS_PROXY: away }, retryTimeoutMs: 10 });
       const error = await fetchManifest(gateway, parseUpstream({ repo: 'registry.test/a' }));
       expect(error.cause).to.have.property('message', `manifest from registry.test: ECONNREFUSED (at proxy ${away})`);
     });
 
-    it('name the proxy behind which a certificate is of a CA that is not trusted', async () => {
+    it('fail with the name of the proxy if the CA of a certificate is not trusted', async () => {
       const registry = await start({ tls: 'localhost' });
       const proxy = await proxyTo(registry, 'http');
       const gateway = makeRegistryGateway({ environment: { HTTPS_PROXY: proxy.host } });
@@ -140,7 +140,7 @@ describe('connections to a registry', () => {
         );
     });
 
-    it('check the certificate behind a SOCKS proxy', async () => {
+    it('verify the certificate of a host that is reached through a SOCKS proxy', async () => {
       const registry = await start({ tls: 'localhost' });
       const proxy = await proxyTo(registry, 'socks');
       const gateway = makeRegistryGateway({ environment: { HTTPS_PROXY: `socks5://${proxy.host}` } });
@@ -165,13 +165,13 @@ describe('connections to a registry', () => {
       ['the root above the issuing CA', SECOND_ROOT + ISSUING_CA],
       ['the issuing CA', ISSUING_CA],
     ] as const) {
-      it(`take the certificates of the settings for anchors: ${what}`, async () => {
+      it(`use the certificates of the settings as trust anchors: ${what}`, async () => {
         const registry = await start({ tls: 'issued' });
         await expectImage(makeRegistryGateway(), registry.upstream({ ca }));
       });
     }
 
-    it("log OpenSSL's words where Node has no code for them", async () => {
+    it('log the message of OpenSSL if Node has no code for it', async () => {
       const registry = await start({ tls: 'weak' });
       const error = await fetchManifest(makeRegistryGateway(), registry.upstream({ ca: ISSUING_CA }));
       expect(error.cause)
@@ -179,7 +179,7 @@ describe('connections to a registry', () => {
         .that.matches(/^manifest from \S+: EE certificate key too weak$/);
     });
 
-    it('are bounded by the time for a handshake', async () => {
+    it('have a time limit for the handshake', async () => {
       const silent = createServer((socket) => closing.push(() => socket.destroy()));
       await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
       closing.push(() => silent.close());
@@ -215,7 +215,7 @@ describe('connections to a registry', () => {
       };
     }
 
-    it('go on to the next address when one is dead', async () => {
+    it('use the next address if one does not answer', async () => {
       const registry = await start();
       const upstream = parseUpstream({ repo: 'registry.test/a', scheme: 'http' });
       const ask = askWith(upstream.registry, { 'registry.test': ['::1', '127.0.0.2', '127.0.0.1'] });
@@ -236,7 +236,7 @@ describe('connections to a registry', () => {
       expect(reused).to.deep.equal([false, true]);
     });
 
-    it('leave open no more than 32 idle connections of all registries together, those used last', async () => {
+    it('keep at most 32 idle connections of all registries together, the last used ones', async () => {
       const [registry, other] = [await start(), await start()];
       const ask = askWith(parseUpstream({ repo: 'registry.test/a', scheme: 'http' }).registry, {
         'registry.test': ['127.0.0.1'],

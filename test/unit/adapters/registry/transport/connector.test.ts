@@ -37,24 +37,24 @@ describe('race', () => {
     return socket;
   }
 
-  it('takes the first address when it answers, and tries no other', async () => {
+  it('uses the first address if it answers, and tries no other', async () => {
     const socket = await race(['live', 'live2'], open, 5000);
     expect(socket).to.equal(made[0]);
     expect(tried).to.deep.equal(['live']);
   });
 
-  it('goes on to the next address at once when one refuses', async () => {
+  it('tries the next address at once if one refuses', async () => {
     await race(['refused', 'refused', 'live'], open, 5000);
     expect(tried).to.deep.equal(['refused', 'refused', 'live']);
   });
 
-  it('goes on beside an address that is silent, and leaves no attempt behind', async () => {
+  it('tries the next address while one does not answer, and leaves no attempt open', async () => {
     const socket = await race(['silent', 'silent', 'live', 'silent'], open, 5000);
     expect(socket.connecting).to.equal(false);
     expect(made.filter(({ destroyed }) => !destroyed)).to.deep.equal([socket]);
   });
 
-  it('takes turns between the families', async () => {
+  it('alternates between the address families', async () => {
     await race(['refused::1', 'refused::2', 'refused::3', 'refused', 'live'], open, 5000);
     expect(tried).to.deep.equal(['refused::1', 'refused', 'refused::2', 'live']);
   });
@@ -63,12 +63,12 @@ describe('race', () => {
     expect(await rejection(race(['refused', 'refused'], open, 5000))).to.have.property('code', 'ECONNREFUSED');
   });
 
-  it('gives up all of them after its time', async () => {
+  it('stops all attempts after its time limit', async () => {
     expect(await rejection(race(['silent', 'refused', 'silent'], open, 30))).to.have.property('code', 'ETIMEDOUT');
     expect(made.every(({ destroyed }) => destroyed)).to.equal(true);
   });
 
-  it('tries eight addresses of however many a name has', async () => {
+  it('tries at most eight addresses of a name', async () => {
     const many = Array.from({ length: 500 }, () => 'refused');
     expect(await rejection(race(many, open, 5000))).to.have.property('code', 'ECONNREFUSED');
     expect(tried).to.have.lengthOf(8);
@@ -106,7 +106,7 @@ describe('TlsContexts', () => {
     ["the server's own certificate, sent alone", leaf.cert, leaf],
     ['one that counts among others', CA, serverCertificate('localhost')],
   ] as const) {
-    it(`take a listed certificate as an anchor: ${what}`, async () => {
+    it(`use a configured certificate as a trust anchor: ${what}`, async () => {
       const others = [serverCertificate('elsewhere').cert];
       expect(await verdict(new TlsContexts().get([...others, ca]), presented)).to.equal('trusted');
     });
@@ -117,7 +117,7 @@ describe('TlsContexts', () => {
     ['another root', [CA]],
     ["another server's certificate", [serverCertificate('localhost').cert]],
   ] as const) {
-    it(`refuse a stranger's certificate where ${what} is listed`, async () => {
+    it(`refuse a foreign certificate if ${what} is configured`, async () => {
       const contexts = new TlsContexts();
       expect(await verdict(contexts.get(ca), chain)).to.match(/^(UNABLE_TO|SELF_SIGNED)/);
       // A certificate that was added to one context is in no other.
@@ -126,7 +126,7 @@ describe('TlsContexts', () => {
     });
   }
 
-  it('are freed when nothing uses them', async () => {
+  it('are freed when no connection uses them', async () => {
     setFlagsFromString('--expose-gc');
     const collect = runInNewContext('gc') as () => void;
     const contexts = new TlsContexts();

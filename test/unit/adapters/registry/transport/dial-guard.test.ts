@@ -61,7 +61,7 @@ describe('DialGuard', () => {
     });
   }
 
-  it('knows nothing of where a registry is before a connection to it, and learns nothing from others', async () => {
+  it('learns the zone of a registry only from a connection to this registry', async () => {
     const guard = guardOf('home.test');
     guard.connected('other.test', '10.0.0.1');
     expect(() => {
@@ -70,7 +70,7 @@ describe('DialGuard', () => {
     expect(await guard.addressesOf('all.test')).to.deep.equal(['192.0.2.1']);
   });
 
-  it('lets each registry lead to itself and to trusted token servers, where the settings write an address', async () => {
+  it('lets each registry lead to itself and to trusted token servers whose address is in the settings', async () => {
     const guard = guardOf('192.0.2.9', '10.0.0.7:8443', 'localhost');
     guard.check(new URL('https://10.0.0.7:8443/token'));
     expect(await guard.addressesOf('localhost')).to.deep.equal(['::1', '127.0.0.1']);
@@ -79,14 +79,14 @@ describe('DialGuard', () => {
     expect(await linkLocal.addressesOf('169.254.1.1')).to.deep.equal(['169.254.1.1']);
   });
 
-  it('takes no word of a name server for this host or a metadata service, not even for the registry itself', async () => {
+  it('accepts no DNS answer with an address of this host or a metadata service, not even for the registry itself', async () => {
     for (const guard of [guardOf('home.test'), guardOf('192.0.2.9', 'home.test')]) {
       expect(await guard.addressesOf('home.test')).to.deep.equal(['192.0.2.1', '10.0.0.1']);
     }
     expect(await guardOf('listed.test').addressesOf('listed.test')).to.deep.equal(['127.0.0.1']);
   });
 
-  it('keeps addresses to itself that must not be dialled', async () => {
+  it('does not show forbidden addresses', async () => {
     for (const host of ['localhost', 'listed.test', '10.0.0.1', 'nothing.test']) {
       expect(await rejection(guardOf('192.0.2.9').addressesOf(host)), host).to.be.instanceOf(ForbiddenAddressError);
     }

@@ -38,7 +38,7 @@ describe('Exchange, behind OciRegistryGateway,', () => {
 
   for (const place of ['/manifests/', '/blobs/', '/token'] as const) {
     for (const [kind, pad] of Object.entries(pads)) {
-      it(`takes 60 KiB of headers (${place}, ${kind})`, async () => {
+      it(`accepts 60 KiB of headers (${place}, ${kind})`, async () => {
         registry.script(({ url }, response) => {
           if (url.includes(place)) for (const [name, value] of pad(60 * 1024)) response.setHeader(name, value);
           return false;
@@ -46,7 +46,7 @@ describe('Exchange, behind OciRegistryGateway,', () => {
         await fetchBoth();
       });
 
-      it(`names the host that sends more than 64 KiB of them (${place}, ${kind})`, async () => {
+      it(`names the host that sends more than 64 KiB of headers (${place}, ${kind})`, async () => {
         registry.script(({ url }, response) => {
           if (url.includes(place)) for (const [name, value] of pad(72 * 1024)) response.setHeader(name, value);
           return false;

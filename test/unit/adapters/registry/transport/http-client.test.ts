@@ -31,7 +31,7 @@ describe('HttpClient, behind OciRegistryGateway,', () => {
   const shownTo = (registry: FakeRegistry): (string | undefined)[] =>
     registry.log.map(({ headers }) => headers.authorization);
 
-  it('answers the challenge of another host by an anonymous token of its own, and keeps the token of the registry', async () => {
+  it('answers the challenge of another host with its own anonymous token, and keeps the token of the registry', async () => {
     const [registry, storage] = [await start({ auth: 'bearer' }), await start({ auth: 'bearer' })];
     storage.tokenPrefix = 'stranger-';
     redirectBlobs(registry, `${storage.origin}/v2/deckhouse/ee/blobs/${image.layer.descriptor.digest}`);
@@ -49,7 +49,7 @@ describe('HttpClient, behind OciRegistryGateway,', () => {
     ['nothing that it names', {}],
     ['a token of a server that must not be asked', { 'www-authenticate': 'Bearer realm="http://169.254.169.254/"' }],
   ] as const) {
-    it(`shows nothing to another host that asks for ${what}, and blames that host`, async () => {
+    it(`sends no credential to another host that requires ${what}, and names that host in the error`, async () => {
       const [registry, storage] = [await start({ auth: 'bearer' }), await start()];
       storage.failTimes('/', { status: 401, headers }, { status: 401, headers });
       redirectBlobs(registry, `${storage.origin}/bucket`);
@@ -67,7 +67,7 @@ describe('HttpClient, behind OciRegistryGateway,', () => {
     });
   }
 
-  it('asks for another signed URL once after a 401 of the storage', async () => {
+  it('requests another signed URL once after a 401 of the storage', async () => {
     const [registry, storage] = [await start({ auth: 'basic' }), await start()];
     storage.failTimes('expired', { status: 401 });
     const signed = `/v2/deckhouse/ee/blobs/${image.layer.descriptor.digest}`;
@@ -77,7 +77,7 @@ describe('HttpClient, behind OciRegistryGateway,', () => {
   });
 
   for (const auth of ['basic', 'bearer'] as const) {
-    it(`shows the credential to the same host by https, when that asks for it (${auth})`, async () => {
+    it(`sends the credential to the same host with https after a challenge (${auth})`, async () => {
       const [plain, secure] = [await start(), await start({ tls: 'localhost', auth })];
       plain.script(({ url }, response) => {
         response.writeHead(301, { location: `${secure.origin}${url}` }).end();
@@ -90,7 +90,7 @@ describe('HttpClient, behind OciRegistryGateway,', () => {
     });
   }
 
-  it('says that the credential is refused where the same host by https refuses it', async () => {
+  it('reports a refused credential if the same host with https refuses it', async () => {
     const [plain, secure] = [await start(), await start({ tls: 'localhost', auth: 'basic' })];
     plain.failTimes('/', { status: 308, headers: { location: `${secure.origin}/v2/deckhouse/ee/blobs/x` } });
     const upstream = plain.upstream({ auth: { username: USERNAME, password: 'canary-wrong' }, ca: CA });
@@ -101,7 +101,7 @@ describe('HttpClient, behind OciRegistryGateway,', () => {
     ['another port by http', undefined, undefined],
     ['another port by https', 'localhost', 'localhost'],
   ] as const) {
-    it(`shows the credential to no service at ${what} of the same host`, async () => {
+    it(`sends the credential to no service at ${what} of the same host`, async () => {
       const [registry, other] = [
         await start({ auth: 'basic', ...(from && { tls: from }) }),
         await start({ auth: 'basic', ...(to && { tls: to }) }),
@@ -112,7 +112,7 @@ describe('HttpClient, behind OciRegistryGateway,', () => {
     });
   }
 
-  it('shows the credential to a host that the settings name, when that asks for it', async () => {
+  it('sends the credential to a host in the settings after a challenge', async () => {
     const [registry, renamed] = [await start({ auth: 'basic' }), await start({ auth: 'basic' })];
     redirectBlobs(registry, `${renamed.origin}/v2/deckhouse/ee/blobs/${image.layer.descriptor.digest}`);
     const gateway = makeRegistryGateway({ trustedRealms: [renamed.host] });
@@ -120,7 +120,7 @@ describe('HttpClient, behind OciRegistryGateway,', () => {
     expect(shownTo(renamed)).to.deep.equal([undefined, BASIC]);
   });
 
-  it('shows the token of the registry to the registry again behind another host, and to no host between', async () => {
+  it('sends the token of the registry only to the registry if another host redirects back to it', async () => {
     const [registry, other] = [await start({ auth: 'bearer' }), await start()];
     const leads = [`${other.origin}/between`];
     registry.script(({ url, headers }, response) => {
@@ -158,7 +158,7 @@ describe('HttpClient, behind OciRegistryGateway,', () => {
     });
   }
 
-  it('tries the target of a redirect again without asking the registry again', async () => {
+  it('repeats a request to the target of a redirect without another request to the registry', async () => {
     const [registry, storage] = [await start(), await start()];
     storage.failTimes('/', { status: 503 });
     redirectBlobs(registry, `${storage.origin}/v2/deckhouse/ee/blobs/${image.layer.descriptor.digest}`);
@@ -167,7 +167,7 @@ describe('HttpClient, behind OciRegistryGateway,', () => {
     expect(storage.log).to.have.lengthOf(2);
   });
 
-  it('asks the registry for another target where one fails for good', async () => {
+  it('requests another target from the registry if one keeps failing', async () => {
     const [registry, dead, storage] = [await start(), await start(), await start()];
     const { origin } = dead;
     await dead.close();
@@ -177,7 +177,7 @@ describe('HttpClient, behind OciRegistryGateway,', () => {
     expect(registry.log).to.have.lengthOf(2);
   });
 
-  it('goes on behind a server that ends each connection without saying so', async () => {
+  it('works with a server that closes each connection without announcing it', async () => {
     const server = createServer((socket) => {
       socket
         .on('error', () => undefined)
@@ -206,7 +206,7 @@ describe('HttpClient, behind OciRegistryGateway,', () => {
     ['no URL', 'http://', 'ERR_INVALID_REDIRECT'],
     ['what is not HTTP', 'ftp://127.0.0.1/x', 'ERR_INVALID_REDIRECT'],
   ] as const) {
-    it(`names a redirect to ${what}`, async () => {
+    it(`reports a redirect to ${what}`, async () => {
       const registry = await start();
       registry.failTimes('/blobs/', { status: 307, ...(location && { headers: { location } }) });
       const error = await rejection(blob(makeRegistryGateway(), registry.upstream()));
@@ -215,7 +215,7 @@ describe('HttpClient, behind OciRegistryGateway,', () => {
     });
   }
 
-  it('follows them, and takes no authorization along to another origin', async () => {
+  it('follows redirects, and sends no authorization to another origin', async () => {
     const [registry, storage] = [await start({ auth: 'basic' }), await start()];
     storage.script(({ url, headers }, response) => {
       // As S3 does: two authorizations, one of them in the signed URL, are one too many.
@@ -234,7 +234,7 @@ describe('HttpClient, behind OciRegistryGateway,', () => {
     expect(storage.log[0]?.headers).not.to.have.property('authorization');
   });
 
-  it('tells the trace to the registry, and to no other origin', async () => {
+  it('sends the trace headers to the registry, and to no other origin', async () => {
     const traceHeaders = (): Record<string, string> => ({ traceparent: '00-4bf9', tracestate: 'rojo=1' });
     const [registry, storage] = [await start({ auth: 'bearer' }), await start()];
     const leads = [`/elsewhere/blobs/${image.layer.descriptor.digest}`, storage.origin];
@@ -261,7 +261,7 @@ describe('HttpClient, behind OciRegistryGateway,', () => {
     [400, 1, 2],
     [403, 9, 2],
   ] as const) {
-    it(`asks for another signed URL once after a ${String(status)} of the storage (of ${String(refusals)})`, async () => {
+    it(`requests another signed URL once after a ${String(status)} of the storage (of ${String(refusals)})`, async () => {
       const [registry, storage] = [await start(), await start()];
       let refused = 0;
       storage.script((_request, response) => {
@@ -281,7 +281,7 @@ describe('HttpClient, behind OciRegistryGateway,', () => {
     });
   }
 
-  it('refuses to be sent from https to http', async () => {
+  it('refuses a redirect from https to http', async () => {
     const [registry, plain] = [await start({ tls: 'localhost' }), await start()];
     registry.failTimes('/blobs/', { status: 302, headers: { location: `${plain.origin}/x` } });
     const error = await rejection(blob(makeRegistryGateway(), registry.upstream()));
@@ -297,7 +297,7 @@ describe('HttpClient, behind OciRegistryGateway,', () => {
     'http://[::ffff:a9fe:a9fe]/',
     'http://2852039166/',
   ]) {
-    it(`refuses to be sent to ${location}, and does not even dial it`, async () => {
+    it(`refuses a redirect to ${location} without connecting to it`, async () => {
       const registry = await start();
       registry.failTimes('/blobs/', { status: 302, headers: { location } });
       const error = await rejection(blob(makeRegistryGateway(), registry.upstream()));
@@ -305,7 +305,7 @@ describe('HttpClient, behind OciRegistryGateway,', () => {
     });
   }
 
-  it('tires of a loop', async () => {
+  it('limits the number of redirects', async () => {
     const registry = await start();
     registry.script(({ url }, response) => {
       response.writeHead(302, { location: url }).end();
@@ -336,12 +336,12 @@ describe('redirectOf', () => {
     [' HTTPS://Storage.Example:443/x ', 'https://storage.example/x'],
     [Buffer.from('/пакет').toString('latin1'), 'https://registry.example/%D0%BF%D0%B0%D0%BA%D0%B5%D1%82'],
   ] as const) {
-    it(`leads to ${to} by ${JSON.stringify(location)}`, () => {
+    it(`returns ${to} for ${JSON.stringify(location)}`, () => {
       expect(redirectOf(answer(307, location), from)?.href).to.equal(to);
     });
   }
 
-  it('knows all redirects of GET, and no other status', () => {
+  it('accepts all redirects of GET, and no other status', () => {
     for (const status of [300, 301, 302, 303, 307, 308]) {
       expect(redirectOf(answer(status, '/x'), from), String(status)).not.to.equal(undefined);
     }
@@ -358,7 +358,7 @@ describe('redirectOf', () => {
     'javascript:alert(1)',
     'file:///etc/passwd',
   ]) {
-    it(`refuses ${location} behind https`, () => {
+    it(`refuses ${location} after https`, () => {
       expect(() => redirectOf(answer(302, location), from)).to.throw(UpstreamUnavailableError);
     });
   }

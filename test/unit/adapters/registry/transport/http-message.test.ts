@@ -50,7 +50,7 @@ describe('parseRetryAfter', () => {
     });
   }
 
-  it('reads back seconds, and a date in each of its three forms', () => {
+  it('reads seconds, and a date in each of its three forms', () => {
     fc.assert(
       fc.property(fc.nat(), (seconds) => {
         expect(parseRetryAfter(String(seconds), now)).to.equal(Math.min(seconds, 60));
@@ -65,7 +65,7 @@ describe('parseRetryAfter', () => {
     );
   });
 
-  it('is whole seconds of a minute, or nothing, for any input', () => {
+  it('returns whole seconds up to a minute, or nothing, for any input', () => {
     const written = fc.oneof(
       fc.nat().map(String),
       fc.date({ noInvalidDate: true }).chain((date) => fc.constantFrom(...datesOf(date))),
@@ -81,7 +81,7 @@ describe('parseRetryAfter', () => {
     );
   });
 
-  it('reads 64 KiB of anything in linear time', () => {
+  it('reads 64 KiB of any text in linear time', () => {
     expectLinear(PIECES, (text) => parseRetryAfter(text, now));
   });
 });
@@ -94,7 +94,7 @@ describe('retryAfterOf', () => {
     expect(retryAfterOf({ date: from(3600_000), 'retry-after': from(3600_000 + 5000) })).to.equal(5);
   });
 
-  it('reads it by our own when the answer has no date that can be read', () => {
+  it('reads it by the local clock if the answer has no valid date', () => {
     expect(retryAfterOf({ 'retry-after': from(20_000) })).to.be.within(18, 20);
     expect(retryAfterOf({ 'retry-after': from(20_000), date: 'now' })).to.be.within(18, 20);
     expect(retryAfterOf({ 'retry-after': '7', date: 'now' })).to.equal(7);

@@ -6,7 +6,7 @@ import sinon from 'sinon';
 import { parseHosts, parseResolvConf, WatchedFile } from '../../../../../src/adapters/registry/transport/name-files.ts';
 
 describe('parseHosts', () => {
-  it('takes each name of each line, in lower case, with the addresses of all of its lines', () => {
+  it('returns each name of each line in lower case, with the addresses of all of its lines', () => {
     const hosts = parseHosts(
       '# kubelet\n127.0.0.1\tlocalhost  Registry.Test\n\n192.0.2.1 a.test # b.test\n2001:db8::1 a.test\n192.0.2.1 a.test\n',
     );
@@ -17,13 +17,13 @@ describe('parseHosts', () => {
     ]);
   });
 
-  it('skips lines that begin with no address', () => {
+  it('skips lines that do not begin with an address', () => {
     expect([...parseHosts('registry.test 192.0.2.1\n192.0.2.999 a.test\n192.0.2.1\n')]).to.deep.equal([]);
   });
 });
 
 describe('parseResolvConf', () => {
-  it('reads what a pod has', () => {
+  it('reads the file of a pod', () => {
     const text =
       'search ns.svc.cluster.local svc.cluster.local cluster.local.\nnameserver 10.96.0.10\noptions ndots:5 timeout:1\n';
     expect(parseResolvConf(text)).to.deep.equal({
@@ -63,7 +63,7 @@ describe('WatchedFile', () => {
     await rm(folder, { recursive: true });
   });
 
-  it('shows a file as it was a second ago at most, and an empty text for one that is not there', async () => {
+  it('returns content that is at most a second old, and an empty text for a missing file', async () => {
     const path = join(folder, 'hosts');
     const file = new WatchedFile(path, (text) => ({ text }));
     expect(file.content.text).to.equal('');

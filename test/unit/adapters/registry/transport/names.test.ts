@@ -39,7 +39,7 @@ describe('Names', () => {
     ({ type }: Question): Reply =>
       type === 'A' ? v4 : v6;
 
-  it('asks for both families, and puts IPv6 first', async () => {
+  it('queries both address families, and puts IPv6 first', async () => {
     const server = await serve(dual(['192.0.2.1', '192.0.2.2'], ['2001:db8::1']));
     expect(await (await names([server])).resolve('registry.test')).to.deep.equal({
       addresses: ['2001:db8::1', '192.0.2.1', '192.0.2.2'],
@@ -47,7 +47,7 @@ describe('Names', () => {
     });
   });
 
-  it('believes the hosts file, and asks nothing more', async () => {
+  it('uses the hosts file without a query', async () => {
     const server = await serve(dual('NXDOMAIN', 'NXDOMAIN'));
     const files = await names([server], { hosts: '192.0.2.7 registry.test\n127.0.0.1 localhost\n' });
     for (const name of ['registry.test', 'REGISTRY.test', 'registry.test.']) {
@@ -57,7 +57,7 @@ describe('Names', () => {
     expect(server.questions).to.deep.equal([]);
   });
 
-  it('knows localhost without any file', async () => {
+  it('resolves localhost without any file', async () => {
     const server = await serve(dual(['192.0.2.1'], []));
     const expected = { addresses: ['::1', '127.0.0.1'], isLocal: true };
     for (const name of ['localhost', 'a.localhost']) {
@@ -65,7 +65,7 @@ describe('Names', () => {
     }
   });
 
-  it('takes one lookup for all that ask at once, and for those that ask seconds later', async () => {
+  it('uses one lookup for all concurrent callers, and for those of the next seconds', async () => {
     const server = await serve(dual(['192.0.2.1'], []));
     const resolver = await names([server]);
     await Promise.all(Array.from({ length: 50 }, () => resolver.resolve('registry.test')));
@@ -88,7 +88,7 @@ describe('Names', () => {
     });
   }
 
-  it('ends a lookup that nothing answers, and asks no more for it', async () => {
+  it('ends a lookup without an answer, and sends no further query', async () => {
     const server = await serve(() => 'silence');
     const resolver = await names([server], { timeoutMs: 40, lines: 'search a.test b.test\noptions ndots:5\n' });
     expect(await rejection(resolver.resolve('registry'))).to.have.property('code', 'ETIMEDOUT');
@@ -117,13 +117,13 @@ describe('Names', () => {
     ['SERVFAIL', 'cannot answer'],
     ['NXDOMAIN', 'denies'],
   ] as const) {
-    it(`needs one family only of a server that ${what} questions for the other`, async () => {
+    it(`uses one address family of a server that ${what} queries for the other`, async () => {
       const server = await serve(dual(['192.0.2.1'], v6));
       expect((await (await names([server])).resolve('registry.test')).addresses).to.deep.equal(['192.0.2.1']);
     });
   }
 
-  it('tries the search list before a name of few dots, and behind one of many', async () => {
+  it('tries the search list before a name with few dots, and after a name with many', async () => {
     const server = await serve(({ name, type }) =>
       type === 'A' && ['registry.b.test', 'a.b.c.d'].includes(name) ? ['192.0.2.1'] : 'NXDOMAIN',
     );
@@ -139,13 +139,13 @@ describe('Names', () => {
     expect(await asked('other.')).to.deep.equal(['other']);
   });
 
-  it('says that a name may come back when one of its spellings could not be looked up', async () => {
+  it('reports a temporary failure if one of the candidates of a name could not be looked up', async () => {
     const server = await serve(({ name }) => (name === 'registry.a.test' ? 'SERVFAIL' : 'NXDOMAIN'));
     const resolver = await names([server], { lines: 'search a.test\n' });
     expect(await rejection(resolver.resolve('registry'))).to.have.property('code', 'EAI_AGAIN');
   });
 
-  it('keeps no more than a thousand names', async () => {
+  it('remembers at most a thousand names', async () => {
     const server = await serve(dual(['192.0.2.1'], []));
     const resolver = await names([server]);
     for (let i = 0; i <= 1000; i++) await resolver.resolve(`${String(i)}.test`);
@@ -153,7 +153,7 @@ describe('Names', () => {
     expect([server.asked('0.test'), server.asked('1000.test')]).to.deep.equal([4, 2]);
   });
 
-  it('says of a text that is no name that it has no address', async () => {
+  it('reports that an invalid name has no address', async () => {
     const server = await serve(dual(['192.0.2.1'], []));
     const resolver = await names([server]);
     for (const name of [`${'a'.repeat(64)}.test`, 'a..test']) {

@@ -32,7 +32,7 @@ describe('parseProxy', () => {
     'http://',
     'socks5://',
   ]) {
-    it(`refuses ${text}, and says nothing of what it holds`, () => {
+    it(`refuses ${text}, without showing it`, () => {
       expect(() => parseProxy(text))
         .to.throw()
         .with.property('code', 'ERR_INVALID_PROXY');
@@ -40,7 +40,7 @@ describe('parseProxy', () => {
     });
   }
 
-  it('is none when nothing is set, and writes itself as a URL', () => {
+  it('returns no proxy for an empty text, and a proxy as a URL', () => {
     expect(parseProxy('')).to.equal(undefined);
     for (const text of [
       'http://proxy.test:3128',
@@ -76,7 +76,7 @@ describe('tunnel', () => {
   /** A port without a listener; it is enough where the proxy refuses. */
   const NOWHERE = 1;
 
-  it('names the host to a proxy by CONNECT, with the credential for it', async () => {
+  it('sends CONNECT with the host and the credential to the proxy', async () => {
     const behind = await FakeProxy.http(NOWHERE);
     closing.push(() => behind.close());
     const proxy = await FakeProxy.http(Number(behind.host.split(':')[1]));
@@ -97,7 +97,7 @@ describe('tunnel', () => {
     [404, 'ERR_PROXY_REFUSED'],
     [407, 'ERR_PROXY_REFUSED'],
   ] as const) {
-    it(`takes ${String(status)} for ${code}, and names the proxy and its status alone`, async () => {
+    it(`treats ${String(status)} as ${code}, and shows only the proxy and its status`, async () => {
       const proxy = await FakeProxy.http(NOWHERE);
       proxy.refusals = [status];
       const error = await rejection(open(proxy, 'http://robot:canary-pass@'));
@@ -108,13 +108,13 @@ describe('tunnel', () => {
     });
   }
 
-  it('is broken by a proxy that ends the connection', async () => {
+  it('rejects when the proxy closes the connection', async () => {
     const proxy = await FakeProxy.http(NOWHERE);
     expect(await rejection(open(proxy, 'http://'))).to.have.property('code', 'ECONNRESET');
   });
 
   for (const scheme of ['socks5', 'socks5h']) {
-    it(`names the host to a SOCKS proxy, which looks it up (${scheme})`, async () => {
+    it(`sends the host name to a SOCKS proxy, which looks it up (${scheme})`, async () => {
       const behind = await FakeProxy.http(NOWHERE);
       closing.push(() => behind.close());
       const options = { username: 'robot', password: 'p@ss' };
@@ -134,7 +134,7 @@ describe('tunnel', () => {
     ['an unknown command', { reply: 7 }, 'ERR_PROXY_REFUSED'],
     ['a wrong password', { username: 'robot', password: 'another' }, 'ERR_PROXY_REFUSED'],
   ] as const satisfies readonly (readonly [string, SocksOptions, string])[]) {
-    it(`takes ${what} of a SOCKS proxy for ${code}`, async () => {
+    it(`treats ${what} of a SOCKS proxy as ${code}`, async () => {
       const proxy = await FakeProxy.socks(NOWHERE, options);
       const error = await rejection(open(proxy, 'socks5://robot:canary-pass@'));
       expect(error).to.have.property('code', code);
@@ -228,7 +228,7 @@ describe('parseNoProxy', () => {
     );
   });
 
-  it('compares networks by their bits, in either spelling of an address', () => {
+  it('compares networks by their bits, also for IPv4-mapped addresses', () => {
     fc.assert(
       fc.property(address, fc.nat(32), fc.nat(32), fc.boolean(), (network, prefix, differing, mapped) => {
         const host = differing === 32 ? network : (network ^ (1 << (31 - differing))) >>> 0;
@@ -239,7 +239,7 @@ describe('parseNoProxy', () => {
     );
   });
 
-  it('reads anything, and finds hosts of all kinds in it', () => {
+  it('accepts any text, and finds hosts of all kinds in it', () => {
     const entry = fc.oneof(
       labels.map((rule) => rule.join('.')),
       fc.ipV4(),
@@ -256,7 +256,7 @@ describe('parseNoProxy', () => {
     );
   });
 
-  it('reads 64 KiB of anything in linear time', () => {
+  it('reads 64 KiB of any text in linear time', () => {
     const url = new URL('http://a.example');
     expectLinear(PIECES, (noProxy) => parseNoProxy(noProxy)(url));
   });

@@ -14,7 +14,7 @@ const image = makePackage(200_000);
 describe('RetriedExchange, behind OciRegistryGateway,', () => {
   const { start, manifest, blob, afterTest } = behindGateway(image);
 
-  it('tries again after a status that passes by nature', async () => {
+  it('repeats a request after a temporary status', async () => {
     const passing = [408, 425, 429, 499, 500, 502, 503, 504, 505, 507, 511, 520, 522, 524, 530, 599];
     await Promise.all(
       passing.map(async (status) => {
@@ -26,7 +26,7 @@ describe('RetriedExchange, behind OciRegistryGateway,', () => {
     );
   });
 
-  it('tries again for a time, however many attempts that takes', async () => {
+  it('repeats a request until its time limit, with any number of attempts', async () => {
     const registry = await start();
     registry.failTimes('/manifests/', ...Array.from({ length: 6 }, () => ({ status: 502 })));
     await manifest(makeRegistryGateway({ retryTimeoutMs: 60_000 }), registry.upstream());
@@ -50,7 +50,7 @@ describe('RetriedExchange, behind OciRegistryGateway,', () => {
     expect(Buffer.compare(await outcome, image.manifest.bytes)).to.equal(0);
   });
 
-  it('takes another connection at once where the server has ended one that was idle', async () => {
+  it('uses another connection at once if the server has closed an idle one', async () => {
     const requests = new WeakMap<Socket, number>();
     const registry = await start();
     registry.script((_request, response) => {
@@ -66,7 +66,7 @@ describe('RetriedExchange, behind OciRegistryGateway,', () => {
     expect(registry.log).to.have.lengthOf(9);
   });
 
-  it('is patient for longer with a download that is resumed, and waits as it is asked to', async () => {
+  it('repeats requests of a resumed download for longer, and obeys Retry-After', async () => {
     const gateway = makeRegistryGateway({ retryTimeoutMs: 0, idleTimeoutMs: 60_000 });
     for (const answer of [
       { status: 502 },
@@ -81,14 +81,14 @@ describe('RetriedExchange, behind OciRegistryGateway,', () => {
     }
   });
 
-  it('waits no longer for a download that is resumed than for its next byte', async () => {
+  it('waits for a resumed download no longer than for its next byte', async () => {
     const registry = await start();
     registry.failTimes('/blobs/', { status: 503, headers: { 'retry-after': '30' } });
     const error = await rejection(blob(makeRegistryGateway({ idleTimeoutMs: 29_000 }), registry.upstream(), 150_000));
     expect(error).to.be.instanceOf(UpstreamThrottledError).with.property('retryAfterSeconds', 30);
   });
 
-  it('asks for other content where a 503 asked for patience, and not for the same again', async () => {
+  it('requests other content after a 503 with Retry-After, and not the same URL', async () => {
     const registry = await start();
     registry.failTimes('/manifests/', { status: 503, headers: { 'retry-after': '20' } });
     const [gateway, upstream] = [makeRegistryGateway(), registry.upstream()];
@@ -98,7 +98,7 @@ describe('RetriedExchange, behind OciRegistryGateway,', () => {
     expect(registry.log).to.have.lengthOf(2);
   });
 
-  it('tries again after a connection that breaks before the first byte', async () => {
+  it('repeats a request after a connection that breaks before the first byte', async () => {
     const registry = await start();
     let broken = 0;
     registry.script((_request, response) => {
@@ -109,7 +109,7 @@ describe('RetriedExchange, behind OciRegistryGateway,', () => {
     expect(Buffer.compare(await blob(makeRegistryGateway(), registry.upstream()), image.layer.bytes)).to.equal(0);
   });
 
-  it('gives up when its time is over', async () => {
+  it('gives up at its time limit', async () => {
     for (const retryTimeoutMs of [0, 300]) {
       const registry = await start();
       registry.failTimes('/manifests/', ...Array.from({ length: 99 }, () => ({ status: 503 })));
@@ -119,7 +119,7 @@ describe('RetriedExchange, behind OciRegistryGateway,', () => {
     }
   });
 
-  it('hands on a wait that is too long for the client that waits', async () => {
+  it('rejects with a Retry-After that is too long for the waiting client', async () => {
     const registry = await start();
     registry.failTimes('/manifests/', { status: 503, headers: { 'retry-after': '30' } });
     const error = await rejection(manifest(makeRegistryGateway(), registry.upstream()));
@@ -127,7 +127,7 @@ describe('RetriedExchange, behind OciRegistryGateway,', () => {
     expect(registry.log).to.have.lengthOf(1);
   });
 
-  it('sends no more requests to a registry that asked for patience, for any client', async () => {
+  it('sends no more requests to a registry after a 429 with Retry-After, for any client', async () => {
     const registry = await start();
     registry.failTimes('/manifests/', { status: 429, headers: { 'retry-after': '20' } });
     const [gateway, upstream] = [makeRegistryGateway(), registry.upstream()];
@@ -137,7 +137,7 @@ describe('RetriedExchange, behind OciRegistryGateway,', () => {
     expect(registry.log).to.have.lengthOf(1);
   });
 
-  it('waits as long as the longest of several answers asks for, whichever comes last', async () => {
+  it('waits for the longest Retry-After of several answers, in any order', async () => {
     const registry = await start();
     const held: ServerResponse[] = [];
     registry.script((_request, response) => held.push(response) <= 2);
@@ -151,7 +151,7 @@ describe('RetriedExchange, behind OciRegistryGateway,', () => {
     expect(registry.log).to.have.lengthOf(2);
   });
 
-  it('waits again when the first request after the wait is asked for patience again', async () => {
+  it('waits again when the first request after the wait gets another Retry-After', async () => {
     const registry = await start();
     registry.failTimes('/', ...Array.from({ length: 99 }, () => ({ status: 503, headers: { 'retry-after': '1' } })));
     const [gateway, upstream] = [makeRegistryGateway({ retryTimeoutMs: 0 }), registry.upstream()];
@@ -161,7 +161,7 @@ describe('RetriedExchange, behind OciRegistryGateway,', () => {
     expect(registry.log.length).to.be.lessThan(12);
   });
 
-  it('stops waiting when it is told to', async () => {
+  it('stops waiting when it is aborted', async () => {
     const registry = await start();
     registry.failTimes('/manifests/', { status: 503, headers: { 'retry-after': '2' } });
     const stopping = new AbortController();
@@ -174,7 +174,7 @@ describe('RetriedExchange, behind OciRegistryGateway,', () => {
   });
 
   for (const status of [400, 403, 404, 410, 418, 501]) {
-    it(`does not try again after ${String(status)}`, async () => {
+    it(`does not repeat a request after ${String(status)}`, async () => {
       const registry = await start();
       registry.failTimes('/manifests/', { status });
       await rejection(manifest(makeRegistryGateway(), registry.upstream()));
@@ -203,7 +203,7 @@ describe('RetryGate', () => {
   });
 
   for (const status of [503, 502, 500]) {
-    it(`closes its URL only for a ${String(status)}`, () => {
+    it(`closes only the URL for a ${String(status)}`, () => {
       const gate = new RetryGate();
       gate.close(url('/a'), status, 5);
       expect(gate.opensAt(url('/a'))).to.equal(5000);
@@ -211,7 +211,7 @@ describe('RetryGate', () => {
     });
   }
 
-  it('takes the longest of several waits', () => {
+  it('uses the longest of several waits', () => {
     const gate = new RetryGate();
     gate.close(url('/a'), 429, 5);
     gate.close(url('/a'), 429, 1);
@@ -219,7 +219,7 @@ describe('RetryGate', () => {
     expect(gate.opensAt(url('/a'))).to.equal(5000);
   });
 
-  it('forgets waits that are over when it learns of another one', () => {
+  it('drops waits that have ended when it gets another one', () => {
     const gate = new RetryGate();
     for (let i = 0; i < 100; i++) gate.close(url(`/${String(i)}`), 503, 1);
     clock.tick(1000);
@@ -227,7 +227,7 @@ describe('RetryGate', () => {
     expect(gate.size).to.equal(1);
   });
 
-  it('remembers a thousand waits at most, the last ones', () => {
+  it('remembers at most the last thousand waits', () => {
     const gate = new RetryGate();
     for (let i = 0; i <= 1000; i++) gate.close(url(`/${String(i)}`), 503, 60);
     expect(gate.size).to.equal(1000);
@@ -237,7 +237,7 @@ describe('RetryGate', () => {
 });
 
 describe('Deadline', () => {
-  it('runs from its first use on, and is not moved by later ones', () => {
+  it('begins at its first use, and does not change at later ones', () => {
     const clock = sinon.useFakeTimers({ toFake: ['performance'] });
     try {
       const deadline = new Deadline(5000);
