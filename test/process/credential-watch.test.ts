@@ -106,7 +106,7 @@ describe('the service shows each host on the way to a package its own secrets on
   }
 
   for (const auth of ['basic', 'bearer'] as const) {
-    it(`where it redirects over a gateway to a storage with tokens of its own (${auth})`, async () => {
+    it(`where it redirects over a gateway to a storage with its own tokens (${auth})`, async () => {
       const [home, gateway, storage] = [await start({ auth }), await start(), await startStorage({ auth: 'bearer' })];
       redirect(home, gateway);
       redirect(gateway, storage);
@@ -118,7 +118,7 @@ describe('the service shows each host on the way to a package its own secrets on
   }
 
   for (const status of [404, 403, 400]) {
-    it(`where it hides by ${String(status)}, and a token server that the settings name opens it`, async () => {
+    it(`where it hides content with ${String(status)}, and a token server in the settings gives access`, async () => {
       const [home, tokens, storage] = [await start({ auth: 'bearer' }), await start({ auth: 'bearer' }), await start()];
       home.script(({ url, headers: { authorization = '' } }, response) => {
         const isChallenged = url === '/v2/' || authorization.startsWith('Bearer ');
@@ -137,7 +137,7 @@ describe('the service shows each host on the way to a package its own secrets on
     });
   }
 
-  it('where it hides, and names a token server of a stranger', async () => {
+  it('where it hides content, and names a foreign token server', async () => {
     const [home, stranger] = [await start({ auth: 'bearer' }), await start({ auth: 'bearer' })];
     home.script(({ url }, response) => {
       const challenge = { 'www-authenticate': `Bearer realm="${stranger.origin}/token",service="s"` };
@@ -181,7 +181,7 @@ describe('the service shows each host on the way to a package its own secrets on
     ['an identity token', { username: '<token>', password: 'canary-refresh' }, 'identity token'],
   ] as const) {
     for (const status of [302, 308]) {
-      it(`where a token server that is shown ${what} redirects by ${String(status)}`, async () => {
+      it(`where a token server that gets ${what} redirects with ${String(status)}`, async () => {
         const [home, other] = [await start({ auth: 'bearer' }), await start()];
         home.script(({ url }, response) => {
           if (!url.startsWith('/token')) return false;
@@ -229,7 +229,7 @@ describe('the service shows each host on the way to a package its own secrets on
     expect(seenBy(home)).to.deep.equal(['password', 'token of the registry']);
   });
 
-  it('where a proxy between is no longer one behind a redirect', async () => {
+  it('where a redirect leads to a host that needs no proxy', async () => {
     // It answers for every host that is named by a whole URL.
     const [proxy, storage] = [await start({ auth: 'basic' }), await start()];
     redirect(proxy, storage);

@@ -29,23 +29,20 @@ describe('the service before a registry that has documents of its own kind:', ()
   for (const [what, change] of [
     ['written with tabs', (text: string) => `${JSON.stringify(JSON.parse(text), null, '\t')}\n`],
     [
-      'written with lines of Windows',
+      'written with line ends of Windows',
       (text: string) => JSON.stringify(JSON.parse(text), null, 3).replaceAll('\n', '\r\n'),
     ],
-    ['behind a byte order mark', (text: string) => `\ufeff${text}`],
+    ['after a byte order mark', (text: string) => `\ufeff${text}`],
     ['with sizes written as 1e0', (text: string) => text.replace(/"size":(\d+)/g, '"size":$1e0')],
     ['without a type', withManifest((manifest) => ({ ...manifest, mediaType: undefined }))],
-    [
-      'of a type of their own',
-      withManifest((manifest) => ({ ...manifest, mediaType: 'application/vnd.example+json' })),
-    ],
+    ['of an unknown type', withManifest((manifest) => ({ ...manifest, mediaType: 'application/vnd.example+json' }))],
     [
       'of a type with parameters',
       withManifest((manifest) => ({ ...manifest, mediaType: `${String(manifest['mediaType'])}; charset=utf-8` })),
     ],
     ['without a config', withManifest((manifest) => ({ ...manifest, config: undefined }))],
     ['with a subject that cannot be read', withManifest((manifest) => ({ ...manifest, subject: { digest: 'none' } }))],
-    ['with signatures besides', withManifest((manifest) => ({ ...manifest, signatures: [{ header: {} }] }))],
+    ['with additional signatures', withManifest((manifest) => ({ ...manifest, signatures: [{ header: {} }] }))],
     ['whose layer has no type', withLastLayer((layer) => ({ ...layer, mediaType: undefined }))],
     ['whose layer has an empty type', withLastLayer((layer) => ({ ...layer, mediaType: '' }))],
     [
@@ -71,7 +68,7 @@ describe('the service before a registry that has documents of its own kind:', ()
     ],
   ] as const) {
     it(
-      `manifests whose layer has ${what} as its data, and no such blob`,
+      `manifests whose layer has ${what} as its data, without a blob`,
       withRegistry(async (bench) => {
         const seed = nextSeed;
         const { layer } = makePackage(3000, seed);
@@ -89,7 +86,7 @@ describe('the service before a registry that has documents of its own kind:', ()
     ['nothing', null],
   ] as const) {
     it(
-      `manifests whose layer has ${what} as its data, and is a blob besides`,
+      `manifests whose layer has ${what} as its data, and also a blob`,
       withRegistry(async (bench) => {
         const image = rewritten(withLastLayer((entry) => ({ ...entry, data })));
         bench.registry.publish(image);
@@ -99,7 +96,7 @@ describe('the service before a registry that has documents of its own kind:', ()
   }
 
   it(
-    'a page without a type, which a firewall sends instead',
+    'a page without a type, which a firewall sends instead of a manifest',
     withRegistry(async (bench) => {
       const image = bench.publish();
       bench.answer(image.manifest, (response) => {
@@ -168,12 +165,12 @@ describe('the service before a registry that, for tokens,', () => {
   const withRegistry = quirkBench();
 
   for (const [what, type, fields] of [
-    ['calls its answer text/plain', 'text/plain; charset=utf-8', {}],
-    ['says nothing of a type', undefined, {}],
-    ['gives a token for longer than any time', 'application/json', { expires_in: 1e300 }],
-    ['gives a token for less than no time', 'application/json', { expires_in: -5 }],
-    ['has a clock of its own', 'application/json', { issued_at: '2001-01-01T00:00:00Z', expires_in: 60 }],
-    ['has a null beside its token', 'application/json', { access_token: null, refresh_token: null }],
+    ['labels its answer as text/plain', 'text/plain; charset=utf-8', {}],
+    ['sends no type', undefined, {}],
+    ['gives a token with an absurdly long lifetime', 'application/json', { expires_in: 1e300 }],
+    ['gives a token with a negative lifetime', 'application/json', { expires_in: -5 }],
+    ['has another clock', 'application/json', { issued_at: '2001-01-01T00:00:00Z', expires_in: 60 }],
+    ['sends null in addition to its token', 'application/json', { access_token: null, refresh_token: null }],
   ] as const) {
     it(
       `has a token server that ${what}`,
@@ -193,7 +190,7 @@ describe('the service before a registry that, for tokens,', () => {
   }
 
   it(
-    'has a token server that answers by a page',
+    'has a token server that answers with a page',
     withRegistry(
       async (bench) => {
         bench.registry.script(({ url }, response) => {

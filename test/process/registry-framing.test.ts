@@ -29,12 +29,12 @@ const chunked =
 
 const READ: readonly [what: string, head: string, frame: (content: Uint8Array) => readonly Wire[]][] = [
   [
-    'a length beside chunks',
+    'a length in addition to chunks',
     'HTTP/1.1 200 OK\r\nContent-Length: SIZE\r\nTransfer-Encoding: chunked\r\n\r\n',
     chunked(),
   ],
   [
-    'a wrong length beside chunks',
+    'a wrong length in addition to chunks',
     'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n',
     chunked(),
   ],
@@ -55,7 +55,7 @@ const READ: readonly [what: string, head: string, frame: (content: Uint8Array) =
   ],
   ['lines that end in LF', 'HTTP/1.1 200 OK\nContent-Length: SIZE\n\n', plain],
   ['one line that ends in LF', 'HTTP/1.1 200 OK\r\nX-Frame: a\nContent-Length: SIZE\r\n\r\n', plain],
-  ['spaces behind the size of chunks', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n', chunked('  ')],
+  ['spaces after the size of chunks', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n', chunked('  ')],
   ['extensions of chunks', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n', chunked(';a=b')],
   [
     'a header over two lines',
@@ -64,7 +64,7 @@ const READ: readonly [what: string, head: string, frame: (content: Uint8Array) =
   ],
   ['a control character in a header', 'HTTP/1.1 200 OK\r\nSet-Cookie: a=\x01b\r\nContent-Length: SIZE\r\n\r\n', plain],
   ['no reason for its status', 'HTTP/1.1 200\r\nContent-Length: SIZE\r\n\r\n', plain],
-  ['a version that nobody has', 'HTTP/1.2 200 OK\r\nContent-Length: SIZE\r\n\r\n', plain],
+  ['an unknown version', 'HTTP/1.2 200 OK\r\nContent-Length: SIZE\r\n\r\n', plain],
   ['an empty line before it', '\r\nHTTP/1.1 200 OK\r\nContent-Length: SIZE\r\n\r\n', plain],
   [
     'an offer of HTTP/2',
@@ -84,7 +84,7 @@ const REFUSED: readonly [what: string, head: string, cause: RegExp][] = [
     'HTTP/1.1 200 OK\r\nContent-Length: SIZE\r\nContent-Length: SIZE\r\n\r\n',
     /answer has more than one length/,
   ],
-  ['a length that is none', 'HTTP/1.1 200 OK\r\nContent-Length: +SIZE\r\n\r\n', /HPE_INVALID_CONTENT_LENGTH/],
+  ['an invalid length', 'HTTP/1.1 200 OK\r\nContent-Length: +SIZE\r\n\r\n', /HPE_INVALID_CONTENT_LENGTH/],
   ['a header without a name', 'HTTP/1.1 200 OK\r\n: a\r\nContent-Length: SIZE\r\n\r\n', /HPE_INVALID_HEADER_TOKEN/],
   ['another protocol', 'ICY 200 OK\r\nContent-Length: SIZE\r\n\r\n', /HPE_INVALID_CONSTANT/],
 ];
@@ -105,7 +105,7 @@ describe('the service before a registry that frames its answers in its own way, 
 
   for (const [what, head, cause] of REFUSED) {
     it(
-      `sends ${what}, which cannot be read`,
+      `sends ${what}, which the service refuses`,
       withRegistry(async (bench) => {
         const image = bench.publish();
         bench.answer(image.manifest, raw(head, plain));
@@ -115,7 +115,7 @@ describe('the service before a registry that frames its answers in its own way, 
   }
 
   it(
-    'sends a length beside chunks, and a forged answer behind them that answers no other request',
+    'sends a length in addition to chunks, and a forged answer after them, which answers no other request',
     withRegistry(async (bench) => {
       const forged = 'HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged';
       const image = bench.publish();
@@ -141,9 +141,9 @@ describe('the service before a registry that', () => {
   for (const [what, suffix, expected] of [
     ['a URL with a fragment', '/blob?a=b#part', '/blob?a=b'],
     ['a URL with blanks around it', '/blob \t', '/blob'],
-    ['a signature of escapes', '/blob?sig=a%2Bb%2f%3D+c&X=%7E~&e=', '/blob?sig=a%2Bb%2f%3D+c&X=%7E~&e='],
-    ['a path of escapes', '/a%2Fb%252F/c', '/a%2Fb%252F/c'],
-    ['a path of empty names', '//a//b', '//a//b'],
+    ['a signature with escapes', '/blob?sig=a%2Bb%2f%3D+c&X=%7E~&e=', '/blob?sig=a%2Bb%2f%3D+c&X=%7E~&e='],
+    ['a path with escapes', '/a%2Fb%252F/c', '/a%2Fb%252F/c'],
+    ['a path with empty segments', '//a//b', '//a//b'],
     ['a path with dots', '/a/../blob', '/blob'],
   ] as const) {
     it(

@@ -11,10 +11,10 @@ const LINUX = { os: 'linux', architecture: 'amd64' };
 describe('the service before a registry that', () => {
   const withRegistry = quirkBench();
 
-  describe('says more or less than it should about its answers, as it', () => {
+  describe('describes its answers wrongly, as it', () => {
     for (const label of ['aws-chunked', 'x-gzip', 'gzip', 'identity', 'none', '', 'aws-chunked, gzip', 'UTF-8']) {
       it(
-        `calls the bytes of a layer encoded by "${label}", which they are not`,
+        `labels an unencoded layer as "${label}"`,
         withRegistry(async (bench) => {
           const image = bench.publish((response, { bytes }) => {
             response.writeHead(200, { 'content-encoding': label, 'content-length': bytes.byteLength }).end(bytes);
@@ -26,7 +26,7 @@ describe('the service before a registry that', () => {
     }
 
     it(
-      'calls the bytes of a manifest encoded, which they are not',
+      'labels an unencoded manifest as gzip',
       withRegistry(async (bench) => {
         const image = bench.publish();
         bench.answer(image.manifest, (response, { bytes, descriptor: { mediaType } }) => {
@@ -39,7 +39,7 @@ describe('the service before a registry that', () => {
 
     for (const type of ['text/plain', 'application/octet-stream', 'application/json; charset=utf-8', undefined]) {
       it(
-        `calls a manifest ${type ?? 'nothing at all'}`,
+        `labels a manifest as ${type ?? 'nothing'}`,
         withRegistry(async (bench) => {
           const image = bench.publish();
           bench.answer(image.manifest, (response, { bytes }) => {
@@ -52,7 +52,7 @@ describe('the service before a registry that', () => {
     }
 
     it(
-      'names another Docker-Content-Digest, as of the manifest before a conversion',
+      'sends another Docker-Content-Digest, such as that of the manifest before a conversion',
       withRegistry(async (bench) => {
         const image = bench.publish();
         bench.answer(image.manifest, (response, { bytes }) => {
@@ -80,7 +80,7 @@ describe('the service before a registry that', () => {
     );
 
     it(
-      'ends connections to end its answers, as HTTP/1.0 does',
+      'ends its answers by closing the connection, as HTTP/1.0 does',
       withRegistry(async (bench) => {
         const untilClose = (response: ServerResponse, { bytes }: { bytes: Uint8Array }): boolean => {
           response.socket?.write('HTTP/1.0 200 OK\r\n\r\n');
@@ -143,7 +143,7 @@ describe('the service before a registry that', () => {
     );
 
     it(
-      'sets cookies, which it never sees again',
+      'sets cookies, which the service does not send back',
       withRegistry(async (bench) => {
         const image = bench.publish((response, { bytes }) => {
           response.writeHead(200, { 'set-cookie': 'AWSELB=canary; PATH=/' }).end(bytes);
@@ -159,7 +159,7 @@ describe('the service before a registry that', () => {
     );
 
     it(
-      'answers HEAD by 401 or 403, which it is never asked by',
+      'answers HEAD with 401 or 403, but never gets a HEAD',
       withRegistry(async (bench) => {
         bench.registry.script(({ method }, response) => {
           if (method !== 'HEAD') return false;
@@ -171,9 +171,9 @@ describe('the service before a registry that', () => {
     );
   });
 
-  describe('has a cache before it that', () => {
+  describe('has a cache in front of it that', () => {
     it(
-      'answers a manifest by the gzip variant of another client',
+      'sends the gzip variant of a manifest from the request of another client',
       withRegistry(async (bench) => {
         const image = bench.publish();
         bench.answer(image.manifest, (response, { bytes, descriptor: { mediaType } }) => {
@@ -185,7 +185,7 @@ describe('the service before a registry that', () => {
     );
 
     it(
-      'answers a layer by the gzip variant of another client',
+      'sends the gzip variant of a layer from the request of another client',
       withRegistry(async (bench) => {
         const image = bench.publish(
           (response, { bytes }) => {
@@ -199,7 +199,7 @@ describe('the service before a registry that', () => {
     );
 
     it(
-      'answers a layer by the gzip variant of another client, and breaks off in the middle of it',
+      'sends the gzip variant of a layer from the request of another client, and breaks off in the middle',
       withRegistry(async (bench) => {
         const encoded = gzipSync(bytesOf(3_000_000, 5));
         let broken = false;
@@ -230,7 +230,7 @@ describe('the service before a registry that', () => {
     );
 
     it(
-      'answers a manifest by a gzip bomb',
+      'sends a gzip bomb instead of a manifest',
       withRegistry(async (bench) => {
         const image = bench.publish();
         bench.answer(image.manifest, (response, { descriptor: { mediaType } }) => {
@@ -243,7 +243,7 @@ describe('the service before a registry that', () => {
     );
 
     it(
-      'keeps a redirect whose signature has expired, until it is asked once more',
+      'keeps a redirect whose signature has expired, until it gets a second request',
       withRegistry(async (bench) => {
         let asked = 0;
         const image = bench.publish((response) => {
@@ -314,7 +314,7 @@ describe('the service before a registry that', () => {
     }
 
     it(
-      'has manifests too',
+      'stores manifests, too',
       withRegistry(async (bench) => {
         const image = bench.publish();
         bench.answer(image.manifest, toStorage());
@@ -327,7 +327,7 @@ describe('the service before a registry that', () => {
     );
 
     it(
-      'wants a token of its own, without a password',
+      'requires its own token, without a password',
       withRegistry(async (bench) => {
         const other = await FakeRegistry.start({ auth: 'bearer' });
         try {
@@ -346,7 +346,7 @@ describe('the service before a registry that', () => {
     );
 
     it(
-      'knows no ranges, when a download has broken off',
+      'does not support ranges, after a download has broken off',
       withRegistry(async (bench) => {
         const image = bench.publish(toStorage());
         let asked = 0;
@@ -397,7 +397,7 @@ describe('the service before a registry that', () => {
     }
 
     it(
-      'no longer knows its URL in the middle of a layer',
+      'no longer accepts its URL in the middle of a layer',
       withRegistry(async (bench) => {
         let signed = 0;
         const image = bench.publish(
@@ -425,7 +425,7 @@ describe('the service before a registry that', () => {
     );
 
     it(
-      'is named by a path, or without a scheme',
+      'is the target of a redirect to a path, or to a URL without a scheme',
       withRegistry(async (bench) => {
         const image = bench.publish((response) => {
           response.writeHead(302, { location: '../../storage/a' }).end();
@@ -485,7 +485,7 @@ describe('the service before a registry that', () => {
     }
 
     it(
-      'knows closed ranges only, and says nothing of any',
+      'supports only ranges with an end, and sends no Accept-Ranges',
       withRegistry(async (bench) => {
         const image = makePackage(3 * MIB, 1);
         const answer = broken((response, bytes, first, last) => {
@@ -503,7 +503,7 @@ describe('the service before a registry that', () => {
     );
 
     it(
-      'sends 64 KiB at a time of a range',
+      'sends only 64 KiB of a range',
       withRegistry(async (bench) => {
         const image = makePackage(2 * MIB, 2);
         bench.publish(
@@ -547,7 +547,7 @@ describe('the service before a registry that', () => {
     );
 
     it(
-      'ends in the middle of a layer without a word, and has said no length',
+      'closes the connection in the middle of a layer without a length',
       withRegistry(async (bench) => {
         const image = makePackage(3 * MIB, 4);
         let asked = 0;
@@ -610,7 +610,7 @@ describe('the service before a registry that', () => {
     );
 
     it(
-      'names the realm of a host that only its own network knows',
+      'names a realm whose host is known only in its own network',
       withRegistry(
         async (bench) => {
           const image = bench.publish();
@@ -624,7 +624,7 @@ describe('the service before a registry that', () => {
     );
 
     it(
-      'wants the password itself on the way to its token server, where POST is unknown',
+      'requires the password for requests to its token server, which does not support POST',
       withRegistry(
         async (bench) => {
           bench.registry.script(({ url, method }, response) => {
@@ -639,7 +639,7 @@ describe('the service before a registry that', () => {
     );
 
     it(
-      'wants to know its service in the query of the token request',
+      'requires its service in the query of the token request',
       withRegistry(
         async (bench) => {
           bench.registry.script(({ url }, response) => {
@@ -749,7 +749,7 @@ describe('the service before a registry that', () => {
     );
 
     it(
-      'wants a password of 3 KB, as ECR does',
+      'requires a password of 3 KB, as ECR does',
       withRegistry(
         async (bench) => {
           const long = `Basic ${Buffer.from(`${USERNAME}:canary-${'x'.repeat(3000)}`).toString('base64')}`;
@@ -766,7 +766,7 @@ describe('the service before a registry that', () => {
     );
 
     it(
-      'offers Basic and a Bearer of a stranger',
+      'offers Basic, and Bearer with a foreign realm',
       withRegistry(
         async (bench) => {
           const image = bench.publish();
@@ -783,7 +783,7 @@ describe('the service before a registry that', () => {
 
     for (const status of [404, 403, 400]) {
       it(
-        `hides what it has by ${String(status)}, and challenges at /v2/ only`,
+        `hides its content with ${String(status)}, and sends a challenge only at /v2/`,
         withRegistry(
           async (bench) => {
             const image = bench.publish();
@@ -832,7 +832,7 @@ describe('the service before a registry that', () => {
     );
   });
 
-  describe('is away for a moment, as it', () => {
+  describe('fails for a moment, as it', () => {
     for (const status of [408, 425, 429, 499, 500, 502, 503, 504, 520, 521, 522, 523, 524, 525, 526, 527, 530]) {
       it(
         `answers ${String(status)} once`,
@@ -849,7 +849,7 @@ describe('the service before a registry that', () => {
     }
 
     it(
-      'answers 429 and a Retry-After with a fraction',
+      'answers 429 with a fraction as Retry-After',
       withRegistry(async (bench) => {
         let asked = 0;
         const image = bench.publish((response) => {
@@ -862,7 +862,7 @@ describe('the service before a registry that', () => {
     );
 
     it(
-      'ends a connection instead of an answer',
+      'closes a connection instead of answering',
       withRegistry(async (bench) => {
         let asked = 0;
         const image = bench.publish((response) => {
@@ -875,7 +875,7 @@ describe('the service before a registry that', () => {
     );
 
     it(
-      'answers a token request by 502 once',
+      'answers a token request with 502 once',
       withRegistry(
         async (bench) => {
           bench.registry.failTimes('/token', { status: 502 });
@@ -918,7 +918,7 @@ describe('the service before a registry that', () => {
     );
 
     it(
-      'two images for one platform, of which the first counts',
+      'two images for one platform, of which the service uses the first',
       withRegistry(async (bench) => {
         const images = [makePackage(1000, 3), makePackage(1000, 4)];
         const index = makeIndex(images.map((image) => ({ image, platform: LINUX })));
@@ -949,7 +949,7 @@ describe('the service before a registry that', () => {
     );
 
     it(
-      'an index with entries that this service cannot read',
+      'an index with entries that the service cannot read',
       withRegistry(async (bench) => {
         const image = makePackage(1000, 7);
         const index = {
@@ -966,7 +966,7 @@ describe('the service before a registry that', () => {
     );
 
     it(
-      'a layer with a URL of a stranger',
+      'a layer with a foreign URL',
       withRegistry(async (bench) => {
         const stranger = await FakeRegistry.start();
         try {
