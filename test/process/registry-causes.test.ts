@@ -45,7 +45,7 @@ const CAUSES: readonly (readonly [what: string, script: Script, code: string, ca
       return true;
     },
     'UPSTREAM_TIMEOUT',
-    'blob from HOST: the answer has begun, and no more came in time (ERR_IDLE)',
+    'blob from HOST: the answer began, but the rest did not come in time (ERR_IDLE)',
   ],
 ];
 

@@ -92,7 +92,7 @@ export class ApiObjectSource implements ObjectSource {
     const document = reader.end();
     // A load balancer may answer 200 with another document. kubectl and proxies use the kind "List" for several objects.
     if (document['kind'] !== `${kind}List` && document['kind'] !== 'List')
-      throw new TypeError(`list is no ${kind}List`);
+      throw new TypeError(`list is not a ${kind}List`);
     const { resourceVersion } = asObject(document['metadata'], "list's metadata");
     if (!Array.isArray(document['items']) || typeof resourceVersion !== 'string')
       throw new TypeError('list without items');

@@ -108,7 +108,7 @@ export async function readTags(
     try {
       for (const tag of parseTags(await readPage(response, MAX_PAGE_BYTES, timeoutMs))) tags.push(tag);
     } catch (error) {
-      if (error instanceof SyntaxError) throw unavailable(new UpstreamFault(asked, 'answer is no list of tags'));
+      if (error instanceof SyntaxError) throw unavailable(new UpstreamFault(asked, 'answer is not a list of tags'));
       throw error instanceof PackageError ? error : failure(asked, error, signal);
     }
     const next = nextPage(headers['link']);

@@ -13,13 +13,13 @@ export interface Asked {
 
 const UNKNOWN_CA = 'certificate is not signed by a CA that is trusted here';
 const NO_TLS = 'host does not speak TLS';
-const CLIENT_CERTIFICATE = 'host wants a client certificate, which this service has not';
+const CLIENT_CERTIFICATE = 'host wants a client certificate, which this service does not have';
 const NOTHING_IN_COMMON = 'host accepts no cipher or certificate of this side';
-const OLD_TLS = 'host speaks no TLS of version 1.2 or later';
+const OLD_TLS = 'host does not support TLS 1.2 or later';
 
 /** Explanations of codes that are hard to understand. */
 const EXPLANATIONS: Readonly<Record<string, string | undefined>> = {
-  ERR_IDLE: 'the answer has begun, and no more came in time',
+  ERR_IDLE: 'the answer began, but the rest did not come in time',
   EMFILE: 'this process has no file descriptor left',
   ENFILE: 'this machine has no file descriptor left',
   HPE_HEADER_OVERFLOW: 'more than 64 KiB of headers',

@@ -19,7 +19,7 @@ const MAX_GRANTS = 1000;
 const MAX_HOSTS = 100;
 
 const NO_CHALLENGE = 'status 401 without a challenge that is supported: is this a registry?';
-const NO_PASSWORD = 'a password is asked for and none is configured';
+const NO_PASSWORD = 'a password is required but not configured';
 
 interface Grant {
   /** The value of the Authorization header. */

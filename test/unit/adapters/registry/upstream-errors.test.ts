@@ -18,7 +18,7 @@ describe('the cause of a handshake that fails', () => {
     [
       'the host wants a client certificate',
       clients,
-      /host wants a client certificate, which this service has not \(ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED\)$/,
+      /host wants a client certificate, which this service does not have \(ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED\)$/,
     ],
     [
       'it does so in TLS 1.2',
@@ -33,7 +33,7 @@ describe('the cause of a handshake that fails', () => {
     [
       'the host speaks TLS 1.1',
       { minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' },
-      /host speaks no TLS of version 1\.2 or later \(ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION\)$/,
+      /host does not support TLS 1\.2 or later \(ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION\)$/,
     ],
     [
       'the host has old ciphers only',

@@ -196,7 +196,7 @@ describe('Authorization', () => {
   const denials: [challenge: string, credential: Credential, why: string][] = [
     ['Negotiate', ROBOT, 'status 401 without a challenge that is supported: is this a registry?'],
     ['', ROBOT, 'status 401 without a challenge that is supported: is this a registry?'],
-    ['Basic realm="a"', ANONYMOUS, 'a password is asked for and none is configured'],
+    ['Basic realm="a"', ANONYMOUS, 'a password is required but not configured'],
     ['Bearer realm="a registry"', ROBOT, 'realm is not a URL'],
     ['Bearer realm="https://[::"', ROBOT, 'realm is not a URL'],
     ['Bearer realm=""', ROBOT, 'realm is not a URL'],
