@@ -1,4 +1,4 @@
-/** The one content-addressed directory, `blobs/sha256` of the cache and of an OCI image layout, and the check of its files. */
+/** The content-addressed directory `blobs/sha256` of the cache and of OCI image layouts, and the verification of its files. */
 import { mkdirSync, renameSync, rmSync, type Stats } from 'node:fs';
 import { lstat, opendir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -12,14 +12,14 @@ export interface BlobFile {
   readonly stats: Stats;
 }
 
-/** Enough to keep the four threads of libuv's pool busy, few enough to need no thought about memory. */
+/** Enough to keep the four threads of libuv's pool busy, and few enough to take little memory. */
 const STAT_CONCURRENCY = 64;
-/** Names that one call of the kernel and one turn hand over. */
+/** The number of names that are read at a time, in one turn of the event loop. */
 const NAMES_A_PIECE = 2048;
 
 export class BlobDirectory {
   readonly path: string;
-  /** The mode of the folder where it has to be made again. */
+  /** The mode of the folder if it must be created again. */
   readonly #mode: number;
 
   constructor(path: string, mode = 0o777) {
@@ -32,8 +32,8 @@ export class BlobDirectory {
   }
 
   /**
-   * Regular files that a digest names, and the paths of all else, which is never served; both in no order. Rejects with the
-   * error of the file system.
+   * Resolves with the regular files that have the name of a digest, and with the paths of all other entries, which are never
+   * served, in no particular order. Rejects with the error of the file system.
    */
   async list(): Promise<{ blobs: BlobFile[]; strangers: string[] }> {
     const blobs: BlobFile[] = [];
@@ -42,13 +42,13 @@ export class BlobDirectory {
       const path = join(this.path, name);
       const digest = `sha256:${name}`;
       const stats = await lstat(path).catch(() => undefined);
-      // It left meanwhile.
+      // The entry was removed meanwhile.
       if (stats === undefined) return;
       if (stats.isFile() && isDigest(digest)) blobs.push({ path, digest, stats });
       else strangers.push(path);
     };
     let looks: Promise<void>[] = [];
-    // By pieces: readdir hands 100 000 names over in one turn of 30 to 40 ms.
+    // Read in pieces, because readdir returns 100 000 names in one turn of 30 to 40 ms.
     for await (const { name } of await opendir(this.path, { bufferSize: NAMES_A_PIECE })) {
       if (looks.push(look(name)) < STAT_CONCURRENCY) continue;
       await Promise.all(looks);
@@ -58,7 +58,7 @@ export class BlobDirectory {
     return { blobs, strangers };
   }
 
-  /** Names a verified file by its digest, in this very turn. Another file with that name is replaced. */
+  /** Renames a verified file to its digest, synchronously. Replaces a file with that name. */
   move(path: string, digest: Digest): void {
     try {
       renameSync(path, this.pathOf(digest));
@@ -70,20 +70,20 @@ export class BlobDirectory {
   }
 }
 
-/** `gone`: it was removed after it had been listed, as a running service does to make room. */
+/** `gone`: the file was removed after the listing, for example evicted by a running service. */
 type Verdict =
   | { readonly kind: 'sound' }
   | { readonly kind: 'gone' }
   | { readonly kind: 'damaged' | 'unreadable'; readonly why: string };
 
-/** `onPiece` hears of each piece that was read. Rejects as it does. */
+/** Calls `onPiece` for each piece that was read. Rejects as `onPiece` does. */
 export async function checkBlob(
   { path, digest }: Pick<BlobFile, 'path' | 'digest'>,
   onPiece: (bytes: number) => void,
 ): Promise<Verdict> {
   let fd: number | undefined;
   try {
-    // The size of the open file, which may have replaced the one that was listed.
+    // The size of the open file, which may have replaced the listed one.
     const opened = await openBlob(path);
     ({ fd } = opened);
     await verifyFile(fd, { digest, size: opened.size }, onPiece);

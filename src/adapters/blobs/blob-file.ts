@@ -1,4 +1,4 @@
-/** How a blob's file is opened, read, written and closed, so that links, pipes and stale descriptors stay out, and what errors mean. */
+/** Opens, reads, writes and closes the files of blobs; refuses links and pipes, and classifies errors. */
 import { close, closeSync, constants, fstat, open, read, type Stats, write } from 'node:fs';
 import { lstat, mkdir, open as openHandle, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -7,29 +7,29 @@ import type { Descriptor } from '../../domain/descriptor.ts';
 import { verifyAll } from '../../domain/verifier.ts';
 import { errnoOf, StoreFailedError } from '../../domain/errors.ts';
 
-/** A symbolic link is refused, and opening a pipe does not wait for its other end. */
+/** The flags refuse a symbolic link, and opening a pipe does not wait for its other end. */
 const SAFELY = constants.O_NOFOLLOW | constants.O_NONBLOCK;
 export const READ_FLAGS = constants.O_RDONLY | SAFELY;
 
-/** Descriptors are numbers, which can be closed in the very turn in which their file is removed. */
+/** Numeric descriptors, because they can be closed synchronously, in the turn in which their file is removed. */
 const openFile = promisify(open);
 const statFile = promisify(fstat) as (fd: number) => Promise<Stats>;
 export const closeFile = promisify(close);
 
-/** A regular file. */
+/** An open regular file. */
 interface OpenedFile {
-  /** To be closed. */
+  /** The descriptor; the caller must close it. */
   readonly fd: number;
   /** Bytes. */
   readonly size: number;
 }
 
-/** To be read. Rejects with the error of the file system, EFTYPE for a directory or a pipe. */
+/** Opens a file for reading. Rejects with the error of the file system, EFTYPE for a directory or a pipe. */
 export function openBlob(path: string): Promise<OpenedFile> {
   return openRegular(path, READ_FLAGS);
 }
 
-/** To be read and written; an earlier process may have left it. Rejects as `openBlob`. */
+/** Opens a part file for reading and writing, also one from an earlier process. Rejects as `openBlob` does. */
 export function openPart(path: string): Promise<OpenedFile> {
   return openRegular(path, constants.O_RDWR | constants.O_CREAT | SAFELY);
 }
@@ -47,8 +47,8 @@ async function openRegular(path: string, flags: number): Promise<OpenedFile> {
 }
 
 /**
- * The directory, and those above it that are missing. Node's own recursion never ends where the directory above is there and
- * takes none, as /proc does (ENOENT). Rejects with the error of the file system.
+ * Creates the directory and its missing parents. The recursive option of Node never ends if a parent exists but refuses new
+ * entries with ENOENT, as /proc does. Rejects with the error of the file system.
  */
 export async function makeDirectories(path: string, mode = 0o777): Promise<void> {
   const make = (): Promise<void> => mkdir(path, { mode }).catch(unlessThere);
@@ -73,7 +73,7 @@ async function isThere(path: string): Promise<boolean> {
   );
 }
 
-/** A new file under a name that no other file has; its folder is made again when it is gone. */
+/** Creates a new file and refuses an existing one; creates the folder again if it is missing. */
 export async function openNew(path: string): Promise<number> {
   const openOnce = (): Promise<number> => openFile(path, 'wx+', 0o600);
   return openOnce().catch(async (error: unknown) => {
@@ -84,8 +84,8 @@ export async function openNew(path: string): Promise<number> {
 }
 
 /**
- * In this very turn: with its descriptor the bytes of a removed file leave the disk, before anything else is written there.
- * A failure is ignored: the descriptor is closed all the same, and the bytes that it wrote are verified from the disk.
+ * Closes synchronously, because the disk frees the bytes of a removed file only when its descriptor is closed, and the room
+ * is needed at once. A failure is ignored: the descriptor is closed anyway, and written bytes are verified from the disk.
  */
 export function closeNow(fd: number): void {
   try {
@@ -95,7 +95,7 @@ export function closeNow(fd: number): void {
   }
 }
 
-/** Resolves with how many bytes were read, 0 where the file ends. */
+/** Resolves with the number of bytes that were read, 0 at the end of the file. */
 export function readAt(fd: number, into: Uint8Array, offset: number): Promise<number> {
   return new Promise((resolve, reject) => {
     read(fd, into, 0, into.byteLength, offset, (error, bytesRead) => {
@@ -105,7 +105,7 @@ export function readAt(fd: number, into: Uint8Array, offset: number): Promise<nu
   });
 }
 
-/** Resolves with how many bytes were written, which may be fewer. */
+/** Resolves with the number of bytes that were written, which can be lower than requested. */
 export function writeAt(fd: number, bytes: Uint8Array, offset: number): Promise<number> {
   return new Promise((resolve, reject) => {
     write(fd, bytes, 0, bytes.byteLength, offset, (error, bytesWritten) => {
@@ -127,8 +127,8 @@ export async function readWhole(fd: number, size: number): Promise<Buffer> {
 }
 
 /**
- * The first `size` bytes of a file, or one more when there are more. Two calls of the system wait for a thread here, and four
- * in `openBlob` and `readWhole`: of the time of a small hit, half was theirs. Rejects with the error of the file system.
+ * Reads the first `size` bytes of a file, and one more if the file is longer. It waits for a thread in two system calls instead
+ * of the four of `openBlob` and `readWhole`, half of the time of a small hit. Rejects with the error of the file system.
  */
 export async function readSmallBlob(path: string, size: number): Promise<Uint8Array> {
   const bytes = new Uint8Array(size + 1);
@@ -140,7 +140,7 @@ export async function readSmallBlob(path: string, size: number): Promise<Uint8Ar
   }
 }
 
-/** Reads all of an open file. `onPiece` hears of each piece and sets the pace. Rejects with DigestMismatchError, or as it does. */
+/** Verifies an open file. `onPiece` gets each piece and can delay. Rejects with DigestMismatchError, or as `onPiece` does. */
 export function verifyFile(
   fd: number,
   blob: Pick<Descriptor, 'digest' | 'size'>,
@@ -164,10 +164,10 @@ export async function onDisk<Outcome>(operation: Promise<Outcome>): Promise<Outc
   }
 }
 
-/** A reader finds the old text or the new one, after a crash too. Rejects with the error of the file system. */
+/** Replaces a file atomically: readers find the old or the new text, also after a crash. Rejects with the file system's error. */
 export async function replaceFile(path: string, text: string, mode = 0o666): Promise<void> {
   const fresh = `${path}.new`;
-  // A killed process can leave this file, and another user can lay a link here: a new file follows neither.
+  // A killed process can leave this file, and another user can create a link here. So it is removed, and a new file is created.
   await rm(fresh, { force: true });
   const file = await openHandle(fresh, 'wx', mode);
   try {
@@ -183,7 +183,7 @@ export async function replaceFile(path: string, text: string, mode = 0o666): Pro
   await syncDirectory(dirname(path));
 }
 
-/** The names in it; a file system that cannot do this keeps them anyway, or has nothing to sync. */
+/** Syncs the names in a directory. An error is ignored: such a file system keeps the names anyway or cannot sync them. */
 export async function syncDirectory(path: string): Promise<void> {
   try {
     const directory = await openHandle(path);

@@ -1,4 +1,4 @@
-/** A blob on its way into a directory of blobs, as a part file that outlives the process: the next try goes on behind its last byte. */
+/** Writes a blob into a directory of blobs. Its part file survives the process, and the next attempt continues it. */
 import { fsync, type Stats } from 'node:fs';
 import { lstat, rm } from 'node:fs/promises';
 import { promisify } from 'node:util';
@@ -16,9 +16,9 @@ export class ResumableBlob implements BlobWriter {
   readonly #part: string;
   readonly #blob: Descriptor;
   #verifier: Verifier;
-  /** The part file, once it is open. */
+  /** The descriptor of the part file; undefined before it is open. */
   #fd: number | undefined;
-  /** All of it lies under its name already. */
+  /** Whether the complete blob is stored under its digest already. */
   #isStored = false;
 
   constructor(blobs: BlobDirectory, part: string, blob: Descriptor) {
@@ -58,7 +58,7 @@ export class ResumableBlob implements BlobWriter {
     await this.#verified((verifier) => {
       verifier.verify();
     });
-    // A disk that is full, or gone, may say so only now.
+    // A full or failed disk may report its error only at the sync.
     await onDisk(syncFile(await this.#open()));
     await onDisk(
       Promise.resolve().then(() => {
@@ -74,7 +74,7 @@ export class ResumableBlob implements BlobWriter {
     this.#fd = undefined;
   }
 
-  /** Verifies what has the blob's name. Something else with this name is removed. */
+  /** Verifies the file with the name of the blob; removes it if it is wrong. */
   async *#readStored(): AsyncGenerator<number> {
     const path = this.#blobs.pathOf(this.#blob.digest);
     const stats = await find(path);
@@ -91,7 +91,7 @@ export class ResumableBlob implements BlobWriter {
       } finally {
         closeNow(fd);
       }
-      // Its digest is right: it is the manifest that is wrong.
+      // The digest is right, so the size in the manifest is wrong.
       if (this.#isStored && size !== this.#blob.size) {
         throw new DigestMismatchError(`${String(this.#blob.size)} bytes`, `${String(size)} bytes`);
       }
@@ -110,7 +110,7 @@ export class ResumableBlob implements BlobWriter {
     }
   }
 
-  /** Nothing of bytes that are wrong stays. */
+  /** Removes the part file if its bytes are wrong. */
   async #verified(work: (verifier: Verifier) => void): Promise<void> {
     try {
       work(this.#verifier);
@@ -131,7 +131,7 @@ export class ResumableBlob implements BlobWriter {
   }
 }
 
-/** The entry of this name, which can be a link; undefined when there is none. */
+/** The directory entry with this name, which can be a link; undefined if there is none. */
 export function find(path: string): Promise<Stats | undefined> {
   return onDisk(
     lstat(path).catch((error: unknown) => {

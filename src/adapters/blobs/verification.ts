@@ -17,14 +17,14 @@ export interface Verification {
 
 export interface ListedDirectory {
   readonly blobs: readonly BlobFile[];
-  /** Paths of files that no digest names. */
+  /** The paths of files that do not have the name of a digest. */
   readonly strangers: readonly string[];
-  /** Checks what the blobs promise of each other, for a directory whose index names what has to be there. */
+  /** Checks the references between blobs, for a directory whose index lists the required blobs. */
   readonly checkReferences?:
     ((sound: ReadonlyMap<Digest, BlobFile>, unsound: ReadonlySet<Digest>) => Promise<readonly Finding[]>) | undefined;
 }
 
-/** `onPiece` hears of each piece that was read, `onFinding` of each finding at once. Rejects as they do. */
+/** Calls `onPiece` for each piece that was read, and `onFinding` for each finding at once. Rejects as they do. */
 export async function verifyDirectories(
   directories: readonly ListedDirectory[],
   onPiece: (bytes: number) => void,

@@ -1,15 +1,15 @@
-/** Writes the order of use to the files: modification times, which no read changes, are the order after a restart. */
+/** Writes the order of use into the modification times of the files, which reads do not change, for the next start. */
 import { lutimes } from 'node:fs/promises';
 import type { Entry } from './ledger.ts';
 
-/** So much of the order may be lost when the process is killed. */
+/** A killed process loses the order of at most this time. */
 const FLUSH_INTERVAL_MS = 10_000;
 /**
- * In one interval, but at a stop: each is a call that waits for a thread of libuv, and 50 000 small files that are requested in
- * turn would be 5 000 calls a second. A cluster has some hundred packages.
+ * The limit for one interval, except at a stop. Each write is a call that waits for a thread of libuv, and 50 000 small files
+ * that are requested in turn would need 5 000 calls a second. A cluster has some hundred packages.
  */
 const MOST_AT_ONCE = 2000;
-/** So many uses a second leave the clock behind; numbers of seconds since 1970 hold a quarter of it. */
+/** The smallest difference between two uses. Seconds since 1970 in a floating-point number are precise to a quarter of it. */
 const STEP_MS = 0.001;
 
 export class AccessTimes {
@@ -22,20 +22,20 @@ export class AccessTimes {
     this.#pathOf = pathOf;
   }
 
-  /** From now on, everything is used later than then. */
+  /** Each later use gets a later time than this one. */
   startAfter(usedMs: number): void {
     this.#lastMs = usedMs;
   }
 
   use(entry: Entry): void {
-    // Never the same twice and never backwards, even when the clock is set back.
+    // The time always increases, even if the clock is set back.
     this.#lastMs = Math.max(Date.now(), this.#lastMs + STEP_MS);
     entry.usedMs = this.#lastMs;
     this.#used.add(entry);
     this.#timer ??= this.#writeLater();
   }
 
-  /** Writes all that is left. */
+  /** Writes all times that are not written yet. */
   flush(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -50,13 +50,13 @@ export class AccessTimes {
     }, FLUSH_INTERVAL_MS).unref();
   }
 
-  /** Those first that wait longest. */
+  /** Writes the oldest changes first. */
   async #write(most: number): Promise<void> {
     const written = [...this.#used.values().take(most)];
     for (const entry of written) this.#used.delete(entry);
     for (const entry of written) {
       const usedSeconds = entry.usedMs / 1000;
-      // A file that is gone is missed by its next reader.
+      // A missing file is ignored here; its next reader notices it.
       if (entry.kept) await lutimes(this.#pathOf(entry), usedSeconds, usedSeconds).catch(() => undefined);
     }
   }

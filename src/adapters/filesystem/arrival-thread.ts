@@ -1,36 +1,36 @@
-/** Writes and hashes large arrivals beside the main thread. */
+/** Writes and hashes large arriving blobs in another thread. */
 import { Worker } from 'node:worker_threads';
 import type { ArrivalAnswer, ArrivalOrder } from './arrival-worker.ts';
 
-/** One file that arrives. Each call is awaited before the next one, and the descriptor stays open until then. */
+/** One arriving file. The caller awaits each call before the next one, and keeps the descriptor open until then. */
 export interface ThreadedFile {
   /**
-   * Writes the bytes at `at`, or some of them from the first on, and hashes those that it wrote, which follow on those of the
-   * call before. Resolves with how many these are. The bytes must not change until then. Rejects with the error of the file
-   * system, or of a thread that has died.
+   * Writes all or the first of the bytes at `at`, which must follow the bytes of the previous call, and hashes the written ones.
+   * Resolves with the number of written bytes; the bytes must not change until then. Rejects with the error of the file system,
+   * or if the thread has crashed.
    */
   write(bytes: Uint8Array, at: number): Promise<number>;
-  /** The digest of all that was written, in hex. */
+  /** Resolves with the hexadecimal digest of all written bytes. */
   digest(): Promise<string>;
-  /** Ends it without a digest. */
+  /** Ends the file without a digest. */
   forget(): void;
 }
 
-/** Bytes that the thread cannot see are copied for it, so many at a time, into memory that is used again for the next ones. */
+/** Bytes outside of shared memory are copied for the thread, at most this many at a time, into a reused buffer. */
 const MAX_COPIED_BYTES = 512 * 1024;
 
-/** A thread that begins when it is told to, or with the first file, and lasts until it is closed; it keeps no process from ending. */
+/** A thread that starts with `begin` or with the first file, and runs until it is closed. It does not keep the process alive. */
 export class ArrivalThread {
   readonly #waiting = new Map<number, PromiseWithResolvers<ArrivalAnswer>>();
   #worker: Worker | undefined;
   #files = 0;
 
-  /** Nothing happens when it runs already. */
+  /** Starts the thread if it does not run. */
   begin(): Worker {
     return (this.#worker ??= this.#start());
   }
 
-  /** The file of a descriptor that is open for writing. */
+  /** Begins a file with a descriptor that is open for writing. */
   file(fd: number): ThreadedFile {
     const id = this.#files++;
     const worker = this.begin();
@@ -43,7 +43,7 @@ export class ArrivalThread {
       return copies.subarray(0, some.byteLength);
     };
     const ask = (order: ArrivalOrder): Promise<ArrivalAnswer> => {
-      // From a thread that has died, for want of memory say, no answer would ever come.
+      // A thread that has crashed, for example without memory, would never answer.
       if (this.#worker !== worker) return Promise.reject(new Error('writing thread has ended unexpectedly'));
       const waiting = Promise.withResolvers<ArrivalAnswer>();
       this.#waiting.set(id, waiting);
@@ -69,7 +69,7 @@ export class ArrivalThread {
   }
 
   #start(): Worker {
-    // The script is beside this file: `.ts` in the sources, `.mjs` in the bundle.
+    // The script is next to this file: `.ts` in the sources, `.mjs` in the bundle.
     const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'mjs';
     const worker = new Worker(new URL(`./arrival-worker.${extension}`, import.meta.url));
     worker.unref();
@@ -78,7 +78,7 @@ export class ArrivalThread {
         waiting.resolve(answer);
       });
     });
-    // No file waits for a thread that has died; the next file has a new one.
+    // When the thread crashes, its pending files fail (see 'exit'), and the next file starts a new thread.
     worker.once('error', () => undefined);
     worker.once('exit', () => {
       if (this.#worker === worker) this.#worker = undefined;

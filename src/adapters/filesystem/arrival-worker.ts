@@ -1,4 +1,4 @@
-/** The other side of ArrivalThread. */
+/** The script of the thread that ArrivalThread starts. */
 import { createHash, type Hash } from 'node:crypto';
 import { writeSync } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
@@ -13,23 +13,23 @@ export type ArrivalOrder =
     }
   | { readonly kind: 'digest' | 'forget'; readonly id: number };
 
-/** The answer to `write` and to `digest`. */
+/** The answer to `write` and `digest`. */
 export interface ArrivalAnswer {
   readonly id: number;
   readonly written?: number;
-  /** Nothing was written. */
+  /** The error, if no byte was written. */
   readonly failure?: { readonly message: string; readonly code: unknown };
   readonly hex?: string;
 }
 
 /**
- * The larger a write, the larger the pieces in which the page cache takes memory. Beyond 32 KiB, Linux has few free pieces of
- * memory that was in use before, and takes memory that a virtual machine has never had, or has given back to its host: 64 MiB
- * took 200 ms more there by 128 KiB, and 6 ms more of a processor by 32 KiB than by 128 where all memory was in use before.
+ * For larger writes the page cache allocates larger pieces of memory. Above 32 KiB, Linux has few free pieces of memory that
+ * was in use before, and takes memory that a virtual machine has never used or has returned to its host: writing 64 MiB in
+ * pieces of 128 KiB took 200 ms more there. With used memory, pieces of 32 KiB took only 6 ms more processor time.
  */
 const WRITE_BYTES = 32 * 1024;
 
-/** Hashed while they are in the cache of the processor, where the write has brought them. */
+/** The bytes are hashed in pieces of this size, while they are in the cache of the processor after the write. */
 const HASH_BYTES = 128 * 1024;
 
 const running = new Map<number, Hash>();
@@ -61,7 +61,7 @@ function write({ id, fd, bytes, at }: ArrivalOrder & { kind: 'write' }, hash: Ha
     }
   } catch (error) {
     const { message, code } = error as NodeJS.ErrnoException;
-    // As a call of the system does that has written something before it fails.
+    // Like a system call, a write that fails after some bytes reports these bytes.
     if (written === 0) return { id, failure: { message, code } };
   }
   hashWritten();

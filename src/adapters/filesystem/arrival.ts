@@ -1,29 +1,29 @@
-/** Writes a file and verifies its bytes: of a small blob on the main thread, of a large one beside it. */
+/** Writes a file and verifies its bytes: a small blob on the main thread, a large one in the arrival thread. */
 import type { Descriptor } from '../../domain/descriptor.ts';
 import { DigestMismatchError, StoreFailedError } from '../../domain/errors.ts';
 import { Verifier } from '../../domain/verifier.ts';
 import { writeAt } from '../blobs/blob-file.ts';
 import type { ArrivalThread } from './arrival-thread.ts';
 
-/** Below this the detour takes longer than the sum, and a blob is one or two chunks. */
+/** For a smaller blob, which has one or two chunks, the messages to the thread take longer than the hash. */
 const THREADED_BYTES = 1024 * 1024;
-/** One write of a small blob. */
+/** The size of one write of a small blob. */
 const WRITE_BYTES = 128 * 1024;
 
-/** Each call is awaited before the next one. */
+/** The caller awaits each call before the next one. */
 export interface Arrival {
   /**
-   * Writes the bytes at `at`, behind those of the call before, or some of them from the first on. Resolves with how many these
-   * are. Rejects with the error of the file system.
+   * Writes all or the first of the bytes at `at`, which must follow the bytes of the previous call. Resolves with the number of
+   * written bytes. Rejects with the error of the file system.
    */
   write(bytes: Uint8Array, at: number): Promise<number>;
-  /** Rejects with DigestMismatchError when the bytes are not those of the descriptor. */
+  /** Rejects with DigestMismatchError if the bytes are not those of the descriptor. */
   conclude(): Promise<void>;
-  /** Ends it without a conclusion. */
+  /** Ends the arrival without a verification. */
   abandon(): void;
 }
 
-/** Begins the thread while the upstream of a large blob is opened: it takes 20 ms and more to begin. */
+/** Starts the thread while the upstream of a large blob is opened, because the start takes 20 ms or more. */
 export function expectArrival({ size }: Descriptor, thread: ArrivalThread): void {
   if (size >= THREADED_BYTES) thread.begin();
 }

@@ -1,10 +1,10 @@
-/** A file that is read in blocks of memory: what one reader has read is there for all others. */
+/** A file that is read in blocks of memory, which all its readers share. */
 import { read } from 'node:fs';
 import { type Block, BLOCK_BYTES, type BlockPool } from './block-pool.ts';
 
 export interface HeldBytes {
   readonly bytes: Uint8Array;
-  /** To be called once; the bytes are others' then. */
+  /** Call this once; afterwards the memory can be reused. */
   release(): void;
 }
 
@@ -13,16 +13,16 @@ export class BlockFile {
   readonly #pool: BlockPool;
   readonly #blocks = new Map<number, Block>();
 
-  /** `fd` stays open for as long as a reader is left. */
+  /** `fd` must stay open while there are readers. */
   constructor(fd: number, pool: BlockPool) {
     this.fd = fd;
     this.#pool = pool;
   }
 
   /**
-   * The bytes from `offset` up to `limit`, at most to the end of their block, and of those that are not in memory yet only
-   * the ones up to `enough`; undefined when no block is free. The file must have been written up to `limit`. Rejects with
-   * the error of the file system.
+   * Resolves with the bytes from `offset` to `limit`, at most to the end of their block. Bytes that are not in memory are read
+   * only up to `enough`. Undefined if no block is free. The file must be written up to `limit`. Rejects with the error of the
+   * file system.
    */
   async hold(offset: number, limit: number, enough = limit): Promise<HeldBytes | undefined> {
     const index = Math.floor(offset / BLOCK_BYTES);
@@ -46,9 +46,8 @@ export class BlockFile {
   }
 
   /**
-   * Keeps bytes that have just been written at `offset`, for readers close behind the writer, which read nothing from the
-   * file then: in the memory where they are if it is lent, or as a copy. Of a block that lacks the bytes before, nothing is
-   * kept.
+   * Keeps bytes that were written at `offset` in memory, so that readers close to the writer do not read the file: in their
+   * own memory if it is lent, else as a copy. Keeps nothing of a block whose previous bytes are missing.
    */
   keep(offset: number, written: Uint8Array): void {
     for (let done = 0; done < written.byteLength;) {
@@ -70,7 +69,7 @@ export class BlockFile {
     }
   }
 
-  /** A reader that comes later reads from the file. */
+  /** Drops the blocks; later readers read the file. */
   forget(): void {
     for (const block of this.#blocks.values()) this.#pool.free(block);
     this.#blocks.clear();
@@ -101,7 +100,7 @@ export class BlockFile {
     return block;
   }
 
-  /** Goes on where the block ends, which may be in the middle: a file that grows is read as far as it has been written. */
+  /** Reads the rest of a block, which may be incomplete because a growing file is read as far as it is written. */
   async #load(block: Block, start: number, length: number): Promise<void> {
     try {
       while (block.length < length) {
@@ -114,7 +113,7 @@ export class BlockFile {
   }
 }
 
-/** Resolves with how many bytes were read, at least one: rejects where the file ends. */
+/** Resolves with the number of bytes that were read, at least one; rejects at the end of the file. */
 export function readAt(fd: number, into: Uint8Array, offset: number): Promise<number> {
   return new Promise((resolve, reject) => {
     read(fd, into, 0, into.byteLength, offset, (error, bytesRead) => {

@@ -1,38 +1,38 @@
-/** The memory that files are read into: a few large blocks, which are reused. */
+/** The memory for reading files: a few large blocks, which are reused. */
 import { hold } from '../../domain/lent-memory.ts';
 
-/** Measured: a third slower at 256 KiB, not faster at 1 MiB; fresh buffers cost several times the work itself. */
+/** Measured: reading is a third slower with 256 KiB, not faster with 1 MiB, and several times slower with new buffers. */
 export const BLOCK_BYTES = 512 * 1024;
-/** 32 MiB, allocated when first needed and then kept. */
+/** 32 MiB; blocks are allocated when needed and then kept. */
 const MAX_BLOCKS = 64;
-/** A reader close behind the writer lags by 1 or 2; the memory is that of all downloads, which go on in small blocks without it. */
+/** A reader close to the writer needs 1 or 2. The memory belongs to downloads, which use small blocks while it is borrowed. */
 const MAX_BORROWED = 4;
 
 export interface Block {
   readonly bytes: Uint8Array;
-  /** How many of them have been read, from the first on. */
+  /** The number of bytes that are read, from the first on. */
   length: number;
-  /** The readers of the block: its bytes stay until there is none. */
+  /** The number of readers of the block; its bytes stay until there is none. */
   holders: number;
-  /** A read into it that is under way. */
+  /** The running read into this block. */
   loading: Promise<void> | undefined;
-  /** Called when it becomes part of another file. */
+  /** Called when another file takes the block. */
   onTaken: () => void;
 }
 
 export class BlockPool {
   readonly #blocks: Block[] = [];
-  /** Those of files that are closed. */
+  /** The blocks of closed files. */
   readonly #free: Block[] = [];
-  /** The function that gives the memory of each borrowed block back, the oldest block first. */
+  /** A function for each borrowed block that returns its memory, the oldest block first. */
   readonly #borrowed = new Map<Block, () => void>();
 
-  /** How many blocks have been allocated. */
+  /** The number of allocated blocks. */
   get size(): number {
     return this.#blocks.length;
   }
 
-  /** An empty block, held once; undefined when all are held. */
+  /** Returns an empty block, held once; undefined if all blocks are held. */
   take(onTaken: () => void): Block | undefined {
     const block = this.#free.pop() ?? (this.size < MAX_BLOCKS ? this.#allocate() : this.#anyUnheld());
     if (block === undefined) return undefined;
@@ -41,8 +41,8 @@ export class BlockPool {
   }
 
   /**
-   * A block, held once, of the very memory that `bytes` begin, so that nothing is copied; undefined when it is not lent for
-   * this, is not as large as a block, or when others have enough of it.
+   * Returns a block, held once, in the memory of `bytes`, so that nothing is copied. Undefined if the memory is not lent, is
+   * smaller than a block, or if enough blocks are borrowed already.
    */
   borrow(bytes: Uint8Array, onTaken: () => void): Block | undefined {
     const { buffer, byteOffset } = bytes;
@@ -61,13 +61,13 @@ export class BlockPool {
     return block;
   }
 
-  /** Its file is closed. The next file takes it before another block is allocated: 600 small files filled all 32 MiB. */
+  /** Frees the block of a closed file for the next file. Without this, 600 small files filled all 32 MiB. */
   free(block: Block): void {
     block.onTaken = () => undefined;
     if (block.holders === 0 && !this.#giveBack(block)) this.#free.push(block);
   }
 
-  /** False for memory that is the pool's own. */
+  /** Returns borrowed memory; false for memory of the pool itself. */
   #giveBack(block: Block): boolean {
     this.#borrowed.get(block)?.();
     return this.#borrowed.delete(block);
@@ -81,8 +81,8 @@ export class BlockPool {
   }
 
   /**
-   * Any, not the least recently used: a reader that reads a file larger than the pool from end to end, again and again,
-   * would never find a block.
+   * Returns any block without readers, not the least recently used one: with that, repeated reads of a file larger than the
+   * pool would never find a block in memory.
    */
   #anyUnheld(): Block | undefined {
     const first = Math.floor(Math.random() * MAX_BLOCKS);

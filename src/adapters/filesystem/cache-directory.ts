@@ -14,7 +14,7 @@ export class CacheDirectory {
     this.#directory = directory;
   }
 
-  /** Rejects when another process holds the directory, or with the error of the file system. */
+  /** Rejects if another process holds the directory, or with the error of the file system. */
   async start(): Promise<void> {
     const layout = new Layout(this.#directory);
     await layout.prepare();

@@ -1,16 +1,16 @@
-/** Makes room: within the budget, by slow readers, and on a volume that is full before the budget is. */
+/** Makes room by evicting entries, by ending slow readers, and by lowering the limit when the volume is full. */
 import { statfs } from 'node:fs/promises';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { StoreFailedError, StoreFullError } from '../../domain/errors.ts';
 import { allocated, type Entry, type Ledger, type Room } from './ledger.ts';
 import { isOutOfSpace } from '../blobs/blob-file.ts';
 
-/** Removing a file takes about 20 µs. */
+/** The number of entries that are evicted in one turn; removing a file takes about 20 µs. */
 const EVICTED_AT_ONCE = 256;
 
 interface EvictionOptions {
   readonly ledger: Ledger;
-  /** Removes an entry that nothing reads, and its file. @throws StoreFailedError when the file stays, and with it the entry. */
+  /** Removes an entry without readers and its file. @throws StoreFailedError if the file, and with it the entry, stays */
   readonly remove: (entry: Entry) => void;
 }
 
@@ -18,7 +18,7 @@ export class Eviction {
   readonly #ledger: Ledger;
   readonly #remove: (entry: Entry) => void;
   #evicted = 0;
-  /** Why the budget is lower than it was set. */
+  /** The reason why the limit is lower than the configured maximum. */
   #lowered: unknown;
 
   constructor({ ledger, remove }: EvictionOptions) {
@@ -26,12 +26,12 @@ export class Eviction {
     this.#remove = remove;
   }
 
-  /** Entries that left to make room. */
+  /** The number of evicted entries. */
   get evicted(): number {
     return this.#evicted;
   }
 
-  /** For a file that takes `room` as it grows. */
+  /** The functions for a growing file with this reservation. */
   growing(room: Room): GrowingRoom {
     return {
       grow: (end) => {
@@ -42,8 +42,8 @@ export class Eviction {
   }
 
   /**
-   * Takes the room of a file of `end` bytes, for which no more entries leave than its new bytes need: a turn evicts what one
-   * write replaces, and never a whole cache. @throws StoreFailedError when readers or the disk hold on to the room.
+   * Takes the room of a file of `end` bytes. Only as many entries are evicted as the new bytes need, so that one turn never
+   * evicts a whole cache. @throws StoreFailedError if readers use the entries or the disk does not remove their files.
    */
   grow(room: Room, end: number): void {
     const missing = room.missing(end);
@@ -56,8 +56,8 @@ export class Eviction {
   }
 
   /**
-   * For a write of `bytes` bytes, whose room is taken and for which the volume has no block: evicts as much as it needs and
-   * lets the budget be what is there. Says whether a second try has a chance. @throws StoreFailedError when files stay.
+   * Called when the volume has no block for a write of `bytes` bytes whose room is taken: evicts as many bytes and lowers the
+   * limit to the present size. Returns whether a second attempt can succeed. @throws StoreFailedError if files cannot be removed.
    */
   relieve(bytes: number, cause: unknown): boolean {
     this.#lowered = cause;
@@ -69,26 +69,26 @@ export class Eviction {
   }
 
   /**
-   * Raises a lowered budget to the present room of the volume. False when a blob of `size` bytes cannot fit, even with all
-   * others evicted: it is refused before its download begins, and all its clients share one that passes through.
+   * Raises a lowered limit to the present room of the volume. Resolves with false if a blob of `size` bytes cannot fit, even
+   * with all others evicted. Then it is refused before its download begins, and its clients share a bypassing download.
    */
   async recheck(directory: string, size: number): Promise<boolean> {
     const isLowered = this.#ledger.limit < this.#ledger.maxBytes;
-    // The room of cached blobs is enough, and a question to the volume costs each download a turn of the thread pool.
+    // The room of cached blobs is sufficient. A query of the volume would cost each download a turn of the thread pool.
     if (!isLowered && size <= this.#ledger.bytes) return true;
     try {
       const { blocks, bavail, bsize } = await statfs(directory);
       const onVolume = this.#ledger.bytes + bavail * bsize;
       if (this.#ledger.limit < this.#ledger.maxBytes) this.#ledger.limit = onVolume;
-      // Some file systems do not say how large they are.
+      // Some file systems do not report their size.
       return blocks === 0 || size <= onVolume;
     } catch {
-      // The write that follows says what is wrong.
+      // The following write will report the error.
       return true;
     }
   }
 
-  /** Evicts what a smaller budget has no room for, in turns of a few milliseconds. */
+  /** Evicts the entries that exceed a lowered limit, in turns of a few milliseconds. */
   async fit(): Promise<void> {
     try {
       while (!this.#evictUntil(this.#ledger.limit, EVICTED_AT_ONCE)) await nextTurn();
@@ -97,7 +97,7 @@ export class Eviction {
     }
   }
 
-  /** False when more than `bytes` are left. */
+  /** Returns false if more than `bytes` are left. */
   #evictUntil(bytes: number, most = Infinity): boolean {
     const last = this.#evicted + most;
     for (const entry of this.#ledger.evictable()) {
@@ -109,23 +109,22 @@ export class Eviction {
   }
 }
 
-/** Each try evicts as much as the write needs; other processes may write on the volume, too. */
+/** The attempts of a write. Each evicts as much as the write needs, but other processes may write to the volume, too. */
 const MAX_TRIES = 4;
 
 export interface Relief {
-  /** The volume has no block for `bytes` bytes, as `cause` says: returns whether it may have one now. @throws StoreFailedError */
+  /** Makes room on a volume without a block for `bytes` bytes; returns whether there may be room now. @throws StoreFailedError */
   relieve(bytes: number, cause: unknown): boolean;
 }
 
-/** The room of a file that grows. */
+/** The room of a growing file. */
 export interface GrowingRoom extends Relief {
-  /** Takes the room of the first `end` bytes. @throws StoreFailedError when it is not there any more. */
+  /** Takes the room of the first `end` bytes. @throws StoreFailedError if there is no room any more. */
   grow(end: number): void;
 }
 
 /**
- * @throws StoreFailedError: a full or broken disk is the store's failure, not the upstream's, and the request can still be
- * answered from there.
+ * @throws StoreFailedError: a full or broken disk is a failure of the store, and the upstream can still answer the request.
  */
 export async function withRoom<Result>(relief: Relief, bytes: number, write: () => Promise<Result>): Promise<Result> {
   for (let tries = 1; ; tries++) {
@@ -138,18 +137,18 @@ export async function withRoom<Result>(relief: Relief, bytes: number, write: () 
   }
 }
 
-/** Something that pins an entry for one or several clients. */
+/** A reader that pins an entry for one or several clients. */
 export interface PinningReader {
-  /** Whether all its clients take bytes below the floor pace. */
+  /** Whether all its clients read below the lowest acceptable rate. */
   readonly isSlow: boolean;
   /**
-   * Lets go of the file. Bytes that were handed out stay valid until the next read, which rejects with EvictedError.
-   * Fulfils once the entry is unpinned.
+   * Releases the file. The last returned bytes stay valid until the next read, which rejects with EvictedError. Resolves when
+   * the entry is unpinned.
    */
   revoke(): Promise<void>;
 }
 
-/** Takes blobs away from readers that are too slow, when others need the room: a few stalled clients cannot hold a cache. */
+/** Takes blobs from readers that are too slow when others need the room, so that a few stalled clients cannot block the cache. */
 export class SlowReaders {
   readonly #ledger: Ledger;
   readonly #readers = new Map<Entry, Set<PinningReader>>();
@@ -172,11 +171,11 @@ export class SlowReaders {
   }
 
   /**
-   * Room for a blob of `size` bytes that does not fit beside what is being read: the least recently used entries that only
-   * slow readers pin become evictable. Undefined, and no reader loses anything, when that is not enough.
+   * Makes room for a blob of `size` bytes that does not fit next to the blobs with readers: unpins the least recently used
+   * entries that only slow readers pin. Undefined, without any effect, if that would not be enough.
    */
   giveWay(size: number): Promise<Room | undefined> {
-    // One at a time: the next one sees what this one has unpinned.
+    // One at a time, so that the next call takes the unpinned entries into account.
     const room = this.#last.then(() => this.#giveWay(size));
     this.#last = room;
     return room;
@@ -202,7 +201,7 @@ export class SlowReaders {
     for (const entry of this.#ledger.list()) {
       if (unpinned >= missing) break;
       const readers = [...(this.#readers.get(entry) ?? [])];
-      // Other pins are those of checks before the first use.
+      // The other pins belong to verifications before the first use.
       if (readers.length === 0 || readers.length < entry.readers || readers.some(({ isSlow }) => !isSlow)) continue;
       chosen.push(...readers);
       unpinned += allocated(entry.size);

@@ -1,4 +1,4 @@
-/** One reader of a file: it gets large blocks, one of them read ahead, while it is quick. */
+/** One reader of a file. A fast reader gets large blocks, with one block read ahead. */
 import { EvictedError, StoreFailedError } from '../../domain/errors.ts';
 import type { StoredBlob } from '../../domain/ports/package-store.ts';
 import { BlockFile, type HeldBytes, readAt } from './block-file.ts';
@@ -7,15 +7,15 @@ import type { PinningReader } from './eviction.ts';
 
 /** A reader slower than 1 MiB/s must not hold blocks that others could use. */
 const QUICK_BYTES_PER_MS = 1024;
-/** More than the buffer of a socket takes at once, which says nothing about the pace of its reader. */
+/** More than the buffer of a socket, because bytes that only fill the buffer do not show the speed of the client. */
 const QUICK_AGAIN_BYTES = 8 * 1024 * 1024;
-/** All the memory that a slow reader takes: a thousand of them may crawl along together. */
+/** The memory of a slow reader, of which there may be a thousand. */
 const SMALL_READ_BYTES = 16 * 1024;
-/** The first read, for which the first byte waits, and the reads of a quick reader while no block is free. */
+/** The size of the first read, for which the client waits, and of the reads of a fast reader while no block is free. */
 const FIRST_READ_BYTES = 64 * 1024;
-/** A reader further behind the end of a file that grows reads from the file: 14 stalled readers had 16 MiB kept for them. */
+/** A reader further behind the end of a growing file reads the file. Without this limit 14 stalled readers held 16 MiB. */
 const CLOSE_BEHIND_BYTES = 2 * 1024 * 1024;
-/** A reader that has taken nothing for so long is slow, too, before its next read shows it. */
+/** A reader that has read nothing for this time counts as slow. */
 const STALLED_MS = 250;
 
 export class FileReading {
@@ -25,11 +25,11 @@ export class FileReading {
   #ahead: { readonly offset: number; readonly held: Promise<HeldBytes | undefined> } | undefined;
   #own: Buffer | undefined;
   #handedOutBytes = 0;
-  /** Behind the last byte that was handed out. */
+  /** The offset after the last returned byte. */
   #readEnd = 0;
-  /** No reader is slow at the start. */
+  /** The time of the last return; Infinity at the start, so that a new reader is not slow. */
   #handedOutAt = Infinity;
-  /** Since it was last slow. */
+  /** The bytes that were read fast since the reader was last slow. */
   #quickBytes = QUICK_AGAIN_BYTES;
 
   constructor(file: BlockFile) {
@@ -37,8 +37,8 @@ export class FileReading {
   }
 
   /**
-   * Bytes from `offset` on, valid until the next call, once `written` says how far the file has been written. Rejects with
-   * StoreFailedError, or with what `written` rejects with.
+   * Resolves with bytes from `offset` on, valid until the next call. `written` is the size that is written, or a promise of it.
+   * Rejects with StoreFailedError, or as `written` does.
    */
   read(offset: number, written: number | Promise<number>): Promise<Uint8Array> {
     const reading = this.#read(offset, written);
@@ -46,23 +46,23 @@ export class FileReading {
     return reading;
   }
 
-  /** Whether its client has taken bytes below 1 MiB/s lately, or takes none. */
+  /** Whether the client has recently read below 1 MiB/s, or reads nothing. */
   get isSlow(): boolean {
     return !this.#isQuick || performance.now() - this.#handedOutAt > STALLED_MS;
   }
 
-  /** Whether a client takes the bytes before `offset` now, so that it wants those behind it soon. */
+  /** Whether the client reads the bytes shortly before `offset`, so that it needs the bytes after it soon. */
   follows(offset: number): boolean {
     return !this.isSlow && offset - this.#readEnd <= CLOSE_BEHIND_BYTES;
   }
 
-  /** Lets go of the file; bytes that were handed out stay valid until `close`. Fulfils when the system reads nothing more. */
+  /** Releases the file; the last returned bytes stay valid until `close`. Resolves when no read is running. */
   async detach(): Promise<void> {
     await this.#reading?.catch(() => undefined);
     await this.#dropAhead();
   }
 
-  /** Fulfils when the system reads nothing more: the descriptor may be another file's as soon as it is closed. */
+  /** Resolves when no read is running, because a closed descriptor can be reused for another file. */
   async close(): Promise<void> {
     await this.#reading?.catch(() => undefined);
     this.#held?.release();
@@ -117,7 +117,7 @@ export class FileReading {
 
   #readAhead(offset: number, limit: number): void {
     const held = this.#file.hold(offset, limit);
-    // A reader that never asks for the block does not hear of the error.
+    // The error is ignored if the reader never requests this block.
     held.catch(() => undefined);
     this.#ahead = { offset, held };
   }
@@ -137,9 +137,9 @@ export class FileReading {
 }
 
 interface StoredFileEvents {
-  /** The file is no longer as it was when it was opened. */
+  /** Called if the file has changed since it was opened. */
   onDamage(): void;
-  /** Neither this reader nor the system uses the file any more. */
+  /** Called when this reader has no running read and no longer uses the file. */
   onClosed(): void;
 }
 
@@ -152,7 +152,7 @@ export function readStoredFile({ entry, content }: OpenFile, events: StoredFileE
       return Promise.resolve();
     };
     const read = (offset: number): Promise<Uint8Array> => Promise.resolve(content.subarray(offset));
-    // The room of a file that fits into memory is not worth taking away.
+    // A small file is in memory, so its reader is never revoked.
     return { size, storedAt, read, close, isSlow: false, revoke: () => Promise.resolve() };
   }
   const reading = new FileReading(content);

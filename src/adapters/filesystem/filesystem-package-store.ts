@@ -1,4 +1,4 @@
-/** PackageStore on a directory: content-addressed files, a budget in bytes, and no database but the directory itself. */
+/** PackageStore in a directory: content-addressed files and a maximum size in bytes. The directory is the only database. */
 import { rmSync } from 'node:fs';
 import type {
   BlobInfo,
@@ -29,11 +29,11 @@ import { WritableCheck } from './writable-check.ts';
 interface FilesystemPackageStoreOptions {
   readonly directory: string;
   readonly maxBytes: number;
-  /** How many cached bytes are read again in the background; none when absent or 0. */
+  /** The rate at which the scrub reads cached bytes; absent or 0: no scrub. */
   readonly scrubBytesPerSecond?: number;
 }
 
-/** Why an entry leaves: for room, because its file is not what it was, or because a new file has its name. */
+/** The reason of a removal: eviction, a damaged file, or a new file with the same name. */
 type RemovalCause = 'evicted' | 'damaged' | 'replaced';
 
 export class FilesystemPackageStore implements PackageStore, StoreInspection {
@@ -78,21 +78,21 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
     });
   }
 
-  /** Takes stock; to be called once, before anything else. @throws StoreFailedError when the directory cannot be used. */
+  /** Scans the directory. Call this once, before any other method. @throws StoreFailedError if the directory cannot be used. */
   async load(): Promise<void> {
     this.#accessTimes.startAfter(await scan(this.#layout, this.#ledger));
     await this.#eviction.fit();
     this.#scrubber?.start();
   }
 
-  /** Waits for what is arriving, whose sources must have ended or been stopped. */
+  /** Waits for arriving blobs, whose sources must have ended or been stopped. */
   async close(): Promise<void> {
     await this.#scrubber?.stop();
     await Promise.all(this.#arriving);
     await this.#thread.close();
     await this.#accessTimes.flush();
     this.#files.closeAll();
-    // Without it, on a full disk, the next start verifies everything again.
+    // If the marker cannot be written, for example on a full disk, the next start verifies all blobs again.
     await leaveCleanMarker(this.#layout, this.#ledger).catch(() => undefined);
   }
 
@@ -118,7 +118,7 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
     return this.#ledger.info(digest);
   }
 
-  /** @throws StoreFailedError when the directory takes no file. */
+  /** @throws StoreFailedError if the directory cannot be written. */
   checkWritable(): Promise<void> {
     return this.#check.run();
   }
@@ -127,7 +127,7 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
     const entry = this.#check.isHung ? undefined : this.#ledger.find(digest);
     if (entry === undefined) return undefined;
     const isAnother = size !== undefined && size !== entry.size;
-    // Its bytes are verified, so the descriptor is wrong; of other bytes, the file may be.
+    // If the bytes are verified, the descriptor is wrong; otherwise the file may be wrong.
     if (isAnother && entry.verifiedMs !== undefined) return undefined;
     if (!isAnother && isUse) this.#ledger.use(digest);
     this.#ledger.pin(entry);
@@ -151,7 +151,7 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
       return reader;
     } catch (cause) {
       this.#unpin(entry);
-      // Too many open files say nothing about this one.
+      // Too many open files do not mean that this file is damaged.
       if (errnoOf(cause) === 'EMFILE' || errnoOf(cause) === 'ENFILE') throw new StoreFailedError({ cause });
       this.#remove(entry, 'damaged');
       return undefined;
@@ -194,7 +194,7 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
     const settled = file.fill(chunks, this.#commit.bind(this, descriptor, room, file));
     const arrived = settled.catch(async (error: unknown) => {
       void this.#failures.count(error);
-      // The bytes are on the disk for as long as a reader has the unlinked file open.
+      // The bytes of a removed file stay on the disk while a reader has it open.
       await file.closed;
       room.release();
     });
@@ -203,7 +203,7 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
     return { read: () => file.read(), settled };
   }
 
-  /** Synchronous, as are all changes of the cached blobs: directory and ledger change in the same turn. */
+  /** Synchronous, like all changes of cached blobs, so that directory and ledger change in the same turn. */
   #commit({ digest }: Descriptor, room: Room, file: GrowingFile, path: string): void {
     try {
       this.#layout.blobs.move(path, digest);
@@ -224,11 +224,11 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
 
   #unpin(entry: Entry): void {
     this.#ledger.unpin(entry);
-    // Removed while it was read: its bytes are on the disk until now.
+    // The entry was removed while it was read, so its bytes were on the disk until now.
     if (!entry.kept && entry.readers === 0) this.#files.close(entry);
   }
 
-  /** @throws StoreFailedError when the file of an entry that is to be evicted stays, and with it the entry. */
+  /** @throws StoreFailedError if the file of an evicted entry cannot be removed; the entry stays, too. */
   #remove(entry: Entry, cause: RemovalCause): void {
     if (!entry.kept) return;
     this.#ledger.remove(entry);
@@ -239,9 +239,9 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
     try {
       rmSync(this.#layout.blobs.pathOf(entry.digest), { recursive: true, force: true });
     } catch (error) {
-      // The next scan finds a damaged file that stays.
+      // A damaged file that cannot be removed is found by the next scan.
       if (cause === 'damaged') return;
-      // It counts as before, and requests still hit it.
+      // The entry is counted as before, and requests still hit it.
       this.#ledger.restore(entry);
       throw new StoreFailedError({ cause: error });
     }

@@ -1,4 +1,4 @@
-/** A file that is read while it is written: the disk is the buffer between one fill and any number of readers. */
+/** A file that is read while it is written: the disk is the buffer between one download and any number of readers. */
 import { ftruncate } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { promisify } from 'node:util';
@@ -15,7 +15,7 @@ import { FileReading } from './file-reading.ts';
 import { type GrowingRoom, type PinningReader, withRoom } from './eviction.ts';
 
 const truncateFile = promisify(ftruncate);
-/** A file that does not grow: all of a manifest is one write, for which a node waits. */
+/** A file of at most this size, such as a manifest, is one write, for which a node waits. */
 const ONE_WRITE_BYTES = 64 * 1024;
 
 interface GrowingFileOptions {
@@ -37,11 +37,11 @@ export class GrowingFile implements PinningReader {
   readonly #thread: ArrivalThread;
   readonly #room: GrowingRoom;
   readonly #blocks: BlockFile;
-  /** Those that have not let go of the file. */
+  /** The readers that still use the file. */
   readonly #readers = new Set<Reader>();
-  /** The descriptor is closed when the fill and the last reader have let go of it. */
+  /** The number of users: the download and the readers. The last one closes the descriptor. */
   #holders = 1;
-  /** Bytes from the first on that may be shown. */
+  /** The number of bytes from the first on that readers may get. */
   #readable = 0;
   #isProved = false;
   #failure: { readonly error: unknown } | undefined;
@@ -63,7 +63,7 @@ export class GrowingFile implements PinningReader {
     const file = new GrowingFile(descriptor, path, fd, options);
     expectArrival(descriptor, options.thread);
     try {
-      // XFS allocates up to twice the size of a file that grows; not of one whose end is known. No block is taken by this.
+      // XFS allocates up to twice the size of a growing file unless its size is set before. This takes no block.
       if (descriptor.size > ONE_WRITE_BYTES) await truncateFile(fd, descriptor.size);
     } catch (cause) {
       await file.discard();
@@ -72,14 +72,14 @@ export class GrowingFile implements PinningReader {
     return file;
   }
 
-  /** Fulfils when the writer and all readers have ended. */
+  /** Resolves when the writer and all readers have ended. */
   get closed(): Promise<void> {
     return this.#closed.promise;
   }
 
   /**
-   * Writes and verifies all of `chunks`, lets `keep` move the file to its place, and then shows the end of it. Readers get the
-   * whole verified file, also when it cannot be cached.
+   * Writes and verifies all `chunks`, lets `keep` rename the file, and then releases its end to the readers. Readers get the
+   * whole verified file even if it cannot be cached.
    */
   async fill(chunks: AsyncIterable<Uint8Array>, keep: (path: string) => void): Promise<void> {
     const arrival = beginArrival(this.#descriptor, this.#fd, this.#thread);
@@ -107,7 +107,7 @@ export class GrowingFile implements PinningReader {
     }
   }
 
-  /** Gives up before a fill has begun. */
+  /** Removes the file before its download has begun. */
   async discard(): Promise<void> {
     await this.#remove();
     this.#letGo();
@@ -155,8 +155,8 @@ export class GrowingFile implements PinningReader {
   }
 
   /**
-   * The download settles in the turn in which its readers hear of its end. Its descriptor is closed in a later one: a request
-   * that has found this download in progress may still open a reader.
+   * The download settles in the turn in which its readers get its end. Its descriptor is closed in a later turn, because a
+   * request that has found this download may still open a reader.
    */
   #endFill(): void {
     setImmediate(() => {
@@ -172,7 +172,7 @@ export class GrowingFile implements PinningReader {
     const { size } = this.#descriptor;
     let written = 0;
     for await (const chunk of chunks) {
-      // Before they are written: room is promised for so many and no more.
+      // Checked before the write, because no more room is reserved.
       if (written + chunk.byteLength > size) throw new DigestMismatchError(`${String(size)} bytes`, 'more bytes');
       for (let done = 0; done < chunk.byteLength;) {
         const [rest, at] = [chunk.subarray(done), written + done];
@@ -190,7 +190,7 @@ export class GrowingFile implements PinningReader {
     return this.#readers.values().some(({ reading }) => reading.follows(written));
   }
 
-  /** Waits for a byte at `offset`, or behind the last one for the proof; resolves with how many may be read. */
+  /** Waits for a byte at `offset`, or for the verification at the end; resolves with the number of readable bytes. */
   async #writtenBeyond(offset: number, reader: Reader): Promise<number> {
     while (offset >= this.#readable && !this.#isProved && !reader.isClosed) {
       if (this.#failure !== undefined) throw this.#failure.error;

@@ -1,4 +1,4 @@
-/** Where things lie in the cache directory: an OCI image layout's blobs, and beside them what is still arriving. */
+/** The paths in the cache directory: blobs as in an OCI image layout, and arriving files. */
 import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -8,14 +8,14 @@ import { checkPrivate, makePrivate } from './private-directories.ts';
 
 /**
  * ```text
- * <directory>/v1/                       another format would be another version: none ever reads the other's files
- *   blobs/sha256/4f5e…                  cached blobs, each named by its own digest
- *   ingest/4f5e….7c0b8d54-…             blobs on their way in; worthless after a restart
- *   signatures/4f5e…                    what verified an image that is signed; not the store's own, which leaves it alone
- *   clean                               what was verified when, up to the end of the last process; not there while one runs or when it died
+ * <directory>/v1/                       another format would have another version, which does not read these files
+ *   blobs/sha256/4f5e…                  cached blobs, each named by its digest
+ *   ingest/4f5e….7c0b8d54-…             arriving blobs; removed after a restart
+ *   signatures/4f5e…                    the claims of signed images; the store does not use this folder
+ *   clean                               the times of verification at a clean stop; missing while a process runs, or if it crashed
  * ```
  */
-/** Private: packages run as root, so no other user may write here. */
+/** Private, because packages run as root, so no other user may write here. */
 const DIRECTORY = { recursive: true, mode: 0o700 } as const;
 
 export class Layout {
@@ -34,12 +34,12 @@ export class Layout {
     this.cleanMarker = join(this.root, 'clean');
   }
 
-  /** Makes the folders, which must be the service's alone. @throws Error with one sentence, or that of the file system. */
+  /** Creates the folders, which must belong only to the service. @throws Error with one sentence, or that of the file system. */
   async prepare(): Promise<void> {
     await makePrivate(this.directory, this.#own);
   }
 
-  /** Judges the folders that are there as `prepare` does. @throws as `prepare` rejects */
+  /** Checks the existing folders as `prepare` does. @throws as `prepare` rejects */
   check(): void {
     checkPrivate(this.directory, this.#own);
   }
@@ -48,13 +48,13 @@ export class Layout {
     return [this.root, dirname(this.blobs.path), this.blobs.path, this.ingest];
   }
 
-  /** Folders that are not there, at the start or because they have been removed. */
+  /** Creates missing folders, at the start or after they were removed. */
   async make(): Promise<void> {
     await mkdir(this.blobs.path, DIRECTORY);
     await mkdir(this.ingest, DIRECTORY);
   }
 
-  /** A unique name, so that each download removes its own file and no other. */
+  /** Returns a unique path, so that each download removes only its own file. */
   newIngest(digest: Digest): string {
     return join(this.ingest, `${digestHex(digest)}.${randomUUID()}`);
   }

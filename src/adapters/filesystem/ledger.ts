@@ -1,61 +1,60 @@
-/** The accounts of the store: its entries in the order of their use, and how many bytes of the volume are taken or promised. */
+/** The index of the store: its entries in the order of their use, and the bytes of the volume that are taken or reserved. */
 import type { Digest } from '../../domain/descriptor.ts';
 import type { NoRoom } from '../../domain/errors.ts';
 import type { BlobInfo } from '../../domain/ports/package-store.ts';
 
-/** One kept blob. Only the ledger changes `readers` and `kept`. */
+/** One cached blob. Only the ledger changes `readers` and `kept`. */
 export interface Entry {
   readonly digest: Digest;
-  /** Bytes of the blob. */
+  /** The size of the blob in bytes. */
   readonly size: number;
   readonly storedAt: Date;
   /** Milliseconds since 1970. */
   usedMs: number;
-  /** When it was last verified; undefined from an unclean stop until the next verification. */
+  /** The time of the last verification; undefined after an unclean stop until the next verification. */
   verifiedMs: number | undefined;
-  /** Its bytes outlive a power loss. */
+  /** Whether its bytes are synced, so that they survive a power loss. */
   isSynced: boolean;
   readers: number;
   kept: boolean;
 }
 
-/** Files take whole blocks, and the volume and the kubelet count blocks. */
+/** Files take whole blocks, which the volume and the kubelet count. */
 const BLOCK_BYTES = 4096;
 
-/** Bytes that a file of `size` bytes takes from a volume. */
+/** The bytes that a file of `size` bytes takes on a volume. */
 export function allocated(size: number): number {
   return Math.ceil(size / BLOCK_BYTES) * BLOCK_BYTES;
 }
 
-/** The room of one blob that arrives: all of it is promised, and taken as its bytes arrive. It ends by one `commit` or `release`. */
+/** The room of one arriving blob: reserved completely, and taken as bytes arrive. It ends with one `commit` or `release`. */
 export interface Room {
-  /** Bytes of the volume that a file of `end` bytes takes beyond those taken so far. */
+  /** The additional bytes of the volume that a file of `end` bytes takes. */
   missing(end: number): number;
   /** Takes the room of a file of `end` bytes, which must be free. */
   take(end: number): void;
-  /** Enters the blob, which has the room from now on, as the most recently used. */
+  /** Turns the room into an entry, which is the most recently used. */
   commit(digest: Digest, storedAt: Date, verifiedMs: number): Entry;
-  /** Gives all of it back. */
+  /** Releases the whole room. */
   release(): void;
 }
 
 /**
- * Synchronous and whole: between two `await`s of its callers everything adds up. `bytes` never exceeds `maxBytes`, because
- * room is taken before the bytes are written, and because an entry that is being read is not evicted: its bytes would stay
- * on the disk, unlinked, for as long as the reader does. Promised room evicts nothing: a download that never sends a byte
- * costs no entry.
+ * All methods are synchronous, so the sums are consistent between two `await`s of a caller. `bytes` never exceeds `maxBytes`,
+ * because room is taken before bytes are written, and because an entry with readers is not evicted: its unlinked bytes would
+ * stay on the disk as long as the readers. Reserved room evicts nothing, so a download that never sends a byte costs no entry.
  */
 export class Ledger {
   readonly maxBytes: number;
-  /** In the order of their use: the first is the least recently used. */
+  /** The entries in the order of their use; the first is the least recently used. */
   readonly #entries = new Map<Digest, Entry>();
   #limit: number;
   #keptBytes = 0;
-  /** Taken by arriving blobs, and by removed ones that are still read. */
+  /** The bytes of arriving blobs, and of removed blobs with readers. */
   #reservedBytes = 0;
-  /** Promised to arriving blobs and not taken yet. */
+  /** The bytes that are reserved for arriving blobs and not taken yet. */
   #promisedBytes = 0;
-  /** The part of the kept bytes that cannot leave now. */
+  /** The bytes of cached blobs that cannot be evicted now. */
   #pinnedBytes = 0;
 
   constructor(maxBytes: number) {
@@ -63,7 +62,7 @@ export class Ledger {
     this.#limit = maxBytes;
   }
 
-  /** Bytes of the volume that are taken. */
+  /** The bytes of the volume that are taken. */
   get bytes(): number {
     return this.#keptBytes + this.#reservedBytes;
   }
@@ -72,7 +71,7 @@ export class Ledger {
     return this.#entries.size;
   }
 
-  /** The budget as far as the volume has room for it: `maxBytes` or less. */
+  /** The maximum size, or less if the volume has less room. */
   get limit(): number {
     return this.#limit;
   }
@@ -81,17 +80,17 @@ export class Ledger {
     this.#limit = Math.max(0, Math.min(bytes, this.maxBytes));
   }
 
-  /** Bytes that are promised, taken or read, and that would have to be free for a blob of `size` bytes. */
+  /** The bytes that are missing for a blob of `size` bytes, because they are reserved, taken or have readers. */
   missing(size: number): number {
     return this.#reservedBytes + this.#promisedBytes + this.#pinnedBytes + allocated(size) - this.#limit;
   }
 
-  /** Why there is no room for a blob of `size` bytes. */
+  /** The reason why there is no room for a blob of `size` bytes. */
   noRoom(size: number): NoRoom {
     return allocated(size) > this.maxBytes ? 'store-too-small' : 'store-full';
   }
 
-  /** Room for a blob of `size` bytes; undefined when it cannot fit beside what is promised, taken and read. */
+  /** Reserves room for a blob of `size` bytes; undefined if the reserved, taken and read bytes leave no room. */
   reserve(size: number): Room | undefined {
     const promised = allocated(size);
     if (this.missing(size) > 0) return undefined;
@@ -121,12 +120,12 @@ export class Ledger {
     };
   }
 
-  /** The entries that can leave now, the least recently used first. The caller may remove each as it comes. */
+  /** Yields the entries that can be evicted, the least recently used first. The caller may remove each of them. */
   *evictable(): Generator<Entry> {
     for (const entry of this.#entries.values()) if (entry.readers === 0) yield entry;
   }
 
-  /** Takes an entry without readers back, whose file could not be removed; it is the next to leave. */
+  /** Restores an entry without readers whose file could not be removed; it is the next one to evict. */
   restore(entry: Entry): void {
     const others = [...this.#entries.values()];
     this.#entries.clear();
@@ -135,7 +134,7 @@ export class Ledger {
     this.#keptBytes += allocated(entry.size);
   }
 
-  /** Enters a blob that is on the disk already, as the most recently used. */
+  /** Adds a blob that is on the disk already, as the most recently used one. */
   add(digest: Digest, size: number, storedAt: Date, verifiedMs: number | undefined): Entry {
     const entry: Entry = {
       digest,
@@ -152,7 +151,7 @@ export class Ledger {
     return entry;
   }
 
-  /** The entry, from now on the most recently used. */
+  /** Returns the entry and makes it the most recently used one. */
   use(digest: Digest): Entry | undefined {
     const entry = this.#entries.get(digest);
     if (entry !== undefined) {
@@ -162,12 +161,12 @@ export class Ledger {
     return entry;
   }
 
-  /** The least recently used first. */
+  /** Returns all entries, the least recently used first. */
   list(): Entry[] {
     return [...this.#entries.values()];
   }
 
-  /** The entry, without using it. */
+  /** Returns the entry without counting a use. */
   find(digest: Digest): Entry | undefined {
     return this.#entries.get(digest);
   }
@@ -177,7 +176,7 @@ export class Ledger {
     return entry && infoOf(entry);
   }
 
-  /** Keeps the entry from being evicted until as many `unpin`s. */
+  /** Prevents the eviction of the entry until `unpin` is called as often. */
   pin(entry: Entry): void {
     if (entry.readers++ === 0) this.#pinnedBytes += allocated(entry.size);
   }

@@ -1,4 +1,4 @@
-/** Kept blobs that are ready to be read: descriptors that stay open between requests, and small files in memory. */
+/** Keeps descriptors of cached blobs open between requests, and small files in memory. */
 import { DigestMismatchError } from '../../domain/errors.ts';
 import { Verifier } from '../../domain/verifier.ts';
 import { closeFile, closeNow, openBlob, readSmallBlob, verifyFile } from '../blobs/blob-file.ts';
@@ -6,23 +6,23 @@ import { BlockFile } from './block-file.ts';
 import type { BlockPool } from './block-pool.ts';
 import type { Entry } from './ledger.ts';
 
-/** A file that one read brings whole needs no open descriptor. */
+/** A file of at most this size is read at once and kept in memory instead of a descriptor. */
 const SMALL_BYTES = 64 * 1024;
-/** Descriptors at most. */
+/** The highest number of open descriptors. */
 const MAX_DESCRIPTORS = 256;
-/** Memory of small files at most: thousands of manifests, each of which would take two calls of the system. */
+/** The highest memory of small files: thousands of manifests, each of which would need two system calls. */
 const MAX_MEMORY_BYTES = 16 * 1024 * 1024;
-/** The memory of a small file beside its bytes. */
+/** The memory of a small file in addition to its bytes. */
 const OVERHEAD_BYTES = 512;
 
 export interface OpenFile {
   readonly entry: Entry;
-  /** A small file is all in memory. */
+  /** The bytes of a small file, or the blocks of a large one. */
   readonly content: Uint8Array | BlockFile;
 }
 
 export class OpenFiles {
-  /** Both in the order of their use: the first is the least recently used. */
+  /** Both maps are in the order of use; the first entry is the least recently used. */
   readonly #inMemory = new Map<Entry, OpenFile>();
   readonly #withDescriptor = new Map<Entry, OpenFile>();
   #memoryBytes = 0;
@@ -36,8 +36,8 @@ export class OpenFiles {
   }
 
   /**
-   * The file of an entry, which must stay pinned for as long as it is read. Rejects with the error of the file system, or
-   * with DigestMismatchError when it is another file; a file that is not verified yet is read whole before.
+   * Resolves with the file of an entry, which must stay pinned while it is read. A file that is not verified yet is verified
+   * first. Rejects with the error of the file system, or with DigestMismatchError if the file is wrong.
    */
   async open(entry: Entry): Promise<OpenFile> {
     const files = this.#filesLike(entry);
@@ -56,7 +56,7 @@ export class OpenFiles {
     }
   }
 
-  /** Closes a file without readers, at once: with its descriptor the bytes of a removed file leave the disk. */
+  /** Closes a file without readers at once, because the disk frees the bytes of a removed file only then. */
   close(entry: Entry): void {
     const files = this.#filesLike(entry);
     const content = files.get(entry)?.content;
@@ -93,8 +93,8 @@ export class OpenFiles {
   }
 
   /**
-   * Not when memory is full of files that were all used since the last use of this one: where more files are requested in turn
-   * than fit, each would leave before its next use.
+   * Returns false if memory is full of files that were all used since the last use of this one: if more files are requested in
+   * turn than fit, each would be dropped before its next use.
    */
   #isWorthMemory(entry: Entry): boolean {
     const [oldest] = this.#inMemory.keys();

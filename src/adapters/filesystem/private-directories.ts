@@ -1,4 +1,4 @@
-/** Makes directories that are the service's alone: in one that others can write, a link or a forged file may lie. */
+/** Creates directories that only the service can write, because others could create links or forged files in them. */
 import { lstatSync, type Stats } from 'node:fs';
 import { lstat, mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -6,16 +6,15 @@ import { errnoOf, StartError } from '../../domain/errors.ts';
 import { makeDirectories } from '../blobs/blob-file.ts';
 
 const PRIVATE = 0o700;
-/** Group or others may write. */
+/** The mode bits with which group or others can write. */
 const WRITABLE_BY_OTHERS = 0o022;
 
 /**
- * Makes each of `own` that is missing, in this order, once the one above it has been found in order: nothing is made behind
- * a link. `directory` may belong to root, as the volumes of Kubernetes do. @throws StartError, or the error of the
- * file system.
+ * Creates each missing directory of `own`, in this order, after the check of its parent, so that nothing is created through a
+ * link. `directory` may belong to root, as volumes of Kubernetes do. @throws StartError, or the error of the file system.
  */
 export async function makePrivate(directory: string, own: readonly string[]): Promise<void> {
-  // The error says less than what is there instead.
+  // The entry at this path explains more than the error.
   const failure = await makeDirectories(directory, PRIVATE).then(
     () => undefined,
     (error: unknown) => error,
@@ -32,7 +31,7 @@ export async function makePrivate(directory: string, own: readonly string[]): Pr
   }
 }
 
-/** Judges the directories that are there as `makePrivate` does. @throws StartError, or the error of the file system */
+/** Checks the existing directories as `makePrivate` does. @throws StartError, or the error of the file system */
 export function checkPrivate(directory: string, own: readonly string[]): void {
   expectRootOrPrivate(directory, lstatSync(directory));
   for (const path of own) {

@@ -1,4 +1,4 @@
-/** Verifies cached blobs again, at a slow and constant pace: damage by the disk is found before a client reads it. */
+/** Verifies cached blobs again at a low constant rate, so that damage by the disk is found before a client reads it. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DigestMismatchError, errnoOf } from '../../domain/errors.ts';
 import { closeNow, openBlob, verifyFile } from '../blobs/blob-file.ts';
@@ -6,20 +6,20 @@ import type { Entry } from './ledger.ts';
 
 interface ScrubberOptions {
   readonly bytesPerSecond: number;
-  /** At the beginning of a pass. */
+  /** Returns the entries at the beginning of a pass. */
   readonly entries: () => readonly Entry[];
   readonly pathOf: (entry: Entry) => string;
   readonly onDamage: (entry: Entry) => void;
-  /** Keeps the entry from being evicted until the function that it returns is called. */
+  /** Prevents the eviction of the entry until the returned function is called. */
   readonly hold: (entry: Entry) => () => void;
-  /** Between two passes, in milliseconds. */
+  /** The pause between two passes, in milliseconds. */
   readonly restMs?: number;
 }
 
 const REST_MS = 60_000;
 /**
- * A smaller file, or the end of one, counts as so many: five calls that wait for a thread of libuv are its price, and by its
- * bytes alone hundreds of files of 1 KiB were opened in a second.
+ * A smaller file or piece counts as this many bytes, because it costs five calls that wait for a thread of libuv. Counted by
+ * their bytes, hundreds of files of 1 KiB would be opened in a second.
  */
 const LEAST_BYTES = 64 * 1024;
 
@@ -27,7 +27,7 @@ export class Scrubber {
   readonly #options: ScrubberOptions;
   readonly #stopping = new AbortController();
   #running: Promise<void> = Promise.resolve();
-  /** The file that is open now. */
+  /** The open file. */
   #reading: { readonly entry: Entry; readonly fd: number } | undefined;
   #bytes = 0;
 
@@ -35,7 +35,7 @@ export class Scrubber {
     this.#options = options;
   }
 
-  /** Read since the start. */
+  /** The bytes that were read since the start. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -54,13 +54,13 @@ export class Scrubber {
   async #run(): Promise<void> {
     const { entries, restMs = REST_MS } = this.#options;
     for (;;) {
-      // Nothing here counts as a use, so the order of eviction stays.
+      // The scrub does not count as a use, so the order of eviction stays.
       for (const entry of entries()) if (entry.kept) await this.#check(entry);
       await this.#sleep(restMs);
     }
   }
 
-  /** Closes the file of an entry that leaves, in the turn in which it leaves: with its descriptor the bytes leave the disk. */
+  /** Closes the file of a removed entry in the same turn, because the disk frees its bytes only then. */
   letGo(entry: Entry): void {
     if (this.#reading?.entry !== entry) return;
     const { fd } = this.#reading;
@@ -84,7 +84,7 @@ export class Scrubber {
     }
   }
 
-  /** A file that is evicted while it is being opened would keep its bytes on the disk until the next turn. */
+  /** Holds the entry while its file is opened: a file that is evicted meanwhile would keep its bytes on the disk. */
   async #open(entry: Entry): Promise<number> {
     const letLeave = this.#options.hold(entry);
     try {
@@ -97,7 +97,7 @@ export class Scrubber {
   }
 
   async #pause(entry: Entry, bytes: number): Promise<void> {
-    // The bytes that were read last may be another file's.
+    // The descriptor may belong to another file now, so the last read may have its bytes.
     if (!entry.kept) throw new Error('entry has left');
     this.#bytes += bytes;
     await this.#sleep((Math.max(bytes, LEAST_BYTES) / this.#options.bytesPerSecond) * 1000);
@@ -108,7 +108,7 @@ export class Scrubber {
   }
 }
 
-/** Wrong bytes, no file, or a disk that cannot read it; not that there are too many open files. */
+/** True for wrong bytes, a missing file or a read error; false for too many open files. */
 function isDamage(error: unknown): boolean {
   if (error instanceof DigestMismatchError) return true;
   return ['ENOENT', 'EIO', 'ELOOP', 'EFTYPE', 'ENXIO', 'EACCES'].some((known) => known === errnoOf(error));

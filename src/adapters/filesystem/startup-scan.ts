@@ -1,4 +1,4 @@
-/** The scan at a start: the blobs of the directory are entered in the order of their last use. */
+/** The scan at a start: adds the blobs of the directory to the ledger in the order of their last use. */
 import { lstat, open, readFile, rm } from 'node:fs/promises';
 import { StoreFailedError } from '../../domain/errors.ts';
 import { READ_FLAGS, replaceFile, syncDirectory } from '../blobs/blob-file.ts';
@@ -6,15 +6,15 @@ import type { Layout } from './layout.ts';
 import type { Entry, Ledger } from './ledger.ts';
 import { forEachInTurns, sortInTurns } from './work-in-turns.ts';
 
-/** Enough to keep the four threads of libuv's pool busy, few enough to need no thought about memory. */
+/** Enough to keep the four threads of libuv's pool busy, and few enough to take little memory. */
 const SYNC_CONCURRENCY = 64;
-/** The kernel writes back by itself within half a minute, so at a stop there is seldom more than that to sync. */
+/** The time limit. The kernel writes back within half a minute, so at a stop there is rarely more than that to sync. */
 const SYNC_MS = 5000;
 
 /**
- * Enters all blobs into an empty ledger. A blob counts as verified if the marker of a clean stop lists it with the same size
- * and its file has not changed since; after an unclean stop there is no marker. Resolves with when the last of them was
- * used, in milliseconds. @throws StoreFailedError
+ * Adds all blobs to an empty ledger. A blob counts as verified if the marker of a clean stop lists it with the same size and
+ * its file has not changed since; after an unclean stop there is no marker. Resolves with the time of the last use, in
+ * milliseconds. @throws StoreFailedError
  */
 export async function scan(layout: Layout, ledger: Ledger): Promise<number> {
   try {
@@ -37,8 +37,8 @@ export async function scan(layout: Layout, ledger: Ledger): Promise<number> {
 }
 
 /**
- * Says to the next start which blobs need no second verification. Only those whose bytes are on the disk are named: the
- * marker must not outlive them in a power loss. Downloads are not synced, so this is the first time for each.
+ * Writes the marker of a clean stop, which lists the blobs that the next start need not verify. It lists only synced blobs,
+ * because after a power loss the marker could exist without their bytes. Downloads are not synced before this.
  */
 export async function leaveCleanMarker(layout: Layout, ledger: Ledger): Promise<void> {
   const verified = ledger.list().filter(({ verifiedMs }) => verifiedMs !== undefined);
@@ -54,7 +54,7 @@ export async function leaveCleanMarker(layout: Layout, ledger: Ledger): Promise<
   await replaceFile(layout.cleanMarker, lines.join(''), 0o600);
 }
 
-/** A file that cannot be synced is verified again by the next start. */
+/** Syncs the file of an entry; if this fails, the next start verifies it again. */
 async function sync(layout: Layout, entry: Entry): Promise<void> {
   try {
     const file = await open(layout.blobs.pathOf(entry.digest), READ_FLAGS);
@@ -67,7 +67,7 @@ async function sync(layout: Layout, entry: Entry): Promise<void> {
 
 interface Verified {
   readonly blobs: ReadonlyMap<string, { readonly size: number; readonly verifiedMs: number }>;
-  /** When the process ended. */
+  /** The time of the stop. */
   readonly atMs: number;
 }
 
@@ -78,7 +78,7 @@ async function takeCleanMarker(layout: Layout): Promise<Verified> {
     const blobs = new Map<string, { size: number; verifiedMs: number }>();
     await forEachInTurns(text.split('\n'), (line) => {
       const [digest = '', size, verifiedMs] = line.split(' ');
-      // The first version did not say when: by its end at the latest, which is what the file's time says.
+      // The first version of the marker has no times; then the time of the marker itself is used.
       blobs.set(digest, { size: Number(size), verifiedMs: Number(verifiedMs) || mtimeMs });
     });
     return { blobs, atMs: mtimeMs };

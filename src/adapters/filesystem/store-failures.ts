@@ -1,4 +1,4 @@
-/** Counts blobs that could not be stored, by reason: a disk that is full or broken fails no request and must be visible. */
+/** Counts blobs that could not be stored, by reason, because a full or broken disk fails no request but must be visible. */
 import { statfs } from 'node:fs/promises';
 import { STORE_FAILURES, type StoreFailure } from '../../domain/ports/package-store.ts';
 import { errnoOf, StoreFailedError, StoreFullError } from '../../domain/errors.ts';
@@ -16,7 +16,7 @@ export class StoreFailures {
     return { ...this.#counts };
   }
 
-  /** Counts what ended a blob's way into the store; errors of its source are not the store's. Never rejects. */
+  /** Counts the error with which storing a blob ended; ignores errors of its source. Never rejects. */
   async count(error: unknown): Promise<void> {
     if (!(error instanceof StoreFailedError)) return;
     const reason = await this.#reasonOf(error.cause);
@@ -31,7 +31,7 @@ export class StoreFailures {
     return STORE_FAILURES.find((known) => known === code) ?? 'other';
   }
 
-  /** The kernel says ENOSPC for both. A file system that makes inodes as needed has a total of 0. */
+  /** Distinguishes missing inodes from missing blocks, both ENOSPC. A file system with dynamic inodes reports a total of 0. */
   async #hasNoInode(): Promise<boolean> {
     try {
       const { files, ffree } = await statfs(this.#directory);

@@ -1,10 +1,10 @@
-/** Work on a hundred thousand entries, in turns of the event loop of a few milliseconds. */
+/** Runs work on a hundred thousand entries in turns of the event loop of a few milliseconds. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
-/** Sorting so many takes 3 ms. */
+/** The number of items in one turn; sorting them takes 3 ms. */
 const ITEMS_A_TURN = 4096;
 
-/** Calls `work` for each, in order. */
+/** Calls `work` for each item in order. */
 export async function forEachInTurns<Item>(items: Iterable<Item>, work: (item: Item) => void): Promise<void> {
   let done = 0;
   for (const item of items) {
@@ -13,7 +13,7 @@ export async function forEachInTurns<Item>(items: Iterable<Item>, work: (item: I
   }
 }
 
-/** By merging sorted runs; stable. */
+/** A stable sort that merges sorted runs. */
 export async function sortInTurns<Item>(items: readonly Item[], keyOf: (item: Item) => number): Promise<Item[]> {
   let runs: Item[][] = [];
   for (let at = 0; at < items.length; at += ITEMS_A_TURN) {

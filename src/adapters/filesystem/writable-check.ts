@@ -1,16 +1,16 @@
-/** Whether the directory takes a file, for readiness: an empty file needs no block, and a full disk would go unnoticed. */
+/** Checks for readiness that the directory is writable. It writes a block, because an empty file would not show a full disk. */
 import { randomUUID } from 'node:crypto';
 import { open, rm } from 'node:fs/promises';
 import { StoreFailedError } from '../../domain/errors.ts';
 import type { Layout } from './layout.ts';
 import { type Relief, withRoom } from './eviction.ts';
 
-/** One block, which is also what `Ledger` counts at least. */
+/** One block, the smallest unit of `Ledger`. */
 const BLOCK = new Uint8Array(4096);
 
 /**
- * A disk that takes longer for one block hangs: a snapshot has frozen it, or the network to it is gone. Each call to it then
- * holds one of libuv's four threads, so hits and metrics would wait as long. A probe waits 5 s.
+ * A disk that takes longer for one block hangs: a snapshot has frozen it, or its network is down. Each call to it blocks one
+ * of libuv's four threads, so hits and metrics would wait, too. A probe waits 5 s.
  */
 const HUNG_MS = 3000;
 
@@ -37,7 +37,7 @@ export class WritableCheck {
     if (this.#isHung) throw hung();
   }
 
-  /** Writes and syncs a block, once for all callers meanwhile. Rejects with StoreFailedError, of a disk that hangs, too. */
+  /** Writes and syncs a block, once for all concurrent callers. Rejects with StoreFailedError, also if the disk hangs. */
   run(): Promise<void> {
     return (this.#answer ??= this.#ask());
   }
