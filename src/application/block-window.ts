@@ -1,27 +1,27 @@
-/** The blocks of a body that its readers still need, under a bound for all bodies together. */
+/** The blocks of a body that its readers still need, with a memory limit for all bodies together. */
 import type { Verifier } from '../domain/verifier.ts';
 
-/** A stalled client holds one block at most, and clients that stall at the same place hold the same one. */
+/** A stalled client holds at most one block. Clients that stall at the same place hold the same block. */
 export const BLOCK_BYTES = 64 * 1024;
-/** 1 MiB: a reader may fall behind the fastest one by so much, and no other reader waits for it. */
+/** 1 MiB: a reader can be this far behind the fastest one before other readers wait for it. */
 const MAX_BLOCKS = 16;
 
 /** The memory of the blocks of all bodies. */
 export class BlockMemory {
-  /** Buffers without a holder: fresh ones for each block would wait for the garbage collector, tens of MiB of them. */
+  /** Free buffers for reuse, because tens of MiB of new buffers would wait for the garbage collector. */
   readonly #spare: Uint8Array[] = [];
   readonly #maxSpare: number;
   #free: number;
   /** Called once when blocks are free again. */
   readonly #waiting = new Set<() => void>();
 
-  /** `blocks` are what all windows together may have beside the first block of each. */
+  /** `blocks` is the number of blocks of all windows, in addition to the first block of each. */
   constructor(blocks: number) {
     this.#free = blocks;
     this.#maxSpare = blocks;
   }
 
-  /** A buffer for the last bytes of a body has their size. */
+  /** Returns a buffer; one for the last bytes of a body has exactly their size. */
   buffer(bytes: number): Uint8Array {
     return bytes < BLOCK_BYTES ? new Uint8Array(bytes) : (this.#spare.pop() ?? new Uint8Array(BLOCK_BYTES));
   }
@@ -30,7 +30,7 @@ export class BlockMemory {
     if (buffer.byteLength === BLOCK_BYTES && this.#spare.length < this.#maxSpare) this.#spare.push(buffer);
   }
 
-  /** Whether there was room for another block. */
+  /** Takes room for another block; returns false if there is none. */
   takeRoom(): boolean {
     if (this.#free === 0) return false;
     this.#free--;
@@ -45,7 +45,7 @@ export class BlockMemory {
     for (const tell of waiting) tell();
   }
 
-  /** A function that waits already waits once. */
+  /** Calls `tell` once when blocks are free; a function that waits already is not added again. */
   wait(tell: () => void): void {
     this.#waiting.add(tell);
   }
@@ -55,7 +55,7 @@ export class BlockMemory {
   }
 }
 
-/** Its bytes are valid until the last holder releases it. It is held once when it is made. */
+/** A block, whose bytes are valid until the last holder releases it. A new block has one holder. */
 export class Block {
   readonly start: number;
   readonly bytes: Uint8Array;
@@ -76,7 +76,7 @@ export class Block {
     return this;
   }
 
-  /** To be called once by each holder. */
+  /** Each holder calls this once. */
   release(): void {
     if (--this.#holders === 0) this.#memory.recycle(this.bytes);
   }
@@ -84,9 +84,9 @@ export class Block {
 
 export class BlockWindow {
   readonly memory: BlockMemory;
-  /** In their order, without a gap. */
+  /** The blocks in order, without a gap. */
   readonly #blocks: Block[] = [];
-  /** Those for which room was taken. */
+  /** The number of blocks for which room was taken. */
   #taken = 0;
 
   constructor(memory: BlockMemory) {
@@ -97,7 +97,7 @@ export class BlockWindow {
     return this.#blocks[0];
   }
 
-  /** The block that starts there, if it is in the window. */
+  /** Returns the block that starts at this offset, if it is in the window. */
   at(start: number): Block | undefined {
     return this.#blocks[(start - (this.first?.start ?? 0)) / BLOCK_BYTES];
   }
@@ -107,8 +107,8 @@ export class BlockWindow {
   }
 
   /**
-   * Takes room for another block. There always is for one that is needed while the window is empty, so that no reader waits
-   * for the readers of other bodies.
+   * Takes room for another block. A needed block of an empty window always gets room, so that no reader waits for the readers
+   * of other bodies.
    */
   takeRoom(isNeeded: boolean): boolean {
     if (isNeeded && this.#blocks.length === 0) return true;
@@ -126,7 +126,7 @@ export class BlockWindow {
     this.#giveBackRoom(Math.min(this.#taken, 1));
   }
 
-  /** No reader is left. */
+  /** Releases all blocks when no reader is left. */
   clear(): void {
     for (const block of this.#blocks.splice(0)) block.release();
     this.#giveBackRoom(this.#taken);

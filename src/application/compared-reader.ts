@@ -1,4 +1,4 @@
-/** A blob that cannot be cached, read twice: a client gets no byte before all of it is verified, and memory holds one piece. */
+/** Reads a blob that cannot be cached twice: a client gets no byte before the verification, and memory holds only one piece. */
 import { type Digest, digestOf } from '../domain/descriptor.ts';
 import { DigestMismatchError } from '../domain/errors.ts';
 import type { BlobReader } from '../domain/ports/package-store.ts';
@@ -6,7 +6,7 @@ import type { BlobReader } from '../domain/ports/package-store.ts';
 /** A blob of 512 MiB has 8192 digests. */
 const PIECE_BYTES = 64 * 1024;
 
-/** The digests of the pieces of a blob, which is verified when they are all there. Rejects as `read` of the blob does. */
+/** Resolves with the digests of the pieces of a blob when it is verified. Rejects as `read` of the blob does. */
 export async function digestPieces(blob: BlobReader): Promise<readonly Digest[]> {
   const digests: Digest[] = [];
   for (let start = 0; start < blob.size; start += PIECE_BYTES) digests.push(digestOf(await readPiece(blob, start)));
@@ -14,7 +14,7 @@ export async function digestPieces(blob: BlobReader): Promise<readonly Digest[]>
   return digests;
 }
 
-/** Reads another download of the same blob, whose pieces are compared with those of the verified one before they are shown. */
+/** Reads a second download of the blob, and compares each piece with the verified one before the client gets it. */
 export class ComparedReader implements BlobReader {
   readonly size: number;
   readonly #blob: BlobReader;
@@ -27,7 +27,7 @@ export class ComparedReader implements BlobReader {
     this.#digests = digests;
   }
 
-  /** Rejects with DigestMismatchError when a piece is another one, and as the blob does. */
+  /** Rejects with DigestMismatchError if a piece differs, and as the blob does. */
   async read(offset: number): Promise<Uint8Array> {
     if (offset >= this.size) return this.#blob.read(this.size);
     const start = offset - (offset % PIECE_BYTES);

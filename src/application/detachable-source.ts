@@ -1,4 +1,4 @@
-/** A download that outlives its way into the store: where the store fails, its source goes on, and its readers with it. */
+/** A download that continues when the store fails: its source stays open, and its readers read the rest. */
 import type { Descriptor } from '../domain/descriptor.ts';
 import { EvictedError, StoreFailedError } from '../domain/errors.ts';
 import type { BlobReader } from '../domain/ports/package-store.ts';
@@ -9,16 +9,16 @@ const NOTHING = new Uint8Array();
 
 export class DetachableSource implements AsyncIterable<Uint8Array> {
   readonly #chunks: AsyncIterator<Uint8Array>;
-  /** The end of the bytes that a reader of the store may see before all of them are verified. */
+  /** The end of the bytes that a reader may get before the blob is verified. */
   readonly #readableEnd: number;
-  /** The chunk that was taken last; it is valid until the next one is asked for. */
+  /** The last chunk, which is valid until the next one is requested. */
   #last: Uint8Array = NOTHING;
-  /** Bytes before the last chunk. */
+  /** The number of bytes before the last chunk. */
   #done = 0;
   readonly openedAt = new Date();
   #receivedAtMs = this.openedAt.getTime();
   #hasEnded = false;
-  /** Copies of all bytes behind `#readableEnd`, 64 KiB at most. */
+  /** Copies of all bytes after `#readableEnd`, at most 64 KiB. */
   readonly #withheld: Uint8Array<ArrayBuffer>[] = [];
 
   constructor(chunks: AsyncIterable<Uint8Array>, size: number) {
@@ -26,7 +26,7 @@ export class DetachableSource implements AsyncIterable<Uint8Array> {
     this.#readableEnd = presentable(size, size);
   }
 
-  /** For the store. It has no `return`: when the store leaves the iteration, the source stays open. */
+  /** The iterator for the store. It has no `return`, so the source stays open when the store leaves the iteration. */
   [Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
     return {
       next: async () => {
@@ -40,30 +40,30 @@ export class DetachableSource implements AsyncIterable<Uint8Array> {
     };
   }
 
-  /** How many bytes have been received. */
+  /** The number of received bytes. */
   get bytes(): number {
     return this.#done + this.#last.byteLength;
   }
 
-  /** When the last chunk came; when it was opened, before the first. */
+  /** The time of the last chunk; before the first one, the time of the opening. */
   get receivedAt(): Date {
     return new Date(this.#receivedAtMs);
   }
 
-  /** Whether the store has taken all of it. */
+  /** Whether the store has read all bytes. */
   get hasEnded(): boolean {
     return this.#hasEnded;
   }
 
   /**
-   * The rest behind the last whole block that readers of the store have, to be read instead of what the store reads.
-   * `stored` is closed. Rejects when the store does not return what it has.
+   * Resolves with the rest after the last whole block that readers of the store have. The store reads no more, and `stored` is
+   * closed. Rejects if the store does not return its bytes.
    */
   async detach(
     stored: BlobReader,
     layer: Descriptor,
   ): Promise<{ readonly before: Verifier; readonly chunks: AsyncIterable<Uint8Array> }> {
-    // The store failed on the last chunk, so it has what comes before.
+    // The store failed on the last chunk, so it has the bytes before it.
     const end = Math.min(this.#done, this.#readableEnd);
     const before = new Verifier(layer);
     const boundary = end - (end % BLOCK_BYTES);
@@ -82,7 +82,7 @@ export class DetachableSource implements AsyncIterable<Uint8Array> {
     return { before, chunks: this.#rest(behind) };
   }
 
-  /** Ends the source, which may have ended by itself. */
+  /** Ends the source, which may have ended already. */
   async close(): Promise<void> {
     await this.#chunks.return?.();
   }
@@ -108,14 +108,14 @@ export class DetachableSource implements AsyncIterable<Uint8Array> {
 
 interface DownloadReaderOptions {
   readonly stored: BlobReader;
-  /** Opens a reader of the rest of this download, which begins behind the bytes of `before`. */
+  /** Opens a reader of the rest of this download, which begins after the bytes of `before`. */
   readonly openRest: (before: Verifier) => Promise<BlobReader>;
-  /** Fulfils once the readers of a download that the store failed have been told of its rest, or there is none. */
+  /** Resolves when the readers of a failed download know its rest, or if there is none. */
   readonly failed: () => Promise<void>;
   readonly onClose: () => void;
 }
 
-/** One client's reader of a download: it reads what the store has, and where the store fails the rest of the same download. */
+/** The reader of one client: it reads the bytes of the store, and after a failure of the store the rest of the same download. */
 export class DownloadReader implements BlobReader {
   readonly size: number;
   readonly #options: DownloadReaderOptions;
@@ -131,8 +131,7 @@ export class DownloadReader implements BlobReader {
   }
 
   /**
-   * Takes a place in the rest at once, while the client may still read what is in the store: the rest waits for it then.
-   * Never rejects.
+   * Joins the rest at once, while the client may still read stored bytes, so that the rest waits for this reader. Never rejects.
    */
   async continueIn(before: Verifier): Promise<void> {
     this.#restStart = before.bytes;
@@ -147,7 +146,7 @@ export class DownloadReader implements BlobReader {
       if (!(error instanceof StoreFailedError) || error instanceof EvictedError) throw error;
       await this.#options.failed();
       const rest = await this.#rest;
-      // The disk may fail this reader before the place where it failed the download.
+      // The disk may fail for this reader before the offset at which the download failed.
       if (rest === undefined || offset < this.#restStart || this.#isClosed) throw error;
       this.#blob = rest;
       await this.#options.stored.close();

@@ -1,29 +1,29 @@
-/** Bounds how many downloads run at a time, in all and per registry. An idle download gives its slot to one with a client. */
+/** Limits the running downloads, in total and for each registry. An idle download loses its slot to one with a client. */
 import { TooManyDownloadsError } from '../domain/errors.ts';
 import type { Registry } from '../domain/upstream.ts';
 
-/** A node waits 10 s for the first byte; a request that waits for a slot longer than this gets an error that it can retry. */
+/** After this wait for a slot a request gets an error that the client can retry. A node waits 10 s for the first byte. */
 const MAX_WAIT_MS = 8000;
-/** A client that lost its connection is back within this, and finds its download still running. */
+/** A client that lost its connection returns within this time, and joins its running download. */
 const GRACE_MS = 5000;
 
 /** The right to run one download. */
 export interface Slot {
-  /** Aborted when another download gets the slot: this one ends. */
+  /** Aborted when another download gets the slot; then this one ends. */
   readonly revoked: AbortSignal;
   /** Whether a client waits for the bytes of this download. Only an idle download can lose its slot. */
   setIdle(isIdle: boolean): void;
-  /** Must be called once the download has ended; calls after the first have no effect. */
+  /** Must be called when the download has ended; further calls have no effect. */
   release(): void;
 }
 
 export interface SlotUsage {
   readonly max: number;
   readonly running: number;
-  /** Running downloads that no client waits for. */
+  /** The number of running downloads for which no client waits. */
   readonly idle: number;
   readonly queued: number;
-  /** Since the start: downloads that ended because no client waited for them and others waited for a slot. */
+  /** The number of downloads since the start that lost their slot, because no client waited for them. */
   readonly revoked: number;
 }
 
@@ -36,7 +36,7 @@ interface DownloadSlotsOptions {
 interface Running {
   readonly registry: Registry;
   readonly revocation: AbortController;
-  /** On the monotonic clock; undefined while a client waits. */
+  /** The time on the monotonic clock; undefined while a client waits. */
   idleSince: number | undefined;
 }
 
@@ -47,12 +47,12 @@ interface Waiter {
 
 export class DownloadSlots {
   readonly #max: number;
-  /** One registry that stalls must leave slots for the others. */
+  /** The limit for one registry, so that a stalled registry leaves slots for others. */
   readonly #maxPerRegistry: number;
   readonly #maxWaitMs: number;
   readonly #graceMs: number;
   readonly #running = new Set<Running>();
-  /** In the order of arrival. */
+  /** The waiting requests in the order of their arrival. */
   readonly #queue = new Set<Waiter>();
   #revoked = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -75,7 +75,7 @@ export class DownloadSlots {
     };
   }
 
-  /** Waits for a slot. Rejects with TooManyDownloadsError when none is free in time, or with the reason of `signal`. */
+  /** Waits for a slot. Rejects with TooManyDownloadsError if none is free in time, or with the reason of `signal`. */
   acquire(registry: Registry, signal: AbortSignal): Promise<Slot> {
     return new Promise((resolve, reject) => {
       signal.throwIfAborted();
@@ -119,7 +119,7 @@ export class DownloadSlots {
     };
   }
 
-  /** Gives slots to waiting downloads: free ones, then those that have been idle for the grace period. */
+  /** Gives slots to waiting downloads: free ones first, then those of downloads that have been idle for the grace period. */
   #assign(): void {
     clearTimeout(this.#timer);
     let nextMs = Infinity;
@@ -152,7 +152,7 @@ export class DownloadSlots {
     return this.#running.values().reduce((sum, each) => sum + (each.registry === registry ? 1 : 0), 0);
   }
 
-  /** Finds it among all running downloads, or those of one registry. */
+  /** Finds the longest idle download, of all or of one registry. */
   #longestIdle(registry: Registry | undefined): Running | undefined {
     let longest: Running | undefined;
     for (const each of this.#running) {

@@ -1,4 +1,4 @@
-/** Layers on their way into the store. A download belongs to the process, not to the client that began it. */
+/** The running downloads of layers into the store. A download belongs to the process, not to the client that began it. */
 import type { Descriptor, Digest } from '../domain/descriptor.ts';
 import { StoreFailedError, TooManyDownloadsError } from '../domain/errors.ts';
 import type { PackageRequest } from '../domain/reference.ts';
@@ -8,22 +8,22 @@ import { DetachableSource, DownloadReader } from './detachable-source.ts';
 import type { DownloadSlots, Slot } from './download-slots.ts';
 import type { PassThroughs } from './pass-throughs.ts';
 
-/** A layer on its way into the store. */
+/** A running download of a layer into the store. */
 export interface Download {
   /** The request of the client that began it. */
   readonly request: PackageRequest;
   readonly layer: Descriptor;
   readonly startedAt: Date;
-  /** When the upstream began to answer, and when its last bytes came. */
+  /** The times at which the upstream began to answer and at which its last bytes arrived. */
   readonly source: { readonly openedAt: Date; readonly receivedAt: Date } | undefined;
   readonly bytes: number;
-  /** Clients that wait for it or read it. */
+  /** The number of clients that wait for it or read it. */
   readonly clients: number;
-  /** Whether it waits for a slot, because as many downloads run as may. */
+  /** Whether it waits for a slot, because the limit of downloads is reached. */
   readonly isQueued: boolean;
 }
 
-/** A layer as one client wants it, and where this client would download it from. */
+/** The layer that a client requests, and its source for this client. */
 export interface WantedLayer {
   readonly request: PackageRequest;
   readonly layer: Descriptor;
@@ -38,44 +38,44 @@ export interface WantedLayer {
 interface DownloadsOptions {
   readonly store: PackageStore;
   readonly slots: DownloadSlots;
-  /** Where a download goes on that the store fails to take in. */
+  /** Continues a download that the store cannot write. */
   readonly passThroughs: PassThroughs;
   /** Aborted when the process stops. */
   readonly stopping: AbortSignal;
 }
 
-/** The reader of a client, and what became of the download by now. */
+/** The reader of a client, and the state of its download. */
 interface BegunDownload {
   readonly blob: BlobReader;
-  /** Whether all of it is cached; as long as it arrives, whether the store has cached the last download that ended. */
+  /** Whether the layer is cached; while it arrives, whether the store has cached the last ended download. */
   readonly isStored: () => boolean;
 }
 
 export class Downloads {
   readonly #options: DownloadsOptions;
   readonly #running = new Map<Digest, RunningDownload[]>();
-  /** Whether the store failed to cache the last download that ended. */
+  /** Whether the store failed to cache the last ended download. */
   #isStoreFailing = false;
 
   constructor(options: DownloadsOptions) {
     this.#options = options;
   }
 
-  /** Whether any registry is delivering this layer. Cheap, because each hit asks it first. */
+  /** Whether any registry is delivering this layer. It is cheap, because each hit calls it first. */
   isArriving({ digest }: Descriptor): boolean {
     return this.#running.has(digest);
   }
 
   /**
-   * The download that a request to this registry joins. A download from another registry is not joined: it may be slow,
-   * or bring wrong bytes, which clients would see before they are verified. The size is a claim of the manifest, so a
-   * manifest with another size does not join either.
+   * Returns the download that a request to this registry joins. It does not join a download from another registry, which may
+   * be slow or send wrong bytes, of which clients would get the first before the verification. A request with another size,
+   * which is a claim of its manifest, does not join either.
    */
   find({ digest, size }: Descriptor, registry: Registry): RunningDownload | undefined {
     return this.#running.get(digest)?.find((each) => each.layer.size === size && each.registry === registry);
   }
 
-  /** A reader of the download in progress, if there is one. Rejects with the error that keeps it from beginning. */
+  /** Opens a reader of the running download, if there is one. Rejects with the error that prevents its beginning. */
   join(wanted: WantedLayer): Promise<BlobReader> | undefined {
     return this.find(wanted.layer, wanted.registry)?.join(wanted);
   }
@@ -97,7 +97,7 @@ export class Downloads {
     return { blob: await download.join(wanted), isStored: () => download.isStored ?? !this.#isStoreFailing };
   }
 
-  /** The oldest first. */
+  /** Returns all downloads, the oldest first. */
   list(): Download[] {
     const all = [...this.#running.values()].flat();
     return all.sort((a, b) => a.startedAt.getTime() - b.startedAt.getTime());
@@ -105,9 +105,9 @@ export class Downloads {
 }
 
 interface DownloadEvents {
-  /** No client can join any more. */
+  /** Called when clients can no longer join. */
   readonly onEnd: () => void;
-  /** The store has cached the layer, or has failed to. */
+  /** Called when the store has cached the layer, or has failed. */
   readonly onStore: (works: boolean) => void;
 }
 
@@ -118,7 +118,7 @@ class RunningDownload implements Download {
   readonly startedAt = new Date();
   clients = 0;
   source: DetachableSource | undefined;
-  /** Undefined as long as it arrives. */
+  /** Undefined while the layer arrives. */
   isStored: boolean | undefined;
   readonly #passThroughs: PassThroughs;
   readonly #incoming: Promise<IncomingBlob>;
@@ -152,7 +152,7 @@ class RunningDownload implements Download {
     const leave = this.#enter();
     leaving.addEventListener('abort', leave);
     try {
-      // A reader exists before the blob can settle: settling needs the disk, and this a few microtasks.
+      // The reader exists before the blob can settle, because settling needs the disk and this only a few microtasks.
       const stored = (await this.#incoming).read();
       const reader: DownloadReader = new DownloadReader({
         stored,
@@ -207,7 +207,7 @@ class RunningDownload implements Download {
     }
   }
 
-  /** The store cannot take it in, but clients still read it: the rest of this download passes through, once for all of them. */
+  /** The store has failed, but clients still read: the rest of this download passes through, once for all of them. */
   async #handOver(error: unknown, incoming: IncomingBlob, source: DetachableSource, slot: Slot): Promise<void> {
     const { layer, registry } = this;
     const isOurs = error instanceof StoreFailedError && !source.hasEnded && this.clients > 0;
@@ -224,12 +224,12 @@ class RunningDownload implements Download {
   }
 
   async #failed(): Promise<void> {
-    // A store that ends an arrival tells its readers and settles in one turn; a reader may fail alone, too.
+    // The store settles and rejects its readers in one turn; a single reader can fail, too.
     await new Promise((resolve) => setImmediate(resolve));
     await this.#handover;
   }
 
-  /** Returns what to call when the client leaves; calls after the first have no effect. */
+  /** Returns a function to call when the client leaves; further calls have no effect. */
   #enter(): () => void {
     let isHere = true;
     this.clients++;
@@ -240,7 +240,7 @@ class RunningDownload implements Download {
       if (--this.clients > 0) return;
       this.#slot?.setIdle(true);
       if (this.#slot !== undefined) return;
-      // A queued download without clients leaves the queue at once: nothing of it has been paid for.
+      // A queued download without clients leaves the queue at once, because it has not cost anything yet.
       this.#events.onEnd();
       this.#unwanted.abort(new TooManyDownloadsError());
     };

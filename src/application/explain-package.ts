@@ -1,4 +1,4 @@
-/** Explains a request: the plan that it would have now, and the history behind it. No upstream is asked. */
+/** Explains a request: its current plan and its history. Sends no request to an upstream. */
 import type { Descriptor } from '../domain/descriptor.ts';
 import { type ErrorCode, PackageError, SignatureError, UpstreamThrottledError } from '../domain/errors.ts';
 import type {
@@ -28,7 +28,7 @@ export type Verdict =
   | {
       readonly outcome: 'hit' | 'joined' | 'miss' | 'bypass';
       readonly reason: string;
-      /** Whether the registry has to do its part yet. */
+      /** Whether the result depends on a request to the registry. */
       readonly needsRegistry: boolean;
     }
   | {
@@ -38,9 +38,9 @@ export type Verdict =
       readonly reason: string;
       /** The cause in the log. */
       readonly cause: string | undefined;
-      /** When the registry was last seen to fail: asked again, it may do better. Undefined when that does not matter. */
+      /** The time of the last failure of the registry, which may have recovered since; undefined if that does not matter. */
       readonly seenAt: Date | undefined;
-      /** Until when no request asks a registry that has asked for a wait. */
+      /** The end of the registry's Retry-After; until then no request is sent to it. */
       readonly retryAt: Date | undefined;
     };
 
@@ -48,15 +48,15 @@ export interface Explanation {
   readonly request: PackageRequest;
   readonly verdict: Verdict;
   readonly configuration: {
-    /** The registry that matches the repository's name. */
+    /** The registry that matches the name of the repository. */
     readonly registry: ConfiguredRegistry | undefined;
-    /** Where the package would be looked for, `path` included; undefined for the reason that `error` has. */
+    /** The upstream of the package, including `path`; undefined for the reason in `error`. */
     readonly upstream: UpstreamDescription | undefined;
     readonly error: PackageError | undefined;
     readonly sources: readonly CredentialSource[];
-    /** Places that have content of this registry, too, in the order in which they are asked while none of them rests. */
+    /** The sources that are asked before this registry, in their order while none of them rests. */
     readonly askedBefore: readonly SourceStatus[];
-    /** The registries that requests could name instead; only when none matches. */
+    /** The registries that requests could name; only if none matches. */
     readonly known: readonly ConfiguredRegistry[];
     /** Where images are looked for by name; only for the default registry. */
     readonly imageRoots: readonly ImageRoot[];
@@ -66,21 +66,21 @@ export interface Explanation {
   readonly cached: {
     /** The manifest or index of the requested digest. */
     readonly manifest: BlobInfo | undefined;
-    /** Whether the blob of the requested digest is no manifest: a layer, say. */
+    /** Whether the blob of the requested digest is not a manifest, for example a layer. */
     readonly isOther?: boolean;
     readonly layer: BlobInfo | undefined;
   };
   readonly download: Download | undefined;
-  /** Undefined where signatures are not verified. */
+  /** Undefined if signatures are not verified. */
   readonly signature: ExplainedSignature | undefined;
   readonly answers: LastAnswers;
-  /** Failures of this digest, in any repository; the latest first. */
+  /** The failures of this digest in any repository, the latest first. */
   readonly failures: readonly FailedRequests[];
 }
 
 export interface ExplainedSignature {
   readonly mode: SignatureMode;
-  /** Undefined when it was not verified since the start. */
+  /** Undefined if it was not verified since the start. */
   readonly finding: SignatureFinding | undefined;
 }
 
@@ -92,7 +92,7 @@ interface ExplainPackageOptions {
   readonly inspection: {
     readonly credentials: CredentialInspection;
     readonly upstreams: UpstreamInspection;
-    /** Undefined where registries alone are asked. */
+    /** Undefined if there are no sources besides registries. */
     readonly sources?: Pick<SourceInspection, 'sources'> | undefined;
     readonly requests: Pick<RequestInspection, 'failures'>;
   };
@@ -132,10 +132,10 @@ export class ExplainPackage {
         ...this.#configuration(request, upstream),
         imageRoots: await this.#imageRoots(request, upstream),
       },
-      // Its content, when the descriptor holds it, explains nothing.
+      // Without the content of the descriptor, which explains nothing.
       layer: layer && { mediaType: layer.mediaType, digest: layer.digest, size: layer.size },
       cached: {
-        // A plan that misses the manifest of a blob that is cached has found that it is none.
+        // If the plan misses the manifest although its blob is cached, the blob is not a manifest.
         ...(plan.missing === digest && found !== undefined
           ? { manifest: undefined, isOther: true }
           : { manifest: found }),
@@ -181,7 +181,7 @@ export class ExplainPackage {
   }
 }
 
-/** How the registry was last seen to fail this request; undefined once it has answered since. */
+/** The last failure of the registry for this request; undefined if it has answered since. */
 interface LastFailure {
   readonly code: ErrorCode | 'INTERNAL';
   readonly reason: string;
@@ -189,7 +189,7 @@ interface LastFailure {
   readonly seenAt: Date;
 }
 
-/** A request knows of unusable content, of which the gateway does not. */
+/** Unusable content is known only from failed requests, not from the gateway. */
 function lastFailure(answer: UpstreamAnswer | undefined, failures: readonly FailedRequests[]): LastFailure | undefined {
   for (const { code, detail, cause, lastAt } of failures) {
     if (code !== 'DIGEST_MISMATCH' && code !== 'MANIFEST_INVALID') continue;
@@ -209,7 +209,7 @@ const REASONS = {
   'store-failed': 'the disk of the cache does not answer: the registry will be asked',
 };
 
-/** An image that was refused before is expected to be refused again. */
+/** An image that was refused before is assumed to be refused again. */
 function refusedSignature(plan: Plan, signature: ExplainedSignature | undefined): Verdict | undefined {
   if (plan.kind === 'fail' || signature?.mode !== 'enforce' || signature.finding === undefined) return undefined;
   const { verdict, verifiedAt: seenAt } = signature.finding;
@@ -218,7 +218,7 @@ function refusedSignature(plan: Plan, signature: ExplainedSignature | undefined)
   return { outcome: 'fail', code, reason, cause: verdict.reason, seenAt, retryAt: undefined };
 }
 
-/** A registry that was seen to fail is expected to fail again, although a request would ask it. */
+/** A registry that failed before is assumed to fail again, although a request would be sent to it. */
 function verdictOf(plan: Plan, seen: LastFailure | undefined): Verdict {
   if (plan.kind === 'fail') {
     const { error } = plan;

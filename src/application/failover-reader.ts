@@ -1,8 +1,8 @@
-/** A reader that survives a failure of the local disk: it goes on from the upstream. */
+/** A reader that continues from the upstream when the local disk fails. */
 import { DigestMismatchError, EvictedError, StoreFailedError } from '../domain/errors.ts';
 import type { BlobReader } from '../domain/ports/package-store.ts';
 
-/** Opens the same blob elsewhere. `isEvicted`: the store works, and may still have it or has it again. */
+/** Opens the same blob from another source. `isEvicted`: the store works, and may have the blob again. */
 type Reopen = (isEvicted: boolean) => Promise<BlobReader>;
 
 export class FailoverReader implements BlobReader {
@@ -10,14 +10,14 @@ export class FailoverReader implements BlobReader {
   readonly #reopen: Reopen;
   readonly #isVerified: boolean;
   #blob: BlobReader;
-  /** The end of the bytes that the client has. */
+  /** The end of the bytes that the client has got. */
   #shown = 0;
   #hasFailedOver = false;
-  /** Where this reader lost its blob last because it was slow. */
+  /** The offset at which this reader last lost its blob because it was slow. */
   #evictedAt = -1;
   #closed = false;
 
-  /** `isVerified`: all of the blob was verified before any byte of it was read. */
+  /** `isVerified`: the whole blob was verified before its first byte was read. */
   constructor(blob: BlobReader, reopen: Reopen, isVerified: boolean) {
     this.size = blob.size;
     this.#blob = blob;
@@ -33,7 +33,7 @@ export class FailoverReader implements BlobReader {
     } catch (error) {
       if (!(error instanceof StoreFailedError) || this.#closed) throw error;
       if (error instanceof EvictedError && offset > this.#evictedAt) {
-        // As often as it happens: the client makes progress in between.
+        // Any number of times, because the client makes progress in between.
         this.#evictedAt = offset;
         await this.#failOver(0, true);
         return this.read(offset);
@@ -50,7 +50,7 @@ export class FailoverReader implements BlobReader {
     await this.#blob.close();
   }
 
-  /** Goes on elsewhere, if the first `length` bytes are the same there. */
+  /** Continues from another source if its first `length` bytes are the same. */
   async #failOver(length: number, isEvicted: boolean): Promise<void> {
     const broken = this.#blob;
     const fresh = await this.#reopen(isEvicted);
@@ -64,7 +64,7 @@ export class FailoverReader implements BlobReader {
     await (this.#closed ? fresh : broken).close();
   }
 
-  /** The bytes that a client has of a broken download were never verified: the rest may follow only the same bytes. */
+  /** Checks the bytes that the client has got, which were not verified: the rest may only follow the same bytes. */
   async #expectSame(fresh: BlobReader, shown: BlobReader, length: number): Promise<void> {
     for (let at = 0; at < length;) {
       const [a, b] = [await fresh.read(at), await this.#readAgain(shown, at)];
@@ -77,7 +77,7 @@ export class FailoverReader implements BlobReader {
     }
   }
 
-  /** Undefined when the disk does not return verified bytes a second time. */
+  /** Undefined if the disk does not return the verified bytes again. */
   async #readAgain(shown: BlobReader, offset: number): Promise<Uint8Array | undefined> {
     try {
       return await shown.read(offset);

@@ -1,4 +1,4 @@
-/** The icon of a package by its name and version, out of the image that a package repository publishes. */
+/** Finds the icon of a package by its name and version, in the image that a package repository publishes. */
 import { type Digest, digestOf } from '../domain/descriptor.ts';
 import {
   InvalidContentError,
@@ -33,17 +33,17 @@ import { SingleFlight } from './concurrency/single-flight.ts';
 
 /** Clients wait 30 s for the head of an answer. */
 const TIMEOUT_MS = 25_000;
-/** Packages are published below their own repository. The documentation of package repositories names that one itself. */
+/** Versions are published below the repository of the package; the documentation describes them in that repository itself. */
 const VERSIONS = parseRepositoryPath('version');
 const PARALLEL_EXTRACTIONS = 2;
 const MAX_WAIT_MS = 5000;
-/** Images that registries are asked for: a page of some hundred packages, and then ten a second. */
+/** The limit of requests for images: a page of some hundred packages at once, and then ten a second. */
 const QUESTIONS = { burst: 500, perSecond: 10 };
 
-/** A step on the way to an icon. `tags` fails when there is none, `versions` when none of them is a version. */
+/** The steps to find an icon. `tags` fails if there are no tags, `versions` if none of them is a version. */
 export type IconStep = 'repository' | 'listing' | 'tags' | 'versions' | 'tag' | 'image' | 'icon';
 
-/** The step that failed, and why. */
+/** The failed step with its cause. */
 export class IconError extends Error {
   override readonly name = 'IconError';
   readonly step: IconStep;
@@ -74,7 +74,7 @@ interface GetIconOptions {
   readonly stopping: AbortSignal;
 }
 
-/** An image of a package, by the bytes of its manifest or index. */
+/** An image of a package with the bytes of its manifest or index. */
 interface TaggedImage {
   readonly upstream: Upstream;
   readonly bytes: Uint8Array;
@@ -92,7 +92,7 @@ export class GetIcon {
     this.#options = options;
   }
 
-  /** Rejects with IconError, or with UpstreamTimeoutError after 25 s in all. Equal requests share one answer. */
+  /** Rejects with IconError, or with UpstreamTimeoutError after 25 s. Equal requests share one answer. */
   async execute(request: IconRequest): Promise<Icon> {
     const { repository, package: name, version = '' } = request;
     const key = `${repository} ${name} ${version}`;
@@ -133,14 +133,14 @@ export class GetIcon {
     return { upstream, bytes: await at('tag', this.#options.catalog.fetchTagged(upstream, tag, signal)) };
   }
 
-  /** Through indexes to the manifest of the platform. */
+  /** Follows indexes to the manifest of the platform. */
   async #manifest(
     { upstream, bytes }: TaggedImage,
     signal: AbortSignal,
   ): Promise<{ readonly digest: Digest; readonly manifest: Manifest }> {
     const { gateway, platform } = this.#options;
     const { document } = await parseVerified(bytes);
-    // The last document that is looked for behind an index is the manifest.
+    // The last document that is requested for an index is the manifest.
     let digest = digestOf(bytes);
     const find = async (inner: Digest): Promise<Manifest | Index> => {
       digest = inner;
@@ -195,7 +195,7 @@ export class GetIcon {
   }
 }
 
-/** The answer of the first place that has one, otherwise the failure that says most. */
+/** Resolves with the first answer of the places; otherwise rejects with the clearest failure. */
 async function firstOf(
   places: readonly Upstream[],
   ask: (place: Upstream) => Promise<TaggedImage>,
@@ -205,7 +205,7 @@ async function firstOf(
     try {
       return await ask(place);
     } catch (error) {
-      // A failure that may pass says nothing about the next place.
+      // A temporary failure must not lead to the next place.
       if (weightOf(error) === undefined) throw error;
       failures.push(error);
     }
@@ -213,14 +213,14 @@ async function firstOf(
   throw failures.toSorted((one, other) => (weightOf(one) ?? 0) - (weightOf(other) ?? 0))[0];
 }
 
-/** How little a failure says of what is there; undefined where another request may be answered otherwise. */
+/** Orders failures: the lower, the clearer. Undefined for a temporary failure. */
 function weightOf(failure: unknown): number | undefined {
   if (!(failure instanceof IconError)) return undefined;
   const { step, error } = failure;
   if (step === 'versions') return 0;
   if (step === 'tags') return 1;
   if (isOneOf(error, 'MANIFEST_UNKNOWN', 'BLOB_UNKNOWN')) return 2;
-  // Some registries say so of a repository that does not exist.
+  // Some registries deny access to a repository that does not exist.
   return isOneOf(error, 'UPSTREAM_DENIED') ? 3 : undefined;
 }
 
@@ -232,7 +232,7 @@ async function at<Outcome>(step: IconStep, work: Promise<Outcome>): Promise<Outc
   }
 }
 
-/** The step that an error of an extraction belongs to; undefined for one that is no error of the domain. */
+/** The failed step for an error of the extraction; undefined if it is not an error of the domain. */
 function failureOf(error: unknown): IconError | undefined {
   if (error instanceof InvalidContentError) {
     return new IconError('icon', new PackageUnknownError('BLOB_UNKNOWN', { cause: error }));
@@ -240,7 +240,7 @@ function failureOf(error: unknown): IconError | undefined {
   return error instanceof PackageError ? new IconError('image', error) : undefined;
 }
 
-/** Whether the failure is one of the image, and not of the way to it. */
+/** Whether the failure is a property of the image, not of its registry. */
 function isFact({ error }: IconError): boolean {
   return isOneOf(error, 'BLOB_UNKNOWN', 'DIGEST_MISMATCH');
 }

@@ -1,4 +1,4 @@
-/** Images of the command line by tag or digest: their tags, their manifests, and the package of one platform. */
+/** Images of the command line d8 by tag or digest: their tags, their manifests, and the package of a platform. */
 import { type Digest, digestOf } from '../domain/descriptor.ts';
 import { DescribedError, InvalidContentError, isOneOf, PackageError, PackageUnknownError } from '../domain/errors.ts';
 import { type Platform, platformCandidates } from '../domain/index-entry.ts';
@@ -10,9 +10,9 @@ import { SingleFlight } from './concurrency/single-flight.ts';
 import { fetchManifest, parseVerified, upstreamOf, type VerifiedManifest } from './manifests.ts';
 import type { ResolveSignedPackage } from './resolve-signed-package.ts';
 
-/** The clients read no more of a manifest. */
+/** The clients read at most this many bytes of a manifest. */
 const MAX_BYTES = 1 << 20;
-/** Last segments of repositories that are an edition of the platform. */
+/** The editions of the platform, which are the last segments of repositories. */
 const EDITIONS: ReadonlySet<string> = new Set(['ce', 'be', 'se', 'se-plus', 'ee', 'fe', 'cse']);
 
 type ImageVersion = { readonly digest: Digest } | { readonly tag: Tag };
@@ -21,7 +21,7 @@ interface FoundManifest extends VerifiedManifest {
   readonly digest: Digest;
 }
 
-/** A place where an image may be, for requests by digest. */
+/** A repository in which an image may be. */
 type Place = Pick<PackageRequest, 'repository' | 'path' | 'isBeside'>;
 
 /** A place where images are looked for by name, and what it said when it was asked last, whichever image that was of. */
@@ -50,13 +50,13 @@ interface GetImageOptions {
   readonly credentials: CredentialProvider;
   readonly catalog: ImageCatalog;
   readonly gateway: Pick<RegistryGateway, 'fetchManifest'>;
-  /** The platform of requests that name none. */
+  /** The platform of requests without a platform. */
   readonly platform: Platform;
-  /** Undefined where signatures are not verified. */
+  /** Undefined if signatures are not verified. */
   readonly signatures?: Pick<ResolveSignedPackage, 'check' | 'learn'> | undefined;
 }
 
-/** Looks for images in the default repository or, for all editions, beside it. */
+/** Looks for images in the default repository and, for images that are the same in all editions, next to it. */
 export class GetImage {
   readonly #options: GetImageOptions;
   readonly #listings = new SingleFlight<RepositoryPath, readonly string[]>();
@@ -67,7 +67,7 @@ export class GetImage {
     this.#options = options;
   }
 
-  /** Concurrent requests share one listing; it is never cached, since tags move. */
+  /** Lists the tags. Concurrent requests share one list, which is never cached, because tags move. */
   tags(image: RepositoryPath, signal: AbortSignal): Promise<readonly string[]> {
     const list = async (listing: AbortSignal): Promise<readonly string[]> => {
       const { answer } = await this.#find(image, (upstream) => this.#options.catalog.listTags(upstream, listing));
@@ -76,7 +76,7 @@ export class GetImage {
     return this.#listings.run(image, list, signal);
   }
 
-  /** The manifest or index as the registry has it, its bytes verified when a digest names it. */
+  /** The manifest or index as the registry has it; verified if it is requested by digest. */
   async manifest(image: RepositoryPath, version: ImageVersion, signal: AbortSignal): Promise<FoundManifest> {
     const { answer, place } = await this.#find(image, (upstream) => this.#fetch(upstream, version, signal));
     await this.#options.signatures?.check({ ...place, digest: answer.digest });
@@ -84,8 +84,8 @@ export class GetImage {
   }
 
   /**
-   * The request by which GetPackage has the image of a platform. Rejects with PackageUnknownError when an index has none
-   * for it, and with InvalidContentError when it leads to another index.
+   * Resolves with the request for the image of a platform, for GetPackage. Rejects with PackageUnknownError if an index has no
+   * such image, and with InvalidContentError if it refers to another index.
    */
   async image(
     image: RepositoryPath,
@@ -95,7 +95,7 @@ export class GetImage {
   ): Promise<PackageRequest> {
     const { answer, place } = await this.#find(image, (upstream) => this.#fetch(upstream, version, signal));
     const digest = digestFor(platform ?? this.#options.platform, answer);
-    // The signature of an index covers its images, which GetPackage does not see it with.
+    // The signature of an index covers its images, but GetPackage gets only the image, not the index.
     if (digest !== answer.digest) await this.#options.signatures?.learn({ ...place, digest: answer.digest });
     return { ...place, digest };
   }
@@ -114,8 +114,8 @@ export class GetImage {
   }
 
   /**
-   * The first answer of `ask`, and where it came from. A place that answered before is asked first. Rejects, when no place
-   * answers, with the failure that says most: one that may pass, before "not found", before "denied".
+   * Resolves with the first answer of `ask` and its place. The place that answered before is asked first. If no place answers,
+   * rejects with the clearest failure: a temporary one before "not found", and that before "denied".
    */
   async #find<Answer>(
     image: RepositoryPath,
@@ -131,7 +131,7 @@ export class GetImage {
       try {
         const answer = await ask(upstream);
         known.answers.set(isBeside, { at: new Date(), image, error: undefined });
-        // After a failure that may pass, the place may have been the second best only.
+        // After a temporary failure, the place that answered may be only the second choice.
         if (failures.every(({ error }) => isFinal(error))) known.isBeside = isBeside;
         return { place, answer };
       } catch (error) {
@@ -170,7 +170,7 @@ export class GetImage {
   }
 }
 
-/** The manifest of a platform out of an index. A single image is taken as it is, for any platform. */
+/** Returns the manifest of a platform in an index. A single image is used for any platform. */
 function digestFor(platform: Platform, { digest, document }: FoundManifest): Digest {
   if (document.kind === 'manifest') return digest;
   const [entry] = platformCandidates(document.manifests, platform);
@@ -179,7 +179,7 @@ function digestFor(platform: Platform, { digest, document }: FoundManifest): Dig
   return entry.digest;
 }
 
-/** Another request would not be answered otherwise. */
+/** Whether another request would get the same answer. */
 function isFinal(error: unknown): boolean {
   return weightOf(error) > 0;
 }

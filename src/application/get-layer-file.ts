@@ -1,4 +1,4 @@
-/** Delivers one file of a package: extracted once for all clients, and verified with its layer before its first byte. */
+/** Delivers one file of a package: extracted once for all clients, after the verification of its layer. */
 import { BoundedMap } from '../domain/bounded-map.ts';
 import { type Descriptor, Digester, digestOf } from '../domain/descriptor.ts';
 import { DigestMismatchError, InvalidContentError, isOneOf, StoreFullError } from '../domain/errors.ts';
@@ -10,7 +10,7 @@ import { SingleFlight } from './concurrency/single-flight.ts';
 import type { GetPackage } from './get-package.ts';
 import type { PackageResolver } from './resolve-package.ts';
 
-/** More than the versions of a file that a cluster asks for. */
+/** More than the number of files that a cluster requests. */
 const MAX_KNOWN = 1000;
 const PARALLEL_EXTRACTIONS = 2;
 
@@ -26,20 +26,20 @@ export interface GetLayerFileOptions {
 
 interface LayerFileLimits {
   readonly maxFileBytes: number;
-  /** Bytes of the unpacked archive, up to the end of the file. */
+  /** The limit of unpacked bytes up to the end of the file. */
   readonly maxUnpackedBytes: number;
   readonly timeoutMs: number;
 }
 
 export interface DeliveredFile {
   readonly file: Descriptor;
-  /** The caller closes it. */
+  /** The caller must close it. */
   readonly blob: BlobReader;
-  /** When it was extracted, if it was in the store. */
+  /** The time of the extraction, if the file was in the store. */
   readonly storedAt: Date | undefined;
 }
 
-/** A file that was extracted; its bytes when the store cannot keep it. */
+/** An extracted file, with its bytes if the store cannot cache it. */
 interface Extracted {
   readonly file: Descriptor;
   readonly held?: Uint8Array;
@@ -47,7 +47,7 @@ interface Extracted {
 
 export class GetLayerFile {
   readonly #options: GetLayerFileOptions;
-  /** A layer always holds the same file of a name, or none, so that is found out once. */
+  /** The result for each layer and name is remembered, because it never changes. */
   readonly #known = new BoundedMap<string, Descriptor | InvalidContentError>(MAX_KNOWN);
   readonly #extractions = new SingleFlight<string, Extracted>();
   readonly #workers = new KeyedMutex<number>();
@@ -58,8 +58,8 @@ export class GetLayerFile {
   }
 
   /**
-   * The first regular file of the package whose base name is `name`, in any directory. Rejects with InvalidContentError when
-   * there is none, or its archive is broken or exceeds a limit, and as GetPackage does.
+   * Delivers the first regular file of the package with the base name `name`, in any directory. Rejects with
+   * InvalidContentError if there is none, or if the archive is broken or exceeds a limit, and as GetPackage does.
    */
   async execute(request: PackageRequest, name: string): Promise<DeliveredFile> {
     const { layer } = await this.#options.resolve.execute(request);
@@ -82,7 +82,7 @@ export class GetLayerFile {
     return blob && { file, blob, storedAt: blob.storedAt };
   }
 
-  /** Reads the layer twice, since the store takes a file under its digest only: a layer of 20 MB unpacks in 0.2 s. */
+  /** Reads the layer twice, because the store needs the digest of the file first. A layer of 20 MB unpacks in 0.2 s. */
   async #extract(request: PackageRequest, name: string, key: string): Promise<Extracted> {
     const { store, stopping, limits } = this.#options;
     const signal = AbortSignal.any([stopping, AbortSignal.timeout(limits.timeoutMs)]);
@@ -111,7 +111,7 @@ export class GetLayerFile {
     }
   }
 
-  /** The bytes of the file; they end only when all of the layer is verified. */
+  /** Yields the bytes of the file; ends only after the whole layer is verified. */
   async *#bytes(
     request: PackageRequest,
     name: string,
@@ -133,7 +133,7 @@ export class GetLayerFile {
       }
       throw new InvalidContentError(`package holds no file "${name}"`);
     } catch (error) {
-      // A broken archive is a fact about the layer only when these are the bytes of the layer.
+      // The layer is verified first, because a broken archive is a property of the layer only if its bytes are right.
       if (error instanceof InvalidContentError) await blob.read(blob.size);
       throw error;
     } finally {

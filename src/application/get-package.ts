@@ -1,4 +1,4 @@
-/** Delivers a package, from the store or through it. */
+/** Delivers a package from the store, from a download into it, or past it. */
 import type { Descriptor, Digest } from '../domain/descriptor.ts';
 import { isOneOf, type NoRoom, PackageError, StoreFullError } from '../domain/errors.ts';
 import type { Package, PackageRequest } from '../domain/reference.ts';
@@ -14,10 +14,10 @@ import { PassThroughs } from './pass-throughs.ts';
 import type { PackageResolver } from './resolve-package.ts';
 import { openBlob, resumedDownload } from './resumed-download.ts';
 
-/** How the cache took part. */
+/** The cache result of a request. */
 export type CacheOutcome =
   | { readonly kind: 'hit'; readonly storedAt: Date }
-  /** This request began the download; `isStored` says whether it is kept, or will be for all that is known, `source` where from. */
+  /** This request began the download. `isStored`: whether it is cached, or is expected to be; `source`: where it comes from. */
   | { readonly kind: 'miss'; readonly isStored: () => boolean; readonly source: () => SourceKind | undefined }
   /** Another request had begun it. */
   | { readonly kind: 'joined' }
@@ -27,7 +27,7 @@ export type CacheOutcome =
 export interface Delivery {
   readonly package: Package;
   readonly cache: CacheOutcome;
-  /** The caller closes it. */
+  /** The caller must close it. */
   readonly blob: BlobReader;
 }
 
@@ -36,14 +36,14 @@ export interface Head {
   readonly storedAt: Date | undefined;
 }
 
-/** Where the bytes of a layer come from: the cache, a download in progress, or a download that has yet to begin. */
+/** The source of a layer: the cache, a running download, or a new download. */
 type Source =
   | { readonly kind: 'hit'; readonly blob: BlobInfo }
   | { readonly kind: 'joined'; readonly download: Download; readonly upstream: Upstream }
   /** `isDamaged`: the store has a blob of this digest with another size, which it looks at when it is opened. */
   | { readonly kind: 'download'; readonly upstream: Upstream; readonly isDamaged: boolean };
 
-/** The outcome of a request, as far as it is decided before a registry is asked. */
+/** The result of a request, as far as it is decided without a request to a registry. */
 export type Plan = (
   | { readonly kind: 'hit'; readonly blob: BlobInfo }
   | { readonly kind: 'joined'; readonly download: Download }
@@ -53,13 +53,13 @@ export type Plan = (
   /** The request fails, and no registry is asked. */
   | { readonly kind: 'fail'; readonly error: PackageError }
 ) & {
-  /** Undefined unless all manifests on the way to it are cached. */
+  /** Undefined unless all manifests of the package are cached. */
   readonly package?: Package;
-  /** The first manifest on the way to the package that has to be fetched. */
+  /** The first manifest that has to be fetched for the package. */
   readonly missing?: Digest;
 };
 
-/** A fetch that `plan` looks ahead to; `operation` is undefined for a layer whose bytes are in its descriptor. */
+/** A fetch that `plan` predicts; `operation` is undefined for a layer whose bytes are in its descriptor. */
 interface Fetch {
   readonly operation: Operation | undefined;
   readonly digest: Digest;
@@ -71,11 +71,11 @@ interface GetPackageOptions {
   readonly store: PackageStore;
   readonly gateway: RegistryGateway;
   readonly credentials: CredentialProvider;
-  /** Undefined where registries alone are asked. */
+  /** Undefined if there are no sources besides registries. */
   readonly sources?: Pick<SourceInspection, 'servedBy'> | undefined;
-  /** How many downloads of layers run at a time. */
+  /** The highest number of running downloads. */
   readonly parallelDownloads: number;
-  /** Aborted when the process stops: it ends all downloads. */
+  /** Aborted when the process stops; ends all downloads. */
   readonly stopping: AbortSignal;
 }
 
@@ -98,16 +98,16 @@ export class GetPackage {
   }
 
   /**
-   * Rejects with a PackageError as long as no byte of the package can be had, or with the reason of `leaving`, which is
-   * aborted when the client leaves: a download that waits for a slot ends with its last client. `turn` fulfils when the
-   * client may have a body of that size. A pass-through is opened behind it, since it takes memory and a connection, and is
-   * of no use to a client that waits.
+   * Rejects with a PackageError if it cannot get a byte of the package, or with the reason of `leaving`, which is aborted when
+   * the client leaves: a download that waits for a slot ends with its last client. `turn` resolves when the client is admitted
+   * to a body of that size. A bypassing download is opened after it, because it takes memory and a connection, and is of no
+   * use to a waiting client.
    */
   async execute(request: PackageRequest, leaving = NEVER, turn: Turn = NO_TURN): Promise<Delivery> {
     return this.deliver(request, await this.#options.resolve.execute(request), leaving, turn);
   }
 
-  /** The same for any blob of the repository, whose size is known. */
+  /** Delivers any blob of the repository whose size is known. */
   async deliver(request: PackageRequest, found: Package, leaving = NEVER, turn: Turn = NO_TURN): Promise<Delivery> {
     const passThrough = async (): Promise<BlobReader> => {
       await turn(found.layer.size);
@@ -122,7 +122,7 @@ export class GetPackage {
     return { package: found, cache, blob: new FailoverReader(blob, reopen, cache.kind === 'hit') };
   }
 
-  /** The package that `execute` would deliver, and since when it is cached; undefined when it is not. Moves no blob. */
+  /** The package that `execute` would deliver, with the time since which it is cached. Downloads no blob. */
   async head(request: PackageRequest): Promise<Head> {
     const found = await this.#options.resolve.execute(request);
     const stored = await this.#options.store.open(found.layer).catch(() => undefined);
@@ -130,7 +130,7 @@ export class GetPackage {
     return { package: found, storedAt: stored?.storedAt };
   }
 
-  /** Decides as `execute` does, but asks no registry, moves no blob and counts as no use. */
+  /** Decides as `execute` does, but sends no request to a registry, downloads no blob and does not count as a use. */
   async plan(request: PackageRequest): Promise<Plan> {
     let known: Pick<Plan, 'package' | 'missing'> = {};
     try {
@@ -155,7 +155,7 @@ export class GetPackage {
     }
   }
 
-  /** The slots of downloads into the store and of those that bypass it. */
+  /** The slots of all downloads, including those that bypass the store. */
   get slots(): SlotUsage {
     return this.#slots.usage;
   }
@@ -175,13 +175,13 @@ export class GetPackage {
       const joined = this.#downloads.join(this.#wanted(request, layer, source.upstream, leaving));
       if (joined !== undefined) return { cache: { kind: 'joined' }, blob: await joined };
     }
-    // The layer of a download that has ended since is cached.
+    // If the download has ended since, its layer is cached.
     const isAbsent = source.kind === 'download' && !source.isDamaged;
     const stored = isAbsent ? undefined : await this.#options.store.open(layer);
     if (stored !== undefined) return { cache: { kind: 'hit', storedAt: stored.storedAt }, blob: stored };
     const upstream = source.kind === 'download' ? source.upstream : await this.#upstream(request);
     const wanted = this.#wanted(request, layer, upstream, leaving);
-    // Another request may have begun meanwhile.
+    // Another request may have begun the download meanwhile.
     const begun = this.#downloads.join(wanted);
     if (begun !== undefined) return { cache: { kind: 'joined' }, blob: await begun };
     const { blob, isStored } = await this.#downloads.begin(wanted);
@@ -189,9 +189,9 @@ export class GetPackage {
   }
 
   async #find(request: PackageRequest, layer: Descriptor): Promise<Source> {
-    // A hit needs no registry, so the registry is looked up only when there may be a download to join.
+    // A hit needs no registry, so the registry is resolved only if there may be a download to join.
     const early = this.#downloads.isArriving(layer) ? await this.#upstream(request) : undefined;
-    // Asked in one turn, downloads and store leave no gap between "arriving" and "cached" in which a layer is neither.
+    // Downloads and store are read in one turn, so that a layer that moves from one to the other is always found.
     if (early !== undefined) {
       const download = this.#downloads.find(layer, early.registry);
       if (download !== undefined) return { kind: 'joined', download, upstream: early };
@@ -202,7 +202,7 @@ export class GetPackage {
     return { kind: 'download', upstream: early ?? (await this.#upstream(request)), isDamaged };
   }
 
-  /** How a fetch would begin: gateway and store answer by the rules by which they would refuse it, so that `execute` need not ask. */
+  /** Predicts the beginning of a fetch: gateway and store apply the rules by which they would refuse it. */
   async #forecast(upstream: Upstream, { operation, digest, size }: Fetch): Promise<Plan> {
     const { gateway, store } = this.#options;
     const error = operation && gateway.knownRefusal(upstream, operation, digest);
@@ -229,7 +229,7 @@ export class GetPackage {
     return upstreamOf(request, this.#options.credentials);
   }
 
-  /** The bytes of a layer from `start` on, resumed where they break off; each try takes the credentials of its moment. */
+  /** Downloads a layer from `start` on and resumes it where it breaks off; each attempt uses the current credentials. */
   #download(
     request: PackageRequest,
     layer: Descriptor,
@@ -242,7 +242,7 @@ export class GetPackage {
   }
 }
 
-/** Not the error: its stack holds the download that did not begin, for as long as the client waits for its turn. */
+/** Returns the reason instead of the error, whose stack would keep the failed download in memory while the client waits. */
 function reasonToBypass(error: unknown): NoRoom | 'store-failed' {
   if (!isOneOf(error, 'STORE_FULL', 'STORE_FAILED')) throw error;
   return error instanceof StoreFullError ? error.reason : 'store-failed';

@@ -4,16 +4,16 @@ import { InvalidContentError } from '../domain/errors.ts';
 import type { LayerEntry, LayerFiles, UnpackingBudget } from '../domain/ports/layer-files.ts';
 import { Verifier } from '../domain/verifier.ts';
 
-/** The best one first. */
+/** The names of icons, the best one first. */
 const NAMES = ['docs/icon.svg', 'docs/icon.png', 'docs/icon.jpg', 'docs/icon.jpeg'] as const;
 type IconName = (typeof NAMES)[number];
 
 const FOLDER = 'docs';
-/** Hides all of its folder in the layers below (image-spec, layer.md, "Opaque Whiteout"). */
+/** Hides its whole folder in the layers below (image-spec, layer.md, "Opaque Whiteout"). */
 const OPAQUE = '.wh..wh..opq';
 const WHITEOUT = '.wh.';
 const MAX_ICON_BYTES = 4 * 1024 ** 2;
-/** The layers that are read for one icon have so many bytes together. */
+/** The limit of the packed bytes of all layers that are read for one icon. */
 const MAX_PACKED_BYTES = 256 * 1024 ** 2;
 const MAX_UNPACKED_BYTES = 1024 ** 3;
 
@@ -29,21 +29,21 @@ export interface LayerSource {
   readonly signal: AbortSignal;
 }
 
-/** The icons in one layer, and the names that the layer decides: those of its entries, and those that it hides below. */
+/** The icons in one layer, and the names that it decides: the names of its entries, and those that it hides below. */
 interface SeenLayer {
   readonly icons: ReadonlyMap<IconName, Uint8Array | 'too large'>;
   readonly decided: ReadonlySet<IconName>;
 }
 
 /**
- * Reads the layers from the top until the icon is certain, and verifies each before it believes what is in it. Rejects with
- * InvalidContentError when there is no icon or it exceeds a limit, and with DigestMismatchError.
+ * Reads the layers from the top until the icon is certain, and verifies each layer before it uses its content. Rejects with
+ * InvalidContentError if there is no icon or a limit is exceeded, and with DigestMismatchError.
  */
 export async function iconOfLayers(layers: readonly Descriptor[], source: LayerSource): Promise<IconFile> {
   const budget: UnpackingBudget = { bytes: MAX_UNPACKED_BYTES };
   const icons = new Map<IconName, Uint8Array | 'too large'>();
   const open = new Set<IconName>(NAMES);
-  // A layer that occurs twice decides nothing the second time: layers without files are often the same one.
+  // Each layer is read once. Images often have the same empty layer several times.
   const wanted = new Map(layers.toReversed().map((layer) => [layer.digest, layer])).values();
   let packedBytes = 0;
   for (const layer of wanted) {
@@ -78,7 +78,7 @@ async function readLayer(
 ): Promise<SeenLayer> {
   const verifier = new Verifier(layer);
   const source = (await open(layer))[Symbol.asyncIterator]();
-  /** Stays open when its reader leaves. */
+  /** The chunks stay open when the reader leaves this iteration. */
   async function* rest(): AsyncGenerator<Uint8Array, void, undefined> {
     for (let next = await source.next(); next.done !== true; next = await source.next()) {
       verifier.update(next.value);
@@ -86,7 +86,7 @@ async function readLayer(
     }
   }
   try {
-    // A broken archive is a fact about the layer only when these are the bytes of the layer.
+    // The layer is verified first, because a broken archive is a property of the layer only if its bytes are right.
     const seen = await see(files.list(rest(), { budget, signal })).catch((error: unknown) => {
       if (error instanceof InvalidContentError) return error;
       throw error;
@@ -101,7 +101,7 @@ async function readLayer(
   }
 }
 
-/** The last of several entries with one name counts, as when the archive is unpacked. Links are never followed. */
+/** Of several entries with one name the last is used, as when the archive is unpacked. Links are never followed. */
 async function see(entries: AsyncIterable<LayerEntry>): Promise<SeenLayer> {
   const icons = new Map<IconName, Uint8Array | 'too large'>();
   const decided = new Set<IconName>();
@@ -117,7 +117,7 @@ async function see(entries: AsyncIterable<LayerEntry>): Promise<SeenLayer> {
   return { icons, decided };
 }
 
-/** Whether nothing else has the name of the icon behind this entry, in this layer and below. */
+/** Whether this entry replaces the icon of that name, in this layer and below. */
 function isReplaced(name: IconName, { kind, path }: LayerEntry): boolean {
   return path === name || (path === FOLDER && kind !== 'directory');
 }

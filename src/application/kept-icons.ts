@@ -1,4 +1,4 @@
-/** Icons in memory, by the manifest of their image; for a minute which image a request led to, and the failures of images that have none. */
+/** Icons in memory by the manifest of their image, the image of each request for a minute, and images without an icon. */
 import { BoundedMap } from '../domain/bounded-map.ts';
 import type { Digest } from '../domain/descriptor.ts';
 import type { Registry } from '../domain/upstream.ts';
@@ -6,13 +6,13 @@ import type { IconFile } from './icon-of-layers.ts';
 
 const MAX_BYTES = 16 * 1024 ** 2;
 const FAILURE_MS = 60_000;
-/** A fifth of the time for which clients keep the icon of a latest version. */
+/** A fifth of the time for which clients cache the icon of a latest version. */
 const REQUEST_MS = 60_000;
 const MAX_REQUESTS = 5000;
 const MAX_FAILURES = 1000;
 
 export interface Icon extends IconFile {
-  /** The digest of the image that holds the icon. */
+  /** The digest of the image with the icon. */
   readonly manifest: Digest;
 }
 
@@ -20,14 +20,14 @@ export class KeptIcons {
   /** The least recently used first. */
   readonly #icons = new Map<Digest, Icon>();
   readonly #failures = new BoundedMap<Digest, { readonly failure: Error; readonly until: number }>(MAX_FAILURES);
-  /** The registry is weak, so that a credential that has been replaced is not kept for this. */
+  /** The registry is held weakly, so that a replaced credential is not kept in memory. */
   readonly #requests = new BoundedMap<
     string,
     { readonly registry: WeakRef<Registry>; readonly manifest: Digest; readonly until: number }
   >(MAX_REQUESTS);
   #bytes = 0;
 
-  /** The icon to which a request through this registry led a moment ago. @throws as `find` */
+  /** The icon of the same request to this registry within the last minute. @throws as `find` */
   recall(request: string, registry: Registry): Icon | undefined {
     const led = this.#requests.get(request);
     const isCurrent = led !== undefined && performance.now() < led.until && led.registry.deref() === registry;
@@ -39,7 +39,7 @@ export class KeptIcons {
     this.#requests.set(request, { registry: new WeakRef(registry), manifest, until });
   }
 
-  /** @throws the error with which the image has failed before. */
+  /** @throws the remembered error of the image */
   find(manifest: Digest): Icon | undefined {
     const failed = this.#failures.get(manifest);
     if (failed !== undefined && performance.now() < failed.until) throw failed.failure;

@@ -1,4 +1,4 @@
-/** Decides which registry and which manifest a request means, in one place for all use cases. */
+/** Finds the registry and the manifest of a request, for all use cases. */
 import { type Digest, digestOf } from '../domain/descriptor.ts';
 import {
   DigestMismatchError,
@@ -16,26 +16,26 @@ import { KeyedMutex } from './concurrency/keyed-mutex.ts';
 
 export interface VerifiedManifest {
   readonly document: Manifest | Index;
-  /** The bytes of its digest. */
+  /** The verified bytes. */
   readonly bytes: Uint8Array;
 }
 
-/** Indexes in one another; two are met in practice. */
+/** The highest number of nested indexes; in practice there are at most two. */
 const MAX_DEPTH = 4;
-/** Documents that are fetched to find one image. */
+/** The highest number of documents that are fetched to find one image. */
 const MAX_DOCUMENTS = 16;
 /** The most images of all platforms: as many as the entries of one index. */
 const MAX_IMAGES = 1000;
-/** Parsed within about 2 ms. */
+/** Larger manifests are parsed in several turns; a manifest of this size takes about 2 ms. */
 const LARGE_BYTES = 64 * 1024;
 
 /**
- * Large manifests are read, hashed and parsed one after the other, and each in several turns of the event loop: new
- * connections, probes among them, are accepted in between. A process has one event loop, so all use cases share the mutex.
+ * Large manifests are read, hashed and parsed one after the other, each in several turns of the event loop, so that new
+ * connections and probes are accepted in between. A process has one event loop, so all use cases share this mutex.
  */
 const turns = new KeyedMutex<'work'>();
 
-/** Where a request is looked for, as the configuration says at this moment. Rejects as `CredentialProvider.resolve` does. */
+/** The upstream of a request by the current configuration. Rejects as `CredentialProvider.resolve` does. */
 export async function upstreamOf(
   { repository, path, isBeside = false }: Pick<PackageRequest, 'repository' | 'path' | 'isBeside'>,
   credentials: CredentialProvider,
@@ -59,19 +59,19 @@ export async function fetchManifest(
   return parseVerified(bytes);
 }
 
-/** A large manifest is read when its turn has come: hundreds of them would wait for it with all their bytes. */
+/** Reads a large manifest only in its turn; otherwise hundreds of them would wait in memory. */
 export async function readManifest(size: number, read: () => Promise<Uint8Array>): Promise<VerifiedManifest> {
   if (size > LARGE_BYTES) return turns.runExclusive('work', async () => parseInTurns(await read()));
   const bytes = await read();
   return { document: parseManifest(bytes), bytes };
 }
 
-/** Bytes of a tag have no digest to be verified by. */
+/** Parses the manifest of a tag, which has no digest to verify. */
 export function parseVerified(bytes: Uint8Array): Promise<VerifiedManifest> {
   return readManifest(bytes.byteLength, () => Promise.resolve(bytes));
 }
 
-/** A turn of the event loop for one caller, behind the work on large manifests that is waiting. */
+/** Resolves in a separate turn of the event loop, after the waiting work on large manifests. */
 export function ownTurn(): Promise<void> {
   return turns.runExclusive('work', nextTurn);
 }
@@ -101,9 +101,9 @@ function nextTurn(): Promise<void> {
 type Find<Absent> = (digest: Digest) => Promise<Manifest | Index | Absent>;
 
 /**
- * The manifest of the image for a platform, through the indexes within the index (image-spec, image-index.md); undefined
- * when `find` has no document on the way to it. Rejects with PlatformMissingError when there is no such image, with
- * InvalidContentError when too many indexes lead to it, or as `find` does.
+ * The manifest of the image for a platform, also in nested indexes (image-spec, image-index.md); undefined if `find` does not
+ * have one of the documents. Rejects with PlatformMissingError if there is no such image, with InvalidContentError if there are
+ * too many nested indexes, or as `find` does.
  */
 export async function platformManifest<Absent extends undefined>(
   outer: Index,

@@ -1,4 +1,4 @@
-/** Copies packages, as whole images, out of their registries into a layout that can be carried to where there is none. */
+/** Copies packages as whole images from their registries into a layout, for a site without a registry. */
 import type { Descriptor, Digest } from '../domain/descriptor.ts';
 import type { Platform } from '../domain/index-entry.ts';
 import { type Index, type Manifest, packageLayer, parseManifest } from '../domain/manifest.ts';
@@ -17,33 +17,33 @@ export interface MirrorOptions {
   readonly gateway: RegistryGateway;
   readonly credentials: CredentialProvider;
   readonly layout: ImageLayout;
-  /** The platforms whose images of an index are copied; a package without one of them fails. */
+  /** The platforms whose images are copied from an index; a package without one of them fails. */
   readonly platforms: readonly Platform[] | 'all';
-  /** How many packages are worked on at any moment. */
+  /** The number of packages that are copied at a time. */
   readonly concurrency: number;
   readonly interrupted: AbortSignal;
-  /** Hears of each piece that has arrived, and of each package. */
+  /** Called for each piece that arrives, and for each package. */
   readonly onProgress: (progress: MirrorProgress) => void;
 }
 
-/** Packages and bytes until now. */
+/** The numbers of packages and bytes until now. */
 export interface MirrorProgress {
   readonly phase: 'manifests' | 'blobs';
-  /** Packages whose manifests are here, so that the sizes of their blobs are known. */
+  /** The number of packages whose manifests are here, so that the sizes of their blobs are known. */
   readonly resolved: number;
   readonly mirrored: number;
   readonly failed: number;
   /** The bytes of all configs and layers of resolved images, each counted once. */
   readonly totalBytes: number;
-  /** Those of them that are here. */
+  /** The bytes of them that are in the layout. */
   readonly hereBytes: number;
-  /** Those that were not here before, and those of failed tries. */
+  /** The downloaded bytes, including those of failed attempts. */
   readonly fetchedBytes: number;
 }
 
 /**
- * Resolves with the packages that could not be had; they end no other package. Rejects with StoreFailedError, or with the
- * reason of `interrupted`; the content of the layout is sound then, and the next run goes on there.
+ * Resolves with the packages that could not be copied; they do not affect others. Rejects with StoreFailedError, or with the
+ * reason of `interrupted`; then the layout is valid, and the next run continues it.
  */
 export function mirrorPackages<Request extends PackageRequest>(
   requests: readonly Request[],
@@ -55,11 +55,11 @@ export function mirrorPackages<Request extends PackageRequest>(
 interface Image {
   /** The descriptor of the requested manifest or index. */
   readonly descriptor: Descriptor;
-  /** Configs and layers. */
+  /** The config and the layers. */
   readonly blobs: readonly Descriptor[];
 }
 
-/** A manifest that is in the layout. */
+/** A manifest in the layout. */
 interface LaidOut {
   readonly document: Manifest | Index;
   /** Bytes. */
@@ -70,9 +70,9 @@ class Mirror<Request extends PackageRequest> {
   readonly #options: MirrorOptions;
   readonly #manifests = new KeyedMutex<Digest>();
   readonly #blobs = new KeyedMutex<Digest>();
-  /** How many bytes of each blob are in the layout. */
+  /** The number of bytes of each blob in the layout. */
   readonly #bytes = new Map<Digest, number>();
-  /** By digest and size: a manifest may be wrong about the size. */
+  /** Keyed by digest and size, because a manifest may have a wrong size. */
   readonly #stored = new Set<string>();
   readonly #resolved: { readonly request: Request; readonly image: Image }[] = [];
   readonly #counted = new Set<Digest>();
@@ -126,7 +126,7 @@ class Mirror<Request extends PackageRequest> {
     });
   }
 
-  /** From a requested digest to all blobs of its image, whose manifests are in the layout then. */
+  /** Finds all blobs of the requested image; afterwards its manifests are in the layout. */
   async #resolve(request: Request, signal: AbortSignal): Promise<void> {
     const { document, size } = await this.#manifest(request, request.digest, signal);
     const find = async (digest: Digest): Promise<Manifest | Index> =>
@@ -149,7 +149,7 @@ class Mirror<Request extends PackageRequest> {
     return manifests;
   }
 
-  /** The layout is asked before the registry: a manifest of two packages is fetched once. */
+  /** Reads the manifest from the layout, else from the registry, so that a manifest of two packages is fetched once. */
   #manifest(request: Request, digest: Digest, signal: AbortSignal): Promise<LaidOut> {
     const { gateway, credentials, layout } = this.#options;
     return this.#manifests.runExclusive(digest, async () => {
@@ -173,7 +173,7 @@ class Mirror<Request extends PackageRequest> {
     this.#mirrored++;
   }
 
-  /** A blob that several images have is fetched once. When that fails, the next package tries: it may have another repository. */
+  /** A blob of several images is fetched once. If that fails, the next package tries again: it may have another repository. */
   async #store(request: Request, blob: Descriptor, signal: AbortSignal): Promise<void> {
     const { digest, size } = blob;
     await this.#blobs.runExclusive(digest, async () => {
@@ -188,7 +188,7 @@ class Mirror<Request extends PackageRequest> {
     });
   }
 
-  /** The upstream is looked up for each try, so that no expired URL or token is used again. */
+  /** Resolves the upstream for each attempt, so that no expired URL or token is used again. */
   #download(request: Request, blob: Descriptor, signal: AbortSignal): FetchFrom {
     const { credentials, gateway } = this.#options;
     const upstream = () => upstreamOf(request, credentials);
@@ -207,7 +207,7 @@ class Mirror<Request extends PackageRequest> {
   }
 }
 
-/** An image without layers is no package, so the service could not serve it. */
+/** Refuses an image without layers, which the service could not serve. */
 function asPackage<Document extends Manifest | Index>(document: Document): Document {
   if (document.kind === 'manifest') packageLayer(document);
   return document;

@@ -1,26 +1,26 @@
-/** A blob straight from its upstream to one client, verified on the way, for when it cannot be kept. */
+/** Reads a blob that cannot be cached directly from its upstream, and verifies it meanwhile. */
 import { TooManyDownloadsError } from '../domain/errors.ts';
 import type { BlobReader } from '../domain/ports/package-store.ts';
 import type { Verifier } from '../domain/verifier.ts';
 import { type Block, BLOCK_BYTES } from './block-window.ts';
 import type { Position, SharedBody } from './shared-body.ts';
 
-/** A body that this reader reads with others. */
+/** A body that this reader shares with others. */
 interface Joined {
   readonly body: SharedBody;
   readonly position: Position;
   readonly leave: () => void;
 }
 
-/** Finds or begins a download that goes on behind the bytes of `before`. Rejects when there is none to be had. */
+/** Finds or begins a download that continues after the bytes of `before`. Rejects if that is not possible. */
 export type JoinBody = (before: Verifier) => Promise<Joined>;
 
-/** Reads forward only: an offset before that of an earlier read rejects. Bytes are valid until the next read or `close`. */
+/** Reads only forward: an earlier offset rejects. Bytes are valid until the next read or `close`. */
 export class PassThroughReader implements BlobReader {
   readonly size: number;
   readonly #join: JoinBody;
   #joined: Joined;
-  /** The hash of the bytes before this reader's next block. */
+  /** The hash of the bytes before the next block of this reader. */
   #before: Verifier;
   #block: Block | undefined;
   #isClosed = false;
@@ -32,7 +32,7 @@ export class PassThroughReader implements BlobReader {
     this.#joined = joined;
   }
 
-  /** Begins behind the bytes of `before`. Rejects as `join` does. */
+  /** Begins after the bytes of `before`. Rejects as `join` does. */
   static async open(size: number, before: Verifier, join: JoinBody): Promise<PassThroughReader> {
     return new PassThroughReader(size, before, join, await join(before));
   }
@@ -58,10 +58,10 @@ export class PassThroughReader implements BlobReader {
     return Promise.resolve();
   }
 
-  /** Gets the block at `offset`, or all of the verification; false when this body does not go on for this reader. */
+  /** Gets the block at `offset`, or the result of the verification; false if this body has left the reader behind. */
   async #advance(offset: number): Promise<boolean> {
     const { body, position } = this.#joined;
-    // The bytes of the last read were valid until this one.
+    // The bytes of the last read are valid only until this read.
     this.#letGo();
     try {
       if (offset >= this.size) {
@@ -79,7 +79,7 @@ export class PassThroughReader implements BlobReader {
       this.#before = block.after;
       return true;
     } catch (error) {
-      // The slot of the body was given to another download while all readers here were busy with what they had.
+      // The body lost its slot to another download while none of its readers waited for bytes.
       if (error instanceof TooManyDownloadsError) return false;
       throw error;
     }
@@ -90,7 +90,7 @@ export class PassThroughReader implements BlobReader {
     this.#block = undefined;
   }
 
-  /** Goes on in a download that starts where this reader's bytes end. */
+  /** Continues in a download that starts after the bytes of this reader. */
   async #rejoin(): Promise<void> {
     this.#joined.leave();
     const joined = await this.#join(this.#before);

@@ -1,4 +1,4 @@
-/** Layers that cannot be kept: one download for all clients that read at about the same place. */
+/** Layers that cannot be cached: one download for all clients that read at about the same offset. */
 import type { Descriptor } from '../domain/descriptor.ts';
 import type { BlobReader } from '../domain/ports/package-store.ts';
 import { Verifier } from '../domain/verifier.ts';
@@ -17,19 +17,19 @@ interface PassedLayer {
   readonly leaving: AbortSignal;
 }
 
-/** A download that began on its way into the store. */
+/** A download that began as a download into the store. */
 interface AdoptedDownload {
   readonly layer: Descriptor;
   readonly registry: Registry;
   readonly before: Verifier;
-  /** The bytes behind `before`. */
+  /** The bytes after `before`. */
   readonly chunks: AsyncIterable<Uint8Array>;
   readonly slot: Slot;
-  /** Ends `chunks` when it is aborted, as it is when the last reader has left. */
+  /** Aborted when the last reader has left; ends `chunks`. */
   readonly abandoned: AbortController;
 }
 
-/** 2 MiB for the windows of all bodies, beside the first block of each: as many as 14 stalled ones fill. */
+/** 2 MiB for the windows of all bodies, in addition to the first block of each. */
 const BUDGET_BLOCKS = 32;
 
 interface Running {
@@ -52,7 +52,7 @@ export class PassThroughs {
   }
 
   /**
-   * A reader of the layer behind the bytes of `before`. Rejects when the registry does not deliver it, or when there is no
+   * Opens a reader of the layer after the bytes of `before`. Rejects if the registry does not deliver it, or if there is no
    * slot for a download.
    */
   open(passed: PassedLayer, before = new Verifier(passed.layer)): Promise<BlobReader> {
@@ -80,16 +80,16 @@ export class PassThroughs {
     return PassThroughReader.open(passed.layer.size, before, join);
   }
 
-  /** Whether a client that begins now reads from a download that runs. */
+  /** Whether a new client would join a running download. */
   serves(layer: PassedLayer['layer'], registry: Registry): boolean {
     return this.#find({ layer, registry }, new Verifier(layer)) !== undefined;
   }
 
-  /** Lets a download go on from which readers that have seen `before` can read. It ends without readers once this is called. */
+  /** Continues a download for readers that have the bytes of `before`. It ends without readers after a call of the result. */
   adopt({ layer, registry, before, chunks, slot, abandoned }: AdoptedDownload): () => void {
     const run = (): Promise<AsyncIterable<Uint8Array>> => Promise.resolve(chunks);
     const running = this.#run({ layer, registry, abandoned }, before, () => Promise.resolve(slot), run);
-    // It waits for no bytes, so it holds nothing up.
+    // This position waits for no bytes, so it delays no other reader.
     const position: Position = { next: Infinity, isWaiting: false, isClosed: false, heldUpMs: 0 };
     running.body.enter(position);
     return () => {

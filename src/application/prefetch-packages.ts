@@ -8,24 +8,24 @@ import type { GetPackage } from './get-package.ts';
 
 interface PrefetchOptions {
   readonly cache: PackageCache;
-  /** How many packages are fetched at any moment. */
+  /** The number of packages that are fetched at a time. */
   readonly concurrency: number;
   readonly interrupted: AbortSignal;
-  /** Hears of each piece and of each package. */
+  /** Called for each piece and each package. */
   readonly onProgress: (progress: PrefetchProgress) => void;
 }
 
-/** Packages and bytes until now. */
+/** The numbers of packages and bytes until now. */
 export interface PrefetchProgress {
   readonly fetched: number;
-  /** Were in the cache already. */
+  /** The number of packages that were cached already. */
   readonly hits: number;
   readonly failed: number;
   /** The bytes of all packages. */
   readonly bytes: number;
 }
 
-/** It was fetched, but before all were it made room for another, or the disk failed. */
+/** The package was fetched, but evicted before the end, or the disk failed. */
 export class NotKeptError extends Error {
   override readonly name = 'NotKeptError';
   constructor() {
@@ -78,7 +78,7 @@ export async function prefetchPackages<Request extends PackageRequest>(
   return failures;
 }
 
-/** The cache of this process, filled as the service fills it for a client. */
+/** The cache of this process, which is filled as for a client of the service. */
 export class LocalCache implements PackageCache {
   readonly #get: Pick<GetPackage, 'execute' | 'head'>;
 
@@ -89,7 +89,7 @@ export class LocalCache implements PackageCache {
   async fetch(request: PackageRequest, onBytes: (bytes: number) => void, signal: AbortSignal): Promise<boolean> {
     const { cache, blob } = await this.#get.execute(request);
     try {
-      // The bytes of a bypass would be in no cache.
+      // The bytes of a bypass are not cached.
       if (cache.kind === 'bypass')
         throw cache.reason === 'store-failed' ? new StoreFailedError() : new StoreFullError(cache.reason);
       for (let at = 0; ;) {

@@ -1,4 +1,4 @@
-/** Manifests and blobs of a repository under its own name, as a registry serves them to clients that read. */
+/** Serves manifests and blobs of a repository by its own name, like a read-only registry. */
 import { BoundedMap } from '../domain/bounded-map.ts';
 import type { Index, Manifest } from '../domain/manifest.ts';
 import { type Descriptor, type Digest, digestOf } from '../domain/descriptor.ts';
@@ -23,12 +23,12 @@ import { upstreamOf, type VerifiedManifest } from './manifests.ts';
 import type { ResolvePackage } from './resolve-package.ts';
 import type { ResolveSignedPackage } from './resolve-signed-package.ts';
 
-/** About 15 MB: the blobs of some thousand images. A blob that is not known costs a question to its registry. */
+/** About 15 MB: the blobs of some thousand images. A blob that is not known costs a request to its registry. */
 const MAX_KNOWN = 50_000;
-/** The size and the digest say which bytes a blob has; its type is a matter of the manifest. */
+/** The media type of any blob, because only the manifest states it. */
 const ANY_BYTES = 'application/octet-stream';
 
-/** A repository of the configuration, or one below it. */
+/** A configured repository, or one below it. */
 export type Place = Pick<PackageRequest, 'repository' | 'path'>;
 
 interface ReadRepositoryOptions {
@@ -38,20 +38,20 @@ interface ReadRepositoryOptions {
   readonly store: Pick<PackageStore, 'info'>;
   readonly catalog: Pick<ImageCatalog, 'fetchTagged'>;
   readonly sizes: BlobSizes;
-  /** Undefined where signatures are not verified. */
+  /** Undefined if signatures are not verified. */
   readonly signatures: Pick<ResolveSignedPackage, 'mode' | 'check'> | undefined;
 }
 
-/** A blob as a manifest of its repository describes it. */
+/** A blob as described by a manifest of its repository. */
 interface KnownBlob {
   readonly size: number;
-  /** The last manifest with this blob that was handed out. */
+  /** The last delivered manifest with this blob. */
   readonly manifest: Digest;
 }
 
 export class ReadRepository {
   readonly #options: ReadRepositoryOptions;
-  /** By place and digest, since the size is a claim of a manifest of that place. */
+  /** Keyed by repository and digest, because the size is a claim of a manifest of that repository. */
   readonly #known = new BoundedMap<string, KnownBlob>(MAX_KNOWN);
   readonly #tags = new SingleFlight<string, Digest>();
   readonly #sizes = new SingleFlight<string, number>();
@@ -61,9 +61,9 @@ export class ReadRepository {
   }
 
   /**
-   * The configured repository that is `name` in the registry `host` or has it below; the closest of several. Without a host
-   * the name is one of the default registry. Rejects with RepositoryUnknownError for all that no configuration covers: no
-   * client can have another registry asked.
+   * Finds the configured repository that is `name` in the registry `host`, or the closest one above it. Without a host the name
+   * belongs to the default registry. Rejects with RepositoryUnknownError for any other name, so that clients cannot make the
+   * service connect to other registries.
    */
   async find(name: RepositoryPath, host: string | undefined): Promise<Place> {
     const { credentials } = this.#options;
@@ -91,7 +91,7 @@ export class ReadRepository {
     return closest.place;
   }
 
-  /** The manifest that a tag names now: the registry is asked each time. Concurrent requests share the question. */
+  /** The current manifest of a tag. The registry is asked each time; concurrent requests share the request. */
   tagged(place: Place, tag: Tag, leaving: AbortSignal): Promise<Digest> {
     const { catalog, credentials } = this.#options;
     const ask = async (signal: AbortSignal): Promise<Digest> =>
@@ -99,20 +99,20 @@ export class ReadRepository {
     return this.#tags.run(`${tag} ${keyOf(place)}`, ask, leaving);
   }
 
-  /** Rejects as ResolvePackage does, or ResolveSignedPackage in its place. */
+  /** Rejects as ResolvePackage or ResolveSignedPackage does. */
   async manifest(request: PackageRequest): Promise<VerifiedManifest> {
     const found = await this.#options.manifests.manifest(request);
     this.#learn(request, found.document);
     return found;
   }
 
-  /** Rejects as `GetPackage.deliver` does, and as `BlobSizes.blobSize` does for a blob that no manifest here has named. */
+  /** Rejects as `GetPackage.deliver` does, and as `BlobSizes.blobSize` does for a blob of no known manifest. */
   async blob(request: PackageRequest, leaving: AbortSignal, turn: (bytes: number) => Promise<void>): Promise<Delivery> {
     const layer = await this.#describe(request, leaving);
     return this.#options.packages.deliver(request, { digest: request.digest, layer }, leaving, turn);
   }
 
-  /** Moves no blob. */
+  /** Downloads no blob. */
   async head(request: PackageRequest, leaving: AbortSignal): Promise<Head> {
     const layer = await this.#describe(request, leaving);
     const { storedAt } = this.#options.store.info(request.digest) ?? {};
@@ -155,7 +155,7 @@ function namesOf(host: string, name: RepositoryPath): string[] {
   return registryNames(host).flatMap((each) => [...paths.map((path) => `${each}${path}`), each]);
 }
 
-/** Whether a repository is the upstream's own or one below it. */
+/** Whether a repository is that of the upstream, or one below it. */
 function isWithin({ repository }: Upstream, name: RepositoryPath): boolean {
   return repository === undefined || name === repository || name.startsWith(`${repository}/`);
 }

@@ -1,4 +1,4 @@
-/** From a requested digest to the layer that is the package: by the manifest, which is cached like any other blob. */
+/** Finds the layer that is the package of a requested digest, by the manifest, which is cached like any other blob. */
 import { BoundedMap } from '../domain/bounded-map.ts';
 import type { Descriptor, Digest } from '../domain/descriptor.ts';
 import { InvalidContentError, isOneOf } from '../domain/errors.ts';
@@ -19,9 +19,9 @@ import {
 } from './manifests.ts';
 import { once } from './resumed-download.ts';
 
-/** About 20 MB, and all packages of a cache of 100 000 files: one that is not known costs the reading of its manifest. */
+/** About 20 MB: all packages of a cache of 100 000 files. A package that is not known costs a read of its manifest. */
 const MAX_KNOWN = 50_000;
-/** Digests that lead to no package. */
+/** The number of remembered digests without a package. */
 const MAX_FAILED = 10_000;
 
 interface ResolvePackageOptions {
@@ -34,21 +34,21 @@ interface ResolvePackageOptions {
   readonly stopping: AbortSignal;
 }
 
-/** A manifest that is not cached, on the way from a requested digest to its package. */
+/** A manifest of a requested package that is not cached. */
 export interface MissingManifest {
   readonly missing: Digest;
 }
 
-/** The ways from a digest to its package and its manifest. */
+/** The methods that resolve a digest to its package and its manifest. */
 export type PackageResolver = Pick<ResolvePackage, 'execute' | 'manifest' | 'recall'>;
 
 export class ResolvePackage {
   readonly #options: ResolvePackageOptions;
   /** A digest always resolves to the same package, so a hit reads no manifest. */
   readonly #known = new BoundedMap<Digest, Package>(MAX_KNOWN);
-  /** Why a digest leads to no package: as unchangeable as what it leads to. */
+  /** The reason why a digest has no package, which never changes. */
   readonly #unusable = new BoundedMap<Digest, InvalidContentError>(MAX_FAILED);
-  /** Cached blobs that are no manifests, layers for instance: each is read and parsed once. */
+  /** Cached blobs that are not manifests, for example layers; each is read and parsed only once. */
   readonly #notManifests = new BoundedMap<Digest, true>(MAX_FAILED);
   readonly #fetches = new SingleFlight<string, VerifiedManifest>();
   readonly #reads = new SingleFlight<string, VerifiedManifest | undefined>();
@@ -57,7 +57,7 @@ export class ResolvePackage {
     this.#options = options;
   }
 
-  /** Asks the store before the credentials: a client that knows a digest may have the cached package (the sidecar enforces RBAC). */
+  /** Reads the store first: a client that knows a digest may get the cached package (the sidecar enforces RBAC). */
   async execute(request: PackageRequest): Promise<Package> {
     const known = this.#known.get(request.digest);
     if (known !== undefined) return known;
@@ -67,14 +67,14 @@ export class ResolvePackage {
     );
   }
 
-  /** The manifest or the index that is asked for, and its bytes as the registry has them. */
+  /** The requested manifest or index with its bytes as the registry has them. */
   manifest(request: PackageRequest): Promise<VerifiedManifest> {
     return this.#manifest(request, request.digest);
   }
 
   /**
-   * The package as far as it is known without an upstream, or the first manifest that would have to be fetched. Counts as no
-   * use. Rejects with InvalidContentError when the cached manifests lead to no package.
+   * The package if it is known without an upstream, else the first manifest that would have to be fetched. Does not count as a
+   * use. Rejects with InvalidContentError if the cached manifests have no package.
    */
   async recall(digest: Digest): Promise<Package | MissingManifest> {
     const known = this.#known.get(digest);
@@ -87,14 +87,14 @@ export class ResolvePackage {
     return layer === undefined ? { missing } : this.#cache(digest, layer);
   }
 
-  /** The packages of requested digests since the start; the first to be known first. */
+  /** The packages of requested digests since the start, in the order in which they became known. */
   known(): Package[] {
     return [...this.#known.values()];
   }
 
   #cache(digest: Digest, layer: Descriptor): Package {
     const found = { digest, layer };
-    // So many packages with their content would not fit into memory, so such a manifest is read again.
+    // A package with its content in the descriptor is not remembered, because many of them would take too much memory.
     if (layer.data === undefined) this.#known.set(digest, found);
     return found;
   }
@@ -118,7 +118,7 @@ export class ResolvePackage {
       const manifest = await platformManifest(document, this.#options.platform, noted);
       return manifest === undefined ? manifest : packageLayer(manifest);
     } catch (error) {
-      // Errors of the store and the registry are not facts about the digest.
+      // Errors of the store and the registry are not properties of the digest.
       if (error instanceof InvalidContentError && notFound === undefined) this.#unusable.set(digest, error);
       throw error;
     }
@@ -131,8 +131,8 @@ export class ResolvePackage {
   }
 
   /**
-   * A cached blob under this digest that is not a manifest (a layer, say) is for the upstream to judge. A blob that is too
-   * large for one stays closed: to open it could be to hash all of it. Requests for one digest share the bytes.
+   * Reads the manifest from the store. If the cached blob is not a manifest, for example a layer, the upstream decides. A blob
+   * that is too large is not opened, because that could hash all of it. Requests for one digest share the bytes.
    */
   async #cached(sought: SoughtBlob): Promise<VerifiedManifest | undefined> {
     const { digest, size } = sought;
@@ -160,8 +160,8 @@ export class ResolvePackage {
 
   async #fetch(request: PackageRequest, digest: Digest): Promise<VerifiedManifest> {
     const { credentials, gateway, stopping } = this.#options;
-    // One a turn of the event loop, and after the large manifests that are here: 300 at once would keep new connections,
-    // probes among them, waiting for 3 s.
+    // One fetch begins in each turn of the event loop, after waiting work on large manifests: 300 at once would delay new
+    // connections and probes for 3 s.
     await ownTurn();
     const fetched = await fetchManifest(gateway, await upstreamOf(request, credentials), digest, stopping);
     const { document, bytes } = fetched;
@@ -174,7 +174,7 @@ export class ResolvePackage {
       const reservation = await this.#options.store.reserve(manifest);
       await reservation.write(once(bytes)).settled;
     } catch (error) {
-      // A store that is full or broken ends no delivery of a package.
+      // A full or broken store does not prevent the delivery of a package.
       if (!isOneOf(error, 'STORE_FULL', 'STORE_FAILED')) throw error;
     }
   }

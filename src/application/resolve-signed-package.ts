@@ -1,4 +1,4 @@
-/** ResolvePackage that verifies the signature of an image before it hands out anything of it, once for each manifest and set of keys. */
+/** ResolvePackage that verifies the signature of an image before it delivers it, once for each manifest and set of keys. */
 import { BoundedMap } from '../domain/bounded-map.ts';
 import type { Digest } from '../domain/descriptor.ts';
 import { isOneOf, SignatureError } from '../domain/errors.ts';
@@ -10,15 +10,15 @@ import { platformManifest, upstreamOf, type VerifiedManifest } from './manifests
 import type { MissingManifest, PackageResolver } from './resolve-package.ts';
 import { SingleFlight } from './concurrency/single-flight.ts';
 
-/** As many as ResolvePackage knows packages: about 15 MB. */
+/** The same number as in ResolvePackage: about 15 MB. */
 const MAX_VALID = 50_000;
 const MAX_REFUSED = 10_000;
-/** Within the 25 s in which a client of /v1/images gets the head of an answer. */
+/** Less than the 25 s in which a client of /v1/images gets the head of an answer. */
 const TIMEOUT_MS = 12_000;
-/** An image may be signed after a node has asked for it, and a registry may recover. */
+/** A verdict expires, because an image may be signed after the request of a node, and a registry may recover. */
 const REMEMBERED_MS = { missing: 30_000, invalid: 30_000, unavailable: 5000 } as const;
 
-/** `report` tells observers of images without a valid signature; `enforce` refuses them, too. */
+/** `report` reports images without a valid signature to observers; `enforce` also refuses them. */
 export type SignatureMode = 'report' | 'enforce';
 
 /** A verdict on a requested digest. */
@@ -44,23 +44,23 @@ interface ResolveSignedPackageOptions {
   /** The platform to which an index resolves. */
   readonly platform: Platform;
   readonly mode: SignatureMode;
-  /** Hears of each verification, not of its later uses. */
+  /** Called for each verification, not for later uses of its result. */
   readonly observe: (finding: SignatureFinding) => void;
   /** Aborted when the process stops. */
   readonly stopping: AbortSignal;
 }
 
 interface Known extends SignatureFinding {
-  /** The name of the keys that it was found with. */
+  /** The name of the keys of this verdict. */
   readonly keys: string;
   readonly place: string;
 }
 
 export class ResolveSignedPackage implements PackageResolver, SignatureInspection {
   readonly #options: ResolveSignedPackageOptions;
-  /** A signature covers the bytes, wherever they are asked for. */
+  /** Valid verdicts count for each repository, because a signature covers the bytes. */
   readonly #valid = new BoundedMap<Digest, Known>(MAX_VALID);
-  /** Another repository may hold the signature, so these count for one place and for a time. */
+  /** Other verdicts count for one repository and for a time, because another repository may have the signature. */
   readonly #refused = new BoundedMap<Digest, Known>(MAX_REFUSED);
   readonly #running = new SingleFlight<string, SignatureFinding>();
 
@@ -92,13 +92,13 @@ export class ResolveSignedPackage implements PackageResolver, SignatureInspectio
     return this.#known(digest);
   }
 
-  /** Rejects with SignatureError when the image must not be handed out, or as ResolvePackage does. */
+  /** Rejects with SignatureError if the image must not be delivered, or as ResolvePackage does. */
   async check(request: PackageRequest): Promise<void> {
     const { verdict } = await this.#find(request);
     if (verdict.kind !== 'valid' && this.mode === 'enforce') throw new SignatureError(verdict.kind, verdict.reason);
   }
 
-  /** Verifies an index for the sake of its images. Its verdict refuses nothing. */
+  /** Verifies an index because its signature covers its images. The verdict does not refuse the index. */
   async learn(request: PackageRequest): Promise<void> {
     await this.#find(request);
   }
@@ -114,7 +114,7 @@ export class ResolveSignedPackage implements PackageResolver, SignatureInspectio
   async #verify(request: PackageRequest, keys: string): Promise<SignatureFinding> {
     const { observe, mode } = this.#options;
     const verdict = await this.#judge(request, keys).catch((error: unknown): SignatureVerdict => {
-      // The manifest has left the store, and cannot be fetched again.
+      // The manifest was evicted and cannot be fetched again.
       if (mode === 'enforce') throw error;
       return { kind: 'unavailable', reason: error instanceof Error ? error.message : 'unknown error' };
     });
@@ -124,7 +124,7 @@ export class ResolveSignedPackage implements PackageResolver, SignatureInspectio
     return known;
   }
 
-  /** An image of an index is as good as the index that is signed, and an index as good as its signed image. */
+  /** An image in a signed index counts as signed, and so does an index with a signed image. */
   async #judge(request: PackageRequest, keys: string): Promise<SignatureVerdict> {
     const { resolve, platform, stopping } = this.#options;
     const signal = AbortSignal.any([stopping, AbortSignal.timeout(TIMEOUT_MS)]);
@@ -144,7 +144,7 @@ export class ResolveSignedPackage implements PackageResolver, SignatureInspectio
       image = manifest.bytes;
       return manifest.document;
     }).catch((error: unknown) => {
-      // ResolvePackage tells the client what is wrong with the image.
+      // ResolvePackage will report what is wrong with the image.
       if (isOneOf(error, 'MANIFEST_INVALID')) return undefined;
       throw error;
     });

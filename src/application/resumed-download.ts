@@ -1,25 +1,25 @@
-/** A download that goes on where it broke off. It fetches no byte twice, and the running hash goes on over the seam. */
+/** A download that continues where it broke off. It fetches no byte twice, and the running hash continues. */
 import type { Descriptor } from '../domain/descriptor.ts';
 import { isOneOf } from '../domain/errors.ts';
 import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';
 import type { Upstream } from '../domain/upstream.ts';
 
-/** Opens a blob's bytes from `offset` on, each chunk valid until the next. */
+/** Opens the bytes of a blob from `offset` on; each chunk is valid until the next one. */
 export type FetchFrom = (offset: number) => Promise<AsyncIterable<Uint8Array>>;
 
-/** A try makes progress that brings this much, or that brings bytes for so long until it breaks off. A stall is none. */
+/** An attempt makes progress if it brings this many bytes, or brings bytes for the time below. A stall is not progress. */
 const MIN_PROGRESS_BYTES = 1024 * 1024;
 const MIN_PROGRESS_MS = 5000;
 const MAX_TRIES_WITHOUT_PROGRESS = 4;
-/** An upstream that always breaks off after so little has a fault that an operator must see. */
+/** The limit of attempts: an upstream that breaks off so often has a fault that an operator must see. */
 const MAX_TRIES = 100;
-/** An upstream that has not answered again for so long is given up: the default of `registry.timeouts.idleSeconds`. */
+/** The download gives up after this time without an answer: the default of `registry.timeouts.idleSeconds`. */
 const MAX_ABSENCE_MS = 30_000;
 
 /**
- * `fetch` begins anew each time, so that no expired URL or token is used again, and retries on its own. Rejects as
- * `fetch` does when there is no first byte. Later the iteration throws the error of `fetch` or of its bytes when going on
- * makes no sense. A clean end is an end, also before `size` bytes: the verification decides.
+ * `fetch` starts again each time, so that no expired URL or token is used, and has its own retries. Rejects as `fetch` does if
+ * there is no first byte. Later the iteration throws the error of `fetch` or of its bytes if another attempt makes no sense. A
+ * normal end before `size` bytes is returned as an end, and the verification refuses the blob.
  */
 export async function resumedDownload(size: number, fetch: FetchFrom): Promise<AsyncIterable<Uint8Array>> {
   return follow(size, await fetch(0), fetch);
@@ -41,7 +41,7 @@ async function* follow(size: number, first: AsyncIterable<Uint8Array>, fetch: Fe
       }
       return;
     } catch (error) {
-      // Only an empty chunk or the end of the connection can break off behind the last byte.
+      // After the last byte an error does not matter.
       if (received >= size) return;
       const now = performance.now();
       const brought = received - startedAt;
@@ -61,8 +61,8 @@ function isPassing(error: unknown): boolean {
 }
 
 /**
- * The bytes of a blob: out of its descriptor when they are in it, else out of the upstream, which is looked up each time,
- * since it may change. Rejects as `resolve` and `RegistryGateway.fetchBlob` do.
+ * Opens the bytes of a blob: from its descriptor if they are in it, else from the upstream, which is resolved each time because
+ * it may change. Rejects as `resolve` and `RegistryGateway.fetchBlob` do.
  */
 export async function openBlob(
   gateway: Pick<RegistryGateway, 'fetchBlob'>,
@@ -75,8 +75,8 @@ export async function openBlob(
   return gateway.fetchBlob(await resolve(), blob, offset, signal);
 }
 
-/** Bytes that are here already, as a source of bytes. */
-// eslint-disable-next-line @typescript-eslint/require-await -- an iteration that has nothing to wait for
+/** Yields available bytes as a source. */
+// eslint-disable-next-line @typescript-eslint/require-await -- an async iteration over available bytes has nothing to await
 export async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield bytes;
 }

@@ -1,51 +1,51 @@
-/** One download that is kept nowhere and that several clients read at once: a window of blocks in memory, verified on the way. */
+/** One download that is not cached and that several clients read: a window of blocks in memory, verified meanwhile. */
 import type { Descriptor } from '../domain/descriptor.ts';
 import { presentable, type Verifier } from '../domain/verifier.ts';
 import { Block, BLOCK_BYTES, type BlockMemory, BlockWindow } from './block-window.ts';
 
-/** The source is read so far ahead of the fastest reader: a body without an active reader holds no more. */
+/** The source is read at most this far ahead of the fastest reader, so a body without an active reader holds no more. */
 const AHEAD_BYTES = 2 * BLOCK_BYTES;
-/** Readers below this pace hold others up for a second in all; then the window moves on without them. */
+/** Readers below this rate may delay others for a second in total; then the window moves on without them. */
 const FLOOR_BYTES_PER_MS = 1024;
 const MAX_HOLD_UP_MS = 1000;
 const TICK_MS = 50;
-/** The first block stays for so long: clients that come at about the same time share one download. */
+/** The first block stays for this time, so that clients that come at about the same time share one download. */
 const LINGER_MS = 250;
 
-/** Where one reader is. */
+/** The position of one reader. */
 export interface Position {
-  /** The start of the block that it reads next; Infinity when it waits for the end of the verification only. */
+  /** The start of its next block; Infinity if it waits only for the end of the verification. */
   next: number;
   isWaiting: boolean;
   isClosed: boolean;
-  /** For how long others have waited for it. */
+  /** The time for which others have waited for it. */
   heldUpMs: number;
 }
 
 interface SharedBodyOptions {
   readonly layer: Descriptor;
-  /** The hash of the blob before the first byte of `open`: up to a multiple of BLOCK_BYTES. */
+  /** The hash of the blob up to the first byte of `open`, which is at a multiple of BLOCK_BYTES. */
   readonly before: Verifier;
-  /** Opens the bytes behind `before`. */
+  /** Opens the bytes after `before`. */
   readonly open: () => Promise<AsyncIterable<Uint8Array>>;
-  /** Called when readers begin and cease to wait for bytes of the upstream. */
+  /** Called when readers begin or stop to wait for bytes of the upstream. */
   readonly onIdle: (isIdle: boolean) => void;
   /** The memory that all bodies share. */
   readonly memory: BlockMemory;
 }
 
 export class SharedBody {
-  /** Fulfils once the upstream has begun to answer. */
+  /** Resolves when the upstream has begun to answer. */
   readonly opened: Promise<void>;
-  /** Fulfils once the source has ended. */
+  /** Resolves when the source has ended. */
   readonly ended: Promise<void>;
   readonly #options: SharedBodyOptions;
   readonly #readers = new Set<Position>();
   readonly #beganMs = performance.now();
   readonly #verifier: Verifier;
-  /** Readable blocks. */
+  /** The readable blocks. */
   readonly #window: BlockWindow;
-  /** Blocks that touch the withheld end of the blob: readable once all of it is verified. */
+  /** Blocks of the withheld end, which are readable when the whole blob is verified. */
   readonly #withheld: Block[] = [];
   #boundary: Verifier;
   /** The block that is being filled. */
@@ -68,7 +68,7 @@ export class SharedBody {
     this.ended = this.#run(opening);
   }
 
-  /** Whether a reader that has seen the bytes of `before` can go on here: the block behind them is still to come. */
+  /** Whether a reader that has the bytes of `before` can continue here, because the next block is still available. */
   serves(before: Verifier): boolean {
     if (this.#failure !== undefined || this.#isAbandoned) return false;
     const { bytes } = before;
@@ -81,7 +81,7 @@ export class SharedBody {
     this.#readers.add(position);
   }
 
-  /** Returns whether the last reader has left. */
+  /** Removes a reader; returns whether it was the last one. */
   leave(position: Position): boolean {
     position.isClosed = true;
     this.#readers.delete(position);
@@ -93,8 +93,8 @@ export class SharedBody {
   }
 
   /**
-   * The next block of this reader, which holds it; undefined when the window has moved beyond it. Rejects with the error of
-   * the source.
+   * Resolves with the next block, which the reader then holds; undefined if the window has moved past it. Rejects with the error
+   * of the source.
    */
   async take(position: Position): Promise<Block | undefined> {
     for (;;) {
@@ -110,7 +110,7 @@ export class SharedBody {
     }
   }
 
-  /** Waits until all of the blob is verified. Rejects with the error of the source. */
+  /** Waits until the whole blob is verified. Rejects with the error of the source. */
   async verified(position: Position): Promise<void> {
     position.next = Infinity;
     while (!this.#isVerified) await this.#news(position);
@@ -120,7 +120,7 @@ export class SharedBody {
     return (this.#window.first ?? this.#withheld[0])?.start ?? this.#boundary.bytes;
   }
 
-  /** Waits for the source to bring more. Rejects with its error, or when the reader is closed. */
+  /** Waits for more bytes. Rejects with the error of the source, or when the reader is closed. */
   async #news(position: Position): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure.error;
     position.isWaiting = true;
@@ -151,11 +151,11 @@ export class SharedBody {
     this.#tellReaders();
   }
 
-  /** Adds bytes up to the end of a block; returns how many. @throws DigestMismatchError behind the end of the blob */
+  /** Adds bytes up to the end of a block; resolves with their number. @throws DigestMismatchError after the end of the blob */
   async #add(bytes: Uint8Array): Promise<number> {
     if (this.#filled === 0) {
       await this.#room();
-      // Leaves the iteration, which closes the source.
+      // This error leaves the iteration, which closes the source.
       if (this.#isAbandoned) throw new Error('all readers have left');
       const rest = this.#options.layer.size - this.#verifier.bytes;
       if (rest === 0) this.#verifier.update(bytes);
@@ -180,7 +180,7 @@ export class SharedBody {
     this.#tellReaders();
   }
 
-  /** Waits until another block fits: until all readers have the first one, or held others up for too long. */
+  /** Waits until another block fits: until all readers have the first block, or have delayed others for too long. */
   async #room(): Promise<void> {
     while (!this.#isAbandoned && (this.#isAhead || !this.#window.takeRoom(this.#isNeeded))) {
       const first = this.#window.first?.start ?? Infinity;
@@ -193,7 +193,7 @@ export class SharedBody {
         continue;
       }
       const sinceMs = performance.now();
-      // A timer only while a reader waits for another: readers that all stall keep nothing busy.
+      // A timer runs only while a reader waits for another one, so stalled readers cause no work.
       const tick = isAwaited || isLingering ? setTimeout(this.#tellSource, TICK_MS) : undefined;
       this.#options.memory.wait(this.#tellSource);
       await this.#moved.promise;
@@ -203,26 +203,26 @@ export class SharedBody {
     }
   }
 
-  /** A reader waits for the next block, or it is the first one. */
+  /** Whether a reader waits for the next block, or it is the first one. */
   get #isNeeded(): boolean {
     return this.#withheld.length === 0 || this.#isAwaited;
   }
 
-  /** No reader needs the next block soon. A reader that waits for the verification needs all blocks. */
+  /** Whether no reader needs the next block soon. A reader that waits for the verification needs all blocks. */
   get #isAhead(): boolean {
     const places = [...this.#readers].filter(({ next, isWaiting }) => isWaiting || Number.isFinite(next));
     const furthest = Math.max(...places.map(({ next }) => next));
     return places.length > 0 && this.#boundary.bytes >= furthest + AHEAD_BYTES;
   }
 
-  /** Wakes readers: a block, the end or an error has come. */
+  /** Wakes the readers when there is a block, the end or an error. */
   #tellReaders(): void {
     const { resolve } = this.#brought;
     this.#brought = Promise.withResolvers();
     resolve();
   }
 
-  /** Wakes the source: a reader has taken a block, waits for one, or has left; or blocks are free again. */
+  /** Wakes the source when a reader has taken a block, waits for one or has left, or when blocks are free again. */
   readonly #tellSource = (): void => {
     const { resolve } = this.#moved;
     this.#moved = Promise.withResolvers();

@@ -1,13 +1,13 @@
-/** Brings a blob into a layout. */
+/** Writes a blob into a layout. */
 import type { Descriptor } from '../domain/descriptor.ts';
 import { DigestMismatchError } from '../domain/errors.ts';
 import type { BlobWriter, ImageLayout } from '../domain/ports/image-layout.ts';
 import type { FetchFrom } from './resumed-download.ts';
 
 /**
- * Fetches what is missing of a blob; for one caller at a time and blob. `onBytes` hears how many of its bytes are here, a number
- * that falls when they are another blob's. Rejects as a BlobWriter does, with the reason of `signal`, or with the error of
- * `fetch` and its bytes. `signal` ends the check of what lies here already; `fetch` has its own.
+ * Fetches the missing bytes of a blob, for one caller at a time. `onBytes` gets the number of its bytes in the layout, which
+ * decreases if they were wrong. Rejects as a BlobWriter does, with the reason of `signal`, or with the error of `fetch` and its
+ * bytes. `signal` ends the verification of existing bytes; `fetch` has its own signal.
  */
 export async function writeBlob(
   layout: ImageLayout,
@@ -24,7 +24,7 @@ export async function writeBlob(
     }
     const isResumed = writer.offset > 0;
     const isDone = await complete(writer, blob, fetch, onBytes).catch((error: unknown) => {
-      // The bytes of an earlier try may have been wrong; the sender of the rest is then not at fault.
+      // The bytes of an earlier attempt may be wrong; then the sender of the rest is not at fault.
       if (isResumed && error instanceof DigestMismatchError) return false;
       throw error;
     });

@@ -1,4 +1,4 @@
-/** Permits work that costs others: so much of it at once, and then so much a second. */
+/** Limits the rate of expensive work: a burst, and then a number per second. */
 
 interface AllowanceOptions {
   readonly burst: number;
@@ -20,7 +20,7 @@ export class Allowance {
     this.#at = this.#now();
   }
 
-  /** Whether one more is permitted now; it counts then. */
+  /** Returns whether one more is permitted now, and counts it. */
   take(): boolean {
     const { burst, perSecond } = this.#options;
     const now = this.#now();

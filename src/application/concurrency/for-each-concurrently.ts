@@ -1,24 +1,24 @@
-/** Work on many items, a few at a time: the failure of one ends no other, unless the disk of all of them fails. */
+/** Processes many items, a few at a time. The failure of one item does not end the others, except a failure of the disk. */
 import { isOneOf } from '../../domain/errors.ts';
 
 interface ForEachOptions<Item> {
-  /** How many items are worked on at any moment. */
+  /** The number of items that are processed at a time. */
   readonly concurrency: number;
   readonly interrupted: AbortSignal;
-  /** Is to end soon once the signal is aborted. */
+  /** Must end soon after the signal is aborted. */
   readonly work: (item: Item, signal: AbortSignal) => Promise<void>;
   readonly onFailure: (item: Item, error: unknown) => void;
 }
 
 /**
- * Ends once all work that has begun has ended. Rejects with StoreFailedError or the reason of `interrupted`; no other work
- * begins then.
+ * Resolves when all begun work has ended. Rejects with StoreFailedError or the reason of `interrupted`; then no further work
+ * begins.
  */
 export async function forEachConcurrently<Item>(items: Iterable<Item>, options: ForEachOptions<Item>): Promise<void> {
   const broken = new AbortController();
   const signal = AbortSignal.any([options.interrupted, broken.signal]);
   const isOver = (): boolean => signal.aborted;
-  // All workers take from the same iterator.
+  // All workers share the iterator.
   const waiting = items[Symbol.iterator]();
   const worker = async (): Promise<void> => {
     for (let next = waiting.next(); next.done !== true && !isOver(); next = waiting.next()) {

@@ -1,9 +1,9 @@
-/** A keyed mutex: for each key one piece of work after the other. */
+/** A keyed mutex: runs the work of each key one after the other. */
 
 export class KeyedMutex<Key> {
   readonly #last = new Map<Key, Promise<unknown>>();
 
-  /** Begins once all earlier work under this key has settled. */
+  /** Begins when all earlier work of this key has settled. */
   async runExclusive<Outcome>(key: Key, work: () => Promise<Outcome>): Promise<Outcome> {
     const before = this.#last.get(key) ?? Promise.resolve();
     const mine = before.then(work, work);

@@ -1,10 +1,10 @@
-/** Retries work for which no client waits, as long as its registry throttles it. */
+/** Retries work for which no client waits while its registry throttles it. */
 import { UpstreamThrottledError } from '../../domain/errors.ts';
 
-/** Each wait is at most a minute, so ten minutes: after them the registry refuses rather than throttles. */
+/** Each wait is at most a minute, so this is at most ten minutes; after that the throttling counts as a refusal. */
 const MAX_WAITS = 10;
 
-/** Tries again while `attempt` rejects with UpstreamThrottledError, each time after the wait that the error asks for. */
+/** Repeats `attempt` while it rejects with UpstreamThrottledError, each time after the wait of the error. */
 export async function retryWhileThrottled<Outcome>(
   attempt: () => Promise<Outcome>,
   signal: AbortSignal,

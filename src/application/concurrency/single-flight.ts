@@ -1,4 +1,4 @@
-/** One run of some work per key: callers that ask while it lasts share its outcome, and without callers it is aborted. */
+/** Runs work once for each key: concurrent callers share the result, and without callers the work is aborted. */
 
 interface Flight<Outcome> {
   readonly outcome: Promise<Outcome>;
@@ -10,8 +10,8 @@ export class SingleFlight<Key, Outcome> {
   readonly #flights = new Map<Key, Flight<Outcome>>();
 
   /**
-   * The outcome of the work that runs under this key, or of new work. Rejects with the reason of `signal` as soon as that is
-   * aborted; the signal of the work is aborted when its last caller has left in this way.
+   * Resolves with the result of the running work of this key, or of new work. Rejects with the reason of `signal` when it is
+   * aborted; the signal of the work is aborted when its last caller has left.
    */
   async run(key: Key, work: (signal: AbortSignal) => Promise<Outcome>, signal?: AbortSignal): Promise<Outcome> {
     signal?.throwIfAborted();
@@ -22,7 +22,7 @@ export class SingleFlight<Key, Outcome> {
       return await unlessAborted(flight.outcome, signal);
     } catch (error) {
       if (signal.aborted && --flight.callers === 0) {
-        // At once: the next caller must not join work that is being aborted.
+        // Removed at once, so that no later caller joins work that is being aborted.
         this.#end(key, flight);
         flight.abandoned.abort();
       }
