@@ -205,7 +205,7 @@ async function firstOf(
     try {
       return await ask(place);
     } catch (error) {
-      // A temporary failure must not lead to the next place.
+      // After a temporary failure the next place is not asked, because its answer might not be the right one.
       if (weightOf(error) === undefined) throw error;
       failures.push(error);
     }

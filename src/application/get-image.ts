@@ -56,11 +56,11 @@ interface GetImageOptions {
   readonly signatures?: Pick<ResolveSignedPackage, 'check' | 'learn'> | undefined;
 }
 
-/** Looks for images in the default repository and, for images that are the same in all editions, next to it. */
+/** Looks for images in the default repository and, if its last segment is an edition, in its parent repository. */
 export class GetImage {
   readonly #options: GetImageOptions;
   readonly #listings = new SingleFlight<RepositoryPath, readonly string[]>();
-  /** A changed configuration is another object. */
+  /** A changed configuration is another registry object. */
   readonly #roots = new WeakMap<Registry, Roots>();
 
   constructor(options: GetImageOptions) {
