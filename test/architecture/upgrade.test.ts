@@ -29,8 +29,8 @@ const TESTS: Readonly<Record<string, readonly [file: string, title: string]>> = 
     'unit/adapters/http/app',
     'keeps the type of a layer that is not gzip',
   ],
-  '`Cache-Control: public`': ['unit/adapters/http/app', 'answers with the bytes and says all about them'],
-  'no ranges, no conditions': ['unit/adapters/http/app', 'answers 206 with just these bytes'],
+  '`Cache-Control: public`': ['unit/adapters/http/app', 'answers with the bytes and all headers'],
+  'no ranges, no conditions': ['unit/adapters/http/app', 'answers 206 with exactly the requested bytes'],
   'HEAD is a 403 at port 4219': ['e2e/cluster', 'answers HEAD through the sidecar to clients that may fetch'],
   'port 4282: any failure to open it ends the process': [
     'process/bootstrap-port',
@@ -54,19 +54,19 @@ const TESTS: Readonly<Record<string, readonly [file: string, title: string]>> = 
   ],
   'an icon of the latest version is cached for a year': [
     'unit/adapters/http/icons/icon-route',
-    'of the latest version, which may move, so that no script of it runs',
+    'of the latest version, with headers that allow revalidation and prevent scripts',
   ],
   'an SVG icon may run scripts where it is opened by itself': [
     'unit/adapters/http/icons/icon-route',
-    'of the latest version, which may move, so that no script of it runs',
+    'of the latest version, with headers that allow revalidation and prevent scripts',
   ],
   'an icon is looked for at `<package>/version:<tag>`, or at `<package>:<tag>` by the documentation': [
     'unit/adapters/http/icons/icon-route',
-    'out of the repository of the package itself where there is none of versions',
+    'from the repository of the package itself if there is no repository of versions',
   ],
   'the whole image is unpacked for each icon, by gzip only': [
     'unit/application/icon-of-layers',
-    'reads no layer below the one that decides, and none twice',
+    'reads no layer below the deciding one, and none twice',
   ],
   'an icon of an image whose layers are not those of its manifest': [
     'process/icons',
@@ -86,15 +86,15 @@ const TESTS: Readonly<Record<string, readonly [file: string, title: string]>> = 
   ],
   '`scheme: http` turns TLS checks off, https falls back to http': [
     'unit/adapters/registry/oci-registry-gateway',
-    'speaks the scheme that is configured, and falls back to no other',
+    'uses the configured scheme, and no other',
   ],
   'a CA that cannot be read is ignored': [
     'unit/adapters/kubernetes/kubernetes-credential-provider',
-    'keeps what a ModuleSource was when its ${field} breaks, and leaves others alone',
+    'keeps the previous state of a ModuleSource when its ${field} is broken, and does not affect others',
   ],
   'two ModuleSources with one `repo`: the last change counts': [
     'unit/adapters/kubernetes/kubernetes-credential-provider',
-    'takes the older of two with one repo, says so once, and goes on with the other',
+    'uses the older of two objects with one repo, reports this once, and uses the other when the older is deleted',
   ],
   'changes of `registry-image-address` and `registry-storage-access` are missed while the watch is broken': [
     'e2e/cluster-registry',
@@ -102,7 +102,7 @@ const TESTS: Readonly<Record<string, readonly [file: string, title: string]>> = 
   ],
   'the CA of the registry agent is trusted beside the default roots': [
     'unit/adapters/registry/oci-registry-gateway',
-    'with the default roots besides its CA at the store, and without them at the agent',
+    'with the default roots and its CA for the store, and only its CA for the agent',
   ],
   "a package of any repository comes from the store's `system/deckhouse`": [
     'e2e/cluster-registry',
@@ -117,7 +117,7 @@ const TESTS: Readonly<Record<string, readonly [file: string, title: string]>> = 
   'one metric': ['process/metrics', 'are those of the README, with those labels, and no others'],
   'each request for an icon reads its PackageRepository from the API server': [
     'unit/adapters/kubernetes/kubernetes-credential-provider',
-    'by the names of their objects, and sees them come, change and go',
+    'by the names of their objects, and follows their creation, change and deletion',
   ],
   'the token Secret goes with the module': [
     'e2e/kept-objects',
