@@ -41,7 +41,7 @@ export async function startExampleRegistry(): Promise<FakeRegistry> {
       return true;
     }
     const file = join(BLOBS, url.split('sha256:')[1] ?? '');
-    if (url.includes('/modules/wrong/')) response.end('{}');
+    if (url.includes('/modules/wrong/')) response.end('{"schemaVersion":2}');
     else if (url.includes('sha256:') && existsSync(file)) response.end(readFileSync(file));
     else return false;
     return true;
