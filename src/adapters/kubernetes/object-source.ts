@@ -94,8 +94,9 @@ export class ApiObjectSource implements ObjectSource {
     if (document['kind'] !== `${kind}List` && document['kind'] !== 'List')
       throw new TypeError(`list is not a ${kind}List`);
     const { resourceVersion } = asObject(document['metadata'], "list's metadata");
-    if (!Array.isArray(document['items']) || typeof resourceVersion !== 'string')
-      throw new TypeError('list without items');
+    // As null some servers wrote a list without objects (Kubernetes 1.5, 1.18): Go's own way.
+    const hasItems = Array.isArray(document['items']) || document['items'] === null;
+    if (!hasItems || typeof resourceVersion !== 'string') throw new TypeError('list without items');
     return { items, resourceVersion };
   }
 

@@ -458,6 +458,7 @@ describe('KubernetesCredentialProvider', () => {
       '{}',
       '{"kind":"List","items":{},"metadata":{"resourceVersion":"1"}}',
       '{"kind":"List","items":[],"metadata":null}',
+      '{"kind":"ModuleSourceList","metadata":{"resourceVersion":"1"}}',
       '{"kind":"ModuleSourceList","items":[7],"metadata":{"resourceVersion":"1"}}',
       '{"kind":"PodList","items":[],"metadata":{"resourceVersion":"1"}}',
       '{"kind":"Status","status":"Failure","code":404,"reason":"NotFound"}',
@@ -476,6 +477,13 @@ describe('KubernetesCredentialProvider', () => {
         await unknown('a.example/m');
       });
     }
+
+    it('takes a list whose items are null for an empty one, as Go does', async () => {
+      api.listText = '{"kind":"List","items":null,"metadata":{"resourceVersion":"1"}}';
+      api.watchStatus = 410;
+      api.cutWatches();
+      await unknown('a.example/m');
+    });
 
     it('lists at most once a second, for any behaviour of the server', async function () {
       this.timeout(15_000);
