@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { execFile } from 'node:child_process';
 import { readdirSync } from 'node:fs';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -233,6 +233,9 @@ describeWithAll(PEERS, (programs) => {
     it('refuses a wrong value and names its path', async () => {
       const wrong: [set: string, path: string][] = [
         ['cache.size=lots', '/cache/size'],
+        ['publicEndpoint.host=https://rpp.example', '/publicEndpoint/host'],
+        ['publicEndpoint.host=rpp.example:8443', '/publicEndpoint/host'],
+        ['publicEndpoint.host=RPP.example', '/publicEndpoint/host'],
         ['port=0', '/port'],
         ['expectedClients=0', '/expectedClients'],
         ['expectedClients=many', '/expectedClients'],
@@ -401,6 +404,57 @@ describeWithAll(PEERS, (programs) => {
         expect(deployment).to.include(`"priorityClassName":"${value}"`).and.to.include(`"secretName":"${value}"`);
         expect(settingsOf(objects)).to.include(`name: "${value}"`);
       }
+    });
+
+    it('takes labels and annotations that it has itself, but not those by which objects are found', async () => {
+      const own = { app: 'theirs', 'app.kubernetes.io/part-of': 'theirs', 'app.kubernetes.io/instance': 'theirs' };
+      const pod = { 'kubectl.kubernetes.io/default-container': 'theirs', 'checksum/settings': 'theirs' };
+      const objects = await renderChart(
+        programs.helm,
+        ...['commonLabels', 'podLabels'].flatMap((name) => ['--set-json', `${name}=${JSON.stringify(own)}`]),
+        ...['podMonitor', 'prometheusRule', 'dashboard'].flatMap((name) => ['--set', `${name}.labels.app=theirs`]),
+        ...['--set-json', `podAnnotations=${JSON.stringify(pod)}`, '--set', 'publicEndpoint.host=rpp.example'],
+        '--set-json',
+        'publicEndpoint.annotations={"nginx.ingress.kubernetes.io/proxy-read-timeout":"600"}',
+      );
+      const labelled = new Set(['PodMonitor', 'PrometheusRule']);
+      for (const object of objects) {
+        const { kind, metadata } = object;
+        const isLabelled = labelled.has(kind) || metadata.name.endsWith('-dashboard');
+        expect(metadata.labels, kind).to.include({
+          app: isLabelled ? 'theirs' : 'registry-packages-proxy',
+          'app.kubernetes.io/part-of': 'theirs',
+          'app.kubernetes.io/instance': 'test',
+        });
+        await applyObject(cluster.as('admin'), object, true);
+      }
+      const ingress = JSON.stringify(objects.find(({ kind }) => kind === 'Ingress'));
+      expect(ingress).to.include('proxy-read-timeout":"600"').and.to.include('backend-protocol":"HTTPS"');
+      const deployment = JSON.stringify(objects.find(({ kind }) => kind === 'Deployment'));
+      expect(deployment).to.include('default-container":"theirs"').and.not.to.include('checksum/settings":"theirs"');
+    });
+
+    it('is taken by the API server with another strategy, whose type alone is set', async () => {
+      const objects = await renderChart(programs.helm, '--set', 'updateStrategy.type=Recreate');
+      const deployment = objects.find(({ kind }) => kind === 'Deployment');
+      if (deployment === undefined) throw new Error('no Deployment');
+      await applyObject(cluster.as('admin'), deployment, true);
+      expect(deployment).to.have.nested.property('spec.strategy.type', 'Recreate');
+    });
+
+    it('is taken by the API server in a version with build metadata, which Flux appends', async () => {
+      const directory = await mkdtemp(join(tmpdir(), 'chart-'));
+      await cp(CHART, directory, { recursive: true });
+      const file = join(directory, 'Chart.yaml');
+      const version = `0.2.0-rc.1+${'0123456789abcdef'.repeat(3)}`;
+      const text = (await readFile(file, 'utf8')).replace(/^((?:v|appV)ersion): .*/gm, `$1: ${version}`);
+      await writeFile(file, text);
+      const { stdout } = await run(programs.helm, ['template', 'test', directory, '--skip-tests', '-n', NAMESPACE]);
+      await rm(directory, { recursive: true });
+      for (const object of parseObjects(stdout)) await applyObject(cluster.as('admin'), object, true);
+      expect(containerOf(parseObjects(stdout), 'proxy'))
+        .to.have.property('image')
+        .that.not.includes('+');
     });
 
     it('takes what operators add to its pod, to its objects and beside them', async () => {

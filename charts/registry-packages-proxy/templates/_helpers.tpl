@@ -5,18 +5,22 @@ app.kubernetes.io/name: registry-packages-proxy
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
-{{/* Clients of the existing implementation select pods by the label `app`. */}}
-{{- define "proxy.labels" -}}
+{{/* Labels that no value replaces: the selector, and `app`, by which clients of the existing implementation select pods. */}}
+{{- define "proxy.fixedLabels" -}}
 {{ include "proxy.selectorLabels" . }}
 app: registry-packages-proxy
-app.kubernetes.io/component: packages
-app.kubernetes.io/part-of: deckhouse
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
 {{- end }}
+
+{{/*
+As one map, since Kustomize, and with it Flux, refuses a key that stands there twice. A version may have "+" (build metadata,
+which Flux appends to a chart), a label may not.
+*/}}
+{{- define "proxy.labels" -}}
+{{- $own := dict "app.kubernetes.io/component" "packages" "app.kubernetes.io/part-of" "deckhouse" }}
+{{- $_ := set $own "app.kubernetes.io/version" (.Chart.AppVersion | replace "+" "_" | trunc 63 | trimAll "-_.") }}
+{{- $_ := set $own "app.kubernetes.io/managed-by" .Release.Service }}
+{{- $_ := set $own "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimAll "-_.") }}
+{{- mergeOverwrite $own .Values.commonLabels (include "proxy.fixedLabels" . | fromYaml) | toYaml }}
 {{- end }}
 
 {{/* The ServiceAccount of nodes that have no other identity. */}}
@@ -27,7 +31,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- $image := .Values.image -}}
 {{- $repository := required "image.repository is required: where the image of registry-packages-proxy was pushed" $image.repository -}}
 {{- if $image.digest -}}{{ $repository }}@{{ $image.digest }}
-{{- else -}}{{ $repository }}:{{ $image.tag | default .Chart.AppVersion }}
+{{- else -}}{{ $repository }}:{{ $image.tag | default (.Chart.AppVersion | replace "+" "_") }}
 {{- end -}}
 {{- end }}
 

@@ -63,8 +63,12 @@ export async function renderChart(helm: string, ...args: readonly string[]): Pro
   return parseObjects(stdout);
 }
 
+/** @throws YAMLParseError also for a key that stands there twice, of which Helm takes the last, and Kustomize none. */
 export function parseObjects(yaml: string): KubernetesObject[] {
-  const objects = parseAllDocuments(yaml).map((document) => document.toJS() as KubernetesObject | null);
+  const objects = parseAllDocuments(yaml).map((document) => {
+    if (document.errors[0] !== undefined) throw document.errors[0];
+    return document.toJS() as KubernetesObject | null;
+  });
   return objects.filter((object) => object !== null);
 }
 
