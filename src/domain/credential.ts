@@ -127,8 +127,8 @@ function isPrefix(prefix: string, path: string): boolean {
 }
 
 function parseAuth(json: unknown): Credential {
-  if (typeof json !== 'object' || json === null)
-    throw new InvalidCredentialError('an entry of "auths" is not an object');
+  if (json === null) return EMPTY_ENTRY;
+  if (typeof json !== 'object') throw new InvalidCredentialError('an entry of "auths" is not an object');
   const { auth, username, password, identitytoken } = json as Record<string, unknown>;
   if (typeof identitytoken === 'string' && identitytoken !== '') return identity(identitytoken);
   if (typeof auth === 'string' && auth !== '') return parseBasic(decodeBase64(auth, '"auth" is not base64'));
@@ -138,6 +138,8 @@ function parseAuth(json: unknown): Credential {
 
 /** RFC 7617: the first colon ends the user's name, a password may hold more of them. */
 function parseBasic(pair: string): Credential {
+  // Deckhouse before 1.73 writes this for a registry without accounts.
+  if (/^:\r?\n?$/.test(pair)) return EMPTY_ENTRY;
   const colon = pair.indexOf(':');
   if (colon < 1) throw new InvalidCredentialError('"auth" is not base64 of username:password');
   return basic(pair.slice(0, colon), pair.slice(colon + 1));

@@ -59,7 +59,7 @@ const entries = fc.oneof(
     ),
   text.map((token) => ({ json: { identitytoken: token, auth: base64('a:b') }, expected: ['identity', token] })),
   fc
-    .constantFrom<object>({}, { auth: '' }, { email: 'a@b.example' })
+    .constantFrom<object | null>({}, null, { auth: '' }, { auth: 'Og==' }, { email: 'a@b.example' })
     .map((json) => ({ json, expected: ['anonymous'] })),
 );
 const segments = fc
@@ -127,6 +127,17 @@ describe('credentialFor', () => {
   ]) {
     it(`does not match ${key || 'an empty key'}`, () => {
       expect(find({ [key]: entry('robot') })).to.deep.equal({ kind: 'anonymous', lacks: 'entry' });
+    });
+  }
+
+  for (const [what, own] of [
+    ['":" (Deckhouse before 1.73, for a registry without accounts)', { auth: 'Og==' }],
+    ['":" and a line feed', { auth: 'Ogo=' }],
+    ['empty fields', { username: '', password: '', auth: 'Og==' }],
+    ['null', null],
+  ] as const) {
+    it(`takes an entry of ${what} for anonymous access`, () => {
+      expect(find({ 'registry.example:5000': own })).to.deep.equal({ kind: 'anonymous', lacks: 'password' });
     });
   }
 
