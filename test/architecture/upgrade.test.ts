@@ -8,7 +8,7 @@ const ROOT = join(import.meta.dirname, '../..');
 
 /** The title as its file spells it, by the first cell of the row. */
 const TESTS: Readonly<Record<string, readonly [file: string, title: string]>> = {
-  'any `digest` is tried': ['process/service', 'refuses requests that can never work, without a request to a registry'],
+  'any `digest` is tried': ['process/service', 'refuses invalid requests without a request to a registry'],
   '`repository` that is not known: 500': [
     'process/cluster-credentials',
     'is alive but not ready before the first list',
@@ -19,11 +19,11 @@ const TESTS: Readonly<Record<string, readonly [file: string, title: string]>> = 
   ],
   'of a repeated parameter the first counts; `//package` is a 301': [
     'process/service',
-    'refuses requests that can never work, without a request to a registry',
+    'refuses invalid requests without a request to a registry',
   ],
   'wrong bytes end like right ones': [
     'process/service',
-    'never delivers a package whose bytes are wrong, and keeps nothing of it',
+    'never completes a package with wrong bytes, and does not cache it',
   ],
   '`Content-Type: application/x-gzip` for all': [
     'unit/adapters/http/app',
@@ -70,7 +70,7 @@ const TESTS: Readonly<Record<string, readonly [file: string, title: string]>> = 
   ],
   'an icon of an image whose layers are not those of its manifest': [
     'process/icons',
-    'that are forged show no byte, and are counted',
+    'that are forged are refused before the first byte, and are counted',
   ],
   'icons of a PackageRepository with a docker config without accounts (`{"auths":{}}`): 404': [
     'unit/adapters/kubernetes/kubernetes-credential-provider',
@@ -114,7 +114,7 @@ const TESTS: Readonly<Record<string, readonly [file: string, title: string]>> = 
     'e2e/chart',
     'has no probe by which a fault of the sidecar restarts the service, with ci/${values}',
   ],
-  'one metric': ['process/metrics', 'are those of the README, with those labels, and no others'],
+  'one metric': ['process/metrics', 'are exactly those of the README, with the same labels'],
   'each request for an icon reads its PackageRepository from the API server': [
     'unit/adapters/kubernetes/kubernetes-credential-provider',
     'by the names of their objects, and follows their creation, change and deletion',

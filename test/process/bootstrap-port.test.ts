@@ -66,7 +66,7 @@ describe('the bootstrap port of a running service', () => {
 
   afterEach(() => service.close());
 
-  it('gives a new node its first program', async () => {
+  it('serves rpp-get to a new node', async () => {
     service = await serve({ listenAddress: '127.0.0.1:0', clusterUUID: ` /${UUID}/ ` });
     const port = await bootstrapPort();
     await bootstrap(image.digest, 1, port);
@@ -82,7 +82,7 @@ describe('the bootstrap port of a running service', () => {
     expect((await service.client(`${UUID}/rpp-get?digest=${image.digest}`)).statusCode).to.equal(404);
   });
 
-  it('keeps no program that does not run, and says what each master answered', async () => {
+  it('does not keep a program that does not run, and reports the answer of each master', async () => {
     service = await serve({ listenAddress: '127.0.0.1:0', clusterUUID: UUID });
     const error = await rejection(bootstrap(broken.digest, await bootstrapPort()));
     expect(String(error)).to.include('rpp-get does not run').and.to.include('no address');

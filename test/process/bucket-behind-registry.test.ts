@@ -73,7 +73,7 @@ describe('replicas that share a bucket', function () {
         expect(bucket.get(digest)).not.to.equal(undefined);
     });
 
-  it('fetch a package from the registry once: the second one has it from the bucket, also without a registry', async () => {
+  it('fetch a package from the registry once; the second replica reads it from the bucket, also without a registry', async () => {
     const first = await start();
     expect(await fetch(first)).to.equal('fwd=miss; stored');
     await isWritten();
@@ -95,7 +95,7 @@ describe('replicas that share a bucket', function () {
     registry = await FakeRegistry.start();
   });
 
-  it('name the bucket in /explain and /status, and until when it is asked last', async () => {
+  it('show the bucket in /explain and /status, and until when it is asked last', async () => {
     bucket.script((_request, response) => {
       response.writeHead(500).end();
       return true;
@@ -116,7 +116,7 @@ describe('replicas that share a bucket', function () {
     await service.close();
   });
 
-  it('without a cache of their own get a wrong object once, replace it, and get all others from the bucket', async () => {
+  it('without a cache read a wrong object once, replace it, and read all other objects from the bucket', async () => {
     const service = await start({}, { enabled: false });
     const [short, forged, right] = [publish(), publish(), publish()];
     bucket.put(short.layer.descriptor.digest, short.layer.bytes.subarray(1), false);
@@ -142,14 +142,14 @@ describe('replicas that share a bucket', function () {
     await service.close();
   });
 
-  it('write nothing where they may only read', async () => {
+  it('write no object if the settings allow only reads', async () => {
     const service = await start({ write: false });
     await fetch(service);
     await service.close();
     expect(bucket.log.map(({ method }) => method)).not.to.include.members(['PUT', 'HEAD']);
   });
 
-  it('keep no client waiting for a bucket that takes no PUT, give it up at SIGTERM, and write it another time', async () => {
+  it('do not delay clients while the bucket accepts no PUT, stop the PUT at SIGTERM, and write the object later', async () => {
     let isStuck = true;
     bucket.script(({ method }) => method === 'PUT' && isStuck);
     const service = await start();
@@ -166,7 +166,7 @@ describe('replicas that share a bucket', function () {
     await next.close();
   });
 
-  it('leave no part of an object when one is killed in a PUT', async () => {
+  it('leave no partial object when a replica is killed during a PUT', async () => {
     bucket.script(({ method }) => method === 'PUT');
     const service = await start();
     await fetch(service);

@@ -45,7 +45,7 @@ describe('a site with a bucket and without a registry', function () {
     return runProgram('check-config', '--config', file);
   };
 
-  it('serves packages out of it, caches them, and writes nothing', async () => {
+  it('serves packages from the bucket, caches them, and writes nothing to the bucket', async () => {
     server.publish(image);
     const service = await ServiceProcess.start({ settings: settings() });
     await service.logged('bucket can be used', { bucket: server.endpoint.host });
@@ -64,14 +64,14 @@ describe('a site with a bucket and without a registry', function () {
     expect(server.log.map(({ method }) => method)).to.deep.equal(['GET', 'GET', 'GET']);
   });
 
-  it('says that a package is not there', async () => {
+  it('answers 404 for a missing package', async () => {
     const service = await ServiceProcess.start({ settings: settings() });
     const { statusCode } = await service.client('package', { searchParams: { digest: image.digest } });
     expect(statusCode).to.equal(404);
     await service.close();
   });
 
-  it('starts and is ready while the bucket refuses the keys, says so once, and serves by new keys', async () => {
+  it('starts and is ready while the bucket refuses the keys, logs this once, and serves with new keys', async () => {
     server.publish(image);
     server.accessKeys.clear();
     server.accessKeys.add('AKIDNEW');
@@ -93,7 +93,7 @@ describe('a site with a bucket and without a registry', function () {
     await service.close();
   });
 
-  it('gives no wrong byte that completes, whatever the bucket says of it', async () => {
+  it('completes no response with wrong bytes, also if the metadata of the object matches them', async () => {
     server.publish(image);
     const { digest } = image.layer.descriptor;
     server.put(digest, Buffer.alloc(image.layer.bytes.byteLength, 1), false);
@@ -107,7 +107,7 @@ describe('a site with a bucket and without a registry', function () {
     await service.close();
   });
 
-  it('is asked by check-config, which tells what is wrong with it', async () => {
+  it('is checked by check-config, which reports the error of the bucket', async () => {
     expect(await check()).to.deep.equal({ code: 0, stdout: 'the settings are right\n', stderr: '' });
     const wrong: [object, RegExp][] = [
       [{ name: 'absent' }, /^warning: registry\.bucket: cannot be used: .*status 404 NoSuchBucket\)?\n$/],
@@ -125,7 +125,7 @@ describe('a site with a bucket and without a registry', function () {
     expect((await check()).stderr).to.match(/status 403 AccessDenied/);
   });
 
-  it('needs settings that belong together', async () => {
+  it('refuses incomplete or invalid settings of the bucket', async () => {
     for (const [bucket, expected] of [
       [{ endpoint: '' }, 'registry.bucket.endpoint: is needed for registry.gateway: bucket'],
       [{ endpoint: 's3.example' }, 'registry.bucket.endpoint: must be an http or https URL'],

@@ -26,7 +26,7 @@ describe('the bundle', () => {
   });
   after(() => rm(place, { recursive: true }));
 
-  it('fetches, verifies and caches a package where there is no node_modules', async () => {
+  it('fetches, verifies and caches a package without node_modules', async () => {
     const image = makePackage(1024 * 1024);
     const registry = await FakeRegistry.start();
     registry.publish(image);
@@ -46,7 +46,7 @@ describe('the bundle', () => {
     await registry.close();
   });
 
-  it('brings what V8 compiled of it, for every user and every place', async () => {
+  it('contains the compile cache of V8, which any user can use in any directory', async () => {
     const start = join(place, 'dist/start.mjs');
     const isRefused = async (...flags: string[]): Promise<string> => {
       // It ends as soon as all is loaded.
@@ -61,7 +61,7 @@ describe('the bundle', () => {
     expect(await isRefused('--no-opt')).to.match(/\ntrue\n$/);
   });
 
-  it('holds media types once, and no model of the Kubernetes objects that it never sees', async () => {
+  it('contains the media types once, and no models of Kubernetes objects that the service does not use', async () => {
     const script = await readFile(join(place, 'dist/program.cjs'), 'utf8');
     expect(script.split('"application/andrew-inset"')).to.have.lengthOf(2);
     expect(script).to.include('KubeConfig').and.not.include('V1PodSpec');
@@ -77,7 +77,7 @@ describe('the bundle', () => {
     expect(stdout).to.match(/, all sound\n$/);
   });
 
-  it('lists its parts: every run-time dependency by name and version, and nothing else', async () => {
+  it('lists exactly the run-time dependencies, each with its name and version', async () => {
     const { packages: locked } = JSON.parse(await readFile(join(ROOT, 'package-lock.json'), 'utf8')) as {
       packages: Record<string, { version: string; dependencies?: object; peerDependencies?: object }>;
     };
@@ -117,7 +117,7 @@ describe('the bundle', () => {
     }
   });
 
-  it('calls errors by the names that they have in the sources', async () => {
+  it('keeps the names of error classes from the sources', async () => {
     const service = await ServiceProcess.start({ main: join(place, 'dist/start.mjs') });
     await service.client(`package?digest=${makePackage(1).digest}`);
     const { err } = await service.logged('request', { status: 404 });

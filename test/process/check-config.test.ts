@@ -34,12 +34,12 @@ describe('check-config', function () {
     return runProgram('check-config', '--config', file, ...flags);
   }
 
-  it('has nothing to say of right settings, and makes nothing', async () => {
+  it('prints no warning for valid settings, and creates no file', async () => {
     expect(await check({})).to.deep.equal({ code: 0, stdout: 'the settings are right\n', stderr: '' });
     expect(await readdir(directory)).to.deep.equal(['my.yaml']);
   });
 
-  it('says of mistakes what serve says', async () => {
+  it('reports the same mistakes as serve', async () => {
     await writeFile(
       file,
       'store: { maxSize: plenty }\nnonsense: 1\nlog:\n  level: loud\nserver: { listenAddress: 127.0.0.1:0 }\n',
@@ -53,7 +53,7 @@ describe('check-config', function () {
     }
   });
 
-  it('says with all mistakes which files cannot be read, and that no variable is replaced, as a start does', async () => {
+  it('reports unreadable files and variables in the settings together with all mistakes, as serve does', async () => {
     await writeFile(
       file,
       stringify({
@@ -102,7 +102,7 @@ describe('check-config', function () {
       'server.tls.certificate: DIRECTORY/empty has no PEM block of a certificate',
     ],
   ] as const) {
-    it(`says of a certificate ${what} which file is wrong`, async () => {
+    it(`names the wrong file for a certificate ${what}`, async () => {
       const [own, other] = [serverCertificate('localhost'), serverCertificate('elsewhere')];
       const encrypted = { format: 'pem', cipher: 'aes-256-cbc', passphrase: 'canary' } as const;
       const contents = {
@@ -146,7 +146,7 @@ describe('check-config', function () {
       expect(errors[index]).to.match(new RegExp(`^${RegExp.escape(start)}`));
   });
 
-  it('says of a cache directory that others can write what serve says', async () => {
+  it('refuses a cache directory that other users can write, with the message of serve', async () => {
     const cache = join(directory, 'cache');
     await mkdir(cache);
     await chmod(cache, 0o777);
@@ -157,13 +157,13 @@ describe('check-config', function () {
     );
   });
 
-  it('says that the CA of a mirror is no path', async () => {
+  it('reports that the CA of a mirror is not a path', async () => {
     const mirrors = [{ of: '*', endpoint: 'https://mirror.example', ca: '/etc/ssl/ca.crt' }];
     const { stderr } = await check({ registry: { mirrors } });
     expect(stderr).to.include('registry.mirrors.0.ca: is a path, and must be the PEM itself\n');
   });
 
-  it('asks mirrors whether they are there, and warns of one that does not answer, refuses its account or needs one', async () => {
+  it('connects to mirrors, and warns about a mirror that does not answer, refuses its account or requires one', async () => {
     const registry = await FakeRegistry.start();
     const refusing = await FakeRegistry.start({ auth: 'basic' });
     for (const name of ['username', 'password'])
@@ -187,13 +187,13 @@ describe('check-config', function () {
     await refusing.close();
   });
 
-  it('warns, and is content', async () => {
+  it('exits with 0 if there are only warnings', async () => {
     const { code, stdout, stderr } = await check({ server: { listenAddress: ':5080' }, credentials: {} });
     expect({ code, stdout }).to.deep.equal({ code: 0, stdout: 'the settings are right\n' });
     expect(stderr).to.match(/^warning: server\.listenAddress: .*\nwarning: credentials\.registries: .*\n$/);
   });
 
-  it('warns of a port that is taken, and opens those that it finds free', async () => {
+  it('warns about a port in use, and opens the other ports', async () => {
     const registry = await FakeRegistry.start();
     const { host } = registry;
     const server = { listenAddress: host };
@@ -210,7 +210,7 @@ describe('check-config', function () {
     expect(await check({ server })).to.deep.equal({ code: 0, stdout: 'the settings are right\n', stderr: '' });
   });
 
-  it('says of an address that this machine has not what serve says', async () => {
+  it('refuses an address that this machine does not have, with the message of serve', async () => {
     const { code, stderr } = await check({ server: { listenAddress: '192.0.2.1:5080', tls: undefined } });
     expect(code).to.equal(2);
     expect(stderr).to.include(
@@ -218,7 +218,7 @@ describe('check-config', function () {
     );
   });
 
-  it('says of a name that this machine does not know which setting has it', async () => {
+  it('names the setting with a host name that does not resolve', async () => {
     const { code, stderr } = await check({ server: { listenAddress: 'nowhere.invalid:5080' } });
     expect(code).to.equal(2);
     expect(stderr).to.match(
@@ -246,7 +246,7 @@ describe('check-config', function () {
       ...more,
     });
 
-    it('asks each registry with its account, and says that it answers', async () => {
+    it('sends a request to each registry with its account, and prints that the registry answers', async () => {
       const account = { username: USERNAME, password: PASSWORD };
       const { code, stdout, stderr } = await online([
         at(open, { default: true }),
@@ -261,7 +261,7 @@ describe('check-config', function () {
       expect(findCanary(stdout + stderr)).to.equal(undefined);
     });
 
-    it('takes an empty answer for none of a registry', async () => {
+    it('reports an empty answer of a registry as an error', async () => {
       open.script((_, response) => {
         response.end();
         return true;
@@ -271,13 +271,13 @@ describe('check-config', function () {
       expect(stderr).to.include('manifest from ').and.to.include('answer is empty, not a manifest\n');
     });
 
-    it('says that the settings name no registry to be asked', async () => {
+    it('warns if the settings name no registry', async () => {
       const { code, stderr } = await online([]);
       expect(code).to.equal(0);
       expect(stderr).to.include('warning: --online: credentials.registries is empty, so no registry is asked\n');
     });
 
-    it('says of each that refuses its account, needs one, is silent, or is not there, and why', async () => {
+    it('reports each registry that refuses its account, requires one, sends no answer or cannot be reached', async () => {
       open.script(() => true);
       const { code, stdout, stderr } = await online([
         at(basic, { default: true, username: USERNAME, password: 'canary-wrong' }),
@@ -298,7 +298,7 @@ describe('check-config', function () {
     });
   });
 
-  it('judges the directories within that of the cache as serve does', async () => {
+  it('checks the directories below the cache directory as serve does', async () => {
     await mkdir(join(directory, 'cache/v1'), { recursive: true, mode: 0o700 });
     await chmod(join(directory, 'cache/v1'), 0o777);
     const { code, stderr } = await check({ store: { directory: 'cache' } });
@@ -308,7 +308,7 @@ describe('check-config', function () {
     );
   });
 
-  it('says all that keeps serve from starting here', async () => {
+  it('reports all errors that prevent a start on this machine', async () => {
     await writeFile(join(directory, 'file'), '');
     const { code, stdout, stderr } = await check({
       server: { tls: { certificate: 'no.pem', key: 'no.pem', clientCA: 'no.pem' } },
@@ -328,7 +328,7 @@ describe('check-config', function () {
     expect(await check({ registry })).to.include({ code: 0, stderr: '' });
   });
 
-  it('prints what is in effect as settings, and no secret', async () => {
+  it('prints the settings in effect without secrets', async () => {
     const dockerCfg = Buffer.from(
       JSON.stringify({ auths: { 'registry.example.com': { auth: Buffer.from('a:canary').toString('base64') } } }),
     ).toString('base64');

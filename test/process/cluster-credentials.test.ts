@@ -39,7 +39,7 @@ describe('the service with credentials from a cluster', () => {
       expect((await service.client('readyz')).body).to.equal('ok');
     });
 
-  it('is alive but not ready before the first list: what it has is delivered, for the rest it asks for patience', async () => {
+  it('is alive but not ready before the first list: it delivers cached packages, and answers 503 for all others', async () => {
     registry.publish(image);
     api.putModuleSource('a', { repo: `${registry.host}/a`, scheme: 'HTTP' });
     service = await ServiceProcess.start(options);
@@ -65,7 +65,7 @@ describe('the service with credentials from a cluster', () => {
     expect((await ask(makePackage(1, 7).digest)).statusCode).to.equal(404);
   });
 
-  it('lets nodes ask again while the address of the default registry cannot be used, and asks no other registry', async () => {
+  it('answers 5xx, which nodes retry, while the address of the default registry is invalid, and requests no other registry', async () => {
     registry.publish(image);
     api.putSecret({ address: registry.host, path: 'deckhouse/ee', scheme: 'http' });
     api.putConfigMap('registry-image-address', { base: 'https://registry.example/a' });
@@ -97,7 +97,7 @@ describe('the service with credentials from a cluster', () => {
     });
   });
 
-  it('says which object it cannot use and which one lost to an older one, in its log and its metrics', async () => {
+  it('reports an unusable object and an object with an older duplicate, in its log and its metrics', async () => {
     api.putModuleSource('broken', { repo: 'broken.example/m', ca: 'canary' });
     api.putModuleSource('young', { repo: 'a.example/m' }, '2026-02-02T00:00:00Z');
     api.putModuleSource('old', { repo: 'a.example/m' }, '2026-01-01T00:00:00Z');

@@ -54,13 +54,13 @@ describe('completion', () => {
           expect(first).to.equal(completed);
         });
 
-      it('completes files where a flag takes one', () => {
+      it('completes files for a flag that expects a file', () => {
         expect(complete('mirror', '--list', join(home, 'scr'))).to.match(shell === 'bash' ? /^$/ : /script/);
       });
     });
   }
 
-  it('refuses a shell that it does not know', async () => {
+  it('refuses an unknown shell', async () => {
     const { code, stderr } = await runProgram('completion', 'tcsh');
     expect(code).to.equal(1);
     expect(stderr).to.include('SHELL must be one of bash, zsh, fish');

@@ -47,7 +47,7 @@ describe('signatures of the real cosign, recorded', function () {
     it(`are ${verdict} in each mode: ${name}`, () => expectVerdict(imageOf(place).digest, verdict));
   }
 
-  it('are valid of an index, and of its image then', async () => {
+  it('are valid for an index and for its images', async () => {
     const { digest, images } = signedIndex();
     for (const each of [digest, ...images.map((image) => image.digest)]) await expectVerdict(each, 'valid');
   });

@@ -31,7 +31,7 @@ function seenBy({ log }: FakeRegistry): string[] {
   return Object.keys(SECRETS).filter((name) => texts.some((text) => text.includes(SECRETS[name] ?? '')));
 }
 
-describe('the service shows each host on the way to a package its own secrets only,', function () {
+describe('the service sends each host on the way to a package only the secrets of that host,', function () {
   // Each starts a service.
   this.timeout(30_000);
   const closing: (() => Promise<unknown>)[] = [];
@@ -106,7 +106,7 @@ describe('the service shows each host on the way to a package its own secrets on
   }
 
   for (const auth of ['basic', 'bearer'] as const) {
-    it(`where it redirects over a gateway to a storage with its own tokens (${auth})`, async () => {
+    it(`where the registry redirects through a gateway to a storage with its own tokens (${auth})`, async () => {
       const [home, gateway, storage] = [await start({ auth }), await start(), await startStorage({ auth: 'bearer' })];
       redirect(home, gateway);
       redirect(gateway, storage);
@@ -118,7 +118,7 @@ describe('the service shows each host on the way to a package its own secrets on
   }
 
   for (const status of [404, 403, 400]) {
-    it(`where it hides content with ${String(status)}, and a token server in the settings gives access`, async () => {
+    it(`where the registry hides content with ${String(status)}, and a token server in the settings gives access`, async () => {
       const [home, tokens, storage] = [await start({ auth: 'bearer' }), await start({ auth: 'bearer' }), await start()];
       home.script(({ url, headers: { authorization = '' } }, response) => {
         const isChallenged = url === '/v2/' || authorization.startsWith('Bearer ');
@@ -137,7 +137,7 @@ describe('the service shows each host on the way to a package its own secrets on
     });
   }
 
-  it('where it hides content, and names a foreign token server', async () => {
+  it('where the registry hides content, and names a foreign token server', async () => {
     const [home, stranger] = [await start({ auth: 'bearer' }), await start({ auth: 'bearer' })];
     home.script(({ url }, response) => {
       const challenge = { 'www-authenticate': `Bearer realm="${stranger.origin}/token",service="s"` };
@@ -154,7 +154,7 @@ describe('the service shows each host on the way to a package its own secrets on
     ['a token of another server', (_: FakeRegistry, other: FakeRegistry) => `Bearer realm="${other.origin}/token"`],
     ['nothing that it names', () => undefined],
   ] as const) {
-    it(`where a storage answers 401 and wants ${what}`, async () => {
+    it(`where a storage answers 401 and requires ${what}`, async () => {
       const [home, storage, other] = [await start({ auth: 'basic' }), await startStorage(), await startStorage()];
       redirect(home, storage);
       home.script(({ url, headers: { authorization } }, response) => {
@@ -195,7 +195,7 @@ describe('the service shows each host on the way to a package its own secrets on
     }
   }
 
-  it('where a proxy with a password leads to it by CONNECT', async () => {
+  it('where the registry is behind an HTTP proxy with a password', async () => {
     const home = await start({ tls: 'localhost', auth: 'bearer' });
     const port = Number(home.host.split(':')[1]);
     const proxy = await FakeProxy.http(port);
@@ -213,7 +213,7 @@ describe('the service shows each host on the way to a package its own secrets on
     );
   });
 
-  it('where a SOCKS proxy with a password leads to it', async () => {
+  it('where the registry is behind a SOCKS proxy with a password', async () => {
     const home = await start({ tls: 'localhost', auth: 'bearer' });
     const port = Number(home.host.split(':')[1]);
     const [username = '', password = ''] = PROXY_LOGIN.split(':');
@@ -229,7 +229,7 @@ describe('the service shows each host on the way to a package its own secrets on
     expect(seenBy(home)).to.deep.equal(['password', 'token of the registry']);
   });
 
-  it('where a redirect leads to a host that needs no proxy', async () => {
+  it('where a redirect leads to a host that is reached without the proxy', async () => {
     // It answers for every host that is named by a whole URL.
     const [proxy, storage] = [await start({ auth: 'basic' }), await start()];
     redirect(proxy, storage);

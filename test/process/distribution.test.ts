@@ -39,7 +39,7 @@ describe('tiers of services', function () {
       .requests('/blobs/')
       .filter(({ headers, method }) => method === 'GET' && headers.authorization !== undefined).length;
 
-  it('fetch a package once from the registry, with the account of the first tier alone', async () => {
+  it('fetch a package once from the registry, only with the account of the first tier', async () => {
     const bodies = await Promise.all([...clusters, ...clusters].map(fetchFrom));
     for (const body of bodies) expect(Buffer.compare(body, image.layer.bytes)).to.equal(0);
     expect(blobs()).to.equal(1);
@@ -47,7 +47,7 @@ describe('tiers of services', function () {
     expect(new Set(asked.map(({ route }) => route))).to.deep.equal(new Set(['/v2/manifests', '/v2/blobs']));
   });
 
-  it('serve what a tier before them has while the registry is away', async () => {
+  it('serve the packages of the first tier while the registry is away', async () => {
     const [first, second] = clusters;
     if (first === undefined || second === undefined) throw new Error('two clusters');
     await fetchFrom(first);
@@ -60,7 +60,7 @@ describe('tiers of services', function () {
     expect(absent.statusCode).to.equal(502);
   });
 
-  it('cut no client short when the first tier breaks off', async () => {
+  it('deliver whole packages to clients when the first tier breaks off', async () => {
     const [first] = clusters;
     if (first === undefined) throw new Error('a cluster');
     let left = 1;
@@ -73,7 +73,7 @@ describe('tiers of services', function () {
     expect(Buffer.compare(await fetchFrom(first), image.layer.bytes)).to.equal(0);
   });
 
-  it('take an instance as the mirror of its registry, whose name and account they keep', async () => {
+  it('can use an instance as the mirror of a registry and keep the name and account of that registry', async () => {
     const endpoint = `http://127.0.0.1:${String(region.port)}`;
     const registries = [{ repo: `${registry.host}/deckhouse/ee`, default: true, scheme: 'HTTP' }];
     const node = await ServiceProcess.start({
@@ -93,7 +93,7 @@ describe('tiers of services', function () {
     }
   });
 
-  it('have no /v2/ unless it is switched on, and name the setting', async () => {
+  it('do not serve /v2/ by default, and log the name of the setting', async () => {
     const plain = await ServiceProcess.start({});
     const { statusCode } = await plain.client('v2/');
     const { err } = await plain.logged('request', { route: 'other' });

@@ -59,7 +59,7 @@ describe('the source of a P2P engine', () => {
     await registry.close();
   });
 
-  it('gets a package by its length and by pieces, in any order, from one download', async () => {
+  it('reads the length and the pieces of a package, in any order, from one download', async () => {
     const image = makePackage(SIZE);
     registry.publish(image);
     const dfdaemon = new Dfdaemon(`http://127.0.0.1:${String(service.port)}/package?digest=${image.digest}`);

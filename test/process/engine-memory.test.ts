@@ -12,7 +12,7 @@ const HOOK = `
 describe('a service that listens', function () {
   this.timeout(30_000);
 
-  it('bounds what V8 takes of memory, and leaves hot functions to TurboFan', async () => {
+  it('limits the memory of V8, and compiles hot functions with TurboFan only', async () => {
     const environment = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(HOOK)}` };
     const service = await ServiceProcess.start({ environment });
     try {

@@ -93,10 +93,10 @@ describe('GET /explain of the service', () => {
   });
 
   for (const [what, isSilent, status, code, cause] of [
-    ['that it has no such manifest', false, 404, 'MANIFEST_UNKNOWN', 'status 404 MANIFEST_UNKNOWN'],
+    ['404 for the manifest', false, 404, 'MANIFEST_UNKNOWN', 'status 404 MANIFEST_UNKNOWN'],
     ['nothing', true, 504, 'UPSTREAM_TIMEOUT', 'ETIMEDOUT'],
   ] as const) {
-    it(`tells what a client heard when the registry had said ${what}`, async () => {
+    it(`shows the status that a client gets after the registry answered ${what}`, async () => {
       if (isSilent) registry.script(() => true);
       await start({ headersSeconds: isSilent ? 0.3 : 15 });
       expect((await explain()).verdict).to.include({ outcome: 'miss', status: 200 });
@@ -107,7 +107,7 @@ describe('GET /explain of the service', () => {
     });
   }
 
-  it('knows that a package fits into the cache and its blocks do not', async () => {
+  it('shows a bypass for a package that fits into the cache by its bytes, but not by its blocks', async () => {
     const small = makePackage(9000);
     registry.publish(small);
     await start({ maxSize: 10_000 });
@@ -117,7 +117,7 @@ describe('GET /explain of the service', () => {
     await service.logged('request', { cache: 'bypass', bypass: 'store-too-small' });
   });
 
-  it('knows that a registry is not asked before it wants to be', async () => {
+  it('shows that a registry is not requested before its Retry-After has passed', async () => {
     registry.publish(image);
     registry.script((_request, response) => {
       response.writeHead(429, { 'retry-after': '30' }).end();
@@ -135,7 +135,7 @@ describe('GET /explain of the service', () => {
     expect(registry.log).to.have.lengthOf(length);
   });
 
-  it('is what the command line prints, in words and as it is', async () => {
+  it('is printed by the command line as text and as JSON', async () => {
     await start();
     expect((await fetch()).statusCode).to.equal(404);
     const told = async (...flags: string[]): Promise<string> => {
@@ -150,7 +150,7 @@ describe('GET /explain of the service', () => {
     expect(JSON.parse(await told('--json'))).to.deep.equal(await explain());
   });
 
-  it('tells that the registry refuses our password, and not which it is', async () => {
+  it('shows that the registry refuses the password, without the password', async () => {
     registry.publish(image);
     await start({ password: 'canary-wrong' });
     expect((await fetch()).statusCode).to.equal(502);
@@ -159,7 +159,7 @@ describe('GET /explain of the service', () => {
     expect(configuration.upstream?.credential).to.deep.equal({ kind: 'basic', user: USERNAME });
   });
 
-  it('tells which repositories there are when the one that is named is unknown', async () => {
+  it('lists the known repositories for an unknown one', async () => {
     await start();
     const { verdict, configuration } = await explain(image.digest, '&repository=registry.example/elsewhere');
     expect(verdict).to.include({ outcome: 'fail', status: 404, code: 'NAME_UNKNOWN' });
@@ -167,7 +167,7 @@ describe('GET /explain of the service', () => {
     expect(registry.log).to.deep.equal([]);
   });
 
-  it('knows of wrong bytes, which no client was given', async () => {
+  it('shows wrong bytes of a registry that no client has received', async () => {
     registry.publish(image);
     registry.script(({ url, headers }, response) => {
       if (!url.includes('/blobs/') || headers.authorization === undefined) return false;
@@ -194,7 +194,7 @@ describe('GET /explain of the service', () => {
       await rm(home, { recursive: true });
     });
 
-    it('tells that credentials are pending, and then which object says what and which is wrong', async () => {
+    it('shows that credentials are pending, and later the object of each registry and the unusable object', async () => {
       const options: ServiceOptions = {
         settings: { credentials: { source: 'kubernetes' } },
         flags: ['--kubeconfig', join(home, 'kubeconfig')],

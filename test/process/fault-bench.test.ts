@@ -71,13 +71,13 @@ describe('the client of the fault bench', () => {
     ['a head', 'whole', (response) => response.writeHead(200, length).end(), { method: 'HEAD' }],
   ];
   for (const [what, verdict, answer, options] of answers) {
-    it(`calls ${what} ${verdict}`, async () => {
+    it(`judges ${what} as ${verdict}`, async () => {
       serve = answer;
       expect(await get(port, image, options)).to.include({ verdict });
     });
   }
 
-  it('sees a secret in a header and in an error', async () => {
+  it('finds a secret in a header and in an error', async () => {
     serve = (response) => response.writeHead(200, { ...length, 'x-told': 'canary' }).end(bytes);
     expect((await get(port, image)).canary).to.include('x-told');
     serve = (response) => response.writeHead(502).end('the canary');
@@ -86,7 +86,7 @@ describe('the client of the fault bench', () => {
 });
 
 describe('the budget watch of the fault bench', () => {
-  it('sees what a cache takes too much', async () => {
+  it('measures the bytes by which a cache exceeds its budget', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'budget-'));
     const watched = { directory, pid: process.pid };
     await mkdir(join(directory, 'v1/blobs/sha256'), { recursive: true });
@@ -97,8 +97,8 @@ describe('the budget watch of the fault bench', () => {
   });
 });
 
-describe('the chance of the fault bench', () => {
-  it('repeats itself for the same seed only', () => {
+describe('the random source of the fault bench', () => {
+  it('repeats its values only for the same seed', () => {
     const drawn = (seed: string): unknown[] => {
       const random = new Random(seed);
       return [random.between(0, 1e9), random.fork().between(0, 1e9), random.bytes(8).join(), random.pick([1, 2, 3, 4])];

@@ -155,7 +155,7 @@ describe('the inspection of a service at rest by the fault bench', () => {
     ],
     ['a request that was not counted', /0 requests counted, 1 made/, () => inspected(lines, { answers: [WHOLE] })],
   ];
-  it('accepts a service that has given all back', async () => {
+  it('accepts a service that has released all its resources', async () => {
     expect(await violationsAtRest(service, 0)).to.deep.equal([]);
   });
   for (const [what, violation, change] of cases) {
@@ -176,7 +176,7 @@ describe('the judgement of a trial by the fault bench', () => {
     ms: 0,
     canary: undefined,
   });
-  it('accepts what is allowed', () => {
+  it('accepts allowed answers', () => {
     expect(unexpected(got('whole'), 'whole')).to.equal(undefined);
     for (const failed of [got('cut'), got('refused', 502)]) {
       expect(unexpected(failed, 'failed')).to.equal(undefined);
@@ -184,7 +184,7 @@ describe('the judgement of a trial by the fault bench', () => {
     }
     expect(unexpected(got('whole'), 'either')).to.equal(undefined);
   });
-  it('names an answer that is not', () => {
+  it('reports an answer that is not allowed', () => {
     expect(unexpected(got('refused', 502), 'whole')).to.equal('refused, status 502: why');
     expect(unexpected(got('whole'), 'failed')).to.equal('whole, status 200: why');
     for (const verdict of ['wrong', 'late', 'unreachable'] as const) {
@@ -217,7 +217,7 @@ describe('the scripted registry of the fault bench', () => {
     return `Bearer ${((await answer.json()) as { token: string }).token}`;
   }
 
-  it('shows nothing without a token, and counts the challenge', async () => {
+  it('answers 401 without a token, and counts the challenge', async () => {
     const answer = await fetch(url('manifests', image.digest));
     expect([answer.status, answer.headers.get('www-authenticate')]).to.deep.equal([401, registry.challenge]);
     await answer.body?.cancel();
@@ -255,7 +255,7 @@ describe('the scripted registry of the fault bench', () => {
     expect(violations).to.deep.equal(['a credential was sent to the object storage']);
   });
 
-  it('does what a script says for one attempt, and is honest again', async () => {
+  it('follows a script for the scripted attempts, and answers correctly afterwards', async () => {
     const authorization = await token();
     registry.script(image.digest, ({ attempt }) =>
       attempt === 1 ? resettingAfter(10) : attempt === 2 ? answering({ status: 503 }) : undefined,
@@ -291,7 +291,7 @@ describe('the witnesses of the fault bench', () => {
     return readFile(path, 'utf8');
   };
 
-  it('note each address that a process dials, and not its own ports', async () => {
+  it('record each address to which a process connects, except its own ports', async () => {
     const server = createServer((socket) => socket.destroy()).listen(0, '127.0.0.1');
     await new Promise((resolve) => server.once('listening', resolve));
     const { port } = server.address() as AddressInfo;
@@ -307,7 +307,7 @@ describe('the witnesses of the fault bench', () => {
     server.close();
   });
 
-  it('note each file that a process syncs, and no other', async () => {
+  it('record exactly the files that a process syncs', async () => {
     const [synced, written] = [join(folder, 'synced'), join(folder, 'written')];
     const code = `
       import { open } from 'node:fs/promises';

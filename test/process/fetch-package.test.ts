@@ -150,7 +150,7 @@ describe('examples/fetch-package.sh', () => {
     expect(await readdir(directory)).to.deep.equal([HERE]);
   }
 
-  curl('fetches a package from the master that answers, with its token', async () => {
+  curl('fetches a package with its token from the master that answers', async () => {
     const addresses = ['127.0.0.1:1', masters[0]?.address ?? ''];
     await fetchFrom(addresses, [image.digest, `${registry.host}/deckhouse/ee`, '']);
     await expectPackage();
@@ -175,7 +175,7 @@ describe('examples/fetch-package.sh', () => {
     }
   }
 
-  curl('needs openssl only where there is no sha256sum', async function () {
+  curl('requires openssl only if sha256sum is missing', async function () {
     if (programOf('openssl') === '') this.skip();
     await fetchWith({ curl: programOf('curl'), openssl: programOf('openssl') }, fetchPackage);
     await expectPackage();
@@ -190,20 +190,20 @@ describe('examples/fetch-package.sh', () => {
     const byBusybox = (fetch: () => Promise<unknown>): Promise<void> =>
       fetchWith({ wget: smallWget, sha256sum: programOf('sha256sum') }, fetch);
 
-    gnu('fetches by wget, with its token, which no list of processes shows', async () => {
+    gnu('fetches by wget with its token, and the list of processes does not show the token', async () => {
       await byWget(() => fetchFrom([masters[0]?.address ?? ''], [image.digest, `${registry.host}/deckhouse/ee`, '']));
       await expectPackage();
       expect(seen()[0]?.authorization).to.equal('Bearer of-a-node');
     });
 
-    gnu('goes on by wget where a connection broke', async () => {
+    gnu('resumes by wget after a connection has broken', async () => {
       meet(breakOffAfter(100_000));
       await byWget();
       await expectPackage();
       expect(seen().map(({ range }) => range)).to.deep.equal([undefined, 'bytes=100000-']);
     });
 
-    gnu('tries again by wget after 503, and gives up on 403, each with one line', async () => {
+    gnu('retries by wget after 503, and stops at 403, each with one line', async () => {
       meet(refuse(503), refuse(403));
       const address = masters[0]?.address ?? '';
       // The locale of cloud-init and systemd, in which wget would ask for the URL in another encoding after an error.
@@ -214,7 +214,7 @@ describe('examples/fetch-package.sh', () => {
       expect(await readdir(directory)).to.deep.equal([]);
     });
 
-    gnu('takes no forged package by wget', async () => {
+    gnu('refuses a forged package by wget', async () => {
       meet(...Array<Fault>(3).fill(forge(makePackage(300_000, 7))));
       expect(await rejection(byWget()))
         .to.have.property('stderr')
@@ -222,7 +222,7 @@ describe('examples/fetch-package.sh', () => {
       expect(await readdir(directory)).to.deep.equal([]);
     });
 
-    busybox('fetches by the wget of busybox, anew where a connection broke', async () => {
+    busybox('fetches by the wget of busybox, and starts again after a connection has broken', async () => {
       meet(breakOffAfter(100_000), refuse(503));
       await byBusybox(() =>
         fetchFrom([masters[0]?.address ?? ''], [image.digest], HERE, '', { PACKAGES_PROXY_TOKEN: '' }),
@@ -231,19 +231,19 @@ describe('examples/fetch-package.sh', () => {
       expect(seen().map(({ range }) => range)).to.deep.equal([undefined, undefined, undefined]);
     });
 
-    busybox('gives no token to the wget of busybox', async () => {
+    busybox('does not pass a token to the wget of busybox', async () => {
       const error = await rejection(byBusybox(fetchPackage));
       expect(error).to.have.property('stderr').that.includes('install curl or GNU wget');
       expect(seen()).to.deep.equal([]);
     });
 
-    it('says what is missing', async () => {
+    it('names the missing programs', async () => {
       const error = await rejection(fetchWith({}, fetchPackage));
       expect(error).to.have.property('stderr', 'neither curl nor wget is installed\n');
     });
   });
 
-  curl('goes on in the next run where the last one ended, and only with the same package', async () => {
+  curl('resumes a package at the byte where the last run ended, if the package is the same', async () => {
     meet(...[1, 2, 3].map(() => breakOffAfter(50_000)));
     await rejection(fetchPackage());
     const part = `${HERE}.${image.digest.slice(7, 19)}.part`;
@@ -259,7 +259,7 @@ describe('examples/fetch-package.sh', () => {
     expect(seen().at(-1)).to.have.property('range', 'bytes=150000-');
   });
 
-  curl('keeps what has come when it is ended', async () => {
+  curl('keeps the received bytes when a signal ends it', async () => {
     const arrived = Promise.withResolvers<undefined>();
     meet(({ status, headers, body }, response) => {
       response.writeHead(status, headers).write(body.subarray(0, 120_000), () => {
@@ -279,7 +279,7 @@ describe('examples/fetch-package.sh', () => {
     expect(seen().at(-1)?.range).to.match(/^bytes=1\d{5}-$/);
   });
 
-  curl('takes what is whole already, and fetches what is no part of it anew', async () => {
+  curl('accepts a complete file, and fetches the package again if the bytes of the file are different', async () => {
     const part = join(directory, `${HERE}.${image.digest.slice(7, 19)}.part`);
     await writeFile(part, image.layer.bytes);
     await fetchPackage();
@@ -289,12 +289,12 @@ describe('examples/fetch-package.sh', () => {
     await expectPackage();
   });
 
-  curl('takes addresses that spaces or lines separate', async () => {
+  curl('accepts addresses separated by spaces or newlines', async () => {
     await fetchFrom([`127.0.0.1:1 127.0.0.1:1\n${masters[0]?.address ?? ''}\n`]);
     await expectPackage();
   });
 
-  curl('says of each failure where and why, in one line', async () => {
+  curl('reports the address and the cause of each failure in one line', async () => {
     meet(breakOffAfter(1000));
     const { stderr } = await fetchFrom(['127.0.0.1:1', masters[0]?.address ?? ''].slice(1));
     expect(stderr.trim().split('\n')).to.have.lengthOf(1);
@@ -324,7 +324,7 @@ describe('examples/fetch-package.sh', () => {
   });
 
   for (const status of [401, 408, 429, 500, 502, 503, 504]) {
-    curl(`tries again after ${String(status)}`, async () => {
+    curl(`retries after ${String(status)}`, async () => {
       meet(refuse(status));
       await fetchPackage();
       await expectPackage();
@@ -333,14 +333,14 @@ describe('examples/fetch-package.sh', () => {
   }
 
   for (const fault of [refuse(503), breakOffAfter(100), answer(makePackage(7).manifest.bytes), answer(encode({}))]) {
-    curl('asks for a manifest again that is damaged or does not come', async () => {
+    curl('requests a damaged or missing manifest again', async () => {
       masters[0]?.manifestFaults.push(fault);
       await fetchPackage();
       await expectPackage();
     });
   }
 
-  curl('keeps nothing when proxies forge the manifest together with its package', async () => {
+  curl('leaves no file if proxies forge the manifest together with its package', async () => {
     const forged = makePackage(300_000, 7);
     masters[0]?.manifestFaults.push(...Array<Fault>(3).fill(answer(forged.manifest.bytes)));
     meet(...Array<Fault>(3).fill(forge(forged)));
@@ -369,14 +369,14 @@ describe('examples/fetch-package.sh', () => {
       expect(Buffer.compare(await readFile(join(directory, HERE)), amd64.layer.bytes)).to.equal(0);
     });
 
-    curl('keeps no package of another platform', async () => {
+    curl('refuses the package of another platform', async () => {
       meet(...Array<Fault>(3).fill(forge(arm64)));
       const error = await rejection(fetchFrom([masters[0]?.address ?? ''], [index.digest]));
       expect(error).to.have.property('stderr').that.includes('package is damaged or forged');
       expect(await readdir(directory)).to.deep.equal([]);
     });
 
-    curl('says that there is no image for a platform', async () => {
+    curl('reports that a platform has no image', async () => {
       const error = await rejection(fetchFrom([masters[0]?.address ?? ''], [index.digest], HERE, 'windows/amd64'));
       expect(error).to.have.property('stderr').that.includes('no image for windows/amd64');
     });
@@ -407,7 +407,7 @@ describe('examples/fetch-package.sh', () => {
   }
 
   for (const status of [301, 400, 403, 404]) {
-    curl(`gives up at once on ${String(status)}, says why and leaves nothing`, async () => {
+    curl(`stops at ${String(status)} without a retry, reports the cause and leaves no file`, async () => {
       for (const where of [masters[0]?.faults, masters[0]?.manifestFaults]) {
         where?.push(refuse(status));
         const error = await rejection(fetchPackage());
@@ -434,7 +434,7 @@ describe('examples/fetch-package.sh', () => {
     (_answer, response) =>
       response.writeHead(503, { 'Retry-After': retryAfter }).end('busy\n');
 
-  curl('waits for as long as a busy master asks for, a minute at most, and not less than its own pause', async () => {
+  curl('waits for the Retry-After of a busy master, at least its own pause and at most a minute', async () => {
     for (const [retryAfter, pause, slept] of [
       ['7', '5', '7'],
       ['2', '5', '5'],
@@ -450,7 +450,7 @@ describe('examples/fetch-package.sh', () => {
     await expectPackage();
   });
 
-  curl('waits for the master that asks for the shortest wait', async () => {
+  curl('waits for the master with the shortest Retry-After', async () => {
     masters[0]?.faults.push(busy('30'));
     masters[1]?.faults.push(busy('6'));
     const addresses = masters.map(({ address }) => address);
@@ -482,7 +482,7 @@ describe('examples/fetch-package.sh', () => {
         http_proxy: '',
       });
 
-    curl('follows no redirect that it has not asked for', async () => {
+    curl('follows no redirect if redirects are not enabled', async () => {
       meet(redirect);
       const { stderr } = (await rejection(fetchPackage())) as Error & { stderr?: string };
       expect(stderr).to.include('307 elsewhere (a redirect that this script did not ask for is not followed)');
@@ -490,7 +490,7 @@ describe('examples/fetch-package.sh', () => {
       expect(seen()[0]).not.to.have.property('prefer');
     });
 
-    curl('follows one that it has asked for, and never shows its token there', async () => {
+    curl('follows a redirect if redirects are enabled, without its token', async () => {
       meet(redirect);
       await follow();
       await expectPackage();
@@ -499,19 +499,22 @@ describe('examples/fetch-package.sh', () => {
       expect(asked[0]).not.to.have.property('authorization');
     });
 
-    curl('keeps nothing that is not the package, and asks the master for it where the storage refuses', async () => {
-      serve = (response) => response.end(makePackage(300_000, 7).layer.bytes);
-      meet(redirect, redirect, redirect);
-      const { stderr } = (await rejection(follow())) as Error & { stderr?: string };
-      expect(stderr).to.include('package is damaged or forged');
-      expect(await readdir(directory)).to.deep.equal([]);
-      serve = (response) => response.writeHead(403).end();
-      meet(redirect);
-      await follow();
-      await expectPackage();
-    });
+    curl(
+      'does not keep other bytes than the package, and fetches it from the master if the storage refuses',
+      async () => {
+        serve = (response) => response.end(makePackage(300_000, 7).layer.bytes);
+        meet(redirect, redirect, redirect);
+        const { stderr } = (await rejection(follow())) as Error & { stderr?: string };
+        expect(stderr).to.include('package is damaged or forged');
+        expect(await readdir(directory)).to.deep.equal([]);
+        serve = (response) => response.writeHead(403).end();
+        meet(redirect);
+        await follow();
+        await expectPackage();
+      },
+    );
 
-    curl('follows no second redirect, and none to another scheme', async () => {
+    curl('follows neither a second redirect nor one to another scheme', async () => {
       serve = (response) => response.writeHead(307, { location: url }).end();
       meet(redirect);
       await follow();
@@ -523,7 +526,7 @@ describe('examples/fetch-package.sh', () => {
     });
   });
 
-  curl('goes on where a connection broke, at another master too', async () => {
+  curl('resumes after a connection has broken, also at another master', async () => {
     for (const { faults } of masters) faults.push(breakOffAfter(100_000));
     await fetchFrom(masters.map(({ address }) => address));
     await expectPackage();
@@ -533,7 +536,7 @@ describe('examples/fetch-package.sh', () => {
     expect(seen().find(({ range }) => range !== undefined)).to.have.property('if-range', `"${image.digest}"`);
   });
 
-  curl('begins anew where a range is not understood', async () => {
+  curl('starts again if the server ignores the range', async () => {
     meet(breakOffAfter(100_000), ({ headers }, response) => {
       response
         .writeHead(200, { ...without(headers, 'content-range'), 'content-length': 300_000 })
@@ -569,20 +572,20 @@ describe('examples/fetch-package.sh', () => {
     });
   }
 
-  curl('fetches a damaged package anew, from its first byte', async () => {
+  curl('fetches a damaged package again from its first byte', async () => {
     meet(damages[0]?.[1] ?? whole);
     await fetchPackage();
     await expectPackage();
     expect(seen()[1]).not.to.have.property('range');
   });
 
-  curl('blames no proxy for a disk that cannot be written', async () => {
+  curl('reports a disk error as such, not as an error of a proxy', async () => {
     const error = await rejection(fetchFrom([masters[0]?.address ?? ''], [image.digest], ELSEWHERE));
     expect(error).to.have.property('code').that.is.greaterThan(0);
     expect(seen()).to.deep.equal([]);
   });
 
-  it('says how it is used', async () => {
+  it('prints its usage', async () => {
     const { stdout, stderr: none } = await run(FETCH, ['--help']);
     expect(none).to.equal('');
     expect(stdout)

@@ -13,7 +13,7 @@ function ends(run: (network: FlowNetwork, ended: (name: string) => () => void) =
 }
 
 describe('the network of flows', () => {
-  it('brings 100 bytes to two nodes on one link of 10 bytes a second in 20 seconds', () => {
+  it('sends 100 bytes to each of two nodes over one link of 10 bytes a second in 20 seconds', () => {
     const times = ends((network, ended) => {
       const flows = new FlowClass({ links: [network.link(10)] });
       network.start(flows, 100, ended('a'));
@@ -22,7 +22,7 @@ describe('the network of flows', () => {
     expect(times).to.deep.equal({ a: 20, b: 20 });
   });
 
-  it('gives the whole link to the flow that is left', () => {
+  it('gives the whole link to the last flow', () => {
     const times = ends((network, ended) => {
       const flows = new FlowClass({ links: [network.link(10)] });
       network.start(flows, 100, ended('large'));
@@ -32,7 +32,7 @@ describe('the network of flows', () => {
     expect(times).to.deep.equal({ small: 4, large: 12 });
   });
 
-  it('slows a flow down from the second in which another begins', () => {
+  it('slows a flow down when another flow begins', () => {
     const times = ends((network, ended) => {
       const flows = new FlowClass({ links: [network.link(10)] });
       network.start(flows, 100, ended('first'));
@@ -44,7 +44,7 @@ describe('the network of flows', () => {
     expect(times).to.deep.equal({ first: 15, second: 20 });
   });
 
-  it('keeps readers behind the download that they read, and lets what is left go on at their own rate', () => {
+  it('keeps readers behind the download that they read, and continues at their own rate after the download', () => {
     const times = ends((network, ended) => {
       const master = network.link(100);
       const download = new FlowClass({ links: [network.link(10)] });
@@ -62,7 +62,7 @@ describe('the network of flows', () => {
     expect(times).to.deep.equal({ 'with the first byte': 10, 'in the middle': 11 });
   });
 
-  it('counts the bytes of each link, and the flows at a time', () => {
+  it('counts the bytes of each link and the concurrent flows', () => {
     const network = new FlowNetwork();
     const [near, far] = [network.link(10), network.link(100)];
     const flows = new FlowClass({ links: [near, far] });
@@ -73,7 +73,7 @@ describe('the network of flows', () => {
     expect([near.peakFlows, far.peakFlows, near.flows]).to.deep.equal([3, 4, 0]);
   });
 
-  it('says so when flows never end', () => {
+  it('rejects flows that never end', () => {
     const network = new FlowNetwork();
     network.start(new FlowClass({ links: [network.link(0)] }), 1, () => undefined);
     expect(() => {

@@ -5,24 +5,24 @@ import { type Demand, maxMinRates } from '../../bench/fleet/max-min.ts';
 const demand = (flows: number, links: number[], limit = Infinity): Demand => ({ flows, links, limit });
 
 describe('max-min fair rates', () => {
-  it('are halves of one link for two nodes on it', () => {
+  it('divide one link equally between two nodes', () => {
     expect(maxMinRates([demand(2, [0])], [100])).to.deep.equal([50]);
   });
 
-  it('give to others what a limited flow leaves', () => {
+  it('give the rest of a limited flow to the other flows', () => {
     expect(maxMinRates([demand(1, [0], 10), demand(3, [0])], [100])).to.deep.equal([10, 30]);
   });
 
-  it('are those of the text book: three links in a row, one flow over all, and one on each', () => {
+  it('equal the textbook example: three links in a row, one flow over all of them and one on each', () => {
     const demands = [demand(1, [0, 1, 2]), demand(1, [0]), demand(1, [1]), demand(1, [2])];
     expect(maxMinRates(demands, [10, 40, 20])).to.deep.equal([5, 5, 35, 15]);
   });
 
-  it('are nothing for a demand without flows, and for one over a link without capacity', () => {
+  it('are zero for a demand without flows and for a link without capacity', () => {
     expect(maxMinRates([demand(0, [0]), demand(1, [0]), demand(1, [1])], [8, 0])).to.deep.equal([0, 8, 0]);
   });
 
-  it('fill no link beyond its capacity, and each flow has a link that is full or its limit', () => {
+  it('exceed no capacity of a link, and each flow reaches its limit or has a full link', () => {
     const demands = fc.array(
       fc.record({
         flows: fc.integer({ min: 1, max: 1000 }),

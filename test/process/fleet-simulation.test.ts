@@ -22,32 +22,32 @@ function outcome(name: RegExp, nodes: number, more: Partial<Upgrade> = {}): Outc
 }
 
 describe('the simulation of an upgrade', () => {
-  it('takes as long as one download when one node comes: 600 bytes at 30', () => {
+  it('takes the time of one download for one node: 600 bytes at 30 a second', () => {
     const { seconds, registryBytes, masterBytes } = outcome(/^none/, 1);
     expect([seconds, registryBytes, masterBytes].map(Math.round)).to.deep.equal([20, 600, 600]);
   });
 
-  it('is the sum of three downloads over the link of the registry when many nodes ask all masters', () => {
+  it('takes the time of three downloads over the link of the registry if many nodes ask all masters', () => {
     const { seconds, registryBytes } = outcome(/^none/, 9);
     expect([seconds, registryBytes].map(Math.round)).to.deep.equal([60, 1800]);
   });
 
-  it('is at least what the masters send at their full rate', () => {
+  it('takes at least the time in which the masters send all bytes at their full rate', () => {
     const { seconds } = outcome(/^none/, 3000, { rates: { ...RATES, registry: 1e9 } });
     // 1 800 000 bytes at 300 a second; the dice do not give each master the same number of nodes.
     expect(seconds).to.be.within(6000, 6600);
   });
 
-  it('asks the registry once behind a balancer, and sends all by one master and by the balancer', () => {
+  it('requests the registry once behind a balancer, and sends all bytes through one master and the balancer', () => {
     const { seconds, registryBytes, masterBytes } = outcome(/^balancer/, 30, { rates: { ...RATES, registry: 1e9 } });
     expect([seconds, registryBytes, masterBytes].map(Math.round)).to.deep.equal([180, 600, 18_000]);
   });
 
-  it('asks the registry three times for a package that all masters miss in the same second, bucket or not', () => {
+  it('fetches a package three times from the registry if all masters miss it in the same second, also with a bucket', () => {
     expect(Math.round(outcome(/^bucket/, 300).registryBytes)).to.equal(3 * 600);
   });
 
-  it('reads from the bucket what another master has written there before', () => {
+  it('reads a package from the bucket if another master has written it before', () => {
     const spread = { packages: Array.from({ length: 20 }, () => 600), spreadSeconds: 300 };
     const [none, bucket] = [outcome(/^none/, 30, spread), outcome(/^bucket/, 30, spread)];
     expect(bucket.registryBytes)
@@ -56,12 +56,12 @@ describe('the simulation of an upgrade', () => {
     expect(bucket.seconds).to.be.at.most(none.seconds * 1.001);
   });
 
-  it('takes nothing of masters and registry where a full store serves', () => {
+  it('sends no bytes from masters and registry if a full store serves', () => {
     const { registryBytes, masterBytes, seconds } = outcome(/10 Gbit/, 10);
     expect([registryBytes, masterBytes, seconds].map(Math.round)).to.deep.equal([0, 0, 12]);
   });
 
-  it('takes one copy of each package out of the registry by pieces, and a share out of the masters', () => {
+  it('fetches one copy of each package from the registry by pieces, and a part from the masters', () => {
     const { registryBytes, masterBytes } = outcome(/pieces/, 1000, {
       packages: packagesOfRelease(),
       rates: ratesOf({ cpuSecondsPerGiB: 1 }),
@@ -72,7 +72,7 @@ describe('the simulation of an upgrade', () => {
   });
 
   for (const design of DESIGNS)
-    it(`comes to the same by the same seed: ${design.name}`, () => {
+    it(`has the same result for the same seed: ${design.name}`, () => {
       const run = (seed: number): Outcome =>
         simulate(design, {
           nodes: 40,
@@ -92,12 +92,12 @@ describe('the rates of the simulation', () => {
     expect(cpuSecondsPerGiB).to.be.within(0.3, 5);
   });
 
-  it('are bounded by the processors of a master when these are the limit', () => {
+  it('are limited by the processors of a master if these are the bottleneck', () => {
     expect(ratesOf({ cpuSecondsPerGiB: 4 }).master).to.equal(1024 ** 3 / 2);
     expect(ratesOf({ cpuSecondsPerGiB: 0.1 }).master).to.equal(1.25e9);
   });
 
-  it('are missed where the report lacks the row', () => {
+  it('cannot be read if the report lacks the row', () => {
     expect(() => measuredCost('# Performance\n')).to.throw('no row of the sidecar');
   });
 });
@@ -108,7 +108,7 @@ describe('durations', () => {
     [1722, '29 min'],
     [20_619, '5.73 h'],
   ] as const)
-    it(`are written as people say them: ${text}`, () => {
+    it(`are formatted with a readable unit: ${text}`, () => {
       expect(duration(seconds)).to.equal(text);
     });
 });

@@ -16,7 +16,7 @@ const MOUNT = 'mount -t tmpfs -o "size=$1,mode=700" tmpfs "$0"; shift; exec "$@"
 /** A mount that ends with the process. */
 const NAMESPACE = ['unshare', '--map-root-user', '--mount'];
 
-describe('the service on a volume of 24 MiB, told to take 64', function () {
+describe('the service on a volume of 24 MiB with a store.maxSize of 64', function () {
   this.timeout(30_000);
   let registry: FakeRegistry;
   let service: ServiceProcess;
@@ -66,7 +66,7 @@ describe('the service on a volume of 24 MiB, told to take 64', function () {
     }
   }
 
-  it('lets old packages leave for new ones, each in one download, and lowers the limit of the cache', async () => {
+  it('evicts old packages for new ones, downloads each once, and lowers the limit of the cache', async () => {
     const images = Array.from({ length: 8 }, (_, seed) => makePackage(PACKAGE_BYTES, seed + 1));
     registry.publish(...images);
     for (const image of images) {
@@ -81,7 +81,7 @@ describe('the service on a volume of 24 MiB, told to take 64', function () {
     expect((await service.client('readyz')).statusCode).to.equal(200);
   });
 
-  it('hands one download on to all its clients when the volume fills up under it, and says so', async () => {
+  it('delivers one download to all its clients when the volume becomes full during it, and logs this', async () => {
     const image = makePackage(PACKAGE_BYTES, 1);
     registry.publish(image);
     const held = new HeldLayer(registry, image);

@@ -72,12 +72,12 @@ describe('icons of a running service', () => {
     expect([statusCode, body]).to.deep.equal([404, 'icon not found\n']);
   });
 
-  it('are not kept in the cache, which is for packages', async () => {
+  it('are not cached with the packages', async () => {
     const { body } = await service.client('metrics');
     expect(body).to.match(/registry_packages_proxy_cache_entries 0\n/);
   });
 
-  it('that are not there are told why in the log, and counted by route without names', async () => {
+  it('that are missing have their cause in the log, and are counted by route without names', async () => {
     const missing = await service.client(iconOf('bare'), { headers: { 'x-request-id': 'without-icon' } });
     expect([missing.statusCode, missing.body]).to.deep.equal([404, 'icon not found\n']);
     const line = await service.logged('request', { request_id: 'without-icon' });
@@ -97,7 +97,7 @@ describe('icons of a running service', () => {
     expect(body).not.to.match(/console|bare|v1\.1\.0|canary/i);
   });
 
-  it('that are forged show no byte, and are counted', async () => {
+  it('that are forged are refused before the first byte, and are counted', async () => {
     const { statusCode, body } = await service.client(iconOf('forged'));
     expect([statusCode, body]).to.deep.equal([502, 'failed to fetch package\n']);
     expect(await service.client('metrics').text()).to.include('registry_packages_proxy_digest_mismatch_total 1\n');

@@ -32,12 +32,12 @@ describe('the command line and a running service', () => {
     await registry.close();
   });
 
-  it('lists the versions, from beside the edition', async () => {
+  it('lists the versions from the repository next to the edition', async () => {
     expect(await client.tags(CLI)).to.deep.equal(['v1.0.0', 'v1.1.0']);
     expect(await client.tags(PLUGIN)).to.deep.equal(['v0.1.0']);
   });
 
-  it('fetches the program of each platform, and leaves before the end of the answer', async () => {
+  it('fetches the program of each platform, and closes the connection before the end of the answer', async () => {
     for (const [platform, program] of [
       ['linux-amd64', PROGRAMS.amd64],
       ['darwin-arm64', PROGRAMS.arm64],
@@ -59,7 +59,7 @@ describe('the command line and a running service', () => {
     expect((await client.pull(PLUGIN, 'v0.1.0', 'linux-amd64', 'plugin')).equals(PROGRAMS.amd64)).to.equal(true);
   });
 
-  it('says what is not there', async () => {
+  it('reports missing images and versions', async () => {
     for (const [work, text] of [
       [client.pull(CLI, 'v9', 'linux-amd64', 'd8'), 'status 404: version not found'],
       [client.pull(CLI, 'v1.0.0', 'windows-amd64', 'd8'), 'status 404: version not found'],
@@ -73,7 +73,7 @@ describe('the command line and a running service', () => {
     expect(unknown.message).to.match(/^status 404: \{.*"detail":"image not found"/);
   });
 
-  it('says in the log where it was looked for, and what each place answered', async () => {
+  it('logs each repository that was searched, and its answer', async () => {
     const places = [`${registry.host}/deckhouse/ee`, `${registry.host}/deckhouse`];
     await rejection(client.tags(`${CLI}/plugins/nowhere`));
     const { err } = await service.logged('request', { route: '/v1/images/tags', status: 404 });
@@ -95,7 +95,7 @@ describe('the command line and a running service', () => {
     expect(found).to.include({ repository: '', path: CLI, beside: true });
   });
 
-  it('shows the token of a client to no registry, and in no line of the log', async () => {
+  it('sends the token of a client to no registry, and does not log it', async () => {
     const asked = registry.log.length;
     const headers = { authorization: 'Bearer canary-of-the-user', cookie: 'canary-cookie' };
     for (const path of ['tags', 'images/v1.1.0', 'manifests/v1.1.0']) {
@@ -108,7 +108,7 @@ describe('the command line and a running service', () => {
     expect(service.output).not.to.include('canary');
   });
 
-  it('counts by route, without names and tags', async () => {
+  it('counts requests by route, without names and tags', async () => {
     const metrics = await service.client('metrics').text();
     for (const action of ['tags', 'images', 'manifests']) expect(metrics).to.include(`route="/v1/images/${action}"`);
     expect(metrics).not.to.include('stronghold').and.not.to.include('v1.1.0');

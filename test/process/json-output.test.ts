@@ -63,17 +63,17 @@ describe('--json', function () {
     return document;
   }
 
-  it('is a flag of every command, each with a schema', async () => {
+  it('is a flag of every command, and each document has a schema', async () => {
     const named = COMMANDS.filter(({ name }) => !WITHOUT_JSON.includes(name));
     for (const row of named) expect(commandHelp(row, await row.load()), row.name).to.match(/^ {2}--json /m);
     expect(await readdir(SCHEMAS)).to.have.members(named.map(({ name }) => `${name}.schema.json`));
   });
 
-  it('of version is a document', async () => {
+  it('of version prints a document', async () => {
     expect(await run('version', [], 0)).to.include({ version: '1.2.3', platform: process.platform });
   });
 
-  it('of check-config has mistakes, errors and warnings apart', async () => {
+  it('of check-config separates mistakes, errors and warnings', async () => {
     expect(await run('check-config', ['--config', settings], 0)).to.include({ verdict: 'right', settings: null });
     expect(await run('check-config', ['--config', settings, '--print'], 0)).to.have.nested.property(
       'settings.log.level',
@@ -88,7 +88,7 @@ describe('--json', function () {
     expect(mistakes).to.have.lengthOf(1);
   });
 
-  it('of mirror, prefetch and verify tells what they did, and the packages that failed', async () => {
+  it('of mirror, prefetch and verify prints the counts and the failed packages', async () => {
     const failures = [{ place: `${list}:2`, digest: absent.digest, reason: 'package not found' }];
     const of = (found: unknown) =>
       (found as { reason: string }[]).map((one) => ({ ...one, reason: one.reason.split(':')[0] }));
@@ -104,7 +104,7 @@ describe('--json', function () {
       .and.deep.include({ findings: [] });
   });
 
-  it('of explain is what the service says, and the result of --verify beside it', async () => {
+  it('of explain prints the answer of the service and the result of --verify', async () => {
     const args = ['--digest', image.digest, '--url', `http://127.0.0.1:${String(service.port)}`];
     expect(await run('explain', args, 0)).to.have.nested.property('verdict.outcome', 'miss');
     expect(await run('explain', [...args, '--verify'], 0)).to.have.nested.property('verification.outcome', 'unknown');
@@ -112,12 +112,12 @@ describe('--json', function () {
     expect(await run('explain', [...args, '--verify'], 0)).to.have.nested.property('verification.outcome', 'same');
   });
 
-  it('of top is a look at the service', async () => {
+  it('of top prints one sample of the service', async () => {
     const args = ['--url', `http://127.0.0.1:${String(service.port)}`, '--count', '1'];
     expect(await run('top', args, 0)).to.include({ state: 'running', interval: null });
   });
 
-  it('of loopback-keys and completion names and holds what they made', async () => {
+  it('of loopback-keys prints the names of the files, and of completion the script', async () => {
     const directories = ['--service', join(directory, 'service'), '--sidecar', join(directory, 'sidecar')];
     expect((await run('loopback-keys', directories, 0))['files']).to.include(join(directory, 'sidecar/client.key'));
     expect(await run('completion', ['bash'], 0))

@@ -37,11 +37,11 @@ describe('a service without mirrors, bucket, signatures and /v2/', function () {
     return (await readFile(list, 'utf8')).split('\n').filter((url) => OPTIONAL.test(url) && !SCHEMAS.test(url));
   }
 
-  it('loads nothing of them, and its metrics have no name of them', async () => {
+  it('loads no module of these features, and exposes no metric of them', async () => {
     expect(await loadedBy({})).to.deep.equal([]);
   });
 
-  it('loads each where it is configured', async () => {
+  it('loads the modules of each configured feature', async () => {
     const loaded = await loadedBy({
       server: { distribution: { enabled: true } },
       registry: {

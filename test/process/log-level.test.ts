@@ -37,7 +37,7 @@ describe('the level of the log', function () {
     });
   }
 
-  it('follows the settings, and says so whichever is the quieter one', async () => {
+  it('follows the settings, and logs the change at the quieter of both levels', async () => {
     await start();
     await service.client('healthz');
     await configure('log: { level: debug }');
@@ -54,7 +54,7 @@ describe('the level of the log', function () {
     expect(service.lines).to.have.lengthOf(lines);
   });
 
-  it('stays as it is while the settings cannot be used, and says what is wrong with them', async () => {
+  it('does not change while the settings are invalid, and logs their mistakes', async () => {
     await start();
     await configure('log: { level: canary-loud }');
     const { problems } = await service.logged('settings cannot be used, keeping the log level', { level: 'warn' });

@@ -24,17 +24,17 @@ describe('docs/logs.md', () => {
     requests = lines.filter(({ msg }) => msg === 'request');
   });
 
-  it('knows every message of the sources, and no other', () => {
+  it('lists exactly the messages of the sources', () => {
     const messages = sourceFiles('src').flatMap(({ path, text }) => messagesIn(path, text));
     expect(firstCells('Messages').sort()).to.deep.equal([...new Set(messages)].sort());
   });
 
-  it('has been compared with each of them but one that no test can bring about', () => {
+  it('is compared with every message except one that a test cannot cause', () => {
     const seen = new Set(lines.map(({ msg }) => String(msg)));
     expect(firstCells('Messages').filter((message) => !seen.has(message))).to.deep.equal(['this is a bug']);
   });
 
-  it('names the level and the fields of each message, none too many and none too few', () => {
+  it('lists exactly the level and the fields of each message', () => {
     for (const [message, level, , fields] of tableBehind('Messages', PAGE)) {
       const [name = ''] = namesIn(message);
       const own = lines.filter(({ msg }) => msg === name);
@@ -51,7 +51,7 @@ describe('docs/logs.md', () => {
     expect(firstCells('Every line')).to.deep.equal(COMMON);
   });
 
-  it('names the fields of a request, and which of them are always there', () => {
+  it('lists the fields of a request, and which of them are always present', () => {
     const documented = tableBehind('Requests', PAGE).map(([field, when]) => ({ field: namesIn(field)[0] ?? '', when }));
     const seen = new Set(requests.flatMap((line) => Object.keys(line)));
     for (const field of COMMON.filter((name) => name !== 'err')) seen.delete(field);
@@ -64,7 +64,7 @@ describe('docs/logs.md', () => {
     }
   });
 
-  it('was held against requests of all outcomes', () => {
+  it('is compared with requests of all outcomes', () => {
     expect(new Set(requests.map(({ cache }) => cache))).to.deep.equal(
       new Set([undefined, 'hit', 'miss', 'joined', 'bypass']),
     );
@@ -77,14 +77,14 @@ describe('docs/logs.md', () => {
     }
   });
 
-  it('names the fields of an error', () => {
+  it('lists the fields of an error', () => {
     const errors = lines.flatMap(({ err }) => (err === undefined ? [] : [err as Line]));
     expect([...new Set(errors.flatMap((error) => Object.keys(error)))].sort()).to.deep.equal(
       firstCells('Errors').sort(),
     );
   });
 
-  jq('has queries that find what they look for', () => {
+  jq('has queries that find their lines', () => {
     const input = lines.map((line) => JSON.stringify(line)).join('\n');
     const queries = [...PAGE.matchAll(/^log \| (jq .*)$/gm)].map(([, query = '']) => query);
     expect(queries).to.have.lengthOf(4);

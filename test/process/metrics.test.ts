@@ -18,7 +18,7 @@ describe('the metrics of a running service', () => {
     text = await exposedMetrics();
   });
 
-  it('are those of the README, with those labels, and no others', () => {
+  it('are exactly those of the README, with the same labels', () => {
     const documented = tableBehind('Metrics', README).flatMap(([names = '']) =>
       [...names.matchAll(/`(?:registry_packages_proxy|…)_(\w+(?:\{[\w,]+\})?)`/g)].map(([, name]) => name),
     );
@@ -28,12 +28,12 @@ describe('the metrics of a running service', () => {
     expect(documented.sort()).to.deep.equal(actual.sort());
   });
 
-  it('are besides only those of the process and of Node', () => {
+  it('have otherwise only the names of the process and of Node', () => {
     const strangers = exposedNames(text).filter((name) => !/^(registry_packages_proxy|process|nodejs)_/.test(name));
     expect(strangers).to.deep.equal([]);
   });
 
-  it('show from the start as 0 what dashboards and alerts wait for, so that the first time is an increase', async () => {
+  it('are 0 from the start if dashboards and alerts need them, so that the first event is an increase', async () => {
     const service = await ServiceProcess.start();
     const fresh = await service.client('metrics').text();
     await service.close();

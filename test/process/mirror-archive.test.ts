@@ -40,7 +40,7 @@ describe('mirror of an archive', function () {
     expect(Buffer.compare(found, bytes)).to.equal(0);
   };
 
-  curl('brings what Docker has saved to a node, by the digests that it prints', async () => {
+  curl('delivers an image saved by Docker to a node by the printed digests', async () => {
     const layer = bytesOf(70_000, 5);
     const digests: string[] = [];
     for (const bytes of [
@@ -74,7 +74,7 @@ describe('mirror of an archive', function () {
     expect(digests[2]).to.equal(image.digest);
   });
 
-  it('takes of an archive the packages of a list, and of an index the platforms that it is told', async () => {
+  it('copies the packages of a list from an archive, and the chosen platforms of an index', async () => {
     const [amd64, arm64] = [makePackage(1000, 2), makePackage(2000, 3)];
     const entries = Object.entries({ amd64, arm64 });
     const index = makeIndex(
@@ -96,7 +96,7 @@ describe('mirror of an archive', function () {
     await has(image.layer);
   });
 
-  it('keeps no blob whose bytes are not those of its name, and fetches again only what is missing', async () => {
+  it('keeps no blob with wrong bytes, and copies only missing blobs in the next run', async () => {
     const [good, forged] = [makePackage(1000, 2), makePackage(2000, 3)];
     const [config = forged.layer] = forged.blobs;
     const wrong = { ...forged, blobs: [config, { ...forged.layer, bytes: bytesOf(2000, 4) }] };
@@ -119,7 +119,7 @@ describe('mirror of an archive', function () {
     });
   });
 
-  it('says what is wrong with an archive, and makes no directory', async () => {
+  it('reports the fault of an archive, and creates no directory', async () => {
     const said = async (what: RegExp): Promise<void> => {
       const { code, stdout, stderr } = await mirror();
       expect([code, stdout]).to.deep.equal([1, '']);

@@ -88,7 +88,7 @@ describe('mirror', function () {
       expect((await stat(partOf(layer))).size).to.equal(layer.bytes.byteLength / 2);
     }, 30_000);
 
-  curl('brings packages to a site where a service and a node know nothing but the directory', async () => {
+  curl('delivers packages to a site whose service and node have only the directory', async () => {
     const index = makeIndex([
       { image: makePackage(5000, 5), platform: { os: 'linux', architecture: 'arm64' } },
       { image: makePackage(6000, 6), platform: { os: 'linux', architecture: 'amd64' } },
@@ -126,7 +126,7 @@ describe('mirror', function () {
     registry = await FakeRegistry.start();
   });
 
-  it('fetches the images of the platforms that it is told', async () => {
+  it('fetches the images of the chosen platforms', async () => {
     const [amd64, arm64, s390x] = [makePackage(1000, 2), makePackage(2000, 3), makePackage(3000, 4)];
     const entries = { amd64, arm64, s390x };
     const index = makeIndex(
@@ -146,7 +146,7 @@ describe('mirror', function () {
     });
   });
 
-  it('fetches after a kill only what is missing', async () => {
+  it('fetches only the missing bytes after a kill', async () => {
     registry.publish(image);
     stall(image);
     await list(image.digest);
@@ -167,7 +167,7 @@ describe('mirror', function () {
     await expectMirrored(image);
   });
 
-  it('keeps a second one away from its directory, and lets in the next one', async () => {
+  it('locks its directory against a second process, and releases it at its end', async () => {
     registry.publish(image);
     stall(image);
     await list(image.digest);
@@ -180,7 +180,7 @@ describe('mirror', function () {
     expect((await mirror()).code).to.equal(0);
   });
 
-  it('ends by a signal with 130, says that it can go on, and does', async () => {
+  it('exits with 130 after a signal, prints that it can resume, and resumes', async () => {
     registry.publish(image);
     stall(image);
     await list(image.digest);
@@ -194,7 +194,7 @@ describe('mirror', function () {
     await expectMirrored(image);
   });
 
-  it('asks a registry for nothing that is there, and only for what is new in a longer list', async () => {
+  it('requests nothing that is already in the directory, and only the new packages of a longer list', async () => {
     registry.publish(image);
     await list(image.digest);
     await mirror();
@@ -210,7 +210,7 @@ describe('mirror', function () {
     await expectMirrored(fresh);
   });
 
-  it('replaces what has been damaged since, whole or in part', async () => {
+  it('replaces blobs that were damaged later, also truncated ones', async () => {
     registry.publish(image);
     await list(image.digest);
     await mirror();
@@ -225,7 +225,7 @@ describe('mirror', function () {
     await expectMirrored(image);
   });
 
-  it('keeps nothing of what is not what its digest says, and the rest all the same', async () => {
+  it('keeps no blob with wrong bytes, and all others', async () => {
     const forged = makePackage(MIB, 3);
     registry.publish(image, forged);
     registry.script(({ url, headers }, response) => {
@@ -251,7 +251,7 @@ describe('mirror', function () {
     expect(await readdir(output)).not.to.include('ingest');
   });
 
-  it('says all mistakes of a list before it asks a registry, and makes no directory', async () => {
+  it('reports all mistakes of a list before its first request, and creates no directory', async () => {
     await list('jq', image.digest, `${image.digest} - UPPER`);
     const { code, stdout, stderr } = await mirror();
     const places = join(directory, 'packages.txt');
@@ -267,7 +267,7 @@ describe('mirror', function () {
     expect(await readdir(directory)).not.to.include('mirror');
   });
 
-  it('says that an archive is no directory, and leaves it alone', async () => {
+  it('refuses an archive as its directory, and does not change it', async () => {
     await list(image.digest);
     await writeFile(output, 'content');
     execFileSync('tar', ['-cf', `${output}.tar`, '-C', directory, 'mirror']);
@@ -294,7 +294,7 @@ describe('mirror', function () {
     });
     afterEach(() => api.close());
 
-    it('enters them as ModuleSources say', async () => {
+    it('uses the credentials of ModuleSources', async () => {
       const auths = { [registry.host]: { username: USERNAME, password: PASSWORD } };
       const dockerCfg = Buffer.from(JSON.stringify({ auths })).toString('base64');
       api.putModuleSource('a', { repo: `${registry.host}/modules`, scheme: 'HTTP', dockerCfg });
@@ -303,7 +303,7 @@ describe('mirror', function () {
       await expectMirrored(image);
     });
 
-    it('waits for them, and can be interrupted', async () => {
+    it('waits for the ModuleSources until a signal ends it', async () => {
       api.listStatus = 503;
       const program = start(flags);
       await eventually(async () => {
@@ -314,14 +314,14 @@ describe('mirror', function () {
       expect(await readdir(output)).not.to.include('ingest');
     });
 
-    it('says that it cannot read how to reach it', async () => {
+    it('reports that the kubeconfig cannot be read', async () => {
       const { code, stderr } = await mirror(['--kubeconfig', join(directory, 'nowhere')]);
       expect(code).to.equal(1);
       expect(stderr).to.match(/^ENOENT: .*nowhere'\n$/);
     });
   });
 
-  canMount('says when the disk is full, and goes on when there is room', async () => {
+  canMount('reports a full disk, and resumes when the disk has room', async () => {
     const small = makePackage(1000, 2);
     registry.publish(image, small);
     await list(small.digest, image.digest);

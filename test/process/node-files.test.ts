@@ -116,7 +116,7 @@ describe('the files of a new node', () => {
     });
   }
 
-  curl('bring a package from a user data to its place, over TLS, with the token, verified', async () => {
+  curl('install a verified package at its path, over TLS and with the token', async () => {
     const output = join(root, 'package');
     const text = await userData([image.digest, output]);
     expect(text).to.match(/^#cloud-config\n/);
@@ -131,7 +131,7 @@ describe('the files of a new node', () => {
     expect(Buffer.compare(await readFile(output), image.layer.bytes)).to.equal(0);
   });
 
-  curl('fetch nothing from a server of another CA, or with another token', async () => {
+  curl('fetch nothing from a server of another CA or with a wrong token', async () => {
     const output = join(root, 'package');
     await boot(await userData([image.digest, output], 'another.token'));
     expect(await rejection(startUnit()))
@@ -146,7 +146,7 @@ describe('the files of a new node', () => {
     expect(await rejection(stat(output))).to.have.property('code', 'ENOENT');
   });
 
-  it('refuse what a unit of systemd would read otherwise', async () => {
+  it('are not written from values that systemd would read differently', async () => {
     for (const [place, token] of [
       ['/x y', TOKEN],
       ['/x', 'a"b'],
@@ -157,7 +157,7 @@ describe('the files of a new node', () => {
     }
   });
 
-  it('refuse a digest or a place that would fail on each new node', async () => {
+  it('are not written from a digest or a path that would fail on each new node', async () => {
     for (const [digest, place, told] of [
       ['jq:1.7', '/opt/jq', 'jq:1.7: a digest is sha256: and 64 lower-case hex digits\n'],
       [image.digest.slice(0, -1), '/opt/jq', 'a digest is sha256: and 64 lower-case hex digits\n'],
@@ -169,7 +169,7 @@ describe('the files of a new node', () => {
     }
   });
 
-  it('are a unit that systemd takes', async function () {
+  it('contain a unit that systemd accepts', async function () {
     if (spawnSync('sh', ['-c', 'command -v systemd-analyze']).status !== 0) this.skip();
     const unit = await readFile(join(EXAMPLES, 'registry-package.service'), 'utf8');
     const file = join(root, 'registry-package.service');
@@ -183,7 +183,7 @@ describe('the files of a new node', () => {
     expect(complaint).to.include('sometimes');
   });
 
-  it('are user data that cloud-init takes', async function () {
+  it('contain user data that cloud-init accepts', async function () {
     this.timeout(60_000);
     const cloudInit = findProgram('cloud-init');
     if (cloudInit === undefined) this.skip();

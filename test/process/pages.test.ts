@@ -15,23 +15,23 @@ describe('the commands of the documents', () => {
     expect(pages.flatMap(({ commands }) => commands)).to.have.length.greaterThan(4);
   });
 
-  it('are in blocks, with comments before them, of which each is understood', () => {
+  it('are in blocks, and each comment before a block is valid', () => {
     expect(pages.flatMap(({ faults }) => faults)).to.deep.equal([]);
   });
 
   for (const { path, commands } of pages) {
     for (const { line, execution } of commands) {
       // Pending, so that every report has them.
-      if (execution.how === 'skipped') it(`cannot be executed in ${path}:${String(line)}: ${execution.reason}`);
+      if (execution.how === 'skipped') it(`are not executed in ${path}:${String(line)}: ${execution.reason}`);
     }
   }
 
   for (const page of pages) {
     if (page.needs.length > 0 || page.commands.every(({ execution }) => execution.how === 'skipped')) continue;
     if (obstacle === undefined) {
-      it(`do what ${page.path} says`, () => executePage(page)).timeout(PAGE_TIMEOUT_MS);
+      it(`work as ${page.path} describes`, () => executePage(page)).timeout(PAGE_TIMEOUT_MS);
     } else {
-      it.skip(`do what ${page.path} says: ${obstacle}`);
+      it.skip(`work as ${page.path} describes: ${obstacle}`);
     }
   }
 });
@@ -41,7 +41,7 @@ describe('the execution of a page', () => {
   const page = (...lines: readonly string[]) => parsePage('page.md', lines.join('\n').replaceAll("'''", '```'));
   const execution = obstacle === undefined ? it : it.skip;
 
-  execution('runs its blocks by one shell, in its own network, with the files that it shows', async () => {
+  execution('runs the blocks of a page in one shell, in its own network, with the files of the page', async () => {
     const { faults, ...rest } = page(
       ...["'''yaml", '# a.yaml', 'b: c', "'''", "'''sh", 'cat a.yaml; A=1', "'''", '', "'''text", '…', 'b: …', "'''"],
       ...['<!-- executed: stays, and says "listening" -->', '', "'''sh"],
@@ -82,12 +82,12 @@ describe('the execution of a page', () => {
     ],
   ];
   for (const [what, lines, message] of failures) {
-    execution(`tells of ${what}`, async () => {
+    execution(`reports ${what}`, async () => {
       expect((await rejection(executePage(page(...lines)))).message).to.match(message);
     });
   }
 
-  it('knows no comment but its own, and no block without a language', () => {
+  it('refuses unknown comments, and blocks without a language', () => {
     const { faults } = page(
       ...['<!-- not executed -->', '', "'''sh", 'true', "'''", '<!-- executed: maybe -->', '', "'''sh", 'true', "'''"],
       ...["'''", 'npm start', "'''", "'''bash", 'npm start', "'''"],

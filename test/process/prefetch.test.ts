@@ -48,7 +48,7 @@ describe('prefetch', function () {
     return path;
   };
 
-  it('lets a running service fetch what it does not have', async () => {
+  it('lets a running service fetch the packages that are not cached', async () => {
     const service = await ServiceProcess.start({ settings });
     const url = `http://127.0.0.1:${String(service.port)}`;
     for (const done of ['2 of 2 packages fetched, 0 were there', '0 of 2 packages fetched, 2 were there']) {
@@ -64,7 +64,7 @@ describe('prefetch', function () {
     registry = await FakeRegistry.start();
   });
 
-  it('says which packages a service cannot get, and what it says of them', async () => {
+  it('reports the packages that a service cannot fetch, and the answers of the service', async () => {
     const absent = makePackage(1, 3).digest;
     await writeFile(packages, `${absent}\n${images[0]?.digest ?? ''} - modules\n`);
     const service = await ServiceProcess.start({ settings });
@@ -78,7 +78,7 @@ describe('prefetch', function () {
     await service.close();
   });
 
-  it('fills a cache on which a service begins with hits, of packages that no registry has any more', async () => {
+  it('fills a cache from which a service delivers packages that no registry has any more', async () => {
     const service = await ServiceProcess.start({ settings });
     await service.end();
     const config = await write({ store: { directory: service.cacheDirectory } });
@@ -97,7 +97,7 @@ describe('prefetch', function () {
     registry = await FakeRegistry.start();
   });
 
-  it('leaves the cache of a service that runs as it is, wherever that listens', async () => {
+  it('does not change the cache of a running service, independent of its address', async () => {
     const service = await ServiceProcess.start({ settings });
     const arriving = join(service.cacheDirectory, 'v1/ingest/arriving');
     await writeFile(arriving, '');
@@ -109,7 +109,7 @@ describe('prefetch', function () {
     await service.close();
   });
 
-  it('keeps its cache from a second one, and from a service, until it ends', async () => {
+  it('locks its cache against a second process and a service until it ends', async () => {
     const cache = join(directory, 'cache');
     const config = await write({ store: { directory: cache } });
     const asked = Promise.withResolvers<undefined>();
@@ -132,7 +132,7 @@ describe('prefetch', function () {
     expect(await prefetch('--config', config)).to.include({ code: 0 });
   });
 
-  it('says which packages have left a cache that is too small for all of them', async () => {
+  it('reports the evicted packages if the cache is too small for all', async () => {
     const config = await write({});
     const cache = join(directory, 'cache');
     const flags = ['--config', config, '--cache-directory', cache, '--cache-retention-size', '4Mi'];

@@ -27,7 +27,7 @@ describe('the service', () => {
     await registry.close();
   });
 
-  it('ends with 1, and says so, when it cannot even stop', async () => {
+  it('exits with 1 and logs the error if its stop fails', async () => {
     const broken = 'import{Server}from"node:net";Server.prototype.close=()=>{throw new Error("broken")}';
     const environment = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(broken)}` };
     service = await ServiceProcess.start({ ...options(), environment });
@@ -46,7 +46,7 @@ describe('the service', () => {
     ['', []],
     [', as process 1 of a container', container],
   ] as const) {
-    it(`ends with 0 when SIGTERM comes before it has loaded${where}`, function () {
+    it(`exits with 0 when SIGTERM arrives before it has loaded${where}`, function () {
       const [program = '', ...args] = [...launcher, process.execPath, preload, MAIN, '--listen-address', '127.0.0.1:0'];
       if (launcher.length > 0 && spawnSync('unshare', ['--pid', '--fork', 'true']).status !== 0) this.skip();
       const cwd = mkdtempSync(join(tmpdir(), 'service-'));
@@ -69,7 +69,7 @@ describe('the service', () => {
     };
   }
 
-  it('fetches once and then serves from its cache, also after a restart', async () => {
+  it('fetches a package once and then serves it from its cache, also after a restart', async () => {
     const image = makePackage(3 * MIB);
     registry.publish(image);
     service = await ServiceProcess.start(options());
@@ -86,7 +86,7 @@ describe('the service', () => {
     expect(registry.log).to.have.lengthOf(before);
   });
 
-  it('never takes more than its budget, and lets the least recently used leave', async function () {
+  it('never exceeds its budget, and evicts the least recently used package', async function () {
     // Two starts and 24 requests beside a sampler that never rests.
     this.timeout(30_000);
     const images = Array.from({ length: 12 }, (_, seed) => makePackage(MIB, seed + 1));
@@ -108,7 +108,7 @@ describe('the service', () => {
     expect(kept.filter(Boolean).length).to.be.at.least(8);
   });
 
-  it('never delivers a package whose bytes are wrong, and keeps nothing of it', async () => {
+  it('never completes a package with wrong bytes, and does not cache it', async () => {
     const image = makePackage(MIB);
     const forged = image.layer.bytes.slice();
     forged[MIB - 1] = (forged[MIB - 1] ?? 0) ^ 1;
@@ -132,7 +132,7 @@ describe('the service', () => {
     expect(await readdir(join(cacheDirectory, 'v1/ingest'))).to.deep.equal([]);
   });
 
-  it('refuses requests that can never work, without a request to a registry', async () => {
+  it('refuses invalid requests without a request to a registry', async () => {
     service = await ServiceProcess.start(options());
     const { digest } = makePackage(1);
     for (const query of [
@@ -148,7 +148,7 @@ describe('the service', () => {
     expect(registry.log).to.deep.equal([]);
   });
 
-  it('answers 404 for what the registry does not have', async () => {
+  it('answers 404 for a package that the registry does not have', async () => {
     service = await ServiceProcess.start(options());
     const response = await service.client(`package?digest=${makePackage(1).digest}`);
     expect(response.statusCode).to.equal(404);
@@ -167,7 +167,7 @@ describe('the service', () => {
       .that.deep.includes(`UpstreamFault: token from ${registry.host}: status 401 UNAUTHORIZED`);
   });
 
-  it('moves no blob for HEAD, and passes no authorization of the caller on', async () => {
+  it('fetches no blob for HEAD, and does not send the authorization of the client to the registry', async () => {
     const image = makePackage(MIB);
     registry.publish(image);
     service = await ServiceProcess.start(options());
@@ -178,7 +178,7 @@ describe('the service', () => {
     expect(JSON.stringify(registry.log)).not.to.include('of-the-caller');
   });
 
-  it('shows in its metrics what it did, under names that dashboards know, and names no client', async () => {
+  it('counts its requests in metrics with the names of the dashboards, without the names of clients', async () => {
     const image = makePackage(MIB);
     registry.publish(image);
     service = await ServiceProcess.start(options());
@@ -215,7 +215,7 @@ describe('the service', () => {
     expect(metrics).not.to.include(registry.host).and.not.to.include('deckhouse').and.not.to.include('nowhere');
   });
 
-  it('keeps nothing when the cache is switched off', async () => {
+  it('stores nothing if the cache is disabled', async () => {
     const image = makePackage(MIB);
     registry.publish(image);
     service = await ServiceProcess.start({ ...options(), flags: ['--disable-cache'] });
@@ -227,7 +227,7 @@ describe('the service', () => {
     }
   });
 
-  it('says whether it is alive and ready', async () => {
+  it('reports whether it is alive and ready', async () => {
     service = await ServiceProcess.start(options());
     expect(await service.client('healthz').text()).to.equal('ok');
     expect(await service.client('readyz').text()).to.equal('ok');
@@ -241,7 +241,7 @@ describe('the service', () => {
     expect(response.body).to.equal('the cache directory cannot be written\n');
   });
 
-  it('lets a download finish that runs when it is told to stop', async () => {
+  it('finishes a running download before it stops', async () => {
     const image = makeImage([bytesOf(30 * MIB)]);
     registry.publish(image);
     service = await ServiceProcess.start(options());
@@ -272,7 +272,7 @@ describe('the service', () => {
     expect(await readdir(join(service.cacheDirectory, 'v1/ingest'))).to.deep.equal([]);
   });
 
-  it('opens no inspector for a signal', async () => {
+  it('opens no inspector after a signal', async () => {
     service = await ServiceProcess.start(options());
     process.kill(service.pid, 'SIGUSR1');
     expect((await service.client('healthz')).statusCode).to.equal(200);
@@ -280,7 +280,7 @@ describe('the service', () => {
     expect(service.output).not.to.include('Debugger');
   });
 
-  it('has as many metrics after 10 000 different requests as before', async () => {
+  it('has the same number of metrics before and after 10 000 different requests', async () => {
     service = await ServiceProcess.start(options());
     const { client, port } = service;
     const agent = new Agent({ keepAlive: true, maxSockets: 16 });
@@ -319,7 +319,7 @@ describe('the service', () => {
     const env = { ...process.env, KUBERNETES_SERVICE_HOST: '' };
     const run = (...args: string[]) => spawnSync(process.execPath, [MAIN, ...args], { encoding: 'utf8', env });
 
-    it('says all that is wrong with its settings', async () => {
+    it('reports all mistakes of its settings', async () => {
       const directory = await mkdtemp(join(tmpdir(), 'service-'));
       await writeFile(join(directory, 'my.yaml'), 'store: { maxSize: plenty }\nnonsense: 1\n');
       const { status, stderr } = run('--config', join(directory, 'my.yaml'));
@@ -328,13 +328,13 @@ describe('the service', () => {
       expect(stderr).to.match(/my\.yaml:1: store\.maxSize: .*\n.*my\.yaml:2: nonsense: is not a setting\n/);
     });
 
-    it('points to --help for a wrong flag, and has help and version', () => {
+    it('refers to --help for a wrong flag, and prints help and version', () => {
       expect(run('--nonsense')).to.include({ status: 1 }).and.to.have.property('stderr').that.includes('See --help.');
       expect(run('--help').stdout).to.include('Usage:');
       expect(run('--version').stdout).to.match(/^\d+\.\d+\.\d+\n$/);
     });
 
-    it('says that it is in no cluster, and that a kubeconfig leads to none', async () => {
+    it('reports that it runs outside a cluster, and that a kubeconfig has no cluster', async () => {
       const directory = await mkdtemp(join(tmpdir(), 'service-'));
       const settings = join(directory, 'my.yaml');
       await writeFile(settings, 'credentials: { source: kubernetes }\nstore: { directory: cache }\n');
@@ -346,7 +346,7 @@ describe('the service', () => {
       expect(unnamed).to.include({ status: 1 }).and.to.have.property('stdout').that.includes('has no server');
     });
 
-    it('says why: an address that is taken or elsewhere, a cache directory that is a file', async function () {
+    it('reports an address in use, an address of another machine, and a cache directory that is a file', async function () {
       this.timeout(30_000);
       const directory = await mkdtemp(join(tmpdir(), 'service-'));
       const [inUse, elsewhere] = [registry.host, '192.0.2.1:5080'].map((address) =>

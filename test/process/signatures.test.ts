@@ -91,7 +91,7 @@ describe('signatures in a running service', () => {
   };
   const layerWasAsked = ({ layer }: TestImage): boolean => registry.requests(layer.descriptor.digest).length > 0;
 
-  it('are neither looked at nor loaded when they are off', async () => {
+  it('are neither verified nor loaded if verification is disabled', async () => {
     await start('off');
     expect(await statusOf(unsigned)).to.equal(200);
     expect(registry.requests('sha256-')).to.deep.equal([]);
@@ -100,7 +100,7 @@ describe('signatures in a running service', () => {
     expect(JSON.parse((await ask(`explain?digest=${unsigned.digest}`)).body)).to.have.property('signature', null);
   });
 
-  it('are counted and logged in report mode, and refuse nothing', async () => {
+  it('are counted and logged in report mode, which refuses no package', async () => {
     await start('report');
     expect(await counted()).to.deep.equal({ valid: 0, missing: 0, invalid: 0, unavailable: 0 });
     for (const image of [signed, annotated, unsigned, unsigned]) expect(await statusOf(image)).to.equal(200);
@@ -114,7 +114,7 @@ describe('signatures in a running service', () => {
       .and.match(/^signature {3}missing \(report\), /m);
   });
 
-  it('are enforced at each way out, before a byte of a layer is fetched', async () => {
+  it('are enforced on each route before a layer is fetched', async () => {
     const settings = settingsOf('enforce', { server: { distribution: { enabled: true } } });
     service = await ServiceProcess.start({ settings });
     for (const image of [unsigned, program]) {
@@ -149,7 +149,7 @@ describe('signatures in a running service', () => {
     }
   });
 
-  it('are enforced on what was cached before they were looked at', async () => {
+  it('are enforced for packages that were cached before verification was enabled', async () => {
     await start('off');
     for (const image of [signed, unsigned]) expect(await statusOf(image)).to.equal(200);
     await restart('enforce');
@@ -157,7 +157,7 @@ describe('signatures in a running service', () => {
     expect((await service.client(`package?digest=${signed.digest}`)).headers['cache-status']).to.match(/hit/);
   });
 
-  it('are verified again out of the cache directory when no registry can be asked, and not believed there', async () => {
+  it('are verified again from the cache directory if no registry answers, without trust in the stored claims', async () => {
     await start('enforce');
     for (const image of [signed, annotated]) expect(await statusOf(image)).to.equal(200);
     const settings = settingsOf('enforce');
@@ -174,7 +174,7 @@ describe('signatures in a running service', () => {
     registry = await FakeRegistry.start();
   });
 
-  it('are forgotten when the keys change, also for a package that is cached or arriving', async () => {
+  it('are verified again when the keys change, also for a package that is cached or arriving', async () => {
     const large = makePackage(9 * 1024 * 1024, 4);
     registry.publish(large);
     shelf.tag(large.digest, simpleSigning([simpleClaim(large.digest, trusted)]));
@@ -207,7 +207,7 @@ describe('signatures in a running service', () => {
     });
   });
 
-  it('cover the images of an index that is signed, by tag and platform', async () => {
+  it('cover the images of a signed index, by tag and platform', async () => {
     const images = [makePackage(50_000, 5), makePackage(50_000, 6)] as const;
     const index = makeIndex([
       { image: images[0], platform: amd64 },
@@ -228,7 +228,7 @@ describe('signatures in a running service', () => {
     for (const image of [index, ...images]) expect(await statusOf(image)).to.equal(200);
   });
 
-  it('keep prefetch from fetching what is not signed', async () => {
+  it('prevent prefetch from fetching unsigned packages', async () => {
     const list = join(directory, 'packages.txt');
     await writeFile(list, `${signed.digest}\n${unsigned.digest}\n`);
     const file = join(directory, 'my.yaml');
@@ -241,7 +241,7 @@ describe('signatures in a running service', () => {
     await start('off');
   });
 
-  it('fail closed with the reason in the log when the registry fails', async () => {
+  it('refuse a package with the cause in the log if the registry fails', async () => {
     registry.script(({ url }, response) => {
       if (!url.includes('sha256-') && !url.includes('referrers')) return false;
       response.writeHead(500).end();
@@ -256,7 +256,7 @@ describe('signatures in a running service', () => {
     expect(await statusOf(unsigned)).to.equal(200);
   });
 
-  it('need keys that can be read at the start', async () => {
+  it('require readable keys at the start', async () => {
     await writeFile(join(directory, 'cosign.pub'), 'none');
     const { message } = await rejection(start('enforce'));
     expect(message).to.include('registry.signature.keys').and.include('has no PEM block PUBLIC KEY');

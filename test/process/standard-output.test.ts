@@ -33,14 +33,14 @@ describe('standard output', function () {
   };
 
   for (const [what, args] of PROGRAMS) {
-    it(`on a full disk ends ${what} with a line that says so`, async () => {
+    it(`on a full disk ends ${what} with a line about the error`, async () => {
       const full = await open('/dev/full', 'w');
       const end = await run(args(), full.fd);
       await full.close();
       expect(end).to.deep.equal({ code: 2, stderr: 'standard output: ENOSPC\n' });
     });
 
-    it(`that has lost its reader ends ${what} without a word`, async () => {
+    it(`without a reader ends ${what} without a message`, async () => {
       expect(await run(args(), 'pipe')).to.deep.equal({ code: 1, stderr: '' });
     });
   }

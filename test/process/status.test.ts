@@ -7,7 +7,7 @@ import { ServiceProcess } from '../support/service-process.ts';
 
 describe('GET /status of the service', () => {
   // The client of ServiceProcess looks for secrets in each page.
-  it('shows what it has and does, logs no look at it, and shows no secret', async () => {
+  it('shows the packages and downloads without secrets, and its requests are not logged', async () => {
     const registry = await FakeRegistry.start({ auth: 'basic' });
     const [cached, arriving, absent] = [makePackage(70_000, 1), makePackage(400_000, 2), makePackage(1, 3)];
     registry.publish(cached, arriving);

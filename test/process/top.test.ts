@@ -46,7 +46,7 @@ describe('top of a running service', function () {
   const top = (...flags: string[]) => ['top', '--url', url(), '--interval', '0.1', ...flags];
   const fetch = () => service.client(`package?digest=${image.digest}`);
 
-  it('shows a download with its bytes and the clients that wait for it, then the hits', async () => {
+  it('shows a download with its bytes and waiting clients, and later the hits', async () => {
     const rest = Promise.withResolvers<undefined>();
     registry.script(({ url: path }, response) => {
       if (!path.includes('/blobs/')) return false;
@@ -74,7 +74,7 @@ describe('top of a running service', function () {
     expect(counts.reduce((all, hits) => all + hits)).to.equal(1);
   });
 
-  it('says in a line that the service has gone, and that another one has come', async () => {
+  it('prints a line when the service ends and when another one starts', async () => {
     const { port } = service;
     const watched = new Program(top());
     await watched.printed(/requests 0\.0\/s/);
@@ -87,7 +87,7 @@ describe('top of a running service', function () {
     expect((await watched.end()).code).to.equal(130);
   });
 
-  it('ends where nothing answers at the first look, and where the flags are wrong', async () => {
+  it('exits if nothing answers its first request, and if the flags are wrong', async () => {
     const run = async (...args: string[]): Promise<[number, string]> => {
       const terminal = new FakeTerminal();
       return [await runCommandLine(args, terminal, COMMANDS), terminal.stderr.text];
@@ -105,7 +105,7 @@ describe('top of a running service', function () {
     }
   });
 
-  it('asks through a sidecar, with its CA and a token', async () => {
+  it('sends requests through a sidecar, with its CA and a token', async () => {
     const sidecar = createServer(serverCertificate('localhost'), ({ url: path, headers }, response) => {
       if (headers.authorization !== `Bearer ${TOKEN}`) {
         response.writeHead(403).end();
@@ -151,7 +151,7 @@ describe('top of a running service', function () {
       ['q', 'q', 0],
       ['Ctrl-C', '\x03', 130],
     ] as const) {
-      onTerminal(`shows a picture until ${key}, and leaves the terminal as it was`, async () => {
+      onTerminal(`shows the table until ${key}, and restores the terminal`, async () => {
         const shell = session('cols 90 rows 20');
         await shell.printed(/\x1b\[H[^]*\x1b\[H/);
         shell.type(keys);
@@ -165,7 +165,7 @@ describe('top of a running service', function () {
       });
     }
 
-    onTerminal('keeps to a narrow terminal, and to NO_COLOR', async () => {
+    onTerminal('fits a narrow terminal, and respects NO_COLOR', async () => {
       const shell = session('cols 30 rows 6', 'NO_COLOR=1');
       await shell.printed(/\x1b\[H[^]*\x1b\[H/);
       shell.type('q');
@@ -175,7 +175,7 @@ describe('top of a running service', function () {
       for (const line of lines) expect(line.replace('\x1b[K', '')).to.match(/^[^\x1b]{0,29}$/);
     });
 
-    onTerminal('goes on while the service is away', async () => {
+    onTerminal('continues while the service is away', async () => {
       const shell = session('cols 90 rows 20');
       await shell.printed(/ready/);
       await service.end();

@@ -47,7 +47,7 @@ describe('the trace of a request', () => {
 
   const told = (part: string): unknown[] => registry.requests(part).map(({ headers }) => headers['traceparent']);
 
-  it('is logged where the client names one, and else where a registry is told of one', async () => {
+  it('is logged if the client sends one or a request to a registry has one', async () => {
     const image = makePackage(1000);
     registry.publish(image);
     const miss = await ask('miss', image.digest, { traceparent: TRACEPARENT.toUpperCase() });
@@ -60,7 +60,7 @@ describe('the trace of a request', () => {
     expect(named).not.to.have.property('span_id');
   });
 
-  it('is told to the registry with all that the request brings about: token, manifest, and every piece of the blob', async () => {
+  it('is sent to the registry with each request for the token, the manifest and every piece of the blob', async () => {
     const image = makePackage(MIB);
     registry.publish(image);
     breakOff(image, 2);
@@ -78,7 +78,7 @@ describe('the trace of a request', () => {
     expect(await service.logged('blob kept', { blob: image.layer.descriptor.digest })).to.include({ trace_id: TRACE });
   });
 
-  it('is told with every piece of a package that is not cached', async () => {
+  it('is sent with every piece of a package that is not cached', async () => {
     const image = makePackage(MIB);
     registry.publish(image);
     breakOff(image, 2);
@@ -90,14 +90,14 @@ describe('the trace of a request', () => {
     expect(told('/blobs/')).to.deep.equal([traceparent, traceparent, traceparent]);
   });
 
-  it('is a new one at the registry when the client has none', async () => {
+  it('is a new one at the registry if the client sends none', async () => {
     const line = await ask('alone', makePackage(1).digest, {});
     expect(line['status']).to.equal(404);
     const traceparent = `00-${String(line['trace_id'])}-${String(line['span_id'])}-00`;
     expect(new Set(told('/'))).to.deep.equal(new Set([traceparent]));
   });
 
-  it('is that of the request that began a download, for each that joins it', async () => {
+  it('is that of the first request of a download, also for requests that join the download', async () => {
     const image = makePackage(MIB);
     registry.publish(image);
     const asked: PromiseWithResolvers<void> = Promise.withResolvers();

@@ -33,7 +33,7 @@ describe('verify', function () {
       makeBlob('application/octet-stream', bytesOf(length, seed));
     const keep = (kept: TestBlob, bytes = kept.bytes): Promise<void> => writeFile(path(kept), bytes);
 
-    it('finds a cache sound, and an empty one too', async () => {
+    it('accepts an undamaged cache and an empty one', async () => {
       expect(await runProgram('verify', directory)).to.deep.include({ code: 0, stdout: '0 blobs, 0 B, all sound\n' });
       await keep(blob(3 * MIB, 1));
       await keep(blob(MIB + 1, 2));
@@ -43,7 +43,7 @@ describe('verify', function () {
       expect(stderr).to.match(/^verify: 4\.0 MiB of 4\.0 MiB, \d+ s(, [\d.]+ [KMG]iB\/s)?\n$/);
     });
 
-    it('finds a flipped bit and missing bytes, says what is there instead, and changes nothing', async () => {
+    it('finds a flipped bit and missing bytes, prints the digest and size of the file, and changes nothing', async () => {
       const [flipped, cut, sound] = [blob(3 * MIB, 1), blob(2 * MIB, 2), blob(MIB, 3)];
       const other = flipped.bytes.slice();
       other[2 * MIB] = (other[2 * MIB] ?? 0) ^ 1;
@@ -62,7 +62,7 @@ describe('verify', function () {
       expect(await runProgram('verify', directory)).to.include({ code: 2, stdout });
     });
 
-    it('lists strangers, which do no harm, on a line each under any name', async () => {
+    it('lists foreign files of any name on a line each, and accepts them', async () => {
       await keep(blob(1, 1));
       await writeFile(join(blobs, 'README'), 'who was here?');
       await writeFile(join(blobs, 'two\nlines\x1b[2J'), '');
@@ -80,7 +80,7 @@ describe('verify', function () {
       ]);
     });
 
-    it('says which file cannot be read', async function () {
+    it('names a file that cannot be read', async function () {
       const closed = blob(MIB, 1);
       await keep(closed);
       await chmod(path(closed), 0);
@@ -91,7 +91,7 @@ describe('verify', function () {
       });
     });
 
-    it('says the result to scripts as JSON', async () => {
+    it('prints the result as JSON', async () => {
       const cut = blob(2, 1);
       await keep(cut, cut.bytes.subarray(0, 1));
       const { code, stdout } = await runProgram('verify', '--json', directory);
@@ -104,7 +104,7 @@ describe('verify', function () {
       });
     });
 
-    it('ends at once when it is interrupted', async () => {
+    it('ends without delay after a signal', async () => {
       // The first fault is printed first; then a terabyte of zeros is left to read.
       await writeFile(join(blobs, '0'.repeat(64)), 'damaged');
       await writeFile(join(blobs, 'f'.repeat(64)), '');
@@ -120,7 +120,7 @@ describe('verify', function () {
       }
     });
 
-    it('shows a bar on a terminal, takes it away at the end, and heeds Ctrl-C', async function () {
+    it('shows a bar on a terminal, removes it at the end, and stops at Ctrl-C', async function () {
       await writeFile(join(blobs, '0'.repeat(64)), 'damaged');
       await writeFile(join(blobs, 'f'.repeat(64)), '');
       await truncate(join(blobs, 'f'.repeat(64)), 2 ** 40);
@@ -135,7 +135,7 @@ describe('verify', function () {
       for (const line of drawn) expect(line.replace('^C', '')).to.have.length.below(60);
     });
 
-    it('disturbs no service that runs on it', async () => {
+    it('does not affect a running service on the cache', async () => {
       const registry = await FakeRegistry.start();
       const image = makePackage(MIB);
       registry.publish(image);
@@ -179,7 +179,7 @@ describe('verify', function () {
       );
     });
 
-    it('finds a manifest that has its layer larger than it is', async () => {
+    it('finds a manifest with a wrong size of its layer', async () => {
       const { layer } = makePackage(5);
       const descriptor = { ...layer.descriptor, size: 6 };
       const manifest = makeBlob(
@@ -206,7 +206,7 @@ describe('verify', function () {
       expect(stdout).to.match(/^damaged: .*\n\d blobs, .*, 1 damaged\n$/);
     });
 
-    it('is content with one platform of an index, and not with none', async () => {
+    it('accepts an index with one of its platforms, and refuses one without any', async () => {
       const platforms = ['amd64', 'arm64'].map((architecture, seed) => ({
         platform: { os: 'linux', architecture },
         image: makeImage([bytesOf(2, seed + 1)]),
@@ -224,7 +224,7 @@ describe('verify', function () {
       expect(stdout).to.include(`missing: ${digest}: none of the 2 manifests of this index is here\n`);
     });
 
-    it('finds an index.json, and a manifest, that is none', async () => {
+    it('finds an invalid index.json and an invalid manifest', async () => {
       const nonsense = makeBlob('application/vnd.oci.image.manifest.v1+json', encode({ schemaVersion: 2 }));
       await writeFile(layout.path(nonsense), nonsense.bytes);
       await writeFile(join(directory, 'index.json'), encode({ manifests: [nonsense.descriptor] }));
@@ -239,7 +239,7 @@ describe('verify', function () {
     });
   });
 
-  it('waits at no pipe that a disk brings along', async () => {
+  it('does not block at a pipe in the directory', async () => {
     const layout = new OciLayout(directory);
     await layout.create();
     const image = makePackage(5);
@@ -258,7 +258,7 @@ describe('verify', function () {
     expect(index.stdout).to.include(`damaged: ${join(directory, 'index.json')}: `);
   });
 
-  it('takes directories from a settings file, and goes through them all', async () => {
+  it('reads directories from a settings file, and verifies all of them', async () => {
     const layout = new OciLayout(join(directory, 'mirror'));
     await layout.create();
     await layout.add(makePackage(5));
@@ -274,7 +274,7 @@ describe('verify', function () {
     expect(stdout).to.match(/^damaged: .*\/cache\/v1\/.*\n4 blobs, .*, 1 damaged\n$/);
   });
 
-  it('says that it may not enter a directory', async function () {
+  it('reports a directory that it may not read', async function () {
     const closed = join(directory, 'closed');
     await mkdir(join(closed, 'v1/blobs/sha256'), { recursive: true });
     await chmod(closed, 0);
@@ -286,7 +286,7 @@ describe('verify', function () {
     await chmod(closed, 0o700);
   });
 
-  it('says what it cannot verify', async () => {
+  it('refuses paths that it cannot verify', async () => {
     await writeFile(join(directory, 'file'), '');
     await symlink('loop', join(directory, 'loop'));
     const archive = join(directory, 'image.tar');

@@ -69,7 +69,7 @@ describe('bytes that are not those of their digest', function () {
     ['that the cache cannot take', large, { store: { directory: 'cache', maxSize: '1Mi' } }],
     ['without a cache', small, { store: { enabled: false } }],
   ] as const) {
-    it(`are named with the host that a registry redirects to: a package ${how}`, async () => {
+    it(`are reported with the host of the redirect: a package ${how}`, async () => {
       redirectBlobs();
       storage.script((_, response) => {
         response.end(bytesOf(image.layer.bytes.byteLength, 9));
@@ -82,13 +82,13 @@ describe('bytes that are not those of their digest', function () {
     });
   }
 
-  it('are named with their host when they are a manifest', async () => {
+  it('of a manifest are reported with their host', async () => {
     registry.failTimes('/manifests/', { status: 200, body: small.manifest.bytes });
     const { explained } = await failure(await start(), large.digest);
     expect(explained).to.equal(`manifest from ${registry.host}: ${small.digest}, not ${large.digest}`);
   });
 
-  it('are named with the mirror that is asked instead of its registry', async () => {
+  it('are reported with the mirror of their registry', async () => {
     storage.publish(large);
     storage.script(({ url }, response) => {
       if (!url.includes('/blobs/')) return false;
@@ -102,7 +102,7 @@ describe('bytes that are not those of their digest', function () {
       expect(JSON.stringify(line['err'])).to.include(`blob from ${storage.host}: sha256:`);
   });
 
-  it('are named with all hosts of a download that broke off', async () => {
+  it('are reported with all hosts of a resumed download', async () => {
     redirectBlobs();
     const half = large.layer.bytes.byteLength / 2;
     storage.script(({ headers }, response) => {
@@ -129,7 +129,7 @@ describe('bytes that are not those of their digest', function () {
     );
   });
 
-  it('of a signature are named with their host', async () => {
+  it('of a signature are reported with their host', async () => {
     const home = await mkdtemp(join(tmpdir(), 'wrong-bytes-'));
     const signer = makeKeyPair();
     const keys = join(home, 'cosign.pub');
