@@ -37,7 +37,7 @@ describe('the dashboard', () => {
   const { panels, templating, annotations } = dashboard;
   const queries = queriesOf(dashboard);
 
-  it('is the same one in every Grafana: a fixed uid, no id, the data source a variable', () => {
+  it('is the same in every Grafana: it has a fixed uid, no id, and a variable for the data source', () => {
     expect(dashboard.uid).to.equal('registry-packages-proxy');
     // Deckhouse: no local id besides the uid.
     expect(dashboard).not.to.have.property('id');
@@ -49,7 +49,7 @@ describe('the dashboard', () => {
     }
   });
 
-  it('has panels with an id each, side by side, none on another', () => {
+  it('has panels with unique ids that do not overlap', () => {
     expect(new Set(panels.map(({ id }) => id)).size).to.equal(panels.length);
     const taken = new Map<string, string>();
     for (const { title, gridPos } of panels) {
@@ -64,7 +64,7 @@ describe('the dashboard', () => {
     }
   });
 
-  it('says of each panel what to look for, and leads to each runbook', () => {
+  it('describes each panel, and has a link to each runbook', () => {
     const texts = panels.filter(({ type }) => type !== 'row').map(({ description = '' }) => description);
     for (const text of texts) expect(text.length).to.be.greaterThan(40);
     const pages = texts.flatMap((text) => [...text.matchAll(/\$\{runbooks\}\/(\w+\.md)/g)].map(([, page]) => page));
@@ -78,7 +78,7 @@ describe('the dashboard', () => {
     expect(listed.sort()).to.deep.equal(titles.sort());
   });
 
-  it('asks for one job and the chosen nodes, over windows that follow the time shown', () => {
+  it('queries one job and the chosen nodes over intervals that follow the shown time range', () => {
     for (const { where, expr } of queries) {
       const selectors = [...expr.matchAll(/\b\w+\{([^}]*)\}/g)].map(([, selector = '']) => selector);
       expect(selectors, where).not.to.deep.equal([]);
@@ -91,7 +91,7 @@ describe('the dashboard', () => {
     }
   });
 
-  it('shows every metric of the README but those left out on purpose, and no others', () => {
+  it('shows exactly the metrics of the README except those in a list', () => {
     const text = [...queries.map(({ expr }) => expr), JSON.stringify(templating.list)].join('\n');
     const shown = [...text.matchAll(new RegExp(`\\b${OURS}(\\w+?)(?:_bucket)?\\b`, 'g'))].map(([, name = '']) => name);
     expect([...new Set([...shown, ...NOT_SHOWN])].sort()).to.deep.equal(documented());

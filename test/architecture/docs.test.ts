@@ -52,7 +52,7 @@ describe('the README', () => {
 });
 
 describe('docs/reliability.md', () => {
-  it('has a row for each fault of the bench, as the bench has it, and no violation', () => {
+  it('has a row for each fault of the bench with its text, and no violation', () => {
     const document = read('docs/reliability.md');
     const documented = tableBehind('Faults', document).map(([fault, , expected]) => [fault, expected]);
     const usual = FAULTS.filter(({ isExtra }) => isExtra !== true);
@@ -62,7 +62,7 @@ describe('docs/reliability.md', () => {
 });
 
 describe('docs/README.md', () => {
-  it('leads to every page of its folder', () => {
+  it('has a link to every page of its folder', () => {
     const pages = readPages().flatMap(({ path }) => /^docs\/([\w-]+\.md)$/.exec(path)?.[1] ?? []);
     expect(pages).to.include.members(['README.md', 'install.md']);
     const contents = read('docs/README.md');
@@ -73,7 +73,7 @@ describe('docs/README.md', () => {
 describe('docs/sizing.md', () => {
   const measured = read('docs/performance.md');
 
-  it('promises what the benchmark has met', () => {
+  it('promises only values that the benchmark has measured', () => {
     const targets = tableBehind('Targets', measured)
       .filter(([, , , verdict]) => verdict === 'met')
       .map(([target, limit]) => `${String(target)} ${String(limit)}`);
@@ -84,7 +84,7 @@ describe('docs/sizing.md', () => {
     expect(targets).to.include.members(promised);
   });
 
-  it('says at least what a GiB costs', () => {
+  it('states at least the measured CPU time of a GiB', () => {
     const processorSeconds = (title: string, column: number): number =>
       Number(new RegExp(`^### ${title}$[^#]*?^\\| ours {2}([^\\n]*)`, 'm').exec(measured)?.[1]?.split('|')[column]);
     const promise = /costs less than ([\d.]+) s of one processor for each GiB, a miss less than ([\d.]+) s/;
@@ -105,7 +105,7 @@ describe('docs/troubleshooting.md', () => {
   const codes = (file: string, pattern: RegExp): string[] =>
     [...(pattern.exec(read(file))?.[1] ?? '').matchAll(/\b([A-Z]{3,}(?:_[A-Z]+)*)\b/g)].map(([, code = '']) => code);
 
-  it('has every code that a client can see, with its status', () => {
+  it('lists every code that a client can see, with its status', () => {
     const errors = codes('src/domain/errors.ts', /type ErrorCode =([^;]+);/) as ErrorCode[];
     const refusals = codes('src/adapters/http/server/problem.ts', /REFUSED = \{([^}]+)\}/) as RefusedError['code'][];
     expect(errors).to.include.members(['DIGEST_INVALID', 'STOPPING']);
@@ -130,12 +130,12 @@ describe('docs/troubleshooting.md', () => {
     );
   });
 
-  it('has the lines that the sources write', () => {
+  it('lists log lines that exist in the sources', () => {
     const sources = sourceFiles('src').map(({ text }) => text);
     expect(rows.filter(({ line }) => !sources.some((text) => text.includes(`'${line}'`)))).to.deep.equal([]);
   });
 
-  it('has every reason not to be ready', () => {
+  it('lists every reason why the service is not ready', () => {
     const reasons = [...sourceFiles('src/infrastructure'), ...sourceFiles('src/adapters/filesystem')]
       .flatMap(({ text }) => [
         ...text.matchAll(/(?:notReady(?:: |\(\): .*\{)|readiness: \[)(?:(?!\n {2}\})[^])*?['`]([a-z][^'`$]+)/g),
@@ -146,7 +146,7 @@ describe('docs/troubleshooting.md', () => {
     expect(documented).to.have.members(reasons);
   });
 
-  it('has the reasons not to start that the sources write', () => {
+  it('lists messages of a failed start that exist in the sources', () => {
     const sources = sourceFiles('src').map(({ text }) => text);
     const fragments = tableBehind('It does not start', page)
       .flatMap(([reasons = '']) => [...reasons.matchAll(/`([^`]+)`/g)].map(([, reason = '']) => reason))
@@ -156,7 +156,7 @@ describe('docs/troubleshooting.md', () => {
     expect(fragments.filter((fragment) => !sources.some((text) => text.includes(fragment)))).to.deep.equal([]);
   });
 
-  it('has every cause of an upstream that is said in words', () => {
+  it('lists every described cause of a failure of a registry', () => {
     const [, causes = ''] = /EXPLANATIONS[^{]*\{([^}]+)\}/.exec(read('src/adapters/registry/upstream-errors.ts')) ?? [];
     const codes = [...causes.matchAll(/^ +([A-Z_]+): /gm)].map(([, code = '']) => code);
     expect(codes).to.include('CERT_HAS_EXPIRED');
@@ -174,7 +174,7 @@ describe('docs/command-line.md', () => {
   });
 
   for (const row of COMMANDS) {
-    it(`has the help of ${row.name}`, async () => {
+    it(`contains the help of ${row.name}`, async () => {
       const section = page.split(/^## /m).find((text) => text.startsWith(`\`${row.name}\`\n`));
       expect(section).to.include(`\`\`\`text\n${commandHelp(row, await row.load())}\`\`\`\n`);
     });
@@ -183,7 +183,7 @@ describe('docs/command-line.md', () => {
 
 describe('the documents', () => {
   for (const { path: document } of readPages()) {
-    it(`point to what exists: ${document}`, () => {
+    it(`have links to existing targets: ${document}`, () => {
       const links = [...read(document).matchAll(/\]\((?!https?:)([^)]+)\)/g)].map(([, path = '']) => path);
       const paths = [...read(document).matchAll(/`((?:src|test|config|examples|tools|docs)\/[\w./-]+)`/g)].map(
         ([, path = '']) => path,
@@ -197,7 +197,7 @@ describe('the documents', () => {
     });
   }
 
-  it('pass no secret as an argument, which all users of the host could read', () => {
+  it('pass no secret as an argument, because all users of the host can read arguments', () => {
     const blocks = readPages().flatMap(({ path, commands }) =>
       commands.map(({ text, line }) => ({ path, line, text })),
     );
@@ -206,7 +206,7 @@ describe('the documents', () => {
     expect(shown.map(({ path, line }) => `${path}:${String(line)}`)).to.deep.equal([]);
   });
 
-  it('name scripts that package.json has', () => {
+  it('name scripts that exist in package.json', () => {
     const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
     const named = readPages().flatMap(({ path }) =>
       [...read(path).matchAll(/npm run (?:--silent )?([\w:-]+)/g)].map(([, script = '']) => script),
@@ -226,7 +226,7 @@ describe('the documents', () => {
     });
   }
 
-  it('name a defence and a test, or the want of one, for each of the threats', () => {
+  it('name a defence for each threat, and a test or the lack of one', () => {
     const rows = tableBehind('Table', `## Table\n${read('docs/threats.md')}`);
     expect(rows.map(([number]) => number)).to.deep.equal(rows.map((_, index) => `T${String(index + 1)}`));
     expect(rows.filter((cells) => cells.length !== 4 || cells.includes(''))).to.deep.equal([]);

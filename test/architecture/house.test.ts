@@ -119,11 +119,11 @@ const MAX_LINES = 250;
 describe('the house', () => {
   const files = sourceFiles('src');
 
-  it('has been read', () => {
+  it('is read completely', () => {
     expect(files.length).to.be.greaterThan(30);
   });
 
-  it('has rooms that import inward only', () => {
+  it('imports only from inner rooms', () => {
     const broken = files.flatMap((file) => {
       const rule = ROOMS.find(({ room }) => file.path.startsWith(room));
       if (rule === undefined) return [`${file.path} is in no room`];
@@ -134,7 +134,7 @@ describe('the house', () => {
     expect(broken).to.deep.equal([]);
   });
 
-  it('keeps the container in its own files', () => {
+  it('uses the container only in the files of the container', () => {
     const knowing = files.filter(({ imports }) =>
       imports.some((name) => name === 'inversify' || name === 'reflect-metadata'),
     );
@@ -145,7 +145,7 @@ describe('the house', () => {
     expect(findCycle(files)).to.equal(undefined);
   });
 
-  it('has no folder without a name of its own, no barrel, no default export, no file too long to read', () => {
+  it('has no generic folder name, no barrel, no default export, and no file over the limit of lines', () => {
     const faults = files.flatMap(({ path, text }) => [
       ...(NAMELESS_FOLDERS.test(path) ? [`${path}: folder says nothing`] : []),
       ...(path.endsWith('/index.ts') ? [`${path}: barrel`] : []),
@@ -155,7 +155,7 @@ describe('the house', () => {
     expect(faults).to.deep.equal([]);
   });
 
-  it('says in its first line why each file exists', () => {
+  it('states in the first line of each file why the file exists', () => {
     expect(files.filter(({ text }) => !text.startsWith('/** ')).map(({ path }) => path)).to.deep.equal([]);
   });
 
@@ -179,7 +179,7 @@ describe('the house', () => {
     expect(importsOf('bundle/start.ts')[0]).to.equal('../interruption.ts');
   });
 
-  it('never turns a certificate check off', () => {
+  it('never disables the verification of certificates', () => {
     expect(
       files.filter(({ text }) => /rejectUnauthorized|NODE_TLS_REJECT/.test(text)).map(({ path }) => path),
       // The server that tells clients without a certificate what they lack; its tests hold it.
@@ -213,7 +213,7 @@ describe('the house', () => {
     expect(untested).to.deep.equal([]);
   });
 
-  it('depends at run time on what the card names and the ADRs add, and on nothing else', () => {
+  it('depends at run time only on the packages of the card and of the ADRs', () => {
     const { dependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
       dependencies: Record<string, string>;
     };

@@ -12,21 +12,21 @@ describe('the Dockerfile', () => {
   const only = (keyword: string): string[] =>
     (final?.instructions ?? []).filter((each) => each.keyword === keyword).map(({ text }) => text);
 
-  it('builds on images with a tag, of the Node that the package asks for', () => {
+  it('uses base images with a tag and the version of Node in package.json', () => {
     expect(build?.base).to.match(/^node:24-\w+-slim$/);
     expect(final?.base).to.match(/^gcr\.io\/distroless\/nodejs24-debian\d+:nonroot$/);
     const { engines } = JSON.parse(read('package.json')) as { engines: { node: string } };
     expect(engines.node).to.match(/^>=24\./);
   });
 
-  it('ends as the user that the chart names', () => {
+  it('runs as the user of the chart', () => {
     const deployment = read('charts/registry-packages-proxy/templates/deployment.yaml');
     const [, uid = ''] = /runAsUser: (\d+)/.exec(deployment) ?? [];
     const [, gid = ''] = /runAsGroup: (\d+)/.exec(deployment) ?? [];
     expect(only('USER').at(-1)).to.equal(`${uid}:${gid}`);
   });
 
-  it('says the version that the package and the chart say', () => {
+  it('has the version of the package and the chart', () => {
     const labels = parseLabels(only('LABEL').join(' '));
     const { version } = JSON.parse(read('package.json')) as { version: string };
     const chart = parse(read('charts/registry-packages-proxy/Chart.yaml')) as { appVersion: string };
@@ -35,21 +35,21 @@ describe('the Dockerfile', () => {
     expect([of('revision'), of('base.name')]).to.deep.equal(['abc', final?.base]);
   });
 
-  it('runs nothing by a shell in the last stage, where there is none', () => {
+  it('runs no shell in the last stage, which has none', () => {
     for (const text of [...only('RUN'), ...only('ENTRYPOINT')]) {
       expect(parseExecForm(text)[0]).to.equal('/nodejs/bin/node');
     }
     expect(() => parseExecForm('npm start')).to.throw('no shell');
   });
 
-  it('copies what the build may see or makes', () => {
+  it('copies only files of the build context or the build', () => {
     const context = parseContext(read('.dockerignore'));
     const copied = only('COPY').flatMap((text) => [...text.matchAll(/\/src\/(\S+)/g)].map(([, path = '']) => path));
     expect(copied.filter((path) => path !== 'dist' && !context.includes(path))).to.deep.equal([]);
     expect(copied).to.include('dist');
   });
 
-  it('lets the build see what it imports', () => {
+  it('includes all imports of the build in its context', () => {
     const context = parseContext(read('.dockerignore'));
     const tools = sourceFiles('tools');
     const needed = new Set(['tools/build.ts']);
@@ -62,7 +62,7 @@ describe('the Dockerfile', () => {
 });
 
 describe('parseDockerfile', () => {
-  it('joins lines, leaves comments out, and puts arguments in', () => {
+  it('joins lines, removes comments, and replaces arguments', () => {
     const source = 'ARG A=1\n# no\nFROM --platform=$X x:${A} AS build\nRUN a \\\n  b ${A}\nFROM y\nARG B\nUSER ${B}\n';
     expect(parseDockerfile(source, { A: '2', B: '3' })).to.deep.equal([
       { base: 'x:2', instructions: [{ keyword: 'RUN', text: 'a b 2' }] },

@@ -34,7 +34,7 @@ const ROOMS: Readonly<Record<string, { readonly patterns: readonly string[]; rea
 
 describe('the language', () => {
   for (const [room, { patterns, read }] of Object.entries(ROOMS))
-    it(`names its subjects in ${room}`, () => {
+    it(`names the subject in ${room}`, () => {
       const sentences = globSync(patterns).flatMap((file) =>
         read(file, readFileSync(file, 'utf8'))
           .flatMap(sentencesOf)

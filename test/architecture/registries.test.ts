@@ -8,14 +8,14 @@ import { ROOT } from './source-files.ts';
 describe('docs/registries.md', () => {
   const rows = tableBehind('Quirks', readFileSync(join(ROOT, 'docs/registries.md'), 'utf8'));
 
-  it('has sixty quirks, each with a public report and what the service does', () => {
+  it('has sixty quirks, each with a public report and the behaviour of the service', () => {
     expect(rows.length).to.be.at.least(60);
     expect(rows.filter((cells) => cells.length !== 5 || cells.includes(''))).to.deep.equal([]);
     const reports = rows.map(([, , report]) => report);
     expect(reports.filter((report) => !/^\[[^\]]+\]\(https:\/\/[^)]+\)$/.test(report ?? ''))).to.deep.equal([]);
   });
 
-  it('names tests that exist', () => {
+  it('names existing tests', () => {
     const named = rows.flatMap(([product, , , , tests = '']) => {
       const names = [...tests.matchAll(/`([\w/-]+): ([^`]+)`/g)];
       return names.length === 0

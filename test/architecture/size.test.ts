@@ -14,11 +14,11 @@ describe('the size of the house', () => {
     }
   });
 
-  it('leaves wiring to infrastructure, and nothing that another room can hold', () => {
+  it('has only the wiring in infrastructure', () => {
     expect(sizes.get('src/infrastructure')?.lines).to.be.within(1, 2000);
   });
 
-  it('shows few names beside what is behind them', () => {
+  it('exports few names for its number of lines', () => {
     expect(sizes.get('src')?.namesPer1000Lines).to.be.within(1, 30);
   });
 });

@@ -31,7 +31,7 @@ const TESTS: Readonly<Record<string, readonly [file: string, title: string]>> = 
   ],
   '`Cache-Control: public`': ['unit/adapters/http/app', 'answers with the bytes and all headers'],
   'no ranges, no conditions': ['unit/adapters/http/app', 'answers 206 with exactly the requested bytes'],
-  'HEAD is a 403 at port 4219': ['e2e/cluster', 'answers HEAD through the sidecar to clients that may fetch'],
+  'HEAD is a 403 at port 4219': ['e2e/cluster', 'answers HEAD through the sidecar to clients with the right to fetch'],
   'port 4282: any failure to open it ends the process': [
     'process/bootstrap-port',
     'serves packages while another process holds that port, and is not ready',
@@ -82,7 +82,7 @@ const TESTS: Readonly<Record<string, readonly [file: string, title: string]>> = 
   ],
   'the right to fetch is a Role on the subresource `http` of the Deployment': [
     'e2e/resource-permissions',
-    'are allowed to the clients of each path, and to no others',
+    'are allowed only to the clients of each path',
   ],
   '`scheme: http` turns TLS checks off, https falls back to http': [
     'unit/adapters/registry/oci-registry-gateway',
@@ -98,7 +98,7 @@ const TESTS: Readonly<Record<string, readonly [file: string, title: string]>> = 
   ],
   'changes of `registry-image-address` and `registry-storage-access` are missed while the watch is broken': [
     'e2e/cluster-registry',
-    'shows the account of the upstream to no server while the ConfigMap is there, after any failure',
+    'sends the account of the upstream to no server while the ConfigMap exists, after any failure',
   ],
   'the CA of the registry agent is trusted beside the default roots': [
     'unit/adapters/registry/oci-registry-gateway',
@@ -106,13 +106,13 @@ const TESTS: Readonly<Record<string, readonly [file: string, title: string]>> = 
   ],
   "a package of any repository comes from the store's `system/deckhouse`": [
     'e2e/cluster-registry',
-    'shares the ways with ModuleSources of that registry, and with no others',
+    'is dialled in the same way for ModuleSources of this registry only',
   ],
-  '30 MiB of memory': ['e2e/memory-limits', 'neither container is killed while as many read ${size} slowly'],
-  'a volume of 1 GB for 1 GiB': ['e2e/chart', 'writes settings that the service understands, with ci/${values}'],
+  '30 MiB of memory': ['e2e/memory-limits', 'no container is killed while as many clients read ${size} slowly'],
+  'a volume of 1 GB for 1 GiB': ['e2e/chart', 'writes settings that the service accepts, with ci/${values}'],
   'probes through the sidecar': [
     'e2e/chart',
-    'has no probe by which a fault of the sidecar restarts the service, with ci/${values}',
+    'has no probe that restarts the service for a fault of the sidecar, with ci/${values}',
   ],
   'one metric': ['process/metrics', 'are exactly those of the README, with the same labels'],
   'each request for an icon reads its PackageRepository from the API server': [
@@ -121,7 +121,7 @@ const TESTS: Readonly<Record<string, readonly [file: string, title: string]>> = 
   ],
   'the token Secret goes with the module': [
     'e2e/kept-objects',
-    'keeps the token of nodes: over upgrades, without it in the values, without the release, and for the next one',
+    'keeps the token of nodes through upgrades, its removal from the values, the removal of the release and the next installation',
   ],
   'signatures in annotations are verified in some builds, and a failure is only logged': [
     'unit/application/resolve-signed-package',
@@ -135,7 +135,7 @@ describe('docs/upgrade.md', () => {
     tableBehind(`Differences for ${readers}`, page.replaceAll('### ', '## ')),
   );
 
-  it('lists the differences from the Go implementation of which this file names a test, and no others', () => {
+  it('lists exactly the differences from the Go implementation for which this file names a test', () => {
     expect(rows.map(([before = '']) => before)).to.have.members(Object.keys(TESTS));
   });
 

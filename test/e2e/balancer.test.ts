@@ -85,7 +85,7 @@ for (const kind of balancers(() => masters.map(({ sidecar }) => sidecar.port))) 
             ({ service }) => service.lines.filter(({ msg, status }) => msg === 'request' && status === 200).length,
           );
 
-        it('download each package once, whatever number of nodes asks in the same second', async () => {
+        it('download each package once for any number of nodes in the same second', async () => {
           await Promise.all(packages.flatMap((wanted) => Array.from({ length: NODES }, () => expectWhole(wanted))));
           expect(packages.map(downloads)).to.deep.equal(packages.map(() => 1));
         });
@@ -94,18 +94,18 @@ for (const kind of balancers(() => masters.map(({ sidecar }) => sidecar.port))) 
           expect(owners().filter((requests) => requests > 0)).to.have.length.greaterThan(1);
         });
 
-        it('answer what is no failure of a master themselves', async () => {
+        it('pass on 404 and 401 of a master', async () => {
           expect((await get(makePackage(1, 99).digest)).statusCode).to.equal(404);
           expect((await get(packages[0]?.digest ?? '', 'canary-unknown')).statusCode).to.equal(401);
         });
 
-        it('serve all packages when the service of one of them is killed', async () => {
+        it('serve all packages after the service of one of them is killed', async () => {
           await busiest().service.end('SIGKILL');
           for (const wanted of packages) await expectWhole(wanted);
           expect(Math.max(...packages.map(downloads))).to.be.at.most(2);
         });
 
-        it('serve all packages when a whole master is away', async () => {
+        it('serve all packages while a whole master is away', async () => {
           const { sidecar, service } = busiest();
           await Promise.all([sidecar.end(), service.hasEnded ? undefined : service.end('SIGKILL')]);
           await Promise.all(packages.flatMap((wanted) => Array.from({ length: NODES }, () => expectWhole(wanted))));

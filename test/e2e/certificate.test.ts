@@ -53,7 +53,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
       return { ca: new X509Certificate(ca), serving: new X509Certificate(Buffer.from(serving, 'base64')) };
     }
 
-    it('is made with a CA once, for the Service and the masters, and kept over upgrades', async () => {
+    it('is made once with a CA for the Service and the masters, and is kept by upgrades', async () => {
       const notes = await helm('install', 'test', CHART);
       expect(notes).to.include('get configmap registry-packages-proxy-ca').and.not.to.include(' -k');
       const first = await certificates();
@@ -79,7 +79,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
       expect(third.serving.checkIP('198.51.100.7')).to.equal('198.51.100.7');
     });
 
-    it('names a master that has joined since, from the next upgrade on, under the same CA', async () => {
+    it('includes a new master after the next upgrade, under the same CA', async () => {
       const before = await certificates();
       await addMaster('master-1', '192.0.2.11');
       expect(before.serving.checkIP('192.0.2.11')).to.equal(undefined);
@@ -103,14 +103,14 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
 
     const kinds = (objects: readonly KubernetesObject[]): string[] => objects.map(({ kind }) => kind);
 
-    it('is the same one at each rendering without a cluster, which makes no CA', async () => {
+    it('is the same at each rendering without a cluster, which makes no CA', async () => {
       const [one, other] = [await renderChart(programs.helm), await renderChart(programs.helm)];
       expect(one).to.deep.equal(other);
       expect(JSON.stringify(containerOf(one, 'kube-rbac-proxy'))).not.to.include('--tls-cert-file');
       expect(JSON.stringify(one)).not.to.include('registry-packages-proxy-serving');
     });
 
-    it('is made by cert-manager, by a CA of its own or by the issuer that is named', async () => {
+    it('is made by cert-manager, by its own CA or by the issuer of the values', async () => {
       const own = await renderChart(programs.helm, '--set', 'tls.mode=certManager');
       expect(kinds(own).filter((kind) => ['Issuer', 'Certificate'].includes(kind))).to.have.lengthOf(4);
       const named = await renderChart(programs.helm, '--set', 'tls.mode=certManager,tls.issuerRef.name=company');
@@ -120,7 +120,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
       expect(JSON.stringify(containerOf(named, 'kube-rbac-proxy'))).to.include('--tls-cert-file=/etc/tls/tls.crt');
     });
 
-    it('is that of a Secret where one is named, and the chart makes none', async () => {
+    it('is that of the Secret in the values, and the chart then makes none', async () => {
       await helm('upgrade', 'test', CHART, '--set', 'tlsSecret=mine');
       const { body } = await admin<{ items: { metadata: { name: string } }[] }>(
         `api/v1/namespaces/${NAMESPACE}/secrets`,

@@ -85,13 +85,13 @@ describeWithAll(PEERS, (programs) => {
       return run(programs.helm, ['install', 'asked', CHART, '--dry-run=server', ...release, ...args]);
     };
 
-    it('has nothing that Helm finds fault with', async () => {
+    it('passes the lint of Helm', async () => {
       const { stdout } = await run(programs.helm, ['lint', '--strict', CHART]);
       expect(stdout).to.include('0 chart(s) failed');
     });
 
     for (const values of readdirSync(join(CHART, 'ci'))) {
-      it(`renders objects that the API server takes, with ci/${values}`, async () => {
+      it(`renders objects that the API server accepts, with ci/${values}`, async () => {
         const objects = await renderChart(programs.helm, '--values', join(CHART, 'ci', values));
         expect(objects.length).to.be.greaterThan(10);
         for (const object of objects) {
@@ -102,7 +102,7 @@ describeWithAll(PEERS, (programs) => {
     }
 
     for (const values of readdirSync(join(CHART, 'ci'))) {
-      it(`writes settings that the service understands, with ci/${values}`, async () => {
+      it(`writes settings that the service accepts, with ci/${values}`, async () => {
         const objects = await renderChart(programs.helm, '--values', join(CHART, 'ci', values));
         const directory = await mkdtemp(join(tmpdir(), 'chart-'));
         await writeFile(join(directory, 'settings.yaml'), settingsOf(objects));
@@ -117,7 +117,7 @@ describeWithAll(PEERS, (programs) => {
         expect(deployment).to.include(`"ephemeral-storage":"${String(volumeMebibytes)}Mi"`);
       });
 
-      it(`has no probe by which a fault of the sidecar restarts the service, with ci/${values}`, async () => {
+      it(`has no probe that restarts the service for a fault of the sidecar, with ci/${values}`, async () => {
         const objects = await renderChart(programs.helm, '--values', join(CHART, 'ci', values));
         const probes = Object.entries(containerOf(objects, 'proxy')).filter(([name]) => name.endsWith('Probe'));
         expect(probes.map(([name]) => name)).to.include.members(['startupProbe', 'livenessProbe']);
@@ -128,7 +128,7 @@ describeWithAll(PEERS, (programs) => {
       });
     }
 
-    it('runs three replicas, apart from each other, where that is asked for', async () => {
+    it('runs three replicas on different nodes if the values say so', async () => {
       const deploymentWith = async (...args: string[]): Promise<string> => {
         const objects = await renderChart(programs.helm, ...args);
         return JSON.stringify(objects.find(({ kind }) => kind === 'Deployment'));
@@ -139,7 +139,7 @@ describeWithAll(PEERS, (programs) => {
       for (const deployment of [one, three]) expect(deployment).to.include('"maxSurge":0');
     });
 
-    it('lets both containers take what so many nodes need, by the formula of docs/sizing.md, or what the values say', async () => {
+    it('gives both containers the resources for the number of nodes by the formula of docs/sizing.md, or those of the values', async () => {
       const resourcesWith = async (...args: string[]): Promise<unknown[]> => {
         const objects = await renderChart(programs.helm, ...args);
         const { env } = containerOf(objects, 'kube-rbac-proxy') as unknown as {
@@ -164,7 +164,7 @@ describeWithAll(PEERS, (programs) => {
       expect(await resourcesWith('--set', sets)).to.deep.equal(['256Mi', '2Gi', '1Gi', '1127Mi', '110MiB']);
     });
 
-    it('opens /v2/ only where that is asked for, by a permission of its own, and takes connections for twice the nodes', async () => {
+    it('opens /v2/ only if the values say so, with a separate permission, and accepts connections for twice the nodes', async () => {
       const openings = (objects: readonly KubernetesObject[]): string[] =>
         objects
           .filter(({ kind }) => kind === 'ClusterRole' || kind === 'ClusterRoleBinding')
@@ -188,7 +188,7 @@ describeWithAll(PEERS, (programs) => {
       expect(JSON.stringify(readers)).not.to.include('/v2/');
     });
 
-    it('replaces its pods for other settings, and not for another level of the log', async () => {
+    it('replaces its pods for new settings, except for a new log level', async () => {
       const templateWith = async (set: string): Promise<string> => {
         const objects = await renderChart(programs.helm, '--set', set);
         return JSON.stringify(objects.find(({ kind }) => kind === 'Deployment')?.['spec' as keyof object]);
@@ -200,14 +200,14 @@ describeWithAll(PEERS, (programs) => {
       expect(await templateWith('registrySecret.name=other')).not.to.equal(info);
     });
 
-    it('leaves out what the cluster has no kind for', async () => {
+    it('omits objects whose kind the cluster does not have', async () => {
       const { stdout } = await run(programs.helm, ['template', 'test', CHART]);
       expect(stdout).not.to.match(/^kind: (PodMonitor|PrometheusRule|VerticalPodAutoscaler)$/m);
       const kinds = (await renderChart(programs.helm)).map(({ kind }) => kind);
       expect(kinds).to.include.members(['PodMonitor', 'PrometheusRule', 'VerticalPodAutoscaler']);
     });
 
-    it('hands the dashboard to Grafana as a ConfigMap, or as Deckhouse wants it where its kind is known', async () => {
+    it('provides the dashboard to Grafana as a ConfigMap, or as an object of Deckhouse if the cluster has its kind', async () => {
       const dashboards = async (...args: string[]): Promise<KubernetesObject[]> =>
         (await renderChart(programs.helm, ...args)).filter((object) =>
           JSON.stringify(object).includes('schemaVersion'),
@@ -221,7 +221,7 @@ describeWithAll(PEERS, (programs) => {
       expect([...others, ...more, ...(await dashboards('--set', 'dashboard.enabled=false'))]).to.deep.equal([]);
     });
 
-    it('labels every object with what tools look for, and with what clients of the existing one do', async () => {
+    it('labels every object with the usual labels of tools, and with those that clients of the Go implementation use', async () => {
       for (const { kind, metadata } of await renderChart(programs.helm)) {
         for (const label of ['name', 'instance', 'version', 'component', 'part-of', 'managed-by']) {
           expect(metadata.labels, kind).to.have.property(`app.kubernetes.io/${label}`);
@@ -230,7 +230,7 @@ describeWithAll(PEERS, (programs) => {
       }
     });
 
-    it('refuses a wrong value and names its path', async () => {
+    it('refuses an invalid value and names its path', async () => {
       const wrong: [set: string, path: string][] = [
         ['cache.size=lots', '/cache/size'],
         ['publicEndpoint.host=https://rpp.example', '/publicEndpoint/host'],
@@ -269,7 +269,7 @@ describeWithAll(PEERS, (programs) => {
       }
     });
 
-    it('says in a sentence which block is missing, whichever is null, and never fails inside Go', async () => {
+    it('names the missing block in a sentence for each block that is null, and never fails inside Go', async () => {
       const values = parse(await readFile(join(CHART, 'values.yaml'), 'utf8')) as Record<string, unknown>;
       for (const path of pathsOf(values)) {
         const error = await renderChart(programs.helm, '--set', `${path}=null`).then(() => undefined, String);
@@ -277,7 +277,7 @@ describeWithAll(PEERS, (programs) => {
       }
     }).timeout(60_000);
 
-    it('mounts the CA of the registry agent, read-only, where the cluster has ModuleSources, or where it is asked for', async () => {
+    it('mounts the CA of the registry agent read-only if the cluster has ModuleSources or the values say so', async () => {
       const deploymentWith = async (...args: string[]): Promise<KubernetesObject[]> => {
         const { stdout } = await run(programs.helm, ['template', 'test', CHART, '--skip-tests', ...args]);
         return parseObjects(stdout);
@@ -302,7 +302,7 @@ describeWithAll(PEERS, (programs) => {
       }
     });
 
-    it('mounts the keys of signatures where these are verified, and nothing of them where not', async () => {
+    it('mounts the keys of signatures only if these are verified', async () => {
       const signature = 'registry.signature.mode=enforce,registry.signature.keysConfigMap=1e3';
       const objects = await renderChart(programs.helm, '--set', signature);
       const mount = { name: 'signature-keys', mountPath: '/etc/signature-keys', readOnly: true };
@@ -316,7 +316,7 @@ describeWithAll(PEERS, (programs) => {
       expect(JSON.stringify(off)).not.to.include('signature-keys');
     });
 
-    it('makes a token without an end where the cluster has ModuleSources, or where it is asked for', async () => {
+    it('makes a token without expiry if the cluster has ModuleSources or the values say so', async () => {
       const { stdout } = await run(programs.helm, ['template', 'test', CHART]);
       expect(stdout).not.to.include('kubernetes.io/service-account-token');
       for (const args of [
@@ -328,7 +328,7 @@ describeWithAll(PEERS, (programs) => {
       }
     });
 
-    it('serves the bootstrap port where the UUID of the cluster is known, and to everybody only where that is said', async () => {
+    it('serves the bootstrap port if the UUID of the cluster is known, and without the UUID only if the values say so', async () => {
       const uuid = '0f0e6a2c-1f43-4c6c-a0f9-2c2b6d0c4c11';
       const isServed = (objects: KubernetesObject[]): boolean =>
         objects.some(({ kind, metadata }) => kind === 'Service' && metadata.name.endsWith('-bootstrap'));
@@ -357,7 +357,7 @@ describeWithAll(PEERS, (programs) => {
       await cluster.as('admin').delete('api/v1/namespaces/kube-system/configmaps/d8-cluster-uuid');
     });
 
-    it('has an Ingress for images only, and only for a host', async () => {
+    it('has an Ingress only for images and only if a host is set', async () => {
       const isIngress = ({ kind }: KubernetesObject): boolean => kind === 'Ingress';
       expect((await renderChart(programs.helm)).filter(isIngress)).to.deep.equal([]);
       const [ingress, ...others] = (
@@ -370,7 +370,7 @@ describeWithAll(PEERS, (programs) => {
       expect(text).to.include('"host":"packages.example.com"').and.to.include('backend-protocol":"HTTPS"');
     });
 
-    it('has a ListenerSet and HTTPRoutes for images where a Gateway is named, and no Ingress', async () => {
+    it('has a ListenerSet and HTTPRoutes for images instead of an Ingress if a Gateway is set', async () => {
       const values = { host: 'packages.example.com', gateway: { name: 'public', namespace: 'gateways' } };
       const set = ['--set-json', `publicEndpoint=${JSON.stringify(values)}`];
       const { stdout } = await asked(...set, '--output', 'json');
@@ -392,7 +392,7 @@ describeWithAll(PEERS, (programs) => {
       expect(error.message).to.include('publicEndpoint.gateway needs the kind ListenerSet');
     });
 
-    it('quotes every name, so that none of them becomes a number, a truth value or nothing', async () => {
+    it('quotes every name, so that none becomes a number, a boolean or null', async () => {
       const names = ['registrySecret.name', 'registrySecret.namespace', 'tlsSecret', 'clientCA', 'hardened.secret'];
       for (const value of ['2024', '0x10', '1e3', 'null', 'true']) {
         const sets = names.flatMap((name) => ['--set-string', `${name}=${value}`]);
@@ -406,7 +406,7 @@ describeWithAll(PEERS, (programs) => {
       }
     });
 
-    it('takes labels and annotations that it has itself, but not those by which objects are found', async () => {
+    it('accepts labels and annotations that replace its own, except those that select objects', async () => {
       const own = { app: 'theirs', 'app.kubernetes.io/part-of': 'theirs', 'app.kubernetes.io/instance': 'theirs' };
       const pod = { 'kubectl.kubernetes.io/default-container': 'theirs', 'checksum/settings': 'theirs' };
       const objects = await renderChart(
@@ -434,7 +434,7 @@ describeWithAll(PEERS, (programs) => {
       expect(deployment).to.include('default-container":"theirs"').and.not.to.include('checksum/settings":"theirs"');
     });
 
-    it('is taken by the API server with another strategy, whose type alone is set', async () => {
+    it('is accepted by the API server with another strategy of which only the type is set', async () => {
       const objects = await renderChart(programs.helm, '--set', 'updateStrategy.type=Recreate');
       const deployment = objects.find(({ kind }) => kind === 'Deployment');
       if (deployment === undefined) throw new Error('no Deployment');
@@ -442,7 +442,7 @@ describeWithAll(PEERS, (programs) => {
       expect(deployment).to.have.nested.property('spec.strategy.type', 'Recreate');
     });
 
-    it('is taken by the API server in a version with build metadata, which Flux appends', async () => {
+    it('is accepted by the API server in a version with build metadata, which Flux appends', async () => {
       const directory = await mkdtemp(join(tmpdir(), 'chart-'));
       await cp(CHART, directory, { recursive: true });
       const file = join(directory, 'Chart.yaml');
@@ -457,7 +457,7 @@ describeWithAll(PEERS, (programs) => {
         .that.not.includes('+');
     });
 
-    it('takes what operators add to its pod, to its objects and beside them', async () => {
+    it('accepts additions of operators to its pod and its objects, and extra objects', async () => {
       const values = {
         image: { repository: 'registry.example.com/proxy', digest: `sha256:${'0'.repeat(64)}` },
         extraEnv: [{ name: 'NODE_EXTRA_CA_CERTS', value: '/extra/ca.crt' }],
@@ -512,7 +512,7 @@ describeWithAll(PEERS, (programs) => {
       }
     });
 
-    it('is not installed by half where the namespace of the Secret does not exist', async () => {
+    it('is not partly installed if the namespace of the Secret does not exist', async () => {
       const args = ['install', 'half', CHART, '--namespace', NAMESPACE, '--kubeconfig', kubeconfig];
       const error = await rejection(run(programs.helm, [...args, '--set', 'registrySecret.namespace=none']));
       expect(error.message).to.include('the namespace none does not exist');
@@ -583,7 +583,7 @@ describeWithAll(PEERS, (programs) => {
       }
       const theSecret = { namespace: 'd8-system', name: 'deckhouse-registry' };
 
-      it('the service do what it does', async () => {
+      it('the service make all its requests', async () => {
         for (const verb of ['list', 'watch']) {
           expect(await may('service', resource('deckhouse.io', 'modulesources', verb)), verb).to.equal(true);
           expect(await may('service', resource('deckhouse.io', 'packagerepositories', verb)), verb).to.equal(true);
@@ -593,7 +593,7 @@ describeWithAll(PEERS, (programs) => {
         expect(await may('service', resource('authorization.k8s.io', 'subjectaccessreviews', 'create'))).to.equal(true);
       });
 
-      it('the service do nothing else', async () => {
+      it('the service make no other request', async () => {
         const forbidden = [
           resource('deckhouse.io', 'modulesources', 'get'),
           resource('', 'secrets', 'get', theSecret),
@@ -617,7 +617,7 @@ describeWithAll(PEERS, (programs) => {
         }
       });
 
-      it('the service do nothing but that, in all rules that the API server knows of', async () => {
+      it('the service have no other right in any rule of the API server', async () => {
         const everywhere = (await rulesOf(NAMESPACE)).filter(({ resources }) => !resources.join().startsWith('self'));
         expect(everywhere.map(({ resources, verbs }) => `${verbs.join()} ${resources.join()}`).sort()).to.deep.equal([
           'create subjectaccessreviews',
@@ -644,7 +644,7 @@ describeWithAll(PEERS, (programs) => {
         ]);
       });
 
-      it('the users of d8 find it, and fetch images by name, and no other user', async () => {
+      it('only the users of d8 find it and fetch images by name', async () => {
         const own = [
           path('/v1/images/deckhouse-cli/tags', 'get'),
           path('/v1/images/deckhouse-cli/plugins/a/images/v1', '*'),
@@ -664,7 +664,7 @@ describeWithAll(PEERS, (programs) => {
         expect(await may('operator', path('/v1/packages/a/b/metadata/icon', 'get'))).to.equal(false);
       });
 
-      it('nodes fetch packages, monitoring read metrics, operators ask why, and none the other', async () => {
+      it('only nodes fetch packages, only monitoring read metrics, and only operators request explanations', async () => {
         for (const verb of ['get', '*']) {
           for (const seen of ['/explain', '/status', '/']) {
             expect(await may('operator', path(seen, verb))).to.equal(true);

@@ -191,7 +191,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
       });
     }
 
-    it('shows the account of the upstream to no server while the ConfigMap is there, after any failure', async () => {
+    it('sends the account of the upstream to no server while the ConfigMap exists, after any failure', async () => {
       await arrange(true, 'whole', true);
       await comesFrom('agent');
       const before = upstream.log.length;
@@ -209,7 +209,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
       expect(store.log.map(({ headers }) => headers.authorization ?? BASIC)).to.deep.equal(store.log.map(() => BASIC));
     });
 
-    it('goes by the names of one address at a time', async () => {
+    it('is found only by the names of its current address', async () => {
       await arrange(true, 'absent', true);
       await comesFrom('agent');
       for (const name of [SVC, `${SVC}/system/deckhouse`]) {
@@ -226,7 +226,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
       expect(statusCode).to.equal(404);
     });
 
-    it('shares the ways with ModuleSources of that registry, and with no others', async () => {
+    it('is dialled in the same way for ModuleSources of this registry only', async () => {
       await arrange(false, 'whole', false);
       await putModuleSource(admin, 'inside', { repo: `${SVC}/modules` });
       await putModuleSource(admin, 'outside', { repo: `${upstream.host}/modules`, scheme: 'HTTP' });
@@ -236,7 +236,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
       await comesFrom('upstream', `${upstream.host}/modules`);
     });
 
-    it('is recorded by its address in the log and on the status page, and in no metric', async () => {
+    it('is recorded with its address in the log and on the status page, but not in metrics', async () => {
       await arrange(true, 'absent', true);
       await comesFrom('agent');
       const { body: metrics } = await service.client('metrics');
@@ -246,7 +246,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
       expect(service.output).not.to.include(AGENT);
     });
 
-    it('is that of the Secret where the service may see nothing but the Secret, which it says once', async () => {
+    it('is that of the Secret if the service may read only the Secret, which it logs once', async () => {
       await arrange(false, 'absent', false);
       await admin.patch('apis/rbac.authorization.k8s.io/v1/namespaces/d8-system/roles/registry-packages-proxy', {
         headers: { 'content-type': 'application/merge-patch+json' },

@@ -102,12 +102,12 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
     }
     const unknownRepository = { status: 404, body: 'repository is not known to this proxy\n' };
 
-    it('is ready before its kind is defined, and knows no repository then', async () => {
+    it('is ready without repositories before the kind ModuleSource is defined', async () => {
       expect((await service.client('readyz')).body).to.equal('ok');
       expect((await service.client(package_(image.digest))).statusCode).to.equal(404);
     });
 
-    it('is forbidden nothing with the rights that the chart gives it, and troubled by no silence', async () => {
+    it('gets no refusal with the rights of the chart, and continues after silent watches', async () => {
       // Longer than the client library waits for a word.
       await new Promise((resolve) => setTimeout(resolve, 35_000));
       const metrics = await service.client('metrics').text();
@@ -116,7 +116,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
       }
     });
 
-    it('uses a ModuleSource within 5 s, and each password that it changes to', async () => {
+    it('uses a ModuleSource and each new password within 5 s', async () => {
       await defineModuleSource(cluster.as('admin'));
       const passwords: [password: string, status: number][] = [
         ['canary-old', 502],
@@ -138,7 +138,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
       await until(package_(image.digest), 5000, { status: 200 });
     });
 
-    it('admits authorized clients through the sidecar, and no others', async () => {
+    it('admits only authorized clients through the sidecar', async () => {
       const query = package_(image.digest);
       const table: [path: string, user: User | undefined, status: number][] = [
         ['healthz', undefined, 200],
@@ -167,14 +167,14 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
       expect(Buffer.compare(response.body, image.layer.bytes)).to.equal(0);
     });
 
-    it('answers HEAD through the sidecar to clients that may fetch', async () => {
+    it('answers HEAD through the sidecar to clients with the right to fetch', async () => {
       const response = await guarded.head(package_(image.digest), as('node'));
       expect(response.statusCode).to.equal(200);
       expect(response.headers['content-length']).to.equal(String(3 * MIB));
       expect((await guarded.head(package_(image.digest), as('stranger'))).statusCode).to.equal(403);
     });
 
-    it('lets a node in that is in no group, with the token of the reader', async () => {
+    it('admits a node without a group with the token of the reader', async () => {
       const { body } = await cluster
         .as('admin')
         .post<{ status: { token: string } }>(
@@ -186,7 +186,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
       expect((await guarded('metrics', { headers })).statusCode).to.equal(403);
     });
 
-    it('is where examples/fetch-package.sh fetches from, with the token of a node', async () => {
+    it('serves examples/fetch-package.sh with the token of a node', async () => {
       const script = join(import.meta.dirname, '../../examples/fetch-package.sh');
       const fetchAs = (user: User) =>
         promisify(execFile)(script, [image.digest, output, registry.repo, ''], {
@@ -206,7 +206,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
       await rm(directory, { recursive: true });
     });
 
-    it('knows clients by certificates of the CA that it was told of', async () => {
+    it('identifies clients by certificates of the configured CA', async () => {
       const client = through(await cluster.guard(service.port, sidecarOf(await chartWith('ha'))));
       const { cert: certificate, key } = serverCertificate('localhost');
       const options = { https: { certificateAuthority: CA, certificate, key } };
@@ -216,7 +216,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
       expect((await client(package_(image.digest))).statusCode).to.equal(401);
     });
 
-    it('lets a download through the sidecar finish when the pod is told to stop', async () => {
+    it('finishes a download through the sidecar when the pod is stopped', async () => {
       const large = makePackage(64 * MIB, 3);
       await registry.publish(large);
       const leaving = await start(chart);
@@ -250,7 +250,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
       expect(registry.accessLog).to.have.lengthOf(length);
     });
 
-    it('goes on while the API server is away, and sees afterwards what was deleted meanwhile', async function () {
+    it('continues while the API server is away, and afterwards forgets the objects deleted in the meantime', async function () {
       this.timeout(OUTAGE_MS + 60_000);
       await cluster.stopApiServer();
       const ends = performance.now() + OUTAGE_MS;

@@ -102,7 +102,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'nginx'], 
       expect((await commandLine.pull(PLUGIN, 'v0.1.0', 'linux-amd64', 'plugin')).equals(PROGRAMS.amd64)).to.equal(true);
     }
 
-    it('finds a pod that is ready where there is no Ingress, and updates itself and its plugins through the sidecar', async () => {
+    it('finds a ready pod if there is no Ingress, and updates itself and its plugins through the sidecar', async () => {
       const pods = `api/v1/namespaces/${NAMESPACE}/pods`;
       const missing = await rejection(discoverEndpoint(cluster.as('admin'), NAMESPACE));
       expect(missing.message).to.equal(`no ready pods in namespace ${NAMESPACE}`);
@@ -129,20 +129,20 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'nginx'], 
       await expectAll(client('operator', endpoint.replace(':4219', `:${String(sidecarPort)}`)));
     });
 
-    it('finds the Ingress with no more rights than those of its role, and updates through nginx', async () => {
+    it('finds the Ingress with only the rights of its role, and updates itself through nginx', async () => {
       await applyObject(cluster.as('admin'), objectOf('Ingress'));
       const endpoint = await discoverEndpoint(cluster.as('operator'), NAMESPACE);
       expect(endpoint).to.equal('https://localhost');
       await expectAll(client('operator', `${endpoint}:${String(front.port)}`));
     });
 
-    it('downloads an image once, although its clients leave behind the file that they want', () => {
+    it('downloads an image once, although its clients leave after their file', () => {
       expect(registry.requests('/blobs/')).to.have.lengthOf(2);
       const unhappy = service.lines.filter(({ level, route }) => level !== 'info' && route === '/v1/images/images');
       expect(unhappy).to.deep.equal([]);
     });
 
-    it('is refused without the role, and reaches nothing else through the Ingress', async () => {
+    it('is refused without the role, and reaches no other path through the Ingress', async () => {
       for (const port of [sidecarPort, front.port]) {
         const error = await rejection(client('stranger', `https://localhost:${String(port)}`).tags(CLI));
         expect(error).to.be.instanceOf(CommandLineError);

@@ -31,7 +31,7 @@ interface Pod {
 }
 
 describeWithAll(['etcd', 'kube-apiserver', 'kube-controller-manager', 'kube-rbac-proxy', 'helm'], (programs) => {
-  describe('a node that has nothing but the addresses of the masters', () => {
+  describe('a node that has only the addresses of the masters', () => {
     let directory: string;
     let cluster: Cluster;
     let registry: FakeRegistry;
@@ -98,7 +98,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-controller-manager', 'kube-rbac
       throw new Error('no pod runs');
     }
 
-    it('gets its first program from the bootstrap port, and all else with it and the token of the cluster', async () => {
+    it('gets its first program from the bootstrap port, and fetches all packages with it and the token of the cluster', async () => {
       const { port } = await service.logged('bootstrap port is open');
       await run(SCRIPT, [program.digest, join(directory, 'rpp-get')], {
         env: {
@@ -119,7 +119,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-controller-manager', 'kube-rbac
       expect(await readFile(join(directory, 'opt/bin/kubelet'), 'utf8')).to.equal('the kubelet\n');
     });
 
-    it('cannot find the pods or the token without being named by clients.discovery', async () => {
+    it('can find the pods and the token only if clients.discovery names it', async () => {
       const error = await rejection(fetchPackage(cluster.as('stranger'), kubelet.digest));
       expect(String(error)).to.include('403');
       const secret = `api/v1/namespaces/${NAMESPACE}/secrets/registry-packages-proxy-token`;

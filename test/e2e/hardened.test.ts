@@ -113,7 +113,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
         });
       });
 
-      it('answers the probes of a kubelet, which has no certificate, and no other request', async () => {
+      it('answers the probes of a kubelet without a certificate, and no other request', async () => {
         const kubelet = got.extend({
           prefixUrl: `https://127.0.0.1:${String(service.port)}`,
           https: { certificateAuthority: await readFile(join(home, 'loopback-service/ca.crt')) },
@@ -128,7 +128,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
         await rejection(got(`http://127.0.0.1:${String(service.port)}/healthz`, { retry: { limit: 0 } }));
       });
 
-      it('is asked by explain, with the keys of its container', async () => {
+      it('answers explain with the keys of its container', async () => {
         const url = `https://127.0.0.1:${String(service.port)}`;
         const args = ['explain', '--url', url, '--digest', image.digest];
         const { stdout, code } = await runProgram(...args, '--keys', join(home, 'loopback-service'));
@@ -137,7 +137,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
         expect((await runProgram(...args)).code).to.equal(1);
       });
 
-      it('counts what it has refused', async () => {
+      it('counts refused connections', async () => {
         const metrics = got(`https://127.0.0.1:${String(service.port)}/metrics`, {
           https: {
             certificateAuthority: await readFile(join(home, 'loopback-service/ca.crt')),
@@ -149,7 +149,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
         expect((await service.logged('clients of the loopback port refused'))['refused']).to.be.an('object');
       });
 
-      it('gives nothing of a process that has taken the port to a node', async () => {
+      it('delivers nothing to a node from another process that listens on the port', async () => {
         const { port } = service;
         await service.end();
         const refused = async (): Promise<void> => {
@@ -176,7 +176,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
     });
 
     describe('that is plain', () => {
-      it('hands on what a process that has taken the plain port sends, and the node refuses it', async () => {
+      it('forwards the answer of another process that listens on the port, and the node refuses it', async () => {
         const { service, sidecar, port } = await startPod(await renderChart(programs.helm));
         await service.end();
         const output = join(home, 'package');

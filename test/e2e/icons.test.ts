@@ -76,7 +76,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
         expect([answer.statusCode, answer.body]).to.deep.equal([status, body]);
       }, PATIENCE_MS);
 
-    it('are those of a PackageRepository from the moment in which it comes until it goes, with each password', async () => {
+    it('are served from the creation of a PackageRepository until its deletion, with each new password', async () => {
       await answers(404, 'package repository not found\n');
       const repo = { repo: `${registry.host}/packages`, scheme: 'HTTP' };
       await putPackageRepository(admin, 'main', { ...repo, dockerCfg: dockerCfg('canary-wrong') });
@@ -91,7 +91,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
       await answers(200, SVG);
     });
 
-    it('are there for clients without a token, and nothing else under their path is', async () => {
+    it('are served to clients without a token, and no other path below theirs is', async () => {
       for (const path of [ICON, `${ICON}/`, `${ICON}/v1.0.0`]) {
         for (const method of ['GET', 'HEAD'] as const) {
           expect((await client(path, { method })).statusCode, path).to.equal(200);
@@ -113,13 +113,13 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
       expect((await client.post(ICON)).statusCode).to.equal(405);
     });
 
-    it('are no way to a package for a client whose token has no rights', async () => {
+    it('give a client without rights no access to a package', async () => {
       const stranger = client.extend({ headers: { authorization: `Bearer ${USERS.stranger.token}` } });
       expect((await stranger(ICON)).statusCode).to.equal(200);
       expect((await stranger('v1/packages/main/console')).statusCode).to.equal(403);
     });
 
-    it('cost nothing where the cluster has no PackageRepositories, or the service no right to list them', async () => {
+    it('do not disturb the service if the cluster has no PackageRepositories, or if it may not list them', async () => {
       const path = 'apis/rbac.authorization.k8s.io/v1/clusterroles/registry-packages-proxy';
       const { body: role } = await admin<{ rules: { resources?: string[] }[] }>(path);
       const rules = role.rules.map((rule) => ({

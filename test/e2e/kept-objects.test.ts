@@ -56,7 +56,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'kube-controller-m
     }
     const withToken = ['--set', 'nodeToken.enabled=true'];
 
-    it('keeps the token of nodes: over upgrades, without it in the values, without the release, and for the next one', async () => {
+    it('keeps the token of nodes through upgrades, its removal from the values, the removal of the release and the next installation', async () => {
       await helm('install', 'test', CHART, ...withToken);
       const before = await token();
       const { type, metadata } = (await find(TOKEN)) ?? {};
@@ -91,7 +91,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'kube-controller-m
       expect(await token()).to.deep.equal(before);
     });
 
-    it('publishes the endpoints of the values with the CA of the certificate, as long as there are any', async () => {
+    it('publishes the endpoints of the values with the CA of the certificate until the values have none', async () => {
       expect(await find(CONFIG)).to.equal(undefined);
       const endpoints = ['192.0.2.10:4219', '[2001:db8::10]:4219'];
       const { name } = USERS.operator;
@@ -128,7 +128,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'kube-controller-m
       expect(await find(CONFIG)).to.equal(undefined);
     });
 
-    it('publishes the CA in the Secret of the certificate, and none where the sidecar makes the certificate', async () => {
+    it('publishes the CA of the Secret of the certificate, and none if the sidecar makes the certificate', async () => {
       const published = ['--set', 'publishedConfig.endpoints={192.0.2.10:4219}'];
       const secret = {
         apiVersion: 'v1',
@@ -148,7 +148,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'kube-controller-m
       await helm('uninstall', 'test');
     });
 
-    it('refuses endpoints that are none', async () => {
+    it('refuses invalid endpoints', async () => {
       for (const endpoint of ['https://192.0.2.10:4219', '192.0.2.10', '2001:db8::10:4219', 'a b:1']) {
         const values = JSON.stringify([endpoint]);
         const error = await rejection(helm('template', CHART, '--set-json', `publishedConfig.endpoints=${values}`));

@@ -57,7 +57,7 @@ describeWithAll(['helm', 'crane', 'docker-registry'], (programs) => {
       return lines.slice(at, end + 1).join('\n');
     };
 
-    it('has a cluster of fields that kind knows', () => {
+    it('has a cluster with only fields of kind', () => {
       expect(cluster).to.include({ kind: 'Cluster', apiVersion: 'kind.x-k8s.io/v1alpha4' });
       expect(FIELDS.cluster).to.include.members(Object.keys(cluster));
       for (const node of cluster.nodes) {
@@ -67,7 +67,7 @@ describeWithAll(['helm', 'crane', 'docker-registry'], (programs) => {
       expect(cluster.nodes.map(({ role }) => role)).to.deep.equal(['control-plane']);
     });
 
-    it('has commands that a shell understands', async () => {
+    it('has commands that a shell can parse', async () => {
       expect(blocks).to.have.lengthOf(4);
       for (const block of blocks) await run('bash', ['-n', '-c', block]);
     });

@@ -88,7 +88,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
 
     for (const image of images) {
       const size = `${String(image.layer.bytes.byteLength / MIB)} MiB`;
-      it(`neither container is killed while as many read ${size} slowly`, async () => {
+      it(`no container is killed while as many clients read ${size} slowly`, async () => {
         const { statusCode } = await service.client('package', {
           searchParams: { digest: image.digest },
           responseType: 'buffer',

@@ -33,7 +33,7 @@ describeWithAll(PROGRAMS, (programs) => {
       }
     }
 
-    test('gives a cluster with three masters that serve packages, and leaves nothing behind', async () => {
+    test('starts a cluster with three masters that serve packages, and leaves no process or file', async () => {
       const use = `
 . .cache/playground/env
 kubectl -n d8-cloud-instance-manager get deployment registry-packages-proxy -o 'go-template=ready: {{.status.readyReplicas}}{{"\\n"}}'
@@ -44,7 +44,7 @@ tar -tzf package.tar.gz`;
       expect(printed).to.equal('ready: 3\nyes\ninstall\nREADME\nleft: 0 processes, 0 files\n');
     }).timeout(TIMEOUT_MS);
 
-    test('ends in the middle of its start', async () => {
+    test('stops during its start', async () => {
       const printed = await run(`
 npm run playground >log 2>&1 &
 playground=$!
@@ -52,7 +52,7 @@ until grep -q 'three masters' log; do kill -0 "$playground" || { cat log >&2; ex
       expect(printed).to.equal('left: 0 processes, 0 files\n');
     }).timeout(TIMEOUT_MS);
 
-    test('says which ports other processes have', async () => {
+    test('reports ports that other processes use', async () => {
       const printed = await run(`
 node -e 'require("net").createServer().listen(4219, "127.0.0.2", () => console.log("here"))' >other &
 until grep -q here other; do sleep 0.1; done

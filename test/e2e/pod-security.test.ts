@@ -43,7 +43,7 @@ describeWithAll(
           expect(await pods(namespace)).to.equal(1);
         }, PATIENCE_MS);
 
-      it('is refused its pods in a namespace without the label, and comes up by the command of its notes', async () => {
+      it('gets no pods in a namespace without the label, and runs after the command of its notes', async () => {
         const notes = await install('bare', '--create-namespace');
         await eventually(async () => {
           expect((await events('bare')).join('\n')).to.match(
@@ -58,7 +58,7 @@ describeWithAll(
         await run(programs.helm, ['uninstall', 'bare', '--namespace', 'bare', '--kubeconfig', kubeconfig]);
       });
 
-      it('has its pods in a namespace with the label, and says nothing of it', async () => {
+      it('gets its pods in a namespace with the label, and prints no note about it', async () => {
         await applyObject(admin, namespaceObject('labelled', { [LABEL]: 'privileged' }));
         expect(await install('labelled')).not.to.include(LABEL);
         await comesUp('labelled');

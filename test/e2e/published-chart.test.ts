@@ -14,7 +14,7 @@ const run = promisify(execFile);
 
 describeWithAll(['helm', 'helm-docs'], (programs) => {
   describe('the README of the chart', () => {
-    it('is what helm-docs makes of the values', async () => {
+    it('is the output of helm-docs for the values', async () => {
       const home = await mkdtemp(join(tmpdir(), 'chart-'));
       await cp(CHART, join(home, 'chart'), { recursive: true });
       await run(programs['helm-docs'], ['--chart-search-root', home, '--log-level', 'error']);
@@ -25,7 +25,7 @@ describeWithAll(['helm', 'helm-docs'], (programs) => {
       for (const name of Object.keys(values)) expect(made, name).to.match(new RegExp(`^\\| ${name}[ .]`, 'm'));
     });
 
-    it('names the sidecar that the values name', async () => {
+    it('names the sidecar of the values', async () => {
       const chart = await readFile(join(CHART, 'Chart.yaml'), 'utf8');
       const { kubeRbacProxy } = parse(await readFile(join(CHART, 'values.yaml'), 'utf8')) as {
         kubeRbacProxy: { image: string };
@@ -52,7 +52,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
       await rm(home, { recursive: true });
     });
 
-    it('is packaged, pushed, and installed from there', async () => {
+    it('is packaged, pushed, and installed from the registry', async () => {
       const env = { ...process.env, HELM_CONFIG_HOME: home, HELM_CACHE_HOME: home, HELM_DATA_HOME: home };
       const helm = async (...args: readonly string[]): Promise<string> =>
         (await run(programs.helm, args, { env })).stdout;

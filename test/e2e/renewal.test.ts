@@ -79,7 +79,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
       await rename(file('new.crt'), file('tls.crt'));
     }
 
-    it('is renewed under the sidecar while each download succeeds', async () => {
+    it('is renewed while the sidecar runs and each download succeeds', async () => {
       const { args } = containerOf(await renderChart(programs.helm), 'kube-rbac-proxy');
       const own = [
         `--tls-cert-file=${file('tls.crt')}`,

@@ -24,7 +24,7 @@ interface SidecarConfig {
 const DECKHOUSE = ['--set', 'kubeRbacProxy.authorization=resources', '--set', 'kubeRbacProxy.image=kube-rbac-proxy:d8'];
 
 describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs) => {
-  describe('the subresources for which the sidecar of Deckhouse asks', () => {
+  describe('the subresources that the sidecar of Deckhouse checks', () => {
     let cluster: Cluster;
     let chart: KubernetesObject[];
     let config: SidecarConfig;
@@ -58,7 +58,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
       return body.status.allowed;
     }
 
-    it('are allowed to the clients of each path, and to no others', async () => {
+    it('are allowed only to the clients of each path', async () => {
       const allowed: Record<string, string[]> = {};
       for (const { path, upstream, authorization } of config.upstreams) {
         expect(upstream).to.equal(`http://127.0.0.1:5080${path}`);
@@ -81,7 +81,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
       expect(config.excludePaths).to.include('/healthz');
     });
 
-    it('need no right to a path', () => {
+    it('require no right to a path', () => {
       const clients = chart.filter(({ kind, metadata }) => kind === 'ClusterRole' && metadata.name.endsWith('-reader'));
       expect(clients).to.deep.equal([]);
       const { args } = containerOf(chart, 'kube-rbac-proxy');

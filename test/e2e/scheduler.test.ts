@@ -110,14 +110,14 @@ describeWithAll(
         await placed('m0', 'm1', 'm2');
       });
 
-      it('run on a master that k3s or RKE2 has labelled, and on no worker', async () => {
+      it('run on a master with the label of k3s or RKE2, and on no worker', async () => {
         await addMaster('worker', {});
         await addMaster('m0', { 'node-role.kubernetes.io/control-plane': 'true' });
         await install();
         await placed('m0');
       });
 
-      it('leave a drained master until it takes pods again', async () => {
+      it('leave a drained master until it accepts pods again', async () => {
         for (const name of ['m0', 'm1', 'm2']) await addMaster(name, CONTROL_PLANE);
         await install('--set', 'highAvailability=true');
         await placed('m0', 'm1', 'm2');
@@ -135,7 +135,7 @@ describeWithAll(
         await placed('m0', 'm1', 'm2');
       });
 
-      it('move from an unreachable master to another one, where there is one replica', async () => {
+      it('move from an unreachable master to another one if there is one replica', async () => {
         for (const name of ['m0', 'm1']) await addMaster(name, CONTROL_PLANE);
         await install();
         await eventually(async () => {
@@ -153,7 +153,7 @@ describeWithAll(
         await placed(first === 'm0' ? 'm1' : 'm0');
       });
 
-      it('that are not ready keep no master from being drained', async () => {
+      it('that are not ready do not block the drain of a master', async () => {
         for (const name of ['m0', 'm1', 'm2']) await addMaster(name, CONTROL_PLANE);
         await install('--set', 'highAvailability=true');
         await placed('m0', 'm1', 'm2');

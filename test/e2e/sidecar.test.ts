@@ -65,7 +65,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
       return { status: answers[0]?.status, id };
     }
 
-    it('is that of another instance, which shows the token of a file, and the next one when that changes', async function () {
+    it('has the token of another instance from a file, and the new token after a change of the file', async function () {
       this.timeout(60_000);
       const home = await mkdtemp(join(tmpdir(), 'tier-'));
       const tokenFile = join(home, 'token');
@@ -132,7 +132,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
       });
     }
 
-    it('reads whole images with the permission for /v2/ alone, by GET and by HEAD', async () => {
+    it('reads whole images by GET and by HEAD with only the permission for /v2/', async () => {
       const operator = [{ kind: 'User', apiGroup: 'rbac.authorization.k8s.io', name: USERS.operator.name }];
       const values = ['distribution={"enabled":true}', `clients.distribution=${JSON.stringify(operator)}`];
       const objects = await renderChart(programs.helm, ...values.flatMap((value) => ['--set-json', value]));
@@ -162,7 +162,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
       expect((await get('/v2/', false)).status).to.equal(401);
     }).timeout(60_000);
 
-    it('is what prefetch asks for, with its token and the CA of the sidecar', async () => {
+    it('is made by prefetch with its token and the CA of the sidecar', async () => {
       const directory = await mkdtemp(join(tmpdir(), 'prefetch-'));
       const [list, token, ca] = ['list', 'token', 'ca'].map((name) => join(directory, name)) as [
         string,
@@ -182,7 +182,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
       await rm(directory, { recursive: true });
     }).timeout(60_000);
 
-    it('is what explain asks for, and the reason of a refusal is told', async () => {
+    it('is made by explain, which prints the reason of a refusal', async () => {
       const directory = await mkdtemp(join(tmpdir(), 'explain-'));
       const [token, ca] = [join(directory, 'token'), join(directory, 'ca')];
       await writeFile(ca, CA);
@@ -201,7 +201,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
       await rm(directory, { recursive: true });
     }).timeout(60_000);
 
-    it('comes of 150 nodes with tokens of their own, each of which is answered within the 10 s that it waits', async () => {
+    it('is answered within 10 s for each of 150 nodes with different tokens', async () => {
       for (const name of [NAMESPACE, 'd8-system']) await applyObject(cluster.as('admin'), namespaceObject(name));
       for (const object of await renderChart(programs.helm)) {
         if (/Role|ServiceAccount/.test(object.kind)) await applyObject(cluster.as('admin'), object);
@@ -252,7 +252,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
       });
     }
 
-    it('is refused by 401 while the API server is away, for a token that the sidecar has not seen: a node asks the next master', async () => {
+    it('is refused with 401 for an unknown token while the API server is away, so a node asks the next master', async () => {
       await cluster.stopApiServer();
       const response = await got(`https://127.0.0.1:${String(port)}/package?digest=${QUERY_DIGEST}`, {
         headers: { authorization: `Bearer ${USERS.scraper.token}` },

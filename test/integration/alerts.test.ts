@@ -44,12 +44,12 @@ describeWithAll(['helm', 'promtool'], ({ helm, promtool }) => {
     });
     after(() => rm(directory, { recursive: true }));
 
-    it('are rules that Prometheus takes', async () => {
+    it('are rules that Prometheus accepts', async () => {
       const { stdout } = await run(promtool, ['check', 'rules', '--lint-fatal', join(directory, 'rules.yaml')]);
       expect(stdout).to.include(`SUCCESS: ${String(alerts.length)} rules found`);
     });
 
-    it('come when they should, and not when something only looks like it', async () => {
+    it('fire for their cause, and not for similar events', async () => {
       const unitTests = parse(await readFile(UNIT_TESTS, 'utf8')) as UnitTests;
       const file = join(directory, 'tests.yaml');
       await writeFile(file, stringify({ rule_files: ['rules.yaml'], ...unitTests }));
@@ -66,7 +66,7 @@ describeWithAll(['helm', 'promtool'], ({ helm, promtool }) => {
       }
     });
 
-    it('ask only for metrics and labels that a running service has', async () => {
+    it('query only metrics and labels of a running service', async () => {
       const text = await exposedMetrics();
       for (const { alert, expr } of alerts) {
         expect(expr, alert).to.match(
@@ -82,7 +82,7 @@ describeWithAll(['helm', 'promtool'], ({ helm, promtool }) => {
       }
     });
 
-    it('have a runbook each, with meaning, impact, first steps, remedy, and how to confirm that it is fixed', async () => {
+    it('each have a runbook with meaning, impact, first steps, remedy and confirmation', async () => {
       // An alert of two severities has one runbook.
       const pages = new Set(alerts.map(({ alert }) => `${alert}.md`));
       expect((await readdir(RUNBOOKS)).sort()).to.deep.equal([...pages].sort());

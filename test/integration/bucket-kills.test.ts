@@ -15,7 +15,7 @@ const PROGRAMS: readonly BucketProgram[] = ['versitygw', 's3s-fs', 'rclone'];
 
 for (const program of PROGRAMS) {
   describeWith(program, (path) => {
-    describe(`a PUT to ${program} in whose middle`, function () {
+    describe(`a PUT to ${program}, during which`, function () {
       this.timeout(120_000);
       let peer: PeerBucket;
       let relay: HeldRelay;
@@ -61,7 +61,7 @@ for (const program of PROGRAMS) {
         expect(Buffer.compare(await peer.read(digest), image.layer.bytes)).to.equal(0);
       };
 
-      it('the service is killed leaves no object, and the next replica serves and writes the whole', async () => {
+      it('the service is killed, leaves no object, and the next replica serves and writes the whole object', async () => {
         const image = makePackage(8 * MIB, 21);
         registry.publish(image);
         const held = relay.holdAfter(MIB);
@@ -83,7 +83,7 @@ for (const program of PROGRAMS) {
         registry = await FakeRegistry.start();
       });
 
-      it('the bucket is killed fails no request, and the object is whole once it is written again', async () => {
+      it('the bucket is killed, fails no request, and the object is whole after the next write', async () => {
         const [image, other] = [makePackage(8 * MIB, 22), makePackage(MIB, 23)];
         registry.publish(image, other);
         const held = relay.holdAfter(MIB);

@@ -42,7 +42,7 @@ for (const program of PROGRAMS) {
       const digest = digestOf(bytes);
       const size = bytes.byteLength;
 
-      it('takes an object, tells that it is there, and takes it once more', async () => {
+      it('stores an object, reports that it exists, and stores it a second time', async () => {
         const bucket = peer.bucket();
         expect(await bucket.stateOf(digest, size, never)).to.equal('absent');
         for (let times = 0; times < 2; times++) {
@@ -51,7 +51,7 @@ for (const program of PROGRAMS) {
         }
       });
 
-      it('takes no other bytes than those of the digest', async () => {
+      it('refuses bytes with another digest', async () => {
         const bucket = peer.bucket();
         const wanted = digestOf(Buffer.from(`other bytes for ${program}`));
         const upload = { size, open: () => chunksOf(bytes, 500_000) };
@@ -59,7 +59,7 @@ for (const program of PROGRAMS) {
         expect(await bucket.stateOf(wanted, size, never)).to.equal('absent');
       });
 
-      it('refuses strangers, also while they send a body', async () => {
+      it('refuses clients without a valid key, also while they send a body', async () => {
         const image = makePackage(1000, 77);
         await peer.publish(image);
         for (const keys of [keysOf(ACCESS_KEY, 'canary-wrong'), keysOf('STRANGER', 'canary-wrong')]) {
@@ -70,12 +70,12 @@ for (const program of PROGRAMS) {
         }
       });
 
-      it('has another bucket for one that is absent', async () => {
+      it('reports a missing bucket differently from a missing object', async () => {
         const bucket = peer.bucket({ name: 'absent' });
         expect(await rejection(bucket.check(never))).not.to.be.instanceOf(PackageUnknownError);
       });
 
-      it('has an object with the prefix of the settings only under it', async () => {
+      it('finds an object only under the prefix of the settings', async () => {
         const bucket = peer.bucket({ prefix: 'site/a/' });
         const small = Buffer.from('with a prefix');
         const upload = { size: small.byteLength, open: () => chunksOf(small) };
@@ -84,7 +84,7 @@ for (const program of PROGRAMS) {
         expect(await peer.bucket().stateOf(digestOf(small), small.byteLength, never)).to.equal('absent');
       });
 
-      it('keeps nothing of an object that was being written when it was killed', async () => {
+      it('keeps no part of an object whose PUT was killed', async () => {
         const late = bytesOf(8_000_000, 11);
         const sent = Promise.withResolvers<undefined>();
         const open = async function* (): AsyncGenerator<Uint8Array> {
@@ -108,7 +108,7 @@ for (const program of PROGRAMS) {
 }
 
 describeWith('versitygw', (path) => {
-  it('names no other object than those of its digest when the server has rotten bytes', async function () {
+  it('rejects an object with rotten bytes on the server as DIGEST_MISMATCH', async function () {
     this.timeout(60_000);
     const peer = await PeerBucket.start('versitygw', path);
     try {

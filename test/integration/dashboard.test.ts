@@ -73,7 +73,7 @@ describeWithAll(['helm', 'prometheus'], ({ helm, prometheus: path }) => {
         .replaceAll('$node', '.*');
     }
 
-    it('is in a ConfigMap that the sidecar of Grafana finds, with links to where the runbooks are', () => {
+    it('is in a ConfigMap with the label for the sidecar of Grafana, with links to the runbooks', () => {
       const { metadata, data = {} } = objects.find(({ metadata: { name } }) => name.endsWith('-dashboard')) ?? {};
       expect(metadata?.labels).to.include({ grafana_dashboard: '1' });
       const [text = ''] = Object.values(data);
@@ -86,7 +86,7 @@ describeWithAll(['helm', 'prometheus'], ({ helm, prometheus: path }) => {
       expect(templating.list).to.deep.equal(runbooks);
     });
 
-    it('offers the jobs and nodes that there are', async () => {
+    it('lists the existing jobs and nodes', async () => {
       const offered: Record<string, string[]> = {};
       for (const { name, type, query } of DASHBOARD.templating.list) {
         if (type !== 'query') continue;
@@ -98,7 +98,7 @@ describeWithAll(['helm', 'prometheus'], ({ helm, prometheus: path }) => {
     });
 
     for (const { where, expr, instant } of queriesOf(DASHBOARD)) {
-      it(`shows something: ${where}`, async () => {
+      it(`shows data: ${where}`, async () => {
         const ask = instant === true ? prometheus.now.bind(prometheus) : prometheus.history.bind(prometheus);
         await eventually(async () => {
           const samples = await ask(withVariables(expr));

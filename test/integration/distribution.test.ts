@@ -131,7 +131,7 @@ describeWithAll(
         );
       });
 
-      it('is a registry to crane, which finds an image valid by its digest and by its tag', async () => {
+      it('is a registry for crane, which validates an image by its digest and by its tag', async () => {
         const digest = await publish('craned', 1);
         const before = blobsFetched();
         for (const reference of [`@${digest}`, ':craned', `@${digest}`]) {
@@ -147,7 +147,7 @@ describeWithAll(
         expect(refusal).to.include('UNSUPPORTED');
       });
 
-      it('is a mirror to containerd, which asks nothing of the origin', async function () {
+      it('is a mirror for containerd, which sends no request to the origin', async function () {
         if (process.getuid?.() !== 0) this.skip();
         const digest = await publish('contained', 2);
         const folder = join(home, 'containerd');

@@ -63,7 +63,7 @@ for (const kind of FORWARD_PROXIES) {
         expect(headers['cache-status']).to.match(outcome);
       }
 
-      it('delivers a package byte for byte, and the second time without the proxy', async () => {
+      it('delivers the exact bytes of a package, and the second time without the proxy', async () => {
         const wanted = makePackage(8 * MIB, 1);
         await registry.publish(wanted);
         await expectWhole(wanted, /fwd=/);
@@ -72,7 +72,7 @@ for (const kind of FORWARD_PROXIES) {
         expect(registry.accessLog).to.have.lengthOf(asked);
       });
 
-      it('delivers a package of a registry without TLS', async () => {
+      it('delivers a package from a registry without TLS', async () => {
         const wanted = makePackage(MIB, 2);
         await plain.publish(wanted);
         await expectWhole(wanted, /fwd=/, plainRepo());
@@ -107,7 +107,7 @@ for (const kind of FORWARD_PROXIES) {
       });
 
       if (kind.password !== undefined) {
-        it('answers 502 for a wrong password of the proxy, and tells the cause', async () => {
+        it('answers 502 for a wrong password of the proxy, and logs the cause', async () => {
           const other = await serviceWith('canary-wrong');
           try {
             const { statusCode } = await other.client(`package?digest=${makePackage(1).digest}`);

@@ -62,7 +62,7 @@ for (const kind of [...REVERSE_PROXIES, ...CACHES]) {
         expect(headers['cache-status']).to.match(outcome);
       }
 
-      it('delivers a package byte for byte, and the second time without the front', async () => {
+      it('delivers the exact bytes of a package, and the second time without the front', async () => {
         const wanted = image(1);
         await registry.publish(wanted);
         await expectWhole(wanted, /fwd=/);
@@ -88,7 +88,7 @@ for (const kind of [...REVERSE_PROXIES, ...CACHES]) {
       });
 
       if (kind.asksForPatience !== true) {
-        it('waits for a front that does not reach the registry at once', async () => {
+        it('retries a front that does not reach the registry at first', async () => {
           const wanted = image(7);
           await registry.publish(wanted);
           behind.leave(1);
@@ -105,7 +105,7 @@ for (const kind of [...REVERSE_PROXIES, ...CACHES]) {
         expect(Buffer.compare(body, wanted.layer.bytes.subarray(1000, 300_000))).to.equal(0);
       });
 
-      it('refuses the certificate of the front where the registry has no CA of its own', async () => {
+      it('refuses the certificate of the front if the registry has no CA in the settings', async () => {
         const query = `digest=${image(5, 10).digest}&repository=localhost:${String(ahead.port)}/deckhouse/ee`;
         const { statusCode } = await service.client(`package?${query}`);
         expect(statusCode).to.equal(502);

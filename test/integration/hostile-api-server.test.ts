@@ -54,7 +54,7 @@ describe('the service under an API server that', () => {
   }
 
   for (const [number, [what, fault]] of Object.entries(FAULTS).entries()) {
-    it(`${what} lists once a second at most, knows what it knew, and follows again afterwards`, async () => {
+    it(`${what} lists at most once a second, keeps its registries, and follows changes again afterwards`, async () => {
       const name = `127.0.0.1:1/m${String(number)}`;
       api.putModuleSource('a', { repo: name, scheme: 'HTTP' });
       await until(name, 502, 5000);

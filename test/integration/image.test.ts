@@ -82,7 +82,7 @@ describeWithAll(['bwrap', 'crane', 'docker-registry', 'helm'], (programs) => {
       return running;
     }
 
-    it('serves packages and tells of itself, with a loopback for all its network', async () => {
+    it('serves packages and reports its state with only a loopback interface', async () => {
       const cache = volume();
       const service = await startOnMirror(cache);
       for (const path of ['/healthz', '/readyz']) {
@@ -110,7 +110,7 @@ describeWithAll(['bwrap', 'crane', 'docker-registry', 'helm'], (programs) => {
       expect(outside).to.equal('ENETUNREACH\n');
     });
 
-    it('runs as an unprivileged user, with no capability, on a root that it cannot write to', async () => {
+    it('runs as an unprivileged user without capabilities on a read-only root', async () => {
       const service = await startOnMirror();
       const status = await service.node(`
         import { readFileSync, writeFileSync } from 'node:fs';
@@ -129,13 +129,13 @@ describeWithAll(['bwrap', 'crane', 'docker-registry', 'helm'], (programs) => {
       expect(status.match(/ EROFS$/gm)).to.have.lengthOf(5);
     });
 
-    it('ends in order by SIGTERM, although it is the first process', async () => {
+    it('stops cleanly after SIGTERM although it is process 1', async () => {
       const service = await startOnMirror();
       expect(await service.end('SIGTERM')).to.equal(0);
       expect(service.output).to.include('"msg":"stopping"').and.to.include('"msg":"stopped"');
     });
 
-    it('finds what its Node had compiled', async () => {
+    it('uses the compile cache of its Node', async () => {
       const service = await startOnMirror();
       // It ends as soon as all is loaded.
       const program = `
@@ -146,7 +146,7 @@ describeWithAll(['bwrap', 'crane', 'docker-registry', 'helm'], (programs) => {
       expect((ended as Error & { stderr: string }).stderr).to.match(/^--log-level: .*\nfalse\n$/);
     });
 
-    it('starts with what the chart gives it, and waits for an API server', async () => {
+    it('starts with the arguments and files of the chart, and waits for an API server', async () => {
       const objects = await renderChart(programs.helm);
       running = await RunningImage.start({
         bubblewrap: programs.bwrap,
@@ -165,7 +165,7 @@ describeWithAll(['bwrap', 'crane', 'docker-registry', 'helm'], (programs) => {
       expect(running.output).not.to.include('canary');
     });
 
-    it('holds no program but Node, and no file that its user may write', () => {
+    it('contains no program except Node, and no file that its user can write', () => {
       const entries = readdirSync(image.root, { recursive: true, withFileTypes: true });
       const paths = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
       const programsInside = paths.filter((path) => (modeOf(path) & 0o111) !== 0 && !/\.so[.\d]*$/.test(path));
@@ -174,7 +174,7 @@ describeWithAll(['bwrap', 'crane', 'docker-registry', 'helm'], (programs) => {
       expect(paths).to.include(join(image.root, 'app/dist/sbom.spdx.json'));
     });
 
-    it('is one that registries and their tools take, and has the same bytes when it is built again', async function () {
+    it('is accepted by registries and their tools, and has the same bytes when it is built again', async function () {
       this.timeout(240_000);
       const registry = await PeerRegistry.start({ program: 'docker-registry', path: programs['docker-registry'] });
       const name = `${registry.host}/registry-packages-proxy:0.2.0`;

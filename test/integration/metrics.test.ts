@@ -16,7 +16,7 @@ describeWith('promtool', (path) => {
     expect(faults).to.deep.equal([]);
   });
 
-  it('promtool would find fault with a metric that is not by the conventions', () => {
+  it('promtool finds fault with a metric that violates the conventions', () => {
     const input =
       '# TYPE registry_packages_proxy_wait_milliseconds counter\nregistry_packages_proxy_wait_milliseconds 1\n';
     const { stderr } = spawnSync(path, ['check', 'metrics'], { input, encoding: 'utf8' });

@@ -16,7 +16,7 @@ const run = promisify(execFile);
 describeWithAll(
   ['docker-registry', 'crane', 'containerd', 'ctr'],
   ({ 'docker-registry': registry, crane: path, ...runtime }) => {
-    describe('a mirror of what crane has pushed', function () {
+    describe('a mirror of an image pushed by crane', function () {
       this.timeout(60_000);
       let directory: string;
       let [outside, inside]: PeerRegistry[] = [];
@@ -36,7 +36,7 @@ describeWithAll(
         return stdout.trim();
       };
 
-      it('is one for crane too: it pushes it into another registry, and finds it valid there', async () => {
+      it('is a valid layout for crane, which pushes it into another registry and validates it there', async () => {
         const [from, to] = [outside?.repo ?? '', inside?.repo ?? ''];
         const digests: string[] = [];
         for (const [seed, type] of [
@@ -69,7 +69,7 @@ describeWithAll(
         expect((await runProgram('verify', output)).code).to.equal(0);
       });
 
-      it('is one of the archive that containerd exports of an index, by the digest of the registry', async function () {
+      it('has the digests of the registry if its source is an archive exported by containerd', async function () {
         if (process.getuid?.() !== 0) this.skip();
         const [from, output, archive] = [outside?.repo ?? '', join(directory, 'mirror'), join(directory, 'images.tar')];
         const manifests: string[] = [];
@@ -97,7 +97,7 @@ describeWithAll(
         expect((await runProgram('verify', output)).code).to.equal(0);
       });
 
-      it('is one of the archives of an image that crane has pulled', async () => {
+      it('is made from the archives of an image pulled by crane', async () => {
         const [from, to] = [outside?.repo ?? '', inside?.repo ?? ''];
         const output = join(directory, 'mirror');
         await writeFile(join(directory, 'content'), bytesOf(300_000));

@@ -37,7 +37,7 @@ for (const basicAuth of [false, true]) {
     describe(`distribution as a mirror ${basicAuth ? 'with an account of its own' : 'for everybody'}`, function () {
       this.timeout(60_000);
 
-      it('is asked before the registry, is told which one is meant, and sees nothing of its credential', async () => {
+      it('is requested before the registry, gets the name of the registry, and does not get its credential', async () => {
         const home = await mkdtemp(join(tmpdir(), 'mirrors-'));
         const files = { usernameFile: join(home, 'username'), passwordFile: join(home, 'password') };
         await writeFile(files.usernameFile, USERNAME);

@@ -22,7 +22,7 @@ describe('the package of npm', function () {
   });
   after(() => rm(home, { recursive: true, force: true }));
 
-  it('runs with npx where it is installed, and knows its commit', async () => {
+  it('runs with npx after its installation, and prints its commit', async () => {
     const { stdout } = await run('npx', ['--no-install', 'registry-packages-proxy', 'version', '--json'], {
       cwd: home,
     });
@@ -35,7 +35,7 @@ describe('the package of npm', function () {
     expect(told.commit.replace('-dirty', '')).to.equal(head.trim());
   });
 
-  it('has settings of its own, and no sources', async () => {
+  it('contains its settings, and no sources', async () => {
     const { stdout } = await run('npx', ['--no-install', 'registry-packages-proxy', 'check-config', '--print'], {
       cwd: home,
     }).catch((error: unknown) => error as { stdout: string });

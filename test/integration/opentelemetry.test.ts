@@ -57,7 +57,7 @@ describe('examples/opentelemetry.mjs', () => {
       await peer?.close();
   });
 
-  it('makes spans of a request and of all that it causes, in the trace of the client, and none of its own for probes', async () => {
+  it('makes spans for a request and its requests to the registry in the trace of the client, and none for probes', async () => {
     const image = makePackage(3_000_000);
     registry.publish(image);
     registry.script(({ url, headers }, response) => {

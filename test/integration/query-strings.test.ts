@@ -84,7 +84,7 @@ function ourReading(query: string): PackageRequest | undefined {
 }
 
 describeWith('parse-query', (program) => {
-  describe('parsePackageQuery beside Go, of which the sidecar is made', () => {
+  describe('parsePackageQuery and Go, the language of the sidecar,', () => {
     const askGo = (queries: readonly string[]): GoReading[] => {
       const output = execFileSync(program, { input: JSON.stringify(queries), maxBuffer: 256 * 1024 * 1024 });
       return JSON.parse(output.toString()) as GoReading[];
@@ -108,7 +108,7 @@ describeWith('parse-query', (program) => {
       return both;
     }
 
-    it('reads all queries of the table alike, or not at all', () => {
+    it('read all queries of the table with the same result, or refuse them', () => {
       const both = compare(
         QUERY_STRINGS.map(({ query }) => query),
         'table',
@@ -116,7 +116,7 @@ describeWith('parse-query', (program) => {
       expect(both).to.equal(QUERY_STRINGS.filter(({ read }) => read !== 'refused').length);
     });
 
-    it(`reads ${String(QUERIES)} queries of nasty pieces alike, or not at all`, () => {
+    it(`read ${String(QUERIES)} random queries with the same result, or refuse them`, () => {
       const dice = Dice.ofEnvironment();
       const queries = Array.from({ length: QUERIES }, () => {
         const pieces = Array.from({ length: dice.below(8) }, () => dice.pick(PIECES)).join('');

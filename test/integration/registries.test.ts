@@ -113,7 +113,7 @@ function describeService(name: string, start: (relay: Way) => Promise<Served>): 
       expect(headers['cache-status']).to.match(outcome);
     }
 
-    it('delivers a package byte for byte, and the second time from the cache', async () => {
+    it('delivers the exact bytes of a package, and the second time from the cache', async () => {
       const image = makePackage(8 * MIB, 1);
       await registry.publish(image);
       await expectWhole(image, /fwd=/);

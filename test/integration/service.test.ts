@@ -32,7 +32,7 @@ describeWith('docker-registry', (path) => {
     });
 
     for (const options of [{}, { basicAuth: true }, { tls: true }, { tls: true, basicAuth: true }]) {
-      it(`delivers 64 MiB byte for byte, and the second time without it (${JSON.stringify(options)})`, async () => {
+      it(`delivers the exact bytes of 64 MiB, and the second time without the registry (${JSON.stringify(options)})`, async () => {
         await start(options);
         const image = makeImage([bytesOf(1000), bytesOf(64 * MIB, 2)]);
         await peer.publish(image);
@@ -64,7 +64,7 @@ describeWith('docker-registry', (path) => {
       expect(response.body).to.equal('package not found\n');
     });
 
-    it('does not ask for what can never be', async () => {
+    it('does not send invalid requests to the registry', async () => {
       await start({});
       const { digest } = makePackage(1);
       for (const query of [
@@ -78,7 +78,7 @@ describeWith('docker-registry', (path) => {
       expect(peer.accessLog).to.deep.equal([]);
     });
 
-    it('answers HEAD without asking for a blob', async () => {
+    it('answers HEAD without a request for a blob', async () => {
       await start({});
       const image = makePackage(MIB);
       await peer.publish(image);

@@ -108,7 +108,7 @@ describeWith('chromium', (path) => {
       throw new Error(`no way to ${id}`);
     }
 
-    it('moves the bar of a download, and has the package in its table when it has come, all without a reload', async () => {
+    it('moves the bar of a download, and lists the package after its arrival, without a reload', async () => {
       const page = await open();
       await page.evaluate('window.isSamePage = true');
       await eventually(async () => expect(await share(page)).to.be.closeTo(0.25, 0.02));
@@ -125,7 +125,7 @@ describeWith('chromium', (path) => {
       expect(await page.evaluate('window.isSamePage')).to.equal(true);
     });
 
-    it('explains a request to a user without a mouse, and leads back to the mistake', async () => {
+    it('explains a request to a user without a mouse, and moves the focus back to the mistake', async () => {
       const page = await open();
       await page.keyboard.press('Tab');
       expect(await page.getByRole('link', { name: 'Skip to content' }).evaluate(isFocused)).to.equal(true);
@@ -150,7 +150,7 @@ describeWith('chromium', (path) => {
       await page.getByText('http://registry.example/deckhouse/ee/ingress-nginx').waitFor();
     });
 
-    it('keeps the text and the place of a user while it changes', async () => {
+    it('keeps the input and the focus of a user while it changes', async () => {
       const page = await open();
       const link = page
         .getByRole('region', { name: 'Packages in the cache' })
@@ -168,7 +168,7 @@ describeWith('chromium', (path) => {
       expect(await input.inputValue()).to.equal('half a wo');
     });
 
-    it('asks for nothing while it is paused, and catches up when it goes on', async () => {
+    it('sends no request while it is paused, and updates itself afterwards', async () => {
       const page = await open('', {}, (opened) => opened.clock.install());
       await page.getByRole('button', { name: 'Pause updates' }).press('Enter');
       // Requests sent before this have been seen when the page has answered.
@@ -181,7 +181,7 @@ describeWith('chromium', (path) => {
       await eventually(async () => expect(await share(page)).to.be.closeTo(0.6, 0.02));
     });
 
-    it('asks for nothing while it is hidden', async () => {
+    it('sends no request while it is hidden', async () => {
       const page = await open('', {}, (opened) => opened.clock.install());
       const show = (isShown: boolean): Promise<unknown> =>
         page.evaluate(`Object.defineProperty(document, 'hidden', { value: ${String(!isShown)}, configurable: true });
@@ -194,7 +194,7 @@ describeWith('chromium', (path) => {
       await eventually(async () => expect(requested.length).to.be.greaterThan(asked));
     });
 
-    it('says when the service does not answer, asks less and less often, and recovers', async () => {
+    it('shows that the service does not answer, increases the interval of its requests, and recovers', async () => {
       const page = await open('', {}, (opened) => opened.clock.install());
       await page.route('**/status', (route) => route.abort());
       await page.clock.runFor(1000);
@@ -215,7 +215,7 @@ describeWith('chromium', (path) => {
       expect(refused.filter((text) => text !== 'Failed to load resource: net::ERR_FAILED')).to.deep.equal([]);
     });
 
-    it('is whole without its script', async () => {
+    it('is complete without its script', async () => {
       const page = await open('', { javaScriptEnabled: false });
       expect(await share(page)).to.be.closeTo(0.25, 0.02);
       expect(await page.getByRole('button', { name: 'Pause updates' }).count()).to.equal(0);
@@ -230,7 +230,7 @@ describeWith('chromium', (path) => {
       });
     });
 
-    it('lets no script run that is not its own, not even a package of this very origin', async () => {
+    it('runs no foreign script, not even a package of the same origin', async () => {
       const page = await open();
       const source = `http://localhost:${String(service.port)}/package?digest=${cached[0]?.digest ?? ''}`;
       const blocked = await page.evaluate(`new Promise((resolve) => {
@@ -243,7 +243,7 @@ describeWith('chromium', (path) => {
 
     for (const colorScheme of ['light', 'dark'] as const) {
       for (const viewport of [LAPTOP, PHONE]) {
-        it(`can be read by everybody, ${colorScheme}, ${String(viewport.width)} pixels wide`, async () => {
+        it(`is accessible, ${colorScheme}, ${String(viewport.width)} pixels wide`, async () => {
           await service.client(`package?digest=${makePackage(1).digest}&repository=registry.example/nowhere`);
           await service.client(`package?digest=${makePackage(1).digest}&path=modules/gone`);
           for (const query of ['', `?digest=${arriving.digest}`, `?digest=latest`]) {
@@ -265,7 +265,7 @@ describeWith('chromium', (path) => {
         });
       }
 
-      it(`has its picture in the documents, ${colorScheme}`, async () => {
+      it(`is drawn for the documents, ${colorScheme}`, async () => {
         const file = join(IMAGES, colorScheme === 'light' ? 'status.png' : 'status-dark.png');
         if (process.env['PICTURES'] === '1') {
           for (let times = 0; times < 3; times++) {

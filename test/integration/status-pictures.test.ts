@@ -87,7 +87,7 @@ describeWith('chromium', (path) => {
     }
 
     for (const count of [0, 1, 200]) {
-      it(`shows ${String(count)} packages whole, and leads from the root to them`, async function () {
+      it(`shows all columns of ${String(count)} packages, and is linked from the root`, async function () {
         this.timeout(180_000);
         await fetchAll(Array.from({ length: count }, (_, index) => makePackage(1000 + 997 * index, index + 1)));
         await inspect(`packages-${String(count)}`, async (page, width) => {
@@ -103,7 +103,7 @@ describeWith('chromium', (path) => {
       });
     }
 
-    it('shows the bar of a download and the reason of a failure without moving anything', async function () {
+    it('shows the bar of a download and the reason of a failure without a shift of the layout', async function () {
       this.timeout(120_000);
       registry.publish(arriving, broken);
       const held = new HeldLayer(registry, arriving);
@@ -132,7 +132,7 @@ describeWith('chromium', (path) => {
       });
     });
 
-    it('filters and orders its packages by the keyboard alone, without its script', async () => {
+    it('filters and orders its packages with only the keyboard, without its script', async () => {
       await fetchAll([1, 2, 3, 4].map((seed) => makePackage(1000 * seed, seed)));
       const page = await browser.newPage({ javaScriptEnabled: false });
       await page.goto(`http://localhost:${String(service.port)}/status`);

@@ -18,7 +18,7 @@ interface Workflow {
 }
 
 describeWith('actionlint', (actionlint) => {
-  it('finds no fault with the workflows', async () => {
+  it('actionlint finds no fault with the workflows', async () => {
     const files = (await readdir(FOLDER)).map((name) => join(FOLDER, name));
     expect(files).to.have.length.greaterThan(1);
     const { stdout } = await run(actionlint, ['-shellcheck=', ...files]).catch(
@@ -52,7 +52,7 @@ describeWith('helm', (helm) => {
       return names.map((name) => ({ name, commands: steps.find((step) => step.name === name)?.run ?? 'false' }));
     }
 
-    it('makes the packages, their sums and the notes of the changelog', async () => {
+    it('builds the packages, their checksums and the notes from the changelog', async () => {
       const steps = offlineSteps();
       expect(steps).to.have.length.greaterThan(4);
       const env = {
@@ -82,7 +82,7 @@ describeWith('helm', (helm) => {
       expect(parse(stdout)).to.include({ name: 'registry-packages-proxy', version });
     });
 
-    it('refuses a tag that is not the version', async () => {
+    it('refuses a tag other than the version', async () => {
       const commands = offlineSteps()[0]?.commands ?? '';
       const env = { ...process.env, GITHUB_REF_NAME: 'v0.0.0' };
       const outcome = await run('bash', ['-eo', 'pipefail', '-c', commands], { cwd: work, env }).then(

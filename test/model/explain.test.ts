@@ -261,7 +261,7 @@ class Scene {
 }
 
 describe('an explanation', () => {
-  it('tells what the request then does, asks no registry and counts as no use', async () => {
+  it('predicts the result of the request, sends no request to a registry and does not count as a use', async () => {
     await fc.assert(
       fc.asyncProperty(state, async (given) => {
         const scene = await Scene.open(given);

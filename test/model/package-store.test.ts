@@ -1,7 +1,7 @@
 import { storeIsAsItsModel } from './store-property.ts';
 
 describe('a store', () => {
-  it('is as its model through arrivals, reads, evictions, damage, restarts and crashes', async function () {
+  it('has the blobs of its model after arrivals, reads, evictions, damage, restarts and crashes', async function () {
     this.timeout(60_000);
     await storeIsAsItsModel({ sequences: 300, seed: Date.now() % 2 ** 31 });
   });
