@@ -1,4 +1,4 @@
-/** Whether `/explain` tells what a request then does: both are asked in random states of cache, registry and configuration. */
+/** Compares `/explain` with the result of the same request in random states of cache, registry and configuration. */
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -80,7 +80,7 @@ const REPOSITORIES = {
   unknown: parseRepositoryName('unknown.example/a'),
   'a whole registry': parseRepositoryName('whole.example'),
 };
-/** Bytes: too few for blocks of 4 KiB, enough for one package, enough for all, none. */
+/** Budgets in bytes: too few for the blocks of a package, enough for one package, enough for all, no cache. */
 const BUDGETS = [10_000, 28_672, 1_000_000, 0];
 
 const state = fc.record({
@@ -91,7 +91,7 @@ const state = fc.record({
   budget: fc.constantFrom(...BUDGETS),
 });
 
-/** States that are always tried, so that each verdict is given. */
+/** States that every run tests, so that each verdict occurs. */
 const usual = { asked: 'image', repository: 'default', path: undefined, budget: 1_000_000 } as const;
 const EXAMPLES: [State][] = [
   [{ ...usual, events: [] }],
@@ -119,7 +119,7 @@ const EXAMPLES: [State][] = [
 
 type State = typeof state extends fc.Arbitrary<infer Value> ? Value : never;
 
-/** A service without its HTTP, and the registry before it. */
+/** The use cases of the service without HTTP, and their registry. */
 class Scene {
   readonly registry: FakeRegistry;
   readonly request: PackageRequest;
@@ -179,7 +179,7 @@ class Scene {
     await rm(this.#directory, { recursive: true });
   }
 
-  /** Forgets what it knows, but for what is on the disk. */
+  /** Drops all state except the files on the disk, as a restart does. */
   restart(): void {
     this.#useCases = this.#begin();
   }
@@ -192,7 +192,7 @@ class Scene {
     return this.#useCases.explain.execute(this.request);
   }
 
-  /** The part that the cache took in a request, or the code of the error that ended it. */
+  /** Makes a request, and resolves with its cache outcome or the code of its error. */
   async get(request = this.request): Promise<string> {
     let cache: Delivery['cache'] | undefined;
     let error: PackageError | undefined;
@@ -215,7 +215,7 @@ class Scene {
     if (delivery === undefined) return;
     this.#held.push(delivery);
     const { blob } = delivery;
-    // All of it is here, so that nothing happens any more while the explanation is made.
+    // The whole blob has arrived, so no state changes while the explanation is made.
     await readSome(blob, blob.size)
       .then(() => blob.read(blob.size))
       .catch(() => undefined);
@@ -241,7 +241,7 @@ class Scene {
     });
   }
 
-  /** All that an explanation must leave as it is. */
+  /** All state that an explanation must not change. */
   get footprint(): unknown {
     const { store, registry } = this;
     const { entries, evicted, damaged } = store.usage;
@@ -277,12 +277,12 @@ describe('an explanation', () => {
             expect(outcome).to.equal(verdict.code);
             if (verdict.seenAt === undefined || verdict.retryAt !== undefined) expect(isAsked).to.equal(false);
           } else if (/^[A-Z]/.test(outcome)) {
-            // No registry tells beforehand that it will not do its part.
+            // The explanation cannot know that the registry will fail.
             expect([verdict.needsRegistry, isAsked || verdict.outcome === 'joined']).to.deep.equal([true, true]);
           } else if (layer !== undefined) {
             expect(outcome).to.equal(verdict.outcome);
           } else {
-            // The size and the place of a layer are known by its manifest.
+            // The manifest has the size and the repository of a layer.
             expect([verdict.outcome, isAsked]).to.deep.equal([
               scene.store.usage.maxBytes === 0 ? 'bypass' : 'miss',
               true,

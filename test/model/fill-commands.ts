@@ -1,4 +1,4 @@
-/** Blobs that arrive as they should, wrongly, or not at all. */
+/** Commands for downloads that complete, have wrong bytes, or fail. */
 import { expect } from 'chai';
 import {
   DigestMismatchError,
@@ -13,7 +13,7 @@ import { BLOBS, type Command, command, pick } from './model-command.ts';
 import type { RealStore } from './real-store.ts';
 import type { StoreModel } from './store-model.ts';
 
-/** From the first byte to the last at once. */
+/** Delivers a whole blob in one step. */
 export function keep(index: number, delivery: Delivery): Command {
   return command(`keep ${String(index)}, ${delivery}`, async (model, real) => {
     const fill = await beginFill(index, delivery, model, real);
@@ -42,7 +42,7 @@ export function beginUnopenable(index: number): Command {
   });
 }
 
-/** Half of what is left of it arrives. */
+/** Delivers half of the missing bytes of a download. */
 export function give(index: number): Command {
   return withFill(`give ${String(index)}`, async (model, real) => {
     const fill = pick(real.fills, index);
@@ -56,7 +56,7 @@ export function finish(index: number): Command {
   return withFill(`finish ${String(index)}`, (model, real) => settle(pick(real.fills, index), model, real));
 }
 
-/** A reader that follows the arrival. */
+/** Opens a reader that follows a download. */
 export function join(index: number): Command {
   return withFill(`join ${String(index)}`, (_model, real) => {
     const fill = pick(real.fills, index);
@@ -106,7 +106,7 @@ async function settle(fill: Fill, model: StoreModel, real: RealStore): Promise<v
   }
 }
 
-/** Readers hold on to what was promised to it, or the volume is full. */
+/** Fails a download that has no room, because readers pin the files that it could evict or the volume is full. */
 async function failForRoom(fill: Fill, model: StoreModel, real: RealStore): Promise<void> {
   real.fills.splice(real.fills.indexOf(fill), 1);
   expect(await rejection(fill.settled)).to.be.instanceOf(StoreFailedError);

@@ -1,4 +1,4 @@
-/** A blob on its way into the real store, and the other end of it. */
+/** A download into the real store, with the source that sends its bytes. */
 import { UpstreamUnavailableError } from '../../src/domain/errors.ts';
 import type { BlobReader, IncomingBlob } from '../../src/domain/ports/package-store.ts';
 import { presentable } from '../../src/domain/verifier.ts';
@@ -7,7 +7,7 @@ import type { ModelFile } from './store-model.ts';
 
 export type Delivery = 'right' | 'wrong' | 'short' | 'long' | 'failing';
 
-/** Whether there is room up to `end`, for a write of the last `length` bytes. */
+/** Tells whether a write of `length` bytes that ends at `end` has room. */
 type HasRoom = (end: number, length: number) => boolean;
 
 const WRITE_BYTES = 128 * 1024;
@@ -39,18 +39,18 @@ export class Fill {
     return this.#options.incoming.settled;
   }
 
-  /** Bytes that have been given and written. */
+  /** Bytes that the source has sent and the store has written. */
   get given(): number {
     return this.#given;
   }
 
-  /** Fulfils when the store has taken all that was given, or has given up. */
+  /** Resolves when the store has read all sent bytes, or has ended the download. */
   async taken(): Promise<void> {
     const { source } = this.#options;
     while (!source.waits && !source.left) await new Promise((resolve) => setImmediate(resolve));
   }
 
-  /** How much of it may be read, unless it is kept. */
+  /** Bytes that a reader can get before the blob is verified and cached. */
   get readable(): number {
     return presentable(this.#given, this.file.size);
   }
@@ -59,7 +59,7 @@ export class Fill {
     return this.#options.incoming.read();
   }
 
-  /** Half of what is left, never the last byte, the one that is wrong or missing; false when there is no room for it. */
+  /** Sends half of the missing bytes without the last one, which may be wrong or missing; false without room for them. */
   give(hasRoom: HasRoom): boolean {
     const { bytes } = this.file.blob;
     const end = this.#given + Math.floor((bytes.byteLength - this.#given) / 2);
@@ -71,7 +71,7 @@ export class Fill {
     return true;
   }
 
-  /** All that is still to come; says whether it is to be kept, `full` when there is no room for it. */
+  /** Sends the missing bytes; returns whether the store must cache the blob, and `full` without room for them. */
   finish(hasRoom: HasRoom): boolean | 'full' {
     const { source, delivery, file } = this.#options;
     const rest = file.blob.bytes.slice(this.#given);
@@ -88,7 +88,7 @@ export class Fill {
     return delivery === 'right' || (isEmpty && (delivery === 'wrong' || delivery === 'short'));
   }
 
-  /** The store takes the room of a whole chunk, and then writes it in pieces. */
+  /** The store reserves room for a whole chunk before it writes the chunk in pieces. */
   #isWritten(end: number, hasRoom: HasRoom): boolean {
     for (let at = this.#given; at < end; at += WRITE_BYTES) if (!hasRoom(end, end - at)) return false;
     return true;

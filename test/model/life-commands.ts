@@ -3,7 +3,7 @@ import { expect } from 'chai';
 import { type Command, command, nextTurn, pick } from './model-command.ts';
 import type { Damage, ModelFile, StoreModel } from './store-model.ts';
 
-/** A kept file is not any more what it was. */
+/** Damages a cached file. */
 export function harm(index: number, damage: Damage): Command {
   return command(
     `${damage} ${String(index)}`,
@@ -16,7 +16,7 @@ export function harm(index: number, damage: Damage): Command {
   );
 }
 
-/** A clean end and a new start, perhaps with less room, perhaps with a scrub. */
+/** Stops the store cleanly and starts it again, with another budget and an optional scrub. */
 export function restart(maxBytes: number, scrubs: boolean): Command {
   return command(`restart with ${String(maxBytes)}${scrubs ? ' and a scrub' : ''}`, async (model, real) => {
     const order = [...model.kept.values()];
@@ -29,14 +29,14 @@ export function restart(maxBytes: number, scrubs: boolean): Command {
   });
 }
 
-/** Other files take or leave the room on the volume: so many bytes are left for the store, by its own count. */
+/** Changes the free space of the volume, so that it has `bytes` bytes for the store by the count of the store. */
 export function limitVolume(bytes: number | undefined): Command {
   return command(`a volume of ${String(bytes)}`, (model, real) => {
     model.capacity = real.capacity = bytes;
   });
 }
 
-/** The process dies, if there is a fill so many turns of its event loop after the last bytes of it have come. */
+/** Kills the process; with a running download, `turns` turns of the event loop after its last bytes have arrived. */
 export function crash(turns: number, index: number, order: number): Command {
   return command(`crash after ${String(turns)}, ${String(index)}, ${String(order)}`, async (model, real) => {
     const dying = real.fills.length === 0 ? undefined : pick(real.fills, index);
@@ -50,9 +50,9 @@ export function crash(turns: number, index: number, order: number): Command {
       expect(isRight, 'a file has its name without a proof').to.equal(true);
       model.keep(dying.file);
     }
-    // Entries that were still to be evicted for the dying download are kept.
+    // The crash spares entries that the store had not yet evicted for the running download.
     const spared = kept.filter((file) => !model.kept.has(file.blob.descriptor.digest) && snapshot.has(file));
-    // Uses that the process has not written to the files yet are lost: any order may come back, but that one holds.
+    // A crash loses access times that are not yet written to the files, so any order is valid after the restart.
     const files = shuffled([...spared, ...model.kept.values()], order);
     snapshot.setOrder(files);
     await real.crash(snapshot, model.maxBytes);

@@ -1,8 +1,8 @@
-/** The model test at length: `npm run test:model -- --sequences 100000`; a failure prints what repeats it. */
+/** Runs the model test at length: `npm run test:model -- --sequences 100000`; a failure prints the command that repeats it. */
 import { parseArgs } from 'node:util';
 import { storeIsAsItsModel } from './store-property.ts';
 
-/** Most of a sequence is waiting for the disk. */
+/** Concurrent sequences: each mostly waits for the disk. */
 const LANES = 4;
 
 const { values } = parseArgs({
@@ -19,7 +19,7 @@ const started = performance.now();
 if (values.path === undefined) {
   const lanes = Array.from({ length: LANES }, (_, lane) => lane);
   const runs = lanes.map((lane) => storeIsAsItsModel({ sequences: sequences / LANES, seed: seed + lane }));
-  // A lane that fails lets the others clear away what they have.
+  // After a failure the other lanes still remove their directories.
   for (const outcome of await Promise.allSettled(runs)) if (outcome.status === 'rejected') throw outcome.reason;
 } else {
   const replayPath = values['replay-path'];

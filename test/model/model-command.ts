@@ -1,4 +1,4 @@
-/** How the commands are made, and what must be true of store and model after each. */
+/** Makes commands, and compares store and model after each of them. */
 import { expect } from 'chai';
 import type fc from 'fast-check';
 import { bytesOf, makeBlob, type TestBlob } from '../support/image.ts';
@@ -10,14 +10,14 @@ export type Command = fc.AsyncCommand<StoreModel, RealStore>;
 /** About half of the blobs below fit at once. */
 export const MAX_BYTES = 160 * 1024;
 
-/** Empty, within a block, small enough for memory, with more than is withheld, and one that never fits. */
+/** Sizes: empty, within a block, small enough for memory, larger than the withheld tail, and larger than the store. */
 export const BLOBS: readonly TestBlob[] = [0, 1, 4096, 4097, 20_000, 20_000, 65_537, 90_000, 140_000, 200_000].map(
   (size, seed) => makeBlob('application/octet-stream', bytesOf(size, seed + 1)),
 );
 
 type Does = (model: StoreModel, real: RealStore) => void | Promise<void>;
 
-/** Its effect on both, when it applies; its text names it in a failure. */
+/** A command that changes store and model if `can` allows it; a failure prints its text. */
 export function command(text: string, does: Does, can: (model: StoreModel) => boolean = () => true): Command {
   return {
     check: can,
@@ -30,7 +30,7 @@ export function command(text: string, does: Does, can: (model: StoreModel) => bo
 }
 
 async function agree(model: StoreModel, real: RealStore): Promise<void> {
-  // The last hold on a file is let go of a turn later.
+  // The store releases the last reference to a file one turn of the event loop later.
   await nextTurn();
   const { bytes, entries, evicted, damaged } = real.store.usage;
   expect({ bytes, entries, evicted, damaged }).to.deep.equal({
@@ -41,7 +41,7 @@ async function agree(model: StoreModel, real: RealStore): Promise<void> {
   });
   expect(bytes).to.be.at.most(model.maxBytes);
   expect(real.names.toSorted()).to.deep.equal(model.names.toSorted());
-  // Bytes that another process has appended are not in the accounts.
+  // The store does not count bytes that another process has appended.
   if (model.kept.values().some(({ damage }) => damage === 'extend')) return;
   expect(real.bytesOnDisk, 'bytes on the disk').to.be.at.most(bytes);
 }
@@ -50,7 +50,7 @@ export function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-/** The element that a number of any size stands for. */
+/** The element at `index` modulo the length of the list. */
 export function pick<T>(list: readonly T[], index: number): T {
   const found = list[index % list.length];
   if (found === undefined) throw new Error('nothing to pick from');

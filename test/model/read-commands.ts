@@ -1,4 +1,4 @@
-/** Readers: of what is kept, of what arrives, to the end or not. */
+/** Commands for readers of cached and arriving blobs. */
 import { expect } from 'chai';
 import { StoreFailedError } from '../../src/domain/errors.ts';
 import type { TestBlob } from '../support/image.ts';
@@ -7,7 +7,7 @@ import { BLOBS, type Command, command, pick } from './model-command.ts';
 import type { Reader, RealStore } from './real-store.ts';
 import type { ModelFile, StoreModel } from './store-model.ts';
 
-/** There or not. */
+/** Opens a blob, cached or not. */
 export function open(index: number): Command {
   return command(`open ${String(index)}`, (model, real) => openBlob(pick(BLOBS, index), model, real));
 }
@@ -20,7 +20,7 @@ export function openKept(index: number): Command {
   );
 }
 
-/** With a size that a wrong manifest says: no bytes, and no use of those that are kept. */
+/** Opens a blob with the size of a wrong manifest: this returns no bytes, and does not count as a use of the cached blob. */
 export function openAs(index: number, size: number): Command {
   return command(
     `open kept ${String(index)} as one of ${String(size)} bytes`,
@@ -33,7 +33,7 @@ export function openAs(index: number, size: number): Command {
   );
 }
 
-/** As much of so many bytes as may be read, from where the reader is. */
+/** Reads up to `length` available bytes at the position of a reader. */
 export function read(index: number, length: number): Command {
   return withReader(`read ${String(index)}, ${String(length)}`, async (model, real) => {
     const reader = pick(real.readers, index);
@@ -48,7 +48,7 @@ export function read(index: number, length: number): Command {
   });
 }
 
-/** In the middle of a read, if there is something to wait for. */
+/** Closes a reader, during a read if that has to wait for bytes. */
 export function close(index: number): Command {
   return withReader(`close ${String(index)}`, async (_model, real) => {
     const reader = pick(real.readers, index);
@@ -83,12 +83,12 @@ async function readOnce(reader: Reader, end: number): Promise<void> {
   const bytes = (await blob.read(offset)).subarray(0, end - offset);
   expect(bytes.byteLength).to.be.greaterThan(0);
   const right = file.blob.bytes.subarray(offset, offset + bytes.byteLength);
-  // The scrub finds a change of the disk in a verified file.
+  // A flipped bit in a verified file is found only by the scrub.
   if (file.damage !== 'flip') expect(Buffer.compare(bytes, right), 'wrong bytes').to.equal(0);
   reader.offset += bytes.byteLength;
 }
 
-/** A blob that was cached is whole for its open readers. */
+/** The number of bytes that a reader can get: all bytes of a blob that was cached once. */
 function readable({ file, fill }: Reader): number {
   return fill === undefined || file.wasKept ? file.size : fill.readable;
 }

@@ -26,13 +26,13 @@ export class RealStore {
   #store: FilesystemPackageStore;
   readers: Reader[] = [];
   fills: Fill[] = [];
-  /** Bytes that the volume has for the store; undefined when there are enough. */
+  /** Bytes that the volume has for the store; undefined for no limit. */
   capacity: number | undefined;
   readonly #unlimit: () => void;
 
   private constructor(place: string, maxBytes: number) {
     this.#place = place;
-    // The model has no clock: on a busy machine a reader would lose its blob for having been slow.
+    // The model has no clock, so no reader may count as slow and lose its blob on a busy machine.
     Object.defineProperty(FileReading.prototype, 'isSlow', { ...IS_SLOW, get: () => false });
     this.#disk = new StoreDisk(join(place, '1'));
     this.#store = new FilesystemPackageStore({ directory: this.#disk.directory, maxBytes });
@@ -74,20 +74,20 @@ export class RealStore {
     await this.#load(maxBytes, scrubBytesPerSecond);
   }
 
-  /** The disk of this very moment, for a start after a crash. */
+  /** Copies the current state of the disk for a start after a crash. */
   snapshot(): StoreDisk {
     return this.#disk.copy(join(this.#place, String(readdirSync(this.#place).length + 1)));
   }
 
   async crash(snapshot: StoreDisk, maxBytes: number): Promise<void> {
-    // The dead process's later work happens in a directory that is not read again.
+    // The old store continues in a directory that the test does not read again.
     await this.#end();
     this.capacity = undefined;
     this.#disk = snapshot;
     await this.#load(maxBytes, 0);
   }
 
-  /** Waits for a pass over so many bytes that finds so many files damaged. */
+  /** Waits for a pass of the scrub over `bytes` bytes that finds `damaged` damaged files. */
   async scrubbed(bytes: number, damaged: number): Promise<void> {
     await eventually(async () => {
       const { usage } = this.#store;

@@ -1,4 +1,4 @@
-/** The directory of a store, looked at and laid hands on from outside. */
+/** Reads and changes the directory of a store past the store. */
 import {
   cpSync,
   fstatSync,
@@ -33,7 +33,7 @@ export class StoreDisk {
     return readdirSync(this.#blobs);
   }
 
-  /** The bytes of files here, with open files that have no name any more. */
+  /** The bytes of all files, including open files that were removed. */
   get bytes(): number {
     const ingest = join(this.directory, 'v1/ingest');
     const named = [this.#blobs, ingest].flatMap((folder) => readdirSync(folder).map((name) => join(folder, name)));
@@ -47,12 +47,12 @@ export class StoreDisk {
     return lstatSync(this.#pathOf(file), { throwIfNoEntry: false })?.ino;
   }
 
-  /** The name at least: a link or a directory may have it. */
+  /** Whether the name exists, also as a link or a directory. */
   has(file: ModelFile): boolean {
     return this.inodeOf(file) !== undefined;
   }
 
-  /** A thread may remove a file between the look at its folder and the copy, so the copy is made until it succeeds. */
+  /** Copies the directory; repeats the copy if a thread removes a file after the listing. */
   copy(directory: string): StoreDisk {
     for (let tries = 1; ; tries++) {
       try {
@@ -66,7 +66,7 @@ export class StoreDisk {
     }
   }
 
-  /** As hands do it, or in place as a disk decays, which changes no times. */
+  /** Damages a file as a user does, or in place as bit rot does, which changes no times. */
   harm(file: ModelFile, damage: Damage): void {
     const path = this.#pathOf(file);
     const { atimeMs, mtimeMs } = statSync(path);
@@ -81,11 +81,11 @@ export class StoreDisk {
       if (damage === 'directory') mkdirSync(path);
       return;
     }
-    // Not as dates, which hold no part of a millisecond: two files that are cached within one keep their order.
+    // A Date has no fraction of a millisecond, which the order of two files cached within one millisecond needs.
     utimesSync(path, atimeMs / 1000, mtimeMs / 1000);
   }
 
-  /** Lets these files be the ones that were used in this order. */
+  /** Sets the access times of the files so that they were used in this order. */
   setOrder(files: readonly ModelFile[]): void {
     const longAgo = 1_700_000_000;
     for (const [index, file] of files.entries()) {
@@ -107,7 +107,7 @@ export class StoreDisk {
         const target = readlinkSync(`/proc/self/fd/${fd}`);
         return target.startsWith(this.directory) && target.endsWith(' (deleted)') ? [fstatSync(Number(fd))] : [];
       } catch {
-        // Closed since it was listed.
+        // The file was closed after the listing.
         return [];
       }
     });

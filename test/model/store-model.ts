@@ -1,50 +1,50 @@
-/** The blobs that a store with a budget must have at any moment, without files, streams or promises. */
+/** A model of the store: the blobs that it must have at each moment, without files, streams or promises. */
 import { type Digest, digestHex } from '../../src/domain/descriptor.ts';
 import type { TestBlob } from '../support/image.ts';
 
-/** In place, or of the name: the file itself is then another one, or none. */
+/** Damages of the bytes of a file, and of its name, which then has another file or none. */
 export const DAMAGES = ['flip', 'truncate', 'extend', 'delete', 'link', 'directory'] as const;
 export type Damage = (typeof DAMAGES)[number];
 
 /** One file, from its arrival until its last reader leaves. */
 export interface ModelFile {
   readonly blob: TestBlob;
-  /** Bytes that the store takes it to have: those of the blob, until a start has seen others. */
+  /** Bytes of the file by the count of the store: those of the blob until a start reads another length. */
   size: number;
   state: 'arriving' | 'kept' | 'gone';
-  /** Bytes of the volume that it takes: as many as have arrived. */
+  /** Bytes that the file uses on the volume: those that have arrived. */
   room: number;
-  /** Its end was shown. */
+  /** Readers could read the whole blob. */
   wasKept: boolean;
   readers: number;
   damage: Damage | undefined;
-  /** A start has come between that must know of it: from then on no use may miss the damage. */
+  /** A start has read the damaged file: each later use must find the damage. */
   mustBeFound: boolean;
 }
 
-/** Bytes of the file that damage in place leaves. */
+/** The size of a file after damage in place. */
 export function sizeAfter({ blob: { descriptor }, damage }: Pick<ModelFile, 'blob' | 'damage'>): number {
   if (damage === 'truncate') return descriptor.size >> 1;
   return damage === 'extend' ? descriptor.size + 5000 : descriptor.size;
 }
 
 const BLOCK_BYTES = 4096;
-/** The tries of one write on a full volume. */
+/** The attempts of one write on a full volume. */
 const MAX_TRIES = 4;
 const holdsRoom = ({ state, readers }: ModelFile): boolean => state !== 'gone' || readers > 0;
 const blocks = (bytes: number): number => Math.ceil(bytes / BLOCK_BYTES) * BLOCK_BYTES;
 
 export class StoreModel {
   maxBytes: number;
-  /** The effective budget of the store: less than the setting when the volume was full before. */
+  /** The effective budget of the store: below the setting after the volume was full. */
   limit: number;
-  /** Bytes that the volume has for files of the store; undefined when there are enough. */
+  /** Bytes that the volume has for files of the store; undefined for no limit. */
   capacity: number | undefined;
-  /** There can be several of one digest: one cached, others arriving or still being read. */
+  /** Several files can have the same digest: one cached, others arriving or open for readers. */
   readonly files = new Set<ModelFile>();
-  /** In the order of their use. */
+  /** The cached files, the least recently used first. */
   readonly kept = new Map<Digest, ModelFile>();
-  /** Names of blobs that a start has found to be no files. */
+  /** Names of blobs that a start found as something other than a file. */
   readonly strangers = new Set<Digest>();
   evicted = 0;
   damaged = 0;
@@ -53,7 +53,7 @@ export class StoreModel {
     this.maxBytes = this.limit = maxBytes;
   }
 
-  /** The names of the files, as they should be on the disk. */
+  /** The names that the files must have on the disk. */
   get names(): string[] {
     const named = this.kept.values().filter(({ damage }) => damage !== 'delete');
     return [...named.map(({ blob }) => digestHex(blob.descriptor.digest)), ...this.strangers.values().map(digestHex)];
@@ -63,7 +63,7 @@ export class StoreModel {
     return this.#sum(holdsRoom, ({ room }) => room);
   }
 
-  /** A file that arrives; undefined when there can be no room. */
+  /** Begins a download; undefined if it cannot have room. */
   begin(blob: TestBlob): ModelFile | undefined {
     const size = blob.descriptor.size;
     const onVolume = Math.max(this.bytes, this.capacity ?? Infinity);
@@ -88,7 +88,7 @@ export class StoreModel {
     return file;
   }
 
-  /** The first `end` bytes of a file arrive, the last of them by one write; false when there is no room for it. */
+  /** Writes a file up to `end` with a last write of `length` bytes; false without room for it. */
   grow(file: ModelFile, end: number, length: number): boolean {
     const more = Math.max(0, blocks(end) - file.room);
     this.#evict(this.limit - more);
@@ -133,7 +133,7 @@ export class StoreModel {
     return file;
   }
 
-  /** Nothing is read or arrives any more; what is kept is what files are there, in this order. */
+  /** Ends all readers and downloads; the cached blobs are then the files of the disk, in this order. */
   start(maxBytes: number, order: readonly ModelFile[], afterCrash: boolean): void {
     this.evicted = this.damaged = 0;
     this.maxBytes = this.limit = maxBytes;
@@ -145,7 +145,7 @@ export class StoreModel {
       if (file.damage === 'link' || file.damage === 'directory') this.strangers.add(digest);
       if (file.damage === 'link' || file.damage === 'directory' || file.damage === 'delete') continue;
       file.size = sizeAfter(file);
-      // Only a change that has left the length alone, and before a clean end, is for the scrub.
+      // After a clean end a start trusts files of the right length, so a flipped bit is left to the scrub.
       if (file.damage !== undefined && (afterCrash || file.damage !== 'flip')) file.mustBeFound = true;
       file.state = 'kept';
       file.room = blocks(file.size);
@@ -156,12 +156,12 @@ export class StoreModel {
     this.#evict(maxBytes);
   }
 
-  /** A pass over all that is kept. */
+  /** A pass of the scrub over all cached files. */
   scrub(): void {
     for (const file of this.kept.values()) if (file.damage !== undefined) this.drop(file);
   }
 
-  /** Removes the least recently used without readers until so many bytes are left; returns how many left. */
+  /** Evicts the least recently used files without readers down to `maxBytes`; returns the number of evicted files. */
   #evict(maxBytes: number): number {
     let evicted = 0;
     for (const file of this.kept.values()) {

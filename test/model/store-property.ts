@@ -13,14 +13,14 @@ import { DAMAGES, StoreModel } from './store-model.ts';
 export interface Run {
   readonly sequences: number;
   readonly seed: number;
-  /** As a failure has printed them, to repeat it. */
+  /** The path that a failure printed, to repeat it. */
   readonly path?: string;
   readonly replayPath?: string;
 }
 
 const MAX_COMMANDS = 24;
 
-/** Rejects with the shortest sequence that fails and with what repeats it. */
+/** Rejects with the shortest failing sequence and the command that repeats it. */
 export async function storeIsAsItsModel({ sequences, seed, path, replayPath }: Run): Promise<void> {
   const place = memoryBacked();
   const property = fc.asyncProperty(commands(replayPath), async (steps) => {
@@ -63,7 +63,7 @@ function commands(replayPath?: string): fc.Arbitrary<Iterable<Command>> {
   ) as fc.Arbitrary<Iterable<Command>>;
 }
 
-/** Where Linux has it: nothing here needs a disk that turns. */
+/** A directory in memory if the system has one, because the test needs no durable disk. */
 function memoryBacked(): string {
   try {
     accessSync('/dev/shm', constants.W_OK);

@@ -1,4 +1,4 @@
-/** docs/openapi.yaml against running services, by requests that Schemathesis makes of it: `npm run test:schema`. */
+/** Compares running services with docs/openapi.yaml by requests that Schemathesis generates: `npm run test:schema`. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -10,13 +10,13 @@ import { FakeKubeApi } from '../support/fake-kube-api.ts';
 import { ServiceProcess } from '../support/service-process.ts';
 
 const OPENAPI = join(import.meta.dirname, '../../docs/openapi.yaml');
-/** Where tools/schemathesis.sh has put the program. */
+/** The program, as tools/schemathesis.sh has installed it. */
 const SCHEMATHESIS = process.env['SCHEMATHESIS'] ?? 'schemathesis';
 const CONFIGURATION = join(import.meta.dirname, 'schemathesis.toml');
 
 const { values } = parseArgs({ options: { examples: { type: 'string', default: '500' }, seed: { type: 'string' } } });
 
-/** All that it says is shown. */
+/** Runs Schemathesis with its whole output; false after a failure. */
 async function holds(what: string, { port }: ServiceProcess, home: string): Promise<boolean> {
   process.stdout.write(`\n== a service ${what}\n`);
   const target = ['--url', `http://127.0.0.1:${String(port)}`, '--max-examples', values.examples, '--checks', 'all'];
