@@ -1,4 +1,4 @@
-/** Archives with any entries, and in any order: what no tar program writes. */
+/** Makes archives with any entries in any order, also those that no tar program writes. */
 
 export interface ArchiveEntry {
   readonly path: string;

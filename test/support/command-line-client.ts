@@ -4,7 +4,7 @@ import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { createGunzip } from 'node:zlib';
 
-/** Its caps, in bytes. */
+/** The limits of the command line for answers, in bytes. */
 const MAX_TAGS = 4 << 20;
 const MAX_MANIFEST = 1 << 20;
 const ACCEPTED = [
@@ -14,7 +14,7 @@ const ACCEPTED = [
   'application/vnd.docker.distribution.manifest.list.v2+json',
 ].join(',');
 
-/** An answer that it does not take. */
+/** An answer that the command line refuses. */
 export class CommandLineError extends Error {
   override readonly name = 'CommandLineError';
 }
@@ -29,7 +29,7 @@ export interface Identity {
 const HEAD_TIMEOUT_MS = 30_000;
 const NAME = 'registry-packages-proxy';
 
-/** Where a user with these rights finds the service: by the Ingress, and without one by a pod that is ready. */
+/** Finds the service with the rights of a user: by the Ingress, and without one by a ready pod. */
 export async function discoverEndpoint(api: Got, namespace: string): Promise<string> {
   const ingress = await api<{ spec?: { rules?: readonly { host?: string }[] } }>(
     `apis/networking.k8s.io/v1/namespaces/${namespace}/ingresses/${NAME}`,
@@ -68,7 +68,7 @@ export class CommandLineClient {
   readonly #endpoint: string;
   readonly #identity: Identity | undefined;
 
-  /** Without an identity for plain HTTP only. */
+  /** A client without an identity uses plain HTTP. */
   constructor(endpoint: string, identity?: Identity) {
     this.#endpoint = endpoint;
     this.#identity = identity;
@@ -97,7 +97,7 @@ export class CommandLineClient {
 
   /** The first regular file of the archive that is called `file`; the rest of the answer is not read. */
   async pull(image: string, version: string, platform: string, file: string): Promise<Buffer> {
-    // Go's transport asks for gzip by itself, and would unpack what is labelled so.
+    // Go's transport accepts gzip by default, and decodes an answer with that label.
     const answer = await this.#get(`${image}/images/${version}?platform=${platform}`, { 'accept-encoding': 'gzip' });
     if (answer.headers['content-encoding'] !== undefined) throw new CommandLineError('unpacked twice');
     try {
@@ -146,7 +146,7 @@ async function read(answer: IncomingMessage, maxBytes: number): Promise<Buffer> 
   return body;
 }
 
-/** Undefined while the archive has not come so far. */
+/** The content of a file; undefined until it has arrived. */
 function fileIn(archive: Buffer, wanted: string): Buffer | undefined {
   for (let at = 0; at + 512 <= archive.byteLength;) {
     const header = archive.subarray(at, at + 512);

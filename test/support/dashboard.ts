@@ -1,4 +1,4 @@
-/** The chart's Grafana dashboard, as far as tests read it. */
+/** The parts of the chart's Grafana dashboard that tests read. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -10,7 +10,7 @@ interface DataSource {
 export interface Target {
   readonly refId: string;
   readonly expr: string;
-  /** Only the present counts; otherwise all of the shown time. */
+  /** Queries only the current value instead of the shown time range. */
   readonly instant?: boolean;
 }
 
@@ -47,7 +47,7 @@ export function readDashboard(): Dashboard {
   return JSON.parse(readFileSync(FILE, 'utf8')) as Dashboard;
 }
 
-/** The queries of variables, panels and annotations, each with where it stands. */
+/** The queries of variables, panels and annotations, each with its place. */
 export function queriesOf({ panels, annotations }: Dashboard): (Target & { readonly where: string })[] {
   return [
     ...panels.flatMap(({ title, targets = [] }) =>

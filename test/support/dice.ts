@@ -1,4 +1,4 @@
-/** Randomness that comes again: a failure says the seed, and SEED=… repeats the run. */
+/** A random source with a seed: a failure prints the seed, and SEED=… repeats the run. */
 export class Dice {
   readonly seed: number;
   #state: number;
@@ -8,7 +8,7 @@ export class Dice {
     this.#state = seed >>> 0;
   }
 
-  /** Seeded by the variable SEED, or newly. */
+  /** Takes the seed from the variable SEED, or makes a new one. */
   static ofEnvironment(): Dice {
     return new Dice(Number(process.env['SEED'] ?? Math.floor(Math.random() * 2 ** 32)));
   }
@@ -24,7 +24,7 @@ export class Dice {
     return item;
   }
 
-  /** Whether something happens that happens once in so many times. */
+  /** True once in `times` calls on average. */
   onceIn(times: number): boolean {
     return this.below(times) === 0;
   }

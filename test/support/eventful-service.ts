@@ -1,4 +1,4 @@
-/** A service to which all happens that its dashboard can show: it serves, fails, forgets, heals and starts again. */
+/** A service with every event that its dashboard can show: it serves, fails, evicts, repairs and restarts. */
 import { mkdir, mkdtemp, open, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -47,7 +47,7 @@ export class EventfulService {
           // No process listens there.
           mirrors: [{ of: '*', endpoint: 'http://127.0.0.1:1' }],
           bucket: { endpoint: 'http://127.0.0.1:1', credentials: { directory: home } },
-          // Which no image is signed by.
+          // No image has a signature by this key.
           signature: { mode: 'report', keys: join(home, 'cosign.pub') },
         },
         credentials: { source: 'kubernetes' },
@@ -63,7 +63,7 @@ export class EventfulService {
     return `127.0.0.1:${String(this.#service.port)}`;
   }
 
-  /** Misses and hits, more than fits, too large for the cache, wrong, broken off, unknown, and failing. */
+  /** Makes requests with all outcomes: misses, hits, evictions, bypasses, wrong bytes, broken and unknown packages, and errors. */
   async serve(): Promise<void> {
     for (let times = 0; times < 8; times++) {
       const image = this.#publish(MIB / 2);
@@ -85,8 +85,8 @@ export class EventfulService {
   }
 
   /**
-   * Downloads that are held up for as long as `meanwhile` takes: one has two clients, of which one waits for its turn; one
-   * loses its client, and its slot to a third one that waits for it.
+   * Holds downloads while `meanwhile` runs: the first has two clients, one of which waits for its turn; the second loses its
+   * client, and its slot goes to a waiting third download.
    */
   async hold(meanwhile: () => Promise<void>): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<undefined>();
@@ -109,7 +109,7 @@ export class EventfulService {
     await Promise.all(clients);
   }
 
-  /** A package that cannot be stored, since a file is in the place of the directory for downloads. */
+  /** Requests a package that cannot be stored, because a file replaces the directory for downloads. */
   async failToStore(): Promise<void> {
     const folder = join(this.#service.cacheDirectory, 'v1/ingest');
     await rm(folder, { recursive: true });
@@ -119,13 +119,13 @@ export class EventfulService {
     await mkdir(folder, { mode: 0o700 });
   }
 
-  /** Objects that cannot be used come, and the API server breaks off. */
+  /** Creates unusable objects, and breaks the connection of the API server. */
   disturbCredentials(): void {
     this.#around.api.putModuleSource('broken', { repo: 'broken.example/m', ca: 'none' });
     this.#around.api.cutWatches();
   }
 
-  /** Ends it, damages a kept blob and starts it again, on the same port. */
+  /** Stops the service, damages a cached blob and starts the service again on the same port. */
   async restart(): Promise<void> {
     const { port, cacheDirectory } = this.#service;
     await this.#service.end();
@@ -156,7 +156,7 @@ export class EventfulService {
     });
   }
 
-  /** Another package each time; its layer is sent by `send`, once, when there is one. */
+  /** Publishes a new package; `send` sends its layer once if it is given. */
   #publish(length: number, send?: (bytes: Uint8Array, response: ServerResponse) => void): TestImage {
     const image = makePackage(length, ++this.#seed);
     this.#around.registry.publish(image);

@@ -1,8 +1,8 @@
-/** For what becomes true by itself a moment later, in another process most of all. */
+/** The default deadline for conditions that another process makes true. */
 const DEADLINE_MS = 5000;
 const INTERVAL_MS = 10;
 
-/** Resolves when `check` no longer throws; rejects with what it throws when the deadline has come. */
+/** Repeats `check` until it succeeds; rejects with its last error at the deadline. */
 export async function eventually(check: () => Promise<unknown>, deadlineMs = DEADLINE_MS): Promise<void> {
   const deadline = performance.now() + deadlineMs;
   for (;;) {

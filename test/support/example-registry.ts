@@ -1,4 +1,4 @@
-/** The registry of which the examples of docs/openapi.yaml tell. */
+/** The registry of the examples in docs/openapi.yaml. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -22,7 +22,7 @@ const TAGGED = '7667d3b57c09288df02e876ae5e50c95814c1e459140f69edbda514c88477af6
 
 const imageOf = (path: string, content: string): TestImage => makeImage([gzipSync(archiveOf({ path, content }))]);
 
-/** Has the packages of examples/mirror, the packages of a PackageRepository, and does under some paths what the examples tell of. */
+/** Has the packages of examples/mirror and of a PackageRepository, and the faults of the examples at some paths. */
 export async function startExampleRegistry(): Promise<FakeRegistry> {
   const registry = await FakeRegistry.start();
   registry.script(({ url }, response) => {

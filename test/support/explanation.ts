@@ -1,4 +1,4 @@
-/** The explanation of a request of which nothing is known, not even its repository. */
+/** The explanation of a request for an unknown repository without any history. */
 import type { Explanation } from '../../src/application/explain-package.ts';
 import { RepositoryUnknownError } from '../../src/domain/errors.ts';
 

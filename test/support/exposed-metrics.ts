@@ -1,4 +1,4 @@
-/** The /metrics of a running service in which each metric has shown all of its labels. */
+/** The /metrics of a running service after requests that give each metric all of its labels. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

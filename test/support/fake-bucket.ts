@@ -1,4 +1,4 @@
-/** A bucket on a loopback socket that answers as S3 does, and does what a test tells it, the wrong things too. */
+/** A bucket on a loopback socket that answers as S3 does, with the faults that a test scripts. */
 import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -13,12 +13,12 @@ export interface BucketRequest {
   readonly body: Buffer;
 }
 
-/** Answers a request instead of the bucket, or returns false to leave it to it. */
+/** Answers a request instead of the bucket, or returns false to let the bucket answer. */
 type BucketScript = (request: BucketRequest, response: ServerResponse) => boolean;
 
 interface StoredObject {
   readonly bytes: Uint8Array;
-  /** Base64, as the client has sent it; undefined of an object that came without. */
+  /** Base64, as the client sent it; undefined for an object without a checksum. */
   readonly checksum: string | undefined;
 }
 
@@ -32,7 +32,7 @@ export class FakeBucket {
   readonly #scripts: BucketScript[] = [];
   /** Oldest first. */
   readonly log: BucketRequest[] = [];
-  /** The access keys that it knows. */
+  /** The accepted access keys. */
   readonly accessKeys = new Set([ACCESS_KEY]);
 
   private constructor() {
@@ -59,7 +59,7 @@ export class FakeBucket {
     this.#objects.set(`${prefix}blobs/sha256/${digestHex(digest)}`, { bytes, checksum });
   }
 
-  /** Bit rot: other bytes than those whose checksum the server knows. */
+  /** Simulates bit rot: replaces the bytes of an object, but not its checksum. */
   rot(digest: Digest, bytes: Uint8Array, rotten: Uint8Array): void {
     this.#objects.set(`blobs/sha256/${digestHex(digest)}`, { bytes: rotten, checksum: checksumOf(bytes) });
   }
@@ -76,7 +76,7 @@ export class FakeBucket {
     for (const { descriptor, bytes } of all) this.put(descriptor.digest, bytes);
   }
 
-  /** May be closed again. */
+  /** Closes the server; a second call has no effect. */
   async close(): Promise<void> {
     this.#server.closeAllConnections();
     await new Promise((resolve) => this.#server.close(resolve));

@@ -1,4 +1,4 @@
-/** A Kubernetes API on a loopback socket with four resources, lists and watches, and the faults that a test asks for. */
+/** A Kubernetes API on a loopback socket with four resources, lists, watches, and the faults that a test sets. */
 import { KubeConfig } from '@kubernetes/client-node';
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -53,24 +53,24 @@ export class FakeKubeApi {
   /** Changes up to this version cannot be watched any more. */
   #forgotten = 0;
   #version = 100;
-  /** Instead of a list, or of a watch; undefined for the real answer. */
+  /** The status of a list or a watch; undefined for the correct answer. */
   listStatus: number | undefined;
   watchStatus: number | undefined;
-  /** Instead of 201 for an Event. */
+  /** The status of the answer to an Event. */
   eventStatus = 201;
   /** Each Event as it came, with its path. */
   readonly events: { readonly path: string; readonly body: Record<string, unknown> }[] = [];
-  /** A list's text instead of the objects; empty for an answer that never comes. */
+  /** The text of a list instead of the objects; empty for no answer. */
   listText: string | undefined;
-  /** The fault of a new watch: ends at once, says 410 as an event, garbage, nothing, or not even a status. */
+  /** The fault of a new watch: an immediate end, 410 as an event, garbage, no event, or no status. */
   watchFault: 'close' | 'gone' | 'garbage' | 'silence' | 'mute' | undefined;
-  /** The definition of ModuleSources is not there, as during bootstrap. */
+  /** The cluster has no definition of ModuleSources, as during bootstrap. */
   isWithoutModuleSources = false;
-  /** The definition of PackageRepositories is not there, as in older clusters. */
+  /** The cluster has no definition of PackageRepositories, as older clusters. */
   isWithoutPackageRepositories = false;
   /** Resources, or names of objects, that the service may neither list nor watch. */
   readonly forbidden = new Set<string>();
-  /** Tokens that open the API. */
+  /** The accepted tokens. */
   readonly tokens = new Set([TOKEN]);
   /** `list modulesources`, `watch secrets`, …, with the time on the monotonic clock. */
   readonly log: { readonly what: string; readonly at: number }[] = [];
@@ -79,7 +79,7 @@ export class FakeKubeApi {
     this.#server = createServer(serverCertificate('localhost'), (request, response) => {
       this.#serve(request, response);
     });
-    // Those in the middle of a handshake too, which HTTP does not know of.
+    // This includes sockets in a TLS handshake, which the HTTP server does not know yet.
     this.#server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket);
       socket.on('close', () => this.#sockets.delete(socket));
@@ -100,7 +100,7 @@ export class FakeKubeApi {
     return (this.#server.address() as AddressInfo).port;
   }
 
-  /** Away until `listen` is called again; what it knows stays. */
+  /** Stops until `listen` is called again, and keeps its objects. */
   async close(): Promise<void> {
     for (const socket of this.#sockets) socket.destroy();
     await new Promise((resolve) => this.#server.close(resolve));
@@ -155,13 +155,13 @@ export class FakeKubeApi {
     this.#tell(resource, 'DELETED', object);
   }
 
-  /** Nothing before now can be watched from any more, and running watches end. */
+  /** Ends running watches, and answers 410 to watches from earlier versions. */
   forget(): void {
     this.#forgotten = this.#version;
     this.cutWatches();
   }
 
-  /** The state before the last ModuleSource, from a backup; watches that run go on and hear of it by a bookmark. */
+  /** Restores the state before the last ModuleSource, as from a backup; running watches continue and get a bookmark. */
   setBack(): void {
     const [name] = [...this.#objects.modulesources.keys()].slice(-1);
     if (name !== undefined) this.#objects.modulesources.delete(name);
@@ -230,7 +230,7 @@ export class FakeKubeApi {
     response.writeHead(this.eventStatus).end('{}');
   }
 
-  /** As kube-apiserver does it: a group without any kind is not listed. */
+  /** Lists API groups as kube-apiserver does: a group without a kind is absent. */
   #discover(pathname: string, response: ServerResponse): void {
     const versions = [{ groupVersion: 'deckhouse.io/v1alpha1', version: 'v1alpha1' }];
     const resources = ['modulesources', 'packagerepositories'].filter((name) => !this.#absent.includes(name));
@@ -281,7 +281,7 @@ function isNamed({ metadata }: KubeObject, name: string | undefined): boolean {
   return name === undefined || metadata.name === name;
 }
 
-/** kube-apiserver answers so for a kind that it does not know, and a balancer for any path. */
+/** The answer of kube-apiserver for an unknown kind, and of a balancer for any path. */
 function notFound(response: ServerResponse): void {
   response.writeHead(404, { 'content-type': 'text/plain' }).end('404 page not found\n');
 }

@@ -1,4 +1,4 @@
-/** A name server on a loopback UDP socket that answers as a test tells it, or not at all. */
+/** A name server on a loopback UDP socket that sends the replies of a test, or none. */
 import { createSocket, type Socket } from 'node:dgram';
 
 export interface Question {

@@ -1,9 +1,9 @@
-/** A forward proxy on a loopback socket, by CONNECT or SOCKS 5, that leads each host to one port and answers as it is told. */
+/** A forward proxy on a loopback socket (CONNECT or SOCKS 5) that leads each host to one port, with the answers of a test. */
 import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 
 export interface SocksOptions {
-  /** Asks for these (RFC 1929); for nothing when absent. */
+  /** The required account (RFC 1929); none when absent. */
   readonly username?: string;
   readonly password?: string;
   /** Instead of 0, success (RFC 1928, section 6). */

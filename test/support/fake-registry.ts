@@ -1,4 +1,4 @@
-/** A registry on a loopback socket that does what a test tells it, the wrong things too. */
+/** A registry on a loopback socket, with the faults that a test scripts. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
@@ -9,7 +9,7 @@ import { CA, serverCertificate, type ServerName } from './tls/certificates.ts';
 export interface FakeRegistryOptions {
   /** Plain HTTP when absent. */
   readonly tls?: ServerName | { readonly cert: string; readonly key: string };
-  /** How the registry wants to be entered: not at all, by USERNAME and PASSWORD, or by a token for them. */
+  /** The required credential: none, USERNAME and PASSWORD, or a token for them. */
   readonly auth?: 'anonymous' | 'basic' | 'bearer';
   /** Instead of a free port of 127.0.0.1. */
   readonly at?: { readonly address: string; readonly port: number };
@@ -22,14 +22,14 @@ export interface LoggedRequest {
   readonly body: string;
 }
 
-/** Answers a request instead of the registry, or returns false to leave it to it. */
+/** Answers a request instead of the registry, or returns false to let the registry answer. */
 export type Script = (request: LoggedRequest, response: ServerResponse) => boolean;
 
 export const USERNAME = 'robot';
 export const PASSWORD = 'canary-pass:word';
 export const BASIC = `Basic ${Buffer.from(`${USERNAME}:${PASSWORD}`).toString('base64')}`;
 
-/** A server says what strength it has itself. */
+/** OpenSSL refuses weak certificates unless the server lowers its security level. */
 const WEAK = { ciphers: 'DEFAULT@SECLEVEL=0' };
 
 export class FakeRegistry {
@@ -46,7 +46,7 @@ export class FakeRegistry {
   tokenFields: Record<string, unknown> = { expires_in: 300 };
   /** The prefix of its tokens. */
   tokenPrefix = 'canary-token-';
-  /** Where 401s point to; the registry's own token server when undefined. */
+  /** The realm in challenges; the registry's own token server when undefined. */
   realm: string | undefined;
 
   private constructor(options: FakeRegistryOptions) {
@@ -85,7 +85,7 @@ export class FakeRegistry {
     return `127.0.0.1:${String((this.#server.address() as AddressInfo).port)}`;
   }
 
-  /** As many as clients have made, with their handshakes. */
+  /** The number of connections that clients have made, including TLS handshakes. */
   get connections(): number {
     return this.#connections;
   }
@@ -98,7 +98,7 @@ export class FakeRegistry {
     return `${this.#options.tls === undefined ? 'http' : 'https'}://${this.host}`;
   }
 
-  /** A new way into this registry each time. */
+  /** Returns a new upstream with a new registry object for each call. */
   upstream(overrides: { auth?: object; ca?: string; repo?: string; scheme?: string } = {}): Upstream {
     const auth =
       overrides.auth ?? (this.#options.auth === undefined ? undefined : { username: USERNAME, password: PASSWORD });
@@ -128,7 +128,7 @@ export class FakeRegistry {
     this.#scripts.push(script);
   }
 
-  /** Answers the first requests whose URL contains `part` by a status each, then lets them be. */
+  /** Answers the first requests whose URL contains `part` with the given statuses, and the others normally. */
   failTimes(
     part: string,
     ...answers: readonly { status: number; headers?: Record<string, string>; body?: string | Uint8Array }[]
@@ -146,7 +146,7 @@ export class FakeRegistry {
     return this.log.filter(({ url }) => url.includes(part));
   }
 
-  /** No token that was issued until now is good any more. */
+  /** Invalidates all tokens that were issued before. */
   revokeTokens(): void {
     this.#issued += 1000;
   }
@@ -154,7 +154,7 @@ export class FakeRegistry {
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     let body = '';
     for await (const chunk of request.setEncoding('utf8')) body += String(chunk);
-    // As an HTTP proxy it is every registry that is asked for by name.
+    // A client that uses this server as an HTTP proxy sends whole URLs, with any host.
     const url = (request.url ?? '').replace(/^http:\/\/[^/]+/, '');
     const logged = { method: request.method ?? '', url, headers: request.headers, body };
     this.log.push(logged);

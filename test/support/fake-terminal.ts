@@ -1,4 +1,4 @@
-/** A terminal for commands that run in the test's own process: what it shows, as text. */
+/** A terminal for commands that run in the process of the test, with its output as text. */
 import { EventEmitter } from 'node:events';
 import { join } from 'node:path';
 import type { Input, Output, Terminal } from '../../src/adapters/cli/command.ts';

@@ -1,9 +1,9 @@
-/** Volumes without room: writes below a directory fail with a code of the kernel for as long as its rules say so. */
+/** Simulates full volumes: writes below a directory fail with a code of the kernel while its rules say so. */
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 
 export interface DiskRules {
-  /** Whether a file takes more bytes now. */
+  /** Whether a file can grow now. */
   readonly fits: () => boolean;
   /** Bytes that are free. */
   readonly free: () => number;
@@ -18,7 +18,7 @@ const promises = fs.promises as unknown as Record<'statfs', Call>;
 const { write } = functions;
 const { statfs } = promises;
 
-/** In force until the function that it returns is called. */
+/** Applies the rules until the caller calls the returned function. */
 export function limitDisk(directory: string, rules: DiskRules): () => void {
   limited.set(directory, rules);
   Object.assign(functions, { write: limitedWrite });

@@ -1,4 +1,4 @@
-/** A layer that arrives as far as a test lets it. */
+/** A layer of which the test decides how many bytes arrive. */
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import type { FakeRegistry } from './fake-registry.ts';
@@ -21,7 +21,7 @@ export class HeldLayer {
     });
   }
 
-  /** Resolves when the system has taken so much of it, from 0 to 1. */
+  /** Resolves when the system has accepted this share of the layer, from 0 to 1. */
   async sendUpTo(share: number): Promise<void> {
     const response = await this.#asked.promise;
     const end = Math.floor(this.#bytes.byteLength * share);

@@ -1,4 +1,4 @@
-/** A link to a server that stops in the middle of what a client sends, until one of them ends. */
+/** A relay to a server that stops in the middle of a request until client or server ends. */
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 
 export class HeldRelay {
@@ -25,14 +25,14 @@ export class HeldRelay {
     return `http://127.0.0.1:${String((this.#server.address() as AddressInfo).port)}`;
   }
 
-  /** Connections carry so many bytes to the server and no more. Resolves when one has. */
+  /** Limits connections to `bytes` bytes to the server. Resolves when one has sent them. */
   holdAfter(bytes: number): Promise<undefined> {
     this.#most = bytes;
     this.#held = Promise.withResolvers();
     return this.#held.promise;
   }
 
-  /** For connections from now on. */
+  /** Removes the limit for new connections. */
   release(): void {
     this.#most = Infinity;
   }

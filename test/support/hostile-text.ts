@@ -1,4 +1,4 @@
-/** Text for parsers: such that they almost take, and such that a careless one would read for minutes. */
+/** Texts for parsers: some are almost valid, and some need minutes in a parser with backtracking. */
 import fc from 'fast-check';
 
 const LENGTH = 64 * 1024;

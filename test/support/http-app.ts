@@ -1,4 +1,4 @@
-/** The HTTP interface on a real socket, over the use cases of a test. */
+/** The HTTP interface on a real socket with the use cases of a test. */
 import type { AddressInfo } from 'node:net';
 import { Admission, ADMISSION_LIMITS } from '../../src/adapters/http/server/admission.ts';
 import { createHttpApp } from '../../src/adapters/http/app.ts';
@@ -12,7 +12,7 @@ export interface RunningApp {
   readonly port: number;
   /** In the order in which they ended. */
   readonly finished: readonly FinishedRequest[];
-  /** Resolves when so many requests are over. */
+  /** Resolves when `count` requests have ended. */
   finishedCount(count: number): Promise<void>;
   close(): Promise<void>;
 }

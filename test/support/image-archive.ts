@@ -9,7 +9,7 @@ interface SavedImage {
   readonly layers: readonly Uint8Array[];
 }
 
-/** A manifest or an index, and all that lies beside it. */
+/** A manifest or an index, and the blobs that belong to it. */
 interface Listed {
   readonly names: readonly string[];
   readonly listed: TestBlob;
@@ -24,7 +24,7 @@ export function listedIndex({ index, images }: TestIndex, ...names: readonly str
   return { names, listed: index, blobs: images.flatMap(({ manifest, blobs }) => [manifest, ...blobs]) };
 }
 
-/** As Docker writes since version 25: an OCI image layout, with a manifest.json for older readers. */
+/** The format of Docker since version 25: an OCI image layout with a manifest.json for older readers. */
 export function layoutArchive(...images: readonly Listed[]): Buffer {
   const all = new Map(images.flatMap(({ listed, blobs }) => [listed, ...blobs]).map((blob) => [blobPath(blob), blob]));
   const manifests = images.flatMap(({ names, listed }) =>
@@ -49,12 +49,12 @@ function blobPath({ descriptor }: TestBlob): string {
   return `blobs/sha256/${digestHex(descriptor.digest)}`;
 }
 
-/** The config that names layers by their digests without compression. */
+/** The config with the digests of the uncompressed layers. */
 export function configOf({ layers }: SavedImage): Uint8Array {
   return encode({ architecture: 'amd64', os: 'linux', rootfs: { type: 'layers', diff_ids: layers.map(digestOf) } });
 }
 
-/** As Docker wrote before version 25: a folder for each layer, in which one that is there already is a link. */
+/** The format of Docker before version 25: a folder for each layer, with a link for a repeated layer. */
 export function dockerArchive(...images: readonly SavedImage[]): Buffer {
   const here = new Map<Digest, string>();
   const entries: ArchiveEntry[] = [];
@@ -73,7 +73,7 @@ export function dockerArchive(...images: readonly SavedImage[]): Buffer {
   return withManifest(entries, saved);
 }
 
-/** As Podman writes by default: a file for each layer, and links for readers that want folders. */
+/** The default format of Podman: a file for each layer, and links for readers of folders. */
 export function podmanArchive(...images: readonly SavedImage[]): Buffer {
   const entries: ArchiveEntry[] = [];
   const saved = images.map((image, number) => {

@@ -1,4 +1,4 @@
-/** Images as registries hold them, made of known bytes. */
+/** Makes images of known bytes in the form of registries. */
 import { type Descriptor, type Digest, digestOf } from '../../src/domain/descriptor.ts';
 import type { Platform } from '../../src/domain/index-entry.ts';
 
@@ -38,7 +38,7 @@ const TYPES = {
   },
 } as const;
 
-/** Bytes that repeat nowhere nearby and are the same for the same seed (a linear congruential generator). */
+/** Bytes of a linear congruential generator: the same for the same seed, without short repetitions. */
 export function bytesOf(length: number, seed = 1): Uint8Array {
   const bytes = new Uint8Array(length);
   let state = seed >>> 0;

@@ -14,7 +14,7 @@ export const mochaHooks = {
   },
 };
 
-/** Mocha's own time-out, the pipes of its output and idle threads of the pool are no leftovers of a test. */
+/** Resources that a test can leave behind, unlike mocha's time-out, the pipes of its output and idle threads of the pool. */
 const OURS = ['TCPSocketWrap', 'TCPServerWrap', 'TLSWrap', 'ProcessWrap', 'FSEventWrap', 'FSReqPromise', 'Immediate'];
 
 let baseline = new Map<string, number>();

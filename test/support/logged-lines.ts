@@ -1,4 +1,4 @@
-/** The log of a service that has met each case: each outcome of a request, a changed level, a cluster with mistakes in it. */
+/** The log of a service after each case: each outcome of a request, a changed level, a cluster with mistakes. */
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -91,7 +91,7 @@ async function linesOfRequests(): Promise<Line[]> {
   for (const path of ['silent', 'broken']) await get(unknown, `&path=${path}`);
   await service.client.put('package');
   for (const path of ['healthz', 'readyz', 'metrics', 'nowhere']) await service.client(path);
-  // An answer that is an error, or one that breaks off: as far as it came before it was found out.
+  // The service answers with an error or breaks off, which depends on the bytes before the fault was found.
   await get(wrong.digest).catch(() => undefined);
   await service.logged('blob not kept');
 
@@ -102,7 +102,7 @@ async function linesOfRequests(): Promise<Line[]> {
   await service.logged('request', { status: 499 });
   go.resolve(undefined);
   await joining;
-  // The last one: for a minute this host is not asked again.
+  // This is the last request, because the service then pauses this host for a minute.
   await get(unknown, '&path=throttled');
 
   const file = join(service.cacheDirectory, '../settings.yaml');
@@ -117,7 +117,7 @@ async function linesOfRequests(): Promise<Line[]> {
   return lines;
 }
 
-/** By name, one of which is too large to be verified before a client gets a byte of it. */
+/** Requests images by name; one is too large to be verified before its first byte is sent. */
 async function linesOfImages(): Promise<Line[]> {
   const registry = await FakeRegistry.start();
   const [image, part] = [makePackage(1000, 1), makePackage(2 * MIB, 2)];
@@ -159,7 +159,7 @@ async function linesOfFiles(): Promise<Line[]> {
     settings: { registry: { timeouts: { retrySeconds: 0 } }, credentials: { registries } },
   });
   await writeFile(dockerCfgFile, 'no JSON');
-  // The file is looked at again with a request, a second after the last look.
+  // A request reads the file again, at most once a second.
   await eventually(async () => {
     await service.client(`package?digest=${makePackage(1, 8).digest}`);
     if (!service.lines.some(({ msg }) => msg === 'file of a registry cannot be used')) throw new Error('not looked at');

@@ -1,4 +1,4 @@
-/** Tables of the documents, for tests that hold them against what they tell of. */
+/** Reads tables of the documents for tests that compare them with the code. */
 
 /** Rows of the first table behind a heading, as their cells' text. */
 export function tableBehind(heading: string, markdown: string): string[][] {

@@ -1,4 +1,4 @@
-/** A memory limit of the kernel, as a container has it; only where this user may make control groups. */
+/** A memory limit of the kernel as for a container; it needs the right to make control groups. */
 import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,9 +8,9 @@ const V1 = '/sys/fs/cgroup/memory';
 
 interface Files {
   readonly limits: readonly string[];
-  /** The peaks of what the processes take, and of what their sockets take where that is counted apart. */
+  /** The files with the peak memory of the processes, and of their sockets if the kernel counts these separately. */
   readonly peaks: readonly string[];
-  /** A line of it says how many processes the kernel has killed. */
+  /** The file with the number of processes that the kernel has killed. */
   readonly kills: string;
 }
 
@@ -30,7 +30,7 @@ export class MemoryCgroup {
     this.#files = files;
   }
 
-  /** Undefined where there is none to be had. */
+  /** Undefined if this user cannot make one. */
   static create(limitBytes: number): MemoryCgroup | undefined {
     const isV2 = existsSync(join(V2, 'cgroup.controllers'));
     const files = isV2 ? FILES_V2 : FILES_V1;
@@ -50,12 +50,12 @@ export class MemoryCgroup {
     }
   }
 
-  /** A command that runs the command behind it in the group, in the same process. */
+  /** A prefix for a command that runs it in the group, in the same process. */
   get wrapper(): string[] {
     return ['sh', '-euc', 'echo $$ >"$0"; exec "$@"', join(this.#path, 'cgroup.procs')];
   }
 
-  /** The most that was taken at a time, the memory of sockets included. */
+  /** The peak memory, including that of sockets. */
   peakBytes(): number {
     return this.#files.peaks.reduce((sum, name) => sum + Number(this.#read(name)), 0);
   }
@@ -65,7 +65,7 @@ export class MemoryCgroup {
     return Number(/^oom_kill (\d+)$/m.exec(this.#read(this.#files.kills))?.[1] ?? 0);
   }
 
-  /** When its processes have ended. */
+  /** Removes the group after its processes have ended. */
   remove(): void {
     rmdirSync(this.#path);
   }

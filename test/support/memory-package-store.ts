@@ -1,4 +1,4 @@
-/** A PackageStore in memory that passes the same contract as the one on disk: for tests of the port's users. */
+/** A PackageStore in memory that passes the same contract as the one on disk, for tests of users of the port. */
 import type {
   BlobInfo,
   BlobReader,
@@ -18,7 +18,7 @@ const MAX_READ_BYTES = 60_001;
 export class MemoryPackageStore implements PackageStore, StoreInspection {
   readonly #maxBytes: number;
   readonly #kept = new Map<Digest, { bytes: Uint8Array; storedAt: Date; usedAt: Date }>();
-  /** Sizes of the blobs that arrive, and how many bytes of them have arrived. */
+  /** The sizes of the arriving blobs, and the number of bytes that have arrived. */
   #promised = 0;
   #arrived = 0;
 
@@ -128,7 +128,7 @@ export class MemoryPackageStore implements PackageStore, StoreInspection {
   }
 }
 
-/** The store with some of its methods replaced, to fail as a test wants. */
+/** The store with some replaced methods, for faults of a test. */
 export function storeWith(store: PackageStore, replaced: Partial<PackageStore>): PackageStore {
   return {
     info: (digest) => store.info(digest),
@@ -181,7 +181,7 @@ class Arrival {
           await this.#growth.promise;
         }
         if (reader.closed) throw new Error('reader is closed');
-        // Little and odd, and worth nothing any more after the next read, as the port allows.
+        // A short chunk of odd length that the next read invalidates, as the port allows.
         reader.lent = this.bytes.slice(offset, Math.min(offset + MAX_READ_BYTES, this.#readable));
         return reader.lent;
       },

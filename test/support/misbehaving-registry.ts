@@ -15,7 +15,7 @@ function reset({ socket }: ServerResponse): void {
   else socket?.resetAndDestroy();
 }
 
-/** Each answers the manifest and the layer alike. */
+/** Each answers requests for the manifest and the layer in the same way. */
 const ANSWERS: Readonly<Record<Misbehaviour, Answer>> = {
   'unbounded manifest': (response) => {
     response.writeHead(200, { 'content-type': 'application/vnd.oci.image.manifest.v1+json' });

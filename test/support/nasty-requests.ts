@@ -1,8 +1,8 @@
-/** Requests that no client should send, and their status: no case is a 5xx, asks a registry, or touches a foreign file. */
+/** Invalid requests and their status: no case is a 5xx, sends a request to a registry, or reads a foreign file. */
 
 export interface NastyRequest {
   readonly what: string;
-  /** The bytes; `DIGEST` stands for that of a package that is kept. */
+  /** The bytes of the request; `DIGEST` stands for the digest of a cached package. */
   readonly bytes: string;
   readonly status: number;
 }
@@ -394,7 +394,7 @@ const PATHS: readonly Row[] = [
   ),
 ];
 
-/** Values of Range, for the package that is kept, which has 1000 bytes. */
+/** Values of Range for the cached package, which has 1000 bytes. */
 const RANGES: readonly Row[] = [
   ...all(
     206,
@@ -474,7 +474,7 @@ const RANGES: readonly Row[] = [
   ),
 ];
 
-/** Lines besides Host, for the package that is kept. */
+/** Header lines in addition to Host, for the cached package. */
 const HEADERS: readonly Row[] = [
   ...all(
     304,
@@ -653,7 +653,7 @@ const METHODS: readonly Row[] = [
 ];
 
 const TARGETS: readonly Row[] = [
-  // The way to the status page, which is not for this host name. Node's parser drops the blank.
+  // The status page refuses this host name. Node's parser drops the blank.
   ...all(400, '/', ' /'),
   ...all(
     404,

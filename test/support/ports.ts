@@ -1,4 +1,4 @@
-/** The two ports to the outside, mocked: for what no well-behaved fake can show. */
+/** Mocks of both outer ports, for cases that a correct fake cannot produce. */
 import sinon from 'sinon';
 import type { Descriptor, Digest } from '../../src/domain/descriptor.ts';
 import { PackageUnknownError } from '../../src/domain/errors.ts';
@@ -13,7 +13,7 @@ export const UPSTREAM = parseUpstream({ repo: 'registry.example/deckhouse' });
 export type StubbedGateway = sinon.SinonStubbedInstance<RegistryGateway>;
 export type StubbedCredentials = sinon.SinonStubbedInstance<CredentialProvider>;
 
-/** Has the given images; what it was asked for is in its stubs' calls. */
+/** A gateway with the given images, whose stubs record the calls. */
 export function stubGateway(...images: readonly (TestImage | TestIndex)[]): StubbedGateway {
   const manifests = new Map<Digest, Uint8Array>();
   const blobs = new Map<Digest, Uint8Array>();

@@ -1,4 +1,4 @@
-/** The program as a process of its own that ends by itself, or is ended by a signal. */
+/** Runs the program as a separate process until it exits or gets a signal. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ export interface Ended {
   readonly stderr: string;
 }
 
-/** Makes a command of another one that starts it. */
+/** Wraps a command in another one that starts it. */
 export type Launcher = (command: readonly string[]) => readonly string[];
 
 export class Program {
@@ -27,7 +27,7 @@ export class Program {
     this.#child.stderr?.on('data', (chunk: Buffer) => (this.#stderr += chunk.toString()));
   }
 
-  /** Resolves as soon as standard output has shown this. */
+  /** Resolves when standard output matches the pattern. */
   async printed(pattern: RegExp): Promise<void> {
     while (!pattern.test(this.#stdout)) await once(this.#child.stdout ?? this.#child, 'data');
   }
@@ -36,7 +36,7 @@ export class Program {
     this.#child.kill(signal);
   }
 
-  /** Types keys, on a terminal that the launcher has made. */
+  /** Types keys on the terminal of the launcher. */
   type(keys: string): void {
     this.#child.stdin?.write(keys);
   }

@@ -1,4 +1,4 @@
-/** How often a property is tried: a hundred times, or as often as PROPERTY_RUNS says. */
+/** The number of runs of a property test: PROPERTY_RUNS, or 100. */
 import fc from 'fast-check';
 
 const runs = process.env['PROPERTY_RUNS'];

@@ -1,4 +1,4 @@
-/** The command line and a plugin of it, as a registry has them beside the edition of its packages. */
+/** Publishes the command line and a plugin in a registry, next to the edition of its packages. */
 import { gzipSync } from 'node:zlib';
 import { archiveOf } from './archive.ts';
 import type { FakeRegistry, LoggedRequest } from './fake-registry.ts';
@@ -9,7 +9,7 @@ export const CLI = 'deckhouse-cli';
 export const PLUGIN = `${CLI}/plugins/stronghold`;
 export const PROGRAMS = { amd64: Buffer.from(bytesOf(3_000_000, 1)), arm64: Buffer.from(bytesOf(3_000_000, 2)) };
 
-/** Behind the file there is more, which no client reads. */
+/** The archive has more bytes after the file, which no client reads. */
 const imageOf = (path: string, content: Buffer): TestImage =>
   makeImage([gzipSync(archiveOf({ path, content }, { path: 'zz', content: bytesOf(2_000_000, 9) }))]);
 

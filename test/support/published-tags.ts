@@ -1,4 +1,4 @@
-/** Images of a registry by their tags. */
+/** Publishes images of a registry by their tags. */
 import type { FakeRegistry, LoggedRequest } from './fake-registry.ts';
 
 /** Manifests by `repository:tag`; a repository without any of them is unknown. Other requests are left to the registry. */

@@ -1,4 +1,4 @@
-/** Query strings that two parsers may read differently, and what this service makes of each. */
+/** Query strings that two parsers may read differently, each with its result in this service. */
 
 /** The digest of no package. */
 export const QUERY_DIGEST = `sha256:${'4f'.repeat(32)}`;

@@ -1,4 +1,4 @@
-/** One service before many registries, each of which has its own way of being one. */
+/** One service before many registries with different quirks. */
 import { expect } from 'chai';
 import type { ServerResponse } from 'node:http';
 import { FakeRegistry, type FakeRegistryOptions, type LoggedRequest, PASSWORD, USERNAME } from './fake-registry.ts';
@@ -7,14 +7,14 @@ import { ServiceProcess } from './service-process.ts';
 import { CA } from './tls/certificates.ts';
 
 export interface QuirkOptions extends FakeRegistryOptions {
-  /** That the settings of the service have; when absent, PASSWORD for a registry that wants one. */
+  /** The password in the settings of the service; by default PASSWORD if the registry requires one. */
   readonly password?: string;
 }
 
-/** Answers for a blob, or returns false to leave it to the registry. */
+/** Answers a request for a blob, or returns false to let the registry answer. */
 export type Answer = (response: ServerResponse, blob: TestBlob, request: LoggedRequest) => boolean;
 
-/** Images of two tests differ: the service would have the second one from its cache. */
+/** Each test gets a different image, because the service would deliver the same one from its cache. */
 let nextSeed = 1000;
 
 export class QuirkBench {
@@ -26,14 +26,14 @@ export class QuirkBench {
     this.#service = service;
   }
 
-  /** A package that the registry has, with an answer of its own for its layer. */
+  /** Publishes a package in the registry with a special answer for its layer. */
   publish(answer: Answer = () => false, image: TestImage = makePackage(300_000, nextSeed++)): TestImage {
     this.registry.publish(image);
     this.answer(image.layer, answer);
     return image;
   }
 
-  /** An answer of its own for a manifest or a blob. */
+  /** Sets a special answer for a manifest or a blob. */
   answer(blob: TestBlob, answer: Answer): void {
     this.registry.script(
       (request, response) => request.url.includes(blob.descriptor.digest) && answer(response, blob, request),
@@ -47,7 +47,7 @@ export class QuirkBench {
     expect(Buffer.compare(body, image.layer.bytes)).to.equal(0);
   }
 
-  /** The service refuses, and its log names the cause. */
+  /** Expects that the service refuses a package, and that its log has the cause. */
   async expectRefusal(digest: string, status: number, cause: RegExp): Promise<void> {
     const { statusCode } = await this.#get(digest);
     expect(JSON.stringify((await this.#logged(digest))['err'])).to.match(cause);
@@ -68,7 +68,7 @@ export class QuirkBench {
   }
 }
 
-/** To be called in a suite; what it returns makes a test of a registry with these options. */
+/** Starts the service of a suite; returns a function that makes a test with a registry with these options. */
 export function quirkBench(): (test: (bench: QuirkBench) => Promise<void>, options?: QuirkOptions) => Mocha.AsyncFunc {
   const all: QuirkOptions[] = [];
   let registries: FakeRegistry[] = [];

@@ -1,4 +1,4 @@
-/** HTTP as bytes on a socket: for what no client library would send. */
+/** Sends HTTP as bytes on a socket, for requests that no client library sends. */
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 
@@ -22,7 +22,7 @@ export class RawConnection {
       this.#received += chunk;
       this.#wake();
     });
-    // A reset is an end like any other: what has not been answered has been refused.
+    // A reset counts as an end of the connection, which refuses all unanswered requests.
     socket.on('error', () => undefined);
     socket.on('close', () => {
       this.#ended = true;
@@ -91,16 +91,16 @@ export class RawConnection {
   }
 }
 
-/** Asked last, to see what is still answered before it. */
+/** The last request: all answers before its answer belong to the tested bytes. */
 const SENTINEL = 'GET /healthz HTTP/1.1\r\nHost: a\r\nX-Request-Id: sentinel\r\n\r\n';
 
 export interface Exchange {
-  /** All answers but that to the request that was sent behind, if the connection was still open for it. */
+  /** All answers except that to the sentinel. */
   readonly answers: readonly RawAnswer[];
   readonly isClosed: boolean;
 }
 
-/** Sends bytes, then, unless the connection is closed by then, one request more; what is answered until that one is. */
+/** Sends bytes and, if the connection is still open, the sentinel; resolves with the answers before that of the sentinel. */
 export async function exchange(connection: RawConnection, bytes: string): Promise<Exchange> {
   const answers: RawAnswer[] = [];
   let isAsked = false;

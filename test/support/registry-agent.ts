@@ -1,4 +1,4 @@
-/** The registry agent of a machine that has none. */
+/** The settings for a machine without a registry agent. */
 import type { AgentOptions } from '../../src/adapters/kubernetes/kubernetes-credential-provider.ts';
 
 export const NO_AGENT: AgentOptions = {

@@ -1,4 +1,4 @@
-/** The got-based gateway as tests want it: little patience, no proxy. */
+/** Makes the gateway to registries for tests: with short time-outs and without a proxy. */
 import { OciRegistryGateway } from '../../src/adapters/registry/oci-registry-gateway.ts';
 
 type Options = ConstructorParameters<typeof OciRegistryGateway>[0];

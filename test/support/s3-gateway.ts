@@ -1,4 +1,4 @@
-/** The gateway to a bucket as tests want it: little patience, no proxy. */
+/** Makes the gateway to a bucket for tests: with short time-outs and without a proxy. */
 import { Secret } from '../../src/domain/credential.ts';
 import { S3Bucket, type S3BucketOptions, senderTo } from '../../src/adapters/s3/s3-bucket.ts';
 import type { SigningKeySource } from '../../src/adapters/s3/s3-credentials.ts';
@@ -16,7 +16,7 @@ export interface BucketOverrides {
   readonly keys?: SigningKeySource;
   readonly onTrouble?: S3BucketOptions['onTrouble'];
   readonly environment?: Readonly<Record<string, string>>;
-  /** For each wait. */
+  /** The time-out of each wait. */
   readonly patienceMs?: number;
 }
 

@@ -1,4 +1,4 @@
-/** The service as a process of its own, with settings of a test; its output is searched for secrets. */
+/** Runs the service as a separate process with the settings of a test, and searches its output for secrets. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -10,27 +10,27 @@ import { stringify } from 'yaml';
 const ROOT = join(import.meta.dirname, '../..');
 const MAIN = join(ROOT, 'src/infrastructure/main.ts');
 
-/** Every password and token of every test holds this word, or is this word in base64. */
+/** Every password and token of the tests contains this word, also in base64. */
 const CANARIES = /canary|Y2FuYXJ5|NhbmFyeS|jYW5hcn/i;
 
 export interface ServiceOptions {
   readonly settings?: object;
   readonly flags?: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
-  /** Node lets it read this project and its home, and write its home, and nothing else. */
+  /** Node allows it to read only this project and its home, and to write only its home. */
   readonly isConfined?: boolean;
-  /** The sources unless it says another file. */
+  /** The main file; by default that of the sources. */
   readonly main?: string;
-  /** A command that runs the command line behind it, in the same process. */
+  /** A prefix for a command that runs it in the same process. */
   readonly wrapper?: readonly string[];
 }
 
 export class ServiceProcess {
   readonly #child: ChildProcess;
   readonly #home: string;
-  /** The service accepts only clients with a certificate, which this process lacks. */
+  /** The service accepts only clients with a certificate, which this process does not have. */
   readonly #isHardened: boolean;
-  /** Where its cache lies unless the settings say otherwise. */
+  /** The cache directory, unless the settings have another one. */
   readonly cacheDirectory: string;
   #output = '';
   #port = 0;
@@ -42,7 +42,7 @@ export class ServiceProcess {
     this.cacheDirectory = join(home, 'cache');
   }
 
-  /** Resolves when it listens; rejects with what it printed when it ends instead. */
+  /** Resolves when it listens; rejects with its output if it exits. */
   static async start(
     { settings = {}, flags = [], environment = {}, isConfined = false, main = MAIN, wrapper = [] }: ServiceOptions = {},
     home?: string,
@@ -66,12 +66,12 @@ export class ServiceProcess {
     return this.#port;
   }
 
-  /** 0 when it could not be started. */
+  /** The process id; 0 if the start failed. */
   get pid(): number {
     return this.#child.pid ?? 0;
   }
 
-  /** All that it has printed until now. */
+  /** The output until now. */
   get output(): string {
     return this.#output;
   }
@@ -99,7 +99,7 @@ export class ServiceProcess {
     });
   }
 
-  /** The first match in its output, when it comes. */
+  /** Waits for the first match in its output. */
   async printed(pattern: RegExp): Promise<string> {
     for (;;) {
       const [found] = pattern.exec(this.#output) ?? [];
@@ -108,7 +108,7 @@ export class ServiceProcess {
     }
   }
 
-  /** The first log line with this message and these fields, when it comes. */
+  /** Waits for the first log line with this message and these fields. */
   async logged(message: string, fields: Readonly<Record<string, unknown>> = {}): Promise<Record<string, unknown>> {
     for (;;) {
       const wanted = Object.entries({ ...fields, msg: message });
@@ -118,7 +118,7 @@ export class ServiceProcess {
     }
   }
 
-  /** Ends it by a signal and resolves with its exit code; the home stays, for another start there. */
+  /** Sends a signal and resolves with the exit code; the home stays for another start. */
   async end(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
     const exited = once(this.#child, 'exit');
     this.#child.kill(signal);
@@ -127,7 +127,7 @@ export class ServiceProcess {
     return code;
   }
 
-  /** Ends it after a look at its metrics, and removes all that it had. */
+  /** Checks its metrics, stops it, and removes its files. */
   async close(): Promise<void> {
     if (!this.hasEnded) {
       if (!this.#isHardened) await this.#checkMetrics();
@@ -147,7 +147,7 @@ export class ServiceProcess {
     return ServiceProcess.start(options, this.#home);
   }
 
-  /** All that it has logged; the last line may still be on its way. */
+  /** The log lines until now; the last line can still be missing. */
   get lines(): Record<string, unknown>[] {
     return this.#output
       .split('\n')
@@ -179,7 +179,7 @@ function withoutProxies(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(environment).filter(([name]) => !/_proxy$/i.test(name)));
 }
 
-/** The first line that shows a secret. */
+/** The first line with a secret. */
 export function findCanary(text: string): string | undefined {
   return CANARIES.test(text) ? text.split('\n').find((line) => CANARIES.test(line)) : undefined;
 }

@@ -1,4 +1,4 @@
-/** The state of a service as `/status` tells it, for tests of what is made of it. */
+/** Makes states of a service as in `/status`, for tests of their views. */
 import type { ServiceStatus } from '../../src/adapters/cli/service-status.ts';
 
 type Minute = Omit<ServiceStatus['last_hour'][number], 'at'>;

@@ -1,4 +1,4 @@
-/** Signatures of images as their tools make them: in annotations, and by cosign in both of its formats. */
+/** Makes signatures of images as tools do: in annotations, and in both formats of cosign. */
 import { createHash, generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto';
 import { type Digest, digestHex } from '../../src/domain/descriptor.ts';
 import type { FakeRegistry } from './fake-registry.ts';
@@ -30,7 +30,7 @@ export function signBytes(bytes: Uint8Array, { privateKey }: KeyPair, hash = 'sh
 
 export interface CertificateFields {
   readonly name: string;
-  /** Itself when absent. */
+  /** The issuer; absent for a self-signed certificate. */
   readonly issuer?: Certified;
   readonly isCa?: boolean;
   readonly pathLength?: number;
@@ -102,7 +102,7 @@ function der(tag: number, ...contents: readonly Buffer[]): Buffer {
   return Buffer.concat([Buffer.from([tag, ...size]), content]);
 }
 
-/** The fields of a manifest that a signature in its annotations covers, and those that it may have besides. */
+/** The fields of a manifest that a signature in its annotations covers, and additional fields. */
 export interface ManifestFields {
   schemaVersion: number;
   mediaType?: string;
@@ -111,7 +111,7 @@ export interface ManifestFields {
   annotations?: Record<string, string>;
 }
 
-/** What a signature in annotations is a signature of, written down from its description. */
+/** The text that a signature in annotations signs, by its specification. */
 export function annotatedText({
   schemaVersion,
   mediaType = '',
@@ -135,7 +135,7 @@ export interface AnnotationSigner {
   readonly prefix?: string;
 }
 
-/** The same image with a signature in its annotations; `change` has the last word about the manifest. */
+/** The same image with a signature in its annotations; `change` then edits the manifest. */
 export function annotateSignature(
   image: TestImage,
   { leaf, chain = [], prefix = 'io.deckhouse.delivery-kit.' }: AnnotationSigner,
@@ -163,7 +163,7 @@ const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 const EMPTY = makeBlob('application/vnd.oci.empty.v1+json', Buffer.from('{}'));
 export const BUNDLE_TYPE = 'application/vnd.dev.sigstore.bundle.v0.3+json';
 
-/** A manifest of cosign's, as a registry has it under a tag or among the referrers of an image. */
+/** A manifest of cosign, which a registry has under a tag or in the referrers of an image. */
 export interface SignatureArtifact {
   readonly manifest: TestBlob;
   readonly blobs: readonly TestBlob[];
@@ -219,7 +219,7 @@ export function bundleOf(image: Digest, keys: KeyPair, predicateType = SIGN_PRED
   });
 }
 
-/** `predicateType` is that in the annotations, which some registries lose. */
+/** `predicateType` is the value in the annotations, which some registries drop. */
 export function bundleArtifact(bundle: Uint8Array, predicateType?: string): SignatureArtifact {
   const blob = makeBlob(BUNDLE_TYPE, bundle);
   const manifest = encode({
@@ -255,7 +255,7 @@ export class SignatureShelf {
     this.#answers.set(`manifests/sha256-${digestHex(image)}.sig`, { type: MANIFEST, bytes: artifact.manifest.bytes });
   }
 
-  /** Among the referrers of an image: by the registry's own list, or under the tag that stands for it. */
+  /** Adds a referrer of an image: to the list of the registry, or to the referrers tag. */
   refer(
     image: Digest,
     artifacts: readonly SignatureArtifact[],

@@ -1,6 +1,6 @@
-/** Requests that two parsers may end in different places, each with another request behind that place. */
+/** Requests whose end two parsers may see at different bytes, each followed by another request. */
 
-/** The mark of a smuggled request: behind the sidecar only a scraper may send one. */
+/** The X-Request-Id of a smuggled request, to a path for which the sidecar admits only a scraper. */
 export const SMUGGLED_ID = 'smuggled';
 const SMUGGLED = `GET /metrics HTTP/1.1\r\nHost: a\r\nX-Request-Id: ${SMUGGLED_ID}\r\n\r\n`;
 const LENGTH = String(SMUGGLED.length);
@@ -13,7 +13,7 @@ export interface SmugglingShape {
   readonly alone: 400 | 405 | 417 | 431 | 'cut';
 }
 
-/** A GET with these lines behind its Host, then the other request. */
+/** A GET with these lines after its Host, followed by the other request. */
 function withLines(why: string, lines: readonly string[], behind = SMUGGLED): SmugglingShape {
   return shape(why, ['GET /healthz HTTP/1.1', 'Host: a', ...lines], behind);
 }

@@ -1,4 +1,4 @@
-/** Sources of bytes that a test holds the other end of. */
+/** Sources of bytes that a test controls. */
 import type { Descriptor } from '../../src/domain/descriptor.ts';
 import type { BlobReader, IncomingBlob, PackageStore } from '../../src/domain/ports/package-store.ts';
 
@@ -27,20 +27,20 @@ export async function* chunksOf(bytes: Uint8Array, chunkBytes = 10_000): AsyncGe
   }
 }
 
-/** A chunk that is worth nothing any more when the next one is asked for, as the port allows. */
+/** A chunk that the next read invalidates, as the port allows. */
 function* once(chunk: Uint8Array): Generator<Uint8Array> {
   const lent = new Uint8Array(chunk);
   yield lent;
   lent.fill(0xdd);
 }
 
-/** A source that delivers what the test gives it, when the test does. */
+/** A source that delivers each chunk when the test gives it. */
 export class HeldSource {
   readonly #steps: (Uint8Array | Error | 'end')[] = [];
   #wake: PromiseWithResolvers<void> = Promise.withResolvers();
   opened = 0;
   left = false;
-  /** All that was given has been taken, and the next chunk is asked for. */
+  /** The reader has read all given chunks and waits for the next one. */
   waits = false;
 
   readonly source: BlobSource = async () => {
@@ -85,7 +85,7 @@ export class HeldSource {
   }
 }
 
-/** Reads a blob from `offset` to its end, which is proved, and closes the reader. */
+/** Reads a blob from `offset` to its verified end, and closes the reader. */
 export async function readAll(reader: BlobReader, offset = 0): Promise<Buffer> {
   try {
     const bytes = await readUpTo(reader, reader.size, offset);

@@ -1,11 +1,11 @@
-/** A gateway over mirrors that are fake registries, and the switches that it tells of. */
+/** A gateway over mirrors that are fake registries, and the switches between sources that it reports. */
 import { Mirror, type MirrorSettings } from '../../src/adapters/sources/mirror.ts';
 import type { Source, SourceLimits, SourceSwitch } from '../../src/adapters/sources/source.ts';
 import { SourcesGateway } from '../../src/adapters/sources/sources-gateway.ts';
 import type { RegistryGateway } from '../../src/domain/ports/registry-gateway.ts';
 import { makeRegistryGateway } from './registry-gateway.ts';
 
-/** Tests of patience have their own: a machine under load is late as well. */
+/** Generous limits, because a machine under load is slow; tests of time-outs set their own. */
 const LIMITS: SourceLimits = { patienceMs: 5000, minimumRate: 0, restMs: 30_000 };
 const TIMEOUTS = { headersTimeoutMs: 500, idleTimeoutMs: 500, retryTimeoutMs: 0 };
 

@@ -1,4 +1,4 @@
-/** An OpenTelemetry collector on a loopback socket, as far as it takes spans in OTLP/JSON. */
+/** An OpenTelemetry collector on a loopback socket for spans in OTLP/JSON. */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { json } from 'node:stream/consumers';

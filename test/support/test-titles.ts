@@ -1,11 +1,11 @@
-/** Titles of the tests of a file, for documents that name tests. */
+/** Finds tests by their titles, for documents that name tests. */
 
 const TITLE = /\bit\(\s*(['"`])((?:\\.|(?!\1)[^\\])*)\1/g;
 const PLACEHOLDER = /\$\{[^}]*\}+/g;
 
 /**
- * Whether a file has a test with this title. The values of a title's placeholder have to be in the file, too: the
- * list over which the test is repeated.
+ * Whether a file has a test with this title. The file must also contain the values of the placeholders, which are in the
+ * list of the cases of the test.
  */
 export function hasTest(source: string, title: string): boolean {
   return [...source.matchAll(TITLE)].some(([, quote, text = '']) => {

@@ -1,4 +1,4 @@
-/** The ways in which cosign signs an image, and the verdict that each must have. */
+/** The ways in which cosign signs an image, each with its expected verdict. */
 import { execFile } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -33,17 +33,17 @@ export const COSIGN_CASES: readonly CosignCase[] = [
   { ...SIGN, name: 'an attestation of cosign 3', version: 3, command: 'attest', flags: OFFLINE[3], verdict: 'invalid' },
 ];
 
-/** The image of a case, by its place in the list; each is another one. */
+/** The image of a case by its place in the list; all images differ. */
 export function imageOf(place: number): TestImage {
   return makePackage(1000, 100 + place);
 }
 
-/** An index, to be signed as the first case is. */
+/** An index to sign as in the first case. */
 export function signedIndex(): TestIndex {
   return makeIndex([{ image: makePackage(1000, 99), platform: { os: 'linux', architecture: 'amd64' } }]);
 }
 
-/** cosign as programs of each version, with two pairs of keys in a directory of its own. */
+/** The programs of each version of cosign, and two key pairs in a directory. */
 export class Cosign {
   readonly #programs: Readonly<Record<2 | 3, string>>;
   readonly #home: string;

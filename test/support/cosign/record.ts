@@ -1,4 +1,4 @@
-/** `node test/support/cosign/record.ts`: signs the images of the cases by the real cosign in a real registry, and writes down what lies there. */
+/** `node test/support/cosign/record.ts`: signs the images of the cases by the real cosign in a real registry, and records the documents of the registry. */
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

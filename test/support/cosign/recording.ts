@@ -1,4 +1,4 @@
-/** What the real cosign has left in a registry, as `record.ts` wrote it down. */
+/** The documents of the real cosign in a registry, as `record.ts` has recorded them. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FakeRegistry } from '../fake-registry.ts';
@@ -12,7 +12,7 @@ export interface Recording {
 
 export const RECORDING = JSON.parse(readFileSync(join(import.meta.dirname, 'signatures.json'), 'utf8')) as Recording;
 
-/** Lets the registry have all of it. */
+/** Publishes all recorded documents in the registry. */
 export function replay(registry: FakeRegistry): void {
   registry.script(({ url }, response) => {
     const document = RECORDING.documents[/\/((?:manifests|blobs)\/[^/?]+)$/.exec(url)?.[1] ?? ''];

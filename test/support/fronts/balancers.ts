@@ -1,4 +1,4 @@
-/** The configurations of examples/balancer as they are, with the addresses and files of a test. */
+/** The configurations of examples/balancer with the addresses and files of a test. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CA } from '../tls/certificates.ts';

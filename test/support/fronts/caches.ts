@@ -1,4 +1,4 @@
-/** HTTP caches as an operator would put them before a registry: TLS of a private CA, else as they come. */
+/** HTTP caches that an operator can put before a registry: TLS of a private CA, and otherwise default settings. */
 import { join } from 'node:path';
 import { freePort } from '../peers/process.ts';
 import type { FrontKind } from './front.ts';
@@ -76,7 +76,7 @@ daemon = off
   },
 ];
 
-/** The settings of a squid that lies elsewhere than Debian expects, and runs beside others. */
+/** The settings of a squid outside the directory of Debian that runs at the same time as others. */
 export function squidBase(home: string, root: string): string {
   return `
 visible_hostname front

@@ -1,4 +1,4 @@
-/** Forward proxies as an operator names them in HTTPS_PROXY and HTTP_PROXY; only they know where the registry is. */
+/** Forward proxies for HTTPS_PROXY and HTTP_PROXY; only they can resolve the name of the registry. */
 import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PASSWORD, USERNAME } from '../fake-registry.ts';
@@ -23,7 +23,7 @@ export const FORWARD_PROXIES: readonly ForwardProxyKind[] = [
     programs: ['squid'],
     configure: async ({ home, port, rootOf }) => {
       const root = rootOf('squid');
-      // The user that squid becomes may not enter the home of root.
+      // The user of squid may not read the home of root.
       const helper = join(home, 'run/basic_ncsa_auth');
       await copyFile(join(root, 'usr/lib/squid/basic_ncsa_auth'), helper);
       return {
@@ -83,7 +83,7 @@ AllowCONNECT 1-65535
   {
     name: 'tinyproxy',
     scheme: 'http',
-    // Its configuration knows no quotes and no colon.
+    // Its configuration supports neither quotes nor colons in a password.
     password: 'canary-word',
     programs: ['tinyproxy'],
     configure: ({ home, port }) =>

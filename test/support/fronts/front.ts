@@ -10,7 +10,7 @@ import { serverCertificate } from '../tls/certificates.ts';
 
 /** The inputs of a configuration. */
 export interface Place {
-  /** Writable for every user: a daemon that root starts gives root up. */
+  /** Writable for every user, because a daemon that root starts changes its user. */
   readonly home: string;
   readonly port: number;
   /** The port of the registry, on 127.0.0.1. */
@@ -27,14 +27,14 @@ export interface FrontProcess {
   readonly program: Program;
   readonly args: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
-  /** A port besides that of the place, which has to listen before the next process starts. */
+  /** An additional port that must listen before the next process starts. */
   readonly port?: number;
 }
 
 export interface FrontKind {
   readonly name: string;
   readonly programs: readonly Program[];
-  /** Answers by Retry-After when it does not reach the registry. */
+  /** Answers with Retry-After if it does not reach the registry. */
   readonly asksForPatience?: boolean;
   /** Names of files in the home, and their text. */
   configure(place: Place): Promise<{ files: Readonly<Record<string, string>>; processes: readonly FrontProcess[] }>;
@@ -91,13 +91,13 @@ export class Front {
   }
 
   async close(): Promise<void> {
-    // Varnish and squid have children that end with them only when they are asked to.
+    // The children of varnish and squid end with them only after SIGTERM.
     for (const process of this.#processes) await process.end('SIGTERM');
     await rm(this.#home, { recursive: true, force: true });
   }
 }
 
-/** tools/peers.sh unpacks Debian's packages into one folder, to which its links lead. */
+/** tools/peers.sh unpacks Debian's packages into one folder, the target of its links. */
 function rootFolder(path: string): string {
   return realpathSync(path).replace(/\/usr\/s?bin\/[^/]+$/, '') || '/';
 }

@@ -1,4 +1,4 @@
-/** Programs with a hosts file of their own, for names that only they know. */
+/** Runs programs with a separate hosts file, for names that only these programs can resolve. */
 import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,7 +13,7 @@ export function obstacleToHosts(): string | undefined {
   return status === 0 ? undefined : `no namespaces here: ${error?.message ?? stderr.trim()}`;
 }
 
-/** The command that runs another one, for which `name` is this host. */
+/** A command that runs another one, for which `name` resolves to this host. */
 export function withHost(home: string, name: string, command: readonly string[]): readonly string[] {
   const hosts = join(home, 'hosts');
   writeFileSync(hosts, `127.0.0.1 localhost ${name}\n`, { mode: 0o644 });

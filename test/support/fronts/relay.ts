@@ -1,4 +1,4 @@
-/** A TCP relay on loopback that cuts one connection in the middle of an answer when a test says so. */
+/** A TCP relay on loopback that cuts one connection in the middle of an answer for a test. */
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import type { AddressInfo } from 'node:net';
 
@@ -30,12 +30,12 @@ export class Relay {
     return (this.#server.address() as AddressInfo).port;
   }
 
-  /** Once the target has sent this many bytes more, over all connections, the connection that brings them ends. */
+  /** Ends the connection that brings the last of the next `bytes` bytes of the target, counted over all connections. */
   cutAfter(bytes: number): void {
     this.#bytesUntilCut = bytes;
   }
 
-  /** Ends all connections, and the next ones as soon as they are made. */
+  /** Ends all connections, and the next `refusals` ones when they are made. */
   leave(refusals: number): void {
     this.#refusals = refusals;
     for (const socket of this.#sockets) socket.destroy();
@@ -59,7 +59,7 @@ export class Relay {
     far.on('close', () => near.end());
     for (const socket of [near, far]) {
       this.#sockets.add(socket);
-      // A close follows each error.
+      // Node emits close after each error.
       socket.on('error', () => undefined).on('close', () => this.#sockets.delete(socket));
     }
     near.pipe(far);

@@ -1,4 +1,4 @@
-/** Reverse proxies as an operator would put them before a registry: TLS of a private CA, and compression where they have it. */
+/** Reverse proxies that an operator can put before a registry: TLS of a private CA, and compression if they support it. */
 import { join } from 'node:path';
 import type { FrontKind } from './front.ts';
 
@@ -168,7 +168,7 @@ workers=1
   },
 ];
 
-/** Encodes what its client accepts encoded, and says to no cache that others get other bytes. */
+/** Compresses answers for clients that accept it, and sends no Vary to caches. */
 export const COMPRESSOR: FrontKind = {
   name: 'nginx that compresses',
   programs: ['nginx'],
@@ -198,7 +198,7 @@ export function nginx(home: string, http: string): ReturnType<FrontKind['configu
   });
 }
 
-/** A whole nginx.conf around a block `http`. Every path is its own: the unpacked program has none that exists. */
+/** A whole nginx.conf around a block `http`. It sets every path, because the default ones do not exist. */
 export function nginxMain(home: string, http: string): string {
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
   return `

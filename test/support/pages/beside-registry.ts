@@ -1,4 +1,4 @@
-/** Runs a command beside a registry that has the packages of examples/mirror. */
+/** Runs a command while a registry with the packages of examples/mirror is running. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { startSiteRegistry } from './site-registry.ts';

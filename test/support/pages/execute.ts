@@ -1,24 +1,24 @@
-/** Runs all commands of a page by one shell, in their order, and holds what they print against what the page shows. */
+/** Runs all commands of a page in order in one shell, and compares their output with that of the page. */
 import { execFile } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { type Block, type Page } from './page.ts';
 import { Sandbox } from './sandbox.ts';
 
-/** For a program that stays, until it says what it shall; deciseconds. The longest starts a cluster. */
+/** The time for a background program to print its expected line, in deciseconds. The longest starts a cluster. */
 const READY_TENTHS = 1800;
 const PAGE_TIMEOUT_MS = 300_000;
 
 export interface ExecuteOptions {
-  /** By their names, besides what the machine has. */
+  /** Programs by name, in addition to those of the machine. */
   readonly programs?: Readonly<Record<string, string>>;
-  /** A page whose commands and files come first. */
+  /** A page whose commands and files run first. */
   readonly after?: Page | undefined;
   /** The command that runs the shell in the sandbox. */
   readonly under?: readonly string[];
 }
 
-/** Rejects with the first block that fails, or prints something else than the page shows. */
+/** Rejects with the first block that fails or whose output differs from the page. */
 export async function executePage(page: Page, options: ExecuteOptions = {}): Promise<void> {
   const { programs = {}, after, under = [] } = options;
   const pages = [...(after === undefined ? [] : [after]), page];
@@ -62,7 +62,7 @@ function scriptOf(block: PlacedBlock, logs: string): string {
     case 'succeeds':
       return `{\n${text}\n} ${output}`;
     case 'fails':
-      // A list of its own, where `set -e` holds.
+      // A subshell, in which `set -e` applies.
       return `(\n${text}\n) ${output} &\nif wait "$!"; then exit 99; fi`;
     case 'stays': {
       const isReady = `grep -sqF '${execution.until}' ${logOf(block, logs)}`;
@@ -72,7 +72,7 @@ function scriptOf(block: PlacedBlock, logs: string): string {
   }
 }
 
-/** Undefined, or how it ended. */
+/** Undefined after success, otherwise how the command ended. */
 function run(sandbox: Sandbox, command: readonly string[]): Promise<string | undefined> {
   const [program, ...args] = sandbox.wrap(command);
   const options = { cwd: sandbox.directory, env: sandbox.environment(), timeout: PAGE_TIMEOUT_MS };

@@ -1,6 +1,6 @@
 /**
- * Runs a command beside a cluster of three masters, with the real scheduler and the real controllers of nodes and pods, and a
- * registry that has the packages of examples/mirror; behind `--bare` the cluster has no ModuleSources.
+ * Runs a command with a cluster of three masters, the real scheduler and the real controllers of nodes and pods, and a
+ * registry with the packages of examples/mirror; after `--bare` the cluster has no ModuleSources.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -17,7 +17,7 @@ const programs = {
   'kube-apiserver': program('kube-apiserver'),
   'kube-rbac-proxy': program('kube-rbac-proxy'),
 };
-// As on Talos.
+// Talos enforces the level baseline by default.
 const cluster = await Cluster.start(programs, isBare ? 'baseline' : 'privileged');
 await cluster.startControllers(program('kube-controller-manager'), ['node-lifecycle', 'taint-eviction']);
 await cluster.startScheduler(program('kube-scheduler'));

@@ -1,11 +1,11 @@
-/** A page of the documents as a program: its blocks of commands, the files and the output that it shows, its annotations. */
+/** Reads a page of the documents as a program: its blocks of commands, its files and outputs, and its annotations. */
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 export const ROOT = join(import.meta.dirname, '../../..');
 
-/** The comment before a block says how it is run; without one it is run to its end, and must succeed. */
+/** The comment before a block states how to run it; a block without one runs to its end, and must succeed. */
 export type Execution =
   | { readonly how: 'succeeds' | 'fails' }
   | { readonly how: 'stays'; readonly until: string }
@@ -14,23 +14,23 @@ export type Execution =
 export interface Block {
   /** The line of its first fence, from 1. */
   readonly line: number;
-  /** The section that it is in. */
+  /** The section of the block. */
   readonly section: string;
   readonly text: string;
   readonly execution: Execution;
-  /** The `text` block right behind it. */
+  /** The `text` block directly after it, with the expected output. */
   readonly output?: string;
 }
 
 export interface Page {
-  /** From the project's root. */
+  /** Relative to the root of the project. */
   readonly path: string;
   readonly commands: readonly Block[];
-  /** Blocks that begin with a comment that is a file's name are that file, there at the start. */
+  /** Blocks that begin with a comment with a file name; the files exist before the first command. */
   readonly files: ReadonlyMap<string, string>;
-  /** Programs that it needs besides those of any Debian with Node. */
+  /** Programs that the page needs in addition to those of a Debian with Node. */
   readonly needs: readonly string[];
-  /** Comments that are not understood, with their lines. */
+  /** Invalid comments, with their lines. */
   readonly faults: readonly string[];
 }
 
@@ -39,17 +39,17 @@ interface Fence {
   readonly end: number;
   readonly language: string;
   readonly text: string;
-  /** The line before it that is not empty. */
+  /** The last line before it that is not empty. */
   readonly before: string;
 }
 
 const COMMANDS = 'sh';
 const OUTPUT = 'text';
-/** Blocks that are read and not run. */
+/** Languages of blocks that are not run. */
 const SHOWN = [OUTPUT, 'yaml', 'toml', 'json', 'ts', 'promql', 'http'];
 const NEEDS = /^<!-- executed with: (.+) -->$/m;
 
-/** Every page that git knows of, or would be told of by `git add`. */
+/** Every page that git tracks or that `git add` would add. */
 export function readPages(): Page[] {
   const list = execFileSync('git', ['ls-files', '-co', '--exclude-standard', '*.md'], { cwd: ROOT, encoding: 'utf8' });
   return [...new Set(list.trim().split('\n'))].map((path) => parsePage(path, readFileSync(join(ROOT, path), 'utf8')));
@@ -84,7 +84,7 @@ export function parsePage(path: string, markdown: string): Page {
   return { path, commands: blocks, files: new Map(files), needs: NEEDS.exec(markdown)?.[1]?.split(', ') ?? [], faults };
 }
 
-/** Undefined for a comment that is meant for us and says nothing that we know. */
+/** Undefined for an annotation that is not valid. */
 function parseExecution(before: string): Execution | undefined {
   if (!/^<!-- (not )?executed\b/.test(before) || NEEDS.test(before)) return { how: 'succeeds' };
   if (before === '<!-- executed: fails -->') return { how: 'fails' };
@@ -94,7 +94,7 @@ function parseExecution(before: string): Execution | undefined {
   return reason === undefined ? undefined : { how: 'skipped', reason };
 }
 
-/** CommonMark, section 4.5, as far as prettier lets it be written; a fence in a list is indented. */
+/** CommonMark, section 4.5, in the forms that prettier writes; a fence in a list is indented. */
 function fencesOf(lines: readonly string[]): Fence[] {
   const fences: Fence[] = [];
   for (let start = 0; start < lines.length; start++) {

@@ -1,4 +1,4 @@
-/** A place where a page may do what it says: its own copy of the project, home, network and directories of the machine. */
+/** A sandbox for the commands of a page: its own copy of the project, home, network and directories of the machine. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,12 +9,12 @@ import { ROOT } from './page.ts';
 const HOSTS =
   '127.0.0.1 localhost registry.example.com registry.site.example master-0\n127.0.0.2 master-1\n127.0.0.3 master-2\n';
 
-/** Directories of the machine that a page may fill; they are empty, and gone with it. */
+/** Directories of the machine that a page may write; they are empty, and are removed with the sandbox. */
 const SCRATCH = ['/mnt', '/srv', '/var/tmp'];
 
 const UNSHARED = ['--net', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
 
-/** Raises the loopback interface (netdevice(7): SIOCSIFFLAGS, IFF_UP and IFF_RUNNING), by what every Debian has. */
+/** Raises the loopback interface (netdevice(7): SIOCSIFFLAGS, IFF_UP and IFF_RUNNING), with a program of every Debian. */
 const LOOPBACK_UP = `perl -MSocket -e 'socket(my $s, AF_INET, SOCK_DGRAM, 0); my $up = pack("a16 s x22", "lo", 65); ioctl($s, 0x8914, $up) or die $!'`;
 
 export class Sandbox {
@@ -30,7 +30,7 @@ export class Sandbox {
     return status === 0 ? undefined : `no namespaces here: ${error?.message ?? stderr.toString().trim()}`;
   }
 
-  /** With the packages of this project, unless the page gets them for itself. */
+  /** The sandbox has the packages of this project, unless the page installs them itself. */
   static make(hasPackages: boolean, programs: Readonly<Record<string, string>>): Sandbox {
     const home = mkdtempSync(join(tmpdir(), 'page-'));
     const sandbox = new Sandbox(home);
@@ -51,7 +51,7 @@ export class Sandbox {
     return join(this.#home, 'registry-packages-proxy');
   }
 
-  /** A command and its arguments that run another one in there. */
+  /** A command and its arguments that run another one in the sandbox. */
   wrap(command: readonly string[]): [string, ...string[]] {
     const mounts = SCRATCH.map((path) => `mount -t tmpfs tmpfs ${path}`);
     const enter = [LOOPBACK_UP, ...mounts, `mount --bind ${join(this.#home, 'hosts')} /etc/hosts`, 'exec "$@"'];
@@ -60,7 +60,7 @@ export class Sandbox {
 
   /** The variables of a user's shell, and the place of npm's cache. */
   environment(): Record<string, string> {
-    // The host's own Node, if it has one: that of node_modules is what npm brings along.
+    // This prefers the Node of the host to the one in node_modules, which npm installs.
     const path = (process.env['PATH'] ?? '').split(delimiter).filter((folder) => !folder.includes('node_modules'));
     return {
       PATH: [join(this.#home, 'bin'), ...path].join(delimiter),

@@ -1,4 +1,4 @@
-/** The registry of the documents, which has the packages of examples/mirror. */
+/** The registry of the documents with the packages of examples/mirror. */
 import { execFileSync } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -11,12 +11,12 @@ import { ROOT } from './page.ts';
 const HOST = 'registry.example.com';
 
 export interface SiteRegistry {
-  /** How a page enters it. */
+  /** The variables by which a page uses the registry. */
   readonly environment: Readonly<Record<string, string>>;
   close(): Promise<void>;
 }
 
-/** By TLS and a password, on HTTPS' own port, as a registry of a site is. */
+/** It uses TLS, a password and port 443, as the registry of a site does. */
 export async function startSiteRegistry(): Promise<SiteRegistry> {
   const home = await mkdtemp(join(tmpdir(), 'registry-'));
   const [ca, key] = [join(home, 'ca.pem'), join(home, 'key.pem')];

@@ -1,9 +1,9 @@
-/** Where the real peers are, and what to do without them. */
+/** Finds the real peers, and skips or fails suites without them. */
 import { accessSync, constants } from 'node:fs';
 import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 
-/** Name of the program (or of a definition that another project makes), and the variable that overrides where it is. */
+/** The name of each program (or definition of another project), and the variable that overrides its path. */
 const PROGRAMS = {
   actionlint: 'ACTIONLINT',
   apache2: 'APACHE2',
@@ -61,7 +61,7 @@ const PROGRAMS = {
 
 export type Program = keyof typeof PROGRAMS;
 
-/** Undefined when it is nowhere; tools/peers.sh puts it where this looks. */
+/** The path of a program, which tools/peers.sh installs; undefined if it is missing. */
 export function findProgram(program: Program): string | undefined {
   const override = process.env[PROGRAMS[program]];
   if (override !== undefined) return override;
@@ -77,7 +77,7 @@ export function findProgram(program: Program): string | undefined {
   return folders.map((folder) => join(folder, program)).find(isUsable);
 }
 
-/** Runs the suite over a program; without it the suite is a skip that says why or, with REQUIRE_PEERS=1, a failure. */
+/** Runs the suite over a program; without it the suite is skipped with a reason or, with REQUIRE_PEERS=1, fails. */
 export function describeWith(program: Program, suite: (path: string) => void): void {
   describeWithAll([program], (paths) => {
     suite(paths[program]);

@@ -1,8 +1,8 @@
-/** Debian's Chromium without a screen, driven over a pipe. */
+/** Debian's Chromium in headless mode, controlled over a pipe. */
 import { type Browser, chromium } from 'playwright-core';
 
-/** To be closed. It shows no window, stores no data, and opens no connection by itself. */
+/** The caller closes the browser, which shows no window, stores no data, and opens no connection by itself. */
 export function openBrowser(executablePath: string): Promise<Browser> {
-  // Root cannot have the sandbox of Chromium, and it sees only pages of our own here.
+  // The sandbox of Chromium does not work for root; the browser opens only pages of this project.
   return chromium.launch({ executablePath, chromiumSandbox: process.getuid?.() !== 0 });
 }

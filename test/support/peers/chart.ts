@@ -1,4 +1,4 @@
-/** The Helm chart: rendered by Helm, handed to an API server object by object. */
+/** Renders the chart by Helm, and applies its objects to an API server one by one. */
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -19,7 +19,7 @@ export interface KubernetesObject {
   };
 }
 
-/** Kinds that the chart knows to be there or not. */
+/** API groups on which the output of the chart depends. */
 const OPTIONAL_APIS = ['autoscaling.k8s.io/v1', 'deckhouse.io/v1alpha1', 'monitoring.coreos.com/v1'];
 
 const PLURALS: Readonly<Record<string, string>> = {
@@ -93,12 +93,12 @@ export function settingsOf(objects: readonly KubernetesObject[]): string {
   return texts.find((text) => text !== undefined) ?? '';
 }
 
-/** Resolves when objects of the kinds can be made that a file of another project defines. */
+/** Installs the definitions in a file of another project; resolves when the API server accepts their objects. */
 export async function installDefinitions(client: Got, file: string): Promise<void> {
   await define(client, parseObjects(await readFile(file, 'utf8')));
 }
 
-/** The same for definitions that are at hand. */
+/** The same for definitions in memory. */
 export async function define(client: Got, definitions: readonly KubernetesObject[]): Promise<void> {
   for (const definition of definitions) await applyObject(client, definition);
   for (const { metadata } of definitions) {
@@ -113,8 +113,8 @@ export async function define(client: Got, definitions: readonly KubernetesObject
 }
 
 /**
- * Server-side apply; with `dryRun` the API server only says whether it would. Resolves with its warnings, rejects with what
- * it has against it.
+ * Applies an object on the server; with `dryRun` the API server only checks it. Resolves with the warnings, and rejects
+ * with the refusal of the API server.
  */
 export async function applyObject(client: Got, object: KubernetesObject, dryRun = false): Promise<string> {
   const { apiVersion, kind, metadata } = object;

@@ -1,4 +1,4 @@
-/** A Kubernetes API of real parts on loopback: etcd, kube-apiserver and, in front of a service, kube-rbac-proxy. */
+/** A Kubernetes API of real programs on loopback: etcd, kube-apiserver and, before a service, kube-rbac-proxy. */
 import { generateKeyPairSync } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -30,10 +30,10 @@ export type User = keyof typeof USERS;
 
 interface GuardOptions {
   readonly ca?: string;
-  /** What `status.podIP` is. */
+  /** The value of `status.podIP`. */
   readonly podIp?: string;
   readonly environment?: Readonly<Record<string, string>>;
-  /** A command that runs the command behind it, in the same process. */
+  /** A prefix for a command that runs it in the same process. */
   readonly wrapper?: readonly string[];
 }
 
@@ -54,7 +54,7 @@ export class Cluster {
     this.#port = port;
   }
 
-  /** `podSecurity`: what is enforced in a namespace without a label. */
+  /** `podSecurity` is the enforced level in a namespace without a label. */
   static async start(programs: ClusterPrograms, podSecurity = 'privileged'): Promise<Cluster> {
     const home = await mkdtemp(join(tmpdir(), 'cluster-'));
     const cluster = new Cluster(programs, home, await freePort(), await freePort(), podSecurity);
@@ -108,7 +108,7 @@ export class Cluster {
     return path;
   }
 
-  /** Makes pods of Deployments, tokens for Secrets, and counts what a PodDisruptionBudget allows; `more` controllers run, too. */
+  /** Runs the controllers that make pods of Deployments, tokens for Secrets and counts of PodDisruptionBudgets, and those in `more`. */
   async startControllers(program: string, more: readonly string[] = []): Promise<void> {
     const port = await freePort();
     const controllers = ['deployment', 'replicaset', 'serviceaccount-token', 'disruption', ...more];
@@ -151,7 +151,7 @@ export class Cluster {
     await this.#apiServer?.end();
   }
 
-  /** Runs something by another API server of the same cluster, while the one that is known is away. */
+  /** Runs an action by a second API server of the same cluster while the first one is away. */
   async behindItsBack(action: (client: Got) => Promise<unknown>): Promise<void> {
     const port = await freePort();
     const other = await this.#runApiServer(port);
@@ -160,7 +160,7 @@ export class Cluster {
   }
 
   /**
-   * kube-rbac-proxy before a service, with the arguments that the chart gives it, on an address of the pod; `ca` has signed its
+   * Starts kube-rbac-proxy before a service with the arguments of the chart on an address of the pod; `ca` has signed its
    * certificate.
    */
   async guard(
@@ -177,7 +177,7 @@ export class Cluster {
         .replace(':4219', `:${String(port)}`)
         .replace('127.0.0.1:5080', `127.0.0.1:${String(servicePort)}`),
     );
-    // Without them it makes a certificate for itself, which no client can verify.
+    // Without these arguments it uses a self-signed certificate that no client can verify.
     if (!args.some((arg) => arg.startsWith('--tls-cert-file'))) {
       placed.push(`--tls-cert-file=${cert}`, `--tls-private-key-file=${key}`);
     }
@@ -192,7 +192,7 @@ export class Cluster {
     return Object.assign(proxy, { port });
   }
 
-  /** A text of the chart with the files of this cluster where those of a pod's volumes stand. */
+  /** A text of the chart in which the files of this cluster replace those of the volumes of a pod. */
   placed(text: string): string {
     const { cert, key, ca } = this.certificates;
     return text.replaceAll(/\/etc\/[\w-]+\/(\w+)\.(crt|key)/g, (_path, name: string, extension: string) =>
@@ -200,7 +200,7 @@ export class Cluster {
     );
   }
 
-  /** Files of one certificate for 127.0.0.1 that serves as server's and client's. */
+  /** The files of one certificate for 127.0.0.1 for servers and clients. */
   get certificates(): { cert: string; key: string; ca: string } {
     const file = (name: string): string => join(this.#home, name);
     return { cert: file('cert'), key: file('key'), ca: file('ca') };
@@ -261,7 +261,7 @@ export class Cluster {
       `--service-account-key-file=${file('sa.pub')}`,
       `--service-account-signing-key-file=${file('sa.key')}`,
       `--admission-control-config-file=${file('admission.json')}`,
-      // No controller runs here that would make them.
+      // No controller makes ServiceAccounts here.
       '--disable-admission-plugins=ServiceAccount',
     ]);
     this.#processes.push(server);
@@ -272,7 +272,7 @@ export class Cluster {
   }
 }
 
-/** As Talos configures its API server. */
+/** The configuration of the API server of Talos. */
 function podSecurityDefault(enforce: string): object {
   const configuration = {
     apiVersion: 'pod-security.admission.config.k8s.io/v1',

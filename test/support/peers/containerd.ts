@@ -1,4 +1,4 @@
-/** containerd in a folder of its own, asked by ctr. It needs root. */
+/** Runs containerd in a separate folder, with ctr as its client. It needs root. */
 import { execFile } from 'node:child_process';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

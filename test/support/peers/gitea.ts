@@ -1,4 +1,4 @@
-/** Gitea, whose packages are a registry with a token server of its own, by HTTPS. */
+/** Gitea with HTTPS: its packages are a registry with a token server. */
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir, userInfo } from 'node:os';
@@ -18,7 +18,7 @@ const REPOSITORY = `${OWNER}/ee`;
 
 export interface GiteaOptions {
   readonly path: string;
-  /** Where clients find it: it names its token server by this address. */
+  /** The address for clients, which is also in the realm of its token server. */
   readonly host?: string;
 }
 
@@ -88,7 +88,7 @@ export class Gitea {
   }
 }
 
-/** `files` are its templates and texts. */
+/** `files` is the folder of its templates and texts. */
 function settings(home: string, port: number, host: string, files: string): string {
   return `
 RUN_USER = ${userInfo().username}

@@ -1,4 +1,4 @@
-/** The kind by which Deckhouse's Grafana gets dashboards, as Deckhouse defines it. */
+/** The kind of dashboards for Deckhouse's Grafana, as Deckhouse defines it. */
 import type { KubernetesObject } from './chart.ts';
 
 const GROUP = 'deckhouse.io';

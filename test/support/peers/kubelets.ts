@@ -20,7 +20,7 @@ export const MASTERS: Readonly<Record<string, string>> = {
 
 const run = promisify(execFile);
 
-/** Where the API server finds them. */
+/** The port at which the API server connects to kubelets. */
 const KUBELET_PORT = 10250;
 const MAIN = join(import.meta.dirname, '../../../src/infrastructure/main.ts');
 const LOOK_EVERY_MS = 100;
@@ -215,12 +215,12 @@ export class Kubelets {
   }
 }
 
-/** The condition by which the controller of nodes takes the taint `not-ready` from a node, and keeps `unreachable` off it. */
+/** The condition for which the controller of nodes removes the taint `not-ready` and adds no `unreachable`. */
 function readyNow(): object[] {
   return [{ type: 'Ready', status: 'True', reason: 'KubeletReady', lastHeartbeatTime: new Date().toISOString() }];
 }
 
-/** A text of the pod with the paths and addresses of here; the masters of here share one network. */
+/** A text of the pod with the paths and addresses of this machine, whose network all masters share. */
 function place(text: string, mounts: NonNullable<Container['volumeMounts']>, home: string, address: string): string {
   return mounts
     .reduce((placed, { name, mountPath }) => placed.replaceAll(mountPath, join(home, name)), text)

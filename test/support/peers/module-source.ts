@@ -1,4 +1,4 @@
-/** ModuleSources and PackageRepositories as Deckhouse defines them, as far as this service reads them, and objects of both kinds. */
+/** ModuleSources and PackageRepositories as Deckhouse defines them, with the fields that this service reads, and objects of both kinds. */
 import type { Got } from 'got';
 
 const GROUP = 'deckhouse.io';
@@ -22,7 +22,7 @@ const schema = {
 
 const pathOf = (kind: Kind): string => `apis/${GROUP}/v1alpha1/${PLURALS[kind]}`;
 
-/** Resolves when objects of the kind can be made. */
+/** Resolves when the API server accepts objects of the kind. */
 export function defineModuleSource(client: Got): Promise<void> {
   return define(client, 'ModuleSource');
 }
@@ -31,7 +31,7 @@ export function definePackageRepository(client: Got): Promise<void> {
   return define(client, 'PackageRepository');
 }
 
-/** Makes it, or changes its registry. */
+/** Creates a ModuleSource, or changes its registry. */
 export function putModuleSource(client: Got, name: string, spec: Readonly<Record<string, string>>): Promise<void> {
   return put(client, 'ModuleSource', name, spec);
 }

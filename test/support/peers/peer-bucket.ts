@@ -1,4 +1,4 @@
-/** A real S3 server as a process on loopback, with one bucket that is empty. */
+/** A real S3 server as a process on loopback with one empty bucket. */
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,11 +20,11 @@ export const PATIENCE_MS = 20_000;
 interface Started {
   readonly args: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
-  /** How it ends without leaving files outside its directory. */
+  /** The signal after which it leaves no files outside its directory. */
   readonly end?: NodeJS.Signals;
 }
 
-/** Each server as its own documentation starts it, over the directory `data`, which holds the bucket as a directory. */
+/** The commands of each server from its documentation, for the directory `data`, which contains the bucket as a directory. */
 const SERVERS = {
   versitygw: (data: string, port: number): Started => ({
     args: ['--access', ACCESS_KEY, '--secret', SECRET, '--port', `127.0.0.1:${String(port)}`, 'posix', data],
@@ -35,7 +35,7 @@ const SERVERS = {
   rclone: (data, port) => ({
     args: ['serve', 's3', '--addr', `127.0.0.1:${String(port)}`, '--auth-key', `${ACCESS_KEY},${SECRET}`, data],
   }),
-  // Its other parts find ports of their own, and have sockets in /tmp.
+  // Its other parts use free ports, and sockets in /tmp.
   seaweedfs: (data, port) => ({
     args: [
       ...[
@@ -83,7 +83,7 @@ export class PeerBucket {
     return new URL(`http://127.0.0.1:${String(this.#port)}`);
   }
 
-  /** Holds the bucket as a directory, and each key as a path below. */
+  /** The directory of the server, in which the bucket is a directory and each key a path below it. */
   get data(): string {
     return join(this.#home, 'data');
   }
@@ -103,7 +103,7 @@ export class PeerBucket {
     return makeBucket({ endpoint: this.endpoint, keys: keysOf(ACCESS_KEY, SECRET), ...patience, ...overrides });
   }
 
-  /** Resolves when the bucket is there. */
+  /** Resolves when the bucket exists. */
   ready(): Promise<void> {
     const bucket = this.bucket();
     return this.#process.ready(async () => {
@@ -125,7 +125,7 @@ export class PeerBucket {
     for (const { descriptor, bytes } of blobs) await this.put(descriptor.digest, bytes);
   }
 
-  /** The file of an object, past the server. */
+  /** The file in which the server stores an object. */
   fileOf(digest: Digest): string {
     return this.fileOfHex(digestHex(digest));
   }
@@ -138,7 +138,7 @@ export class PeerBucket {
     return readFile(this.fileOf(digest));
   }
 
-  /** Ends the server as a power cut does; what it has stays. */
+  /** Kills the server as a power cut does, and keeps its files. */
   kill(): Promise<void> {
     return this.#process.end();
   }

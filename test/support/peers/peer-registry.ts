@@ -1,4 +1,4 @@
-/** A real registry as a process on loopback, filled over its own API. */
+/** A real registry as a process on loopback, which tests fill by its API. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -76,7 +76,7 @@ export class PeerRegistry {
     return pushImage(this.#client, REPOSITORY, image);
   }
 
-  /** Its own log of requests (registries of the distribution family). */
+  /** The request log of a registry of the distribution family. */
   get accessLog(): AccessLogEntry[] {
     return [...this.#output.matchAll(/"(GET|HEAD|PUT|POST) (\S+) HTTP\/1\.1" (\d{3})/g)].map(
       ([, method = '', url = '', status = '']) => ({ method, url, status: Number(status) }),

@@ -1,4 +1,4 @@
-/** A program of others on loopback: started, watched, ended. */
+/** Starts and stops a foreign program on loopback, and collects its output. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
@@ -25,7 +25,7 @@ export class PeerProcess {
     return this.#output;
   }
 
-  /** Resolves when `check` holds; rejects with what it printed when it ends or takes too long. */
+  /** Resolves when `check` holds; rejects with its output when it exits or at the deadline. */
   async ready(check: () => Promise<boolean>, timeoutMs = 60_000): Promise<void> {
     const deadline = performance.now() + timeoutMs;
     while (!(await check().catch(() => false))) {
@@ -44,7 +44,7 @@ export class PeerProcess {
   }
 }
 
-/** For programs that cannot be asked which port they took. */
+/** A free port for programs that do not print the port that they chose. */
 export async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

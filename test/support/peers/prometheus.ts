@@ -1,4 +1,4 @@
-/** A real Prometheus that scrapes one service as the chart's PodMonitor has it scraped, only more often. */
+/** A real Prometheus that scrapes one service with the settings of the chart's PodMonitor, but more often. */
 import got, { type Got } from 'got';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -8,7 +8,7 @@ import { freePort, PeerProcess } from './process.ts';
 
 export interface PrometheusOptions {
   readonly path: string;
-  /** Host and port of what is scraped, which it calls `instance` too. */
+  /** Host and port of the service, which is also the label `instance`. */
   readonly target: string;
   readonly job: string;
   readonly node: string;

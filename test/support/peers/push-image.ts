@@ -1,8 +1,8 @@
-/** Fills a registry over its own API. */
+/** Pushes images into a registry by its API. */
 import type { Got } from 'got';
 import type { TestBlob, TestImage } from '../image.ts';
 
-/** The client's prefix is the registry, and it is allowed to push. */
+/** The client has the URL of the registry as its prefix, and the right to push. */
 export async function pushImage(client: Got, repository: string, image: TestImage): Promise<void> {
   const { manifest, blobs, digest } = image;
   for (const blob of blobs) await pushBlob(client, repository, blob);

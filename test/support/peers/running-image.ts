@@ -1,4 +1,4 @@
-/** An image as a container runtime runs it, by bubblewrap: a user without rights, a root that is read-only, no network. */
+/** Runs an image by bubblewrap as a container runtime does: an unprivileged user, a read-only root, no network. */
 import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { copyFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-/** No terminals: for them bubblewrap makes a user namespace in a user namespace, which no process can enter. */
+/** The devices without terminals: for these bubblewrap makes a nested user namespace, which no process can enter. */
 const DEVICES = ['/dev/null', '/dev/zero', '/dev/random', '/dev/urandom'].reduce(
   (args, device) => [...args, '--dev-bind', device, device],
   ['--tmpfs', '/dev'],
@@ -51,7 +51,7 @@ export class RunningImage {
     this.#image = image;
   }
 
-  /** Resolves when the service inside says that it listens. */
+  /** Resolves when the service logs that it listens. */
   static async start({ bubblewrap, image, args, environment = {}, mounts }: RunOptions): Promise<RunningImage> {
     const { root, config } = image;
     const binds = mounts.flatMap(({ source, target, isWritable }) => [
@@ -59,7 +59,7 @@ export class RunningImage {
       source,
       target,
     ]);
-    // As a runtime does, which makes them before it makes the root read-only.
+    // A runtime also creates the mount points before it makes the root read-only.
     for (const { target } of mounts) mkdirSync(join(root, target), { recursive: true });
     const variables = [...config.Env, 'HOME=/', ...Object.entries(environment).map((pair) => pair.join('='))];
     const child = spawn(
@@ -78,12 +78,12 @@ export class RunningImage {
     return running;
   }
 
-  /** All that it has printed until now. */
+  /** The output until now. */
   get output(): string {
     return this.#output;
   }
 
-  /** Its process, as this host counts them. */
+  /** The process id on this host. */
   get pid(): number {
     return this.#pid;
   }
@@ -109,7 +109,7 @@ export class RunningImage {
     return stdout;
   }
 
-  /** Asks the service from beside it. */
+  /** Sends a request to the service from inside the container. */
   async fetch(path: string): Promise<Answer> {
     const answer = await this.node(`
       const response = await fetch('http://127.0.0.1:5080' + ${JSON.stringify(path)});
@@ -151,12 +151,12 @@ export class RunningImage {
   }
 }
 
-/** Why images cannot be run here; undefined when they can. */
+/** The reason why images cannot be run here; undefined if they can. */
 export function obstacle(bubblewrap: string): string | undefined {
   const asNobody = isRoot() ? ['setpriv', '--reuid=64535', '--regid=64535', '--clear-groups'] : [];
   const attempts = [
     [bubblewrap, '--unshare-all', '--ro-bind', '/', '/', 'true'],
-    // Root may what the user of the image may not.
+    // Root has rights that the user of the image does not have.
     [...asNobody, 'unshare', '--user', 'true'],
   ];
   for (const [program = '', ...args] of attempts) {
@@ -166,7 +166,7 @@ export function obstacle(bubblewrap: string): string | undefined {
   return undefined;
 }
 
-/** Reads what `tools/image/main.ts` has written. */
+/** Reads an image written by `tools/image/main.ts`. */
 export function readImage(directory: string): UnpackedImage & { readonly digest: string } {
   const read = (path: string): unknown => JSON.parse(readFileSync(join(directory, 'layout', path), 'utf8'));
   const blob = (digest: string): unknown => read(`blobs/${digest.replace(':', '/')}`);
@@ -186,7 +186,7 @@ function identity({ config }: UnpackedImage): { uid: number; gid: number } {
   return { uid, gid };
 }
 
-/** The home of root, where bubblewrap may be, is closed to the user of the image. */
+/** A copy of bubblewrap for the user of the image, who cannot read the home of root. */
 function forEveryUser(bubblewrap: string, root: string): string {
   const copy = join(root, '../bwrap');
   if (!existsSync(copy)) copyFileSync(bubblewrap, copy);

@@ -15,7 +15,7 @@ export function serverCertificate(name: ServerName): { cert: string; key: string
   return { cert: read(`${name}.pem`), key: read(`${name}.key`) };
 }
 
-/** A server's certificate with the issuing CA behind it, as servers are usually set up. */
+/** The certificate of a server followed by that of its issuing CA, as servers usually send them. */
 export function serverChain(name: 'issued' | 'weak'): { cert: string; key: string } {
   const { cert, key } = serverCertificate(name);
   return { cert: cert + ISSUING_CA, key };
