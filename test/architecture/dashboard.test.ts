@@ -8,14 +8,14 @@ import { ROOT } from './source-files.ts';
 const OURS = 'registry_packages_proxy_';
 /** Metrics of the README that the dashboard leaves out. */
 const NOT_SHOWN = [
-  // The same as cache_size_bytes, for the dashboards of others.
+  // It has the value of cache_size_bytes, for existing dashboards.
   'cache_size',
   // Refusals are among the 503s; both help an operator to find the reason.
   'sending_refused_total',
   'sending_displaced_total',
   // It counts in the hardened mode only; the log says more.
   'loopback_refused_total',
-  // An alert comes 30 days before; until then there is nothing to see.
+  // An alert fires 30 days before the end.
   'certificate_end_timestamp_seconds',
   // The panels of sources and of writes show a bucket that fails; the log says more, and docs/shared-cache.md what to do.
   'bucket_usable',
@@ -24,7 +24,7 @@ const NOT_SHOWN = [
   'bootstrap_open',
 ];
 
-/** Names without labels and without what is ours in them, each once. */
+/** The names of the metrics without labels and our prefix, each once. */
 function documented(): string[] {
   const names = tableBehind('Metrics', readFileSync(join(ROOT, 'README.md'), 'utf8')).flatMap(([cell = '']) =>
     [...cell.matchAll(/`(?:registry_packages_proxy|…)_(\w+)/g)].map(([, name = '']) => name),

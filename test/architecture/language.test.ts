@@ -7,7 +7,7 @@ import ts from 'typescript';
 const VAGUE = /\b(?:who|whoever|whom|whatever|nobody|somebody|anybody)\b/i;
 const VAGUE_START = /^(?:Who|Whoever|What|Whatever|Of|Else|Nor)\b/;
 const MAX_SHARE = 0.01;
-/** With fewer the test has lost its sight. */
+/** With fewer sentences the test does not read its files correctly. */
 const MIN_SENTENCES = 30;
 
 type Read = (file: string, source: string) => string[];

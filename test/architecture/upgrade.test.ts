@@ -6,7 +6,7 @@ import { tableBehind } from '../support/markdown-table.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 
-/** The title as its file spells it, by the first cell of the row. */
+/** The file and the title of a test by the first cell of the row. */
 const TESTS: Readonly<Record<string, readonly [file: string, title: string]>> = {
   'any `digest` is tried': ['process/service', 'refuses invalid requests without a request to a registry'],
   '`repository` that is not known: 500': [

@@ -61,7 +61,7 @@ for (const kind of balancers(() => masters.map(({ sidecar }) => sidecar.port))) 
 
         const get = (digest: string, token: string = USERS.admin.token) =>
           got(`https://localhost:${String(front.port)}/package`, {
-            // As curl and Go write the digest.
+            // curl and Go write the digest in this form.
             searchParams: { digest },
             headers: { authorization: `Bearer ${token}` },
             https: { certificateAuthority: CA },

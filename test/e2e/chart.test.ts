@@ -54,7 +54,7 @@ const PEERS = [
   'verticalpodautoscalers.yaml',
 ] as const;
 
-/** The openings of a pod that works before there is a network of pods; the rest is as restricted as Kubernetes allows. */
+/** The privileges of a pod that runs before the network of pods; all other fields have the level restricted. */
 const UNRESTRICTED =
   /^299 - "would violate PodSecurity .*: host namespaces \(hostNetwork=true\), hostPort [^)]*(?:uses hostPort 4219|use hostPorts 4219, 4282)\), (hostPath volumes \(volume \\"registry-agent\\"\), )?probe or lifecycle host [^,]* host \\"127\.0\.0\.1\\"\)(, restricted volume types \(volume \\"registry-agent\\" uses restricted volume type \\"hostPath\\"\))?"$/;
 
@@ -79,7 +79,7 @@ describeWithAll(PEERS, (programs) => {
     });
     after(() => cluster.close());
 
-    /** The output of an install that only asks the API server. */
+    /** The output of an installation as a dry run on the API server. */
     const asked = (...args: readonly string[]): Promise<{ stdout: string }> => {
       const release = ['--namespace', NAMESPACE, '--kubeconfig', kubeconfig];
       return run(programs.helm, ['install', 'asked', CHART, '--dry-run=server', ...release, ...args]);
@@ -181,7 +181,7 @@ describeWithAll(PEERS, (programs) => {
         .and.to.match(/distribution:\s+enabled: true/);
       const role = open.find(({ kind, metadata }) => kind === 'ClusterRole' && metadata.name === name);
       expect(role).to.have.deep.property('rules', [{ nonResourceURLs: ['/v2/*'], verbs: ['*'] }]);
-      // Those that may fetch packages may not read whole images.
+      // The right to fetch packages does not include whole images.
       const readers = open.find(
         ({ kind, metadata }) => kind === 'ClusterRole' && metadata.name === name.replace('distribution', 'package'),
       );
@@ -570,7 +570,7 @@ describeWithAll(PEERS, (programs) => {
         resourceAttributes: { group, resource: name, verb, ...more },
       });
       const path = (url: string, verb: string): object => ({ nonResourceAttributes: { path: url, verb } });
-      /** All that the service may do in a namespace. */
+      /** The rights of the service in a namespace. */
       async function rulesOf(namespace: string): Promise<{ resources: string[]; verbs: string[] }[]> {
         const review = { apiVersion: 'authorization.k8s.io/v1', kind: 'SelfSubjectRulesReview', spec: { namespace } };
         const { body } = await cluster

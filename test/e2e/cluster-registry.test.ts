@@ -24,7 +24,7 @@ const PORT_PATIENCE_MS = 120_000;
 const UPSTREAM_BASIC = `Basic ${Buffer.from('upstream:canary-upstream').toString('base64')}`;
 
 type Account = 'absent' | 'partial' | 'whole';
-/** Where a package comes from, and what it has been shown there. */
+/** The server from which a package came. */
 type Target = 'upstream' | 'agent' | 'store' | 'nowhere';
 
 /** The Secret of an upstream is there in all of them: ConfigMap, account of the store, CA of the agent; target. */
@@ -138,7 +138,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
     const remove = (what: string): Promise<unknown> =>
       admin.delete(`api/v1/namespaces/d8-system/${what}`, { throwHttpErrors: false });
 
-    /** Makes the three objects and the file be so. */
+    /** Creates or deletes the three objects and the file. */
     async function arrange(hasAddress: boolean, account: Account, hasCa: boolean): Promise<void> {
       if (hasAddress) await setAddress(`${SVC}/system/deckhouse`);
       else await remove('configmaps/registry-image-address');
@@ -157,7 +157,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
     const requestsOf = ({ log }: FakeRegistry, { digest }: TestImage): typeof log =>
       log.filter(({ url }) => url.includes(digest));
 
-    /** Fetches a package that no cache has; resolves with where it came from. */
+    /** Fetches a new package; resolves with the server from which it came. */
     async function fetched(repository = ''): Promise<Target> {
       const image = publish();
       const query = new URLSearchParams({ digest: image.digest, ...(repository !== '' && { repository }) });

@@ -90,7 +90,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
     const package_ = (digest: string, repository = registry.repo): string =>
       `package?${new URLSearchParams({ digest, repository }).toString()}`;
 
-    /** Asks for a package until the answer is as expected, which it must be within so many milliseconds. */
+    /** Requests a package until the answer is the expected one; rejects after `limitMs`. */
     async function until(query: string, limitMs: number, expected: { status: number; body?: string }): Promise<void> {
       const started = performance.now();
       for (;;) {
@@ -108,7 +108,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
     });
 
     it('gets no refusal with the rights of the chart, and continues after silent watches', async () => {
-      // Longer than the client library waits for a word.
+      // This is longer than the time-out of the client library for a silent watch.
       await new Promise((resolve) => setTimeout(resolve, 35_000));
       const metrics = await service.client('metrics').text();
       for (const resource of ['modulesources', 'secrets']) {
@@ -126,7 +126,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm', 'docker-re
       ];
       for (const [seed, [password, status]] of passwords.entries()) {
         const fresh = makePackage(1000, 50 + seed);
-        // An absent package cannot be cached: an allowed user is told so, a refused one is not.
+        // An absent package is not cached, and only an accepted account gets 404 for it.
         if (status === 200) await registry.publish(fresh);
         const before = registry.accessLog.length;
         const fields = { repo: registry.repo, scheme: 'HTTP', dockerCfg: dockerCfg(password) };

@@ -80,7 +80,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
       expect((await runProgram('loopback-keys', ...keys)).code).to.equal(0);
     }
 
-    /** Another process of the master, on the port of the service that has gone; resolves with how many requests it got. */
+    /** Listens on the port of the ended service as another process of the master; resolves with the number of its requests. */
     async function squat(port: number, server: Server, action: () => Promise<void>): Promise<number> {
       let requests = 0;
       server.on('request', (_request, response) => {

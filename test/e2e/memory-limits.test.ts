@@ -13,7 +13,7 @@ import { CA } from '../support/tls/certificates.ts';
 
 const MIB = 1024 * 1024;
 const READERS = 1000;
-/** Longer than a request waits for its place. */
+/** Longer than the time that a request waits for its slot. */
 const SECONDS = 10;
 const CONNECTING_AT_ONCE = 50;
 
@@ -31,7 +31,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
     let port: number;
     const limits = new Map<string, number>();
     const groups = new Map<string, MemoryCgroup>();
-    // The first one waits for its place in the service, the second one lies in the send buffers of the sidecar.
+    // The first image waits for a slot in the service, and the second one fills the send buffers of the sidecar.
     const images = [makePackage(64 * MIB, 1), makePackage(4 * MIB, 2)];
 
     before(async function () {
@@ -105,7 +105,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
           for (const reader of readers) reader.resume();
         }
         for (const reader of readers) reader.destroy();
-        // What does not get a place is told to come again.
+        // A request without a slot gets 503 with Retry-After.
         expect(statuses).to.have.lengthOf(READERS).and.to.include('200');
         expect(new Set([...statuses, '200', '503'])).to.have.property('size', 2);
         for (const [name, group] of groups) {

@@ -20,7 +20,7 @@ const CLUSTER: Place = {
 };
 /** Without Deckhouse. */
 const BARE: Place = { ...CLUSTER, script: [...CLUSTER.script, '--bare'] };
-/** By what a page says that it needs. */
+/** The surroundings of pages, by the needs that a page states. */
 const PLACES: Readonly<Record<string, Place>> = { registry: REGISTRY, cluster: CLUSTER, 'bare cluster': BARE };
 
 /** The pages that need the chart come after these. */
@@ -32,7 +32,7 @@ const pages = readPages();
 /** Sections that an installation runs later, or never. */
 const AFTERWARDS = ['8. A certificate of your own', '9. Renew the certificate', 'Uninstall'];
 
-/** As it is when it has been made. */
+/** The page of the installation, whose steps run before a page that needs the chart. */
 function installation(): Page | undefined {
   const page = pages.find(({ path }) => path === INSTALLATION);
   return page && { ...page, commands: page.commands.filter(({ section }) => !AFTERWARDS.includes(section)) };

@@ -100,7 +100,7 @@ describeWithAll(['etcd', 'kube-apiserver', 'kube-rbac-proxy', 'helm'], (programs
         const { statusCode, body } = await ask();
         expect(statusCode).to.equal(200);
         expect(Buffer.compare(body, image.layer.bytes)).to.equal(0);
-        // By the region alone, and once.
+        // Only the region sends a request, once.
         expect(registry.requests('/blobs/')).to.have.lengthOf(1);
         expect(tier.output).not.to.include(USERS.admin.token);
       } finally {

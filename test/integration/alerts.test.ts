@@ -76,7 +76,7 @@ describeWithAll(['helm', 'promtool'], ({ helm, promtool }) => {
           const sample = text.split('\n').find((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `));
           expect(sample, `${name} of ${alert}`).not.to.equal(undefined);
           const labels = [...selector.matchAll(/(\w+)=~?"/g)].map(([, label = '']) => label);
-          // The job is what Prometheus adds.
+          // Prometheus adds the label job.
           for (const label of labels.filter((one) => one !== 'job')) expect(sample, alert).to.include(`${label}="`);
         }
       }

@@ -39,7 +39,7 @@ for (const program of PROGRAMS) {
             registry: {
               timeouts: { retrySeconds: 0 },
               bucket: { endpoint: relay.origin, name: BUCKET, credentials: { directory: await peer.keys() } },
-              // A machine under load is late as well.
+              // Generous limits, because a machine under load is slow.
               sources: { patienceMilliseconds: 20_000, minimumRate: 0 },
             },
             credentials: { registries: [{ repo: `${host}/modules`, default: true, scheme: 'HTTP' }] },

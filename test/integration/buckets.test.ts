@@ -15,7 +15,7 @@ import { chunksOf } from '../support/source.ts';
 
 const never = new AbortController().signal;
 
-/** SeaweedFS takes minutes to build, so no run has to have it. */
+/** SeaweedFS takes minutes to build, so it is optional. */
 const PROGRAMS: readonly BucketProgram[] = [
   ...(['versitygw', 's3s-fs', 'rclone'] as const),
   ...(findProgram('seaweedfs') === undefined ? [] : (['seaweedfs'] as const)),

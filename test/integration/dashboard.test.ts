@@ -36,7 +36,7 @@ describeWithAll(['helm', 'prometheus'], ({ helm, prometheus: path }) => {
       await until('registry_packages_proxy_cache_evictions_total{reason="damaged"} > 0');
       await service.serve();
       service.disturbCredentials();
-      // Longer than from one point of a graph to the next.
+      // This lasts longer than the interval between two points of a graph.
       await service.hold(async () => {
         await until('min_over_time(registry_packages_proxy_downloads_in_flight[2s]) > 0');
         await until('min_over_time(registry_packages_proxy_sending_waiting[2s]) > 0');
@@ -57,7 +57,7 @@ describeWithAll(['helm', 'prometheus'], ({ helm, prometheus: path }) => {
       }, 30_000);
     }
 
-    /** Resolves when three more have succeeded. */
+    /** Resolves after three more successful scrapes. */
     async function scrapes(): Promise<void> {
       const count = `sum_over_time(up{job="${JOB}"}[1h])`;
       const [before = 0] = await prometheus.now(count);

@@ -27,7 +27,7 @@ const PULLS = [
 ];
 const PULL = /^\/v2\/(?:.+\/(?:manifests|blobs)\/[^/]+)?$/;
 
-/** A front that sends what reads to one port, and what writes to another: the suite knows one registry only. */
+/** A front that sends reads to one port and writes to another, because the suite supports only one registry. */
 async function splitFront(reads: number, writes: number): Promise<Server> {
   const front = createServer((asked, answer) => {
     const { method = '', url = '', headers } = asked;
@@ -107,7 +107,7 @@ describeWithAll(
           OCI_REPO1: 'conformance/one',
           OCI_REPO2: 'conformance/two',
           OCI_LOG: 'error',
-          // What this registry pushes otherwise than the suite wants, and what is not pulled.
+          // This skips pushes that this registry does differently, and parts other than pulls.
           OCI_API_BLOBS_DELETE: 'false',
           OCI_API_MANIFESTS_DELETE: 'false',
           OCI_API_TAGS_DELETE: 'false',
@@ -118,7 +118,7 @@ describeWithAll(
           OCI_API_BLOBS_DIGEST_HEADER: 'true',
           OCI_API_MANIFESTS_DIGEST_HEADER: 'true',
         };
-        // It fails for two ways to push, which are the registry's.
+        // The suite fails for two kinds of pushes, which belong to the registry.
         const { stdout } = await run(conformance, [], { env, maxBuffer: 64 << 20 }).catch(
           (error: unknown) => error as { stdout: string },
         );
@@ -141,7 +141,7 @@ describeWithAll(
         await craned('pull', '--format', 'oci', `${address()}/deckhouse/ee/image@${digest}`, join(home, 'pulled'));
         const layout = await readFile(join(home, 'pulled/index.json'), 'utf8');
         expect(layout).to.include(digest);
-        // The layer and the config, once each.
+        // One request each for the layer and the config.
         expect(blobsFetched() - before).to.equal(2);
         const refusal = await craned('ls', `${address()}/deckhouse/ee/image`).catch((error: unknown) => String(error));
         expect(refusal).to.include('UNSUPPORTED');

@@ -14,7 +14,7 @@ const MIB = 1024 * 1024;
 /** The service has this much of a layer when a connection ends. */
 const CUT_AFTER = 3 * MIB;
 
-/** Bytes that compress a little: a front that encodes what it passes on does so. */
+/** An image that compresses a little, so that a compressing front encodes it. */
 function image(seed: number, size = 8 * MIB): TestImage {
   const bytes = bytesOf(size, seed);
   for (let at = 0; at < size; at += 16) bytes.fill(0, at, at + 8);
@@ -48,7 +48,7 @@ for (const kind of [...REVERSE_PROXIES, ...CACHES]) {
         });
       });
       after(async () => {
-        // A failure of the hook above is the one that is shown.
+        // After a failed hook some parts are undefined; the report must show that failure.
         for (const part of [service, ahead, front, behind, registry]) await (part as typeof part | undefined)?.close();
       });
 

@@ -61,7 +61,7 @@ describe('the service under an API server that', () => {
 
       const started = performance.now();
       fault(api);
-      // Without a fault of its own, a watch that makes lists necessary.
+      // If the fault is not one of watches, a watch answers 410, so that the service lists again.
       if (api.watchFault === undefined) api.watchStatus = 410;
       api.cutWatches();
       while (performance.now() - started < FAULT_MS) {

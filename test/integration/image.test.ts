@@ -16,7 +16,7 @@ const ROOT = join(import.meta.dirname, '../..');
 const MIRROR = join(ROOT, 'examples/mirror');
 const run = promisify(execFile);
 
-/** Where the chart mounts what is written, what is read, and what the kubelet adds. */
+/** The mount points of the chart for written files, read files and those of the kubelet. */
 const SETTINGS = '/etc/registry-packages-proxy';
 const SERVICE_ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
 
@@ -37,7 +37,7 @@ describeWithAll(['bwrap', 'crane', 'docker-registry', 'helm'], (programs) => {
     before(async () => {
       if (refused !== undefined) throw new Error(refused);
       home = mkdtempSync(join(tmpdir(), 'image-'));
-      // Its user looks into it.
+      // The user of the image reads this directory.
       chmodSync(home, 0o755);
       await build('built');
       image = readImage(join(home, 'built'));

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { exposedMetrics } from '../support/exposed-metrics.ts';
 import { describeWith } from '../support/peers/binaries.ts';
 
-/** Gauges of Node's that prom-client has named so, which dashboards know. */
+/** Gauges of Node with names of prom-client, which dashboards use. */
 const NOT_OURS =
   /^nodejs_active_(handles|requests|resources)_total non-counter metrics should not have "_total" suffix$/;
 

@@ -15,7 +15,7 @@ interface Recorded {
   readonly authorization: string | undefined;
 }
 
-/** Writes down what is asked of a registry, and hands it on. */
+/** Records the requests to a registry, and forwards them. */
 async function startRecorder(to: string): Promise<{ server: Server; origin: string; log: Recorded[] }> {
   const log: Recorded[] = [];
   const server = createServer((incoming, outgoing) => {
@@ -52,7 +52,7 @@ for (const basicAuth of [false, true]) {
           settings: {
             registry: {
               mirrors: [{ of: '*', endpoint: recorder.origin, ...(basicAuth && files) }],
-              // A machine under load is late as well.
+              // Generous limits, because a machine under load is slow.
               sources: { patienceMilliseconds: 20_000, minimumRate: 0 },
             },
             credentials: {

@@ -31,7 +31,7 @@ describe('examples/opentelemetry.mjs', () => {
       await run('sh', ['-ec', commands], { cwd: place });
     } catch (error) {
       if (process.env['REQUIRE_PEERS'] === '1') throw error;
-      // Without the package registry there is nothing to load.
+      // The test needs the package registry to install the packages.
       this.skip();
     }
     await run(process.execPath, [join(ROOT, 'tools/build.ts')]);
@@ -93,7 +93,7 @@ describe('examples/opentelemetry.mjs', () => {
     for (const { traceId, parentSpanId } of clients) {
       expect({ traceId, parentSpanId }).to.deep.equal({ traceId: TRACE, parentSpanId: server?.spanId });
     }
-    // Each with one header, of which the span is the only author.
+    // Each request has one header, which only a span sets.
     const asked = [...registry.log, ...storage.log];
     expect(asked.map(({ headers }) => headers['traceparent'])).to.have.members(
       clients.map(({ spanId }) => `00-${TRACE}-${spanId}-01`),

@@ -50,7 +50,7 @@ for (const [program, what, options] of variants) {
   });
 }
 
-// It takes minutes to build, so no run has to have it.
+// Gitea takes minutes to build, so it is optional.
 const gitea = findProgram('gitea');
 if (gitea === undefined) it.skip('gitea not here: tools/peers.sh --long installs it');
 else {
@@ -84,7 +84,7 @@ interface Way {
   lead(port: number): void;
 }
 
-/** The registry is reached over a relay, whose connections a test can end. */
+/** The service connects to the registry through a relay, whose connections a test can end. */
 function describeService(name: string, start: (relay: Way) => Promise<Served>): void {
   describe(`the service before ${name}`, () => {
     let port = 0;
@@ -100,7 +100,7 @@ function describeService(name: string, start: (relay: Way) => Promise<Served>): 
       service = await ServiceProcess.start({ settings: { credentials: { registries } } });
     });
     after(async () => {
-      // A failure of the hook above is the one that is shown.
+      // After a failed hook some parts are undefined; the report must show that failure.
       for (const part of [service, relay, registry]) await (part as typeof part | undefined)?.close();
     });
 

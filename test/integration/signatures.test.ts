@@ -9,7 +9,7 @@ import { ServiceProcess } from '../support/service-process.ts';
 
 const REGISTRIES: readonly Program[] = ['distribution-registry', 'docker-registry', 'crane', 'ocimem'];
 
-// Both take minutes to build, so no run has to have them: test/process/cosign.test.ts has what they wrote once.
+// Both take minutes to build, so they are optional: test/process/cosign.test.ts uses a recording of their output.
 const programs = { 2: findProgram('cosign-2'), 3: findProgram('cosign-3') };
 const { 2: second, 3: third } = programs;
 if (second === undefined || third === undefined) it.skip('cosign not here: tools/peers.sh --long installs it');

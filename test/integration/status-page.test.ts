@@ -137,7 +137,7 @@ describeWith('chromium', (path) => {
       expect(await input.evaluate(isFocused)).to.equal(true);
       expect(await input.getAttribute('aria-invalid')).to.equal('true');
       expect(await input.inputValue()).to.equal('latest');
-      // The one complaint that there must be: Chromium's own, of the status 400.
+      // The only expected message is that of Chromium about the status 400.
       expect(complaints.splice(0).join()).to.match(/^Failed to load resource: .* 400 \(Bad Request\)$/);
       await page.keyboard.press('Control+A');
       await page.keyboard.type(arriving.digest);
@@ -206,7 +206,7 @@ describeWith('chromium', (path) => {
       }
       expect(requested.length - asked).to.be.within(2, 8);
       await page.unroute('**/status');
-      // In small steps, because the time within which an answer must come passes by the same clock.
+      // The clock advances in small steps, because it also runs the time-out of the requests.
       await eventually(async () => {
         await page.clock.runFor(500);
         expect(await page.getByRole('status').textContent()).to.equal('');

@@ -11,7 +11,7 @@ import { describeWith } from '../support/peers/binaries.ts';
 import { openBrowser } from '../support/peers/browser.ts';
 import { ServiceProcess } from '../support/service-process.ts';
 
-/** Where PICTURES=1 leaves a picture of each page, to be looked at. */
+/** The directory for pictures of each page, which PICTURES=1 writes. */
 const PICTURES = join(import.meta.dirname, '../../.cache/status-pictures');
 const WIDTHS = [375, 1280, 2560];
 const SCHEMES = ['light', 'dark'] as const;
@@ -61,7 +61,7 @@ describeWith('chromium', (path) => {
       }
     }
 
-    /** Looks at the page at each width, by day and by night. */
+    /** Runs checks on the page at each width, in the light and in the dark scheme. */
     async function inspect(name: string, look: (page: Page, width: number) => Promise<void>): Promise<void> {
       for (const width of WIDTHS) {
         for (const colorScheme of SCHEMES) {

@@ -10,7 +10,7 @@ import { ServiceProcess } from '../support/service-process.ts';
 describe('the service under nasty requests', () => {
   const image = makePackage(1000);
   let registry: FakeRegistry;
-  /** Where everything goes that is not for the loopback. */
+  /** The proxy for all requests that do not go to loopback. */
   let outside: Server;
   let dials: string[];
   let service: ServiceProcess;
@@ -50,7 +50,7 @@ describe('the service under nasty requests', () => {
       const { answers } = await exchange(connection, bytes.replaceAll('DIGEST', image.digest));
       await connection.close();
       expect(answers.map((answer) => answer.status)).to.deep.equal([status]);
-      // Nothing comes back but what we say: no header of theirs, no word of theirs.
+      // The answer contains no header and no text of the request.
       expect(answers[0]?.headers.has('x-a')).to.equal(false);
       expect(dials).to.deep.equal([]);
       expect(registry.log).to.deep.equal([]);

@@ -78,7 +78,7 @@ describe('the bootstrap port of a running service', () => {
     expect(metrics).to.match(/http_requests_total\{route="\/rpp-get",method="GET",code="200"\} 1/);
     expect(metrics).to.include('\nregistry_packages_proxy_bootstrap_open 1\n');
     expect(service.output).not.to.include(UUID);
-    // The two ports have nothing in common.
+    // The main port does not have the route of the bootstrap port.
     expect((await service.client(`${UUID}/rpp-get?digest=${image.digest}`)).statusCode).to.equal(404);
   });
 

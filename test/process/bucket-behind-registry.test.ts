@@ -128,7 +128,7 @@ describe('replicas that share a bucket', function () {
     };
     const isThere = ({ descriptor: { digest }, bytes }: TestBlob): boolean =>
       Buffer.compare(bucket.get(digest) ?? Buffer.alloc(0), bytes) === 0;
-    // Its size is wrong, which shows before the first byte.
+    // The wrong size is found before the first byte.
     expect(await get(short)).to.equal('right');
     expect([await get(forged), await get(forged)]).to.deep.equal(['cut', 'right']);
     for (const { layer } of [short, forged]) {

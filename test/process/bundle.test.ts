@@ -82,7 +82,7 @@ describe('the bundle', () => {
       packages: Record<string, { version: string; dependencies?: object; peerDependencies?: object }>;
     };
     const wanted = new Set<string>();
-    // As Node looks for packages: in the folder of the importing file, then in those above.
+    // Node searches for packages in the folder of the importing file, then in its parents.
     const visit = (path: string): void => {
       const { dependencies = {}, peerDependencies = {} } = locked[path] ?? {};
       for (const name of Object.keys({ ...dependencies, ...peerDependencies })) {

@@ -11,7 +11,7 @@ import { CA, serverCertificate } from '../support/tls/certificates.ts';
 import { findCanary } from '../support/service-process.ts';
 
 describe('check-config', function () {
-  // Each starts the program, on machines that do other things too.
+  // Each test starts the program, which is slow on a machine under load.
   this.timeout(30_000);
   let directory: string;
   let file: string;

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { runProgram } from '../support/program.ts';
 
-/** Programs of each shell that print how it completes the last of their words; the script comes first. */
+/** Programs for each shell that load the script and print the completions of their last word. */
 const DRIVERS = {
   bash: `source "$1"; shift
 COMP_WORDS=(registry-packages-proxy "$@") COMP_CWORD=$#

@@ -8,7 +8,7 @@ import { FakeRegistry } from '../support/fake-registry.ts';
 import { ServiceProcess } from '../support/service-process.ts';
 
 describe('signatures of the real cosign, recorded', function () {
-  // Three services start, on machines that do other things too.
+  // Three services start, which is slow on a machine under load.
   this.timeout(60_000);
   let directory: string;
   let registry: FakeRegistry;

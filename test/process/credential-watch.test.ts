@@ -5,7 +5,7 @@ import { makePackage, type TestImage } from '../support/image.ts';
 import { findCanary, ServiceProcess } from '../support/service-process.ts';
 import { CA } from '../support/tls/certificates.ts';
 
-/** The secrets of all hosts differ, so what each of them has seen tells where it came from. */
+/** The secrets of all hosts differ, so a secret in a request identifies its owner. */
 const SECRETS: Readonly<Record<string, string>> = {
   password: PASSWORD,
   'identity token': 'canary-refresh',
@@ -15,7 +15,7 @@ const SECRETS: Readonly<Record<string, string>> = {
   cookie: 'canary-cookie',
 };
 const PROXY_LOGIN = `${USERNAME}:${SECRETS['password of the proxy'] ?? ''}`;
-/** In the certificate of the tests; only proxies know its address. */
+/** The name in the certificate of the tests; only proxies know its address. */
 const NAME = 'registry.test';
 
 let nextSeed = 70_000;
@@ -43,7 +43,7 @@ describe('the service sends each host on the way to a package only the secrets o
     const registry = await FakeRegistry.start(options);
     closing.push(() => registry.close());
     registry.tokenPrefix = SECRETS['token of the registry'] ?? '';
-    // A client with a jar would take it along.
+    // A client with a cookie jar would send the cookie to the next host.
     registry.script((_request, response) => {
       response.setHeader('set-cookie', `${SECRETS['cookie'] ?? ''}=1; Path=/`);
       return false;
@@ -63,7 +63,7 @@ describe('the service sends each host on the way to a package only the secrets o
     return image;
   }
 
-  /** Each layer is at `to`, under the path that it has here. */
+  /** Redirects each layer from `from` to the same path at `to`. */
   function redirect(from: FakeRegistry, to: FakeRegistry): void {
     from.script(({ url, headers }, response) => {
       if (!url.includes('/blobs/') || (from.wantsAuthorization && headers.authorization === undefined)) return false;
@@ -79,7 +79,7 @@ describe('the service sends each host on the way to a package only the secrets o
     readonly environment?: Record<string, string>;
   }
 
-  /** Fetches a package of `home`, and looks for secrets in all that the service has written. */
+  /** Fetches a package of `home`, and searches for secrets in the output of the service. */
   async function fetch(home: FakeRegistry, image: TestImage, entrance: RegistryAuth = {}): Promise<number> {
     const { login = { username: USERNAME, password: PASSWORD }, trustedRealms = [], environment = {} } = entrance;
     const isSecure = home.origin.startsWith('https:');
@@ -169,7 +169,7 @@ describe('the service sends each host on the way to a package only the secrets o
       });
       expect(await fetch(home, publish(home))).to.equal(502);
       expect(seenBy(home)).to.deep.equal(['password']);
-      // A token that is given without a password is no secret of the registry.
+      // A token that requires no password is not a secret of the registry.
       for (const host of [storage, other]) {
         expect(seenBy(host).filter((name) => name !== 'token of the storage')).to.deep.equal([]);
       }
@@ -230,12 +230,12 @@ describe('the service sends each host on the way to a package only the secrets o
   });
 
   it('where a redirect leads to a host that is reached without the proxy', async () => {
-    // It answers for every host that is named by a whole URL.
+    // As a proxy it answers for every host in a whole URL.
     const [proxy, storage] = [await start({ auth: 'basic' }), await start()];
     redirect(proxy, storage);
     const image = publish(proxy, storage);
     const environment = { HTTP_PROXY: `http://${PROXY_LOGIN}@${proxy.host}` };
-    // An address inside that no setting names: neither dialled nor shown anything.
+    // No setting names this private address, so the service neither connects to it nor sends it a secret.
     expect(await fetch(proxy, image, { repo: NAME, environment })).to.equal(502);
     expect(seenBy(proxy)).to.deep.equal(['password', 'password of the proxy']);
     expect(storage.log).to.deep.equal([]);

@@ -85,7 +85,7 @@ describe('tiers of services', function () {
     try {
       expect(Buffer.compare(await fetchFrom(node), image.layer.bytes)).to.equal(0);
       expect(blobs()).to.equal(1);
-      // The node has no account, and would have been refused.
+      // The node has no account, so the registry would refuse its requests.
       const unauthorized = registry.requests('/v2/').filter(({ headers }) => headers.authorization === undefined);
       expect(unauthorized.length).to.be.at.most(1);
     } finally {

@@ -20,7 +20,7 @@ const curl = spawnSync('curl', ['--version']).status === 0 ? it : it.skip;
 /** A change of one answer of the service on its way through a master. */
 type Fault = (answer: { status: number; headers: IncomingHttpHeaders; body: Buffer }, response: ServerResponse) => void;
 
-/** A master: hands requests on to the service, and its answers back with the faults of a test, one after the other. */
+/** A master: forwards requests to the service, and returns its answers with the faults of a test, in order. */
 class Master {
   readonly #server: Server;
   /** Headers of the requests for packages. */
@@ -78,7 +78,7 @@ const answer =
   (_answer, response) =>
     response.writeHead(200).end(bytes);
 
-/** A proxy that sends another package, and says of it all that the real one would say of that. */
+/** A proxy that sends another package with the correct headers of that package. */
 function forge({ layer }: TestImage): Fault {
   return ({ status, headers }, response) => {
     const reprDigest = `sha-256=:${Buffer.from(layer.descriptor.digest.slice(7), 'hex').toString('base64')}:`;
@@ -136,7 +136,7 @@ describe('examples/fetch-package.sh', () => {
         PACKAGES_PROXY_PAUSE: '0',
         PACKAGES_PROXY_PLATFORM: platform,
         PACKAGES_PROXY_TOKEN: 'of-a-node',
-        // Masters are never behind a proxy.
+        // The script must not use a proxy for masters.
         http_proxy: 'http://127.0.0.1:1',
         ...environment,
       },
@@ -160,7 +160,7 @@ describe('examples/fetch-package.sh', () => {
   const TOOLS = 'awk cat cut grep head mv od rm sed sleep sort tail tr wc'.split(' ');
   const programOf = (name: string): string => spawnSync('which', [name]).stdout.toString().trim();
 
-  /** Lets the script find those programs and no others. */
+  /** Runs the script with a PATH that contains only these programs. */
   async function fetchWith(programs: Readonly<Record<string, string>>, fetch: () => Promise<unknown>): Promise<void> {
     const bin = await mkdtemp(join(tmpdir(), 'bin-'));
     for (const tool of TOOLS) await symlink(programOf(tool), join(bin, tool));
@@ -206,7 +206,7 @@ describe('examples/fetch-package.sh', () => {
     gnu('retries by wget after 503, and stops at 403, each with one line', async () => {
       meet(refuse(503), refuse(403));
       const address = masters[0]?.address ?? '';
-      // The locale of cloud-init and systemd, in which wget would ask for the URL in another encoding after an error.
+      // This is the locale of cloud-init and systemd, in which wget can repeat a request with another encoding of the URL.
       const fetch = () => fetchFrom([address], [image.digest], HERE, '', { LC_ALL: 'C' });
       const error = (await rejection(byWget(fetch))) as { stderr?: string };
       expect(error.stderr).to.equal(`${address}: 503 not now\n${address}: 403 not now\n`);
@@ -317,7 +317,7 @@ describe('examples/fetch-package.sh', () => {
   curl('asks the masters in random order', async function () {
     this.timeout(30_000);
     const addresses = masters.map(({ address }) => address);
-    // Both by chance the same 24 times: once in eight million runs of this test.
+    // By chance both orders are the same 24 times once in eight million runs of this test.
     for (let times = 0; times < 24; times++) await fetchFrom(addresses);
     expect(seen()).to.have.lengthOf(24);
     for (const master of masters) expect(master.seen).not.to.have.lengthOf(0);
@@ -420,7 +420,7 @@ describe('examples/fetch-package.sh', () => {
     });
   }
 
-  /** A `sleep` that writes down how long it should have slept. */
+  /** Runs the script with a `sleep` that records its argument and does not sleep. */
   async function recordedPauses(work: (path: string) => Promise<unknown>): Promise<string[]> {
     const bin = await mkdtemp(join(tmpdir(), 'bin-'));
     await writeFile(join(bin, 'sleep'), `#!/bin/sh\necho "$1" >>"${bin}/slept"\n`, { mode: 0o755 });

@@ -10,7 +10,7 @@ import { makePackage, type TestImage } from '../support/image.ts';
 import { ServiceProcess } from '../support/service-process.ts';
 
 const MIB = 1024 * 1024;
-/** Above 1 MiB a thread of its own writes the file, and meets the full volume. */
+/** A package above 1 MiB is written by a thread, which must handle the full volume. */
 const PACKAGE_BYTES = 6 * MIB;
 const MOUNT = 'mount -t tmpfs -o "size=$1,mode=700" tmpfs "$0"; shift; exec "$@"';
 /** A mount that ends with the process. */
@@ -53,7 +53,7 @@ describe('the service on a volume of 24 MiB with a store.maxSize of 64', functio
     return Number(new RegExp(`^registry_packages_proxy_${name} (\\S+)$`, 'm').exec(text)?.[1] ?? 0);
   }
 
-  /** Another program on the same volume, until not one block is free. */
+  /** Fills the volume until no block is free, as another program can. */
   function fill(): void {
     const place = join(`/proc/${String(service.pid)}/root`, volume);
     mkdirSync(join(place, 'other'), { recursive: true });
@@ -95,7 +95,7 @@ describe('the service on a volume of 24 MiB with a store.maxSize of 64', functio
     await fetching;
     expect(registry.requests(`/blobs/${image.layer.descriptor.digest}`)).to.have.lengthOf(1);
     expect(await metric('cache_store_failures_total{reason="ENOSPC"}')).to.equal(1);
-    // The room of the download is free again.
+    // The service has released the room of the download.
     await eventually(async () => {
       fill();
       expect((await service.client('readyz')).statusCode).to.equal(503);

@@ -27,7 +27,7 @@ describe('icons of a running service', () => {
     const layer = (path: string, content: string): Buffer => gzipSync(archiveOf({ path, content }));
     const image = makeImage([layer('docs/icon.svg', SVG), layer('version.json', '{}')]);
     const bare = makeImage([layer('version.json', '{}')]);
-    // Both layers have one length, so that only their digest tells them apart.
+    // Both layers have the same length, so only their digests differ.
     const plain = (content: string): Buffer => archiveOf({ path: 'docs/icon.svg', content });
     const forged = makeImage([plain('<svg>real</svg>')]);
     registry.publish(image, bare);

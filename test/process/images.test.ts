@@ -68,7 +68,7 @@ describe('the command line and a running service', () => {
       expect(error).to.be.instanceOf(CommandLineError);
       expect(error.message).to.equal(text);
     }
-    // A client that asks for JSON is told in JSON.
+    // A client that accepts JSON gets the error as JSON.
     const unknown = await rejection(client.tags(`${CLI}/plugins/none`));
     expect(unknown.message).to.match(/^status 404: \{.*"detail":"image not found"/);
   });

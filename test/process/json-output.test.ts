@@ -49,7 +49,7 @@ describe('--json', function () {
     await rm(directory, { recursive: true });
   });
 
-  /** What the command prints, once its schema has nothing against it. */
+  /** Runs a command, and returns its document after a check against the schema. */
   async function run(command: string, args: readonly string[], expected: number): Promise<Record<string, unknown>> {
     const terminal = new FakeTerminal();
     expect(await runCommandLine([command, ...args, '--json'], terminal, COMMANDS), terminal.stderr.text).to.equal(

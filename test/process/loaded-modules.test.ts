@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { ServiceProcess } from '../support/service-process.ts';
 
-/** Parts that most installations do without. */
+/** Modules of features that most installations do not use. */
 const OPTIONAL =
   /\/src\/(adapters\/(sources|s3|signatures|http\/distribution|log\/source-log|log\/bucket-log|prometheus\/source-metrics|prometheus\/bucket-metrics)|application\/read-repository|infrastructure\/container\/(sources|bucket|distribution|signature)-module|infrastructure\/container\/bucket)\b|\/node_modules\/aws4\//;
-/** Their settings are checked where there are none. */
+/** Modules that check the settings of these features, also of a service without them. */
 const SCHEMAS = /-schema\.ts$|\/s3-location\.ts$/;
 
 describe('a service without mirrors, bucket, signatures and /v2/', function () {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ServiceProcess } from '../support/service-process.ts';
 
-/** Changes are looked for every two seconds. */
+/** The service checks its settings for changes every two seconds. */
 const PATIENCE_MS = 20_000;
 
 describe('the level of the log', function () {
@@ -21,7 +21,7 @@ describe('the level of the log', function () {
     await rm(directory, { recursive: true });
   });
 
-  /** As the kubelet brings a new ConfigMap: a folder of its own, and one symbolic link that is replaced. */
+  /** Writes settings as the kubelet updates a ConfigMap: a new folder, and one symbolic link that is replaced. */
   async function configure(text: string): Promise<void> {
     const version = `..${String(++versions)}`;
     await mkdir(join(directory, version));

@@ -8,7 +8,7 @@ import { ServiceProcess } from '../support/service-process.ts';
 const README = readFileSync(join(import.meta.dirname, '../../README.md'), 'utf8');
 
 const OURS = 'registry_packages_proxy_';
-/** Labels of the text format itself. */
+/** Labels that the text format defines. */
 const FORMAT_LABELS = ['le', 'quantile'];
 
 describe('the metrics of a running service', () => {

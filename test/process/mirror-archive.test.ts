@@ -17,7 +17,7 @@ const FETCH = join(import.meta.dirname, '../../examples/fetch-package.sh');
 const curl = spawnSync('curl', ['--version']).status === 0 ? it : it.skip;
 
 describe('mirror of an archive', function () {
-  // Each starts the program, on machines that do other things too.
+  // Each test starts the program, which is slow on a machine under load.
   this.timeout(60_000);
   const image = makePackage(2_000_000);
   let directory: string;

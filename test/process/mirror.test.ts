@@ -17,7 +17,7 @@ const MIB = 1024 * 1024;
 const run = promisify(execFile);
 const FETCH = join(import.meta.dirname, '../../examples/fetch-package.sh');
 const curl = spawnSync('curl', ['--version']).status === 0 ? it : it.skip;
-/** A file system of its own, that goes with the program. */
+/** A separate file system that ends with the program. */
 const smallDisk =
   (path: string): Launcher =>
   (command) => [
@@ -27,7 +27,7 @@ const smallDisk =
 const canMount = spawnSync('unshare', ['--mount', '--map-root-user', 'true']).status === 0 ? it : it.skip;
 
 describe('mirror', function () {
-  // Each starts the program, on machines that do other things too.
+  // Each test starts the program, which is slow on a machine under load.
   this.timeout(60_000);
   const image = makePackage(4 * MIB);
   let registry: FakeRegistry;

@@ -14,7 +14,7 @@ const inUse = (directory: string): string =>
   `${directory} is in use by another process: a service, or prefetch without --url\n`;
 
 describe('prefetch', function () {
-  // Each starts the program, on machines that do other things too.
+  // Each test starts the program, which is slow on a machine under load.
   this.timeout(60_000);
   const images = [makePackage(2 * MIB), makePackage(3 * MIB, 2)];
   let registry: FakeRegistry;

@@ -5,7 +5,7 @@ import { ServiceProcess } from '../support/service-process.ts';
 
 const image = makePackage(300_000);
 
-/** A deed of the registry, the code of the failure, and its cause in the log and in `/explain`. */
+/** A fault of the registry, the code of the failure, and its cause in the log and in `/explain`. */
 const CAUSES: readonly (readonly [what: string, script: Script, code: string, cause: string])[] = [
   [
     'is another server, which answers 404 by a page',

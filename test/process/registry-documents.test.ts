@@ -5,7 +5,7 @@ import { quirkBench } from '../support/quirk-bench.ts';
 
 let nextSeed = 50_000;
 
-/** A small package whose manifest is written otherwise. */
+/** A small package with a changed text of its manifest. */
 function rewritten(change: (text: string) => string): TestImage {
   const image = makePackage(3000, nextSeed++);
   const text = change(Buffer.from(image.manifest.bytes).toString());

@@ -15,7 +15,7 @@ function raw(head: string, frame: (content: Uint8Array) => readonly Wire[]) {
 }
 
 const plain = (content: Uint8Array): Wire[] => [content];
-/** In one packet, so that a client that reads the end of the content reads what is behind it, too. */
+/** All bytes in one packet, so a client reads the end of the content together with the bytes after it. */
 const followed =
   (by: string) =>
   (content: Uint8Array): Wire[] => [Buffer.concat([content, Buffer.from(by)])];

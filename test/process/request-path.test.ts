@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 
 const ROOT = join(import.meta.dirname, '../..');
-/** Files that a miss may enter; a new one has to be worth its place. */
+/** The limits of files that a request may enter. */
 const MAX_FILES = { miss: 72, hit: 39 };
 
 interface Path {

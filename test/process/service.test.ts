@@ -87,7 +87,7 @@ describe('the service', () => {
   });
 
   it('never exceeds its budget, and evicts the least recently used package', async function () {
-    // Two starts and 24 requests beside a sampler that never rests.
+    // Two starts and 24 requests compete with a sampler that runs all the time.
     this.timeout(30_000);
     const images = Array.from({ length: 12 }, (_, seed) => makePackage(MIB, seed + 1));
     registry.publish(...images);
@@ -315,7 +315,7 @@ describe('the service', () => {
   }).timeout(60_000);
 
   describe('that cannot start', () => {
-    // Wherever the tests run, these processes are in no cluster.
+    // The processes are outside a cluster, also if the tests run inside one.
     const env = { ...process.env, KUBERNETES_SERVICE_HOST: '' };
     const run = (...args: string[]) => spawnSync(process.execPath, [MAIN, ...args], { encoding: 'utf8', env });
 
@@ -365,7 +365,7 @@ describe('the service', () => {
   });
 });
 
-/** Looks every few milliseconds at how much the files below a directory take from the volume. */
+/** Measures every few milliseconds how many bytes the files below a directory use on the volume. */
 function sample(directory: string): { max: () => Promise<number> } {
   let max = 0;
   let running = true;

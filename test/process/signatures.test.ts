@@ -221,7 +221,7 @@ describe('signatures in a running service', () => {
     });
     shelf.refer(index.digest, [bundleArtifact(bundleOf(index.digest, trusted))], 'tag');
     await start('enforce');
-    // Before its index is asked for, an image of it is unsigned.
+    // An image of a signed index counts as unsigned before a request for the index.
     expect(await statusOf(images[1])).to.equal(502);
     expect((await ask(`${CLI}/images/v1.0.0?platform=darwin-arm64`)).status).to.equal(200);
     expect((await ask(`${CLI}/manifests/v1.0.0`)).status).to.equal(200);

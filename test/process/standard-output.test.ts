@@ -9,7 +9,7 @@ const ROOT = join(import.meta.dirname, '../..');
 const MAIN = join(ROOT, 'src/infrastructure/main.ts');
 
 describe('standard output', function () {
-  // Each starts the program, on machines that do other things too.
+  // Each test starts the program, which is slow on a machine under load.
   this.timeout(30_000);
   let directory: string;
   beforeEach(async () => {

@@ -140,7 +140,7 @@ describe('top of a running service', function () {
   });
 
   describe('on a terminal', () => {
-    /** Says how the terminal is set, before and after. */
+    /** Prints the settings of the terminal before and after the command. */
     const session = (size: string, environment = ''): Program =>
       new Program(top(), (command) => {
         const shown = `${environment} TERM=xterm ${command.join(' ')}; echo "code=$?"`;

@@ -24,13 +24,13 @@ describe('the trace of a request', () => {
     await registry.close();
   });
 
-  /** The line of a request for this digest. */
+  /** Requests a digest, and returns its log line. */
   async function ask(id: string, digest: string, headers: Record<string, string>): Promise<Record<string, unknown>> {
     await service.client(`package?digest=${digest}`, { headers: { ...headers, 'x-request-id': id } }).buffer();
     return service.logged('request', { request_id: id });
   }
 
-  /** Sends 200 kB of the rest of the image's blob, so many times, and breaks off. */
+  /** Sends the next 200 kB of the blob and breaks off, for `times` requests. */
   function breakOff(image: ReturnType<typeof makePackage>, times: number): void {
     let breaks = times;
     registry.script(({ url, headers }, response) => {

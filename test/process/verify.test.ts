@@ -13,7 +13,7 @@ import { ServiceProcess } from '../support/service-process.ts';
 const MIB = 1024 * 1024;
 
 describe('verify', function () {
-  // Each starts the program, on machines that do other things too.
+  // Each test starts the program, which is slow on a machine under load.
   this.timeout(30_000);
   let directory: string;
   beforeEach(async () => {
@@ -308,7 +308,7 @@ describe('verify', function () {
   });
 });
 
-/** Starts a process for which the modes of files hold, also when it is root's. */
+/** Starts a process to which file modes apply, also if root runs the tests. */
 function asNobodySpecial(test: Mocha.Context): Launcher {
   if (process.getuid?.() !== 0) return (command) => command;
   const capabilities = '-dac_override,-dac_read_search';
@@ -323,7 +323,7 @@ function asNobodySpecial(test: Mocha.Context): Launcher {
   return launch;
 }
 
-/** Starts a process on a terminal of its own, which is so many columns wide. */
+/** Starts a process on a new terminal with this number of columns. */
 function onTerminal(test: Mocha.Context, columns: number): Launcher {
   if (spawnSync('script', ['--version']).status !== 0) test.skip();
   return (command) => {

@@ -42,7 +42,7 @@ describe('bytes that are not those of their digest', function () {
     return service;
   }
 
-  /** The registry sends its clients elsewhere for blobs, by signed URLs. */
+  /** Lets the registry redirect requests for blobs to a storage by signed URLs. */
   function redirectBlobs(): void {
     registry.script(({ url }, response) => {
       if (!url.includes('/blobs/')) return false;
