@@ -10,7 +10,7 @@ import { describeRegistryGateway } from './registry-gateway.ts';
 describeRegistryGateway('ImageArchive', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'image-archive-'));
   const path = join(directory, 'images.tar');
-  // An archive without an image is none.
+  // An archive without an image is invalid.
   const images: TestImage[] = [makePackage(1, 77)];
   let archive: ImageArchive | undefined;
   /** An archive is read as it is when it is opened. */

@@ -28,7 +28,7 @@ export interface CatalogUnderTest {
   readonly catalog: ImageCatalog;
   readonly upstream: Upstream;
   answer(pages: Pages): void;
-  /** Makes the registry answer no question any more, or break each connection. */
+  /** Makes the registry stop answering, or reset each connection. */
   fail(how: 'stall' | 'reset'): void;
   /** How often the registry was asked for a list of tags. */
   readonly listings: number;

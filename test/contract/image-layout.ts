@@ -11,7 +11,7 @@ import { chunksOf } from '../support/source.ts';
 
 export interface LayoutUnderTest {
   readonly layout: ImageLayout;
-  /** Makes something else of what lies there under this name. */
+  /** Replaces the file of a blob by other bytes. */
   damage(digest: Digest, bytes: Uint8Array): Promise<void>;
   close(): Promise<void>;
 }

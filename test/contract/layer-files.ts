@@ -231,7 +231,7 @@ export function describeLayerFiles(make: () => LayerFiles): void {
   }
 
   const extended: Readonly<Record<string, readonly [headers: Buffer[], expected: string[]]>> = {
-    // Other readers have given the size to the long name, and taken the content of the file for headers.
+    // Other readers apply the size to the long name, and read the content of the file as headers.
     'a size before a long name': [[pax('13 size=1024\n'), long('name of it\0')], ['name of it 1024']],
     'a name before a long name': [[pax('12 path=pax\n'), long('long\0')], ['long 512']],
     'a long name without a NUL at its end': [[long('long')], ['long 512']],

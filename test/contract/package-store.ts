@@ -9,9 +9,9 @@ import { HeldSource, ingest, readAll, readSome, sourceOf } from '../support/sour
 
 export interface StoreUnderTest {
   readonly store: PackageStore & StoreInspection;
-  /** Bytes that the store takes or has promised, counted by the disk, where there is one. */
+  /** Bytes that the store uses or has reserved, measured on the disk if it has one. */
   bytes(): number | Promise<number>;
-  /** Ends the store and checks that it leaves nothing behind but kept blobs. */
+  /** Closes the store, and checks that it leaves only cached blobs. */
   close(): Promise<void>;
 }
 

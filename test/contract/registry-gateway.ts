@@ -13,7 +13,7 @@ import type { Upstream } from '../../src/domain/upstream.ts';
 import { bytesOf, makeImage, makePackage, type TestImage } from '../support/image.ts';
 import { rejection } from '../support/rejection.ts';
 
-/** How a peer can break its side of the contract; each gateway names the kinds that its peer is capable of. */
+/** The ways in which a peer can violate the contract; each gateway lists those of its peer. */
 export type Misbehaviour =
   | 'unbounded manifest'
   | 'short blob'

@@ -8,7 +8,7 @@ import { FakeRegistry, type FakeRegistryOptions } from '../support/fake-registry
 import { makePackage, type TestImage } from '../support/image.ts';
 import { makeRegistryGateway } from '../support/registry-gateway.ts';
 
-/** Each goes past the parser of HTTP; the last one fills more than the blocks of one body. */
+/** Each body bypasses the HTTP parser; the last one needs more than the blocks of one body. */
 const IMAGES = [300_000, 1_500_000, 5_000_000].map((length) => makePackage(length));
 const never = new AbortController().signal;
 

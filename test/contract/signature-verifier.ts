@@ -9,11 +9,11 @@ export interface VerifierUnderTest {
   readonly upstream: Upstream;
   /** Signs the image by a trusted key, and resolves with the image as it is published then. */
   sign(image: TestImage): Promise<TestImage>;
-  /** As `sign` does, by a key that is not trusted. */
+  /** Signs as `sign` does, with a key that is not trusted. */
   signByStranger(image: TestImage): Promise<TestImage>;
-  /** Gives the signature of one image to another, which is then published so. */
+  /** Publishes an image with the signature of another one. */
   copySignature(from: TestImage, to: TestImage): Promise<TestImage>;
-  /** Lets another key be trusted instead. */
+  /** Replaces the trusted key by another one. */
   replaceKeys(): Promise<void>;
   close(): Promise<void>;
 }

@@ -11,7 +11,7 @@ import { describeRegistryGateway, type Misbehaviour } from './registry-gateway.t
 const PATIENCE = { patienceMs: 100 };
 const timeouts = { headersTimeoutMs: 200, idleTimeoutMs: 200, retryTimeoutMs: 400 };
 
-/** Both misbehave in the same way, so that the one cannot stand in for the other. */
+/** Both sources have the same fault, so neither can replace the other. */
 for (const has of ['all', 'nothing'] as const)
   describeRegistryGateway(`SourcesGateway over a mirror that has ${has} and a registry`, async () => {
     const [mirror, origin] = [await startMisbehavingRegistry(), await startMisbehavingRegistry({ auth: 'basic' })];

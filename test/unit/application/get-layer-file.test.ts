@@ -15,7 +15,7 @@ import { rejection } from '../../support/rejection.ts';
 const BINARY = bytesOf(150_000, 7);
 const LIMITS = { maxFileBytes: 200_000, maxUnpackedBytes: 1_000_000, timeoutMs: 60_000 };
 
-/** An archive without an archive's format: `name length` lines, and the bytes behind them. */
+/** A simple archive format for the test: `name length` lines, followed by the bytes. */
 function archiveOf(files: Record<string, Uint8Array>): Uint8Array {
   const head = Object.entries(files).map(([name, { byteLength }]) => `${name} ${String(byteLength)}\n`);
   return Buffer.concat([Buffer.from(`${head.join('')}\n`), ...Object.values(files)]);

@@ -93,7 +93,7 @@ describe('iconOfLayers', () => {
     it(`shows no icon that ${what} hides from above`, async () => {
       expect(await shown([docs, svg, png], entries)).to.equal('none');
       expect(await shown([docs, svg, png], entries, [{ path: 'bin/x' }])).to.equal('none');
-      // A layer above may bring another one.
+      // A higher layer can contain another icon.
       expect(await shown([docs, svg, png], entries, [docs, { ...png, content: 'new' }])).to.equal('docs/icon.png new');
     });
   }

@@ -184,7 +184,7 @@ describe('ReadRepository', () => {
     await repositories.manifest(requestOf(image.digest));
     await (await repositories.blob(requestOf(layer), never, NO_TURN)).blob.close();
     sinon.assert.calledOnceWithMatch(check, { digest: image.digest });
-    // A key is trusted no more.
+    // The key is no longer trusted.
     check.rejects(new SignatureError('invalid', 'no trusted key'));
     for (const work of [
       repositories.blob(requestOf(layer), never, NO_TURN),

@@ -9,7 +9,7 @@ const MIB = 1024 * 1024;
 const bytes = bytesOf(3 * MIB);
 const broken = new UpstreamUnavailableError();
 
-/** The bytes from `start` to `end`, and then what went wrong. */
+/** Yields the bytes from `start` to `end`, and then throws the error. */
 async function* cut(start: number, end: number, error?: Error): AsyncGenerator<Uint8Array> {
   for (let at = start; at < end; at += 10_000) yield bytes.subarray(at, Math.min(end, at + 10_000));
   if (error !== undefined) throw error;
@@ -132,7 +132,7 @@ describe('resumedDownload', () => {
       clock.restore();
     });
 
-    /** Brings `count` bytes in `ms` and breaks off. */
+    /** Yields `count` bytes in `ms` milliseconds and breaks off. */
     async function* lasting(ms: number, start: number, count: number): AsyncGenerator<Uint8Array> {
       yield bytes.subarray(start, start + count);
       clock.tick(ms);

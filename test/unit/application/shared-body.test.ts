@@ -55,7 +55,7 @@ describe('SharedBody', () => {
     });
   }
 
-  /** Reads up to `end`, as a client would; resolves with how far it got. */
+  /** Reads up to `end` as a client does; resolves with the reached offset. */
   async function readTo(reader: BlobReader, end: number, start = 0): Promise<number> {
     let at = start;
     while (at < end) {

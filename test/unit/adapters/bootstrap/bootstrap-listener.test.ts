@@ -138,7 +138,7 @@ describe('BootstrapListener', () => {
     });
   }
 
-  // As Go takes them: what printf, nc and minimal clients write.
+  // Go accepts these forms, which printf, nc and minimal clients write.
   for (const end of [
     ' HTTP/1.0\r\n\r\n',
     ' HTTP/1.0\r\nHost: a\r\n\r\n',
@@ -355,7 +355,7 @@ describe('BootstrapListener', () => {
     const admission = new Admission({ ...ADMISSION_LIMITS, maxHeldBytes: 7 << 20, maxWaitMs: 20 });
     const image = makeImage([gzipSync(layerOf(withProgram))]);
     await start([image], { admission });
-    // Another body has the only place.
+    // Another body occupies the only place.
     const place = await admission.place(16 << 20, () => undefined, new AbortController().signal);
     const { status, headers } = await get(`/${UUID}/rpp-get?digest=${image.digest}`);
     expect(status).to.equal(503);

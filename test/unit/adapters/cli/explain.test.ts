@@ -136,7 +136,7 @@ describe('explain', () => {
     const client = ca.issue('explain', { usage: 'client' });
     const files = { 'ca.crt': ca.certificate, 'client.crt': client.certificate, 'client.key': client.key };
     for (const [name, text] of Object.entries(files)) await writeFile(join(home, name), text);
-    // As the service does: it hears a request out before it refuses one without a certificate.
+    // The service also reads a whole request before it refuses a client without a certificate.
     // eslint-disable-next-line no-restricted-syntax -- the rule is for clients
     const mutual = { requestCert: true, rejectUnauthorized: false };
     const secure = createSecureServer({ cert, key, ca: ca.certificate, ...mutual }, (_request, response) =>

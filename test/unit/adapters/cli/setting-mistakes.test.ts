@@ -32,7 +32,7 @@ describe('mistakes in settings', () => {
   }
 
   it('of every kind are reported together, in the order of the file, one sentence each', () => {
-    /** Each line with a mistake has the beginning of its sentence behind it. */
+    /** A comment after each line with a mistake has the beginning of its message. */
     const yaml = `server:
   listenAddress: \${ADDRESS} # server.listenAddress: must be host:port or :port; "\${…}" stays as it is
   shutdownTimeoutSeconds: 25s # server.shutdownTimeoutSeconds: must be seconds without a unit, from 0 to 3600, not text

@@ -54,7 +54,7 @@ describe('A file read in blocks', () => {
   });
 
   describe('with bytes that arrive in lent memory', () => {
-    /** As a body lends it: two blocks, of which `content` is the beginning. */
+    /** Lends two blocks that begin with `content`, as a body does. */
     function lendContent(): {
       readonly memory: Uint8Array;
       readonly letGo: () => void;
@@ -152,7 +152,7 @@ describe('A file read in blocks', () => {
     expect(one?.bytes.buffer).to.equal(other?.bytes.buffer);
     expect(same(one?.bytes ?? bytesOf(1), 0)).to.equal(true);
     expect(same(other?.bytes ?? bytesOf(1), 100)).to.equal(true);
-    // Bytes that were read are not read again.
+    // The file does not read the same bytes twice.
     await truncate(path, 0);
     expect((await file.hold(0, size))?.bytes).to.have.lengthOf(BLOCK_BYTES);
   });

@@ -136,7 +136,7 @@ describe('FilesystemPackageStore on a full volume', () => {
     return stored !== undefined;
   }
 
-  /** A volume of `kib`, of which the store takes what it says. */
+  /** A volume of `kib` KiB on which only the files of the store use room. */
   function volumeOf(kib: number, code?: DiskRules['code']): void {
     unlimit = limitDisk(directory, {
       fits: () => store.usage.bytes <= kib * KIB,

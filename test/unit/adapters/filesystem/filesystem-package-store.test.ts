@@ -229,7 +229,7 @@ describe('FilesystemPackageStore', () => {
     const used = [3, 17, 4, 11, 0].map((index) => blobs[index] ?? blob(bytesOf(0)));
     for (const given of used) await read(before, given);
     await before.close();
-    // A scrub or a backup reads them.
+    // A scrub or a backup also reads the files, which does not count as a use.
     for (const given of blobs) await readFile(fileOf(given));
     const order = [...blobs.filter((given) => !used.includes(given)), ...used];
 
@@ -660,7 +660,7 @@ describe('FilesystemPackageStore', () => {
   });
 });
 
-/** Files that this process has open there, those without a name too. */
+/** Open files of this process below a directory, including removed ones. */
 async function openBelow(directory: string): Promise<string[]> {
   const descriptors = await readdir('/proc/self/fd');
   const targets = descriptors.map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => ''));

@@ -140,7 +140,7 @@ describe('Ledger', () => {
         const ledger = new Ledger(8 * BLOCK);
         const model = { rooms: [] as { blob: number; room: Room }[], pins: [] as Entry[] };
         const sizeOf = (blob: number): number => (blob + 1) * BLOCK - 7;
-        /** False when readers hold on to what was promised. */
+        /** False if readers pin the entries that the reservation could evict. */
         const grow = (room: Room, end: number): boolean => {
           for (const entry of ledger.evictable()) {
             if (ledger.bytes + room.missing(end) <= ledger.limit) break;

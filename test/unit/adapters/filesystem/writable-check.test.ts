@@ -13,7 +13,7 @@ import { ingest, readAll, sourceOf } from '../../../support/source.ts';
 
 const NO_RELIEF = { relieve: () => false };
 
-/** A disk that hangs until it is let go on. */
+/** A disk that hangs until the returned function is called. */
 function hang(layout: Layout): () => void {
   const { promise, resolve } = Promise.withResolvers<undefined>();
   const make = sinon.stub(layout, 'make').callsFake(async function (this: Layout) {

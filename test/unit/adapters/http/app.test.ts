@@ -22,7 +22,7 @@ const image = makePackage(1_500_000);
 const found = { digest: image.digest, layer: image.layer.descriptor };
 
 interface TestReader extends BlobReader {
-  /** Instead of reading at or behind this offset. */
+  /** The failure of a read at or after this offset. */
   failure: { from: number; how: () => Promise<never> } | undefined;
   readonly closed: PromiseWithResolvers<void>;
   closes: number;

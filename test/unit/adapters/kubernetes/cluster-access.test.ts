@@ -27,7 +27,7 @@ describe('openClusterAccess', () => {
     await (await access.config()).applySecurityAuthentication(request);
     return request.getHeaders()['Authorization'];
   }
-  /** As kubelet and kubectl replace files: at once. */
+  /** Replaces a file atomically, as kubelet and kubectl do. */
   async function replace(path: string, text: string): Promise<void> {
     await writeFile(`${path}.new`, text);
     await rename(`${path}.new`, path);

@@ -536,7 +536,7 @@ describe('KubernetesCredentialProvider', () => {
     const setAccount = (values: Readonly<Record<string, string>>): void => {
       api.putSecret(values, 'registry-storage-access');
     };
-    /** Where the default registry is dialled, and with what account. */
+    /** The server and the account of the default registry. */
     async function target(): Promise<string> {
       const { registry, repository } = await provider.resolve(DEFAULT_REPOSITORY);
       return [userOf(registry.credential) ?? registry.credential.kind, dialledHost(registry), repository].join(' ');
@@ -635,11 +635,11 @@ describe('KubernetesCredentialProvider', () => {
           .toSorted(),
       ).to.deep.equal(['configmaps', 'storagesecrets']);
       expect(provider.sources().map(({ failure }) => failure)).to.deep.equal(Array(5).fill(undefined));
-      // The right is given later, by an upgrade of the chart.
+      // An upgrade of the chart adds the right later.
       setBase(`${SVC}/a`);
       api.forbidden.clear();
       await targeted(`anonymous ${SVC} a`);
-      // A right that is taken away again is a failure, and what is known stays known.
+      // The removal of the right is a failure, and the known registries stay.
       api.forbidden.add('configmaps');
       api.cutWatches();
       await eventually(async () => {

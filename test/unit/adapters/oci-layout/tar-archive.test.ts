@@ -163,7 +163,7 @@ describe('TarArchive', () => {
       fc.asyncProperty(fc.array(change, { minLength: 1, maxLength: 4 }), async (changes) => {
         const bytes = Buffer.from(archive);
         for (const { at, to } of changes) bytes[at] = to;
-        // Else the checksum hides all that is behind it.
+        // Without a valid checksum the reader does not reach the later checks.
         for (const start of [0, 1024]) sign(bytes.subarray(start, start + 512));
         await writeFile(path, bytes);
         await within(() => undefined).catch((error: unknown) => {

@@ -9,7 +9,7 @@ import { bytesOf, makeBlob } from '../../../support/image.ts';
 import { MemoryPackageStore } from '../../../support/memory-package-store.ts';
 import { chunksOf, ingest, sourceOf } from '../../../support/source.ts';
 
-/** A bucket that a test looks into, and holds. */
+/** A bucket that a test can inspect and delay. */
 class HeldBucket {
   readonly objects = new Map<Digest, Uint8Array>();
   readonly asked: string[] = [];

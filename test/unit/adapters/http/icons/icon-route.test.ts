@@ -322,7 +322,7 @@ describe('iconRoute', () => {
         await start(image);
         catalog.listTags.resolves(tags);
         await expectFailure(ICON, 404, body);
-        // The other place says less.
+        // The repository of the package is unknown, so only the tags of the versions decide.
         catalog.listTags.callsFake(async (place) => {
           if (placeOf(place) === VERSIONS) return tags;
           throw unknown;
@@ -378,7 +378,7 @@ describe('iconRoute', () => {
         chunksOf(gzipSync(archiveOf({ path: 'docs/icon.svg', content: '<forged/>' })), 100),
       );
       await expectFailure(ICON, 502, 'failed to fetch package');
-      // Known for a minute.
+      // The failure is cached for a minute.
       const asked = gateway.fetchBlob.callCount;
       await expectFailure(`${ICON}/v1.0.0`, 502, 'failed to fetch package');
       expect(gateway.fetchBlob.callCount).to.equal(asked);

@@ -44,7 +44,7 @@ describe('packageRoute', () => {
   let app: RunningApp;
   let deliveries: number;
 
-  /** All that is behind the HTTP interface, but for the registry. */
+  /** Starts all parts behind the HTTP interface except the registry. */
   async function start(maxBytes: number, images: readonly TestImage[]): Promise<ReturnType<typeof stubGateway>> {
     directory = await mkdtemp(join(tmpdir(), 'package-route-'));
     store = new FilesystemPackageStore({ directory, maxBytes });
@@ -96,7 +96,7 @@ describe('packageRoute', () => {
     return { status: response.statusCode, headers, body: await buffer(response) };
   }
 
-  /** All of it: no header too many either. */
+  /** Expects the whole answer, including exactly its headers. */
   function expectAnswer(answer: Answer, row: RangeRequest, image: TestImage, cacheStatus: string): void {
     const { digest, layer } = image;
     const validators = {
@@ -186,7 +186,7 @@ describe('packageRoute', () => {
         source?.give(bytes.subarray(0, ARRIVED));
         const begun = await beginning;
 
-        // An answer begins as soon as its first byte is here, and ends when the whole is proved.
+        // An answer begins with the arrival of its first byte, and ends after the whole blob is verified.
         const [first] = typeof row.expected === 'string' ? [0] : row.expected;
         const before = deliveries;
         const asking = ask(image, row);

@@ -22,7 +22,7 @@ describe('Authorization', () => {
   });
   afterEach(() => tokens.close());
 
-  /** Enters a registry beside the token server, unless another host is named. */
+  /** The authorization for a registry on the host of the token server, unless `host` is given. */
   function enter(
     credential: Credential,
     { scheme = 'http', host = tokens.host }: Partial<Registry> = {},

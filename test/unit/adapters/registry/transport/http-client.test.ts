@@ -61,7 +61,7 @@ describe('HttpClient, behind OciRegistryGateway,', () => {
         `blob from ${storage.host} (redirected by ${registry.host}): status 401`,
       );
       expect(shownTo(storage)).to.deep.equal([undefined, undefined]);
-      // The token of the registry is as good as before.
+      // The token of the registry is still valid.
       await manifest(gateway, upstream);
       expect(registry.requests('/token')).to.have.lengthOf(1);
     });
@@ -218,7 +218,7 @@ describe('HttpClient, behind OciRegistryGateway,', () => {
   it('follows redirects, and sends no authorization to another origin', async () => {
     const [registry, storage] = [await start({ auth: 'basic' }), await start()];
     storage.script(({ url, headers }, response) => {
-      // As S3 does: two authorizations, one of them in the signed URL, are one too many.
+      // S3 also refuses a second authorization in addition to the signed URL.
       if (headers.authorization !== undefined) response.writeHead(400).end();
       else response.end(url.includes('signature=canary') ? image.layer.bytes : '');
       return true;
