@@ -1,29 +1,34 @@
-/** JSON of strangers, weighed before it is parsed: 4 MiB of brackets are 200 MiB of objects and hold up everybody for a second. */
+/** Checks untrusted JSON before it is parsed: 4 MiB of brackets make 200 MiB of objects and block the process a second. */
 
-/** Five levels are an image's own; annotations and what others add to a manifest have no more than a few besides. */
+/**
+ * The largest depth of nesting. An image needs five levels; annotations and other additions to a manifest need only a few
+ * more.
+ */
 const MAX_DEPTH = 64;
-/** An index of 1 000 manifests has about 15 000. */
+/** The largest number of values. An index of 1 000 manifests has about 15 000. */
 const MAX_VALUES = 20_000;
-/** Weighed in 10 ms at most, by code that has not been compiled yet, too. */
+/** The bytes of one step. A step takes at most 10 ms, even before its code is compiled. */
 const STEP_BYTES = 512 * 1024;
 
 const [QUOTE, BACKSLASH, COMMA] = [0x22, 0x5c, 0x2c];
 const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x7d];
 
-/** @throws SyntaxError, TypeError for bytes that are no text, RangeError for what is too deep or has too many values. */
+/**
+ * @throws SyntaxError, TypeError for bytes that are not UTF-8, RangeError for JSON that is too deep or has too many values.
+ */
 export function parseBoundedJson(bytes: Uint8Array, maxValues = MAX_VALUES): unknown {
   const steps = weighingSteps(bytes, maxValues);
   while (steps.next().done !== true);
   return parseWeighedJson(bytes);
 }
 
-/** For bytes that have passed `weighingSteps`. @throws SyntaxError, TypeError as `parseBoundedJson` */
+/** Parses bytes that have passed `weighingSteps`. @throws SyntaxError, TypeError as `parseBoundedJson` */
 export function parseWeighedJson(bytes: Uint8Array): unknown {
   return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
 }
 
 /**
- * Counts what brackets and commas promise, in steps. In UTF-8 no byte of another character looks like one of them.
+ * Counts depth and values by brackets and commas, in steps. In UTF-8 no byte of another character equals one of them.
  * @throws RangeError
  */
 export function* weighingSteps(bytes: Uint8Array, maxValues = MAX_VALUES): Generator<undefined, void, undefined> {
@@ -51,7 +56,7 @@ export function* weighingSteps(bytes: Uint8Array, maxValues = MAX_VALUES): Gener
   }
 }
 
-/** Where the text that begins at `start` has its closing quote; the end of all bytes when it has none. */
+/** Returns the offset of the closing quote of the text that begins at `start`, or the end of the bytes if there is none. */
 function endOfText(bytes: Uint8Array, start: number): number {
   let at = start + 1;
   while (at < bytes.byteLength && bytes[at] !== QUOTE) at += bytes[at] === BACKSLASH ? 2 : 1;

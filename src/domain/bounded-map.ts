@@ -1,4 +1,4 @@
-/** A memory of facts that can be learned again: its oldest entry leaves for each one that it has no room for. */
+/** A map for facts that can be learned again: when it is full, a new entry replaces the oldest one. */
 export class BoundedMap<Key, Value> extends Map<Key, Value> {
   readonly #most: number;
 
@@ -7,7 +7,7 @@ export class BoundedMap<Key, Value> extends Map<Key, Value> {
     this.#most = most;
   }
 
-  /** Makes the entry the latest one. */
+  /** Sets the entry and makes it the newest one. */
   override set(key: Key, value: Value): this {
     this.delete(key);
     const oldest = this.keys().next();

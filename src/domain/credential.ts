@@ -8,7 +8,7 @@ export class Secret {
     this.#value = value;
   }
 
-  /** The only way to the plain text; a search for this name finds each place that reads it. */
+  /** Returns the plain text. No other member does, so a search for this name finds each place that reads it. */
   reveal(): string {
     return this.#value;
   }
@@ -21,35 +21,38 @@ export class Secret {
     return '[secret]';
   }
 
-  /** `util.inspect`, and with it every console and logger, calls this. */
+  /** `util.inspect` calls this, and with it each console and logger. */
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return '[secret]';
   }
 }
 
 export type Credential =
-  /** `lacks` where a docker config has entries: none for this repository, or one without a password. */
+  /**
+   * `lacks` tells what a docker config with entries does not have: an entry for this repository, or the password of the
+   * entry.
+   */
   | { readonly kind: 'anonymous'; readonly lacks?: 'entry' | 'password' }
   | { readonly kind: 'basic'; readonly username: string; readonly password: Secret }
   /** A refresh token of the OAuth2 token protocol (`identitytoken`). */
   | { readonly kind: 'identity'; readonly token: Secret };
 
-/** The user whose password is an identity token (docker credential helpers). */
+/** The user name that marks the password as an identity token (docker credential helpers). */
 const TOKEN_USER = '<token>';
 
 export const ANONYMOUS: Credential = { kind: 'anonymous' };
 const NO_ENTRY: Credential = { kind: 'anonymous', lacks: 'entry' };
 const EMPTY_ENTRY: Credential = { kind: 'anonymous', lacks: 'password' };
 
-/** No password, but what documents of registries propose beside a token that is the user. */
+/** Matches placeholders, not passwords: documents of registries propose them when the user name is the token. */
 const NO_PASSWORD = /^(?:.{0,5}|x-oauth-basic|unused|nopass|nopassword|password)$/i;
 
-/** The name that a credential goes by; undefined when it has none, or when the name itself may be what opens the door. */
+/** Returns the user name of a credential; undefined if it has none, or if the user name itself may be a token. */
 export function userOf(credential: Credential): string | undefined {
   if (credential.kind !== 'basic') return undefined;
   const { username } = credential;
   const password = credential.password.reveal();
-  // Or the token stands in both places.
+  // Some configurations have the token in both fields.
   return NO_PASSWORD.test(password) || password === username ? undefined : username;
 }
 
@@ -59,7 +62,9 @@ const FLAWS = {
     'the docker config has no password in the entry for this registry; docker may keep it in a credential store',
 } as const;
 
-/** Why a credential looks like a mistake; undefined for one that does not. Nothing else of a password is told. */
+/**
+ * Returns why a credential looks like a mistake; undefined if it does not. The text has no other fact about the password.
+ */
 export function flawOf(credential: Credential): string | undefined {
   if (credential.kind === 'anonymous') return credential.lacks && FLAWS[credential.lacks];
   if (credential.kind !== 'basic') return undefined;
@@ -71,15 +76,15 @@ export function flawOf(credential: Credential): string | undefined {
   return password.startsWith(`${username}:`) ? 'the password begins with the name of its user and a colon' : undefined;
 }
 
-/** Says which part cannot be read; never shows it. */
+/** The message names the part that cannot be read, and never has its content. */
 export class InvalidCredentialError extends Error {
   override readonly name = 'InvalidCredentialError';
 }
 
 /**
- * The credential of base64 `dockerCfg` for a repository: the host with its port must be that of the registry, in any
- * spelling, and of several paths the longest one that the repository's path begins with, component by component, wins.
- * None that fits means anonymous, as docker takes it.
+ * Returns the credential of base64 `dockerCfg` for a repository. The host and port of the entry must be those of the
+ * registry, in any spelling. If several entries match, the one with the longest path wins that is a prefix of the
+ * repository's path, component by component. Without a match the credential is anonymous, as in docker.
  */
 export function credentialFor(
   dockerCfg: string,
@@ -106,13 +111,13 @@ function parseAuths(dockerCfg: string): Record<string, unknown> {
   return auths as Record<string, unknown>;
 }
 
-/** Windows writes UTF-16 unless it is told otherwise; a value of `kubectl get -o yaml` is base64 once more. */
+/** Windows writes UTF-16 by default; a value of `kubectl get -o yaml` is encoded as base64 a second time. */
 function otherThanJson(text: string): string {
   if (text.includes('\0')) return 'base64 of UTF-16, and JSON is UTF-8';
   return /^ey[A-Za-z0-9+/]+={0,2}$/.test(text.replace(/\s+/g, '')) ? 'encoded as base64 twice' : 'not base64 of JSON';
 }
 
-/** `https://host:port/v1/` and `host:port` are the same registry; `host/path` is one part of it. */
+/** `https://host:port/v1/` and `host:port` are the same registry; `host/path` is a part of it. */
 function parseKey(key: string): { host: string | undefined; path: string } {
   const [host = '', ...path] = key
     .replace(/^https?:\/\//i, '')
@@ -136,7 +141,7 @@ function parseAuth(json: unknown): Credential {
   return EMPTY_ENTRY;
 }
 
-/** RFC 7617: the first colon ends the user's name, a password may hold more of them. */
+/** RFC 7617: the first colon ends the user name; a password may have further colons. */
 function parseBasic(pair: string): Credential {
   // Deckhouse before 1.73 writes this for a registry without accounts.
   if (/^:\r?\n?$/.test(pair)) return EMPTY_ENTRY;
@@ -157,7 +162,7 @@ function identity(token: string): Credential {
 function decodeBase64(text: string, complaint: string): string {
   const compact = text.replace(/\s+/g, '');
   if (!/^[A-Za-z0-9+/]+={0,2}$/.test(compact)) throw new InvalidCredentialError(complaint);
-  // Some editors of Windows begin a file with a byte order mark.
+  // Some editors on Windows write a byte order mark at the beginning of a file.
   return Buffer.from(compact, 'base64')
     .toString('utf8')
     .replace(/^\ufeff/, '');
@@ -168,7 +173,7 @@ function parseJson(text: string, complaint: string): Record<string, unknown> {
   try {
     json = JSON.parse(text);
   } catch {
-    // No cause: a JSON syntax error quotes the text, and this text holds passwords.
+    // The error has no cause, because a JSON syntax error quotes the text, and this text has passwords.
     throw new InvalidCredentialError(complaint);
   }
   if (typeof json !== 'object' || json === null || Array.isArray(json)) throw new InvalidCredentialError(complaint);

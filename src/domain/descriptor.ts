@@ -5,8 +5,8 @@ import { InvalidArgumentError, InvalidContentError } from './errors.ts';
 declare const brand: unique symbol;
 
 /**
- * `sha256:` and 64 lower-case hex digits: the name that the bytes of a blob verify. A string, so that it is a Map key, a log
- * field and a path part as it is.
+ * `sha256:` and 64 lower-case hex digits: the digest of the bytes of a blob. It is a string, so it can be a Map key, a log
+ * field and a part of a path.
  */
 export type Digest = string & { readonly [brand]: 'Digest' };
 
@@ -16,18 +16,18 @@ export function isDigest(text: string): text is Digest {
   return SHA256.test(text);
 }
 
-/** @throws InvalidArgumentError when `text` is anything but a sha256 digest in its canonical form. */
+/** @throws InvalidArgumentError if `text` is not a sha256 digest in its canonical form. */
 export function parseDigest(text: string): Digest {
   if (isDigest(text)) return text;
   throw new InvalidArgumentError('DIGEST_INVALID', 'digest must be "sha256:" and 64 lower-case hex digits');
 }
 
-/** The digest of these very bytes. */
+/** Returns the digest of the bytes. */
 export function digestOf(bytes: Uint8Array): Digest {
   return `sha256:${createHash('sha256').update(bytes).digest('hex')}` as Digest;
 }
 
-/** The digest and the number of bytes that come one chunk after the other. */
+/** Computes the digest and the number of bytes of a sequence of chunks. */
 export class Digester {
   readonly #hash = createHash('sha256');
   #bytes = 0;
@@ -41,7 +41,7 @@ export class Digester {
     return this.#bytes;
   }
 
-  /** To be called once. */
+  /** Must be called at most once. */
   digest(): Digest {
     return `sha256:${this.#hash.digest('hex')}` as Digest;
   }
@@ -52,7 +52,7 @@ export function digestHex(digest: Digest): string {
   return digest.slice('sha256:'.length);
 }
 
-/** Docker's types are synonyms of OCI's, and a registry is asked for both. */
+/** Docker's types are synonyms of OCI's; a request to a registry accepts both. */
 export const OCI_MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 export const OCI_INDEX = 'application/vnd.oci.image.index.v1+json';
 
@@ -72,18 +72,18 @@ export const CONFIG_MEDIA_TYPES: readonly string[] = [
 export interface Descriptor {
   readonly mediaType: string;
   readonly digest: Digest;
-  /** Bytes. */
+  /** The size in bytes. */
   readonly size: number;
-  /** The content itself, verified, when its publisher has put it into the descriptor. */
+  /** The verified content, if the publisher has put it into the descriptor. */
   readonly data?: Uint8Array;
 }
 
-/** The types that a header can carry: type and subtype have at most 127 characters each (RFC 6838, section 4.2). */
+/** The types that fit into a header: type and subtype have at most 127 characters each (RFC 6838, section 4.2). */
 const MEDIA_TYPE = /^[\x21-\x7e]{1,255}$/;
-/** Content of which nothing is known (RFC 2046, section 4.5.1). */
+/** The type of unknown content (RFC 2046, section 4.5.1). */
 const ANY_BYTES = 'application/octet-stream';
 
-/** @throws InvalidContentError when a field is missing or is not what the image-spec asks for. */
+/** @throws InvalidContentError if a field is missing or differs from the image-spec. */
 export function parseDescriptor(json: unknown): Descriptor {
   const { mediaType, digest, size, data } = asObject(json, 'descriptor');
   if (typeof digest !== 'string') throw new InvalidContentError('descriptor without a digest');
@@ -99,14 +99,17 @@ export function parseDescriptor(json: unknown): Descriptor {
   }
 }
 
-/** A label only: the digest and the size say which bytes these are. */
+/** The media type is only a label: the digest and the size identify the bytes. */
 function parseMediaType(mediaType: unknown): string {
   return typeof mediaType === 'string' && MEDIA_TYPE.test(mediaType) ? mediaType : ANY_BYTES;
 }
 
-/** Base64 (image-spec, descriptor.md, "data"). Other bytes than those of the digest are left for the upstream to mend. */
+/**
+ * Decodes base64 (image-spec, descriptor.md, "data"). Returns undefined if the bytes differ from the digest; the upstream
+ * has them.
+ */
 function parseData(data: unknown, { digest, size }: Descriptor): Uint8Array | undefined {
-  // The length tells other bytes apart without work: four characters stand for three bytes, at times padded.
+  // The length rules out most other bytes without decoding: four characters encode three bytes, and padding is optional.
   if (typeof data !== 'string' || Math.ceil(size / 3) * 4 - data.length > 2) return undefined;
   const bytes = Buffer.from(data, 'base64');
   return bytes.byteLength === size && digestOf(bytes) === digest ? bytes : undefined;
@@ -116,7 +119,7 @@ export function isObject(json: unknown): json is object {
   return typeof json === 'object' && json !== null && !Array.isArray(json);
 }
 
-/** A JSON object's own fields and nothing inherited, so that a field named `__proto__` is only a field. */
+/** Returns a JSON object's own fields without inherited ones, so that `__proto__` is an ordinary field. */
 export function asObject(json: unknown, what: string): Record<string, unknown> {
   if (!isObject(json)) throw new InvalidContentError(`${what} is not a JSON object`);
   return Object.assign(Object.create(null) as Record<string, unknown>, json);

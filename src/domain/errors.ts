@@ -1,6 +1,6 @@
-/** Every way in which a package cannot be delivered. Born typed here, translated to HTTP once, logged once. */
+/** All errors of the delivery of a package. Each is typed here, translated to HTTP once and logged once. */
 
-/** Stable for clients and dashboards; OCI's own codes (distribution-spec, error codes) where it has one. */
+/** Codes that stay stable for clients and dashboards: OCI's code (distribution-spec, error codes) if there is one. */
 export type ErrorCode =
   | 'DIGEST_INVALID'
   | 'NAME_INVALID'
@@ -20,7 +20,7 @@ export type ErrorCode =
   | 'STORE_FAILED'
   | 'STOPPING';
 
-/** `message` is for the client: one short line with neither a secret nor an internal address; details are in `cause`. */
+/** `message` is for the client: one short line without secrets and internal addresses; `cause` has the details. */
 export abstract class PackageError extends Error {
   abstract readonly code: ErrorCode;
   override get name(): string {
@@ -35,7 +35,7 @@ export function isOneOf<Code extends ErrorCode>(
   return error instanceof PackageError && codes.some((code) => code === error.code);
 }
 
-/** An error in the words of a log: where it came about, or what a client was told instead. */
+/** An error with a description for the log: the place where it happened, or the message that the client got. */
 export class DescribedError extends Error {
   override readonly name: string = 'DescribedError';
   readonly error: PackageError;
@@ -49,7 +49,7 @@ export class DescribedError extends Error {
   }
 }
 
-/** The caller sent something that can never work. */
+/** The caller sent something invalid, which fails each time. */
 export class InvalidArgumentError extends PackageError {
   readonly code: 'DIGEST_INVALID' | 'NAME_INVALID' | 'QUERY_INVALID';
   constructor(code: InvalidArgumentError['code'], message: string, options?: ErrorOptions) {
@@ -58,7 +58,7 @@ export class InvalidArgumentError extends PackageError {
   }
 }
 
-/** No configured registry goes by this name. */
+/** No configured registry has this name. */
 export class RepositoryUnknownError extends PackageError {
   readonly code = 'NAME_UNKNOWN';
   constructor(message = 'repository is not known to this proxy', options?: ErrorOptions) {
@@ -66,7 +66,7 @@ export class RepositoryUnknownError extends PackageError {
   }
 }
 
-/** The upstream says that it has no such manifest or blob. */
+/** The upstream answers that it does not have this manifest or blob. */
 export class PackageUnknownError extends PackageError {
   readonly code: 'MANIFEST_UNKNOWN' | 'BLOB_UNKNOWN';
   constructor(code: PackageUnknownError['code'], options?: ErrorOptions) {
@@ -75,7 +75,7 @@ export class PackageUnknownError extends PackageError {
   }
 }
 
-/** The upstream's bytes are the asked-for ones, but not a package. */
+/** The upstream sent the requested bytes, but they are not a package. */
 export class InvalidContentError extends PackageError {
   readonly code = 'MANIFEST_INVALID';
 }
@@ -83,7 +83,7 @@ export class InvalidContentError extends PackageError {
 /** An index that has no image for the platform. */
 export class PlatformMissingError extends InvalidContentError {}
 
-/** Bytes that are not the ones their descriptor names. */
+/** The bytes differ from their descriptor. */
 export class DigestMismatchError extends PackageError {
   readonly code = 'DIGEST_MISMATCH';
   readonly expected: string;
@@ -95,7 +95,10 @@ export class DigestMismatchError extends PackageError {
   }
 }
 
-/** Only signed images are handed out, and no trusted key is known to have signed this one. The cause has the reason. */
+/**
+ * The service delivers only signed images, and no signature of a trusted key is known for this one. The cause has the
+ * reason.
+ */
 export class SignatureError extends PackageError {
   readonly code = 'SIGNATURE_INVALID';
   constructor(kind: keyof typeof SIGNATURE_MESSAGES, reason: string) {
@@ -117,7 +120,7 @@ export class CredentialsPendingError extends PackageError {
   }
 }
 
-/** The upstream asks for patience. */
+/** The upstream limits the rate of requests. */
 export class UpstreamThrottledError extends PackageError {
   readonly code = 'TOOMANYREQUESTS';
   readonly retryAfterSeconds: number;
@@ -127,7 +130,7 @@ export class UpstreamThrottledError extends PackageError {
   }
 }
 
-/** All slots for downloads are taken: this one did not get its turn in time, or gave its slot to one with a client. */
+/** All download slots are in use: the download got none in time, or lost its slot to one with a client. */
 export class TooManyDownloadsError extends PackageError {
   readonly code = 'TOOMANYREQUESTS';
   constructor() {
@@ -135,7 +138,7 @@ export class TooManyDownloadsError extends PackageError {
   }
 }
 
-/** Clients that need no token may make a registry answer so often, and no more. */
+/** The rate of questions that clients without a token may cause at a registry is exceeded. */
 export class TooManyQuestionsError extends PackageError {
   readonly code = 'TOOMANYREQUESTS';
   constructor() {
@@ -143,7 +146,7 @@ export class TooManyQuestionsError extends PackageError {
   }
 }
 
-/** The upstream does not accept what we know to enter it. */
+/** The upstream refuses the configured credentials. */
 export class UpstreamDeniedError extends PackageError {
   readonly code = 'UPSTREAM_DENIED';
   constructor(options?: ErrorOptions, message = 'registry refused the configured credentials') {
@@ -151,14 +154,14 @@ export class UpstreamDeniedError extends PackageError {
   }
 }
 
-/** The registry wants a password, and its configuration has none: no other repository of it is served either. */
+/** The registry wants a password, and its configuration has none; so its other repositories fail, too. */
 export class CredentialsMissingError extends UpstreamDeniedError {
   constructor(options?: ErrorOptions) {
     super(options, 'registry asks for a password, and none is configured');
   }
 }
 
-/** Name, connection, TLS or protocol failure, or a server error. */
+/** A failure of name resolution, connection, TLS or protocol, or a server error. */
 export class UpstreamUnavailableError extends PackageError {
   readonly code = 'UPSTREAM_UNAVAILABLE';
   constructor(message = 'registry is unavailable', options?: ErrorOptions) {
@@ -166,10 +169,10 @@ export class UpstreamUnavailableError extends PackageError {
   }
 }
 
-/** An upstream has other bytes for this digest: their number tells it before the first of them. Other digests are not affected. */
+/** The upstream announced a size other than the descriptor's, before the first byte. Other digests are not affected. */
 export class WrongSizeError extends UpstreamUnavailableError {}
 
-/** A bounded wait for the upstream ran out. */
+/** The upstream did not answer within the time limit. */
 export class UpstreamTimeoutError extends PackageError {
   readonly code = 'UPSTREAM_TIMEOUT';
   constructor(options?: ErrorOptions) {
@@ -177,10 +180,12 @@ export class UpstreamTimeoutError extends PackageError {
   }
 }
 
-/** Why a store has no room for a blob: it is switched off, smaller than the blob, or full of what cannot leave. */
+/**
+ * Why a store has no room for a blob: it is switched off, smaller than the blob, or full of entries that it cannot remove.
+ */
 export type NoRoom = 'store-off' | 'store-too-small' | 'store-full';
 
-/** There can be no room for this blob now; its source was not touched. */
+/** The store has no room for this blob now; the upstream was not asked for it. */
 export class StoreFullError extends PackageError {
   readonly code = 'STORE_FULL';
   readonly reason: NoRoom;
@@ -198,12 +203,12 @@ export class StoreFailedError extends PackageError {
   }
 }
 
-/** The client was too slow, and its blob gave its room to others. All bytes that were read are verified. */
+/** The client was too slow, and the store removed its blob to make room. All bytes that it has read are verified. */
 export class EvictedError extends StoreFailedError {
   override readonly message = 'blob left the local store while it was read';
 }
 
-/** The process is going away. */
+/** The process is stopping. */
 export class StoppingError extends PackageError {
   readonly code = 'STOPPING';
   constructor() {
@@ -211,12 +216,15 @@ export class StoppingError extends PackageError {
   }
 }
 
-/** The machine is not as the service needs it: one sentence for the operator, with the remedy. No request ever meets it. */
+/**
+ * The machine is not as the service needs it. The message is one sentence with the remedy for the operator; no request gets
+ * it.
+ */
 export class StartError extends Error {
   override readonly name = 'StartError';
 }
 
-/** The code of an error of the system, `ENOENT`; undefined for another error. */
+/** Returns the code of a system error, such as `ENOENT`; undefined for other errors. */
 export function errnoOf(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }

@@ -1,4 +1,4 @@
-/** Platforms, the entries of an index, and which entries may hold the image for a platform (image-spec, image-index.md). */
+/** Platforms, the entries of an index, and the choice of the entries for a platform (image-spec, image-index.md). */
 import {
   asObject,
   CONFIG_MEDIA_TYPES,
@@ -15,7 +15,7 @@ export interface Platform {
   readonly variant?: string;
 }
 
-/** `os/architecture[/variant]`, as container tools write it. */
+/** Parses `os/architecture[/variant]`, as container tools write it. */
 export function parsePlatform(text: string): Platform | undefined {
   const match = /^([a-z0-9]+)\/([a-z0-9]+)(?:\/([a-z0-9]+))?$/.exec(text);
   if (match === null) return undefined;
@@ -28,7 +28,7 @@ export function formatPlatform({ os, architecture, variant }: Platform): string 
 }
 
 export interface IndexEntry {
-  /** Enough to fetch and verify the document, so the size and the type of the entry are not needed. */
+  /** The digest is enough to fetch and verify the document, so the size and the type of the entry are not read. */
   readonly digest: Digest;
   readonly isIndex: boolean;
   readonly platform: Platform | undefined;
@@ -38,7 +38,7 @@ export interface IndexEntry {
 const KNOWN_MEDIA_TYPES: ReadonlySet<unknown> = new Set([...MANIFEST_MEDIA_TYPES, ...INDEX_MEDIA_TYPES]);
 const ATTESTATION = 'application/vnd.docker.attestation.manifest.v1+json';
 
-/** Undefined when an entry is malformed or of an unknown type, since the image may well be in another one. */
+/** Returns undefined for an entry that is malformed or of an unknown type, because the image may be in another entry. */
 export function parseIndexEntry(json: unknown): IndexEntry | undefined {
   if (!isObject(json)) return undefined;
   const { digest, mediaType, platform, annotations, artifactType } = asObject(json, 'index entry');
@@ -52,7 +52,7 @@ function isAbsent(field: unknown): boolean {
   return field === undefined || field === null || field === '';
 }
 
-/** A platform that names nothing is none; one that is malformed matches no other. */
+/** A platform without names counts as absent; a malformed one matches no platform. */
 function parseEntryPlatform(json: unknown): Platform | undefined {
   if (isAbsent(json)) return undefined;
   const { os, architecture, variant } = isObject(json) ? asObject(json, 'platform') : { os: json };
@@ -65,7 +65,7 @@ function textOf(json: unknown): string {
   return typeof json === 'string' ? json : '';
 }
 
-/** BuildKit lists attestations beside the images that they are about; some tools give them the platform of the image. */
+/** BuildKit lists attestations beside their images; some tools give an attestation the platform of its image. */
 function roleOf(annotations: unknown, artifactType: unknown): IndexEntry['role'] {
   const isAbout = isObject(annotations) && Object.hasOwn(annotations, 'vnd.docker.reference.type');
   if (isAbout || artifactType === ATTESTATION) return 'attestation';
@@ -73,7 +73,7 @@ function roleOf(annotations: unknown, artifactType: unknown): IndexEntry['role']
   return isAbsent(artifactType) || CONFIG_MEDIA_TYPES.some((type) => type === artifactType) ? 'image' : 'artifact';
 }
 
-/** The entries that may hold the image for a platform, the best match first. */
+/** Returns the entries that may hold the image for a platform, the best match first. */
 export function platformCandidates(entries: readonly IndexEntry[], wanted: Platform): IndexEntry[] {
   const images = entries.filter(({ role }) => role !== 'attestation');
   const isOnly = images.length === 1;
@@ -87,8 +87,8 @@ export function platformCandidates(entries: readonly IndexEntry[], wanted: Platf
 }
 
 /**
- * How far an entry is from the wanted platform; undefined when it is for another one. An entry without a platform stands
- * for linux/amd64, as in go-containerregistry, and for any platform when the index has no other choice.
+ * Returns the distance of an entry from the wanted platform; undefined if the entry is for another one. An entry without a
+ * platform stands for linux/amd64, as in go-containerregistry, and for any platform if it is the only entry.
  */
 function distanceOf({ platform, isIndex }: IndexEntry, wanted: Platform, isOnly: boolean): number | undefined {
   if (platform === undefined) {
@@ -100,7 +100,7 @@ function distanceOf({ platform, isIndex }: IndexEntry, wanted: Platform, isOnly:
   return wanted.variant === undefined ? 1 : undefined;
 }
 
-/** `amd64/v1` is `amd64`, and `arm64/v8` is `arm64`: tools write the variant of the oldest processors or leave it out. */
+/** `amd64/v1` equals `amd64`, and `arm64/v8` equals `arm64`: tools write the variant of the oldest processors or omit it. */
 function variantOf({ architecture, variant = '' }: Platform): string {
   const oldest = { amd64: 'v1', arm64: 'v8' }[architecture];
   return variant === oldest ? '' : variant;

@@ -1,4 +1,4 @@
-/** Memory that its owner uses again and again, and that others hold for a while instead of copying it. */
+/** Memory that its owner reuses, and that readers hold for a while instead of copying it. */
 
 interface Loan {
   holders: number;
@@ -7,7 +7,10 @@ interface Loan {
 
 const loans = new WeakMap<ArrayBufferLike, Loan>();
 
-/** Lends the memory of the bytes. `onReturned` is called once the owner has called the result and all others have let go, too. */
+/**
+ * Lends the memory of the bytes. `onReturned` is called when the owner has called the result and all holders have released
+ * it.
+ */
 export function lend({ buffer }: Uint8Array, onReturned: () => void): () => void {
   const loan = { holders: 1, onReturned };
   loans.set(buffer, loan);
@@ -16,7 +19,10 @@ export function lend({ buffer }: Uint8Array, onReturned: () => void): () => void
   };
 }
 
-/** The memory of the bytes stays as it is until the result is called, once. Undefined when it is not lent, but overwritten soon. */
+/**
+ * Keeps the memory of the bytes unchanged until the result is called, once. Returns undefined for memory that is not lent,
+ * because its owner overwrites it soon.
+ */
 export function hold({ buffer }: Uint8Array): (() => void) | undefined {
   const loan = loans.get(buffer);
   if (loan === undefined || loan.holders === 0) return undefined;

@@ -1,4 +1,4 @@
-/** Image manifests and indexes, and which blob of them the package is (image-spec, manifest.md and image-index.md). */
+/** Image manifests and indexes, and which blob of an image is the package (image-spec, manifest.md and image-index.md). */
 import { parseWeighedJson, weighingSteps } from './bounded-json.ts';
 import {
   asObject,
@@ -12,28 +12,31 @@ import {
 import { InvalidContentError } from './errors.ts';
 import { type IndexEntry, parseIndexEntry } from './index-entry.ts';
 
-/** The least that a registry must accept (distribution-spec, pushing manifests), so the most that we take. */
+/**
+ * The size that a registry must accept at least (distribution-spec, pushing manifests), and the largest that this service
+ * accepts.
+ */
 export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
-/** Far above any real image; a bound for hostile input. */
+/** The largest number of entries, far above any real image, as a limit for hostile input. */
 const MAX_ENTRIES = 1000;
 
 export interface Manifest {
   readonly kind: 'manifest';
   readonly mediaType: string;
-  /** Undefined also when it is malformed: no package depends on it. */
+  /** Undefined if it is absent or malformed: no package depends on it. */
   readonly config: Descriptor | undefined;
-  /** The last one is the package; of the others, those that are well-formed. */
+  /** The last layer is the package; malformed ones among the others are omitted. */
   readonly layers: readonly Descriptor[];
 }
 
 export interface Index {
   readonly kind: 'index';
   readonly mediaType: string;
-  /** Without the entries that are malformed or of an unknown type, which image-spec tells readers to ignore. */
+  /** Entries that are malformed or of an unknown type are omitted, as image-spec tells readers. */
   readonly manifests: readonly IndexEntry[];
 }
 
-/** @throws InvalidContentError when the bytes are neither a manifest nor an index. */
+/** @throws InvalidContentError if the bytes are neither a manifest nor an index. */
 export function parseManifest(bytes: Uint8Array): Manifest | Index {
   const steps = manifestSteps(bytes);
   for (;;) {
@@ -43,8 +46,8 @@ export function parseManifest(bytes: Uint8Array): Manifest | Index {
 }
 
 /**
- * `parseManifest` in steps, so that a large document need not be parsed in one turn of the event loop: of 4 MiB, each step
- * takes 20 ms at most. @throws InvalidContentError
+ * `parseManifest` in steps, so that a large document does not block the event loop: each step of 4 MiB takes at most 20 ms.
+ * @throws InvalidContentError
  */
 export function* manifestSteps(bytes: Uint8Array): Generator<undefined, Manifest | Index, undefined> {
   const weighing = weighingSteps(bytes);
@@ -72,14 +75,14 @@ function manifestOf(json: Record<string, unknown>): Manifest | Index {
   };
 }
 
-/** By its type, or by its fields when it names none of those that are known, as Go's library takes it. */
+/** Chooses the kind by the media type, or by the fields if the type is unknown, as Go's library does. */
 function kindOf({ layers, manifests }: Record<string, unknown>, mediaType: string): 'manifest' | 'index' {
   const isKnown = isKnownType(mediaType);
   const isIndex = isKnown
     ? INDEX_MEDIA_TYPES.includes(mediaType)
     : hasContent(manifests) || (manifests !== undefined && layers === undefined);
   const isManifest = !isIndex && (isKnown || layers !== undefined);
-  // A document that is both is an attack on readers that choose by one field only (CVE-2021-41190).
+  // A document of both kinds is an attack on readers that choose by one field only (CVE-2021-41190).
   if (isIndex === isManifest || hasContent(isIndex ? layers : manifests)) {
     throw new InvalidContentError('neither an image manifest nor an index');
   }
@@ -90,7 +93,7 @@ function isKnownType(mediaType: string): boolean {
   return INDEX_MEDIA_TYPES.includes(mediaType) || MANIFEST_MEDIA_TYPES.includes(mediaType);
 }
 
-/** Others may not even fit into a header. */
+/** An unknown type is not used, because it may not fit into a header. */
 function knownOr(mediaType: string, byFields: string): string {
   return isKnownType(mediaType) ? mediaType : byFields;
 }
@@ -104,7 +107,7 @@ function parseLayers(layers: readonly unknown[]): Descriptor[] {
   return [...layers.slice(0, -1).flatMap((layer) => parseOptional(layer) ?? []), ...last];
 }
 
-/** A descriptor that the package does not depend on; undefined when it is malformed. */
+/** Parses a descriptor that the package does not depend on; returns undefined if it is malformed. */
 function parseOptional(json: unknown): Descriptor | undefined {
   try {
     return parseDescriptor(json);
@@ -129,7 +132,7 @@ function asJson<Result>(parse: () => Result): Result {
   }
 }
 
-/** Programs in Go write an empty list as `null`. */
+/** Programs in Go encode an empty list as `null`. */
 function asArray(json: unknown, what: string): unknown[] {
   const list = json ?? [];
   if (!Array.isArray(list)) throw new InvalidContentError(`${what} is not a list`);

@@ -13,7 +13,7 @@ const FACTORS: Readonly<Record<string, bigint>> = {
   Pi: 2n ** 50n,
 };
 
-/** Whole bytes, rounded up as Kubernetes does; undefined when `text` is not a quantity or not a size that fits. */
+/** Returns whole bytes, rounded up as Kubernetes does; undefined if `text` is not a quantity or does not fit. */
 export function parseQuantity(text: string): number | undefined {
   const match = /^(?:(\d{1,16})(?:\.(\d{0,9}))?|\.(\d{1,9}))(?:[eE]([+-]?\d{1,2})|([kMGTP]|[KMGTP]i))?$/.exec(
     text.trim(),
@@ -21,7 +21,7 @@ export function parseQuantity(text: string): number | undefined {
   if (match === null) return undefined;
   const [, whole = '', decimals, decimalsAlone, exponent = '0', unit = ''] = match;
   const fraction = decimals ?? decimalsAlone ?? '';
-  // In whole numbers: as one with a fraction, 2.007k would be 2007.0000000000002 and so 2008.
+  // Integers avoid rounding errors: as a float, 2.007k would be 2007.0000000000002, and so 2008.
   const shift = Number(exponent) - fraction.length;
   const divisor = 10n ** BigInt(Math.max(0, -shift));
   const dividend = BigInt(whole + fraction) * (FACTORS[unit] ?? 1n) * 10n ** BigInt(Math.max(0, shift));

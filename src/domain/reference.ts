@@ -12,9 +12,9 @@ export type RepositoryName = string & { readonly [nameBrand]: 'RepositoryName' }
 export type RepositoryPath = string & { readonly [pathBrand]: 'RepositoryPath' };
 
 interface Repository {
-  /** As a URL spells it (lower case, Punycode, the short form of an IPv6 address), with its port when one is given. */
+  /** The host as in a URL (lower case, Punycode, the short form of an IPv6 address), with its port if one is given. */
   readonly host: string;
-  /** Undefined for a bare host, which names a registry but no repository in it. */
+  /** Undefined for a bare host, which names a registry without a repository. */
   readonly path: RepositoryPath | undefined;
 }
 
@@ -22,19 +22,19 @@ export const DEFAULT_REPOSITORY = '' as RepositoryName;
 
 const MAX_LENGTH = 255;
 const PATH = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/;
-/** Go's library takes any host of a URL; underscores and letters of all scripts are among them. */
+/** Go's library accepts any host of a URL, so underscores and letters of all scripts are valid. */
 const HOST = /^([\p{L}\p{N}](?:[\p{L}\p{M}\p{N}._-]*[\p{L}\p{M}\p{N}])?|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?$/u;
 
 const PATH_RULE = 'path must be lower-case name components joined by "/"';
 const REPOSITORY_RULE = 'repository must be host[:port][/path], its path lower-case name components joined by "/"';
 
-/** @throws InvalidArgumentError with `rule` when `text` is not the OCI grammar of a repository's name. */
+/** @throws InvalidArgumentError with `rule` if `text` is not a repository name of the OCI grammar. */
 export function parseRepositoryPath(text: string, rule = PATH_RULE): RepositoryPath {
   if (text.length > MAX_LENGTH || !PATH.test(text)) throw new InvalidArgumentError('NAME_INVALID', rule);
   return text as RepositoryPath;
 }
 
-/** @throws InvalidArgumentError when `text` is neither empty nor `host[:port][/path][/]`. */
+/** @throws InvalidArgumentError if `text` is neither empty nor `host[:port][/path][/]`. */
 export function parseRepositoryName(text: string): RepositoryName {
   if (text === '') return DEFAULT_REPOSITORY;
   const name = text.endsWith('/') ? text.slice(0, -1) : text;
@@ -42,7 +42,7 @@ export function parseRepositoryName(text: string): RepositoryName {
   return name as RepositoryName;
 }
 
-/** @throws InvalidArgumentError when `text` is not `host[:port][/path]`. */
+/** @throws InvalidArgumentError if `text` is not `host[:port][/path]`. */
 export function parseRepository(text: string): Repository {
   const slash = text.indexOf('/');
   const host = text.length <= MAX_LENGTH ? parseHost(slash < 0 ? text : text.slice(0, slash)) : undefined;
@@ -52,21 +52,21 @@ export function parseRepository(text: string): Repository {
 }
 
 /**
- * The one spelling of `host[:port]`; undefined when `text` is none. The port stays: which one is the default depends on
- * the scheme.
+ * Returns the canonical spelling of `host[:port]`; undefined if `text` is not one. The port stays, because the default port
+ * depends on the scheme.
  */
 export function parseHost(text: string): string | undefined {
   const [, name, port] = HOST.exec(text) ?? [];
   if (name === undefined || name.includes('..') || Number(port ?? 1) < 1 || Number(port ?? 1) > 65_535)
     return undefined;
-  // 192.0.2.999 is a host to the expression, and none to a URL.
+  // The expression accepts 192.0.2.999, and the URL parser does not.
   const hostname = URL.parse(`https://${name}`)?.hostname;
   return hostname === undefined || port === undefined ? hostname : `${hostname}:${String(Number(port))}`;
 }
 
 /**
- * `base/path`; the base may be absent.
- * @throws RepositoryUnknownError when that is too long for a name, which neither of them is: nothing can be called so.
+ * Returns `base/path`; the base may be absent.
+ * @throws RepositoryUnknownError if the result is too long for a name, because no repository can have it.
  */
 export function joinPath(base: RepositoryPath | undefined, path: RepositoryPath): RepositoryPath {
   const joined = base === undefined ? path : `${base}/${path}`;
@@ -76,26 +76,29 @@ export function joinPath(base: RepositoryPath | undefined, path: RepositoryPath)
   return joined as RepositoryPath;
 }
 
-/** Docker Hub, as the Go library calls it (go-containerregistry, `name.DefaultRegistry`). */
+/** The name of Docker Hub in the Go library (go-containerregistry, `name.DefaultRegistry`). */
 const DOCKER_HUB = 'index.docker.io';
-/** The second is what people write, the third is where Docker's own client sends requests. */
+/** People write the second name; Docker's own client sends requests to the third. */
 const DOCKER_HUB_NAMES: ReadonlySet<string> = new Set([DOCKER_HUB, 'docker.io', 'registry-1.docker.io']);
-/** The namespace in which Docker Hub has its repositories of one component; `alpine` is `library/alpine`. */
+/** The namespace of Docker Hub for repositories of one component: `alpine` is `library/alpine`. */
 const DOCKER_HUB_NAMESPACE = 'library' as RepositoryPath;
 
-/** Where the registry `host[:port]` is asked. `docker.io` itself is a web site; the Go library asks `index.docker.io` instead. */
+/**
+ * Returns the host to which requests for `host[:port]` go. `docker.io` is a web site, so the Go library sends them to
+ * `index.docker.io`.
+ */
 export function registryHost(host: string, scheme: 'http' | 'https'): string {
   const { host: spelled } = new URL(`${scheme}://${host}`);
   return spelled === 'docker.io' ? DOCKER_HUB : spelled;
 }
 
-/** The same for all names of one registry: what is known for one of them is good for the others. */
+/** Returns a key that is the same for all names of one registry, so that they share their state. */
 export function registryKey(host: string, scheme: 'http' | 'https'): string {
   const { host: spelled } = new URL(`${scheme}://${host}`);
   return DOCKER_HUB_NAMES.has(spelled) ? DOCKER_HUB : spelled;
 }
 
-/** All names by which a configuration may call the registry that a client calls `host`, whichever scheme it has. */
+/** Returns all names of the registry `host` in a configuration, for both schemes. */
 export function registryNames(host: string): readonly string[] {
   if (DOCKER_HUB_NAMES.has(host)) return [...DOCKER_HUB_NAMES];
   const [, name = host, port] = /^(.*?)(?::(\d+))?$/.exec(host) ?? [];
@@ -103,14 +106,14 @@ export function registryNames(host: string): readonly string[] {
   return port === '443' || port === '80' ? [host, name] : [host];
 }
 
-/** The name by which the registry at `host` knows the repository `path`. */
+/** Returns the name of the repository `path` at the registry `host`. */
 export function repositoryIn(host: string, path: RepositoryPath): RepositoryPath {
   return DOCKER_HUB_NAMES.has(host) && !path.includes('/') ? joinPath(DOCKER_HUB_NAMESPACE, path) : path;
 }
 
 declare const tagBrand: unique symbol;
 
-/** The name of an image, which can move to another image. */
+/** The name of an image version; a publisher can move it to another image. */
 export type Tag = string & { readonly [tagBrand]: 'Tag' };
 
 const TAG = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
@@ -119,26 +122,26 @@ export function isTag(text: string): text is Tag {
   return TAG.test(text);
 }
 
-/** A package as a request names it. */
+/** The name of a package in a request. */
 export interface PackageRequest {
-  /** The digest of an image manifest, or of an index of them. */
+  /** The digest of an image manifest or an index. */
   readonly digest: Digest;
   readonly repository: RepositoryName;
-  /** Below the repository. */
+  /** The path below the repository. */
   readonly path: RepositoryPath | undefined;
   /** Whether the path is below the parent of the repository. Registries of editions keep images for all editions there. */
   readonly isBeside?: boolean;
 }
 
-/** The package that a requested digest leads to. */
+/** The package to which a requested digest leads. */
 export interface Package {
-  /** As requested. */
+  /** The requested digest. */
   readonly digest: Digest;
-  /** The blob that is the package: the bytes as the registry stores them. */
+  /** The blob that is the package, with the bytes as the registry stores them. */
   readonly layer: Descriptor;
 }
 
-/** A package of a list that could not be had. */
+/** A package of a list that could not be fetched. */
 export interface PackageFailure<Request> {
   readonly request: Request;
   readonly error: unknown;

@@ -1,8 +1,8 @@
-/** Semantic versions as tags spell them: with or without `v`, and with one to three numbers (semver.org 2.0.0, section 11). */
+/** Semantic versions in tags: `v`, and the second and third number, are optional (semver.org 2.0.0, section 11). */
 import { isTag, type Tag } from './reference.ts';
 
 interface SemanticVersion {
-  /** Major, minor and patch without leading zeros; those that are left out are 0. */
+  /** Major, minor and patch without leading zeros; omitted numbers are 0. */
   readonly numbers: readonly string[];
   /** Empty for a release. */
   readonly preRelease: readonly string[];
@@ -10,12 +10,15 @@ interface SemanticVersion {
 
 const VERSION = /^v?(\d+)(?:\.(\d+))?(?:\.(\d+))?(?:-([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?$/;
 
-/** Whether a text is a tag and a version. Build metadata is none of it: a tag holds no `+`. */
+/** Returns whether a text is a tag and a version. A tag cannot hold a `+`, so there is no build metadata. */
 export function isVersionTag(text: string): text is Tag {
   return isTag(text) && VERSION.test(text);
 }
 
-/** The tag of the highest version, pre-releases included; undefined when no tag is a version. The first of equal ones. */
+/**
+ * Returns the tag of the highest version, pre-releases included; undefined if no tag is a version. The first one wins among
+ * equals.
+ */
 export function latestOf(tags: readonly string[]): Tag | undefined {
   let latest: { readonly tag: Tag; readonly version: SemanticVersion } | undefined;
   for (const tag of tags) {
@@ -50,7 +53,7 @@ function compare(one: SemanticVersion, other: SemanticVersion): number {
   return one.preRelease.length - other.preRelease.length;
 }
 
-/** Numbers come before words. */
+/** Compares identifiers; numbers precede words. */
 function compareIdentifiers(one: string, other: string): number {
   const [isNumber, isOtherNumber] = [/^\d+$/.test(one), /^\d+$/.test(other)];
   if (isNumber && isOtherNumber) return compareNumbers(withoutZeros(one), withoutZeros(other));
@@ -58,7 +61,7 @@ function compareIdentifiers(one: string, other: string): number {
   return one === other ? 0 : one < other ? -1 : 1;
 }
 
-/** Of any length: dates and build numbers exceed the integers of JavaScript. */
+/** Compares numbers of any length, because dates and build numbers exceed the integers of JavaScript. */
 function compareNumbers(one: string, other: string): number {
   if (one.length !== other.length) return one.length - other.length;
   return one === other ? 0 : one < other ? -1 : 1;

@@ -2,35 +2,38 @@
 import { InvalidContentError } from './errors.ts';
 
 export const BLOCK = 512;
-/** A long name, or a pax header. */
+/** The limit for a long name or a pax header. */
 export const MAX_EXTENSION_BYTES = 1024 * 1024;
 
 type Extending = 'pax' | 'long name' | 'other extension';
 
 export interface TarHeader {
   readonly name: string;
-  /** `other` stands for links, devices and sparse files; the content of the rest says something about the entry behind it. */
+  /**
+   * `other` is the kind of links, devices and sparse files; the content of the extending kinds describes the following
+   * entry.
+   */
   readonly kind: 'file' | 'directory' | 'other' | Extending;
-  /** Bytes of content. */
+  /** The size of the content in bytes. */
   readonly size: number;
 }
 
-/** An extension gives these to the entry behind it, in place of those in its header. */
+/** Values for the following entry, which replace those of its header. */
 export interface Extension {
-  /** By a header of GNU's, which counts before the name of any other. */
+  /** The name of a GNU header, which takes precedence over all others. */
   readonly longName?: string;
   readonly name?: string;
   readonly size?: number;
-  /** Its content is not that of the file, but a map and what is between the holes. */
+  /** The content is a map and the data between the holes, instead of the file. */
   readonly isSparse?: true;
 }
 
-/** Global records are for all entries, of which none can share a name or a size; `K` is the target of a link. */
+/** Global records apply to all entries, which cannot share a name or a size; `K` is the target of a link. */
 const KINDS: Readonly<Record<string, TarHeader['kind']>> = {
   ...{ '0': 'file', '7': 'file', '\0': 'file', '5': 'directory' },
   ...{ x: 'pax', L: 'long name', K: 'other extension', g: 'other extension' },
 };
-/** Links, devices and directories have no content, also where their header has a size. */
+/** Links, devices and directories have no content, even if their header has a size. */
 const WITHOUT_CONTENT = '123456';
 
 /** @throws InvalidContentError */
@@ -40,7 +43,7 @@ export function parseHeader(block: Buffer, extension: Extension): TarHeader {
   const kind = KINDS[type] ?? 'other';
   const own = { name: nameOf(block), size: sizeOf(block.subarray(124, 136)) };
   if (isExtending(kind)) return { kind, ...own };
-  // More of its map follows, which no size counts (GNU tar manual, "Old GNU Format").
+  // More of the map follows, which is not part of the size (GNU tar manual, "Old GNU Format").
   if (type === 'S' && block[482] !== 0) throw new InvalidContentError('archive has a sparse file of an old format');
   const { longName, size, isSparse, ...named } = { ...own, ...extension };
   const name = longName ?? named.name;
@@ -56,7 +59,7 @@ export function isExtending(kind: TarHeader['kind']): kind is Extending {
   return kind === 'pax' || kind === 'long name' || kind === 'other extension';
 }
 
-/** The sum of all bytes, its own as blanks; old programs took bytes for signed numbers. */
+/** Verifies the sum of all bytes, in which the checksum field counts as blanks; old programs added signed bytes. */
 function checkSum(block: Buffer): void {
   let [unsigned, signed] = [0, 0];
   for (let index = 0; index < BLOCK; index++) {
@@ -70,18 +73,18 @@ function checkSum(block: Buffer): void {
 
 function nameOf(block: Buffer): string {
   const name = textOf(block.subarray(0, 100));
-  // GNU's own format has times in the place of the prefix, and another magic.
+  // GNU's format has times instead of the prefix, and a different magic.
   const prefix = textOf(block.subarray(257, 263)) === 'ustar' ? textOf(block.subarray(345, 500)) : '';
   return prefix === '' ? name : `${prefix}/${name}`;
 }
 
-/** The extension of an entry by one more header, of which the last of each kind counts. @throws InvalidContentError */
+/** Adds one header to the extension of an entry; the last header of each kind counts. @throws InvalidContentError */
 export function parseExtension(kind: Extending, content: Buffer, { longName, ...before }: Extension): Extension {
   if (kind === 'long name') return { ...before, longName: textOf(content) };
   return { ...(longName !== undefined && { longName }), ...(kind === 'pax' ? parsePax(content) : before) };
 }
 
-/** Records `LENGTH KEY=VALUE\n`, where LENGTH counts all of the record. */
+/** Parses records `LENGTH KEY=VALUE\n`, where LENGTH is the length of the whole record. */
 function parsePax(content: Buffer): Extension {
   const records = new Map<string, string>();
   for (let at = 0; at < content.byteLength;) {
@@ -95,7 +98,7 @@ function parsePax(content: Buffer): Extension {
     records.set(key, value);
     at += Number(length);
   }
-  // An empty value stands for that of the header.
+  // An empty value means the value of the header.
   const [name = '', size = ''] = [records.get('path'), records.get('size')];
   return {
     ...(name !== '' && { name }),
@@ -104,7 +107,7 @@ function parsePax(content: Buffer): Extension {
   };
 }
 
-/** Octal digits or, of 8 GiB and more, a number of 95 bits behind a set bit (GNU, star). */
+/** Parses octal digits or, for 8 GiB and more, a number of 95 bits after a set bit (GNU, star). */
 function sizeOf(field: Buffer): number {
   const [first = 0] = field;
   if ((first & 0x80) === 0) return octal(field);
@@ -121,7 +124,7 @@ function safe(size: number): number {
   throw new InvalidContentError('file is not a tar archive');
 }
 
-/** The text before the first NUL. */
+/** Returns the text before the first NUL. */
 function textOf(field: Buffer): string {
   const end = field.indexOf(0);
   return field.toString('utf8', 0, end < 0 ? field.byteLength : end);

@@ -1,44 +1,46 @@
-/** Where a repository really is and how to enter it. */
+/** The location of a repository and its credential. */
 import { X509Certificate } from 'node:crypto';
 import { type Credential, credentialFor, flawOf, InvalidCredentialError, type Secret, userOf } from './credential.ts';
 import { joinPath, parseRepository, registryHost, repositoryIn, type RepositoryPath } from './reference.ts';
 
 /**
- * One registry and one way into it. Configuration makes one object for as long as nothing of it changes, and a new one
- * when anything does: adapters key connections and tokens by this identity, so a rotated password leaves none behind.
+ * One registry with one credential. The object stays the same until the configuration changes. Adapters key connections and
+ * tokens by its identity, so that a rotated password leaves none behind.
  */
 export interface Registry {
   readonly scheme: 'http' | 'https';
-  /** As a URL of the scheme spells it: in lower case, and without the scheme's default port. */
+  /** The host as in a URL of the scheme: in lower case, and without the scheme's default port. */
   readonly host: string;
   readonly credential: Credential;
-  /** PEM certificates that are trusted besides the default roots. */
+  /** PEM certificates that are trusted in addition to the default roots. */
   readonly ca: readonly string[];
-  /** The server that answers for `host`, where that is another one; logs and metrics name `host` all the same. */
+  /** The server that answers for `host`, if it is another one; logs and metrics still have `host`. */
   readonly dialled?: DialledServer;
-  /** Where its API is and how it is told what is meant, where that is not as the specification says. */
+  /** The API of the registry, if it differs from the specification. */
   readonly api?: RegistryApi;
 }
 
-/** The API of a mirror, as containerd asks mirrors. */
+/** The API of a mirror, with requests as containerd sends them. */
 export interface RegistryApi {
-  /** A path without slashes at its ends, instead of `v2`. */
+  /** The path of the API instead of `v2`, without slashes at its ends. */
   readonly root: string;
-  /** The host of the registry that is mirrored, for the parameter `ns`. */
+  /** The host of the mirrored registry, for the parameter `ns`. */
   readonly namespace?: string;
-  /** Shown with each request, unasked, to this host only: for a proxy before it that knows tokens and no challenge. */
+  /**
+   * Sent with each request, without a challenge, to this host only: for a proxy that accepts tokens and sends no challenge.
+   */
   readonly token?: Secret;
 }
 
-/** A server of the cluster that answers for a registry; credential and certificates are those of the server. */
+/** A server of the cluster that answers for a registry; its credential and certificates are used. */
 export interface DialledServer {
   /** The registry agent of this machine, or the store behind all agents. */
   readonly by: 'agent' | 'store';
-  /** Spelled as the registry's own. */
+  /** The host and port, written as the host of a registry. */
   readonly host: string;
-  /** Whether the default roots are not trusted beside `ca`. */
+  /** Whether `ca` replaces the default roots. */
   readonly trustsCaAlone: boolean;
-  /** Asked once instead, when no process listens at `host`. */
+  /** The registry to ask once instead, if no process listens at `host`. */
   readonly otherwise?: Registry;
 }
 
@@ -47,22 +49,22 @@ export interface Upstream {
   readonly repository: RepositoryPath | undefined;
 }
 
-/** The fields of a ModuleSource's `spec.registry`, as text from outside. */
+/** The fields of a ModuleSource's `spec.registry`, as unparsed text. */
 export interface UpstreamFields {
   readonly repo: string;
-  /** `HTTP` or `HTTPS` in either case; `HTTPS` when absent. */
+  /** `HTTP` or `HTTPS` in upper or lower case; `HTTPS` if absent. */
   readonly scheme?: string | undefined;
-  /** Base64 of a docker `config.json`; empty or absent for anonymous access. */
+  /** A docker `config.json` in base64; empty or absent for anonymous access. */
   readonly dockerCfg?: string | undefined;
-  /** PEM, any number of certificates. */
+  /** Any number of certificates in PEM. */
   readonly ca?: string | undefined;
 }
 
-/** A configured registry that cannot be used. The message names the field and what is wrong, never its content. */
+/** A configured registry that cannot be used. The message names the field and the mistake, never the content. */
 export class InvalidUpstreamError extends Error {
   override readonly name = 'InvalidUpstreamError';
   readonly field: keyof UpstreamFields;
-  /** The message without the field, for a reader that names it already. */
+  /** The message without the field, for a reader that names the field itself. */
   readonly reason: string;
   constructor(field: keyof UpstreamFields, reason: string, options?: ErrorOptions) {
     super(`${field}: ${reason}`, options);
@@ -87,17 +89,19 @@ export function parseUpstream(fields: UpstreamFields): Upstream {
   };
 }
 
-/** Where connections to the registry lead. */
+/** Returns the host to which connections to the registry lead. */
 export function dialledHost({ host, dialled }: Pick<Registry, 'host' | 'dialled'>): string {
   return dialled?.host ?? host;
 }
 
-/** Whether a registry is entered anonymously because its docker config has no entry for it. */
+/** Returns whether access is anonymous because the docker config has no entry for the registry. */
 export function isFallback({ credential }: Registry): boolean {
   return credential.kind === 'anonymous' && credential.lacks === 'entry';
 }
 
-/** The repository `path` below the upstream's own; the registry, and so its connections, stay the same. */
+/**
+ * Returns the repository `path` below the upstream's repository; the registry object, and so its connections, stay the same.
+ */
 export function below(upstream: Upstream, path: RepositoryPath | undefined): Upstream {
   const { registry, repository } = upstream;
   const joined = path === undefined ? repository : joinPath(repository, path);
@@ -105,13 +109,13 @@ export function below(upstream: Upstream, path: RepositoryPath | undefined): Ups
   return found === repository ? upstream : { registry, repository: found };
 }
 
-/** The repository without its last segment; undefined when nothing would be left of it. */
+/** Returns the repository without its last segment; undefined if nothing remains. */
 export function parentOf({ registry, repository }: Upstream): Upstream | undefined {
   const end = repository?.lastIndexOf('/') ?? -1;
   return end < 0 ? undefined : { registry, repository: repository?.slice(0, end) as RepositoryPath };
 }
 
-/** An upstream without what opens it. */
+/** An upstream without secrets. */
 export interface UpstreamDescription {
   readonly scheme: 'http' | 'https';
   readonly host: string;
@@ -119,12 +123,12 @@ export interface UpstreamDescription {
   readonly credential: {
     readonly kind: 'anonymous' | 'basic' | 'identity';
     readonly user: string | undefined;
-    /** Why it looks like a mistake. */
+    /** Why the credential looks like a mistake. */
     readonly flaw?: string;
   };
-  /** Certificates that are trusted besides the default roots. */
+  /** The number of certificates that are trusted in addition to the default roots. */
   readonly certificates: number;
-  /** The server that answers for `host`, where that is another one; credential and certificates are those of the server. */
+  /** The server that answers for `host`, if it is another one; its credential and certificates are used. */
   readonly dialled?: Pick<DialledServer, 'by' | 'host'>;
 }
 
@@ -176,7 +180,7 @@ export function parseCertificates(pem = ''): string[] {
     const isPath = /^\.{0,2}\/\S+$|^\S+\.(?:crt|cer|pem)$/.test(pem.trim());
     throw new InvalidUpstreamError('ca', isPath ? 'is a path, and must be the PEM itself' : 'has no PEM certificate');
   }
-  // Bundles repeat certificates, and each parsed one costs 50 us.
+  // Bundles repeat certificates, and parsing one costs 50 us.
   return [...new Set(blocks)].map((block) => {
     try {
       return new X509Certificate(block).toString();

@@ -1,12 +1,12 @@
-/** Verifies that bytes which went by are the ones that a descriptor names. */
+/** Verifies that a sequence of bytes matches a descriptor. */
 import { createHash, type Hash } from 'node:crypto';
 import type { Descriptor } from './descriptor.ts';
 import { DigestMismatchError } from './errors.ts';
 
-/** How much of a blob no client may see before all of it is verified: without its end a package cannot look complete. */
+/** The last bytes of a blob that no client gets before the verification: without them a package cannot look complete. */
 export const WITHHELD_BYTES = 64 * 1024;
 
-/** How many of the first `seen` bytes of a blob of `size` bytes may be shown before it is verified. */
+/** Returns how many of the first `seen` bytes of a blob of `size` bytes a client may get before the verification. */
 export function presentable(seen: number, size: number): number {
   return Math.min(seen, Math.max(0, size - WITHHELD_BYTES));
 }
@@ -22,7 +22,7 @@ export class Verifier {
     this.#bytes = bytes;
   }
 
-  /** @throws DigestMismatchError as soon as there are more bytes than the descriptor says. */
+  /** @throws DigestMismatchError as soon as there are more bytes than the size of the descriptor. */
   update(chunk: Uint8Array): void {
     this.#bytes += chunk.byteLength;
     if (this.#bytes > this.#descriptor.size) {
@@ -31,28 +31,28 @@ export class Verifier {
     this.#hash.update(chunk);
   }
 
-  /** How many bytes the blob has. */
+  /** The size of the blob in bytes. */
   get size(): number {
     return this.#descriptor.size;
   }
 
-  /** How many bytes it has seen. */
+  /** The number of bytes so far. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** A verifier of its own that goes on from the same bytes. */
+  /** Returns an independent verifier that continues from the same bytes. */
   copy(): Verifier {
     return new Verifier(this.#descriptor, this.#hash.copy(), this.#bytes);
   }
 
-  /** Whether both have seen the same bytes. */
+  /** Returns whether both verifiers got the same bytes. */
   hasSeenSameAs(other: Verifier): boolean {
     if (other.#bytes !== this.#bytes) return false;
     return this.#hash.copy().digest().equals(other.#hash.copy().digest());
   }
 
-  /** To be called once, at the end. @throws DigestMismatchError when size or digest differ. */
+  /** Must be called once, at the end. @throws DigestMismatchError if size or digest differ. */
   verify(): void {
     if (this.#bytes !== this.#descriptor.size) {
       throw new DigestMismatchError(`${String(this.#descriptor.size)} bytes`, `${String(this.#bytes)} bytes`);
@@ -62,16 +62,16 @@ export class Verifier {
   }
 }
 
-/** Reads bytes at `offset`; resolves with how many, 0 at the end. */
+/** Reads bytes at `offset`; resolves with their number, which is 0 at the end. */
 type ReadAt = (into: Uint8Array, offset: number) => Promise<number>;
 
-/** Large enough that a disk reads ahead, small enough that a reader who leaves or pauses is noticed at once. */
+/** Large enough for the read-ahead of a disk, small enough that a reader that leaves or pauses is noticed at once. */
 const PIECE_BYTES = 256 * 1024;
 
 /**
- * Shows all that `read` has to `verifier`, and yields the length of each piece: the consumer sets the pace, and may leave.
- * One piece is hashed while the next one is read. Rejects as `read` does, or with DigestMismatchError when there is more
- * than the verifier's descriptor says.
+ * Passes all bytes of `read` to `verifier`, and yields the length of each piece: the consumer sets the pace, and may leave.
+ * One piece is hashed while the next one is read. Rejects as `read` does, or with DigestMismatchError if there are more
+ * bytes than the size of the descriptor.
  */
 export async function* readThrough(read: ReadAt, verifier: Verifier): AsyncGenerator<number> {
   const length = Math.min(PIECE_BYTES, verifier.size + 1);
@@ -84,7 +84,7 @@ export async function* readThrough(read: ReadAt, verifier: Verifier): AsyncGener
       verifier.update(filled.subarray(0, piece));
       yield piece;
     } finally {
-      // The descriptor and the memory belong to others as soon as this ends.
+      // The caller reuses the file descriptor and the memory when this ends.
       await settled;
     }
     piece = await next;
@@ -92,7 +92,7 @@ export async function* readThrough(read: ReadAt, verifier: Verifier): AsyncGener
   }
 }
 
-/** Rejects with DigestMismatchError when `read` has other bytes than the descriptor says, and as `read` and `onPiece` do. */
+/** Rejects with DigestMismatchError if the bytes of `read` differ from the descriptor, and as `read` and `onPiece` do. */
 export async function verifyAll(
   read: ReadAt,
   descriptor: Pick<Descriptor, 'digest' | 'size'>,

@@ -2,33 +2,33 @@
 import type { RepositoryName } from '../reference.ts';
 import type { Upstream, UpstreamDescription } from '../upstream.ts';
 
-/** Knows, from configuration that may change at any time, where each named repository is and how to enter it. */
+/** Resolves the name of a repository to its upstream and credential. The configuration may change at any time. */
 export interface CredentialProvider {
-  /** Rejects with RepositoryUnknownError, or CredentialsPendingError while the first list has not arrived. */
+  /** Rejects with RepositoryUnknownError, or with CredentialsPendingError before the first list has arrived. */
   resolve(name: RepositoryName): Promise<Upstream>;
 }
 
 /** A registry that requests can name, and the resource that defines it. */
 export interface ConfiguredRegistry {
-  /** `settings`, or the plural of a Kubernetes resource. */
+  /** `settings`, or the plural name of a Kubernetes resource. */
   readonly resource: string;
-  /** The object's name; undefined for the settings. */
+  /** The name of the object; undefined for the settings. */
   readonly object: string | undefined;
-  /** How requests may name it; the empty name is that of the default registry. */
+  /** The names by which requests may name the registry; the default registry has the empty name. */
   readonly names: readonly RepositoryName[];
   readonly upstream: UpstreamDescription;
 }
 
-/** Where registries are configured. */
+/** A source of registry configuration. */
 export interface CredentialSource {
   readonly resource: string;
-  /** When it was last listed whole, or read; undefined while it is pending. Changes since then are known, too. */
+  /** The time of the last complete list or read; undefined while it is pending. Later changes are known, too. */
   readonly listedAt: Date | undefined;
-  /** Objects in it. */
+  /** The number of objects in the source. */
   readonly objects: number;
-  /** Objects that cannot be used as they are, and why; some go on being what they were before. */
+  /** Objects that cannot be used as they are, with the reason; for some the previous version stays in use. */
   readonly rejected: readonly { readonly object: string; readonly reason: string }[];
-  /** The failure of its list or watch; undefined once it is listed again, or its watch tells an event. */
+  /** The failure of its list or watch; undefined after the next list or the next event of the watch. */
   readonly failure: { readonly at: Date; readonly reason: string } | undefined;
 }
 

@@ -1,33 +1,33 @@
-/** The port to a place that carries whole images to where no registry is. */
+/** The port to storage that carries whole images to places without a registry. */
 import type { Descriptor, Digest } from '../descriptor.ts';
 
-/** A blob on its way into a layout, for one caller at a time; containerd's Writer. */
+/** Writes a blob into a layout, for one caller at a time; containerd's Writer. */
 export interface BlobWriter {
-  /** How many bytes of the blob are here, from the first on: where the next `write` goes on. */
+  /** The number of bytes that are here, without a gap; the next `write` continues there. */
   readonly offset: number;
   /**
-   * To be iterated first, and to the end: hashes what lies here already, and yields `offset` after each piece. It is 0 when
-   * those bytes are another blob's and the size of the blob when nothing is missing. Rejects with StoreFailedError, or with
-   * DigestMismatchError when the blob is here and its descriptor wrong about its size.
+   * Must be iterated first, and to the end. Hashes the bytes that are here already, and yields `offset` after each piece.
+   * `offset` becomes 0 if those bytes belong to another blob, and the size of the blob if nothing is missing. Rejects with
+   * StoreFailedError, or with DigestMismatchError if the blob is here and the size in its descriptor is wrong.
    */
   resume(): AsyncIterable<number>;
-  /** Rejects with StoreFailedError, or with DigestMismatchError when there are too many bytes; nothing is here then. */
+  /** Rejects with StoreFailedError, or with DigestMismatchError if there are too many bytes; then the bytes are removed. */
   write(chunk: Uint8Array): Promise<void>;
   /**
-   * Verifies the blob, which has its name and outlives a power loss then. Rejects with StoreFailedError, or with
-   * DigestMismatchError; nothing is here then, and it can be written again from its first byte.
+   * Verifies the blob and gives it its name; then it survives a power loss. Rejects with StoreFailedError, or with
+   * DigestMismatchError; then the bytes are removed, and the blob can be written again from its first byte.
    */
   commit(): Promise<void>;
-  /** Must be called once. Bytes that are not committed stay for the next try. */
+  /** Must be called once. Bytes that are not committed stay for the next attempt. */
   close(): void;
 }
 
-/** Blobs, each under the digest of its own bytes, and an index that names the images which are here whole. */
+/** Blobs, each stored under its digest, and an index that lists the images which are complete. */
 export interface ImageLayout {
-  /** A manifest or an index that lies here, verified; undefined when there is none. Rejects with StoreFailedError. */
+  /** Resolves with a verified manifest or index; undefined if it is not here. Rejects with StoreFailedError. */
   readManifest(digest: Digest): Promise<Uint8Array | undefined>;
-  /** No unverified file ever has the name of a blob. */
+  /** A file gets the name of a blob only after its verification. */
   writer(blob: Descriptor): BlobWriter;
-  /** Names an image all of whose blobs are here. Rejects with StoreFailedError. */
+  /** Adds an image to the index; all its blobs must be here. Rejects with StoreFailedError. */
   list(image: Descriptor): Promise<void>;
 }

@@ -1,33 +1,40 @@
 /** The port to the files in a layer. */
 export interface LayerEntry {
-  /** `other` stands for links and devices. */
+  /** `other` is the kind of links and devices. */
   readonly kind: 'file' | 'directory' | 'other';
-  /** As the archive names it, without a leading `./` or `/` and without a trailing `/`. It is never used as a path of this machine. */
+  /**
+   * The path in the archive, without a leading `./` or `/` and without a trailing `/`. It is never used as a path of this
+   * machine.
+   */
   readonly path: string;
-  /** Bytes of the file. */
+  /** The size of the file in bytes. */
   readonly size: number;
-  /** The bytes, each chunk valid until the next one is asked for; to be read before the next entry is asked for, or not at all. */
+  /**
+   * The bytes; each chunk is valid until the next one is requested. They may be skipped, or read before the next entry is
+   * requested.
+   */
   readonly bytes: AsyncIterable<Uint8Array>;
 }
 
-/** Bytes that may yet be unpacked; all layers of an image draw on the same one. */
+/** The number of bytes that may still be unpacked; all layers of an image share one budget. */
 export interface UnpackingBudget {
   bytes: number;
 }
 
 export interface LayerLimits {
-  /** Reduced as the archive is unpacked, up to the last entry that is asked for. */
+  /** Reduced while the archive is unpacked, up to the last requested entry. */
   readonly budget: UnpackingBudget;
-  /** Ends the reading with its reason. */
+  /** Aborting it ends the reading with its reason. */
   readonly signal: AbortSignal;
 }
 
 export interface LayerFiles {
   /**
-   * The entries of a layer in the order of its archive: a tar, plain or packed by gzip or zstd, which the bytes themselves
-   * tell. A layer without entries is empty or holds zeros, as some tools write it. Reads at most some MiB further than the
-   * caller does, and a chunk of `layer` is not used after the next one is asked for. Rejects with InvalidContentError when
-   * the bytes are no such archive, end too soon or exceed the budget, and with the error of reading the layer.
+   * Yields the entries of a layer in the order of its archive. The archive is a tar, plain or compressed with gzip or zstd;
+   * the first bytes tell which. A layer without entries is empty or has only zeros, as some tools write it. The reader is at
+   * most some MiB ahead of the caller, and does not use a chunk of `layer` after it has requested the next one. Rejects with
+   * InvalidContentError if the bytes are not such an archive, end too soon or exceed the budget, and with the error of
+   * reading the layer.
    */
   list(layer: AsyncIterable<Uint8Array>, limits: LayerLimits): AsyncIterable<LayerEntry>;
 }

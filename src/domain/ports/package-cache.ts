@@ -1,11 +1,11 @@
 /** The port to a cache that can be filled before the first request. */
 import type { PackageRequest } from '../reference.ts';
 
-/** The cache of this process, or of a service that runs elsewhere. */
+/** The cache of this process, or of a service in another process. */
 export interface PackageCache {
   /**
-   * Fetches all of a package into the cache, verified; `onBytes` hears how many bytes each piece has. Resolves with whether
-   * the package was cached before. Rejects when the cache does not have it then, or with the reason of `signal`.
+   * Fetches a whole package into the cache and verifies it; `onBytes` gets the number of bytes of each piece. Resolves with
+   * whether the package was cached before. Rejects if the package is not cached afterwards, or with the reason of `signal`.
    */
   fetch(request: PackageRequest, onBytes: (bytes: number) => void, signal: AbortSignal): Promise<boolean>;
   /** Whether the package is cached. */

@@ -2,114 +2,121 @@
 import type { Descriptor, Digest } from '../descriptor.ts';
 import type { NoRoom } from '../errors.ts';
 
-/** The bytes of one blob, readable at any offset, while they may still be arriving. */
+/** Reads one blob at any offset, also while its bytes still arrive. */
 export interface BlobReader {
-  /** Bytes of the whole blob. */
+  /** The size of the whole blob in bytes. */
   readonly size: number;
   /**
-   * The bytes from `offset` on, at least one: waits for them to arrive. Empty only at the end of the blob, and there
-   * not before all of it is verified. Not the reader's own and valid until its next read or close, so one read at a time.
-   * Rejects with the error that ended the blob's arrival.
+   * Waits for the bytes at `offset`, and resolves with at least one. The result is empty only at the end of the blob, after
+   * its verification. The bytes belong to the blob and are valid until the next read or close, so only one read may run at a
+   * time. Rejects with the error that ended the arrival of the blob.
    */
   read(offset: number): Promise<Uint8Array>;
-  /** Must be called once; reads afterwards reject. */
+  /** Must be called once; later reads reject. */
   close(): Promise<void>;
 }
 
-/** A cached blob, whole and verified. */
+/** A complete and verified blob of the cache. */
 export interface StoredBlob extends BlobReader {
   readonly storedAt: Date;
 }
 
-/** A blob on its way in. */
+/** A blob that is being written into the store. */
 export interface IncomingBlob {
   /**
-   * A reader that follows the arrival. Only to be asked for up to the turn in which `settled` does. Of a blob that the store
-   * failed to take in it reads what was stored before the chunk that failed, but for the last 64 KiB of the blob.
+   * Opens a reader that follows the arrival. It can be called up to the turn in which `settled` settles. If the store
+   * failed, it reads the bytes before the failed chunk, except the last 64 KiB of the blob.
    */
   read(): BlobReader;
-  /** Fulfils when the blob is cached, rejects when nothing of it is. Never an unhandled rejection. */
+  /** Resolves when the blob is cached, rejects when none of it is. Its rejection is never an unhandled one. */
   readonly settled: Promise<void>;
 }
 
-/** A blob that is looked for: a descriptor, or the digest alone where its size is not known. */
+/** A blob to look for: a descriptor, or the digest alone if the size is not known. */
 export interface SoughtBlob {
   readonly digest: Digest;
   readonly size?: number;
-  /** False for a look that changes nothing about when the blob leaves. */
+  /** False for a look-up that does not change the order of eviction. */
   readonly isUse?: boolean;
 }
 
 /** Facts about a cached blob. */
 export interface BlobInfo {
   readonly digest: Digest;
-  /** Bytes. */
+  /** The size in bytes. */
   readonly size: number;
   readonly storedAt: Date;
   readonly usedAt: Date;
-  /** When its bytes were last verified; undefined when not since an unclean stop: they are before the first use. */
+  /**
+   * The time of the last verification; undefined if there was none since an unclean stop. Such bytes are verified before the
+   * first use.
+   */
   readonly verifiedAt: Date | undefined;
 }
 
-/** Room for one blob of which no byte is here yet. It ends by one call of `write` or `abort`. */
+/** Room for one blob, before its first byte. One call of `write` or `abort` ends it. */
 export interface Reservation {
   /**
-   * Takes the blob in, at the pace of `chunks`, each of them valid until the next; it is cached only when size and digest are
-   * verified, and its last 64 KiB are not readable before. Other blobs leave only as bytes arrive, and only for as many.
+   * Writes the blob at the pace of `chunks`; each chunk is valid until the next one. The blob is cached only after its size
+   * and digest are verified; before that its last 64 KiB are not readable. Other blobs are evicted only for bytes that have
+   * arrived.
    */
   write(chunks: AsyncIterable<Uint8Array>): IncomingBlob;
-  /** Gives the room back. Never rejects. */
+  /** Releases the room. Never rejects. */
   abort(): Promise<void>;
 }
 
-/** Blobs on local storage, each under the digest of its own bytes, bounded in bytes; the least recently used leave first. */
+/**
+ * Blobs on local storage, each stored under its digest, with a limit in bytes; the least recently used ones are evicted
+ * first.
+ */
 export interface PackageStore {
   /**
-   * An open blob, counted as a use unless the question says otherwise; undefined when it is not here whole, or has another
-   * size than the one looked for: a manifest that names a wrong size must fail as it does for a blob that is not cached.
+   * Opens a blob, and counts a use unless `isUse` is false. Resolves with undefined if the blob is not complete, or if its
+   * size differs from the wanted one: a manifest with a wrong size must fail as it does for a blob that is not cached.
    * Rejects with StoreFailedError.
    */
   open(blob: SoughtBlob): Promise<StoredBlob | undefined>;
-  /** Undefined when the blob is not here whole. Counts as no use, and reads nothing. */
+  /** Returns undefined if the blob is not complete. Counts no use, and reads no bytes. */
   info(digest: Digest): BlobInfo | undefined;
   /**
-   * Why `reserve` would refuse a blob of `size` bytes now, by the rule of `reserve`; undefined when it would not. Takes no
-   * room; no blob leaves.
+   * Resolves with the reason why `reserve` would refuse a blob of `size` bytes now; undefined if it would not. Reserves no
+   * room and evicts no blob.
    */
   refusal(size: number): Promise<NoRoom | 'store-failed' | undefined>;
   /**
-   * Promises room for a blob, for which no other blob leaves yet. Rejects with StoreFullError or StoreFailedError when there
-   * can be none: the caller opens no upstream for the store then.
+   * Reserves room for a blob without evicting other blobs yet. Rejects with StoreFullError or StoreFailedError if there is
+   * no room; then the caller opens no upstream for the store.
    */
   reserve(descriptor: Descriptor): Promise<Reservation>;
 }
 
-/** Why a blob could not be stored: codes of the file system, no free inode, or room that readers hold on to. */
+/** Why a blob could not be stored: codes of the file system, no free inode, or entries that readers hold open. */
 export const STORE_FAILURES = ['ENOSPC', 'EDQUOT', 'EROFS', 'EIO', 'EMFILE', 'inodes', 'pinned', 'other'] as const;
 export type StoreFailure = (typeof STORE_FAILURES)[number];
 
 /** The usage of the store, for metrics and the status page. */
 export interface StoreUsage {
-  /** Allocated on the volume, and taken by the blocks that are being written. */
+  /** Allocated on the volume, including the blocks that are being written. */
   readonly bytes: number;
-  /** 0 when nothing can be kept. */
+  /** 0 if the store keeps nothing. */
   readonly maxBytes: number;
-  /** As much of `maxBytes` as the volume has room for. */
+  /** The part of `maxBytes` for which the volume has room. */
   readonly limitBytes: number;
-  /** Since the start: blobs that could not be stored; none for a reason that is absent. */
+  /** The number of blobs since the start that could not be stored, for each reason that occurred. */
   readonly failures: Readonly<Partial<Record<StoreFailure, number>>>;
   readonly entries: number;
-  /** Since the start: removed to make room. */
+  /** The number of blobs since the start that were removed to make room. */
   readonly evicted: number;
-  /** Since the start: found missing, unreadable or with wrong bytes. */
+  /** The number of blobs since the start that were missing, unreadable or wrong. */
   readonly damaged: number;
-  /** Since the start: read again by the scrub. */
+  /** The number of bytes since the start that the scrubber has read again. */
   readonly scrubbedBytes: number;
 }
 
-/** None of it counts as a use. */
+/** Reads the state of the store; no call counts as a use. */
 export interface StoreInspection {
   readonly usage: StoreUsage;
-  /** The most recently used first, at most this many: a person does not read a hundred thousand. */
+  /** Returns at most `most` blobs, the most recently used first, because a page shows no hundred thousand. */
   list(most: number): BlobInfo[];
 }

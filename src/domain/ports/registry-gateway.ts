@@ -6,16 +6,16 @@ import type { RepositoryPath, Tag } from '../reference.ts';
 
 export type Operation = 'manifest' | 'blob';
 
-/** A place that has the content of registries, too, and is asked before them. */
+/** The kind of a source: it has content of registries and is asked before them. */
 export type SourceKind = 'mirror' | 'bucket';
 
-/** Content as an upstream has it, not yet verified. Rejects with PackageUnknownError and the Upstream…Errors. */
+/** Fetches content from an upstream without verifying it. Rejects with PackageUnknownError and the Upstream…Errors. */
 export interface RegistryGateway {
-  /** A manifest or an index, 4 MiB at most. */
+  /** Resolves with a manifest or an index of at most 4 MiB. */
   fetchManifest(upstream: Upstream, digest: Digest, signal: AbortSignal): Promise<Uint8Array>;
   /**
-   * The bytes from `offset` on, so that a broken download can go on where it stopped; leaving the iteration ends it. A chunk
-   * is valid until the next one is asked for.
+   * Resolves with the bytes from `offset` on, so that a broken download can continue; leaving the iteration ends the
+   * download. Each chunk is valid until the next one is requested.
    */
   fetchBlob(
     upstream: Upstream,
@@ -24,38 +24,41 @@ export interface RegistryGateway {
     signal: AbortSignal,
   ): Promise<AsyncIterable<Uint8Array>>;
   /**
-   * The error with which a fetch of this digest would be refused now without a request, as when the upstream has asked for a
-   * longer wait than a client has; undefined when the upstream would be asked.
+   * Returns the error with which a fetch of this digest would fail now without a request, for example because the upstream
+   * asked for a longer wait than a client has; undefined if the upstream would be asked.
    */
   knownRefusal(upstream: Upstream, operation: Operation, digest: Digest): PackageError | undefined;
 }
 
-/** The sizes of blobs that are asked for by their digest alone. */
+/** Finds the size of a blob that is known by its digest alone. */
 export interface BlobSizes {
-  /** Bytes of the blob as the upstream claims them. Rejects as `RegistryGateway.fetchBlob` does, and moves no blob. */
+  /**
+   * Resolves with the size in bytes that the upstream claims, without a download. Rejects as `RegistryGateway.fetchBlob`
+   * does.
+   */
   blobSize(upstream: Upstream, digest: Digest, signal: AbortSignal): Promise<number>;
 }
 
-/** A manifest that refers to another one as its subject, by the type that the registry lists it with. */
+/** A manifest that refers to another one as its subject, with its type in the list of the registry. */
 export interface Referrer {
   readonly digest: Digest;
   readonly artifactType: string | undefined;
-  /** Of the statement in a bundle of sigstore, as its publisher has noted it. */
+  /** The predicate type of the statement in a sigstore bundle, as the publisher has noted it. */
   readonly predicateType: string | undefined;
 }
 
-/** Rejects with PackageUnknownError where there is no such repository or tag, and with the Upstream…Errors. */
+/** Rejects with PackageUnknownError if there is no such repository or tag, and with the Upstream…Errors. */
 export interface ImageCatalog {
-  /** All tags in the registry's order, from all pages of its answer; at most 100 000. */
+  /** Resolves with all tags in the registry's order, from all pages of its answer; at most 100 000. */
   listTags(upstream: Upstream, signal: AbortSignal): Promise<readonly string[]>;
   /**
-   * The manifest or the index of a tag, 4 MiB at most, not parsed. No digest verifies it but the one that the registry may
-   * name beside it.
+   * Resolves with the unparsed manifest or index of a tag, at most 4 MiB. Only a digest from the registry's answer can
+   * verify it.
    */
   fetchTagged(upstream: Upstream, tag: Tag, signal: AbortSignal): Promise<Uint8Array>;
   /**
-   * The manifests that refer to `subject`, the first 1000 at most; empty when there are none. A registry without a list of
-   * referrers is asked for the tag under which clients keep one (distribution-spec, "Referrers Tag Schema").
+   * Resolves with at most the first 1000 manifests that refer to `subject`. If a registry has no referrers API, the fallback
+   * tag is read under which clients keep the list (distribution-spec, "Referrers Tag Schema").
    */
   listReferrers(upstream: Upstream, subject: Digest, signal: AbortSignal): Promise<readonly Referrer[]>;
 }
@@ -67,34 +70,37 @@ export interface UpstreamAnswer {
   readonly repository: RepositoryPath | undefined;
   readonly digest: Digest;
   readonly at: Date;
-  /** `OK` when it began to answer; a blob that breaks off later is a failure then. */
+  /** `OK` if the upstream began to answer; a blob that breaks off later becomes a failure. */
   readonly code: 'OK' | ErrorCode | 'INTERNAL';
-  /** In words for a client; empty when it answered. */
+  /** The reason for a client; empty if the upstream answered. */
   readonly detail: string;
-  /** In words for an operator, as in the log; undefined when there is no more to say. */
+  /** The reason for an operator, as in the log; undefined if there is none. */
   readonly cause: string | undefined;
 }
 
 export interface UpstreamInspection {
-  /** The latest first; with a registry, only the answers to the same credential. */
+  /** Returns the answers, the latest first; with `registry` only those to the same credential. */
   answers(registry?: Registry): UpstreamAnswer[];
 }
 
-/** What is known of a source that is asked before registries. */
+/** The status of a source that is asked before registries. */
 export interface SourceStatus {
   readonly kind: SourceKind;
   readonly name: string;
-  /** Undefined while it is asked in its turn, and not last. */
+  /** Undefined while the source is asked in its order; otherwise it is asked last. */
   readonly resting: { readonly until: Date; readonly reason: string } | undefined;
-  /** It failed or was slow, and has not answered well since. */
+  /** Whether it failed or was slow, and has not given a good answer since. */
   readonly isFailing: boolean;
-  /** Digests for which it is not asked, since it gave other bytes. */
+  /** The number of digests for which it is not asked, because it sent wrong bytes. */
   readonly distrusted: number;
 }
 
 export interface SourceInspection {
-  /** In the order in which they are asked; with an upstream, only those that cover it. */
+  /** Returns the sources in the order of asking; with `upstream` only those that cover it. */
   sources(upstream?: Upstream): SourceStatus[];
-  /** The kind of the source that last began to answer for a digest; undefined for the registry, or when that is not known. */
+  /**
+   * Returns the kind of the source that last began to answer for a digest; undefined for the registry, or if it is not
+   * known.
+   */
   servedBy(digest: Digest): SourceKind | undefined;
 }

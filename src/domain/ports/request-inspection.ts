@@ -2,9 +2,9 @@
 import type { Digest } from '../descriptor.ts';
 import type { PackageRequest } from '../reference.ts';
 
-/** Requests that failed for one reason. */
+/** Requests that failed for the same reason. */
 export interface FailedRequests {
-  /** Undefined when the request could not be understood: what the client wrote is not kept. */
+  /** Undefined if the request could not be parsed, because the text of a client is not stored. */
   readonly request: PackageRequest | undefined;
   readonly status: number;
   readonly code: string;
@@ -17,24 +17,24 @@ export interface FailedRequests {
 
 /** The requests for packages that ended within one minute. */
 export interface RequestMinute {
-  /** Its beginning. */
+  /** The beginning of the minute. */
   readonly at: Date;
   readonly hits: number;
-  /** Packages that were not cached: misses, joined and bypassed ones. */
+  /** Requests for packages that were not cached: misses, joined and bypassed ones. */
   readonly misses: number;
-  /** Requests that failed, but for those whose client left. */
+  /** Requests that failed, except those whose client left. */
   readonly failures: number;
-  /** Bytes of bodies that were sent. */
+  /** The bytes of the bodies that were sent. */
   readonly bytes: number;
 }
 
 /** Outcomes of requests for packages since the start. */
 export interface RequestInspection {
   readonly outcomes: Readonly<Record<'hit' | 'miss' | 'joined' | 'bypass', number>>;
-  /** The latest first. */
+  /** Returns the failures, the latest first. */
   failures(): FailedRequests[];
-  /** The last 60 minutes, this one included, the oldest first. */
+  /** Returns the last 60 minutes, including the present one, the oldest first. */
   lastHour(): RequestMinute[];
-  /** A request by which this package was delivered; undefined when it is too long ago, or before the start. */
+  /** Returns a request by which this package was delivered; undefined if it is forgotten or from before the start. */
   requestFor(digest: Digest): PackageRequest | undefined;
 }
