@@ -1,4 +1,4 @@
-/** The HTTP interface: what every request goes through, and where it goes. */
+/** The HTTP interface: the middleware of all requests, and the routes. */
 import { Router } from '@koa/router';
 import Koa, { type Middleware } from 'koa';
 import type { ExplainPackage } from '../../application/explain-package.ts';
@@ -15,13 +15,13 @@ import { manifestRoute, packageRoute, type PackageUseCases } from './package/pac
 import { readiness, type ReadinessCheck, type StatusOptions, statusRoute, toStatus } from './status/status-route.ts';
 import { recordRequests, type RequestObserver, type RequestState } from './server/request-record.ts';
 
-/** Paths below a prefix. */
+/** Serves the paths below a prefix. */
 export interface Feature {
-  /** Whether the request target, with or without its query, is one of the feature. */
+  /** Returns whether the request target, with or without its query, belongs to the feature. */
   readonly owns: (target: string) => boolean;
-  /** Writes the answer to a request of the feature that fails, if it has a form of its own. */
+  /** Writes the error response of a request of the feature, if it has a format of its own. */
   readonly writeError?: WriteProblem;
-  /** The name of the route for metrics and the log; undefined for a path of another feature, or of none. */
+  /** Returns the name of the route for metrics and the log; undefined for a path outside the feature. */
   readonly routeOf: (path: string) => string | undefined;
   /** Answers the requests of the feature. */
   readonly routes: Middleware<RequestState>;
@@ -34,10 +34,10 @@ interface HttpAppOptions {
   readonly admission: Admission;
   readonly explain: Pick<ExplainPackage, 'execute'>;
   readonly readiness: readonly ReadinessCheck[];
-  /** The exposition of all metrics, and its media type. */
+  /** Resolves with the exposition of all metrics and its media type. */
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
   readonly status: StatusOptions;
-  /** Undefined where /v2/ is not served. */
+  /** Undefined if /v2/ is not served. */
   readonly distribution?: Feature | undefined;
   readonly observers: readonly RequestObserver[];
 }
@@ -56,7 +56,7 @@ const ROUTES: ReadonlySet<string> = new Set([
 export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
   const { packages, admission, distribution } = options;
   const app = new Koa<RequestState>();
-  // Every error has its response and its log line by errorResponses; what Koa emits besides is the same error again.
+  // errorResponses gives each error its response and its log line; Koa emits the same error again.
   app.on('error', () => undefined);
   const features: readonly Feature[] = [
     { owns: isImagesTarget, routeOf: imagesRouteOf, routes: imagesRoutes(options) },
@@ -69,7 +69,7 @@ export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
   app.use(errorResponses((target) => ownerOf(target)?.writeError));
   app.use(strictRequests());
   app.use(async (ctx, next) => {
-    // Exact and unnormalized, as the sidecar compares them (so `//healthz` is not `/healthz`).
+    // The path is compared exactly, without normalization, as the sidecar does (so `//healthz` is not `/healthz`).
     if (!ROUTES.has(ctx.path)) {
       const feature = ownerOf(ctx.url);
       if (feature === undefined) throw unknownPage(ctx.path);
@@ -98,7 +98,7 @@ export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
   return app;
 }
 
-/** A container runtime shows no more than the status, so the log has the setting. */
+/** Names the setting for the log, because a container runtime shows only the status. */
 function unknownPage(path: string): RefusedError {
   return /^\/v2(?:\/|$)/.test(path)
     ? new RefusedError('PAGE_UNKNOWN', 'page not found: /v2/ is not served (server.distribution.enabled)')

@@ -1,4 +1,4 @@
-/** A request under /v2/, parsed once: the repository, the kind of its content and which of it (distribution-spec, "Endpoints"). */
+/** Parses a request under /v2/: the repository, and the kind and reference of its content (distribution-spec). */
 import { type Digest, isDigest, parseDigest } from '../../../domain/descriptor.ts';
 import { InvalidArgumentError, PackageUnknownError } from '../../../domain/errors.ts';
 import { isTag, parseHost, parseRepositoryPath, type RepositoryPath, type Tag } from '../../../domain/reference.ts';
@@ -23,14 +23,14 @@ export function isDistributionTarget(target: string): boolean {
 
 const CONTENT = /^\/v2\/.+\/(manifests|blobs)\/[^/]+$/;
 
-/** Never what the client wrote. */
+/** Returns the name of the route, which never has text of the client. */
 export function distributionRouteOf(path: string): string | undefined {
   if (path === PREFIX) return PREFIX;
   const [, kind] = CONTENT.exec(path) ?? [];
   return kind === undefined ? undefined : `${PREFIX}${kind}`;
 }
 
-/** The path as it came, without its query. @throws RefusedError, InvalidArgumentError or PackageUnknownError */
+/** Parses the raw path without its query. @throws RefusedError, InvalidArgumentError or PackageUnknownError */
 export function parseDistributionPath(path: string): DistributionPath {
   if (path === PREFIX) return { kind: 'base' };
   const segments = pathSegments(path.slice(PREFIX.length)) ?? [];
@@ -54,7 +54,7 @@ function parseName(text: string): RepositoryPath {
   }
 }
 
-/** `?ns=`, the registry that a client would ask without a mirror, as containerd says it. @throws InvalidArgumentError */
+/** Returns `?ns=`, which containerd sets to the registry that it would ask without a mirror. @throws InvalidArgumentError */
 export function parseNamespace(query: string): string | undefined {
   const { ns } = readParameters(query, ['ns']);
   if (ns === '') return undefined;

@@ -1,4 +1,4 @@
-/** GET and HEAD under /v2/: a registry for clients that read, such as containerd, or another instance of this service. */
+/** GET and HEAD under /v2/: a registry for clients that only read, such as containerd or another proxy instance. */
 import type { Middleware, ParameterizedContext } from 'koa';
 import type { ReadRepository } from '../../../application/read-repository.ts';
 import type { Package, PackageRequest } from '../../../domain/reference.ts';
@@ -20,7 +20,7 @@ interface DistributionRoutes {
 type Context = ParameterizedContext<RequestState>;
 type Content = Exclude<DistributionPath, { kind: 'base' }>;
 
-/** A tag can move. */
+/** A publisher can move a tag, so clients must revalidate it. */
 const OF_TAG = { 'Cache-Control': 'private, no-cache' };
 
 export function distributionRoutes({ repositories, admission }: DistributionRoutes): Middleware<RequestState> {

@@ -1,11 +1,11 @@
-/** Errors in the form of the distribution-spec ("Error Codes"), with its codes where it has one, else with those of its reference. */
+/** Errors in the format of the distribution-spec ("Error Codes"), with its codes or those of its implementation. */
 import type { Context } from 'koa';
 import type { Problem } from '../server/problem.ts';
 
-/** Each answer has it: old clients tell by it that this is a registry. */
+/** Each response has this header, by which old clients recognize a registry. */
 export const API_VERSION = { 'Docker-Distribution-API-Version': 'registry/2.0' };
 
-/** Other codes are of the service or of its registry, which a client knows as one server. */
+/** Other codes concern the service or its registry, which are one server for a client. */
 const CODES: Readonly<Partial<Record<Problem['code'], string>>> = {
   DIGEST_INVALID: 'DIGEST_INVALID',
   NAME_INVALID: 'NAME_INVALID',
@@ -26,10 +26,10 @@ const CODES: Readonly<Partial<Record<Problem['code'], string>>> = {
   INTERNAL: 'UNKNOWN',
 };
 
-/** Clients of a registry take another host after any of these, and do not repeat a 403. */
+/** For these codes clients of a registry try another host, and they do not repeat a 403. */
 const STATUS: Readonly<Partial<Record<Problem['code'], number>>> = { SIGNATURE_INVALID: 403 };
 
-/** In the words of the specification: no client here asks for a package. */
+/** Messages in the terms of the specification, because clients of this interface know no packages. */
 const MESSAGES: Readonly<Partial<Record<Problem['code'], string>>> = {
   MANIFEST_UNKNOWN: 'manifest unknown',
   BLOB_UNKNOWN: 'blob unknown',

@@ -1,4 +1,4 @@
-/** The path of a request under /v1/packages/, parsed once: whose icon, and of which version. */
+/** Parses the path of a request under /v1/packages/: the package of the icon, and its version. */
 import type { IconRequest } from '../../../application/get-icon.ts';
 import { InvalidArgumentError } from '../../../domain/errors.ts';
 import { parseRepositoryName, parseRepositoryPath } from '../../../domain/reference.ts';
@@ -16,7 +16,7 @@ export function isIconTarget(target: string): boolean {
 const OBJECT = /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$/;
 const MAX_OBJECT_LENGTH = 253;
 
-/** The path as it came, without its query. @throws RefusedError for any other path than that of an icon. */
+/** Parses the raw path without its query. @throws RefusedError if it is not the path of an icon. */
 export function parseIconPath(path: string): IconRequest {
   const [repository = '', name = '', metadata, icon, version, ...rest] = pathSegments(path.slice(PREFIX.length)) ?? [];
   const isIcon = metadata === 'metadata' && icon === 'icon' && rest.length === 0;

@@ -1,4 +1,4 @@
-/** GET and HEAD /v1/packages/<repository>/<package>/metadata/icon[/<version>]: icons, for a page that shows packages. */
+/** GET and HEAD /v1/packages/<repository>/<package>/metadata/icon[/<version>]: icons for a page that lists packages. */
 import type { Middleware, ParameterizedContext } from 'koa';
 import { type GetIcon, IconError, type IconRequest, type IconStep } from '../../../application/get-icon.ts';
 import type { Icon } from '../../../application/kept-icons.ts';
@@ -26,7 +26,7 @@ const TYPES: Readonly<Record<string, string>> = {
   jpeg: 'image/jpeg',
 };
 
-/** An SVG is a document, and its author a stranger: no script of it runs, and it loads nothing. */
+/** An SVG is an untrusted document: the policy permits no script and no loading. */
 const HARMLESS = {
   'Content-Security-Policy': "default-src 'none'; style-src 'unsafe-inline'; sandbox",
   'X-Content-Type-Options': 'nosniff',
@@ -43,7 +43,7 @@ const WORDS: Readonly<Record<IconStep, Words>> = {
   icon: { unknown: 'icon not found', failed: FETCH_FAILED },
 };
 
-/** The name of the route for metrics and the log; undefined for a path of none. */
+/** Returns the name of the route for metrics and the log; undefined for other paths. */
 export function iconRouteOf(path: string): string | undefined {
   try {
     parseIconPath(path);
@@ -53,14 +53,14 @@ export function iconRouteOf(path: string): string | undefined {
   }
 }
 
-/** Answers for all that is under /v1/packages/. */
+/** Answers requests under /v1/packages/. */
 export function iconRoute({ icons, admission }: IconRoute): Middleware<RequestState> {
   const counted = admitted(admission);
   return async (ctx) => {
     expectSafe(ctx.method);
     const [target = ''] = ctx.url.split('?', 1);
     const request = parseIconPath(target);
-    // No parameter is known, and a query that two parsers could read differently is refused all the same.
+    // The route has no parameters, but an ambiguous query is refused.
     readParameters(ctx.querystring, []);
     await counted(ctx, async () => {
       const icon = await traces.run(ctx.state.record.trace, () => find(icons, request));
@@ -89,7 +89,7 @@ async function send(
     ...HARMLESS,
     ETag: etagOf(manifest),
     'Docker-Content-Digest': manifest,
-    // The latest version moves; any client may have an icon, so shared caches may, too.
+    // The latest version changes. Each client may read an icon, so shared caches may store it.
     'Cache-Control': version === undefined ? 'public, max-age=300' : 'public, max-age=31536000, immutable',
   };
   if (matchesEtag(ctx.get('If-None-Match'), etagOf(manifest)) !== false) {

@@ -1,4 +1,4 @@
-/** The time until the head of an answer: whatever is asked on the way to it, the client waits no longer. */
+/** The time limit for the head of a response, which covers all requests to the registry that precede it. */
 import { UpstreamTimeoutError } from '../../../domain/errors.ts';
 
 export class HeadDeadline {
@@ -11,12 +11,12 @@ export class HeadDeadline {
     }, timeoutMs);
   }
 
-  /** Aborted with a time-out of the domain. */
+  /** The signal is aborted with a time-out of the domain. */
   get signal(): AbortSignal {
     return this.#late.signal;
   }
 
-  /** Rejects when the time is over, also where the work hears of no signal; `discard` gets an outcome that comes later. */
+  /** Rejects when the time is over, even if the work ignores the signal; `discard` gets a later outcome. */
   async meet<Outcome>(
     work: Promise<Outcome>,
     discard: (outcome: Outcome) => unknown = () => undefined,
@@ -35,7 +35,7 @@ export class HeadDeadline {
     }
   }
 
-  /** The head can be sent. */
+  /** Stops the timer, because the head can be sent. */
   end(): void {
     clearTimeout(this.#timer);
   }

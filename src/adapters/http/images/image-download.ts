@@ -1,4 +1,4 @@
-/** Sends the package of an image, verified before its first byte: the clients read only as far as their file, and close. */
+/** Sends the package of an image after its verification, because the clients read only as far as their file, and close. */
 import type { ParameterizedContext } from 'koa';
 import { ComparedReader, digestPieces } from '../../../application/compared-reader.ts';
 import type { Delivery } from '../../../application/get-package.ts';
@@ -19,17 +19,17 @@ import { rangeUnsatisfiable, reworded } from '../server/problem.ts';
 import type { RequestState } from '../server/request-record.ts';
 import type { HeadDeadline } from './head-deadline.ts';
 
-/** Gateways in between wait 300 s for the next byte. */
+/** The longest wait for the verification. Gateways wait 300 s for the next byte. */
 const HOLD_TIMEOUT_MS = 240_000;
-/** The largest file that the clients accept. */
+/** The size of the largest file that the clients accept. */
 const MAX_HELD_BYTES = 512 * 1024 ** 2;
-/** Downloads of one image for one client, each of which has left the store when it was verified. */
+/** The number of downloads of one image for one client, if each is evicted right after its verification. */
 const MAX_ROUNDS = 3;
 const WORDS = { unknown: 'package not found', failed: 'failed to fetch package' };
 
 interface WantedImage {
   readonly request: PackageRequest;
-  /** For the name of the client's file. */
+  /** Used in the file name of the client. */
   readonly name: string;
   readonly isTag: boolean;
   readonly head: HeadDeadline;
@@ -83,12 +83,12 @@ export function imageDownload(
       const onSent = (bytes: number): unknown => (record.bytes += bytes);
       await untilClosed(ctx.res, async (leaving) => {
         let { blob } = delivery;
-        // With the head of an empty body the response is over, and the next request may come on its connection.
+        // The head of an empty body completes the response, and the next request may come on its connection.
         if (cache.kind !== 'hit' && size > 0) {
           ctx.res.flushHeaders();
           const whole = size <= MAX_HELD_BYTES ? await verified(delivery, leaving, open) : undefined;
           if (whole === undefined) record.isUnverified = true;
-          // A bypass that was waited for has its bytes no more.
+          // A bypass that was read for the verification has no bytes left.
           const isSpent = cache.kind === 'bypass' && size <= MAX_HELD_BYTES;
           blob = whole ?? (isSpent ? (await open(leaving)).blob : blob);
         }
@@ -100,7 +100,7 @@ export function imageDownload(
   };
 }
 
-/** The verified bytes of a delivery; undefined when a gateway would not wait longer for them. */
+/** Resolves with the verified bytes of a delivery; undefined if the verification takes longer than a gateway waits. */
 async function verified(
   first: Delivery,
   leaving: AbortSignal,
@@ -109,24 +109,24 @@ async function verified(
   let delivery = first;
   for (let round = 0; round < MAX_ROUNDS; round++) {
     const { cache, blob } = delivery;
-    // A bypass has its bytes once only, so the client gets those of a second download.
+    // A bypass can be read only once, so the client gets the bytes of a second download.
     const isBypass = cache.kind === 'bypass';
     const pieces = await inTime(isBypass ? digestPieces(blob) : blob.read(blob.size).then(() => []), leaving);
     if (pieces === undefined) return undefined;
     delivery = await open(leaving);
     if (delivery.cache.kind === 'hit') return delivery.blob;
     if (isBypass) return new ComparedReader(delivery.blob, pieces);
-    // It has left the store since, or the store has failed.
+    // The package was evicted, or the store failed.
   }
   return undefined;
 }
 
-/** A tag can move; what a digest names cannot. "private": these answers need an authorization. */
+/** A tag can move, and the content of a digest cannot. "private": these responses need an authorization. */
 export function cacheControl(isTag: boolean): string {
   return isTag ? 'private, no-cache' : 'private, max-age=31536000, immutable';
 }
 
-/** Waits, but not longer than a gateway or the client does: undefined behind the gateway's time. */
+/** Waits at most as long as a gateway and the client do; resolves with undefined after the time of the gateway. */
 async function inTime<Value>(verification: Promise<Value>, leaving: AbortSignal): Promise<Value | undefined> {
   const { promise: over, resolve, reject } = Promise.withResolvers<undefined>();
   const timer = setTimeout(resolve, HOLD_TIMEOUT_MS, undefined);

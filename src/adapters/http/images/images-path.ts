@@ -1,4 +1,4 @@
-/** A request under /v1/images/, parsed once: the image, its version or its tags, and its platform. */
+/** Parses a request under /v1/images/: the image, its version or its tags, and its platform. */
 import { type Digest, isDigest } from '../../../domain/descriptor.ts';
 import { InvalidArgumentError } from '../../../domain/errors.ts';
 import type { Platform } from '../../../domain/index-entry.ts';
@@ -17,13 +17,13 @@ export type ImagesPath =
   | { readonly action: 'tags'; readonly image: RepositoryPath }
   | { readonly action: 'images' | 'manifests'; readonly image: RepositoryPath; readonly reference: string };
 
-/** The command line, and its plugins. Nothing else of the registry is served by name. */
+/** The image of the command line and its plugins; the service names no other images of the registry. */
 const COMMAND_LINE = 'deckhouse-cli';
 const PLUGINS = 'plugins';
 const PLUGIN = /^[a-z0-9]+(?:[._-][a-z0-9]+)*$/;
 const MAX_PLUGIN_LENGTH = 128;
 
-/** The path as it came, without its query. @throws RefusedError for a path of no image that is served. */
+/** Parses the raw path without its query. @throws RefusedError if it is not the path of a served image. */
 export function parseImagesPath(path: string): ImagesPath {
   const segments = pathSegments(path.slice(PREFIX.length)) ?? [];
   const [first, second, name] = segments;
@@ -36,7 +36,7 @@ export function parseImagesPath(path: string): ImagesPath {
   throw unknown();
 }
 
-/** A digest, a tag, or undefined for what can be neither. */
+/** Returns a digest or a tag; undefined for a text that is neither. */
 export function parseReference(text: string): { readonly digest: Digest } | { readonly tag: Tag } | undefined {
   if (isDigest(text)) return { digest: text };
   return isTag(text) ? { tag: text } : undefined;
@@ -48,7 +48,7 @@ function unknown(): RefusedError {
 
 const PLATFORM = /^([a-z0-9]+)-([a-z0-9]+)$/;
 
-/** Undefined when none is named. @throws InvalidArgumentError */
+/** Returns undefined if there is no platform in the query. @throws InvalidArgumentError */
 export function parsePlatformQuery(query: string): Platform | undefined {
   const { platform } = readParameters(query, ['platform']);
   if (platform === '') return undefined;

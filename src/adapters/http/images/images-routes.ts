@@ -17,9 +17,9 @@ import { cacheControl, imageDownload } from './image-download.ts';
 import { HeadDeadline } from './head-deadline.ts';
 import { type ImagesPath, parseImagesPath, parsePlatformQuery, parseReference, PREFIX } from './images-path.ts';
 
-/** The clients wait 30 s for the head of an answer. */
+/** The clients wait 30 s for the head of a response. */
 const HEAD_TIMEOUT_MS = 25_000;
-/** The clients read no more of a list. */
+/** The clients read at most this much of a list. */
 const MAX_LIST_BYTES = 4 << 20;
 const SAFE = { 'X-Content-Type-Options': 'nosniff' };
 
@@ -31,7 +31,7 @@ export interface ImagesRoutes {
 
 type Context = ParameterizedContext<RequestState>;
 
-/** The name of the route for metrics and the log; undefined for a path of none. */
+/** Returns the name of the route for metrics and the log; undefined for other paths. */
 export function imagesRouteOf(path: string): string | undefined {
   try {
     return `${PREFIX}${parseImagesPath(path).action}`;
@@ -40,7 +40,7 @@ export function imagesRouteOf(path: string): string | undefined {
   }
 }
 
-/** Answers for all that is under /v1/images/. */
+/** Answers requests under /v1/images/. */
 export function imagesRoutes({ images, packages, admission }: ImagesRoutes): Middleware<RequestState> {
   const download = imageDownload(packages.get, admission);
   const counted = admitted(admission);
@@ -83,7 +83,7 @@ async function sendTags(
   ctx.body = body;
 }
 
-/** Signatures and the like are left out only of a list that no client would read to its end. */
+/** Omits signatures and similar tags only from a list that is too long for the clients. */
 function listOf(name: string, tags: readonly string[]): string {
   for (const each of [tags, tags.filter(isVersionTag)]) {
     const list = JSON.stringify({ name, tags: each });

@@ -1,4 +1,4 @@
-/** GET /explain: what a request for a package would do now, as a document for programs or a text; never a secret. */
+/** GET /explain: what a request for a package would do now, as JSON for programs or as text; never with a secret. */
 import type { Middleware } from 'koa';
 import type { ExplainedSignature, ExplainPackage, Explanation, Verdict } from '../../../application/explain-package.ts';
 import type { ConfiguredRegistry, CredentialSource } from '../../../domain/ports/credential-provider.ts';
@@ -13,7 +13,7 @@ import { parsePackageQuery } from './package-query.ts';
 import { problemOf, statusOf } from '../server/problem.ts';
 import type { RequestState } from '../server/request-record.ts';
 
-/** Takes the query of /package. */
+/** The route has the query of /package. */
 export function explainRoute(explain: Pick<ExplainPackage, 'execute'>): Middleware<RequestState> {
   return async (ctx) => {
     const request = parsePackageQuery(ctx.querystring);
@@ -28,7 +28,7 @@ export function explainRoute(explain: Pick<ExplainPackage, 'execute'>): Middlewa
   };
 }
 
-/** A field is null when its value is absent or unknown. */
+/** A field is null if its value is absent or unknown. */
 export function documentOf({
   request,
   verdict,

@@ -1,4 +1,4 @@
-/** An explanation as lines for people: the verdict first, then all facts behind it. */
+/** An explanation as lines of text: the verdict first, then the facts behind it. */
 import type { ExplainedSignature, Explanation } from '../../../application/explain-package.ts';
 import type { ImageRoot } from '../../../application/get-image.ts';
 import type { CredentialSource } from '../../../domain/ports/credential-provider.ts';
@@ -9,15 +9,15 @@ import { DEFAULT_REPOSITORY } from '../../../domain/reference.ts';
 import { statusOf } from '../server/problem.ts';
 import { shareText, sizeText, spanText } from '../status/quantities.ts';
 
-/** A label, and the lines beside it. */
+/** A label, and its lines. */
 type Row = readonly [label: string, ...lines: readonly string[]];
 type Ago = (at: Date) => string;
 
 const LABEL_WIDTH = 12;
-/** For a digest of a blob that is cached and no manifest. */
+/** The text for the digest of a cached blob that is not a manifest. */
 export const NO_MANIFEST =
   'not cached: the blob of this digest is a layer or another part of an image; ask by the digest of the image';
-/** With no real password the name is what opens the door. */
+/** Without a real password the name may be a token. */
 const WITHHELD = 'a user whose name is withheld: its password is so short or usual that the name may be a token';
 const SERVERS = { agent: 'the registry agent of the master', store: 'with the account of the store' } as const;
 
@@ -50,7 +50,7 @@ export function explanationText(explanation: Explanation, now: Date): string {
 
 function formatRow([label, ...lines]: Row): string {
   const labelled = lines.map((line, index) => (index === 0 ? label : '').padEnd(LABEL_WIDTH) + line);
-  // Control characters would be orders to the terminal.
+  // Control characters would be commands for the terminal.
   return labelled.map((line) => `${line.replaceAll(/\p{C}/gu, '?')}\n`).join('');
 }
 

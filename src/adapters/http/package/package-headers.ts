@@ -1,4 +1,4 @@
-/** The headers of requests for packages, conditions and ranges, and those of the answers (RFC 9110). */
+/** The headers of requests for packages, such as conditions and ranges, and of their responses (RFC 9110). */
 import type { CacheOutcome } from '../../../application/get-package.ts';
 import { type Digest, digestHex } from '../../../domain/descriptor.ts';
 import type { Package } from '../../../domain/reference.ts';
@@ -7,17 +7,17 @@ export function etagOf(digest: Digest): string {
   return `"${digest}"`;
 }
 
-/** The validators with which a client caches the package; a 304 has no other fields. */
+/** The validators by which a client caches the package; a 304 has no other fields. */
 export function validatorHeaders(digest: Digest): Record<string, string> {
   return {
     ETag: etagOf(digest),
-    // "private": an answer to an authorized request is not for shared caches (RFC 9111 section 3.5).
+    // "private": shared caches must not store a response to an authorized request (RFC 9111 section 3.5).
     'Cache-Control': 'private, max-age=31536000, immutable',
     'Docker-Content-Digest': digest,
   };
 }
 
-/** A package that is asked for often is the same object each time. */
+/** The headers of known packages: a package that is requested often is the same object each time. */
 const known = new WeakMap<Package, Record<string, string>>();
 
 export function packageHeaders(found: Package): Record<string, string> {
@@ -38,12 +38,12 @@ function describe({ digest, layer }: Package): Record<string, string> {
   };
 }
 
-/** The digest of the whole body, also where ETag names another document (RFC 9530 section 3). */
+/** The digest of the whole body, also if ETag identifies another document (RFC 9530 section 3). */
 export function reprDigest(digest: Digest): string {
   return `sha-256=:${Buffer.from(digestHex(digest), 'hex').toString('base64')}:`;
 }
 
-/** The headers of a part (RFC 9110 section 15.3.7.1). */
+/** The headers of a partial response (RFC 9110 section 15.3.7.1). */
 export function partHeaders({ start, end }: ByteRange, size: number): Record<string, string> {
   return {
     'Content-Length': String(end - start),
@@ -52,9 +52,9 @@ export function partHeaders({ start, end }: ByteRange, size: number): Record<str
 }
 
 /**
- * RFC 9211. The head comes before the body, so `stored` can only say what the store does with it so far; after a failure of
- * the disk it is said only of what is stored. Undefined stands for HEAD, which forwards nothing, on a package that is not
- * cached.
+ * Cache-Status (RFC 9211). The head precedes the body, so `stored` states only the present state of the store; after a
+ * failure of the disk only stored packages have it. Undefined stands for a HEAD of a package that is not cached, which
+ * forwards nothing.
  */
 export function cacheHeaders(cache: CacheOutcome | undefined): Record<string, string> {
   switch (cache?.kind) {
@@ -71,7 +71,7 @@ export function cacheHeaders(cache: CacheOutcome | undefined): Record<string, st
   }
 }
 
-/** Nothing for the registry itself. */
+/** Returns no detail for the registry itself. */
 function detailOf(source: string | undefined): string {
   return source === undefined ? '' : `; detail=${source}`;
 }
@@ -80,31 +80,34 @@ function cacheStatus(parameters: string): Record<string, string> {
   return { 'Cache-Status': `registry-packages-proxy; ${parameters}` };
 }
 
-/** Seconds; never negative, even when the clock was set back (RFC 9111 section 5.1). */
+/** The age in seconds; never negative, even if the clock was set back (RFC 9111 section 5.1). */
 function ageOf(storedAt: Date): string {
   return String(Math.max(0, Math.floor((Date.now() - storedAt.getTime()) / 1000)));
 }
 
-/** The type that the existing implementation gives gzip layers, which packages are; the layer's own type for others. */
+/** The type that the existing implementation gives gzip layers, and so packages; other layers keep their type. */
 function contentType(mediaType: string): string {
   return /[.+]gzip$/.test(mediaType) ? 'application/x-gzip' : mediaType;
 }
 
-/** Conditions and ranges of requests: whether a client has the package already, and which bytes it wants (RFC 9110). */
+/** Conditions and ranges of requests: whether a client has the package already, and which bytes it requests (RFC 9110). */
 
 /** The If-None-Match header: whether a client has the package already (RFC 9110 section 13.1.2). */
 
-/** `any` is `*`: it matches each representation that exists. Entity tags are compared weakly, as the section asks for. */
+/**
+ * Returns `any` for `*`, which matches each existing representation. Entity tags are compared weakly, as the section
+ * requires.
+ */
 export function matchesEtag(ifNoneMatch: string, etag: string): boolean | 'any' {
   const trimmed = ifNoneMatch.trim();
   if (trimmed === '*') return 'any';
-  // No entity tag of ours holds a comma, so a split finds it wherever it stands in the list.
+  // The entity tags of this service have no comma, so a split finds them at any place in the list.
   return trimmed.split(',').some((candidate) => candidate.trim().replace(/^W\//, '') === etag);
 }
 
-/** The Range header: which bytes of a package a client wants (RFC 9110 section 14). */
+/** The Range header: which bytes of a package a client requests (RFC 9110 section 14). */
 
-/** From `start` up to, not including, `end`. */
+/** The bytes from `start` up to, not including, `end`. */
 interface ByteRange {
   readonly kind: 'part';
   readonly start: number;
@@ -112,18 +115,19 @@ interface ByteRange {
 }
 
 type RequestedRange =
-  /** All of it: no range, one that we do not understand, or several, which a server may ignore (section 14.2). */
+  /** The whole body: there is no range, an unknown one, or several, which a server may ignore (section 14.2). */
   | { readonly kind: 'whole' }
   | ByteRange
-  /** No byte of it exists. */
+  /** No byte of the range exists. */
   | { readonly kind: 'unsatisfiable' };
 
 const WHOLE: RequestedRange = { kind: 'whole' };
 const UNSATISFIABLE: RequestedRange = { kind: 'unsatisfiable' };
 
 /**
- * Only for GET: no other method has ranges (section 14.2). `ifRange` is that header's value: only our own strong validator
- * lets the range stand (section 13.1.5); a range that stands and holds no byte is unsatisfiable with it as without.
+ * Must be called for GET only: other methods have no ranges (section 14.2). `ifRange` is the value of that header: the range
+ * applies only with the strong validator of this service (section 13.1.5). A range that applies and has no byte is
+ * unsatisfiable, with or without the header.
  */
 export function parseRange(range: string, ifRange: string, etag: string, size: number): RequestedRange {
   if (ifRange !== '' && ifRange !== etag) return WHOLE;
@@ -138,6 +142,6 @@ export function parseRange(range: string, ifRange: string, etag: string, size: n
 
 function suffix(length: number, size: number): RequestedRange {
   if (length === 0) return UNSATISFIABLE;
-  // The last bytes of nothing are all of it (section 14.1.2), which no Content-Range could say.
+  // The last bytes of an empty body are the whole body (section 14.1.2), and no Content-Range can express that.
   return size === 0 ? WHOLE : { kind: 'part', start: Math.max(0, size - length), end: size };
 }

@@ -1,4 +1,4 @@
-/** The query of /package, parsed once and strictly: what a sidecar authorized must be what is served. */
+/** Parses the query of /package strictly, so that the service reads the same package that the sidecar has authorized. */
 import { parseDigest } from '../../../domain/descriptor.ts';
 import { InvalidArgumentError } from '../../../domain/errors.ts';
 import { type PackageRequest, parseRepositoryName, parseRepositoryPath } from '../../../domain/reference.ts';
@@ -17,12 +17,13 @@ export function parsePackageQuery(query: string): PackageRequest {
   };
 }
 
-/** Decoded; empty when absent. */
+/** The decoded values; absent ones are empty. */
 export type PackageParameters = Readonly<Record<(typeof PACKAGE_PARAMETERS)[number], string>>;
 
 /**
- * Reads `a=b&c=d` without the `?`; a known parameter that is absent is empty. Unknown parameters are ignored; everything that two parsers could read differently (a
- * repeated parameter, a `;`, a bad escape) is refused, so that Go's reading and ours cannot differ.
+ * Parses `a=b&c=d` without the `?`; known parameters that are absent are empty. Unknown parameters are ignored. Text that
+ * two parsers could read differently (a repeated parameter, a `;`, a bad escape) is refused, so that the result cannot
+ * differ from Go's.
  * @throws InvalidArgumentError
  */
 export function readParameters<Name extends string>(
@@ -45,7 +46,7 @@ function splitPair(pair: string): [key: string, value: string] {
   return equals < 0 ? [decode(pair), ''] : [decode(pair.slice(0, equals)), decode(pair.slice(equals + 1))];
 }
 
-/** As forms are encoded: `+` is a space (which none of our grammars allows). */
+/** Decodes form encoding: `+` is a space (which no grammar of this service allows). */
 function decode(text: string): string {
   try {
     return decodeURIComponent(text.replaceAll('+', ' '));

@@ -1,4 +1,4 @@
-/** GET and HEAD of /package, and of /manifest, by which a client verifies that a package is the one that it asked for. */
+/** GET and HEAD of /package, and of /manifest, with which a client verifies that the package is the requested one. */
 import type { Middleware, ParameterizedContext } from 'koa';
 import type { Delivery, GetPackage, Head } from '../../../application/get-package.ts';
 import type { ResolvePackage } from '../../../application/resolve-package.ts';
@@ -37,7 +37,7 @@ export function packageRoute(get: PackageUseCases['get'], admission: Admission):
     record.package = request;
     const known = matchesEtag(ctx.get('If-None-Match'), etagOf(request.digest));
     if (known !== false) {
-      // Content under a digest does not change: only its existence is in question, and a client that has it knows the answer.
+      // Content under a digest does not change. Only `*` asks whether it exists; a client with the entity tag knows that.
       if (known === 'any') await traces.run(record.trace, () => get.head(request));
       ctx.status = 304;
       ctx.set(validatorHeaders(request.digest));
@@ -50,11 +50,11 @@ export function packageRoute(get: PackageUseCases['get'], admission: Admission):
   };
 }
 
-/** Opens a body for a client that may leave, and that takes it when its turn has come. */
+/** Opens a body for a client that may leave. The body begins when the turn of the client has come. */
 export type OpenDelivery = (leaving: AbortSignal, turn: (bytes: number) => Promise<void>) => Promise<Delivery>;
 type DescribePackage = (found: Package) => Record<string, string>;
 
-/** Sends a body, or the part of it that is asked for, in its turn. */
+/** Sends a body, or the requested part of it, in its turn. */
 export async function sendDelivery(
   ctx: PackageContext,
   admission: Admission,
@@ -67,7 +67,7 @@ export async function sendDelivery(
     try {
       const delivery = await traces.run(trace, () => open(leaving, (bytes) => turn.wait(bytes)));
       const answer = (): Promise<void> => answerGet(ctx, delivery, turn, headersOf);
-      // A context makes sending slower in Node, and a hit asks no upstream that would need the trace (ADR 17).
+      // An asynchronous context makes Node's writes slower, and a hit sends no upstream requests with a trace (ADR 17).
       await (delivery.cache.kind === 'hit' ? answer() : traces.run(trace, answer));
     } finally {
       turn.end();
@@ -96,7 +96,8 @@ async function answerGet(
     const { start, end } = range.kind === 'part' ? range : { start: 0, end: size };
     const writeHead = (): void => {
       ctx.respond = false;
-      // All at once: header by header, by Koa and then by Node, took a tenth of the time of a small hit.
+      // One call sets all headers: one call for each header, in Koa and then in Node, took a tenth of the time of a small
+      // hit.
       ctx.res.writeHead(range.kind === 'part' ? 206 : 200, {
         ...headersOf(found),
         ...cacheHeaders(cache),
@@ -111,7 +112,7 @@ async function answerGet(
   }
 }
 
-/** Takes the query of /package. */
+/** The route has the query of /package. */
 export function manifestRoute(
   manifests: Pick<ResolvePackage, 'manifest'>,
   admission: Admission,
@@ -123,7 +124,7 @@ export function manifestRoute(
   };
 }
 
-/** Answers by the manifest that `find` finds, each time that it is called; `own` are headers besides, or instead. */
+/** Answers with the manifest that `find` returns; `own` adds or replaces headers. */
 export async function answerManifest(
   ctx: PackageContext,
   admission: Admission,
@@ -152,7 +153,7 @@ export async function answerManifest(
   await answerWhole(ctx, admission, blob, headers);
 }
 
-/** Answers GET and HEAD by a whole body, which the caller closes. */
+/** Answers GET and HEAD with a whole body, which the caller closes. */
 export async function answerWhole(
   ctx: PackageContext,
   admission: Admission,
@@ -176,8 +177,8 @@ export async function answerWhole(
 }
 
 /**
- * A manifest that waits for its turn is not kept in memory for that: up to 4 MiB, of a thousand requests. It is read again
- * from the cache then, which has it unless it is full or broken.
+ * A manifest that waits for its turn does not stay in memory, because a thousand requests may wait with up to 4 MiB each.
+ * Afterwards it is read again from the cache, which has it unless it is full or broken.
  */
 async function openManifest(
   find: () => Promise<VerifiedManifest>,

@@ -1,31 +1,31 @@
-/** How many packages are asked for and sent at a time: what the system holds for slow readers is bounded, and others wait. */
+/** Limits the packages in progress, so that the kernel buffers for slow readers are bounded; further requests wait. */
 import type { Socket } from 'node:net';
 import { overloaded, type RefusedError } from './problem.ts';
 import { UnreadBodies } from './unread-bodies.ts';
 
 /**
- * The memory of one body for a reader that takes nothing: 4 MiB were measured on loopback, both ends together. The rest is
- * for the memory that waiting requests hold in the process.
+ * The memory of one body for a reader that reads nothing: 4 MiB were measured on loopback, for both ends. The rest is for
+ * the memory of waiting requests in the process.
  */
 const MAX_HELD_BYTES = 7 * 1024 * 1024;
-/** A body that fits the socket's buffer need not wait. */
+/** A body that fits into the buffer of the socket does not wait. */
 const MAX_FREE_BYTES = 64 * 1024;
-/** How often readers below the floor pace are looked for while others wait. */
+/** The interval of the search for stalled readers while requests wait. */
 const LOOK_MS = 500;
 
 export interface AdmissionLimits {
-  /** The system's memory for all bodies that are being sent. */
+  /** The kernel memory for all bodies that are being sent. */
   readonly maxHeldBytes: number;
-  /** Packages at a time, those that wait included; below the limit of connections, so that probes always have one. */
+  /** Packages in progress, including waiting ones; below the limit of connections, so that probes always get one. */
   readonly maxRunning: number;
   readonly maxRunningPerClient: number;
-  /** Before the head. Clients wait 10 s for it. */
+  /** The longest wait before the head. Clients wait 10 s for it. */
   readonly maxWaitMs: number;
-  /** A reader that does not take what is sent for so long loses its place when others wait. */
+  /** A reader that reads nothing for this long loses its place if others wait. */
   readonly floorMs: number;
 }
 
-/** Connections that packages leave to probes, metrics and answers that refuse. */
+/** The connections that stay free for probes, metrics and refusals. */
 export const OTHER_CONNECTIONS = 64;
 
 export const ADMISSION_LIMITS: Omit<AdmissionLimits, 'maxHeldBytes'> = {
@@ -36,7 +36,7 @@ export const ADMISSION_LIMITS: Omit<AdmissionLimits, 'maxHeldBytes'> = {
 };
 
 interface AdmissionUsage {
-  /** Requests for packages and manifests, those that wait included. */
+  /** Requests for packages and manifests, including waiting ones. */
   readonly running: number;
   readonly sending: number;
   readonly waiting: number;
@@ -47,11 +47,11 @@ interface AdmissionUsage {
 
 /** The place of a body that is being sent. */
 export interface Place {
-  /** The system has no room for the next bytes, since the reader takes none. */
+  /** Reports that the kernel buffer is full, because the reader reads nothing. */
   blocked(): void;
-  /** The system has taken them. */
+  /** Reports that the kernel has accepted the bytes. */
   taken(): void;
-  /** The body is over. What the system holds for its reader counts on, when the socket is given, until that is taken. */
+  /** Ends the place. With `socket`, the kernel memory of its reader counts until the reader has read it. */
   release(socket?: Socket): void;
 }
 
@@ -70,7 +70,7 @@ export class Admission {
   readonly #limits: AdmissionLimits;
   readonly #runningOf = new Map<string, number>();
   readonly #senders = new Set<Sender>();
-  /** In the order in which they came. */
+  /** In the order of arrival. */
   readonly #waiting = new Set<Waiting>();
   readonly #unread = new UnreadBodies((bytes) => {
     this.#release(bytes);
@@ -95,7 +95,7 @@ export class Admission {
     };
   }
 
-  /** Counts a request for a package until the function that it returns is called. @throws RefusedError */
+  /** Counts a request for a package until the returned function is called. @throws RefusedError */
   begin(client: string | undefined): () => void {
     const ofClient = client === undefined ? 0 : (this.#runningOf.get(client) ?? 0);
     if (ofClient >= this.#limits.maxRunningPerClient)
@@ -112,25 +112,19 @@ export class Admission {
     };
   }
 
-  /** The client of this connection has read its answers: it asks for more. */
+  /** Reports a next request on the connection: its client has read all earlier responses. */
   asksAgain(socket: Socket): void {
     this.#unread.taken(socket);
   }
 
-  /**
-   * The place of a body of so many bytes that may be sent at once; undefined when it has to wait. `displace` ends it when its
-   * reader takes nothing while others wait.
-   */
+  /** Returns the place of a body that can be sent at once; undefined if it must wait. `displace` ends a stalled response. */
   freePlace(bodyBytes: number, displace: () => void): Place | undefined {
     if (bodyBytes <= MAX_FREE_BYTES) return FREE_PLACE;
     const bytes = Math.min(bodyBytes, MAX_HELD_BYTES);
     return this.#waiting.size === 0 && this.#fits(bytes) ? this.#take(bytes, displace) : undefined;
   }
 
-  /**
-   * The same when its turn has come, in the order of the calls. Rejects with RefusedError after `maxWaitMs`, or with the
-   * reason of `gone`.
-   */
+  /** Waits for the place, in the order of the calls. Rejects with RefusedError after `maxWaitMs`, or as `gone`. */
   async place(bodyBytes: number, displace: () => void, gone: AbortSignal): Promise<Place> {
     const free = this.freePlace(bodyBytes, displace);
     if (free !== undefined) return free;
@@ -195,7 +189,7 @@ export class Admission {
     try {
       await turn.promise;
     } catch (error) {
-      // An admission in the same turn is given back.
+      // The wait failed in the turn of its admission, so the room is released.
       if (!this.#waiting.has(waiting)) this.#release(bytes);
       throw error;
     } finally {
@@ -222,7 +216,7 @@ export class Admission {
     this.#looking = undefined;
   }
 
-  /** As many as wait, those whose bodies are over first: a reader that takes nothing holds the memory that others could be served from. */
+  /** Ends at most as many stalled readers as requests wait, first those with complete bodies: they hold kernel memory. */
   #displaceStalled(): void {
     const floor = performance.now() - this.#limits.floorMs;
     this.#heldBytes -= this.#unread.look();

@@ -1,4 +1,4 @@
-/** The sockets of the server: several listen at one address, and the connections are bounded. */
+/** The sockets of the server: several sockets listen on one address, and the number of connections is limited. */
 import {
   type AddressInfo,
   connect,
@@ -9,31 +9,31 @@ import {
   type Socket,
 } from 'node:net';
 
-/** The longest delay of an accept that is measured. */
+/** The longest accept delay that is measured. */
 const MAX_DELAY_MS = 60_000;
 
-/** Connections beyond the limit that are told so; any more are closed without a word. */
+/** Connections beyond the limit that get a response; further ones are closed without a response. */
 const MAX_EXCESS = 64;
 
 /**
- * At the limit, the connection that has been silent longest makes room: of those that wait for a next request, and only then of
- * those whose first request may be on its way.
+ * At the limit, the connection with the longest silence is closed: first among those that wait for a next request, then
+ * among those that have not sent their first request.
  */
 export class Connections {
   readonly #max: number;
   readonly #open = new Map<string, Socket>();
-  /** Those behind an answer, the one that has been silent longest first. */
+  /** Connections after a response, the one with the longest silence first. */
   readonly #idle = new Set<string>();
-  /** Those before their first request, the oldest first. */
+  /** Connections before their first request, the oldest first. */
   readonly #fresh = new Set<string>();
-  /** Those beyond the limit. */
+  /** Connections beyond the limit. */
   readonly #excess = new Set<string>();
 
   constructor(max: number) {
     this.#max = max;
   }
 
-  /** When a request runs on each of the others it is one too many, or is closed. */
+  /** Adds a connection; if a request runs on each of the others, it becomes an excess connection, or is closed. */
   add(socket: Socket): void {
     const key = keyOf(socket);
     if (this.#open.size >= this.#max && !this.#closeSilent()) {
@@ -57,12 +57,12 @@ export class Connections {
     });
   }
 
-  /** Whether the connection is one too many, whose request is to be refused. */
+  /** Returns whether the connection is beyond the limit; its request must be refused. */
   isExcess(socket: Socket): boolean {
     return this.#excess.has(keyOf(socket));
   }
 
-  /** A request runs on the connection until the function that it returns is called. */
+  /** Marks the connection as busy until the returned function is called. */
   busy(socket: Socket): () => void {
     const key = keyOf(socket);
     this.#idle.delete(key);
@@ -76,7 +76,7 @@ export class Connections {
     const [key] = this.#idle.size > 0 ? this.#idle : this.#fresh;
     if (key === undefined) return false;
     this.#open.get(key)?.destroy();
-    // Its event comes later, and the next connection may come before it.
+    // The next connection may come before the close event of this socket.
     this.#open.delete(key);
     this.#idle.delete(key);
     this.#fresh.delete(key);
@@ -84,25 +84,28 @@ export class Connections {
   }
 }
 
-/** The same for a connection and for the TLS in it, which are two sockets. */
+/** Returns the same key for a connection and for the TLS socket in it. */
 function keyOf({ remoteAddress = '', remotePort = 0 }: Socket): string {
   return `${remoteAddress} ${String(remotePort)}`;
 }
 
-/** libuv accepts one connection of a listening socket in a turn: 64 took 64 turns with one of them, and 10 with eight. */
+/**
+ * libuv accepts one connection of a listening socket in a turn: 64 connections took 64 turns with one socket, and 10 with
+ * eight.
+ */
 export class Acceptors {
   readonly #servers: readonly Server[];
 
-  /** Beside `server`, so many others hand it their connections, whose options are `options`. */
+  /** Adds `count` servers to `server`; they pass their connections, which have `options`, to it. */
   constructor(server: Server, count: number, options: ServerOpts) {
     const handOver = (socket: Socket): boolean => server.emit('connection', socket);
     this.#servers = [server, ...Array.from({ length: count }, () => createServer(options, handOver))];
   }
 
-  /** Port 0 takes any free one; resolves with the address in use. Rejects when another process listens there. */
+  /** Listens on a free port if `port` is 0; resolves with the address in use. Rejects if another process listens there. */
   async listen(host: string | undefined, port: number): Promise<AddressInfo> {
     const address = { ...(host !== undefined && { host }), port };
-    // A socket that shares its port would be let in beside that of another service of the same user.
+    // With a shared port the system would accept this socket even if another service of the same user listens there.
     if (port !== 0) await close(await open(createServer(), address));
     const [first, ...others] = this.#servers;
     if (first === undefined) throw new Error('no listener');
@@ -118,7 +121,7 @@ export class Acceptors {
     return taken;
   }
 
-  /** Seconds until a connection that is made now is accepted; a minute at most, and 0 when none can be made. */
+  /** Resolves with the seconds until a new connection is accepted; at most a minute, and 0 if the connection fails. */
   async delay(): Promise<number> {
     const [server] = this.#servers;
     const address = server?.address();
@@ -144,7 +147,7 @@ export class Acceptors {
     });
   }
 
-  /** Accepts no more; resolves when all connections are closed. */
+  /** Stops accepting; resolves when all connections are closed. */
   async close(): Promise<void> {
     await Promise.all(this.#servers.filter(({ listening }) => listening).map(close));
   }

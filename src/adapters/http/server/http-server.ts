@@ -1,4 +1,4 @@
-/** The listening socket, its limits, and how it is closed without ending requests that can still finish. */
+/** The listening socket, its limits, and a shutdown that lets running requests finish. */
 import { overloaded } from './problem.ts';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo, Socket } from 'node:net';
@@ -8,13 +8,13 @@ import type { HeadRefusal } from './refused-heads.ts';
 
 export interface ServerLimits {
   readonly keepAliveTimeoutMs: number;
-  /** The time for one request's head, from the connection or the request's first byte on; for a TLS handshake as well. */
+  /** The time for the head of one request, from the connection or its first byte on, and for a TLS handshake. */
   readonly headersTimeoutMs: number;
   readonly maxConnections: number;
   readonly maxHeaderBytes: number;
   /**
-   * Whether a request may be written as the parser's strict rules forbid, as with bare line feeds. Two parsers could take its
-   * end for different places, so the connection closes behind each answer.
+   * Whether requests may violate the strict rules of the parser, for example with bare line feeds. Two parsers could
+   * disagree about the end of such a request, so the connection closes after each response.
    */
   readonly isLenient?: boolean;
 }
@@ -22,32 +22,32 @@ export interface ServerLimits {
 export const LIMITS: ServerLimits = {
   // The sidecar keeps idle connections for 90 s; this service must not close first, or the sidecar's next request fails.
   keepAliveTimeoutMs: 120_000,
-  // A request is one short line and few headers.
+  // A request has one short line and few headers.
   headersTimeoutMs: 10_000,
-  // Twice a cluster of a thousand nodes.
+  // Twice the number of nodes of a large cluster, which has a thousand.
   maxConnections: 2048,
-  // As much as registries may send: a client's token has been 17 kB long. The sidecar would let 1 MiB through.
+  // The size of the largest tokens of registries: a client's token was 17 kB long. The sidecar would accept 1 MiB.
   maxHeaderBytes: 64 * 1024,
 };
 
-/** How late a time-out may be noticed. */
+/** The largest delay until a time-out is noticed. */
 const CHECKING_INTERVAL_MS = 1000;
-/** Idle connections that finished a response while draining are looked for this often. */
+/** The interval of the search for idle connections while the server drains. */
 const DRAIN_INTERVAL_MS = 250;
 
-/** Eight connections are accepted in one turn of the event loop. */
+/** With these, eight connections are accepted in one turn of the event loop. */
 const MORE_ACCEPTORS = 7;
 
 export class HttpServer {
   readonly #server: Server;
   readonly #acceptors: Acceptors;
-  /** The last one on each connection. */
+  /** The last response of each connection. */
   readonly #answers = new WeakMap<Socket, ServerResponse>();
-  /** Those behind which the connection is closed. */
+  /** The responses after which the connection is closed. */
   readonly #last = new WeakSet<ServerResponse>();
   #closing = false;
 
-  /** With `tls` it speaks HTTPS, and with known clients only. */
+  /** With `tls` the server speaks HTTPS, and accepts only known clients. */
   constructor(
     handle: (request: IncomingMessage, response: ServerResponse) => unknown,
     tls?: MutualTls,
@@ -57,12 +57,12 @@ export class HttpServer {
     const limits = {
       keepAliveTimeout: keepAliveTimeoutMs,
       headersTimeout: headersTimeoutMs,
-      // There is no body to wait for.
+      // Requests have no body, so this limit equals that of the head.
       requestTimeout: headersTimeoutMs,
       maxHeaderSize: maxHeaderBytes,
       insecureHTTPParser: isLenient,
       connectionsCheckingInterval: Math.min(CHECKING_INTERVAL_MS, headersTimeoutMs),
-      // The middleware refuses such a request and closes the connection; Node would leave it open.
+      // The middleware refuses a request without Host and closes the connection; Node would leave it open.
       requireHostHeader: false,
     };
     const answer = (request: IncomingMessage, response: ServerResponse): void => {
@@ -92,16 +92,16 @@ export class HttpServer {
       connections.add(socket);
       if (isLenient) endBareRequest(socket, maxHeaderBytes);
     });
-    // The options that Node's own servers have for HTTP, and for HTTPS.
+    // Node's own servers have these options for HTTP and for HTTPS.
     this.#acceptors = new Acceptors(this.#server, MORE_ACCEPTORS, { allowHalfOpen: tls === undefined, noDelay: true });
-    // A client that expects something of a request is told by its answer, and never to go on with a body.
+    // A request with an expectation gets a final response, never one that invites its body.
     this.#server.on('checkContinue', listener).on('checkExpectation', listener);
   }
 
   /**
-   * Whether all requests before this one have been answered. Node would run as many at a time as there are in a packet,
-   * also behind one that is refused; so the first is answered, and then the connection closed, as any client must expect
-   * (RFC 9112 section 9.3.2). The sidecar never sends two at a time.
+   * Returns whether all earlier requests of the connection have been answered. Node would run all requests of a packet at a
+   * time, also after a refused one. So only the first is answered, and then the connection is closed, which any client must
+   * expect (RFC 9112 section 9.3.2). The sidecar never sends two at a time.
    */
   #isNext({ socket }: IncomingMessage, response: ServerResponse): boolean {
     const running = this.#answers.get(socket);
@@ -119,23 +119,23 @@ export class HttpServer {
     return false;
   }
 
-  /** Whether no byte of an answer would be mixed with those of another one. */
+  /** Returns whether the bytes of a response would not mix with those of another one. */
   #mayAnswer(socket: Socket): boolean {
     const running = this.#answers.get(socket);
     return running === undefined || running.writableFinished || !running.headersSent;
   }
 
-  /** Port 0 takes any free one; resolves with the address in use. */
+  /** Listens on a free port if `port` is 0; resolves with the address in use. */
   listen(host: string | undefined, port: number): Promise<AddressInfo> {
     return this.#acceptors.listen(host, port);
   }
 
-  /** Seconds until a connection that is made now is accepted; a minute at most. */
+  /** Resolves with the seconds until a new connection is accepted; at most a minute. */
   acceptDelay(): Promise<number> {
     return this.#acceptors.delay();
   }
 
-  /** Accepts nothing new, lets what runs go on until `deadlineMs` from now, then cuts the rest off. */
+  /** Stops accepting, lets running requests continue until `deadlineMs` from now, then ends the rest. */
   async close(deadlineMs: number): Promise<void> {
     this.#closing = true;
     const closed = this.#acceptors.close();
@@ -151,7 +151,7 @@ export class HttpServer {
   }
 }
 
-/** Node's lenient parser waits for a third line feed behind a request line without headers, where two end the request. */
+/** Node's lenient parser waits for a third line feed after a request line without headers; two end the request. */
 function endBareRequest(socket: Socket, maxHeaderBytes: number): void {
   let head = '';
   const look = (chunk: Buffer): void => {

@@ -1,4 +1,4 @@
-/** Addresses to listen on: how they are written, and what keeps a process from one. */
+/** Addresses to listen on: their syntax, and the reasons why a process cannot use one. */
 import { createServer, isIP } from 'node:net';
 import { errnoOf, StartError } from '../../../domain/errors.ts';
 
@@ -12,7 +12,7 @@ export function isLoopback({ host = '' }: ListenAddress): boolean {
   return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
 }
 
-/** `127.0.0.1:5080`, `[::1]:5080`, and Go's `:5080` for all interfaces. */
+/** Parses `127.0.0.1:5080`, `[::1]:5080`, and Go's `:5080` for all interfaces. */
 export function parseListenAddress(text: string): ListenAddress | undefined {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s]*)):(\d{1,5})$/.exec(text);
   const port = Number(match?.[3]);
@@ -21,7 +21,7 @@ export function parseListenAddress(text: string): ListenAddress | undefined {
   return { host: host === '' ? undefined : host, port };
 }
 
-/** The causes that an operator can remove, by the code of the system. */
+/** The causes that an operator can remove, by the error code of the system. */
 const FAULTS: Readonly<Record<string, string | undefined>> = {
   EADDRINUSE: 'another process listens there: end it',
   EACCES: 'the user of the service may not open this port: take one above 1023',
@@ -30,7 +30,7 @@ const FAULTS: Readonly<Record<string, string | undefined>> = {
   EAI_AGAIN: 'this machine cannot resolve the name: give its address',
 };
 
-/** The error for the operator, or `error` itself when its cause has no known remedy. */
+/** Returns the error for the operator, or `error` itself if its cause has no known remedy. */
 export function listenFault(error: unknown, address: ListenAddress, setting = 'server.listenAddress'): unknown {
   const code = errnoOf(error) ?? '';
   const fault = FAULTS[code];
@@ -43,9 +43,9 @@ function formatAddress({ host = '', port }: ListenAddress): string {
 }
 
 export interface ListenTroubles {
-  /** No process of this user could listen there. */
+  /** Addresses that no process of this user can use. */
   readonly errors: string[];
-  /** Another process listens there, as the service does that is to be restarted. */
+  /** Addresses in use by another process, which may be the running service that a restart replaces. */
   readonly warnings: string[];
 }
 

@@ -1,4 +1,4 @@
-/** HTTPS with known clients: a certificate identifies a client, and without one it may ask for the service's health only. */
+/** HTTPS with known clients: a certificate identifies a client; without one, only health checks are permitted. */
 import { constants } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
@@ -6,23 +6,26 @@ import { createServer, type ServerOptions } from 'node:https';
 import { createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
 import { errnoOf, StartError } from '../../../domain/errors.ts';
 
-/** All PEM. */
+/** All values are PEM. */
 export interface TlsFiles {
   readonly certificate: string;
   readonly key: string;
   readonly clientCa: string;
 }
 
-/** How soon a change is seen. Files are read instead of watched: a Secret changes by a symbolic link two folders above. */
+/**
+ * The interval of the checks for changes. Files are read, not watched, because a Secret changes by a symbolic link two
+ * folders above.
+ */
 const INTERVAL_MS = 5000;
 
-/** A handshake that failed, a certificate that is not one of a client's, a request without a certificate. */
+/** The reasons: a failed handshake, a certificate that is not a client's, a request without a certificate. */
 export const REFUSALS = ['handshake', 'certificate', 'anonymous'] as const;
 export type Refusal = (typeof REFUSALS)[number];
 
 interface MutualTlsOptions {
   readonly files: TlsFiles;
-  /** Common names of certificates; those of other parties, the service's own among them, are refused. */
+  /** The common names of accepted certificates; others, including the service's own, are refused. */
   readonly clientNames: readonly string[];
   readonly onRefused?: (refusal: Refusal) => void;
 }
@@ -36,7 +39,7 @@ interface TlsPaths {
 
 type Listener = (request: IncomingMessage, response: ServerResponse) => void;
 
-/** Paths that the kubelet probes without a certificate. */
+/** The paths that the kubelet probes without a certificate. */
 const HEALTH = ['/healthz', '/readyz'];
 
 export class MutualTls {
@@ -55,7 +58,7 @@ export class MutualTls {
   createServer(options: ServerOptions, listener: Listener): Server {
     const { certificate: cert, key, clientCa: ca } = this.#files;
     const server = createServer(
-      // A client without a certificate completes the handshake, and `guarded` refuses it; `#admit` looks at every certificate.
+      // A client without a certificate completes the handshake, and `guarded` refuses it; `#admit` checks each certificate.
       // eslint-disable-next-line no-restricted-syntax
       { ...options, cert, key, ca, requestCert: true, rejectUnauthorized: false, minVersion: 'TLSv1.2' },
       listener,
@@ -65,21 +68,21 @@ export class MutualTls {
       this.#admit(socket);
     });
     server.on('tlsClientError', (error: NodeJS.ErrnoException) => {
-      // A client that leaves has not been refused.
+      // A client that left was not refused.
       if (error.code !== 'ECONNRESET') this.#onRefused('handshake');
     });
     this.#server = server;
     return server;
   }
 
-  /** Other files, for connections that are made from now on. @throws when key and certificates do not belong together */
+  /** Uses other files for new connections. @throws if the key does not belong to the certificate */
   use(files: TlsFiles): void {
     const context = contextOf(files);
     this.#files = files;
     if (this.#server !== undefined) useContext(this.#server, context);
   }
 
-  /** Refuses a request without a certificate, unless it asks for the service's health. */
+  /** Refuses a request without a certificate, except a health check. */
   guarded(listener: Listener): Listener {
     return (request, response) => {
       if (this.#known.has(request.socket) || HEALTH.includes(request.url ?? '')) {
@@ -93,12 +96,12 @@ export class MutualTls {
   }
 
   /**
-   * OpenSSL has verified chain, time and usage (purpose sslclient). The certificate itself is looked at besides, since Node
-   * calls a resumed session authorized that never had one.
+   * OpenSSL has verified chain, time and usage (purpose sslclient). The certificate is checked in addition, because Node
+   * reports a resumed session as authorized even if it never had a certificate.
    */
   #admit(socket: TLSSocket): void {
     if (socket.getPeerX509Certificate() === undefined) return;
-    // Of a name with several CN it is a list.
+    // The value is a list if the subject has several CN.
     const name: unknown = socket.getPeerCertificate().subject.CN;
     if (socket.authorized && typeof name === 'string' && this.#clientNames.includes(name)) this.#known.add(socket);
     else {
@@ -108,7 +111,7 @@ export class MutualTls {
   }
 }
 
-/** @throws StartError for files that are not what their settings want, or do not belong together */
+/** @throws StartError for files that do not fit their settings or each other */
 export function readTlsFiles({ certificate, key, clientCA }: TlsPaths): TlsFiles {
   const files = {
     certificate: readPem('certificate', certificate, 'CERTIFICATE'),
@@ -132,7 +135,7 @@ export function checkTlsFiles(paths: TlsPaths | undefined): TlsFiles | undefined
 
 function readPem(setting: string, path: string, label: string): string {
   const text = readFileSync(path, 'utf8');
-  // PKCS #8 says so in the label, and the older form in a header.
+  // PKCS #8 marks encryption in the label, the older format in a header.
   if (label === 'PRIVATE KEY' && /^(?:-----BEGIN ENCRYPTED |Proc-Type: *4, *ENCRYPTED)/m.test(text)) {
     throw new StartError(
       `server.tls.${setting}: ${path} is encrypted with a passphrase: decrypt it, for example by "openssl pkey -in FILE -out FILE"`,
@@ -142,16 +145,16 @@ function readPem(setting: string, path: string, label: string): string {
   throw new StartError(`server.tls.${setting}: ${path} has no PEM block of a ${label.toLowerCase()}`);
 }
 
-/** Hands changed files to a server while it runs. */
+/** Gives changed files to a running server. */
 export class FollowedTls {
   readonly #paths: TlsPaths;
   readonly #tls: MutualTls;
   readonly #onChange: (error?: unknown) => void;
-  /** The last content, or the reason why it could not be read: each change is tried and reported once. */
+  /** The last content, or the reason why it could not be read, so that each change is tried and reported once. */
   #seen: string;
   #timer: NodeJS.Timeout | undefined;
 
-  /** `onChange` hears of each change, with the error of files that cannot be used. */
+  /** `onChange` gets each change, with the error if the files cannot be used. */
   constructor(paths: TlsPaths, initial: TlsFiles, tls: MutualTls, onChange: (error?: unknown) => void) {
     this.#paths = paths;
     this.#seen = JSON.stringify(initial);
@@ -206,16 +209,16 @@ function contextOf({ certificate: cert, key, clientCa: ca }: TlsFiles): SecureCo
     cert,
     key,
     ca,
-    // An issuing CA is an anchor without its root, as it is to Go.
+    // An issuing CA is a trust anchor without its root, as in Go.
     allowPartialTrustChain: true,
     minVersion: 'TLSv1.2',
-    // Each connection shows its certificate, so that one of a former CA is refused from the change on.
+    // Each connection sends its certificate, so that one of a former CA is refused after the change.
     secureOptions: constants.SSL_OP_NO_TICKET,
     sessionIdContext: 'registry-packages-proxy',
   });
 }
 
-/** The servers of Node 24 drop the option for partial chains, in their constructor and in setSecureContext. */
+/** The servers of Node 24 lose the option for partial chains, in their constructor and in setSecureContext. */
 function useContext(server: Server, context: SecureContext): void {
   Object.assign(server, { _sharedCreds: context });
 }

@@ -1,4 +1,4 @@
-/** Errors as HTTP responses: one table of statuses, and the one place where an error becomes a response. */
+/** Errors as HTTP responses: one table of statuses, and the one place that turns an error into a response. */
 import type { Context, Middleware } from 'koa';
 import {
   DescribedError,
@@ -8,7 +8,9 @@ import {
   UpstreamThrottledError,
 } from '../../../domain/errors.ts';
 
-/** 4xx stops the clients of this service, 5xx lets them try again: so only what can never work is a 4xx. */
+/**
+ * A 4xx stops the clients of this service, a 5xx lets them retry; so a 4xx is only for errors that each retry would repeat.
+ */
 const STATUS: Readonly<Record<ErrorCode, number>> = {
   DIGEST_INVALID: 400,
   NAME_INVALID: 400,
@@ -29,7 +31,7 @@ const STATUS: Readonly<Record<ErrorCode, number>> = {
   UPSTREAM_TIMEOUT: 504,
 };
 
-/** The part of an error body that scripts on nodes print. */
+/** The part of an error body that the scripts on nodes print. */
 const MAX_BODY_BYTES = 255;
 
 /** `INTERNAL` stands for errors without a code. */
@@ -50,11 +52,11 @@ const REFUSED = {
   OVERLOADED: 503,
 } as const;
 
-/** Refused by rules of HTTP, for any package. */
+/** A request that the rules of HTTP forbid, for any package. */
 export class RefusedError extends Error {
   override readonly name = 'RefusedError';
   readonly code: keyof typeof REFUSED;
-  /** Headers that HTTP requires with this status. */
+  /** The headers that HTTP requires for the status. */
   readonly headers: Readonly<Record<string, string>>;
   constructor(code: RefusedError['code'], message: string, headers: RefusedError['headers'] = {}) {
     super(message);
@@ -63,17 +65,17 @@ export class RefusedError extends Error {
   }
 }
 
-/** Not before the pause of examples/fetch-package.sh between its rounds, which is 5 s, and spread over as long again. */
+/** examples/fetch-package.sh pauses 5 s between its rounds; the retry comes after that pause, spread over 10 s. */
 const RETRY_AFTER_SECONDS = { least: 5, most: 15 };
 
-/** Nodes that are refused in the same second come back in different ones. */
+/** The retries of nodes that are refused in the same second come in different seconds. */
 export function overloaded(message: string): RefusedError {
   const { least, most } = RETRY_AFTER_SECONDS;
   const seconds = least + Math.floor(Math.random() * (most - least + 1));
   return new RefusedError('OVERLOADED', message, { 'Retry-After': String(seconds) });
 }
 
-/** The client closed its connection before all was sent, or takes the bytes too slowly. */
+/** The client closed its connection before the end of the body, or reads too slowly. */
 export class ClientGoneError extends Error {
   override readonly name = 'ClientGoneError';
   constructor() {
@@ -86,12 +88,12 @@ export function rangeUnsatisfiable(size: number): RefusedError {
   return new RefusedError('RANGE_UNSATISFIABLE', 'no byte of this range exists', headers);
 }
 
-/** An error of the domain in the words that the clients of one route know. */
+/** A domain error with the wording that the clients of one route know. */
 class RewordedError extends DescribedError {
   override readonly name = 'RewordedError';
 }
 
-/** An error as clients hear of it. */
+/** The parts of an error that clients get. */
 export interface Problem {
   readonly status: number;
   readonly code: ErrorCode | RefusedError['code'] | 'INTERNAL';
@@ -118,10 +120,10 @@ export function problemOf(error: unknown): Problem {
   };
 }
 
-/** Writes the answer to a request that fails. */
+/** Writes the error response of a request. */
 export type WriteProblem = (ctx: Context, problem: Problem, requestId: string) => void;
 
-/** Answers errors that come before the headers. After them the sender ends the connection. */
+/** Answers errors that occur before the headers are sent. After them the sender ends the connection. */
 export function errorResponses(
   writerOf: (target: string) => WriteProblem | undefined = () => undefined,
 ): Middleware<{ readonly record: { readonly id: string; error: unknown } }> {
@@ -150,13 +152,13 @@ function respond(ctx: Context, { status, code, detail, headers }: Problem, reque
 }
 
 export interface Words {
-  /** No place has it. */
+  /** The wording if no registry has the content. */
   readonly unknown: string;
-  /** The registry fails, or sends what cannot be used. */
+  /** The wording if the registry fails, or sends unusable content. */
   readonly failed: string;
 }
 
-/** Those that ask for patience keep their own words. */
+/** Errors that ask for a later retry keep their own wording. */
 export async function reworded<Value>({ unknown, failed }: Words, work: Promise<Value>): Promise<Value> {
   try {
     return await work;

@@ -1,4 +1,4 @@
-/** Requests whose head cannot be read, or whose connection is one too many: no handler sees them, so they are answered, logged and counted here. */
+/** Answers, logs and counts requests that no handler gets: the head is unreadable, or the connection is beyond the limit. */
 import { randomUUID } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { errnoOf } from '../../../domain/errors.ts';
@@ -6,16 +6,19 @@ import { problemOf, RefusedError } from './problem.ts';
 import type { RequestObserver } from './request-record.ts';
 import { RequestTrace } from './trace-context.ts';
 
-/** Answers, or closes the connection only, when another answer has begun on it. */
+/** Answers the request, or only closes the connection if another response has begun on it. */
 export type HeadRefusal = (error: Error, socket: Socket, mayAnswer: boolean) => void;
 
-/** A socket that is closed over unread bytes is reset, and its client may never see the answer: so they are read for a while. */
+/**
+ * The time in which unread bytes are read. A socket that is closed with unread bytes is reset, and its client may lose the
+ * response.
+ */
 const LINGER_MS = 1000;
 
 export function refuseHeads(observers: readonly RequestObserver[]): HeadRefusal {
   const refused = new WeakSet<Socket>();
   return (error, socket, mayAnswer) => {
-    // The parser complains again about each piece that follows.
+    // The parser reports the error again for each following piece.
     if (refused.has(socket)) return;
     refused.add(socket);
     const refusal = refusalOf(error);
@@ -27,11 +30,11 @@ export function refuseHeads(observers: readonly RequestObserver[]): HeadRefusal 
     const id = randomUUID();
     const body = `${detail}\n`;
     socket.end(`${headOf(status, id, body, headers)}\r\n\r\n${body}`);
-    // The parser has not failed here, so it would take what still comes for a request.
+    // The parser has not failed here, so it would parse further bytes as a request.
     if (refusal.code === 'HEAD_TIMEOUT') socket.destroySoon();
     else linger(socket);
     const { remoteAddress = '', bytesRead } = socket;
-    // A connection that is opened in advance and never used asks for nothing.
+    // A connection that was opened in advance and not used is not a request.
     if (bytesRead === 0) return;
     const trace = new RequestTrace('', '');
     const unread = { package: undefined, cache: undefined, method: 'other', route: 'other', seconds: 0 };
@@ -50,7 +53,7 @@ export function refuseHeads(observers: readonly RequestObserver[]): HeadRefusal 
   };
 }
 
-/** Reads what the client still sends. The parser has failed, so no request comes of it. */
+/** Reads further bytes of the client. The parser has failed, so they cause no request. */
 function linger(socket: Socket): void {
   const timer = setTimeout(() => socket.destroy(), LINGER_MS);
   socket.once('close', () => {
@@ -58,7 +61,7 @@ function linger(socket: Socket): void {
   });
 }
 
-/** Undefined for a connection that has failed. */
+/** Returns undefined for a connection that has failed. */
 function refusalOf(error: Error): RefusedError | undefined {
   if (error instanceof RefusedError) return error;
   const code = errnoOf(error) ?? '';

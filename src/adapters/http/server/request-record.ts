@@ -12,29 +12,29 @@ import { ClientGoneError, problemOf } from './problem.ts';
 import { RequestTrace } from './trace-context.ts';
 
 interface RequestRecord {
-  /** From `X-Request-Id`, or a new one. */
+  /** The value of `X-Request-Id`, or a new one. */
   readonly id: string;
-  /** From `traceparent` and `tracestate`. */
+  /** The trace of `traceparent` and `tracestate`. */
   readonly trace: RequestTrace;
-  /** The address that `X-Forwarded-For` claims, which on the plain port any process can write; else that of the connection. */
+  /** The address in `X-Forwarded-For`, which any process can write on the plain port; without it, that of the connection. */
   readonly client: string;
-  /** The address of the other end of the connection: of the sidecar, or of a client without one. */
+  /** The peer address of the connection: that of the sidecar, or of a client without one. */
   readonly connected: string;
   readonly method: string;
-  /** One of ours or `other`: never what the client wrote. */
+  /** A route of this service or `other`: never text of the client. */
   readonly route: string;
-  /** As parsed; undefined until then. */
+  /** The parsed package; undefined before the parsing. */
   package: PackageRequest | undefined;
   cache: CacheOutcome | undefined;
-  /** A body that began before all of it was verified, on a route whose clients stop reading early. */
+  /** Set if a body began before its verification, on a route whose clients stop reading early. */
   isUnverified?: true;
-  /** Bytes of the body that the system has taken. */
+  /** The bytes of the body that the kernel has accepted. */
   bytes: number;
   error: unknown;
 }
 
 export interface FinishedRequest extends Readonly<RequestRecord> {
-  /** The status of the answer, or of the error when the head was already sent; 499 when the client left before the end. */
+  /** The status of the response, or of the error if the head was already sent; 499 if the client left before the end. */
   readonly status: number;
   readonly seconds: number;
 }
@@ -45,17 +45,17 @@ export interface RequestState {
 
 export type RequestObserver = (request: FinishedRequest) => void;
 
-/** A client that leaves is no error of the service: nginx's status for it is not a 5xx. */
+/** A client that leaves is not an error of the service, so the status is not a 5xx; nginx uses the same. */
 const CLIENT_CLOSED_REQUEST = 499;
 
-/** `routeOf` names the route of a path, `other` for a path of no route. */
+/** `routeOf` returns the name of the route of a path, `other` for an unknown path. */
 export function recordRequests(
   routeOf: (path: string) => string,
   observers: readonly RequestObserver[],
 ): Middleware<RequestState> {
   return async (ctx, next) => {
     const started = process.hrtime.bigint();
-    // As it was written: Koa parses a whole URL, and throws at some.
+    // The raw target is split, because Koa parses a whole URL and throws for some.
     const [path = ''] = ctx.url.split('?', 1);
     const record: RequestRecord = {
       id: requestId(ctx.get('X-Request-Id')),
@@ -76,7 +76,7 @@ export function recordRequests(
       for (const observe of observers) observe(finished);
     });
     await next();
-    // A route that sends by itself, without Koa, has set the header.
+    // A route that writes the response without Koa has set the header.
     if (!ctx.headerSent) ctx.set('X-Request-Id', record.id);
   };
 }
@@ -87,7 +87,7 @@ function statusOf(record: RequestRecord, response: { statusCode: number; writabl
   return problemOf(record.error).status;
 }
 
-/** The sidecar appends it to the header of the client, so the last one counts; only an address is safe in the log. */
+/** The sidecar appends it to the header of the client, so the last address counts; other text is not safe in the log. */
 function clientAddress({ headers, socket }: IncomingMessage): string {
   const forwarded =
     String(headers['x-forwarded-for'] ?? '')
@@ -97,21 +97,21 @@ function clientAddress({ headers, socket }: IncomingMessage): string {
   return isIP(forwarded) === 0 ? (socket.remoteAddress ?? '') : forwarded;
 }
 
-/** Echoed in a header and written to the log, so only what can do no harm there. */
+/** Accepts only characters that are harmless in a header and in the log. */
 function requestId(given: string): string {
   return /^[A-Za-z0-9._-]{1,64}$/.test(given) ? given : randomUUID();
 }
 
-/** Reasons at a time, each with its requests: a hundred nodes that fail alike are one. */
+/** The number of stored reasons; the failures of a hundred nodes with the same reason are one entry. */
 const MAX_FAILURES = 128;
-/** A megabyte, and all packages that the status page looks at. */
+/** A megabyte of memory; as many as the status page lists. */
 const MAX_REQUESTS = 5000;
 
 export class RequestHistory implements RequestInspection {
   readonly outcomes: Record<CacheOutcome['kind'], number> = { hit: 0, miss: 0, joined: 0, bypass: 0 };
-  /** In the order of their last times. */
+  /** In the order of their last occurrence. */
   readonly #failures = new BoundedMap<string, FailedRequests>(MAX_FAILURES);
-  /** In the order in which they were delivered first. */
+  /** In the order of their first delivery. */
   readonly #requests = new BoundedMap<Digest, PackageRequest>(MAX_REQUESTS);
   readonly #hour: LastHour;
 
@@ -146,7 +146,7 @@ export class RequestHistory implements RequestInspection {
     }
   };
 
-  /** A hit of a package that is remembered costs one look. */
+  /** A hit of a package that is stored already costs one look-up. */
   #remember(request: PackageRequest): void {
     if (!this.#requests.has(request.digest)) this.#requests.set(request.digest, request);
   }
@@ -175,11 +175,11 @@ const MINUTES = 60;
 type Counts = Record<Exclude<keyof RequestMinute, 'at'>, number>;
 
 interface Slot extends Counts {
-  /** Since the epoch: an older minute in the slot of this one is over. */
+  /** The number of the minute since the epoch, by which an older minute in the slot of this one is recognized. */
   minute: number;
 }
 
-/** Requests of the last hour, by minutes, in memory that does not grow with them. */
+/** The requests of the last hour, in one slot for each minute, so that the memory does not grow with them. */
 class LastHour {
   readonly #slots = Array.from({ length: MINUTES }, () => emptySlot(-1));
   readonly #now: () => number;
@@ -188,7 +188,7 @@ class LastHour {
     this.#now = now;
   }
 
-  /** The counts of this minute, to be raised. */
+  /** Returns the counters of this minute. */
   current(): Counts {
     const minute = Math.floor(this.#now() / MINUTE_MS);
     const slot = this.#slots[minute % MINUTES];

@@ -7,32 +7,32 @@ import { ClientGoneError } from './problem.ts';
 import { resetConnection } from './reset-connection.ts';
 import type { RequestState } from './request-record.ts';
 
-/** A slower reader loses its connection: it takes less than 1 KiB/s, or no byte in a minute. */
+/** The slowest permitted reader: a connection ends below 1 KiB/s, or after a minute without a byte. */
 const SLOWEST = { bytesPerMs: 1.024, idleMs: 60_000 };
 
 interface Sending {
-  /** The first byte. */
+  /** The offset of the first byte. */
   readonly start: number;
-  /** Behind the last byte. */
+  /** The offset after the last byte. */
   readonly end: number;
-  /** Called once the first bytes are there, so that until then a failure can still become an error response. */
+  /** Called when the first bytes are there; before that a failure can still become an error response. */
   readonly writeHead: () => void;
-  /** Hears of bytes that the system took. */
+  /** Gets the number of bytes that the kernel has accepted. */
   readonly onSent: (bytes: number) => void;
-  /** Hears of bytes that the system has no room for, since the client takes none. */
+  /** Called when the kernel buffer is full, because the client reads nothing. */
   readonly onBlocked?: () => void;
-  /** How slow a client may be, and how long it may take nothing at all. */
+  /** The smallest speed of a client, and its longest pause. */
   readonly slowest?: typeof SLOWEST;
 }
 
 /**
- * Sends bytes of the blob and ends the response. Rejects with ClientGoneError, of a client that is too slow, too, or with
- * what reading rejects with; then the response has not been ended.
+ * Sends bytes of the blob and ends the response. Rejects with ClientGoneError, also for a client that is too slow, or with
+ * the error of reading; then the response has not been ended.
  */
 export async function sendBlob(response: ServerResponse, blob: BlobReader, sending: Sending): Promise<void> {
   const { start, end, writeHead, onSent, onBlocked, slowest = SLOWEST } = sending;
   const client = new Client(response, slowest, onBlocked);
-  // A blob withholds its own end until it is verified; a part that ends before must not end sooner.
+  // A blob withholds its end until it is verified; a part without this end must wait for the verification, too.
   const isPart = end < blob.size;
   for (let offset = start; offset < end;) {
     const bytes = (await client.unlessGone(blob.read(offset))).subarray(0, end - offset);
@@ -40,7 +40,7 @@ export async function sendBlob(response: ServerResponse, blob: BlobReader, sendi
     if (offset === start) writeHead();
     offset += bytes.byteLength;
     if (offset === end && isPart) {
-      // A copy: reading on takes it away.
+      // The bytes are copied, because the next read overwrites them.
       const last = new Uint8Array(bytes.subarray(-1));
       await client.taken(write(response, bytes.subarray(0, -1), onSent), bytes.byteLength);
       await client.unlessGone(blob.read(blob.size));
@@ -49,7 +49,7 @@ export async function sendBlob(response: ServerResponse, blob: BlobReader, sendi
       return;
     }
     const sent = write(response, bytes, onSent);
-    // In the turn of its last bytes, and for a small blob in that of its head, too: all is one write.
+    // The end in the turn of the last bytes, and for a small blob also of the head, makes one write of all.
     if (offset === end) response.end();
     await client.taken(sent, bytes.byteLength);
   }
@@ -65,7 +65,7 @@ class Client {
   readonly #slowest: typeof SLOWEST;
   readonly #onBlocked: (() => void) | undefined;
   #isGone: boolean;
-  /** Ends the present wait: `Promise.race` would leave something behind for each of thousands. */
+  /** Ends the present wait. `Promise.race` would leave a reaction behind for each of thousands of waits. */
   #leave: (() => void) | undefined;
 
   constructor(response: ServerResponse, slowest: typeof SLOWEST, onBlocked?: () => void) {
@@ -75,19 +75,19 @@ class Client {
     this.#isGone = response.destroyed;
     response.once('close', () => {
       this.#isGone = true;
-      // After the last byte there is no wait, and an error with its stack costs more than all headers of a small answer.
+      // After the last byte there is no wait, and an error with its stack costs more than all headers of a small response.
       if (!response.writableFinished) this.#leave?.();
     });
   }
 
-  /** Waits until so many bytes are taken, but not for ever. Waiting for the blob is not the client's fault. */
+  /** Waits until the bytes are sent, within the limits of `SLOWEST`. The time of reading the blob does not count. */
   async taken(sent: Promise<void>, bytes: number): Promise<void> {
-    // The system had room for it, as it has for a small blob: a timer would cost more than the sending.
+    // The kernel accepted all bytes, as it does for a small blob: a timer would cost more than the sending.
     if (this.#response.writableLength === 0) return this.unlessGone(sent);
     this.#onBlocked?.();
     const { bytesPerMs, idleMs } = this.#slowest;
     const slow = setTimeout(() => this.#response.destroy(), idleMs + bytes / bytesPerMs);
-    // Node destroys a socket that takes nothing for so long.
+    // Node destroys a socket without progress for this long.
     this.#response.socket?.setTimeout(idleMs);
     await this.unlessGone(sent).finally(() => {
       clearTimeout(slow);
@@ -108,8 +108,8 @@ class Client {
 }
 
 /**
- * Resolves when the system has taken all of it: the bytes are the blob's again then. The system is asked at once, not at the
- * end of the turn as Node does: `taken` then knows that it had room.
+ * Resolves when the kernel has accepted all bytes, so that the blob can reuse them. The write happens at once, not at the
+ * end of the turn as in Node, so that `taken` knows whether the kernel had room.
  */
 function write(response: ServerResponse, bytes: Uint8Array, onSent: (bytes: number) => void): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -131,7 +131,7 @@ function write(response: ServerResponse, bytes: Uint8Array, onSent: (bytes: numb
 export function admitted(admission: Admission): Middleware<RequestState> {
   return async (ctx, next) => {
     const { client, connected } = ctx.state.record;
-    // A process of this host that names no client: all such processes have one address.
+    // A process of this host without a client address: all such processes have the same address.
     const isNameless = client === connected && /^(::ffff:)?127\.|^::1$/.test(connected);
     const end = admission.begin(isNameless ? undefined : client);
     try {
@@ -142,14 +142,14 @@ export function admitted(admission: Admission): Middleware<RequestState> {
   };
 }
 
-/** The work hears when the client leaves: a download or a body that waits for its turn need not begin then. */
+/** Aborts `leaving` when the client leaves, so that the work begins no download and waits for no turn. */
 export async function untilClosed(
   response: ServerResponse,
   work: (leaving: AbortSignal) => Promise<void>,
 ): Promise<void> {
   const leaving = new AbortController();
   const leave = (): void => {
-    // Behind a whole response there is nothing left to end, and an error with its stack costs more than a small answer.
+    // After a complete response there is nothing to end, and an error with its stack costs more than a small response.
     if (!response.writableFinished) leaving.abort(new ClientGoneError());
   };
   if (response.destroyed) leave();
@@ -175,7 +175,7 @@ export class Turn {
     this.#leaving = leaving;
   }
 
-  /** Fulfils when a body of so many bytes may be sent, at once when it was waited for before. Rejects as `Admission.place` does. */
+  /** Resolves when a body of this size may be sent; at once after an earlier call. Rejects as `Admission.place` does. */
   async wait(bytes: number): Promise<void> {
     if (this.#place !== undefined) return;
     const displace = (): void => {
@@ -204,9 +204,9 @@ export class Turn {
     });
   }
 
-  /** Ends it; the next response has its turn. */
+  /** Ends the turn; the next response gets it. */
   end(): void {
-    // The response has no socket any more; that of its request may serve the next one.
+    // The response has no socket any more; the socket of its request may serve the next one.
     const isSent = this.#response.writableFinished;
     this.#place?.release(isSent ? this.#response.req.socket : undefined);
   }

@@ -4,15 +4,15 @@ import type { IncomingMessage } from 'node:http';
 import { RefusedError } from './problem.ts';
 import type { RequestState } from './request-record.ts';
 
-/** Over four times what a path of ours and the longest query take. */
+/** Over four times the size of a path of this service with the longest query. */
 const MAX_TARGET_BYTES = 8192;
-/** RFC 9112 section 3.2, RFC 3986 section 3.2.2; the request line and the rest of each header are the parser's. */
+/** RFC 9112 section 3.2, RFC 3986 section 3.2.2; the parser checks the request line and the syntax of the other headers. */
 const HOST = /^(?:[\w.~!$&'()*+,=%-]*|\[[0-9A-Fa-f:.]+\])(?::\d{0,5})?$/;
 
-/** Refuses, and then closes the connection: what follows on it may be what we did not take for the request's end. */
+/** Refuses the request, and closes the connection: the bytes after it may belong to the request for another parser. */
 export function strictRequests(): Middleware<RequestState> {
   return ({ req, res, method }, next) => {
-    // Nothing reads it, so that what is left of it could not be told from a next request.
+    // No code reads a body, so the rest of it would look like a next request.
     const hasBody = 'transfer-encoding' in req.headers || (req.headers['content-length'] ?? '0') !== '0';
     const refusal = refusalOf(req) ?? (hasBody && isSafe(method) ? invalid('a request must have no body') : undefined);
     if (hasBody || refusal !== undefined) res.setHeader('Connection', 'close');
@@ -33,9 +33,9 @@ function isSafe(method: string): boolean {
 function refusalOf({ httpVersion, rawHeaders, headers, url = '' }: IncomingMessage): RefusedError | undefined {
   if (httpVersion !== '1.1' && httpVersion !== '1.0') return invalid('HTTP version must be 1.0 or 1.1');
   if (url.length > MAX_TARGET_BYTES) return new RefusedError('TARGET_TOO_LONG', 'request target is too long');
-  // RFC 9112 section 3.2.1; a fragment is for clients only, and Koa would cut it off where Go does not.
+  // RFC 9112 section 3.2.1; a fragment is only for clients, and Koa would remove it where Go does not.
   if (!url.startsWith('/') || url.includes('#')) return invalid('request target must be a path');
-  // Where there are several, `headers` has the first.
+  // If there are several, `headers` has only the first.
   const hosts = rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'host').length;
   const isHostless = httpVersion === '1.0' && hosts === 0;
   if (!isHostless && (hosts !== 1 || !HOST.test(headers.host ?? '')))
@@ -51,15 +51,16 @@ function invalid(message: string): RefusedError {
 }
 
 /**
- * An address, which the DNS cannot point elsewhere, a name of this machine (RFC 6761 section 6.3), or the name of a Service,
- * under which clients reach the sidecar: `svc` is no public domain, and `local` is not in the DNS (RFC 6762 section 3).
- * An attacker that controls an operator's DNS can point a Service's name at his machine, so such a name is allowed with the
- * ports of HTTPS and of the sidecar only, whose certificate he lacks: other ports can be a `kubectl port-forward`.
+ * Matches an address, which the DNS cannot redirect, a name of this machine (RFC 6761 section 6.3), or the name of a
+ * Service, under which clients reach the sidecar: `svc` is not a public domain, and `local` is not in the DNS (RFC 6762
+ * section 3). An attacker that controls an operator's DNS can point a Service's name at his machine. So such a name is
+ * allowed only with the ports of HTTPS and of the sidecar, whose certificate he lacks; other ports can be a `kubectl
+ * port-forward`.
  */
 const KNOWN =
   /^(?:(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]+\]|(?:[a-z0-9-]+\.)*localhost)(?::\d*)?|(?:[a-z0-9-]+\.){2}svc(?:\.cluster\.local)?(?::(?:443|4219))?)$/i;
 
-/** Browsers always say which host they mean; with `kubectl port-forward` it is localhost. */
+/** Browsers always send the host of the URL; with `kubectl port-forward` it is localhost. */
 export function allowedHosts(): Middleware {
   return async (ctx, next) => {
     const { host } = ctx.req.headers;
@@ -76,8 +77,8 @@ export function allowedHosts(): Middleware {
 /** The segments of a path, decoded once. */
 
 /**
- * One slash at the end is tolerated. Undefined for a bad escape, an empty segment, and one that would be another path after
- * decoding.
+ * Tolerates one slash at the end. Returns undefined for a bad escape, an empty segment, or a segment that decoding turns
+ * into another path.
  */
 export function pathSegments(path: string): readonly string[] | undefined {
   try {

@@ -1,18 +1,21 @@
-/** Bodies that are sent as far as the process can tell, and that the system still holds for readers which do not take them. */
+/** Bodies that the process has sent completely, and that the kernel still holds for readers that do not read them. */
 import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { resetConnection } from './reset-connection.ts';
 
-/** The tables of IPv4 and of IPv6; absent where the system is no Linux, or has no IPv6. */
+/** The tables of IPv4 and of IPv6; absent if the system is not Linux, or has no IPv6. */
 const TABLES = ['/proc/self/net/tcp', '/proc/self/net/tcp6'];
-/** The ports of a connection that is open to one side at least, and the bytes of its send queue (proc_net_tcp in the documents of Linux). */
+/**
+ * Matches the ports of a connection that is open in at least one direction, and the bytes of its send queue (proc_net_tcp in
+ * the Linux documentation).
+ */
 const CONNECTION = /: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:([0-9A-F]{4}) (?:01|04|08) ([0-9A-F]{8}):/g;
-/** A table of 10 000 connections takes 10 ms to read. */
+/** The interval of the reads. A table of 10 000 connections takes 10 ms to read. */
 const LOOK_MS = 500;
 
 interface UnreadBody {
   readonly bytes: number;
-  /** Bytes of the send queue when it was looked at last, and since when they are no fewer. */
+  /** The bytes of the send queue at the last look, and the time since which they have not decreased. */
   queued: number;
   sinceMs: number;
   readonly onClosed: () => void;
@@ -23,12 +26,12 @@ export class UnreadBodies {
   readonly #bodies = new Map<Socket, UnreadBody>();
   #lookedMs = -Infinity;
 
-  /** `onTaken` hears of a body when its connection is closed, or asks for the next one. */
+  /** `onTaken` gets the size of a body when its connection is closed or gets its next request. */
   constructor(onTaken: (bytes: number) => void) {
     this.#onTaken = onTaken;
   }
 
-  /** Remembers a body of which the system may hold so many bytes. */
+  /** Adds a body of which the kernel may hold this many bytes. */
   add(socket: Socket, bytes: number): void {
     this.taken(socket);
     if (socket.destroyed) {
@@ -47,7 +50,7 @@ export class UnreadBodies {
     if (bytes > 0) this.#onTaken(bytes);
   }
 
-  /** Asks the system, twice a second at most, and forgets bodies that were taken; returns how many bytes they had. */
+  /** Reads the tables, at most twice a second, and removes bodies that were read; returns the number of their bytes. */
   look(): number {
     const now = performance.now();
     if (this.#bodies.size === 0 || now < this.#lookedMs + LOOK_MS) return 0;
@@ -66,7 +69,7 @@ export class UnreadBodies {
     return taken;
   }
 
-  /** Resets the connections of so many readers at most that have taken nothing since then; returns the bytes of each. */
+  /** Resets the connections of at most `most` readers that have read nothing since then; returns the bytes of each. */
   resetStalled(beforeMs: number, most: number): number[] {
     const stalled = [...this.#bodies].filter(([, { queued, sinceMs }]) => queued < Infinity && sinceMs < beforeMs);
     return stalled.slice(0, most).map(([socket]) => {
@@ -84,7 +87,7 @@ export class UnreadBodies {
   }
 }
 
-/** By the ports of both ends. */
+/** Returns the bytes of the send queues by the ports of both ends. */
 function readSendQueues(): Map<string, number> {
   const queues = new Map<string, number>();
   for (const [, local = '', remote = '', queued = ''] of TABLES.flatMap((table) => [...readTable(table)])) {

@@ -7,7 +7,7 @@ import { html, type Html } from './html.ts';
 import { type CachedPackage, type Listed, MAX_BLOBS, ORDERS, orderLinks } from './cached-packages.ts';
 import { ageOf, countText, shareText, sizeText, spanText } from './quantities.ts';
 
-/** A source that is silent for longer gets a remark. */
+/** A source that is silent for longer than this gets a remark. */
 const SILENCE_MS = 5000;
 
 export function downloadsSection({ downloads }: Inspection, now: Date): Section {
@@ -51,7 +51,7 @@ function downloadRow(download: Download, now: Date): Row {
   };
 }
 
-/** The mean speed since the registry began to answer, and the time that the rest takes at that speed. */
+/** The mean speed since the registry began to answer, and the remaining time at that speed. */
 function paceText({ source, bytes, layer }: Download, now: Date): string {
   const elapsed = now.getTime() - (source?.openedAt.getTime() ?? now.getTime());
   if (bytes === 0 || elapsed < 1000) return '';
@@ -142,7 +142,7 @@ function packageRow(
   };
 }
 
-/** A blob itself does not tell what it is; requests do. */
+/** The store does not know the kind of a blob; requests do. */
 function othersText(others: readonly BlobInfo[], now: Date): Html | undefined {
   if (others.length === 0) return undefined;
   const bytes = others.reduce((sum, { size }) => sum + size, 0);

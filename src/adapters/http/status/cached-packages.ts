@@ -1,15 +1,15 @@
-/** Which packages are cached: the blobs of the store by what requests have told about them, filtered and in an order. */
+/** The cached packages: the blobs of the store with the facts of the requests for them, filtered and sorted. */
 import type { Digest } from '../../../domain/descriptor.ts';
 import type { BlobInfo } from '../../../domain/ports/package-store.ts';
 import { DEFAULT_REPOSITORY, type PackageRequest } from '../../../domain/reference.ts';
 import { readParameters } from '../package/package-query.ts';
 import { type ColumnOrder, type Inspection, placeText } from './parts.ts';
 
-/** Some milliseconds of work for a page that is made each second. */
+/** Takes some milliseconds for a page that is rendered each second. */
 export const MAX_BLOBS = 5000;
 
 export interface CachedPackage {
-  /** By which it was delivered; without a place, when `isPlaced` is false. */
+  /** A request that delivered the package; without its place, if `isPlaced` is false. */
   readonly request: PackageRequest;
   readonly isPlaced: boolean;
   readonly layer: BlobInfo;
@@ -17,7 +17,7 @@ export interface CachedPackage {
 
 interface Order {
   readonly text: string;
-  /** The title of its column. */
+  /** The title of the column. */
   readonly column: string;
   readonly direction: 'ascending' | 'descending';
   /** Undefined for the order of the store. */
@@ -58,7 +58,7 @@ export const ORDERS = {
   },
 } as const satisfies Record<string, Order>;
 
-/** The rows that are asked for. */
+/** The requested rows. */
 export interface ListingQuery {
   readonly filter: string;
   readonly sort: keyof typeof ORDERS;
@@ -68,11 +68,11 @@ export interface Listed {
   readonly listing: ListingQuery;
   readonly packages: readonly CachedPackage[];
   readonly total: number;
-  /** Blobs that are no package as far as requests have told, the last used first. */
+  /** Blobs that no request has identified as packages, the last used first. */
   readonly others: readonly BlobInfo[];
 }
 
-/** An order that is not known is that of the last use. @throws InvalidArgumentError */
+/** An unknown order means the order of the last use. @throws InvalidArgumentError */
 export function parseListing(query: string): ListingQuery {
   const { filter, sort } = readParameters(query, ['filter', 'sort']);
   return { filter: filter.trim(), sort: isOrder(sort) ? sort : 'used' };
@@ -106,7 +106,7 @@ export function listPackages({ store, packages, requests }: Inspection, listing:
   return { listing, packages: chosen, total: chosen.length, others };
 }
 
-/** Each order as a link, which keeps the filter. */
+/** Returns a link for each order, which keeps the filter. */
 export function orderLinks({ filter, sort }: ListingQuery): Readonly<Record<string, ColumnOrder>> {
   return Object.fromEntries(
     Object.entries(ORDERS).map(([name, { column, direction }]) => {

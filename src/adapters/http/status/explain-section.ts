@@ -1,4 +1,4 @@
-/** The section that explains a request: a form that shows each mistake where it was made, and the explanation. */
+/** The section that explains a request: a form that shows each mistake at its field, and the explanation. */
 import type { ExplainedSignature, Explanation } from '../../../application/explain-package.ts';
 import type { ConfiguredRegistry } from '../../../domain/ports/credential-provider.ts';
 import type { Download } from '../../../application/downloads.ts';
@@ -17,13 +17,13 @@ import { ageOf, clockText, countText, shareText, sizeText, spanText } from './qu
 
 export interface Question {
   readonly fields: PackageParameters;
-  /** The mistake in a field, in words for its author. */
+  /** The mistakes by field, in words for the operator. */
   readonly mistakes: Readonly<Partial<Record<keyof PackageParameters, string>>>;
-  /** Undefined when nothing was asked, or nothing that can be answered. */
+  /** Undefined if there is no question, or no valid one. */
   readonly request: PackageRequest | undefined;
 }
 
-/** Asks for a package, and shows the explanation of a package that was asked for. */
+/** Renders the form, and the explanation if a package was requested. */
 export function explainSection(
   question: Question,
   explanation: Explanation | undefined,
@@ -39,7 +39,7 @@ export function explainSection(
   };
 }
 
-/** Reads the fields as they were pasted, with blanks around them. */
+/** Parses the fields; pasted text may have blanks around it. */
 export function parseQuestion(given: PackageParameters): Question {
   const fields = { digest: given.digest.trim(), repository: given.repository.trim(), path: given.path.trim() };
   if (Object.values(fields).every((value) => value === '')) return { fields, mistakes: {}, request: undefined };

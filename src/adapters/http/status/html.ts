@@ -1,4 +1,4 @@
-/** Markup out of templates that escape: a text becomes a part of a page as text, and there is no other way in. */
+/** Markup from templates that escape their values: text becomes part of a page only as text. */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 
@@ -10,7 +10,10 @@ const ENTITIES: Readonly<Record<string, string>> = {
   "'": '&#39;',
 };
 
-/** Made by `html` and out of our own files only: because of the private field no other object with a `toString` passes for it. */
+/**
+ * Only `html` and the files of this service make it: because of the private field no other object with a `toString` passes
+ * as markup.
+ */
 export class Html {
   readonly #markup: string;
 
@@ -18,14 +21,14 @@ export class Html {
     this.#markup = markup;
   }
 
-  /** Joins the template's own text and the values, each of which is escaped unless it is markup. */
+  /** Joins the text of the template and the values, which are escaped unless they are markup. */
   static ofTemplate(strings: TemplateStringsArray, values: readonly HtmlValue[]): Html {
     return new Html(String.raw({ raw: strings }, ...values.map((value) => Html.#markupOf(value))));
   }
 
   /**
-   * A file of ours in the page itself, and what a Content-Security-Policy calls it: nothing else can run, or colour, then.
-   * There entities mean nothing, so nothing is escaped.
+   * Returns a file of this service as an element of the page, and its source in a Content-Security-Policy, so that no other
+   * script or style applies. These elements have no entities, so the file is not escaped.
    */
   static ofFile(element: 'style' | 'script', file: URL): { readonly markup: Html; readonly source: string } {
     const text = readFileSync(file, 'utf8');
@@ -44,13 +47,10 @@ export class Html {
   }
 }
 
-/** Nothing at all of `undefined`; a list is its members, one after the other. */
+/** `undefined` renders as an empty text, a list as its members one after the other. */
 export type HtmlValue = string | number | Html | undefined | readonly Html[];
 
-/**
- * `<p title="${title}">${text}</p>`: values may stand for text and for attributes in quotation marks, but for no tag, no
- * name, no script and no style.
- */
+/** `<p title="${title}">${text}</p>`: values may be text and quoted attributes, but not tags, names, scripts or styles. */
 export function html(strings: TemplateStringsArray, ...values: readonly HtmlValue[]): Html {
   return Html.ofTemplate(strings, values);
 }

@@ -1,4 +1,4 @@
-/** The figures of the service: what the cache holds, outcomes since the start, and the last hour, minute by minute. */
+/** The figures of the service: the size of the cache, the outcomes since the start, and the last hour by minutes. */
 import type { RequestMinute } from '../../../domain/ports/request-inspection.ts';
 import { html, type Html } from './html.ts';
 import type { Inspection, Section } from './parts.ts';
@@ -67,7 +67,7 @@ function history(minutes: readonly RequestMinute[]): Html {
 
 const HEIGHT = 24;
 
-/** One bar for each minute, the present one at the right. A minute with anything in it can be seen. */
+/** Renders one bar for each minute, the present one at the right. A minute with any requests has a visible bar. */
 function bars(counts: readonly number[], most: number, label: string): Html {
   const drawn = counts.flatMap((count, index) => {
     if (count === 0) return [];

@@ -1,4 +1,4 @@
-/** The pieces from which the sections of the page are made. */
+/** The elements of the sections of the page. */
 import type { GetPackage } from '../../../application/get-package.ts';
 import type { ResolvePackage } from '../../../application/resolve-package.ts';
 import type { CredentialInspection } from '../../../domain/ports/credential-provider.ts';
@@ -10,30 +10,32 @@ import type { PackageRequest } from '../../../domain/reference.ts';
 import { html, type Html, type HtmlValue } from './html.ts';
 import { countText } from './quantities.ts';
 
-/** The state that operators can see. None of it asks an upstream, holds a secret or counts as a use. */
+/** The state for operators. Reading it asks no upstream, reveals no secret and counts as no use. */
 export interface Inspection {
   readonly store: StoreInspection;
   readonly packages: Pick<ResolvePackage, 'known'>;
   readonly downloads: Pick<GetPackage, 'slots' | 'list'>;
   readonly credentials: CredentialInspection;
   readonly upstreams: UpstreamInspection;
-  /** Undefined where registries alone are asked. */
+  /** Undefined if only registries are asked. */
   readonly sources?: Pick<SourceInspection, 'sources'> | undefined;
   readonly requests: RequestInspection;
 }
 
-/** A person reads no more rows, and the service should not spend more time on them every second. */
+/** The largest number of rows, as many as a person reads; rendering more each second would cost too much time. */
 export const MAX_ROWS = 200;
 
-/** Signs, so that nothing is told by colour alone. In a template the bundler would leave them as they are (tools/build.ts). */
+/**
+ * Signs, so that no fact depends on colour alone. In a template the bundler would leave them as they are (tools/build.ts).
+ */
 export const GOOD = '✓';
 export const BAD = '✗';
 
 export interface Section {
-  /** In the page's own links, too. */
+  /** Used in the links of the page, too. */
   readonly id: string;
   readonly title: string;
-  /** Whether the script may keep it fresh. */
+  /** Whether the script may refresh the section. */
   readonly isLive: boolean;
   readonly content: Html;
 }
@@ -45,42 +47,42 @@ export function renderSection({ id, title, isLive, content }: Section): Html {
   </section>`;
 }
 
-/** How the cells of a column look. */
+/** The style of the cells of a column. */
 export type ColumnKind = 'text' | 'number' | 'when' | 'bar' | 'code';
 
 export interface Row {
-  /** By which the script finds the row again. */
+  /** The script finds the row by this id. */
   readonly id?: string;
-  /** One to each column; the first is the head of the row. */
+  /** One cell for each column; the first is the head of the row. */
   readonly cells: readonly HtmlValue[];
 }
 
 interface Listing<Item> {
   /** The id of its heading. */
   readonly heading: string;
-  /** In the order of the cells. In a narrow window each cell has the title of its column beside it. */
+  /** In the order of the cells. In a narrow window each cell shows the title of its column. */
   readonly columns: Readonly<Record<string, ColumnKind>>;
-  /** The titles by which the list can be ordered. */
+  /** The titles of the columns by which the list can be sorted. */
   readonly order?: Readonly<Record<string, ColumnOrder>>;
   readonly items: readonly Item[];
-  /** How many there are, when that is more than those. */
+  /** The number of all rows, if the list shows fewer. */
   readonly total?: number;
   readonly row: (item: Item) => Row;
   /** The text for an empty list. */
   readonly none: string;
-  /** The noun for the rows that are not shown. */
+  /** The noun for the hidden rows. */
   readonly rest: string;
 }
 
 export interface ColumnOrder {
   readonly href: string;
-  /** The order of the rows now, when they are by this column. */
+  /** The present order of the rows, if they are sorted by this column. */
   readonly current: 'ascending' | 'descending' | undefined;
 }
 
 /**
- * A table in a frame that can be moved by keys where the window is too small for it; in a narrow window a card for each row.
- * The roles are said because a browser takes them from a table that is laid out as cards.
+ * A table in a frame that scrolls with the keyboard if the window is too small; in a narrow window each row is a card. The
+ * roles are explicit, because browsers remove them from a table with the layout of cards.
  */
 export function list<Item>(listing: Listing<Item>): Html {
   const { heading, columns, order = {}, items, total = items.length, row, none, rest } = listing;
@@ -127,18 +129,20 @@ function renderRow({ id, cells }: Row, titles: readonly [title: string, kind: Co
   </tr>`;
 }
 
-/** All of it to be found and copied; the style shows its beginning, or all of it where the keyboard is. */
+/**
+ * Renders the whole digest, which can be found and copied; the style shows its beginning, and all of it on keyboard focus.
+ */
 export function digestText(digest: Digest): Html {
   return html`<code class="digest">${digest}</code>`;
 }
 
-/** To the explanation of this package; the whole digest can be read there. */
+/** Renders a link to the explanation of this package, which has the whole digest. */
 export function packageLink({ digest, repository, path }: PackageRequest): Html {
   const place = { ...(repository !== '' && { repository }), ...(path !== undefined && { path }) };
   return html`<a href="?${new URLSearchParams({ digest, ...place }).toString()}#explain">${digestText(digest)}</a>`;
 }
 
-/** Where a request looks for its package. */
+/** The place of the package for a request. */
 export function placeText({ repository, path }: Pick<PackageRequest, 'repository' | 'path'>): string {
   const registry = repository === '' ? 'default registry' : repository;
   return path === undefined ? registry : `${registry} / ${path}`;

@@ -1,11 +1,11 @@
-/** Sizes, times and counts as people read them. */
+/** Sizes, times and counts for people. */
 import { html, type Html } from './html.ts';
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
 
 /** `12.4 MiB`: three digits, binary units. */
 export function sizeText(bytes: number): string {
-  // An amount that would round to 1024 is one of the next unit.
+  // An amount that rounds to 1024 gets the next unit.
   const power = UNITS.findIndex((_, index) => bytes < 1023.5 * 1024 ** index || index === UNITS.length - 1);
   const value = bytes / 1024 ** power;
   const digits = power === 0 || value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2;
@@ -28,7 +28,7 @@ const SPANS: [seconds: number, unit: string][] = [
   [60, 'min'],
 ];
 
-/** `3 min`: the largest unit of which there are two, so that `1 h` is still `60 min`. */
+/** `3 min`: the largest unit of which there are at least two, so that `1 h` is `60 min`. */
 export function spanText(milliseconds: number): string {
   const seconds = Math.max(0, Math.round(milliseconds / 1000));
   const [length, unit] = SPANS.find(([span]) => seconds >= 2 * span) ?? [1, 's'];
@@ -40,7 +40,7 @@ export function clockText(at: Date): string {
   return at.toISOString().slice(11, 19);
 }
 
-/** `3 min ago`, and for machines exactly when. */
+/** `3 min ago`, and the exact time for machines. */
 export function ageOf(at: Date, now: Date): Html {
   const iso = at.toISOString();
   return html`<time datetime="${iso}" title="${iso}">${spanText(now.getTime() - at.getTime())} ago</time>`;

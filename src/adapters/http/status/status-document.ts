@@ -1,4 +1,4 @@
-/** The state of the service as data: what the page shows, for programs. A field is null when its value is absent or unknown. */
+/** The state of the service as data for programs, as on the page. A field is null if its value is absent or unknown. */
 import type { Download } from '../../../application/downloads.ts';
 import type { FailedRequests } from '../../../domain/ports/request-inspection.ts';
 import {

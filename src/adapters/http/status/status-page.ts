@@ -1,4 +1,4 @@
-/** The status page as a whole: its head, its sections, and the policy that lets it run nothing but its own. */
+/** The status page: its head, its sections, and the policy that permits only its own script and style. */
 import type { Explanation } from '../../../application/explain-package.ts';
 import { BAD, GOOD, type Inspection, renderSection } from './parts.ts';
 import { downloadsSection, packagesSection } from './cache-sections.ts';
@@ -12,7 +12,9 @@ import { ageOf, clockText, countText } from './quantities.ts';
 const STYLE = Html.ofFile('style', new URL('./status.css', import.meta.url));
 const SCRIPT = Html.ofFile('script', new URL('./status.js', import.meta.url));
 
-/** Known by what they are instead of by where they come from: a package served by this origin is no script. */
+/**
+ * Script and style are permitted by their hashes, not by their origin: a package of this origin must not run as a script.
+ */
 export const CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
   `style-src ${STYLE.source}`,
@@ -34,7 +36,7 @@ export interface Status {
   /** The reasons why the service is not ready, in words for an operator. */
   readonly missing: readonly string[];
   readonly inspection: Inspection;
-  /** The packages that are asked for, and their order. */
+  /** The filter and the order of the packages. */
   readonly listing: ListingQuery;
   readonly question: Question;
   readonly explanation: Explanation | undefined;
@@ -91,7 +93,7 @@ export function renderStatus(status: Status): Html {
     </html>`;
 }
 
-/** The latest failures are seen without scrolling. */
+/** Rendered at the top, so that the latest failures are visible without scrolling. */
 function failureCount({ requests }: Inspection): Html {
   const count = requests.lastHour().reduce((sum, { failures }) => sum + failures, 0);
   if (count === 0) return html`<span class="good">${GOOD} No failed request in the last hour</span>`;
@@ -99,6 +101,6 @@ function failureCount({ requests }: Inspection): Html {
   return html`<a class="bad" href="#failures">${BAD} ${countText(count)} ${noun} in the last hour</a>`;
 }
 
-/** A parcel. */
+/** The icon shows a parcel. */
 const ICON =
   '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><path fill="#1f5fbf" d="M2 5l6-3 6 3v6l-6 3-6-3z"/><path fill="none" stroke="#fff" d="M2 5l6 3 6-3M8 8v6"/></svg>';

@@ -1,4 +1,4 @@
-/** GET /status, a page for people or data for programs, and GET /readyz: the state of the service and the reasons why it is not ready. */
+/** GET /status, a page for people or data for programs, and GET /readyz: whether the service is ready, and why not. */
 import type { Middleware } from 'koa';
 import type { ExplainPackage } from '../../../application/explain-package.ts';
 import type { Inspection } from './parts.ts';
@@ -26,10 +26,10 @@ const HEADERS = {
   Vary: 'Accept',
 };
 
-/** A disk that hangs answers no check, and then this page is wanted most. */
+/** The time limit for the checks. A disk that hangs answers no check, and this page must show that. */
 const CHECK_TIMEOUT_MS = 2000;
 
-/** With the query of /package, its explanation, too. */
+/** With the query of /package, the page has the explanation, too. */
 export function statusRoute(
   status: StatusOptions,
   explain: Pick<ExplainPackage, 'execute'>,
@@ -40,7 +40,7 @@ export function statusRoute(
     const fields = readParameters(ctx.querystring, PACKAGE_PARAMETERS);
     const isData = ctx.accepts('text/html', 'application/json') === 'application/json';
     const question = parseQuestion(fields);
-    // A page shows mistakes at their fields; a program gets the error that /explain would be.
+    // The page shows mistakes at their fields; a program gets the error that /explain would return.
     if (isData && Object.keys(question.mistakes).length > 0) parsePackageQuery(ctx.querystring);
     const explanation = question.request && (await explain.execute(question.request));
     const missing = (await Promise.all(checks.map(soon))).filter((reason) => reason !== undefined);
@@ -54,7 +54,7 @@ export function statusRoute(
   };
 }
 
-/** Where people look first. */
+/** Redirects the root to the status page. */
 export const toStatus: Middleware = (ctx) => {
   ctx.set('Cache-Control', 'no-store');
   ctx.redirect('/status');
@@ -73,7 +73,7 @@ async function soon(check: ReadinessCheck): ReturnType<ReadinessCheck> {
   }
 }
 
-/** Resolves with what is missing, in words for an operator; undefined when nothing is. */
+/** Resolves with the reason why the service is not ready, in words for an operator; undefined if it is ready. */
 export type ReadinessCheck = () => Promise<string | undefined>;
 
 export function readiness(checks: readonly ReadinessCheck[]): Middleware {

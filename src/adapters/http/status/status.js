@@ -1,8 +1,8 @@
-/** Keeps the live parts of the status page fresh. Without it the page is whole and stands still. */
+/** Refreshes the live parts of the status page. Without this script the page is complete, but does not change. */
 
-/** While something arrives, and while nothing does. */
+/** The intervals of the refresh, with running downloads and without. */
 const INTERVAL_MS = { busy: 1000, calm: 5000 };
-/** A service that does not answer is asked less and less often, down to this. */
+/** The longest interval: it doubles while the service does not answer. */
 const MAX_INTERVAL_MS = 60_000;
 const TIMEOUT_MS = 5000;
 
@@ -23,7 +23,7 @@ function schedule() {
   timer = setTimeout(() => void refresh(), Math.min(interval * 2 ** failures, MAX_INTERVAL_MS));
 }
 
-/** A page that is shown again is loaded anew. */
+/** Schedules the next refresh; a page that becomes visible is refreshed at once. */
 function proceed() {
   if (isPaused || isAsking || document.hidden) schedule();
   else void refresh();
@@ -32,7 +32,7 @@ function proceed() {
 async function refresh() {
   isAsking = true;
   try {
-    // What was asked to be explained is not asked again; the filter of the packages is.
+    // The refresh keeps the filter of the packages, and repeats no question for an explanation.
     const query = new URLSearchParams(location.search);
     for (const name of ['digest', 'repository', 'path']) query.delete(name);
     const answer = await fetch(`${location.pathname}${query.size === 0 ? '' : `?${query.toString()}`}`, {
@@ -59,7 +59,7 @@ function show(fresh) {
     const next = fresh.getElementById(part.id);
     if (next !== null) become(part, next);
   }
-  // A row that has moved loses it.
+  // A row that has moved loses the focus.
   if (focused instanceof HTMLElement && focused.isConnected) focused.focus({ preventScroll: true });
 }
 
@@ -70,7 +70,7 @@ function show(fresh) {
  */
 function become(element, next) {
   for (const { name } of [...element.attributes]) {
-    // A person opens what is folded.
+    // The reader has opened this element, and the service does not know that.
     if (name !== 'open' && !next.hasAttribute(name)) element.removeAttribute(name);
   }
   for (const { name, value } of next.attributes) {
@@ -96,7 +96,7 @@ function become(element, next) {
 }
 
 /**
- * A child by its id, or else the one that stands in its place.
+ * Returns the child with the id of `wanted`, or the child at its place.
  * @param {Element} parent
  * @param {ChildNode | null} place
  * @param {ChildNode} wanted
@@ -120,7 +120,7 @@ button.addEventListener('click', () => {
 });
 document.addEventListener('visibilitychange', proceed);
 button.hidden = false;
-// Not before: on its way to the fragment, which leads to the form, the browser takes the focus away again.
+// The focus moves after the load, because the browser removes it while it scrolls to the fragment of the form.
 addEventListener('load', () => {
   /** @type {HTMLElement | null} */ (document.querySelector('[aria-invalid]'))?.focus();
 });
