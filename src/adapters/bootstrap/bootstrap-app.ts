@@ -1,4 +1,4 @@
-/** Plain HTTP for a node that has nothing yet: it gets the program with which it gets all else. */
+/** Plain HTTP for a new node: the node downloads the program with which it fetches all packages. */
 import Koa, { type Middleware, type ParameterizedContext } from 'koa';
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { DeliveredFile, GetLayerFile } from '../../application/get-layer-file.ts';
@@ -12,22 +12,22 @@ import { answerWhole } from '../http/package/package-route.ts';
 import { RefusedError } from '../http/server/problem.ts';
 import { recordRequests, type RequestObserver, type RequestState } from '../http/server/request-record.ts';
 
-/** The file that is served. */
+/** The name of the served file. */
 const FILE = 'rpp-get';
 const ROUTE = `/${FILE}`;
-/** Of a target that is a whole URL, which a server has to take (RFC 9112, section 3.2.2). */
+/** The scheme and authority of a target that is a whole URL, which a server must accept (RFC 9112, section 3.2.2). */
 const AUTHORITY = /^http:\/\/[^/?#]*/i;
-/** The script of a first node gives up after so long. */
+/** The time limit of the script on a first node. */
 const ANSWER_TIMEOUT_MS = 300_000;
-/** One node asks for one file. Nodes behind one address take turns. */
+/** A node requests one file. Nodes behind one address wait for each other. */
 const MAX_RUNNING_PER_CLIENT = 4;
 
 export interface BootstrapOptions {
   readonly files: Pick<GetLayerFile, 'execute'>;
-  /** The first segment of the path, without slashes; empty for none. Without it the path can be guessed. */
+  /** The first segment of the path, without slashes. If it is empty, the path can be guessed. */
   readonly clusterUUID: string;
   readonly observers: readonly RequestObserver[];
-  /** Bounds the bodies that are sent at a time, with those of the other port. */
+  /** Limits the bodies in progress, together with those of the other port. */
   readonly admission: Admission;
   readonly answerTimeoutMs?: number;
 }
@@ -71,14 +71,14 @@ export function createBootstrapApp(options: BootstrapOptions): Koa<RequestState>
   return app;
 }
 
-/** In constant time, without decoding: the UUID is the only secret of the port. */
+/** Compares in constant time and without decoding, because the UUID is the only secret of the port. */
 function samePath(expected: string): (path: string) => boolean {
   const hashOf = (path: string): Buffer => createHash('sha256').update(path).digest();
   const expectedHash = hashOf(expected);
   return (path) => timingSafeEqual(hashOf(path), expectedHash);
 }
 
-/** A client has few requests at a time, and a request has no body. */
+/** Limits the requests of a client, and refuses a request with a body. */
 function bounded(): Middleware<RequestState> {
   const running = new Map<string, number>();
   return async (ctx, next) => {
@@ -140,7 +140,7 @@ function errors(): Middleware<RequestState> {
   };
 }
 
-/** The statuses that the clients of the Go implementation know: a failure that they cannot repair is one 500. */
+/** Returns a status that the clients of the Go implementation know: a failure that they cannot repair is a 500. */
 function answerOf(
   error: unknown,
 ): Pick<BootstrapError, 'status' | 'message'> & Partial<Pick<BootstrapError, 'headers'>> {

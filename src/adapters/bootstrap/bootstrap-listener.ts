@@ -1,4 +1,4 @@
-/** The bootstrap port: it opens when it can, and the service lives without it. */
+/** The bootstrap port: the service retries until it is open, and works without it. */
 import type { AddressInfo } from 'node:net';
 import { HttpServer, type ServerLimits } from '../http/server/http-server.ts';
 import { refuseHeads } from '../http/server/refused-heads.ts';
@@ -7,18 +7,18 @@ import { type BootstrapOptions, createBootstrapApp } from './bootstrap-app.ts';
 const LIMITS: ServerLimits = {
   keepAliveTimeoutMs: 30_000,
   headersTimeoutMs: 5_000,
-  // More than the nodes that join at a time. The admission bounds the bodies that are sent.
+  // More than the number of nodes that join at a time. The admission limits the bodies in progress.
   maxConnections: 512,
-  // A request names a path and a digest. The Go implementation takes as much: 4 KiB, to which Go adds 4 KiB.
+  // A request has only a path and a digest. The Go implementation accepts the same: 4 KiB, to which Go adds 4 KiB.
   maxHeaderBytes: 8 * 1024,
-  // A machine that has nothing yet writes its request by printf and a bare line feed, which Go takes.
+  // A new machine writes its request with printf and a bare line feed, which Go accepts.
   isLenient: true,
 };
 const RETRY_MS = 5_000;
 
 export interface BootstrapListenerOptions extends BootstrapOptions {
   readonly listen: { readonly host: string | undefined; readonly port: number };
-  /** Told of each failure to open the port. */
+  /** Called for each failure to open the port. */
   readonly onFailure: (error: Error) => void;
   readonly onListening: (address: AddressInfo) => void;
   readonly retryMs?: number;
@@ -41,7 +41,7 @@ export class BootstrapListener {
     );
   }
 
-  /** Never rejects: a port that another process holds is tried again every few seconds. */
+  /** Never rejects: if another process uses the port, the listener retries every few seconds. */
   async start(): Promise<void> {
     const { listen, onFailure, onListening, retryMs = RETRY_MS } = this.#options;
     try {
@@ -60,12 +60,12 @@ export class BootstrapListener {
     return this.#failure === undefined;
   }
 
-  /** The reason in words for an operator; undefined when the port is open. */
+  /** Resolves with the reason for an operator; undefined if the port is open. */
   notReady(): Promise<string | undefined> {
     return Promise.resolve(this.#failure);
   }
 
-  /** Running answers may go on until `deadlineMs` from now. */
+  /** Running responses may continue until `deadlineMs` from now. */
   async stop(deadlineMs = 0): Promise<void> {
     this.#closing.abort();
     clearTimeout(this.#retry);

@@ -1,13 +1,13 @@
-/** Whether a command line asks for the service: the bundle wants to know it before anything is loaded (start.ts). */
+/** Whether a command line starts the service: the bundle needs the answer before it loads other code (start.ts). */
 
-/** Reads the arguments behind the program's name; true for wrong flags too, because `serve` reports them. */
+/** Parses the arguments after the program's name; returns true for wrong flags, too, because `serve` reports them. */
 export function asksToServe(args: readonly string[]): boolean {
   const [first = ''] = args;
   if (first !== '' && first !== 'serve' && !first.startsWith('-')) return false;
   return !flagsOf(args).some((flag) => ['--help', '-h', '--version'].includes(flag));
 }
 
-/** The arguments before `--`; none behind it is a flag. */
+/** Returns the arguments before `--`, because those after it are not flags. */
 export function flagsOf(args: readonly string[]): readonly string[] {
   return args.includes('--') ? args.slice(0, args.indexOf('--')) : args;
 }

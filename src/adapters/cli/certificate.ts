@@ -1,7 +1,7 @@
-/** X.509 certificates for P-256 keys (RFC 5280): as much of the format as loopback keys need, since node:crypto only reads it. */
+/** X.509 certificates for P-256 keys (RFC 5280): the parts that loopback keys need; node:crypto only parses them. */
 import { createHash, generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto';
 
-/** Both as PEM. */
+/** The certificate and the key in PEM. */
 export interface CertifiedKey {
   readonly certificate: string;
   readonly key: string;
@@ -9,7 +9,7 @@ export interface CertifiedKey {
 
 interface Purpose {
   readonly usage: 'server' | 'client';
-  /** Of IPv4; clients compare it with the address that they dial. */
+  /** An IPv4 address; clients compare it with the address of the connection. */
   readonly address?: string;
 }
 
@@ -33,10 +33,13 @@ const EXTENDED_KEY_USAGE = oid('551d25');
 const EXTENDED_USAGES = { server: oid('2b06010505070301'), client: oid('2b06010505070302') };
 const ECDSA_WITH_SHA256 = der(SEQUENCE, oid('2a8648ce3d040302'));
 
-/** Without an end (RFC 5280 section 4.1.2.5), and valid under a clock that is years off: the keys last as long as their pod. */
+/**
+ * Without an end (RFC 5280 section 4.1.2.5) and valid with a clock that is years off, because the keys last as long as their
+ * pod.
+ */
 const VALIDITY = der(SEQUENCE, der(0x17, Buffer.from('700101000000Z')), der(0x18, Buffer.from('99991231235959Z')));
 
-/** A CA whose key never leaves this object. */
+/** A CA whose key stays in this object. */
 export class CertificateAuthority {
   readonly #name: Buffer;
   readonly #key: KeyObject;
@@ -50,7 +53,7 @@ export class CertificateAuthority {
     this.#keyId = createHash('sha256').update(spkiOf(publicKey)).digest().subarray(0, 20);
     this.certificate = this.#sign(this.#name, publicKey, [
       extension(BASIC_CONSTRAINTS, der(SEQUENCE, TRUE, der(INTEGER, Buffer.from([0]))), TRUE),
-      // keyCertSign
+      // The key usage is keyCertSign.
       extension(KEY_USAGE, der(BIT_STRING, Buffer.from([2, 0x04])), TRUE),
       extension(SUBJECT_KEY_ID, der(OCTET_STRING, this.#keyId)),
     ]);
@@ -60,7 +63,7 @@ export class CertificateAuthority {
     const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     const certificate = this.#sign(nameOf(name), publicKey, [
       extension(BASIC_CONSTRAINTS, der(SEQUENCE), TRUE),
-      // digitalSignature
+      // The key usage is digitalSignature.
       extension(KEY_USAGE, der(BIT_STRING, Buffer.from([7, 0x80])), TRUE),
       extension(EXTENDED_KEY_USAGE, der(SEQUENCE, EXTENDED_USAGES[usage])),
       extension(AUTHORITY_KEY_ID, der(SEQUENCE, der(0x80, this.#keyId))),
@@ -71,11 +74,11 @@ export class CertificateAuthority {
 
   #sign(subject: Buffer, publicKey: KeyObject, extensions: readonly Buffer[]): string {
     const serial = randomBytes(16);
-    // A positive number without leading zeros.
+    // The number is positive and has no leading zeros.
     serial[0] = ((serial[0] ?? 0) & 0x7f) | 0x40;
     const toBeSigned = der(
       SEQUENCE,
-      // Version 3.
+      // The version is 3.
       der(0xa0, der(INTEGER, Buffer.from([2]))),
       der(INTEGER, serial),
       ECDSA_WITH_SHA256,
@@ -107,7 +110,7 @@ function bytesOf(address: string): Buffer {
   return Buffer.from(address.split('.').map(Number));
 }
 
-/** X.690 section 8.1.3: lengths below 128 take one byte, the others say first how many bytes they take. */
+/** X.690 section 8.1.3: lengths below 128 take one byte; before longer ones stands the number of their bytes. */
 function der(tag: number, ...contents: readonly Buffer[]): Buffer {
   const content = Buffer.concat(contents);
   const { length } = content;

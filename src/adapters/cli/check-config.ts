@@ -1,4 +1,4 @@
-/** `check-config`: the mistakes in settings that `serve` reports, and warnings that it does not give. */
+/** `check-config`: reports the mistakes in settings that `serve` reports, and additional warnings. */
 import { stringify } from 'yaml';
 import { userOf } from '../../domain/credential.ts';
 import type { Upstream } from '../../domain/upstream.ts';
@@ -17,25 +17,28 @@ import {
 } from './command.ts';
 
 const HIDDEN = '[secret]';
-/** The fields of a registry that are shown; all others are hidden, new ones too. */
+/** The fields of a registry that are printed; all others are hidden, including new ones. */
 const SHOWN = ['repo', 'default', 'scheme', 'ca', 'caFile', 'passwordFile', 'dockerCfgFile'];
 
 interface Config {
-  /** One line each: `file:line: setting: what is wrong`. */
+  /** Each line is `file:line: setting: mistake`. */
   readonly mistakes: readonly string[];
-  /** As files and flags have them, laid one over the other. */
+  /** The merged settings of files and flags, as they are written. */
   readonly written: Readonly<Record<string, unknown>>;
   readonly registries: readonly { readonly upstream: Upstream }[];
-  /** Errors with which `serve` would end on this machine, and warnings; beside mistakes those that do not depend on them. */
+  /**
+   * Resolves with the errors with which `serve` would fail on this machine, and with warnings; with mistakes in the
+   * settings, only with those that are independent of the mistakes.
+   */
   check(isOnline: boolean): Promise<{
     readonly errors: readonly string[];
     readonly warnings: readonly string[];
-    /** Null when no registry was asked. */
+    /** Null if no registry was asked. */
     readonly answers: readonly RegistryAnswer[] | null;
   }>;
 }
 
-/** @throws SettingsError for a file that cannot be read */
+/** @throws SettingsError for an unreadable file */
 type ReadConfig = (flags: Values<typeof SETTINGS_FLAGS>, terminal: Terminal) => Config;
 
 export function checkConfigCommand(readConfig: ReadConfig): Command {
@@ -94,7 +97,7 @@ credentials.registries, with its account, for at most 15 seconds.`,
   });
 }
 
-/** Registries of a cluster are asked by the service alone. */
+/** Only the service asks registries that a cluster configures. */
 const NO_REGISTRY = '--online: credentials.registries is empty, so no registry is asked';
 const VERDICTS = {
   right: 'the settings are right\n',
@@ -107,7 +110,7 @@ function verdictOf(mistakes: readonly string[], errors: readonly unknown[]): [ke
   return errors.length > 0 ? ['right_elsewhere', EXIT_CODE.faulty] : ['right', EXIT_CODE.done];
 }
 
-/** Settings as they are written, without secrets. */
+/** Returns the settings as they are written, without secrets. */
 function printableSettings({ written, registries }: Config): Record<string, unknown> {
   const credentials = written['credentials'] as { readonly registries: readonly Record<string, unknown>[] };
   return {

@@ -1,4 +1,4 @@
-/** The command line: finds and runs the command that is asked for, and prints help. */
+/** The command line: finds and runs a command, and prints help. */
 import { flagsOf } from './asks-to-serve.ts';
 import {
   type Command,
@@ -17,11 +17,11 @@ import { meantFlag } from './meant-flag.ts';
 
 type Request =
   | { readonly kind: 'version' }
-  /** Of the program when there is no command. */
+  /** The help of the program if there is no row. */
   | { readonly kind: 'help'; readonly row?: Row }
   | { readonly kind: 'run'; readonly row: Row; readonly args: readonly string[] };
 
-/** Runs the command that `args` name; a failure is one sentence on `stderr`. Rejects for bugs only. */
+/** Runs the command that `args` name; a failure prints one sentence to `stderr`. Rejects only for bugs. */
 export async function runCommandLine(
   args: readonly string[],
   terminal: Terminal,
@@ -65,11 +65,11 @@ function findRow(name: string, commands: readonly Row[]): Row {
   const row = commands.find((candidate) => candidate.name === name);
   if (row !== undefined) return row;
   const names = commands.map((candidate) => candidate.name);
-  // Without a command it serves, so a file may be meant for that.
+  // Without a command the program serves, so a file name may be a flag value for that.
   throw new UsageError(`there is no command ${name}${didYouMean(name, names) || meantFlag(name, SETTINGS_FLAGS)}`);
 }
 
-/** The command before `--help`, if `args` name one. */
+/** Returns the command for `--help`, if `args` name one. */
 function seeAlso([first]: readonly string[], commands: readonly Row[]): string {
   return commands.some(({ name }) => name === first) ? `${String(first)} ` : '';
 }
@@ -79,7 +79,7 @@ function isInterruption(error: unknown, signal: AbortSignal): boolean {
 }
 
 const PROGRAM = 'registry-packages-proxy';
-/** The columns of the usual terminal. Examples can be longer: they are to be copied. */
+/** The usual width of a terminal. Examples can be longer, because users copy them. */
 const WIDTH = 80;
 
 export function programHelp(rows: readonly Row[]): string {
@@ -122,14 +122,14 @@ function flagRows(flags: Flags): [string, string][] {
   ]);
 }
 
-/** Two columns, the second wrapped below itself. */
+/** Formats two columns; the second one wraps in its own column. */
 function columns(rows: readonly (readonly [string, string])[]): string {
   const width = Math.max(...rows.map(([left]) => left.length));
   const indent = ' '.repeat(width + 6);
   return rows.map(([left, right]) => `  ${left.padEnd(width)}    ${wrap(right, indent)}\n`).join('');
 }
 
-/** Paragraphs stay paragraphs; lines that begin with a space stay as they are. */
+/** Keeps paragraphs; lines that begin with a space stay unchanged. */
 function wrap(text: string, indent = ''): string {
   const lines = text.split('\n').flatMap((paragraph) => {
     if (paragraph.startsWith(' ')) return [paragraph];

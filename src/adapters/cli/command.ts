@@ -1,26 +1,26 @@
-/** A command of the command line, its flags and exit codes, and how a command is added. */
+/** A command of the command line, its flags and exit codes, and how to add one. */
 import { parseArgs } from 'node:util';
 import { meantFlag } from './meant-flag.ts';
 
-/** The process, as values that program.ts reads. Results go to `stdout`, errors and progress to `stderr`. */
+/** The parts of the process that program.ts reads. Results go to `stdout`, errors and progress to `stderr`. */
 export interface Terminal {
   readonly stdout: Output;
   readonly stderr: Output;
-  /** Opened by the first use, which few commands have. */
+  /** Opened by the first use, because few commands use it. */
   readonly stdin: Input;
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** The version of this program. */
   readonly version: string;
-  /** The settings file that every other one is laid over. */
+  /** The file with the default settings; other files override it. */
   readonly defaultSettings: string;
-  /** Aborts at the first SIGINT or SIGTERM; a second one ends the process at once. */
+  /** Aborted by the first SIGINT or SIGTERM; a second one ends the process at once. */
   readonly interrupted: AbortSignal;
 }
 
-/** As process.stdout is. */
+/** The used part of process.stdout. */
 export interface Output {
   readonly isTTY?: boolean | undefined;
-  /** The present width of a terminal. */
+  /** The present width of the terminal. */
   readonly columns?: number | undefined;
   readonly rows?: number | undefined;
   write(text: string): unknown;
@@ -28,10 +28,10 @@ export interface Output {
   off?(event: 'resize', listener: () => void): unknown;
 }
 
-/** As process.stdin is. */
+/** The used part of process.stdin. */
 export interface Input {
   readonly isTTY?: boolean | undefined;
-  /** A terminal gives each key at once from now on, and none is a signal. */
+  /** With raw input a terminal delivers each key at once, and no key is a signal. */
   setRawMode?(isRaw: boolean): unknown;
   on(event: 'data', listener: (chunk: Buffer | string) => void): unknown;
   off(event: 'data', listener: (chunk: Buffer | string) => void): unknown;
@@ -39,41 +39,41 @@ export interface Input {
 }
 
 interface Declaration<Known extends Flags> {
-  /** Describes the command in sentences, below the summary of its row in table.ts. */
+  /** The description of the command, below the summary of its row in table.ts. */
   readonly about: string;
   readonly flags: Known;
-  /** By their names in the help: `FILE`, `[FILE]` when it can be left out, `FILE...` for one and more. */
+  /** The names in the help: `FILE`, `[FILE]` for an optional operand, `FILE...` for one or more. */
   readonly operands?: readonly string[];
-  /** At least one. `run` follows the program's name. */
+  /** At least one example. `run` follows the program's name. */
   readonly examples: readonly { readonly to: string; readonly run: string }[];
-  /** Its exit codes: the sentence of EXIT_CODES, or the meaning for this command. */
+  /** The exit codes: the sentence of EXIT_CODES, or the meaning for this command. */
   readonly exits: Partial<Readonly<Record<ExitCode, string>>>;
   /**
-   * @throws UsageError for what flags cannot express
-   * @throws CommandFailure when the command could not start
-   * @throws the reason of `interrupted`, or an AbortError, when that is why it ends
+   * @throws UsageError for mistakes that flags cannot express
+   * @throws CommandFailure if the command could not start
+   * @throws the reason of `interrupted`, or an AbortError, if the command was interrupted
    */
   readonly run: (given: Given<Known>, terminal: Terminal) => Promise<ExitCode>;
 }
 
-/** A command in the table of commands; its file is loaded when it is asked for. */
+/** A command in the table of commands; its file is loaded only for its use. */
 export interface Row {
   readonly name: string;
-  /** The summary, in one line: it completes "registry-packages-proxy NAME: …". */
+  /** The summary in one line; it completes "registry-packages-proxy NAME: …". */
   readonly summary: string;
   load(): Promise<Command>;
 }
 
-/** A declaration that parses its own flags. */
+/** A declaration with the parser of its flags. */
 export interface Command extends Omit<Declaration<Flags>, 'run'> {
-  /** @throws UsageError when `args` are not its flags and operands; and what its declaration throws */
+  /** @throws UsageError if `args` are not its flags and operands, and the errors of its declaration */
   readonly run: (args: readonly string[], terminal: Terminal) => Promise<ExitCode>;
 }
 
 /**
- * To add a command: a file here that makes it with `command({ … })` of its flags, operands, help and `run`; if it needs
- * settings or other adapters, a file in `src/infrastructure/commands` that gives them to it; its row in table.ts there; its
- * section in docs/command-line.md.
+ * Defines a command. A new command needs a file here with `command({ … })` of its flags, operands, help and `run`; for
+ * settings or other adapters, a file in `src/infrastructure/commands`; its row in table.ts there; and its section in
+ * docs/command-line.md.
  */
 export function command<const Known extends Flags>(declaration: Declaration<Known>): Command {
   const { flags, operands = [], run } = declaration;
@@ -84,11 +84,11 @@ export function command<const Known extends Flags>(declaration: Declaration<Know
 }
 
 export const EXIT_CODE = {
-  /** All that was asked for; of `serve`, a stop by signal. */
+  /** The command succeeded; `serve` was stopped by a signal. */
   done: 0,
-  /** Nothing was done. */
+  /** The command did no work. */
   refused: 1,
-  /** It was done, and not all of it is as it should be. */
+  /** The command did its work, and found or caused a fault. */
   faulty: 2,
   interrupted: 130,
 } as const;
@@ -102,18 +102,18 @@ export const EXIT_CODES: Readonly<Record<ExitCode, string>> = {
   130: 'ended by SIGINT or SIGTERM',
 };
 
-/** The command line is wrong. The message is a sentence for its author. */
+/** The command line is wrong. The message is a sentence for the user. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
-/** A directory is missing, a registry does not answer, settings are wrong. The message is a sentence for an operator. */
+/** A failure such as a missing directory or wrong settings. The message is a sentence for the operator. */
 export class CommandFailure extends Error {
   override readonly name = 'CommandFailure';
 }
 
 export class SettingsError extends CommandFailure {
-  /** One line each: `file:line: setting: what is wrong`. */
+  /** Each line is `file:line: setting: mistake`. */
   readonly problems: readonly string[];
   constructor(problems: readonly string[]) {
     super(problems.join('\n'));
@@ -128,10 +128,10 @@ export interface Flag {
   readonly about: string;
 }
 
-/** The flag of each command that prints a result for people. docs/schemas has a schema for each of the documents. */
+/** The flag of each command that prints a result for people. docs/schemas has a schema for each document. */
 export const JSON_FLAG = { type: 'boolean', about: 'print the result as one JSON document instead' } as const;
 
-/** The flags of the existing implementation, for every command that needs settings. */
+/** The flags of the existing implementation, for each command with settings. */
 export const SETTINGS_FLAGS = {
   config: { type: 'string', value: 'FILE', about: 'settings file; config/default.yaml documents all settings' },
   'listen-address': { type: 'string', value: 'HOST:PORT', about: 'address to listen on (:PORT for all interfaces)' },
@@ -150,14 +150,14 @@ export const SETTINGS_FLAGS = {
   },
 } as const;
 
-/** One document on one line, so that lines of several runs can be told apart. */
+/** Writes one document on one line, so that the documents of several runs can be separated. */
 export function writeJson(stdout: Output, document: object): void {
   stdout.write(`${JSON.stringify(document)}\n`);
 }
 
 export type Flags = Readonly<Record<string, Flag>>;
 
-/** A flag that was not given is undefined. */
+/** The value of an absent flag is undefined. */
 export type Values<Known extends Flags> = {
   readonly [Name in keyof Known]?: Known[Name]['type'] extends 'boolean' ? boolean : string;
 };
@@ -167,7 +167,7 @@ interface Given<Known extends Flags> {
   readonly operands: readonly string[];
 }
 
-/** The last of two flags wins. Go's `--name=true` and `--name=false` work. @throws UsageError */
+/** The last of repeated flags counts. Go's `--name=true` and `--name=false` work. @throws UsageError */
 export function parseFlags<Known extends Flags>(
   args: readonly string[],
   known: Known,
@@ -206,15 +206,15 @@ function asNodeWritesIt(arg: string, known: Flags): string {
   return value === 'true' ? `--${name}` : `--no-${name}`;
 }
 
-/** Without what Node says to programmers. */
+/** Returns the first sentence, without Node's advice for programmers. */
 function firstSentence(message: string): string {
   return (message.split('\n', 1)[0] ?? message).replace(/\.$/, '');
 }
 
-/** More changes than these make another word. */
+/** A text with more changes than these is a different word. */
 const MOST_CHANGES = 3;
 
-/** `, did you mean "serve"?`, or nothing when no name is near. */
+/** Returns `, did you mean "serve"?`, or an empty text if no name is similar. */
 export function didYouMean(typed: string, names: readonly string[]): string {
   const candidates = names
     .map((name) => ({ name, distance: name.startsWith(typed) ? 0 : changes(typed, name) }))
@@ -224,7 +224,7 @@ export function didYouMean(typed: string, names: readonly string[]): string {
   return nearest === undefined ? '' : `, did you mean ${nearest}?`;
 }
 
-/** Letters to insert, remove or replace (Levenshtein). */
+/** Returns the number of letters to insert, remove or replace (Levenshtein). */
 function changes(from: string, to: string): number {
   let row = Array.from({ length: to.length + 1 }, (_, index) => index);
   for (const [i, letter] of Array.from(from).entries()) {
@@ -238,7 +238,7 @@ function changes(from: string, to: string): number {
   return row.at(-1) ?? 0;
 }
 
-/** @throws UsageError, which does not repeat the text */
+/** @throws UsageError without the text */
 export function parseServiceUrl(text: string): URL {
   const url = URL.parse(text);
   if (url === null || !/^https?:$/.test(url.protocol) || url.href !== `${url.origin}/`) {

@@ -1,4 +1,4 @@
-/** `completion`: what a shell completes, out of the table of commands and their flags. */
+/** `completion`: prints shell completions, made from the table of commands and their flags. */
 import {
   type Command,
   command,
@@ -14,16 +14,16 @@ import {
 const PROGRAM = 'registry-packages-proxy';
 const SHELLS = { bash, zsh, fish };
 
-/** A command with the words that its arguments can begin with. */
+/** A command with the possible first words of its arguments. */
 interface Entry {
   readonly name: string;
   readonly summary: string;
   readonly flags: readonly (Flag & { readonly name: string })[];
-  /** The words that the operands may be; files when there are none. */
+  /** The possible words of the operands; empty if they are files. */
   readonly words: readonly string[];
 }
 
-/** `commands` holds this command, too. */
+/** `commands` includes this command. */
 export function completionCommand(commands: readonly Row[]): Command {
   return command({
     about: `Prints a script that completes commands, flags and files in a shell: ${Object.keys(SHELLS).join(', ')}. \
@@ -63,7 +63,7 @@ async function entryOf(row: Row): Promise<Entry> {
   };
 }
 
-/** Readline completes a file where the function answers nothing. */
+/** Readline completes a file if the function returns no words. */
 function bash(entries: readonly Entry[]): string {
   const cases = entries.map(({ name, flags, words }) => {
     const valued = flags.filter(({ value }) => value !== undefined).map((flag) => `--${flag.name}`);
@@ -142,7 +142,7 @@ function fish(entries: readonly Entry[]): string {
   ].join('\n');
 }
 
-/** A word of any of the three shells. */
+/** Quotes a word for each of the three shells. */
 function quoted(text: string): string {
   return `'${text.replaceAll("'", String.raw`'\''`)}'`;
 }

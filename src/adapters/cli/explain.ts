@@ -19,7 +19,7 @@ const FLAGS = {
   json: { type: 'boolean', about: 'print the JSON document of the service (docs/openapi.yaml)' },
 } as const;
 
-/** As wide as the labels of the service. */
+/** The width of the labels of the service. */
 const LABEL = 'verified'.padEnd(12);
 
 export const EXPLAIN = command({
@@ -77,7 +77,7 @@ function pathOf(route: string, { digest, repository, path }: PackageRequest): st
   return `${route}?${query.toString()}`;
 }
 
-/** Read here as the service reads it. @throws UsageError */
+/** Parses the request as the service does. @throws UsageError */
 function requestOf({ digest, repository = '', path = '' }: Values<typeof FLAGS>): PackageRequest {
   if (digest === undefined) throw new UsageError('--digest is missing');
   try {
@@ -99,7 +99,7 @@ interface Told {
   readonly layer: string | undefined;
 }
 
-/** Undefined for a text that is no explanation. */
+/** Returns undefined for a text that is not an explanation. */
 function readLines(text: string): Told | undefined {
   const [, outcome] = /^verdict +would (be served|fail)\b/.exec(text) ?? [];
   if (outcome === undefined) return undefined;
@@ -130,7 +130,7 @@ interface Verification {
   readonly reason: string;
 }
 
-/** @throws CommandFailure when the service does not give the manifest */
+/** @throws CommandFailure if the service does not send the manifest */
 async function verify(
   access: ServiceAccess,
   request: PackageRequest,

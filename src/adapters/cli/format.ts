@@ -1,13 +1,13 @@
-/** Amounts, times and errors for people. */
+/** Formats amounts, times and errors for people. */
 import { DigestMismatchError, errnoOf } from '../../domain/errors.ts';
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 
-/** Three digits at most before the unit, and one behind the point where it says something: `0 B`, `9.8 MiB`, `312 GiB`. */
+/** At most three digits before the unit, and one after the point for values below ten: `0 B`, `9.8 MiB`, `312 GiB`. */
 export function formatBytes(bytes: number): string {
   let value = bytes;
   let unit = 0;
-  // An amount that would be rounded to 1024 of a unit is 1 of the next.
+  // An amount that rounds to 1024 of a unit is 1 of the next.
   while (value >= 1023.5 && unit < UNITS.length - 1) {
     value /= 1024;
     unit++;
@@ -24,12 +24,12 @@ export function formatSeconds(seconds: number): string {
   return `${String(Math.floor(whole / 3600))} h ${String(Math.floor((whole % 3600) / 60))} min`;
 }
 
-/** The longest chain of causes that is shown; deeper causes have never helped. */
+/** The longest printed chain of causes; deeper causes have never helped. */
 const MAX_CAUSES = 5;
-/** The most failed packages that are listed; a person reads no more. */
+/** The largest number of listed failures, as many as a person reads. */
 const MAX_LINES = 50;
 
-/** The error's message and those of what caused it, as they are logged too: none of them holds a secret. */
+/** Returns the messages of the error and its causes, which the log has, too: none of them has a secret. */
 export function formatError(error: unknown): string {
   const messages: string[] = [];
   for (let cause = error; cause instanceof Error && messages.length < MAX_CAUSES; { cause } = cause) {
@@ -39,31 +39,31 @@ export function formatError(error: unknown): string {
 }
 
 function messageOf(error: Error): string {
-  // A cause says it with the host.
+  // Otherwise the message of a cause has these facts and the host.
   if (error instanceof DigestMismatchError && error.cause === undefined) {
     return `${error.message}: expected ${error.expected}, found ${error.found}`;
   }
   return error.message;
 }
 
-/** The first lines, and how many more there are. */
+/** Returns the first lines, and the number of the others. */
 export function abridged(lines: readonly string[]): string {
   const rest = lines.length - MAX_LINES;
   return (rest <= 0 ? lines : [...lines.slice(0, MAX_LINES), `… and ${String(rest)} more`]).join('\n');
 }
 
-/** Labels in one column, what they name in the next. */
+/** Aligns the labels in one column and their texts in the next. */
 export function alignRows(rows: readonly (readonly [label: string, text: string])[]): string {
   const width = Math.max(...rows.map(([label]) => label.length)) + 2;
   return rows.map(([label, text]) => `${label.padEnd(width)}${text}\n`).join('');
 }
 
-/** A text from elsewhere, which must not control the terminal. */
+/** Replaces control characters in an external text, because they would control the terminal. */
 export function printable(text: string): string {
   return text.replaceAll(/[^\P{C}\n]/gu, '?');
 }
 
-/** The code of an error of Node: `ENOENT`. */
+/** Returns the code of an error of Node, such as `ENOENT`. */
 export function codeOf(error: unknown): string {
   return errnoOf(error) ?? formatError(error);
 }

@@ -1,13 +1,13 @@
-/** A picture on a terminal that changes in place, beside keys that are read while it is there. */
+/** A screen on a terminal that is redrawn in place, with a reader of keys. */
 import type { Input, Output } from './command.ts';
 
-/** The alternate screen leaves what was on the terminal before as it was (xterm, ctlseqs). */
+/** The alternate screen preserves the text that the terminal had before (xterm, ctlseqs). */
 const ENTER = '\x1b[?1049h\x1b[?25l';
 const LEAVE = '\x1b[?25h\x1b[?1049l';
 const HOME = '\x1b[H';
 const REST_OF_LINE = '\x1b[K';
 const REST_OF_SCREEN = '\x1b[J';
-/** With raw input Ctrl-C is a key and no signal. */
+/** With raw input Ctrl-C is a key instead of a signal. */
 const INTERRUPT = '\x03';
 
 export class LiveScreen {
@@ -16,7 +16,7 @@ export class LiveScreen {
   readonly #onKey: (keys: Buffer | string) => void;
   readonly #onResize: () => void;
 
-  /** `stdin` is read only where it is a terminal. */
+  /** Reads `stdin` only if it is a terminal. */
   constructor(
     { stdout, stdin }: { readonly stdout: Output; readonly stdin: Input },
     on: { readonly quit: () => void; readonly interrupt: () => void; readonly resize: () => void },
@@ -40,12 +40,12 @@ export class LiveScreen {
     return { columns: this.#stdout.columns ?? 80, rows: this.#stdout.rows ?? 24 };
   }
 
-  /** In one write, and without an empty screen between two pictures. */
+  /** Draws with one write, and without an empty screen between two frames. */
   draw(lines: readonly string[]): void {
     this.#stdout.write(`${HOME}${lines.map((line) => `${line}${REST_OF_LINE}`).join('\r\n')}${REST_OF_SCREEN}`);
   }
 
-  /** The terminal is as it was before. */
+  /** Restores the state of the terminal. */
   close(): void {
     this.#stdout.off?.('resize', this.#onResize);
     this.#stdin?.off('data', this.#onKey);

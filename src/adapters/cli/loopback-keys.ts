@@ -57,7 +57,7 @@ the CA is not saved, so it can sign no further certificate. The certificates do 
   },
 });
 
-/** For the user of this process only; resolves with the paths. @throws CommandFailure */
+/** Writes files that only the user of this process can read; resolves with their paths. @throws CommandFailure */
 async function write(directory: string, files: Readonly<Record<string, string>>): Promise<string[]> {
   for (const [name, text] of Object.entries(files)) {
     const path = join(directory, name);

@@ -1,6 +1,6 @@
-/** The flag that an argument without one is meant for, by the form of the argument. */
+/** Finds the flag that an argument without one belongs to, by the form of the argument. */
 
-/** The first flag of a command whose form fits is meant. */
+/** The first form that matches and whose flag the command has is used. */
 const FORMS: readonly (readonly [form: RegExp, flag: string])[] = [
   [/^sha256:/, 'digest'],
   [/^https?:\/\//, 'url'],
@@ -8,12 +8,12 @@ const FORMS: readonly (readonly [form: RegExp, flag: string])[] = [
   [/\.tar$/, 'from'],
   [/\.(?:txt|json|list)$/, 'list'],
   [/^\d+$/, 'count'],
-  // Any other path.
+  // Any other path matches this form.
   [/\//, 'output'],
   [/\//, 'config'],
 ];
 
-/** `, did you mean --config my.yaml?`, or nothing when no flag of `known` takes what looks like this. */
+/** Returns `, did you mean --config my.yaml?`, or an empty text if no flag of `known` takes such an argument. */
 export function meantFlag(argument: string, known: Readonly<Record<string, unknown>>): string {
   const flag = FORMS.find(([form, name]) => name in known && form.test(argument))?.[1];
   return flag === undefined ? '' : `, did you mean --${flag} ${argument}?`;

@@ -19,7 +19,7 @@ import { formatBytes, printable } from './format.ts';
 import { isFlawless, LIST_FLAGS, type ListedPackage, readPackageList, tellOutcome } from './package-list.ts';
 import { MirrorDisplay } from './progress.ts';
 
-/** Enough to fill a line, and few enough for any registry. */
+/** The number of packages at a time: enough to use a connection fully, and few enough for any registry. */
 const CONCURRENCY = 3;
 
 const FLAGS = {
@@ -46,11 +46,11 @@ const FLAGS = {
 } as const;
 
 interface Ports extends Pick<MirrorOptions, 'gateway' | 'credentials' | 'layout'> {
-  /** registry.platform of the settings. */
+  /** The setting registry.platform. */
   readonly platform: Platform;
-  /** Those of the archive; undefined without one. */
+  /** The images of the archive; undefined without an archive. */
   readonly images?: readonly ArchivedImage[];
-  /** Hears of each failure before it is told. */
+  /** Called with each failure before it is printed. */
   readonly onFailure?: (error: unknown) => void;
 }
 
@@ -60,8 +60,8 @@ interface ArchivedImage {
 }
 
 /**
- * Does `work` with the ports that the flags and the settings name, and releases them. Work that resolves with true has left
- * nothing to continue. @throws CommandFailure for settings, a directory or a cluster that cannot be used
+ * Calls `work` with the ports of the flags and the settings, and closes them afterwards. If `work` resolves with true, no
+ * partial files are needed for a next run. @throws CommandFailure if settings, directory or cluster cannot be used
  */
 type WithPorts = (
   flags: Values<typeof FLAGS> & { readonly output: string },

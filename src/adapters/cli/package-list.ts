@@ -15,17 +15,17 @@ import { addAbortSignal } from 'node:stream';
 import { text as textOf } from 'node:stream/consumers';
 
 export interface ListedPackage extends PackageRequest {
-  /** Where it is listed: `packages.txt:7`, `images_digests.json: registrypackages.jq171`. */
+  /** The place in the list: `packages.txt:7`, `images_digests.json: registrypackages.jq171`. */
   readonly place: string;
 }
 
-/** For packages of which the list says a digest only. */
+/** The values for packages for which the list has only a digest. */
 type Defaults = Pick<PackageRequest, 'repository' | 'path'>;
 
-/** In a line, for the repository of the defaults. */
+/** The field of a line that means the default repository. */
 const DEFAULT = '-';
 
-/** Each package once. @throws CommandFailure with every mistake, each with its place */
+/** Returns each package once. @throws CommandFailure with all mistakes and their places */
 export function parsePackageList(text: string, name: string, defaults: Defaults): ListedPackage[] {
   const mistakes: string[] = [];
   const packages = new Map<string, ListedPackage>();
@@ -67,7 +67,7 @@ function parsePackage(
   };
 }
 
-/** A `#` at the begin of a word begins a comment. */
+/** A `#` at the beginning of a word begins a comment. */
 function linesOf(text: string, name: string): Entry[] {
   return text
     .replace(/^\uFEFF/, '')
@@ -98,7 +98,7 @@ function digestsOf(text: string, name: string): Entry[] {
   return entries;
 }
 
-/** The flags of every command for many packages. */
+/** The flags of each command for many packages. */
 export const LIST_FLAGS = {
   list: {
     type: 'string',
@@ -110,7 +110,7 @@ export const LIST_FLAGS = {
   path: { type: 'string', value: 'PATH', about: 'path of packages without one in the list, below the repository' },
 } as const;
 
-/** @throws UsageError, or CommandFailure for a list that cannot be read or has mistakes */
+/** @throws UsageError, or CommandFailure if the list is unreadable or has mistakes */
 export async function readPackageList(
   flags: Values<typeof LIST_FLAGS>,
   interrupted: AbortSignal,
@@ -139,7 +139,7 @@ function ofFlag<Value>(name: string, parse: () => Value): Value {
   }
 }
 
-/** A package that failed, as `--json` has it. */
+/** A failed package in the format of `--json`. */
 export interface ListedFailure {
   readonly place: string;
   readonly digest: string;
@@ -148,11 +148,11 @@ export interface ListedFailure {
 
 export interface Outcome {
   readonly failures: readonly ListedFailure[];
-  /** Why the work ended before all packages were tried; null when it did not. */
+  /** The reason why the work ended before all packages were tried; otherwise null. */
   readonly ended: string | null;
 }
 
-/** Says what went wrong with which package, or with the directory `where` they all go. `onFailure` hears of each before. */
+/** Prints the failures of packages, or of the common directory `where`. `onFailure` gets each one first. */
 export async function tellOutcome(
   work: Promise<readonly PackageFailure<ListedPackage>[]>,
   where: string,

@@ -18,7 +18,7 @@ import { isFlawless, LIST_FLAGS, type ListedPackage, readPackageList, tellOutcom
 import { Progress } from './progress.ts';
 import { readAccess, type ServiceAccess, SIDECAR_FLAGS } from './service-access.ts';
 
-/** Few, since a service has other clients besides. */
+/** The number of packages at a time; small, because a service has other clients. */
 const CONCURRENCY = 3;
 
 const LOCAL_FLAGS = {
@@ -37,12 +37,12 @@ const SERVICE_FLAGS = {
   ...SIDECAR_FLAGS,
 } as const;
 
-/** Fills the cache, which is named `where`; resolves with whether all packages are in it. */
+/** Fills the cache with the name `where`; resolves with whether it has all packages. */
 type Fill = (cache: PackageCache, where: string) => Promise<boolean>;
 
-/** The caches that can be filled. Each is opened, given to `fill` and closed. */
+/** The caches that can be filled. Each is opened, passed to `fill` and closed. */
 interface Caches {
-  /** @throws CommandFailure when the settings have no cache, or another process works on it */
+  /** @throws CommandFailure if the settings have no cache, or another process uses it */
   readonly local: (flags: Values<typeof LOCAL_FLAGS>, terminal: Terminal, fill: Fill) => Promise<boolean>;
   readonly ofService: (service: ServiceAccess, fill: Fill) => Promise<boolean>;
 }
@@ -81,7 +81,7 @@ verified. If the cache is too small for the whole list, the command names the pa
 }
 
 interface Order {
-  /** The cache, by name. */
+  /** The name of the cache. */
   readonly where: string;
   readonly packages: readonly ListedPackage[];
   readonly isJson: boolean;
@@ -110,7 +110,7 @@ async function prefetch(cache: PackageCache, { where, packages, isJson }: Order,
   return isFlawless(outcome);
 }
 
-/** @throws UsageError for the first of these flags that was given */
+/** @throws UsageError for the first of these flags that is present */
 function refuse(known: object, given: Readonly<Record<string, unknown>>, why: string): void {
   for (const name of Object.keys(known)) if (given[name] !== undefined) throw new UsageError(`--${name} ${why}`);
 }

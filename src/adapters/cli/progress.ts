@@ -1,27 +1,27 @@
-/** Shows the progress of a command: a bar on a terminal, a line now and then elsewhere. Never in colour. */
+/** Shows the progress of a command: a bar on a terminal, a line at intervals elsewhere. The output has no colours. */
 import type { MirrorProgress } from '../../application/mirror-packages.ts';
 import type { Output, Terminal } from './command.ts';
 import { formatBytes, formatSeconds } from './format.ts';
 
-/** The time between two pictures of a bar; a person sees no faster change. */
+/** The time between two frames of a bar; people do not see faster changes. */
 const REDRAW_MS = 100;
-/** The shortest time between two lines, */
+/** The shortest time between two lines. */
 const LINE_MS = 5_000;
-/** and not for less than this part of the whole, */
+/** The smallest progress between two lines, as a share of the total. */
 const LINE_PART = 0.1;
-/** unless it has been silent for this long. */
+/** After this time a line is printed without such progress, too. */
 const SILENCE_MS = 60_000;
 const WIDEST_BAR = 40;
 const NARROWEST_BAR = 8;
-/** Back to the first column, and nothing behind it. */
+/** Moves to the first column and clears the line. */
 const CLEAR = '\r\x1b[K';
 
 interface ProgressOptions {
-  /** The activity, in one word; each line begins with it. */
+  /** The activity in one word, which begins each line. */
   readonly title: string;
   /** The unit: bytes, or the plural of a noun. */
   readonly unit: string;
-  /** Milliseconds on a clock that never goes back; for tests. */
+  /** The milliseconds of a monotonic clock; for tests. */
   readonly now?: () => number;
 }
 
@@ -31,7 +31,7 @@ export class Progress {
   readonly #isBar: boolean;
   readonly #now: () => number;
   readonly #started: number;
-  /** 0 while it is not known; may grow on the way. */
+  /** 0 while the total is unknown; it may grow later. */
   total = 0;
   #done = 0;
   #label = '';
@@ -43,11 +43,11 @@ export class Progress {
     this.#isBar = stderr.isTTY === true && environment['TERM'] !== 'dumb';
     this.#now = options.now ?? (() => performance.now());
     this.#started = this.#now();
-    // No first line: what is done at once needs only the last.
+    // There is no first line, because short work needs only the last one.
     if (!this.#isBar) this.#drawn.at = this.#started;
   }
 
-  /** `amount` more is done; `label` says of what, where there is room for it. */
+  /** Adds `amount`; `label` names the item, if there is room for it. */
   advance(amount: number, label = this.#label): void {
     this.#done += amount;
     this.#label = label;
@@ -60,13 +60,13 @@ export class Progress {
     }
   }
 
-  /** Takes the bar away, so that something else can be written; the next `advance` brings it back. */
+  /** Removes the bar before other output; the next `advance` draws it again. */
   clear(): void {
     if (this.#drawn.isThere) this.#stream.write(CLEAR);
     this.#drawn = { ...this.#drawn, at: this.#isBar ? -Infinity : this.#drawn.at, isThere: false };
   }
 
-  /** The bar goes; where there was none, a last line says how far it came. */
+  /** Removes the bar; without a bar it prints a last line with the final amount. */
   end(): void {
     this.clear();
     if (!this.#isBar) this.#line();
@@ -74,12 +74,12 @@ export class Progress {
 
   #draw(): void {
     this.#drawn = { at: this.#now(), done: this.#done, isThere: true };
-    // One column less, else some terminals begin the next line.
+    // The last column stays free, because some terminals would begin a new line.
     const room = (this.#stream.columns ?? 80) - 1;
     this.#stream.write(`${CLEAR}${this.#bar(room)}`);
   }
 
-  /** Fields that do not fit are left out, the least important first. */
+  /** Fields that do not fit are omitted, the least important first. */
   #bar(room: number): string {
     const part = this.#part();
     const title = this.#options.title;
@@ -130,7 +130,7 @@ export class Progress {
   }
 }
 
-/** Shows how many manifests have come and, once their sizes are known, how many bytes. */
+/** Shows the number of mirrored manifests and, when their sizes are known, of bytes. */
 export class MirrorDisplay {
   readonly #terminal: Terminal;
   readonly #packages: number;
@@ -148,7 +148,7 @@ export class MirrorDisplay {
     this.#progress.total = packages;
   }
 
-  /** The last progress that was shown. */
+  /** The progress that was shown last. */
   get last(): MirrorProgress {
     return this.#last;
   }

@@ -1,4 +1,4 @@
-/** Asks the registries of the settings, each with its own account, whether they would give packages. */
+/** Asks the registries of the settings, each with its own account, whether they would deliver packages. */
 import { digestOf } from '../../domain/descriptor.ts';
 import { isOneOf } from '../../domain/errors.ts';
 import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
@@ -7,19 +7,22 @@ import type { Upstream } from '../../domain/upstream.ts';
 import { formatError } from './format.ts';
 
 export interface RegistryAnswer {
-  /** `credentials.registries.0`. */
+  /** The name of the setting, such as `credentials.registries.0`. */
   readonly setting: string;
   readonly host: string;
   readonly outcome: 'answers' | 'refuses' | 'unreachable';
-  /** Undefined when it answers. */
+  /** Undefined if the registry answers. */
   readonly cause?: string;
 }
 
-/** For all registries at once. */
+/** The time limit for all registries together. */
 const PATIENCE_MS = 15_000;
-/** A manifest that no registry has: to say so, a registry judges the account by its right to this repository. */
+/**
+ * The digest of a manifest that no registry has: before a registry says so, it checks the account's access to this
+ * repository.
+ */
 const ABSENT = digestOf(Buffer.from('check-config: no registry has a manifest with these bytes'));
-/** In a registry that is configured without a path. */
+/** The repository for a registry that is configured without a path. */
 const SOME_REPOSITORY = 'check-config' as RepositoryPath;
 
 export function askRegistries(

@@ -1,4 +1,4 @@
-/** How a command reaches a running service: on this machine, in the hardened mode, or through the sidecar on port 4219. */
+/** Connects a command to a running service: on this machine, in the hardened mode, or through the sidecar on port 4219. */
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { get, type IncomingMessage } from 'node:http';
@@ -10,12 +10,12 @@ import { codeOf } from './format.ts';
 
 const LOOPBACK_PORT = '127.0.0.1:5080';
 const SIDECAR_PORT = '127.0.0.1:4219';
-/** It answers out of its memory. */
+/** The time limit for an answer, which the service makes from memory. */
 const TIMEOUT_MS = 10_000;
-/** The page of a service with 100 000 entries has some megabytes. */
+/** The largest answer. The page of a service with 100 000 entries has some megabytes. */
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 
-/** The flags by which the sidecar lets a command in. */
+/** The flags for access through the sidecar. */
 export const SIDECAR_FLAGS = {
   'token-file': { type: 'string', value: 'FILE', about: 'file with the bearer token for its sidecar' },
   ca: { type: 'string', value: 'FILE', about: 'CA certificate (PEM) that signed the certificate of its sidecar' },
@@ -39,11 +39,11 @@ export interface ServiceAccess {
   readonly origin: URL;
   readonly token: Secret | undefined;
   readonly ca: string | undefined;
-  /** The certificate by which the service knows this command. */
+  /** The certificate with which this command identifies itself. */
   readonly identity: { readonly cert: string; readonly key: string } | undefined;
 }
 
-/** @throws UsageError, or CommandFailure for files that cannot be read */
+/** @throws UsageError, or CommandFailure for unreadable files */
 export async function readAccess(flags: Values<typeof ACCESS_FLAGS>): Promise<ServiceAccess> {
   const { url, keys, ca: caFile } = flags;
   const tokenFile = flags['token-file'];
@@ -62,7 +62,7 @@ export async function readAccess(flags: Values<typeof ACCESS_FLAGS>): Promise<Se
 
 /** @throws UsageError, CommandFailure */
 async function readToken(path: string): Promise<Secret> {
-  // Neither the message nor the shell's history should have it, but only the message is ours.
+  // The message must not have the token, although the history of the shell has it.
   if (/^ey[\w-]+\.[\w-]+\.[\w-]+$/.test(path)) throw new UsageError('--token-file is the token itself, not a path');
   const token = (await readText('token-file', path)).trim();
   if (!/^[\x21-\x7e]+$/.test(token)) {
@@ -87,14 +87,14 @@ async function readText(flag: string, path: string): Promise<string> {
 
 /** @throws CommandFailure */
 async function readKeys(directory: string): Promise<Pick<ServiceAccess, 'ca' | 'identity'>> {
-  // One after the other, so that of several files that are missing the same one is named each time.
+  // The files are read one after the other, so that the same missing file is reported each time.
   const ca = await readText('keys', join(directory, 'ca.crt'));
   const cert = await readText('keys', join(directory, 'client.crt'));
   const key = await readText('keys', join(directory, 'client.key'));
   return { ca, identity: { cert, key } };
 }
 
-/** The body of an answer with status 200. @throws CommandFailure for anything else, with its cause and a remedy */
+/** Resolves with the body of an answer with status 200. @throws CommandFailure for other answers, with cause and remedy */
 export async function askService(
   { origin, token, ca, identity }: ServiceAccess,
   path: string,
@@ -129,7 +129,7 @@ export async function askService(
   }
 }
 
-/** The sidecar says no more than the status; these are the causes that it has for each. */
+/** Explains a status of the sidecar by its possible causes, because the sidecar sends nothing else. */
 function refusal(origin: URL, path: string, response: IncomingMessage, hasToken: boolean): CommandFailure {
   response.destroy();
   const { statusCode = 0 } = response;
@@ -144,13 +144,13 @@ function refusal(origin: URL, path: string, response: IncomingMessage, hasToken:
   return new CommandFailure(`${origin.origin} answered with status ${String(statusCode)}${remedy}`);
 }
 
-/** By the code of OpenSSL. */
+/** Codes of OpenSSL. */
 const UNTRUSTED = [
   ...['SELF_SIGNED_CERT_IN_CHAIN', 'DEPTH_ZERO_SELF_SIGNED_CERT', 'UNABLE_TO_GET_ISSUER_CERT'],
   ...['UNABLE_TO_GET_ISSUER_CERT_LOCALLY', 'UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'CERT_SIGNATURE_FAILURE'],
 ];
 
-/** A code says what a message of OpenSSL hides. */
+/** Includes the code, because the messages of OpenSSL do not tell the cause. */
 function reasonOf(error: unknown, hasCa: boolean): string {
   if (!(error instanceof Error)) return 'unknown error';
   if (error.name === 'AbortError') return `no answer within ${String(TIMEOUT_MS / 1000)} s`;

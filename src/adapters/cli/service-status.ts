@@ -1,8 +1,8 @@
-/** The state of a running service as `/status` tells it, as far as `top` shows it. */
+/** The part of a running service's `/status` that `top` shows. */
 import { CommandFailure, type Terminal } from './command.ts';
 import { askService, type ServiceAccess } from './service-access.ts';
 
-/** Each field by its type; `?` means that it can be null. The service has more, and later versions may add some. */
+/** The type of each field; `?` means that it can be null. The document has more fields, and later versions may add some. */
 const SHAPE = {
   version: 'string',
   node: 'string?',
@@ -73,7 +73,7 @@ type Shaped<Form> = Form extends keyof Primitives
 
 export type ServiceStatus = Shaped<typeof SHAPE>;
 
-/** @throws CommandFailure when the service does not answer, or with something else */
+/** @throws CommandFailure if the service does not answer, or answers with another document */
 export async function readStatus(
   access: ServiceAccess,
   terminal: Pick<Terminal, 'interrupted'>,
@@ -94,7 +94,7 @@ function parseJson(text: string): unknown {
 
 const MISSHAPEN = Symbol();
 
-/** The fields of the shape alone, or MISSHAPEN when one of them is missing or of another type. */
+/** Returns only the fields of the shape, or MISSHAPEN if a field is missing or has another type. */
 function pick(value: unknown, shape: Shape): unknown {
   if (typeof shape === 'string') {
     const isOfType = typeof value === shape.replace('?', '') || (value === null && shape.endsWith('?'));

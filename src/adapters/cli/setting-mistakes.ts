@@ -1,6 +1,6 @@
-/** Sentences for mistakes in settings: what a setting must be, what it is instead, and how it is written right. */
+/** Sentences for mistakes in settings: the expected value, the present one, and the correction. */
 
-/** An issue as the validator raises it. */
+/** An issue of the validator. */
 interface RawIssue {
   readonly code?: unknown;
   readonly input?: unknown;
@@ -17,7 +17,7 @@ const NOUNS: Readonly<Record<string, string>> = {
   object: 'a section of settings',
 };
 
-/** Instead of the words of the validator, for each mistake that the schema has no sentence for. */
+/** Replaces the message of the validator for each mistake that has no sentence in the schema. */
 export function sentenceOf({ code, input, expected, values, origin, maximum }: RawIssue): string {
   if (code === 'invalid_value') return mistaken(`must be ${alternatives(values as string[])}`, input);
   if (code === 'too_small') return origin === 'string' ? 'must not be empty' : 'must have at least one item';
@@ -26,7 +26,7 @@ export function sentenceOf({ code, input, expected, values, origin, maximum }: R
   return mistaken(`must be ${NOUNS[kind] ?? 'something else'}`, input, kind);
 }
 
-/** The complaint, with what is there instead where that is of another kind. The value itself may be a secret. */
+/** Returns the complaint with the kind of the present value, if it differs. The value itself may be a secret. */
 export function mistaken(complaint: string, input: unknown, expected = 'string'): string {
   if (input === undefined) return 'is missing';
   if (input === null) return `has no value, and ${complaint}; text that begins with "&", "#" or "~" needs quotes`;

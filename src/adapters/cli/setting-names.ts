@@ -1,4 +1,4 @@
-/** The names of all settings, to find the one that a mistyped name means. */
+/** The names of all settings, to suggest one for a mistyped name. */
 import { didYouMean } from './command.ts';
 
 interface Named {
@@ -6,8 +6,8 @@ interface Named {
 }
 
 /**
- * `, did you mean log.level?`, or nothing. The first layer holds the defaults, so it has each name but the fields of what
- * stands in lists.
+ * Returns `, did you mean log.level?`, or an empty text. The first layer has the defaults, so it has all names except the
+ * fields of list items.
  */
 export function nearestSetting(
   path: readonly PropertyKey[],
@@ -36,7 +36,7 @@ function lastPart(name: string): string {
   return name.slice(name.lastIndexOf('.') + 1);
 }
 
-/** Sections and settings, with those that they are in before them. */
+/** Returns sections and settings with the full names. */
 function settingNames(data: Readonly<Record<string, unknown>>, above = ''): string[] {
   return Object.entries(data).flatMap(([name, value]) => {
     const isSection = typeof value === 'object' && value !== null && !Array.isArray(value);

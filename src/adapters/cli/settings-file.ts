@@ -1,23 +1,23 @@
-/** One file of settings: what it holds, and where each of them is written. */
+/** One file of settings: its values and their places. */
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { type Document, isMap, isScalar, isSeq, LineCounter, parseDocument, visit } from 'yaml';
 import { errnoOf } from '../../domain/errors.ts';
 import { SettingsError } from './command.ts';
 
-/** Part of the settings, and where each of them is written. */
+/** A part of the settings, with the place of each value. */
 export interface Layer {
   readonly data: Record<string, unknown>;
-  /** The place of a setting that this layer holds, or undefined. */
+  /** Returns the place of a setting of this layer, or undefined. */
   place(path: readonly PropertyKey[]): Place | undefined;
-  /** Mistakes beside which the settings can be read. */
+  /** Mistakes that do not prevent reading the settings. */
   readonly mistakes: readonly Mistake[];
 }
 
 interface Place {
-  /** `my.yaml:3`, or a flag. */
+  /** `my.yaml:3`, or the name of a flag. */
   readonly text: string;
-  /** Smaller than that of the next one in the layer. */
+  /** The order of the places in the layer. */
   readonly order: number;
 }
 
@@ -27,13 +27,13 @@ export interface Mistake {
   readonly sentence: string;
 }
 
-/** Settings that are paths. */
+/** The settings that are paths. */
 const PATHS = [
   ...['directory', 'kubeconfig', 'certificate', 'key', 'clientCA', 'keys', 'roots', 'tokenFile'],
   ...['usernameFile', 'passwordFile', 'caFile', 'dockerCfgFile'],
 ];
 
-/** Codes of the YAML library that users meet, most of them by a password without quotes. */
+/** Codes of the YAML library that occur in practice, mostly because of a password without quotes. */
 const YAML_MISTAKES: Readonly<Record<string, string>> = {
   BAD_ALIAS: 'text that begins with "*" needs quotes',
   BAD_DQ_ESCAPE: 'a "\\" in double quotes escapes nothing; in single quotes it stands for itself',
@@ -48,7 +48,7 @@ const YAML_MISTAKES: Readonly<Record<string, string>> = {
   UNEXPECTED_TOKEN: 'a value goes on behind its end; text with quotes or brackets in it needs quotes around it',
 };
 
-/** Paths in a file are relative to that file, wherever the process was started. @throws SettingsError */
+/** Paths in a file are relative to that file, independent of the working directory. @throws SettingsError */
 export function readSettingsFile(file: string): Layer {
   let text: string;
   try {
@@ -66,7 +66,7 @@ export function readSettingsFile(file: string): Layer {
   const lineOf = (offset: number): number => lines.linePos(offset).line;
   const placeOf = (order: number): Place => ({ text: `${file}:${String(lineOf(order))}`, order });
   const mistake = (offset: number, sentence: string): Mistake => ({ path: [], place: placeOf(offset), sentence });
-  // Without the library's excerpt of the file, which may hold a password.
+  // The library's excerpt of the file is omitted, because it may have a password.
   const [errors = [], warnings = []] = [document.errors, document.warnings].map((found) =>
     found.map(({ pos: [start], code }) => mistake(start, `not valid YAML: ${explained(code)}`)),
   );
@@ -93,7 +93,7 @@ function explained(code: string): string {
   return sentence === undefined ? code : `${sentence} (${code})`;
 }
 
-/** `my.yaml:3: store.maxSize: must be …` */
+/** Returns `my.yaml:3: store.maxSize: must be …`. */
 export function lineOfMistake({ place, path, sentence }: Mistake): string {
   return [place?.text, path.join('.'), sentence].filter((part) => part !== undefined && part !== '').join(': ');
 }
@@ -103,14 +103,14 @@ function dataOf(document: Document, file: string): Record<string, unknown> {
   try {
     data = absolute(document.toJS() ?? {}, dirname(resolve(file)));
   } catch {
-    // It holds itself, or grows beyond measure.
+    // The alias contains itself, or expands too much.
     throw new SettingsError([`${file}: has an alias that cannot be followed`]);
   }
   if (!isRecord(data)) throw new SettingsError([`${file}:1: must hold settings by name`]);
   return data;
 }
 
-/** The offsets of aliases without an anchor. */
+/** Returns the offsets of aliases without an anchor. */
 function openAliases(document: Document): number[] {
   const offsets: number[] = [];
   visit(document, {
@@ -127,7 +127,7 @@ interface Repeated {
   readonly first: number;
 }
 
-/** Names that a section has twice. */
+/** Returns names that occur twice in a section. */
 function repeatedNames(node: unknown, path: readonly PropertyKey[] = []): Repeated[] {
   if (isSeq(node)) return node.items.flatMap((item, index) => repeatedNames(item, [...path, index]));
   if (!isMap(node)) return [];
@@ -141,7 +141,7 @@ function repeatedNames(node: unknown, path: readonly PropertyKey[] = []): Repeat
   });
 }
 
-/** The offset at which a setting's name (or a list's item) begins. */
+/** Returns the offset of a setting's name (or of a list item). */
 function offsetOf(node: unknown, path: readonly PropertyKey[]): number | undefined {
   const [name, ...rest] = path;
   if (name === undefined) return undefined;
@@ -160,7 +160,7 @@ function absolute(data: unknown, base: string): unknown {
   if (!isRecord(data)) return data;
   return Object.fromEntries(
     Object.entries(data).map(([name, value]) => {
-      // PEM is no path, which the schema says.
+      // The schema reports a PEM in the place of a path.
       const isPath =
         PATHS.includes(name) && typeof value === 'string' && value !== '' && !value.includes('-----BEGIN ');
       return [name, isPath ? resolve(base, value) : absolute(value, base)];

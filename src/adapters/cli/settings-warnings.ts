@@ -1,4 +1,4 @@
-/** Warnings of settings that are allowed and seldom meant. */
+/** Warnings for settings that are valid, but seldom intended. */
 import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
@@ -15,7 +15,7 @@ interface CheckedRegistry {
   readonly files?: { readonly secrets: readonly string[] } | undefined;
 }
 
-/** The settings that are worth a warning. */
+/** The settings that can cause a warning. */
 interface CheckedSettings {
   readonly server: { readonly tls: { readonly certificate: string } };
   readonly store: { readonly enabled: boolean; readonly directory: string; readonly maxSize: number };
@@ -28,13 +28,13 @@ interface CheckedSettings {
   readonly credentials: { readonly source: string; readonly registries: readonly CheckedRegistry[] };
 }
 
-/** Facts about the settings that they do not say themselves. */
+/** Facts about the settings that they do not contain. */
 interface SettingsPlace {
-  /** The file of the settings, if they come from one. */
+  /** The file of the settings, if there is one. */
   readonly file: string | undefined;
   /** The settings as they are written. */
   readonly written: Readonly<Record<string, unknown>>;
-  /** Whether the service listens on the loopback of its host only. */
+  /** Whether the service listens only on the loopback of its host. */
   readonly isLoopback: boolean;
   readonly cache: BlobDirectory;
 }
@@ -44,21 +44,21 @@ interface Checked {
   check(signal: AbortSignal): Promise<unknown>;
 }
 
-/** A bucket or a mirror that takes longer than this is of no help to a client. */
+/** A source that takes longer than this does not help a client. */
 const SOURCE_MS = 10_000;
-/** Packages are larger. */
+/** Smaller than a package. */
 const MIN_CACHE_BYTES = 1024 * 1024;
-/** Readable for all users, in the mode of a file. */
+/** The bit of a file's mode that lets all users read it. */
 const READABLE = 0o004;
 
-/** The directory itself or, while it does not exist, the nearest one above it that does. */
+/** Returns the directory or, if it does not exist, its nearest existing parent. */
 export function nearestDirectory(directory: string): string {
   let nearest = resolve(directory);
   while (!existsSync(nearest) && dirname(nearest) !== nearest) nearest = dirname(nearest);
   return nearest;
 }
 
-/** @throws Error when the store cannot be there, or `judge` refuses a directory that is there already */
+/** @throws Error if the store cannot be in the directory, or if `judge` refuses an existing one */
 export function checkStoreDirectory(directory: string, judge: () => void): void {
   const nearest = nearestDirectory(directory);
   const where = nearest === directory ? directory : `${directory} cannot be made: ${nearest}`;
@@ -75,7 +75,7 @@ export function checkStoreDirectory(directory: string, judge: () => void): void 
   }
 }
 
-/** The sentence of each check that fails. */
+/** Resolves with the sentences of the failed checks. */
 export async function errorsOf(checks: readonly (() => unknown)[]): Promise<string[]> {
   const errors: string[] = [];
   for (const check of checks) {
@@ -157,13 +157,13 @@ function anonymousByMistake(registries: readonly CheckedRegistry[]): string[] {
 
 function flawedCredentials(registries: readonly CheckedRegistry[]): string[] {
   return registries.flatMap(({ upstream: { registry } }, index) => {
-    // An empty entry may be meant: it is how a docker config says that access is anonymous.
+    // An empty entry is no flaw, because a docker config expresses anonymous access that way.
     const flaw = registry.credential.kind === 'basic' ? flawOf(registry.credential) : undefined;
     return flaw === undefined ? [] : [`credentials.registries.${String(index)}: ${flaw}`];
   });
 }
 
-/** A mirror of a host that is spelled otherwise is never asked, and nothing fails. */
+/** A mirror of a host in another spelling is never asked, and no request fails because of it. */
 function mirrorWarnings({ registry: { mirrors }, credentials: { source, registries } }: CheckedSettings): string[] {
   if (source !== 'static') return [];
   return mirrors.flatMap(({ of }, index) => {
@@ -186,7 +186,10 @@ function fileWarnings({ credentials: { registries } }: CheckedSettings, { file }
     .map((holder) => `${holder}: holds a password, and everybody on this machine can read it`);
 }
 
-/** A shell or Compose would replace them, and nothing does here. A password may hold such a text, so none is shown. */
+/**
+ * A shell or Compose would replace such a text, and this program does not. The text is not shown, because a password may
+ * contain it.
+ */
 export function variableWarnings(written: unknown, path: readonly string[] = []): string[] {
   if (typeof written === 'string') {
     if (!/\$\{\w[^}]*\}/.test(written)) return [];
@@ -196,7 +199,7 @@ export function variableWarnings(written: unknown, path: readonly string[] = [])
   return Object.entries(written).flatMap(([name, below]) => variableWarnings(below, [...path, name]));
 }
 
-/** The service starts without its mirrors and its bucket, so it is no error when they cannot be used. */
+/** The service starts without its mirrors and its bucket, so their failures are warnings. */
 export async function sourceWarnings(
   { gateway, mirrors, bucket }: CheckedSettings['registry'],
   store: { readonly enabled: boolean },

@@ -1,19 +1,19 @@
-/** One look at a running service: what it holds and does, and what has happened since the last look. */
+/** One reading of a running service: its state, and the changes since the last reading. */
 import type { ServiceStatus } from './service-status.ts';
 
-/** As `top --json` prints it (docs/schemas/top.schema.json). */
+/** The document of `top --json` (docs/schemas/top.schema.json). */
 export type Sample = Running | Away;
 
 export interface Running {
-  /** `restarted`: another process answers than at the last look, so its counts have begun anew. */
+  /** `restarted`: another process answers than before, so the counts have begun again. */
   readonly state: 'running' | 'restarted';
   readonly url: string;
-  /** By the clock of the service. */
+  /** The time of the service's clock. */
   readonly at: string;
   readonly service: Pick<ServiceStatus, 'version' | 'node' | 'pod' | 'started_at' | 'ready' | 'missing'>;
   readonly cache: ServiceStatus['cache'];
   readonly outcomes: ServiceStatus['outcomes'];
-  /** Null at the first look, and after a restart. */
+  /** Null in the first reading, and after a restart. */
   readonly interval: Interval | null;
   readonly last_hour: {
     readonly hits: number;
@@ -28,12 +28,12 @@ export interface Running {
 export interface Away {
   readonly state: 'away';
   readonly url: string;
-  /** By the clock of this machine. */
+  /** The time of this machine's clock. */
   readonly at: string;
   readonly error: string;
 }
 
-/** Requests that ended since the last look. */
+/** The requests that ended since the last reading. */
 interface Interval {
   readonly seconds: number;
   readonly hits: number;
@@ -41,12 +41,12 @@ interface Interval {
   readonly joined: number;
   readonly bypasses: number;
   readonly failures: number;
-  /** A body counts when it has been sent. */
+  /** Counts the bytes of complete bodies. */
   readonly bytes: number;
 }
 
 export type RunningDownload = ServiceStatus['downloads']['list'][number] & {
-  /** Since the last look; of a download that was not there, since it was opened. Null while nothing can be said. */
+  /** Since the last reading; for a new download, since its begin. Null while it is unknown. */
   readonly bytes_per_second: number | null;
 };
 
@@ -69,7 +69,7 @@ export function sampleOf(url: string, now: ServiceStatus, last: ServiceStatus | 
   };
 }
 
-/** The share of hits among all packages; undefined when there are none. */
+/** The share of hits among all packages; undefined if there are no packages. */
 export function hitRate({ hits, others }: { readonly hits: number; readonly others: number }): number | undefined {
   return hits + others === 0 ? undefined : hits / (hits + others);
 }
@@ -80,7 +80,7 @@ function intervalOf(now: ServiceStatus, before: ServiceStatus): Interval {
   const minutes = new Map(before.last_hour.map((minute) => [minute.at, minute]));
   const { failures, bytes } = sum(
     now.last_hour
-      // A minute that began after the last look counts whole.
+      // A minute that began after the last reading counts completely.
       .map((minute) => ({ minute, seen: minutes.get(minute.at) }))
       .map(({ minute, seen = { hits: 0, misses: 0, failures: 0, bytes: 0 } }) => ({
         hits: minute.hits - seen.hits,
@@ -106,7 +106,7 @@ type Download = ServiceStatus['downloads']['list'][number];
 function speedOf(download: Download, now: ServiceStatus, before: ServiceStatus | undefined): number | null {
   const { layer, bytes, started_at, opened_at } = download;
   const seen = before?.downloads.list.find((one) => one.layer === layer && one.started_at === started_at);
-  // A download that begins anew has fewer bytes than before.
+  // A download that began again has fewer bytes than before.
   const from =
     before !== undefined && seen !== undefined && seen.bytes <= bytes
       ? { at: before.at, bytes: seen.bytes }

@@ -1,4 +1,4 @@
-/** A sample of `top` as text: one line for a file, or a picture that fits into a terminal. */
+/** A reading of `top` as text: one line for a file, or a frame for a terminal. */
 import { formatBytes, formatSeconds, printable } from './format.ts';
 import { hitRate, type Running, type RunningDownload, type Sample, secondsBetween } from './top-sample.ts';
 
@@ -9,12 +9,12 @@ export interface Frame {
 }
 
 const BAR = 10;
-/** The most failures that are shown while downloads want the room. */
+/** The largest number of failures while downloads need the room. */
 const MOST_FAILURES = 5;
-/** Digests are shown by their beginning. */
+/** The length of a shortened digest. */
 const SHORT_DIGEST = 'sha256:'.length + 12;
 
-/** One line, for a pipe or a file. */
+/** Returns one line, for a pipe or a file. */
 export function plainLine(sample: Sample): string {
   const time = clock(sample.at);
   if (sample.state === 'away') return `${time}  no answer: ${oneLine(sample.error)}`;
@@ -29,7 +29,7 @@ export function plainLine(sample: Sample): string {
   ].join('  ');
 }
 
-/** As many lines as the terminal has, none wider than it. `shown` is the last sample of a service that answered. */
+/** Returns as many lines as the terminal has, none wider than it. `shown` is the last reading with an answer. */
 export function picture(sample: Sample, shown: Running, frame: Frame): string[] {
   const paint = painter(frame);
   return [...head(sample, shown, frame, paint), ...body(shown, frame, paint)].slice(0, frame.rows);
@@ -67,7 +67,7 @@ function body(shown: Running, frame: Frame, paint: Paint): string[] {
     row('cache', [...cache(shown), ...evictions(shown)], frame),
     row('downloads', downloads(shown), frame),
   ];
-  // Two lines are above.
+  // Two lines are above the lists.
   const room = Math.max(0, frame.rows - fixed.length - 2);
   const failures = shown.failures.slice(0, MOST_FAILURES).map((one) => failure(one, frame));
   const failing = failures.length === 0 ? [] : ['', paint('bold', fit(['last failures'], frame)), ...failures];
@@ -79,7 +79,7 @@ function body(shown: Running, frame: Frame, paint: Paint): string[] {
   return [...fixed, ...arriving, ...failing];
 }
 
-/** Labels in one column. */
+/** Puts the labels into one column. */
 function row(label: string, fields: readonly string[], frame: Frame): string {
   const [first = '', ...rest] = fields;
   return fit([`${label.padEnd('downloads'.length)}  ${first}`, ...rest], frame);
@@ -89,7 +89,7 @@ function notReady({ service: { ready, missing } }: Running): string[] {
   return ready ? [] : [`not ready: ${oneLine(missing.join('; '))}`];
 }
 
-/** Since the last look; before there is one, since the start. */
+/** Since the last reading; in the first one, since the start. */
 function requests({ interval, outcomes }: Running): string[] {
   if (interval === null) {
     const { hit: hits, miss, joined, bypass } = outcomes;
@@ -143,14 +143,14 @@ function downloads({ downloads: { running, max, queued, idle, list } }: Running)
   ];
 }
 
-/** The name comes last and takes what is left of the line, as the others have fixed widths. */
+/** The name comes last and gets the rest of the line, because the other fields have fixed widths. */
 function downloadLine(download: RunningDownload, now: string, frame: Frame): string {
   const { bytes, size, clients, queued, bytes_per_second: speed, repository, path, digest, received_at } = download;
   const part = size === 0 ? 1 : bytes / size;
   const silence = received_at === null ? 0 : secondsBetween(received_at, now);
   const state = queued ? 'queued' : silence >= 3 ? `silent ${formatSeconds(silence)}` : `${formatBytes(speed ?? 0)}/s`;
   const left = speed === null || speed <= 0 ? '' : `${formatSeconds((size - bytes) / speed)} left`;
-  // The path alone, where there is one: a whole name seldom fits.
+  // A path is shown alone, because the full name seldom fits.
   const name = [path ?? repository, digest.slice(0, SHORT_DIGEST)].filter(Boolean).join(' ');
   const fields = [
     `  ${bar(part)} ${percent(part).padStart(5)}`,
@@ -176,7 +176,7 @@ function bar(part: number): string {
 }
 
 function percent(part: number, digits = 0): string {
-  // Rounded down: what is not whole is not 100 %.
+  // The value is rounded down, so that only a complete download shows 100 %.
   const unit = 10 ** digits;
   return `${(Math.floor(part * 100 * unit) / unit).toFixed(digits)} %`;
 }
@@ -185,14 +185,14 @@ function oneLine(text: string): string {
   return printable(text).replaceAll('\n', ' ');
 }
 
-/** The time of day, of UTC. */
+/** Returns the time of day in UTC. */
 function clock(time: string): string {
   return /T(\d\d:\d\d:\d\d)/.exec(time)?.[1] ?? oneLine(time);
 }
 
-/** The fields that fit beside each other, the first of them first; with `isCut` the next one is cut instead of left out. */
+/** Joins the fields that fit, in their order; with `isCut` the next one is cut instead of omitted. */
 function fit(fields: readonly string[], { columns }: Frame, isCut = false): string {
-  // One column less, else some terminals begin the next line.
+  // The last column stays free, because some terminals would begin a new line.
   const room = Math.max(0, columns - 1);
   let line = '';
   for (const [index, field] of fields.filter((one) => one !== '').entries()) {

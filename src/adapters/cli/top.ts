@@ -1,4 +1,4 @@
-/** `top`: shows what a running service does, until it is ended. */
+/** `top`: shows the activity of a running service until it is ended. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   command,
@@ -55,7 +55,7 @@ a response count when it ends.`,
     const count = numberOf('count', flags.count, Infinity, 1, MOST_SAMPLES);
     if (count !== Infinity && !Number.isInteger(count)) throw new UsageError('--count must be a whole number');
     const looks = new Looks(await readAccess(flags), terminal);
-    // A wrong address or token is no outage.
+    // A wrong address or token ends the command, because it is not an outage.
     const first = await looks.first();
     const isLive = flags.json !== true && terminal.stdout.isTTY === true && terminal.environment['TERM'] !== 'dumb';
     const watch = { looks, first, intervalMs: interval * 1000, count };
@@ -71,7 +71,7 @@ function numberOf(name: string, text: string | undefined, usual: number, least: 
   throw new UsageError(`--${name} must be a number from ${String(least)} to ${String(most)}`);
 }
 
-/** The looks at one service, each compared with the one before. */
+/** Readings of one service, each compared with the one before. */
 class Looks {
   readonly #access: ServiceAccess;
   readonly #terminal: Terminal;
@@ -84,7 +84,7 @@ class Looks {
     this.#url = access.origin.origin;
   }
 
-  /** @throws CommandFailure when there is no answer */
+  /** @throws CommandFailure if there is no answer */
   async first(): Promise<Running> {
     return this.#running(await readStatus(this.#access, this.#terminal));
   }
@@ -112,7 +112,7 @@ interface Watch {
   readonly count: number;
 }
 
-/** Rejects with the reason of `signal`, or an AbortError, when that ends it. */
+/** Rejects with the reason of `signal`, or an AbortError, if it is aborted. */
 async function watch(
   { looks, first, intervalMs, count }: Watch,
   signal: AbortSignal,

@@ -1,8 +1,8 @@
-/** Files that settings name and that a start reads: those that cannot be read, all at once and before the first is used. */
+/** Finds the unreadable files that settings name and a start reads; all are reported before the first is used. */
 import { accessSync, constants } from 'node:fs';
 import { codeOf } from './format.ts';
 
-/** Settings as they are written, mistakes included; `*` stands for each item of a list. */
+/** The settings that name files; `*` stands for each item of a list. The settings are as written, and may have mistakes. */
 const FILES = [
   ...['certificate', 'key', 'clientCA'].map((name) => ['server', 'tls', name]),
   ...['keys', 'roots'].map((name) => ['registry', 'signature', name]),
@@ -16,7 +16,7 @@ export function unreadableFiles(written: unknown): string[] {
     !setting.startsWith('registry.signature.') || at(written, ['registry', 'signature', 'mode']) !== 'off';
   return FILES.flatMap((path) => expanded(written, path)).flatMap((path) => {
     const [setting, file] = [path.join('.'), at(written, path)];
-    // Empty for none, and a PEM in the place of a path is a mistake of its own.
+    // An empty text means no file; a PEM in the place of a path is a different mistake.
     if (typeof file !== 'string' || file === '' || file.includes('-----BEGIN ') || !isRead(setting)) return [];
     try {
       accessSync(file, constants.R_OK);

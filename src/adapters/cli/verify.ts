@@ -1,4 +1,4 @@
-/** `verify`: hashes every blob of a cache directory or of an OCI image layout again. */
+/** `verify`: hashes all blobs of a cache directory or of an OCI image layout again. */
 import { statSync } from 'node:fs';
 import { errnoOf } from '../../domain/errors.ts';
 import type { BlobDirectory, BlobFile } from '../blobs/blob-directory.ts';
@@ -22,9 +22,9 @@ import { Progress } from './progress.ts';
 const FLAGS = { config: SETTINGS_FLAGS.config, json: JSON_FLAG } as const;
 
 interface Directories {
-  /** Those that the settings name. */
+  /** Returns the directories that the settings name. */
   readonly directoriesOf: (flags: Values<typeof FLAGS>, terminal: Terminal) => readonly string[];
-  /** @throws CommandFailure for a directory of another kind, or one that cannot be read */
+  /** @throws CommandFailure for a directory of another kind, or an unreadable one */
   readonly open: (directory: string) => OpenDirectory;
 }
 
@@ -95,7 +95,7 @@ async function listDirectory({ blobs, checkReferences }: OpenDirectory): Promise
   return { ...(await listBlobs(blobs)), checkReferences };
 }
 
-/** @throws CommandFailure when it may be there and cannot be seen */
+/** @throws CommandFailure if the path may exist, but is not accessible */
 export function isThere(path: string): boolean {
   try {
     return statSync(path, { throwIfNoEntry: false }) !== undefined;
@@ -104,7 +104,10 @@ export function isThere(path: string): boolean {
   }
 }
 
-/** In the order of their digests; empty when there is no directory. @throws CommandFailure when it cannot be read */
+/**
+ * Resolves with the blobs in the order of their digests; empty if there is no directory. @throws CommandFailure if it is
+ * unreadable
+ */
 export async function listBlobs(directory: BlobDirectory): Promise<{ blobs: BlobFile[]; strangers: string[] }> {
   try {
     const { blobs, strangers } = await directory.list();
@@ -119,7 +122,7 @@ function unreadable(path: string, cause: unknown): CommandFailure {
   return new CommandFailure(`${path}: cannot be read (${errnoOf(cause) ?? 'unknown error'})`, { cause });
 }
 
-/** `12 blobs, 1.2 GiB, all sound`, or how many are not. */
+/** Returns `12 blobs, 1.2 GiB, all sound`, or the numbers of findings. */
 function summary({ blobs, bytes, findings }: Verification): string {
   const found = (sought: Finding['kind']): number => findings.filter(({ kind }) => kind === sought).length;
   const faults = (['damaged', 'unreadable', 'missing'] as const)
@@ -138,7 +141,7 @@ function numbered(count: number, noun: string): string {
   return `${String(count)} ${noun}${count === 1 ? '' : 's'}`;
 }
 
-/** A name of a foreign file, on one line and without control characters. */
+/** Returns the name of a foreign file on one line and without control characters. */
 function printable(name: string): string {
   return name.replaceAll(/\p{C}/gu, '?');
 }

@@ -1,4 +1,4 @@
-/** `version`: this program, and what it runs on, as a report of a mistake needs it. */
+/** `version`: prints the versions of this program, of Node and of the system, for a bug report. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -35,7 +35,7 @@ the version of a service is in its /metrics, as registry_packages_proxy_build_in
   },
 });
 
-/** The commit that this program is made of: that of the bundle, written when it was made, or that of the checkout; undefined where neither is known. */
+/** Returns the commit of this program: of the bundle, from its build, or of the checkout; undefined if neither is known. */
 export function commitOf(root: string): string | undefined {
   if (existsSync(join(root, 'src'))) return commitOfCheckout(root);
   try {
@@ -46,12 +46,12 @@ export function commitOf(root: string): string | undefined {
   }
 }
 
-/** A checkout with changes that are not committed is its last commit, with `-dirty` behind it. */
+/** A checkout with uncommitted changes has the last commit with the suffix `-dirty`. */
 function commitOfCheckout(root: string): string | undefined {
   const git = (...args: string[]): string =>
     execFileSync('git', ['-C', root, ...args], { encoding: 'utf8', timeout: GIT_MS, stdio: 'pipe' }).trim();
   try {
-    // An archive of the sources may lie in the checkout of another project.
+    // An archive of the sources may be inside the checkout of another project.
     if (git('rev-parse', '--show-prefix') !== '') return undefined;
     return `${git('rev-parse', 'HEAD')}${git('status', '--porcelain', '--untracked-files=no') === '' ? '' : '-dirty'}`;
   } catch {
