@@ -1,4 +1,4 @@
-/** Logs what happens between the service and its bucket: whether it can be used, and which blobs are written to it. */
+/** Logs the events of the bucket: whether it can be used, and which blobs are written to it. */
 import type { Logger } from 'pino';
 import type { Digest } from '../../domain/descriptor.ts';
 
@@ -13,10 +13,10 @@ type BucketEvent =
       readonly error?: unknown;
     };
 
-/** The shortest time between two lines about the same failure: each miss meets it. */
+/** The shortest time between two lines about the same failure, because each miss can cause it. */
 const QUIET_MS = 60_000;
 
-/** `now` is a clock that never jumps, in milliseconds. */
+/** `now` is a monotonic clock in milliseconds. */
 export function bucketLog(
   logger: Logger,
   bucket: string,

@@ -1,9 +1,9 @@
-/** The lines of the log about events: finished requests, arrivals in the store, watched objects. */
+/** Logs events: finished requests, arrivals in the store, watched objects. */
 import type { Logger } from 'pino';
 import type { FinishedRequest, RequestObserver } from '../http/server/request-record.ts';
 import type { Descriptor } from '../../domain/descriptor.ts';
 
-/** Asked every few seconds by machines, or by a page that is open; of interest only when the answer is no. */
+/** Routes that machines, or an open page, request every few seconds; only their failures are logged. */
 const PROBES: ReadonlySet<string> = new Set(['/healthz', '/readyz', '/metrics', '/status']);
 
 export function accessLog(logger: Logger): RequestObserver {
@@ -45,7 +45,7 @@ type ArrivalEvent = { readonly blob: Descriptor } & (
   { readonly kind: 'begun' } | { readonly kind: 'ended'; readonly seconds: number; readonly error: unknown }
 );
 
-/** `traceId` is that of the request that began the arrival. */
+/** `traceId` returns the trace of the request that began the arrival. */
 export function storeLog(logger: Logger, traceId: () => string | undefined): (event: ArrivalEvent) => void {
   return (event) => {
     if (event.kind === 'begun') return;
@@ -94,7 +94,7 @@ export function watchLog(logger: Logger): (event: WatchedEvent) => void {
         break;
       case 'invalid':
         logger.warn(
-          // An object with a mistake is no bug of this program, so the line has no stack.
+          // The line has no stack, because an object with a mistake is not a bug of this program.
           { resource, object: event.object, reason: event.error.message },
           'object cannot be used, keeping its previous state',
         );

@@ -1,4 +1,4 @@
-/** JSON lines on standard output: the level that follows the settings file, and the parts of an error that are shown. */
+/** Writes JSON lines to standard output, with the log level of the settings file and the safe parts of errors. */
 import { type DestinationStream, type Logger, pino } from 'pino';
 import { ClientGoneError, RefusedError } from '../http/server/problem.ts';
 import { DescribedError, PackageError, StartError } from '../../domain/errors.ts';
@@ -6,7 +6,7 @@ import { watchFile } from 'node:fs';
 
 /** The longest chain of causes that is logged; deeper causes have never helped. */
 const MAX_CAUSES = 5;
-/** A typed error needs no stack; a bug does. */
+/** Typed errors need no stack; bugs do. */
 const EXPECTED = [PackageError, DescribedError, RefusedError, ClientGoneError, StartError];
 
 export function createLogger(level: string, destination: DestinationStream): Logger {
@@ -17,7 +17,7 @@ export function createLogger(level: string, destination: DestinationStream): Log
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
       serializers: { err: describeError },
-      // A second line of defence: nothing that we log has such a field.
+      // This is a second protection: no logged object has such a field.
       redact: [
         '*.authorization',
         '*.password',
@@ -33,7 +33,7 @@ export function createLogger(level: string, destination: DestinationStream): Log
   );
 }
 
-/** Named fields only: foreign errors carry requests with headers, and other data. */
+/** Returns only named fields, because foreign errors contain requests with headers, and other data. */
 function describeError(error: unknown): object | undefined {
   if (error === undefined) return undefined;
   if (!(error instanceof Error)) return { type: typeof error };
@@ -55,10 +55,13 @@ function causesOf(error: Error): string[] {
   return causes;
 }
 
-/** How soon a change is seen. Asked for instead of watched: a ConfigMap changes by a symbolic link two folders above. */
+/**
+ * The interval of the checks for a change. The file is polled, because a ConfigMap changes by a symbolic link two folders
+ * above.
+ */
 const INTERVAL_MS = 2000;
 
-/** `read` reads the level again; an error with `problems` says which settings are wrong. */
+/** `read` reads the level again; an error with `problems` names the wrong settings. */
 export function followLogLevel(file: string, read: () => string, logger: Logger): void {
   // The watch does not keep the process alive.
   watchFile(file, { interval: INTERVAL_MS, persistent: false }, () => {

@@ -4,7 +4,7 @@ import type { Refusal } from '../http/server/mutual-tls.ts';
 
 const QUIET_MS = 60_000;
 
-/** One line at the first refusal, and one for each minute that has more. */
+/** Logs the first refusal, and then one line for each minute with further ones. */
 export function refusalLog(logger: Logger): (refusal: Refusal) => void {
   let refused: Partial<Record<Refusal, number>> = {};
   let timer: NodeJS.Timeout | undefined;
@@ -21,7 +21,7 @@ export function refusalLog(logger: Logger): (refusal: Refusal) => void {
   };
 }
 
-/** `err` is the reason for which changed files cannot be used. */
+/** `err` is the reason why changed files cannot be used. */
 export function certificateLog(logger: Logger): (err?: unknown) => void {
   return (err) => {
     if (err === undefined) logger.info('certificates of the loopback port read again');

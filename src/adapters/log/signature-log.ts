@@ -1,4 +1,4 @@
-/** Logs the verdict on the signature of each image when it is verified, which is not at each request. */
+/** Logs each verdict on the signature of an image. A verdict is cached, so not every request has a line. */
 import type { Logger } from 'pino';
 import type { SignatureFinding } from '../../application/resolve-signed-package.ts';
 

@@ -1,4 +1,4 @@
-/** Logs the failures of sources, such as mirrors; a source that lacks a package is no failure. */
+/** Logs the failures of sources, such as mirrors; a source without the package has not failed. */
 import type { Logger } from 'pino';
 
 /** The shortest time between two lines about the same source. */
@@ -11,7 +11,7 @@ interface SourceSwitch {
   readonly error: unknown;
 }
 
-/** Reasons that are the result of an earlier one, or no failure at all. */
+/** Reasons that follow from an earlier one, or are not failures. */
 const SILENT = ['absent', 'resting'];
 
 export function sourceLog(logger: Logger, now = () => performance.now()): (event: SourceSwitch) => void {

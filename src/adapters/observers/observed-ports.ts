@@ -1,4 +1,4 @@
-/** Tells observers of each event at a port or at the use case of packages: metrics, the log and history observe, unknown to the core. */
+/** Decorators that report the events of ports and of the package use case to observers: metrics, the log and history. */
 import { type GetIcon, IconError } from '../../application/get-icon.ts';
 import type { CacheOutcome, Delivery, GetPackage, Head } from '../../application/get-package.ts';
 import type { VerifiedManifest } from '../../application/manifests.ts';
@@ -20,7 +20,7 @@ function toAll<Event>(observers: readonly Observer<Event>[]): Observer<Event> {
 
 export type ArrivalEvent = { readonly blob: Descriptor } & (
   | { readonly kind: 'begun' }
-  /** `error` is undefined of a blob that is cached now. */
+  /** `error` is undefined if the blob is cached. */
   | { readonly kind: 'ended'; readonly seconds: number; readonly error: unknown }
 );
 
@@ -55,7 +55,7 @@ export class ObservedPackageStore implements PackageStore {
       write: (chunks) => {
         const incoming = reservation.write(chunks);
         this.#tell({ kind: 'begun', blob });
-        // The observers hear of the end in the asynchronous context of the request that began the arrival (ADR 17).
+        // The observers run in the asynchronous context of the request that began the arrival (ADR 17).
         const end = (error?: unknown): void => {
           this.#tell({ kind: 'ended', blob, seconds: (performance.now() - started) / 1000, error });
         };
@@ -68,7 +68,7 @@ export class ObservedPackageStore implements PackageStore {
   }
 }
 
-/** The place that is asked: the registry itself, or a source before it. */
+/** The place of the request: the registry itself, or a source before it. */
 export type AskedPlace = 'registry' | SourceKind;
 
 export interface UpstreamQuestion {
@@ -76,16 +76,16 @@ export interface UpstreamQuestion {
   readonly operation: Operation;
   readonly upstream: Upstream;
   readonly digest: Digest;
-  /** The first byte of a blob that is asked for. */
+  /** The first byte of the requested blob. */
   readonly offset: number;
 }
 
 export type UpstreamEvent = { readonly question: UpstreamQuestion } &
-  /** A manifest is here or a blob has begun to arrive; or not, with the error. */
+  /** A manifest is complete or a blob has begun to arrive; or the request failed, with the error. */
   (
     | { readonly kind: 'answered'; readonly seconds: number; readonly error: unknown; readonly isAbandoned: boolean }
     | { readonly kind: 'received'; readonly bytes: number }
-    /** The blob ended before its last byte. `isAbandoned`: because its reader had left. */
+    /** The blob ended before its last byte. `isAbandoned` is true if its reader had left. */
     | { readonly kind: 'broken'; readonly error: unknown; readonly isAbandoned: boolean }
   );
 
@@ -155,10 +155,10 @@ export class ObservedRegistryGateway implements RegistryGateway {
   }
 }
 
-/** `failed`: the package, its manifest, a body that bypasses the store, or an icon. */
+/** `failed` concerns the package, its manifest, a body that bypasses the store, or an icon. */
 type PackageEvent =
   | { readonly kind: 'delivered'; readonly cache: CacheOutcome }
-  /** `blob`: the one whose bytes failed, where that is known. */
+  /** `blob` is the one with the wrong bytes, if it is known. */
   | { readonly kind: 'failed'; readonly error: unknown; readonly blob?: Digest };
 
 export type PackageObserver = Observer<PackageEvent>;
@@ -174,7 +174,7 @@ interface ObservedUseCases {
   readonly manifests: Pick<ResolvePackage, 'manifest'>;
 }
 
-/** Tells of packages where their delivery begins, which may be long before the end of a request. */
+/** Reports packages when their delivery begins, which may be long before the end of a request. */
 export class ObservedPackages {
   readonly #useCases: ObservedUseCases;
   readonly #tell: PackageObserver;
@@ -197,7 +197,7 @@ export class ObservedPackages {
     const { cache, blob } = delivery;
     this.#tell({ kind: 'delivered', cache });
     if (cache.kind !== 'bypass') return delivery;
-    // The store tells of other bodies; a body that bypasses it is verified while it is read.
+    // The store reports other bodies; a body that bypasses it is verified while it is read.
     const { digest } = delivery.package.layer;
     const read = (offset: number): Promise<Uint8Array> => this.#orFailed(blob.read(offset), digest);
     return { ...delivery, blob: { size: blob.size, read, close: () => blob.close() } };
@@ -221,7 +221,7 @@ export class ObservedPackages {
   }
 }
 
-/** Tells of icons that cannot be had, by the reason of the step that failed. */
+/** Reports icons that cannot be delivered, with the reason of the failed step. */
 export function observedIcons(
   icons: Pick<GetIcon, 'execute'>,
   observers: readonly PackageObserver[],

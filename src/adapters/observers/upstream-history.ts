@@ -5,17 +5,17 @@ import { InvalidArgumentError, PackageError } from '../../domain/errors.ts';
 import type { Registry } from '../../domain/upstream.ts';
 import type { UpstreamEvent, UpstreamQuestion } from './observed-ports.ts';
 
-/** A few hundred KB; a cluster's upgrade asks for fewer packages. */
+/** A few hundred KB; the upgrade of a cluster requests fewer packages. */
 const MAX_ANSWERS = 512;
 
 interface Remembered {
   readonly answer: UpstreamAnswer;
-  /** Weak, so that a credential that has been replaced is not kept for this. */
+  /** A weak reference, so that a replaced credential can be collected. */
   readonly registry: WeakRef<Registry>;
 }
 
 export class UpstreamHistory implements UpstreamInspection {
-  /** In the order of their times, one to each question. */
+  /** One answer for each request, in the order of their times. */
   readonly #answers = new BoundedMap<string, Remembered>(MAX_ANSWERS);
 
   answers(registry?: Registry): UpstreamAnswer[] {
@@ -28,7 +28,7 @@ export class UpstreamHistory implements UpstreamInspection {
     if (event.kind === 'received') return;
     const { question, error } = event;
     if (error === undefined) this.#remember(question, { code: 'OK', detail: '', cause: undefined });
-    // An abandoned question has no answer, and an argument is refused on this side, before any request to an upstream.
+    // An abandoned request has no answer. An invalid argument is refused here, before any request to an upstream.
     else if (!event.isAbandoned && !(error instanceof InvalidArgumentError)) this.#fail(question, error);
   };
 

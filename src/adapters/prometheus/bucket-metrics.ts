@@ -1,4 +1,4 @@
-/** Counts blobs on their way to the bucket, and shows whether it can be used. */
+/** Counts the blobs for the bucket, and shows whether it can be used. */
 import { Counter, Gauge, type Registry } from 'prom-client';
 
 const RESULTS = ['written', 'there', 'failed', 'dropped'] as const;
@@ -7,7 +7,7 @@ const RESULTS = ['written', 'there', 'failed', 'dropped'] as const;
 type BucketEvent =
   { readonly kind: 'usable' | 'unusable' } | { readonly kind: 'write'; readonly result: (typeof RESULTS)[number] };
 
-/** `queued` tells how many blobs wait or are being written. */
+/** `queued` returns the number of blobs that wait or are being written. */
 export function bucketMetrics(registry: Registry, queued: () => number): (event: BucketEvent) => void {
   const writes = new Counter({
     name: 'registry_packages_proxy_bucket_writes_total',

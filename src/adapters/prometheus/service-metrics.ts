@@ -1,17 +1,17 @@
-/** The registry of all metrics, and the metrics of the process: requests, bodies that are being sent, certificates. */
+/** The registry of all metrics, and the metrics of the process: requests, bodies in progress, certificates. */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { CacheOutcome } from '../../application/get-package.ts';
 import { readFileSync } from 'node:fs';
 import { X509Certificate } from 'node:crypto';
 
-/** A registry of our own: the library's global one would carry counters from test to test. */
+/** Creates a separate registry, because counters of the library's global one would survive from test to test. */
 export function createMetricsRegistry(version: string): Registry {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   new Gauge({
     name: 'registry_packages_proxy_build_info',
     help: 'Always 1; the labels have the versions of the service and of Node.',
-    // Not "node", which is where Prometheus says on which node of the cluster it has found us.
+    // The label is not "node", because Prometheus uses that for the node of the cluster.
     labelNames: ['version', 'nodejs'],
     registers: [registry],
   }).set({ version, nodejs: process.versions.node }, 1);
@@ -26,7 +26,7 @@ export function digestMismatches(registry: Registry): Counter {
   });
 }
 
-/** Counts and times finished requests. Labels come from closed sets: never a digest, a path or a repository. */
+/** Counts and times finished requests. The labels have closed sets of values: no digests, paths or repositories. */
 export function requestMetrics(
   registry: Registry,
 ): (request: {
@@ -56,7 +56,7 @@ export function requestMetrics(
     labelNames: ['result'],
     registers: [registry],
   });
-  // There from the start, so that the first one is seen as an increase.
+  // The counters exist from the start, so that the first event is visible as an increase.
   for (const code of ['200', '500', '502', '503', '504']) requests.inc({ route: '/package', method: 'GET', code }, 0);
   duration.zero({ route: '/package' });
   for (const result of CACHE_RESULTS) bytesServed.inc({ result }, 0);
@@ -78,11 +78,11 @@ interface Sending {
   readonly displaced: number;
 }
 
-/** All sockets of the network that this process is in: of the whole host, in the chart. */
+/** All sockets of the network namespace of this process; in the chart, those of the whole host. */
 const SOCKSTAT = '/proc/self/net/sockstat';
 const PAGE_BYTES = 4096;
 
-/** `acceptDelay` resolves with seconds, and is asked whenever metrics are. */
+/** `acceptDelay` resolves with seconds, and is called for each scrape. */
 export function sendingMetrics(registry: Registry, usage: () => Sending, acceptDelay: () => Promise<number>): void {
   const gauges: [name: string, help: string, value: () => number | Promise<number>][] = [
     ['sending', 'Packages that are being sent, without small ones.', () => usage().sending],
@@ -125,7 +125,7 @@ export function sendingMetrics(registry: Registry, usage: () => Sending, acceptD
   }
 }
 
-/** 0 where the system does not say. In this turn, as the files of certificates are read. */
+/** Returns 0 if the system has no such file. The read is synchronous, like that of the certificates. */
 function readTcpMemory(): number {
   try {
     return Number(/^TCP: .*\bmem (\d+)/m.exec(readFileSync(SOCKSTAT, 'utf8'))?.[1] ?? 0) * PAGE_BYTES;
@@ -134,7 +134,7 @@ function readTcpMemory(): number {
   }
 }
 
-/** A pod that is not ready may be no target of Prometheus, so the alert for this state is that on pods that are not ready. */
+/** Prometheus may not scrape a pod that is not ready, so the alert for this state is the one for pods that are not ready. */
 export function bootstrapMetrics(registry: Registry, isOpen: () => boolean): void {
   new Gauge({
     name: 'registry_packages_proxy_bootstrap_open',
@@ -146,7 +146,7 @@ export function bootstrapMetrics(registry: Registry, isOpen: () => boolean): voi
   });
 }
 
-/** `reasons` are there from the start, so that the first refusal is seen as an increase. */
+/** The `reasons` exist from the start, so that the first refusal is visible as an increase. */
 export function refusalMetrics(registry: Registry, reasons: readonly string[]): (reason: string) => void {
   const refused = new Counter({
     name: 'registry_packages_proxy_loopback_refused_total',
@@ -162,13 +162,13 @@ export function refusalMetrics(registry: Registry, reasons: readonly string[]): 
 
 interface NamedCertificate {
   readonly role: string;
-  /** A file of PEM: a certificate with those that have issued it, or a list of CAs. */
+  /** A PEM file: a certificate with those of its issuers, or a list of CAs. */
   readonly certificate: string;
 }
 
 const PEM = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
-/** The files are read whenever metrics are: they change while the service runs. */
+/** The files are read for each scrape, because they change while the service runs. */
 export function certificateMetrics(registry: Registry, certificates: readonly NamedCertificate[]): void {
   new Gauge({
     name: 'registry_packages_proxy_certificate_end_timestamp_seconds',
@@ -185,17 +185,17 @@ export function certificateMetrics(registry: Registry, certificates: readonly Na
   });
 }
 
-/** Undefined where the file does not exist or holds no certificate. */
+/** Returns undefined if the file does not exist or has no certificate. */
 function endOf(path: string): number | undefined {
   const certificates = (textOf(path).match(PEM) ?? []).flatMap(parse);
   const ends = certificates.map(({ validToDate }) => validToDate.getTime() / 1000);
   const [first] = certificates;
   if (first === undefined) return undefined;
-  // A chain ends with its first part that does; a list of CAs is of use as long as one of them is.
+  // A chain ends with its first certificate that expires; a list of CAs is usable as long as one of them is.
   return first.ca ? Math.max(...ends) : Math.min(...ends);
 }
 
-/** In this turn: while the disk of the cache hangs, it holds all threads that read files. */
+/** Reads synchronously, because a hanging disk of the cache blocks all threads that read files. */
 function textOf(path: string): string {
   try {
     return readFileSync(path, 'utf8');

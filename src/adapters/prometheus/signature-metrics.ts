@@ -11,7 +11,7 @@ export function signatureMetrics(registry: Registry): (finding: SignatureFinding
     labelNames: ['verdict'],
     registers: [registry],
   });
-  // All are there from the start, so that the first refusal is an increase.
+  // The counters exist from the start, so that the first refusal is an increase.
   for (const verdict of VERDICTS) verifications.inc({ verdict }, 0);
   return ({ verdict }) => {
     verifications.inc({ verdict: verdict.kind });

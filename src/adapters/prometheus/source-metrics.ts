@@ -1,4 +1,4 @@
-/** Counts how often another place was asked instead of a source, and shows which sources fail. */
+/** Counts the switches from a source to another place, and shows which sources fail. */
 import { Counter, Gauge, type Registry } from 'prom-client';
 import type { SourceKind, SourceStatus } from '../../domain/ports/registry-gateway.ts';
 

@@ -1,4 +1,4 @@
-/** Counts packages by the part of the cache, the blobs in it, those that arrive and fail, and the downloads that run and wait. */
+/** Counts packages by the result of the cache, cached blobs, arrivals, failures, and running and waiting downloads. */
 import { Counter, Gauge, type Registry } from 'prom-client';
 import { STORE_FAILURES, type StoreUsage } from '../../domain/ports/package-store.ts';
 import { DigestMismatchError } from '../../domain/errors.ts';
@@ -22,7 +22,7 @@ export function storeMetrics(registry: Registry, usage: () => StoreUsage, mismat
 
 function exposeUsage(usage: () => StoreUsage, registry: Registry): void {
   const gauges: [name: string, help: string, value: (usage: StoreUsage) => number][] = [
-    // The name that dashboards of the existing implementation ask for.
+    // Dashboards of the existing implementation use this name.
     ['cache_size', 'Size of the cache in bytes.', ({ bytes }) => bytes],
     [
       'cache_size_bytes',
@@ -111,7 +111,7 @@ export function downloadMetrics(usage: () => SlotUsage, registry: Registry): voi
   });
 }
 
-/** `mismatches`: wrong manifests, and wrong bodies that bypass the store; other wrong layers are seen where they arrive there. */
+/** `mismatches` counts wrong manifests, and wrong bodies that bypass the store; the store reports other wrong layers. */
 export function packageMetrics(registry: Registry, mismatches: Counter): PackageObserver {
   const results = new Counter({
     name: 'registry_packages_proxy_cache_requests_total',

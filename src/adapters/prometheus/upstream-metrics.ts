@@ -1,14 +1,14 @@
-/** Times and counts the questions to upstreams, and shows whether the service's view of the cluster is fresh. */
+/** Times and counts the requests to upstreams, and shows whether the service's view of the cluster is fresh. */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import { PackageError } from '../../domain/errors.ts';
 import type { Operation } from '../../domain/ports/registry-gateway.ts';
 import type { AskedPlace, UpstreamObserver } from '../observers/observed-ports.ts';
 
 const OPERATIONS: readonly Operation[] = ['manifest', 'blob'];
-/** The codes of the alerts exist from the start, so that the first failure is an increase. */
+/** The codes of the alerts exist from the start, so that the first failure is visible as an increase. */
 const CODES = ['ok', 'upstream_denied', 'upstream_unavailable', 'upstream_timeout', 'toomanyrequests'];
 
-/** `places`: those that can be asked. */
+/** `places` are those that can be asked. */
 export function upstreamMetrics(registry: Registry, places: readonly AskedPlace[] = ['registry']): UpstreamObserver {
   const requests = new Counter({
     name: 'registry_packages_proxy_upstream_requests_total',
@@ -53,13 +53,13 @@ export function upstreamMetrics(registry: Registry, places: readonly AskedPlace[
   };
 }
 
-/** `unknown` is the code of an error that is none of the domain. */
+/** Returns `unknown` for an error outside the domain. */
 function codeOf(error: unknown, unknown = 'internal'): string {
   if (error === undefined) return 'ok';
   return error instanceof PackageError ? error.code.toLowerCase() : unknown;
 }
 
-/** The part of a watcher's events that can be counted. */
+/** The events of a watcher that can be counted. */
 type WatchedEvent = { readonly resource: string } & (
   | { readonly kind: 'changed'; readonly objects: number; readonly rejected: number }
   | { readonly kind: 'listed' | 'forbidden' | 'failed' | 'invalid' | 'conflict' }

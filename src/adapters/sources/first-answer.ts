@@ -1,26 +1,26 @@
-/** Asks places in their order: the next one as well when one is late, and at once when one fails; the first answer wins. */
+/** Asks places in order, the next one also when one is late, and at once when one fails; the first answer wins. */
 
 interface RaceOptions<Place, Answer> {
   readonly places: readonly Place[];
   readonly ask: (place: Place, signal: AbortSignal) => Promise<Answer>;
-  /** For so many milliseconds the places that were asked before may be silent until this one is asked as well. */
+  /** The milliseconds of silence of the earlier places after which this place is asked, too. */
   readonly patienceMs: (place: Place) => number;
-  /** Whether a place may be asked beside others that have not answered yet. */
+  /** Returns whether a place may be asked while others have not answered yet. */
   readonly mayHedge: (place: Place) => boolean;
-  /** Hears of a failure. Returns whether the places that are left may be asked. */
+  /** Called with each failure. Returns whether the remaining places may be asked. */
   readonly onFailure: (place: Place, error: unknown) => boolean;
-  /** Hears of a place that was asked before the winner and has not answered. */
+  /** Called with each place that was asked before the winner and has not answered. */
   readonly onLate: (place: Place) => void;
 }
 
 export interface Won<Place, Answer> {
   readonly place: Place;
   readonly answer: Answer;
-  /** Ends what the answer is still bringing. */
+  /** Ends the rest of the answer. */
   readonly end: (reason: Error) => void;
 }
 
-/** The reason with which a question ends that another place has answered first. */
+/** The reason that ends a request after another place has answered first. */
 export class AnsweredElsewhere extends Error {
   override readonly name = 'AnsweredElsewhere';
   constructor() {
@@ -28,7 +28,7 @@ export class AnsweredElsewhere extends Error {
   }
 }
 
-/** All places have failed: with what, in the order of the failures. */
+/** All places have failed; the errors are in the order of the failures. */
 export class AllFailed<Place> extends Error {
   readonly failures: ReadonlyMap<Place, unknown>;
   constructor(failures: ReadonlyMap<Place, unknown>) {
@@ -76,7 +76,7 @@ export async function firstAnswer<Place, Answer>(
     hedge();
   };
   const win = (place: Place, answer: Answer, controller: AbortController): void => {
-    // A place that answers after the race was ended by its signal, or by another answer.
+    // The place answers after the race has ended by its signal, or by another answer.
     if (!running.delete(place)) return;
     outcome.resolve({
       place,

@@ -1,14 +1,14 @@
-/** The account or the token of a mirror, in files that change while the service runs, as those of a mounted Secret do. */
+/** The account or the token of a mirror, in files that change while the service runs, such as those of a mounted Secret. */
 import { readFileSync, statSync, unwatchFile, watchFile } from 'node:fs';
 import { ANONYMOUS, basic, type Credential, Secret } from '../../domain/credential.ts';
 
 export type CredentialFiles =
   { readonly username: string; readonly password: string; readonly token?: never } | { readonly token: string };
 
-/** How a mirror is entered. */
+/** The credential of a mirror. */
 export interface Access {
   readonly credential: Credential;
-  /** Shown unasked, instead of a credential. */
+  /** Sent without a challenge, instead of a credential. */
   readonly token?: Secret;
 }
 
@@ -21,7 +21,7 @@ export class FollowedCredential {
   #seen: string;
   #current: Access;
 
-  /** `onChange` hears of each change, with the error of files that cannot be used: the credential stays as it was then. */
+  /** `onChange` gets each change, with the error if the files cannot be used; then the previous credential stays. */
   constructor(files: CredentialFiles, onChange: (error?: Error) => void) {
     this.#files = files;
     this.#onChange = onChange;
@@ -67,10 +67,10 @@ function pathsOf(files: CredentialFiles): string[] {
   return files.token === undefined ? [files.username, files.password] : [files.token];
 }
 
-/** One text is a token, two are an account. @throws Error that names the file, and shows nothing of it */
+/** One text is a token, two are an account. @throws Error that names the file, without its content */
 function read(files: CredentialFiles): string[] {
   const texts = pathsOf(files).map(readText);
-  // RFC 6750, section 2.1. Other characters would end the header, or be refused far from here.
+  // RFC 6750, section 2.1. Other characters would end the header, or cause a refusal without a clear reason.
   if (files.token !== undefined && !/^[\w.~+/-]+=*$/.test(texts[0] ?? ''))
     throw new Error(`registry.mirrors: ${files.token}: holds no token (RFC 6750)`);
   return texts;
@@ -86,7 +86,7 @@ function readText(path: string): string {
   let text: string;
   try {
     const found = statSync(path);
-    // A pipe would never end.
+    // A pipe has no end, so it is refused.
     if (!found.isFile() || found.size > MAX_BYTES) throw new Error('is not a file of at most 64 KiB');
     text = readFileSync(path, 'utf8').replace(/\r?\n$/, '');
   } catch (cause) {

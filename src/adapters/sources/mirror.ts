@@ -10,17 +10,17 @@ import type { Access, CredentialFiles, FollowedCredential } from './followed-cre
 import type { Source } from './source.ts';
 
 export interface MirrorSettings {
-  /** The host of the registry that it mirrors; `*` for all. */
+  /** The host of the mirrored registry; `*` for all. */
   readonly of: string;
   readonly scheme: 'http' | 'https';
   readonly host: string;
-  /** The root of its API: a path without slashes at its ends, `v2` unless another is configured. */
+  /** The root of the API: a path without slashes at its ends, `v2` by default. */
   readonly root: string;
-  /** PEM certificates that are trusted besides the default roots. */
+  /** PEM certificates that are trusted in addition to the default roots. */
   readonly ca: readonly string[];
   /** Undefined for anonymous access. */
   readonly files: CredentialFiles | undefined;
-  /** Whether the mirror is told which registry is meant, by `?ns=`. */
+  /** Whether requests name the mirrored registry with `?ns=`. */
   readonly namespaceParameter: boolean;
   readonly fallback: boolean;
 }
@@ -29,7 +29,7 @@ const OPEN: Access = { credential: ANONYMOUS };
 const CHECKED_REPOSITORY = 'check-config' as RepositoryPath;
 const CHECKED_DIGEST = digestOf(Buffer.from('check: no mirror has a manifest with these bytes'));
 
-/** Registries come from objects of the cluster; each has connections of its own. */
+/** The limit for objects of the cluster; each registry has its own connections. */
 const MAX_REGISTRIES = 100;
 
 export class Mirror implements Source {
@@ -37,7 +37,7 @@ export class Mirror implements Source {
   readonly gateway: RegistryGateway & ImageCatalog & BlobSizes;
   readonly #settings: MirrorSettings;
   readonly #credential: FollowedCredential | undefined;
-  /** By the host that is mirrored: one object for as long as the credential stays. */
+  /** One registry object for each mirrored host, until the credential changes. */
   readonly #registries = new BoundedMap<string, { readonly access: Access; readonly registry: Registry }>(
     MAX_REGISTRIES,
   );
@@ -61,8 +61,8 @@ export class Mirror implements Source {
   }
 
   /**
-   * Asks for a manifest that no registry has. Rejects when the mirror does not answer, refuses the account that it was
-   * shown, or wants one and has none; a mirror without an account may refuse an unknown repository.
+   * Requests a manifest that no registry has. Rejects if the mirror does not answer, refuses the account, or wants one and
+   * none is configured; without an account a mirror may refuse an unknown repository.
    */
   async check(signal: AbortSignal): Promise<void> {
     const { of, host, scheme } = this.#settings;
@@ -80,7 +80,7 @@ export class Mirror implements Source {
     }
   }
 
-  /** The registry of this cluster is nearer than any mirror, so `*` does not mean it. */
+  /** `*` does not cover the registry of this cluster, which is nearer than any mirror. */
   #covers({ scheme, host, dialled }: Registry): boolean {
     const { of } = this.#settings;
     if (of === '*') return dialled === undefined;

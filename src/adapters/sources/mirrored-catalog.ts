@@ -1,4 +1,4 @@
-/** ImageCatalog and BlobSizes that ask the mirrors of a registry, in their order, where the registry must not be asked. */
+/** ImageCatalog and BlobSizes that ask the mirrors of a registry, in order, if the registry must not be asked. */
 import type { Digest } from '../../domain/descriptor.ts';
 import { UpstreamDeniedError } from '../../domain/errors.ts';
 import type { BlobSizes, ImageCatalog, Referrer } from '../../domain/ports/registry-gateway.ts';
@@ -8,7 +8,7 @@ import type { Mirror } from './mirror.ts';
 
 type Catalog = ImageCatalog & BlobSizes;
 
-/** Tags move, so a registry that may be asked is asked itself: a mirror may be behind. */
+/** A registry that may be asked is asked itself, because tags move and a mirror may be outdated. */
 export class MirroredCatalog implements ImageCatalog, BlobSizes {
   readonly #origin: Catalog;
   readonly #mirrors: readonly Mirror[];

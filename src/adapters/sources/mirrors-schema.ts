@@ -8,7 +8,7 @@ const API_ROOT = 'v2';
 
 type Endpoint = Pick<MirrorSettings, 'scheme' | 'host' | 'root'>;
 
-/** A path is the root of the API as it is, as with `override_path` in containerd's hosts.toml. */
+/** A path is the root of the API without additions, as with `override_path` in containerd's hosts.toml. */
 function parseEndpoint(text: string): Endpoint | undefined {
   const url = URL.parse(text);
   const scheme = url?.protocol === 'https:' ? 'https' : url?.protocol === 'http:' ? 'http' : undefined;
@@ -51,7 +51,7 @@ function parseOf(text: string): string | undefined {
   return text === '*' ? text : parseHost(text);
 }
 
-/** All of them; a field may be something else than the schema wants, which the schema has said. */
+/** Yields all mistakes; a field may have a wrong type, which the schema has reported. */
 function* mistakesOf(fields: Partial<Record<keyof Fields, unknown>>): Generator<[keyof Fields, string]> {
   const isGiven = (field: keyof Fields): boolean => (fields[field] ?? '') !== '';
   if (typeof fields.of === 'string' && parseOf(fields.of) === undefined)
@@ -80,7 +80,7 @@ const mirror = mirrorFields
     (fields, context) => {
       for (const [field, message] of mistakesOf(fields)) context.addIssue({ code: 'custom', path: [field], message });
     },
-    // Not after the first mistake of another kind.
+    // The check runs even if other fields have mistakes.
     { when: ({ value }) => typeof value === 'object' && value !== null },
   )
   .transform((fields): MirrorSettings => {

@@ -1,9 +1,9 @@
-/** A body under watch: it ends by an error when it brings too little for a second, and its rate is measured. */
+/** Measures the rate of a body, and ends the body with an error if it is too slow for a second. */
 
 /** The length of one measurement. */
 const WINDOW_MS = 1000;
 const TICK_MS = 250;
-/** A rate of less is chance. */
+/** Shorter measurements depend too much on chance. */
 const MIN_MEASURED_MS = 20;
 const MIN_MEASURED_BYTES = 256 * 1024;
 
@@ -15,15 +15,15 @@ export class TooSlowError extends Error {
 }
 
 interface PacedOptions {
-  /** Called with bytes a second. */
+  /** Called with bytes per second. */
   readonly onRate: (rate: number) => void;
-  /** Asked once a second of waiting. Whether the body has become too slow to stay with it. */
+  /** Called once for each second of waiting; returns whether the body is too slow to continue. */
   readonly isTooSlow: (rate: number) => boolean;
-  /** Ends the body, whose iteration rejects then. */
+  /** Ends the body; then its iteration rejects. */
   readonly end: (reason: Error) => void;
 }
 
-/** The chunks as they come. Only the time that is spent waiting for them counts: a reader may take its time. */
+/** Yields the chunks unchanged. Only the time of waiting for them counts, not the time of the reader. */
 export async function* paced(
   chunks: AsyncIterable<Uint8Array>,
   { onRate, isTooSlow, end }: PacedOptions,

@@ -1,4 +1,4 @@
-/** Decides which places are asked for a digest and in which order, by what is known of sources and registries so far. */
+/** Decides which places are asked for a digest and in which order, by the known state of sources and registries. */
 import type { Digest } from '../../domain/descriptor.ts';
 import {
   DigestMismatchError,
@@ -26,15 +26,15 @@ export interface Place {
 
 interface PlacesOptions {
   readonly origin: RegistryGateway;
-  /** In the order in which they are asked. */
+  /** In the order of asking. */
   readonly sources: readonly Source[];
   readonly limits: SourceLimits;
   readonly observe: SourceObserver;
-  /** Milliseconds on a clock that never jumps. */
+  /** The milliseconds of a monotonic clock. */
   readonly now: () => number;
 }
 
-/** A mirror cannot say that it has been repaired, so it is asked for the digest again after this. */
+/** A mirror cannot report a repair, so it is asked for the digest again after this time. */
 const MIRROR_DISTRUST_MS = 3_600_000;
 const NOT_TOLD: SourceObserver = () => undefined;
 
@@ -49,8 +49,8 @@ export class Places {
   }
 
   /**
-   * The places that may be asked for a digest, in their order: sources, the registry, sources that rest. Undefined when no
-   * source covers the upstream. Observers hear of the sources that have lost their turn, if `isTold`.
+   * Returns the places that may be asked for a digest, in order: sources, the registry, resting sources. Returns undefined
+   * if no source covers the upstream. With `isTold`, observers get the sources that are skipped or moved.
    */
   of(upstream: Upstream, digest: Digest, isTold = true): Place[] | undefined {
     if (upstream.repository === undefined) return undefined;
@@ -76,7 +76,7 @@ export class Places {
     ];
   }
 
-  /** Whether a body that is slow had better go on elsewhere. */
+  /** Returns whether another place could deliver a slow body faster. */
   isBetterElsewhere({ source: slow }: Place, upstream: Upstream, digest: Digest, rate: number): boolean {
     if (slow === undefined) return false;
     const others = (this.of(upstream, digest, false) ?? []).filter(({ source }) => source !== slow);
@@ -86,7 +86,7 @@ export class Places {
     });
   }
 
-  /** A place has not answered, or has broken off. */
+  /** Records that a place has not answered, or that its body broke off. */
   failed(place: Place, wanted: Wanted, error: unknown): void {
     const { source, state, upstream } = place;
     const { digest } = wanted;
@@ -101,12 +101,12 @@ export class Places {
     } else this.#rest(place, error instanceof TooSlowError ? 'slow' : 'failed', digest, error);
   }
 
-  /** Another place has answered first that was asked later. */
+  /** Records that a place which was asked later has answered first. */
   late(place: Place, digest: Digest): void {
     this.#rest(place, 'late', digest, undefined);
   }
 
-  /** The source gave other bytes than those of this digest. */
+  /** Records that the source sent wrong bytes for this digest. */
   distrust(source: Source, { digest, repair }: Wanted, error: unknown): void {
     this.#states.get(source)?.distrust(digest);
     source.onDistrusted?.(digest, repair);
@@ -142,21 +142,23 @@ export class Places {
     return { source: undefined, state, gateway: this.#options.origin, upstream, isResting: false };
   }
 
-  /** A bucket that is written to tells when an object was replaced; one that is only read keeps it until an operator acts. */
+  /**
+   * A writable bucket reports the replacement of an object; an object of a read-only one stays wrong until an operator acts.
+   */
   #newState(kind?: SourceKind): SourceState {
     const distrustMs = kind === 'bucket' ? Infinity : MIRROR_DISTRUST_MS;
     return new SourceState({ restMs: this.#options.limits.restMs, distrustMs, now: this.#options.now });
   }
 }
 
-/** Content that is another one says nothing of the rest of a source. */
+/** Wrong content of one digest does not affect the others of a source. */
 function isWrong(error: unknown): boolean {
   return (
     error instanceof DigestMismatchError || error instanceof InvalidContentError || error instanceof WrongSizeError
   );
 }
 
-/** The error of the registry; without it, one that says more than that a source lacks the content. */
+/** Returns the error of the registry; without it, an error other than missing content, if there is one. */
 export function shownError(failures: ReadonlyMap<Place, unknown>): unknown {
   const all = [...failures];
   const [, error] =

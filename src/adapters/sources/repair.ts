@@ -1,12 +1,12 @@
-/** The content by which a source that gave other bytes can be repaired: that of the places that are asked instead of it. */
+/** Content for the repair of a source that sent wrong bytes: it comes from the other places. */
 import { once } from '../../application/resumed-download.ts';
 import type { Descriptor, Digest } from '../../domain/descriptor.ts';
 import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Upstream } from '../../domain/upstream.ts';
 
-/** Content of a digest, not yet verified. To be fetched when the source that is repaired is asked for that digest no more. */
+/** Unverified content of a digest. It may be fetched only after the source is no longer asked for that digest. */
 export interface Repair {
-  /** Undefined for a manifest, which says it when it is here. */
+  /** Undefined for a manifest, whose size is known after the fetch. */
   readonly size: number | undefined;
   fetch(signal: AbortSignal): Promise<{ readonly size: number; readonly open: () => AsyncIterable<Uint8Array> }>;
 }

@@ -1,18 +1,18 @@
-/** Knowledge about one source, or about the registry behind all of them: whether it rests, how fast it was, where it was wrong. */
+/** The state of one source, or of the registry behind all sources: whether it rests, its rate, and its wrong digests. */
 import { BoundedMap } from '../../domain/bounded-map.ts';
 import type { Digest } from '../../domain/descriptor.ts';
 import type { RepositoryPath } from '../../domain/reference.ts';
 
-/** About 2 MB. Digests come from requests, so there is no end of them. */
+/** About 2 MB. The limit is needed because digests come from requests. */
 const MAX_DISTRUSTED = 10_000;
 const MAX_DENIED = 1000;
 
 interface StateOptions {
-  /** For so long the source is asked last. */
+  /** The time for which the source is asked last. */
   readonly restMs: number;
-  /** For so long it is not asked for a digest of which it gave other bytes. */
+  /** The time for which it is not asked for a digest after wrong bytes. */
   readonly distrustMs: number;
-  /** Milliseconds on a clock that never jumps. */
+  /** The milliseconds of a monotonic clock. */
   readonly now: () => number;
 }
 
@@ -26,7 +26,7 @@ export class SourceState {
   readonly #distrusted = new BoundedMap<Digest, number>(MAX_DISTRUSTED);
   /** A source may refuse one repository and serve all others. */
   readonly #denied = new BoundedMap<RepositoryPath, number>(MAX_DENIED);
-  /** Bytes a second of the last measurement; undefined before the first. */
+  /** The bytes per second of the last measurement; undefined before the first. */
   rate: number | undefined;
 
   constructor({ restMs, distrustMs, now }: StateOptions) {
@@ -35,7 +35,7 @@ export class SourceState {
     this.#now = now;
   }
 
-  /** Whether the source, or this repository in it, is to be asked last. */
+  /** Returns whether the source, or this repository of it, is asked last. */
   rests(repository?: RepositoryPath): boolean {
     const denied = repository === undefined ? undefined : this.#denied.get(repository);
     return this.#now() < Math.max(this.#restsUntil, denied ?? -Infinity);
@@ -48,12 +48,12 @@ export class SourceState {
     this.#isFailing = true;
   }
 
-  /** It has answered, as fast as it should. */
+  /** Records a good answer. */
   recover(): void {
     this.#isFailing = false;
   }
 
-  /** Whether it has rested, and not recovered since. */
+  /** Whether it has rested, and has not recovered since. */
   get isFailing(): boolean {
     return this.#isFailing;
   }
@@ -63,7 +63,7 @@ export class SourceState {
     this.#denied.set(repository, this.#now() + this.#restMs);
   }
 
-  /** Undefined while it does not rest. */
+  /** Undefined if it does not rest. */
   get resting(): { readonly ms: number; readonly reason: string } | undefined {
     const ms = this.#restsUntil - this.#now();
     return ms > 0 && this.#reason !== undefined ? { ms, reason: this.#reason } : undefined;

@@ -6,18 +6,18 @@ import type { Repair } from './repair.ts';
 
 export interface Source {
   readonly kind: SourceKind;
-  /** A host, for the log and for operators. It holds no secret. */
+  /** The host, for the log and for operators; it contains no secret. */
   readonly name: string;
   readonly gateway: RegistryGateway;
-  /** False where the registry must not be asked for what this source covers. */
+  /** False if the registry must not be asked for upstreams of this source. */
   readonly fallback: boolean;
-  /** Where this source has the content of an upstream; undefined when it does not cover the upstream. */
+  /** Returns the location of an upstream's content in this source; undefined if it does not cover the upstream. */
   locate(upstream: Upstream): Upstream | undefined;
-  /** Hears of a digest for which this source gave other bytes, and from where it can get the right ones. */
+  /** Called with a digest for which this source sent wrong bytes, and the content for its repair. */
   onDistrusted?(digest: Digest, repair: Repair): void;
 }
 
-/** A digest that places are asked for. */
+/** A digest to fetch. */
 export interface Wanted {
   readonly digest: Digest;
   readonly repair: Repair;
@@ -30,17 +30,17 @@ export interface SourceSwitch {
   readonly source: Pick<Source, 'kind' | 'name'>;
   readonly reason: (typeof SWITCH_REASONS)[number];
   readonly digest: Digest;
-  /** Undefined where the source gave none. */
+  /** Undefined if the source sent no error. */
   readonly error: unknown;
 }
 
 export type SourceObserver = (event: SourceSwitch) => void;
 
 export interface SourceLimits {
-  /** After so many milliseconds without an answer the next source is asked as well. */
+  /** The milliseconds without an answer after which the next source is asked, too. */
   readonly patienceMs: number;
-  /** Bytes a second; with less over a second the rest of a blob comes from elsewhere. */
+  /** Bytes per second; if a second brings fewer, the rest of a blob comes from another place. */
   readonly minimumRate: number;
-  /** For so many milliseconds a source that failed or was slow is asked last. */
+  /** The milliseconds for which a source is asked last after it failed or was slow. */
   readonly restMs: number;
 }

@@ -1,4 +1,4 @@
-/** RegistryGateway that asks sources in their order before the registry, and switches when one lacks, fails, or is slow. */
+/** RegistryGateway that asks sources before the registry, and switches if a source lacks the content, fails, or is slow. */
 import { BoundedMap } from '../../domain/bounded-map.ts';
 import { type Descriptor, type Digest, digestOf, isDigest } from '../../domain/descriptor.ts';
 import { DigestMismatchError, type PackageError, PackageUnknownError } from '../../domain/errors.ts';
@@ -19,11 +19,11 @@ import type { Source, SourceLimits, SourceObserver, Wanted } from './source.ts';
 
 interface SourcesGatewayOptions {
   readonly origin: RegistryGateway;
-  /** In the order in which they are asked. */
+  /** In the order of asking. */
   readonly sources: readonly Source[];
   readonly limits: SourceLimits;
   readonly observe: SourceObserver;
-  /** Milliseconds on a clock that never jumps. */
+  /** The milliseconds of a monotonic clock. */
   readonly now?: () => number;
 }
 
@@ -33,17 +33,17 @@ interface Question extends Wanted {
   readonly operation: Operation;
 }
 
-/** The sources that gave bytes of a digest lately, the latest last; undefined stands for the registry. */
+/** The sources that recently sent bytes of a digest, the latest last; undefined stands for the registry. */
 interface Served {
   readonly by: readonly (Source | undefined)[];
   readonly repair: Repair;
 }
 
-/** A source that rests is asked beside a registry that has been silent for so many times the patience. */
+/** The multiple of the patience after which a resting source is asked beside a silent registry. */
 const RESTING_PATIENCE = 8;
 /** About 300 KB. */
 const MAX_SERVED = 1000;
-/** A rest of a blob that comes within so many seconds is not worth another connection. */
+/** A rest of a blob that arrives within this many seconds needs no other connection. */
 const NEARLY_DONE_SECONDS = 1;
 
 export class SourcesGateway implements RegistryGateway, SourceInspection {
@@ -95,7 +95,7 @@ export class SourcesGateway implements RegistryGateway, SourceInspection {
     return shownError(refusals) as PackageError;
   }
 
-  /** A consumer of bytes has found that they are not those of their digest: the sources that gave them are not asked for it. */
+  /** Records wrong bytes of a digest: the sources that sent them are no longer asked for it. */
   mismatched(error: unknown, digest?: Digest): void {
     if (!(error instanceof DigestMismatchError)) return;
     const wrong = digest ?? (isDigest(error.expected) ? error.expected : undefined);
@@ -108,7 +108,7 @@ export class SourcesGateway implements RegistryGateway, SourceInspection {
     this.#served.delete(wrong);
   }
 
-  /** Sources of this kind have the right bytes of this digest again. */
+  /** Records that sources of this kind have the right bytes of this digest again. */
   healed(kind: SourceKind, digest: Digest): void {
     this.#places.trust(kind, digest);
   }
@@ -130,7 +130,8 @@ export class SourcesGateway implements RegistryGateway, SourceInspection {
     const { digest, size } = blob;
     const ask = async ({ source, gateway, upstream }: Place, ended: AbortSignal): Promise<Bytes> => {
       const chunks = await gateway.fetchBlob(upstream, blob, offset, ended);
-      // No client sees any of so small a blob before it is verified: verified here, a wrong one fails no request.
+      // No client gets bytes of such a small blob before its verification, so it is verified here, and wrong bytes fail no
+      // request.
       return source === undefined || offset > 0 || size > WITHHELD_BYTES ? chunks : readVerified(blob, chunks);
     };
     return this.#first(places, { operation: 'blob', digest, repair }, ask, signal);
@@ -160,7 +161,7 @@ export class SourcesGateway implements RegistryGateway, SourceInspection {
         if (signal.aborted || source === undefined || at > blob.size) throw error;
         this.#places.failed(place, { digest: blob.digest, repair }, error);
         if (at === blob.size) return;
-        // A source gets one try here; whether a download that makes no progress goes on is decided by its owner.
+        // A source gets one attempt here; the owner of a download decides whether one without progress continues.
         if (failed.has(source)) throw error;
         failed.add(source);
       } finally {
@@ -169,7 +170,7 @@ export class SourcesGateway implements RegistryGateway, SourceInspection {
     }
   }
 
-  /** Rejects with the error of the registry, where that was asked. */
+  /** Rejects with the error of the registry, if it was asked. */
   async #first<Answer>(
     places: readonly Place[],
     { operation, digest, repair }: Question,
@@ -178,7 +179,7 @@ export class SourcesGateway implements RegistryGateway, SourceInspection {
   ): Promise<Won<Place, Answer>> {
     const { patienceMs } = this.#limits;
     const registry = places.find(({ source }) => source === undefined);
-    // Beside a registry that answers, a source that rests would win by its first byte and be slow again.
+    // While a registry answers, a resting source could win with its first byte and be slow again.
     const lastPatienceMs =
       registry === undefined || registry.state.rests() ? patienceMs : patienceMs * RESTING_PATIENCE;
     const race = {
@@ -210,10 +211,10 @@ interface Followed {
   readonly upstream: Upstream;
   readonly blob: Descriptor;
   readonly repair: Repair;
-  /** Where `first` begins. */
+  /** The offset at which `first` begins. */
   readonly offset: number;
   readonly first: Won<Place, Bytes>;
-  /** Opens the rest from an offset on, out of the first place that answers. */
+  /** Opens the rest from an offset on, from the first place that answers. */
   readonly open: (at: number) => Promise<Won<Place, Bytes>>;
   readonly signal: AbortSignal;
 }
