@@ -38,7 +38,7 @@ interface RootAnswer {
   readonly error: PackageError | undefined;
 }
 
-/** What is known of the places of one configuration. */
+/** The last answers of the places of one configuration. */
 interface Roots {
   /** Whether the last answer came from beside the repository. */
   isBeside: boolean;

@@ -101,7 +101,7 @@ async function readLayer(
   }
 }
 
-/** Of several entries with one name the last is used, as when the archive is unpacked. Links are never followed. */
+/** The last of several entries with one name counts, as in an unpacked archive. Links are never followed. */
 async function see(entries: AsyncIterable<LayerEntry>): Promise<SeenLayer> {
   const icons = new Map<IconName, Uint8Array | 'too large'>();
   const decided = new Set<IconName>();

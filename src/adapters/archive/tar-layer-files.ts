@@ -1,4 +1,4 @@
-/** The files of a layer, out of its tar. */
+/** Reads the files of a layer from its tar. */
 import { InvalidContentError } from '../../domain/errors.ts';
 import type { LayerEntry, LayerFiles, LayerLimits } from '../../domain/ports/layer-files.ts';
 import {
@@ -38,12 +38,12 @@ export class TarLayerFiles implements LayerFiles {
   }
 }
 
-/** The blocks of a tar as they come. */
+/** Reads the blocks of a tar in order. */
 class Archive {
   readonly #chunks: AsyncIterator<Uint8Array>;
-  /** What has come and is not read. */
+  /** Received bytes that are not read yet. */
   #rest: Uint8Array = new Uint8Array(0);
-  /** Bytes of the present entry that are not read, and those behind them up to the next block. */
+  /** The unread bytes of the present entry; `#padding` are the bytes after them up to the next block. */
   #left = 0;
   #padding = 0;
 
@@ -51,7 +51,7 @@ class Archive {
     this.#chunks = chunks[Symbol.asyncIterator]();
   }
 
-  /** The header behind the present entry; undefined at the end of the archive, which a block of zeros is. */
+  /** Resolves with the header after the present entry; undefined at the end of the archive, which is a block of zeros. */
   async header(extension: Extension): Promise<TarHeader | undefined> {
     if ((await this.#skip(this.#left)) > 0) throw new InvalidContentError('layer ends in the middle of a file');
     await this.#skip(this.#padding);
@@ -64,7 +64,7 @@ class Archive {
     return header;
   }
 
-  /** The content of the present entry, as far as it is not read. */
+  /** Yields the unread content of the present entry. */
   async *content(): AsyncGenerator<Uint8Array, void, undefined> {
     while (this.#left > 0) {
       const some = await this.#some(this.#left);
@@ -74,7 +74,7 @@ class Archive {
     }
   }
 
-  /** All of the content of the present entry, which has `size` bytes. */
+  /** Resolves with the whole content of the present entry, which has `size` bytes. */
   async take(size: number): Promise<Buffer> {
     const content = await this.#upTo(size);
     if (content.byteLength < size) throw new InvalidContentError('layer ends in the middle of a file');
@@ -86,7 +86,7 @@ class Archive {
     await this.#chunks.return?.();
   }
 
-  /** How many bytes less there are. */
+  /** Skips bytes; resolves with the number of missing ones. */
   async #skip(bytes: number): Promise<number> {
     let left = bytes;
     while (left > 0) {
@@ -103,7 +103,7 @@ class Archive {
       const some = await this.#some(left);
       if (some === undefined) break;
       left -= some.byteLength;
-      // A copy: the next chunk takes the memory of this one away.
+      // The bytes are copied, because the next chunk overwrites them.
       parts.push(Uint8Array.from(some));
     }
     return Buffer.concat(parts);

@@ -1,17 +1,17 @@
-/** The bytes of a layer without its compression, which its first bytes name: labels of media types are often wrong. */
+/** Decompresses a layer. Its first bytes name the compression, because the labels of media types are often wrong. */
 import { constants, crc32, createInflateRaw, createZstdDecompress, inflateRawSync } from 'node:zlib';
 import { errnoOf, InvalidContentError } from '../../domain/errors.ts';
 
 /**
  * RFC 8878, section 3.1.1.1.2: decoders should support windows of 8 MiB, and may refuse larger ones for their memory. Layers
- * have them by `zstd --ultra` and `--long`, and by the higher levels of BuildKit and podman of before 2024.
+ * have windows of 8 MiB after `zstd --ultra` and `--long`, and after the higher levels of BuildKit and podman before 2024.
  */
 const ZSTD_WINDOW_LOG_MAX = 23;
 const OUTPUT_BYTES = 64 << 10;
 
 interface Format {
   readonly magic: (head: Uint8Array) => boolean;
-  /** One frame, or one member of gzip. */
+  /** Decompresses one frame, or one member of gzip. */
   readonly frame: (input: Input) => AsyncGenerator<Uint8Array, void, undefined>;
 }
 
@@ -20,7 +20,7 @@ type Inflate = ReturnType<typeof createInflateRaw> | ReturnType<typeof createZst
 const FORMATS: readonly Format[] = [
   { magic: ([first, second]) => first === 0x1f && second === 0x8b, frame: gzipMember },
   {
-    // A frame, or one to skip (RFC 8878, section 3.1.2).
+    // The magic of a frame, or of a skippable frame (RFC 8878, section 3.1.2).
     magic: ([first = 0, second, third, fourth]) =>
       (first === 0x28 && second === 0xb5 && third === 0x2f && fourth === 0xfd) ||
       (first >> 4 === 5 && second === 0x2a && third === 0x4d && fourth === 0x18),
@@ -33,8 +33,8 @@ const FORMATS: readonly Format[] = [
 const MAGIC_BYTES = 4;
 
 /**
- * Each chunk is valid until the next one is asked for. Rejects with InvalidContentError when the compression is broken, and
- * with the reason of `signal`, also while frames without content follow each other.
+ * Yields chunks that are valid until the next one is requested. Rejects with InvalidContentError if the compressed data is
+ * invalid, and with the reason of `signal`, also during a sequence of empty frames.
  */
 export async function* unpacked(
   layer: AsyncIterable<Uint8Array>,
@@ -48,9 +48,10 @@ export async function* unpacked(
         yield Uint8Array.from(chunk);
       return;
     }
-    // Bytes behind a frame that are no further one fail only here: a reader that has its file is gone by then, as with Go.
+    // Bytes after a frame that are not a further frame fail only here: a reader that has its file has left by then, as in
+    // Go.
     while (await input.hasFrame()) {
-      // Frames may be small, or empty, and very many: others, the time limit among them, have their turn in between.
+      // There may be very many small or empty frames, so other work, such as the time limit, runs between them.
       await new Promise((resolve) => setImmediate(resolve));
       for await (const chunk of format.frame(input)) {
         yield chunk;
@@ -62,17 +63,17 @@ export async function* unpacked(
   }
 }
 
-/** RFC 1952. Node's decoder of gzip would drop what it has decoded last when bytes behind a member are no further one. */
+/** RFC 1952. Node's gzip decoder would lose its last output if the bytes after a member are not a further member. */
 async function* gzipMember(input: Input): AsyncGenerator<Uint8Array, void, undefined> {
   const [first, second, method, flags = 0] = await input.take(10);
   if (first !== 0x1f || second !== 0x8b || method !== 8) throw notValid('gzip');
   if ((flags & 4) !== 0) await input.take((await input.take(2)).readUInt16LE());
-  // A name, and a comment.
+  // The fields are a name and a comment.
   if ((flags & 8) !== 0) await input.skipText();
   if ((flags & 16) !== 0) await input.skipText();
   if ((flags & 2) !== 0) await input.take(2);
   let [sum, size] = [0, 0];
-  // The last chunk waits for the checksum.
+  // The last chunk is withheld until the checksum is verified.
   let last: Uint8Array | undefined;
   for await (const chunk of inflatedMember(input)) {
     sum = crc32(chunk, sum);
@@ -92,12 +93,12 @@ async function* inflatedMember(input: Input): AsyncGenerator<Uint8Array, void, u
 }
 
 /**
- * A member that is whole in its chunk and has 64 KiB at most: a layer of eStargz has one for each file, and a stream for each
- * of 2 500 took 0.8 s, where this takes 0.3.
+ * Decompresses a member that is complete in its chunk and has at most 64 KiB. A layer of eStargz has one for each file: 2
+ * 500 of them took 0.8 s with a stream for each, and take 0.3 s here.
  */
 function inflateSmall(input: Input, chunk: Uint8Array = new Uint8Array(0)): Uint8Array | undefined {
   try {
-    // With `info` it also returns the decoder, which knows how much it has read.
+    // With `info` the result includes the decoder, which knows how many bytes it has read.
     const inflated: unknown = inflateRawSync(chunk, { info: true, maxOutputLength: OUTPUT_BYTES });
     const { buffer, engine } = inflated as {
       readonly buffer: Buffer;
@@ -117,7 +118,7 @@ function notValid(format: string, cause?: unknown): InvalidContentError {
   return new InvalidContentError(`layer ${what}`, { cause });
 }
 
-/** Ends with the frame, also where more follows in the same chunk. */
+/** Ends at the end of the frame, even if the chunk has more bytes. */
 async function* inflated(format: string, inflate: Inflate, input: Input): AsyncGenerator<Uint8Array, void, undefined> {
   const source: { failed?: { readonly error: unknown } } = {};
   const fed = feed(inflate, input).catch((error: unknown) => {
@@ -136,14 +137,14 @@ async function* inflated(format: string, inflate: Inflate, input: Input): AsyncG
 }
 
 /**
- * Frees the memory of a chunk that fills its buffer; in another buffer zlib goes on writing. The collector hears of these
- * buffers so late that a file of 12 MiB, which is read twice, left 24 MiB for it.
+ * Frees the memory of a chunk that fills its buffer; zlib still writes to a buffer that is not full. The garbage collector
+ * frees these buffers so late that a file of 12 MiB, read twice, left 24 MiB.
  */
 function free({ buffer, byteLength }: Uint8Array): void {
   if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
 }
 
-/** Writes chunk by chunk until the input or the frame ends, and puts back the bytes behind the frame. */
+/** Writes chunks until the input or the frame ends, and puts back the bytes after the frame. */
 async function feed(inflate: Inflate, input: Input): Promise<void> {
   const closed = new Promise<void>((resolve) => inflate.once('close', resolve));
   let written = 0;
@@ -168,7 +169,7 @@ async function feed(inflate: Inflate, input: Input): Promise<void> {
   }
 }
 
-/** The chunks of a layer, of which the last can be put back. */
+/** The chunks of a layer; the last one can be put back. */
 class Input {
   readonly #chunks: AsyncIterator<Uint8Array>;
   readonly #signal: AbortSignal;
@@ -191,13 +192,13 @@ class Input {
     }
   }
 
-  /** So many bytes. Rejects with InvalidContentError when there are fewer. */
+  /** Resolves with this number of bytes. Rejects with InvalidContentError if there are fewer. */
   async take(bytes: number): Promise<Buffer> {
     const taken: Uint8Array[] = [];
     for (let left = bytes; left > 0;) {
       const chunk = await this.next();
       if (chunk === undefined) throw notValid('gzip');
-      // A copy: the chunk is used after the next one is asked for.
+      // The bytes are copied, because they are used after the next request for a chunk.
       taken.push(Uint8Array.from(chunk.subarray(0, left)));
       this.putBack(chunk.subarray(left));
       left -= Math.min(left, chunk.byteLength);
@@ -205,7 +206,7 @@ class Input {
     return Buffer.concat(taken);
   }
 
-  /** Up to the NUL at its end. */
+  /** Skips a text including the NUL at its end. */
   async skipText(): Promise<void> {
     for (;;) {
       const chunk = await this.next();
@@ -221,7 +222,7 @@ class Input {
     if (chunk.byteLength > 0) this.#putBack = chunk;
   }
 
-  /** Zeros behind the last frame are padding (gzip manual, "Tapes"). */
+  /** Resolves with whether a frame follows. Zeros after the last frame are padding (gzip manual, "Tapes"). */
   async hasFrame(): Promise<boolean> {
     const next = await this.next();
     if (next !== undefined) this.putBack(next);
@@ -231,7 +232,7 @@ class Input {
   async format(): Promise<Format | undefined> {
     let head = (await this.next()) ?? new Uint8Array(0);
     while (head.byteLength < MAGIC_BYTES) {
-      // A copy: the chunk is used after the next one is asked for.
+      // The bytes are copied, because they are used after the next request for a chunk.
       head = Uint8Array.from(head);
       const more = await this.next();
       if (more === undefined) break;

@@ -1,4 +1,4 @@
-/** The images of an archive: of an OCI image layout, as Docker 25 and newer write, or as `docker save` wrote before. */
+/** The images of an archive: of an OCI image layout, as Docker 25 and later write, or of an older `docker save`. */
 import {
   asObject,
   CONFIG_MEDIA_TYPES,
@@ -22,9 +22,9 @@ export interface ArchivedImage {
 }
 
 export interface ArchiveContents {
-  /** As the archive lists them. */
+  /** The images in the order of the archive. */
   readonly images: readonly ArchivedImage[];
-  /** A manifest, a config or a layer, not yet verified. */
+  /** Returns an unverified manifest, config or layer. */
   find(digest: Digest): FilePlace | Uint8Array | undefined;
 }
 
@@ -43,7 +43,7 @@ async function readContents(archive: TarArchive): Promise<ArchiveContents> {
   );
 }
 
-/** The names that containerd and others put beside a digest, the whole one first. */
+/** The annotations in which containerd and other tools store names of an image, the complete name first. */
 const NAME_ANNOTATIONS = ['io.containerd.image.name', 'org.opencontainers.image.ref.name'];
 
 async function layoutContents(archive: TarArchive): Promise<ArchiveContents> {
@@ -62,15 +62,15 @@ async function layoutContents(archive: TarArchive): Promise<ArchiveContents> {
   };
 }
 
-/** An image of manifest.json, which names no digest. */
+/** An image of manifest.json, which has no digest of the image. */
 interface SavedImage {
   readonly names: readonly string[];
   readonly config: Descriptor;
-  /** The digests of the layers as tar archives, which the config has (image-spec, config.md, "rootfs"). */
+  /** The digests of the uncompressed layers, from the config (image-spec, config.md, "rootfs"). */
   readonly layers: readonly Digest[];
 }
 
-/** The archive has no manifests, so each image gets one of what is there: its digest is another than in any registry. */
+/** The archive has no manifests, so each image gets a new one, whose digest differs from that in a registry. */
 async function savedContents(archive: TarArchive): Promise<ArchiveContents> {
   const contents = new Map<Digest, FilePlace | Uint8Array>();
   const saved: SavedImage[] = [];
@@ -90,7 +90,7 @@ async function savedContents(archive: TarArchive): Promise<ArchiveContents> {
   return { images, find: (digest) => contents.get(digest) };
 }
 
-/** Puts the places of its config and of its layers into `contents`. */
+/** Adds the places of its config and its layers to `contents`. */
 async function readSaved(
   archive: TarArchive,
   { Config: name, Layers: paths, RepoTags: tags }: Record<string, unknown>,
@@ -112,7 +112,7 @@ async function readSaved(
   const files = listOf(paths, 'manifest.json');
   if (files.length !== layers.length) throw new InvalidContentError('manifest.json and a config disagree on layers');
   for (const [index, layer] of layers.entries()) {
-    // A layer that several images have is a link but once: by its digest the file is found all the same.
+    // Docker stores a layer of several images once and links to it; the digest finds the file in each case.
     const file = archive.find(String(files[index]));
     if (file !== undefined && !contents.has(layer)) contents.set(layer, file);
   }
@@ -156,7 +156,7 @@ function parseJson(bytes: Uint8Array, what: string): unknown {
   }
 }
 
-/** Programs in Go write an empty list as `null`. */
+/** Programs in Go encode an empty list as `null`. */
 function listOf(json: unknown, what: string): unknown[] {
   const list = json ?? [];
   if (Array.isArray(list)) return list;

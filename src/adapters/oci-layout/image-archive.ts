@@ -1,4 +1,4 @@
-/** RegistryGateway to an archive of images, which is read in place and never unpacked. */
+/** RegistryGateway to an archive of images, which is read in place without unpacking. */
 import type { Descriptor, Digest } from '../../domain/descriptor.ts';
 import { InvalidContentError, PackageUnknownError } from '../../domain/errors.ts';
 import { MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';
@@ -8,7 +8,7 @@ import { type ArchiveContents, type ArchivedImage, contentsOf } from './archive-
 import { TarArchive } from './tar-archive.ts';
 import { readable, unreadable } from './unreadable.ts';
 
-/** The archive is the one upstream: which registry and repository a request names makes no difference to it. */
+/** The archive is the only upstream, so registry and repository of a request are ignored. */
 export class ImageArchive implements RegistryGateway {
   readonly #archive: TarArchive;
   readonly #contents: ArchiveContents;
@@ -18,7 +18,7 @@ export class ImageArchive implements RegistryGateway {
     this.#contents = contents;
   }
 
-  /** Rejects as `TarArchive.open`, also for an archive without images. */
+  /** Rejects as `TarArchive.open`, and for an archive without images. */
   static async open(path: string, signal: AbortSignal): Promise<ImageArchive> {
     const archive = await TarArchive.open(path, signal);
     try {

@@ -1,4 +1,4 @@
-/** An OCI image layout: where its files are, how its JSON is read and written, and what is an archive of one (image-spec, image-layout.md). */
+/** An OCI image layout: its files, its JSON, and the recognition of an archive of one (image-spec, image-layout.md). */
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { asObject, type Descriptor, type Digest, isObject } from '../../domain/descriptor.ts';
@@ -6,7 +6,7 @@ import { BlobDirectory } from '../blobs/blob-directory.ts';
 import { closeNow, onDisk, openBlob, READ_FLAGS, readWhole, replaceFile } from '../blobs/blob-file.ts';
 import { closeSync, openSync, readSync } from 'node:fs';
 
-/** The largest index.json: some 400 000 images. */
+/** The largest index.json, with about 400 000 images. */
 export const MAX_JSON_BYTES = 64 * 1024 * 1024;
 
 export function blobsOf(directory: string): BlobDirectory {
@@ -14,8 +14,9 @@ export function blobsOf(directory: string): BlobDirectory {
 }
 
 /**
- * The JSON object in a file of the directory itself, with or without a byte order mark. The file may be a link within the
- * directory, as in a volume of a ConfigMap. Rejects when it is no object or the link leads out, or as `openBlob`.
+ * Resolves with the JSON object of a file in the directory, with or without a byte order mark. The file may be a link within
+ * the directory, as in a volume of a ConfigMap. Rejects if it is not an object, if the link leads out of the directory, or
+ * as `openBlob`.
  */
 export async function readObject(directory: string, name: string): Promise<Record<string, unknown>> {
   const path = await realpath(join(directory, name));
@@ -33,7 +34,7 @@ const NAME = 'index.json';
 
 export class LayoutIndex {
   readonly #directory: string;
-  /** To be added by the next write. */
+  /** The images for the next write. */
   readonly #fresh = new Map<Digest, Descriptor>();
   #writing: Promise<void> = Promise.resolve();
 
@@ -41,7 +42,7 @@ export class LayoutIndex {
     this.#directory = directory;
   }
 
-  /** Resolves once it is on the disk, with all that are added meanwhile. Rejects with StoreFailedError. */
+  /** Resolves when the image is on the disk, with all images that were added meanwhile. Rejects with StoreFailedError. */
   add(image: Descriptor): Promise<void> {
     this.#fresh.set(image.digest, image);
     this.#writing = this.#writing.catch(() => undefined).then(() => this.#write());
@@ -69,15 +70,15 @@ export class LayoutIndex {
   }
 }
 
-/** Follows the name of an archive. */
+/** Follows the name of an archive in a message. */
 export const NOT_UNPACKED = 'is an archive: "mirror --from ARCHIVE --output DIRECTORY" makes a directory of it';
 
-/** Where the magic of POSIX tar is, which Docker and Podman write. */
+/** The offset of the magic of POSIX tar, which Docker and Podman write. */
 const TAR_MAGIC_AT = 257;
-/** gzip and zstd, for archives that are compressed besides. */
+/** The magics of gzip and zstd, for compressed archives. */
 const COMPRESSED = /^(?:\x1f\x8b|\x28\xb5\x2f\xfd)/;
 
-/** By how a file begins; false when it cannot be read. */
+/** Returns whether a file begins like an archive; false if it is unreadable. */
 export function isArchive(path: string): boolean {
   const head = Buffer.alloc(512);
   try {
@@ -93,7 +94,7 @@ export function isArchive(path: string): boolean {
   return head.toString('latin1', TAR_MAGIC_AT, TAR_MAGIC_AT + 5) === 'ustar' || isCompressed(head);
 }
 
-/** By its first bytes. */
+/** Returns whether the first bytes are those of a compressed file. */
 export function isCompressed(head: Buffer): boolean {
   return COMPRESSED.test(head.toString('latin1', 0, 4));
 }

@@ -12,7 +12,7 @@ import { readable, unreadable } from './unreadable.ts';
 
 const CHUNK_BYTES = 512 * 1024;
 
-/** The directory is the one upstream: which registry and repository a request names makes no difference to it. */
+/** The directory is the only upstream, so registry and repository of a request are ignored. */
 export class OciLayoutGateway implements RegistryGateway, BlobSizes {
   readonly #directory: string;
 
@@ -21,8 +21,8 @@ export class OciLayoutGateway implements RegistryGateway, BlobSizes {
   }
 
   /**
-   * Says what is wrong before the first request does, and how many entries of index.json the service cannot use. Blobs are
-   * found by their digest, so such entries do no harm. @throws UpstreamUnavailableError
+   * Verifies the layout before the first request. Resolves with the number of entries of index.json that the service cannot
+   * use; they do no harm, because blobs are found by their digests. @throws UpstreamUnavailableError
    */
   async check(): Promise<number> {
     const layout = await this.#readJson('oci-layout');
@@ -32,7 +32,7 @@ export class OciLayoutGateway implements RegistryGateway, BlobSizes {
     return entries.length - usable.length;
   }
 
-  /** The digests that index.json names: what a client can ask for. @throws UpstreamUnavailableError */
+  /** Resolves with the digests in index.json, which clients can request. @throws UpstreamUnavailableError */
   async list(): Promise<Digest[]> {
     const { usable } = await this.#readIndex();
     return usable.map(({ digest }) => digest);
@@ -82,7 +82,7 @@ export class OciLayoutGateway implements RegistryGateway, BlobSizes {
       closeNow(fd);
       throw unreadable(digest, new Error(`file is not one of ${String(size)} bytes`));
     }
-    // Closes the file at its end, at an error and when the iteration is left.
+    // The stream closes the file at its end, after an error, and if the iteration is left.
     return readable(createReadStream('', { fd, start: offset, highWaterMark: CHUNK_BYTES, signal }), digest);
   }
 

@@ -15,7 +15,7 @@ import { OciLayoutGateway } from './oci-layout-gateway.ts';
  * ```text
  * <directory>/oci-layout, index.json    an image is listed when all of it is here
  *             blobs/sha256/4f5e…        verified blobs
- *             ingest/4f5e…              blobs on their way in; the next try goes on there, and the folder leaves with the last of them
+ *             ingest/4f5e…              partial blobs, which the next run completes; removed with the last one
  * ```
  */
 export class OciLayoutWriter implements ImageLayout {
@@ -32,7 +32,7 @@ export class OciLayoutWriter implements ImageLayout {
   }
 
   /**
-   * Makes the directory a layout when it is none; no other process can write there until it is closed. Rejects with
+   * Creates the layout in the directory if there is none; no other process can write to it until it is closed. Rejects with
    * StoreFailedError, or as `OciLayoutGateway.check`.
    */
   static async open(directory: string): Promise<OciLayoutWriter> {
@@ -69,7 +69,7 @@ export class OciLayoutWriter implements ImageLayout {
     return this.#index.add(image);
   }
 
-  /** In an order in which a kill leaves what the next try can go on with. */
+  /** Creates the files in an order in which the next attempt can continue after a kill. */
   async #prepare(): Promise<void> {
     const [layout, index, blobs] = [this.#path('oci-layout'), this.#path('index.json'), this.#path('blobs')];
     if ((await find(layout)) === undefined) {

@@ -1,4 +1,4 @@
-/** Whether an OCI image layout has what its index.json promises: a mirror that lacks a layer is none of that package. */
+/** Finds blobs that an OCI image layout lists and lacks: a mirror without one layer cannot deliver the package. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Descriptor, Digest } from '../../domain/descriptor.ts';
@@ -14,7 +14,7 @@ interface Fault {
   readonly why: string;
 }
 
-/** `sound` are the verified blobs; the faults of those in `reported` are known already. */
+/** `sound` are the verified blobs; faults of the blobs in `reported` are not repeated. */
 export async function findReferenceFaults(
   directory: string,
   sound: ReadonlyMap<Digest, BlobFile>,
@@ -66,7 +66,7 @@ class ReferenceSearch {
     }
   }
 
-  /** A mirror may hold some platforms only. */
+  /** One manifest of an index is enough, because a mirror may have only some platforms. */
   async #index(index: Digest, manifests: readonly Digest[]): Promise<void> {
     const here = manifests.filter((digest) => this.#sound.has(digest) || this.#seen.has(digest));
     for (const digest of here) await this.manifest(digest, index);
@@ -81,7 +81,7 @@ class ReferenceSearch {
   #blob({ digest, size }: Descriptor, role: string): void {
     const file = this.#sound.get(digest);
     if (file !== undefined && file.stats.size !== size) {
-      // The blob has the right digest, so the manifest is wrong, and the service cannot serve it.
+      // The blob matches its digest, so the manifest is wrong, and the service cannot deliver it.
       this.faults.push({ kind: 'damaged', what: digest, why: `${role}, which says ${String(size)} bytes` });
     }
     if (this.#isSeen(digest) || file !== undefined) return;

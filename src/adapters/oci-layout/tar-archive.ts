@@ -1,4 +1,4 @@
-/** A tar archive as a directory of files to read: where each lies in it is found once, by the headers alone. */
+/** A tar archive as a directory of files to read: one pass over the headers finds the place of each file. */
 import { realpath } from 'node:fs/promises';
 import { InvalidContentError } from '../../domain/errors.ts';
 import { closeNow, openBlob, readAt } from '../blobs/blob-file.ts';
@@ -12,15 +12,15 @@ import {
   parseHeader,
 } from '../../domain/tar-header.ts';
 
-/** The bytes of a file within the archive. */
+/** The place of a file's bytes in the archive. */
 export interface FilePlace {
   readonly offset: number;
   readonly size: number;
 }
 
-/** Some 10 000 images; a bound for hostile input. */
+/** About 10 000 images; a limit for hostile input. */
 const MAX_ENTRIES = 50_000;
-/** An archive ends with blocks of zeros. */
+/** Blocks of zeros end an archive. */
 const END = Buffer.alloc(BLOCK);
 const CHUNK_BYTES = 512 * 1024;
 
@@ -35,8 +35,8 @@ export class TarArchive {
   }
 
   /**
-   * Rejects with InvalidContentError for what is no tar archive or ends in the middle of a file, with the reason of `signal`,
-   * or with the error of the file system.
+   * Rejects with InvalidContentError if the file is not a tar archive or ends in the middle of a file, with the reason of
+   * `signal`, or with the error of the file system.
    */
   static async open(path: string, signal: AbortSignal): Promise<TarArchive> {
     const { fd, size } = await openBlob(await realpath(path));
@@ -55,21 +55,24 @@ export class TarArchive {
   }
 
   /**
-   * A regular file by its name, without a slash or a dot before it. A link is none, so it is never followed; of two entries
-   * with one name the last counts, as for a program that unpacks.
+   * Returns a regular file by its name, without a leading slash or dot. Links are not followed. The last of several entries
+   * with the same name counts, as for a program that unpacks.
    */
   find(name: string): FilePlace | undefined {
     return this.#files.get(name);
   }
 
-  /** Rejects with InvalidContentError when the archive has become shorter, or with the error of the file system. */
+  /** Rejects with InvalidContentError if the archive has become shorter, or with the error of the file system. */
   async read({ offset, size }: FilePlace): Promise<Buffer> {
     const bytes = Buffer.alloc(size);
     for (let at = 0; at < size;) at += await this.#readInto(bytes.subarray(at), offset + at);
     return bytes;
   }
 
-  /** From the byte `start` on. A chunk is valid until the next one is asked for. Rejects as `read`, or when `signal` ends. */
+  /**
+   * Yields the bytes from `start` on. Each chunk is valid until the next one is requested. Rejects as `read`, or when
+   * `signal` is aborted.
+   */
   async *stream({ offset, size }: FilePlace, start: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
     const buffer = Buffer.allocUnsafe(CHUNK_BYTES);
     for (let at = start; at < size;) {

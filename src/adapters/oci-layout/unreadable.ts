@@ -1,4 +1,4 @@
-/** The failures of a disk that holds images, as those of an upstream. */
+/** Translates failures of a disk with images into those of an upstream. */
 import type { Digest } from '../../domain/descriptor.ts';
 import { UpstreamUnavailableError } from '../../domain/errors.ts';
 

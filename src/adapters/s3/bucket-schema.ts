@@ -1,4 +1,4 @@
-/** The settings of a bucket, as text from outside. */
+/** The settings of a bucket, as unparsed text. */
 import * as z from 'zod';
 import { InvalidUpstreamError, parseCertificates } from '../../domain/upstream.ts';
 import { parseEndpoint } from './s3-location.ts';
@@ -28,9 +28,9 @@ const certificates = z.string().transform((text, context): string[] => {
 
 export const bucketSchema = z.strictObject({
   endpoint,
-  /** Amazon S3 user guide, "Bucket naming rules"; older buckets have capitals and `_`. */
+  /** The rules of the Amazon S3 user guide, "Bucket naming rules"; older buckets have capitals and `_`. */
   name: z.string().regex(/^[A-Za-z0-9][\w.-]{1,61}[A-Za-z0-9]$/, 'must be the name of a bucket'),
-  /** Characters that no URL escapes, so that each client of the bucket spells the key alike. */
+  /** Characters that URLs do not escape, so that all clients of the bucket write the same key. */
   prefix: z
     .string()
     .max(512)

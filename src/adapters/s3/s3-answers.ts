@@ -1,4 +1,4 @@
-/** Reads the answers of an S3 server: the code of an error, and the size and checksum of an object (Amazon S3 API reference). */
+/** Parses the answers of an S3 server: error codes, and size and checksum of an object (Amazon S3 API reference). */
 import type { IncomingHttpHeaders } from 'node:http';
 import { type Digest, digestHex } from '../../domain/descriptor.ts';
 import {
@@ -14,35 +14,38 @@ import { unavailable, UpstreamFault } from '../registry/upstream-errors.ts';
 const MAX_ERROR_BYTES = 16 * 1024;
 const ERROR_BODY_MS = 1000;
 const DEFAULT_RETRY_AFTER_SECONDS = 5;
-/** Refusals that come by status 400, and one of versitygw that comes by 404. */
+/** Codes of refusals with status 400, and one of versitygw with status 404. */
 const DENIAL = /^(?:ExpiredToken|InvalidToken|TokenRefreshRequired|InvalidAccessKeyId|XAdminUserNotFound)$/;
-/** Another code of a 404 is about the bucket or the account. HEAD has none. */
+/** Other codes of a 404 concern the bucket or the account. A response to HEAD has no code. */
 const UNKNOWN: ReadonlySet<string | undefined> = new Set([undefined, 'NoSuchKey', 'NotFound']);
 
-/** Asks for the checksum that was sent with the object, or that the server has computed since. */
+/** Requests the checksum that was sent with the object, or that the server has computed later. */
 export const CHECKSUM_MODE = { 'x-amz-checksum-mode': 'ENABLED' };
 export const CHECKSUM = 'x-amz-checksum-sha256';
 
-/** The text of the first element of that name; undefined without one. The few texts that matter hold no reference but `&amp;`. */
+/**
+ * Returns the text of the first element with this name; undefined without one. The relevant texts have no reference except
+ * `&amp;`.
+ */
 export function textOf(xml: string, name: string): string | undefined {
   const text = new RegExp(`<${name}>([^<>]{1,8192})</${name}>`).exec(xml)?.[1];
   return text?.replaceAll('&amp;', '&').trim();
 }
 
-/** As S3 writes a sha256. */
+/** Encodes a sha256 as S3 does. */
 export function checksumOf(digest: Digest): string {
   return Buffer.from(digestHex(digest), 'hex').toString('base64');
 }
 
-/** The digest of an object as the server knows it; undefined when it knows none. */
+/** Returns the digest of an object in the answer of the server; undefined if there is none. */
 export function storedDigest(headers: IncomingHttpHeaders): Digest | undefined {
   const checksum = headers[CHECKSUM];
-  // That of an object in parts ends with their number, and is no checksum of its bytes.
+  // The checksum of a multipart object ends with the number of parts, and is not the checksum of its bytes.
   if (typeof checksum !== 'string' || !/^[A-Za-z0-9+/]{43}=$/.test(checksum)) return undefined;
   return `sha256:${Buffer.from(checksum, 'base64').toString('hex')}` as Digest;
 }
 
-/** The error of an answer that refuses, and its code in the words of S3. Ends the answer. */
+/** Resolves with the error of a refusal, and its S3 code. Ends the answer. */
 export async function refusalOf({
   asked,
   status,

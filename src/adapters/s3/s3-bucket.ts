@@ -1,4 +1,4 @@
-/** Signed requests for the objects of one bucket (AWS Signature Version 4, by aws4). */
+/** Sends signed requests for the objects of one bucket (AWS Signature Version 4, with aws4). */
 import aws4 from 'aws4';
 import { type Digest, digestHex } from '../../domain/descriptor.ts';
 import { PackageUnknownError, UpstreamDeniedError, UpstreamUnavailableError } from '../../domain/errors.ts';
@@ -17,7 +17,7 @@ export type S3HttpSettings = Pick<
   'connectTimeoutMs' | 'headersTimeoutMs' | 'idleTimeoutMs' | 'retryTimeoutMs' | 'userAgent'
 > & { readonly environment: Parameters<typeof sharePools>[1] };
 
-/** The bucket refuses the keys, or is not there: a mistake of the configuration, for an operator. */
+/** The bucket refuses the keys, or does not exist: a mistake in the configuration, for the operator. */
 export interface BucketTrouble {
   readonly code: string;
   readonly error: Error;
@@ -28,16 +28,16 @@ export interface S3BucketOptions {
   readonly keys: SigningKeySource;
   readonly send: (request: HttpRequest, signal: AbortSignal) => Promise<HttpResponse>;
   readonly onTrouble: (trouble: BucketTrouble) => void;
-  /** Hears of each answer that the bucket gives as it should. */
+  /** Called for each successful answer of the bucket. */
   readonly onAnswer: () => void;
 }
 
-/** The object of a digest: as it must be, another one, or none. */
+/** The object of a digest: it is correct, differs, or does not exist. */
 export type ObjectState = 'there' | 'other' | 'absent';
 
 const EMPTY = digestHex('sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855' as Digest);
 
-/** Requests to one server, repeated for as long as the settings say, and without redirects. */
+/** Sends requests to one server, with the retries of the settings and without redirects. */
 export function senderTo(
   server: S3Location['server'],
   { environment, ...settings }: S3HttpSettings,
@@ -46,7 +46,7 @@ export function senderTo(
     ...settings,
     trustedRealms: [],
     pools: sharePools(settings.connectTimeoutMs, environment),
-    // Traces hold what others have written: they are for registries.
+    // The trace of a request has text of a client, so only registries get it.
     traceHeaders: () => ({}),
   });
   return (request, signal) => {
@@ -66,7 +66,7 @@ export class S3Bucket {
     return this.#options.location.url.host;
   }
 
-  /** The answer by which the object begins. Rejects with PackageUnknownError and the Upstream…Errors. */
+  /** Resolves with the response with which the object begins. Rejects with PackageUnknownError and the Upstream…Errors. */
   async get(
     digest: Digest,
     operation: 'manifest' | 'blob',
@@ -76,12 +76,12 @@ export class S3Bucket {
     const { location } = this.#options;
     const sent = { ...request, asked: { operation, host: this.host }, url: location.objectOf(digest) };
     const response = await this.#send(sent, { ...request.headers, ...CHECKSUM_MODE }, signal);
-    // 416: the range begins behind the end of an object that is too short.
+    // 416: the range begins after the end of an object that is too short.
     if (![200, 206, 416].includes(response.status)) throw await this.#refusal(response);
     return response;
   }
 
-  /** Whether the object has the size and, as far as the server knows one, the checksum of the blob. */
+  /** Resolves with whether the object has the size and, if the server knows it, the checksum of the blob. */
   async stateOf(digest: Digest, size: number, signal: AbortSignal): Promise<ObjectState> {
     const headers = await this.#head(digest, signal);
     if (headers === undefined) return 'absent';
@@ -89,7 +89,7 @@ export class S3Bucket {
     return isRight ? 'there' : 'other';
   }
 
-  /** Bytes of the object. Rejects as `get` does. */
+  /** Resolves with the size of the object in bytes. Rejects as `get` does. */
   async sizeOf(digest: Digest, signal: AbortSignal): Promise<number> {
     const headers = await this.#head(digest, signal);
     if (headers === undefined) throw new PackageUnknownError('BLOB_UNKNOWN');
@@ -103,15 +103,15 @@ export class S3Bucket {
     const sent = { asked: this.#asked('object'), url: location.objectOf(digest), isHead: true };
     const response = await this.#send(sent, CHECKSUM_MODE, signal);
     const { status, headers, body } = response;
-    // HEAD has no body that would say more.
+    // A response to HEAD has no body with further information.
     if (status !== 200 && status !== 404) throw await this.#refusal(response);
     discard(body);
     return status === 200 ? headers : undefined;
   }
 
   /**
-   * Writes the object, over one that is there. The sha256 is signed and sent as checksum: servers that ignore the one refuse
-   * other bytes by the other. Without a condition (ADR 38).
+   * Writes the object, and overwrites an existing one. The sha256 is both signed and sent as checksum, because some servers
+   * ignore one of them; the other makes them refuse wrong bytes. The request has no condition (ADR 38).
    */
   async put(digest: Digest, upload: Upload, signal: AbortSignal): Promise<void> {
     const { location } = this.#options;
@@ -121,13 +121,13 @@ export class S3Bucket {
     discard(response.body);
   }
 
-  /** Rejects with the reason for which the bucket cannot be used. */
+  /** Rejects with the reason why the bucket cannot be used. */
   async check(signal: AbortSignal): Promise<void> {
     const { location } = this.#options;
     const response = await this.#send({ asked: this.#asked('bucket'), url: location.listing }, {}, signal);
     if (response.status !== 200) {
       const { error } = await refusalOf(response);
-      // The listing of a bucket is unknown only when the bucket is.
+      // A 404 for the list of a bucket means that the bucket does not exist.
       throw response.status === 404 ? new UpstreamUnavailableError(undefined, { cause: error.cause }) : error;
     }
     response.body.destroy();
@@ -148,7 +148,7 @@ export class S3Bucket {
     return error;
   };
 
-  /** Signs all headers but `range`, which the library leaves out. */
+  /** Signs all headers except `range`, which the library omits. */
   async #send(
     request: Omit<HttpRequest, 'headers'>,
     headers: Readonly<Record<string, string>>,
@@ -179,7 +179,7 @@ export class S3Bucket {
     ).headers;
     const sent: Record<string, string> = {};
     for (const [name, value] of Object.entries(signed ?? {})) {
-      // The transport writes it as it is signed: that of the URL.
+      // The transport writes the host of the URL, which is the signed one.
       if (name.toLowerCase() !== 'host') sent[name] = String(value);
     }
     const response = await send({ ...request, headers: sent, refusal: this.#refusal }, signal);

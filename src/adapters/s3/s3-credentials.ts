@@ -1,4 +1,4 @@
-/** The keys by which requests to a bucket are signed, out of a directory that changes while the service runs. */
+/** The signing keys for a bucket, from a directory that changes while the service runs. */
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Secret } from '../../domain/credential.ts';
@@ -11,16 +11,19 @@ export interface SigningKeys {
 }
 
 export interface SigningKeySource {
-  /** Rejects with UpstreamDeniedError or another Upstream…Error when there are none. Never those of another identity. */
+  /**
+   * Rejects with UpstreamDeniedError or another Upstream…Error if there are no keys. Never uses the keys of another
+   * identity.
+   */
   current(signal: AbortSignal): Promise<SigningKeys>;
-  /** The server refuses these keys: the next ones may be others. */
+  /** Reports that the server refused these keys, so that the next call reads them again. */
   refused(): void;
 }
 
-/** Each request would cost three looks at the disk. */
+/** The interval of the reads, because each request would cost three accesses to the disk. */
 const INTERVAL_MS = 1000;
 const MAX_BYTES = 16 * 1024;
-/** The keys of the Secret, of which the last one need not be there. */
+/** The keys of the Secret; the last one is optional. */
 const FILES = ['accessKeyID', 'secretAccessKey', 'sessionToken'] as const;
 
 export class FileSigningKeys implements SigningKeySource {
@@ -31,7 +34,7 @@ export class FileSigningKeys implements SigningKeySource {
   #lookedAt = -Infinity;
   #looking: Promise<void> | undefined;
 
-  /** `now` is a clock that never jumps, in milliseconds. */
+  /** `now` is a monotonic clock in milliseconds. */
   constructor(directory: string, now: () => number = () => performance.now()) {
     this.#directory = directory;
     this.#now = now;
@@ -52,7 +55,7 @@ export class FileSigningKeys implements SigningKeySource {
     this.#lookedAt = -Infinity;
   }
 
-  /** Keys that cannot be read leave those from before: a Secret is replaced in more than one step. */
+  /** If the keys are unreadable, the previous ones stay, because a Secret is replaced in several steps. */
   async #look(): Promise<void> {
     const state = await this.#stateOf();
     try {
@@ -60,7 +63,7 @@ export class FileSigningKeys implements SigningKeySource {
       const [accessKeyId = '', secretAccessKey = '', sessionToken = ''] = await Promise.all(
         FILES.map((name) => this.#read(name)),
       );
-      // Changed meanwhile: the files may be of two pairs.
+      // The files changed during the read, so they may be of two pairs.
       if (state !== (await this.#stateOf())) return;
       this.#state = state;
       if (accessKeyId === '' || secretAccessKey === '') return;
@@ -85,7 +88,7 @@ export class FileSigningKeys implements SigningKeySource {
   async #read(name: (typeof FILES)[number]): Promise<string> {
     const path = join(this.#directory, name);
     const found = await stat(path).catch(() => undefined);
-    // A pipe would never end.
+    // A pipe has no end, so it is refused.
     if (found?.isFile() !== true || found.size > MAX_BYTES) return '';
     return (await readFile(path, 'utf8').catch(() => '')).trim();
   }

@@ -1,4 +1,4 @@
-/** RegistryGateway to an S3 bucket that holds blobs under the keys of an OCI image layout, whichever registry they are from. */
+/** RegistryGateway to an S3 bucket with blobs of all registries, stored under the keys of an OCI image layout. */
 import { type Descriptor, type Digest, digestOf } from '../../domain/descriptor.ts';
 import { DigestMismatchError, InvalidContentError, PackageUnknownError } from '../../domain/errors.ts';
 import { MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';
@@ -16,7 +16,7 @@ interface S3GatewayOptions {
   readonly bucket: Pick<S3Bucket, 'get' | 'sizeOf'>;
   readonly idleTimeoutMs: number;
   readonly senders?: Senders | undefined;
-  /** Hears whether there is an object that has the size of its blob and, as far as the server knows one, its checksum. */
+  /** Called with whether there is an object with the size of its blob and, if the server knows it, the right checksum. */
   readonly onSeen: (digest: Digest, isThere: boolean) => void;
 }
 
@@ -35,7 +35,7 @@ export class S3Gateway implements RegistryGateway, BlobSizes {
       const found = digestOf(bytes);
       this.#options.senders?.sent(digest, asked);
       onSeen(digest, found === digest);
-      // Here, while another source can be asked.
+      // The bytes are verified here, because another source can still be asked.
       if (found !== digest) throw new DigestMismatchError(digest, found);
       return bytes;
     } catch (error) {
@@ -51,7 +51,7 @@ export class S3Gateway implements RegistryGateway, BlobSizes {
     signal: AbortSignal,
   ): Promise<AsyncIterable<Uint8Array>> {
     const { idleTimeoutMs, senders, onSeen } = this.#options;
-    // The client of a download that is resumed is being served, and waits for its next byte.
+    // The client of a resumed download has received bytes and waits for the next one.
     const patience = offset > 0 ? { patienceMs: idleTimeoutMs } : {};
     const get = async (headers: Readonly<Record<string, string>>): Promise<HttpResponse> => {
       const response = await this.#get(blob.digest, 'blob', { headers, isBulk: true, ...patience }, signal);
@@ -83,7 +83,8 @@ export class S3Gateway implements RegistryGateway, BlobSizes {
     });
     const { status, headers, body } = response;
     const stored = storedDigest(headers) ?? digest;
-    // Before the first byte, as is its size: a client that has some bytes of a wrong object has to begin anew.
+    // The checksum is compared before the first byte, like the size: a client with some bytes of a wrong object must begin
+    // again.
     if (status === 200 && stored !== digest) {
       body.destroy();
       this.#options.senders?.sent(digest, response.asked);

@@ -1,4 +1,4 @@
-/** Where a bucket is, and the URL of each object in it: the keys are the paths of an OCI image layout (image-spec, image-layout.md). */
+/** The location of a bucket and the URLs of its objects; the keys are the paths of an OCI image layout (image-layout.md). */
 import { type Digest, digestHex } from '../../domain/descriptor.ts';
 import type { Registry } from '../../domain/upstream.ts';
 import { ANONYMOUS } from '../../domain/credential.ts';
@@ -6,12 +6,12 @@ import { ANONYMOUS } from '../../domain/credential.ts';
 interface BucketSettings {
   readonly endpoint: URL;
   readonly name: string;
-  /** Before `blobs/`; empty or with a slash at its end. */
+  /** The part of the key before `blobs/`; empty, or with a slash at its end. */
   readonly prefix: string;
   readonly region: string;
-  /** Whether the name stands in the path of a URL, instead of before its host. */
+  /** Whether the bucket name is in the path of the URL, instead of before the host. */
   readonly pathStyle: boolean;
-  /** PEM certificates that are trusted besides the default roots. */
+  /** PEM certificates that are trusted in addition to the default roots. */
   readonly ca: readonly string[];
 }
 
@@ -32,7 +32,7 @@ export class S3Location {
     this.#ca = ca;
   }
 
-  /** As the transport names a server; the signature of each request is the credential. */
+  /** The server in the form for the transport; the signature of each request replaces the credential. */
   get server(): Registry {
     return serverOf(this.url, this.#ca);
   }
@@ -41,7 +41,7 @@ export class S3Location {
     return new URL(`${this.#prefix}blobs/sha256/${digestHex(digest)}`, this.url);
   }
 
-  /** Lists one key at most: it tells a bucket that is missing from one that is empty. */
+  /** The URL of a list of at most one key, which distinguishes a missing bucket from an empty one. */
   get listing(): URL {
     return new URL(`?list-type=2&max-keys=1&prefix=${encodeURIComponent(this.#prefix)}`, this.url);
   }
@@ -51,7 +51,7 @@ export function serverOf(url: URL, ca: readonly string[]): Registry {
   return { scheme: url.protocol === 'https:' ? 'https' : 'http', host: url.host, credential: ANONYMOUS, ca };
 }
 
-/** Undefined for a text that is no http or https URL of a server. */
+/** Returns undefined for a text that is not an http or https URL of a server. */
 export function parseEndpoint(text: string): URL | undefined {
   const url = URL.parse(text);
   if (url === null || !['http:', 'https:'].includes(url.protocol) || url.hostname === '') return undefined;

@@ -1,4 +1,4 @@
-/** The bucket that replicas share: where it is asked, what is written to it, and who hears of it. */
+/** The bucket that replicas share: the requests to it, the writes to it, and the observers of both. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Digest } from '../../domain/descriptor.ts';
 import type { Senders } from '../registry/senders.ts';
@@ -11,10 +11,10 @@ import { S3Location, serverOf } from './s3-location.ts';
 import { WebIdentityKeys } from './web-identity.ts';
 import { WriteBehind, type WriteEvent } from './write-behind.ts';
 
-/** The first request of a process takes 20 ms of its processor: a service that starts has better things to do. */
+/** The first request of a process takes 20 ms of processor time, so it waits until the service has started. */
 const CHECK_DELAY_MS = 500;
 
-/** Each time the bucket changes between usable and unusable, and each blob that was to be written. */
+/** A change between usable and unusable, or the result of the write of a blob. */
 export type BucketEvent =
   | { readonly kind: 'usable' }
   | { readonly kind: 'unusable'; readonly code: string; readonly error: unknown }
@@ -23,12 +23,12 @@ export type BucketEvent =
 interface SharedBucketOptions {
   readonly settings: BucketSettings & { readonly endpoint: URL };
   readonly http: S3HttpSettings;
-  /** Whether blobs that arrive in the store are written to it. */
+  /** Whether blobs that arrive in the store are written to the bucket. */
   readonly isWritten: boolean;
   readonly senders?: Senders;
 }
 
-/** Behind the registries, their mirrors and the store. */
+/** Asked after the registries, their mirrors and the store. */
 export class SharedBucket {
   readonly gateway: S3Gateway;
   readonly #bucket: S3Bucket;
@@ -38,10 +38,10 @@ export class SharedBucket {
   #writeBehind: WriteBehind | undefined;
   #checking: Promise<void> | undefined;
 
-  /** Hears of each event. */
+  /** Called with each event. */
   observe: (event: BucketEvent) => void = () => undefined;
 
-  /** @throws Error that names a setting that is missing */
+  /** @throws Error that names a missing setting */
   constructor({ settings, http, isWritten, senders }: SharedBucketOptions) {
     const location = new S3Location(settings);
     this.#isWritten = isWritten;
@@ -71,19 +71,19 @@ export class SharedBucket {
     return this.#bucket.host;
   }
 
-  /** How many blobs wait to be written, or are being written. */
+  /** The number of blobs that wait to be written, or are being written. */
   get queued(): number {
     return this.#writeBehind?.queued ?? 0;
   }
 
-  /** Rejects with the reason for which the bucket cannot be used. */
+  /** Rejects with the reason why the bucket cannot be used. */
   check(signal: AbortSignal): Promise<void> {
     return this.#bucket.check(signal);
   }
 
   /**
-   * An observer that writes to the bucket what arrives in the store; undefined where nothing is written. Without a store only
-   * wrong objects are replaced.
+   * Returns an observer that writes arriving blobs of the store to the bucket; undefined if nothing is written. Without a
+   * store only wrong objects are replaced.
    */
   writeBehind(store: Pick<PackageStore, 'open'> | undefined): WriteBehind['observeArrival'] | undefined {
     if (!this.#isWritten) return undefined;
@@ -100,21 +100,24 @@ export class SharedBucket {
     return this.#writeBehind.observeArrival;
   }
 
-  /** The bucket gave other bytes for this digest: the next copy replaces the object. */
+  /** Records wrong bytes of the bucket for this digest: the next copy replaces the object. */
   readonly distrust: WriteBehind['distrust'] = (digest, repair) => {
     this.#writeBehind?.distrust(digest, repair);
   };
 
-  /** Hears of a digest whose object was written, so that the bucket may be asked for it again. */
+  /** Called with a digest whose object was replaced, so that the bucket may be asked for it again. */
   onHealed: (digest: Digest) => void = () => undefined;
 
-  /** Asks for the bucket when all has started. The answer is not waited for: without the bucket all works, but slower. */
+  /**
+   * Checks the bucket after the start. No code waits for the result, because the service works without the bucket, but
+   * slower.
+   */
   start(): Promise<void> {
     this.#checking = this.#checkAtStart();
     return Promise.resolve();
   }
 
-  /** Gives up what is being written. */
+  /** Ends the running write. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     await Promise.all([this.#checking, this.#writeBehind?.stop()]);

@@ -1,4 +1,4 @@
-/** The keys of a role, which a token service gives for the token of a service account (AWS STS, AssumeRoleWithWebIdentity). */
+/** The keys of a role: a token service issues them for a service account token (AWS STS, AssumeRoleWithWebIdentity). */
 import { readFile } from 'node:fs/promises';
 import { SingleFlight } from '../../application/concurrency/single-flight.ts';
 import { Secret } from '../../domain/credential.ts';
@@ -9,9 +9,9 @@ import { type Asked, failure, unavailable, UpstreamFault } from '../registry/ups
 import type { SigningKeys, SigningKeySource } from './s3-credentials.ts';
 import { textOf } from './s3-answers.ts';
 
-/** Keys of an hour are replaced when this is left of them, and shorter ones at four fifths of their life. */
+/** Keys of an hour are replaced when this much of their life is left, shorter ones after four fifths of their life. */
 const MARGIN_MS = 5 * 60_000;
-/** A token service that fails is asked this often. */
+/** The interval of the requests to a token service that fails. */
 const PAUSE_MS = 10_000;
 const MAX_ANSWER_BYTES = 64 * 1024;
 const ANSWER_MS = 10_000;
@@ -22,7 +22,7 @@ interface WebIdentityOptions {
   readonly roleARN: string;
   readonly tokenFile: string;
   readonly send: (request: HttpRequest, signal: AbortSignal) => Promise<HttpResponse>;
-  /** Milliseconds since 1970. */
+  /** The milliseconds since 1970. */
   readonly now?: () => number;
 }
 
@@ -52,7 +52,7 @@ export class WebIdentityKeys implements SigningKeySource {
     if ((this.#lent === undefined || now >= this.#lent.renewAt) && mayAsk) {
       await this.#flights.run('keys', () => this.#renew());
     }
-    // Keys that are about to end are good until they have.
+    // Keys that expire soon are used until they have expired.
     if (this.#lent !== undefined && this.#now() < this.#lent.endsAt) return this.#lent.keys;
     throw this.#failed?.error ?? new UpstreamDeniedError({ cause: new Error('keys of the role have expired') });
   }
@@ -62,7 +62,7 @@ export class WebIdentityKeys implements SigningKeySource {
   }
 
   async #renew(): Promise<void> {
-    // Of no request alone: the keys are for all of them.
+    // The request has its own signal, because all requests share the keys.
     const signal = AbortSignal.timeout(ANSWER_MS);
     try {
       this.#lent = await this.#ask(signal);

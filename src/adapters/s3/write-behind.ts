@@ -1,4 +1,4 @@
-/** Copies blobs of the cache into a bucket, behind the clients and one at a time; without a cache it replaces wrong objects only. */
+/** Copies cached blobs into a bucket in the background, one at a time; without a cache it only replaces wrong objects. */
 import type { Descriptor, Digest } from '../../domain/descriptor.ts';
 import { isOneOf } from '../../domain/errors.ts';
 import { MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';
@@ -8,30 +8,30 @@ import type { Upload } from '../registry/transport/http-message.ts';
 import type { S3Bucket } from './s3-bucket.ts';
 
 const MAX_QUEUED = 64;
-/** Of digests: a few hundred KB, and more than the packages of a release. */
+/** A few hundred KB of digests, more than the packages of a release. */
 const MAX_REMEMBERED = 4096;
-/** A bucket that takes less than this in a second holds the queue up. */
+/** A bucket that accepts fewer bytes per second delays the queue too much, so the write ends. */
 const MIN_BYTES_PER_SECOND = 64 * 1024;
 const BASE_MS = 60_000;
 
-/** `there`: written before, by another replica or cluster. `dropped`: for want of room in the queue, or at the end. */
+/** `there`: another replica or cluster has written it. `dropped`: the queue was full, or the service stops. */
 export const WRITE_RESULTS = ['written', 'there', 'failed', 'dropped'] as const;
 export type WriteResult = (typeof WRITE_RESULTS)[number];
 
 export interface WriteEvent {
-  /** Without the size of content that has not been fetched. */
+  /** Content that has not been fetched has no known size. */
   readonly blob: Pick<Descriptor, 'digest'> & { readonly size: number | undefined };
   readonly result: WriteResult;
-  /** Of a write that failed. */
+  /** The error of a failed write. */
   readonly error?: unknown;
 }
 
-/** The part of a store's event that says that a blob is cached, or why it is not. */
+/** The events of a store that report that a blob is cached, or why it is not. */
 type ArrivalEvent = { readonly blob: Descriptor } & (
   { readonly kind: 'begun' } | { readonly kind: 'ended'; readonly error: unknown }
 );
 
-/** Content from elsewhere, not yet verified. */
+/** Unverified content from another place. */
 interface Repair {
   /** Undefined for a manifest. */
   readonly size: number | undefined;
@@ -40,7 +40,7 @@ interface Repair {
 
 interface Queued {
   readonly blob: WriteEvent['blob'];
-  /** The bytes come from here, and from the cache without it. */
+  /** The source of the bytes; without it they come from the cache. */
   readonly repair?: Repair;
 }
 
@@ -49,7 +49,7 @@ interface WriteBehindOptions {
   /** Undefined without a cache. */
   readonly store: Pick<PackageStore, 'open'> | undefined;
   readonly onWrite: (event: WriteEvent) => void;
-  /** Hears of a digest whose wrong object is replaced. */
+  /** Called with a digest whose wrong object was replaced. */
   readonly onHealed: (digest: Digest) => void;
 }
 
@@ -57,9 +57,9 @@ export class WriteBehind {
   readonly #options: WriteBehindOptions;
   readonly #stopping = new AbortController();
   readonly #queue = new Map<Digest, Queued>();
-  /** Seen in the bucket, right as far as can be seen from outside. */
+  /** Digests whose object exists and is right, as far as the server's answers tell. */
   readonly #found = new Set<Digest>();
-  /** Objects with other bytes are replaced, whatever the server says of them. */
+  /** Digests of objects with wrong bytes, which are replaced independently of the server's answers. */
   readonly #distrusted = new Set<Digest>();
   #working: Promise<void> | undefined;
 
@@ -67,7 +67,7 @@ export class WriteBehind {
     this.#options = options;
   }
 
-  /** How many blobs wait or are being written. */
+  /** The number of blobs that wait or are being written. */
   get queued(): number {
     return this.#queue.size;
   }
@@ -76,19 +76,19 @@ export class WriteBehind {
     if (event.kind === 'ended' && event.error === undefined) this.#enqueue({ blob: event.blob });
   };
 
-  /** The bucket gave other bytes for this digest: the next arrival in the cache replaces them, or what `repair` brings. */
+  /** Records wrong bytes of the bucket for this digest; the next arrival in the cache, or `repair`, replaces them. */
   readonly distrust = (digest: Digest, repair: Repair): void => {
     remember(this.#distrusted, digest);
     if (this.#options.store === undefined) this.#enqueue({ blob: { digest, size: repair.size }, repair });
   };
 
-  /** Whether the bucket has an object of that digest, which then needs no copy. */
+  /** Records whether the bucket has an object of this digest, which then needs no copy. */
   readonly observeObject = (digest: Digest, isThere: boolean): void => {
     if (isThere) remember(this.#found, digest);
     else this.#found.delete(digest);
   };
 
-  /** Gives up the write that runs and all that wait. */
+  /** Ends the running write and drops the waiting ones. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#working;
@@ -145,7 +145,7 @@ export class WriteBehind {
     }
   }
 
-  /** False when the blob has left the cache meanwhile. */
+  /** Resolves with false if the blob was evicted from the cache meanwhile. */
   async #copy({ digest, size }: Pick<Descriptor, 'digest' | 'size'>, signal: AbortSignal): Promise<boolean> {
     const { bucket, store } = this.#options;
     const stored = await store?.open({ digest, size, isUse: false }).catch((error: unknown) => {
@@ -167,7 +167,7 @@ export class WriteBehind {
   }
 }
 
-/** Ends by an error before the last chunk of other bytes, so that they never become an object. */
+/** Throws before the last chunk if the bytes are wrong, so that they never become an object. */
 async function* verified(
   blob: Pick<Descriptor, 'digest' | 'size'>,
   chunks: AsyncIterable<Uint8Array>,
@@ -191,7 +191,7 @@ async function* bytesOf(blob: BlobReader): AsyncGenerator<Uint8Array> {
   }
 }
 
-/** The oldest leaves. */
+/** Adds a digest; in a full set it replaces the oldest one. */
 function remember(digests: Set<Digest>, digest: Digest): void {
   const [oldest] = digests;
   if (oldest !== undefined && digests.size >= MAX_REMEMBERED) digests.delete(oldest);

@@ -1,4 +1,4 @@
-/** PackageCache of a service that runs somewhere, filled by asking it for packages as a node does. */
+/** PackageCache of a service in another process; requests for packages fill it, as those of nodes do. */
 import { Agent as HttpAgent, type IncomingMessage, request as requestHttp } from 'node:http';
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
 import { type Digest, digestOf, parseDigest } from '../../domain/descriptor.ts';
@@ -12,29 +12,29 @@ import type { PackageCache } from '../../domain/ports/package-cache.ts';
 export interface ServiceClientOptions {
   /** `http://host:port` or `https://host:port`. */
   readonly origin: URL;
-  /** For the sidecar. */
+  /** The token for the sidecar. */
   readonly token: Secret | undefined;
   /** PEM certificates that are trusted instead of the default roots. */
   readonly ca: string | undefined;
-  /** For the next byte of an answer, the first one too: the service has patience with registries of its own. */
+  /** The time limit for each next byte of an answer, including the first one, because the service waits for registries. */
   readonly idleTimeoutMs: number;
 }
 
-/** An error that the service answers, or a broken answer. */
+/** An error response of the service, or a broken response. */
 export class ServiceError extends Error {
   override readonly name = 'ServiceError';
 }
 
-/** As much of an error as nodes show. */
+/** The part of an error that nodes print. */
 const MAX_REASON_BYTES = 255;
-/** Indexes in one another. */
+/** The largest depth of nested indexes. */
 const MAX_INDEX_DEPTH = 4;
-/** No more than the service itself would ask for. */
+/** The longest wait that the service itself would ask for. */
 const MAX_WAIT_SECONDS = 60;
-/** As the service takes from registries: a sidecar or a front before it may add its own. */
+/** The limit of the service for registries: a sidecar or a proxy may add headers. */
 const MAX_HEADER_BYTES = 64 * 1024;
 
-/** An address that does not answer leaves time for the others; Node gives 250 ms to each but the last. */
+/** Leaves time for other addresses if one does not answer; Node gives 250 ms to each but the last. */
 const AGENT_OPTIONS = { keepAlive: true, autoSelectFamilyAttemptTimeout: 2500 };
 
 export class ServiceClient implements PackageCache {
@@ -74,7 +74,10 @@ export class ServiceClient implements PackageCache {
     return status === 'hit';
   }
 
-  /** True where the sidecar refuses HEAD: the service has said that it caches the package, and no more can be known. */
+  /**
+   * Resolves with true if the sidecar refuses HEAD: the service has reported the package as cached, and there is no other
+   * test.
+   */
   async has(request: PackageRequest, signal: AbortSignal): Promise<boolean> {
     const response = await this.#send('HEAD', '/package', request, signal);
     response.resume();
@@ -84,8 +87,8 @@ export class ServiceClient implements PackageCache {
   }
 
   /**
-   * Rejects unless the manifest that was asked for names this layer as its package, which the service cannot forge. The
-   * service knows for which platform it resolves an index, so any image of an index will do.
+   * Rejects unless the requested manifest names this layer as its package, which the service cannot forge. Any image of an
+   * index is accepted, because only the service knows for which platform it resolves an index.
    */
   async #verify(request: PackageRequest, layer: Digest, signal: AbortSignal): Promise<void> {
     const document = await this.#fetchManifest(request, signal);
@@ -105,14 +108,14 @@ export class ServiceClient implements PackageCache {
     if (depth === MAX_INDEX_DEPTH) return false;
     for (const { digest, role } of document.manifests) {
       if (role === 'attestation') continue;
-      // A registry need not have the images of all platforms.
+      // A registry may lack the images of some platforms.
       const found = await this.#fetchManifest({ ...request, digest }, signal);
       if (found !== undefined && (await this.#leadsTo(found, layer, depth + 1, request, signal))) return true;
     }
     return false;
   }
 
-  /** Verified; undefined when the service has none. */
+  /** Resolves with a verified manifest; undefined if the service has no such route. */
   async #fetchManifest(request: PackageRequest, signal: AbortSignal): Promise<Manifest | Index | undefined> {
     const response = await this.#send('GET', '/manifest', request, signal);
     if (response.statusCode === 404) {
@@ -161,7 +164,7 @@ export class ServiceClient implements PackageCache {
           answer = response;
           resolve(response);
         });
-        // The listener stays: the reader of the response finds an error that comes later.
+        // The listener stays, because the reader of the response reports later errors.
         asked.on('error', reject);
         asked.end();
       });
@@ -171,7 +174,7 @@ export class ServiceClient implements PackageCache {
   }
 }
 
-/** The digest and the size of the body. @throws ServiceError */
+/** Returns the digest and the size of the body. @throws ServiceError */
 function describedBy({ headers }: IncomingMessage): { digest: Digest; size: number } {
   const base64 = /(?:^|,)\s*sha-256=:([A-Za-z0-9+/]{43}=):/.exec(String(headers['repr-digest']))?.[1];
   const size = Number(headers['content-length']);
@@ -183,7 +186,7 @@ function describedBy({ headers }: IncomingMessage): { digest: Digest; size: numb
   return { digest: parseDigest(`sha256:${Buffer.from(base64, 'base64').toString('hex')}`), size };
 }
 
-/** `hit`, `fwd=miss`, … of RFC 9211, without the name of the cache. */
+/** Returns `hit`, `fwd=miss`, … of RFC 9211, without the name of the cache. */
 function cacheStatus({ headers }: IncomingMessage): string {
   return String(headers['cache-status']).replace(/^[^;]*;\s*/, '');
 }
@@ -197,7 +200,7 @@ async function refusal(response: IncomingMessage): Promise<Error> {
       if (reason.length > MAX_REASON_BYTES) break;
     }
   } catch {
-    // The status says enough.
+    // The status is enough.
   }
   const printable = reason
     .slice(0, MAX_REASON_BYTES)
@@ -209,7 +212,7 @@ async function refusal(response: IncomingMessage): Promise<Error> {
   return new UpstreamThrottledError(Math.min(MAX_WAIT_SECONDS, Math.max(0, seconds)), { cause: error });
 }
 
-/** Without what else Node's errors hold. */
+/** Returns an error without the other content of Node's errors. */
 function broken(error: unknown, signal: AbortSignal): unknown {
   if (signal.aborted) return signal.reason;
   if (error instanceof PackageError || !(error instanceof Error && 'code' in error)) return error;

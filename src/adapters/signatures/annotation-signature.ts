@@ -1,4 +1,4 @@
-/** Signatures in the annotations of a manifest, as the delivery kit of Deckhouse writes them. */
+/** Verifies signatures in the annotations of a manifest, as the delivery kit of Deckhouse writes them. */
 import { createHash, X509Certificate } from 'node:crypto';
 import { parseBoundedJson } from '../../domain/bounded-json.ts';
 import { asObject } from '../../domain/descriptor.ts';
@@ -6,11 +6,11 @@ import type { SignatureVerdict } from '../../domain/ports/signature-verifier.ts'
 import { hasEmbeddedScts, leadsToRoot } from './certificate-chain.ts';
 import { parsePublicKey } from './public-key.ts';
 
-/** The second one is the older one. */
+/** The second prefix is the older one. */
 const PREFIXES = ['io.deckhouse.delivery-kit.', 'io.deckhouse.deliverykit.'];
 const ITEMS = ['signature', 'cert', 'chain'] as const;
 const MAX_CHAIN = 16;
-/** RFC 6838, section 4.2. It has no colon, so it never holds a digest. */
+/** RFC 6838, section 4.2. A media type has no colon, so it cannot contain a digest. */
 const MEDIA_TYPE = /^[\w.+-]+\/[\w.+-]+$/;
 const DIGEST = /^sha\d+:[0-9a-f]+$/;
 
@@ -43,7 +43,7 @@ function parseAnnotations(json: unknown): Annotations {
   return annotations as Annotations;
 }
 
-/** Base64 of PEM or of DER. */
+/** Parses base64 of PEM or of DER. */
 function parseLeaf(cert: string): X509Certificate {
   if (cert === '') throw new Error('it has no certificate');
   try {
@@ -53,7 +53,7 @@ function parseLeaf(cert: string): X509Certificate {
   }
 }
 
-/** Base64 of PEM, empty when a root has issued the leaf itself. */
+/** Parses base64 of PEM, which is empty if a root has issued the leaf. */
 function parseChain(chain: string): X509Certificate[] {
   const pem = Buffer.from(chain, 'base64').toString('latin1');
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
@@ -66,8 +66,8 @@ function parseChain(chain: string): X509Certificate[] {
 }
 
 /**
- * The hash of the fields that the signature covers, in one string without separators. Fields that could stand for others in
- * it are refused: a layer ends where its size does, so no annotation may look like another layer.
+ * Returns the hash of the fields that the signature covers, in one string without separators. Ambiguous fields are refused:
+ * a layer ends after its size, so no annotation may look like another layer.
  */
 function signedText(manifest: Record<string, unknown>, annotations: Annotations): string {
   const { schemaVersion, mediaType = '', config, layers } = manifest;

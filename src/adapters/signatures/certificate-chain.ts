@@ -1,4 +1,4 @@
-/** Whether a certificate was issued, through others, by a root: RFC 5280 section 6, as far as signers of images use it. */
+/** Verifies that a root has issued a certificate, directly or through others (RFC 5280 section 6, without unused parts). */
 import type { X509Certificate } from 'node:crypto';
 
 const SEQUENCE = 0x30;
@@ -10,7 +10,7 @@ const EXTENSIONS = 0xa3;
 const BASIC_CONSTRAINTS = '551d13';
 /** RFC 6962, section 3.3. */
 const EMBEDDED_SCTS = '2b06010401d679020402';
-/** Roots and all certificates between. */
+/** The largest number of certificates from a root to the leaf. */
 const MAX_DEPTH = 8;
 
 interface Element {
@@ -18,14 +18,14 @@ interface Element {
   readonly content: Buffer;
 }
 
-/** Certificate transparency is not verified, so a certificate that counts on it is refused. */
+/** Certificate transparency is not verified, so a certificate that depends on it is refused. */
 export function hasEmbeddedScts(certificate: X509Certificate): boolean {
   return extensionOf(certificate, EMBEDDED_SCTS) !== undefined;
 }
 
 /**
- * Whether a chain leads from `leaf` to one of `roots`, all of it valid when the leaf begins: a signature outlives its
- * certificate, and no trusted clock says when it was made.
+ * Returns whether a chain leads from `leaf` to one of `roots`. All its certificates must be valid when the validity of the
+ * leaf begins, because a signature outlives its certificate, and no trusted clock has its time.
  */
 export function leadsToRoot(
   leaf: X509Certificate,
@@ -40,7 +40,7 @@ export function leadsToRoot(
   for (let depth = 0; depth < MAX_DEPTH && level.length > 0; depth++) {
     const issues = (issuer: X509Certificate): boolean =>
       isUsable(issuer) && depth <= pathLengthOf(issuer) && level.some((each) => isIssued(each, issuer));
-    // Roots by their bytes, since a chain may hold its root, too.
+    // Roots are compared by their bytes, because a chain may include its root.
     if (level.some((each) => each !== leaf && roots.some((root) => root.raw.equals(each.raw)))) return true;
     if (roots.some(issues)) return true;
     level = between.filter((issuer) => !seen.has(issuer) && issues(issuer));
@@ -53,7 +53,7 @@ function isIssued(certificate: X509Certificate, issuer: X509Certificate): boolea
   return certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey);
 }
 
-/** How many certificates may stand between the issuer and the leaf. */
+/** Returns the permitted number of certificates between the issuer and the leaf. */
 function pathLengthOf(certificate: X509Certificate): number {
   const constraints = extensionOf(certificate, BASIC_CONSTRAINTS);
   const [sequence] = constraints === undefined ? [] : elementsOf(constraints);
@@ -61,7 +61,7 @@ function pathLengthOf(certificate: X509Certificate): number {
   return length === undefined ? Infinity : Number(`0x${length.content.toString('hex')}`);
 }
 
-/** The value of an extension (RFC 5280, section 4.1). */
+/** Returns the value of an extension (RFC 5280, section 4.1). */
 function extensionOf({ raw }: X509Certificate, id: string): Buffer | undefined {
   const [certificate] = elementsOf(raw);
   const [signed] = elementsOf(certificate?.content ?? raw);
@@ -75,7 +75,7 @@ function extensionOf({ raw }: X509Certificate, id: string): Buffer | undefined {
   return undefined;
 }
 
-/** The elements of DER that Node has parsed before (X.690 section 8.1): a length that lies ends the list. */
+/** Returns the elements of DER that Node has parsed before (X.690 section 8.1); a wrong length ends the list. */
 function elementsOf(der: Buffer): Element[] {
   const elements: Element[] = [];
   for (let at = 0; at + 2 <= der.length;) {

@@ -1,4 +1,4 @@
-/** Keeps the claim that verified an image, so that after a restart no registry is asked. Each is verified again when it is read. */
+/** Stores the claim that verified an image, so that after a restart it is verified again without a request to a registry. */
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseBoundedJson } from '../../domain/bounded-json.ts';
@@ -8,19 +8,19 @@ import { type CosignClaim, MAX_CLAIM_BYTES } from './cosign-claim.ts';
 /** A claim takes one block of 4 KiB: 8 MiB beside a store that has fewer images. */
 const MAX_FILES = 2000;
 const REMOVED_AT_ONCE = MAX_FILES / 10;
-/** In base64, and some words. */
+/** The size of a claim in base64, with its JSON. */
 const MAX_FILE_BYTES = 2 * MAX_CLAIM_BYTES;
 
 export class ClaimFolder {
   readonly #directory: string;
-  /** How many files there are; undefined before the first is written. */
+  /** The number of files; undefined before the first write. */
   #files: number | undefined;
 
   constructor(directory: string) {
     this.#directory = directory;
   }
 
-  /** Undefined when there is none that can be read. */
+  /** Resolves with undefined if there is no readable claim. */
   async read(image: Digest): Promise<CosignClaim | undefined> {
     try {
       const path = this.#path(image);
@@ -41,7 +41,7 @@ export class ClaimFolder {
       this.#files = (this.#files ?? (await readdir(this.#directory)).length) + 1;
       if (this.#files > MAX_FILES) await this.#makeRoom();
     } catch {
-      // See above.
+      // The failure has no other consequence.
     }
   }
 
@@ -49,7 +49,7 @@ export class ClaimFolder {
     return join(this.#directory, digestHex(image));
   }
 
-  /** The oldest files go, since the registry still has what they hold. */
+  /** Removes the oldest files, because the registry still has their claims. */
   async #makeRoom(): Promise<void> {
     const names = await readdir(this.#directory);
     const files = await Promise.all(

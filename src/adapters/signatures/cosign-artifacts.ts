@@ -17,15 +17,15 @@ import { type CosignClaim, MAX_CLAIM_BYTES, SIGN_PREDICATE } from './cosign-clai
 const SIMPLE_SIGNING = 'application/vnd.dev.cosign.simplesigning.v1+json';
 const SIGNATURE_ARTIFACT = 'application/vnd.dev.cosign.artifact.sig.v1+json';
 const BUNDLE = /^application\/vnd\.dev\.sigstore\.bundle(?:\.v\d+\.\d+)?\+json\b/;
-/** Cosign 2 lists a bundle by the type of its config, which says nothing. */
+/** Cosign 2 lists a bundle with the type of its config, which tells nothing. */
 const NO_TYPES: ReadonlySet<string> = new Set(['', 'application/vnd.oci.empty.v1+json']);
 const SIGNATURE = 'dev.cosignproject.cosign/signature';
 
-/** The claims that are read for one image; a registry may list as many as it likes. */
+/** The number of claims that are read for one image; a registry may list more. */
 export const MAX_CLAIMS = 32;
-/** Attestations that are not noted as such stand among them, as bundles of the same type. */
+/** Attestations without a mark are listed among them, because their bundles have the same type. */
 const MAX_REFERRERS = 64;
-/** One manifest lists so many; the last one is not read, and shows that there are more. */
+/** The number of layers of one manifest; the last one is not read, and shows that there are more. */
 const MAX_LAYERS = MAX_CLAIMS + 1;
 
 export interface ArtifactPorts {
@@ -33,10 +33,13 @@ export interface ArtifactPorts {
   readonly catalog: Pick<ImageCatalog, 'fetchTagged' | 'listReferrers'>;
 }
 
-/** A claim that may be read, or the error of a part of the list. */
+/** Reads a claim, or throws the error of a part of the list. */
 type FoundClaim = () => Promise<CosignClaim>;
 
-/** The claims of an image, to be read one after the other. Calling one rejects when the registry does not have it as listed. */
+/**
+ * Yields the claims of an image, which must be read one after the other. A call rejects if the registry lacks the listed
+ * claim.
+ */
 export async function* findClaims(
   { gateway, catalog }: ArtifactPorts,
   upstream: Upstream,
@@ -61,12 +64,12 @@ export async function* findClaims(
   }
 }
 
-/** Scans of an image leave an attestation each day, which their publisher mostly notes as such. */
+/** Scans of an image add an attestation each day, which their publishers mostly mark. */
 function mayBeSignature({ artifactType: type = '', predicateType = SIGN_PREDICATE }: Referrer): boolean {
   return predicateType === SIGN_PREDICATE && (NO_TYPES.has(type) || type === SIGNATURE_ARTIFACT || BUNDLE.test(type));
 }
 
-/** One failure hides nothing of the rest: it is a claim that cannot be read. */
+/** A failure does not hide the other claims: it yields a claim that cannot be read. */
 async function* claimsIn(
   fetch: () => Promise<Uint8Array | undefined>,
   read: (layer: Descriptor) => Promise<Uint8Array>,
@@ -99,22 +102,22 @@ async function unlessUnknown<Found>(found: Promise<Found>): Promise<Found | unde
 
 interface SignatureLayer {
   readonly descriptor: Descriptor;
-  /** Undefined for a bundle, which has it inside. */
+  /** Undefined for a bundle, which contains its signature. */
   readonly signature: string | undefined;
 }
 
-/** Empty for a manifest that holds no signature. */
+/** Returns an empty list for a manifest without signatures. */
 function layersOf(manifest: Uint8Array): SignatureLayer[] {
   try {
     const { layers } = asObject(parseBoundedJson(manifest), 'manifest');
     return Array.isArray(layers) ? layers.slice(0, MAX_LAYERS).flatMap((layer: unknown) => parseLayer(layer)) : [];
   } catch {
-    // Bytes that are no manifest at all.
+    // The bytes are not a manifest.
     return [];
   }
 }
 
-/** Empty for a layer that is no signature. */
+/** Returns an empty list for a layer that is not a signature. */
 function parseLayer(json: unknown): SignatureLayer[] {
   try {
     const descriptor = parseDescriptor(json);
@@ -152,7 +155,7 @@ async function readLayer(
   for await (const chunk of await gateway.fetchBlob(upstream, layer, 0, signal)) {
     length += chunk.byteLength;
     if (length > most) throw new DigestMismatchError(`${String(layer.size)} bytes`, 'more bytes');
-    // A chunk is valid until the next one is asked for.
+    // A chunk is valid until the next one is requested.
     chunks.push(Uint8Array.from(chunk));
   }
   const bytes = Buffer.concat(chunks);
@@ -161,7 +164,7 @@ async function readLayer(
   return bytes;
 }
 
-/** No signature is so large. */
+/** The claim is larger than any signature. */
 export class ClaimTooLargeError extends Error {
   override readonly name = 'ClaimTooLargeError';
   constructor() {

@@ -1,21 +1,21 @@
-/** A claim of cosign about an image, and what verifies it without a transparency log. */
+/** A claim of cosign about an image, and its verification without a transparency log. */
 import { parseBoundedJson } from '../../domain/bounded-json.ts';
 import { asObject, type Digest, digestHex } from '../../domain/descriptor.ts';
 import type { PublicKey } from './public-key.ts';
 
-/** Far above any claim; the longest ones hold a certificate and its chain. */
+/** Far larger than any claim; the longest ones have a certificate and its chain. */
 export const MAX_CLAIM_BYTES = 256 * 1024;
-/** The statement by which cosign says that an image is signed. */
+/** The statement of cosign that an image is signed. */
 export const SIGN_PREDICATE = 'https://sigstore.dev/cosign/sign/v1';
-/** An envelope has one signature by the description of bundles. Each signature is tried with each key. */
+/** The specification of bundles permits one signature in an envelope. Each signature is tried with each key. */
 const MAX_SIGNATURES = 4;
 
-/** `payload` is what was signed in cosign's first format, or a bundle of sigstore with both. */
+/** `payload` is the signed text of cosign's first format, or a sigstore bundle with text and signature. */
 export type CosignClaim =
   | { readonly kind: 'simple-signing'; readonly payload: Uint8Array; readonly signature: string }
   | { readonly kind: 'bundle'; readonly bundle: Uint8Array };
 
-/** The key that verifies the claim about this very image. @throws Error with the reason why none does */
+/** Returns the key that verifies the claim about this image. @throws Error with the reason if none does */
 export function verifyClaim(claim: CosignClaim, image: Digest, keys: readonly PublicKey[]): PublicKey {
   return claim.kind === 'bundle'
     ? verifyBundle(claim.bundle, image, keys)
@@ -50,7 +50,7 @@ function verifyBundle(bundle: Uint8Array, image: Digest, keys: readonly PublicKe
     signatures.map((each: unknown) => asObject(each, 'signature')['sig']),
   );
   const { predicateType, subject } = asObject(parseBoundedJson(body), 'statement');
-  // The same key signs what it says about an image that is vulnerable, too.
+  // The same key signs other statements about an image, such as its vulnerabilities.
   if (predicateType !== SIGN_PREDICATE) throw new Error('it is not a signature of an image');
   const isSubject = (each: unknown): boolean => field(each, 'digest')['sha256'] === digestHex(image);
   if (!Array.isArray(subject) || !subject.some(isSubject)) throw new Error('it is the signature of another image');

@@ -1,4 +1,4 @@
-/** SignatureVerifier for signatures in annotations and for those of cosign, by keys and roots out of files. */
+/** SignatureVerifier for signatures in annotations and for those of cosign, with keys and roots from files. */
 import type { Digest } from '../../domain/descriptor.ts';
 import type { SignatureVerdict, SignatureVerifier, SignedDocument } from '../../domain/ports/signature-verifier.ts';
 import type { Upstream } from '../../domain/upstream.ts';
@@ -11,9 +11,9 @@ import type { TrustedKeys } from './trusted-keys.ts';
 
 interface ImageSignatureVerifierOptions extends ArtifactPorts {
   readonly trusted: TrustedKeys;
-  /** Undefined where nothing is kept on a disk. */
+  /** Undefined if nothing is stored on a disk. */
   readonly claims: ClaimFolder | undefined;
-  /** Hears of each failure, before its reasons are read. */
+  /** Called with each failure, before its reasons are read. */
   readonly onFailure?: (error: unknown) => void;
 }
 
@@ -41,7 +41,7 @@ export class ImageSignatureVerifier implements SignatureVerifier {
     return signed.kind === 'missing' && annotated.kind === 'invalid' ? annotated : signed;
   }
 
-  /** Other keys may be trusted since the claim was kept. */
+  /** A stored claim is verified again, because the trusted keys may have changed. */
   async #kept(image: Digest, keys: readonly PublicKey[]): Promise<SignatureVerdict | undefined> {
     const claim = await this.#options.claims?.read(image);
     const key = claim && keyOf(claim, image, keys);
@@ -96,7 +96,7 @@ export class ImageSignatureVerifier implements SignatureVerifier {
   }
 }
 
-/** The key that verifies a claim, or why none does. */
+/** Returns the key that verifies a claim, or the reason if none does. */
 function keyOf(claim: CosignClaim, image: Digest, keys: readonly PublicKey[]): PublicKey | string {
   try {
     return verifyClaim(claim, image, keys);

@@ -1,9 +1,9 @@
-/** Public keys that may verify a signature, and how each kind of them does. */
+/** Public keys, and how each kind verifies a signature. */
 import { createHash, createPublicKey, type KeyObject, verify } from 'node:crypto';
 
 /** NIST SP 800-57, part 1, table 2: less than 112 bits of security. */
 const MIN_RSA_BITS = 2048;
-/** The hash of sigstore's signer for each curve; that of its older one is SHA-256 for all of them. */
+/** The hashes for each curve: sigstore's signer uses one for each curve, and its older one SHA-256 for all. */
 const CURVE_HASHES: Readonly<Record<string, readonly string[]>> = {
   prime256v1: ['sha256'],
   secp384r1: ['sha256', 'sha384'],
@@ -11,13 +11,13 @@ const CURVE_HASHES: Readonly<Record<string, readonly string[]>> = {
 };
 
 export interface PublicKey {
-  /** SHA-256 of its SubjectPublicKeyInfo, in hex. */
+  /** SHA-256 of the SubjectPublicKeyInfo, in hex. */
   readonly fingerprint: string;
-  /** Whether the key made this signature of these bytes: ECDSA in DER, RSA PKCS #1 v1.5, or Ed25519. */
+  /** Returns whether the key made this signature of these bytes: ECDSA in DER, RSA PKCS #1 v1.5, or Ed25519. */
   verifies(bytes: Uint8Array, signature: Uint8Array): boolean;
 }
 
-/** @throws Error for bytes that are no public key, or a key of a kind that is too weak or unknown. */
+/** @throws Error for bytes that are not a public key, or for a key of a weak or unknown kind */
 export function parsePublicKey(key: KeyObject | string): PublicKey {
   const object = typeof key === 'string' ? createPublicKey(key) : key;
   const hashes = hashesOf(object);

@@ -1,24 +1,24 @@
-/** The public keys and root certificates that images must be signed by, in files that change while the service runs. */
+/** The public keys and root certificates that verify images, in files that change while the service runs. */
 import { createHash, X509Certificate } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { parsePublicKey, type PublicKey } from './public-key.ts';
 
-/** Each use would cost two looks at the disk. */
+/** The interval of the reads, because each use would cost two accesses to the disk. */
 const INTERVAL_MS = 1000;
 const MAX_BYTES = 1024 * 1024;
-/** Each signature is tried with each key, 60 us at a time. */
+/** The limit for keys: each signature is tried with each key, which takes 60 us. */
 const MAX_BLOCKS = 32;
 
 export interface TrustedFiles {
-  /** PEM of public keys; empty for none. */
+  /** The path of the public keys in PEM; empty for none. */
   readonly keys: string;
-  /** PEM of root certificates; empty for none. */
+  /** The path of the root certificates in PEM; empty for none. */
   readonly roots: string;
 }
 
 interface Trust {
-  /** Changes with the keys and the roots, and with nothing else. */
+  /** Changes only with the keys and the roots. */
   readonly id: string;
   readonly keys: readonly PublicKey[];
   readonly roots: readonly X509Certificate[];
@@ -26,9 +26,9 @@ interface Trust {
 
 interface TrustedKeysOptions {
   readonly files: TrustedFiles;
-  /** Hears of each state of the files that cannot be used; the keys from before stay trusted. */
+  /** Called for each change after which the files cannot be used; the previous keys stay trusted. */
   readonly onUnusable: (error: Error) => void;
-  /** Milliseconds on a clock that never jumps. */
+  /** The milliseconds of a monotonic clock. */
   readonly now?: () => number;
 }
 
@@ -36,12 +36,12 @@ export class TrustedKeys {
   readonly #options: TrustedKeysOptions;
   readonly #now: () => number;
   #trust: Trust;
-  /** Size, time of change and inode of the files when they were read last. */
+  /** Size, modification time and inode of the files at the last read. */
   #state: string;
   #lookedAt: number;
   #looking: Promise<void> | undefined;
 
-  /** @throws Error that names the setting when a file cannot be used */
+  /** @throws Error that names the setting if a file cannot be used */
   constructor(options: TrustedKeysOptions) {
     this.#options = options;
     this.#now = options.now ?? (() => performance.now());
@@ -52,7 +52,7 @@ export class TrustedKeys {
     this.#lookedAt = this.#now();
   }
 
-  /** The keys that are trusted now. A change of the last second may be missing. */
+  /** Resolves with the trusted keys. A change of the last second may be missing. */
   async current(): Promise<Trust> {
     if (this.#now() - this.#lookedAt >= INTERVAL_MS) {
       this.#looking ??= this.#look().finally(() => {
@@ -103,7 +103,7 @@ function readBlocks<Block>(setting: string, path: string, label: string, parse: 
   if (path === '') return [];
   try {
     const found = statSync(path);
-    // A pipe would never end.
+    // A pipe has no end, so it is refused.
     if (!found.isFile() || found.size > MAX_BYTES) throw new Error('is no file of PEM');
     const block = new RegExp(`-----BEGIN ${label}-----[^-]+-----END ${label}-----`, 'g');
     const blocks = readFileSync(path, 'utf8').match(block) ?? [];

@@ -1,4 +1,4 @@
-/** The list of registries in the settings file, parsed once; files that it names are read again when they change. */
+/** The list of registries in the settings file, parsed once; the files that it names are read again when they change. */
 import * as z from 'zod';
 import { basic } from '../../domain/credential.ts';
 import { digestOf } from '../../domain/descriptor.ts';
@@ -32,7 +32,7 @@ const registry = registryFields
       for (const [field, message] of [...pairMistakes(fields), ...fieldMistakes(fields)])
         context.addIssue({ code: 'custom', path: [field], message });
     },
-    // Not after the first mistake of another kind.
+    // The check runs even if other fields have mistakes.
     { when: ({ value }) => isRecord(value) },
   )
   .transform((fields, context): NamedUpstream => {
@@ -42,7 +42,7 @@ const registry = registryFields
       const given = fileFields(fields);
       return given.length === 0 ? named : { ...named, files: followed(fields, given, content) };
     } catch (error) {
-      // A file that has changed since it was judged.
+      // The file has changed since its check.
       if (!(error instanceof InvalidUpstreamError || error instanceof RegistryFileError)) throw error;
       const path = [fieldOf(error, fields)];
       context.issues.push({ code: 'custom', path, message: reasonOf(error), input: undefined });
@@ -63,7 +63,7 @@ export const registriesSchema = z.array(registry).superRefine(
   { when: ({ value }) => Array.isArray(value) },
 );
 
-/** Fields that may be something else than the schema wants, of which the schema itself complains. */
+/** Fields that may have a wrong type, which the schema reports. */
 type Unknown = Readonly<Record<keyof Fields, unknown>>;
 type Complaint = readonly [field: keyof Fields, message: string];
 
@@ -71,7 +71,7 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** As it is named, or as it is written where it has a mistake. */
+/** Returns the canonical name, or the written one if it has a mistake. */
 function asNamed({ name, repo, isDefault, default: isMarked }: Readonly<Record<string, unknown>>) {
   const isRepo = typeof repo === 'string' && mistakeIn(() => parseUpstream({ repo })) === undefined;
   return { name: isRepo ? parseRepositoryName(repo) : name, isDefault: (isDefault ?? isMarked) === true };
@@ -91,7 +91,7 @@ function* pairMistakes(fields: Partial<Unknown>): Generator<Complaint> {
     yield [dockerCfg === undefined ? 'dockerCfgFile' : 'dockerCfg', 'there is a username already'];
 }
 
-/** Each field is read for itself, so that none hides the mistakes of others. */
+/** Each field is parsed separately, so that a mistake does not hide the others. */
 function* fieldMistakes(fields: Partial<Unknown>): Generator<Complaint> {
   const text = (field: keyof Fields): string | undefined => {
     const value = fields[field];
@@ -126,7 +126,7 @@ function fileFields(fields: Fields): FileField[] {
   return FILES.map(([file]) => file).filter((file) => fields[file] !== undefined);
 }
 
-/** A path in the place of a certificate or of a docker config, or a docker config that is not in base64. */
+/** Detects a path in the place of a certificate or of a docker config, and a docker config that is not base64. */
 function mistakenText(field: keyof UpstreamFields, text: string): string | undefined {
   if (field !== 'ca' && field !== 'dockerCfg') return undefined;
   const noun = field === 'ca' ? 'the certificate itself' : 'the docker config';
@@ -139,7 +139,7 @@ function mistakenText(field: keyof UpstreamFields, text: string): string | undef
     : undefined;
 }
 
-/** With a mark of what the files hold. @throws InvalidUpstreamError, RegistryFileError */
+/** Includes a hash of the files' content. @throws InvalidUpstreamError, RegistryFileError */
 function readUpstream(fields: Fields): { upstream: Upstream; content: string } {
   const read: Partial<Record<ValueField, string>> = {};
   for (const field of fileFields(fields)) read[FILE_FIELDS[field]] = readFileField(field, fields[field] ?? '');
@@ -164,7 +164,7 @@ function followed(fields: Fields, given: readonly FileField[], content: string):
   };
 }
 
-/** The field that the mistake is written in. */
+/** Returns the field in which the mistake is written. */
 function fieldOf({ field }: InvalidUpstreamError | RegistryFileError, fields: Fields): string {
   return fileFields(fields).find((file) => FILE_FIELDS[file] === field) ?? field;
 }

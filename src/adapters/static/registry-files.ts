@@ -1,4 +1,4 @@
-/** Files that the settings of a registry name in place of a value: a password, a docker config, certificates. */
+/** Files that contain values of a registry's settings: a password, a docker config, certificates. */
 import { readFileSync, statSync } from 'node:fs';
 import { errnoOf } from '../../domain/errors.ts';
 
@@ -11,7 +11,7 @@ export type ValueField = (typeof FILE_FIELDS)[FileField];
 /** Passwords have some bytes, docker configs and bundles of certificates some hundred kilobytes. */
 const MAX_BYTES = 1024 * 1024;
 
-/** The message says what is wrong with the file, and never its content. */
+/** The message names the mistake in the file, and never its content. */
 export class RegistryFileError extends Error {
   override readonly name = 'RegistryFileError';
   readonly field: FileField;
@@ -21,7 +21,7 @@ export class RegistryFileError extends Error {
   }
 }
 
-/** The value that a field would have without its file. @throws RegistryFileError */
+/** Returns the value that the field would have without a file. @throws RegistryFileError */
 export function readFileField(field: FileField, path: string): string {
   if (path.includes('-----BEGIN ')) {
     throw new RegistryFileError(field, `is the certificate itself, not a path: ${FILE_FIELDS[field]} takes it`);
@@ -30,7 +30,7 @@ export function readFileField(field: FileField, path: string): string {
   if (text.trim() === '') throw new RegistryFileError(field, 'the file is empty');
   switch (field) {
     case 'passwordFile':
-      // Editors and `echo` end a file by a line feed.
+      // Editors and `echo` add a line feed at the end of a file.
       return text.replace(/\r?\n$/, '');
     case 'dockerCfgFile':
       return text.trimStart().startsWith('{') ? Buffer.from(text).toString('base64') : text;
@@ -42,7 +42,7 @@ export function readFileField(field: FileField, path: string): string {
 function read(field: FileField, path: string): string {
   try {
     const found = statSync(path);
-    // A pipe would never end.
+    // A pipe has no end, so it is refused.
     if (!found.isFile() || found.size > MAX_BYTES) throw new RegistryFileError(field, 'is not a file of at most 1 MiB');
     return readFileSync(path, 'utf8');
   } catch (cause) {

@@ -1,4 +1,4 @@
-/** CredentialProvider over a list that is known from the start; of a registry that names files, they are read again. */
+/** CredentialProvider of a list that is known from the start; the files of a registry are read again. */
 import { stat } from 'node:fs/promises';
 import type {
   ConfiguredRegistry,
@@ -12,21 +12,21 @@ import { DEFAULT_REPOSITORY, type RepositoryName } from '../../domain/reference.
 
 export interface NamedUpstream {
   readonly name: RepositoryName;
-  /** Serves requests without a repository too. */
+  /** Whether requests without a repository use this registry. */
   readonly isDefault: boolean;
   readonly upstream: Upstream;
-  /** Where parts of it are, when they are in files. */
+  /** The files with parts of the upstream, if there are any. */
   readonly files?: FollowedFiles;
 }
 
 export interface StaticProviderOptions {
-  /** Hears of files that cannot be used; the registry stays what it was. */
+  /** Called for files that cannot be used; the registry stays unchanged. */
   readonly onUnusable?: (name: RepositoryName, reason: string) => void;
-  /** Milliseconds on a clock that never goes back; for tests. */
+  /** The milliseconds of a monotonic clock; for tests. */
   readonly now?: () => number;
 }
 
-/** The resource that holds the list. */
+/** The resource of the list. */
 const RESOURCE = 'settings';
 
 export class StaticCredentialProvider implements CredentialProvider, CredentialInspection {
@@ -74,16 +74,16 @@ export class StaticCredentialProvider implements CredentialProvider, CredentialI
   }
 }
 
-/** Each use would cost a look at the disk. */
+/** The interval of the reads, because each use would cost an access to the disk. */
 const INTERVAL_MS = 1000;
 
 export interface FollowedFiles {
   readonly paths: readonly string[];
-  /** Those of them that open the registry. */
+  /** The paths of the files with secrets. */
   readonly secrets: readonly string[];
-  /** The mark of what they held when the settings were read. */
+  /** The hash of their content when the settings were read. */
   readonly content: string;
-  /** `content` is the same for as long as the files hold the same. @throws an Error whose message names the field */
+  /** `content` stays the same as long as the files do. @throws Error that names the field */
   readonly read: () => { readonly upstream: Upstream; readonly content: string };
 }
 
@@ -93,13 +93,13 @@ interface FollowedOptions {
   readonly now?: () => number;
 }
 
-/** An upstream of which parts are in files: another object when these hold something else, as connections are keyed by it. */
+/** An upstream with parts in files: changed files make another object, because connections are keyed by it. */
 class FollowedUpstream {
   readonly #options: FollowedOptions;
   readonly #now: () => number;
   #upstream: Upstream;
   #content: string | undefined;
-  /** Sizes, times of change and inodes when the files were read last; unknown of the first time. */
+  /** Sizes, modification times and inodes at the last read; undefined before the first. */
   #state: string | undefined;
   #lookedAt: number;
   #looking: Promise<void> | undefined;
@@ -113,12 +113,12 @@ class FollowedUpstream {
     this.#lookedAt = this.#now();
   }
 
-  /** As it was when it was asked for last. */
+  /** The upstream of the last call of `current`. */
   get last(): Upstream {
     return this.#upstream;
   }
 
-  /** Why the files cannot be used as they are. */
+  /** Why the files cannot be used. */
   get failure(): string | undefined {
     return this.#failure;
   }

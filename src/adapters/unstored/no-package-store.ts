@@ -1,4 +1,4 @@
-/** A PackageStore without any room, for a service whose cache is switched off. */
+/** A PackageStore without room, for a service with a disabled cache. */
 import type {
   PackageStore,
   Reservation,
