@@ -1,4 +1,4 @@
-/** Settings out of files and flags, laid one over the other; all mistakes at once, each with its place. */
+/** Reads settings from files and flags and merges them; all mistakes are reported at once, each with its place. */
 import type { z } from 'zod';
 import { type SETTINGS_FLAGS, SettingsError, type Terminal, type Values } from '../adapters/cli/command.ts';
 import { sentenceOf } from '../adapters/cli/setting-mistakes.ts';
@@ -11,7 +11,7 @@ import { type Settings, settingsSchema } from './settings.ts';
 
 type SettingsValues = Values<typeof SETTINGS_FLAGS>;
 
-/** Which setting each flag stands for. */
+/** The setting of each flag. */
 const SETTING_OF_FLAG = {
   'listen-address': ['server', 'listenAddress'],
   'cache-directory': ['store', 'directory'],
@@ -21,12 +21,12 @@ const SETTING_OF_FLAG = {
   'log-level': ['log', 'level'],
 } as const;
 
-/** A flag wins over the file, and the file over the defaults. @throws SettingsError with every mistake at once */
+/** A flag overrides the file, and the file the defaults. @throws SettingsError with all mistakes at once */
 export function readSettings(flags: SettingsValues, terminal: Pick<Terminal, 'defaultSettings'>): Settings {
   return mergeSettings(readLayers(flags, terminal));
 }
 
-/** For a start: it ends with files that cannot be read, too. @throws SettingsError with every mistake at once */
+/** For a start, which also fails for unreadable files. @throws SettingsError with all mistakes at once */
 export function readServedSettings(flags: SettingsValues, terminal: Pick<Terminal, 'defaultSettings'>): Settings {
   const layers = readLayers(flags, terminal);
   const unreadable = unreadableFiles(layOver(layers));
@@ -35,13 +35,13 @@ export function readServedSettings(flags: SettingsValues, terminal: Pick<Termina
   throw new SettingsError([...mistakes, ...unreadable]);
 }
 
-/** The layers of the settings, each over the one before. @throws SettingsError for a file that cannot be read */
+/** Returns the layers of the settings; each overrides the one before. @throws SettingsError for an unreadable file */
 export function readLayers(flags: SettingsValues, { defaultSettings }: Pick<Terminal, 'defaultSettings'>): Layer[] {
   const files = [defaultSettings, ...(flags.config === undefined ? [] : [flags.config])].map(readSettingsFile);
   return [...files, layerOf(flags, layOver(files))];
 }
 
-/** A flag for a section in whose place a file has something else is left out: the file has the mistake. */
+/** A flag for a section that is another value in the file is omitted: the file has the mistake. */
 function layerOf(values: SettingsValues, below: Record<string, unknown>): Layer {
   let data: Record<string, unknown> = {};
   const places = new Map<string, { readonly text: string; readonly order: number }>();
@@ -56,7 +56,7 @@ function layerOf(values: SettingsValues, below: Record<string, unknown>): Layer 
   return { data, place: (path) => places.get(path.join('.')), mistakes: [] };
 }
 
-/** Later layers win over earlier ones. @throws SettingsError with every mistake at once */
+/** Later layers override earlier ones. @throws SettingsError with all mistakes at once */
 export function mergeSettings(layers: readonly Layer[]): Settings {
   const { settings, mistakes } = parseLayers(layers);
   if (settings === undefined) throw new SettingsError(mistakes);
@@ -64,7 +64,7 @@ export function mergeSettings(layers: readonly Layer[]): Settings {
 }
 
 interface Parsed {
-  /** Undefined when there is a mistake. */
+  /** Undefined if there is a mistake. */
   readonly settings: Settings | undefined;
   /** In the order of the layers and of their lines. */
   readonly mistakes: readonly string[];
@@ -82,14 +82,14 @@ export function parseLayers(layers: readonly Layer[]): Parsed {
   return { settings: undefined, mistakes: [...new Set(mistakes.map(lineOfMistake))] };
 }
 
-/** The same, as it is written. */
+/** Returns the merged settings as they are written. */
 export function layOver(layers: readonly Layer[]): Record<string, unknown> {
   return layers.reduce<Record<string, unknown>>((merged, { data }) => merge(merged, data), {});
 }
 
 type LayerMistake = Mistake & { readonly layer: number };
 
-/** The fields of what stands in lists, of which the defaults hold none. */
+/** The fields of list items, of which the defaults have none. */
 const LIST_FIELDS = {
   'credentials.registries': REGISTRY_FIELDS,
   'registry.mirrors': MIRROR_FIELDS,
@@ -118,7 +118,7 @@ function mistakesOf(issue: z.core.$ZodIssue, layers: readonly Layer[], written: 
   return [{ path, sentence, ...placeOf(path, layers) }];
 }
 
-/** Where the setting is written or, when it is missing, what it should be a part of. */
+/** Returns the place of the setting or, if it is missing, of its section. */
 function placeOf(path: readonly PropertyKey[], layers: readonly Layer[]): Pick<LayerMistake, 'layer' | 'place'> {
   for (let length = path.length; length > 0; length--) {
     for (const [layer, held] of [...layers.entries()].reverse()) {
@@ -129,9 +129,9 @@ function placeOf(path: readonly PropertyKey[], layers: readonly Layer[]): Pick<L
   return { layer: layers.length, place: undefined };
 }
 
-/** One over the other; a name without a value leaves what is below it as it is. */
+/** Merges two layers; a name without a value keeps the value below it. */
 function merge(base: Record<string, unknown>, over: Record<string, unknown>): Record<string, unknown> {
-  // Not an object, in which a field named __proto__ would be more than a field.
+  // The result is a Map, because a field named __proto__ would change an object.
   const merged = new Map(Object.entries(base));
   for (const [name, value] of Object.entries(over)) {
     const below = merged.get(name);

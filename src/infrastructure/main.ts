@@ -1,4 +1,4 @@
-/** The entry point of the sources. The program is imported when signals are heard: all static imports load first. */
+/** The entry point of the sources. The dynamic import runs after the signal handlers, because static imports load first. */
 import './interruption.ts';
 
 await import('./program.ts');

@@ -1,4 +1,4 @@
-/** From the process to the command line, and back to an exit code. */
+/** Connects the process to the command line, and its exit code to the process. */
 import { interrupted } from './interruption.ts';
 import { readFileSync } from 'node:fs';
 import { findPackageJSON } from 'node:module';
@@ -7,12 +7,12 @@ import { runCommandLine } from '../adapters/cli/command-line.ts';
 import { COMMANDS } from './commands/table.ts';
 import { EXIT_CODE } from '../adapters/cli/command.ts';
 
-/** Where package.json and config/ are, whether this runs as a source or as a bundle. */
+/** The folder of package.json and config/, both for the sources and for the bundle. */
 const ROOT = dirname(findPackageJSON('..', import.meta.url) ?? '');
 
 const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };
 process.stdout.once('error', ({ code, message }: NodeJS.ErrnoException) => {
-  // The reader of the output has gone, as `head` does.
+  // The reader of the output has left, as `head` does.
   if (code === 'EPIPE') process.exit(EXIT_CODE.refused);
   process.stderr.write(`standard output: ${code ?? message}\n`);
   process.exit(EXIT_CODE.faulty);
@@ -29,8 +29,8 @@ const terminal = {
   defaultSettings: join(ROOT, 'config/default.yaml'),
   interrupted,
 };
-// Not awaited: the bundle is a script (bundle/start.ts).
+// There is no top-level await, because the bundle is a script (bundle/start.ts).
 void runCommandLine(process.argv.slice(2), terminal, COMMANDS).then((code) => {
-  // The exit waits until all is written; a failure to write is handled above.
+  // The exit waits for the end of the writes; a failed write is handled above.
   process.stdout.write('', (error) => error ?? process.exit(code));
 });

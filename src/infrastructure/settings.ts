@@ -11,7 +11,7 @@ import { bucketSchema, checkBucket } from '../adapters/s3/bucket-schema.ts';
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'] as const;
 
-/** A text or number that `parse` understands, or an issue with `complaint`. */
+/** A text or number that `parse` accepts; otherwise an issue with `complaint`. */
 function parsed<Value>(parse: (text: string) => Value | undefined, complaint: string) {
   return z.unknown().transform((input, context): Value => {
     const isText = typeof input === 'string' || typeof input === 'number';
@@ -22,7 +22,7 @@ function parsed<Value>(parse: (text: string) => Value | undefined, complaint: st
   });
 }
 
-/** A number from `least` to `most`, which `what` says in words. */
+/** A number from `least` to `most`; `what` describes it. */
 function within(what: string, least: number, most: number) {
   const error = ({ input }: { readonly input?: unknown }): string => mistaken(`must be ${what}`, input, 'number');
   return z.number({ error }).min(least, { error }).max(most, { error });
@@ -33,7 +33,7 @@ function whole(least: number, most: number) {
   return within(what, least, most).refine(Number.isSafeInteger, `must be ${what}`);
 }
 
-/** A rule over fields in which no mistake is known; mistakes in other fields do not hide its own. */
+/** A rule over fields without known mistakes; mistakes in other fields do not hide its own. */
 function over(...fields: readonly string[]) {
   return {
     when: ({ value, issues }: z.core.ParsePayload): boolean =>
@@ -46,12 +46,12 @@ function over(...fields: readonly string[]) {
   };
 }
 
-/** As the API server takes it in a path and a selector. */
+/** Characters that the API server accepts in a path and a selector. */
 const objectName = z
   .string()
   .regex(/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/, 'must be the name of a Kubernetes object');
 
-/** A path, and not what is in the file. */
+/** A path, instead of the content of the file. */
 function pathOf(content: string) {
   return z.string().refine((text) => !text.includes('-----BEGIN '), `is ${content} itself, not a path`);
 }
@@ -61,7 +61,7 @@ const certificatePath = pathOf('the certificate');
 const SOME_SECONDS = 'seconds without a unit, more than 0 and at most 3600';
 const seconds = within(SOME_SECONDS, 0, 3600).positive(`must be ${SOME_SECONDS}`);
 
-/** Trimmed as the Go implementation trims it. It is a part of a path, so it holds nothing that a URL would escape. */
+/** Trimmed as in the Go implementation. It is part of a path, so it has no characters that a URL escapes. */
 const clusterUUID = parsed((text) => {
   const trimmed = text.replace(/^[\s/]+|[\s/]+$/g, '');
   return /^[\w.-]{0,128}$/.test(trimmed) ? trimmed : undefined;

@@ -1,4 +1,4 @@
-/** Components of the service without the service, for commands that fetch as it would. */
+/** Runs components of the service without the service, for commands that fetch as the service does. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CommandFailure, type Terminal } from '../adapters/cli/command.ts';
 import { formatError } from '../adapters/cli/format.ts';
@@ -10,13 +10,13 @@ import type { Settings } from './settings.ts';
 
 type Container = Awaited<ReturnType<typeof createContainer>>;
 
-/** For the first list of what a cluster configures. */
+/** The time limit for the first list of a cluster's configuration. */
 const READY_MS = 30_000;
 const READY_INTERVAL_MS = 50;
 
 /**
- * Starts the components in their order, does the work, and stops them in reverse. An interruption ends their downloads.
- * @throws CommandFailure when they do not start, or are not ready in time; and what the work throws
+ * Starts the components in order, does the work, and stops them in reverse. An interruption ends their downloads.
+ * @throws CommandFailure if they do not start, or are not ready in time; and the errors of the work
  */
 export async function withComponents<Outcome>(
   settings: Settings,
@@ -62,7 +62,7 @@ async function ready(lifecycle: Lifecycle, interrupted: AbortSignal, why: () => 
   }
 }
 
-/** The error in the last log line. */
+/** Returns the error of the last log line. */
 function reasonIn(line: string): string {
   if (line === '') return '';
   const { err } = JSON.parse(line) as { err?: { message?: string; causes?: string[] } };

@@ -1,4 +1,4 @@
-/** The bundle's way in: the service as a script that is compiled already, any other command as modules. */
+/** The entry point of the bundle: runs the service as a precompiled script, other commands as modules. */
 import '../interruption.ts';
 import { asksToServe } from '../../adapters/cli/asks-to-serve.ts';
 import { runServingScript } from './serving-script.ts';

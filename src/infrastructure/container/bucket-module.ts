@@ -1,11 +1,11 @@
-/** The bucket that replicas share, loaded only where the settings name one. */
+/** The bucket that replicas share, loaded only if the settings name one. */
 import { ContainerModule } from 'inversify';
 import { bucketLog } from '../../adapters/log/bucket-log.ts';
 import { bucketMetrics } from '../../adapters/prometheus/bucket-metrics.ts';
 import { SharedBucket } from '../../adapters/s3/shared-bucket.ts';
 import { type ModuleInputs, T } from './tokens.ts';
 
-/** @throws Error that names a setting that is missing */
+/** @throws Error that names a missing setting */
 export function bucketModule(
   { settings: { registry }, logger, environment, version, senders }: ModuleInputs,
   endpoint: URL,
@@ -20,7 +20,7 @@ export function bucketModule(
             connectTimeoutMs: timeouts.connectSeconds * 1000,
             headersTimeoutMs: timeouts.headersSeconds * 1000,
             idleTimeoutMs: timeouts.idleSeconds * 1000,
-            // Another source is asked instead, where there is one.
+            // Another source is asked instead of a retry, if there is one.
             retryTimeoutMs: gateway === 'bucket' ? timeouts.retrySeconds * 1000 : 0,
             userAgent: `registry-packages-proxy/${version}`,
             environment,

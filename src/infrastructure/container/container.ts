@@ -27,7 +27,7 @@ export async function createContainer(given: ContainerInputs): Promise<Container
   return container;
 }
 
-/** Nothing of signatures is loaded where they are not verified. */
+/** Loads the code of signatures only if they are verified. */
 async function resolverModule(inputs: ModuleInputs): Promise<ContainerModule> {
   const { mode } = inputs.settings.registry.signature;
   if (mode !== 'off') return (await import('./signature-module.ts')).signatureModule(inputs, mode);
@@ -37,7 +37,7 @@ async function resolverModule(inputs: ModuleInputs): Promise<ContainerModule> {
   });
 }
 
-/** Nothing of /v2/ is loaded where it is not served. */
+/** Loads the code of /v2/ only if it is served. */
 async function distributionModule({ settings }: ContainerInputs): Promise<ContainerModule> {
   if (settings.server.distribution.enabled) return (await import('./distribution-module.ts')).distributionModule();
   return new ContainerModule(({ bind }) => {
@@ -45,7 +45,7 @@ async function distributionModule({ settings }: ContainerInputs): Promise<Contai
   });
 }
 
-/** Nothing of S3 is loaded where no bucket is named. */
+/** Loads the code of S3 only if a bucket is configured. */
 async function optionalBucketModule(inputs: ModuleInputs): Promise<ContainerModule> {
   const { endpoint } = inputs.settings.registry.bucket;
   if (endpoint !== undefined) return (await import('./bucket-module.ts')).bucketModule(inputs, endpoint);
@@ -54,7 +54,7 @@ async function optionalBucketModule(inputs: ModuleInputs): Promise<ContainerModu
   });
 }
 
-/** The state that operators can see, gathered from the adapters and use cases that hold it. */
+/** The state for operators, from the adapters and use cases that hold it. */
 function bindInspection(container: Container): void {
   container.bind(T.REQUEST_HISTORY).toConstantValue(new RequestHistory());
   container.bind(T.INSPECTION).toResolvedValue(

@@ -1,4 +1,4 @@
-/** The read-only /v2/, loaded only where the settings switch it on. */
+/** The read-only /v2/, loaded only if the settings enable it. */
 import { ContainerModule } from 'inversify';
 import { distributionRouteOf, isDistributionTarget } from '../../adapters/http/distribution/distribution-path.ts';
 import { distributionRoutes } from '../../adapters/http/distribution/distribution-routes.ts';

@@ -1,4 +1,4 @@
-/** The gateway to OCI registries, as the settings want it. */
+/** Creates the gateway to OCI registries from the settings. */
 import { currentTraceHeaders } from '../../adapters/http/server/trace-context.ts';
 import { OciRegistryGateway } from '../../adapters/registry/oci-registry-gateway.ts';
 import type { ModuleInputs } from './tokens.ts';

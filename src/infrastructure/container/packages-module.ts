@@ -52,7 +52,7 @@ export async function gatewayModule(inputs: ModuleInputs): Promise<ContainerModu
     );
     bind(T.SOURCES).toResolvedValue(({ sources: sourced }) => sourced, [T.SOURCED_GATEWAY]);
     bind(T.REGISTRY_GATEWAY).toResolvedValue(
-      // A directory is asked without cost, and shows a new package at once.
+      // A look-up in a directory is cheap, and finds a new package at once.
       ({ gateway: asked }) => (inputs.settings.registry.gateway === 'oci' ? new NegativeCache(asked) : asked),
       [T.SOURCED_GATEWAY],
     );
@@ -63,7 +63,7 @@ type SizedGateway = RegistryGateway & BlobSizes;
 
 function orBucket(gateway: SizedGateway | undefined, bucket: SharedBucket | undefined): SizedGateway {
   const asked = gateway ?? bucket?.gateway;
-  // The settings have been checked.
+  // The settings were checked before.
   if (asked === undefined) throw new Error('no bucket is named');
   return asked;
 }
@@ -73,7 +73,7 @@ function joined(components: readonly Component[]): Component {
   return { start: () => parts.start(), stop: () => parts.stop() };
 }
 
-/** Nothing of sources is loaded where the settings have none. */
+/** Loads the code of sources only if the settings have some. */
 async function configuredSources(inputs: ModuleInputs): Promise<ConfiguredSources | undefined> {
   const { gateway, mirrors, bucket } = inputs.settings.registry;
   if (gateway !== 'oci' || (mirrors.length === 0 && bucket.endpoint === undefined)) return undefined;
@@ -81,7 +81,7 @@ async function configuredSources(inputs: ModuleInputs): Promise<ConfiguredSource
   return new Sources(inputs);
 }
 
-/** Without a gateway where the bucket is the only one. */
+/** Returns no gateway if the bucket is the only upstream. */
 function openGateway(inputs: ModuleInputs): {
   gateway: SizedGateway | undefined;
   catalog: (ImageCatalog & BlobSizes) | NoImageCatalog;
@@ -143,7 +143,7 @@ export function storeModule({ store: { enabled, directory, maxSize, scrubRate } 
   });
 }
 
-/** Tells sources of the wrong bytes that the store has found. */
+/** Reports wrong bytes that the store has found to the sources. */
 function tellArrivals(sources: Pick<SourcesGateway, 'mismatched'>): ArrivalObserver {
   return (event) => {
     if (event.kind === 'ended') sources.mismatched(event.error, event.blob.digest);

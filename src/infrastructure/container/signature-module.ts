@@ -1,4 +1,4 @@
-/** The verification of signatures, loaded only where the settings ask for it. */
+/** The verification of signatures, loaded only if the settings enable it. */
 import { ContainerModule } from 'inversify';
 import { join } from 'node:path';
 import { Layout } from '../../adapters/filesystem/layout.ts';
@@ -10,7 +10,7 @@ import { TrustedKeys } from '../../adapters/signatures/trusted-keys.ts';
 import { ResolveSignedPackage, type SignatureMode } from '../../application/resolve-signed-package.ts';
 import { type ModuleInputs, T } from './tokens.ts';
 
-/** @throws Error for a file of keys or roots that cannot be used */
+/** @throws Error if a file of keys or roots cannot be used */
 export function signatureModule(
   { settings: { registry, store }, logger, senders }: ModuleInputs,
   mode: SignatureMode,

@@ -33,16 +33,16 @@ import type { Component, Service, ShutdownSignals } from '../lifecycle.ts';
 import type { Settings } from '../settings.ts';
 import type { SharedBucket } from '../../adapters/s3/shared-bucket.ts';
 
-/** The values that every module is made of. */
+/** The inputs of all modules. */
 export interface ContainerInputs {
   readonly settings: Settings;
   readonly logger: Logger;
   readonly version: string;
-  /** For the proxy variables. */
+  /** Used for the proxy variables. */
   readonly environment: Readonly<Record<string, string | undefined>>;
 }
 
-/** The same, and what several modules share before the container has it. */
+/** The inputs, and the values that several modules share before the container has them. */
 export interface ModuleInputs extends ContainerInputs {
   readonly senders: Senders;
 }
@@ -59,22 +59,22 @@ export const T = {
   MISMATCHES: token<Counter>('Counter of digest mismatches'),
   SENDERS: token<Senders>('Senders'),
 
-  /** For operators: what the port's adapter is doing. */
+  /** For operators: the state of the port's adapter. */
   STORE_INSPECTION: token<StoreInspection>('StoreInspection'),
   UPSTREAM_INSPECTION: token<UpstreamInspection>('UpstreamInspection'),
   CREDENTIAL_INSPECTION: token<CredentialInspection>('CredentialInspection'),
   INSPECTION: token<Inspection>('Inspection'),
 
   PACKAGE_STORE: token<PackageStore>('PackageStore'),
-  /** The gateway behind the memory of absences, and the sources in it, if there are any. */
+  /** The gateway behind the negative cache, and its sources, if there are any. */
   SOURCED_GATEWAY: token<{ readonly gateway: RegistryGateway; readonly sources: SourcesGateway | undefined }>(
     'RegistryGateway with sources',
   ),
-  /** Undefined where registries alone are asked. */
+  /** Undefined if only registries are asked. */
   SOURCES: token<SourcesGateway | undefined>('SourcesGateway'),
   MIRRORS: token<readonly Mirror[]>('Mirrors'),
   REGISTRY_GATEWAY: token<RegistryGateway>('RegistryGateway'),
-  /** Undefined where no bucket is named. */
+  /** Undefined if no bucket is configured. */
   BUCKET: token<SharedBucket | undefined>('Bucket'),
   CREDENTIAL_PROVIDER: token<CredentialProvider>('CredentialProvider'),
   /** The upstreams of PackageRepositories, by their names. */
@@ -86,15 +86,15 @@ export const T = {
   CREDENTIALS_COMPONENT: token<Component>('Component of CredentialProvider'),
 
   RESOLVE_PACKAGE: token<ResolvePackage>('ResolvePackage'),
-  /** ResolvePackage, behind the verification of signatures where there is one. */
+  /** ResolvePackage, with the verification of signatures if it is enabled. */
   PACKAGE_RESOLVER: token<PackageResolver>('PackageResolver'),
-  /** Undefined where signatures are not verified. */
+  /** Undefined if signatures are not verified. */
   SIGNATURES: token<ResolveSignedPackage | undefined>('ResolveSignedPackage'),
   GET_PACKAGE: token<GetPackage>('GetPackage'),
   IMAGE_CATALOG: token<ImageCatalog>('ImageCatalog'),
   BLOB_SIZES: token<BlobSizes>('BlobSizes'),
   REPOSITORIES: token<ReadRepository>('ReadRepository'),
-  /** Undefined where /v2/ is not served. */
+  /** Undefined if /v2/ is not served. */
   DISTRIBUTION: token<Feature | undefined>('Distribution'),
   IMAGES: token<GetImage>('GetImage'),
   ICONS: token<Pick<GetIcon, 'execute'>>('GetIcon'),
