@@ -115,7 +115,7 @@ export class ServiceClient implements PackageCache {
     return false;
   }
 
-  /** Resolves with a verified manifest; undefined if the service has no such route. */
+  /** Resolves with a verified manifest; undefined after a 404, because the manifest or the route is unknown. */
   async #fetchManifest(request: PackageRequest, signal: AbortSignal): Promise<Manifest | Index | undefined> {
     const response = await this.#send('GET', '/manifest', request, signal);
     if (response.statusCode === 404) {
