@@ -205,7 +205,7 @@ describe('check-config', function () {
       stderr: 'error: bootstrap.listenAddress: needs another port than server.listenAddress\n',
     });
     expect(taken).to.include({ code: 0, stdout: 'the settings are right\n' });
-    const warning = `another process listens on ${host}; right if it is the service that runs now`;
+    const warning = `another process listens on ${host}; this is no mistake if it is the running service`;
     expect(taken.stderr).to.equal(`warning: server.listenAddress: ${warning}\n`);
     expect(await check({ server })).to.deep.equal({ code: 0, stdout: 'the settings are right\n', stderr: '' });
   });

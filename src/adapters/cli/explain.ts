@@ -150,7 +150,7 @@ function compare(bytes: Buffer, layer: string | undefined): Verification {
     document = parseManifest(bytes);
   } catch (error) {
     if (!(error instanceof PackageError)) throw error;
-    return { outcome: 'different', reason: `no: the bytes have this digest, and are no manifest: ${error.message}` };
+    return { outcome: 'different', reason: `no: the bytes have this digest, but are not a manifest: ${error.message}` };
   }
   if (document.kind !== 'manifest') {
     return { outcome: 'same', reason: 'the index has this digest; its manifests each have their own' };

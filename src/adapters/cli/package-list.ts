@@ -55,10 +55,7 @@ function parsePackage(
   defaults: Defaults,
 ): PackageRequest {
   if (surplus !== undefined) {
-    throw new InvalidArgumentError(
-      'QUERY_INVALID',
-      'must be a digest, a repository and a path, of which the last two may be left out',
-    );
+    throw new InvalidArgumentError('QUERY_INVALID', 'must be a digest, optionally with a repository and a path');
   }
   return {
     digest: parseDigest(digest),

@@ -136,7 +136,7 @@ function refusal(origin: URL, path: string, response: IncomingMessage, hasToken:
   const remedy =
     statusCode === 401
       ? hasToken
-        ? ': it does not accept the token, which may have expired or be of another cluster'
+        ? ': it does not accept the token, which may have expired or belong to another cluster'
         : ': it requires a token, see --token-file'
       : statusCode === 403
         ? `: the user of the token may not get ${path}, which a ClusterRole of the chart allows (docs/security.md)`

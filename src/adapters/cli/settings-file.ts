@@ -37,15 +37,15 @@ const PATHS = [
 const YAML_MISTAKES: Readonly<Record<string, string>> = {
   BAD_ALIAS: 'text that begins with "*" needs quotes',
   BAD_DQ_ESCAPE: 'a "\\" in double quotes escapes nothing; in single quotes it stands for itself',
-  BAD_INDENT: 'the line is not indented as those that it belongs to',
+  BAD_INDENT: 'the indentation differs from that of the other lines of the section',
   BAD_SCALAR_START: 'text that begins with "@", "`" or "%" needs quotes',
   BLOCK_AS_IMPLICIT_KEY: 'text that holds ": " needs quotes',
-  MISSING_CHAR: 'a closing quote or bracket is missing, or the ":" behind a name',
-  MULTILINE_IMPLICIT_KEY: 'the ":" behind a name is missing',
-  MULTIPLE_DOCS: 'a second document begins; one file has one',
+  MISSING_CHAR: 'a closing quote or bracket is missing, or the ":" after a name',
+  MULTILINE_IMPLICIT_KEY: 'the ":" after a name is missing',
+  MULTIPLE_DOCS: 'a second document begins; a file can have only one',
   TAB_AS_INDENT: 'a line is indented by a tab; YAML takes spaces',
   TAG_RESOLVE_FAILED: 'text that begins with "!" needs quotes',
-  UNEXPECTED_TOKEN: 'a value goes on behind its end; text with quotes or brackets in it needs quotes around it',
+  UNEXPECTED_TOKEN: 'text follows the end of a value; text with quotes or brackets in it needs quotes around it',
 };
 
 /** Paths in a file are relative to that file, independent of the working directory. @throws SettingsError */

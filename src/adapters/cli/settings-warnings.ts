@@ -113,7 +113,7 @@ async function storeWarnings(
   if (!enabled) return [];
   if (maxSize < MIN_CACHE_BYTES) {
     return [
-      `store.maxSize: ${formatBytes(maxSize)} have room for hardly any package; a unit such as Mi or Gi may be missing`,
+      `store.maxSize: ${formatBytes(maxSize)} is smaller than most packages; a unit such as Mi or Gi may be missing`,
     ];
   }
   const { bavail, bsize } = await statfs(nearestDirectory(directory));
@@ -121,7 +121,7 @@ async function storeWarnings(
   const cached = blobs.reduce((sum, { stats }) => sum + stats.size, 0);
   const room = bavail * bsize + cached;
   if (maxSize <= room) return [];
-  return [`store.maxSize: ${formatBytes(maxSize)} are more than the volume has for it, which is ${formatBytes(room)}`];
+  return [`store.maxSize: ${formatBytes(maxSize)} is more than the volume has for it, which is ${formatBytes(room)}`];
 }
 
 function signatureWarnings({ registry: { gateway, signature } }: CheckedSettings): string[] {
@@ -150,7 +150,7 @@ function anonymousByMistake(registries: readonly CheckedRegistry[]): string[] {
   return registries.flatMap(({ upstream: { registry } }, index) => {
     if (!isFallback(registry)) return [];
     return [
-      `credentials.registries.${String(index)}.dockerCfg: has no entry for ${registry.host}, which is entered anonymously`,
+      `credentials.registries.${String(index)}.dockerCfg: has no entry for ${registry.host}, so access to it is anonymous`,
     ];
   });
 }
@@ -183,7 +183,7 @@ function fileWarnings({ credentials: { registries } }: CheckedSettings, { file }
   const holders = [...(file === undefined || inSettings.length === 0 ? [] : [file]), ...named];
   return holders
     .filter((holder) => (statSync(holder, { throwIfNoEntry: false })?.mode ?? 0) & READABLE)
-    .map((holder) => `${holder}: holds a password, and everybody on this machine can read it`);
+    .map((holder) => `${holder}: holds a password, and all users of this machine can read it`);
 }
 
 /**

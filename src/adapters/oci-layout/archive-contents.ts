@@ -102,7 +102,7 @@ async function readSaved(
   const digest = digestOf(bytes);
   const promised = /[0-9a-f]{64}/.exec(name)?.[0];
   if (promised !== undefined && promised !== digestHex(digest))
-    throw new InvalidContentError(`config is not the one of its name: ${digest}`);
+    throw new InvalidContentError(`config does not match the digest in its name: ${digest}`);
   contents.set(digest, place);
   const { rootfs } = asObject(parseJson(bytes, 'config'), 'config');
   const layers = listOf(asObject(rootfs, 'rootfs')['diff_ids'], 'diff_ids').map((text) => {

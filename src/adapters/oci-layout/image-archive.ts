@@ -58,7 +58,7 @@ export class ImageArchive implements RegistryGateway {
     signal.throwIfAborted();
     const found = this.#contents.find(digest);
     if (found === undefined || found instanceof Uint8Array) throw new PackageUnknownError('BLOB_UNKNOWN');
-    if (found.size !== size) throw unreadable(digest, new Error(`file is not one of ${String(size)} bytes`));
+    if (found.size !== size) throw unreadable(digest, new Error(`file does not have ${String(size)} bytes`));
     return readable(this.#archive.stream(found, offset, signal), digest);
   }
 

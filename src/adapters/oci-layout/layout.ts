@@ -20,7 +20,7 @@ export function blobsOf(directory: string): BlobDirectory {
  */
 export async function readObject(directory: string, name: string): Promise<Record<string, unknown>> {
   const path = await realpath(join(directory, name));
-  if (!path.startsWith(join(await realpath(directory), '/'))) throw new Error('link out of the directory');
+  if (!path.startsWith(join(await realpath(directory), '/'))) throw new Error('link leads out of the directory');
   const { fd, size } = await openBlob(path);
   try {
     if (size > MAX_JSON_BYTES) throw new Error('larger than 64 MiB');

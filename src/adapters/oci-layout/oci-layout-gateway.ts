@@ -80,7 +80,7 @@ export class OciLayoutGateway implements RegistryGateway, BlobSizes {
     const { fd, size: found } = await this.#open('BLOB_UNKNOWN', digest, signal);
     if (found !== size) {
       closeNow(fd);
-      throw unreadable(digest, new Error(`file is not one of ${String(size)} bytes`));
+      throw unreadable(digest, new Error(`file does not have ${String(size)} bytes`));
     }
     // The stream closes the file at its end, after an error, and if the iteration is left.
     return readable(createReadStream('', { fd, start: offset, highWaterMark: CHUNK_BYTES, signal }), digest);

@@ -103,7 +103,7 @@ export function sendingMetrics(registry: Registry, usage: () => Sending, acceptD
   const counters: [name: string, help: string, value: () => number][] = [
     [
       'sending_refused_total',
-      'Packages that were refused by 503, since too many were being sent.',
+      'Packages that were refused with 503, because too many were being sent.',
       () => usage().refused,
     ],
     [

@@ -16,7 +16,7 @@ export function sourceMetrics(
 ): (event: SourceSwitch) => void {
   const switches = new Counter({
     name: 'registry_packages_proxy_source_switches_total',
-    help: 'Times that another place was asked instead of a source, by reason; "absent" is no fault.',
+    help: 'Times that another place was asked instead of a source, by reason; "absent" is not a failure.',
     labelNames: ['source', 'reason'],
     registers: [registry],
   });

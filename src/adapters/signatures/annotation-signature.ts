@@ -25,10 +25,11 @@ export function verifyAnnotations(manifest: Uint8Array, roots: readonly X509Cert
     const [signature = '', cert = '', chain = ''] = ITEMS.map((item) => annotations[`${prefix}${item}`]);
     const leaf = parseLeaf(cert);
     const key = parsePublicKey(leaf.publicKey);
-    if (hasEmbeddedScts(leaf)) throw new Error('its certificate counts on certificate transparency');
+    if (hasEmbeddedScts(leaf))
+      throw new Error('its certificate depends on certificate transparency, which is not verified');
     if (!leadsToRoot(leaf, parseChain(chain), roots)) throw new Error('its certificate leads to no trusted root');
     if (!key.verifies(Buffer.from(signedText(json, annotations)), Buffer.from(signature, 'base64'))) {
-      throw new Error('it is not of this manifest');
+      throw new Error('it does not match this manifest');
     }
     return { kind: 'valid', format: 'annotation', key: key.fingerprint };
   } catch (error) {
@@ -71,7 +72,7 @@ function parseChain(chain: string): X509Certificate[] {
  */
 function signedText(manifest: Record<string, unknown>, annotations: Annotations): string {
   const { schemaVersion, mediaType = '', config, layers } = manifest;
-  if (!Array.isArray(layers)) throw new Error('it is of a manifest without layers');
+  if (!Array.isArray(layers)) throw new Error('the manifest has no list of layers');
   if (typeof mediaType !== 'string' || (mediaType !== '' && !MEDIA_TYPE.test(mediaType)))
     throw new Error('mediaType is none');
   const parts = [decimal(schemaVersion), mediaType, ...[config, ...(layers as unknown[])].flatMap(descriptorParts)];
@@ -92,6 +93,6 @@ function descriptorParts(json: unknown): string[] {
 }
 
 function decimal(json: unknown): string {
-  if (typeof json !== 'number' || !Number.isSafeInteger(json)) throw new Error('number is no integer');
+  if (typeof json !== 'number' || !Number.isSafeInteger(json)) throw new Error('number is not an integer');
   return String(json);
 }

@@ -41,7 +41,7 @@ function verifySimpleSigning(
 function verifyBundle(bundle: Uint8Array, image: Digest, keys: readonly PublicKey[]): PublicKey {
   const { payload, payloadType, signatures } = field(parseBoundedJson(bundle), 'dsseEnvelope');
   if (typeof payload !== 'string' || payloadType !== 'application/vnd.in-toto+json' || !Array.isArray(signatures)) {
-    throw new Error('its envelope holds no statement');
+    throw new Error('its envelope has no statement');
   }
   const body = Buffer.from(payload, 'base64');
   const key = verifyingKey(

@@ -104,7 +104,7 @@ function readBlocks<Block>(setting: string, path: string, label: string, parse: 
   try {
     const found = statSync(path);
     // A pipe has no end, so it is refused.
-    if (!found.isFile() || found.size > MAX_BYTES) throw new Error('is no file of PEM');
+    if (!found.isFile() || found.size > MAX_BYTES) throw new Error('is not a PEM file');
     const block = new RegExp(`-----BEGIN ${label}-----[^-]+-----END ${label}-----`, 'g');
     const blocks = readFileSync(path, 'utf8').match(block) ?? [];
     if (blocks.length === 0) throw new Error(`has no PEM block ${label}`);

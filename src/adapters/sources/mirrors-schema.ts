@@ -64,9 +64,9 @@ function* mistakesOf(fields: Partial<Record<keyof Fields, unknown>>): Generator<
     yield [missing, 'usernameFile and passwordFile go together'];
   }
   if (isGiven('tokenFile') && isGiven('usernameFile'))
-    yield ['tokenFile', 'is of no use with usernameFile: a mirror is entered by an account or by a token'];
+    yield ['tokenFile', 'cannot be used with usernameFile: a mirror takes an account or a token'];
   if (isGiven('tokenFile') && endpoint?.scheme === 'http' && !isLoopback(endpoint.host))
-    yield ['tokenFile', 'needs an endpoint with https://, since a token opens more than this mirror'];
+    yield ['tokenFile', 'needs an endpoint with https://, because a token may be valid for more than this mirror'];
   try {
     if (typeof fields.ca === 'string') parseCertificates(fields.ca);
   } catch (error) {

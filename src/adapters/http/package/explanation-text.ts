@@ -18,7 +18,7 @@ const LABEL_WIDTH = 12;
 export const NO_MANIFEST =
   'not cached: the blob of this digest is a layer or another part of an image; ask by the digest of the image';
 /** Without a real password the name may be a token. */
-const WITHHELD = 'a user whose name is withheld: its password is so short or usual that the name may be a token';
+const WITHHELD = 'a user whose name is withheld: its password is so short or common that the name may be a token';
 const SERVERS = { agent: 'the registry agent of the master', store: 'with the account of the store' } as const;
 
 export function explanationText(explanation: Explanation, now: Date): string {
@@ -56,7 +56,7 @@ function formatRow([label, ...lines]: Row): string {
 
 function verdictLines({ verdict }: Explanation, now: Date): string[] {
   if (verdict.outcome !== 'fail') {
-    const condition = verdict.needsRegistry ? ', if the registry does its part' : '';
+    const condition = verdict.needsRegistry ? ', if the registry delivers it' : '';
     return [`would be served${condition} (${verdict.outcome}): ${verdict.reason}`];
   }
   const { code, reason, cause, seenAt, retryAt } = verdict;
@@ -64,7 +64,7 @@ function verdictLines({ verdict }: Explanation, now: Date): string[] {
   return [
     `would fail with ${String(statusOf(code))} ${code}: ${reason}`,
     ...(cause === undefined ? [] : [cause]),
-    ...(seenAt === undefined ? [] : [`as seen ${span(seenAt, now)} ago; asked again, the registry may do better`]),
+    ...(seenAt === undefined ? [] : [`as seen ${span(seenAt, now)} ago; the registry may answer differently now`]),
     ...(retryAt === undefined
       ? []
       : [`the registry has asked for a wait, and is not asked for another ${span(now, retryAt)}`]),
@@ -118,7 +118,7 @@ function sourceLines({ resource, listedAt, objects, rejected, failure }: Credent
 
 function placeLines({ kind, name, resting, isFailing, distrusted }: SourceStatus, now: Date): string[] {
   const wrong =
-    distrusted === 0 ? [] : [`not asked for ${numbered(distrusted, 'digest')} of which it gave other bytes`];
+    distrusted === 0 ? [] : [`not asked for ${numbered(distrusted, 'digest')} because it sent wrong bytes`];
   if (resting === undefined) return [`${kind} ${name}${isFailing ? ', which failed last time' : ''}`, ...wrong];
   return [
     `${kind} ${name}, asked last for another ${spanText(resting.until.getTime() - now.getTime())}`,

@@ -64,7 +64,7 @@ export async function listenTroubles(
     if (errnoOf(error) === 'EADDRINUSE') {
       const where = formatAddress(address);
       troubles.warnings.push(
-        `${setting}: another process listens on ${where}; right if it is the service that runs now`,
+        `${setting}: another process listens on ${where}; this is no mistake if it is the running service`,
       );
     } else if (error !== undefined) {
       const fault = listenFault(error, address, setting);

@@ -210,7 +210,7 @@ describe('explain', () => {
     });
 
     for (const [status, remedy] of [
-      [401, 'it does not accept the token, which may have expired or be of another cluster'],
+      [401, 'it does not accept the token, which may have expired or belong to another cluster'],
       [403, 'the user of the token may not get /explain, which a ClusterRole of the chart allows'],
     ] as const) {
       it(`names the cause of a ${String(status)}`, async () => {

@@ -55,7 +55,7 @@ describe('parsePackageList', () => {
         'list:1: digest must be "sha256:" and 64 lower-case hex digits',
         'list:2: repository must be host[:port][/path]',
         'list:3: path must be lower-case name components joined by "/"',
-        'list:4: must be a digest, a repository and a path, of which the last two may be left out',
+        'list:4: must be a digest, optionally with a repository and a path',
         'list:6: digest must be "sha256:" and 64 lower-case hex digits',
       ].join('\n'),
     );

@@ -98,7 +98,7 @@ loglevel: info # loglevel: is not a setting, did you mean log.level?
     ['a: b', 'not valid YAML: text that holds ": " needs quotes (BLOCK_AS_IMPLICIT_KEY)'],
     [
       "'a'b",
-      'not valid YAML: a value goes on behind its end; text with quotes or brackets in it needs quotes around it (UNEXPECTED_TOKEN)',
+      'not valid YAML: text follows the end of a value; text with quotes or brackets in it needs quotes around it (UNEXPECTED_TOKEN)',
     ],
     [
       '&abc',

@@ -77,12 +77,12 @@ describe('warningsOf', () => {
     const { bsize, blocks } = await statfs(directory);
     const [suspicion, ...others] = await suspicions({ store: { directory: 'cache', maxSize: bsize * blocks + 1 } });
     expect(others).to.deep.equal([]);
-    expect(suspicion).to.match(/^store\.maxSize: \S+ [KMGT]iB are more than the volume has for it, which is /);
+    expect(suspicion).to.match(/^store\.maxSize: \S+ [KMGT]iB is more than the volume has for it, which is /);
   });
 
   it('warns of a cache whose size lacks its unit', async () => {
     expect(await suspicions({ store: { directory: 'cache', maxSize: 10 } })).to.deep.equal([
-      'store.maxSize: 10 B have room for hardly any package; a unit such as Mi or Gi may be missing',
+      'store.maxSize: 10 B is smaller than most packages; a unit such as Mi or Gi may be missing',
     ]);
   });
 
@@ -114,7 +114,7 @@ describe('warningsOf', () => {
     it(`${warned ? 'warns' : 'does not warn'} of a docker config with ${what}`, async () => {
       const dockerCfg = Buffer.from(JSON.stringify({ auths })).toString('base64');
       const text =
-        'credentials.registries.0.dockerCfg: has no entry for registry.example.com, which is entered anonymously';
+        'credentials.registries.0.dockerCfg: has no entry for registry.example.com, so access to it is anonymous';
       expect(await suspicions({ credentials: { registries: [{ ...REGISTRY, dockerCfg }] } })).to.deep.equal(
         warned ? [text] : [],
       );
@@ -163,13 +163,13 @@ describe('warningsOf', () => {
     await writeFile(join(directory, 'password'), 'canary', { mode: 0o644 });
     const registries = [{ ...REGISTRY, username: 'robot', passwordFile: 'password' }];
     expect(await suspicions({ credentials: { registries } }, 0o644)).to.deep.equal([
-      './password: holds a password, and everybody on this machine can read it',
+      './password: holds a password, and all users of this machine can read it',
     ]);
   });
 
   it('warns of a password in a file that is readable for all users', async () => {
     expect(await suspicions({ credentials: { registries: [{ ...REGISTRY, ...PASSWORD }] } }, 0o644)).to.deep.equal([
-      './my.yaml: holds a password, and everybody on this machine can read it',
+      './my.yaml: holds a password, and all users of this machine can read it',
     ]);
   });
 });

@@ -114,7 +114,9 @@ describe('ImageArchive', () => {
     expect(await failure(archiveOf({ path: 'manifest.json', content: '{' }))).to.equal('manifest.json is not JSON');
     expect(await failure(saved({}))).to.equal('manifest.json has an image without a config');
     expect(await failure(saved(whole))).to.equal('archive lacks the config of an image');
-    expect(await failure(saved(whole, { path: name, content: '{}' }))).to.match(/^config is not the one of its name: /);
+    expect(await failure(saved(whole, { path: name, content: '{}' }))).to.match(
+      /^config does not match the digest in its name: /,
+    );
     expect(await failure(saved({ ...whole, Layers: [] }, itsConfig))).to.equal(
       'manifest.json and a config disagree on layers',
     );

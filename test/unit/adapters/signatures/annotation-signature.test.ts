@@ -77,13 +77,13 @@ describe('a signature in the annotations of a manifest', () => {
     };
   const base64 = (text: string): string => Buffer.from(text).toString('base64');
   const CHANGES: readonly [what: string, change: (manifest: ManifestFields) => void, reason: RegExp][] = [
-    ['another layer', layer({ digest: DIGEST }), /not of this manifest/],
-    ['another size of a layer', layer({ size: 11 }), /not of this manifest/],
-    ['one layer less', ({ layers }) => void layers.pop(), /not of this manifest/],
-    ['its layers in another order', ({ layers }) => void layers.reverse(), /not of this manifest/],
-    ['another config', ({ config }) => void Object.assign(config, { digest: DIGEST }), /not of this manifest/],
-    ['an annotation more', annotate('x', 'y'), /not of this manifest/],
-    ['another mediaType', manifest({ mediaType: 'application/x' }), /not of this manifest/],
+    ['another layer', layer({ digest: DIGEST }), /does not match this manifest/],
+    ['another size of a layer', layer({ size: 11 }), /does not match this manifest/],
+    ['one layer less', ({ layers }) => void layers.pop(), /does not match this manifest/],
+    ['its layers in another order', ({ layers }) => void layers.reverse(), /does not match this manifest/],
+    ['another config', ({ config }) => void Object.assign(config, { digest: DIGEST }), /does not match this manifest/],
+    ['an annotation more', annotate('x', 'y'), /does not match this manifest/],
+    ['another mediaType', manifest({ mediaType: 'application/x' }), /does not match this manifest/],
     [
       'the last layer told as an annotation',
       ({ layers, annotations = {} }) => {
@@ -101,10 +101,10 @@ describe('a signature in the annotations of a manifest', () => {
       annotate('.chain', base64('-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----')),
       /chain cannot be read/,
     ],
-    ['an empty signature', annotate('.signature', ''), /not of this manifest/],
-    ['no layers', manifest({ layers: undefined }), /without layers/],
+    ['an empty signature', annotate('.signature', ''), /does not match this manifest/],
+    ['no layers', manifest({ layers: undefined }), /no list of layers/],
     ['a media type that holds a digest', layer({ mediaType: `a/b${DIGEST}` }), /no media type/],
-    ['a size that is no number', layer({ size: '10' }), /no integer/],
+    ['a size that is no number', layer({ size: '10' }), /not an integer/],
     ['a descriptor without a digest', layer({ digest: 'sha256:' }), /no digest/],
     ['an annotation that is no text', manifest({ annotations: { x: 7 } }), /no text/],
     ['a mediaType that is none', manifest({ mediaType: 'm' }), /mediaType is none/],
@@ -125,7 +125,7 @@ describe('a signature in the annotations of a manifest', () => {
     const forged = annotateSignature(image, { ...signer, leaf: { ...leaf, keys: stranger.keys } });
     expect(verify(forged))
       .to.have.property('reason')
-      .that.matches(/not of this manifest/);
+      .that.matches(/does not match this manifest/);
     const logged = certify({ name: 'signer', issuer: root, hasScts: true });
     expect(verify(annotateSignature(image, { leaf: logged })))
       .to.have.property('reason')

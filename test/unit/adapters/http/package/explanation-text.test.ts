@@ -95,7 +95,7 @@ describe('explanationText', () => {
   it('begins with the meaning, and then shows all facts', () => {
     expect(text()).to.equal(
       [
-        'verdict     would be served, if the registry does its part (joined): the package is arriving, for this request, too',
+        'verdict     would be served, if the registry delivers it (joined): the package is arriving, for this request, too',
         `digest      ${digest}`,
         'repository  registry.example/ee, path modules/a',
         'registry    https://registry.example/ee/modules/a, out of modulesources ee',
@@ -135,7 +135,7 @@ describe('explanationText', () => {
     const credential = { kind: 'basic', user: undefined } as const;
     const withheld = text({ configuration: { ...ALL.configuration, upstream: { ...upstream, credential } } });
     expect(withheld).to.include(
-      'basic access as a user whose name is withheld: its password is so short or usual that the name may be a token, 2 cert',
+      'basic access as a user whose name is withheld: its password is so short or common that the name may be a token, 2 cert',
     );
   });
 
@@ -152,7 +152,7 @@ describe('explanationText', () => {
     expect(text({ verdict }).split('\n', 4)).to.deep.equal([
       'verdict     would fail with 502 UPSTREAM_DENIED: registry refused the configured credentials',
       '            manifest from registry.example: status 401',
-      '            as seen 3 min ago; asked again, the registry may do better',
+      '            as seen 3 min ago; the registry may answer differently now',
       '            the registry has asked for a wait, and is not asked for another 30 s',
     ]);
   });
@@ -173,7 +173,7 @@ describe('explanationText', () => {
       'before it   mirror mirror.example, which failed last time',
       'before it   bucket s3.example, asked last for another 20 s',
       '            slow: 12 KiB per second',
-      '            not asked for 2 digests of which it gave other bytes',
+      '            not asked for 2 digests because it sent wrong bytes',
     ]);
   });
 
