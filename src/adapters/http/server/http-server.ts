@@ -26,7 +26,7 @@ export const LIMITS: ServerLimits = {
   headersTimeoutMs: 10_000,
   // Twice the number of nodes of a large cluster, which has a thousand.
   maxConnections: 2048,
-  // The size of the largest tokens of registries: a client's token was 17 kB long. The sidecar would accept 1 MiB.
+  // The limit for headers of registries, too: a client's token was 17 kB long. The sidecar would accept 1 MiB.
   maxHeaderBytes: 64 * 1024,
 };
 
