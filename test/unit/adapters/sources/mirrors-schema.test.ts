@@ -12,7 +12,7 @@ describe('registry.mirrors', () => {
     [{ endpoint: 'mirror.example' }, 'endpoint', 'must be http'],
     [{ usernameFile: '/u' }, 'passwordFile', 'go together'],
     [{ passwordFile: '/p' }, 'usernameFile', 'go together'],
-    [{ ...ACCOUNT, tokenFile: '/t' }, 'tokenFile', 'by an account or by a token'],
+    [{ ...ACCOUNT, tokenFile: '/t' }, 'tokenFile', 'takes an account or a token'],
     [{ endpoint: 'http://mirror.example', tokenFile: '/t' }, 'tokenFile', 'needs an endpoint with https://'],
     [{ endpoint: 'http://127.0.0.1.example:5000', tokenFile: '/t' }, 'tokenFile', 'needs an endpoint with https://'],
     [{ ca: 'nonsense' }, 'ca', 'no PEM certificate'],
