@@ -117,8 +117,7 @@ function sourceLines({ resource, listedAt, objects, rejected, failure }: Credent
 }
 
 function placeLines({ kind, name, resting, isFailing, distrusted }: SourceStatus, now: Date): string[] {
-  const wrong =
-    distrusted === 0 ? [] : [`not asked for ${numbered(distrusted, 'digest')} because it sent wrong bytes`];
+  const wrong = distrusted === 0 ? [] : [`not asked for ${numbered(distrusted, 'digest')} because it sent wrong bytes`];
   if (resting === undefined) return [`${kind} ${name}${isFailing ? ', which failed last time' : ''}`, ...wrong];
   return [
     `${kind} ${name}, asked last for another ${spanText(resting.until.getTime() - now.getTime())}`,
