@@ -1,19 +1,19 @@
-/** The lifecycle of the process: its components start in order and stop in reverse, after signals for its end. */
+/** The life of a process: its components start in order and stop in reverse, after signals for its end. */
 import type { AddressInfo } from 'node:net';
 import type { BootstrapListener } from '../adapters/bootstrap/bootstrap-listener.ts';
 import type { HttpServer } from '../adapters/http/server/http-server.ts';
 import { type ListenAddress, listenFault } from '../adapters/http/server/listen-address.ts';
 import { StoppingError } from '../domain/errors.ts';
 
-/** A part of the process that is started before its use, and stopped afterwards. */
+/** A part of the process that starts before it works, and stops after it. */
 export interface Component {
   start?(): Promise<void>;
   stop?(): Promise<void>;
-  /** Resolves with the reason in words for an operator; undefined if the component is ready. */
+  /** In words for an operator; undefined when nothing is missing. */
   notReady?(): Promise<string | undefined>;
 }
 
-/** The end of the process in two steps: first no new work, then the end of all work. */
+/** The end of the process in two steps: no new work, then no work at all. */
 export class ShutdownSignals {
   readonly #draining = new AbortController();
   readonly #aborted = new AbortController();
@@ -44,7 +44,7 @@ export class Lifecycle {
     this.#components = components;
   }
 
-  /** Rejects with the error of the first component that does not start; then `stop` stops it and those before it. */
+  /** Rejects with the error of the first component that does not start; `stop` then stops those before it, and it. */
   async start(): Promise<void> {
     for (const component of this.#components) {
       this.#started.push(component);
@@ -66,11 +66,11 @@ export class Lifecycle {
 interface ServiceOptions {
   readonly lifecycle: Lifecycle;
   readonly server: HttpServer;
-  /** The port for new nodes, if it is served. It opens in the background. */
+  /** The port of new nodes, if it is served. It opens when it can. */
   readonly bootstrap: BootstrapListener | undefined;
   readonly shutdown: ShutdownSignals;
   readonly listen: ListenAddress;
-  /** The time limit for running responses to finish. */
+  /** How long running responses may take to finish. */
   readonly shutdownTimeoutMs: number;
 }
 
@@ -81,7 +81,7 @@ export class Service {
     this.#options = options;
   }
 
-  /** The listening socket starts last, so that no client connects before all components are started. */
+  /** The listening socket comes last: no client connects before all components are started. */
   async start(): Promise<AddressInfo> {
     const { lifecycle, server, bootstrap, listen } = this.#options;
     await lifecycle.start();
@@ -92,10 +92,7 @@ export class Service {
     return address;
   }
 
-  /**
-   * Makes the service not ready, refuses new connections, waits for running responses until the deadline, then stops the
-   * components.
-   */
+  /** Refuses new connections, waits for running responses until the deadline, then stops the components. */
   async stop(): Promise<void> {
     const { lifecycle, server, bootstrap, shutdown, shutdownTimeoutMs } = this.#options;
     shutdown.drain();

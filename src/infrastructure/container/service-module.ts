@@ -38,9 +38,9 @@ import { type Component, Lifecycle, Service, ShutdownSignals } from '../lifecycl
 import type { Settings } from '../settings.ts';
 import { type ModuleInputs, T } from './tokens.ts';
 
-/** rpp-get has about 10 MB. Its layer may contain other files, too. */
+/** rpp-get has some 10 MB. Its layer may hold other files too. */
 const LAYER_FILE_LIMITS = { maxFileBytes: 64 * 1024 ** 2, maxUnpackedBytes: 1024 ** 3, timeoutMs: 240_000 };
-/** The memory limit of the chart. */
+/** The limit of the chart. */
 const DEFAULT_MEMORY = 1024 ** 3;
 
 export function processModule({ settings, logger, version, environment, senders }: ModuleInputs): ContainerModule {
@@ -52,7 +52,7 @@ export function processModule({ settings, logger, version, environment, senders 
     bind(T.METRICS).toConstantValue(createMetricsRegistry(version));
     bind(T.MISMATCHES).toResolvedValue(digestMismatches, [T.METRICS]);
     const startedAt = new Date();
-    // The downward API of Kubernetes sets these variables.
+    // By the downward API.
     const [node, pod] = [environment['NODE_NAME'], environment['POD_NAME']];
     bind(T.STATUS).toResolvedValue((inspection) => ({ version, node, pod, startedAt, inspection }), [T.INSPECTION]);
   });
@@ -166,7 +166,7 @@ export function serviceModule(): ContainerModule {
   });
 }
 
-/** The port for new nodes; undefined if it is not served. */
+/** The port of new nodes; undefined when it is not served. */
 function bootstrapListener(
   { listenAddress, clusterUUID }: Settings['bootstrap'],
   parts: Pick<BootstrapOptions, 'files' | 'observers' | 'admission'>,
@@ -186,7 +186,7 @@ function bootstrapListener(
   });
 }
 
-/** The TLS of the hardened mode; undefined without it. */
+/** The TLS of the hardened mode; nothing in the other one. */
 function loopbackTls(
   paths: Settings['server']['tls'],
   logger: Logger,
@@ -207,10 +207,7 @@ function loopbackTls(
   return { tls, followed: [new FollowedTls(paths, files, tls, certificateLog(logger))] };
 }
 
-/**
- * A tenth of the memory limit of the pod, because cgroup v2 counts socket buffers; without a limit, that of the chart
- * counts.
- */
+/** A tenth of what the pod may take, since cgroup v2 counts socket buffers; without a limit, that of the chart counts. */
 function socketMemory({ maxSocketMemory }: Settings['server']): number {
   if (maxSocketMemory > 0) return maxSocketMemory;
   const limit = process.constrainedMemory();

@@ -1,4 +1,4 @@
-/** The sources that are asked before registries, loaded only if the settings have some. */
+/** The sources that are asked before registries, loaded only where the settings have some. */
 import type { Registry } from 'prom-client';
 import { credentialLog, sourceLog } from '../../adapters/log/source-log.ts';
 import { ObservedRegistryGateway, type UpstreamObserver } from '../../adapters/observers/observed-ports.ts';
@@ -14,7 +14,7 @@ import type { SharedBucket } from '../../adapters/s3/shared-bucket.ts';
 import { openOciGateway } from './oci-gateway.ts';
 import type { ModuleInputs } from './tokens.ts';
 
-/** A source, and the component that must be started for it. */
+/** A source and what has to be started for it. */
 interface Opened {
   readonly source: Mirror;
   readonly component?: Component;
@@ -25,15 +25,13 @@ export class ConfiguredSources {
   readonly #inputs: ModuleInputs;
   readonly #opened: readonly Opened[];
 
-  /** @throws Error if a file of the settings cannot be used */
+  /** @throws Error for a file that the settings name and that cannot be used */
   constructor(inputs: ModuleInputs) {
     this.#inputs = inputs;
     this.#opened = openMirrors(inputs);
   }
 
-  /**
-   * Returns the mirrors, and the bucket after them: a mirror is nearer, and a bucket has the content that all of them had.
-   */
+  /** Mirrors, and the bucket behind them: a mirror is nearer, and a bucket has what all of them once had. */
   with(bucket: SharedBucket | undefined): readonly Source[] {
     return bucket === undefined ? this.mirrors : [...this.mirrors, sourceOf(bucket)];
   }
@@ -42,7 +40,7 @@ export class ConfiguredSources {
     return this.#opened.map(({ source }) => source);
   }
 
-  /** The catalog for tags and sizes, which a bucket does not know. */
+  /** For tags and sizes, of which a bucket knows nothing. */
   catalog(origin: ImageCatalog & BlobSizes): MirroredCatalog {
     return new MirroredCatalog(origin, this.mirrors);
   }
@@ -51,7 +49,7 @@ export class ConfiguredSources {
     return this.#opened.flatMap(({ component }) => component ?? []);
   }
 
-  /** Returns the sources before `origin`. `observe` gets the requests to each of them. */
+  /** The sources before `origin`. `observe` hears of what is asked of each of them. */
   before(
     origin: RegistryGateway,
     all: readonly Source[],
@@ -79,8 +77,7 @@ export class ConfiguredSources {
 function openMirrors(inputs: ModuleInputs): Opened[] {
   const { logger, settings } = inputs;
   const { mirrors, timeouts } = settings.registry;
-  // If a source fails, another place is asked instead of a retry; without another place, the source is retried like a
-  // registry.
+  // Another place is asked at once instead of the same mirror again; where there is none, it is asked as a registry is.
   const [impatient, patient] = [openOciGateway(inputs, 0), openOciGateway(inputs, timeouts.retrySeconds)];
   return mirrors.map((mirror) => {
     const gateway = mirror.fallback ? impatient : patient;
@@ -96,7 +93,7 @@ function sourceOf(bucket: SharedBucket): Source {
     name: bucket.name,
     fallback: true,
     gateway: bucket.gateway,
-    // Blobs are stored under their digests, independent of their registry.
+    // Blobs are under their digests, whichever registry they are from.
     locate: (upstream) => upstream,
     onDistrusted: bucket.distrust,
   };
