@@ -8,7 +8,8 @@ const variants: [what: string, options: FakeRegistryOptions][] = [
   ['HTTP with a password', { auth: 'basic' }],
   ['HTTPS with tokens', { auth: 'bearer', tls: 'localhost' }],
 ];
-const timeouts = { headersTimeoutMs: 200, idleTimeoutMs: 200, retryTimeoutMs: 400 };
+// A busy machine takes more than 200 ms for the 4 MiB of a manifest.
+const timeouts = { headersTimeoutMs: 1000, idleTimeoutMs: 1000, retryTimeoutMs: 400 };
 for (const [what, options] of variants) {
   describeRegistryGateway(`OciRegistryGateway over ${what}`, async () => {
     const { registry, misbehave } = await startMisbehavingRegistry(options);

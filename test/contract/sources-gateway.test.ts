@@ -9,7 +9,7 @@ import { makeSources, mirrorOf } from '../support/sources.ts';
 import { describeRegistryGateway, type Misbehaviour } from './registry-gateway.ts';
 
 const PATIENCE = { patienceMs: 100 };
-const timeouts = { headersTimeoutMs: 200, idleTimeoutMs: 200, retryTimeoutMs: 400 };
+const timeouts = { headersTimeoutMs: 1000, idleTimeoutMs: 1000, retryTimeoutMs: 400 };
 
 /** Both sources have the same fault, so neither can replace the other. */
 for (const has of ['all', 'nothing'] as const)

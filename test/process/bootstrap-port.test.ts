@@ -85,7 +85,7 @@ describe('the bootstrap port of a running service', () => {
   it('does not keep a program that does not run, and reports the answer of each master', async () => {
     service = await serve({ listenAddress: '127.0.0.1:0', clusterUUID: UUID });
     const error = await rejection(bootstrap(broken.digest, await bootstrapPort()));
-    expect(String(error)).to.include('rpp-get does not run').and.to.include('no address');
+    expect(String(error)).to.include('rpp-get does not run').and.to.include('not available at any address');
     const unknown = await rejection(bootstrap(`sha256:${'0'.repeat(64)}`, await bootstrapPort()));
     expect(String(unknown)).to.include('404, package not found');
   });
