@@ -96,7 +96,7 @@ describe('docs/openapi.yaml', () => {
   }
 
   for (const request of requests) {
-    it(`tells the truth of ${request.method} ${request.template}: ${request.status}, ${request.example}`, async () => {
+    it(`matches the answer to ${request.method} ${request.template}: ${request.status}, ${request.example}`, async () => {
       const answer = await send(request);
       expect(answer.statusCode, textOf(answer)).to.equal(Number(request.status));
       expectHeaders(answer, request.response, request.example);
@@ -104,7 +104,7 @@ describe('docs/openapi.yaml', () => {
     });
   }
 
-  it('tells the truth of HEAD where there is a GET', async () => {
+  it('matches the answers to HEAD at each path with a GET', async () => {
     // HEAD has no ranges.
     const whole = requests.filter(
       ({ method, path, status }) => method === 'GET' && path !== '/package' && status !== '206',
@@ -116,7 +116,7 @@ describe('docs/openapi.yaml', () => {
     }
   });
 
-  it('tells the truth of what HTTP itself forbids, at each path', async () => {
+  it('matches the refusals of invalid HTTP requests at each path', async () => {
     const refused: [status: number, options: Pick<OptionsInit, 'method' | 'headers' | 'searchParams'>][] = [
       [400, { headers: { host: 'two hosts' } }],
       [405, { method: 'DELETE' }],
@@ -140,7 +140,7 @@ describe('docs/openapi.yaml', () => {
     }
   });
 
-  it('has an example of each answer that a client can bring about', () => {
+  it('has an example of each answer that a client can cause', () => {
     const shown = requests.map(({ method, template, status }) => `${method} ${template} ${status}`);
     const documented = Object.entries(api.paths).flatMap(([path, item]) =>
       Object.keys(item.get.responses).map((status) => `GET ${path} ${status}`),
@@ -148,7 +148,7 @@ describe('docs/openapi.yaml', () => {
     expect(documented.filter((answer) => !/([45]XX|500)$/.test(answer) && !shown.includes(answer))).to.deep.equal([]);
   });
 
-  it('names all codes that an error can have, and the version of the package', () => {
+  it('lists all error codes, and has the version of the package', () => {
     const { code } = (api.components.schemas['Problem'] as { properties: { code: { enum: string[] } } }).properties;
     const source = ['src/domain/errors.ts', 'src/adapters/http/server/problem.ts'].map(read).join('\n');
     const codes = [...source.matchAll(/^ {2}(?:\| ')?([A-Z]+(?:_[A-Z]+)*)(?:'|: \d)/gm)].map(([, name]) => name);

@@ -3,7 +3,7 @@ import { parse } from 'yaml';
 
 interface Example {
   readonly value?: unknown;
-  /** Where it is, beside the document. */
+  /** Its path relative to the document. */
   readonly externalValue?: string;
 }
 
@@ -18,7 +18,7 @@ interface Described {
 export interface Parameter extends Described {
   readonly name: string;
   readonly in: 'path' | 'query' | 'header';
-  /** Those that its schema forbids. */
+  /** Examples that the schema forbids. */
   readonly 'x-wrong-examples'?: Examples;
 }
 
@@ -45,9 +45,9 @@ export interface OpenApi {
 export interface ExampleRequest {
   readonly example: string;
   readonly method: 'GET' | 'HEAD';
-  /** As the document writes it. */
+  /** The path as in the document. */
   readonly template: string;
-  /** With the values of its parameters. */
+  /** The path with the values of its parameters. */
   readonly path: string;
   readonly query: Readonly<Record<string, string>>;
   readonly headers: Readonly<Record<string, string>>;
@@ -55,7 +55,7 @@ export interface ExampleRequest {
   readonly response: ResponseObject;
 }
 
-/** With each reference in the place of which it speaks; none of ours leads back to itself. */
+/** Replaces each reference by its target; no reference of the document is cyclic. */
 function dereference(node: unknown, document = node): unknown {
   if (Array.isArray(node)) return node.map((item) => dereference(item, document));
   if (typeof node !== 'object' || node === null) return node;
@@ -97,7 +97,7 @@ export function exampleRequests({ paths }: OpenApi): ExampleRequest[] {
   );
 }
 
-/** A parameter without a value for the example has its first one. */
+/** Fills in the parameters of a path; a parameter without a value for the example gets its first value. */
 export function concretePath(path: string, parameters: readonly Parameter[] = [], example = ''): string {
   const values = valuesOf(parameters, 'path', example);
   return path.replaceAll(/\{(\w+)\}/g, (_, name: string) => {
@@ -110,7 +110,7 @@ function namesOf({ content = {}, 'x-examples': names = [] }: ResponseObject): st
   return [...names, ...Object.values(content).flatMap(({ examples = {} }) => Object.keys(examples))];
 }
 
-/** Media types that a client has to ask for. */
+/** Media types that a client gets only by Accept. */
 const CHOSEN = ['application/problem+json', 'application/json', 'text/plain'];
 
 function acceptOf({ content = {} }: ResponseObject, example: string): string {
