@@ -98,7 +98,7 @@ describe('the rates of the simulation', () => {
   });
 
   it('cannot be read if the report lacks the row', () => {
-    expect(() => measuredCost('# Performance\n')).to.throw('no row of the sidecar');
+    expect(() => measuredCost('# Performance\n')).to.throw('has no row for the sidecar');
   });
 });
 

@@ -19,7 +19,8 @@ describe('docs/logs.md', () => {
   let lines: Line[];
   let requests: Line[];
   before(async function () {
-    this.timeout(60_000);
+    // It starts many services one after the other, which takes 90 s on a busy machine.
+    this.timeout(240_000);
     lines = await loggedLines();
     requests = lines.filter(({ msg }) => msg === 'request');
   });
