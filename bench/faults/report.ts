@@ -21,7 +21,7 @@ const INVARIANTS = [
   'A body that ends normally has exactly the requested bytes. Each failure is visible to the client: a status of 400 or more, or a connection that breaks before the end of `Content-Length`.',
   'Each request ends within its time limit. The service answers no 500, does not end by itself, and exits with 0 after SIGTERM.',
   'The blocks of the cache never exceed its limit. Temporary files and removed files that are still open are included. The bench measures them every 50 ms.',
-  'Within 10 s after the last request no download runs, no temporary file is left, no removed file is open, and there are as few sockets as in the idle service.',
+  'Within 20 s after the last request no download runs, no temporary file is left, no removed file is open, and there are as few sockets as in the idle service.',
   'The index and the directory of the cache have the same entries and sizes, and the digest of each file is its name.',
   'The metrics for requests, statuses, hits, misses, joins and bypasses agree with the answers that the clients got.',
   'The process takes at most 256 MiB more memory than when idle.',

@@ -26,7 +26,7 @@ export interface Inspected extends Counted, Pick<FaultedService, 'idle' | 'pid'>
  * Returns a sentence for each violation. Each check is repeated until it passes, for at most `patienceMs`, because idle
  * connections to a registry stay open for some seconds.
  */
-export async function violationsAtRest(service: Inspected, patienceMs = 10_000): Promise<string[]> {
+export async function violationsAtRest(service: Inspected, patienceMs = 20_000): Promise<string[]> {
   const failures = [
     await failureOf(() => expectNothingOpen(service), patienceMs),
     await failureOf(() => expectIndexIsDirectory(service), patienceMs),
