@@ -1,4 +1,4 @@
-/** What a fault uses: scripted registries, services, seeded randomness, and the checks of the invariants. */
+/** The tools of a fault: scripted registries, services, seeded randomness, and the checks of the invariants. */
 import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { FakeKubeApi } from '../../test/support/fake-kube-api.ts';

@@ -107,8 +107,8 @@ export class BlockWindow {
   }
 
   /**
-   * Takes room for another block. A needed block of an empty window always gets room, so that no reader waits for the readers
-   * of other bodies.
+   * Takes room for another block. A needed block of an empty window always gets room, so that no reader waits for readers that
+   * read other bodies.
    */
   takeRoom(isNeeded: boolean): boolean {
     if (isNeeded && this.#blocks.length === 0) return true;

@@ -93,8 +93,8 @@ export class SharedBody {
   }
 
   /**
-   * Resolves with the next block, which the reader then holds; undefined if the window has moved past it. Rejects with the error
-   * of the source.
+   * Resolves with the next block, which the reader then holds; undefined if the window has moved past it. Rejects as the
+   * source does.
    */
   async take(position: Position): Promise<Block | undefined> {
     for (;;) {

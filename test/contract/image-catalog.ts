@@ -98,6 +98,13 @@ export function describeImageCatalog(name: string, make: () => Promise<CatalogUn
       });
     }
 
+    it('reads a link of 60 000 opening brackets in linear time', async function () {
+      // In quadratic time the event loop would stop for 6 s.
+      this.timeout(3000);
+      const link = `${'<'.repeat(60_000)}/v2/x?last=a`;
+      expect(await listed({ 'tags/list': list(['a'], { link }) })).to.deep.equal(['a']);
+    });
+
     const wrong: readonly [what: string, page: PageAnswer][] = [
       ['a page of a portal', { body: '<html><body>login</body></html>' }],
       ['an array', { body: '["a"]' }],

@@ -22,7 +22,7 @@ const places = {
   bubblewrap,
 };
 const secondsSinceEpoch = Number(process.env['SOURCE_DATE_EPOCH'] ?? 0);
-// All users can read the files of the image, whatever the umask of the builder is.
+// All users can read the files of the image, because the umask of the builder has no effect on them.
 process.umask(0o022);
 const packages = join(flags.output, 'packages');
 

@@ -155,7 +155,7 @@ class JudgedBody {
     if (end.status >= 400) return 'refused';
     if (this.left) return 'left';
     if (end.status === 0) return 'unreachable';
-    // A client does not mistake a broken response for a complete one, whatever bytes came before.
+    // A client does not mistake a broken response for a complete one, even after many right bytes.
     if (!end.complete) return 'cut';
     if (this.#mistake !== undefined) return 'wrong';
     const missing = end.method === 'HEAD' ? 0 : this.#expected.byteLength - this.#bytes;

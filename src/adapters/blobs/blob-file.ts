@@ -127,8 +127,8 @@ export async function readWhole(fd: number, size: number): Promise<Buffer> {
 }
 
 /**
- * Reads the first `size` bytes of a file, and one more if the file is longer. It waits for a thread in two system calls instead
- * of the four of `openBlob` and `readWhole`, half of the time of a small hit. Rejects with the error of the file system.
+ * Reads the first `size` bytes of a file, and one more if the file is longer. It waits for a thread in two system calls;
+ * `openBlob` and `readWhole` need four, which took half of the time of a small hit. Rejects with the error of the file system.
  */
 export async function readSmallBlob(path: string, size: number): Promise<Uint8Array> {
   const bytes = new Uint8Array(size + 1);

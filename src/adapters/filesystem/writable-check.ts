@@ -9,8 +9,8 @@ import { type Relief, withRoom } from './eviction.ts';
 const BLOCK = new Uint8Array(4096);
 
 /**
- * A disk that takes longer for one block hangs: a snapshot has frozen it, or its network is down. Each call to it blocks one
- * of libuv's four threads, so hits and metrics would wait, too. A probe waits 5 s.
+ * A disk that takes longer for one block hangs: a snapshot has frozen it, or its network is down. Each call to it blocks a
+ * thread in libuv's pool of four, so hits and metrics would wait, too. A probe waits 5 s.
  */
 const HUNG_MS = 3000;
 

@@ -150,7 +150,7 @@ function parsePage(bytes: Uint8Array): unknown {
  */
 function nextPage(header: string | string[] | undefined): string | undefined {
   const text = String(header ?? '');
-  const links = text.matchAll(text.includes('<') ? /<([^>]*)>((?:[^,<"]|"[^"]*")*)/g : /([^\s;]+)(.*)/g);
+  const links = text.matchAll(text.includes('<') ? /<([^<>]*)>((?:[^,<"]|"[^"]*")*)/g : /([^\s;]+)(.*)/g);
   for (const [, target = '', parameters = ''] of links) {
     if (isNext(target, parameters)) return URL.parse(target, 'https://registry.invalid/')?.search;
   }

@@ -50,7 +50,7 @@ export class DirectBody implements AsyncIterable<Uint8Array> {
   #isGivenBack = false;
   #failure: { readonly error: Error } | undefined;
   #news: PromiseWithResolvers<void> = Promise.withResolvers();
-  /** Whether the next chunk is yielded whatever its size, like the first one, for which clients wait. */
+  /** Whether the next chunk is yielded at any size, like the first one, for which clients wait. */
   #isDue = true;
   #delay: NodeJS.Timeout | undefined;
 

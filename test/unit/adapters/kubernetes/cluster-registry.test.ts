@@ -40,7 +40,7 @@ const STATES: readonly (readonly [string, boolean, boolean, string, string | und
 describe('the registry of a cluster', () => {
   for (const [host, hasAgent, hasStore, server, user, ca] of STATES) {
     const ways = `${hasAgent ? 'a' : 'no'} CA of the agent and ${hasStore ? 'an' : 'no'} account of the store`;
-    it(`recorded as ${host} is reached at ${server} as ${user ?? 'nobody'}, with ${ways}`, () => {
+    it(`recorded as ${host} is reached at ${server} as ${user ?? 'an anonymous client'}, with ${ways}`, () => {
       const recorded = recordedAs(`${host}/system/deckhouse`);
       const agentCa = hasAgent ? AGENT_CA : undefined;
       const registry = dial(recorded, { agentCa, store: hasStore ? STORE : undefined, storeOnRefusal: false });
@@ -55,7 +55,7 @@ describe('the registry of a cluster', () => {
     });
   }
 
-  it('is reached by HTTPS, whatever scheme is recorded', () => {
+  it('is reached by HTTPS for each recorded scheme', () => {
     const { registry } = parseUpstream({ repo: `${SVC}/a`, scheme: 'HTTP' });
     for (const [agentCa, store] of [
       [AGENT_CA, undefined],

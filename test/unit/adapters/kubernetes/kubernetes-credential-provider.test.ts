@@ -604,7 +604,7 @@ describe('KubernetesCredentialProvider', () => {
       await targeted('upstream upstream.example deckhouse/ee');
     });
 
-    it('is ready with the ConfigMap, whatever the state of the Secret is', async () => {
+    it('is ready with the ConfigMap in each state of the Secret', async () => {
       setBase(`${SVC}/a`);
       api.forbidden.add('deckhouse-registry');
       provider.start();
@@ -727,7 +727,7 @@ describe('KubernetesCredentialProvider', () => {
     await provider.stop();
   });
 
-  it('reports nothing after a stop, whatever request is running', async () => {
+  it('reports nothing after a stop during any request', async () => {
     provider.start();
     await provider.stop();
     const told = events.length;

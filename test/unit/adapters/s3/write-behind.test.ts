@@ -111,7 +111,7 @@ describe('WriteBehind', () => {
     await results('written');
   });
 
-  it('replaces an object with wrong bytes, whatever checksum the server reports', async () => {
+  it('replaces an object with wrong bytes, even if the server reports the right checksum', async () => {
     const blob = await cache(1000);
     bucket.state = 'there';
     writer.observeObject(blob.digest, true);

@@ -219,7 +219,7 @@ describe('SourcesGateway', () => {
     }
   });
 
-  it('rejects with the error of the registry, whatever a mirror answered', async () => {
+  it('rejects with the error of the registry, not with that of a mirror', async () => {
     mirror.failTimes('/manifests/', { status: 500 });
     origin.script((_request, response) => {
       response.writeHead(403).end();
