@@ -1,7 +1,7 @@
 /** The settings, parsed once; config/default.yaml describes each of them. */
 import * as z from 'zod';
 import { mistaken } from '../adapters/cli/setting-mistakes.ts';
-import { parseTrustedRealm } from '../adapters/registry/auth/realm.ts';
+import { parseTrustedRealm } from '../adapters/registry/realm.ts';
 import { mirrorsSchema } from '../adapters/sources/mirrors-schema.ts';
 import { registriesSchema } from '../adapters/static/registries-schema.ts';
 import { isLoopback, type ListenAddress, parseListenAddress } from '../adapters/http/server/listen-address.ts';

@@ -9,7 +9,7 @@ import { type HttpClient, isSameOrSafer } from '../transport/http-client.ts';
 import type { AuthorizeHost, RevealingHeader } from '../transport/http-message.ts';
 import { basicHeader, requestToken } from './token.ts';
 import { UpstreamFault } from '../upstream-errors.ts';
-import { isTrustedRealm, judgeRealm } from './realm.ts';
+import { isTrustedRealm, judgeRealm } from '../realm.ts';
 
 /** A token is replaced after this share of its lifetime, so that it does not expire during a request. */
 const USED_LIFETIME = 0.8;

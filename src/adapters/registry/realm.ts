@@ -1,6 +1,6 @@
 /** Decides which token servers may get the credentials of a registry (CVE-2020-15157 and similar ones). */
 import { isIP } from 'node:net';
-import { dialledHost, type Registry } from '../../../domain/upstream.ts';
+import { dialledHost, type Registry } from '../../domain/upstream.ts';
 
 type Trust =
   /** The realm may get the credentials. */

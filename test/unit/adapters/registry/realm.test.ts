@@ -1,7 +1,7 @@
 import { expect } from 'chai';
-import { isTrustedRealm, judgeRealm, parseTrustedRealm } from '../../../../../src/adapters/registry/auth/realm.ts';
-import { parseUpstream } from '../../../../../src/domain/upstream.ts';
-import { expectLinear } from '../../../../support/hostile-text.ts';
+import { isTrustedRealm, judgeRealm, parseTrustedRealm } from '../../../../src/adapters/registry/realm.ts';
+import { parseUpstream } from '../../../../src/domain/upstream.ts';
+import { expectLinear } from '../../../support/hostile-text.ts';
 
 const TRUSTED = ['tokens.partner.net', 'tokens.secure.net:443', 'tokens.other.net:8443'];
 
