@@ -8,9 +8,9 @@ export interface Question {
 }
 
 /** Addresses of the type, a refusal, or silence. An empty list means that the name has none of this type. */
-export type Reply = readonly string[] | 'NXDOMAIN' | 'SERVFAIL' | 'silence';
+export type Reply = readonly string[] | 'NXDOMAIN' | 'SERVFAIL' | 'REFUSED' | 'silence';
 
-const RESPONSE_CODES = { NXDOMAIN: 3, SERVFAIL: 2 } as const;
+const RESPONSE_CODES = { NXDOMAIN: 3, SERVFAIL: 2, REFUSED: 5 } as const;
 const TYPE_AAAA = 28;
 const HEADER_BYTES = 12;
 

@@ -40,8 +40,12 @@ export class Names {
   readonly #hosts: WatchedFile<ReturnType<typeof parseHosts>>;
   readonly #settings: WatchedFile<ResolverSettings>;
   readonly #known = new Map<string, KnownName>();
-  /** One object is used until resolv.conf changes, because c-ares remembers which server fails. */
-  #resolver: { readonly settings: ResolverSettings; readonly dns: dns.Resolver } | undefined;
+  /**
+   * The first resolver asks all servers, the second all but the first, and so on, because c-ares tells apart only answers and
+   * silence: it asks no further server after SERVFAIL or REFUSED. They are used until resolv.conf changes, because c-ares
+   * remembers which server is silent.
+   */
+  #resolvers: { readonly settings: ResolverSettings; readonly dns: readonly dns.Resolver[] } | undefined;
 
   constructor({ timeoutMs, hostsFile = '/etc/hosts', resolvConf = '/etc/resolv.conf' }: NamesOptions) {
     this.#timeoutMs = timeoutMs;
@@ -105,12 +109,12 @@ export class Names {
 
   async #search(name: string, ended: AbortSignal): Promise<readonly string[]> {
     const settings = this.#settings.content;
-    const resolver = this.#resolverFor(settings);
+    const resolvers = this.#resolversFor(settings);
     const failures: unknown[] = [];
     for (const candidate of candidates(name, settings)) {
       if (ended.aborted) break;
       try {
-        return await addressesOf(resolver, candidate);
+        return await answerOf(resolvers, candidate, ended);
       } catch (error) {
         failures.push(error);
       }
@@ -121,13 +125,17 @@ export class Names {
     throw new ConnectFault('EAI_AGAIN', `lookup of ${name} failed (${errnoOf(passing) ?? 'unknown error'})`);
   }
 
-  #resolverFor(settings: ResolverSettings): dns.Resolver {
-    if (this.#resolver?.settings === settings) return this.#resolver.dns;
+  #resolversFor(settings: ResolverSettings): readonly dns.Resolver[] {
+    if (this.#resolvers?.settings === settings) return this.#resolvers.dns;
+    const { servers } = settings;
     const timeout = Math.max(1, Math.ceil(this.#timeoutMs / TIME_SHARES));
-    const resolver = new dns.Resolver({ timeout, tries: 2, maxTimeout: 2 * timeout });
-    if (settings.servers.length > 0) resolver.setServers(settings.servers);
-    this.#resolver = { settings, dns: resolver };
-    return resolver;
+    const resolvers = Array.from({ length: Math.max(1, servers.length) }, (_, first) => {
+      const resolver = new dns.Resolver({ timeout, tries: 2, maxTimeout: 2 * timeout });
+      if (servers.length > 0) resolver.setServers(servers.slice(first));
+      return resolver;
+    });
+    this.#resolvers = { settings, dns: resolvers };
+    return resolvers;
   }
 }
 
@@ -136,6 +144,20 @@ function candidates(name: string, { search, ndots }: ResolverSettings): string[]
   if (name.endsWith('.')) return [name.slice(0, -1)];
   const searched = search.map((domain) => `${name}.${domain}`);
   return name.split('.').length > ndots ? [name, ...searched] : [...searched, name];
+}
+
+/** Asks the next server when one fails (SERVFAIL, REFUSED, …). After ETIMEOUT, all of them have been silent. */
+async function answerOf(resolvers: readonly dns.Resolver[], name: string, ended: AbortSignal): Promise<string[]> {
+  let failure: unknown;
+  for (const resolver of resolvers) {
+    try {
+      return await addressesOf(resolver, name);
+    } catch (error) {
+      failure = error;
+      if (ended.aborted || isFinal(error) || errnoOf(error) === 'ETIMEOUT') break;
+    }
+  }
+  throw failure;
 }
 
 /** Queries both address families. A server that ignores queries for one of them does not delay the other. */

@@ -112,6 +112,28 @@ describe('Names', () => {
     expect((await resolver.resolve('registry.test')).addresses).to.deep.equal(['192.0.2.1']);
   });
 
+  for (const reply of ['SERVFAIL', 'REFUSED'] as const) {
+    it(`asks the second server when the first answers ${reply}, and reports the failure of both`, async () => {
+      const [broken, live] = [
+        await serve(() => reply),
+        await serve(({ name, type }) => (name !== 'registry.test' ? reply : type === 'A' ? ['192.0.2.1'] : [])),
+      ];
+      const resolver = await names([broken, live]);
+      expect((await resolver.resolve('registry.test')).addresses).to.deep.equal(['192.0.2.1']);
+      expect(await rejection(resolver.resolve('other.test'))).to.have.property('code', 'EAI_AGAIN');
+      expect([broken.asked('other.test'), live.asked('other.test')]).to.deep.equal([2, 2]);
+    });
+  }
+
+  it('asks no second server when the first denies the name', async () => {
+    const [first, second] = [await serve(() => 'NXDOMAIN'), await serve(dual(['192.0.2.1'], []))];
+    expect(await rejection((await names([first, second])).resolve('registry.test'))).to.have.property(
+      'code',
+      'ENOTFOUND',
+    );
+    expect(second.questions).to.deep.equal([]);
+  });
+
   for (const [v6, what] of [
     ['silence', 'ignores'],
     ['SERVFAIL', 'cannot answer'],
