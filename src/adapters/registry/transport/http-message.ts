@@ -132,10 +132,15 @@ async function readHint(body: Body): Promise<string | undefined> {
   }
 }
 
-/** The seconds of Retry-After. A date is compared with the `Date` of the answer, because the local clock may be wrong. */
-export function retryAfterOf({ 'retry-after': header, date = '' }: IncomingHttpHeaders): number | undefined {
-  const sentAt = parseDate(date);
-  return parseRetryAfter(header, Number.isNaN(sentAt) ? new Date() : new Date(sentAt));
+/** The seconds of Retry-After. */
+export function retryAfterOf(headers: IncomingHttpHeaders): number | undefined {
+  return parseRetryAfter(headers['retry-after'], sentAt(headers));
+}
+
+/** The `Date` of an answer, with which its other dates are compared, because the local clock may be wrong. */
+export function sentAt({ date = '' }: IncomingHttpHeaders): Date {
+  const ms = parseDate(date);
+  return Number.isNaN(ms) ? new Date() : new Date(ms);
 }
 
 /** Seconds from `now` on, at most 60; undefined if the header is neither a number of seconds nor a date. */

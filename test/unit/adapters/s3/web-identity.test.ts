@@ -6,33 +6,37 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { inspect } from 'node:util';
+import sinon from 'sinon';
 import { senderTo } from '../../../../src/adapters/s3/s3-bucket.ts';
 import { serverOf } from '../../../../src/adapters/s3/s3-location.ts';
 import { WebIdentityKeys } from '../../../../src/adapters/s3/web-identity.ts';
 import { UpstreamDeniedError, UpstreamUnavailableError } from '../../../../src/domain/errors.ts';
 import { rejection } from '../../../support/rejection.ts';
 
+/** The time at the token service. */
 const START = Date.parse('2030-01-01T00:00:00Z');
+const SECOND = 1000;
 const HOUR = 3_600_000;
 
 describe('WebIdentityKeys', () => {
   let server: Server;
   let directory: string;
+  /** Milliseconds since the start, on the monotonic clock. */
   let now: number;
   let forms: URLSearchParams[];
   let authorizations: (string | undefined)[];
   let answer: () => { readonly status: number; readonly body: string };
   beforeEach(async () => {
-    now = START;
+    now = 0;
     forms = [];
     authorizations = [];
-    answer = () => ({ status: 200, body: granted(`ASIA${String(forms.length)}`, now + HOUR) });
+    answer = () => ({ status: 200, body: granted(`ASIA${String(forms.length)}`, START + now + HOUR) });
     server = createServer((request, response) => {
       void text(request).then((body) => {
         forms.push(new URLSearchParams(body));
         authorizations.push(request.headers.authorization);
         const { status, body: xml } = answer();
-        response.writeHead(status).end(xml);
+        response.writeHead(status, { date: new Date(START + now).toUTCString() }).end(xml);
       });
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -79,10 +83,10 @@ describe('WebIdentityKeys', () => {
   it('renews the keys five minutes before their expiry, with the current token', async () => {
     const keys = open();
     await keys.current();
-    now = START + HOUR - 301_000;
+    now = HOUR - 301 * SECOND;
     expect((await keys.current()).accessKeyId).to.equal('ASIA1');
     await writeFile(join(directory, 'token'), 'canary.rotated');
-    now = START + HOUR - 299_000;
+    now = HOUR - 299 * SECOND;
     expect((await keys.current()).accessKeyId).to.equal('ASIA2');
     expect(forms[1]?.get('WebIdentityToken')).to.equal('canary.rotated');
   });
@@ -91,21 +95,47 @@ describe('WebIdentityKeys', () => {
     const keys = open();
     await keys.current();
     answer = () => ({ status: 500, body: '' });
-    now = START + HOUR - 200_000;
+    now = HOUR - 200 * SECOND;
     expect((await keys.current()).accessKeyId).to.equal('ASIA1');
     expect((await keys.current()).accessKeyId).to.equal('ASIA1');
     expect(forms).to.have.lengthOf(2);
-    now = START + HOUR;
+    now = HOUR;
     expect(await rejection(keys.current())).to.be.instanceOf(UpstreamUnavailableError);
     expect(forms).to.have.lengthOf(3);
   });
 
-  it('requests new keys when they are refused', async () => {
+  it('requests new keys when they are refused, at most every ten seconds', async () => {
     const keys = open();
     await keys.current();
     keys.refused();
+    expect((await keys.current()).accessKeyId).to.equal('ASIA1');
+    now = 10 * SECOND;
+    expect((await keys.current()).accessKeyId).to.equal('ASIA2');
     expect((await keys.current()).accessKeyId).to.equal('ASIA2');
   });
+
+  for (const [what, ms] of [
+    ['fast by a year', 365 * 24 * HOUR],
+    ['slow by a year', -365 * 24 * HOUR],
+  ] as const) {
+    it(`uses keys for their lifetime when the wall clock is ${what}, and asks again after it was set`, async () => {
+      const clock = sinon.useFakeTimers({ now: START + ms, toFake: ['Date'] });
+      const keys = open();
+      try {
+        answer = () => ({ status: 500, body: '' });
+        await rejection(keys.current());
+        clock.setSystemTime(START);
+        now = 10 * SECOND;
+        answer = () => ({ status: 200, body: granted('ASIA', START + now + HOUR) });
+        expect((await keys.current()).accessKeyId).to.equal('ASIA');
+        clock.setSystemTime(START + ms);
+        expect((await keys.current()).accessKeyId).to.equal('ASIA');
+        expect(forms).to.have.lengthOf(2);
+      } finally {
+        clock.restore();
+      }
+    });
+  }
 
   it('reports the code of a refusal, and uses no other identity', async () => {
     answer = () => ({ status: 403, body: '<Error><Code>AccessDenied</Code><Message>canary</Message></Error>' });
@@ -119,7 +149,7 @@ describe('WebIdentityKeys', () => {
 
   for (const [what, body] of Object.entries({
     'no keys': '<AssumeRoleWithWebIdentityResponse/>',
-    'no end': granted('ASIA1', 0).replace(/<Expiration>.*<\/Expiration>/, ''),
+    'no end': granted('ASIA1', START).replace(/<Expiration>.*<\/Expiration>/, ''),
     'no end to the answer': 'x'.repeat(100_000),
   })) {
     it(`refuses an answer that has ${what}`, async () => {
