@@ -15,8 +15,8 @@ const MAX_VALID = 50_000;
 const MAX_REFUSED = 10_000;
 /** Less than the 25 s in which a client of /v1/images gets the head of an answer. */
 const TIMEOUT_MS = 12_000;
-/** A verdict expires, because an image may be signed after the request of a node, and a registry may recover. */
-const REMEMBERED_MS = { missing: 30_000, invalid: 30_000, unavailable: 5000 } as const;
+/** Others than a valid verdict expire, because an image may be signed after a request, and a registry may recover. */
+const REMEMBERED_MS = { valid: Infinity, missing: 30_000, invalid: 30_000, unavailable: 5000 } as const;
 
 /** `report` reports images without a valid signature to observers; `enforce` also refuses them. */
 export type SignatureMode = 'report' | 'enforce';
@@ -54,6 +54,8 @@ interface Known extends SignatureFinding {
   /** The name of the keys of this verdict. */
   readonly keys: string;
   readonly place: string;
+  /** The time of expiry on the monotonic clock. */
+  readonly until: number;
 }
 
 export class ResolveSignedPackage implements PackageResolver, SignatureInspection {
@@ -118,7 +120,8 @@ export class ResolveSignedPackage implements PackageResolver, SignatureInspectio
       if (mode === 'enforce') throw error;
       return { kind: 'unavailable', reason: error instanceof Error ? error.message : 'unknown error' };
     });
-    const known = { request, verdict, verifiedAt: new Date(), keys, place: placeOf(request) };
+    const until = performance.now() + REMEMBERED_MS[verdict.kind];
+    const known = { request, verdict, verifiedAt: new Date(), keys, place: placeOf(request), until };
     this.#remember(known);
     observe(known);
     return known;
@@ -133,7 +136,8 @@ export class ResolveSignedPackage implements PackageResolver, SignatureInspectio
     if (document.kind === 'manifest') return own;
     if (own.kind === 'valid') {
       const covered = { verdict: own, verifiedAt: new Date(), index: request.digest, keys, place: placeOf(request) };
-      for (const { digest } of document.manifests) this.#remember({ ...covered, request: { ...request, digest } });
+      for (const { digest } of document.manifests)
+        this.#remember({ ...covered, request: { ...request, digest }, until: REMEMBERED_MS.valid });
       return own;
     }
     let last = request;
@@ -170,10 +174,9 @@ export class ResolveSignedPackage implements PackageResolver, SignatureInspectio
   }
 }
 
-function isCurrent({ keys: found, verdict, place, verifiedAt }: Known, keys: string, request: PackageRequest): boolean {
-  if (found !== keys) return false;
-  if (verdict.kind === 'valid') return true;
-  return place === placeOf(request) && verifiedAt.getTime() + REMEMBERED_MS[verdict.kind] > Date.now();
+function isCurrent({ keys: found, verdict, place, until }: Known, keys: string, request: PackageRequest): boolean {
+  if (found !== keys || until <= performance.now()) return false;
+  return verdict.kind === 'valid' || place === placeOf(request);
 }
 
 function placeOf({ repository, path, isBeside = false }: PackageRequest): string {

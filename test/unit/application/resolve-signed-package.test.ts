@@ -113,7 +113,7 @@ describe('ResolveSignedPackage', () => {
   }
 
   it('verifies a refused image again after a while, and in another repository at once', async () => {
-    clock = sinon.useFakeTimers({ toFake: ['Date'] });
+    clock = sinon.useFakeTimers({ toFake: ['Date', 'performance'] });
     const resolve = make();
     await rejection(resolve.execute(requestOf(image.digest)));
     await rejection(resolve.execute(requestOf(image.digest)));
@@ -129,12 +129,13 @@ describe('ResolveSignedPackage', () => {
     sinon.assert.calledThrice(verify);
   });
 
-  it('asks a registry again after seconds if it failed', async () => {
-    clock = sinon.useFakeTimers({ toFake: ['Date'] });
+  it('asks a registry again after seconds if it failed, also when the wall clock is set back', async () => {
+    clock = sinon.useFakeTimers({ toFake: ['Date', 'performance'], now: Date.UTC(2027) });
     verdicts.set(image.digest, { kind: 'unavailable', reason: 'status 500' });
     const resolve = make();
     await rejection(resolve.execute(requestOf(image.digest)));
     clock.tick(5001);
+    clock.setSystemTime(Date.UTC(2026));
     verdicts.set(image.digest, VALID);
     await resolve.execute(requestOf(image.digest));
   });
