@@ -78,13 +78,16 @@ export class ArrivalThread {
         waiting.resolve(answer);
       });
     });
+    let cause: unknown;
     // When the thread crashes, its pending files fail (see 'exit'), and the next file starts a new thread.
-    worker.once('error', () => undefined);
+    worker.once('error', (error) => {
+      cause = error;
+    });
     worker.once('exit', () => {
       if (this.#worker === worker) this.#worker = undefined;
       for (const id of this.#waiting.keys()) {
         this.#settle(id, (waiting) => {
-          waiting.reject(new Error('writing thread has ended unexpectedly'));
+          waiting.reject(new Error('writing thread has ended unexpectedly', { cause }));
         });
       }
     });

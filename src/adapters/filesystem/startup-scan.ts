@@ -1,6 +1,7 @@
 /** The scan at a start: adds the blobs of the directory to the ledger in the order of their last use. */
 import { lstat, open, readFile, rm } from 'node:fs/promises';
 import { StoreFailedError } from '../../domain/errors.ts';
+import type { BlobFile } from '../blobs/blob-directory.ts';
 import { READ_FLAGS, replaceFile, syncDirectory } from '../blobs/blob-file.ts';
 import type { Layout } from './layout.ts';
 import type { Entry, Ledger } from './ledger.ts';
@@ -22,18 +23,25 @@ export async function scan(layout: Layout, ledger: Ledger): Promise<number> {
     await rm(layout.ingest, { recursive: true, force: true });
     await layout.make();
     const verified = await takeCleanMarker(layout);
-    const found = await sortInTurns((await layout.blobs.list()).blobs, ({ stats }) => stats.mtimeMs);
-    await forEachInTurns(found, ({ digest, stats }) => {
+    const found = await sortInTurns((await layout.blobs.list()).blobs, usedMsOf);
+    await forEachInTurns(found, (blob) => {
+      const { digest, stats } = blob;
       const known = stats.ctimeMs <= verified.atMs ? verified.blobs.get(digest) : undefined;
       const verifiedMs = known?.size === stats.size ? known.verifiedMs : undefined;
       const entry = ledger.add(digest, stats.size, stats.birthtime, verifiedMs);
-      entry.usedMs = stats.mtimeMs;
+      entry.usedMs = usedMsOf(blob);
       entry.isSynced = verifiedMs !== undefined;
     });
-    return found.at(-1)?.stats.mtimeMs ?? 0;
+    const last = found.at(-1);
+    return last === undefined ? 0 : usedMsOf(last);
   } catch (cause) {
     throw new StoreFailedError({ cause });
   }
+}
+
+/** The time of the last use; 0 if the volume has a time that no Date can hold. */
+function usedMsOf({ stats }: BlobFile): number {
+  return Number.isNaN(stats.mtime.getTime()) ? 0 : stats.mtimeMs;
 }
 
 /**

@@ -104,13 +104,17 @@ describe('ArrivalThread', () => {
     expect(await again.digest()).to.equal(hexOf(bytes));
   });
 
-  it('rejects for a file whose thread has crashed, and writes the next file in a new thread', async () => {
+  it('rejects with the cause for a file whose thread has crashed, and writes the next file in a new thread', async () => {
     const bytes = bytesOf(1000);
     const [{ file: writing }, { file: ending }] = [await create(), await create()];
     const pending = [rejection(writing.write(bytes, 0)), rejection(ending.digest())];
+    const cause = new Error('no memory');
+    thread.begin().emit('error', cause);
     await thread.close();
-    for (const error of await Promise.all(pending))
+    for (const error of await Promise.all(pending)) {
       expect(error.message).to.equal('writing thread has ended unexpectedly');
+      expect(error.cause).to.equal(cause);
+    }
     expect((await rejection(ending.digest())).message).to.equal('writing thread has ended unexpectedly');
     ending.forget();
     const { file: next } = await create();

@@ -153,6 +153,23 @@ describe('scan', () => {
     directory = mkdtempSync(join(tmpdir(), 'recovery-'));
     layout = new Layout(directory);
   });
+
+  it('counts a time of use that no date can hold as the oldest one', async () => {
+    const path = join(directory, 'file');
+    writeFileSync(path, new Uint8Array(1));
+    const blobs = [1e18, 1e12].map((mtimeMs, index) => {
+      const { digest } = makeBlob('application/octet-stream', bytesOf(64, index)).descriptor;
+      const stats = Object.assign(statSync(path), { mtimeMs, mtime: new Date(mtimeMs) });
+      return { digest, path, stats };
+    });
+    sinon.stub(layout.blobs, 'list').resolves({ blobs, strangers: [] });
+    const ledger = new Ledger(1e9);
+    expect(await scan(layout, ledger)).to.equal(1e12);
+    expect(ledger.list().map(({ digest, usedMs }) => [digest, usedMs])).to.deep.equal([
+      [blobs[0]?.digest, 0],
+      [blobs[1]?.digest, 1e12],
+    ]);
+  });
   afterEach(() => {
     rmSync(directory, { recursive: true });
   });
