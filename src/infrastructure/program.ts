@@ -31,6 +31,7 @@ const terminal = {
 };
 // There is no top-level await, because the bundle is a script (bundle/start.ts).
 void runCommandLine(process.argv.slice(2), terminal, COMMANDS).then((code) => {
-  // The exit waits for the end of the writes; a failed write is handled above.
+  // The exit waits for the end of the writes, after a signal for a second; a failed write is handled above.
+  if (interrupted.aborted) setTimeout(() => process.exit(code), 1000);
   process.stdout.write('', (error) => error ?? process.exit(code));
 });

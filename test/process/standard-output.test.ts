@@ -32,6 +32,19 @@ describe('standard output', function () {
     return { code, stderr };
   };
 
+  it('that stalls does not keep a service alive after a signal', async () => {
+    const args = [MAIN, '--listen-address', '127.0.0.1:0', '--cache-directory', directory];
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'ignore'] });
+    const [line] = (await once(child.stdout, 'data')) as [Buffer];
+    const port = /"port":(\d+)/.exec(line.toString())?.[1] ?? '';
+    child.stdout.pause();
+    // The pipe and the socket of this process take some hundred lines.
+    for (let index = 0; index < 1000; index++) await fetch(`http://127.0.0.1:${port}/${String(index)}`);
+    child.kill();
+    const [code] = (await once(child, 'exit')) as [number | null];
+    expect(code).to.equal(0);
+  });
+
   for (const [what, args] of PROGRAMS) {
     it(`on a full disk ends ${what} with a line about the error`, async () => {
       const full = await open('/dev/full', 'w');

@@ -9,8 +9,27 @@ const MAX_CAUSES = 5;
 /** Typed errors need no stack; bugs do. */
 const EXPECTED = [PackageError, DescribedError, RefusedError, ClientGoneError, StartError];
 
-export function createLogger(level: string, destination: DestinationStream): Logger {
-  return pino(
+/** When this much waits for the reader of the log, further lines are lost, because the log of days would fill the memory. */
+const MAX_WAITING_BYTES = 1024 * 1024;
+
+interface Destination extends DestinationStream {
+  /** The bytes that wait for the reader. */
+  readonly writableLength?: number;
+}
+
+export function createLogger(level: string, destination: Destination): Logger {
+  let lost = 0;
+  const write = (line: string): void => {
+    if ((destination.writableLength ?? 0) > (lost > 0 ? MAX_WAITING_BYTES / 2 : MAX_WAITING_BYTES)) {
+      lost++;
+      return;
+    }
+    const lines = lost;
+    lost = 0;
+    if (lines > 0) logger.warn({ lines }, 'log was not read, lines are lost');
+    destination.write(line);
+  };
+  const logger = pino(
     {
       level,
       base: null,
@@ -29,8 +48,9 @@ export function createLogger(level: string, destination: DestinationStream): Log
         'headers',
       ],
     },
-    destination,
+    { write },
   );
+  return logger;
 }
 
 /** Returns only named fields, because foreign errors contain requests with headers, and other data. */

@@ -52,6 +52,28 @@ describe('createLogger', () => {
     expect(JSON.stringify(lines)).not.to.include('canary');
   });
 
+  it('loses lines while 1 MiB waits for a reader, and reports their number when half of it was read', () => {
+    const output = { writableLength: 0, write: (line: string) => lines.push(JSON.parse(line) as (typeof lines)[0]) };
+    const bounded = createLogger('info', output);
+    const MIB = 1024 * 1024;
+    for (const [waiting, msg] of [
+      [MIB, 'first'],
+      [MIB + 1, 'lost'],
+      [MIB / 2 + 1, 'lost, too'],
+      [MIB / 2, 'second'],
+      [MIB, 'third'],
+    ] as const) {
+      output.writableLength = waiting;
+      bounded.info(msg);
+    }
+    expect(lines.map(({ msg, lines: lost }) => [msg, lost])).to.deep.equal([
+      ['first', undefined],
+      ['log was not read, lines are lost', 2],
+      ['second', undefined],
+      ['third', undefined],
+    ]);
+  });
+
   it('writes a thrown value that is not an error', () => {
     logger().error({ err: 'canary' });
     expect(lines[0]?.['err']).to.deep.equal({ type: 'string' });
