@@ -129,7 +129,8 @@ async function* inflated(format: string, inflate: Inflate, input: Input): AsyncG
     for await (const chunk of inflate) yield chunk as Uint8Array;
   } catch (error) {
     if (source.failed !== undefined) throw source.failed.error;
-    throw notValid(format, error);
+    // Where a frame ends with its chunk, the decoder goes on, and refuses padding because it is no frame.
+    if (errnoOf(error) !== 'ZSTD_error_prefix_unknown' || inflate.bytesWritten === 0) throw notValid(format, error);
   } finally {
     inflate.destroy();
     await fed;
