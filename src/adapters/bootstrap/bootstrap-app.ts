@@ -11,12 +11,11 @@ import type { Admission } from '../http/server/admission.ts';
 import { answerWhole } from '../http/package/package-route.ts';
 import { RefusedError } from '../http/server/problem.ts';
 import { recordRequests, type RequestObserver, type RequestState } from '../http/server/request-record.ts';
+import { wholeUrls } from '../http/server/strict-requests.ts';
 
 /** The name of the served file. */
 const FILE = 'rpp-get';
 const ROUTE = `/${FILE}`;
-/** The scheme and authority of a target that is a whole URL, which a server must accept (RFC 9112, section 3.2.2). */
-const AUTHORITY = /^http:\/\/[^/?#]*/i;
 /** The time limit of the script on a first node. */
 const ANSWER_TIMEOUT_MS = 300_000;
 /** A node requests one file. Nodes behind one address wait for each other. */
@@ -51,7 +50,8 @@ export function createBootstrapApp(options: BootstrapOptions): Koa<RequestState>
   const isRoute = samePath(clusterUUID === '' ? ROUTE : `/${clusterUUID}${ROUTE}`);
   const app = new Koa<RequestState>();
   app.on('error', () => undefined);
-  app.use(recordRequests((path) => (isRoute(path.replace(AUTHORITY, '')) ? ROUTE : 'other'), observers));
+  app.use(wholeUrls());
+  app.use(recordRequests((path) => (isRoute(path) ? ROUTE : 'other'), observers));
   app.use(errors());
   app.use(bounded());
   app.use(async (ctx) => {

@@ -6,7 +6,7 @@ import type { Admission } from './server/admission.ts';
 import { admitted } from './server/send-blob.ts';
 import { errorResponses, RefusedError, type WriteProblem } from './server/problem.ts';
 import { explainRoute } from './package/explain-route.ts';
-import { allowedHosts, expectSafe, strictRequests } from './server/strict-requests.ts';
+import { allowedHosts, expectSafe, strictRequests, wholeUrls } from './server/strict-requests.ts';
 import { isIconTarget } from './icons/icon-path.ts';
 import { type IconRoute, iconRoute, iconRouteOf } from './icons/icon-route.ts';
 import { isImagesTarget } from './images/images-path.ts';
@@ -65,6 +65,7 @@ export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
   ];
   const ownerOf = (target: string): Feature | undefined => features.find(({ owns }) => owns(target));
   const routeOf = (path: string): string => (ROUTES.has(path) ? path : (ownerOf(path)?.routeOf(path) ?? 'other'));
+  app.use(wholeUrls());
   app.use(recordRequests(routeOf, options.observers));
   app.use(errorResponses((target) => ownerOf(target)?.writeError));
   app.use(strictRequests());

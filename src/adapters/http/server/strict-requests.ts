@@ -9,6 +9,21 @@ const MAX_TARGET_BYTES = 8192;
 /** RFC 9112 section 3.2, RFC 3986 section 3.2.2; the parser checks the request line and the syntax of the other headers. */
 const HOST = /^(?:[\w.~!$&'()*+,=%-]*|\[[0-9A-Fa-f:.]+\])(?::\d{0,5})?$/;
 
+/** The scheme and the authority of a target that is a whole URL, without user information. */
+const AUTHORITY = /^https?:\/\/([^/?#@]+)(?=[/?#]|$)/i;
+
+/** Reads a whole URL as its path and its host, as a server must (RFC 9112, section 3.2.2). */
+export function wholeUrls(): Middleware {
+  return ({ req }, next) => {
+    const [matched = '', host] = AUTHORITY.exec(req.url ?? '') ?? [];
+    if (host !== undefined) {
+      req.url = req.url?.slice(matched.length).replace(/^(?!\/)/, '/');
+      req.headers.host = host;
+    }
+    return next();
+  };
+}
+
 /** Refuses the request, and closes the connection: the bytes after it may belong to the request for another parser. */
 export function strictRequests(): Middleware<RequestState> {
   return ({ req, res, method }, next) => {
@@ -35,11 +50,11 @@ function refusalOf({ httpVersion, rawHeaders, headers, url = '' }: IncomingMessa
   if (url.length > MAX_TARGET_BYTES) return new RefusedError('TARGET_TOO_LONG', 'request target is too long');
   // RFC 9112 section 3.2.1; a fragment is only for clients, and Koa would remove it where Go does not.
   if (!url.startsWith('/') || url.includes('#')) return invalid('request target must be a path');
-  // If there are several, `headers` has only the first.
-  const hosts = rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'host').length;
-  const isHostless = httpVersion === '1.0' && hosts === 0;
-  if (!isHostless && (hosts !== 1 || !HOST.test(headers.host ?? '')))
-    return invalid('request must have one valid Host header');
+  // `headers` has only the first, or the host of a whole URL.
+  const hosts = rawHeaders.filter((_, index) => index % 2 === 1 && rawHeaders[index - 1]?.toLowerCase() === 'host');
+  const isHostless = httpVersion === '1.0' && hosts.length === 0;
+  const isValid = [...hosts, headers.host ?? ''].every((host) => HOST.test(host));
+  if (!isValid || (!isHostless && hosts.length !== 1)) return invalid('request must have one valid Host header');
   if (headers.expect !== undefined && headers.expect.toLowerCase() !== '100-continue') {
     return new RefusedError('EXPECTATION_UNSUPPORTED', 'expectation is not supported');
   }

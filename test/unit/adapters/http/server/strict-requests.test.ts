@@ -44,6 +44,24 @@ describe('strictRequests', () => {
     }
   });
 
+  it('accepts a whole URL as the target, and takes the host from it instead of from Host', async () => {
+    for (const [target, host, status, body] of [
+      ['http://a:5080/healthz', 'a:5080', 200, 'ok'],
+      ['HTTP://[::1]/healthz?a=b', 'other', 200, 'ok'],
+      ['https://a/healthz', '', 200, 'ok'],
+      ['http://localhost', 'evil.example', 307, 'see /status'],
+      ['http://localhost?a=b', 'evil.example', 307, 'see /status'],
+      ['http://evil.example/', 'localhost', 400, 'this page is served only at localhost, '],
+    ] as const) {
+      const { answers, isClosed } = await ask(`GET ${target} HTTP/1.1`, `Host: ${host}`);
+      expect(answers, target).to.have.lengthOf(1);
+      expect(answers[0]?.status, target).to.equal(status);
+      expect(answers[0]?.body.startsWith(body), target).to.equal(true);
+      expect(isClosed, target).to.equal(false);
+    }
+    expect(app.finished.map(({ route }) => route)).not.to.include('other');
+  });
+
   it('answers a client that sends Expect: 100-continue at once with the final status', async () => {
     const { answers, isClosed } = await ask('GET /healthz HTTP/1.1', 'Host: a', 'Expect: 100-continue');
     expect(answers.map(({ status }) => status)).to.deep.equal([200]);
