@@ -29,10 +29,10 @@ export class Secret {
 
 export type Credential =
   /**
-   * `lacks` tells what a docker config with entries does not have: an entry for this repository, or the password of the
-   * entry.
+   * `lacks` tells what is missing although a docker config has entries: one for this repository, its password, or the program
+   * of docker that has the password.
    */
-  | { readonly kind: 'anonymous'; readonly lacks?: 'entry' | 'password' }
+  | { readonly kind: 'anonymous'; readonly lacks?: 'entry' | 'password' | 'program' }
   | { readonly kind: 'basic'; readonly username: string; readonly password: Secret }
   /** A refresh token of the OAuth2 token protocol (`identitytoken`). */
   | { readonly kind: 'identity'; readonly token: Secret };
@@ -43,6 +43,7 @@ const TOKEN_USER = '<token>';
 export const ANONYMOUS: Credential = { kind: 'anonymous' };
 const NO_ENTRY: Credential = { kind: 'anonymous', lacks: 'entry' };
 const EMPTY_ENTRY: Credential = { kind: 'anonymous', lacks: 'password' };
+const STORED_ELSEWHERE: Credential = { kind: 'anonymous', lacks: 'program' };
 
 /** Matches placeholders, not passwords: documents of registries propose them when the user name is the token. */
 const NO_PASSWORD = /^(?:.{0,5}|x-oauth-basic|unused|nopass|nopassword|password)$/i;
@@ -60,6 +61,8 @@ const FLAWS = {
   entry: 'the docker config has no entry for this registry',
   password:
     'the docker config has no password in the entry for this registry; docker may keep it in a credential store',
+  program:
+    'the docker config leaves the password to a program ("credsStore" or "credHelpers"), and this service runs none: write the account into "auths"',
 } as const;
 
 /**
@@ -74,6 +77,11 @@ export function flawOf(credential: Credential): string | undefined {
   if (/[\r\n]$/.test(password)) return 'the password ends with a line feed';
   if (password.trim() !== password) return 'the password begins or ends with white space';
   return password.startsWith(`${username}:`) ? 'the password begins with the name of its user and a colon' : undefined;
+}
+
+/** Returns the flaw of a credential, except an empty entry: a docker config expresses anonymous access that way. */
+export function mistakeOf(credential: Credential): string | undefined {
+  return credential.kind === 'anonymous' && credential.lacks === 'password' ? undefined : flawOf(credential);
 }
 
 /** The message names the part that cannot be read, and never has its content. */
@@ -93,22 +101,40 @@ export function credentialFor(
 ): Credential {
   if (dockerCfg.trim() === '') return ANONYMOUS;
   const wanted = registryKey(host, scheme);
-  const auths = Object.entries(parseAuths(dockerCfg));
-  const fits = auths
-    .map(([key, auth]) => ({ ...parseKey(key), auth }))
-    .filter((entry) => entry.host !== undefined && registryKey(entry.host, scheme) === wanted)
-    .filter((entry) => isPrefix(entry.path, path ?? ''))
-    .sort((a, b) => b.path.length - a.path.length);
-  if (fits[0] !== undefined) return parseAuth(fits[0].auth);
-  return auths.length === 0 ? ANONYMOUS : NO_ENTRY;
+  const { auths, helpers, hasStore } = parseConfig(dockerCfg);
+  const fitting = (entries: readonly Entry[]) =>
+    entries
+      .map(([key, value]) => ({ ...parseKey(key), value }))
+      .filter((entry) => entry.host !== undefined && registryKey(entry.host, scheme) === wanted)
+      .filter((entry) => isPrefix(entry.path, path ?? ''))
+      .sort((a, b) => b.path.length - a.path.length);
+  const [entry] = fitting(auths);
+  const credential = entry === undefined ? ANONYMOUS : parseAuth(entry.value);
+  if (credential.kind !== 'anonymous') return credential;
+  if (hasStore || fitting(helpers).length > 0) return STORED_ELSEWHERE;
+  return entry === undefined && auths.length + helpers.length > 0 ? NO_ENTRY : credential;
 }
 
-function parseAuths(dockerCfg: string): Record<string, unknown> {
+type Entry = readonly [key: string, value: unknown];
+
+interface DockerConfig {
+  readonly auths: readonly Entry[];
+  /** The programs that have the passwords of single registries. */
+  readonly helpers: readonly Entry[];
+  /** Whether a program has the passwords of all other registries. */
+  readonly hasStore: boolean;
+}
+
+function parseConfig(dockerCfg: string): DockerConfig {
   const text = decodeBase64(dockerCfg, 'not base64');
-  const config = parseJson(text, otherThanJson(text));
-  const auths = config['auths'] ?? {};
-  if (typeof auths !== 'object' || Array.isArray(auths)) throw new InvalidCredentialError('"auths" is not an object');
-  return auths as Record<string, unknown>;
+  const { auths, credHelpers, credsStore } = parseJson(text, otherThanJson(text));
+  if (typeof (auths ?? {}) !== 'object' || Array.isArray(auths))
+    throw new InvalidCredentialError('"auths" is not an object');
+  return {
+    auths: Object.entries(auths ?? {}),
+    helpers: typeof credHelpers === 'object' ? Object.entries(credHelpers ?? {}) : [],
+    hasStore: typeof credsStore === 'string' && credsStore !== '',
+  };
 }
 
 /** Windows writes UTF-16 by default; a value of `kubectl get -o yaml` is encoded as base64 a second time. */

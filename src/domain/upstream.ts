@@ -94,7 +94,7 @@ export function dialledHost({ host, dialled }: Pick<Registry, 'host' | 'dialled'
   return dialled?.host ?? host;
 }
 
-/** Returns whether access is anonymous because the docker config has no entry for the registry. */
+/** Whether access is anonymous because the docker config has entries for other registries only. */
 export function isFallback({ credential }: Registry): boolean {
   return credential.kind === 'anonymous' && credential.lacks === 'entry';
 }

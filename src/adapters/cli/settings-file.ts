@@ -141,6 +141,22 @@ function repeatedNames(node: unknown, path: readonly PropertyKey[] = []): Repeat
   });
 }
 
+/** Returns a warning for each account whose text may go on where YAML begins a comment. The text is not shown. */
+export function commentWarnings(file: string): string[] {
+  const text = readFileSync(file, 'utf8');
+  const warnings = (node: unknown, path: readonly string[]): string[] => {
+    if (isSeq(node)) return node.items.flatMap((item, index) => warnings(item, [...path, String(index)]));
+    if (isMap(node))
+      return node.items.flatMap(({ key, value }) => warnings(value, [...path, isScalar(key) ? String(key.value) : '']));
+    const isAccount = ['username', 'password'].includes(path.at(-1) ?? '');
+    if (!isAccount || !isScalar(node) || node.type !== 'PLAIN') return [];
+    // A comment of a person has a space behind its sign.
+    const isGlued = /^[ \t]+#\S/.test(text.slice(node.range?.[1]));
+    return isGlued ? [`${path.join('.')}: ends before " #", a comment of YAML; text that holds " #" needs quotes`] : [];
+  };
+  return warnings(parseDocument(text, { uniqueKeys: false, stringKeys: true }).contents, []);
+}
+
 /** Returns the offset of a setting's name (or of a list item). */
 function offsetOf(node: unknown, path: readonly PropertyKey[]): number | undefined {
   const [name, ...rest] = path;

@@ -2,11 +2,12 @@
 import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { flawOf } from '../../domain/credential.ts';
+import { mistakeOf } from '../../domain/credential.ts';
 import { registryKey } from '../../domain/reference.ts';
 import { isFallback, type Upstream } from '../../domain/upstream.ts';
 import type { BlobDirectory } from '../blobs/blob-directory.ts';
 import { formatBytes, formatError } from './format.ts';
+import { commentWarnings } from './settings-file.ts';
 import { listBlobs } from './verify.ts';
 
 interface CheckedRegistry {
@@ -96,6 +97,7 @@ export async function warningsOf(settings: CheckedSettings, place: SettingsPlace
     ...(await storeWarnings(settings, place)),
     ...signatureWarnings(settings),
     ...credentialWarnings(settings),
+    ...(place.file === undefined ? [] : commentWarnings(place.file)),
     ...mirrorWarnings(settings),
     ...fileWarnings(settings, place),
   ];
@@ -139,27 +141,20 @@ function credentialWarnings({ credentials: { source, registries } }: CheckedSett
     if (registry.scheme === 'https' || registry.credential.kind === 'anonymous') return [];
     return [`credentials.registries.${String(index)}.scheme: the password goes to ${registry.host} unencrypted`];
   });
-  const warnings = [...inClear, ...anonymousByMistake(registries), ...flawedCredentials(registries)];
+  const warnings = [...inClear, ...flawedCredentials(registries)];
   if (registries.length === 0)
     return ['credentials.registries: without any, every request is for an unknown repository'];
   if (registries.some(({ isDefault }) => isDefault)) return warnings;
   return [...warnings, 'credentials.registries: none is the default, so every request must name its repository'];
 }
 
-function anonymousByMistake(registries: readonly CheckedRegistry[]): string[] {
-  return registries.flatMap(({ upstream: { registry } }, index) => {
-    if (!isFallback(registry)) return [];
-    return [
-      `credentials.registries.${String(index)}.dockerCfg: has no entry for ${registry.host}, so access to it is anonymous`,
-    ];
-  });
-}
-
 function flawedCredentials(registries: readonly CheckedRegistry[]): string[] {
   return registries.flatMap(({ upstream: { registry } }, index) => {
-    // An empty entry is no flaw, because a docker config expresses anonymous access that way.
-    const flaw = registry.credential.kind === 'basic' ? flawOf(registry.credential) : undefined;
-    return flaw === undefined ? [] : [`credentials.registries.${String(index)}: ${flaw}`];
+    const setting = `credentials.registries.${String(index)}`;
+    if (isFallback(registry))
+      return [`${setting}.dockerCfg: has no entry for ${registry.host}, so access to it is anonymous`];
+    const mistake = mistakeOf(registry.credential);
+    return mistake === undefined ? [] : [`${setting}: ${mistake}`];
   });
 }
 

@@ -11,7 +11,7 @@ import {
 import { RefusalEvents } from '../../adapters/kubernetes/refusal-events.ts';
 import { informerMetrics } from '../../adapters/prometheus/upstream-metrics.ts';
 import { StaticCredentialProvider } from '../../adapters/static/static-credential-provider.ts';
-import { isFallback } from '../../domain/upstream.ts';
+import { mistakeOf } from '../../domain/credential.ts';
 import type { Component } from '../lifecycle.ts';
 import type { Settings } from '../settings.ts';
 import { watchLog } from '../../adapters/log/event-log.ts';
@@ -26,9 +26,9 @@ export function credentialsModule({
     switch (credentials.source) {
       case 'static': {
         for (const { upstream } of credentials.registries) {
-          const { host } = upstream.registry;
-          if (isFallback(upstream.registry))
-            logger.warn({ registry: host }, 'docker config has no entry for its registry');
+          const reason = mistakeOf(upstream.registry.credential);
+          if (reason !== undefined)
+            logger.warn({ registry: upstream.registry.host, reason }, 'credential of a registry looks like a mistake');
         }
         const provider = new StaticCredentialProvider(credentials.registries, {
           onUnusable: (registry, reason) => {

@@ -6,6 +6,7 @@ import {
   type Credential,
   credentialFor,
   flawOf,
+  mistakeOf,
   InvalidCredentialError,
   Secret,
   userOf,
@@ -209,6 +210,28 @@ describe('credentialFor', () => {
     expect(find({ 'registry.example:5000': { auth: base64('<token>:x') } })).to.include({ kind: 'identity' });
   });
 
+  for (const [what, config, lacks] of [
+    ['a credential store', { credsStore: 'desktop' }, 'program'],
+    ['a credential store and an empty entry', { auths: { 'registry.example:5000': {} }, credsStore: 'x' }, 'program'],
+    ['a helper', { auths: {}, credHelpers: { 'https://Registry.example:5000/v2/': 'ecr-login' } }, 'program'],
+    ['a helper for another registry', { credHelpers: { 'other.example': 'ecr-login' } }, 'entry'],
+    ['an empty credential store', { credsStore: '', credHelpers: null }, undefined],
+    ['helpers that cannot be read', { credsStore: 1, credHelpers: 'ecr-login' }, undefined],
+  ] as const) {
+    it(`is anonymous with ${what}, and tells ${lacks === undefined ? 'no flaw' : `the missing ${lacks}`}`, () => {
+      const found = credentialFor(base64(config), at('registry.example:5000'), undefined);
+      expect(found).to.deep.equal({ kind: 'anonymous', ...(lacks && { lacks }) });
+      expect(mistakeOf(found)).to.equal(flawOf(found));
+    });
+  }
+
+  it('prefers a password in the docker config to a helper', () => {
+    const auths = { 'registry.example:5000': entry('robot') };
+    const config = { auths, credsStore: 'desktop', credHelpers: { 'registry.example:5000': 'ecr-login' } };
+    const found = credentialFor(base64(config), at('registry.example:5000'), undefined);
+    expect(found).to.include({ kind: 'basic', username: 'robot' });
+  });
+
   it('is anonymous without an entry', () => {
     expect(credentialFor('', at('a.example'), undefined)).to.deep.equal({ kind: 'anonymous' });
     expect(credentialFor(base64({}), at('a.example'), undefined)).to.deep.equal({ kind: 'anonymous' });
@@ -328,6 +351,7 @@ describe('userOf', () => {
     expect(flaw('registry.example:5000', {})).to.match(
       /^the docker config has no password in the entry for this registry;/,
     );
+    expect(mistakeOf(find({ 'registry.example:5000': {} }))).to.equal(undefined);
   });
 
   it('names the user, unless the name may be the secret', () => {

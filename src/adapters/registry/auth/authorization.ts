@@ -1,7 +1,7 @@
 /** Authorization at a registry and at the hosts to which it redirects; caches tokens (distribution-spec, token protocol). */
 import { SingleFlight } from '../../../application/concurrency/single-flight.ts';
 import { BoundedMap } from '../../../domain/bounded-map.ts';
-import { ANONYMOUS } from '../../../domain/credential.ts';
+import { ANONYMOUS, flawOf } from '../../../domain/credential.ts';
 import { CredentialsMissingError, UpstreamDeniedError } from '../../../domain/errors.ts';
 import { dialledHost, type Registry } from '../../../domain/upstream.ts';
 import { BaseChallenge, type Challenge, parseChallenges, rankChallenges } from './challenge.ts';
@@ -159,7 +159,9 @@ export class Authorization {
   }
 
   #denied(why: string): UpstreamDeniedError {
-    const cause = new UpstreamFault({ operation: 'token', host: this.#options.registry.host }, why);
+    const { host, credential } = this.#options.registry;
+    const flaw = flawOf(credential);
+    const cause = new UpstreamFault({ operation: 'token', host }, flaw === undefined ? why : `${why} (${flaw})`);
     // The hint to configure a password applies only to registries, not to hosts to which they redirect.
     const isMissing = why === NO_PASSWORD && this.#options.base !== undefined;
     return isMissing ? new CredentialsMissingError({ cause }) : new UpstreamDeniedError({ cause });

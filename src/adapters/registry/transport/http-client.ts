@@ -1,5 +1,6 @@
 /** Sends requests to a registry and follows its redirects; each host has its own authorization and retries. */
 import { UpstreamDeniedError, type UpstreamThrottledError, UpstreamUnavailableError } from '../../../domain/errors.ts';
+import { flawOf } from '../../../domain/credential.ts';
 import type { Registry } from '../../../domain/upstream.ts';
 import { discard } from '../body.ts';
 import { type Asked, unavailable, UpstreamFault } from '../upstream-errors.ts';
@@ -36,8 +37,11 @@ interface Hop {
 export class HttpClient {
   readonly #exchange: RetriedExchange;
   readonly #settings: HttpSettings;
+  /** Why the credential looks like a mistake. */
+  readonly #flaw: string | undefined;
 
   constructor(registry: Registry, settings: HttpSettings) {
+    this.#flaw = flawOf(registry.credential);
     this.#exchange = new RetriedExchange(registry, settings);
     this.#settings = settings;
   }
@@ -121,11 +125,17 @@ export class HttpClient {
     }
     if (response.status < 400) revealed?.confirm();
     const isRefusedCredential = host.isTrusted && shown !== undefined;
-    if (!isRedirected || isRefusedCredential || !REFUSALS.has(response.status)) return response;
+    if (!isRedirected || isRefusedCredential || !REFUSALS.has(response.status)) return this.#withFlaw(response);
     discard(response.body);
     throw new RedirectRefusedError(undefined, {
       cause: new UpstreamFault(response.asked, `status ${String(response.status)}`),
     });
+  }
+
+  /** A refusal names the flaw of the credential, so that the log has the likely cause. */
+  #withFlaw(response: HttpResponse): HttpResponse {
+    if (this.#flaw === undefined || (response.status !== 401 && response.status !== 403)) return response;
+    return { ...response, note: `${response.note ?? ''} (${this.#flaw})`.trimStart() };
   }
 }
 

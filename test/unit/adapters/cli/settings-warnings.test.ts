@@ -19,7 +19,8 @@ describe('warningsOf', () => {
   const REGISTRY = { repo: 'registry.example.com/a', default: true };
   const PASSWORD = { username: 'robot', password: 'canary' };
 
-  async function suspicions(settings: object, mode = 0o600): Promise<string[]> {
+  /** Warnings of a file; `retype` changes its text as an editor would. */
+  async function suspicions(settings: object, mode = 0o600, retype = (yaml: string) => yaml): Promise<string[]> {
     const config = join(directory, 'my.yaml');
     const complete = {
       store: { directory: 'cache', maxSize: '1Mi' },
@@ -27,7 +28,7 @@ describe('warningsOf', () => {
       ...settings,
     };
     await rm(config, { force: true });
-    await writeFile(config, stringify(complete), { mode });
+    await writeFile(config, retype(stringify(complete)), { mode });
     const layers = readLayers({ config }, new FakeTerminal());
     const merged = mergeSettings(layers);
     const found = await warningsOf(merged, {
@@ -121,6 +122,13 @@ describe('warningsOf', () => {
     });
   }
 
+  it('warns of a docker config that leaves the password to a program', async () => {
+    const dockerCfg = Buffer.from('{"auths":{"registry.example.com":{}},"credsStore":"desktop"}').toString('base64');
+    expect(await suspicions({ credentials: { registries: [{ ...REGISTRY, dockerCfg }] } })).to.deep.equal([
+      'credentials.registries.0: the docker config leaves the password to a program ("credsStore" or "credHelpers"), and this service runs none: write the account into "auths"',
+    ]);
+  });
+
   it('warns of a mirror of a registry that is not in the settings', async () => {
     const mirror = { endpoint: 'https://mirror.example' };
     const of = (...hosts: string[]) =>
@@ -158,6 +166,31 @@ describe('warningsOf', () => {
       ),
     );
   });
+
+  for (const [username, password, warned] of [
+    ['robot', 'canary #def', ['password']],
+    ['robot', 'canary\t##', ['password']],
+    ['robot #a', 'canary', ['username']],
+    ['robot #a', 'canary #def', ['username', 'password']],
+    ['robot # of the nodes', 'canary #', []],
+    ['robot', 'canary\n      #def', []],
+    ['robot', '"canary" #def', []],
+    ['robot', '"canary #def"', []],
+    ['robot', 'canary#def', []],
+    ['robot', '|-\n        canary #def', []],
+  ] as const) {
+    const typed = `username: ${username}\n      password: ${password}\n`;
+    it(`warns of ${warned.join(' and ') || 'nothing'} that a comment may have cut in ${JSON.stringify(typed)}`, async () => {
+      const retype = (yaml: string): string => yaml.replace(/username: robot\n +password: canary\n/, typed);
+      const registries = [{ ...REGISTRY, ...PASSWORD }];
+      expect(await suspicions({ credentials: { registries } }, 0o600, retype)).to.deep.equal(
+        warned.map(
+          (setting) =>
+            `credentials.registries.0.${setting}: ends before " #", a comment of YAML; text that holds " #" needs quotes`,
+        ),
+      );
+    });
+  }
 
   it('warns of a file with a password that is readable for all users', async () => {
     await writeFile(join(directory, 'password'), 'canary', { mode: 0o644 });

@@ -28,6 +28,7 @@ import { CA, serverCertificate } from '../../../support/tls/certificates.ts';
 
 const image = makePackage(200_000);
 const never = new AbortController().signal;
+const FLAWED = { username: USERNAME, password: `${PASSWORD}\n` };
 
 describe('OciRegistryGateway', () => {
   const { start, stop, manifest, blob, afterTest } = behindGateway(image);
@@ -325,6 +326,23 @@ describe('OciRegistryGateway', () => {
       await manifest(gateway, registry.upstream());
       expect(registry.requests('/token')).to.have.lengthOf(2);
     });
+
+    for (const [auth, flaw, configOf] of [
+      ['basic', 'the password ends with a line feed', (host: string) => ({ auths: { [host]: FLAWED } })],
+      ['bearer', 'the password ends with a line feed', (host: string) => ({ auths: { [host]: FLAWED } })],
+      ['basic', 'the docker config has no entry for this registry', () => ({ auths: { 'other.example': FLAWED } })],
+      ['basic', 'the docker config leaves the password to a program', () => ({ credsStore: 'desktop' })],
+    ] as const) {
+      it(`tells beside a refusal that ${flaw} (${auth})`, async () => {
+        const { host } = await start({ auth });
+        const dockerCfg = Buffer.from(JSON.stringify(configOf(host))).toString('base64');
+        const upstream = parseUpstream({ repo: `${host}/a`, scheme: 'HTTP', dockerCfg });
+        const error = await rejection(manifest(makeRegistryGateway(), upstream));
+        expect(error).to.be.instanceOf(UpstreamDeniedError);
+        expect(String(error instanceof Error && error.cause)).to.include(`(${flaw}`);
+        expect(inspect(error, { depth: 9 })).not.to.include(PASSWORD);
+      });
+    }
 
     it('sends no credentials to a foreign token server', async () => {
       const registry = await start({ auth: 'bearer' });
