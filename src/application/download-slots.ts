@@ -1,4 +1,4 @@
-/** Limits the running downloads, in total and for each registry. An idle download loses its slot to one with a client. */
+/** Limits the running downloads, in total and for each host. An idle download loses its slot to one with a client. */
 import { TooManyDownloadsError } from '../domain/errors.ts';
 import type { Registry } from '../domain/upstream.ts';
 
@@ -34,21 +34,21 @@ interface DownloadSlotsOptions {
 }
 
 interface Running {
-  readonly registry: Registry;
+  readonly host: string;
   readonly revocation: AbortController;
   /** The time on the monotonic clock; undefined while a client waits. */
   idleSince: number | undefined;
 }
 
 interface Waiter {
-  readonly registry: Registry;
+  readonly host: string;
   readonly grant: (running: Running) => void;
 }
 
 export class DownloadSlots {
   readonly #max: number;
-  /** The limit for one registry, so that a stalled registry leaves slots for others. */
-  readonly #maxPerRegistry: number;
+  /** The limit for one host, so that a stalled host leaves slots for others, also if many registries are on it. */
+  readonly #maxPerHost: number;
   readonly #maxWaitMs: number;
   readonly #graceMs: number;
   readonly #running = new Set<Running>();
@@ -59,7 +59,7 @@ export class DownloadSlots {
 
   constructor({ max, maxWaitMs = MAX_WAIT_MS, graceMs = GRACE_MS }: DownloadSlotsOptions) {
     this.#max = max;
-    this.#maxPerRegistry = Math.ceil((max * 3) / 4);
+    this.#maxPerHost = Math.ceil((max * 3) / 4);
     this.#maxWaitMs = maxWaitMs;
     this.#graceMs = graceMs;
   }
@@ -76,7 +76,7 @@ export class DownloadSlots {
   }
 
   /** Waits for a slot. Rejects with TooManyDownloadsError if none is free in time, or with the reason of `signal`. */
-  acquire(registry: Registry, signal: AbortSignal): Promise<Slot> {
+  acquire({ host }: Registry, signal: AbortSignal): Promise<Slot> {
     return new Promise((resolve, reject) => {
       signal.throwIfAborted();
       const leave = (error: unknown): void => {
@@ -88,7 +88,7 @@ export class DownloadSlots {
       };
       const timer = setTimeout(leave, this.#maxWaitMs);
       const waiter: Waiter = {
-        registry,
+        host,
         grant: (running) => {
           done();
           resolve(this.#slotOf(running));
@@ -123,22 +123,22 @@ export class DownloadSlots {
   #assign(): void {
     clearTimeout(this.#timer);
     let nextMs = Infinity;
-    const blocked = new Set<Registry>();
+    const blocked = new Set<string>();
     for (const waiter of [...this.#queue]) {
-      const { registry } = waiter;
-      if (blocked.has(registry)) continue;
-      const isRegistryFull = this.#countOf(registry) >= this.#maxPerRegistry;
-      if (isRegistryFull || this.#running.size >= this.#max) {
-        const idle = this.#longestIdle(isRegistryFull ? registry : undefined);
+      const { host } = waiter;
+      if (blocked.has(host)) continue;
+      const isHostFull = this.#countOf(host) >= this.#maxPerHost;
+      if (isHostFull || this.#running.size >= this.#max) {
+        const idle = this.#longestIdle(isHostFull ? host : undefined);
         const restMs = idle === undefined ? Infinity : (idle.idleSince ?? Infinity) + this.#graceMs - performance.now();
         if (idle === undefined || restMs > 0) {
           nextMs = Math.min(nextMs, restMs);
-          blocked.add(registry);
+          blocked.add(host);
           continue;
         }
         this.#revoke(idle);
       }
-      const running: Running = { registry, revocation: new AbortController(), idleSince: undefined };
+      const running: Running = { host, revocation: new AbortController(), idleSince: undefined };
       this.#running.add(running);
       waiter.grant(running);
     }
@@ -148,15 +148,15 @@ export class DownloadSlots {
     }, Math.ceil(nextMs));
   }
 
-  #countOf(registry: Registry): number {
-    return this.#running.values().reduce((sum, each) => sum + (each.registry === registry ? 1 : 0), 0);
+  #countOf(host: string): number {
+    return this.#running.values().reduce((sum, each) => sum + (each.host === host ? 1 : 0), 0);
   }
 
-  /** Finds the longest idle download, of all or of one registry. */
-  #longestIdle(registry: Registry | undefined): Running | undefined {
+  /** Finds the longest idle download, of all or of one host. */
+  #longestIdle(host: string | undefined): Running | undefined {
     let longest: Running | undefined;
     for (const each of this.#running) {
-      if (each.idleSince === undefined || (registry !== undefined && each.registry !== registry)) continue;
+      if (each.idleSince === undefined || (host !== undefined && each.host !== host)) continue;
       if (longest?.idleSince === undefined || each.idleSince < longest.idleSince) longest = each;
     }
     return longest;

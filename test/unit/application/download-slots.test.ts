@@ -124,6 +124,15 @@ describe('DownloadSlots', () => {
     expect(slots.usage).to.include({ running: 7, queued: 0 });
   });
 
+  it('counts the registries of one host together', async () => {
+    const slots = new DownloadSlots({ max: 8 });
+    const registries = ['a', 'b'].map((name) => parseUpstream({ repo: `registry.example/${name}` }).registry);
+    await Promise.all([...registries, ...registries, ...registries].map((each) => slots.acquire(each, never)));
+    void take(slots, 'seventh');
+    await take(slots, 'other', other);
+    expect(granted).to.deep.equal(['other']);
+  });
+
   it('takes an idle slot of the same registry if it has all of its slots', async () => {
     const slots = new DownloadSlots({ max: 4, graceMs: 1000 });
     const [first, ...held] = (await Promise.all([1, 2, 3].map(() => slots.acquire(registry, never)))) as [
