@@ -1,11 +1,22 @@
 /** A download that continues when the store fails: its source stays open, and its readers read the rest. */
 import type { Descriptor } from '../domain/descriptor.ts';
-import { EvictedError, StoreFailedError } from '../domain/errors.ts';
+import { EvictedError, StoreFailedError, StoreFullError } from '../domain/errors.ts';
 import type { BlobReader } from '../domain/ports/package-store.ts';
 import { presentable, Verifier } from '../domain/verifier.ts';
 import { BLOCK_BYTES } from './block-window.ts';
 
 const NOTHING = new Uint8Array();
+/** The pace is that of the last one to two of these intervals. */
+const PACE_MS = 5000;
+/** A download that would hold its room for longer than this gives way when another one finds no room. */
+const MAX_REST_MS = 600_000;
+/** The same for a download without clients: a client that lost its connection returns within this time. */
+const MAX_IDLE_REST_MS = 5000;
+
+interface Point {
+  readonly atMs: number;
+  readonly bytes: number;
+}
 
 export class DetachableSource implements AsyncIterable<Uint8Array> {
   readonly #chunks: AsyncIterator<Uint8Array>;
@@ -18,12 +29,19 @@ export class DetachableSource implements AsyncIterable<Uint8Array> {
   readonly openedAt = new Date();
   #receivedAtMs = this.openedAt.getTime();
   #hasEnded = false;
+  #hasGivenWay = false;
+  readonly #size: number;
+  /** Two points on the way, with the time on the monotonic clock; the pace is measured from the first one. */
+  #points: readonly [Point, Point];
   /** Copies of all bytes after `#readableEnd`, at most 64 KiB. */
   readonly #withheld: Uint8Array<ArrayBuffer>[] = [];
 
   constructor(chunks: AsyncIterable<Uint8Array>, size: number) {
     this.#chunks = chunks[Symbol.asyncIterator]();
     this.#readableEnd = presentable(size, size);
+    this.#size = size;
+    const start = { atMs: performance.now(), bytes: 0 };
+    this.#points = [start, start];
   }
 
   /** The iterator for the store. It has no `return`, so the source stays open when the store leaves the iteration. */
@@ -35,6 +53,7 @@ export class DetachableSource implements AsyncIterable<Uint8Array> {
         const next = await this.#chunks.next();
         if (next.done === true) this.#hasEnded = true;
         else this.#take(next.value);
+        if (this.#hasGivenWay && !this.#hasEnded) throw new StoreFailedError({ cause: new StoreFullError() });
         return next;
       },
     };
@@ -48,6 +67,19 @@ export class DetachableSource implements AsyncIterable<Uint8Array> {
   /** The time of the last chunk; before the first one, the time of the opening. */
   get receivedAt(): Date {
     return new Date(this.#receivedAtMs);
+  }
+
+  /**
+   * Releases the room of this blob if the rest takes too long at the present pace: the store fails at the next chunk. Returns
+   * whether it does.
+   */
+  giveWay(hasClients: boolean): boolean {
+    const [{ atMs, bytes }] = this.#points;
+    const elapsedMs = performance.now() - atMs;
+    if (this.#hasGivenWay || elapsedMs < PACE_MS) return false;
+    const restMs = ((this.#size - this.bytes) / Math.max(1, this.bytes - bytes)) * elapsedMs;
+    this.#hasGivenWay = restMs > (hasClients ? MAX_REST_MS : MAX_IDLE_REST_MS);
+    return this.#hasGivenWay;
   }
 
   /** Whether the store has read all bytes. */
@@ -101,6 +133,9 @@ export class DetachableSource implements AsyncIterable<Uint8Array> {
   #take(chunk: Uint8Array): void {
     this.#last = chunk;
     this.#receivedAtMs = Date.now();
+    const [, later] = this.#points;
+    const atMs = performance.now();
+    if (atMs >= later.atMs + PACE_MS) this.#points = [later, { atMs, bytes: this.bytes }];
     const hidden = this.#done + chunk.byteLength - this.#readableEnd;
     if (hidden > 0) this.#withheld.push(new Uint8Array(chunk.subarray(-Math.min(hidden, chunk.byteLength))));
   }

@@ -1,12 +1,12 @@
 /** The running downloads of layers into the store. A download belongs to the process, not to the client that began it. */
 import type { Descriptor, Digest } from '../domain/descriptor.ts';
-import { StoreFailedError, TooManyDownloadsError } from '../domain/errors.ts';
+import { StoreFailedError, StoreFullError, TooManyDownloadsError } from '../domain/errors.ts';
 import type { PackageRequest } from '../domain/reference.ts';
 import type { BlobReader, IncomingBlob, PackageStore, Reservation } from '../domain/ports/package-store.ts';
 import type { Registry } from '../domain/upstream.ts';
 import { DetachableSource, DownloadReader } from './detachable-source.ts';
 import type { DownloadSlots, Slot } from './download-slots.ts';
-import type { PassThroughs } from './pass-throughs.ts';
+import type { PassedLayer, PassThroughs } from './pass-throughs.ts';
 
 /** A running download of a layer into the store. */
 export interface Download {
@@ -23,16 +23,8 @@ export interface Download {
   readonly isQueued: boolean;
 }
 
-/** The layer that a client requests, and its source for this client. */
-export interface WantedLayer {
+export interface WantedLayer extends PassedLayer {
   readonly request: PackageRequest;
-  readonly layer: Descriptor;
-  /** Compared by identity: one object is one registry with one credential. */
-  readonly registry: Registry;
-  /** Opens the bytes of the layer from `offset` on. */
-  readonly open: (offset: number, signal: AbortSignal) => Promise<AsyncIterable<Uint8Array>>;
-  /** Aborted when the client leaves. */
-  readonly leaving: AbortSignal;
 }
 
 interface DownloadsOptions {
@@ -92,13 +84,15 @@ export class Downloads {
     const onStore = (works: boolean): void => {
       this.#isStoreFailing = !works;
     };
-    const download: RunningDownload = new RunningDownload(wanted, this.#options, { onEnd, onStore });
+    // One gives way at a time, so that on a slow network most downloads still reach the store.
+    const onFull = (): unknown => this.list().find((each) => each.source?.giveWay(each.clients > 0));
+    const download: RunningDownload = new RunningDownload(wanted, this.#options, { onEnd, onStore, onFull });
     this.#running.set(digest, [...(this.#running.get(digest) ?? []), download]);
     return { blob: await download.join(wanted), isStored: () => download.isStored ?? !this.#isStoreFailing };
   }
 
   /** Returns all downloads, the oldest first. */
-  list(): Download[] {
+  list(): RunningDownload[] {
     const all = [...this.#running.values()].flat();
     return all.sort((a, b) => a.startedAt.getTime() - b.startedAt.getTime());
   }
@@ -109,6 +103,8 @@ interface DownloadEvents {
   readonly onEnd: () => void;
   /** Called when the store has cached the layer, or has failed. */
   readonly onStore: (works: boolean) => void;
+  /** Called when the store has no room. */
+  readonly onFull: () => unknown;
 }
 
 class RunningDownload implements Download {
@@ -203,6 +199,7 @@ class RunningDownload implements Download {
     } catch (error) {
       await reservation?.abort();
       slot.release();
+      if (error instanceof StoreFullError && error.reason === 'store-full') this.#events.onFull();
       throw error;
     }
   }

@@ -8,8 +8,10 @@ import type { DownloadSlots, Slot } from './download-slots.ts';
 import { type JoinBody, PassThroughReader } from './pass-through-reader.ts';
 import { type Position, SharedBody } from './shared-body.ts';
 
-interface PassedLayer {
+/** The layer that a client requests, and its source for this client. */
+export interface PassedLayer {
   readonly layer: Descriptor;
+  /** Compared by identity: one object is one registry with one credential. */
   readonly registry: Registry;
   /** Opens the bytes from `offset` on. */
   readonly open: (offset: number, signal: AbortSignal) => Promise<AsyncIterable<Uint8Array>>;

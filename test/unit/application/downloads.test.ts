@@ -3,7 +3,7 @@ import sinon from 'sinon';
 import { DownloadSlots } from '../../../src/application/download-slots.ts';
 import { Downloads, type WantedLayer } from '../../../src/application/downloads.ts';
 import { PassThroughs } from '../../../src/application/pass-throughs.ts';
-import { TooManyDownloadsError, UpstreamUnavailableError } from '../../../src/domain/errors.ts';
+import { StoreFullError, TooManyDownloadsError, UpstreamUnavailableError } from '../../../src/domain/errors.ts';
 import { DEFAULT_REPOSITORY } from '../../../src/domain/reference.ts';
 import type { BlobReader, PackageStore } from '../../../src/domain/ports/package-store.ts';
 import { parseUpstream } from '../../../src/domain/upstream.ts';
@@ -137,6 +137,51 @@ describe('Downloads', () => {
     expect([slots.usage.queued, downloads.isArriving(third.layer.descriptor)]).to.deep.equal([0, false]);
     expect(source.opened).to.equal(1);
     await blocking.close();
+  });
+
+  it('takes the room of a download that would hold it for ever, whose client still gets the whole package', async () => {
+    slots = new DownloadSlots({ max: 4 });
+    downloads = downloadsInto(new MemoryPackageStore(250_000));
+    const other = makePackage(100_000, 2);
+    const next = (): Promise<BlobReader> => begin(wanted(other, new HeldSource().give(other.layer.bytes).end()));
+    const held = new HeldSource().give(image.layer.bytes.subarray(0, 1000));
+    const slow = await begin(wanted(image, held));
+    await slow.read(0);
+    expect(await rejection(next())).to.be.instanceOf(StoreFullError);
+    // 2 s ago it had no byte, so it might still be fast.
+    await clock.tickAsync(2000);
+    await rejection(next());
+    held.give(image.layer.bytes.subarray(1000, 2000));
+    await slow.read(1000);
+    await clock.tickAsync(10_000);
+    await rejection(next());
+    held.give(image.layer.bytes.subarray(2000)).end();
+    expect(Buffer.compare(await readAll(slow), image.layer.bytes)).to.equal(0);
+    expect(await readAll(await next())).to.have.lengthOf(100_000);
+    expect(slots.usage.running).to.equal(0);
+  });
+
+  it('ends a download without clients that holds room for longer than a few seconds, and no other one', async () => {
+    slots = new DownloadSlots({ max: 4 });
+    const other = makePackage(100_000, 2);
+    for (const [perTick, isEnded] of [
+      [10_000, true],
+      [100_000, false],
+    ] as const) {
+      downloads = downloadsInto(new MemoryPackageStore(250_000));
+      const held = new HeldSource();
+      const reader = begin(wanted(image, held));
+      held.give(image.layer.bytes.subarray(0, 10_000));
+      await (await reader).close();
+      await clock.tickAsync(6000);
+      held.give(image.layer.bytes.subarray(10_000, 10_000 + perTick));
+      await clock.tickAsync(1);
+      await rejection(begin(wanted(other, new HeldSource())));
+      held.give(image.layer.bytes.subarray(10_000 + perTick, 150_000));
+      await clock.tickAsync(1);
+      expect(downloads.isArriving(image.layer.descriptor)).to.equal(!isEnded);
+      held.end();
+    }
   });
 
   it('tells all clients when the queue is too long for them', async () => {
