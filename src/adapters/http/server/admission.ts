@@ -10,8 +10,8 @@ import { UnreadBodies } from './unread-bodies.ts';
 const MAX_HELD_BYTES = 7 * 1024 * 1024;
 /** A body that fits into the buffer of the socket does not wait. */
 const MAX_FREE_BYTES = 64 * 1024;
-/** The interval of the search for stalled readers while requests wait. */
-const LOOK_MS = 500;
+/** The interval of the search for stalled readers, and for bodies that were read, while requests wait. */
+const LOOK_MS = 50;
 
 export interface AdmissionLimits {
   /** The kernel memory for all bodies that are being sent. */
@@ -72,9 +72,7 @@ export class Admission {
   readonly #senders = new Set<Sender>();
   /** In the order of arrival. */
   readonly #waiting = new Set<Waiting>();
-  readonly #unread = new UnreadBodies((bytes) => {
-    this.#release(bytes);
-  });
+  readonly #unread: UnreadBodies;
   #running = 0;
   #heldBytes = 0;
   #refused = 0;
@@ -83,6 +81,9 @@ export class Admission {
 
   constructor(limits: AdmissionLimits) {
     this.#limits = limits;
+    this.#unread = new UnreadBodies(Math.max(limits.maxHeldBytes / 2, MAX_HELD_BYTES), (bytes) => {
+      this.#release(bytes);
+    });
   }
 
   get usage(): AdmissionUsage {
@@ -112,9 +113,9 @@ export class Admission {
     };
   }
 
-  /** Reports a next request on the connection: its client has read all earlier responses. */
+  /** Reports a next request on the connection: its client should have read all earlier responses. */
   asksAgain(socket: Socket): void {
-    this.#unread.taken(socket);
+    if (!this.#unread.claim(socket)) this.#heldBytes -= this.#unread.look();
   }
 
   /** Returns the place of a body that can be sent at once; undefined if it must wait. `displace` ends a stalled response. */

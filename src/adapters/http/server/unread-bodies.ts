@@ -1,17 +1,13 @@
 /** Bodies that the process has sent completely, and that the kernel still holds for readers that do not read them. */
-import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { resetConnection } from './reset-connection.ts';
+import { readSendQueues } from './send-queues.ts';
 
-/** The tables of IPv4 and of IPv6; absent if the system is not Linux, or has no IPv6. */
-const TABLES = ['/proc/self/net/tcp', '/proc/self/net/tcp6'];
-/**
- * Matches the ports of a connection that is open in at least one direction, and the bytes of its send queue (proc_net_tcp in
- * the Linux documentation).
- */
-const CONNECTION = /: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:([0-9A-F]{4}) (?:01|04|08) ([0-9A-F]{8}):/g;
-/** The interval of the reads. A table of 10 000 connections takes 10 ms to read. */
-const LOOK_MS = 500;
+/** The interval of the reads is this many times as long as a read: a table of 10 000 connections takes 10 ms. */
+const READ_SHARE = 20;
+const MIN_LOOK_MS = 25;
+/** A response of this size may be unread when the next request comes; it includes what TLS adds to the bytes. */
+const MAX_UNREAD_BYTES = 64 * 1024;
 
 interface UnreadBody {
   readonly bytes: number;
@@ -22,43 +18,70 @@ interface UnreadBody {
 }
 
 export class UnreadBodies {
+  readonly #maxClaimedBytes: number;
   readonly #onTaken: (bytes: number) => void;
   readonly #bodies = new Map<Socket, UnreadBody>();
-  #lookedMs = -Infinity;
+  /** The bytes that each connection had got when its client sent its last request, which it does after it has read them. */
+  readonly #claims = new Map<Socket, number>();
+  /** The bytes of all claims that no look has verified. */
+  #claimedBytes = 0;
+  #nextLookMs = -Infinity;
 
-  /** `onTaken` gets the size of a body when its connection is closed or gets its next request. */
-  constructor(onTaken: (bytes: number) => void) {
+  /**
+   * `onTaken` gets the size of a body when its connection is closed, or when its client claims to have read it. Claims are
+   * believed for `maxClaimedBytes` until the next look.
+   */
+  constructor(maxClaimedBytes: number, onTaken: (bytes: number) => void) {
+    this.#maxClaimedBytes = maxClaimedBytes;
     this.#onTaken = onTaken;
   }
 
   /** Adds a body of which the kernel may hold this many bytes. */
   add(socket: Socket, bytes: number): void {
-    this.taken(socket);
+    this.#taken(socket);
     if (socket.destroyed) {
       this.#onTaken(bytes);
       return;
     }
     const onClosed = (): void => {
-      this.taken(socket);
+      this.#taken(socket);
     };
     socket.once('close', onClosed);
     this.#bodies.set(socket, { bytes, queued: Infinity, sinceMs: performance.now(), onClosed });
   }
 
-  taken(socket: Socket): void {
-    const bytes = this.#forget(socket);
-    if (bytes > 0) this.#onTaken(bytes);
+  /**
+   * A client that sends its next request claims to have read all earlier responses. Returns whether this is believed; if not, a
+   * look must verify it.
+   */
+  claim(socket: Socket): boolean {
+    if (socket.destroyed) return true;
+    const before = this.#claims.get(socket);
+    if (before === undefined) socket.once('close', () => this.#claims.delete(socket));
+    this.#claims.set(socket, socket.bytesWritten);
+    this.#claimedBytes += socket.bytesWritten - (before ?? 0);
+    if (this.#claimedBytes > this.#maxClaimedBytes) return false;
+    this.#taken(socket);
+    return true;
   }
 
-  /** Reads the tables, at most twice a second, and removes bodies that were read; returns the number of their bytes. */
+  /**
+   * Reads the send queues, unless it is too early, and removes bodies that were read; returns the number of their bytes. Resets
+   * the connection of a client that has sent a request before it has read the responses to earlier ones.
+   */
   look(): number {
     const now = performance.now();
-    if (this.#bodies.size === 0 || now < this.#lookedMs + LOOK_MS) return 0;
-    this.#lookedMs = now;
-    const queues = readSendQueues();
+    if (now < this.#nextLookMs || (this.#bodies.size === 0 && this.#claimedBytes === 0)) return 0;
+    const queueOf = readSendQueues();
+    this.#nextLookMs = now + Math.max(MIN_LOOK_MS, (performance.now() - now) * READ_SHARE);
+    for (const [socket, before] of this.#claims) {
+      const later = socket.bytesWritten - before;
+      if (queueOf(socket) > later + later / 64 + MAX_UNREAD_BYTES) resetConnection(socket);
+    }
+    this.#claimedBytes = 0;
     let taken = 0;
     for (const [socket, body] of this.#bodies) {
-      const queued = queues.get(`${String(socket.localPort)} ${String(socket.remotePort)}`) ?? 0;
+      const queued = queueOf(socket);
       if (queued === 0) {
         taken += this.#forget(socket);
       } else if (queued < body.queued) {
@@ -78,28 +101,16 @@ export class UnreadBodies {
     });
   }
 
+  #taken(socket: Socket): void {
+    const bytes = this.#forget(socket);
+    if (bytes > 0) this.#onTaken(bytes);
+  }
+
   #forget(socket: Socket): number {
     const body = this.#bodies.get(socket);
     if (body === undefined) return 0;
     this.#bodies.delete(socket);
     socket.off('close', body.onClosed);
     return body.bytes;
-  }
-}
-
-/** Returns the bytes of the send queues by the ports of both ends. */
-function readSendQueues(): Map<string, number> {
-  const queues = new Map<string, number>();
-  for (const [, local = '', remote = '', queued = ''] of TABLES.flatMap((table) => [...readTable(table)])) {
-    queues.set(`${String(parseInt(local, 16))} ${String(parseInt(remote, 16))}`, parseInt(queued, 16));
-  }
-  return queues;
-}
-
-function readTable(path: string): Iterable<RegExpMatchArray> {
-  try {
-    return readFileSync(path, 'latin1').matchAll(CONNECTION);
-  } catch {
-    return [];
   }
 }

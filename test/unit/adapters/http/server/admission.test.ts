@@ -301,6 +301,25 @@ describe('Admission', () => {
         await app.close();
       });
 
+      it('loses its connection if its client sends further requests without reading', async () => {
+        const admission = admissionOf({ maxHeldBytes: 14 * MIB });
+        const get = { ...unused, execute: () => Promise.resolve(smallDelivery()), head: unused.execute };
+        const app = await startHttpApp({ admission, packages: { get, manifests: unused } });
+        const sockets: Socket[] = [];
+        for (let count = 1; count <= 12; count++) {
+          const socket = await stall(app.port);
+          sockets.push(socket);
+          await app.finishedCount(count);
+        }
+        for (const socket of sockets) socket.write(`GET ${path} HTTP/1.1\r\nHost: a\r\nRange: bytes=0-9\r\n\r\n`);
+        await app.finishedCount(24);
+        const reset = Promise.any(sockets.map((socket) => once(socket, 'error')));
+        for (const socket of sockets) socket.resume();
+        expect(await reset).to.have.nested.property('[0].code', 'ECONNRESET');
+        for (const socket of sockets) socket.destroy();
+        await app.close();
+      });
+
       it('gives its place to the next response of the same connection', async () => {
         const agent = new Agent({ keepAlive: true, maxSockets: 1 });
         const app = await startHttpApp({
