@@ -7,7 +7,7 @@ import { ServiceProcess } from '../support/service-process.ts';
 
 /** Modules of features that most installations do not use. */
 const OPTIONAL =
-  /\/src\/(adapters\/(sources|s3|signatures|http\/distribution|log\/source-log|log\/bucket-log|prometheus\/source-metrics|prometheus\/bucket-metrics)|application\/read-repository|infrastructure\/container\/(sources|bucket|distribution|signature)-module|infrastructure\/container\/bucket)\b|\/node_modules\/aws4\//;
+  /\/src\/(adapters\/(sources|s3|signatures|http\/distribution|prometheus\/source-metrics|prometheus\/bucket-metrics)|application\/read-repository|infrastructure\/container\/(sources|bucket|distribution|signature)-module|infrastructure\/container\/bucket)\b|\/node_modules\/aws4\//;
 /** Modules that check the settings of these features, also of a service without them. */
 const SCHEMAS = /-schema\.ts$|\/s3-location\.ts$/;
 

@@ -1,6 +1,6 @@
 /** The sources that are asked before registries, loaded only where the settings have some. */
 import type { Registry } from 'prom-client';
-import { credentialLog, sourceLog } from '../../adapters/log/source-log.ts';
+import { credentialLog, sourceLog } from '../../adapters/log/event-log.ts';
 import { ObservedRegistryGateway, type UpstreamObserver } from '../../adapters/observers/observed-ports.ts';
 import { sourceMetrics } from '../../adapters/prometheus/source-metrics.ts';
 import { FollowedCredential } from '../../adapters/sources/followed-credential.ts';
