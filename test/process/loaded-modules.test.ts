@@ -7,7 +7,9 @@ import { ServiceProcess } from '../support/service-process.ts';
 
 /** Modules of features that most installations do not use. */
 const OPTIONAL =
-  /\/src\/(adapters\/(sources|s3|signatures|http\/distribution|prometheus\/source-metrics|prometheus\/bucket-metrics)|application\/read-repository|infrastructure\/container\/(sources|bucket|distribution|signature)-module|infrastructure\/container\/bucket)\b|\/node_modules\/aws4\//;
+  /\/src\/(adapters\/(sources|s3|signatures|http\/distribution)|application\/read-repository|infrastructure\/container\/(sources|bucket|distribution|signature)-module|infrastructure\/container\/bucket)\b|\/node_modules\/aws4\//;
+/** Names of metrics of these features. */
+const METRICS = /^registry_packages_proxy_(?:source|bucket|signature)_\w+/gm;
 /** Modules that check the settings of these features, also of a service without them. */
 const SCHEMAS = /-schema\.ts$|\/s3-location\.ts$/;
 
@@ -19,7 +21,7 @@ describe('a service without mirrors, bucket, signatures and /v2/', function () {
   });
   after(() => rm(home, { recursive: true }));
 
-  async function loadedBy(settings: object): Promise<string[]> {
+  async function loadedBy(settings: object): Promise<{ modules: string[]; metrics: readonly string[] }> {
     const [hook, list] = [join(home, 'hook.mjs'), join(home, 'list')];
     await writeFile(
       hook,
@@ -31,18 +33,22 @@ describe('a service without mirrors, bucket, signatures and /v2/', function () {
     );
     const environment = { NODE_OPTIONS: `--import=${pathToFileURL(hook).href}` };
     const service = await ServiceProcess.start({ settings, environment });
-    await service.client('metrics');
+    const exposed = await service.client('metrics').text();
     await service.end();
     await service.close();
-    return (await readFile(list, 'utf8')).split('\n').filter((url) => OPTIONAL.test(url) && !SCHEMAS.test(url));
+    const loaded = (await readFile(list, 'utf8')).split('\n');
+    return {
+      modules: loaded.filter((url) => OPTIONAL.test(url) && !SCHEMAS.test(url)),
+      metrics: exposed.match(METRICS) ?? [],
+    };
   }
 
   it('loads no module of these features, and exposes no metric of them', async () => {
-    expect(await loadedBy({})).to.deep.equal([]);
+    expect(await loadedBy({})).to.deep.equal({ modules: [], metrics: [] });
   });
 
-  it('loads the modules of each configured feature', async () => {
-    const loaded = await loadedBy({
+  it('loads the modules and exposes the metrics of each configured feature', async () => {
+    const { modules, metrics } = await loadedBy({
       server: { distribution: { enabled: true } },
       registry: {
         mirrors: [{ of: '*', endpoint: 'http://127.0.0.1:1' }],
@@ -51,9 +57,12 @@ describe('a service without mirrors, bucket, signatures and /v2/', function () {
     });
     for (const part of ['sources-gateway', 's3-bucket', 'distribution-routes', 'read-repository', 'aws4']) {
       expect(
-        loaded.some((url) => url.includes(part)),
+        modules.some((url) => url.includes(part)),
         part,
       ).to.equal(true);
+    }
+    for (const part of ['source_failing', 'bucket_usable']) {
+      expect(metrics).to.include(`registry_packages_proxy_${part}`);
     }
   });
 });

@@ -1,7 +1,8 @@
-/** Times and counts the requests to upstreams, and shows whether the service's view of the cluster is fresh. */
+/** Metrics of the parts outside of the process: upstreams, sources, the bucket, signatures of images, and the cluster. */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import type { SignatureFinding } from '../../application/resolve-signed-package.ts';
 import { PackageError } from '../../domain/errors.ts';
-import type { Operation } from '../../domain/ports/registry-gateway.ts';
+import type { Operation, SourceKind, SourceStatus } from '../../domain/ports/registry-gateway.ts';
 import type { AskedPlace, UpstreamObserver } from '../observers/observed-ports.ts';
 
 const OPERATIONS: readonly Operation[] = ['manifest', 'blob'];
@@ -123,5 +124,91 @@ export function informerMetrics(registry: Registry, resources: readonly string[]
       case 'conflict':
         rejected.inc({ resource, reason: event.kind });
     }
+  };
+}
+
+const SWITCH_REASONS = ['absent', 'failed', 'late', 'slow', 'distrusted', 'resting'] as const;
+
+interface SourceSwitch {
+  readonly source: { readonly kind: SourceKind };
+  readonly reason: (typeof SWITCH_REASONS)[number];
+}
+
+/** Counts the switches from a source to another place, and shows which sources fail. */
+export function sourceMetrics(
+  registry: Registry,
+  kinds: readonly SourceKind[],
+  status: () => readonly SourceStatus[],
+): (event: SourceSwitch) => void {
+  const switches = new Counter({
+    name: 'registry_packages_proxy_source_switches_total',
+    help: 'Times that another place was asked instead of a source, by reason; "absent" is not a failure.',
+    labelNames: ['source', 'reason'],
+    registers: [registry],
+  });
+  for (const source of kinds) for (const reason of SWITCH_REASONS) switches.inc({ source, reason }, 0);
+  new Gauge({
+    name: 'registry_packages_proxy_source_failing',
+    help: '1 after a source failed or was slow, until it answers well again; otherwise 0.',
+    labelNames: ['source', 'host'],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const { kind: source, name: host, isFailing } of status()) this.set({ source, host }, isFailing ? 1 : 0);
+    },
+  });
+  return ({ source, reason }) => {
+    switches.inc({ source: source.kind, reason });
+  };
+}
+
+const WRITE_RESULTS = ['written', 'there', 'failed', 'dropped'] as const;
+
+/** The fields of a bucket's events that are counted. */
+type BucketEvent =
+  | { readonly kind: 'usable' | 'unusable' }
+  | { readonly kind: 'write'; readonly result: (typeof WRITE_RESULTS)[number] };
+
+/** Counts the blobs for the bucket. `queued` returns the number of blobs that wait or are being written. */
+export function bucketMetrics(registry: Registry, queued: () => number): (event: BucketEvent) => void {
+  const writes = new Counter({
+    name: 'registry_packages_proxy_bucket_writes_total',
+    help: 'Blobs for the bucket: written, already there, failed, or dropped because too many waited or the service stopped.',
+    labelNames: ['result'],
+    registers: [registry],
+  });
+  const usable = new Gauge({
+    name: 'registry_packages_proxy_bucket_usable',
+    help: '1 if the bucket answered the last request; 0 while it does not exist, refuses the keys, or no keys are configured.',
+    registers: [registry],
+  });
+  new Gauge({
+    name: 'registry_packages_proxy_bucket_write_queue',
+    help: 'Blobs that are being written to the bucket or wait for it.',
+    registers: [registry],
+    collect() {
+      this.set(queued());
+    },
+  });
+  for (const result of WRITE_RESULTS) writes.inc({ result }, 0);
+  return (event) => {
+    if (event.kind === 'write') writes.inc({ result: event.result });
+    else usable.set(event.kind === 'usable' ? 1 : 0);
+  };
+}
+
+const VERDICTS: readonly SignatureFinding['verdict']['kind'][] = ['valid', 'missing', 'invalid', 'unavailable'];
+
+export function signatureMetrics(registry: Registry): (finding: SignatureFinding) => void {
+  const verifications = new Counter({
+    name: 'registry_packages_proxy_signature_verifications_total',
+    help: 'Images whose signature was verified, by verdict. A verdict is remembered, so it is not counted at each request.',
+    labelNames: ['verdict'],
+    registers: [registry],
+  });
+  // The counters exist from the start, so that the first refusal is an increase.
+  for (const verdict of VERDICTS) verifications.inc({ verdict }, 0);
+  return ({ verdict }) => {
+    verifications.inc({ verdict: verdict.kind });
   };
 }

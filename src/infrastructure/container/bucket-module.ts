@@ -1,7 +1,7 @@
 /** The bucket that replicas share, loaded only if the settings name one. */
 import { ContainerModule } from 'inversify';
 import { bucketLog } from '../../adapters/log/event-log.ts';
-import { bucketMetrics } from '../../adapters/prometheus/bucket-metrics.ts';
+import { bucketMetrics } from '../../adapters/prometheus/upstream-metrics.ts';
 import { SharedBucket } from '../../adapters/s3/shared-bucket.ts';
 import { type ModuleInputs, T } from './tokens.ts';
 

@@ -3,7 +3,7 @@ import { ContainerModule } from 'inversify';
 import { join } from 'node:path';
 import { Layout } from '../../adapters/filesystem/layout.ts';
 import { signatureLog } from '../../adapters/log/event-log.ts';
-import { signatureMetrics } from '../../adapters/prometheus/signature-metrics.ts';
+import { signatureMetrics } from '../../adapters/prometheus/upstream-metrics.ts';
 import { ClaimFolder } from '../../adapters/signatures/claim-folder.ts';
 import { ImageSignatureVerifier } from '../../adapters/signatures/image-signature-verifier.ts';
 import { TrustedKeys } from '../../adapters/signatures/trusted-keys.ts';
