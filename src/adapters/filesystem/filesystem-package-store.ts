@@ -13,7 +13,7 @@ import type {
 import type { Descriptor, Digest } from '../../domain/descriptor.ts';
 import { errnoOf, type NoRoom, StoreFailedError, StoreFullError } from '../../domain/errors.ts';
 import { ArrivalThread } from './arrival-thread.ts';
-import { BlockPool } from './block-pool.ts';
+import { BlockPool } from './block-file.ts';
 import { Eviction, SlowReaders } from './eviction.ts';
 import { GrowingFile } from './growing-file.ts';
 import { Layout } from './layout.ts';

@@ -9,8 +9,7 @@ import { presentable } from '../../domain/verifier.ts';
 import { closeNow, openNew } from '../blobs/blob-file.ts';
 import { type Arrival, beginArrival, expectArrival } from './arrival.ts';
 import type { ArrivalThread } from './arrival-thread.ts';
-import { BlockFile } from './block-file.ts';
-import type { BlockPool } from './block-pool.ts';
+import { BlockFile, type BlockPool } from './block-file.ts';
 import { FileReading } from './file-reading.ts';
 import { type GrowingRoom, type PinningReader, withRoom } from './eviction.ts';
 

@@ -2,8 +2,7 @@
 import { DigestMismatchError } from '../../domain/errors.ts';
 import { Verifier } from '../../domain/verifier.ts';
 import { closeFile, closeNow, openBlob, readSmallBlob, verifyFile } from '../blobs/blob-file.ts';
-import { BlockFile } from './block-file.ts';
-import type { BlockPool } from './block-pool.ts';
+import { BlockFile, type BlockPool } from './block-file.ts';
 import type { Entry } from './ledger.ts';
 
 /** A file of at most this size is read at once and kept in memory instead of a descriptor. */

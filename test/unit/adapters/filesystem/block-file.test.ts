@@ -3,8 +3,7 @@ import { type FileHandle, open, mkdtemp, rm, truncate, writeFile } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sinon from 'sinon';
-import { BlockFile, type HeldBytes } from '../../../../src/adapters/filesystem/block-file.ts';
-import { BLOCK_BYTES, BlockPool } from '../../../../src/adapters/filesystem/block-pool.ts';
+import { BLOCK_BYTES, BlockFile, BlockPool, type HeldBytes } from '../../../../src/adapters/filesystem/block-file.ts';
 import { FileReading } from '../../../../src/adapters/filesystem/file-reading.ts';
 import { StoreFailedError } from '../../../../src/domain/errors.ts';
 import { lend } from '../../../../src/domain/lent-memory.ts';
@@ -260,5 +259,32 @@ describe('A file read in blocks', () => {
     const reading = new FileReading(file);
     expect(await rejection(reading.read(0, size))).to.be.instanceOf(StoreFailedError);
     await reading.close();
+  });
+});
+
+describe('BlockPool', () => {
+  const ignored = (): void => undefined;
+
+  it('reuses the blocks of closed files before it allocates new ones', () => {
+    const pool = new BlockPool();
+    for (let file = 0; file < 600; file++) {
+      const blocks = [pool.take(ignored), pool.take(ignored)];
+      for (const block of blocks) {
+        if (block === undefined) throw new Error('no block');
+        block.holders--;
+        pool.free(block);
+      }
+    }
+    expect(pool.size).to.equal(2);
+  });
+
+  it('does not reuse a block of a closed file while a reader holds it', () => {
+    const pool = new BlockPool();
+    const held = pool.take(ignored);
+    if (held === undefined) throw new Error('no block');
+    pool.free(held);
+    const others = new Set(Array.from({ length: 1000 }, () => pool.take(ignored)));
+    expect(others.has(held)).to.equal(false);
+    expect(pool.size).to.equal(64);
   });
 });

@@ -3,8 +3,7 @@ import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sinon from 'sinon';
-import { BlockFile } from '../../../../src/adapters/filesystem/block-file.ts';
-import { BlockPool } from '../../../../src/adapters/filesystem/block-pool.ts';
+import { BlockFile, BlockPool } from '../../../../src/adapters/filesystem/block-file.ts';
 import { Ledger } from '../../../../src/adapters/filesystem/ledger.ts';
 import type { OpenFile } from '../../../../src/adapters/filesystem/open-files.ts';
 import { FileReading, readStoredFile } from '../../../../src/adapters/filesystem/file-reading.ts';
