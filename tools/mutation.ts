@@ -42,7 +42,7 @@ const SUBJECTS: readonly {
     folder: 'src/adapters/filesystem',
     files: [
       ...['arrival', 'block-file', 'file-reading', 'filesystem-package-store', 'growing-file'],
-      ...['arrival-thread', 'layout', 'ledger', 'open-files', 'access-times', 'startup-scan', 'scrubber'],
+      ...['layout', 'ledger', 'open-files', 'access-times', 'startup-scan', 'scrubber'],
     ],
     specs: ['test/unit/adapters/filesystem/*.test.ts', 'test/contract/package-stores.test.ts'],
   },

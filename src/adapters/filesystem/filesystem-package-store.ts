@@ -12,7 +12,7 @@ import type {
 } from '../../domain/ports/package-store.ts';
 import type { Descriptor, Digest } from '../../domain/descriptor.ts';
 import { errnoOf, type NoRoom, StoreFailedError, StoreFullError } from '../../domain/errors.ts';
-import { ArrivalThread } from './arrival-thread.ts';
+import { ArrivalThread } from './arrival.ts';
 import { BlockPool } from './block-file.ts';
 import { Eviction, SlowReaders } from './eviction.ts';
 import { GrowingFile } from './growing-file.ts';

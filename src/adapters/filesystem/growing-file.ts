@@ -7,8 +7,7 @@ import { DigestMismatchError, EvictedError, StoreFailedError } from '../../domai
 import type { BlobReader } from '../../domain/ports/package-store.ts';
 import { presentable } from '../../domain/verifier.ts';
 import { closeNow, openNew } from '../blobs/blob-file.ts';
-import { type Arrival, beginArrival, expectArrival } from './arrival.ts';
-import type { ArrivalThread } from './arrival-thread.ts';
+import { type Arrival, type ArrivalThread, beginArrival, expectArrival } from './arrival.ts';
 import { BlockFile, type BlockPool } from './block-file.ts';
 import { FileReading } from './file-reading.ts';
 import { type GrowingRoom, type PinningReader, withRoom } from './eviction.ts';

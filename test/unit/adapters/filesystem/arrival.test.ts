@@ -1,17 +1,24 @@
 import { expect } from 'chai';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sinon from 'sinon';
-import { type Arrival, beginArrival, expectArrival } from '../../../../src/adapters/filesystem/arrival.ts';
-import { ArrivalThread } from '../../../../src/adapters/filesystem/arrival-thread.ts';
+import {
+  type Arrival,
+  ArrivalThread,
+  beginArrival,
+  expectArrival,
+} from '../../../../src/adapters/filesystem/arrival.ts';
 import { digestOf } from '../../../../src/domain/descriptor.ts';
 import { DigestMismatchError, StoreFailedError } from '../../../../src/domain/errors.ts';
 import { bytesOf, makeBlob } from '../../../support/image.ts';
 import { rejection } from '../../../support/rejection.ts';
 
 const THREADED = 1024 * 1024;
+/** Linux: each write fails with ENOSPC. */
+const FULL = '/dev/full';
 
 describe('beginArrival', () => {
   let directory: string;
@@ -81,5 +88,117 @@ describe('expectArrival', () => {
       expect(begin.callCount).to.equal(size < THREADED ? 0 : 1);
     }
     await thread.close();
+  });
+});
+
+describe('ArrivalThread', () => {
+  let directory: string;
+  let thread: ArrivalThread;
+  let handles: FileHandle[];
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), 'arrival-thread-'));
+    thread = new ArrivalThread();
+    handles = [];
+  });
+  afterEach(async () => {
+    await thread.close();
+    await Promise.all(handles.map((handle) => handle.close()));
+    rmSync(directory, { recursive: true });
+  });
+
+  /** Begins a file that must get these bytes. */
+  async function create(
+    bytes: Uint8Array,
+    path = join(directory, randomUUID()),
+  ): Promise<{ path: string; file: Arrival }> {
+    const handle = await open(path, path === FULL ? 'w' : 'wx+');
+    handles.push(handle);
+    return { path, file: thread.file({ digest: digestOf(bytes) }, handle.fd) };
+  }
+  const shared = (bytes: Uint8Array): Uint8Array => {
+    const copy = new Uint8Array(new SharedArrayBuffer(bytes.byteLength));
+    copy.set(bytes);
+    return copy;
+  };
+
+  async function writeAll(file: Arrival, bytes: Uint8Array, step: number): Promise<void> {
+    for (let at = 0; at < bytes.byteLength;) at += await file.write(bytes.subarray(at, at + step), at);
+  }
+
+  for (const [kind, made] of [
+    ['shared memory', shared],
+    ['memory of the main thread', (bytes: Uint8Array) => bytes],
+  ] as const) {
+    it(`writes and hashes several files at a time, out of ${kind}`, async () => {
+      const blobs = [1, 2, 3].map((seed) => bytesOf(1_500_000, seed));
+      await Promise.all(
+        blobs.map(async (bytes) => {
+          const { path, file } = await create(bytes);
+          await writeAll(file, made(bytes), 600_000);
+          await file.conclude();
+          expect(Buffer.compare(await readFile(path), bytes)).to.equal(0);
+        }),
+      );
+    });
+  }
+
+  it('does not change the bytes of a caller', async () => {
+    const bytes = bytesOf(1000);
+    const { file } = await create(bytes.subarray(100, 300));
+    expect(await file.write(bytes.subarray(100, 300), 0)).to.equal(200);
+    expect(bytes).to.deep.equal(bytesOf(1000));
+    await file.conclude();
+  });
+
+  it('verifies an empty file', async () => {
+    await (await create(Buffer.of())).file.conclude();
+    expect(await rejection((await create(Buffer.of(1))).file.conclude())).to.include({ found: digestOf(Buffer.of()) });
+  });
+
+  it('fails with the code of the file system, and hashes only what it wrote', async function () {
+    if (!existsSync(FULL)) this.skip();
+    const bytes = bytesOf(100_000);
+    const { file } = await create(Buffer.of(), FULL);
+    expect(await rejection(file.write(shared(bytes), 0))).to.have.property('code', 'ENOSPC');
+    await file.conclude();
+    const { file: next } = await create(bytes);
+    await writeAll(next, bytes, 30_000);
+    await next.conclude();
+  });
+
+  it('fails for a descriptor that is closed', async () => {
+    const bytes = bytesOf(10);
+    const { file } = await create(bytes);
+    await handles.pop()?.close();
+    // A socket of the process may have taken the number meanwhile; a write at a position fails there, too.
+    const error = await rejection(file.write(bytes, 0));
+    expect(error).to.have.property('code').that.is.oneOf(['EBADF', 'ESPIPE']);
+  });
+
+  it('starts a new hash when a descriptor is reused for another file', async () => {
+    const bytes = bytesOf(1000);
+    const { file } = await create(bytes);
+    await file.write(bytes, 0);
+    file.abandon();
+    const again = thread.file({ digest: digestOf(bytes) }, handles[0]?.fd ?? -1);
+    await again.write(bytes, 0);
+    await again.conclude();
+  });
+
+  it('rejects with the cause for a file whose thread has crashed, and writes the next file in a new thread', async () => {
+    const bytes = bytesOf(1000);
+    const [{ file: writing }, { file: ending }] = [await create(bytes), await create(bytes)];
+    const pending = [rejection(writing.write(bytes, 0)), rejection(ending.conclude())];
+    const cause = new Error('no memory');
+    thread.begin().emit('error', cause);
+    await thread.close();
+    const [unwritten, unverified] = await Promise.all(pending);
+    const message = 'writing thread has ended unexpectedly';
+    for (const error of [unwritten, unverified?.cause]) expect(error).to.include({ message, cause });
+    expect((await rejection(ending.conclude())).cause).to.have.property('message', message);
+    ending.abandon();
+    const { file: next } = await create(bytes);
+    await next.write(bytes, 0);
+    await next.conclude();
   });
 });
