@@ -1,10 +1,8 @@
-/** The content-addressed directory `blobs/sha256` of the cache and of OCI image layouts, and the verification of its files. */
+/** The content-addressed directory `blobs/sha256` of the cache and of OCI image layouts. */
 import { mkdirSync, renameSync, rmSync, type Stats } from 'node:fs';
 import { lstat, opendir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Digest, digestHex, isDigest } from '../../domain/descriptor.ts';
-import { DigestMismatchError, errnoOf } from '../../domain/errors.ts';
-import { closeNow, openBlob, verifyFile } from './blob-file.ts';
 
 export interface BlobFile {
   readonly path: string;
@@ -67,33 +65,5 @@ export class BlobDirectory {
       mkdirSync(this.path, { recursive: true, mode: this.#mode });
       renameSync(path, this.pathOf(digest));
     }
-  }
-}
-
-/** `gone`: the file was removed after the listing, for example evicted by a running service. */
-type Verdict =
-  | { readonly kind: 'sound' }
-  | { readonly kind: 'gone' }
-  | { readonly kind: 'damaged' | 'unreadable'; readonly why: string };
-
-/** Calls `onPiece` for each piece that was read. Rejects as `onPiece` does. */
-export async function checkBlob(
-  { path, digest }: Pick<BlobFile, 'path' | 'digest'>,
-  onPiece: (bytes: number) => void,
-): Promise<Verdict> {
-  let fd: number | undefined;
-  try {
-    // The size of the open file, which may have replaced the listed one.
-    const opened = await openBlob(path);
-    ({ fd } = opened);
-    await verifyFile(fd, { digest, size: opened.size }, onPiece);
-    return { kind: 'sound' };
-  } catch (error) {
-    if (error instanceof DigestMismatchError) return { kind: 'damaged', why: `holds ${error.found}` };
-    const errno = errnoOf(error);
-    if (errno === undefined) throw error;
-    return errno === 'ENOENT' ? { kind: 'gone' } : { kind: 'unreadable', why: errno };
-  } finally {
-    if (fd !== undefined) closeNow(fd);
   }
 }

@@ -1,6 +1,8 @@
 /** Verifies all blobs of directories, one after the other, and reports each deviation. */
 import type { Digest } from '../../domain/descriptor.ts';
-import { type BlobFile, checkBlob } from './blob-directory.ts';
+import { DigestMismatchError, errnoOf } from '../../domain/errors.ts';
+import type { BlobFile } from './blob-directory.ts';
+import { closeNow, openBlob, verifyFile } from './blob-file.ts';
 
 export interface Finding {
   readonly kind: 'damaged' | 'unreadable' | 'missing' | 'stranger';
@@ -55,4 +57,32 @@ export async function verifyDirectories(
     for (const fault of (await checkReferences?.(sound, unsound)) ?? []) report(fault);
   }
   return { blobs: count, bytes, findings };
+}
+
+/** `gone`: the file was removed after the listing, for example evicted by a running service. */
+type Verdict =
+  | { readonly kind: 'sound' }
+  | { readonly kind: 'gone' }
+  | { readonly kind: 'damaged' | 'unreadable'; readonly why: string };
+
+/** Calls `onPiece` for each piece that was read. Rejects as `onPiece` does. */
+export async function checkBlob(
+  { path, digest }: Pick<BlobFile, 'path' | 'digest'>,
+  onPiece: (bytes: number) => void,
+): Promise<Verdict> {
+  let fd: number | undefined;
+  try {
+    // The size of the open file, which may have replaced the listed one.
+    const opened = await openBlob(path);
+    ({ fd } = opened);
+    await verifyFile(fd, { digest, size: opened.size }, onPiece);
+    return { kind: 'sound' };
+  } catch (error) {
+    if (error instanceof DigestMismatchError) return { kind: 'damaged', why: `holds ${error.found}` };
+    const errno = errnoOf(error);
+    if (errno === undefined) throw error;
+    return errno === 'ENOENT' ? { kind: 'gone' } : { kind: 'unreadable', why: errno };
+  } finally {
+    if (fd !== undefined) closeNow(fd);
+  }
 }
