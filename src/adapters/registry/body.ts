@@ -3,7 +3,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import type { Descriptor } from '../../domain/descriptor.ts';
-import { DigestMismatchError } from '../../domain/errors.ts';
+import { DigestMismatchError, errnoOf } from '../../domain/errors.ts';
 import { Verifier } from '../../domain/verifier.ts';
 
 /** The bytes of a response as they arrive; `destroy` ends it. */
@@ -148,10 +148,7 @@ export async function isEncoded(blob: Descriptor, chunks: AsyncIterable<Uint8Arr
     verifier.verify();
     return true;
   } catch (error) {
-    const isOther =
-      error instanceof DigestMismatchError ||
-      (error instanceof Error && 'code' in error && error.code === 'Z_DATA_ERROR');
-    if (isOther) return false;
+    if (error instanceof DigestMismatchError || errnoOf(error) === 'Z_DATA_ERROR') return false;
     throw error;
   }
 }

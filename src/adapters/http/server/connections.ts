@@ -8,6 +8,8 @@ import {
   type ServerOpts,
   type Socket,
 } from 'node:net';
+import { TLSSocket } from 'node:tls';
+import { errnoOf } from '../../../domain/errors.ts';
 
 /** The longest accept delay that is measured. */
 const MAX_DELAY_MS = 60_000;
@@ -89,6 +91,13 @@ function keyOf({ remoteAddress = '', remotePort = 0 }: Socket): string {
   return `${remoteAddress} ${String(remotePort)}`;
 }
 
+/** Ends a connection so that the kernel keeps no bytes for a reader that reads nothing. */
+export function resetConnection(socket: Socket): void {
+  // Node cannot reset a connection with TLS.
+  if (socket instanceof TLSSocket) socket.destroy();
+  else socket.resetAndDestroy();
+}
+
 /**
  * libuv accepts one connection of a listening socket in a turn: 64 connections took 64 turns with one socket, and 10 with
  * eight.
@@ -112,7 +121,7 @@ export class Acceptors {
     try {
       await open(first, { ...address, reusePort: true });
     } catch (error) {
-      if (!(error instanceof Error && 'code' in error && error.code === 'ENOTSUP')) throw error;
+      if (errnoOf(error) !== 'ENOTSUP') throw error;
       await open(first, address);
       return first.address() as AddressInfo;
     }

@@ -3,8 +3,8 @@ import type { Middleware, ParameterizedContext } from 'koa';
 import type { ServerResponse } from 'node:http';
 import type { BlobReader } from '../../../domain/ports/package-store.ts';
 import type { Admission, Place } from './admission.ts';
+import { resetConnection } from './connections.ts';
 import { ClientGoneError } from './problem.ts';
-import { resetConnection } from './reset-connection.ts';
 import type { RequestState } from './request-record.ts';
 
 /** The slowest permitted reader: a connection ends below 1 KiB/s, or after a minute without a byte. */

@@ -1,6 +1,6 @@
 /** Bodies that the process has sent completely, and that the kernel still holds for readers that do not read them. */
 import type { Socket } from 'node:net';
-import { resetConnection } from './reset-connection.ts';
+import { resetConnection } from './connections.ts';
 import { readSendQueues } from './send-queues.ts';
 
 /** The interval of the reads is this many times as long as a read: a table of 10 000 connections takes 10 ms. */

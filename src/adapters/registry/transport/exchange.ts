@@ -197,5 +197,5 @@ function whenUnexpected(request: ClientRequest, give: (error: Error) => void): v
 }
 
 function isStale(request: ClientRequest | undefined, error: Error): boolean {
-  return request?.reusedSocket === true && 'code' in error && STALE_CODES.has(error.code);
+  return request?.reusedSocket === true && STALE_CODES.has(codeOf(error));
 }
