@@ -1,8 +1,8 @@
 /** A place that may have the content of registries nearer, such as a mirror; it is asked before the registry itself. */
-import type { Digest } from '../../domain/descriptor.ts';
+import { once } from '../../application/resumed-download.ts';
+import type { Descriptor, Digest } from '../../domain/descriptor.ts';
 import type { RegistryGateway, SourceKind } from '../../domain/ports/registry-gateway.ts';
 import type { Upstream } from '../../domain/upstream.ts';
-import type { Repair } from './repair.ts';
 
 export interface Source {
   readonly kind: SourceKind;
@@ -23,12 +23,10 @@ export interface Wanted {
   readonly repair: Repair;
 }
 
-/** Why another place is asked instead of a source. */
-export const SWITCH_REASONS = ['absent', 'failed', 'late', 'slow', 'distrusted', 'resting'] as const;
-
+/** Another place is asked instead of a source. */
 export interface SourceSwitch {
   readonly source: Pick<Source, 'kind' | 'name'>;
-  readonly reason: (typeof SWITCH_REASONS)[number];
+  readonly reason: 'absent' | 'failed' | 'late' | 'slow' | 'distrusted' | 'resting';
   readonly digest: Digest;
   /** Undefined if the source sent no error. */
   readonly error: unknown;
@@ -43,4 +41,38 @@ export interface SourceLimits {
   readonly minimumRate: number;
   /** The milliseconds for which a source is asked last after it failed or was slow. */
   readonly restMs: number;
+}
+
+/**
+ * Unverified content for the repair of a source that sent wrong bytes. It comes from the other places, so it may be fetched only
+ * after the source is no longer asked for that digest.
+ */
+export interface Repair {
+  /** Undefined for a manifest, whose size is known after the fetch. */
+  readonly size: number | undefined;
+  fetch(signal: AbortSignal): Promise<{ readonly size: number; readonly open: () => AsyncIterable<Uint8Array> }>;
+}
+
+export function manifestRepair(gateway: RegistryGateway, upstream: Upstream, digest: Digest): Repair {
+  return {
+    size: undefined,
+    fetch: async (signal) => {
+      const bytes = await gateway.fetchManifest(upstream, digest, signal);
+      return { size: bytes.byteLength, open: () => once(bytes) };
+    },
+  };
+}
+
+export function blobRepair(gateway: RegistryGateway, upstream: Upstream, blob: Descriptor): Repair {
+  const { size } = blob;
+  return {
+    size,
+    fetch: (signal) =>
+      Promise.resolve({
+        size,
+        open: async function* () {
+          yield* await gateway.fetchBlob(upstream, blob, 0, signal);
+        },
+      }),
+  };
 }

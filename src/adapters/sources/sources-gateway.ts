@@ -14,8 +14,15 @@ import { Verifier, WITHHELD_BYTES } from '../../domain/verifier.ts';
 import { AllFailed, firstAnswer, type Won } from './first-answer.ts';
 import { paced } from './paced.ts';
 import { type Place, Places, shownError } from './places.ts';
-import { blobRepair, manifestRepair, type Repair } from './repair.ts';
-import type { Source, SourceLimits, SourceObserver, Wanted } from './source.ts';
+import {
+  blobRepair,
+  manifestRepair,
+  type Repair,
+  type Source,
+  type SourceLimits,
+  type SourceObserver,
+  type Wanted,
+} from './source.ts';
 
 interface SourcesGatewayOptions {
   readonly origin: RegistryGateway;
