@@ -5,8 +5,8 @@ import { MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';
 import type { RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Upstream } from '../../domain/upstream.ts';
 import { type ArchiveContents, type ArchivedImage, contentsOf } from './archive-contents.ts';
+import { readable, unreadable } from './layout.ts';
 import { TarArchive } from './tar-archive.ts';
-import { readable, unreadable } from './unreadable.ts';
 
 /** The archive is the only upstream, so registry and repository of a request are ignored. */
 export class ImageArchive implements RegistryGateway {

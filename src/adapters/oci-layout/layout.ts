@@ -1,7 +1,8 @@
-/** An OCI image layout: its files, its JSON, and the recognition of an archive of one (image-spec, image-layout.md). */
+/** An OCI image layout: its files, its JSON, its errors, and the recognition of an archive of one (image-spec, image-layout.md). */
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { asObject, type Descriptor, type Digest, isObject } from '../../domain/descriptor.ts';
+import { UpstreamUnavailableError } from '../../domain/errors.ts';
 import { BlobDirectory } from '../blobs/blob-directory.ts';
 import { closeNow, onDisk, openBlob, READ_FLAGS, readWhole, replaceFile } from '../blobs/blob-file.ts';
 import { closeSync, openSync, readSync } from 'node:fs';
@@ -97,4 +98,18 @@ export function isArchive(path: string): boolean {
 /** Returns whether the first bytes are those of a compressed file. */
 export function isCompressed(head: Buffer): boolean {
   return COMPRESSED.test(head.toString('latin1', 0, 4));
+}
+
+/** Passes the bytes on. A failure of the disk with images becomes a failure of the upstream. */
+export async function* readable(chunks: AsyncIterable<Uint8Array>, digest: Digest): AsyncGenerator<Uint8Array> {
+  try {
+    yield* chunks;
+  } catch (cause) {
+    throw unreadable(digest, cause);
+  }
+}
+
+export function unreadable(digest: Digest, cause: unknown): UpstreamUnavailableError {
+  const reason = cause instanceof Error ? cause.message : 'unknown error';
+  return new UpstreamUnavailableError('images cannot be read', { cause: new Error(`${digest}: ${reason}`) });
 }

@@ -7,8 +7,7 @@ import { MAX_MANIFEST_BYTES } from '../../domain/manifest.ts';
 import type { BlobSizes, ImageCatalog, RegistryGateway } from '../../domain/ports/registry-gateway.ts';
 import type { Upstream } from '../../domain/upstream.ts';
 import { closeNow, openBlob, readWhole } from '../blobs/blob-file.ts';
-import { blobsOf, isArchive, NOT_UNPACKED, readObject } from './layout.ts';
-import { readable, unreadable } from './unreadable.ts';
+import { blobsOf, isArchive, NOT_UNPACKED, readable, readObject, unreadable } from './layout.ts';
 
 const CHUNK_BYTES = 512 * 1024;
 
