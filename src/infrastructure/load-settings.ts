@@ -1,10 +1,15 @@
 /** Reads settings from files and flags and merges them; all mistakes are reported at once, each with its place. */
 import type { z } from 'zod';
 import { type SETTINGS_FLAGS, SettingsError, type Terminal, type Values } from '../adapters/cli/command.ts';
-import { sentenceOf } from '../adapters/cli/setting-mistakes.ts';
-import { nearestSetting } from '../adapters/cli/setting-names.ts';
-import { isRecord, type Layer, lineOfMistake, type Mistake, readSettingsFile } from '../adapters/cli/settings-file.ts';
-import { unreadableFiles } from '../adapters/cli/unreadable-files.ts';
+import { nearestSetting, sentenceOf } from '../adapters/cli/setting-mistakes.ts';
+import {
+  isRecord,
+  type Layer,
+  lineOfMistake,
+  type Mistake,
+  readSettingsFile,
+  unreadableFiles,
+} from '../adapters/cli/settings-file.ts';
 import { MIRROR_FIELDS } from '../adapters/sources/mirrors-schema.ts';
 import { REGISTRY_FIELDS } from '../adapters/static/registries-schema.ts';
 import { type Settings, settingsSchema } from './settings.ts';

@@ -1,9 +1,10 @@
-/** One file of settings: its values and their places. */
-import { readFileSync } from 'node:fs';
+/** One file of settings: its values, their places, and the files that it names. */
+import { accessSync, constants, readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { type Document, isMap, isScalar, isSeq, LineCounter, parseDocument, visit } from 'yaml';
 import { errnoOf } from '../../domain/errors.ts';
 import { SettingsError } from './command.ts';
+import { codeOf } from './format.ts';
 
 /** A part of the settings, with the place of each value. */
 export interface Layer {
@@ -186,4 +187,41 @@ function absolute(data: unknown, base: string): unknown {
 
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** The settings that name files which a start reads; `*` stands for each item of a list. */
+const READ_FILES = [
+  ...['certificate', 'key', 'clientCA'].map((name) => ['server', 'tls', name]),
+  ...['keys', 'roots'].map((name) => ['registry', 'signature', name]),
+  ...['usernameFile', 'passwordFile', 'tokenFile'].map((name) => ['registry', 'mirrors', '*', name]),
+  ['credentials', 'kubernetes', 'kubeconfig'],
+];
+
+/** Finds unreadable files before the first is used. The settings may have mistakes. Each sentence begins with its setting. */
+export function unreadableFiles(written: unknown): string[] {
+  const isRead = (setting: string): boolean =>
+    !setting.startsWith('registry.signature.') || at(written, ['registry', 'signature', 'mode']) !== 'off';
+  return READ_FILES.flatMap((path) => expanded(written, path)).flatMap((path) => {
+    const [setting, file] = [path.join('.'), at(written, path)];
+    // An empty text means no file; a PEM in the place of a path is a different mistake.
+    if (typeof file !== 'string' || file === '' || file.includes('-----BEGIN ') || !isRead(setting)) return [];
+    try {
+      accessSync(file, constants.R_OK);
+      return [];
+    } catch (error) {
+      return [`${setting}: ${file} cannot be read (${codeOf(error)})`];
+    }
+  });
+}
+
+function expanded(written: unknown, path: readonly string[]): string[][] {
+  const star = path.indexOf('*');
+  if (star < 0) return [[...path]];
+  const list = at(written, path.slice(0, star));
+  if (!Array.isArray(list)) return [];
+  return list.map((_, index) => [...path.slice(0, star), String(index), ...path.slice(star + 1)]);
+}
+
+function at(written: unknown, path: readonly string[]): unknown {
+  return path.reduce((held, name) => (held as Record<string, unknown> | null | undefined)?.[name], written);
 }

@@ -1,5 +1,6 @@
 /** `check-config`: builds the service from the settings as `serve` does, without starting it. */
-import { checkConfigCommand } from '../../adapters/cli/check-config.ts';
+import { askRegistries, checkConfigCommand } from '../../adapters/cli/check-config.ts';
+import { unreadableFiles } from '../../adapters/cli/settings-file.ts';
 import {
   checkStoreDirectory,
   errorsOf,
@@ -7,8 +8,6 @@ import {
   variableWarnings,
   warningsOf,
 } from '../../adapters/cli/settings-warnings.ts';
-import { askRegistries } from '../../adapters/cli/registry-checks.ts';
-import { unreadableFiles } from '../../adapters/cli/unreadable-files.ts';
 import { Layout } from '../../adapters/filesystem/layout.ts';
 import { isLoopback, type ListenTroubles, listenTroubles } from '../../adapters/http/server/listen-address.ts';
 import { checkTlsFiles } from '../../adapters/http/server/mutual-tls.ts';
