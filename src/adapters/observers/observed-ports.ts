@@ -12,7 +12,8 @@ import type { Upstream } from '../../domain/upstream.ts';
 
 type Observer<Event> = (event: Event) => void;
 
-function toAll<Event>(observers: readonly Observer<Event>[]): Observer<Event> {
+/** One observer that reports each event to all, in their order. */
+export function toAll<Event>(observers: readonly Observer<Event>[]): Observer<Event> {
   return (event) => {
     for (const observe of observers) observe(event);
   };

@@ -1,6 +1,7 @@
 /** The bucket that replicas share, loaded only if the settings name one. */
 import { ContainerModule } from 'inversify';
 import { bucketLog } from '../../adapters/log/event-log.ts';
+import { toAll } from '../../adapters/observers/observed-ports.ts';
 import { bucketMetrics } from '../../adapters/prometheus/upstream-metrics.ts';
 import { SharedBucket } from '../../adapters/s3/shared-bucket.ts';
 import { type ModuleInputs, T } from './tokens.ts';
@@ -28,10 +29,7 @@ export function bucketModule(
           senders,
           isWritten: bucket.write && gateway === 'oci',
         });
-        const observers = [bucketLog(logger, shared.name), bucketMetrics(metrics, () => shared.queued)];
-        shared.observe = (event) => {
-          for (const observe of observers) observe(event);
-        };
+        shared.observe = toAll([bucketLog(logger, shared.name), bucketMetrics(metrics, () => shared.queued)]);
         return shared;
       },
       [T.METRICS],

@@ -9,6 +9,7 @@ import {
   type ProviderEvent,
 } from '../../adapters/kubernetes/kubernetes-credential-provider.ts';
 import { RefusalEvents } from '../../adapters/kubernetes/refusal-events.ts';
+import { toAll } from '../../adapters/observers/observed-ports.ts';
 import { informerMetrics } from '../../adapters/prometheus/upstream-metrics.ts';
 import { StaticCredentialProvider } from '../../adapters/static/static-credential-provider.ts';
 import { mistakeOf } from '../../domain/credential.ts';
@@ -83,9 +84,7 @@ function watchCluster(
   }
   return new KubernetesCredentialProvider({
     sources,
-    onEvent: (event) => {
-      for (const observe of observers) observe(event);
-    },
+    onEvent: toAll(observers),
     agent: {
       ...agent,
       onUnusableCa: (reason) => {

@@ -3,6 +3,7 @@ import { ContainerModule } from 'inversify';
 import { join } from 'node:path';
 import { Layout } from '../../adapters/filesystem/layout.ts';
 import { signatureLog } from '../../adapters/log/event-log.ts';
+import { toAll } from '../../adapters/observers/observed-ports.ts';
 import { signatureMetrics } from '../../adapters/prometheus/upstream-metrics.ts';
 import { ClaimFolder } from '../../adapters/signatures/claim-folder.ts';
 import { ImageSignatureVerifier } from '../../adapters/signatures/image-signature-verifier.ts';
@@ -24,20 +25,16 @@ export function signatureModule(
   const claims = store.enabled ? new ClaimFolder(join(new Layout(store.directory).root, 'signatures')) : undefined;
   return new ContainerModule(({ bind }) => {
     bind(T.SIGNATURES).toResolvedValue(
-      (resolve, gateway, catalog, credentials, metrics, { aborted: stopping }) => {
-        const observers = [signatureLog(logger), signatureMetrics(metrics)];
-        return new ResolveSignedPackage({
+      (resolve, gateway, catalog, credentials, metrics, { aborted: stopping }) =>
+        new ResolveSignedPackage({
           resolve,
           verifier: new ImageSignatureVerifier({ trusted, gateway, catalog, claims, onFailure: senders.name }),
           credentials,
           platform: registry.platform,
           mode,
-          observe: (finding) => {
-            for (const observe of observers) observe(finding);
-          },
+          observe: toAll([signatureLog(logger), signatureMetrics(metrics)]),
           stopping,
-        });
-      },
+        }),
       [T.RESOLVE_PACKAGE, T.REGISTRY_GATEWAY, T.IMAGE_CATALOG, T.CREDENTIAL_PROVIDER, T.METRICS, T.SHUTDOWN],
     );
     bind(T.PACKAGE_RESOLVER).toResolvedValue(

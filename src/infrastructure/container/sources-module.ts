@@ -1,7 +1,7 @@
 /** The sources that are asked before registries, loaded only where the settings have some. */
 import type { Registry } from 'prom-client';
 import { credentialLog, sourceLog } from '../../adapters/log/event-log.ts';
-import { ObservedRegistryGateway, type UpstreamObserver } from '../../adapters/observers/observed-ports.ts';
+import { ObservedRegistryGateway, toAll, type UpstreamObserver } from '../../adapters/observers/observed-ports.ts';
 import { sourceMetrics } from '../../adapters/prometheus/upstream-metrics.ts';
 import { FollowedCredential } from '../../adapters/sources/followed-credential.ts';
 import { Mirror } from '../../adapters/sources/mirror.ts';
@@ -64,9 +64,7 @@ export class ConfiguredSources {
       origin,
       sources,
       limits: { patienceMs: patienceMilliseconds, minimumRate, restMs: restSeconds * 1000 },
-      observe: (event) => {
-        for (const each of observers) each(event);
-      },
+      observe: toAll(observers),
     });
     const kinds = [...new Set(sources.map(({ kind }) => kind))];
     observers.push(sourceMetrics(metrics, kinds, () => gateway.sources()));
