@@ -1,10 +1,11 @@
 /** The list of registries in the settings file, parsed once; the files that it names are read again when they change. */
+import { readFileSync, statSync } from 'node:fs';
 import * as z from 'zod';
 import { basic } from '../../domain/credential.ts';
 import { digestOf } from '../../domain/descriptor.ts';
+import { errnoOf } from '../../domain/errors.ts';
 import { parseRepositoryName } from '../../domain/reference.ts';
 import { InvalidUpstreamError, parseUpstream, type Upstream, type UpstreamFields } from '../../domain/upstream.ts';
-import { FILE_FIELDS, type FileField, readFileField, RegistryFileError, type ValueField } from './registry-files.ts';
 import type { FollowedFiles, NamedUpstream } from './static-credential-provider.ts';
 
 const registryFields = z.strictObject({
@@ -24,7 +25,16 @@ export const REGISTRY_FIELDS = Object.keys(registryFields.shape);
 
 type Fields = z.output<typeof registryFields>;
 
+/** Fields that name a file with the value of another field: a password, a docker config, certificates. */
+const FILE_FIELDS = { passwordFile: 'password', caFile: 'ca', dockerCfgFile: 'dockerCfg' } as const;
+
+type FileField = keyof typeof FILE_FIELDS;
+type ValueField = (typeof FILE_FIELDS)[FileField];
+
 const FILES = Object.entries(FILE_FIELDS) as [FileField, ValueField][];
+
+/** Passwords have some bytes, docker configs and bundles of certificates some hundred kilobytes. */
+const MAX_BYTES = 1024 * 1024;
 
 const registry = registryFields
   .superRefine(
@@ -176,4 +186,44 @@ function reasonOf(error: InvalidUpstreamError | RegistryFileError): string {
 function withPassword(upstream: Upstream, username?: string, password?: string): Upstream {
   if (username === undefined || password === undefined) return upstream;
   return { ...upstream, registry: { ...upstream.registry, credential: basic(username, password) } };
+}
+
+/** A mistake in a file. The message never has its content. */
+class RegistryFileError extends Error {
+  override readonly name = 'RegistryFileError';
+  readonly field: FileField;
+  constructor(field: FileField, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.field = field;
+  }
+}
+
+/** Returns the value that the field would have without a file. @throws RegistryFileError */
+function readFileField(field: FileField, path: string): string {
+  if (path.includes('-----BEGIN ')) {
+    throw new RegistryFileError(field, `is the certificate itself, not a path: ${FILE_FIELDS[field]} takes it`);
+  }
+  const text = read(field, path);
+  if (text.trim() === '') throw new RegistryFileError(field, 'the file is empty');
+  switch (field) {
+    case 'passwordFile':
+      // Editors and `echo` add a line feed at the end of a file.
+      return text.replace(/\r?\n$/, '');
+    case 'dockerCfgFile':
+      return text.trimStart().startsWith('{') ? Buffer.from(text).toString('base64') : text;
+    case 'caFile':
+      return text;
+  }
+}
+
+function read(field: FileField, path: string): string {
+  try {
+    const found = statSync(path);
+    // A pipe has no end, so it is refused.
+    if (!found.isFile() || found.size > MAX_BYTES) throw new RegistryFileError(field, 'is not a file of at most 1 MiB');
+    return readFileSync(path, 'utf8');
+  } catch (cause) {
+    if (cause instanceof RegistryFileError) throw cause;
+    throw new RegistryFileError(field, `the file cannot be read (${errnoOf(cause) ?? 'unknown error'})`, { cause });
+  }
 }

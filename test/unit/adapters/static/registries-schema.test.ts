@@ -17,7 +17,7 @@ describe('a registry with files', () => {
   let now: number;
   let complaints: string[];
   beforeEach(async () => {
-    directory = await mkdtemp(join(tmpdir(), 'registry-files-'));
+    directory = await mkdtemp(join(tmpdir(), 'registries-schema-'));
     now = 0;
     complaints = [];
   });
