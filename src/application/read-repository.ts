@@ -29,7 +29,7 @@ const MAX_KNOWN = 50_000;
 const ANY_BYTES = 'application/octet-stream';
 
 /** A configured repository, or one below it. */
-export type Place = Pick<PackageRequest, 'repository' | 'path'>;
+type Place = Pick<PackageRequest, 'repository' | 'path'>;
 
 interface ReadRepositoryOptions {
   readonly credentials: CredentialProvider;

@@ -21,7 +21,7 @@ export interface Registry {
 }
 
 /** The API of a mirror, with requests as containerd sends them. */
-export interface RegistryApi {
+interface RegistryApi {
   /** The path of the API instead of `v2`, without slashes at its ends. */
   readonly root: string;
   /** The host of the mirrored registry, for the parameter `ns`. */

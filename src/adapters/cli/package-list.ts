@@ -137,13 +137,13 @@ function ofFlag<Value>(name: string, parse: () => Value): Value {
 }
 
 /** A failed package in the format of `--json`. */
-export interface ListedFailure {
+interface ListedFailure {
   readonly place: string;
   readonly digest: string;
   readonly reason: string;
 }
 
-export interface Outcome {
+interface Outcome {
   readonly failures: readonly ListedFailure[];
   /** The reason why the work ended before all packages were tried; otherwise null. */
   readonly ended: string | null;

@@ -53,7 +53,7 @@ const MIN_CACHE_BYTES = 1024 * 1024;
 const READABLE = 0o004;
 
 /** Returns the directory or, if it does not exist, its nearest existing parent. */
-export function nearestDirectory(directory: string): string {
+function nearestDirectory(directory: string): string {
   let nearest = resolve(directory);
   while (!existsSync(nearest) && dirname(nearest) !== nearest) nearest = dirname(nearest);
   return nearest;

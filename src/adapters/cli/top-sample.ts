@@ -25,7 +25,7 @@ export interface Running {
   readonly failures: ServiceStatus['failures'];
 }
 
-export interface Away {
+interface Away {
   readonly state: 'away';
   readonly url: string;
   /** The time of this machine's clock. */

@@ -2,7 +2,7 @@
 import { formatBytes, formatSeconds, printable } from './format.ts';
 import { hitRate, type Running, type RunningDownload, type Sample, secondsBetween } from './top-sample.ts';
 
-export interface Frame {
+interface Frame {
   readonly columns: number;
   readonly rows: number;
   readonly isColoured: boolean;

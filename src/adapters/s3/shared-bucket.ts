@@ -15,7 +15,7 @@ import { WriteBehind, type WriteEvent } from './write-behind.ts';
 const CHECK_DELAY_MS = 500;
 
 /** A change between usable and unusable, or the result of the write of a blob. */
-export type BucketEvent =
+type BucketEvent =
   | { readonly kind: 'usable' }
   | { readonly kind: 'unusable'; readonly code: string; readonly error: unknown }
   | ({ readonly kind: 'write' } & WriteEvent);

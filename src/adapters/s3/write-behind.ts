@@ -14,14 +14,11 @@ const MAX_REMEMBERED = 4096;
 const MIN_BYTES_PER_SECOND = 64 * 1024;
 const BASE_MS = 60_000;
 
-/** `there`: another replica or cluster has written it. `dropped`: the queue was full, or the service stops. */
-export const WRITE_RESULTS = ['written', 'there', 'failed', 'dropped'] as const;
-export type WriteResult = (typeof WRITE_RESULTS)[number];
-
 export interface WriteEvent {
   /** Content that has not been fetched has no known size. */
   readonly blob: Pick<Descriptor, 'digest'> & { readonly size: number | undefined };
-  readonly result: WriteResult;
+  /** `there`: another replica or cluster has written it. `dropped`: the queue was full, or the service stops. */
+  readonly result: 'written' | 'there' | 'failed' | 'dropped';
   /** The error of a failed write. */
   readonly error?: unknown;
 }

@@ -9,7 +9,7 @@ import { Verifier } from '../../domain/verifier.ts';
 import type { Secret } from '../../domain/credential.ts';
 import type { PackageCache } from '../../domain/ports/package-cache.ts';
 
-export interface ServiceClientOptions {
+interface ServiceClientOptions {
   /** `http://host:port` or `https://host:port`. */
   readonly origin: URL;
   /** The token for the sidecar. */

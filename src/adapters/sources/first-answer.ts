@@ -21,7 +21,7 @@ export interface Won<Place, Answer> {
 }
 
 /** The reason that ends a request after another place has answered first. */
-export class AnsweredElsewhere extends Error {
+class AnsweredElsewhere extends Error {
   override readonly name = 'AnsweredElsewhere';
   constructor() {
     super('another source has answered first');

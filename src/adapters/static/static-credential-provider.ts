@@ -19,7 +19,7 @@ export interface NamedUpstream {
   readonly files?: FollowedFiles;
 }
 
-export interface StaticProviderOptions {
+interface StaticProviderOptions {
   /** Called for files that cannot be used; the registry stays unchanged. */
   readonly onUnusable?: (name: RepositoryName, reason: string) => void;
   /** The milliseconds of a monotonic clock; for tests. */

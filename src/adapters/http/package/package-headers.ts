@@ -90,13 +90,9 @@ function contentType(mediaType: string): string {
   return /[.+]gzip$/.test(mediaType) ? 'application/x-gzip' : mediaType;
 }
 
-/** Conditions and ranges of requests: whether a client has the package already, and which bytes it requests (RFC 9110). */
-
-/** The If-None-Match header: whether a client has the package already (RFC 9110 section 13.1.2). */
-
 /**
- * Returns `any` for `*`, which matches each existing representation. Entity tags are compared weakly, as the section
- * requires.
+ * Whether If-None-Match names the package, so that the client has it already (RFC 9110 section 13.1.2). Returns `any` for `*`,
+ * which matches each existing representation. Entity tags are compared weakly, as the section requires.
  */
 export function matchesEtag(ifNoneMatch: string, etag: string): boolean | 'any' {
   const trimmed = ifNoneMatch.trim();
@@ -104,8 +100,6 @@ export function matchesEtag(ifNoneMatch: string, etag: string): boolean | 'any' 
   // The entity tags of this service have no comma, so a split finds them at any place in the list.
   return trimmed.split(',').some((candidate) => candidate.trim().replace(/^W\//, '') === etag);
 }
-
-/** The Range header: which bytes of a package a client requests (RFC 9110 section 14). */
 
 /** The bytes from `start` up to, not including, `end`. */
 interface ByteRange {
@@ -125,9 +119,9 @@ const WHOLE: RequestedRange = { kind: 'whole' };
 const UNSATISFIABLE: RequestedRange = { kind: 'unsatisfiable' };
 
 /**
- * Must be called for GET only: other methods have no ranges (section 14.2). `ifRange` is the value of that header: the range
- * applies only with the strong validator of this service (section 13.1.5). A range that applies and has no byte is
- * unsatisfiable, with or without the header.
+ * Parses the Range header. Must be called for GET only: other methods have no ranges (RFC 9110 section 14.2). `ifRange` is the
+ * value of If-Range: the range applies only with the strong validator of this service (section 13.1.5). A range that applies
+ * and has no byte is unsatisfiable, with or without If-Range.
  */
 export function parseRange(range: string, ifRange: string, etag: string, size: number): RequestedRange {
   if (ifRange !== '' && ifRange !== etag) return WHOLE;

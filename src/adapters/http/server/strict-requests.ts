@@ -89,10 +89,8 @@ export function allowedHosts(): Middleware {
   };
 }
 
-/** The segments of a path, decoded once. */
-
 /**
- * Tolerates one slash at the end. Returns undefined for a bad escape, an empty segment, or a segment that decoding turns
+ * Returns the segments of a path, decoded once. Tolerates one slash at the end. Returns undefined for a bad escape, an empty segment, or a segment that decoding turns
  * into another path.
  */
 export function pathSegments(path: string): readonly string[] | undefined {

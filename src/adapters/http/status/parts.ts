@@ -48,7 +48,7 @@ export function renderSection({ id, title, isLive, content }: Section): Html {
 }
 
 /** The style of the cells of a column. */
-export type ColumnKind = 'text' | 'number' | 'when' | 'bar' | 'code';
+type ColumnKind = 'text' | 'number' | 'when' | 'bar' | 'code';
 
 export interface Row {
   /** The script finds the row by this id. */
