@@ -104,6 +104,8 @@ export function resetConnection(socket: Socket): void {
  */
 export class Acceptors {
   readonly #servers: readonly Server[];
+  /** The running measurement. */
+  #delay: Promise<number> | undefined;
 
   /** Adds `count` servers to `server`; they pass their connections, which have `options`, to it. */
   constructor(server: Server, count: number, options: ServerOpts) {
@@ -130,8 +132,17 @@ export class Acceptors {
     return taken;
   }
 
-  /** Resolves with the seconds until a new connection is accepted; at most a minute, and 0 if the connection fails. */
-  async delay(): Promise<number> {
+  /**
+   * Resolves with the seconds until a new connection is accepted; at most a minute, and 0 if the connection fails. Concurrent
+   * callers share one connection, so that a flood of scrapes takes no connections of clients.
+   */
+  delay(): Promise<number> {
+    return (this.#delay ??= this.#measure().finally(() => {
+      this.#delay = undefined;
+    }));
+  }
+
+  async #measure(): Promise<number> {
     const [server] = this.#servers;
     const address = server?.address();
     if (server === undefined || address === null || typeof address !== 'object') return 0;

@@ -55,6 +55,16 @@ describe('HttpServer', () => {
     expect(await server.acceptDelay()).to.equal(0);
   });
 
+  it('measures this with one connection for all that ask at the time', async () => {
+    const delays = [server.acceptDelay(), server.acceptDelay()];
+    expect(delays[0]).to.equal(delays[1]);
+    await Promise.all(delays);
+    const later = server.acceptDelay();
+    expect(later).not.to.equal(delays[0]);
+    await later;
+    await server.close(0);
+  });
+
   it('accepts more connections than running requests, so that probes have one', async () => {
     expect(ADMISSION_LIMITS.maxRunning).to.be.at.most(LIMITS.maxConnections - 64);
     await server.close(0);
