@@ -1,8 +1,8 @@
 /** The scan at a start: adds the blobs of the directory to the ledger in the order of their last use. */
-import { lstat, open, readFile, rm } from 'node:fs/promises';
+import { lstat, open, rm } from 'node:fs/promises';
 import { StoreFailedError } from '../../domain/errors.ts';
 import type { BlobFile } from '../blobs/blob-directory.ts';
-import { READ_FLAGS, replaceFile, syncDirectory } from '../blobs/blob-file.ts';
+import { closeNow, openBlob, READ_FLAGS, readWhole, replaceFile, syncDirectory } from '../blobs/blob-file.ts';
 import type { Layout } from './layout.ts';
 import type { Entry, Ledger } from './ledger.ts';
 import { forEachInTurns, sortInTurns } from './work-in-turns.ts';
@@ -11,6 +11,8 @@ import { forEachInTurns, sortInTurns } from './work-in-turns.ts';
 const SYNC_CONCURRENCY = 64;
 /** The time limit. The kernel writes back within half a minute, so at a stop there is rarely more than that to sync. */
 const SYNC_MS = 5000;
+/** A million blobs. */
+const MAX_MARKER_BYTES = 128 * 1024 * 1024;
 
 /**
  * Adds all blobs to an empty ledger. A blob counts as verified if the marker of a clean stop lists it with the same size and
@@ -79,10 +81,20 @@ interface Verified {
   readonly atMs: number;
 }
 
+/** Rejects for a link, a pipe or a file that no service has written, which could be read without end. */
+async function readMarker(path: string): Promise<{ readonly text: string; readonly mtimeMs: number }> {
+  const { fd, size } = await openBlob(path);
+  try {
+    if (size > MAX_MARKER_BYTES) throw new Error('marker is too large');
+    return { text: (await readWhole(fd, size)).toString(), mtimeMs: (await lstat(path)).mtimeMs };
+  } finally {
+    closeNow(fd);
+  }
+}
+
 async function takeCleanMarker(layout: Layout): Promise<Verified> {
   try {
-    const text = await readFile(layout.cleanMarker, 'utf8');
-    const { mtimeMs } = await lstat(layout.cleanMarker);
+    const { text, mtimeMs } = await readMarker(layout.cleanMarker);
     const blobs = new Map<string, { size: number; verifiedMs: number }>();
     await forEachInTurns(text.split('\n'), (line) => {
       const [digest = '', size, verifiedMs] = line.split(' ');

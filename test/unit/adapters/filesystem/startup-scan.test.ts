@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
+import { execFileSync } from 'node:child_process';
 import {
   mkdirSync,
   mkdtempSync,
@@ -128,6 +129,20 @@ describe('leaveCleanMarker', () => {
     expect(log.filter((path) => path.startsWith('v1/blobs/sha256/'))).to.deep.equal([]);
     expect(readdirSync(join(directory, 'v1')).sort()).to.deep.equal(['blobs', 'clean', 'ingest']);
   });
+
+  for (const [what, make] of [
+    ['a pipe', (path: string) => execFileSync('mkfifo', [path])],
+    ['a link to a file without an end', (path: string) => execFileSync('ln', ['-s', '/dev/zero', path])],
+    ['a file of 200 MiB', (path: string) => execFileSync('truncate', ['--size=200M', path])],
+  ] as const) {
+    it(`is not read if it is ${what}, and does not delay the start`, async () => {
+      await (await start()).close();
+      rmSync(join(directory, 'v1/clean'));
+      make(join(directory, 'v1/clean'));
+      await (await start()).close();
+      expect(statSync(join(directory, 'v1/clean')).size).to.equal(0);
+    });
+  }
 
   it('does not list a blob that cannot be synced, so that its next use verifies it', async () => {
     const before = await start();
