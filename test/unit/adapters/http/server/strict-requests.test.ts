@@ -89,6 +89,19 @@ describe('strictRequests', () => {
     expect(isClosed).to.equal(true);
   });
 
+  it('ignores an Accept header that would take long to parse, also for an error', async () => {
+    for (const [accept, isJson] of [
+      ['application/json', true],
+      [`application/json${',a/b;q=0.1'.repeat(400)}`, true],
+      [`application/json${',a/b;q=0.1'.repeat(5000)}`, false],
+    ] as const) {
+      const { answers } = await ask('GET /missing HTTP/1.1', 'Host: a', `Accept: ${accept}`);
+      expect(answers[0]?.headers.get('content-type')).to.equal(
+        isJson ? 'application/problem+json' : 'text/plain; charset=utf-8',
+      );
+    }
+  });
+
   it('ignores the identity that a client claims', async () => {
     const lines = ['X-Remote-User: system:admin', 'X-Remote-Group: system:masters', 'X-Forwarded-User: root'];
     const forwarded = ['X-Original-URL: /metrics', 'X-Rewrite-URL: /metrics', 'X-HTTP-Method-Override: DELETE'];
