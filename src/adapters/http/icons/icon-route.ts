@@ -8,11 +8,14 @@ import { admitted } from '../server/send-blob.ts';
 import { etagOf, matchesEtag } from '../package/package-headers.ts';
 import { readParameters } from '../package/package-query.ts';
 import { answerWhole } from '../package/package-route.ts';
-import { reworded, type Words } from '../server/problem.ts';
+import { overloaded, reworded, type Words } from '../server/problem.ts';
 import type { RequestState } from '../server/request-record.ts';
 import { expectSafe } from '../server/strict-requests.ts';
 import { traces } from '../server/trace-context.ts';
 import { parseIconPath, PREFIX } from './icon-path.ts';
+
+/** The requests at a time. Their clients need no token, so they must leave places to packages. */
+const MAX_RUNNING = 512;
 
 export interface IconRoute {
   readonly icons: Pick<GetIcon, 'execute'>;
@@ -56,16 +59,23 @@ export function iconRouteOf(path: string): string | undefined {
 /** Answers requests under /v1/packages/. */
 export function iconRoute({ icons, admission }: IconRoute): Middleware<RequestState> {
   const counted = admitted(admission);
+  let running = 0;
   return async (ctx) => {
     expectSafe(ctx.method);
     const [target = ''] = ctx.url.split('?', 1);
     const request = parseIconPath(target);
     // The route has no parameters, but an ambiguous query is refused.
     readParameters(ctx.querystring, []);
-    await counted(ctx, async () => {
-      const icon = await traces.run(ctx.state.record.trace, () => find(icons, request));
-      await send(ctx, request, icon, admission);
-    });
+    if (running >= MAX_RUNNING) throw overloaded('too many icons are fetched at a time');
+    running++;
+    try {
+      await counted(ctx, async () => {
+        const icon = await traces.run(ctx.state.record.trace, () => find(icons, request));
+        await send(ctx, request, icon, admission);
+      });
+    } finally {
+      running--;
+    }
   };
 }
 

@@ -3,6 +3,7 @@ import got, { type Got, type Response } from 'got';
 import sinon from 'sinon';
 import { gzipSync } from 'node:zlib';
 import { TarLayerFiles } from '../../../../../src/adapters/archive/tar-layer-files.ts';
+import { Admission, ADMISSION_LIMITS } from '../../../../../src/adapters/http/server/admission.ts';
 import { GetIcon } from '../../../../../src/application/get-icon.ts';
 import {
   CredentialsPendingError,
@@ -18,6 +19,7 @@ import type { ImageCatalog } from '../../../../../src/domain/ports/registry-gate
 import { parseRepositoryName, parseRepositoryPath, type Tag } from '../../../../../src/domain/reference.ts';
 import { parseUpstream, type Upstream } from '../../../../../src/domain/upstream.ts';
 import { archiveOf } from '../../../../support/archive.ts';
+import { eventually } from '../../../../support/eventually.ts';
 import { type RunningApp, startHttpApp } from '../../../../support/http-app.ts';
 import { bytesOf, makeImage, makeIndex, type TestImage, type TestIndex } from '../../../../support/image.ts';
 import {
@@ -251,6 +253,27 @@ describe('iconRoute', () => {
       } finally {
         clock.restore();
       }
+    });
+
+    it('to 512 requests at a time, so that clients without a token leave places to packages', async () => {
+      await start(image);
+      const admission = new Admission({ ...ADMISSION_LIMITS, maxHeldBytes: Infinity });
+      await app.close();
+      app = await startHttpApp({ icons, admission });
+      const held = Promise.withResolvers<string[]>();
+      catalog.listTags.returns(held.promise);
+      const ask = (index: number) =>
+        client(`${app.url}/${ICON}`, { prefixUrl: '', headers: { 'X-Forwarded-For': `fd00::${index.toString(16)}` } });
+      const asked = Array.from({ length: 512 }, (_, index) => ask(index));
+      await eventually(async () => {
+        await Promise.resolve();
+        expect(admission.usage.running).to.equal(512);
+      });
+      const { statusCode, body } = await ask(600);
+      expect([statusCode, body]).to.deep.equal([503, 'too many icons are fetched at a time\n']);
+      held.resolve(['v1.0.0']);
+      expect((await Promise.all(asked)).map(({ statusCode }) => statusCode)).to.deep.equal(asked.map(() => 200));
+      expect((await ask(600)).statusCode).to.equal(200);
     });
 
     it('with any unknown parameters', async () => {
