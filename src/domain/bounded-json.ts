@@ -13,18 +13,16 @@ const STEP_BYTES = 512 * 1024;
 const [QUOTE, BACKSLASH, COMMA] = [0x22, 0x5c, 0x2c];
 const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x7d];
 
-/**
- * @throws SyntaxError, TypeError for bytes that are not UTF-8, RangeError for JSON that is too deep or has too many values.
- */
+/** @throws SyntaxError, RangeError for JSON that is too deep or has too many values. */
 export function parseBoundedJson(bytes: Uint8Array, maxValues = MAX_VALUES): unknown {
   const steps = weighingSteps(bytes, maxValues);
   while (steps.next().done !== true);
   return parseWeighedJson(bytes);
 }
 
-/** Parses bytes that have passed `weighingSteps`. @throws SyntaxError, TypeError as `parseBoundedJson` */
+/** Parses bytes that have passed `weighingSteps`; as in Go, bytes that are not UTF-8 become U+FFFD. @throws SyntaxError */
 export function parseWeighedJson(bytes: Uint8Array): unknown {
-  return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  return JSON.parse(new TextDecoder().decode(bytes));
 }
 
 /**

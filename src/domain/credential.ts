@@ -127,14 +127,21 @@ interface DockerConfig {
 
 function parseConfig(dockerCfg: string): DockerConfig {
   const text = decodeBase64(dockerCfg, 'not base64');
-  const { auths, credHelpers, credsStore } = parseJson(text, otherThanJson(text));
+  const config = parseJson(text, otherThanJson(text));
+  const { auths, credHelpers, credsStore } = config;
   if (typeof (auths ?? {}) !== 'object' || Array.isArray(auths))
     throw new InvalidCredentialError('"auths" is not an object');
   return {
-    auths: Object.entries(auths ?? {}),
+    auths: Object.entries(auths ?? oldEntries(config)),
     helpers: typeof credHelpers === 'object' ? Object.entries(credHelpers ?? {}) : [],
     hasStore: typeof credsStore === 'string' && credsStore !== '',
   };
+}
+
+/** Returns the entries of `.dockercfg`, the older form (`kubernetes.io/dockercfg`), which has no `auths` around them. */
+function oldEntries(config: Record<string, unknown>): object {
+  const isEntry = (value: unknown): boolean => typeof value === 'object' && value !== null && 'auth' in value;
+  return Object.fromEntries(Object.entries(config).filter(([, value]) => isEntry(value)));
 }
 
 /** Windows writes UTF-16 by default; a value of `kubectl get -o yaml` is encoded as base64 a second time. */

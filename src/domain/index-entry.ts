@@ -43,8 +43,9 @@ export function parseIndexEntry(json: unknown): IndexEntry | undefined {
   if (!isObject(json)) return undefined;
   const { digest, mediaType, platform, annotations, artifactType } = asObject(json, 'index entry');
   if (typeof digest !== 'string' || !isDigest(digest)) return undefined;
-  if (!isAbsent(mediaType) && !KNOWN_MEDIA_TYPES.has(mediaType)) return undefined;
-  const isIndex = INDEX_MEDIA_TYPES.some((type) => type === mediaType);
+  const type = typeof mediaType === 'string' ? mediaType.split(';', 1)[0]?.trim().toLowerCase() : mediaType;
+  if (!isAbsent(type) && !KNOWN_MEDIA_TYPES.has(type)) return undefined;
+  const isIndex = INDEX_MEDIA_TYPES.some((known) => known === type);
   return { digest, isIndex, platform: parseEntryPlatform(platform), role: roleOf(annotations, artifactType) };
 }
 
@@ -61,8 +62,17 @@ function parseEntryPlatform(json: unknown): Platform | undefined {
   return isAbsent(variant) ? platform : { ...platform, variant: textOf(variant) };
 }
 
+/** The names that containerd takes for each other (`platforms.Normalize`): those of the kernel, and those of Go. */
+const GO_NAMES: ReadonlyMap<string, string> = new Map([
+  ['x86_64', 'amd64'],
+  ['x86-64', 'amd64'],
+  ['aarch64', 'arm64'],
+  ['i386', '386'],
+]);
+
 function textOf(json: unknown): string {
-  return typeof json === 'string' ? json : '';
+  const text = typeof json === 'string' ? json.toLowerCase() : '';
+  return GO_NAMES.get(text) ?? text;
 }
 
 /** BuildKit lists attestations beside their images; some tools give an attestation the platform of its image. */

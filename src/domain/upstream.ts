@@ -149,7 +149,8 @@ function parseRepo(repo: string): ReturnType<typeof parseRepository> {
   try {
     return parseRepository(repo.replace(/\/$/, ''));
   } catch (cause) {
-    throw new InvalidUpstreamError('repo', 'must be host[:port][/path]', { cause });
+    const rule = cause instanceof Error ? cause.message.replace(/^repository /, '') : '';
+    throw new InvalidUpstreamError('repo', rule, { cause });
   }
 }
 
@@ -175,17 +176,26 @@ function parseCredential(
 /** @throws InvalidUpstreamError */
 export function parseCertificates(pem = ''): string[] {
   if (pem.trim() === '') return [];
-  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g);
-  if (blocks === null) {
-    const isPath = /^\.{0,2}\/\S+$|^\S+\.(?:crt|cer|pem)$/.test(pem.trim());
-    throw new InvalidUpstreamError('ca', isPath ? 'is a path, and must be the PEM itself' : 'has no PEM certificate');
-  }
+  const bodies = pem
+    .matchAll(/-----BEGIN CERTIFICATE-----([^-]+)-----END CERTIFICATE-----/g)
+    .map(([, body = '']) => body);
   // Bundles repeat certificates, and parsing one costs 50 us.
-  return [...new Set(blocks)].map((block) => {
+  const certificates = new Set(bodies);
+  if (certificates.size === 0) throw new InvalidUpstreamError('ca', otherThanPem(pem.trim()));
+  return [...certificates].map((body) => {
     try {
-      return new X509Certificate(block).toString();
+      // OpenSSL needs the lines; YAML and shells can leave blanks or a written "\n" in place of their ends.
+      return new X509Certificate(Buffer.from(body.replaceAll('\\n', ''), 'base64')).toString();
     } catch (cause) {
       throw new InvalidUpstreamError('ca', 'has a certificate that cannot be read', { cause });
     }
   });
+}
+
+function otherThanPem(text: string): string {
+  if (/^\.{0,2}\/\S+$|^\S+\.(?:crt|cer|pem)$/.test(text)) return 'is a path, and must be the PEM itself';
+  // Base64 of "-----BEGIN C".
+  return text.startsWith('LS0tLS1CRUdJTiBD')
+    ? 'is base64 of a PEM, and must be the PEM itself'
+    : 'has no PEM certificate';
 }

@@ -144,7 +144,15 @@ describe('the service before a registry that', () => {
     );
   }
 
-  for (const header of ['BASIC realm="Sonatype Nexus"', 'Basic', 'basic realm=x', 'Basic realm=Registry Realm']) {
+  for (const header of [
+    'BASIC realm="Sonatype Nexus"',
+    'Basic',
+    'basic realm=x',
+    'Basic realm=Registry Realm',
+    'Basic realm=/',
+    "Basic realm='Sandstorm API'",
+    'Basic realm="x',
+  ]) {
     it(
       `challenges by [${header}]`,
       withRegistry(
@@ -170,6 +178,8 @@ describe('the service before a registry that, for tokens,', () => {
     ['gives a token with an absurdly long lifetime', 'application/json', { expires_in: 1e300 }],
     ['gives a token with a negative lifetime', 'application/json', { expires_in: -5 }],
     ['has another clock', 'application/json', { issued_at: '2001-01-01T00:00:00Z', expires_in: 60 }],
+    ['gives its lifetime as a text', 'application/json', { expires_in: '3600' }],
+    ['gives the time in seconds', 'application/json', { issued_at: 1_457_510_670 }],
     ['sends null in addition to its token', 'application/json', { access_token: null, refresh_token: null }],
   ] as const) {
     it(

@@ -902,6 +902,26 @@ describe('the service before a registry that', () => {
       }),
     );
 
+    for (const [what, change] of [
+      ['says x86_64', { platform: { os: 'linux', architecture: 'x86_64' } }],
+      ['says Linux and AMD64', { platform: { os: 'Linux', architecture: 'AMD64' } }],
+      [
+        'has a type with parameters',
+        { platform: LINUX, mediaType: 'application/vnd.oci.image.manifest.v1+json; charset=utf-8' },
+      ],
+    ] as const) {
+      it(
+        `an index whose entry ${what}`,
+        withRegistry(async (bench) => {
+          const image = makePackage(1000, 20 + what.length);
+          const other = { ...makePackage(1000, 1).manifest.descriptor, platform: { ...LINUX, architecture: 'arm64' } };
+          const entry = { ...image.manifest.descriptor, ...change };
+          const index = { schemaVersion: 2, mediaType: OCI_INDEX, manifests: [other, entry] };
+          await bench.expectPackage(image, publishIndex(bench, image, index).digest);
+        }),
+      );
+    }
+
     it(
       'an index within an index',
       withRegistry(async (bench) => {

@@ -44,6 +44,13 @@ describe('parseBoundedJson', () => {
     for (const text of ['', '{', '"', '"\\', '"a\\"', ']', '[1,]', '\u0000']) {
       expect(() => parseBoundedJson(Buffer.from(text)), text).to.throw(SyntaxError);
     }
-    expect(() => parseBoundedJson(Uint8Array.of(0x22, 0xff, 0x22))).to.throw(TypeError);
+  });
+
+  it('reads bytes that are not UTF-8 as Go does, in texts alone', () => {
+    expect(parseBoundedJson(Uint8Array.of(0x22, 0xff, 0x22))).to.equal('\ufffd');
+    // The first byte of a character of two bytes does not take the quote.
+    expect(parseBoundedJson(Uint8Array.of(0x22, 0xc3, 0x22))).to.equal('\ufffd');
+    for (const bytes of [[0xff], [0x5b, 0xe9, 0x5d], [0xff, 0xfe, 0x5b, 0, 0x5d, 0]])
+      expect(() => parseBoundedJson(Uint8Array.from(bytes))).to.throw(SyntaxError);
   });
 });

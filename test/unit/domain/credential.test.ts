@@ -238,6 +238,15 @@ describe('credentialFor', () => {
     expect(find({ 'registry.example:5000': {} })).to.deep.equal({ kind: 'anonymous', lacks: 'password' });
   });
 
+  it('reads the older form without "auths", and nothing else in its place', () => {
+    const read = (config: object) => credentialFor(base64(config), at('registry.example:5000'), undefined);
+    const entries = { 'other.example': entry('other'), 'https://registry.example:5000': entry('robot') };
+    expect(read(entries)).to.include({ kind: 'basic', username: 'robot' });
+    expect(read({ ...entries, auths: {} })).to.deep.equal({ kind: 'anonymous' });
+    expect(read({ HttpHeaders: { 'registry.example:5000': 'a' }, auths: null })).to.deep.equal({ kind: 'anonymous' });
+    expect(read({ 'registry.example:5000': 'canary' })).to.deep.equal({ kind: 'anonymous' });
+  });
+
   it('takes a docker config behind a byte order mark, and tells other ways of Windows and kubectl', () => {
     const config = JSON.stringify({ auths: { 'registry.example:5000': entry('robot') } });
     const at5000 = (dockerCfg: string) => credentialFor(dockerCfg, at('registry.example:5000'), undefined);

@@ -54,6 +54,12 @@ describe('parseIndexEntry', () => {
     });
   }
 
+  for (const mediaType of [INDEX.toUpperCase(), `${INDEX}; charset=utf-8`, `${INDEX} ;v="1"`]) {
+    it(`recognizes the type ${mediaType}`, () => {
+      expect(parseIndexEntry({ digest, mediaType })).to.include({ isIndex: true });
+    });
+  }
+
   for (const [what, json] of [
     ['null', null],
     ['a list', [digest]],
@@ -99,6 +105,14 @@ describe('platformCandidates', () => {
       amd64,
       [1, 0],
     ],
+    [
+      'takes x86_64, the name of the kernel, for amd64',
+      [{ platform: arm64 }, { platform: linux('x86_64') }],
+      amd64,
+      [1],
+    ],
+    ['takes aarch64/v8 for arm64', [{ platform: amd64 }, { platform: linux('aarch64', 'v8') }], arm64, [1]],
+    ['takes Linux/AMD64 for linux/amd64', [{ platform: { os: 'Linux', architecture: 'AMD64' } }, {}], amd64, [0, 1]],
     ['takes arm64 for arm64/v8', [{ platform: arm64 }], { ...arm64, variant: 'v8' }, [0]],
     ['takes no amd64 for amd64/v3', [{ platform: amd64 }], { ...amd64, variant: 'v3' }, []],
     [

@@ -52,10 +52,35 @@ describe('parseUpstream', () => {
     });
   }
 
+  for (const [what, change] of [
+    ['lines of Windows', (pem: string) => pem.replaceAll('\n', '\r\n')],
+    ['blanks instead of line feeds', (pem: string) => pem.replaceAll('\n', ' ')],
+    ['an indentation', (pem: string) => pem.replaceAll('\n', '\n    ')],
+    ['"\\\\n" instead of line feeds', (pem: string) => pem.replaceAll('\n', '\\n')],
+    ['no line feeds', (pem: string) => pem.replaceAll('\n', '')],
+    ['text of openssl before it', (pem: string) => `subject=CN = a\nissuer=CN = b\n${pem}`],
+    ['a byte order mark', (pem: string) => `\ufeff${pem}`],
+  ] as const) {
+    it(`reads certificates with ${what}`, () => {
+      const { ca } = parseUpstream({ repo: 'a.example', ca: CA + ISSUING_CA }).registry;
+      expect(parseUpstream({ repo: 'a.example', ca: change(CA + ISSUING_CA) }).registry.ca).to.deep.equal(ca);
+    });
+  }
+
+  it('names the rule for the path of a repository', () => {
+    for (const repo of ['a.example/B', 'a.example//b', 'a.example/b:tag'])
+      expect(() => parseUpstream({ repo }), repo).to.throw(
+        'repo: must be host[:port][/path], its path lower-case name components joined by "/"',
+      );
+  });
+
   it('distinguishes the path of a CA from a CA', () => {
     const complaint = (ca: string) => () => parseUpstream({ repo: 'a.example', ca });
     for (const path of ['/etc/ssl/ca', 'ca.crt', '../pki/ca.pem']) expect(complaint(path), path).to.throw('is a path');
     expect(complaint('MIIB/zCCAYWgAwIBAgIU')).to.throw('has no PEM certificate');
+    expect(complaint(Buffer.from(CA).toString('base64'))).to.throw('is base64 of a PEM');
+    expect(complaint(CA.replace('-----END', '----END'))).to.throw('has no PEM certificate');
+    expect(complaint(CA.replace('MII', 'NII'))).to.throw('has a certificate that cannot be read');
   });
 });
 

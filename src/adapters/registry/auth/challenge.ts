@@ -25,7 +25,9 @@ const REMEMBERED_MS = 60_000;
  * Parses all challenges in their order; commas join several headers. A name before `=` is a parameter of the current
  * challenge, any other name is the scheme of the next one. A part that cannot be parsed ends the list.
  */
-export function parseChallenges(header: string): Challenge[] {
+export function parseChallenges(received: string): Challenge[] {
+  // Node decodes headers as Latin-1, and a service can have a name in UTF-8.
+  const header = Buffer.from(received, 'latin1').toString();
   const challenges: { scheme: string; parameters: Map<string, string> }[] = [];
   let at = 0;
   const take = (pattern: RegExp): RegExpExecArray | null => {

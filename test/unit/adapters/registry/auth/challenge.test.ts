@@ -73,6 +73,11 @@ const challenge = fc
 const challenges = fc.array(challenge, { maxLength: 4 });
 
 describe('parseChallenges', () => {
+  it('reads a service in UTF-8, as Node gives the header', () => {
+    const received = Buffer.from('Bearer realm="https://a.example",service="реестр"').toString('latin1');
+    expect(parseChallenges(received)[0]?.parameters.get('service')).to.equal('реестр');
+  });
+
   const cases: [header: string, expected: [string, Record<string, string>][]][] = [
     ['', []],
     ['Basic', [['basic', {}]]],
