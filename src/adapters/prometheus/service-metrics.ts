@@ -71,25 +71,10 @@ type CacheResult = CacheOutcome['kind'];
 
 export const CACHE_RESULTS: readonly CacheResult[] = ['hit', 'miss', 'joined', 'bypass'];
 
-interface Sending {
-  readonly sending: number;
-  readonly waiting: number;
-  readonly refused: number;
-  readonly displaced: number;
-}
+/** A metric whose value is read for each scrape. The name is without the prefix of this service. */
+type ReadMetric<Value> = readonly [name: string, help: string, value: () => Value];
 
-/** All sockets of the network namespace of this process; in the chart, those of the whole host. */
-const SOCKSTAT = '/proc/self/net/sockstat';
-const PAGE_BYTES = 4096;
-
-/** `acceptDelay` resolves with seconds, and is called for each scrape. */
-export function sendingMetrics(registry: Registry, usage: () => Sending, acceptDelay: () => Promise<number>): void {
-  const gauges: [name: string, help: string, value: () => number | Promise<number>][] = [
-    ['sending', 'Packages that are being sent, without small ones.', () => usage().sending],
-    ['sending_waiting', 'Packages that wait because too many are being sent.', () => usage().waiting],
-    ['tcp_memory_bytes', 'Memory of all TCP sockets of the network that the service is in.', readTcpMemory],
-    ['accept_delay_seconds', 'Time that a new connection has just waited until the service accepted it.', acceptDelay],
-  ];
+export function exposeGauges(registry: Registry, gauges: readonly ReadMetric<number | Promise<number>>[]): void {
   for (const [name, help, value] of gauges) {
     new Gauge({
       name: `registry_packages_proxy_${name}`,
@@ -100,18 +85,9 @@ export function sendingMetrics(registry: Registry, usage: () => Sending, acceptD
       },
     });
   }
-  const counters: [name: string, help: string, value: () => number][] = [
-    [
-      'sending_refused_total',
-      'Packages that were refused with 503, because too many were being sent.',
-      () => usage().refused,
-    ],
-    [
-      'sending_displaced_total',
-      'Readers that accepted no bytes and were disconnected in favour of others.',
-      () => usage().displaced,
-    ],
-  ];
+}
+
+export function exposeCounters(registry: Registry, counters: readonly ReadMetric<number>[]): void {
   for (const [name, help, value] of counters) {
     new Counter({
       name: `registry_packages_proxy_${name}`,
@@ -125,6 +101,39 @@ export function sendingMetrics(registry: Registry, usage: () => Sending, acceptD
   }
 }
 
+interface Sending {
+  readonly sending: number;
+  readonly waiting: number;
+  readonly refused: number;
+  readonly displaced: number;
+}
+
+/** All sockets of the network namespace of this process; in the chart, those of the whole host. */
+const SOCKSTAT = '/proc/self/net/sockstat';
+const PAGE_BYTES = 4096;
+
+/** `acceptDelay` resolves with seconds, and is called for each scrape. */
+export function sendingMetrics(registry: Registry, usage: () => Sending, acceptDelay: () => Promise<number>): void {
+  exposeGauges(registry, [
+    ['sending', 'Packages that are being sent, without small ones.', () => usage().sending],
+    ['sending_waiting', 'Packages that wait because too many are being sent.', () => usage().waiting],
+    ['tcp_memory_bytes', 'Memory of all TCP sockets of the network that the service is in.', readTcpMemory],
+    ['accept_delay_seconds', 'Time that a new connection has just waited until the service accepted it.', acceptDelay],
+  ]);
+  exposeCounters(registry, [
+    [
+      'sending_refused_total',
+      'Packages that were refused with 503, because too many were being sent.',
+      () => usage().refused,
+    ],
+    [
+      'sending_displaced_total',
+      'Readers that accepted no bytes and were disconnected in favour of others.',
+      () => usage().displaced,
+    ],
+  ]);
+}
+
 /** Returns 0 if the system has no such file. The read is synchronous, like that of the certificates. */
 function readTcpMemory(): number {
   try {
@@ -136,14 +145,8 @@ function readTcpMemory(): number {
 
 /** Prometheus may not scrape a pod that is not ready, so the alert for this state is the one for pods that are not ready. */
 export function bootstrapMetrics(registry: Registry, isOpen: () => boolean): void {
-  new Gauge({
-    name: 'registry_packages_proxy_bootstrap_open',
-    help: '1 while the bootstrap port is open, 0 while it cannot be opened.',
-    registers: [registry],
-    collect() {
-      this.set(Number(isOpen()));
-    },
-  });
+  const help = '1 while the bootstrap port is open, 0 while it cannot be opened.';
+  exposeGauges(registry, [['bootstrap_open', help, () => Number(isOpen())]]);
 }
 
 /** The `reasons` exist from the start, so that the first refusal is visible as an increase. */

@@ -2,7 +2,7 @@
 import { ContainerModule } from 'inversify';
 import { bucketLog } from '../../adapters/log/event-log.ts';
 import { toAll } from '../../adapters/observers/observed-ports.ts';
-import { bucketMetrics } from '../../adapters/prometheus/upstream-metrics.ts';
+import { bucketMetrics } from '../../adapters/prometheus/optional-metrics.ts';
 import { SharedBucket } from '../../adapters/s3/shared-bucket.ts';
 import { type ModuleInputs, T } from './tokens.ts';
 

@@ -10,7 +10,7 @@ import {
 } from '../../adapters/kubernetes/kubernetes-credential-provider.ts';
 import { RefusalEvents } from '../../adapters/kubernetes/refusal-events.ts';
 import { toAll } from '../../adapters/observers/observed-ports.ts';
-import { informerMetrics } from '../../adapters/prometheus/upstream-metrics.ts';
+import { informerMetrics } from '../../adapters/prometheus/optional-metrics.ts';
 import { StaticCredentialProvider } from '../../adapters/static/static-credential-provider.ts';
 import { mistakeOf } from '../../domain/credential.ts';
 import type { Component } from '../lifecycle.ts';

@@ -11,8 +11,7 @@ import {
 } from '../../adapters/observers/observed-ports.ts';
 import { UpstreamHistory } from '../../adapters/observers/upstream-history.ts';
 import { NoImageCatalog, OciLayoutGateway } from '../../adapters/oci-layout/oci-layout-gateway.ts';
-import { storeMetrics } from '../../adapters/prometheus/store-metrics.ts';
-import { upstreamMetrics } from '../../adapters/prometheus/upstream-metrics.ts';
+import { storeMetrics, upstreamMetrics } from '../../adapters/prometheus/package-metrics.ts';
 import { NegativeCache } from '../../adapters/registry/negative-cache.ts';
 import type { SourcesGateway } from '../../adapters/sources/sources-gateway.ts';
 import { NoPackageStore } from '../../adapters/unstored/no-package-store.ts';

@@ -20,7 +20,7 @@ import {
   requestMetrics,
   sendingMetrics,
 } from '../../adapters/prometheus/service-metrics.ts';
-import { downloadMetrics, packageMetrics } from '../../adapters/prometheus/store-metrics.ts';
+import { downloadMetrics, packageMetrics } from '../../adapters/prometheus/package-metrics.ts';
 import {
   observedIcons,
   ObservedPackages,

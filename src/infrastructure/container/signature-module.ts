@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Layout } from '../../adapters/filesystem/layout.ts';
 import { signatureLog } from '../../adapters/log/event-log.ts';
 import { toAll } from '../../adapters/observers/observed-ports.ts';
-import { signatureMetrics } from '../../adapters/prometheus/upstream-metrics.ts';
+import { signatureMetrics } from '../../adapters/prometheus/optional-metrics.ts';
 import { ClaimFolder } from '../../adapters/signatures/claim-folder.ts';
 import { ImageSignatureVerifier } from '../../adapters/signatures/image-signature-verifier.ts';
 import { TrustedKeys } from '../../adapters/signatures/trusted-keys.ts';

@@ -2,7 +2,7 @@
 import type { Registry } from 'prom-client';
 import { credentialLog, sourceLog } from '../../adapters/log/event-log.ts';
 import { ObservedRegistryGateway, toAll, type UpstreamObserver } from '../../adapters/observers/observed-ports.ts';
-import { sourceMetrics } from '../../adapters/prometheus/upstream-metrics.ts';
+import { sourceMetrics } from '../../adapters/prometheus/optional-metrics.ts';
 import { FollowedCredential } from '../../adapters/sources/followed-credential.ts';
 import { Mirror } from '../../adapters/sources/mirror.ts';
 import { MirroredCatalog } from '../../adapters/sources/mirrored-catalog.ts';

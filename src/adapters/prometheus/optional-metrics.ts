@@ -1,64 +1,8 @@
-/** Metrics of the parts outside of the process: upstreams, sources, the bucket, signatures of images, and the cluster. */
-import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+/** Metrics of the parts that only some settings add: the watch of the cluster, sources, the bucket, signatures of images. */
+import { Counter, Gauge, type Registry } from 'prom-client';
 import type { SignatureFinding } from '../../application/resolve-signed-package.ts';
-import { PackageError } from '../../domain/errors.ts';
-import type { Operation, SourceKind, SourceStatus } from '../../domain/ports/registry-gateway.ts';
-import type { AskedPlace, UpstreamObserver } from '../observers/observed-ports.ts';
-
-const OPERATIONS: readonly Operation[] = ['manifest', 'blob'];
-/** The codes of the alerts exist from the start, so that the first failure is visible as an increase. */
-const CODES = ['ok', 'upstream_denied', 'upstream_unavailable', 'upstream_timeout', 'toomanyrequests'];
-
-/** `places` are those that can be asked. */
-export function upstreamMetrics(registry: Registry, places: readonly AskedPlace[] = ['registry']): UpstreamObserver {
-  const requests = new Counter({
-    name: 'registry_packages_proxy_upstream_requests_total',
-    help: 'Manifests and blobs requested from an upstream, by outcome: "ok" when it began to answer, otherwise an error code.',
-    labelNames: ['source', 'operation', 'code'],
-    registers: [registry],
-  });
-  const duration = new Histogram({
-    name: 'registry_packages_proxy_upstream_duration_seconds',
-    help: 'Time until a manifest was complete or a blob began to arrive, retries and authorization included.',
-    labelNames: ['operation'],
-    buckets: [0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30],
-    registers: [registry],
-  });
-  const received = new Counter({
-    name: 'registry_packages_proxy_upstream_bytes_total',
-    help: 'Bytes of blobs received from upstreams.',
-    labelNames: ['source'],
-    registers: [registry],
-  });
-  const resumed = new Counter({
-    name: 'registry_packages_proxy_upstream_resumed_total',
-    help: 'Downloads that were resumed after an interruption.',
-    registers: [registry],
-  });
-  for (const operation of OPERATIONS) duration.zero({ operation });
-  for (const source of places) {
-    received.inc({ source }, 0);
-    for (const operation of OPERATIONS) for (const code of CODES) requests.inc({ source, operation, code }, 0);
-  }
-  return (event) => {
-    const { place: source, operation, offset } = event.question;
-    if (event.kind === 'received') received.inc({ source }, event.bytes);
-    if (event.kind !== 'answered') return;
-    requests.inc({
-      source,
-      operation,
-      code: event.isAbandoned ? codeOf(event.error, 'abandoned') : codeOf(event.error),
-    });
-    duration.observe({ operation }, event.seconds);
-    if (offset > 0 && event.error === undefined) resumed.inc();
-  };
-}
-
-/** Returns `unknown` for an error outside the domain. */
-function codeOf(error: unknown, unknown = 'internal'): string {
-  if (error === undefined) return 'ok';
-  return error instanceof PackageError ? error.code.toLowerCase() : unknown;
-}
+import type { SourceKind, SourceStatus } from '../../domain/ports/registry-gateway.ts';
+import { exposeGauges } from './service-metrics.ts';
 
 /** The events of a watcher that can be counted. */
 type WatchedEvent = { readonly resource: string } & (
@@ -182,14 +126,9 @@ export function bucketMetrics(registry: Registry, queued: () => number): (event:
     help: '1 if the bucket answered the last request; 0 while it does not exist, refuses the keys, or no keys are configured.',
     registers: [registry],
   });
-  new Gauge({
-    name: 'registry_packages_proxy_bucket_write_queue',
-    help: 'Blobs that are being written to the bucket or wait for it.',
-    registers: [registry],
-    collect() {
-      this.set(queued());
-    },
-  });
+  exposeGauges(registry, [
+    ['bucket_write_queue', 'Blobs that are being written to the bucket or wait for it.', queued],
+  ]);
   for (const result of WRITE_RESULTS) writes.inc({ result }, 0);
   return (event) => {
     if (event.kind === 'write') writes.inc({ result: event.result });
