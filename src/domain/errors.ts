@@ -61,8 +61,8 @@ export class InvalidArgumentError extends PackageError {
 /** No configured registry has this name. */
 export class RepositoryUnknownError extends PackageError {
   readonly code = 'NAME_UNKNOWN';
-  constructor(message = 'repository is not known to this proxy', options?: ErrorOptions) {
-    super(message, options);
+  constructor(message = 'repository is not known to this proxy') {
+    super(message);
   }
 }
 
@@ -115,8 +115,8 @@ const SIGNATURE_MESSAGES = {
 /** The first list of credentials has not arrived. */
 export class CredentialsPendingError extends PackageError {
   readonly code = 'CREDENTIALS_PENDING';
-  constructor(options?: ErrorOptions) {
-    super('registry credentials are not loaded yet', options);
+  constructor() {
+    super('registry credentials are not loaded yet');
   }
 }
 

@@ -6,6 +6,9 @@ import { type Digest, digestHex } from '../../domain/descriptor.ts';
 import { BlobDirectory } from '../blobs/blob-directory.ts';
 import { checkPrivate, makePrivate } from './private-directories.ts';
 
+/** Private, because packages run as root, so no other user may write here. */
+const DIRECTORY = { recursive: true, mode: 0o700 } as const;
+
 /**
  * ```text
  * <directory>/v1/                       another format would have another version, which does not read these files
@@ -15,9 +18,6 @@ import { checkPrivate, makePrivate } from './private-directories.ts';
  *   clean                               the times of verification at a clean stop; missing while a process runs, or if it crashed
  * ```
  */
-/** Private, because packages run as root, so no other user may write here. */
-const DIRECTORY = { recursive: true, mode: 0o700 } as const;
-
 export class Layout {
   readonly directory: string;
   /** The directory with all files of the store. */

@@ -47,7 +47,7 @@ async function readContents(archive: TarArchive): Promise<ArchiveContents> {
 const NAME_ANNOTATIONS = ['io.containerd.image.name', 'org.opencontainers.image.ref.name'];
 
 async function layoutContents(archive: TarArchive): Promise<ArchiveContents> {
-  const { manifests } = asObject(await readJson(archive, 'index.json', MAX_JSON_BYTES), 'index.json');
+  const { manifests } = asObject(await readJson(archive, 'index.json'), 'index.json');
   const names = new Map<Digest, string[]>();
   for (const json of listOf(manifests, 'index.json')) {
     const entry = parseIndexEntry(json);
@@ -74,7 +74,7 @@ interface SavedImage {
 async function savedContents(archive: TarArchive): Promise<ArchiveContents> {
   const contents = new Map<Digest, FilePlace | Uint8Array>();
   const saved: SavedImage[] = [];
-  for (const entry of listOf(await readJson(archive, 'manifest.json', MAX_JSON_BYTES), 'manifest.json')) {
+  for (const entry of listOf(await readJson(archive, 'manifest.json'), 'manifest.json')) {
     saved.push(await readSaved(archive, asObject(entry, 'entry of manifest.json'), contents));
   }
   const images: ArchivedImage[] = [];
@@ -137,8 +137,8 @@ async function layerOf(
   return { mediaType: LAYER, digest, size };
 }
 
-async function readJson(archive: TarArchive, name: string, most: number): Promise<unknown> {
-  return parseJson(await archive.read(placeOf(archive, name, most)), name);
+async function readJson(archive: TarArchive, name: string): Promise<unknown> {
+  return parseJson(await archive.read(placeOf(archive, name, MAX_JSON_BYTES)), name);
 }
 
 function placeOf(archive: TarArchive, name: string, most: number): FilePlace {

@@ -125,7 +125,7 @@ export type WriteProblem = (ctx: Context, problem: Problem, requestId: string) =
 
 /** Answers errors that occur before the headers are sent. After them the sender ends the connection. */
 export function errorResponses(
-  writerOf: (target: string) => WriteProblem | undefined = () => undefined,
+  writerOf: (target: string) => WriteProblem | undefined,
 ): Middleware<{ readonly record: { readonly id: string; error: unknown } }> {
   return async (ctx, next) => {
     try {
