@@ -7,6 +7,8 @@ import { isOutOfSpace } from '../blobs/blob-file.ts';
 
 /** The number of entries that are evicted in one turn; removing a file takes about 20 µs. */
 const EVICTED_AT_ONCE = 256;
+/** The attempts of a write. Each evicts as much as the write needs, but other processes may write to the volume, too. */
+const MAX_TRIES = 4;
 
 interface EvictionOptions {
   readonly ledger: Ledger;
@@ -31,16 +33,6 @@ export class Eviction {
     return this.#evicted;
   }
 
-  /** The functions for a growing file with this reservation. */
-  growing(room: Room): GrowingRoom {
-    return {
-      grow: (end) => {
-        this.grow(room, end);
-      },
-      relieve: (bytes, cause) => this.relieve(bytes, cause),
-    };
-  }
-
   /**
    * Takes the room of a file of `end` bytes. Only as many entries are evicted as the new bytes need, so that one turn never
    * evicts a whole cache. @throws StoreFailedError if readers use the entries or the disk does not remove their files.
@@ -53,6 +45,21 @@ export class Eviction {
       throw new StoreFailedError({ cause: isLowered ? this.#lowered : new StoreFullError() });
     }
     room.take(end);
+  }
+
+  /**
+   * Writes `bytes` bytes whose room is taken, again after an eviction if the volume is full.
+   * @throws StoreFailedError: a full or broken disk is a failure of the store, and the upstream can still answer the request.
+   */
+  async withRoom<Result>(bytes: number, write: () => Promise<Result>): Promise<Result> {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await write();
+      } catch (cause) {
+        if (!isOutOfSpace(cause) || tries === MAX_TRIES || !this.relieve(bytes, cause))
+          throw new StoreFailedError({ cause });
+      }
+    }
   }
 
   /**
@@ -106,34 +113,6 @@ export class Eviction {
       this.#evicted++;
     }
     return this.#ledger.bytes <= bytes;
-  }
-}
-
-/** The attempts of a write. Each evicts as much as the write needs, but other processes may write to the volume, too. */
-const MAX_TRIES = 4;
-
-export interface Relief {
-  /** Makes room on a volume without a block for `bytes` bytes; returns whether there may be room now. @throws StoreFailedError */
-  relieve(bytes: number, cause: unknown): boolean;
-}
-
-/** The room of a growing file. */
-export interface GrowingRoom extends Relief {
-  /** Takes the room of the first `end` bytes. @throws StoreFailedError if there is no room any more. */
-  grow(end: number): void;
-}
-
-/**
- * @throws StoreFailedError: a full or broken disk is a failure of the store, and the upstream can still answer the request.
- */
-export async function withRoom<Result>(relief: Relief, bytes: number, write: () => Promise<Result>): Promise<Result> {
-  for (let tries = 1; ; tries++) {
-    try {
-      return await write();
-    } catch (cause) {
-      if (!isOutOfSpace(cause) || tries === MAX_TRIES || !relief.relieve(bytes, cause))
-        throw new StoreFailedError({ cause });
-    }
   }
 }
 

@@ -171,11 +171,8 @@ export class FilesystemPackageStore implements PackageStore, StoreInspection {
       : undefined;
     if (room === undefined) throw new StoreFullError(this.#ledger.noRoom(descriptor.size));
     try {
-      const file = await GrowingFile.create(this.#layout.newIngest(descriptor.digest), descriptor, {
-        thread: this.#thread,
-        pool: this.#pool,
-        room: this.#eviction.growing(room),
-      });
+      const options = { thread: this.#thread, pool: this.#pool, eviction: this.#eviction, room };
+      const file = await GrowingFile.create(this.#layout.newIngest(descriptor.digest), descriptor, options);
       return {
         write: (chunks) => this.#fill(descriptor, file, room, chunks),
         abort: async () => {

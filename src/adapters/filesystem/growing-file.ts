@@ -10,7 +10,8 @@ import { closeNow, openNew } from '../blobs/blob-file.ts';
 import { type Arrival, type ArrivalThread, beginArrival, expectArrival } from './arrival.ts';
 import { BlockFile, type BlockPool } from './block-file.ts';
 import { FileReading } from './file-reading.ts';
-import { type GrowingRoom, type PinningReader, withRoom } from './eviction.ts';
+import type { Eviction, PinningReader } from './eviction.ts';
+import type { Room } from './ledger.ts';
 
 const truncateFile = promisify(ftruncate);
 /** A file of at most this size, such as a manifest, is one write, for which a node waits. */
@@ -19,7 +20,8 @@ const ONE_WRITE_BYTES = 64 * 1024;
 interface GrowingFileOptions {
   readonly thread: ArrivalThread;
   readonly pool: BlockPool;
-  readonly room: GrowingRoom;
+  readonly eviction: Eviction;
+  readonly room: Room;
 }
 
 interface Reader {
@@ -32,8 +34,7 @@ export class GrowingFile implements PinningReader {
   readonly #descriptor: Descriptor;
   readonly #path: string;
   readonly #fd: number;
-  readonly #thread: ArrivalThread;
-  readonly #room: GrowingRoom;
+  readonly #options: GrowingFileOptions;
   readonly #blocks: BlockFile;
   /** The readers that still use the file. */
   readonly #readers = new Set<Reader>();
@@ -46,18 +47,17 @@ export class GrowingFile implements PinningReader {
   #growth: PromiseWithResolvers<void> = Promise.withResolvers();
   readonly #closed: PromiseWithResolvers<void> = Promise.withResolvers();
 
-  private constructor(descriptor: Descriptor, path: string, fd: number, { thread, pool, room }: GrowingFileOptions) {
+  private constructor(descriptor: Descriptor, path: string, fd: number, options: GrowingFileOptions) {
     this.#descriptor = descriptor;
     this.#path = path;
     this.#fd = fd;
-    this.#thread = thread;
-    this.#room = room;
-    this.#blocks = new BlockFile(fd, pool);
+    this.#options = options;
+    this.#blocks = new BlockFile(fd, options.pool);
   }
 
   /** @throws StoreFailedError */
   static async create(path: string, descriptor: Descriptor, options: GrowingFileOptions): Promise<GrowingFile> {
-    const fd = await withRoom(options.room, 1, () => openNew(path));
+    const fd = await options.eviction.withRoom(1, () => openNew(path));
     const file = new GrowingFile(descriptor, path, fd, options);
     expectArrival(descriptor, options.thread);
     try {
@@ -80,7 +80,7 @@ export class GrowingFile implements PinningReader {
    * whole verified file even if it cannot be cached.
    */
   async fill(chunks: AsyncIterable<Uint8Array>, keep: (path: string) => void): Promise<void> {
-    const arrival = beginArrival(this.#descriptor, this.#fd, this.#thread);
+    const arrival = beginArrival(this.#descriptor, this.#fd, this.#options.thread);
     try {
       await this.#write(chunks, arrival).catch((error: unknown) => {
         arrival.abandon();
@@ -168,14 +168,15 @@ export class GrowingFile implements PinningReader {
 
   async #write(chunks: AsyncIterable<Uint8Array>, arrival: Arrival): Promise<void> {
     const { size } = this.#descriptor;
+    const { eviction, room } = this.#options;
     let written = 0;
     for await (const chunk of chunks) {
       // Checked before the write, because no more room is reserved.
       if (written + chunk.byteLength > size) throw new DigestMismatchError(`${String(size)} bytes`, 'more bytes');
       for (let done = 0; done < chunk.byteLength;) {
         const [rest, at] = [chunk.subarray(done), written + done];
-        this.#room.grow(at + rest.byteLength);
-        done += await withRoom(this.#room, rest.byteLength, () => arrival.write(rest, at));
+        eviction.grow(room, at + rest.byteLength);
+        done += await eviction.withRoom(rest.byteLength, () => arrival.write(rest, at));
       }
       if (this.#isFollowed(written)) this.#blocks.keep(written, chunk);
       written += chunk.byteLength;

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { open, rm } from 'node:fs/promises';
 import { StoreFailedError } from '../../domain/errors.ts';
 import type { Layout } from './layout.ts';
-import { type Relief, withRoom } from './eviction.ts';
+import type { Eviction } from './eviction.ts';
 
 /** One block, the smallest unit of `Ledger`. */
 const BLOCK = new Uint8Array(4096);
@@ -16,14 +16,14 @@ const HUNG_MS = 3000;
 
 export class WritableCheck {
   readonly #layout: Layout;
-  readonly #relief: Relief;
+  readonly #eviction: Eviction;
   readonly #hungMs: number;
   #answer: Promise<void> | undefined;
   #isHung = false;
 
-  constructor(layout: Layout, relief: Relief, hungMs = HUNG_MS) {
+  constructor(layout: Layout, eviction: Eviction, hungMs = HUNG_MS) {
     this.#layout = layout;
-    this.#relief = relief;
+    this.#eviction = eviction;
     this.#hungMs = hungMs;
   }
 
@@ -48,7 +48,8 @@ export class WritableCheck {
       this.#isHung = true;
       reject(hung());
     }, this.#hungMs);
-    withRoom(this.#relief, BLOCK.byteLength, () => this.#write())
+    this.#eviction
+      .withRoom(BLOCK.byteLength, () => this.#write())
       .finally(() => {
         clearTimeout(timer);
         this.#isHung = false;

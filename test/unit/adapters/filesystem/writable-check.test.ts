@@ -3,15 +3,17 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sinon from 'sinon';
+import { Eviction } from '../../../../src/adapters/filesystem/eviction.ts';
 import { FilesystemPackageStore } from '../../../../src/adapters/filesystem/filesystem-package-store.ts';
 import { Layout } from '../../../../src/adapters/filesystem/layout.ts';
+import { Ledger } from '../../../../src/adapters/filesystem/ledger.ts';
 import { WritableCheck } from '../../../../src/adapters/filesystem/writable-check.ts';
 import { StoreFailedError } from '../../../../src/domain/errors.ts';
 import { bytesOf, makeBlob } from '../../../support/image.ts';
 import { rejection } from '../../../support/rejection.ts';
 import { ingest, readAll, sourceOf } from '../../../support/source.ts';
 
-const NO_RELIEF = { relieve: () => false };
+const EVICTION = new Eviction({ ledger: new Ledger(0), remove: () => undefined });
 
 /** A disk that hangs until the returned function is called. */
 function hang(layout: Layout): () => void {
@@ -38,7 +40,7 @@ describe('WritableCheck', () => {
 
   it('rejects when the disk hangs, starts no further check, and succeeds when the disk answers again', async () => {
     const layout = new Layout(directory);
-    const check = new WritableCheck(layout, NO_RELIEF, 1);
+    const check = new WritableCheck(layout, EVICTION, 1);
     const goOn = hang(layout);
     const first = await rejection(check.run());
     expect(first)
@@ -53,7 +55,7 @@ describe('WritableCheck', () => {
     goOn();
     while (check.isHung) await new Promise(setImmediate);
     check.expectAnswer();
-    await new WritableCheck(layout, NO_RELIEF).run();
+    await new WritableCheck(layout, EVICTION).run();
   });
 
   it('makes the store behave as if it were empty while its disk hangs', async () => {
