@@ -1,31 +1,17 @@
 /** The HTTP interface: the middleware of all requests, and the routes. */
 import { Router } from '@koa/router';
-import Koa, { type Middleware } from 'koa';
+import Koa from 'koa';
 import type { ExplainPackage } from '../../application/explain-package.ts';
 import type { Admission } from './server/admission.ts';
 import { admitted } from './server/send-blob.ts';
-import { errorResponses, RefusedError, type WriteProblem } from './server/problem.ts';
+import { errorResponses, RefusedError } from './server/problem.ts';
 import { explainRoute } from './package/explain-route.ts';
 import { allowedHosts, expectSafe, strictRequests, wholeUrls } from './server/strict-requests.ts';
-import { isIconTarget } from './icons/icon-path.ts';
-import { type IconRoute, iconRoute, iconRouteOf } from './icons/icon-route.ts';
-import { isImagesTarget } from './images/images-path.ts';
-import { imagesRouteOf, type ImagesRoutes, imagesRoutes } from './images/images-routes.ts';
+import { iconFeature, type IconRoute } from './icons/icon-route.ts';
+import { imagesFeature, type ImagesRoutes } from './images/images-routes.ts';
 import { manifestRoute, packageRoute, type PackageUseCases } from './package/package-route.ts';
 import { readiness, type ReadinessCheck, type StatusOptions, statusRoute, toStatus } from './status/status-route.ts';
-import { recordRequests, type RequestObserver, type RequestState } from './server/request-record.ts';
-
-/** Serves the paths below a prefix. */
-export interface Feature {
-  /** Returns whether the request target, with or without its query, belongs to the feature. */
-  readonly owns: (target: string) => boolean;
-  /** Writes the error response of a request of the feature, if it has a format of its own. */
-  readonly writeError?: WriteProblem;
-  /** Returns the name of the route for metrics and the log; undefined for a path outside the feature. */
-  readonly routeOf: (path: string) => string | undefined;
-  /** Answers the requests of the feature. */
-  readonly routes: Middleware<RequestState>;
-}
+import { type Feature, recordRequests, type RequestObserver, type RequestState } from './server/request-record.ts';
 
 interface HttpAppOptions {
   readonly packages: PackageUseCases;
@@ -59,8 +45,8 @@ export function createHttpApp(options: HttpAppOptions): Koa<RequestState> {
   // errorResponses gives each error its response and its log line; Koa emits the same error again.
   app.on('error', () => undefined);
   const features: readonly Feature[] = [
-    { owns: isImagesTarget, routeOf: imagesRouteOf, routes: imagesRoutes(options) },
-    { owns: isIconTarget, routeOf: iconRouteOf, routes: iconRoute(options) },
+    imagesFeature(options),
+    iconFeature(options),
     ...(distribution === undefined ? [] : [distribution]),
   ];
   const ownerOf = (target: string): Feature | undefined => features.find(({ owns }) => owns(target));

@@ -1,8 +1,6 @@
 /** The read-only /v2/, loaded only if the settings enable it. */
 import { ContainerModule } from 'inversify';
-import { distributionRouteOf, isDistributionTarget } from '../../adapters/http/distribution/distribution-path.ts';
-import { distributionRoutes } from '../../adapters/http/distribution/distribution-routes.ts';
-import { writeOciError } from '../../adapters/http/distribution/oci-errors.ts';
+import { distributionFeature } from '../../adapters/http/distribution/distribution-routes.ts';
 import { ReadRepository } from '../../application/read-repository.ts';
 import { T } from './tokens.ts';
 
@@ -14,12 +12,7 @@ export function distributionModule(): ContainerModule {
       [T.PACKAGES, T.PACKAGE_STORE, T.CREDENTIAL_PROVIDER, T.IMAGE_CATALOG, T.BLOB_SIZES, T.SIGNATURES],
     );
     bind(T.DISTRIBUTION).toResolvedValue(
-      (repositories, admission) => ({
-        owns: isDistributionTarget,
-        writeError: writeOciError,
-        routeOf: distributionRouteOf,
-        routes: distributionRoutes({ repositories, admission }),
-      }),
+      (repositories, admission) => distributionFeature({ repositories, admission }),
       [T.REPOSITORIES, T.ADMISSION],
     );
   });

@@ -2,10 +2,9 @@
 import type { ServiceIdentifier } from 'inversify';
 import type { Logger } from 'pino';
 import type { Counter, Registry } from 'prom-client';
-import type { Feature } from '../../adapters/http/app.ts';
 import type { PackageUseCases } from '../../adapters/http/package/package-route.ts';
 import type { PackageObserver } from '../../adapters/observers/observed-ports.ts';
-import type { RequestHistory } from '../../adapters/http/server/request-record.ts';
+import type { Feature, RequestHistory } from '../../adapters/http/server/request-record.ts';
 import type { Admission } from '../../adapters/http/server/admission.ts';
 import type { StatusOptions } from '../../adapters/http/status/status-route.ts';
 import type { Senders } from '../../adapters/registry/senders.ts';

@@ -6,7 +6,7 @@ import { readParameters } from '../package/package-query.ts';
 import { RefusedError } from '../server/problem.ts';
 import { pathSegments } from '../server/strict-requests.ts';
 
-const PREFIX = '/v2/';
+export const PREFIX = '/v2/';
 
 export type DistributionPath =
   | { readonly kind: 'base' }
@@ -16,10 +16,6 @@ export type DistributionPath =
       readonly version: { readonly digest: Digest } | { readonly tag: Tag };
     }
   | { readonly kind: 'blobs'; readonly name: RepositoryPath; readonly digest: Digest };
-
-export function isDistributionTarget(target: string): boolean {
-  return target.startsWith(PREFIX);
-}
 
 const CONTENT = /^\/v2\/.+\/(manifests|blobs)\/[^/]+$/;
 

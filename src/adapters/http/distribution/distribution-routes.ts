@@ -5,12 +5,18 @@ import type { Package, PackageRequest } from '../../../domain/reference.ts';
 import { etagOf, matchesEtag, reprDigest, validatorHeaders } from '../package/package-headers.ts';
 import { answerHead, answerManifest, type OpenDelivery, sendDelivery } from '../package/package-route.ts';
 import type { Admission } from '../server/admission.ts';
-import type { RequestState } from '../server/request-record.ts';
+import type { Feature, RequestState } from '../server/request-record.ts';
 import { admitted, untilClosed } from '../server/send-blob.ts';
 import { expectSafe } from '../server/strict-requests.ts';
 import { traces } from '../server/trace-context.ts';
-import { type DistributionPath, parseDistributionPath, parseNamespace } from './distribution-path.ts';
-import { API_VERSION } from './oci-errors.ts';
+import {
+  type DistributionPath,
+  distributionRouteOf,
+  parseDistributionPath,
+  parseNamespace,
+  PREFIX,
+} from './distribution-path.ts';
+import { API_VERSION, writeOciError } from './oci-errors.ts';
 
 interface DistributionRoutes {
   readonly repositories: Pick<ReadRepository, 'find' | 'tagged' | 'manifest' | 'blob' | 'head'>;
@@ -23,7 +29,16 @@ type Content = Exclude<DistributionPath, { kind: 'base' }>;
 /** A publisher can move a tag, so clients must revalidate it. */
 const OF_TAG = { 'Cache-Control': 'private, no-cache' };
 
-export function distributionRoutes({ repositories, admission }: DistributionRoutes): Middleware<RequestState> {
+export function distributionFeature(options: DistributionRoutes): Feature {
+  return {
+    owns: (target) => target.startsWith(PREFIX),
+    writeError: writeOciError,
+    routeOf: distributionRouteOf,
+    routes: distributionRoutes(options),
+  };
+}
+
+function distributionRoutes({ repositories, admission }: DistributionRoutes): Middleware<RequestState> {
   const counted = admitted(admission);
   return async (ctx) => {
     const [target = ''] = ctx.url.split('?', 1);

@@ -2,20 +2,27 @@
 import type { Middleware, ParameterizedContext } from 'koa';
 import { type GetIcon, IconError, type IconRequest, type IconStep } from '../../../application/get-icon.ts';
 import type { Icon } from '../../../application/kept-icons.ts';
+import { InvalidArgumentError } from '../../../domain/errors.ts';
 import type { BlobReader } from '../../../domain/ports/package-store.ts';
+import { parseRepositoryName, parseRepositoryPath } from '../../../domain/reference.ts';
+import { isVersionTag } from '../../../domain/semantic-version.ts';
 import type { Admission } from '../server/admission.ts';
 import { admitted } from '../server/send-blob.ts';
 import { etagOf, matchesEtag } from '../package/package-headers.ts';
 import { readParameters } from '../package/package-query.ts';
 import { answerWhole } from '../package/package-route.ts';
-import { overloaded, reworded, type Words } from '../server/problem.ts';
-import type { RequestState } from '../server/request-record.ts';
-import { expectSafe } from '../server/strict-requests.ts';
+import { overloaded, RefusedError, reworded, type Words } from '../server/problem.ts';
+import type { Feature, RequestState } from '../server/request-record.ts';
+import { expectSafe, pathSegments } from '../server/strict-requests.ts';
 import { traces } from '../server/trace-context.ts';
-import { parseIconPath, PREFIX } from './icon-path.ts';
 
 /** The requests at a time. Their clients need no token, so they must leave places to packages. */
 const MAX_RUNNING = 512;
+
+const PREFIX = '/v1/packages/';
+/** The name of an object of the cluster (RFC 1123, subdomain). */
+const OBJECT = /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$/;
+const MAX_OBJECT_LENGTH = 253;
 
 export interface IconRoute {
   readonly icons: Pick<GetIcon, 'execute'>;
@@ -46,7 +53,10 @@ const WORDS: Readonly<Record<IconStep, Words>> = {
   icon: { unknown: 'icon not found', failed: FETCH_FAILED },
 };
 
-/** Returns the name of the route for metrics and the log; undefined for other paths. */
+export function iconFeature(options: IconRoute): Feature {
+  return { owns: (target) => target.startsWith(PREFIX), routeOf: iconRouteOf, routes: iconRoute(options) };
+}
+
 export function iconRouteOf(path: string): string | undefined {
   try {
     parseIconPath(path);
@@ -56,8 +66,7 @@ export function iconRouteOf(path: string): string | undefined {
   }
 }
 
-/** Answers requests under /v1/packages/. */
-export function iconRoute({ icons, admission }: IconRoute): Middleware<RequestState> {
+function iconRoute({ icons, admission }: IconRoute): Middleware<RequestState> {
   const counted = admitted(admission);
   let running = 0;
   return async (ctx) => {
@@ -122,4 +131,21 @@ function readerOf(bytes: Uint8Array): BlobReader {
     read: (offset) => Promise.resolve(bytes.subarray(offset)),
     close: () => Promise.resolve(),
   };
+}
+
+/** Parses the raw path without its query. @throws RefusedError if it is not the path of an icon. */
+export function parseIconPath(path: string): IconRequest {
+  const [repository = '', name = '', metadata, icon, version, ...rest] = pathSegments(path.slice(PREFIX.length)) ?? [];
+  const isIcon = metadata === 'metadata' && icon === 'icon' && rest.length === 0;
+  const isObject = repository.length <= MAX_OBJECT_LENGTH && OBJECT.test(repository);
+  if (!isIcon || !isObject || (version !== undefined && !isVersionTag(version))) throw badRequest();
+  try {
+    return { repository: parseRepositoryName(repository), package: parseRepositoryPath(name), version };
+  } catch (error) {
+    throw error instanceof InvalidArgumentError ? badRequest() : error;
+  }
+}
+
+function badRequest(): RefusedError {
+  return new RefusedError('REQUEST_INVALID', 'bad request');
 }

@@ -1,8 +1,10 @@
 /** GET and HEAD /v1/images/…: the command line and its plugins by tag, for machines without access to the registry. */
 import type { Middleware, ParameterizedContext } from 'koa';
 import type { GetImage } from '../../../application/get-image.ts';
-import { InvalidContentError } from '../../../domain/errors.ts';
+import { type Digest, isDigest } from '../../../domain/descriptor.ts';
+import { InvalidArgumentError, InvalidContentError } from '../../../domain/errors.ts';
 import type { Platform } from '../../../domain/index-entry.ts';
+import { isTag, parseRepositoryPath, type RepositoryPath, type Tag } from '../../../domain/reference.ts';
 import { isVersionTag } from '../../../domain/semantic-version.ts';
 import type { Admission } from '../server/admission.ts';
 import { admitted } from '../server/send-blob.ts';
@@ -10,18 +12,28 @@ import { etagOf, matchesEtag, reprDigest } from '../package/package-headers.ts';
 import { readParameters } from '../package/package-query.ts';
 import type { PackageUseCases } from '../package/package-route.ts';
 import { RefusedError, reworded } from '../server/problem.ts';
-import type { RequestState } from '../server/request-record.ts';
-import { expectSafe } from '../server/strict-requests.ts';
+import type { Feature, RequestState } from '../server/request-record.ts';
+import { expectSafe, pathSegments } from '../server/strict-requests.ts';
 import { traces } from '../server/trace-context.ts';
 import { cacheControl, imageDownload } from './image-download.ts';
 import { HeadDeadline } from './head-deadline.ts';
-import { type ImagesPath, parseImagesPath, parsePlatformQuery, parseReference, PREFIX } from './images-path.ts';
 
 /** The clients wait 30 s for the head of a response. */
 const HEAD_TIMEOUT_MS = 25_000;
 /** The clients read at most this much of a list. */
 const MAX_LIST_BYTES = 4 << 20;
 const SAFE = { 'X-Content-Type-Options': 'nosniff' };
+
+const PREFIX = '/v1/images/';
+/** The image of the command line and its plugins; the service names no other images of the registry. */
+const COMMAND_LINE = 'deckhouse-cli';
+const PLUGINS = 'plugins';
+const PLUGIN = /^[a-z0-9]+(?:[._-][a-z0-9]+)*$/;
+const MAX_PLUGIN_LENGTH = 128;
+
+type ImagesPath =
+  | { readonly action: 'tags'; readonly image: RepositoryPath }
+  | { readonly action: 'images' | 'manifests'; readonly image: RepositoryPath; readonly reference: string };
 
 export interface ImagesRoutes {
   readonly images: Pick<GetImage, 'tags' | 'manifest' | 'image'>;
@@ -31,8 +43,11 @@ export interface ImagesRoutes {
 
 type Context = ParameterizedContext<RequestState>;
 
-/** Returns the name of the route for metrics and the log; undefined for other paths. */
-export function imagesRouteOf(path: string): string | undefined {
+export function imagesFeature(options: ImagesRoutes): Feature {
+  return { owns: (target) => target.startsWith(PREFIX), routeOf, routes: imagesRoutes(options) };
+}
+
+function routeOf(path: string): string | undefined {
   try {
     return `${PREFIX}${parseImagesPath(path).action}`;
   } catch {
@@ -40,8 +55,7 @@ export function imagesRouteOf(path: string): string | undefined {
   }
 }
 
-/** Answers requests under /v1/images/. */
-export function imagesRoutes({ images, packages, admission }: ImagesRoutes): Middleware<RequestState> {
+function imagesRoutes({ images, packages, admission }: ImagesRoutes): Middleware<RequestState> {
   const download = imageDownload(packages.get, admission);
   const counted = admitted(admission);
   return async (ctx) => {
@@ -122,4 +136,39 @@ function parseImageRequest(
   const version = parseReference(reference);
   if (version === undefined) throw new RefusedError('REFERENCE_UNKNOWN', 'version not found');
   return { version, platform: parsePlatformQuery(ctx.querystring) };
+}
+
+/** Parses the raw path without its query. @throws RefusedError if it is not the path of a served image. */
+export function parseImagesPath(path: string): ImagesPath {
+  const segments = pathSegments(path.slice(PREFIX.length)) ?? [];
+  const [first, second, name] = segments;
+  const isPlugin = second === PLUGINS && name !== undefined && name.length <= MAX_PLUGIN_LENGTH && PLUGIN.test(name);
+  const [action, reference, ...rest] = segments.slice(isPlugin ? 3 : 1);
+  if (first !== COMMAND_LINE || rest.length > 0) throw unknown();
+  const image = parseRepositoryPath(isPlugin ? `${first}/${PLUGINS}/${name}` : first);
+  if (action === 'tags' && reference === undefined) return { action, image };
+  if ((action === 'images' || action === 'manifests') && reference !== undefined) return { action, image, reference };
+  throw unknown();
+}
+
+/** Returns a digest or a tag; undefined for a text that is neither. */
+export function parseReference(text: string): { readonly digest: Digest } | { readonly tag: Tag } | undefined {
+  if (isDigest(text)) return { digest: text };
+  return isTag(text) ? { tag: text } : undefined;
+}
+
+function unknown(): RefusedError {
+  return new RefusedError('PAGE_UNKNOWN', '404 page not found');
+}
+
+const PLATFORM = /^([a-z0-9]+)-([a-z0-9]+)$/;
+
+/** Returns undefined if there is no platform in the query. @throws InvalidArgumentError */
+function parsePlatformQuery(query: string): Platform | undefined {
+  const { platform } = readParameters(query, ['platform']);
+  if (platform === '') return undefined;
+  const [, os, architecture] = PLATFORM.exec(platform) ?? [];
+  if (os === undefined || architecture === undefined)
+    throw new InvalidArgumentError('QUERY_INVALID', 'invalid platform');
+  return { os, architecture };
 }

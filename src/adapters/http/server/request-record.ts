@@ -1,4 +1,4 @@
-/** The record of a request, which log and metrics get once at its end, and the history of the records. */
+/** The record of a request, which log and metrics get once at its end, the history of the records, and the features. */
 import type { Middleware } from 'koa';
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
@@ -8,7 +8,7 @@ import { BoundedMap } from '../../../domain/bounded-map.ts';
 import type { Digest } from '../../../domain/descriptor.ts';
 import type { FailedRequests, RequestInspection, RequestMinute } from '../../../domain/ports/request-inspection.ts';
 import type { PackageRequest } from '../../../domain/reference.ts';
-import { ClientGoneError, problemOf } from './problem.ts';
+import { ClientGoneError, problemOf, type WriteProblem } from './problem.ts';
 import { RequestTrace } from './trace-context.ts';
 
 interface RequestRecord {
@@ -44,6 +44,18 @@ export interface RequestState {
 }
 
 export type RequestObserver = (request: FinishedRequest) => void;
+
+/** Serves the paths below a prefix. */
+export interface Feature {
+  /** Returns whether the request target, with or without its query, belongs to the feature. */
+  readonly owns: (target: string) => boolean;
+  /** Writes the error response of a request of the feature, if it has a format of its own. */
+  readonly writeError?: WriteProblem;
+  /** Returns the name of the route for metrics and the log; undefined for a path outside the feature. */
+  readonly routeOf: (path: string) => string | undefined;
+  /** Answers the requests of the feature. */
+  readonly routes: Middleware<RequestState>;
+}
 
 /** A client that leaves is not an error of the service, so the status is not a 5xx; nginx uses the same. */
 const CLIENT_CLOSED_REQUEST = 499;

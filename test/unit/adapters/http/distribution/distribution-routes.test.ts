@@ -1,12 +1,7 @@
 import { expect } from 'chai';
 import got, { type Got } from 'got';
 import sinon from 'sinon';
-import {
-  distributionRouteOf,
-  isDistributionTarget,
-} from '../../../../../src/adapters/http/distribution/distribution-path.ts';
-import { distributionRoutes } from '../../../../../src/adapters/http/distribution/distribution-routes.ts';
-import { writeOciError } from '../../../../../src/adapters/http/distribution/oci-errors.ts';
+import { distributionFeature } from '../../../../../src/adapters/http/distribution/distribution-routes.ts';
 import { Admission, ADMISSION_LIMITS } from '../../../../../src/adapters/http/server/admission.ts';
 import { GetPackage } from '../../../../../src/application/get-package.ts';
 import { ReadRepository } from '../../../../../src/application/read-repository.ts';
@@ -37,7 +32,7 @@ interface OciErrors {
   readonly errors: readonly { readonly code: string; readonly message: string }[];
 }
 
-describe('distributionRoutes', () => {
+describe('distributionFeature', () => {
   const image = makeImage([new Uint8Array(50_000).fill(1), new Uint8Array(90_000).fill(2)]);
   const index = makeIndex([{ image, platform: amd64 }]);
   const [config, first] = image.blobs.map(({ descriptor }) => descriptor);
@@ -67,13 +62,7 @@ describe('distributionRoutes', () => {
       signatures: undefined,
     });
     const admission = new Admission({ ...ADMISSION_LIMITS, maxHeldBytes: Infinity });
-    const distribution = {
-      owns: isDistributionTarget,
-      writeError: writeOciError,
-      routeOf: distributionRouteOf,
-      routes: distributionRoutes({ repositories, admission }),
-    };
-    app = await startHttpApp({ admission, distribution });
+    app = await startHttpApp({ admission, distribution: distributionFeature({ repositories, admission }) });
     client = got.extend({ prefixUrl: `${app.url}/v2`, retry: { limit: 0 }, throwHttpErrors: false, decompress: false });
   });
   afterEach(() => app.close());
