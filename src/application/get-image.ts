@@ -4,7 +4,12 @@ import { DescribedError, InvalidContentError, isOneOf, PackageError, PackageUnkn
 import { type Platform, platformCandidates } from '../domain/index-entry.ts';
 import type { CredentialProvider } from '../domain/ports/credential-provider.ts';
 import type { ImageCatalog, RegistryGateway } from '../domain/ports/registry-gateway.ts';
-import { DEFAULT_REPOSITORY, type PackageRequest, type RepositoryPath, type Tag } from '../domain/reference.ts';
+import {
+  DEFAULT_REPOSITORY,
+  type ImageVersion,
+  type PackageRequest,
+  type RepositoryPath,
+} from '../domain/reference.ts';
 import { parentOf, type Registry, type Upstream } from '../domain/upstream.ts';
 import { SingleFlight } from './concurrency/single-flight.ts';
 import { fetchManifest, parseVerified, upstreamOf, type VerifiedManifest } from './manifests.ts';
@@ -14,8 +19,6 @@ import type { ResolveSignedPackage } from './resolve-signed-package.ts';
 const MAX_BYTES = 1 << 20;
 /** The editions of the platform, which are the last segments of repositories. */
 const EDITIONS: ReadonlySet<string> = new Set(['ce', 'be', 'se', 'se-plus', 'ee', 'fe', 'cse']);
-
-type ImageVersion = { readonly digest: Digest } | { readonly tag: Tag };
 
 interface FoundManifest extends VerifiedManifest {
   readonly digest: Digest;

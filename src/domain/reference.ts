@@ -1,6 +1,6 @@
 /** Names of registries, repositories, tags and packages (distribution-spec, "Pulling manifests": the grammar of names). */
 import { InvalidArgumentError, RepositoryUnknownError } from './errors.ts';
-import type { Descriptor, Digest } from './descriptor.ts';
+import { type Descriptor, type Digest, isDigest } from './descriptor.ts';
 
 declare const nameBrand: unique symbol;
 declare const pathBrand: unique symbol;
@@ -120,6 +120,15 @@ const TAG = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
 
 export function isTag(text: string): text is Tag {
   return TAG.test(text);
+}
+
+/** The version of an image that a request names. */
+export type ImageVersion = { readonly digest: Digest } | { readonly tag: Tag };
+
+/** Returns undefined for a text that is neither a digest nor a tag. */
+export function parseImageVersion(text: string): ImageVersion | undefined {
+  if (isDigest(text)) return { digest: text };
+  return isTag(text) ? { tag: text } : undefined;
 }
 
 /** The name of a package in a request. */

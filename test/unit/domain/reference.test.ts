@@ -4,6 +4,7 @@ import { InvalidArgumentError, RepositoryUnknownError } from '../../../src/domai
 import {
   DEFAULT_REPOSITORY,
   joinPath,
+  parseImageVersion,
   parseRepository,
   parseRepositoryName,
   parseRepositoryPath,
@@ -295,4 +296,13 @@ describe('repositoryIn', () => {
       expect(repositoryIn(host, parseRepositoryPath(path))).to.equal(expected);
     });
   }
+});
+
+describe('parseImageVersion', () => {
+  it('distinguishes tags, digests and other texts', () => {
+    const digest = `sha256:${'a'.repeat(64)}`;
+    expect(parseImageVersion(digest)).to.deep.equal({ digest });
+    expect(parseImageVersion('V1.0_b-c')).to.deep.equal({ tag: 'V1.0_b-c' });
+    for (const text of ['', '.a', '-a', 'a b', 'sha256:a', 'ä']) expect(parseImageVersion(text)).to.equal(undefined);
+  });
 });

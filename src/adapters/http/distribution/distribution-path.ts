@@ -1,7 +1,13 @@
 /** Parses a request under /v2/: the repository, and the kind and reference of its content (distribution-spec). */
-import { type Digest, isDigest, parseDigest } from '../../../domain/descriptor.ts';
+import { type Digest, parseDigest } from '../../../domain/descriptor.ts';
 import { InvalidArgumentError, PackageUnknownError } from '../../../domain/errors.ts';
-import { isTag, parseHost, parseRepositoryPath, type RepositoryPath, type Tag } from '../../../domain/reference.ts';
+import {
+  type ImageVersion,
+  parseHost,
+  parseImageVersion,
+  parseRepositoryPath,
+  type RepositoryPath,
+} from '../../../domain/reference.ts';
 import { readParameters } from '../package/package-query.ts';
 import { RefusedError } from '../server/problem.ts';
 import { pathSegments } from '../server/strict-requests.ts';
@@ -13,7 +19,7 @@ export type DistributionPath =
   | {
       readonly kind: 'manifests';
       readonly name: RepositoryPath;
-      readonly version: { readonly digest: Digest } | { readonly tag: Tag };
+      readonly version: ImageVersion;
     }
   | { readonly kind: 'blobs'; readonly name: RepositoryPath; readonly digest: Digest };
 
@@ -36,8 +42,8 @@ export function parseDistributionPath(path: string): DistributionPath {
   }
   const name = parseName(segments.slice(0, -2).join('/'));
   if (kind === 'blobs') return { kind, name, digest: parseDigest(reference) };
-  if (isDigest(reference)) return { kind, name, version: { digest: reference } };
-  if (isTag(reference)) return { kind, name, version: { tag: reference } };
+  const version = parseImageVersion(reference);
+  if (version !== undefined) return { kind, name, version };
   if (reference.includes(':')) parseDigest(reference);
   throw new PackageUnknownError('MANIFEST_UNKNOWN');
 }

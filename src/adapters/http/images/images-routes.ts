@@ -1,10 +1,14 @@
 /** GET and HEAD /v1/images/…: the command line and its plugins by tag, for machines without access to the registry. */
 import type { Middleware, ParameterizedContext } from 'koa';
 import type { GetImage } from '../../../application/get-image.ts';
-import { type Digest, isDigest } from '../../../domain/descriptor.ts';
 import { InvalidArgumentError, InvalidContentError } from '../../../domain/errors.ts';
 import type { Platform } from '../../../domain/index-entry.ts';
-import { isTag, parseRepositoryPath, type RepositoryPath, type Tag } from '../../../domain/reference.ts';
+import {
+  type ImageVersion,
+  parseImageVersion,
+  parseRepositoryPath,
+  type RepositoryPath,
+} from '../../../domain/reference.ts';
 import { isVersionTag } from '../../../domain/semantic-version.ts';
 import type { Admission } from '../server/admission.ts';
 import { admitted } from '../server/send-blob.ts';
@@ -112,7 +116,7 @@ async function sendManifest(
   images: ImagesRoutes['images'],
   head: HeadDeadline,
 ): Promise<void> {
-  const version = parseReference(reference);
+  const version = parseImageVersion(reference);
   if (version === undefined) throw new RefusedError('REFERENCE_UNKNOWN', 'manifest not found');
   readParameters(ctx.querystring, []);
   const words = { unknown: 'manifest not found', failed: 'failed to read manifest' };
@@ -132,8 +136,8 @@ async function sendManifest(
 function parseImageRequest(
   ctx: Context,
   { reference }: Extract<ImagesPath, { reference: string }>,
-): { readonly version: NonNullable<ReturnType<typeof parseReference>>; readonly platform: Platform | undefined } {
-  const version = parseReference(reference);
+): { readonly version: ImageVersion; readonly platform: Platform | undefined } {
+  const version = parseImageVersion(reference);
   if (version === undefined) throw new RefusedError('REFERENCE_UNKNOWN', 'version not found');
   return { version, platform: parsePlatformQuery(ctx.querystring) };
 }
@@ -149,12 +153,6 @@ export function parseImagesPath(path: string): ImagesPath {
   if (action === 'tags' && reference === undefined) return { action, image };
   if ((action === 'images' || action === 'manifests') && reference !== undefined) return { action, image, reference };
   throw unknown();
-}
-
-/** Returns a digest or a tag; undefined for a text that is neither. */
-export function parseReference(text: string): { readonly digest: Digest } | { readonly tag: Tag } | undefined {
-  if (isDigest(text)) return { digest: text };
-  return isTag(text) ? { tag: text } : undefined;
 }
 
 function unknown(): RefusedError {

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import got, { type Got } from 'got';
 import { Agent } from 'node:http';
 import sinon from 'sinon';
-import { parseImagesPath, parseReference } from '../../../../../src/adapters/http/images/images-routes.ts';
+import { parseImagesPath } from '../../../../../src/adapters/http/images/images-routes.ts';
 import { Admission, ADMISSION_LIMITS } from '../../../../../src/adapters/http/server/admission.ts';
 import { RefusedError } from '../../../../../src/adapters/http/server/problem.ts';
 import { GetImage } from '../../../../../src/application/get-image.ts';
@@ -577,13 +577,4 @@ describe('parseImagesPath', () => {
       expect(() => parseImagesPath(`/v1/images/deckhouse-cli/${path}`)).to.throw(RefusedError, '404 page not found');
     });
   }
-});
-
-describe('parseReference', () => {
-  it('distinguishes tags, digests and invalid references', () => {
-    const digest = `sha256:${'a'.repeat(64)}`;
-    expect(parseReference(digest)).to.deep.equal({ digest });
-    expect(parseReference('V1.0_b-c')).to.deep.equal({ tag: 'V1.0_b-c' });
-    for (const text of ['', '.a', '-a', 'a b', 'sha256:a', 'ä']) expect(parseReference(text)).to.equal(undefined);
-  });
 });
