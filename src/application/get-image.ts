@@ -27,7 +27,7 @@ interface FoundManifest extends VerifiedManifest {
 /** A repository in which an image may be. */
 type Place = Pick<PackageRequest, 'repository' | 'path' | 'isBeside'>;
 
-/** A place where images are looked for by name, and what it said when it was asked last, whichever image that was of. */
+/** A place where images are looked for by name, and its last answer to a request for any image. */
 export interface ImageRoot {
   readonly host: string;
   readonly repository: RepositoryPath | undefined;

@@ -14,7 +14,7 @@ import type { SharedBucket } from '../../adapters/s3/shared-bucket.ts';
 import { openOciGateway } from './oci-gateway.ts';
 import type { ModuleInputs } from './tokens.ts';
 
-/** A source and what has to be started for it. */
+/** A mirror, and the component that must be started for it. */
 interface Opened {
   readonly source: Mirror;
   readonly component?: Component;
@@ -31,7 +31,7 @@ export class ConfiguredSources {
     this.#opened = openMirrors(inputs);
   }
 
-  /** Mirrors, and the bucket behind them: a mirror is nearer, and a bucket has what all of them once had. */
+  /** The mirrors, and then the bucket, which is farther away and has the blobs of all registries. */
   with(bucket: SharedBucket | undefined): readonly Source[] {
     return bucket === undefined ? this.mirrors : [...this.mirrors, sourceOf(bucket)];
   }
@@ -40,7 +40,7 @@ export class ConfiguredSources {
     return this.#opened.map(({ source }) => source);
   }
 
-  /** For tags and sizes, of which a bucket knows nothing. */
+  /** The tags and sizes of mirrors, before those of the registry. */
   catalog(origin: ImageCatalog & BlobSizes): MirroredCatalog {
     return new MirroredCatalog(origin, this.mirrors);
   }
@@ -49,7 +49,7 @@ export class ConfiguredSources {
     return this.#opened.flatMap(({ component }) => component ?? []);
   }
 
-  /** The sources before `origin`. `observe` hears of what is asked of each of them. */
+  /** Creates the gateway that asks the sources before `origin`. `observe` gets the requests to each source. */
   before(
     origin: RegistryGateway,
     all: readonly Source[],
@@ -75,7 +75,7 @@ export class ConfiguredSources {
 function openMirrors(inputs: ModuleInputs): Opened[] {
   const { logger, settings } = inputs;
   const { mirrors, timeouts } = settings.registry;
-  // Another place is asked at once instead of the same mirror again; where there is none, it is asked as a registry is.
+  // If the registry can be asked instead, requests to a mirror are not retried; otherwise they are, as those to a registry.
   const [impatient, patient] = [openOciGateway(inputs, 0), openOciGateway(inputs, timeouts.retrySeconds)];
   return mirrors.map((mirror) => {
     const gateway = mirror.fallback ? impatient : patient;
@@ -91,7 +91,7 @@ function sourceOf(bucket: SharedBucket): Source {
     name: bucket.name,
     fallback: true,
     gateway: bucket.gateway,
-    // Blobs are under their digests, whichever registry they are from.
+    // A bucket stores blobs by their digests alone, so it serves the upstreams of all registries.
     locate: (upstream) => upstream,
     onDistrusted: bucket.distrust,
   };
