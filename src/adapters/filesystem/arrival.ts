@@ -57,11 +57,18 @@ function onMainThread(descriptor: Descriptor, fd: number): Arrival {
 export class ArrivalThread {
   readonly #waiting = new Map<number, PromiseWithResolvers<ArrivalAnswer>>();
   #worker: Worker | undefined;
+  /** The reason why the thread could not start, or why it has crashed. */
+  #failure: unknown;
   #files = 0;
 
-  /** Starts the thread if it does not run. */
-  begin(): Worker {
-    return (this.#worker ??= this.#start());
+  /** Starts the thread if it does not run. If the system has no thread left, files fail. */
+  begin(): Worker | undefined {
+    try {
+      this.#worker ??= this.#start();
+    } catch (error) {
+      this.#failure = error;
+    }
+    return this.#worker;
   }
 
   /** Begins a file with a descriptor that is open for writing. */
@@ -78,7 +85,7 @@ export class ArrivalThread {
     };
     const ask = (order: ArrivalOrder): Promise<ArrivalAnswer> => {
       // A thread that has crashed, for example without memory, would never answer.
-      if (this.#worker !== worker) return Promise.reject(new Error('writing thread has ended unexpectedly'));
+      if (worker === undefined || this.#worker !== worker) return Promise.reject(this.#ended());
       const waiting = Promise.withResolvers<ArrivalAnswer>();
       this.#waiting.set(id, waiting);
       worker.ref();
@@ -99,7 +106,7 @@ export class ArrivalThread {
         if (found !== digest) throw new DigestMismatchError(digest, found);
       },
       abandon: () => {
-        worker.postMessage({ kind: 'forget', id } satisfies ArrivalOrder);
+        worker?.postMessage({ kind: 'forget', id } satisfies ArrivalOrder);
       },
     };
   }
@@ -118,20 +125,23 @@ export class ArrivalThread {
         waiting.resolve(answer);
       });
     });
-    let cause: unknown;
     // When the thread crashes, its pending files fail (see 'exit'), and the next file starts a new thread.
     worker.once('error', (error) => {
-      cause = error;
+      this.#failure = error;
     });
     worker.once('exit', () => {
       if (this.#worker === worker) this.#worker = undefined;
       for (const id of this.#waiting.keys()) {
         this.#settle(id, (waiting) => {
-          waiting.reject(new Error('writing thread has ended unexpectedly', { cause }));
+          waiting.reject(this.#ended());
         });
       }
     });
     return worker;
+  }
+
+  #ended(): Error {
+    return new Error('writing thread does not run', { cause: this.#failure });
   }
 
   #settle(id: number, settle: (waiting: PromiseWithResolvers<ArrivalAnswer>) => void): void {

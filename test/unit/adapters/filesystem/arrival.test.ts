@@ -2,8 +2,10 @@ import { expect } from 'chai';
 import { randomUUID } from 'node:crypto';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { type FileHandle, open, readFile } from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import workers from 'node:worker_threads';
 import sinon from 'sinon';
 import {
   type Arrival,
@@ -75,7 +77,7 @@ describe('beginArrival', () => {
     await thread.close();
     const error = await rejection(arrival.conclude());
     expect(error).to.be.instanceOf(StoreFailedError);
-    expect(error).to.have.nested.property('cause.message', 'writing thread has ended unexpectedly');
+    expect(error).to.have.nested.property('cause.message', 'writing thread does not run');
   });
 });
 
@@ -190,13 +192,28 @@ describe('ArrivalThread', () => {
     const [{ file: writing }, { file: ending }] = [await create(bytes), await create(bytes)];
     const pending = [rejection(writing.write(bytes, 0)), rejection(ending.conclude())];
     const cause = new Error('no memory');
-    thread.begin().emit('error', cause);
+    thread.begin()?.emit('error', cause);
     await thread.close();
     const [unwritten, unverified] = await Promise.all(pending);
-    const message = 'writing thread has ended unexpectedly';
+    const message = 'writing thread does not run';
     for (const error of [unwritten, unverified?.cause]) expect(error).to.include({ message, cause });
     expect((await rejection(ending.conclude())).cause).to.have.property('message', message);
     ending.abandon();
+    const { file: next } = await create(bytes);
+    await next.write(bytes, 0);
+    await next.conclude();
+  });
+
+  it('rejects with the cause for a file while the system has no thread left', async () => {
+    const bytes = bytesOf(1000);
+    const cause = new Error('EAGAIN');
+    const stub = sinon.stub(workers, 'Worker').throws(cause);
+    syncBuiltinESMExports();
+    const { file } = await create(bytes);
+    stub.restore();
+    syncBuiltinESMExports();
+    expect((await rejection(file.write(bytes, 0))).cause).to.equal(cause);
+    file.abandon();
     const { file: next } = await create(bytes);
     await next.write(bytes, 0);
     await next.conclude();
