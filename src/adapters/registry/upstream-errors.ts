@@ -20,6 +20,7 @@ const OLD_TLS = 'host does not support TLS 1.2 or later';
 /** Explanations of codes that are hard to understand. */
 const EXPLANATIONS: Readonly<Record<string, string | undefined>> = {
   ERR_IDLE: 'the answer began, but the rest did not come in time',
+  EADDRNOTAVAIL: 'this machine has no local address or port left',
   EMFILE: 'this process has no file descriptor left',
   ENFILE: 'this machine has no file descriptor left',
   HPE_HEADER_OVERFLOW: 'more than 64 KiB of headers',

@@ -34,6 +34,10 @@ const RETRIED_CODES: ReadonlySet<string> = new Set([
   'EAI_AGAIN',
   'ENETUNREACH',
   'EHOSTUNREACH',
+  // This machine has no local port or no file descriptor left.
+  'EADDRNOTAVAIL',
+  'EMFILE',
+  'ENFILE',
 ]);
 /** Limits the memory if a registry refuses each of many URLs for a minute. */
 const MAX_WAITS = 1000;

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { createServer as createHttpServer, type ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
+import { syncBuiltinESMExports } from 'node:module';
+import net, { Socket } from 'node:net';
 import sinon from 'sinon';
 import { Deadline, RetryGate } from '../../../../../src/adapters/registry/transport/retried-exchange.ts';
 import { StoppingError, UpstreamThrottledError, UpstreamUnavailableError } from '../../../../../src/domain/errors.ts';
@@ -49,6 +50,23 @@ describe('RetriedExchange, behind OciRegistryGateway,', () => {
     );
     expect(Buffer.compare(await outcome, image.manifest.bytes)).to.equal(0);
   });
+
+  for (const code of ['EADDRNOTAVAIL', 'EMFILE', 'ENFILE']) {
+    it(`repeats a request while this machine cannot connect (${code})`, async () => {
+      const registry = await start();
+      const failing = () => new Socket().destroy(Object.assign(new Error('no connection'), { code }));
+      const connect = sinon.stub(net, 'connect').callThrough().onFirstCall().callsFake(failing);
+      syncBuiltinESMExports();
+      try {
+        const bytes = await manifest(makeRegistryGateway(), registry.upstream());
+        expect(Buffer.compare(bytes, image.manifest.bytes)).to.equal(0);
+      } finally {
+        connect.restore();
+        syncBuiltinESMExports();
+      }
+      sinon.assert.calledTwice(connect);
+    });
+  }
 
   it('uses another connection at once if the server has closed an idle one', async () => {
     const requests = new WeakMap<Socket, number>();
