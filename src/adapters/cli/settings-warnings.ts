@@ -1,4 +1,5 @@
 /** Warnings for settings that are valid, but seldom intended. */
+import { X509Certificate } from 'node:crypto';
 import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
@@ -97,6 +98,7 @@ export async function warningsOf(settings: CheckedSettings, place: SettingsPlace
     ...(await storeWarnings(settings, place)),
     ...signatureWarnings(settings),
     ...credentialWarnings(settings),
+    ...expiredCertificates(settings),
     ...(place.file === undefined ? [] : commentWarnings(place.file)),
     ...mirrorWarnings(settings),
     ...fileWarnings(settings, place),
@@ -155,6 +157,18 @@ function flawedCredentials(registries: readonly CheckedRegistry[]): string[] {
       return [`${setting}.dockerCfg: has no entry for ${registry.host}, so access to it is anonymous`];
     const mistake = mistakeOf(registry.credential);
     return mistake === undefined ? [] : [`${setting}: ${mistake}`];
+  });
+}
+
+/** TLS fails as with a certificate of the server that has expired, so the message of the service cannot tell which it is. */
+function expiredCertificates({ credentials: { registries } }: CheckedSettings): string[] {
+  return registries.flatMap(({ upstream: { registry } }, index) => {
+    const ends = registry.ca.map((pem) => new X509Certificate(pem).validToDate).filter((end) => end < new Date());
+    const [first] = ends.sort((a, b) => Number(a) - Number(b));
+    if (first === undefined) return [];
+    const share = `${String(ends.length)} of ${String(registry.ca.length)}`;
+    const date = first.toISOString().slice(0, 10);
+    return [`credentials.registries.${String(index)}.ca: ${share} certificates have expired, the first on ${date}`];
   });
 }
 

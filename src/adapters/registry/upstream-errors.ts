@@ -27,7 +27,7 @@ const EXPLANATIONS: Readonly<Record<string, string | undefined>> = {
   // The code of got for a connection that ends in the middle of a body.
   ERR_HTTP_CONTENT_LENGTH_MISMATCH: 'the connection has ended before the body',
   HPE_UNEXPECTED_CONTENT_LENGTH: 'answer has more than one length',
-  CERT_HAS_EXPIRED: 'certificate has expired',
+  CERT_HAS_EXPIRED: 'certificate or its CA has expired',
   CERT_NOT_YET_VALID: 'certificate is not valid yet, by the clock of this machine',
   ERR_TLS_CERT_ALTNAME_INVALID: 'certificate is for another host',
   INVALID_PURPOSE: 'certificate or its CA is not for servers, by the extended key usage',

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { X509Certificate } from 'node:crypto';
 import { mkdir, mkdtemp, rm, statfs, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,6 +9,7 @@ import { Layout } from '../../../../src/adapters/filesystem/layout.ts';
 import { isLoopback } from '../../../../src/adapters/http/server/listen-address.ts';
 import { layOver, mergeSettings, readLayers } from '../../../../src/infrastructure/load-settings.ts';
 import { FakeTerminal } from '../../../support/fake-terminal.ts';
+import { CA, ISSUING_CA } from '../../../support/tls/certificates.ts';
 
 describe('warningsOf', () => {
   let directory: string;
@@ -126,6 +128,17 @@ describe('warningsOf', () => {
     const dockerCfg = Buffer.from('{"auths":{"registry.example.com":{}},"credsStore":"desktop"}').toString('base64');
     expect(await suspicions({ credentials: { registries: [{ ...REGISTRY, dockerCfg }] } })).to.deep.equal([
       'credentials.registries.0: the docker config leaves the password to a program ("credsStore" or "credHelpers"), and this service runs none: write the account into "auths"',
+    ]);
+  });
+
+  it('warns of a CA that has expired', async () => {
+    const der = new X509Certificate(CA).raw.toString('latin1').replace(/21261031\d{6}Z/, '20210102030405Z');
+    const body = Buffer.from(der, 'latin1').toString('base64');
+    const expired = `-----BEGIN CERTIFICATE-----\n${body}\n-----END CERTIFICATE-----\n`;
+    const warned = (ca: string) => suspicions({ credentials: { registries: [{ ...REGISTRY, ca }] } });
+    expect(await warned(CA + ISSUING_CA)).to.deep.equal([]);
+    expect(await warned(CA + expired)).to.deep.equal([
+      'credentials.registries.0.ca: 1 of 2 certificates have expired, the first on 2021-01-02',
     ]);
   });
 
