@@ -34,12 +34,15 @@ async function merge<Item>(
   keyOf: (item: Item) => number,
 ): Promise<Item[]> {
   const merged: Item[] = [];
+  await forEachInTurns(inOrder(left, right, keyOf), (item) => merged.push(item));
+  return merged;
+}
+
+function* inOrder<Item>(left: readonly Item[], right: readonly Item[], keyOf: (item: Item) => number): Generator<Item> {
   let next = 0;
-  await forEachInTurns(left, (item) => {
-    for (let other = right[next]; other !== undefined && keyOf(other) < keyOf(item); other = right[++next]) {
-      merged.push(other);
-    }
-    merged.push(item);
-  });
-  return [...merged, ...right.slice(next)];
+  for (const item of left) {
+    for (let other = right[next]; other !== undefined && keyOf(other) < keyOf(item); other = right[++next]) yield other;
+    yield item;
+  }
+  yield* right.slice(next);
 }

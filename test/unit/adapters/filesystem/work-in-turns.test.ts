@@ -31,6 +31,24 @@ describe('sortInTurns', () => {
     const many = Array.from({ length: 100_000 }, (_, at) => (at * 7919) % 100_003);
     expect(await turnsOf(sortInTurns(many, (key) => key))).to.be.greaterThan(40);
   });
+
+  it('does not move one half of the items in a single turn when all of them are older', async () => {
+    let keys = 0;
+    let most = 0;
+    const count = (): void => {
+      most = Math.max(most, keys);
+      keys = 0;
+      next = setImmediate(count);
+    };
+    let next = setImmediate(count);
+    const descending = Array.from({ length: 100_000 }, (_, at) => -at);
+    await sortInTurns(descending, (key) => {
+      keys++;
+      return key;
+    });
+    clearImmediate(next);
+    expect(most).to.be.lessThan(40_000);
+  });
 });
 
 describe('forEachInTurns', () => {
