@@ -34,7 +34,8 @@ describe('boundYoungGeneration', () => {
 
   it('keeps it near 2 MiB while many requests wait', async () => {
     const most = await run(program('boundYoungGeneration(() => true)', 'new_space', 'space_size', 20, 400), 64);
-    expect(most).to.be.at.most(8 * 1024 ** 2);
+    // Two steps in one turn make 8 MiB and a page of it. Without the bound for many requests it is 16 MiB.
+    expect(most).to.be.at.most(12 * 1024 ** 2);
   });
 });
 
