@@ -13,7 +13,6 @@ import type { RegistryGateway } from '../domain/ports/registry-gateway.ts';
 import type { PackageRequest } from '../domain/reference.ts';
 import { below, parentOf, type Upstream } from '../domain/upstream.ts';
 import { KeyedMutex } from './concurrency/keyed-mutex.ts';
-import { DownloadSlots } from './download-slots.ts';
 
 export interface VerifiedManifest {
   readonly document: Manifest | Index;
@@ -36,12 +35,6 @@ const LARGE_BYTES = 64 * 1024;
  */
 const turns = new KeyedMutex<'work'>();
 
-/**
- * The manifests that are fetched at a time, each with up to 4 MiB in memory until it is parsed. A host that sends none, or only
- * their beginnings, leaves a quarter of the places to others. The wait is as long as that for a registry that stalls.
- */
-const places = new DownloadSlots({ max: 48, maxWaitMs: 30_000 });
-
 /** The upstream of a request by the current configuration. Rejects as `CredentialProvider.resolve` does. */
 export async function upstreamOf(
   { repository, path, isBeside = false }: Pick<PackageRequest, 'repository' | 'path' | 'isBeside'>,
@@ -53,25 +46,17 @@ export async function upstreamOf(
   return below(root, path);
 }
 
-/**
- * Fetches a manifest. Rejects as the gateway does, with DigestMismatchError, with InvalidContentError, or with
- * TooManyDownloadsError.
- */
+/** Fetches a manifest. Rejects as the gateway does, with DigestMismatchError, or with InvalidContentError. */
 export async function fetchManifest(
   gateway: Pick<RegistryGateway, 'fetchManifest'>,
   upstream: Upstream,
   digest: Digest,
   signal: AbortSignal,
 ): Promise<VerifiedManifest> {
-  const place = await places.acquire(upstream.registry, signal);
-  try {
-    const bytes = await gateway.fetchManifest(upstream, digest, signal);
-    const found = await digestInTurn(bytes);
-    if (found !== digest) throw new DigestMismatchError(digest, found);
-    return await parseVerified(bytes);
-  } finally {
-    place.release();
-  }
+  const bytes = await gateway.fetchManifest(upstream, digest, signal);
+  const found = await digestInTurn(bytes);
+  if (found !== digest) throw new DigestMismatchError(digest, found);
+  return parseVerified(bytes);
 }
 
 /** Reads a large manifest only in its turn; otherwise hundreds of them would wait in memory. */

@@ -1,38 +1,14 @@
 import { expect } from 'chai';
-import { allManifests, fetchManifest, platformManifest } from '../../../src/application/manifests.ts';
+import { allManifests, platformManifest } from '../../../src/application/manifests.ts';
 import type { Digest } from '../../../src/domain/descriptor.ts';
 import { InvalidContentError } from '../../../src/domain/errors.ts';
 import { type Index, type Manifest, parseManifest } from '../../../src/domain/manifest.ts';
-import { parseUpstream, type Upstream } from '../../../src/domain/upstream.ts';
 import { encode, makeBlob, makePackage, type TestBlob } from '../../support/image.ts';
 import { rejection } from '../../support/rejection.ts';
 
 const INDEX = 'application/vnd.oci.image.index.v1+json';
 const amd64 = { os: 'linux', architecture: 'amd64' };
 const arm64 = { os: 'linux', architecture: 'arm64' };
-
-describe('fetchManifest', () => {
-  it('fetches at most 36 manifests of a host at a time, and others of other hosts', async () => {
-    const { manifest } = makePackage(10);
-    const { digest } = manifest.descriptor;
-    const never = new AbortController().signal;
-    const stalled = Promise.withResolvers<Uint8Array>();
-    const asked: string[] = [];
-    const gateway = {
-      fetchManifest: ({ registry }: Upstream) => {
-        asked.push(registry.host);
-        return registry.host === 'stalls.example' ? stalled.promise : Promise.resolve(manifest.bytes);
-      },
-    };
-    const fetchFrom = (repo: string) => fetchManifest(gateway, parseUpstream({ repo }), digest, never);
-    const fetches = Array.from({ length: 40 }, (_, index) => fetchFrom(`stalls.example/${String(index)}`));
-    await fetchFrom('other.example/a');
-    expect(asked.filter((host) => host === 'stalls.example')).to.have.lengthOf(36);
-    stalled.resolve(manifest.bytes);
-    for (const { bytes } of await Promise.all(fetches)) expect(bytes).to.equal(manifest.bytes);
-    expect(asked).to.have.lengthOf(41);
-  });
-});
 
 describe('platformManifest', () => {
   const documents = new Map<Digest, TestBlob>();
