@@ -29,8 +29,8 @@ export class Secret {
 
 export type Credential =
   /**
-   * `lacks` tells what is missing although a docker config has entries: one for this repository, its password, or the program
-   * of docker that has the password.
+   * `lacks` tells why a docker config with entries gives no account: no entry fits this repository, the entry has no password,
+   * or a program of docker has the password, which this service cannot run.
    */
   | { readonly kind: 'anonymous'; readonly lacks?: 'entry' | 'password' | 'program' }
   | { readonly kind: 'basic'; readonly username: string; readonly password: Secret }
